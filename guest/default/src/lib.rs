@@ -1,0 +1,54 @@
+//! The built-in policy: the nearest scope that opted in wins, mandatory
+//! credentials win over that, and no other payer is ever chosen silently.
+//!
+//! The rules stand in [`rules`], in the order of `guest/README.md`, as plain
+//! functions over the types of the contract. They run as a component in a host
+//! and, the very same code, natively in tests.
+
+// The bindings are generated; they hand memory across the component's boundary.
+#[allow(unsafe_code, missing_docs, clippy::all, clippy::restriction)]
+mod bindings {
+    wit_bindgen::generate!({
+        world: "policy",
+        path: "../../wit",
+    });
+}
+
+#[cfg(target_family = "wasm")]
+mod allocator;
+mod facts;
+mod pattern;
+pub mod rules;
+
+pub use bindings::exports::entail::policy::{about, resolver};
+
+/// The component's exports.
+#[derive(Debug)]
+pub struct Policy;
+
+impl resolver::Guest for Policy {
+    fn decide(
+        request: resolver::Request,
+        chain: Vec<resolver::Scope>,
+    ) -> Result<resolver::Decision, resolver::Error> {
+        rules::decide(&request, &chain)
+    }
+}
+
+impl about::Guest for Policy {
+    fn describe() -> about::Description {
+        about::Description {
+            name: "default".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            summary: env!("CARGO_PKG_DESCRIPTION").to_owned(),
+        }
+    }
+}
+
+#[cfg(target_family = "wasm")]
+#[allow(unsafe_code)] // generated: the symbols that the component exports
+mod exported {
+    use crate::{Policy, bindings};
+
+    bindings::export!(Policy with_types_in bindings);
+}

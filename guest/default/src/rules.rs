@@ -1,0 +1,325 @@
+//! The rules, in order. Their numbers are those of `guest/README.md`.
+
+use crate::facts;
+use crate::pattern::{model_matches, path_matches};
+use crate::resolver::{
+    Credential, Decision, Error, Finding, Grant, Inheritance, Outcome, Refusal, Request, Scope,
+    Sharing,
+};
+
+/// Decides one request.
+///
+/// # Errors
+///
+/// [`Error::InvalidFacts`] when the chain is empty, a scope of it is not the
+/// parent of the one before, or an id occurs twice.
+pub fn decide(request: &Request, chain: &[Scope]) -> Result<Decision, Error> {
+    facts::check(chain)?;
+    let view = View::new(request, chain, Links::AsSet);
+    let assessments = view.assess();
+    let search = view.search(&assessments);
+    let outcome = view.outcome(&assessments, &search);
+    let trail = trail(&assessments, &search, &outcome);
+    Ok(Decision {
+        outcome,
+        trail,
+        attributes: Vec::new(),
+    })
+}
+
+/// Whether the links between scopes count as they are set, or as if every
+/// isolated scope had opted in.
+#[derive(Clone, Copy, PartialEq)]
+enum Links {
+    AsSet,
+    AllOptedIn,
+}
+
+/// The facts, with what rules 1 to 3 make of them.
+struct View<'a> {
+    request: &'a Request,
+    chain: &'a [Scope],
+    links: Links,
+    /// Rule 1: this many scopes, from the requesting one on, are reachable.
+    reachable: usize,
+    /// Rule 2.
+    model: Option<&'a str>,
+    /// Rule 3: the depth of the farthest ancestor that holds a mandatory
+    /// credential shared with the requesting scope.
+    mandatory: Option<usize>,
+}
+
+/// One credential of the chain and what rules 5 and 7 make of it.
+struct Assessment<'a> {
+    depth: usize,
+    credential: &'a Credential,
+    /// Why it is not eligible to be found.
+    invisible: Option<&'static str>,
+    /// Why it could not be used if found.
+    unusable: Option<&'static str>,
+    /// Whether it would be visible but for rule 3.
+    lost_to_mandatory: bool,
+}
+
+impl<'a> View<'a> {
+    fn new(request: &'a Request, chain: &'a [Scope], links: Links) -> Self {
+        let mut view = View {
+            request,
+            chain,
+            links,
+            reachable: 0,
+            model: None,
+            mandatory: None,
+        };
+        view.reachable = 1 + chain
+            .iter()
+            .take(chain.len().saturating_sub(1))
+            .take_while(|scope| view.inheritance(scope) != Inheritance::Isolated)
+            .count();
+        view.model = request.model.as_deref().or_else(|| {
+            chain
+                .iter()
+                .take(view.reachable)
+                .find_map(|scope| scope.default_model.as_deref())
+        });
+        view.mandatory = chain
+            .iter()
+            .enumerate()
+            .skip(1)
+            .rev()
+            .find_map(|(depth, scope)| {
+                let holds = scope
+                    .credentials
+                    .iter()
+                    .any(|credential| credential.mandatory && view.shared(depth, credential));
+                holds.then_some(depth)
+            });
+        view
+    }
+
+    fn inheritance(&self, scope: &Scope) -> Inheritance {
+        match (scope.inheritance, self.links) {
+            (Inheritance::Isolated, Links::AllOptedIn) => Inheritance::Inherit,
+            (as_set, _) => as_set,
+        }
+    }
+
+    /// Whether the requesting scope holds the credential itself or it is shared
+    /// with it.
+    fn shared(&self, depth: usize, credential: &Credential) -> bool {
+        let requesting = self.chain.first().map_or("", |scope| scope.path.as_str());
+        depth == 0
+            || match &credential.sharing {
+                Sharing::All => true,
+                Sharing::None => false,
+                Sharing::Paths(patterns) => patterns
+                    .iter()
+                    .any(|pattern| path_matches(pattern, requesting)),
+            }
+    }
+
+    /// Every credential of the chain in the order of rule 4, assessed.
+    fn assess(&self) -> Vec<Assessment<'a>> {
+        let mut assessments: Vec<_> = self
+            .chain
+            .iter()
+            .enumerate()
+            .flat_map(|(depth, scope)| scope.credentials.iter().map(move |c| (depth, c)))
+            .map(|(depth, credential)| self.assess_one(depth, credential))
+            .collect();
+        assessments.sort_by(|a, b| {
+            let key = |x: &Assessment<'a>| (x.depth, x.credential.priority);
+            key(a)
+                .cmp(&key(b))
+                .then_with(|| a.credential.name.cmp(&b.credential.name))
+                .then_with(|| a.credential.id.cmp(&b.credential.id))
+        });
+        assessments
+    }
+
+    fn assess_one(&self, depth: usize, credential: &'a Credential) -> Assessment<'a> {
+        let eligible = depth < self.reachable && self.shared(depth, credential);
+        let overridden = self.mandatory.is_some_and(|farthest| depth < farthest);
+        let named = match &self.request.credential {
+            Some(name) => credential.name == *name,
+            None => true,
+        };
+        let invisible = if depth >= self.reachable {
+            Some("not-opted-in")
+        } else if !eligible {
+            Some("not-shared")
+        } else if overridden {
+            Some("override-forbidden")
+        } else if !named {
+            Some("name-mismatch")
+        } else {
+            None
+        };
+        Assessment {
+            depth,
+            credential,
+            invisible,
+            unusable: self.unusable(credential),
+            lost_to_mandatory: eligible && overridden && named,
+        }
+    }
+
+    /// Rule 7: what keeps the credential from being used.
+    fn unusable(&self, credential: &Credential) -> Option<&'static str> {
+        if !credential.enabled {
+            return Some("disabled");
+        }
+        if !credential.readable {
+            return Some("unreadable");
+        }
+        if credential
+            .expires_at_ms
+            .is_some_and(|end| end <= self.request.now_ms)
+        {
+            return Some("expired");
+        }
+        match (&credential.models, self.model) {
+            (None, _) => None,
+            // No model would help a credential that allows none.
+            (Some(patterns), None) if !patterns.is_empty() => Some("model-required"),
+            (Some(patterns), model) => {
+                let allowed = model.is_some_and(|model| {
+                    patterns.iter().any(|pattern| model_matches(pattern, model))
+                });
+                (!allowed).then_some("model-not-allowed")
+            }
+        }
+    }
+
+    /// Rule 6: the visible candidates of the nearest scope that has any, and of
+    /// the scopes beyond for as long as each one falls back. Yields positions
+    /// in `assessments`.
+    fn search(&self, assessments: &[Assessment<'a>]) -> Vec<usize> {
+        let mut search = Vec::new();
+        for (depth, scope) in self.chain.iter().enumerate().take(self.reachable) {
+            let found_before = search.len();
+            search.extend(
+                assessments
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, candidate)| {
+                        candidate.depth == depth && candidate.invisible.is_none()
+                    })
+                    .map(|(position, _)| position),
+            );
+            let passed_over = search.len() == found_before;
+            if !passed_over && self.inheritance(scope) != Inheritance::FallBack {
+                break;
+            }
+        }
+        search
+    }
+
+    /// Rules 3 and 8.
+    fn outcome(&self, assessments: &[Assessment<'a>], search: &[usize]) -> Outcome {
+        if self
+            .mandatory
+            .is_some_and(|farthest| farthest >= self.reachable)
+        {
+            return self.refuse("organization-credential-required");
+        }
+        let found = || {
+            search
+                .iter()
+                .filter_map(|position| assessments.get(*position))
+        };
+        let mut usable = found()
+            .filter(|candidate| candidate.unusable.is_none())
+            .map(|candidate| candidate.credential.id.clone());
+        if let Some(credential) = usable.next() {
+            return Outcome::Granted(Grant {
+                credential,
+                alternates: usable.collect(),
+                model: self.model.map(str::to_owned),
+            });
+        }
+        if let Some(defect) = found().find_map(|candidate| candidate.unusable) {
+            return self.refuse(defect);
+        }
+        if assessments
+            .iter()
+            .any(|candidate| candidate.lost_to_mandatory)
+        {
+            return self.refuse("override-forbidden");
+        }
+        if self.would_be_granted_if_opted_in() {
+            return self.refuse("not-opted-in");
+        }
+        self.refuse("no-credential")
+    }
+
+    fn would_be_granted_if_opted_in(&self) -> bool {
+        if self.links == Links::AllOptedIn {
+            return false;
+        }
+        let view = View::new(self.request, self.chain, Links::AllOptedIn);
+        let assessments = view.assess();
+        let search = view.search(&assessments);
+        matches!(view.outcome(&assessments, &search), Outcome::Granted(_))
+    }
+
+    fn refuse(&self, code: &str) -> Outcome {
+        let scope = self.chain.first().map_or("", |scope| scope.path.as_str());
+        let provider = &self.request.provider;
+        let message = match code {
+            "organization-credential-required" => format!(
+                "a scope above {scope} requires its own {provider} credential, and {scope} has not opted in to it"
+            ),
+            "override-forbidden" => format!(
+                "the {provider} credentials of {scope} may not be used in place of the mandatory one above"
+            ),
+            "not-opted-in" => {
+                format!(
+                    "{scope} could use a {provider} credential from above, but has not opted in"
+                )
+            }
+            "no-credential" => format!("no {provider} credential is there for {scope}"),
+            "disabled" => format!("the {provider} credential for {scope} is disabled"),
+            "unreadable" => format!("the {provider} credential for {scope} cannot be read"),
+            "expired" => format!("the {provider} credential for {scope} has expired"),
+            "model-required" => format!(
+                "the {provider} credential for {scope} allows only some models, and no model is known"
+            ),
+            _ => format!("the {provider} credential for {scope} does not allow the model"),
+        };
+        Outcome::Refused(Refusal {
+            code: code.to_owned(),
+            message,
+        })
+    }
+}
+
+/// Rule 9: every candidate with the first code that applies.
+fn trail(assessments: &[Assessment<'_>], search: &[usize], outcome: &Outcome) -> Vec<Finding> {
+    let chosen = match outcome {
+        Outcome::Granted(grant) => Some(grant.credential.as_str()),
+        Outcome::Refused(_) => None,
+    };
+    assessments
+        .iter()
+        .enumerate()
+        .map(|(position, candidate)| {
+            let place = if !search.contains(&position) {
+                "shadowed"
+            } else if chosen == Some(candidate.credential.id.as_str()) {
+                "chosen"
+            } else {
+                "alternate"
+            };
+            Finding {
+                credential: candidate.credential.id.clone(),
+                code: candidate
+                    .invisible
+                    .or(candidate.unusable)
+                    .unwrap_or(place)
+                    .to_owned(),
+                attributes: Vec::new(),
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,374 @@
+//! Facts by the million: every small configuration, numbered, and random trees,
+//! by seed.
+
+use std::collections::BTreeMap;
+
+use entail_policy::{Credential, Facts, Inheritance, Request, Scope, Sharing};
+
+/// The time of every generated request.
+const NOW_MS: u64 = 1_767_225_600_000;
+
+/// How many small configurations there are: 4,988,206.
+///
+/// Each has 1 to 3 scopes; each scope but the last every [`Inheritance`]; each
+/// scope 0 to 2 credentials; each credential is usable or not, mandatory or not
+/// and, but on the requesting scope, shared with it or not. Symmetry spares the
+/// rest:
+///
+/// - A request that names no credential does not care how one is called, so a
+///   scope that holds one calls it `a`; one that does names `a`, and a scope may
+///   hold `a`, `b`, both or neither.
+/// - With the requesting scope itself nothing is shared, so how its own
+///   credentials are shared is not varied.
+/// - To be shared has two forms, `all` and patterns that match, and not to be has
+///   two, `none` and patterns that do not. The forms take turns over scopes and
+///   names, and every configuration occurs once with each of the two turns, not
+///   with each mixture.
+/// - What makes a credential unusable depends on its scope and its name, not on
+///   the configuration. It is another one for each, but for one of the six, so
+///   that a refusal's code tells whose it is.
+/// - On the middle one of three scopes, and the last of two, `b` goes before `a`
+///   by its priority; elsewhere the names decide.
+pub fn count() -> u64 {
+    shapes().iter().map(Shape::count).sum()
+}
+
+/// One small configuration.
+///
+/// # Panics
+///
+/// When `index` is not below [`count`].
+pub fn nth(index: u64) -> Facts {
+    let mut index = index;
+    for shape in shapes() {
+        if index < shape.count() {
+            return shape.nth(index);
+        }
+        index -= shape.count();
+    }
+    panic!("there are only {} small configurations", count());
+}
+
+/// What the configurations of one run of numbers have in common.
+struct Shape {
+    scopes: u64,
+    names_credential: bool,
+}
+
+fn shapes() -> Vec<Shape> {
+    let mut shapes = Vec::new();
+    for scopes in 1..=3 {
+        for names_credential in [false, true] {
+            shapes.push(Shape { scopes, names_credential });
+        }
+    }
+    shapes
+}
+
+const INHERITANCES: [Inheritance; 3] =
+    [Inheritance::Isolated, Inheritance::Inherit, Inheritance::FallBack];
+
+/// What a generated credential may be: usable, mandatory.
+const OWN_KINDS: u64 = 4;
+
+/// The same, and shared.
+const ANCESTOR_KINDS: u64 = 8;
+
+impl Shape {
+    fn count(&self) -> u64 {
+        let inheritances = 3_u64.pow(u32::try_from(self.scopes - 1).expect("few scopes"));
+        (0..self.scopes).map(|level| self.holdings(level)).product::<u64>()
+            * inheritances
+            * self.turns()
+    }
+
+    /// In how many turns the forms of sharing are used.
+    fn turns(&self) -> u64 {
+        if self.scopes == 1 { 1 } else { 2 }
+    }
+
+    /// In how many ways a scope can hold credentials.
+    fn holdings(&self, level: u64) -> u64 {
+        let kinds = kinds(level);
+        let alone = if self.names_credential { 2 * kinds } else { kinds };
+        1 + alone + kinds * kinds
+    }
+
+    fn nth(&self, index: u64) -> Facts {
+        let mut digits = Digits(index);
+        let turn = digits.next(self.turns());
+        let chain = (0..self.scopes)
+            .map(|level| {
+                let is_organization = level + 1 == self.scopes;
+                let inheritance = if is_organization { 0 } else { digits.next(3) };
+                Scope {
+                    path: path(self.scopes - level),
+                    inheritance: INHERITANCES[usize::try_from(inheritance).expect("below 3")],
+                    default_model: None,
+                    credentials: self.credentials(level, digits.next(self.holdings(level)), turn),
+                    attributes: BTreeMap::new(),
+                }
+            })
+            .collect();
+        Facts {
+            request: Request {
+                provider: "openai".to_owned(),
+                model: None,
+                credential: self.names_credential.then(|| "a".to_owned()),
+                principal: String::new(),
+                now_ms: NOW_MS,
+                attributes: BTreeMap::new(),
+            },
+            chain,
+        }
+    }
+
+    fn credentials(&self, level: u64, holding: u64, turn: u64) -> Vec<Credential> {
+        let kinds = kinds(level);
+        let a = |kind| credential(level, 0, kind, turn);
+        let b = |kind| credential(level, 1, kind, turn);
+        let mut holding = holding;
+        if holding == 0 {
+            return Vec::new();
+        }
+        holding -= 1;
+        if holding < kinds {
+            return vec![a(holding)];
+        }
+        holding -= kinds;
+        if self.names_credential {
+            if holding < kinds {
+                return vec![b(holding)];
+            }
+            holding -= kinds;
+        }
+        // Against the order of the names, which the policy must find itself.
+        vec![b(holding / kinds), a(holding % kinds)]
+    }
+}
+
+fn kinds(level: u64) -> u64 {
+    if level == 0 { OWN_KINDS } else { ANCESTOR_KINDS }
+}
+
+/// The path of a scope so many segments deep.
+fn path(depth: u64) -> String {
+    let segments = ["acme", "evals", "staging"];
+    segments[..usize::try_from(depth).expect("few segments")].join("/")
+}
+
+fn credential(level: u64, name: u64, kind: u64, turn: u64) -> Credential {
+    let mut digits = Digits(kind);
+    let usable = digits.next(2) == 0;
+    let mandatory = digits.next(2) == 1;
+    let shared = digits.next(2) == 0;
+    let by_pattern = (level + name + turn) % 2 == 1;
+    let letter = if name == 0 { "a" } else { "b" };
+    let mut credential = Credential {
+        id: format!("{letter}{level}"),
+        name: letter.to_owned(),
+        enabled: true,
+        readable: true,
+        expires_at_ms: None,
+        models: None,
+        sharing: match (shared, by_pattern) {
+            (true, false) => Sharing::All,
+            (false, false) => Sharing::None,
+            // The requesting scope is `acme/evals` or `acme/evals/staging`.
+            (true, true) => Sharing::Paths(vec!["acme/ev*/**".to_owned()]),
+            (false, true) => Sharing::Paths(vec!["acme".to_owned(), "acme/*/prod".to_owned()]),
+        },
+        mandatory,
+        priority: u32::from(level == 1 && name == 0),
+        attributes: BTreeMap::new(),
+    };
+    if !usable {
+        match (2 * level + name) % 5 {
+            0 => credential.enabled = false,
+            1 => credential.readable = false,
+            2 => credential.expires_at_ms = Some(NOW_MS),
+            3 => credential.models = Some(vec!["*".to_owned()]),
+            _ => credential.models = Some(Vec::new()),
+        }
+    }
+    credential
+}
+
+/// A number taken apart digit by digit, each with a base of its own.
+struct Digits(u64);
+
+impl Digits {
+    fn next(&mut self, base: u64) -> u64 {
+        let digit = self.0 % base;
+        self.0 /= base;
+        digit
+    }
+}
+
+/// A random tree: 1 to 8 scopes with 0 to 4 credentials each, and everything
+/// that a rule looks at varied, more often near a boundary than away from it.
+/// The same seed gives the same facts.
+pub fn random(seed: u64) -> Facts {
+    let mut random = Random(fastrand::Rng::with_seed(seed));
+    let depth = random.0.usize(1..=8);
+    let segments: Vec<&str> = (0..depth).map(|_| random.one_of(&SEGMENTS)).collect();
+    let mut ids = random.ids(depth * MOST_CREDENTIALS);
+    let chain = (0..depth)
+        .map(|level| Scope {
+            path: segments[..depth - level].join("/"),
+            inheritance: random.inheritance(),
+            default_model: random.sometimes(5).then(|| random.one_of(&MODELS).to_owned()),
+            credentials: random.credentials(&segments, &mut ids),
+            attributes: random.attributes(),
+        })
+        .collect();
+    Facts {
+        request: Request {
+            provider: random.one_of(&["openai", "bedrock"]).to_owned(),
+            model: random.sometimes(2).then(|| random.one_of(&MODELS).to_owned()),
+            credential: random.sometimes(4).then(|| random.one_of(&NAMES).to_owned()),
+            principal: random.one_of(&["", "local:owner"]).to_owned(),
+            now_ms: NOW_MS,
+            attributes: random.attributes(),
+        },
+        chain,
+    }
+}
+
+const MOST_CREDENTIALS: usize = 4;
+
+/// Few, so that patterns meet them and one path repeats a segment.
+const SEGMENTS: [&str; 6] = ["acme", "evals", "eval", "a", "team-1", "team-2"];
+
+/// A prefix of another, digits and a hyphen: where orders of text differ.
+const NAMES: [&str; 6] = ["default", "a", "a-b", "a0", "9", "10"];
+
+const MODELS: [&str; 7] =
+    ["gpt-4o", "gpt-4o-mini", "GPT-4o", "o3", "o\u{301}3", "meta/llama-3", "claude.3[x]"];
+
+const MODEL_PATTERNS: [&str; 16] = [
+    "*",
+    "?",
+    "??",
+    "o?",
+    "o?3",
+    "gpt-*",
+    "gpt-4o",
+    "*-mini",
+    "g*4*o",
+    "*4*",
+    "**a*",
+    "meta/*",
+    "claude?3[?]",
+    "claude.3[x]",
+    "",
+    "gpt-4o?*",
+];
+
+struct Random(fastrand::Rng);
+
+impl Random {
+    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+        self.0.choice(choices.iter().copied()).expect("there are choices")
+    }
+
+    /// True once in so many times.
+    fn sometimes(&mut self, times: u32) -> bool {
+        self.0.u32(0..times) == 0
+    }
+
+    /// Ids that say nothing of the order of what they name.
+    fn ids(&mut self, count: usize) -> Vec<String> {
+        let mut ids: Vec<String> = (0..count).map(|number| format!("id-{number}")).collect();
+        self.0.shuffle(&mut ids);
+        ids
+    }
+
+    /// Seldom isolated: in a deep tree little would be reachable otherwise.
+    fn inheritance(&mut self) -> Inheritance {
+        match self.0.u32(0..8) {
+            0 => Inheritance::Isolated,
+            1..=3 => Inheritance::Inherit,
+            _ => Inheritance::FallBack,
+        }
+    }
+
+    fn credentials(&mut self, segments: &[&str], ids: &mut Vec<String>) -> Vec<Credential> {
+        let mut names = NAMES;
+        self.0.shuffle(&mut names);
+        let held = self.0.usize(0..=MOST_CREDENTIALS);
+        names[..held]
+            .iter()
+            .map(|name| Credential {
+                id: ids.pop().expect("an id for each"),
+                name: (*name).to_owned(),
+                enabled: !self.sometimes(6),
+                readable: !self.sometimes(6),
+                expires_at_ms: self.expiry(),
+                models: self.models(),
+                sharing: self.sharing(segments),
+                mandatory: self.sometimes(10),
+                priority: self.one_of(&[0, 0, 0, 1, 1, 2, 10, u32::MAX]),
+                attributes: self.attributes(),
+            })
+            .collect()
+    }
+
+    fn expiry(&mut self) -> Option<u64> {
+        let times = [0, NOW_MS - 1, NOW_MS, NOW_MS + 1, NOW_MS + 1, u64::MAX];
+        self.sometimes(2).then(|| self.one_of(&times))
+    }
+
+    fn models(&mut self) -> Option<Vec<String>> {
+        self.sometimes(2).then(|| {
+            let listed = self.0.usize(0..=3);
+            (0..listed).map(|_| self.one_of(&MODEL_PATTERNS).to_owned()).collect()
+        })
+    }
+
+    fn sharing(&mut self, segments: &[&str]) -> Sharing {
+        match self.0.u32(0..8) {
+            0..=3 => Sharing::All,
+            4 => Sharing::None,
+            _ => {
+                let listed = self.0.usize(0..=3);
+                Sharing::Paths((0..listed).map(|_| self.path_pattern(segments)).collect())
+            }
+        }
+    }
+
+    /// The requesting scope's path with its segments kept, widened, swallowed,
+    /// spoiled, left out, or grown by one.
+    fn path_pattern(&mut self, segments: &[&str]) -> String {
+        let mut pattern = Vec::new();
+        for segment in segments {
+            let (first, rest) = segment.split_at(1);
+            match self.0.u32(0..24) {
+                0..=9 => pattern.push((*segment).to_owned()),
+                10..=12 => pattern.push("*".to_owned()),
+                13..=15 => pattern.push("**".to_owned()),
+                16 => pattern.push(format!("{first}*")),
+                17 => pattern.push(format!("*{rest}")),
+                18 => pattern.push(format!("{first}**")),
+                19 => pattern.push(format!("{segment}*")),
+                20 => pattern.push(format!("?{rest}")),
+                21 => pattern.push(self.one_of(&["", "A*", "team-*"]).to_owned()),
+                22 => {}
+                _ => {
+                    pattern.push((*segment).to_owned());
+                    pattern.push(self.one_of(&["**", "*", "x"]).to_owned());
+                }
+            }
+        }
+        pattern.join("/")
+    }
+
+    /// What the default policy does not know, and must not mind.
+    fn attributes(&mut self) -> BTreeMap<String, String> {
+        if self.sometimes(6) {
+            [("region".to_owned(), self.one_of(&["eu", "us"]).to_owned())].into()
+        } else {
+            BTreeMap::new()
+        }
+    }
+}
