@@ -18,8 +18,8 @@ const NOW_MS: u64 = 1_767_225_600_000;
 /// - A request that names no credential does not care how one is called, so a
 ///   scope that holds one calls it `a`; one that does names `a`, and a scope may
 ///   hold `a`, `b`, both or neither.
-/// - With the requesting scope itself nothing is shared, so how its own
-///   credentials are shared is not varied.
+/// - With whom the requesting scope shares its own credentials is nothing to the
+///   request, so they always are shared.
 /// - To be shared has two forms, `all` and patterns that match, and not to be has
 ///   two, `none` and patterns that do not. The forms take turns over scopes and
 ///   names, and every configuration occurs once with each of the two turns, not
@@ -59,14 +59,20 @@ fn shapes() -> Vec<Shape> {
     let mut shapes = Vec::new();
     for scopes in 1..=3 {
         for names_credential in [false, true] {
-            shapes.push(Shape { scopes, names_credential });
+            shapes.push(Shape {
+                scopes,
+                names_credential,
+            });
         }
     }
     shapes
 }
 
-const INHERITANCES: [Inheritance; 3] =
-    [Inheritance::Isolated, Inheritance::Inherit, Inheritance::FallBack];
+const INHERITANCES: [Inheritance; 3] = [
+    Inheritance::Isolated,
+    Inheritance::Inherit,
+    Inheritance::FallBack,
+];
 
 /// What a generated credential may be: usable, mandatory.
 const OWN_KINDS: u64 = 4;
@@ -77,7 +83,9 @@ const ANCESTOR_KINDS: u64 = 8;
 impl Shape {
     fn count(&self) -> u64 {
         let inheritances = 3_u64.pow(u32::try_from(self.scopes - 1).expect("few scopes"));
-        (0..self.scopes).map(|level| self.holdings(level)).product::<u64>()
+        (0..self.scopes)
+            .map(|level| self.holdings(level))
+            .product::<u64>()
             * inheritances
             * self.turns()
     }
@@ -90,7 +98,11 @@ impl Shape {
     /// In how many ways a scope can hold credentials.
     fn holdings(&self, level: u64) -> u64 {
         let kinds = kinds(level);
-        let alone = if self.names_credential { 2 * kinds } else { kinds };
+        let alone = if self.names_credential {
+            2 * kinds
+        } else {
+            kinds
+        };
         1 + alone + kinds * kinds
     }
 
@@ -148,7 +160,11 @@ impl Shape {
 }
 
 fn kinds(level: u64) -> u64 {
-    if level == 0 { OWN_KINDS } else { ANCESTOR_KINDS }
+    if level == 0 {
+        OWN_KINDS
+    } else {
+        ANCESTOR_KINDS
+    }
 }
 
 /// The path of a scope so many segments deep.
@@ -217,7 +233,9 @@ pub fn random(seed: u64) -> Facts {
         .map(|level| Scope {
             path: segments[..depth - level].join("/"),
             inheritance: random.inheritance(),
-            default_model: random.sometimes(5).then(|| random.one_of(&MODELS).to_owned()),
+            default_model: random
+                .sometimes(5)
+                .then(|| random.one_of(&MODELS).to_owned()),
             credentials: random.credentials(&segments, &mut ids),
             attributes: random.attributes(),
         })
@@ -225,8 +243,12 @@ pub fn random(seed: u64) -> Facts {
     Facts {
         request: Request {
             provider: random.one_of(&["openai", "bedrock"]).to_owned(),
-            model: random.sometimes(2).then(|| random.one_of(&MODELS).to_owned()),
-            credential: random.sometimes(4).then(|| random.one_of(&NAMES).to_owned()),
+            model: random
+                .sometimes(2)
+                .then(|| random.one_of(&MODELS).to_owned()),
+            credential: random
+                .sometimes(4)
+                .then(|| random.one_of(&NAMES).to_owned()),
             principal: random.one_of(&["", "local:owner"]).to_owned(),
             now_ms: NOW_MS,
             attributes: random.attributes(),
@@ -243,8 +265,15 @@ const SEGMENTS: [&str; 6] = ["acme", "evals", "eval", "a", "team-1", "team-2"];
 /// A prefix of another, digits and a hyphen: where orders of text differ.
 const NAMES: [&str; 6] = ["default", "a", "a-b", "a0", "9", "10"];
 
-const MODELS: [&str; 7] =
-    ["gpt-4o", "gpt-4o-mini", "GPT-4o", "o3", "o\u{301}3", "meta/llama-3", "claude.3[x]"];
+const MODELS: [&str; 7] = [
+    "gpt-4o",
+    "gpt-4o-mini",
+    "GPT-4o",
+    "o3",
+    "o\u{301}3",
+    "meta/llama-3",
+    "claude.3[x]",
+];
 
 const MODEL_PATTERNS: [&str; 16] = [
     "*",
@@ -269,7 +298,9 @@ struct Random(fastrand::Rng);
 
 impl Random {
     fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
-        self.0.choice(choices.iter().copied()).expect("there are choices")
+        self.0
+            .choice(choices.iter().copied())
+            .expect("there are choices")
     }
 
     /// True once in so many times.
@@ -322,7 +353,9 @@ impl Random {
     fn models(&mut self) -> Option<Vec<String>> {
         self.sometimes(2).then(|| {
             let listed = self.0.usize(0..=3);
-            (0..listed).map(|_| self.one_of(&MODEL_PATTERNS).to_owned()).collect()
+            (0..listed)
+                .map(|_| self.one_of(&MODEL_PATTERNS).to_owned())
+                .collect()
         })
     }
 

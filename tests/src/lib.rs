@@ -4,15 +4,21 @@
 //! The rules exist three times. As text they are normative; as data they are the
 //! vectors in `vectors/`; as code they are [`naive`], written from the text alone
 //! and as slow as it reads. The default policy must agree with all of them, called
-//! as a function ([`native`]) and run as a component.
+//! as a function ([`native`]) and run as a [`component`].
 //!
 //! - [`generate`] makes the facts: every small configuration, and random trees.
 //! - [`agreement`] compares two ways to decide over millions of them.
 
 // Test support: whatever goes wrong here should end the test at once.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 pub mod agreement;
+pub mod component;
 pub mod generate;
 pub mod naive;
 pub mod native;

@@ -17,7 +17,11 @@ use entail_policy::{
 ///
 /// When the chain is empty.
 pub fn decide(facts: &Facts) -> Decision {
-    Decision { outcome: outcome(facts), trail: trail(facts), attributes: BTreeMap::new() }
+    Decision {
+        outcome: outcome(facts),
+        trail: trail(facts),
+        attributes: BTreeMap::new(),
+    }
 }
 
 /// A credential and how far up the chain its scope is: 0 is the requesting scope.
@@ -63,9 +67,9 @@ fn shared_with_the_requesting_scope(facts: &Facts, credential: &Credential) -> b
     match &credential.sharing {
         Sharing::All => true,
         Sharing::None => false,
-        Sharing::Paths(patterns) => {
-            patterns.iter().any(|pattern| path_matches(pattern, &scope(facts, 0).path))
-        }
+        Sharing::Paths(patterns) => patterns
+            .iter()
+            .any(|pattern| path_matches(pattern, &scope(facts, 0).path)),
     }
 }
 
@@ -77,7 +81,9 @@ fn is_mandating_ancestor(facts: &Facts, level: usize) -> bool {
 }
 
 fn override_forbidden(facts: &Facts, level: usize) -> bool {
-    levels(facts).into_iter().any(|other| other > level && is_mandating_ancestor(facts, other))
+    levels(facts)
+        .into_iter()
+        .any(|other| other > level && is_mandating_ancestor(facts, other))
 }
 
 fn organization_credential_required(facts: &Facts) -> bool {
@@ -110,7 +116,11 @@ fn candidates_in_order(facts: &Facts) -> Vec<Candidate<'_>> {
     let mut ordered = Vec::new();
     while !remaining.is_empty() {
         let first = (0..remaining.len())
-            .find(|one| remaining.iter().all(|other| !goes_before(*other, remaining[*one])))
+            .find(|one| {
+                remaining
+                    .iter()
+                    .all(|other| !goes_before(*other, remaining[*one]))
+            })
             .expect("the order has no circle");
         ordered.push(remaining.remove(first));
     }
@@ -149,10 +159,13 @@ fn has_a_visible_candidate(facts: &Facts, level: usize) -> bool {
 /// The walk comes to a scope when none of those before it ended it.
 fn walk_comes_to(facts: &Facts, level: usize) -> bool {
     reachable(facts, level)
-        && levels(facts).into_iter().filter(|nearer| *nearer < level).all(|nearer| {
-            !has_a_visible_candidate(facts, nearer)
-                || scope(facts, nearer).inheritance == Inheritance::FallBack
-        })
+        && levels(facts)
+            .into_iter()
+            .filter(|nearer| *nearer < level)
+            .all(|nearer| {
+                !has_a_visible_candidate(facts, nearer)
+                    || scope(facts, nearer).inheritance == Inheritance::FallBack
+            })
 }
 
 fn in_the_search(facts: &Facts, candidate: Candidate) -> bool {
@@ -176,14 +189,19 @@ fn fault(facts: &Facts, candidate: Candidate) -> Option<&'static str> {
     if !credential.readable {
         return Some("unreadable");
     }
-    if credential.expires_at_ms.is_some_and(|time| time <= facts.request.now_ms) {
+    if credential
+        .expires_at_ms
+        .is_some_and(|time| time <= facts.request.now_ms)
+    {
         return Some("expired");
     }
     match (&credential.models, effective_model(facts)) {
         (None, _) => None,
         (Some(patterns), None) if !patterns.is_empty() => Some("model-required"),
         (Some(patterns), Some(model))
-            if patterns.iter().any(|pattern| model_matches(pattern, &model)) =>
+            if patterns
+                .iter()
+                .any(|pattern| model_matches(pattern, &model)) =>
         {
             None
         }
@@ -202,19 +220,28 @@ fn outcome(facts: &Facts) -> Outcome {
         return refused("organization-credential-required");
     }
     let search = search(facts);
-    let usable: Vec<Candidate> =
-        search.iter().copied().filter(|candidate| usable(facts, *candidate)).collect();
+    let usable: Vec<Candidate> = search
+        .iter()
+        .copied()
+        .filter(|candidate| usable(facts, *candidate))
+        .collect();
     if let Some(first) = usable.first() {
         return Outcome::Granted(Grant {
             credential: first.credential.id.clone(),
-            alternates: usable[1..].iter().map(|other| other.credential.id.clone()).collect(),
+            alternates: usable[1..]
+                .iter()
+                .map(|other| other.credential.id.clone())
+                .collect(),
             model: effective_model(facts),
         });
     }
     if let Some(first) = search.first() {
         return refused(fault(facts, *first).expect("no candidate of the search is usable"));
     }
-    if candidates_in_order(facts).into_iter().any(|candidate| lost_to_rule_3(facts, candidate)) {
+    if candidates_in_order(facts)
+        .into_iter()
+        .any(|candidate| lost_to_rule_3(facts, candidate))
+    {
         return refused("override-forbidden");
     }
     if opting_in_would_lead_to_a_grant(facts) {
@@ -224,7 +251,10 @@ fn outcome(facts: &Facts) -> Outcome {
 }
 
 fn refused(code: &str) -> Outcome {
-    Outcome::Refused(Refusal { code: code.to_owned(), message: String::new() })
+    Outcome::Refused(Refusal {
+        code: code.to_owned(),
+        message: String::new(),
+    })
 }
 
 /// Everything that rule 5 asks of a visible candidate holds but for rule 3.
@@ -236,7 +266,11 @@ fn lost_to_rule_3(facts: &Facts, candidate: Candidate) -> bool {
 }
 
 fn opting_in_would_lead_to_a_grant(facts: &Facts) -> bool {
-    if facts.chain.iter().all(|scope| scope.inheritance != Inheritance::Isolated) {
+    if facts
+        .chain
+        .iter()
+        .all(|scope| scope.inheritance != Inheritance::Isolated)
+    {
         // Nothing would change, and these facts were not granted.
         return false;
     }

@@ -71,9 +71,10 @@ fn decision(decision: resolver::Decision) -> Decision {
                 alternates: grant.alternates,
                 model: grant.model,
             }),
-            resolver::Outcome::Refused(refusal) => {
-                Outcome::Refused(Refusal { code: refusal.code, message: refusal.message })
-            }
+            resolver::Outcome::Refused(refusal) => Outcome::Refused(Refusal {
+                code: refusal.code,
+                message: refusal.message,
+            }),
         },
         trail: decision
             .trail
@@ -89,5 +90,8 @@ fn decision(decision: resolver::Decision) -> Decision {
 }
 
 fn pairs(attributes: &BTreeMap<String, String>) -> Vec<(String, String)> {
-    attributes.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+    attributes
+        .iter()
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }

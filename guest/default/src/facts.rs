@@ -16,16 +16,15 @@ pub fn check(chain: &[Scope]) -> Result<(), Error> {
             ));
         }
     }
-    let mut ids: Vec<&str> = chain
-        .iter()
-        .flat_map(|scope| &scope.credentials)
-        .map(|credential| credential.id.as_str())
-        .collect();
-    ids.sort_unstable();
-    match ids.iter().zip(ids.iter().skip(1)).find(|(a, b)| a == b) {
-        Some((id, _)) => invalid(format!("the credential id {id} occurs twice")),
-        None => Ok(()),
+    let mut seen: Vec<&str> = Vec::new();
+    for credential in chain.iter().flat_map(|scope| &scope.credentials) {
+        let id = credential.id.as_str();
+        match seen.binary_search(&id) {
+            Ok(_) => return invalid(format!("the credential id {id} occurs twice")),
+            Err(place) => seen.insert(place, id),
+        }
     }
+    Ok(())
 }
 
 fn parent(path: &str) -> Option<&str> {

@@ -9,8 +9,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use entail_policy::{Decision, Engine, Facts, Settings};
-use entail_tests::{agreement, generate, native};
+use entail_policy::{Decision, Facts};
+use entail_tests::{agreement, component, generate, native};
 
 /// Compares the default policy with the naive model of its rules
 #[derive(Parser)]
@@ -32,14 +32,16 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let mut agreed = all_agree("native", &arguments, native::decide);
     if let Some(file) = &arguments.component {
-        let bytes = std::fs::read(file).expect("the component can be read");
-        let engine = Engine::new(Settings::default()).expect("the engine starts");
-        let policy = engine.admit(&bytes).expect("the component is admitted");
+        let policy = component::load(file).expect("the component is admitted");
         agreed &= all_agree("component", &arguments, |facts| {
-            policy.decide(facts).map_err(|failure| failure.to_string())
+            component::decide(&policy, facts)
         });
     }
-    if agreed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if agreed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn all_agree(
@@ -54,7 +56,13 @@ fn all_agree(
             generate::nth,
             &decide,
         );
-    small && agrees(&format!("{runtime}, random trees"), arguments.trees, generate::random, &decide)
+    small
+        && agrees(
+            &format!("{runtime}, random trees"),
+            arguments.trees,
+            generate::random,
+            &decide,
+        )
 }
 
 fn agrees(
@@ -64,9 +72,12 @@ fn agrees(
     decide: impl Fn(&Facts) -> Result<Decision, String> + Sync,
 ) -> bool {
     let start = Instant::now();
-    match agreement::compare(count, 1, facts, decide) {
-        Ok(asked) => {
-            println!("{what}: {asked} agree, {:.1} s", start.elapsed().as_secs_f64());
+    match agreement::compare(count, facts, decide) {
+        Ok(()) => {
+            println!(
+                "{what}: {count} agree, {:.1} s",
+                start.elapsed().as_secs_f64()
+            );
             true
         }
         Err(disagreement) => {

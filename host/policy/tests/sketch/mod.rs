@@ -1,0 +1,68 @@
+//! Policies in a few lines of WebAssembly text, to misbehave or do nothing.
+
+use wit_component::{ComponentEncoder, StringEncoding};
+use wit_parser::Resolve;
+
+/// A core module that answers every request with a grant of nothing, unless
+/// `decide` (instructions before its answer) or `items` (of the module) say
+/// otherwise.
+pub struct Sketch {
+    pub items: &'static str,
+    pub decide: &'static str,
+    pub describe: &'static str,
+    pub memory: &'static str,
+}
+
+impl Default for Sketch {
+    fn default() -> Self {
+        Sketch {
+            items: "",
+            decide: "",
+            describe: "",
+            memory: r#"(memory (export "memory") 1)"#,
+        }
+    }
+}
+
+impl Sketch {
+    pub fn component(&self) -> Vec<u8> {
+        let Sketch {
+            items,
+            decide,
+            describe,
+            memory,
+        } = self;
+        // The answer lies at 1024, all zero: a grant of the credential "".
+        let text = format!(
+            r#"(module
+                {memory}
+                (global $next (mut i32) (i32.const 4096))
+                (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+                    (local $at i32)
+                    (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
+                    (global.set $next (i32.add (local.get $at) (local.get 3)))
+                    (local.get $at))
+                {items}
+                (func (export "entail:policy/about@0.1.0#describe") (result i32)
+                    {describe}
+                    (i32.const 1024))
+                (func (export "entail:policy/resolver@0.1.0#decide")
+                    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i32 i32 i32) (result i32)
+                    {decide}
+                    (i32.const 1024)))"#
+        );
+        let mut module = wat::parse_str(text).unwrap();
+        let mut resolve = Resolve::default();
+        let (package, _) = resolve
+            .push_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit"))
+            .unwrap();
+        let world = resolve.select_world(&[package], Some("policy")).unwrap();
+        wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
+            .unwrap();
+        ComponentEncoder::default()
+            .module(&module)
+            .unwrap()
+            .encode()
+            .unwrap()
+    }
+}

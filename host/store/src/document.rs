@@ -1,0 +1,159 @@
+//! Signed documents.
+//!
+//! A document's kind, name and revision stand inside the signed bytes and must
+//! match the row they were found in: a row can be dropped, but not forged,
+//! edited, renamed, or passed off as a newer one.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::Revision;
+use crate::backend::DocumentRow;
+use crate::digest::Digest;
+use crate::error::{Error, Tampering};
+use crate::signing::{PayloadType, Signer, Verifier};
+
+/// Names a document: what kind of thing it is, and which one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DocumentKey {
+    /// Such as `scope`.
+    pub kind: String,
+    /// Such as `acme/evals`.
+    pub name: String,
+}
+
+impl DocumentKey {
+    /// Names a document.
+    pub fn new(kind: impl Into<String>, name: impl Into<String>) -> Self {
+        DocumentKey {
+            kind: kind.into(),
+            name: name.into(),
+        }
+    }
+}
+
+impl fmt::Display for DocumentKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)
+    }
+}
+
+/// A verified document.
+pub struct Document {
+    key: DocumentKey,
+    revision: Revision,
+    digest: Digest,
+    body: Box<RawValue>,
+    parsed: OnceLock<Arc<dyn Any + Send + Sync>>,
+}
+
+/// The signed bytes, as JSON.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Payload<Body> {
+    kind: String,
+    name: String,
+    revision: Revision,
+    body: Body,
+}
+
+impl Document {
+    /// What kind of thing it is, and which one.
+    pub fn key(&self) -> &DocumentKey {
+        &self.key
+    }
+
+    /// The change of the store that wrote it.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The SHA-256 of its signed bytes.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// What it says, parsed once for as long as the document is kept.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tampered`], when it does not say a `T`: it was signed, but by
+    /// something that means another form.
+    pub fn body<T: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Arc<T>, Error> {
+        let unfit = || Tampering::new(&self.key, "has a form that this version does not know");
+        if let Some(parsed) = self.parsed.get() {
+            return Arc::clone(parsed).downcast().map_err(|_| unfit().into());
+        }
+        let parsed: Arc<T> = Arc::new(serde_json::from_str(self.body.get()).map_err(|_| unfit())?);
+        // Two readers at once parse twice and keep either.
+        let _ = self
+            .parsed
+            .set(Arc::clone(&parsed) as Arc<dyn Any + Send + Sync>);
+        Ok(parsed)
+    }
+
+    pub(crate) fn verify(
+        key: &DocumentKey,
+        row: &DocumentRow,
+        verifier: &Verifier,
+    ) -> Result<Self, Tampering> {
+        let tampered = |how| Err(Tampering::new(key, how));
+        if row.signer != verifier.id().as_str() {
+            return tampered("is signed by a key that is not trusted");
+        }
+        if !verifier.verifies(PayloadType::Document, &row.payload, &row.signature) {
+            return tampered("has a signature that does not fit");
+        }
+        let Ok(payload) = serde_json::from_slice::<Payload<Box<RawValue>>>(&row.payload) else {
+            return tampered("has a form that this version does not know");
+        };
+        if payload.kind != key.kind || payload.name != key.name {
+            return tampered("holds another document");
+        }
+        if payload.revision != row.revision {
+            return tampered("has another revision than its row says");
+        }
+        Ok(Document {
+            key: key.clone(),
+            revision: payload.revision,
+            digest: Digest::of(&row.payload),
+            body: payload.body,
+            parsed: OnceLock::new(),
+        })
+    }
+
+    /// Signs `body` as the document `key` at `revision`.
+    pub(crate) fn sign(
+        key: &DocumentKey,
+        revision: Revision,
+        body: &RawValue,
+        signer: &Signer,
+    ) -> Result<DocumentRow, serde_json::Error> {
+        let payload = serde_json::to_vec(&Payload {
+            kind: key.kind.clone(),
+            name: key.name.clone(),
+            revision,
+            body,
+        })?;
+        Ok(DocumentRow {
+            revision,
+            signature: signer.sign(PayloadType::Document, &payload),
+            signer: signer.id().to_string(),
+            payload,
+        })
+    }
+}
+
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Document")
+            .field("key", &self.key)
+            .field("revision", &self.revision)
+            .finish_non_exhaustive()
+    }
+}

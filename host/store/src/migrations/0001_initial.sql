@@ -1,0 +1,24 @@
+-- Documents: one row per thing, the newest only. What is signed is in `payload`.
+CREATE TABLE documents (
+    kind      TEXT    NOT NULL,
+    name      TEXT    NOT NULL,
+    revision  INTEGER NOT NULL,
+    payload   BLOB    NOT NULL,
+    signature BLOB    NOT NULL,
+    signer    TEXT    NOT NULL,
+    PRIMARY KEY (kind, name)
+) STRICT, WITHOUT ROWID;
+
+-- Blobs: bytes under the name of their SHA-256.
+CREATE TABLE blobs (
+    digest BLOB NOT NULL PRIMARY KEY,
+    bytes  BLOB NOT NULL
+) STRICT;
+
+-- The journal: one signed entry per change, each with the hash of the one before.
+CREATE TABLE journal (
+    revision  INTEGER NOT NULL PRIMARY KEY,
+    payload   BLOB    NOT NULL,
+    signature BLOB    NOT NULL,
+    signer    TEXT    NOT NULL
+) STRICT;

@@ -1,0 +1,358 @@
+//! Sealed secrets: a frame that says where it belongs, inside one age file.
+//!
+//! age authenticates the bytes of a file but not their author or place: anyone
+//! who knows a recipient can make a valid file, and any file can be moved. So
+//! what binds a secret to its place is inside, and is compared on opening; who
+//! wrote it is settled by the signed document that names the blob.
+//!
+//! A frame is readable with any age tool (`age -d -i identity.txt`):
+//!
+//! ```text
+//! entail-secret/1                                     the form
+//! {"scope":"acme",...,"fields":[["api_key",51]]}      the binding, and each field's length
+//! <the fields' bytes, one after the other>
+//! <zeros up to a multiple of 4,096 bytes>
+//! ```
+//!
+//! # Security
+//!
+//! The padding keeps a blob's size from telling which provider it is for. A
+//! frame longer than [`MAX_FRAME_BYTES`] is not read. The opened frame lies in
+//! one zeroizing buffer that never grows.
+
+use std::io::{Read as _, Write as _};
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::secret::Secret;
+
+/// The first line of a frame.
+const FORM: &[u8] = b"entail-secret/1\n";
+
+/// One size for nearly every secret: the largest kind, a service account's
+/// JSON, has some 2,400 bytes.
+const PADDED_TO: usize = 4096;
+
+/// No secret of any provider comes near.
+const MAX_FRAME_BYTES: usize = 64 * 1024;
+
+/// Room for the header and stanzas of an age file with a few dozen recipients.
+const MAX_AGE_OVERHEAD_BYTES: usize = 16 * 1024;
+
+/// Where a sealed secret belongs. Opening it anywhere else is an error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Binding {
+    /// The path of the scope that holds it.
+    pub scope: String,
+    /// The id of the credential.
+    pub credential: String,
+    /// The version of the credential, from 1.
+    pub version: u32,
+    /// Whom it is for.
+    pub provider: String,
+    /// The hosts that it may be sent to, sorted.
+    pub hosts: Vec<String>,
+    /// Counts the generations of keys that secrets are sealed to.
+    pub epoch: u32,
+}
+
+/// The secret fields of a credential, by name.
+pub type Fields = Vec<(String, Secret)>;
+
+/// What can go wrong with sealing and unsealing. No message contains anything
+/// of a secret.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SealError {
+    /// There is nobody to seal to.
+    #[error("there is no recipient to seal to")]
+    NoRecipient,
+    /// The fields are too large.
+    #[error("the secret has {0} bytes, and {MAX_FRAME_BYTES} are allowed")]
+    TooLarge(usize),
+    /// No age file, or a damaged one.
+    #[error("the sealed secret is damaged")]
+    Damaged,
+    /// It is sealed to other keys.
+    #[error("the sealed secret is not for this identity")]
+    NotForThisIdentity,
+    /// It belongs somewhere else.
+    #[error("the sealed secret belongs elsewhere: its {0} differs")]
+    Misplaced(&'static str),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    #[serde(flatten)]
+    binding: Binding,
+    fields: Vec<(String, usize)>,
+}
+
+/// Seals `fields` to every one of `recipients`, bound to its place.
+///
+/// # Errors
+///
+/// [`SealError::NoRecipient`], [`SealError::TooLarge`].
+pub(crate) fn seal(
+    recipients: &[age::x25519::Recipient],
+    binding: &Binding,
+    fields: &Fields,
+) -> Result<Vec<u8>, SealError> {
+    let frame = frame(binding, fields)?;
+    let recipients = recipients
+        .iter()
+        .map(|recipient| recipient as &dyn age::Recipient);
+    let encryptor =
+        age::Encryptor::with_recipients(recipients).map_err(|_| SealError::NoRecipient)?;
+    let mut sealed = Vec::with_capacity(frame.len() + MAX_AGE_OVERHEAD_BYTES);
+    // Writing to memory does not fail.
+    let write = |sealed: &mut Vec<u8>| -> std::io::Result<()> {
+        let mut writer = encryptor.wrap_output(sealed)?;
+        writer.write_all(&frame)?;
+        writer.finish().map(drop)
+    };
+    write(&mut sealed).map_err(|_| SealError::Damaged)?;
+    Ok(sealed)
+}
+
+/// Opens a sealed secret, if it belongs to `expected`.
+///
+/// # Errors
+///
+/// [`SealError::Damaged`], [`SealError::NotForThisIdentity`],
+/// [`SealError::Misplaced`].
+pub(crate) fn unseal(
+    identity: &age::x25519::Identity,
+    sealed: &[u8],
+    expected: &Binding,
+) -> Result<Fields, SealError> {
+    if sealed.len() > MAX_FRAME_BYTES + MAX_AGE_OVERHEAD_BYTES {
+        return Err(SealError::Damaged);
+    }
+    let decryptor = age::Decryptor::new_buffered(sealed).map_err(|_| SealError::Damaged)?;
+    let mut plain = decryptor
+        .decrypt(std::iter::once(identity as &dyn age::Identity))
+        .map_err(|error| match error {
+            age::DecryptError::NoMatchingKeys => SealError::NotForThisIdentity,
+            _ => SealError::Damaged,
+        })?;
+    // Never shorter than the frame, so it never moves.
+    let mut buffer = Zeroizing::new(vec![0; sealed.len()]);
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match plain.read(rest) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(_) => return Err(SealError::Damaged),
+        }
+    }
+    let frame = buffer.get(..filled).ok_or(SealError::Damaged)?;
+    open_frame(frame, expected)
+}
+
+fn frame(binding: &Binding, fields: &Fields) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    let header = Header {
+        binding: binding.clone(),
+        fields: fields
+            .iter()
+            .map(|(name, value)| (name.clone(), value.len()))
+            .collect(),
+    };
+    // Strings, numbers and lists always serialize.
+    let header = serde_json::to_vec(&header).map_err(|_| SealError::Damaged)?;
+    let secret: usize = fields.iter().map(|(_, value)| value.len()).sum();
+    let length = (FORM.len() + header.len() + 1 + secret).next_multiple_of(PADDED_TO);
+    if length > MAX_FRAME_BYTES {
+        return Err(SealError::TooLarge(secret));
+    }
+    let mut frame = Zeroizing::new(Vec::with_capacity(length));
+    frame.extend_from_slice(FORM);
+    frame.extend_from_slice(&header);
+    frame.push(b'\n');
+    for (_, value) in fields {
+        frame.extend_from_slice(value.expose());
+    }
+    frame.resize(length, 0);
+    Ok(frame)
+}
+
+fn open_frame(frame: &[u8], expected: &Binding) -> Result<Fields, SealError> {
+    let rest = frame.strip_prefix(FORM).ok_or(SealError::Damaged)?;
+    let end = rest
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .ok_or(SealError::Damaged)?;
+    let (header, rest) = rest.split_at(end);
+    let header: Header = serde_json::from_slice(header).map_err(|_| SealError::Damaged)?;
+    compare(&header.binding, expected)?;
+    let mut rest = rest.get(1..).ok_or(SealError::Damaged)?;
+    let mut fields = Fields::with_capacity(header.fields.len());
+    for (name, length) in header.fields {
+        let (value, after) = rest.split_at_checked(length).ok_or(SealError::Damaged)?;
+        fields.push((name, Secret::new(value.to_vec())));
+        rest = after;
+    }
+    if rest.iter().any(|byte| *byte != 0) {
+        return Err(SealError::Damaged);
+    }
+    Ok(fields)
+}
+
+fn compare(found: &Binding, expected: &Binding) -> Result<(), SealError> {
+    let differs = [
+        ("scope", found.scope != expected.scope),
+        ("credential", found.credential != expected.credential),
+        ("version", found.version != expected.version),
+        ("provider", found.provider != expected.provider),
+        ("list of hosts", found.hosts != expected.hosts),
+        ("key epoch", found.epoch != expected.epoch),
+    ];
+    match differs.into_iter().find(|(_, differs)| *differs) {
+        Some((what, _)) => Err(SealError::Misplaced(what)),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn binding() -> Binding {
+        Binding {
+            scope: "acme".to_owned(),
+            credential: "c1".to_owned(),
+            version: 1,
+            provider: "openai".to_owned(),
+            hosts: vec!["api.openai.com".to_owned()],
+            epoch: 1,
+        }
+    }
+
+    fn fields() -> Fields {
+        vec![
+            ("api_key".to_owned(), Secret::from("canary-sealing-1")),
+            ("other".to_owned(), Secret::from("line\n\"quoted\"\\")),
+        ]
+    }
+
+    #[test]
+    fn what_is_sealed_opens_where_it_belongs() {
+        let identity = age::x25519::Identity::generate();
+        let sealed = seal(&[identity.to_public()], &binding(), &fields()).unwrap();
+        let opened = unseal(&identity, &sealed, &binding()).unwrap();
+        let texts: Vec<_> = opened
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.expose_text().unwrap()))
+            .collect();
+        assert_eq!(
+            texts,
+            [
+                ("api_key", "canary-sealing-1"),
+                ("other", "line\n\"quoted\"\\")
+            ]
+        );
+    }
+
+    #[test]
+    fn it_opens_nowhere_else() {
+        let identity = age::x25519::Identity::generate();
+        let sealed = seal(&[identity.to_public()], &binding(), &fields()).unwrap();
+        let elsewhere = [
+            (
+                "scope",
+                Binding {
+                    scope: "acme/evals".to_owned(),
+                    ..binding()
+                },
+            ),
+            (
+                "credential",
+                Binding {
+                    credential: "c2".to_owned(),
+                    ..binding()
+                },
+            ),
+            (
+                "version",
+                Binding {
+                    version: 2,
+                    ..binding()
+                },
+            ),
+            (
+                "provider",
+                Binding {
+                    provider: "xai".to_owned(),
+                    ..binding()
+                },
+            ),
+            (
+                "list of hosts",
+                Binding {
+                    hosts: vec!["example.com".to_owned()],
+                    ..binding()
+                },
+            ),
+            (
+                "key epoch",
+                Binding {
+                    epoch: 2,
+                    ..binding()
+                },
+            ),
+        ];
+        for (what, place) in elsewhere {
+            match unseal(&identity, &sealed, &place) {
+                Err(SealError::Misplaced(named)) => assert_eq!(named, what),
+                _ => panic!("opened with another {what}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_stranger_cannot_open_it() {
+        let identity = age::x25519::Identity::generate();
+        let sealed = seal(&[identity.to_public()], &binding(), &fields()).unwrap();
+        let stranger = age::x25519::Identity::generate();
+        assert!(matches!(
+            unseal(&stranger, &sealed, &binding()),
+            Err(SealError::NotForThisIdentity)
+        ));
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_refused() {
+        let identity = age::x25519::Identity::generate();
+        let sealed = seal(&[identity.to_public()], &binding(), &fields()).unwrap();
+        for at in (0..sealed.len()).step_by(37) {
+            let mut damaged = sealed.clone();
+            damaged[at] ^= 1;
+            assert!(
+                unseal(&identity, &damaged, &binding()).is_err(),
+                "bit flipped at {at}"
+            );
+            assert!(
+                unseal(&identity, &sealed[..at], &binding()).is_err(),
+                "cut at {at}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_size_tells_nothing_of_the_length() {
+        let identity = age::x25519::Identity::generate();
+        let frame_of = |length: usize| {
+            let fields = vec![("api_key".to_owned(), Secret::new(vec![b'x'; length]))];
+            frame(&binding(), &fields).unwrap().len()
+        };
+        assert_eq!(frame_of(10), frame_of(2_400));
+        let too_large = vec![("api_key".to_owned(), Secret::new(vec![b'x'; 70_000]))];
+        assert!(matches!(
+            seal(&[identity.to_public()], &binding(), &too_large),
+            Err(SealError::TooLarge(70_000))
+        ));
+    }
+}

@@ -1,0 +1,285 @@
+//! What a store promises, and what it says to a database that cheats.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use entail_store::{Author, Batch, Digest, DocumentKey, Error, Keys, Sqlite, Store};
+use rusqlite::Connection;
+use serde_json::value::{RawValue, to_raw_value};
+
+struct Home {
+    folder: tempfile::TempDir,
+}
+
+impl Home {
+    fn new() -> Self {
+        let home = Home {
+            folder: tempfile::tempdir().unwrap(),
+        };
+        Keys::create(&home.keys(), None).unwrap();
+        home
+    }
+
+    fn keys(&self) -> PathBuf {
+        self.folder.path().join("keys")
+    }
+
+    fn database(&self) -> PathBuf {
+        self.folder.path().join("entail.db")
+    }
+
+    fn store(&self) -> Store {
+        let backend = Sqlite::open(&self.database()).unwrap();
+        Store::new(Arc::new(backend), Keys::open(&self.keys()).unwrap())
+    }
+
+    fn sql(&self, statement: &str) {
+        let changed = Connection::open(self.database())
+            .unwrap()
+            .execute(statement, [])
+            .unwrap();
+        assert!(changed > 0, "{statement} changed nothing");
+    }
+}
+
+fn key(name: &str) -> DocumentKey {
+    DocumentKey::new("scope", name)
+}
+
+fn raw(text: &str) -> Box<RawValue> {
+    to_raw_value(text).unwrap()
+}
+
+async fn put(store: &Store, expected: u64, name: &str, body: &str) -> Result<u64, Error> {
+    let change = raw("a test");
+    let batch = Batch {
+        put: vec![(key(name), raw(body))],
+        ..Batch::default()
+    };
+    let author = Author {
+        principal: "test",
+        at_ms: 1,
+        change: &change,
+    };
+    store.commit(expected, batch, author).await
+}
+
+async fn body(store: &Store, name: &str) -> Option<String> {
+    let snapshot = store.read(&[key(name)]).await.unwrap();
+    let document = snapshot.documents[0].clone()?;
+    Some(String::clone(&*document.body::<String>().unwrap()))
+}
+
+/// A home whose scopes `acme` (revisions 1, 3) and `acme/evals` (2) were written.
+async fn filled() -> Home {
+    let home = Home::new();
+    let store = home.store();
+    put(&store, 0, "acme", "first").await.unwrap();
+    put(&store, 1, "acme/evals", "second").await.unwrap();
+    put(&store, 2, "acme", "third").await.unwrap();
+    home
+}
+
+#[tokio::test]
+async fn what_is_committed_is_read_here_and_in_another_process_at_once() {
+    let home = filled().await;
+    let (here, there) = (home.store(), home.store());
+    assert_eq!(body(&here, "acme").await.unwrap(), "third");
+    assert_eq!(body(&there, "acme").await.unwrap(), "third");
+    put(&there, 3, "acme", "fourth").await.unwrap();
+    assert_eq!(body(&here, "acme").await.unwrap(), "fourth");
+    assert_eq!(body(&here, "acme/none").await, None);
+}
+
+#[tokio::test]
+async fn a_change_for_another_revision_is_a_conflict_and_writes_nothing() {
+    let home = filled().await;
+    let (here, there) = (home.store(), home.store());
+    assert!(body(&here, "acme").await.is_some());
+    put(&there, 3, "acme", "theirs").await.unwrap();
+    let error = put(&here, 3, "acme", "ours").await.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::Conflict {
+                expected: 3,
+                found: 4
+            }
+        ),
+        "{error}"
+    );
+    assert_eq!(body(&here, "acme").await.unwrap(), "theirs");
+}
+
+#[tokio::test]
+async fn names_are_those_under_a_scope_in_order_and_in_pages() {
+    let home = Home::new();
+    let store = home.store();
+    for (revision, name) in (0..).zip([
+        "acme", "acme/b", "acme-2", "acme/a", "acme/a/x", "acme0", "other",
+    ]) {
+        put(&store, revision, name, "").await.unwrap();
+    }
+    let under =
+        async |under, after, limit| store.names("scope", under, after, limit).await.unwrap();
+    assert_eq!(
+        under("acme", None, 10).await,
+        ["acme", "acme/a", "acme/a/x", "acme/b"]
+    );
+    assert_eq!(under("acme", Some("acme/a"), 1).await, ["acme/a/x"]);
+    assert_eq!(under("", None, 10).await.len(), 7);
+}
+
+#[tokio::test]
+async fn the_journal_tells_each_change_in_a_chain() {
+    let home = filled().await;
+    let entries = home.store().journal(0, 10).await.unwrap();
+    assert_eq!(
+        entries
+            .iter()
+            .map(|entry| entry.revision)
+            .collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
+    assert_eq!(entries[0].effects[0].before, None);
+    assert_eq!(entries[2].effects[0].before, entries[0].effects[0].after);
+}
+
+#[tokio::test]
+async fn a_blob_is_read_under_its_own_name_only() {
+    let home = Home::new();
+    let store = home.store();
+    let change = raw("a test");
+    let batch = Batch {
+        add_blobs: vec![b"one".to_vec(), b"two".to_vec()],
+        ..Batch::default()
+    };
+    let author = Author {
+        principal: "test",
+        at_ms: 1,
+        change: &change,
+    };
+    store.commit(0, batch, author).await.unwrap();
+    assert_eq!(store.blob(&Digest::of(b"one")).await.unwrap(), b"one");
+    home.sql(&format!(
+        "UPDATE blobs SET bytes = x'00' WHERE digest = x'{}'",
+        Digest::of(b"one")
+    ));
+    home.sql(&format!(
+        "DELETE FROM blobs WHERE digest = x'{}'",
+        Digest::of(b"two")
+    ));
+    for digest in [Digest::of(b"one"), Digest::of(b"two")] {
+        assert!(matches!(store.blob(&digest).await, Err(Error::Tampered(_))));
+    }
+}
+
+#[tokio::test]
+async fn every_change_behind_the_stores_back_is_called_tampering() {
+    for (what, statement) in [
+        (
+            "an edited document",
+            "UPDATE documents SET payload = CAST(replace(CAST(payload AS TEXT), 'third', 'forth') AS BLOB) WHERE name = 'acme'",
+        ),
+        (
+            "a payload of another form",
+            "UPDATE documents SET payload = x'7b7d' WHERE name = 'acme'",
+        ),
+        (
+            "another revision",
+            "UPDATE documents SET revision = 9 WHERE name = 'acme'",
+        ),
+        (
+            "another signature",
+            "UPDATE documents SET signature = zeroblob(64) WHERE name = 'acme'",
+        ),
+        (
+            "a shorter signature",
+            "UPDATE documents SET signature = x'00' WHERE name = 'acme'",
+        ),
+        (
+            "another signer",
+            "UPDATE documents SET signer = 'somebody' WHERE name = 'acme'",
+        ),
+        (
+            "another document in its place",
+            "INSERT OR REPLACE INTO documents SELECT kind, 'acme', revision, payload, signature, signer FROM documents WHERE name = 'acme/evals'",
+        ),
+        (
+            "a document of another kind in its place",
+            "UPDATE documents SET kind = 'other' WHERE name = 'acme'",
+        ),
+        (
+            "an edited journal",
+            "UPDATE journal SET payload = CAST(replace(CAST(payload AS TEXT), 'a test', 'a tale') AS BLOB) WHERE revision = 3",
+        ),
+        (
+            "a journal entry that was never made",
+            "INSERT INTO journal SELECT revision + 1, payload, signature, signer FROM journal WHERE revision = 3",
+        ),
+        (
+            "a journal that forgot the last change",
+            "DELETE FROM journal WHERE revision = 3",
+        ),
+        ("a journal that is gone", "DELETE FROM journal"),
+        (
+            "a document's bytes as a journal entry",
+            "UPDATE journal SET (payload, signature) = (SELECT payload, signature FROM documents WHERE name = 'acme') WHERE revision = 3",
+        ),
+    ] {
+        let home = filled().await;
+        let witness = home.store();
+        assert!(body(&witness, "acme").await.is_some());
+        home.sql(statement);
+        let key = match what {
+            "a document of another kind in its place" => DocumentKey::new("other", "acme"),
+            _ => key("acme"),
+        };
+        for (who, store) in [("a witness", &witness), ("a newcomer", &home.store())] {
+            match store.read(std::slice::from_ref(&key)).await {
+                Err(Error::Tampered(_)) => {}
+                other => panic!("{who} took {what} for {other:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_was_added_does_not_pass_for_a_document() {
+    let home = filled().await;
+    home.sql(
+        "INSERT INTO documents SELECT kind, 'acme/planted', revision, payload, signature, signer
+         FROM documents WHERE name = 'acme/evals'",
+    );
+    let result = home.store().read(&[key("acme/planted")]).await;
+    assert!(matches!(result, Err(Error::Tampered(_))), "{result:?}");
+}
+
+#[tokio::test]
+async fn a_database_put_back_is_noticed_by_a_process_that_saw_the_newer_one() {
+    let home = filled().await;
+    let witness = home.store();
+    let old = home.folder.path().join("old.db");
+    Connection::open(home.database())
+        .unwrap()
+        .execute("VACUUM INTO ?1", [old.to_str().unwrap()])
+        .unwrap();
+    put(&witness, 3, "acme", "fourth").await.unwrap();
+    assert_eq!(body(&witness, "acme").await.unwrap(), "fourth");
+    let database = Connection::open(home.database()).unwrap();
+    database
+        .execute("ATTACH ?1 AS old", [old.to_str().unwrap()])
+        .unwrap();
+    database
+        .execute_batch(
+            "DELETE FROM main.journal WHERE revision = 4;
+             INSERT OR REPLACE INTO main.documents SELECT * FROM old.documents;",
+        )
+        .unwrap();
+    assert!(matches!(
+        witness.read(&[key("acme")]).await,
+        Err(Error::Tampered(_))
+    ));
+}

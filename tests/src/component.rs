@@ -1,0 +1,44 @@
+//! The default policy run as the component that the product carries.
+
+use std::path::Path;
+use std::time::Duration;
+
+use entail_policy::{Decision, Engine, Facts, Failure, Limits, Policy, Settings};
+
+/// What is compared is what a policy decides, not how soon: a busy machine must
+/// not make a difference.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Reads and admits a component.
+///
+/// # Errors
+///
+/// What went wrong with which file, in words.
+pub fn load(file: &Path) -> Result<Policy, String> {
+    let failed = |error: &dyn std::error::Error| format!("{}: {error}", file.display());
+    let bytes = std::fs::read(file).map_err(|error| failed(&error))?;
+    let limits = Limits {
+        deadline: DEADLINE,
+        ..Limits::default()
+    };
+    let settings = Settings {
+        limits,
+        ..Settings::default()
+    };
+    let engine = Engine::new(settings).map_err(|error| failed(&error))?;
+    engine.admit(&bytes).map_err(|error| failed(&error))
+}
+
+/// Asks a component.
+///
+/// # Errors
+///
+/// As [`native::decide`](crate::native::decide) has them, for the policy's own;
+/// the words of any other failure after `failure: `.
+pub fn decide(policy: &Policy, facts: &Facts) -> Result<Decision, String> {
+    policy.decide(facts).map_err(|failure| match failure {
+        Failure::InvalidFacts(text) => format!("invalid-facts: {text}"),
+        Failure::Undecided(text) => format!("other: {text}"),
+        failure => format!("failure: {failure}"),
+    })
+}
