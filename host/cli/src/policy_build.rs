@@ -43,7 +43,9 @@ pub enum BuildError {
     #[error("the crate {0} does not compile for {TARGET}")]
     Compile(PathBuf),
     /// It compiles to something else.
-    #[error("the crate {0} makes no WebAssembly module; its Cargo.toml needs: [lib] crate-type = [\"cdylib\"]")]
+    #[error(
+        "the crate {0} makes no WebAssembly module; its Cargo.toml needs: [lib] crate-type = [\"cdylib\"]"
+    )]
     NoModule(PathBuf),
     /// A file could not be read or written.
     #[error("{0}")]
@@ -92,7 +94,11 @@ fn compile(folder: &Path, manifest: &Path) -> Result<PathBuf, BuildError> {
     let root = workspace_root(folder, manifest)?;
     let output = cargo()
         .args(["build", "--release", "--lib", "--target", TARGET])
-        .args(["--message-format", "json-render-diagnostics", "--manifest-path"])
+        .args([
+            "--message-format",
+            "json-render-diagnostics",
+            "--manifest-path",
+        ])
         .arg(manifest)
         .env("CARGO_ENCODED_RUSTFLAGS", mapped_paths(&root).join("\x1f"))
         .envs(PROFILE)
@@ -112,14 +118,23 @@ fn compile(folder: &Path, manifest: &Path) -> Result<PathBuf, BuildError> {
         .filter(|message| message.reason == "compiler-artifact")
         .filter(|message| message.manifest_path.as_ref() == Some(&manifest))
         .flat_map(|message| message.filenames)
-        .find(|file| file.extension().is_some_and(|extension| extension == "wasm"))
+        .find(|file| {
+            file.extension()
+                .is_some_and(|extension| extension == "wasm")
+        })
         .ok_or_else(|| BuildError::NoModule(folder.to_owned()))
 }
 
 fn workspace_root(folder: &Path, manifest: &Path) -> Result<PathBuf, BuildError> {
     let unreadable = || BuildError::Metadata(folder.to_owned());
     let output = cargo()
-        .args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"])
+        .args([
+            "metadata",
+            "--no-deps",
+            "--format-version",
+            "1",
+            "--manifest-path",
+        ])
         .arg(manifest)
         .stderr(Stdio::inherit())
         .output()
@@ -136,11 +151,14 @@ fn mapped_paths(workspace_root: &Path) -> Vec<String> {
     let cargo_home = std::env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
-    [(Some(workspace_root.to_owned()), "/policy"), (cargo_home, "/cargo")]
-        .into_iter()
-        .filter_map(|(from, to)| Some((from?, to)))
-        .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
-        .collect()
+    [
+        (Some(workspace_root.to_owned()), "/policy"),
+        (cargo_home, "/cargo"),
+    ]
+    .into_iter()
+    .filter_map(|(from, to)| Some((from?, to)))
+    .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
+    .collect()
 }
 
 fn cargo() -> Command {

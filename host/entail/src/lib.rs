@@ -1,1 +1,107 @@
+//! Keeps an organization's model credentials in one place and lets projects
+//! inherit them by choice.
+//!
+//! An administrator sets a key for a provider once, on the organization; a
+//! project opts in to it, or keeps its own; whoever runs the project's code gets
+//! exactly the credential that the policy allows, and can ask why.
+//!
+//! # The path of a request
+//!
+//! ```text
+//! request ─▶ authorize ─▶ facts (store) ─▶ decide (policy) ─▶ guard ─▶ audit ─▶ unseal ─▶ lease
+//! ```
+//!
+//! It is a straight line ([`Entail::resolve`]); each step has its own error
+//! ([`ErrorKind`]), and nothing is revealed unless all of them went well:
+//!
+//! 1. *authorize*: may this [`Principal`] resolve in this scope at all?
+//! 2. *facts*: the documents of the chain, verified, as of one revision.
+//! 3. *decide*: the policy component, in a fresh instance, on nothing but the
+//!    facts.
+//! 4. *guard*: what was chosen must have been offered, be usable, and be
+//!    reachable through links that were opted in to. A policy cannot widen.
+//! 5. *audit*: the decision and its facts go to the decision log.
+//! 6. *unseal*: only now is the one sealed secret opened, and its place checked.
+//! 7. *lease*: the secret fields, the public parameters, the effective model.
+//!
+//! # Embedding
+//!
+//! ```
+//! use entail::{Change, CredentialRef, Entail, Home, Principal, Request, Secret, SetCredential, Settings};
+//! use entail::policy::Inheritance;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let folder = folder.path().join("home");
+//! let home = Home::create(&folder, None)?;
+//! let entail = Entail::open(&home, Settings::default())?;
+//! let me = Principal::LocalOwner;
+//!
+//! // An organization with a key, and a project that opts in to it.
+//! entail.change(&me, &Change::AddScope { scope: "acme".parse()? }).await?;
+//! entail.change(&me, &Change::AddScope { scope: "acme/evals".parse()? }).await?;
+//! entail.change(&me, &Change::SetCredential(Box::new(SetCredential {
+//!     credential: CredentialRef {
+//!         scope: "acme".parse()?,
+//!         provider: "openai".parse()?,
+//!         name: "default".parse()?,
+//!     },
+//!     mode: None,
+//!     fields: vec![("api_key".to_owned(), Secret::from("canary-of-the-embedding-example"))],
+//!     rules: Default::default(),
+//!     renew: false,
+//! }))).await?;
+//! entail.change(&me, &Change::SetInheritance {
+//!     scope: "acme/evals".parse()?,
+//!     provider: Some("openai".parse()?),
+//!     inheritance: Inheritance::Inherit,
+//! }).await?;
+//!
+//! // What the project gets, and from whom.
+//! let request = Request::new("acme/evals".parse()?, "openai".parse()?);
+//! let lease = entail.resolve(&me, &request).await?;
+//! assert_eq!(lease.holder().as_str(), "acme");
+//! let key = lease.secret("api_key").ok_or("no key")?;
+//! assert_eq!(key.expose_text(), Some("canary-of-the-embedding-example"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Calls of the policy and reads of the database run on the caller's thread:
+//! microseconds in the ordinary case, bounded by the policy's deadline.
 
+mod audit;
+mod change;
+mod entail;
+mod error;
+mod facts;
+mod guard;
+mod home;
+mod lease;
+mod name;
+mod opened;
+mod principal;
+mod provider;
+mod scope;
+mod value;
+
+pub use crate::audit::Purpose;
+pub use crate::change::{Applied, Change, CredentialRef, RuleChanges, SetCredential};
+pub use crate::entail::{DEFAULT_POLICY, Entail, Explanation, Settings};
+pub use crate::error::{Error, ErrorKind};
+pub use crate::facts::Request;
+pub use crate::guard::Violation;
+pub use crate::home::Home;
+pub use crate::lease::{Lease, VariableValue};
+pub use crate::name::{CredentialId, CredentialName, InvalidName, ModelId, ProviderId, ScopePath};
+pub use crate::principal::{Action, Principal};
+pub use crate::provider::{
+    Authentication, Catalog, Check, Field, Format, InvalidProviders, Mode, Provider, ProviderKind,
+    SpecialBaseUrl,
+};
+pub use crate::scope::{Credential, Rules, Scope, Version};
+pub use crate::value::{InvalidValue, mask};
+pub use entail_policy as policy;
+pub use entail_store as store;
+pub use entail_store::{Keys, Secret};

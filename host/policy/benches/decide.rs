@@ -26,8 +26,13 @@ fn main() {
     .unwrap();
     let started = Instant::now();
     let policy = engine.admit(&component).unwrap();
-    println!("admit, compiling included        {:>9.1?}", started.elapsed());
-    let floor = engine.admit(&sketch::Sketch::default().component()).unwrap();
+    println!(
+        "admit, compiling included        {:>9.1?}",
+        started.elapsed()
+    );
+    let floor = engine
+        .admit(&sketch::Sketch::default().component())
+        .unwrap();
     let facts = facts();
     report("floor: fresh instance, no work", &floor, &facts);
     report("default policy", &policy, &facts);

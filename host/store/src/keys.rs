@@ -103,7 +103,18 @@ pub type RecipientId = String;
 enum Identity {
     Absent,
     Locked(Vec<u8>),
-    Open(age::x25519::Identity),
+    Open {
+        identity: age::x25519::Identity,
+        /// Names the recipient that it belongs to; to work it out takes a while.
+        id: RecipientId,
+    },
+}
+
+impl Identity {
+    fn open(identity: age::x25519::Identity) -> Self {
+        let id = recipient_id(&identity.to_public());
+        Identity::Open { identity, id }
+    }
 }
 
 /// The keys that a node has.
@@ -154,7 +165,7 @@ impl Keys {
         write_new(&folder.join(VERIFIER), public.as_bytes())?;
         Ok(Keys {
             folder: folder.to_owned(),
-            identity: Identity::Open(identity),
+            identity: Identity::open(identity),
             recipients: vec![recipient],
             signer: Some(signer),
             verifier,
@@ -206,7 +217,7 @@ impl Keys {
     /// [`KeyError::Malformed`].
     pub fn unlock(&mut self, passphrase: &Secret) -> Result<(), KeyError> {
         let bytes = match &self.identity {
-            Identity::Open(_) => return Ok(()),
+            Identity::Open { .. } => return Ok(()),
             Identity::Absent => return Err(KeyError::NoIdentity),
             Identity::Locked(bytes) => bytes,
         };
@@ -230,7 +241,7 @@ impl Keys {
             .ok()
             .flatten()
             .ok_or_else(malformed)?;
-        self.identity = Identity::Open(parse_identity(&text).ok_or_else(malformed)?);
+        self.identity = Identity::open(parse_identity(&text).ok_or_else(malformed)?);
         Ok(())
     }
 
@@ -254,7 +265,7 @@ impl Keys {
         expected: &Binding,
     ) -> Result<Result<Fields, SealError>, KeyError> {
         match &self.identity {
-            Identity::Open(identity) => Ok(sealing::unseal(identity, sealed, expected)),
+            Identity::Open { identity, .. } => Ok(sealing::unseal(identity, sealed, expected)),
             Identity::Locked(_) => Err(KeyError::Locked),
             Identity::Absent => Err(KeyError::NoIdentity),
         }
@@ -266,9 +277,9 @@ impl Keys {
     }
 
     /// Names the recipient that the open identity belongs to.
-    pub fn identity_id(&self) -> Option<RecipientId> {
+    pub fn identity_id(&self) -> Option<&str> {
         match &self.identity {
-            Identity::Open(identity) => Some(recipient_id(&identity.to_public())),
+            Identity::Open { id, .. } => Some(id),
             Identity::Locked(_) | Identity::Absent => None,
         }
     }
@@ -346,7 +357,7 @@ fn read_identity(folder: &Path) -> Result<Identity, KeyError> {
     let file = folder.join(IDENTITY);
     if let Some(text) = read_private(&file)? {
         return parse_identity(&text)
-            .map(Identity::Open)
+            .map(Identity::open)
             .ok_or(KeyError::Malformed {
                 file,
                 expected: "one age identity (X25519)",

@@ -76,4 +76,13 @@ impl Secret {
         buffer.truncate(filled);
         Ok(Some(Secret(buffer)))
     }
+
+    /// Reads a file of at most `limit` bytes. `None` if there is more.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read.
+    pub fn read_file(file: &std::path::Path, limit: usize) -> std::io::Result<Option<Self>> {
+        Self::read(&mut std::fs::File::open(file)?, limit)
+    }
 }

@@ -1,0 +1,102 @@
+//! The decision log: one JSON line per decision, written before anything is
+//! revealed. No record, no secret.
+//!
+//! The facts are in it, since they hold no secret: what was decided can be
+//! decided again. A line is handed to the system in one write, so several
+//! processes can share the file; it is on its way to the disk, not waited for.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use entail_policy::{Decision, Digest, Facts};
+use entail_store::Revision;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// What a decision was made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Purpose {
+    /// A credential is handed out.
+    Lease,
+    /// It was opened to see whether it could be, and let go.
+    Status,
+}
+
+/// What a line of the log says.
+#[derive(Debug, Serialize)]
+pub(crate) struct Record<'a> {
+    pub(crate) at_ms: u64,
+    pub(crate) purpose: Purpose,
+    pub(crate) principal: &'a str,
+    pub(crate) scope: &'a str,
+    pub(crate) provider: &'a str,
+    /// The revision of the store that the facts are of.
+    pub(crate) revision: Revision,
+    #[serde(serialize_with = "as_text")]
+    pub(crate) policy: Digest,
+    #[serde(flatten)]
+    pub(crate) outcome: Outcome<'a>,
+    pub(crate) facts: &'a Facts,
+}
+
+/// What came of the request.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "result")]
+pub(crate) enum Outcome<'a> {
+    /// The policy decided, and the guard let it pass.
+    Decided { decision: &'a Decision },
+    /// The policy failed, or the guard stopped it.
+    Failed { failure: String },
+}
+
+fn as_text<S: serde::Serializer>(digest: &Digest, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(digest)
+}
+
+/// The decision log of a home.
+#[derive(Debug)]
+pub(crate) struct DecisionLog {
+    path: PathBuf,
+    file: File,
+}
+
+impl DecisionLog {
+    /// Opens the log for appending, making it (mode 0600) if need be.
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        let file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(|error| Error::NotRecorded {
+                file: path.to_owned(),
+                error,
+            })?;
+        Ok(DecisionLog {
+            path: path.to_owned(),
+            file,
+        })
+    }
+
+    /// Writes a record; when this returns, the system has it.
+    pub(crate) fn write(&self, record: &Record<'_>) -> Result<(), Error> {
+        let failed = |error| Error::NotRecorded {
+            file: self.path.clone(),
+            error,
+        };
+        let mut line = serde_json::to_vec(record).map_err(|error| failed(error.into()))?;
+        line.push(b'\n');
+        let written = (&self.file).write(&line).map_err(failed)?;
+        if written == line.len() {
+            return Ok(());
+        }
+        Err(failed(std::io::Error::new(
+            std::io::ErrorKind::WriteZero,
+            "only a part of the line could be written",
+        )))
+    }
+}

@@ -1,0 +1,490 @@
+//! The straight line from a request to a lease.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use entail_policy::{Decision, Engine, Facts, Outcome, Policy, Settings as EngineSettings};
+use entail_store::{Author, Batch, Entry, Fields, Keys, Revision, Store};
+use serde_json::value::to_raw_value;
+
+use crate::audit::{self, DecisionLog, Purpose, Record};
+use crate::change::{Applied, Change, Context};
+use crate::error::Error;
+use crate::facts::{Chain, Request};
+use crate::guard;
+use crate::home::Home;
+use crate::lease::Lease;
+use crate::name::{ProviderId, ScopePath};
+use crate::opened::OpenedSecrets;
+use crate::principal::{Action, Principal, authorize};
+use crate::provider::{Catalog, Format, Provider};
+use crate::scope::{self, Credential, SCOPE_KIND, Scope};
+
+/// The built-in policy, as built from `guest/default`.
+pub const DEFAULT_POLICY: &[u8] = include_bytes!("../../../guest/default/default-policy.wasm");
+
+/// How long an opened secret is kept unless the settings say otherwise: long
+/// enough for a burst of requests, short enough for an idle process to hold
+/// none.
+const KEEP_OPENED: Duration = Duration::from_secs(30);
+
+/// How often a change is worked out anew when others are faster. Each try that
+/// loses means that somebody else's won.
+const TRIES: usize = 20;
+
+/// Scopes listed per query.
+const PAGE: usize = 1_000;
+
+/// How an [`Entail`] is set up.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How long an opened secret may be kept; none means not at all.
+    pub keep_opened_secrets: Option<Duration>,
+    /// How policies are run.
+    pub engine: EngineSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            keep_opened_secrets: Some(KEEP_OPENED),
+            engine: EngineSettings::default(),
+        }
+    }
+}
+
+/// An installation, open for use. Cheap to share by reference between threads.
+pub struct Entail {
+    store: Store,
+    catalog: Catalog,
+    policy: Policy,
+    log: DecisionLog,
+    opened: OpenedSecrets,
+}
+
+/// Why a request gets what it gets: the facts and the decision.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// The revision of the store that the facts are of.
+    pub revision: Revision,
+    /// What the policy saw.
+    pub facts: Facts,
+    /// What it decided. The guard has let it pass.
+    pub decision: Decision,
+    /// The digest of the policy.
+    pub policy: String,
+}
+
+/// A decision, with what it was made on.
+struct Decided {
+    chain: Chain,
+    facts: Facts,
+    /// What the policy decided and the guard let pass.
+    decision: Result<Decision, Error>,
+    now_ms: u64,
+}
+
+impl Entail {
+    /// Opens a home with its keys as they are: a locked identity stays locked.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Home`], [`Error::Keys`], [`Error::Unavailable`].
+    pub fn open(home: &Home, settings: Settings) -> Result<Self, Error> {
+        Self::with_keys(home, home.keys()?, settings)
+    }
+
+    /// Opens a home with `keys`, which the caller may have unlocked.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Home`], [`Error::Unavailable`], [`Error::Engine`].
+    pub fn with_keys(home: &Home, keys: Keys, settings: Settings) -> Result<Self, Error> {
+        let mut engine = settings.engine;
+        if engine.code_cache.is_none() {
+            engine.code_cache = Some(home.code_cache()?);
+        }
+        Ok(Entail {
+            store: home.store(keys)?,
+            catalog: home.catalog()?,
+            policy: Engine::new(engine)?.admit(DEFAULT_POLICY)?,
+            log: DecisionLog::open(&home.decision_log())?,
+            opened: OpenedSecrets::new(settings.keep_opened_secrets),
+        })
+    }
+
+    /// The providers that are known.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The policy that decides.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Hands out the credential that `request` is entitled to.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] when the policy refuses; else whatever failed on the
+    /// way. In each case nothing was revealed.
+    pub async fn resolve(&self, principal: &Principal, request: &Request) -> Result<Lease, Error> {
+        self.resolve_for(principal, request, Purpose::Lease).await
+    }
+
+    /// Does all that [`Entail::resolve`] does, for what it takes to know whether
+    /// it would work, and lets the secret go.
+    ///
+    /// # Errors
+    ///
+    /// As [`Entail::resolve`].
+    pub async fn probe(&self, principal: &Principal, request: &Request) -> Result<Lease, Error> {
+        let mut lease = self
+            .resolve_for(principal, request, Purpose::Status)
+            .await?;
+        lease.secrets.clear();
+        Ok(lease)
+    }
+
+    async fn resolve_for(
+        &self,
+        principal: &Principal,
+        request: &Request,
+        purpose: Purpose,
+    ) -> Result<Lease, Error> {
+        authorize(principal, Action::Resolve, &request.scope)?;
+        let decided = self.decide(principal, request).await?;
+        self.record(principal, request, purpose, &decided)?;
+        let decision = decided.decision?;
+        let grant = match decision.outcome {
+            Outcome::Granted(grant) => grant,
+            Outcome::Refused(refusal) => {
+                return Err(Error::Refused {
+                    scope: request.scope.clone(),
+                    provider: request.provider.clone(),
+                    refusal,
+                });
+            }
+        };
+        // The guard has seen to it that this is there.
+        let (holder, credential) =
+            decided.chain.credential(&grant.credential).ok_or_else(|| {
+                Error::Tampered(format!("the credential {} has gone", grant.credential))
+            })?;
+        let secrets = self.unseal(holder, credential).await?;
+        let provider = self.provider(&request.provider)?;
+        let version = &credential.version;
+        Ok(Lease {
+            scope: request.scope.clone(),
+            provider: request.provider.clone(),
+            holder: holder.clone(),
+            name: credential.name.clone(),
+            id: credential.id.clone(),
+            version: version.number,
+            mode: version.mode.clone(),
+            model: grant.model.map(|model| model.parse()).transpose()?,
+            base_url: base_url(provider, credential),
+            parameters: version.parameters.clone(),
+            hosts: version.hosts.clone(),
+            expires_at_ms: credential.rules.expires_at_ms,
+            revision: decided.chain.revision,
+            policy: self.policy.digest().to_string(),
+            secrets,
+        })
+    }
+
+    /// Explains what `request` gets, without opening anything.
+    ///
+    /// # Errors
+    ///
+    /// As [`Entail::resolve`], but for a refusal, which is an explanation too.
+    pub async fn explain(
+        &self,
+        principal: &Principal,
+        request: &Request,
+    ) -> Result<Explanation, Error> {
+        authorize(principal, Action::View, &request.scope)?;
+        let decided = self.decide(principal, request).await?;
+        Ok(Explanation {
+            revision: decided.chain.revision,
+            facts: decided.facts,
+            decision: decided.decision?,
+            policy: self.policy.digest().to_string(),
+        })
+    }
+
+    /// Facts, decide, guard.
+    async fn decide(&self, principal: &Principal, request: &Request) -> Result<Decided, Error> {
+        self.provider(&request.provider)?;
+        let chain = Chain::read(&self.store, &request.scope).await?;
+        let now_ms = now_ms();
+        let facts = chain.facts(request, principal, now_ms, self.store.keys());
+        let decision = self
+            .policy
+            .decide(&facts)
+            .map_err(Error::from)
+            .and_then(|decision| {
+                if let Outcome::Granted(grant) = &decision.outcome {
+                    guard::check(&facts, grant).map_err(Error::GuardViolated)?;
+                }
+                Ok(decision)
+            });
+        Ok(Decided {
+            chain,
+            facts,
+            decision,
+            now_ms,
+        })
+    }
+
+    fn record(
+        &self,
+        principal: &Principal,
+        request: &Request,
+        purpose: Purpose,
+        decided: &Decided,
+    ) -> Result<(), Error> {
+        let result = match &decided.decision {
+            Ok(decision) => audit::Outcome::Decided { decision },
+            Err(error) => audit::Outcome::Failed {
+                failure: error.to_string(),
+            },
+        };
+        self.log.write(&Record {
+            at_ms: decided.now_ms,
+            purpose,
+            principal: &principal.to_string(),
+            scope: request.scope.as_str(),
+            provider: request.provider.as_str(),
+            revision: decided.chain.revision,
+            policy: self.policy.digest(),
+            outcome: result,
+            facts: &decided.facts,
+        })
+    }
+
+    /// Opens the one sealed secret, at the place it was sealed for.
+    async fn unseal(&self, holder: &ScopePath, credential: &Credential) -> Result<Fields, Error> {
+        let binding = credential.binding(holder);
+        let digest = credential.version.blob;
+        if let Some(fields) = self.opened.get(&digest, &binding) {
+            return Ok(fields);
+        }
+        let sealed = self.store.blob(&digest).await?;
+        let fields = self
+            .store
+            .keys()
+            .unseal(&sealed, &binding)?
+            .map_err(|error| Error::Sealed {
+                scope: holder.clone(),
+                credential: format!("{}/{}", credential.provider, credential.name),
+                error,
+            })?;
+        self.opened.keep(digest, binding, &fields);
+        Ok(fields)
+    }
+
+    /// Applies a change.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] and its like when the change makes no sense;
+    /// [`Error::Contended`] when others were faster each time. In each case
+    /// nothing was changed.
+    pub async fn change(&self, principal: &Principal, change: &Change) -> Result<Applied, Error> {
+        let path = change.scope();
+        authorize(principal, Action::Change, path)?;
+        let provider = change.provider().map(|id| self.provider(id)).transpose()?;
+        for _ in 0..TRIES {
+            match self.try_change(principal, change, provider).await {
+                Err(Error::Contended) => {}
+                other => return other,
+            }
+        }
+        Err(Error::Contended)
+    }
+
+    async fn try_change(
+        &self,
+        principal: &Principal,
+        change: &Change,
+        provider: Option<&Provider>,
+    ) -> Result<Applied, Error> {
+        let path = change.scope();
+        let key = scope::document_key(path);
+        // The parent too: a project is added below what is there at this revision.
+        let keys: Vec<_> = std::iter::once(key.clone())
+            .chain(path.parent().map(|parent| scope::document_key(&parent)))
+            .collect();
+        let snapshot = self.store.read(&keys).await?;
+        let mut documents = snapshot.documents.into_iter();
+        let scope = match documents.next().flatten() {
+            Some(document) => Some(Scope::clone(&*document.body::<Scope>()?)),
+            None => None,
+        };
+        let parent_missing = documents.next().is_some_and(|parent| parent.is_none());
+        match change {
+            Change::AddScope { .. } if parent_missing => {
+                return Err(Error::UnknownScope(
+                    path.parent().unwrap_or_else(|| path.clone()),
+                ));
+            }
+            Change::RemoveProject { .. } => self.check_removable(path).await?,
+            _ => {}
+        }
+        let now_ms = now_ms();
+        let context = Context {
+            now_ms,
+            keys: self.store.keys(),
+            provider,
+        };
+        let (scope, effects) = change.apply(scope, &context)?;
+        let encoding = |error: serde_json::Error| Error::Unavailable(error.to_string());
+        let mut batch = Batch {
+            add_blobs: effects.add_blobs,
+            remove_blobs: effects.remove_blobs,
+            ..Batch::default()
+        };
+        match scope {
+            Some(scope) => batch
+                .put
+                .push((key, to_raw_value(&scope).map_err(encoding)?)),
+            None => batch.remove.push(key),
+        }
+        let record = to_raw_value(&change.record()).map_err(encoding)?;
+        let author = Author {
+            principal: &principal.to_string(),
+            at_ms: now_ms,
+            change: &record,
+        };
+        self.store.commit(snapshot.revision, batch, author).await?;
+        Ok(effects.applied)
+    }
+
+    /// Whatever is added below meanwhile makes a newer revision, and the commit
+    /// a conflict.
+    async fn check_removable(&self, path: &ScopePath) -> Result<(), Error> {
+        if path.is_organization() {
+            return Err(Error::Invalid(format!(
+                "{path} is an organization, not a project"
+            )));
+        }
+        let below = self
+            .store
+            .names(SCOPE_KIND, path.as_str(), Some(path.as_str()), 1)
+            .await?;
+        match below.into_iter().next() {
+            Some(below) => Err(Error::HasProjects {
+                scope: path.clone(),
+                below,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// What a scope holds, less the secrets.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownScope`], [`Error::Tampered`].
+    pub async fn scope(
+        &self,
+        principal: &Principal,
+        path: &ScopePath,
+    ) -> Result<Arc<Scope>, Error> {
+        authorize(principal, Action::View, path)?;
+        let snapshot = self.store.read(&[scope::document_key(path)]).await?;
+        match snapshot.documents.into_iter().next().flatten() {
+            Some(document) => Ok(document.body::<Scope>()?),
+            None => Err(Error::UnknownScope(path.clone())),
+        }
+    }
+
+    /// The paths of `under` and of all below it, in order; of all scopes if it
+    /// is none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownScope`], [`Error::Tampered`].
+    pub async fn scopes(
+        &self,
+        principal: &Principal,
+        under: Option<&ScopePath>,
+    ) -> Result<Vec<ScopePath>, Error> {
+        if let Some(under) = under {
+            self.scope(principal, under).await?;
+        }
+        let prefix = under.map_or("", ScopePath::as_str);
+        let mut paths: Vec<ScopePath> = Vec::new();
+        loop {
+            let after = paths.last().map(ToString::to_string);
+            let page = self
+                .store
+                .names(SCOPE_KIND, prefix, after.as_deref(), PAGE)
+                .await?;
+            let last = page.len() < PAGE;
+            for name in page {
+                let path = name
+                    .parse()
+                    .map_err(|_| Error::Tampered(format!("a scope is named {name:?}")))?;
+                paths.push(path);
+            }
+            if last {
+                return Ok(paths);
+            }
+        }
+    }
+
+    /// The changes after `after`, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tampered`].
+    pub async fn journal(&self, after: Revision, limit: usize) -> Result<Vec<Entry>, Error> {
+        Ok(self.store.journal(after, limit).await?)
+    }
+
+    /// The provider of that id.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownProvider`], which names those that are there.
+    pub fn provider(&self, id: &ProviderId) -> Result<&Provider, Error> {
+        self.catalog.get(id).ok_or_else(|| Error::UnknownProvider {
+            id: id.clone(),
+            known: self.catalog.ids(),
+        })
+    }
+}
+
+impl fmt::Debug for Entail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entail")
+            .field("store", &self.store)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where the API is for a credential: its own URL, else the provider's.
+fn base_url(provider: &Provider, credential: &Credential) -> Option<String> {
+    let parameters = &credential.version.parameters;
+    let mut urls = provider
+        .fields
+        .iter()
+        .filter(|field| field.format == Format::Url);
+    match urls.find_map(|field| parameters.get(&field.name)) {
+        Some(own) => Some(own.clone()),
+        None => provider.base_url(parameters),
+    }
+}
+
+/// The time in milliseconds since 1970-01-01T00:00:00Z.
+fn now_ms() -> u64 {
+    let elapsed = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+}

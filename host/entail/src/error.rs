@@ -1,0 +1,206 @@
+//! What can go wrong, told apart by who failed: the request, the policy, the
+//! store, the keys, or the record.
+
+use std::path::PathBuf;
+
+use entail_policy::{EngineError, Failure, Refusal, Rejected};
+use entail_store::{KeyError, SealError, Tampering};
+
+use crate::guard::Violation;
+use crate::name::{CredentialName, InvalidName, ProviderId, ScopePath};
+use crate::principal::{Action, Principal};
+use crate::provider::InvalidProviders;
+use crate::value::InvalidValue;
+
+/// What went wrong. Nothing was revealed, and nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The policy refused.
+    #[error("{}", refusal.message)]
+    Refused {
+        /// The scope that asked.
+        scope: ScopePath,
+        /// For which provider.
+        provider: ProviderId,
+        /// The policy's refusal.
+        refusal: Refusal,
+    },
+    /// The principal may not do this here.
+    #[error("{principal} may not {action:?} in {scope}")]
+    NotAuthorized {
+        /// Who.
+        principal: Principal,
+        /// What.
+        action: Action,
+        /// Where.
+        scope: ScopePath,
+    },
+    /// The policy gave no decision.
+    #[error("the policy failed, so nothing is granted: {0}")]
+    PolicyFailed(#[from] Failure),
+    /// The policy chose what it may not choose.
+    #[error("the policy's choice is not allowed, so nothing is granted: {0}")]
+    GuardViolated(Violation),
+    /// What the database holds is not what was written.
+    #[error("tampered: {0}")]
+    Tampered(String),
+    /// The database does not answer.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// Somebody else keeps changing the store.
+    #[error("the store was changed by others at each try; try again")]
+    Contended,
+    /// The secret cannot be opened, or nothing can be sealed or signed.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// The secret cannot be opened here.
+    #[error("the secret of {credential} in {scope} cannot be opened: {error}")]
+    Sealed {
+        /// The scope that holds it.
+        scope: ScopePath,
+        /// Its provider and name.
+        credential: String,
+        /// Why.
+        #[source]
+        error: SealError,
+    },
+    /// The decision could not be recorded, so nothing is granted.
+    #[error("the decision cannot be recorded in {file}, so nothing is granted: {error}")]
+    NotRecorded {
+        /// The decision log.
+        file: PathBuf,
+        /// What the system said.
+        #[source]
+        error: std::io::Error,
+    },
+    /// There is no such scope.
+    #[error("there is no scope {0}")]
+    UnknownScope(ScopePath),
+    /// There is no such provider.
+    #[error("there is no provider {id}; there are: {known}")]
+    UnknownProvider {
+        /// The one asked for.
+        id: ProviderId,
+        /// Those that are there.
+        known: String,
+    },
+    /// There is no such credential.
+    #[error("{scope} has no credential {name} for {provider}")]
+    UnknownCredential {
+        /// The scope.
+        scope: ScopePath,
+        /// The provider.
+        provider: ProviderId,
+        /// The name.
+        name: CredentialName,
+    },
+    /// The scope is there already.
+    #[error("{0} is there already")]
+    ScopeExists(ScopePath),
+    /// The scope has projects below it.
+    #[error("{scope} still has projects below it, such as {below}")]
+    HasProjects {
+        /// The scope.
+        scope: ScopePath,
+        /// One of them.
+        below: String,
+    },
+    /// What was asked makes no sense; the text says what and why.
+    #[error("{0}")]
+    Invalid(String),
+    /// A value was not taken.
+    #[error(transparent)]
+    InvalidValue(#[from] InvalidValue),
+    /// A name was not taken.
+    #[error(transparent)]
+    InvalidName(#[from] InvalidName),
+    /// The provider file of the home is not valid.
+    #[error(transparent)]
+    InvalidProviders(#[from] InvalidProviders),
+    /// The home is not usable.
+    #[error("{0}")]
+    Home(String),
+    /// The policy engine cannot be set up.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The policy is not admitted.
+    #[error("the policy is not admitted: {0}")]
+    Rejected(#[from] Rejected),
+}
+
+/// The kinds of error that a caller answers in different ways: by exit code, by
+/// HTTP status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// Denied by policy.
+    Refused,
+    /// Not authorized.
+    NotAuthorized,
+    /// The policy failed: trap, deadline, memory, bad output.
+    PolicyFailed,
+    /// The guard stopped the policy.
+    GuardViolated,
+    /// The store is unavailable.
+    Unavailable,
+    /// Tampered.
+    Tampered,
+    /// Keys are missing, locked, or do not fit.
+    Sealed,
+    /// The decision cannot be recorded.
+    NotRecorded,
+    /// There is no such thing.
+    NotFound,
+    /// The input is wrong.
+    Invalid,
+}
+
+impl Error {
+    /// Which kind it is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Error::Refused { .. } => ErrorKind::Refused,
+            Error::NotAuthorized { .. } => ErrorKind::NotAuthorized,
+            Error::PolicyFailed(_) | Error::Engine(_) | Error::Rejected(_) => {
+                ErrorKind::PolicyFailed
+            }
+            Error::GuardViolated(_) => ErrorKind::GuardViolated,
+            Error::Unavailable(_) | Error::Contended | Error::Home(_) => ErrorKind::Unavailable,
+            // A secret that is damaged, or lies where it was not sealed for, was
+            // written by nobody who may.
+            Error::Tampered(_)
+            | Error::Sealed {
+                error: SealError::Damaged | SealError::Misplaced(_),
+                ..
+            } => ErrorKind::Tampered,
+            Error::Keys(_) | Error::Sealed { .. } => ErrorKind::Sealed,
+            Error::NotRecorded { .. } => ErrorKind::NotRecorded,
+            Error::UnknownScope(_)
+            | Error::UnknownProvider { .. }
+            | Error::UnknownCredential { .. } => ErrorKind::NotFound,
+            Error::ScopeExists(_)
+            | Error::HasProjects { .. }
+            | Error::Invalid(_)
+            | Error::InvalidValue(_)
+            | Error::InvalidName(_)
+            | Error::InvalidProviders(_) => ErrorKind::Invalid,
+        }
+    }
+}
+
+impl From<entail_store::Error> for Error {
+    fn from(error: entail_store::Error) -> Self {
+        match error {
+            entail_store::Error::Tampered(tampering) => tampering.into(),
+            entail_store::Error::Key(error) => Error::Keys(error),
+            entail_store::Error::Conflict { .. } => Error::Contended,
+            other => Error::Unavailable(other.to_string()),
+        }
+    }
+}
+
+impl From<Tampering> for Error {
+    fn from(tampering: Tampering) -> Self {
+        Error::Tampered(tampering.to_string())
+    }
+}

@@ -1,0 +1,130 @@
+//! From documents to facts: what the policy gets to see of a chain.
+
+use std::sync::Arc;
+
+use entail_policy::{Credential as OfferedCredential, Facts, Request as PolicyRequest};
+use entail_store::{Keys, Revision, Store};
+
+use crate::error::Error;
+use crate::name::{CredentialName, ModelId, ProviderId, ScopePath};
+use crate::principal::Principal;
+use crate::scope::{self, Credential, Scope};
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The scope that asks.
+    pub scope: ScopePath,
+    /// Whom the credential is for.
+    pub provider: ProviderId,
+    /// The model it is for, if the caller has one in mind.
+    pub model: Option<ModelId>,
+    /// The name of the one credential that the caller wants; none means any.
+    pub credential: Option<CredentialName>,
+}
+
+impl Request {
+    /// Asks for any credential of a provider, for any model.
+    pub fn new(scope: ScopePath, provider: ProviderId) -> Self {
+        Request {
+            scope,
+            provider,
+            model: None,
+            credential: None,
+        }
+    }
+}
+
+/// The documents of a scope and of all above, as of one revision.
+#[derive(Clone, Debug)]
+pub(crate) struct Chain {
+    pub(crate) revision: Revision,
+    pub(crate) scopes: Vec<(ScopePath, Arc<Scope>)>,
+}
+
+impl Chain {
+    /// Reads and verifies the chain of `path`.
+    pub(crate) async fn read(store: &Store, path: &ScopePath) -> Result<Self, Error> {
+        let paths: Vec<ScopePath> = path.chain().collect();
+        let keys: Vec<_> = paths.iter().map(scope::document_key).collect();
+        let snapshot = store.read(&keys).await?;
+        let mut scopes = Vec::with_capacity(paths.len());
+        for (position, (path, document)) in paths.into_iter().zip(snapshot.documents).enumerate() {
+            match document {
+                Some(document) => scopes.push((path, document.body::<Scope>()?)),
+                None if position == 0 => return Err(Error::UnknownScope(path)),
+                // A scope is made after its parent and removed before it.
+                None => {
+                    return Err(Error::Tampered(format!("scope {path} is missing")));
+                }
+            }
+        }
+        Ok(Chain {
+            revision: snapshot.revision,
+            scopes,
+        })
+    }
+
+    /// The credential of that id, and the scope that holds it.
+    pub(crate) fn credential(&self, id: &str) -> Option<(&ScopePath, &Credential)> {
+        self.scopes.iter().find_map(|(path, scope)| {
+            let credential = scope.credentials.iter().find(|c| c.id.as_str() == id)?;
+            Some((path, credential))
+        })
+    }
+
+    /// The facts of a request on this chain.
+    pub(crate) fn facts(
+        &self,
+        request: &Request,
+        principal: &Principal,
+        now_ms: u64,
+        keys: &Keys,
+    ) -> Facts {
+        let identity = keys.identity_id();
+        let provider = &request.provider;
+        let chain = self
+            .scopes
+            .iter()
+            .map(|(path, scope)| entail_policy::Scope {
+                path: path.to_string(),
+                inheritance: scope.inheritance(provider),
+                default_model: scope.models.get(provider).map(ToString::to_string),
+                credentials: scope
+                    .credentials_for(provider)
+                    .map(|credential| offer(credential, identity))
+                    .collect(),
+                attributes: [].into(),
+            })
+            .collect();
+        Facts {
+            request: PolicyRequest {
+                provider: provider.to_string(),
+                model: request.model.as_ref().map(ToString::to_string),
+                credential: request.credential.as_ref().map(ToString::to_string),
+                principal: principal.to_string(),
+                now_ms,
+                attributes: [].into(),
+            },
+            chain,
+        }
+    }
+}
+
+/// A credential as the policy sees it. Without an identity at hand nobody can
+/// tell what is readable; opening will.
+fn offer(credential: &Credential, identity: Option<&str>) -> OfferedCredential {
+    let sealed_to = &credential.version.sealed_to;
+    OfferedCredential {
+        id: credential.id.to_string(),
+        name: credential.name.to_string(),
+        enabled: credential.enabled,
+        readable: identity.is_none_or(|identity| sealed_to.iter().any(|id| id == identity)),
+        expires_at_ms: credential.rules.expires_at_ms,
+        models: credential.rules.models.clone(),
+        sharing: credential.rules.sharing.clone(),
+        mandatory: credential.rules.mandatory,
+        priority: credential.rules.priority,
+        attributes: [].into(),
+    }
+}
