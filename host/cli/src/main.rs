@@ -1,6 +1,66 @@
+//! The `entail` program: a thin front of the `entail` library. It parses
+//! arguments, asks for secrets, and prints; it holds no rules of its own.
+
+mod args;
+mod dev;
+mod doctor;
+mod failure;
+mod input;
+mod inquire;
+mod manage;
+mod output;
+mod policy;
 mod policy_build;
-fn main() {
-    let a: Vec<String> = std::env::args().collect();
-    let b = policy_build::build(a[1].as_ref()).unwrap();
-    std::fs::write(&a[2], b).unwrap();
+mod remedy;
+mod run;
+mod session;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::args::{Cli, Command};
+use crate::failure::Failure;
+use crate::session::Session;
+
+fn main() -> ExitCode {
+    let Cli { common, command } = Cli::parse();
+    let json = common.json;
+    let session = Session::new(common);
+    let runtime = match tokio::runtime::Builder::new_current_thread().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::io("the runtime", &error).report(json),
+    };
+    match runtime.block_on(perform(&session, command)) {
+        Ok(exit) => exit,
+        Err(failure) => failure.report(json),
+    }
+}
+
+async fn perform(session: &Session, command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Init(args) => manage::init(session, &args).await?,
+        Command::Project(command) => manage::project(session, command).await?,
+        Command::Credential(command) => manage::credential(session, command).await?,
+        Command::Inherit(args) => manage::inherit(session, &args).await?,
+        Command::Model(args) => manage::model(session, &args).await?,
+        Command::Resolve(args) => inquire::resolve(session, &args).await?,
+        Command::Explain(args) => inquire::explain(session, &args).await?,
+        Command::Run(args) => return run::run(session, &args).await,
+        Command::ExportEnv(args) => run::export_env(session, &args).await?,
+        Command::Status(args) => inquire::status(session, &args).await?,
+        Command::Providers(args) => inquire::providers(session, &args)?,
+        Command::Policy(command) => policy::policy(session, &command)?,
+        Command::Doctor => doctor::doctor(session).await?,
+        Command::Dev => dev::dev(session).await?,
+        Command::Completions(args) => {
+            clap_complete::generate(
+                args.shell,
+                &mut Cli::command(),
+                "entail",
+                &mut std::io::stdout(),
+            );
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -266,7 +266,11 @@ impl Entail {
     }
 
     /// Opens the one sealed secret, at the place it was sealed for.
-    async fn unseal(&self, holder: &ScopePath, credential: &Credential) -> Result<Fields, Error> {
+    pub(crate) async fn unseal(
+        &self,
+        holder: &ScopePath,
+        credential: &Credential,
+    ) -> Result<Fields, Error> {
         let binding = credential.binding(holder);
         let digest = credential.version.blob;
         if let Some(fields) = self.opened.get(&digest, &binding) {

@@ -1,0 +1,375 @@
+//! The commands and their arguments. No argument ever takes a secret.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use entail::{CredentialName, ModelId, ProviderId, ScopePath};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+   0  done
+   1  something else went wrong
+   2  the command line is wrong
+  10  refused by the policy
+  11  not authorized
+  12  the policy failed (trap, deadline, memory, bad output) or is not admitted
+  13  the policy chose what it may not choose
+  14  the store or the home is unavailable
+  15  tampered: what the database holds is not what was written
+  16  a key is missing or locked, or a secret is for other keys
+  17  the decision cannot be recorded
+  18  there is no such scope, provider or credential
+  19  the input is not valid
+`entail run` exits as the command does; 126 if it cannot be started, 127 if it
+is not found.
+
+Secrets are entered at a hidden prompt, by --from-env, --from-file or standard
+input, never as an argument.";
+
+/// An organization's model credentials, inherited by projects that opt in.
+#[derive(Parser)]
+#[command(name = "entail", version, after_long_help = EXIT_CODES, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Args, Clone)]
+pub struct Common {
+    /// The folder in which everything lies [default: entail in the user's data
+    /// folder]
+    #[arg(
+        long,
+        global = true,
+        env = "ENTAIL_HOME",
+        value_name = "DIR",
+        hide_env_values = true
+    )]
+    pub home: Option<PathBuf>,
+    /// Print JSON, also for errors
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Read the identity's passphrase from a file instead of the terminal
+    #[arg(
+        long,
+        global = true,
+        env = "ENTAIL_PASSPHRASE_FILE",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
+    pub passphrase_file: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Make a home, if there is none yet, and an organization in it
+    Init(InitArgs),
+    /// Add, list and remove projects
+    #[command(subcommand)]
+    Project(ProjectCommand),
+    /// Set, renew, switch, list and remove credentials
+    #[command(subcommand)]
+    Credential(CredentialCommand),
+    /// Let a scope inherit credentials from its parent, or stop it
+    Inherit(InheritArgs),
+    /// Set the model of a scope for requests that name none
+    Model(ModelArgs),
+    /// Show what a scope gets for a provider, the secrets masked
+    Resolve(ResolveArgs),
+    /// Explain what a scope gets for a provider, and why
+    Explain(ExplainArgs),
+    /// Run a command with the variables of what a scope gets
+    Run(RunArgs),
+    /// Print shell commands that set the variables of what a scope gets
+    ExportEnv(ExportEnvArgs),
+    /// Show what every scope gets for every provider, by really resolving
+    Status(StatusArgs),
+    /// List the providers, or show one
+    Providers(ProvidersArgs),
+    /// Build policies, show the one in service, and decide with them
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Check permissions, keys, the store, and whether every secret opens
+    Doctor,
+    /// Make a throwaway organization to try things on
+    Dev,
+    /// Print the completions for a shell
+    Completions(CompletionsArgs),
+}
+
+#[derive(Args)]
+pub struct InitArgs {
+    /// The organization
+    #[arg(value_name = "ORG")]
+    pub organization: ScopePath,
+    /// Put the identity under a passphrase
+    #[arg(long)]
+    pub passphrase: bool,
+}
+
+#[derive(Subcommand)]
+pub enum ProjectCommand {
+    /// Add a project below a scope that is there
+    Add {
+        /// Its path: acme/evals
+        scope: ScopePath,
+    },
+    /// List scopes
+    List {
+        /// Only this one and what is below
+        scope: Option<ScopePath>,
+    },
+    /// Remove a project and destroy its credentials
+    Remove {
+        /// Its path
+        scope: ScopePath,
+    },
+}
+
+#[derive(Args, Clone)]
+pub struct CredentialArgs {
+    /// The scope that holds it: acme, acme/evals
+    pub scope: ScopePath,
+    /// Whom it is for: openai (see: entail providers)
+    pub provider: ProviderId,
+    /// Its name, if the scope has several for the provider
+    #[arg(long, default_value_t, hide_default_value = true)]
+    pub name: CredentialName,
+}
+
+#[derive(Subcommand)]
+pub enum CredentialCommand {
+    /// Set a credential: add it, or change what is given and leave the rest
+    Set(Box<SetArgs>),
+    /// Renew the secret of a credential; the new one serves at once
+    Rotate(RotateArgs),
+    /// List the credentials of a scope
+    List {
+        /// The scope
+        scope: ScopePath,
+    },
+    /// Show a credential, the secret masked
+    Show(CredentialArgs),
+    /// Switch a credential off
+    Disable(CredentialArgs),
+    /// Switch a credential on
+    Enable(CredentialArgs),
+    /// Remove a credential and destroy its secret
+    Remove(CredentialArgs),
+}
+
+#[derive(Args)]
+pub struct InputArgs {
+    /// A public field
+    #[arg(long = "param", value_name = "FIELD=VALUE")]
+    pub parameters: Vec<String>,
+    /// The mode of the provider [default: the first that the fields suffice for]
+    #[arg(long)]
+    pub mode: Option<String>,
+    /// Take fields from variables; without a value from those that the
+    /// provider's own clients read
+    #[arg(long, value_name = "[FIELD=]VARIABLE", num_args = 0..=1, default_missing_value = "", action = clap::ArgAction::Append)]
+    pub from_env: Vec<String>,
+    /// Take a secret field from a file
+    #[arg(long, value_name = "[FIELD=]FILE")]
+    pub from_file: Vec<String>,
+}
+
+#[derive(Args)]
+pub struct SetArgs {
+    #[command(flatten)]
+    pub credential: CredentialArgs,
+    #[command(flatten)]
+    pub input: InputArgs,
+    /// Change only the rules and parameters, keep the secret
+    #[arg(long)]
+    pub keep_secret: bool,
+    /// Allow only models that match one of these patterns (* and ?)
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',', conflicts_with_all = ["all_models", "no_models"])]
+    pub models: Vec<String>,
+    /// Allow every model
+    #[arg(long)]
+    pub all_models: bool,
+    /// Allow no model
+    #[arg(long, conflicts_with = "all_models")]
+    pub no_models: bool,
+    /// Share with all below, with none, or with paths that match (* within a
+    /// segment, ** for any number of segments)
+    #[arg(long, value_name = "all|none|PATTERN", value_delimiter = ',')]
+    pub share: Vec<String>,
+    /// Make those it is shared with use it rather than their own
+    #[arg(long, conflicts_with = "no_mandatory")]
+    pub mandatory: bool,
+    /// Let those it is shared with use their own
+    #[arg(long)]
+    pub no_mandatory: bool,
+    /// Its place within the scope: the lower goes first
+    #[arg(long, value_name = "NUMBER")]
+    pub priority: Option<u32>,
+    /// When it ends: 12h, 30d, 2027-01-31T12:00:00Z, never
+    #[arg(long, value_name = "WHEN")]
+    pub expires: Option<String>,
+}
+
+#[derive(Args)]
+pub struct RotateArgs {
+    #[command(flatten)]
+    pub credential: CredentialArgs,
+    #[command(flatten)]
+    pub input: InputArgs,
+    /// When the new secret ends: 12h, 30d, 2027-01-31T12:00:00Z, never
+    #[arg(long, value_name = "WHEN")]
+    pub expires: Option<String>,
+}
+
+#[derive(Args)]
+pub struct InheritArgs {
+    /// The scope that inherits
+    pub scope: ScopePath,
+    /// The provider; without it every one
+    pub provider: Option<ProviderId>,
+    /// Stop inheriting
+    #[arg(long, conflicts_with = "fall_back")]
+    pub off: bool,
+    /// Inherit also when all of the scope's own credentials are unusable
+    #[arg(long)]
+    pub fall_back: bool,
+}
+
+#[derive(Args)]
+pub struct ModelArgs {
+    /// The scope
+    pub scope: ScopePath,
+    /// The provider
+    pub provider: ProviderId,
+    /// The model; without it the setting is taken away
+    pub model: Option<ModelId>,
+}
+
+#[derive(Args)]
+pub struct RequestArgs {
+    /// The scope that asks
+    pub scope: ScopePath,
+    /// The provider
+    pub provider: ProviderId,
+    /// The model that it is for
+    #[arg(long)]
+    pub model: Option<ModelId>,
+    /// The one credential wanted
+    #[arg(long)]
+    pub name: Option<CredentialName>,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+pub enum Format {
+    /// For a person
+    Text,
+    /// One JSON object
+    Json,
+    /// NAME=value, as env(1) prints it
+    Env,
+    /// NAME="value", for a .env file
+    Dotenv,
+    /// export NAME='value', for a shell to evaluate
+    Shell,
+}
+
+#[derive(Args)]
+pub struct ResolveArgs {
+    #[command(flatten)]
+    pub request: RequestArgs,
+    /// Print the secrets
+    #[arg(long)]
+    pub reveal: bool,
+    /// How to print
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+#[derive(Args)]
+pub struct ExplainArgs {
+    #[command(flatten)]
+    pub request: RequestArgs,
+}
+
+#[derive(Args)]
+pub struct RunArgs {
+    /// The scope whose credentials the command gets
+    pub scope: ScopePath,
+    /// Only this provider, and fail if it is refused [default: all that are
+    /// granted]
+    #[arg(long = "provider", value_name = "PROVIDER")]
+    pub providers: Vec<ProviderId>,
+    /// Pass none of the caller's variables
+    #[arg(long)]
+    pub pristine: bool,
+    /// The command and its arguments
+    #[arg(last = true, required = true)]
+    pub command: Vec<std::ffi::OsString>,
+}
+
+#[derive(Args)]
+pub struct ExportEnvArgs {
+    /// The scope
+    pub scope: ScopePath,
+    /// Only this provider, and fail if it is refused [default: all that are
+    /// granted]
+    #[arg(long = "provider", value_name = "PROVIDER")]
+    pub providers: Vec<ProviderId>,
+}
+
+#[derive(Args)]
+pub struct StatusArgs {
+    /// Only this scope and what is below
+    pub scope: Option<ScopePath>,
+}
+
+#[derive(Args)]
+pub struct ProvidersArgs {
+    /// Show this one in full
+    pub provider: Option<ProviderId>,
+}
+
+#[derive(Subcommand)]
+pub enum PolicyCommand {
+    /// Build a policy from a Rust crate, or make a component of a core module
+    Build(BuildArgs),
+    /// Show the policy in service
+    Show,
+    /// Decide facts given as JSON lines, and print the decisions as JSON lines;
+    /// needs no home
+    Decide(DecideArgs),
+}
+
+#[derive(Args)]
+pub struct BuildArgs {
+    /// The folder of the crate
+    #[arg(default_value = ".")]
+    pub folder: PathBuf,
+    /// A core module to make a component of, instead of a crate
+    #[arg(long, value_name = "FILE", conflicts_with = "folder")]
+    pub module: Option<PathBuf>,
+    /// Where to put the component [default: NAME.wasm in the present folder]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Write nothing; fail unless this file holds the very same bytes
+    #[arg(long, value_name = "FILE", conflicts_with = "output")]
+    pub check: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct DecideArgs {
+    /// The component to decide with [default: the built-in one]
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Files of facts, one JSON object a line [default: standard input]
+    pub facts: Vec<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}

@@ -1,0 +1,123 @@
+//! Errors as a person sees them: what, why, and what to do about it.
+
+use std::process::ExitCode;
+
+use entail::{Error, ErrorKind};
+use serde_json::json;
+
+use crate::output::Style;
+
+/// What the program says when it fails. The numbers are listed in `--help`.
+pub struct Failure {
+    exit: u8,
+    /// A word for programs.
+    code: String,
+    message: String,
+    /// Commands or steps that would help.
+    remedies: Vec<String>,
+}
+
+impl Failure {
+    pub fn new(exit: u8, code: &str, message: impl Into<String>) -> Self {
+        Failure {
+            exit,
+            code: code.to_owned(),
+            message: message.into(),
+            remedies: Vec::new(),
+        }
+    }
+
+    /// The input is not valid.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Failure::new(19, "invalid", message)
+    }
+
+    /// The system said no.
+    pub fn io(what: impl std::fmt::Display, error: &std::io::Error) -> Self {
+        Failure::new(1, "io", format!("{what}: {error}"))
+    }
+
+    pub fn with_remedies(mut self, remedies: Vec<String>) -> Self {
+        self.remedies = remedies;
+        self
+    }
+
+    pub fn exit_number(&self) -> u8 {
+        self.exit
+    }
+
+    pub fn code(&self) -> &str {
+        &self.code
+    }
+
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Says it, and returns the exit code.
+    pub fn report(&self, as_json: bool) -> ExitCode {
+        if as_json {
+            let error = json!({"error": {
+                "code": self.code, "message": self.message, "remedies": self.remedies,
+            }});
+            anstream::eprintln!("{error}");
+        } else {
+            anstream::eprintln!("{}: {}", Style::Bad.paint("error"), self.message);
+            for remedy in &self.remedies {
+                anstream::eprintln!("  {} {remedy}", Style::Faint.paint("try:"));
+            }
+        }
+        ExitCode::from(self.exit)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let (exit, code) = match error.kind() {
+            ErrorKind::Refused => (10, "refused"),
+            ErrorKind::NotAuthorized => (11, "not-authorized"),
+            ErrorKind::PolicyFailed => (12, "policy-failed"),
+            ErrorKind::GuardViolated => (13, "guard-violated"),
+            ErrorKind::Unavailable => (14, "unavailable"),
+            ErrorKind::Tampered => (15, "tampered"),
+            ErrorKind::Sealed => (16, "sealed"),
+            ErrorKind::NotRecorded => (17, "not-recorded"),
+            ErrorKind::NotFound => (18, "not-found"),
+            ErrorKind::Invalid => (19, "invalid"),
+        };
+        let code = match &error {
+            Error::Refused { refusal, .. } => refusal.code.as_str(),
+            _ => code,
+        };
+        let remedies = match &error {
+            Error::UnknownScope(scope) if scope.is_organization() => {
+                vec![format!("entail init {scope}")]
+            }
+            Error::UnknownScope(scope) => vec![format!("entail project add {scope}")],
+            Error::UnknownCredential {
+                scope,
+                provider,
+                name,
+            } => {
+                vec![
+                    format!("entail credential list {scope}"),
+                    format!(
+                        "entail credential set {scope} {provider}{}",
+                        named(name.as_str())
+                    ),
+                ]
+            }
+            Error::Tampered(_) => vec!["entail doctor".to_owned()],
+            _ => Vec::new(),
+        };
+        Failure::new(exit, code, error.to_string()).with_remedies(remedies)
+    }
+}
+
+/// The option that names a credential, if it needs one.
+pub fn named(name: &str) -> String {
+    match name {
+        "default" => String::new(),
+        name => format!(" --name {name}"),
+    }
+}

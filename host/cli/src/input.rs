@@ -1,0 +1,239 @@
+//! How the fields of a credential come in: parameters as arguments, secrets by
+//! prompt, variable, file or standard input.
+
+use std::io::{IsTerminal as _, Read as _};
+use std::path::Path;
+
+use entail::{Field, Mode, Provider, Secret};
+
+use crate::args::InputArgs;
+use crate::failure::Failure;
+use crate::session::prompt_secret;
+
+/// No vendor's value is longer.
+const MAX_VALUE_BYTES: usize = 64 * 1024;
+
+type Fields = Vec<(String, Secret)>;
+
+/// Collects the fields that `input` gives. If none of them is secret and
+/// `ask` says so, the secrets are asked for.
+pub fn fields(provider: &Provider, input: &InputArgs, ask: bool) -> Result<Fields, Failure> {
+    let mut fields = Fields::new();
+    for parameter in &input.parameters {
+        fields.push(parameter_field(provider, parameter)?);
+    }
+    for source in &input.from_env {
+        from_environment(provider, source, &mut fields)?;
+    }
+    for source in &input.from_file {
+        let (name, file) = match source.split_once('=') {
+            Some((name, file)) if provider.field(name).is_some() => (name.to_owned(), file),
+            _ => (
+                only_secret(provider, input, "--from-file")?.name.clone(),
+                source.as_str(),
+            ),
+        };
+        fields.push((name, read_file(Path::new(file))?));
+    }
+    let secret_given = fields
+        .iter()
+        .any(|(name, _)| provider.field(name).is_some_and(|f| f.secret));
+    if ask && !secret_given {
+        ask_for_secrets(provider, input, &mut fields)?;
+    }
+    Ok(fields)
+}
+
+fn parameter_field(provider: &Provider, parameter: &str) -> Result<(String, Secret), Failure> {
+    let Some((name, value)) = parameter.split_once('=') else {
+        // What was given may be a secret in the wrong place.
+        return Err(Failure::invalid("--param takes FIELD=VALUE"));
+    };
+    match provider.field(name) {
+        Some(field) if field.secret => Err(Failure::invalid(format!(
+            "{name} is a secret, and arguments can be seen by others; if this was the real one, renew it"
+        ))
+        .with_remedies(vec!["leave it out to be asked, or use --from-env, --from-file or standard input".to_owned()])),
+        _ => Ok((name.to_owned(), Secret::from(value))),
+    }
+}
+
+fn from_environment(provider: &Provider, source: &str, fields: &mut Fields) -> Result<(), Failure> {
+    if source.is_empty() {
+        let before = fields.len();
+        for field in &provider.fields {
+            if let Some(value) = conventional_value(field)? {
+                fields.push((field.name.clone(), value));
+            }
+        }
+        if fields.len() == before {
+            let known: Vec<&str> = provider.environment().collect();
+            return Err(Failure::invalid(format!(
+                "none of {} is set",
+                known.join(", ")
+            )));
+        }
+        return Ok(());
+    }
+    let (field, variable) = match source.split_once('=') {
+        Some((name, variable)) => (
+            provider
+                .field(name)
+                .ok_or_else(|| Failure::invalid(format!("{} has no field {name}", provider.id)))?,
+            variable,
+        ),
+        None => (
+            provider
+                .fields
+                .iter()
+                .find(|field| field.environment.iter().any(|known| known == source))
+                .or_else(|| provider.fields.iter().find(|field| field.secret))
+                .ok_or_else(|| Failure::invalid(format!("{} has no secret field", provider.id)))?,
+            source,
+        ),
+    };
+    let value = variable_value(variable)
+        .ok_or_else(|| Failure::invalid(format!("the variable {variable} is not set")))?;
+    let value = if field.file {
+        file_or_value(value)?
+    } else {
+        value
+    };
+    fields.push((field.name.clone(), value));
+    Ok(())
+}
+
+/// The value of the first variable that the provider's own clients would read.
+pub fn conventional_value(field: &Field) -> Result<Option<Secret>, Failure> {
+    let Some(value) = field
+        .environment
+        .iter()
+        .find_map(|variable| variable_value(variable))
+    else {
+        return Ok(None);
+    };
+    if field.file {
+        file_or_value(value).map(Some)
+    } else {
+        Ok(Some(value))
+    }
+}
+
+fn variable_value(variable: &str) -> Option<Secret> {
+    std::env::var(variable)
+        .ok()
+        .filter(|value| !value.is_empty())
+        .map(Secret::from)
+}
+
+/// A variable that is to hold a path may hold the value itself.
+fn file_or_value(value: Secret) -> Result<Secret, Failure> {
+    match value.expose_text() {
+        Some(text) if !text.trim_start().starts_with('{') && Path::new(text).is_file() => {
+            read_file(Path::new(text))
+        }
+        _ => Ok(value),
+    }
+}
+
+fn read_file(file: &Path) -> Result<Secret, Failure> {
+    Secret::read_file(file, MAX_VALUE_BYTES)
+        .map_err(|error| Failure::io(file.display(), &error))?
+        .ok_or_else(|| Failure::invalid(format!("{} is too large for a secret", file.display())))
+}
+
+fn ask_for_secrets(
+    provider: &Provider,
+    input: &InputArgs,
+    fields: &mut Fields,
+) -> Result<(), Failure> {
+    let mode = likely_mode(provider, input, fields)?;
+    let wanted: Vec<&Field> = mode
+        .required
+        .iter()
+        .filter_map(|name| provider.field(name))
+        .filter(|field| field.secret)
+        .collect();
+    if std::io::stdin().is_terminal() {
+        for field in wanted {
+            if let Some(hint) = &field.hint {
+                anstream::eprintln!("{hint}");
+            }
+            let value =
+                prompt_secret(&format!("{} for {} (hidden): ", field.label, provider.name))?;
+            fields.push((field.name.clone(), value));
+        }
+        return Ok(());
+    }
+    match wanted.as_slice() {
+        [] => Ok(()),
+        [field] => {
+            let value = Secret::read(&mut std::io::stdin().lock().by_ref(), MAX_VALUE_BYTES)
+                .map_err(|error| Failure::io("standard input", &error))?
+                .ok_or_else(|| Failure::invalid("standard input is too large for a secret"))?;
+            fields.push((field.name.clone(), value));
+            Ok(())
+        }
+        several => {
+            let names: Vec<&str> = several.iter().map(|field| field.name.as_str()).collect();
+            Err(Failure::invalid(format!(
+                "{} needs several secrets ({}), and standard input holds one; use --from-env or --from-file",
+                provider.id,
+                names.join(", ")
+            )))
+        }
+    }
+}
+
+/// The mode that is meant: the one given, else the first that takes all
+/// parameters given so far.
+fn likely_mode<'a>(
+    provider: &'a Provider,
+    input: &InputArgs,
+    fields: &Fields,
+) -> Result<&'a Mode, Failure> {
+    let known = || {
+        provider
+            .modes
+            .iter()
+            .map(|mode| mode.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    match &input.mode {
+        Some(name) => provider.mode(name).ok_or_else(|| {
+            Failure::invalid(format!(
+                "{} has no mode {name}; it has: {}",
+                provider.id,
+                known()
+            ))
+        }),
+        None => provider
+            .modes
+            .iter()
+            .find(|mode| fields.iter().all(|(name, _)| mode.takes(name)))
+            .or_else(|| provider.modes.first())
+            .ok_or_else(|| Failure::invalid(format!("{} has no mode", provider.id))),
+    }
+}
+
+/// The secret field that is meant when none is named: the only one of the mode.
+fn only_secret<'a>(
+    provider: &'a Provider,
+    input: &InputArgs,
+    option: &str,
+) -> Result<&'a Field, Failure> {
+    let mode = likely_mode(provider, input, &Fields::new())?;
+    let mut secrets = mode
+        .required
+        .iter()
+        .filter_map(|name| provider.field(name))
+        .filter(|field| field.secret);
+    match (secrets.next(), secrets.next()) {
+        (Some(field), None) => Ok(field),
+        _ => Err(Failure::invalid(format!(
+            "say which field of {} the value is for: {option} FIELD=…",
+            provider.id
+        ))),
+    }
+}

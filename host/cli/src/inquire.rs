@@ -1,0 +1,510 @@
+//! Commands that show what is granted, and why.
+
+use std::collections::BTreeSet;
+
+use entail::policy::{Inheritance, Outcome};
+use entail::{
+    Authentication, Entail, Error, Explanation, Field, Lease, Principal, Provider, ProviderId,
+    Request, ScopePath, Secret, VariableValue, mask,
+};
+use serde_json::{Value, json};
+
+use crate::args::{ExplainArgs, Format, ProvidersArgs, RequestArgs, ResolveArgs, StatusArgs};
+use crate::failure::Failure;
+use crate::manage::time;
+use crate::output::{Cell, Style, Table, print_json};
+use crate::remedy::remedies;
+use crate::session::Session;
+
+pub async fn resolve(session: &Session, args: &ResolveArgs) -> Result<(), Failure> {
+    let entail = session.open_unlocked()?;
+    let request = request(&args.request);
+    let format = if session.common.json {
+        Format::Json
+    } else {
+        args.format
+    };
+    if !args.reveal && matches!(format, Format::Env | Format::Dotenv | Format::Shell) {
+        // A mask in a variable would fail at the provider, far from here.
+        return Err(
+            Failure::invalid("this format is for programs, and prints secrets")
+                .with_remedies(vec!["add --reveal".to_owned()]),
+        );
+    }
+    let lease = granted(&entail, &session.principal, &request).await?;
+    let provider = entail.provider(lease.provider())?;
+    let shown = |secret: &Secret| match args.reveal {
+        true => secret.expose_text().unwrap_or_default().to_owned(),
+        false => mask(secret),
+    };
+    match format {
+        Format::Text => print_lease(&lease, shown),
+        Format::Json => print_json(&lease_json(&lease, shown)),
+        Format::Env | Format::Dotenv | Format::Shell => print_variables(&lease, provider, format)?,
+    }
+    Ok(())
+}
+
+/// Resolves; a refusal comes with what would lift it.
+pub async fn granted(
+    entail: &Entail,
+    principal: &Principal,
+    request: &Request,
+) -> Result<Lease, Failure> {
+    match entail.resolve(principal, request).await {
+        Ok(lease) => Ok(lease),
+        Err(error @ Error::Refused { .. }) => {
+            let remedies = match entail.explain(principal, request).await {
+                Ok(explanation) => remedies(&explanation),
+                Err(_) => Vec::new(),
+            };
+            Err(Failure::from(error).with_remedies(remedies))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub fn request(args: &RequestArgs) -> Request {
+    Request {
+        scope: args.scope.clone(),
+        provider: args.provider.clone(),
+        model: args.model.clone(),
+        credential: args.name.clone(),
+    }
+}
+
+fn print_lease(lease: &Lease, shown: impl Fn(&Secret) -> String) {
+    anstream::println!(
+        "{} {}: {}",
+        lease.scope(),
+        lease.provider(),
+        Style::Good.paint("granted")
+    );
+    let mut table = Table::default();
+    let mut row = |name: &str, value: String| {
+        table.row([Cell::new(format!("  {name}"), Style::Faint), value.into()]);
+    };
+    row(
+        "credential",
+        format!(
+            "{} of {}, version {} ({})",
+            lease.name(),
+            lease.holder(),
+            lease.version(),
+            lease.mode()
+        ),
+    );
+    if let Some(model) = lease.model() {
+        row("model", model.to_string());
+    }
+    if let Some(url) = lease.base_url() {
+        row("base URL", url.to_owned());
+    }
+    if let Some(end) = lease.expires_at_ms() {
+        row("expires", time(end));
+    }
+    for (name, value) in lease.parameters() {
+        row(name, value.clone());
+    }
+    for (name, secret) in lease.secrets() {
+        row(name, shown(secret));
+    }
+    table.print();
+}
+
+fn lease_json(lease: &Lease, shown: impl Fn(&Secret) -> String) -> Value {
+    let secrets: serde_json::Map<String, Value> = lease
+        .secrets()
+        .map(|(name, secret)| (name.to_owned(), shown(secret).into()))
+        .collect();
+    json!({
+        "scope": lease.scope(),
+        "provider": lease.provider(),
+        "holder": lease.holder(),
+        "credential": lease.name(),
+        "id": lease.id(),
+        "version": lease.version(),
+        "mode": lease.mode(),
+        "model": lease.model(),
+        "base_url": lease.base_url(),
+        "hosts": lease.hosts(),
+        "expires_at_ms": lease.expires_at_ms(),
+        "parameters": lease.parameters(),
+        "secrets": secrets,
+        "revision": lease.revision(),
+        "policy": lease.policy(),
+    })
+}
+
+/// Prints the variables of a lease, secrets and all.
+pub fn print_variables(lease: &Lease, provider: &Provider, format: Format) -> Result<(), Failure> {
+    for (name, value) in lease.environment(provider) {
+        let text = match value {
+            VariableValue::Public(text) => text,
+            VariableValue::Secret(secret) => secret.expose_text().unwrap_or_default(),
+            VariableValue::SecretFile(_) => {
+                anstream::eprintln!(
+                    "{} {name} names a file, which only `entail run` can provide",
+                    Style::Warn.paint("note:")
+                );
+                continue;
+            }
+        };
+        anstream::println!("{}", assignment(name, text, format)?);
+    }
+    Ok(())
+}
+
+fn assignment(name: &str, value: &str, format: Format) -> Result<String, Failure> {
+    Ok(match format {
+        Format::Shell => format!("export {name}='{}'", value.replace('\'', r"'\''")),
+        Format::Dotenv => {
+            let escaped = value
+                .replace('\\', r"\\")
+                .replace('"', "\\\"")
+                .replace('$', r"\$")
+                .replace('\n', r"\n");
+            format!("{name}=\"{escaped}\"")
+        }
+        _ if value.contains('\n') => {
+            return Err(Failure::invalid(format!(
+                "{name} has several lines, which this format cannot hold"
+            )));
+        }
+        _ => format!("{name}={value}"),
+    })
+}
+
+pub async fn explain(session: &Session, args: &ExplainArgs) -> Result<(), Failure> {
+    let entail = session.open()?;
+    let request = request(&args.request);
+    let explanation = entail.explain(&session.principal, &request).await?;
+    if session.common.json {
+        print_json(&json!({
+            "revision": explanation.revision,
+            "policy": explanation.policy,
+            "facts": explanation.facts,
+            "decision": explanation.decision,
+            "remedies": remedies(&explanation),
+        }));
+    } else {
+        print_explanation(&explanation);
+    }
+    Ok(())
+}
+
+/// The chain as a small tree, each candidate with what became of it, then the
+/// outcome, and for a refusal what would lift it.
+pub fn print_explanation(explanation: &Explanation) {
+    let facts = &explanation.facts;
+    let scope = facts.chain.first().map_or("", |scope| scope.path.as_str());
+    anstream::println!(
+        "{}",
+        Style::Heading.paint(format_args!("{scope} {}", facts.request.provider))
+    );
+    let last = facts.chain.len().saturating_sub(1);
+    let mut table = Table::default();
+    for (position, scope) in facts.chain.iter().enumerate() {
+        let (branch, stem) = if position == last {
+            ("└─", "   ")
+        } else {
+            ("├─", "│  ")
+        };
+        let link = match scope.inheritance {
+            _ if position == last => "",
+            Inheritance::Isolated => "isolated: looks no further",
+            Inheritance::Inherit => "inherits when it has none of its own",
+            Inheritance::FallBack => "inherits when it has no usable one",
+        };
+        table.row([
+            format!("{branch} {}", scope.path).into(),
+            Cell::new(link, Style::Faint),
+        ]);
+        if scope.credentials.is_empty() {
+            table.row([format!("{stem}· none").into()]);
+        }
+        for finding in &explanation.decision.trail {
+            let Some(credential) = scope
+                .credentials
+                .iter()
+                .find(|c| c.id == finding.credential)
+            else {
+                continue;
+            };
+            table.row([
+                format!("{stem}• {}", credential.name).into(),
+                Cell::new(&finding.code, finding_style(&finding.code)),
+            ]);
+        }
+    }
+    table.print();
+    match &explanation.decision.outcome {
+        Outcome::Granted(grant) => {
+            let holder = facts.chain.iter().find_map(|scope| {
+                let credential = scope
+                    .credentials
+                    .iter()
+                    .find(|c| c.id == grant.credential)?;
+                Some(format!("{} of {}", credential.name, scope.path))
+            });
+            let model = grant
+                .model
+                .as_ref()
+                .map_or(String::new(), |model| format!(", for {model}"));
+            anstream::println!(
+                "{}: {}{model}",
+                Style::Good.paint("granted"),
+                holder.unwrap_or_default()
+            );
+        }
+        Outcome::Refused(refusal) => {
+            anstream::println!(
+                "{}: {} ({})",
+                Style::Bad.paint("refused"),
+                refusal.message,
+                refusal.code
+            );
+            for remedy in remedies(explanation) {
+                anstream::println!("  {} {remedy}", Style::Faint.paint("try:"));
+            }
+        }
+    }
+}
+
+fn finding_style(code: &str) -> Style {
+    match code {
+        "chosen" => Style::Good,
+        "alternate" | "shadowed" | "name-mismatch" => Style::Plain,
+        "not-opted-in" | "not-shared" => Style::Warn,
+        _ => Style::Bad,
+    }
+}
+
+/// What a scope gets for a provider.
+pub enum Standing {
+    Granted(Box<Lease>),
+    Failed(Failure),
+}
+
+/// What every scope gets for every provider, by really resolving.
+pub async fn matrix(
+    session: &Session,
+    entail: &Entail,
+    scopes: &[ScopePath],
+) -> Vec<(ScopePath, Vec<(ProviderId, Standing)>)> {
+    let mut matrix = Vec::with_capacity(scopes.len());
+    for scope in scopes {
+        let mut row = Vec::new();
+        for provider in entail.catalog().iter() {
+            let request = Request::new(scope.clone(), provider.id.clone());
+            let standing = match entail.probe(&session.principal, &request).await {
+                Ok(lease) => Standing::Granted(Box::new(lease)),
+                Err(error) => Standing::Failed(error.into()),
+            };
+            row.push((provider.id.clone(), standing));
+        }
+        matrix.push((scope.clone(), row));
+    }
+    matrix
+}
+
+pub async fn status(session: &Session, args: &StatusArgs) -> Result<(), Failure> {
+    let entail = session.open_unlocked()?;
+    let scopes = entail
+        .scopes(&session.principal, args.scope.as_ref())
+        .await?;
+    let matrix = matrix(session, &entail, &scopes).await;
+    if session.common.json {
+        print_json(&matrix_json(&matrix));
+    } else {
+        print_matrix(&matrix);
+    }
+    // What is not a refusal is a fault, and not to be overlooked.
+    let mut cells = matrix.into_iter().flat_map(|(scope, row)| {
+        row.into_iter()
+            .map(move |(provider, standing)| (scope.clone(), provider, standing))
+    });
+    match cells.find_map(|(scope, provider, standing)| match standing {
+        Standing::Failed(failure) if failure.exit_number() != 10 => {
+            Some((scope, provider, failure))
+        }
+        _ => None,
+    }) {
+        None => Ok(()),
+        Some((scope, provider, failure)) => Err(Failure::new(
+            failure.exit_number(),
+            failure.code(),
+            format!("{scope} {provider}: {}", failure.message()),
+        )
+        .with_remedies(vec!["entail doctor".to_owned()])),
+    }
+}
+
+pub fn matrix_json(matrix: &[(ScopePath, Vec<(ProviderId, Standing)>)]) -> Value {
+    let cell = |(provider, standing): &(ProviderId, Standing)| match standing {
+        Standing::Granted(lease) => json!({
+            "provider": provider, "granted": true, "holder": lease.holder(),
+            "credential": lease.name(), "version": lease.version(), "model": lease.model(),
+        }),
+        Standing::Failed(failure) => json!({
+            "provider": provider, "granted": false,
+            "code": failure.code(), "message": failure.message(),
+        }),
+    };
+    let rows: Vec<Value> = matrix
+        .iter()
+        .map(|(scope, row)| json!({"scope": scope, "providers": row.iter().map(cell).collect::<Vec<_>>()}))
+        .collect();
+    json!({"status": rows})
+}
+
+/// Prints the providers that anybody has something for; the others would be
+/// columns of dashes.
+pub fn print_matrix(matrix: &[(ScopePath, Vec<(ProviderId, Standing)>)]) {
+    let nothing = |standing: &Standing| matches!(standing, Standing::Failed(failure) if failure.code() == "no-credential");
+    let used: BTreeSet<&ProviderId> = matrix
+        .iter()
+        .flat_map(|(_, row)| row)
+        .filter(|(_, standing)| !nothing(standing))
+        .map(|(provider, _)| provider)
+        .collect();
+    if used.is_empty() {
+        anstream::println!("no scope has a credential for any provider");
+        return;
+    }
+    let mut table = Table::with_headings(
+        std::iter::once("SCOPE").chain(
+            matrix
+                .iter()
+                .take(1)
+                .flat_map(|(_, row)| row)
+                .filter(|(provider, _)| used.contains(provider))
+                .map(|(provider, _)| provider.as_str()),
+        ),
+    );
+    for (scope, row) in matrix {
+        let cells = row
+            .iter()
+            .filter(|(provider, _)| used.contains(provider))
+            .map(|(_, standing)| match standing {
+                _ if nothing(standing) => Cell::new("–", Style::Faint),
+                Standing::Granted(lease) if lease.holder() == scope => {
+                    Cell::new("own", Style::Good)
+                }
+                Standing::Granted(lease) => {
+                    Cell::new(format!("from {}", lease.holder()), Style::Good)
+                }
+                Standing::Failed(failure) if failure.code() == "not-opted-in" => {
+                    Cell::new("not-opted-in", Style::Warn)
+                }
+                Standing::Failed(failure) => Cell::new(failure.code(), Style::Bad),
+            });
+        table.row(std::iter::once(scope.as_str().into()).chain(cells));
+    }
+    table.print();
+}
+
+pub fn providers(session: &Session, args: &ProvidersArgs) -> Result<(), Failure> {
+    // Without a home the built-in ones are there.
+    let catalog = match session.home() {
+        Ok(home) => home.catalog()?,
+        Err(_) => entail::Catalog::new(None).map_err(Error::from)?,
+    };
+    if let Some(id) = &args.provider {
+        let provider = catalog.get(id).ok_or_else(|| {
+            Failure::new(18, "not-found", format!("there is no provider {id}"))
+                .with_remedies(vec!["entail providers".to_owned()])
+        })?;
+        if session.common.json {
+            print_json(&json!(provider));
+        } else {
+            print_provider(provider);
+        }
+        return Ok(());
+    }
+    if session.common.json {
+        let all: Vec<&Provider> = catalog.iter().collect();
+        print_json(&json!({"providers": all}));
+        return Ok(());
+    }
+    let mut table = Table::with_headings(["PROVIDER", "NAME", "SECRETS", "VARIABLES"]);
+    for provider in catalog.iter() {
+        let secrets = provider.fields.iter().filter(|field| field.secret);
+        let names: Vec<&str> = secrets.clone().map(|field| field.name.as_str()).collect();
+        let variables: Vec<&str> = secrets
+            .flat_map(|field| &field.environment)
+            .map(String::as_str)
+            .collect();
+        table.row([
+            provider.id.as_str().into(),
+            provider.name.as_str().into(),
+            names.join(", ").into(),
+            variables.join(", ").into(),
+        ]);
+    }
+    table.print();
+    Ok(())
+}
+
+fn print_provider(provider: &Provider) {
+    anstream::println!("{} ({})", Style::Heading.paint(&provider.name), provider.id);
+    let mut facts = Table::default();
+    let mut fact = |name: &str, value: &str| {
+        facts.row([Cell::new(format!("  {name}"), Style::Faint), value.into()]);
+    };
+    fact("documentation", &provider.docs);
+    fact(
+        "base URL",
+        provider
+            .base_url
+            .as_deref()
+            .unwrap_or("each credential names its own"),
+    );
+    fact(
+        "keys may go to",
+        &if provider.hosts.is_empty() {
+            "the host of the base URL".to_owned()
+        } else {
+            provider.hosts.join(", ")
+        },
+    );
+    for mode in &provider.modes {
+        let by = match &mode.authentication {
+            Authentication::Headers(headers) => headers
+                .iter()
+                .map(|(name, value)| format!("{name}: {value}"))
+                .collect::<Vec<_>>()
+                .join("; "),
+            Authentication::AwsSigV4 { service } => {
+                format!("AWS Signature Version 4 for {service}")
+            }
+            Authentication::GoogleServiceAccount { .. } => {
+                "an access token that the service account signs for".to_owned()
+            }
+        };
+        fact(
+            &format!("mode {}", mode.name),
+            &format!("{} — {by}", mode.required.join(", ")),
+        );
+    }
+    facts.print();
+    let mut fields = Table::with_headings(["  FIELD", "WHAT", "KIND", "VARIABLES"]);
+    for field in &provider.fields {
+        fields.row([
+            format!("  {}", field.name).into(),
+            field.label.as_str().into(),
+            if field.secret {
+                "secret".into()
+            } else {
+                "public".into()
+            },
+            variables(field).into(),
+        ]);
+    }
+    fields.print();
+}
+
+fn variables(field: &Field) -> String {
+    let suffix = if field.file { " (path of a file)" } else { "" };
+    format!("{}{suffix}", field.environment.join(", "))
+}

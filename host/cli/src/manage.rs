@@ -1,0 +1,559 @@
+//! Commands that change what is there.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use entail::policy::{Inheritance, Sharing};
+use entail::{
+    Applied, Change, CredentialRef, Entail, Home, RuleChanges, Scope, ScopePath, SetCredential,
+};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use crate::args::{
+    CredentialArgs, CredentialCommand, InheritArgs, InitArgs, ModelArgs, ProjectCommand,
+    RotateArgs, SetArgs,
+};
+use crate::failure::{Failure, named};
+use crate::input;
+use crate::output::{Cell, Style, Table, print_json};
+use crate::session::Session;
+
+pub async fn init(session: &Session, args: &InitArgs) -> Result<(), Failure> {
+    let organization = &args.organization;
+    if !organization.is_organization() {
+        return Err(
+            Failure::invalid(format!("{organization} is a project, not an organization"))
+                .with_remedies(vec![format!("entail project add {organization}")]),
+        );
+    }
+    let folder = session.home_folder()?;
+    let keys_folder = folder.join("keys");
+    let made = !keys_folder.exists();
+    if made {
+        let passphrase = match args.passphrase {
+            true => Some(session.passphrase("New passphrase of the identity: ")?),
+            false => None,
+        };
+        Home::create(&folder, passphrase.as_ref())?;
+    }
+    let entail = session.open()?;
+    apply(
+        session,
+        &entail,
+        Change::AddScope {
+            scope: organization.clone(),
+        },
+    )
+    .await?;
+    say(
+        session,
+        json!({"organization": organization, "home": folder, "home_made": made}),
+        &[
+            made.then(|| {
+                format!(
+                    "made the home {} (keep a copy of its keys folder)",
+                    folder.display()
+                )
+            }),
+            Some(format!("made the organization {organization}")),
+            Some(format!("next: entail credential set {organization} openai")),
+        ],
+    );
+    Ok(())
+}
+
+pub async fn project(session: &Session, command: ProjectCommand) -> Result<(), Failure> {
+    let entail = session.open()?;
+    match command {
+        ProjectCommand::Add { scope } => {
+            if scope.is_organization() {
+                return Err(
+                    Failure::invalid(format!("{scope} is an organization, not a project"))
+                        .with_remedies(vec![format!("entail init {scope}")]),
+                );
+            }
+            apply(
+                session,
+                &entail,
+                Change::AddScope {
+                    scope: scope.clone(),
+                },
+            )
+            .await?;
+            say(
+                session,
+                json!({"project": scope}),
+                &[
+                    Some(format!("made the project {scope}; it inherits nothing yet")),
+                    Some(format!("next: entail inherit {scope} openai")),
+                ],
+            );
+        }
+        ProjectCommand::Remove { scope } => {
+            apply(
+                session,
+                &entail,
+                Change::RemoveProject {
+                    scope: scope.clone(),
+                },
+            )
+            .await?;
+            say(
+                session,
+                json!({"removed": scope}),
+                &[Some(format!("removed {scope} and its credentials"))],
+            );
+        }
+        ProjectCommand::List { scope } => list(session, &entail, scope.as_ref()).await?,
+    }
+    Ok(())
+}
+
+async fn list(
+    session: &Session,
+    entail: &Entail,
+    under: Option<&ScopePath>,
+) -> Result<(), Failure> {
+    let scopes = entail.scopes(&session.principal, under).await?;
+    if session.common.json {
+        print_json(&json!({"scopes": scopes}));
+        return Ok(());
+    }
+    for scope in &scopes {
+        anstream::println!("{}{scope}", "  ".repeat(scope.depth()));
+    }
+    Ok(())
+}
+
+pub async fn credential(session: &Session, command: CredentialCommand) -> Result<(), Failure> {
+    let entail = session.open()?;
+    match command {
+        CredentialCommand::Set(args) => set(session, &entail, &args).await,
+        CredentialCommand::Rotate(args) => rotate(session, &entail, &args).await,
+        CredentialCommand::List { scope } => list_credentials(session, &entail, &scope).await,
+        CredentialCommand::Show(args) => show_credential(session, &entail, &args).await,
+        CredentialCommand::Disable(args) => switch(session, &entail, &args, false).await,
+        CredentialCommand::Enable(args) => switch(session, &entail, &args, true).await,
+        CredentialCommand::Remove(args) => {
+            let credential = reference(&args);
+            apply(session, &entail, Change::RemoveCredential { credential }).await?;
+            done(session, &args, "is removed, its secret destroyed", None);
+            Ok(())
+        }
+    }
+}
+
+async fn set(session: &Session, entail: &Entail, args: &SetArgs) -> Result<(), Failure> {
+    let id = &args.credential;
+    let provider = entail.provider(&id.provider)?;
+    // Before a secret is asked for.
+    let scope = entail.scope(&session.principal, &id.scope).await?;
+    if args.keep_secret && scope.credential(&id.provider, &id.name).is_none() {
+        return Err(Failure::invalid(format!(
+            "{} has no {} credential {} whose secret could be kept",
+            id.scope, id.provider, id.name
+        )));
+    }
+    let rules = rule_changes(args)?;
+    let fields = input::fields(provider, &args.input, !args.keep_secret)?;
+    let change = Change::SetCredential(Box::new(SetCredential {
+        credential: reference(id),
+        mode: args.input.mode.clone(),
+        fields,
+        rules,
+        renew: false,
+    }));
+    let applied = apply(session, entail, change).await?;
+    done(session, id, "is set", Some(&applied));
+    if id.scope.is_organization() && !session.common.json && applied.version == Some(1) {
+        anstream::println!(
+            "projects opt in to it: entail inherit {}/PROJECT {}",
+            id.scope,
+            id.provider
+        );
+    }
+    Ok(())
+}
+
+async fn rotate(session: &Session, entail: &Entail, args: &RotateArgs) -> Result<(), Failure> {
+    let id = &args.credential;
+    let provider = entail.provider(&id.provider)?;
+    let scope = entail.scope(&session.principal, &id.scope).await?;
+    if scope.credential(&id.provider, &id.name).is_none() {
+        return Err(entail::Error::UnknownCredential {
+            scope: id.scope.clone(),
+            provider: id.provider.clone(),
+            name: id.name.clone(),
+        }
+        .into());
+    }
+    let fields = input::fields(provider, &args.input, true)?;
+    let rules = RuleChanges {
+        expires_at_ms: expiry(args.expires.as_deref())?,
+        ..RuleChanges::default()
+    };
+    let change = Change::SetCredential(Box::new(SetCredential {
+        credential: reference(id),
+        mode: args.input.mode.clone(),
+        fields,
+        rules,
+        renew: true,
+    }));
+    let applied = apply(session, entail, change).await?;
+    done(
+        session,
+        id,
+        "has a new secret, which serves from now on; the old one is destroyed",
+        Some(&applied),
+    );
+    Ok(())
+}
+
+async fn switch(
+    session: &Session,
+    entail: &Entail,
+    args: &CredentialArgs,
+    enabled: bool,
+) -> Result<(), Failure> {
+    apply(
+        session,
+        entail,
+        Change::SetEnabled {
+            credential: reference(args),
+            enabled,
+        },
+    )
+    .await?;
+    done(
+        session,
+        args,
+        if enabled { "is enabled" } else { "is disabled" },
+        None,
+    );
+    Ok(())
+}
+
+pub async fn inherit(session: &Session, args: &InheritArgs) -> Result<(), Failure> {
+    let entail = session.open()?;
+    let inheritance = match (args.off, args.fall_back) {
+        (true, _) => Inheritance::Isolated,
+        (_, true) => Inheritance::FallBack,
+        _ => Inheritance::Inherit,
+    };
+    let Some(parent) = args.scope.parent() else {
+        return Err(Failure::invalid(format!(
+            "{} is an organization; there is nothing above it to inherit from",
+            args.scope
+        )));
+    };
+    apply(
+        session,
+        &entail,
+        Change::SetInheritance {
+            scope: args.scope.clone(),
+            provider: args.provider.clone(),
+            inheritance,
+        },
+    )
+    .await?;
+    let what = args
+        .provider
+        .as_ref()
+        .map_or("every provider".to_owned(), ToString::to_string);
+    let scope = &args.scope;
+    let text = match inheritance {
+        Inheritance::Isolated => format!("{scope} no longer inherits from {parent} for {what}"),
+        Inheritance::Inherit => {
+            format!(
+                "{scope} uses the credentials of {parent} for {what} when it has none of its own"
+            )
+        }
+        Inheritance::FallBack => format!(
+            "{scope} uses the credentials of {parent} for {what} when it has no usable one of its own"
+        ),
+    };
+    say(
+        session,
+        json!({"scope": scope, "provider": args.provider, "inheritance": inheritance}),
+        &[Some(text)],
+    );
+    Ok(())
+}
+
+pub async fn model(session: &Session, args: &ModelArgs) -> Result<(), Failure> {
+    let entail = session.open()?;
+    let ModelArgs {
+        scope,
+        provider,
+        model,
+    } = args;
+    apply(
+        session,
+        &entail,
+        Change::SetModel {
+            scope: scope.clone(),
+            provider: provider.clone(),
+            model: model.clone(),
+        },
+    )
+    .await?;
+    let text = match model {
+        Some(model) => {
+            format!("{scope} uses {model} for {provider} where a request names no model")
+        }
+        None => format!("{scope} sets no model for {provider}"),
+    };
+    say(
+        session,
+        json!({"scope": scope, "provider": provider, "model": model}),
+        &[Some(text)],
+    );
+    Ok(())
+}
+
+async fn list_credentials(
+    session: &Session,
+    entail: &Entail,
+    path: &ScopePath,
+) -> Result<(), Failure> {
+    let scope = entail.scope(&session.principal, path).await?;
+    if session.common.json {
+        let credentials: Vec<Value> = scope.credentials.iter().map(|c| json!(c)).collect();
+        print_json(&json!({"scope": path, "credentials": credentials}));
+        return Ok(());
+    }
+    if scope.credentials.is_empty() {
+        anstream::println!("{path} has no credentials of its own");
+        return Ok(());
+    }
+    let mut table = Table::with_headings([
+        "PROVIDER", "NAME", "MODE", "VERSION", "STATE", "SHARING", "MODELS",
+    ]);
+    for credential in &scope.credentials {
+        let (state, style) = state(credential);
+        table.row([
+            credential.provider.as_str().into(),
+            credential.name.as_str().into(),
+            credential.version.mode.as_str().into(),
+            credential.version.number.to_string().into(),
+            Cell::new(state, style),
+            sharing(&credential.rules.sharing).into(),
+            models(credential.rules.models.as_deref()).into(),
+        ]);
+    }
+    table.print();
+    Ok(())
+}
+
+fn state(credential: &entail::Credential) -> (String, Style) {
+    let expired = credential
+        .rules
+        .expires_at_ms
+        .is_some_and(|end| end <= now_ms());
+    match (credential.enabled, expired, credential.rules.mandatory) {
+        (false, _, _) => ("disabled".to_owned(), Style::Warn),
+        (_, true, _) => ("expired".to_owned(), Style::Bad),
+        (_, _, true) => ("mandatory".to_owned(), Style::Good),
+        _ => ("enabled".to_owned(), Style::Good),
+    }
+}
+
+fn sharing(sharing: &Sharing) -> String {
+    match sharing {
+        Sharing::All => "all below".to_owned(),
+        Sharing::None => "nobody".to_owned(),
+        Sharing::Paths(paths) => paths.join(","),
+    }
+}
+
+fn models(models: Option<&[String]>) -> String {
+    match models {
+        None => "all".to_owned(),
+        Some([]) => "none".to_owned(),
+        Some(patterns) => patterns.join(","),
+    }
+}
+
+async fn show_credential(
+    session: &Session,
+    entail: &Entail,
+    args: &CredentialArgs,
+) -> Result<(), Failure> {
+    let scope: std::sync::Arc<Scope> = entail.scope(&session.principal, &args.scope).await?;
+    let credential = scope
+        .credential(&args.provider, &args.name)
+        .ok_or_else(|| entail::Error::UnknownCredential {
+            scope: args.scope.clone(),
+            provider: args.provider.clone(),
+            name: args.name.clone(),
+        })?;
+    if session.common.json {
+        print_json(&json!(credential));
+        return Ok(());
+    }
+    let provider = entail.provider(&args.provider)?;
+    let (state, style) = state(credential);
+    let version = &credential.version;
+    let mut table = Table::default();
+    let mut row =
+        |name: &str, value: String| table.row([Cell::new(name, Style::Faint), value.into()]);
+    row(
+        "credential",
+        format!(
+            "{} {} of {}",
+            credential.provider, credential.name, args.scope
+        ),
+    );
+    row("state", style.paint(state));
+    row("mode", version.mode.clone());
+    row(
+        "version",
+        format!("{}, set {}", version.number, time(version.created_at_ms)),
+    );
+    row(
+        "expires",
+        credential
+            .rules
+            .expires_at_ms
+            .map_or("never".to_owned(), time),
+    );
+    row("shared with", sharing(&credential.rules.sharing));
+    row("models", models(credential.rules.models.as_deref()));
+    row("priority", credential.rules.priority.to_string());
+    row("bound to", version.hosts.join(", "));
+    for (name, value) in &version.parameters {
+        row(name, value.clone());
+    }
+    let mode = provider.mode(&version.mode);
+    for field in provider.fields.iter().filter(|field| field.secret) {
+        if mode.is_some_and(|mode| mode.required.contains(&field.name)) {
+            row(&field.name, "sealed".to_owned());
+        }
+    }
+    table.print();
+    Ok(())
+}
+
+async fn apply(session: &Session, entail: &Entail, change: Change) -> Result<Applied, Failure> {
+    Ok(entail.change(&session.principal, &change).await?)
+}
+
+/// Says what was done to a credential.
+fn done(session: &Session, id: &CredentialArgs, what: &str, applied: Option<&Applied>) {
+    let version = applied.and_then(|applied| applied.version);
+    if session.common.json {
+        print_json(&json!({
+            "scope": id.scope, "provider": id.provider, "credential": id.name,
+            "version": version, "notes": applied.map(|applied| &applied.notes),
+        }));
+        return;
+    }
+    let version = version.map_or(String::new(), |version| format!(" (version {version})"));
+    anstream::println!(
+        "{} {}{} {what}{version}",
+        id.scope,
+        id.provider,
+        named(id.name.as_str())
+    );
+    for note in applied.iter().flat_map(|applied| &applied.notes) {
+        anstream::println!("{} {note}", Style::Warn.paint("note:"));
+    }
+}
+
+fn say(session: &Session, json: Value, lines: &[Option<String>]) {
+    if session.common.json {
+        print_json(&json);
+        return;
+    }
+    for line in lines.iter().flatten() {
+        anstream::println!("{line}");
+    }
+}
+
+fn reference(args: &CredentialArgs) -> CredentialRef {
+    CredentialRef {
+        scope: args.scope.clone(),
+        provider: args.provider.clone(),
+        name: args.name.clone(),
+    }
+}
+
+fn rule_changes(args: &SetArgs) -> Result<RuleChanges, Failure> {
+    let models = if args.all_models {
+        Some(None)
+    } else if args.no_models {
+        Some(Some(Vec::new()))
+    } else if args.models.is_empty() {
+        None
+    } else {
+        Some(Some(args.models.clone()))
+    };
+    let sharing = match args
+        .share
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .as_slice()
+    {
+        [] => None,
+        ["all"] => Some(Sharing::All),
+        ["none"] => Some(Sharing::None),
+        _ => Some(Sharing::Paths(args.share.clone())),
+    };
+    let mandatory = match (args.mandatory, args.no_mandatory) {
+        (true, _) => Some(true),
+        (_, true) => Some(false),
+        _ => None,
+    };
+    Ok(RuleChanges {
+        models,
+        sharing,
+        mandatory,
+        priority: args.priority,
+        expires_at_ms: expiry(args.expires.as_deref())?,
+    })
+}
+
+/// `12h` and `30d` from now on, a time as RFC 3339 has it, or `never`.
+fn expiry(text: Option<&str>) -> Result<Option<Option<u64>>, Failure> {
+    let Some(text) = text else { return Ok(None) };
+    if text == "never" {
+        return Ok(Some(None));
+    }
+    let invalid = || {
+        Failure::invalid(format!(
+            "{text:?} is no time to expire: give 12h, 30d, 2027-01-31T12:00:00Z or never"
+        ))
+    };
+    let end = if let Ok(time) = text.parse::<Timestamp>() {
+        u64::try_from(time.as_millisecond()).map_err(|_| invalid())?
+    } else {
+        let days = text
+            .strip_suffix('d')
+            .and_then(|days| days.parse::<i64>().ok());
+        let span: SignedDuration = match days {
+            Some(days) => SignedDuration::from_hours(days.checked_mul(24).ok_or_else(invalid)?),
+            None => text.parse().map_err(|_| invalid())?,
+        };
+        now_ms().saturating_add(u64::try_from(span.as_millis()).map_err(|_| invalid())?)
+    };
+    if end <= now_ms() {
+        return Err(Failure::invalid(format!("{text} is in the past")));
+    }
+    Ok(Some(Some(end)))
+}
+
+/// The time as RFC 3339 has it.
+pub fn time(at_ms: u64) -> String {
+    i64::try_from(at_ms)
+        .ok()
+        .and_then(|at_ms| Timestamp::from_millisecond(at_ms).ok())
+        .map_or_else(|| format!("{at_ms} ms"), |time| format!("{time:.0}"))
+}
+
+fn now_ms() -> u64 {
+    let elapsed = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,110 @@
+//! What the program prints: aligned, coloured on a terminal only, and plain
+//! when `NO_COLOR` is set (both by anstream).
+
+use std::fmt::Write as _;
+
+use anstyle::AnsiColor;
+
+/// How a piece of text is meant.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Style {
+    Plain,
+    Heading,
+    Good,
+    Warn,
+    Bad,
+    Faint,
+}
+
+impl Style {
+    pub fn paint(self, text: impl std::fmt::Display) -> String {
+        let style = match self {
+            Style::Plain => anstyle::Style::new(),
+            Style::Heading => anstyle::Style::new().bold(),
+            Style::Good => AnsiColor::Green.on_default(),
+            Style::Warn => AnsiColor::Yellow.on_default(),
+            Style::Bad => AnsiColor::Red.on_default(),
+            Style::Faint => anstyle::Style::new().dimmed(),
+        };
+        format!("{style}{text}{style:#}")
+    }
+}
+
+/// A cell of a table.
+pub struct Cell {
+    text: String,
+    style: Style,
+}
+
+impl Cell {
+    pub fn new(text: impl Into<String>, style: Style) -> Self {
+        Cell {
+            text: text.into(),
+            style,
+        }
+    }
+
+    fn width(&self) -> usize {
+        self.text.chars().count()
+    }
+}
+
+impl<T: Into<String>> From<T> for Cell {
+    fn from(text: T) -> Self {
+        Cell::new(text, Style::Plain)
+    }
+}
+
+/// Rows of a table; the columns are as wide as their widest cell.
+#[derive(Default)]
+pub struct Table {
+    rows: Vec<Vec<Cell>>,
+}
+
+impl Table {
+    pub fn with_headings<'a>(headings: impl IntoIterator<Item = &'a str>) -> Self {
+        let row = headings
+            .into_iter()
+            .map(|text| Cell::new(text, Style::Heading))
+            .collect();
+        Table { rows: vec![row] }
+    }
+
+    pub fn row(&mut self, cells: impl IntoIterator<Item = Cell>) {
+        self.rows.push(cells.into_iter().collect());
+    }
+
+    pub fn print(&self) {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..columns)
+            .map(|column| {
+                self.rows
+                    .iter()
+                    .filter_map(|row| row.get(column))
+                    .map(Cell::width)
+                    .max()
+                    .unwrap_or(0)
+            })
+            .collect();
+        for row in &self.rows {
+            let mut line = String::new();
+            let mut pending = 0;
+            for (cell, width) in row.iter().zip(&widths) {
+                // Writing to a string does not fail.
+                let _ = write!(
+                    line,
+                    "{}{}",
+                    " ".repeat(pending),
+                    cell.style.paint(&cell.text)
+                );
+                pending = width - cell.width() + 2;
+            }
+            anstream::println!("{line}");
+        }
+    }
+}
+
+/// Prints a value as JSON, for programs.
+pub fn print_json(value: &serde_json::Value) {
+    anstream::println!("{value:#}");
+}

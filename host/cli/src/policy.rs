@@ -1,0 +1,190 @@
+//! Commands about policies.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::path::{Path, PathBuf};
+
+use entail::policy::{Digest, Engine, Facts, Policy, Settings};
+use serde_json::json;
+
+use crate::args::{BuildArgs, DecideArgs, PolicyCommand};
+use crate::failure::Failure;
+use crate::output::{Cell, Style, Table, print_json};
+use crate::policy_build::{self, BuildError};
+use crate::session::Session;
+
+/// The longest line of facts that is read.
+const MAX_LINE_BYTES: u64 = 4 << 20;
+
+pub fn policy(session: &Session, command: &PolicyCommand) -> Result<(), Failure> {
+    match command {
+        PolicyCommand::Build(args) => build(session, args),
+        PolicyCommand::Show => show(session),
+        PolicyCommand::Decide(args) => decide(args),
+    }
+}
+
+impl From<BuildError> for Failure {
+    fn from(error: BuildError) -> Self {
+        let message = match std::error::Error::source(&error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        };
+        Failure::new(1, "build", message)
+    }
+}
+
+fn build(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
+    let component = match &args.module {
+        Some(module) => policy_build::componentize(module)?,
+        None => policy_build::build(&args.folder)?,
+    };
+    if let Some(file) = &args.check {
+        let committed = read(file)?;
+        if committed != component {
+            return Err(Failure::new(
+                1,
+                "differs",
+                format!(
+                    "{} differs from a fresh build: {} against {}",
+                    file.display(),
+                    Digest::of(&committed),
+                    Digest::of(&component)
+                ),
+            )
+            .with_remedies(vec![format!(
+                "entail policy build {} --output {}",
+                args.folder.display(),
+                file.display()
+            )]));
+        }
+        anstream::println!("{} is what a fresh build gives", file.display());
+        return Ok(());
+    }
+    let policy = engine()?.admit(&component).map_err(entail::Error::from)?;
+    let output = args
+        .output
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(format!("{}.wasm", policy.description().name)));
+    std::fs::write(&output, &component).map_err(|error| Failure::io(output.display(), &error))?;
+    describe(session, &policy, Some(component.len()), Some(&output));
+    Ok(())
+}
+
+fn show(session: &Session) -> Result<(), Failure> {
+    let entail = session.open()?;
+    describe(
+        session,
+        entail.policy(),
+        Some(entail::DEFAULT_POLICY.len()),
+        None,
+    );
+    Ok(())
+}
+
+fn describe(session: &Session, policy: &Policy, bytes: Option<usize>, file: Option<&Path>) {
+    let description = policy.description();
+    if session.common.json {
+        print_json(&json!({
+            "name": description.name, "version": description.version,
+            "summary": description.summary, "digest": policy.digest().to_string(),
+            "bytes": bytes, "file": file,
+        }));
+        return;
+    }
+    let mut table = Table::default();
+    let mut row =
+        |name: &str, value: String| table.row([Cell::new(name, Style::Faint), value.into()]);
+    row(
+        "policy",
+        format!("{} {}", description.name, description.version),
+    );
+    row("summary", description.summary.clone());
+    row("digest", policy.digest().to_string());
+    if let Some(bytes) = bytes {
+        row("size", format!("{bytes} bytes"));
+    }
+    row("imports", "none".to_owned());
+    if let Some(file) = file {
+        row("file", file.display().to_string());
+    }
+    table.print();
+}
+
+/// Facts as JSON lines in, decisions as JSON lines out, in the same order. A
+/// line on which the policy fails gives `{"error": …}` and ends the command with
+/// a failure after the last line.
+fn decide(args: &DecideArgs) -> Result<(), Failure> {
+    let component = match &args.policy {
+        Some(file) => read(file)?,
+        None => entail::DEFAULT_POLICY.to_vec(),
+    };
+    let policy = engine()?.admit(&component).map_err(entail::Error::from)?;
+    let mut failed = None;
+    if args.facts.is_empty() {
+        decide_lines(
+            &policy,
+            "standard input",
+            &mut std::io::stdin().lock(),
+            &mut failed,
+        )?;
+    }
+    for file in &args.facts {
+        let name = file.display().to_string();
+        let mut opened = File::open(file).map_err(|error| Failure::io(&name, &error))?;
+        decide_lines(&policy, &name, &mut opened, &mut failed)?;
+    }
+    match failed {
+        None => Ok(()),
+        Some(failure) => Err(entail::Error::PolicyFailed(failure).into()),
+    }
+}
+
+fn decide_lines(
+    policy: &Policy,
+    name: &str,
+    source: &mut dyn Read,
+    failed: &mut Option<entail::policy::Failure>,
+) -> Result<(), Failure> {
+    let mut source = BufReader::new(source);
+    let mut output = std::io::stdout().lock();
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        let read = Read::by_ref(&mut source)
+            .take(MAX_LINE_BYTES)
+            .read_until(b'\n', &mut line)
+            .map_err(|error| Failure::io(name, &error))?;
+        if read == 0 {
+            break;
+        }
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        let facts: Facts = serde_json::from_slice(&line).map_err(|error| {
+            Failure::invalid(format!("{name}, line {number}: not facts: {error}"))
+        })?;
+        let answer = match policy.decide(&facts) {
+            Ok(decision) => json!(decision),
+            Err(failure) => {
+                let answer = json!({"error": failure.to_string()});
+                failed.get_or_insert(failure);
+                answer
+            }
+        };
+        writeln!(output, "{answer}").map_err(|error| Failure::io("standard output", &error))?;
+    }
+    Ok(())
+}
+
+fn engine() -> Result<Engine, Failure> {
+    Ok(Engine::new(Settings {
+        concurrent_calls: 1,
+        ..Settings::default()
+    })
+    .map_err(entail::Error::from)?)
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(file).map_err(|error| Failure::io(file.display(), &error))
+}

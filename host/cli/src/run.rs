@@ -1,0 +1,299 @@
+//! Runs a command with the variables of what a scope gets.
+//!
+//! The command gets the caller's variables, less every variable that any known
+//! provider's clients read, plus those of what was granted: a key that lies
+//! around in the caller's environment can neither be used by mistake nor be sent
+//! to another base URL.
+//!
+//! Where no variable has to point to a file, the command takes the place of this
+//! process, so exit code, signals and terminal are its own. Else this process
+//! waits, passes signals on, and removes the files when the command has ended.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, OpenOptions};
+use std::io::{IsTerminal as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, ExitStatus};
+
+use entail::{
+    Entail, Error, Lease, Provider, ProviderId, Request, ScopePath, Secret, VariableValue,
+};
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::iterator::Signals;
+
+use crate::args::{ExportEnvArgs, Format, RunArgs};
+use crate::failure::Failure;
+use crate::inquire::{granted, print_variables};
+use crate::output::Style;
+use crate::session::Session;
+
+/// Refusals that say no more than that nobody meant the scope to have one.
+const UNREMARKABLE: [&str; 2] = ["no-credential", "not-opted-in"];
+
+pub async fn run(session: &Session, args: &RunArgs) -> Result<ExitCode, Failure> {
+    let entail = session.open_unlocked()?;
+    let leases = leases(session, &entail, &args.scope, &args.providers).await?;
+    let mut command = command(args)?;
+    if args.pristine {
+        command.env_clear();
+    } else {
+        for variable in known_variables(&entail) {
+            command.env_remove(variable);
+        }
+    }
+    let mut files = SecretFiles::default();
+    for lease in &leases {
+        let provider = entail.provider(lease.provider())?;
+        for (name, value) in lease.environment(provider) {
+            match value {
+                VariableValue::Public(text) => command.env(name, text),
+                VariableValue::Secret(secret) => command.env(name, text_of(name, secret)?),
+                VariableValue::SecretFile(secret) => command.env(name, files.add(secret)?),
+            };
+        }
+    }
+    drop((leases, entail));
+    if files.is_empty() {
+        // Only returns if it could not be done.
+        return Err(not_started(args, &command.exec()));
+    }
+    // From here on a signal is waited for, so that the files are removed.
+    let signals = Signals::new([SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2])
+        .map_err(|error| Failure::io("signals", &error))?;
+    let child = command.spawn().map_err(|error| not_started(args, &error))?;
+    let status = attend(child, signals)?;
+    drop(files);
+    Ok(end_like(status))
+}
+
+pub async fn export_env(session: &Session, args: &ExportEnvArgs) -> Result<(), Failure> {
+    let entail = session.open_unlocked()?;
+    let leases = leases(session, &entail, &args.scope, &args.providers).await?;
+    for variable in known_variables(&entail) {
+        if std::env::var_os(variable).is_some() {
+            anstream::println!("unset {variable}");
+        }
+    }
+    for lease in &leases {
+        print_variables(lease, entail.provider(lease.provider())?, Format::Shell)?;
+    }
+    Ok(())
+}
+
+/// Every variable that any provider's clients read.
+fn known_variables(entail: &Entail) -> impl Iterator<Item = &str> {
+    entail.catalog().iter().flat_map(Provider::environment)
+}
+
+/// What `scope` gets: for the providers that were named, or for all that are
+/// granted, of which there must be one.
+async fn leases(
+    session: &Session,
+    entail: &Entail,
+    scope: &ScopePath,
+    named: &[ProviderId],
+) -> Result<Vec<Lease>, Failure> {
+    let request = |provider: &ProviderId| Request::new(scope.clone(), provider.clone());
+    let mut leases = Vec::new();
+    if !named.is_empty() {
+        for provider in named {
+            leases.push(granted(entail, &session.principal, &request(provider)).await?);
+        }
+        return Ok(leases);
+    }
+    let mut refused: Vec<(ProviderId, String)> = Vec::new();
+    for provider in entail.catalog().iter() {
+        match entail
+            .resolve(&session.principal, &request(&provider.id))
+            .await
+        {
+            Ok(lease) => leases.push(lease),
+            Err(Error::Refused { refusal, .. }) => {
+                refused.push((provider.id.clone(), refusal.code))
+            }
+            // A fault of the store, the policy or the log is no refusal.
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if leases.is_empty() {
+        // The one that says most: a broken key before a missing opt-in before nothing.
+        let rank = |code: &str| {
+            UNREMARKABLE
+                .iter()
+                .rev()
+                .position(|known| *known == code)
+                .map_or(0, |at| at + 1)
+        };
+        let telling = refused.iter().min_by_key(|(_, code)| rank(code));
+        if let Some((provider, _)) = telling.filter(|(_, code)| code != "no-credential") {
+            granted(entail, &session.principal, &request(provider)).await?;
+        }
+        return Err(Failure::new(
+            10,
+            "no-credential",
+            format!("{scope} gets no credential for any provider"),
+        )
+        .with_remedies(vec![format!("entail status {scope}")]));
+    }
+    for (provider, code) in refused
+        .iter()
+        .filter(|(_, code)| !UNREMARKABLE.contains(&code.as_str()))
+    {
+        anstream::eprintln!(
+            "{} {provider} is refused: {code}; see: entail explain {scope} {provider}",
+            Style::Warn.paint("note:")
+        );
+    }
+    Ok(leases)
+}
+
+fn text_of<'a>(name: &str, secret: &'a Secret) -> Result<&'a str, Failure> {
+    secret
+        .expose_text()
+        .ok_or_else(|| Failure::invalid(format!("the value of {name} is not text")))
+}
+
+/// The command, found in the caller's path: the one it gets may be empty.
+fn command(args: &RunArgs) -> Result<Command, Failure> {
+    let (program, arguments) = args
+        .command
+        .split_first()
+        .ok_or_else(|| Failure::new(2, "usage", "no command is given"))?;
+    let mut command = Command::new(find(program).unwrap_or_else(|| program.clone()));
+    command.arg0(program).args(arguments);
+    Ok(command)
+}
+
+fn find(program: &OsStr) -> Option<OsString> {
+    if Path::new(program).components().count() > 1 {
+        return None;
+    }
+    let executable = |file: &PathBuf| {
+        std::fs::metadata(file)
+            .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+    };
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|folder| folder.join(program))
+        .find(executable)
+        .map(PathBuf::into_os_string)
+}
+
+/// By the convention of env(1): 127 not found, 126 not to be started.
+fn not_started(args: &RunArgs, error: &std::io::Error) -> Failure {
+    let program = args
+        .command
+        .first()
+        .map(|program| program.to_string_lossy())
+        .unwrap_or_default();
+    let exit = if error.kind() == std::io::ErrorKind::NotFound {
+        127
+    } else {
+        126
+    };
+    Failure::new(exit, "not-started", format!("{program}: {error}"))
+}
+
+/// Waits for the command, and passes signals on to it.
+fn attend(mut child: Child, mut signals: Signals) -> Result<ExitStatus, Failure> {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let handle = signals.handle();
+    // The terminal itself sends these to the command too.
+    let from_terminal = std::io::stdin().is_terminal();
+    let passing_on = std::thread::spawn(move || {
+        for signal in signals.forever() {
+            if from_terminal && matches!(signal, SIGINT | SIGQUIT) {
+                continue;
+            }
+            if let Some((pid, signal)) = pid.zip(Signal::from_named_raw(signal)) {
+                // It may have ended meanwhile.
+                let _ = kill_process(pid, signal);
+            }
+        }
+    });
+    let status = child
+        .wait()
+        .map_err(|error| Failure::io("the command", &error));
+    handle.close();
+    let _ = passing_on.join();
+    status
+}
+
+/// Ends as the command did: by the same signal, or with the same code.
+fn end_like(status: ExitStatus) -> ExitCode {
+    if let Some(signal) = status.signal() {
+        // Does not return for a signal that ends a process.
+        let _ = signal_hook::low_level::emulate_default_handler(signal);
+        return ExitCode::from(u8::try_from(128 + signal).unwrap_or(1));
+    }
+    ExitCode::from(
+        status
+            .code()
+            .and_then(|code| u8::try_from(code).ok())
+            .unwrap_or(1),
+    )
+}
+
+/// Files that hold secrets, in a folder that only the owner can enter; they are
+/// overwritten and removed when this is dropped.
+#[derive(Default)]
+struct SecretFiles {
+    folder: Option<tempfile::TempDir>,
+    files: Vec<PathBuf>,
+}
+
+impl SecretFiles {
+    fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// Writes a file of mode 0600 and returns its path.
+    fn add(&mut self, secret: &Secret) -> Result<PathBuf, Failure> {
+        let failed = |error: std::io::Error| Failure::io("a file for the command", &error);
+        if self.folder.is_none() {
+            // In memory where the system has a place for it.
+            let place = std::env::var_os("XDG_RUNTIME_DIR")
+                .map(PathBuf::from)
+                .filter(|folder| folder.is_dir())
+                .unwrap_or_else(std::env::temp_dir);
+            let mode = std::fs::Permissions::from_mode(0o700);
+            let folder = tempfile::Builder::new()
+                .prefix("entail-")
+                .permissions(mode)
+                .tempdir_in(place);
+            self.folder = Some(folder.map_err(failed)?);
+        }
+        let folder = self
+            .folder
+            .as_ref()
+            .map(tempfile::TempDir::path)
+            .unwrap_or(Path::new("/"));
+        let path = folder.join(format!("credential-{}.json", self.files.len()));
+        let mut file: File = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed)?;
+        self.files.push(path.clone());
+        file.write_all(secret.expose()).map_err(failed)?;
+        Ok(path)
+    }
+}
+
+impl Drop for SecretFiles {
+    fn drop(&mut self) {
+        for file in &self.files {
+            if let Ok(metadata) = std::fs::metadata(file) {
+                let length = usize::try_from(metadata.len()).unwrap_or(0);
+                // On the way out there is nobody to tell; the folder goes anyway.
+                let _ = OpenOptions::new()
+                    .write(true)
+                    .open(file)
+                    .and_then(|mut file| file.write_all(&vec![0; length]));
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! One run of the program: where the home is, who asks, how keys are unlocked.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+
+use entail::{Entail, Home, Keys, Principal, Secret, Settings};
+
+use crate::args::Common;
+use crate::failure::Failure;
+
+/// No passphrase or file of one is longer.
+const MAX_PASSPHRASE_BYTES: usize = 4096;
+
+/// The program never makes more than a few calls at once.
+const CONCURRENT_CALLS: u32 = 4;
+
+/// One run of the program.
+pub struct Session {
+    pub common: Common,
+    pub principal: Principal,
+}
+
+impl Session {
+    pub fn new(common: Common) -> Self {
+        Session {
+            common,
+            principal: Principal::LocalOwner,
+        }
+    }
+
+    /// The same run, at another home.
+    pub fn at(&self, home: &Path) -> Self {
+        Session {
+            common: Common {
+                home: Some(home.to_owned()),
+                ..self.common.clone()
+            },
+            principal: self.principal.clone(),
+        }
+    }
+
+    /// The folder of the home: given, or `entail` in the user's data folder, as
+    /// the XDG Base Directory Specification has it.
+    pub fn home_folder(&self) -> Result<PathBuf, Failure> {
+        if let Some(folder) = &self.common.home {
+            return Ok(folder.clone());
+        }
+        let data = std::env::var_os("XDG_DATA_HOME")
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute());
+        data.or_else(|| std::env::home_dir().map(|home| home.join(".local/share")))
+            .map(|data| data.join("entail"))
+            .ok_or_else(|| {
+                Failure::invalid("there is no user data folder")
+                    .with_remedies(vec!["set ENTAIL_HOME, or give --home".to_owned()])
+            })
+    }
+
+    pub fn home(&self) -> Result<Home, Failure> {
+        Ok(Home::open(&self.home_folder()?)?)
+    }
+
+    /// Opens the home for what needs no secret.
+    pub fn open(&self) -> Result<Entail, Failure> {
+        let home = self.home()?;
+        self.open_with(&home, home.keys()?)
+    }
+
+    /// Opens the home for what reveals secrets: a locked identity is unlocked.
+    pub fn open_unlocked(&self) -> Result<Entail, Failure> {
+        let home = self.home()?;
+        let mut keys = home.keys()?;
+        if keys.is_locked() {
+            let passphrase = self.passphrase("Passphrase of the identity: ")?;
+            keys.unlock(&passphrase).map_err(entail::Error::from)?;
+        }
+        self.open_with(&home, keys)
+    }
+
+    fn open_with(&self, home: &Home, keys: Keys) -> Result<Entail, Failure> {
+        let mut settings = Settings::default();
+        settings.engine.concurrent_calls = CONCURRENT_CALLS;
+        Ok(Entail::with_keys(home, keys, settings)?)
+    }
+
+    /// Reads a passphrase from the file that was given, else from the terminal.
+    pub fn passphrase(&self, prompt: &str) -> Result<Secret, Failure> {
+        let Some(file) = &self.common.passphrase_file else {
+            return prompt_secret(prompt);
+        };
+        let text = Secret::read_file(file, MAX_PASSPHRASE_BYTES)
+            .map_err(|error| Failure::io(file.display(), &error))?
+            .ok_or_else(|| Failure::invalid(format!("{} is too long", file.display())))?;
+        let text = text
+            .expose_text()
+            .map(|text| text.trim_end_matches(['\n', '\r']))
+            .filter(|text| !text.is_empty())
+            .ok_or_else(|| Failure::invalid(format!("{} holds no text", file.display())))?;
+        Ok(Secret::from(text))
+    }
+}
+
+/// Asks for a secret at the terminal, without showing what is typed.
+pub fn prompt_secret(prompt: &str) -> Result<Secret, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::invalid("there is no terminal to ask at"));
+    }
+    let text =
+        rpassword::prompt_password(prompt).map_err(|error| Failure::io("the terminal", &error))?;
+    Ok(Secret::from(text))
+}
