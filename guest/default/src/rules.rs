@@ -270,24 +270,24 @@ impl<'a> View<'a> {
         let provider = &self.request.provider;
         let message = match code {
             "organization-credential-required" => format!(
-                "a scope above {scope} requires its own {provider} credential, and {scope} has not opted in to it"
+                "a scope above {scope} requires its own credential for {provider}, and {scope} has not opted in to it"
             ),
             "override-forbidden" => format!(
-                "the {provider} credentials of {scope} may not be used in place of the mandatory one above"
+                "{scope} may not use these credentials for {provider} in place of the mandatory one above"
             ),
             "not-opted-in" => {
-                format!(
-                    "{scope} could use a {provider} credential from above, but has not opted in"
-                )
+                format!("{scope} has not opted in to the credentials above it for {provider}")
             }
-            "no-credential" => format!("no {provider} credential is there for {scope}"),
-            "disabled" => format!("the {provider} credential for {scope} is disabled"),
-            "unreadable" => format!("the {provider} credential for {scope} cannot be read"),
-            "expired" => format!("the {provider} credential for {scope} has expired"),
+            "no-credential" => {
+                format!("there is no credential for {provider} that {scope} could use")
+            }
+            "disabled" => format!("the credential of {scope} for {provider} is disabled"),
+            "unreadable" => format!("the credential of {scope} for {provider} cannot be read"),
+            "expired" => format!("the credential of {scope} for {provider} has expired"),
             "model-required" => format!(
-                "the {provider} credential for {scope} allows only some models, and no model is known"
+                "the credential of {scope} for {provider} allows only some models, and no model is known"
             ),
-            _ => format!("the {provider} credential for {scope} does not allow the model"),
+            _ => format!("the credential of {scope} for {provider} does not allow the model"),
         };
         Outcome::Refused(Refusal {
             code: code.to_owned(),
