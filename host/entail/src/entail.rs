@@ -56,7 +56,7 @@ impl Default for Settings {
 
 /// An installation, open for use. Cheap to share by reference between threads.
 pub struct Entail {
-    store: Store,
+    pub(crate) store: Store,
     catalog: Catalog,
     policy: Policy,
     log: DecisionLog,

@@ -1,0 +1,135 @@
+//! What comes out: masked unless asked for, and in forms that programs read back.
+
+use std::process::Command;
+
+use crate::sandbox::Sandbox;
+
+#[test]
+fn a_secret_is_masked_until_it_is_asked_for() {
+    let (sandbox, key) = Sandbox::with_acme();
+    sandbox
+        .entail(&["resolve", "acme/evals", "openai"])
+        .ok()
+        .says("••••cdef");
+    sandbox
+        .entail(&["resolve", "acme/evals", "openai", "--json"])
+        .ok()
+        .says("••••cdef");
+    sandbox
+        .entail(&["resolve", "acme/evals", "openai", "--format", "env"])
+        .fails(19)
+        .says("--reveal");
+    let lease = sandbox
+        .lease(&["resolve", "acme/evals", "openai", "--reveal"])
+        .ok();
+    assert!(lease.stdout.contains(&key));
+}
+
+#[test]
+fn what_a_shell_evaluates_is_what_was_set() {
+    let (sandbox, key) = Sandbox::with_acme();
+    let program = env!("CARGO_BIN_EXE_entail");
+    for source in [
+        "resolve acme/evals openai --format shell --reveal",
+        "export-env acme/evals",
+    ] {
+        let script = format!("eval \"$({program} {source})\"; printf %s \"$OPENAI_API_KEY\"");
+        let output = Command::new("sh")
+            .args(["-c", &script])
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("ENTAIL_HOME", sandbox.home())
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), key);
+    }
+    let lease = sandbox
+        .lease(&[
+            "resolve",
+            "acme/evals",
+            "openai",
+            "--format",
+            "env",
+            "--reveal",
+        ])
+        .ok();
+    assert_eq!(lease.stdout, format!("OPENAI_API_KEY={key}\n"));
+    let lease = sandbox
+        .lease(&[
+            "resolve",
+            "acme/evals",
+            "openai",
+            "--format",
+            "dotenv",
+            "--reveal",
+        ])
+        .ok();
+    let escaped = key.replace('\\', "\\\\").replace('"', "\\\"");
+    assert_eq!(lease.stdout, format!("OPENAI_API_KEY=\"{escaped}\"\n"));
+}
+
+#[test]
+fn nothing_is_coloured_that_is_not_on_a_terminal() {
+    let (sandbox, _) = Sandbox::with_acme();
+    for arguments in [
+        &["status"][..],
+        &["explain", "acme/agents", "openai"],
+        &["--help"],
+        &["doctor"],
+    ] {
+        let ran = sandbox.entail(arguments);
+        assert!(
+            !ran.stdout.contains('\u{1b}') && !ran.stderr.contains('\u{1b}'),
+            "{arguments:?}"
+        );
+    }
+}
+
+#[test]
+fn errors_are_json_where_json_was_asked_for() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let ran = sandbox
+        .entail(&["resolve", "acme/agents", "openai", "--json"])
+        .fails(10);
+    let error: serde_json::Value = serde_json::from_str(&ran.stderr).unwrap();
+    assert_eq!(error["error"]["code"], "not-opted-in");
+    assert_eq!(
+        error["error"]["remedies"][0],
+        "entail inherit acme/agents openai"
+    );
+}
+
+#[test]
+fn help_lists_the_exit_codes_and_every_shell_has_completions() {
+    let sandbox = Sandbox::new();
+    sandbox
+        .entail(&["--help"])
+        .ok()
+        .says("10  refused by the policy")
+        .says("17  the decision cannot be recorded");
+    for shell in ["bash", "zsh", "fish"] {
+        sandbox.entail(&["completions", shell]).ok().says("entail");
+    }
+}
+
+#[test]
+fn decide_answers_line_by_line_without_a_home() {
+    let sandbox = Sandbox::new();
+    let facts = r#"{"request":{"provider":"openai","now_ms":1},"chain":[{"path":"acme","credentials":[{"id":"1","name":"a"}]}]}"#;
+    let ran = sandbox
+        .entail_with(&["policy", "decide"], &format!("{facts}\n\n{facts}\n"))
+        .ok();
+    let answers: Vec<&str> = ran.stdout.lines().collect();
+    assert_eq!(answers.len(), 2);
+    let answer: serde_json::Value = serde_json::from_str(answers[0]).unwrap();
+    assert_eq!(answer["granted"]["credential"], "1");
+    sandbox
+        .entail_with(&["policy", "decide"], "{}\n")
+        .fails(19)
+        .says("line 1");
+    let invalid = facts.replace("\"acme\"", "\"acme/evals\"");
+    sandbox
+        .entail_with(&["policy", "decide"], &invalid)
+        .fails(12)
+        .says("the organization");
+}

@@ -1,0 +1,384 @@
+//! How secrets come in, and what is refused.
+
+use crate::sandbox::Sandbox;
+
+fn service_account(key: &str) -> String {
+    format!(
+        r#"{{"type": "service_account", "project_id": "p1", "client_email": "a@p1.iam.gserviceaccount.com",
+  "private_key": "-----BEGIN PRIVATE KEY-----\n{key}\n-----END PRIVATE KEY-----\n",
+  "token_uri": "https://oauth2.googleapis.com/token"}}"#
+    )
+}
+
+#[test]
+fn a_secret_comes_by_standard_input_file_or_variable() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let revealed = |provider: &str| {
+        let lease = sandbox
+            .lease(&["resolve", "acme", provider, "--reveal", "--json"])
+            .ok();
+        lease.json()["secrets"]["api_key"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let (by_file, by_variable, by_convention) =
+        (sandbox.canary(), sandbox.canary(), sandbox.canary());
+    let file = sandbox.path("key.txt");
+    std::fs::write(&file, format!("{by_file}\n")).unwrap();
+    sandbox
+        .entail(&[
+            "credential",
+            "set",
+            "acme",
+            "xai",
+            "--from-file",
+            file.to_str().unwrap(),
+        ])
+        .ok();
+    assert_eq!(revealed("xai"), by_file);
+
+    let mut command = sandbox.command(&[
+        "credential",
+        "set",
+        "acme",
+        "mistral",
+        "--from-env",
+        "MY_KEY",
+    ]);
+    command.env("MY_KEY", &by_variable);
+    sandbox.run(command, "").ok();
+    assert_eq!(revealed("mistral"), by_variable);
+
+    let mut command = sandbox.command(&["credential", "set", "acme", "deepseek", "--from-env"]);
+    command.env("DEEPSEEK_API_KEY", &by_convention);
+    sandbox.run(command, "").ok();
+    assert_eq!(revealed("deepseek"), by_convention);
+}
+
+#[test]
+fn a_secret_given_as_an_argument_is_refused_and_not_repeated() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let key = sandbox.canary();
+    let parameter = format!("api_key={key}");
+    sandbox
+        .run(
+            sandbox.command(&["credential", "set", "acme", "xai", "--param", &parameter]),
+            "",
+        )
+        .fails(19);
+    sandbox
+        .run(
+            sandbox.command(&["credential", "set", "acme", "xai", "--param", &key]),
+            "",
+        )
+        .fails(19);
+}
+
+#[test]
+fn what_cannot_be_a_key_is_refused_without_being_shown() {
+    let (sandbox, _) = Sandbox::with_acme();
+    for bad in [
+        "two words",
+        "line\nbreak",
+        "\u{1b}[31m",
+        "schl\u{fc}ssel",
+        "••••cdef",
+        "************",
+        "",
+        " \n",
+    ] {
+        let canary = sandbox.canary();
+        let text = match bad {
+            "" | " \n" | "••••cdef" | "************" => bad.to_owned(),
+            bad => format!("{canary}{bad}{canary}"),
+        };
+        sandbox
+            .entail_with(&["credential", "set", "acme", "xai"], &text)
+            .fails(19)
+            .says("api_key:");
+    }
+    sandbox
+        .entail(&["credential", "show", "acme", "xai"])
+        .fails(18);
+    let canary = sandbox.canary();
+    sandbox
+        .entail_with(
+            &["credential", "set", "acme", "xai"],
+            &format!("  {canary}\n"),
+        )
+        .ok()
+        .says("white space around the value was removed");
+}
+
+#[test]
+fn unknown_things_are_named_with_those_that_are_known() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let key = sandbox.canary();
+    sandbox
+        .entail_with(&["credential", "set", "acme", "opnai"], &key)
+        .fails(18)
+        .says("openai, anthropic");
+    sandbox
+        .entail_with(
+            &[
+                "credential",
+                "set",
+                "acme",
+                "openai",
+                "--param",
+                "bas_url=https://x.example",
+            ],
+            &key,
+        )
+        .fails(19)
+        .says("bas_url")
+        .says("base_url");
+    sandbox
+        .entail_with(&["credential", "set", "acme/nope", "openai"], &key)
+        .fails(18)
+        .says("acme/nope");
+    sandbox
+        .entail_with(&["credential", "set", "Acme", "openai"], &key)
+        .fails(2)
+        .says("a-z");
+    sandbox
+        .entail_with(
+            &["credential", "rotate", "acme", "openai", "--name", "x"],
+            &key,
+        )
+        .fails(18);
+    sandbox
+        .entail(&["project", "add", "other/evals"])
+        .fails(18)
+        .says("entail init other");
+    sandbox.entail(&["init", "acme"]).fails(19).says("already");
+}
+
+#[test]
+fn a_changed_base_url_does_not_take_the_key_to_another_host() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let url = |url: &str| {
+        let parameter = format!("base_url={url}");
+        sandbox.entail(&[
+            "credential",
+            "set",
+            "acme",
+            "openai",
+            "--keep-secret",
+            "--param",
+            &parameter,
+        ])
+    };
+    url("https://eu.api.openai.com/v1").ok();
+    url("https://evil.example/v1")
+        .fails(19)
+        .says("enter it again");
+    url("http://api.openai.com/v1").fails(19).says("https");
+    let shown = sandbox
+        .entail(&["credential", "show", "acme", "openai", "--json"])
+        .ok()
+        .json();
+    assert_eq!(
+        shown["version"]["parameters"]["base_url"],
+        "https://eu.api.openai.com/v1"
+    );
+    let key = sandbox.canary();
+    let parameter = "base_url=https://proxy.example/v1";
+    sandbox
+        .entail_with(
+            &["credential", "set", "acme", "openai", "--param", parameter],
+            &key,
+        )
+        .ok();
+    let shown = sandbox
+        .entail(&["credential", "show", "acme", "openai", "--json"])
+        .ok()
+        .json();
+    assert_eq!(
+        shown["version"]["hosts"],
+        serde_json::json!(["proxy.example"])
+    );
+}
+
+#[test]
+fn bedrock_has_three_modes_and_says_what_is_missing() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let set = ["credential", "set", "acme", "bedrock"];
+    let (secret, token) = (sandbox.canary(), sandbox.canary());
+    let mut command = sandbox.command(&[&set[..], &["--from-env"]].concat());
+    command
+        .env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+        .env("AWS_SECRET_ACCESS_KEY", &secret)
+        .env("AWS_SESSION_TOKEN", &token);
+    sandbox
+        .run(command, "")
+        .fails(19)
+        .says("region")
+        .says("--param region=VALUE");
+
+    let mut command =
+        sandbox.command(&[&set[..], &["--from-env", "--param", "region=eu-central-1"]].concat());
+    command
+        .env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+        .env("AWS_SECRET_ACCESS_KEY", &secret)
+        .env("AWS_SESSION_TOKEN", &token);
+    sandbox.run(command, "").ok();
+    let lease = sandbox
+        .lease(&["resolve", "acme", "bedrock", "--reveal", "--json"])
+        .ok()
+        .json();
+    assert_eq!(lease["mode"], "access-key");
+    assert_eq!(lease["secrets"]["session_token"], *token);
+    assert_eq!(
+        lease["base_url"],
+        "https://bedrock-runtime.eu-central-1.amazonaws.com"
+    );
+
+    let key = sandbox.canary();
+    let named = [
+        "--name",
+        "key",
+        "--mode",
+        "api-key",
+        "--param",
+        "region=us-east-1",
+        "--expires",
+        "12h",
+    ];
+    sandbox.entail_with(&[&set[..], &named].concat(), &key).ok();
+    let role = [
+        "--name",
+        "role",
+        "--param",
+        "role_arn=arn:aws:iam::1:role/x",
+        "--param",
+        "region=us-east-1",
+        "--mode",
+        "role",
+    ];
+    sandbox.entail(&[&set[..], &role].concat()).ok();
+    let lease = sandbox
+        .lease(&["resolve", "acme", "bedrock", "--name", "role", "--json"])
+        .ok()
+        .json();
+    assert_eq!(lease["secrets"], serde_json::json!({}));
+}
+
+#[test]
+fn a_service_account_is_taken_however_it_was_pasted() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let key = "canaryofaprivatekey0123456789ABCDEF";
+    sandbox.watch_for(key);
+    let json = service_account(key);
+    let base64 = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, &json);
+    let set = ["credential", "set", "acme", "vertex-ai"];
+    for pasted in [&json, &base64] {
+        sandbox.entail_with(&set, pasted).ok();
+        let lease = sandbox
+            .lease(&["resolve", "acme", "vertex-ai", "--reveal", "--json"])
+            .ok()
+            .json();
+        assert_eq!(lease["secrets"]["service_account_json"], *json);
+        assert_eq!(lease["parameters"]["project"], "p1");
+        assert_eq!(lease["base_url"], "https://aiplatform.googleapis.com");
+    }
+    sandbox
+        .entail_with(&set, &json.replace("client_email", "email"))
+        .fails(19)
+        .says("client_email is missing");
+}
+
+#[test]
+fn a_passphrase_guards_what_reveals_and_nothing_else() {
+    let sandbox = Sandbox::new();
+    let passphrase = sandbox.canary();
+    let file = sandbox.path("passphrase");
+    std::fs::write(&file, format!("{passphrase}\n")).unwrap();
+    let file = file.to_str().unwrap();
+    sandbox
+        .entail(&["init", "acme", "--passphrase", "--passphrase-file", file])
+        .ok();
+    let key = sandbox.canary();
+    sandbox
+        .entail_with(&["credential", "set", "acme", "openai"], &key)
+        .ok();
+    sandbox
+        .entail(&["explain", "acme", "openai"])
+        .ok()
+        .says("granted");
+    sandbox
+        .entail(&["resolve", "acme", "openai"])
+        .fails(19)
+        .says("no terminal");
+    let lease = sandbox
+        .lease(&[
+            "resolve",
+            "acme",
+            "openai",
+            "--reveal",
+            "--json",
+            "--passphrase-file",
+            file,
+        ])
+        .ok();
+    assert_eq!(lease.json()["secrets"]["api_key"], *key);
+    let wrong = sandbox.path("wrong");
+    std::fs::write(&wrong, "wrong").unwrap();
+    sandbox
+        .entail(&[
+            "resolve",
+            "acme",
+            "openai",
+            "--passphrase-file",
+            wrong.to_str().unwrap(),
+        ])
+        .fails(16);
+}
+
+#[test]
+fn a_home_of_ones_own_may_have_providers_of_ones_own() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let providers = sandbox.home().join("providers.toml");
+    std::fs::write(
+        &providers,
+        r#"
+        [[provider]]
+        id = "internal"
+        name = "Internal gateway"
+        kind = "gateway"
+        docs = "https://llm.example/docs"
+        base-url = "https://llm.example/v1"
+        hosts = ["llm.example"]
+        [[provider.field]]
+        name = "api_key"
+        label = "API key"
+        secret = true
+        environment = ["INTERNAL_LLM_KEY"]
+        [[provider.mode]]
+        name = "api-key"
+        label = "API key"
+        required = ["api_key"]
+        authentication = { headers = { Authorization = "Bearer {api_key}" } }
+        "#,
+    )
+    .unwrap();
+    sandbox.entail(&["providers"]).ok().says("INTERNAL_LLM_KEY");
+    let key = sandbox.canary();
+    sandbox
+        .entail_with(&["credential", "set", "acme", "internal"], &key)
+        .ok();
+    let lease = sandbox
+        .lease(&[
+            "run",
+            "acme",
+            "--",
+            "sh",
+            "-c",
+            "printf %s \"$INTERNAL_LLM_KEY\"",
+        ])
+        .ok();
+    assert_eq!(lease.stdout, key);
+    std::fs::write(&providers, "[[provider]]\nid = \"openai\"").unwrap();
+    sandbox.entail(&["status"]).fails(19).says("provider file");
+}

@@ -1,0 +1,170 @@
+//! `entail run`: what the command sees, and how it ends.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::sandbox::Sandbox;
+
+const ACCOUNT: &str = r#"{"type": "service_account", "project_id": "p1", "client_email": "a@p1.iam.gserviceaccount.com", "private_key": "-----BEGIN PRIVATE KEY-----\ncanaryofarunningkey0123456789ABCDEF\n-----END PRIVATE KEY-----\n"}"#;
+
+fn with_account() -> Sandbox {
+    let (sandbox, _) = Sandbox::with_acme();
+    sandbox.watch_for("canaryofarunningkey0123456789ABCDEF");
+    sandbox
+        .entail_with(&["credential", "set", "acme", "vertex-ai"], ACCOUNT)
+        .ok();
+    sandbox.entail(&["inherit", "acme/evals", "vertex-ai"]).ok();
+    sandbox
+}
+
+#[test]
+fn the_command_sees_what_was_granted_and_no_other_key() {
+    let (sandbox, key) = Sandbox::with_acme();
+    let stray = sandbox.canary();
+    let mut command = sandbox.command(&["run", "acme/evals", "--", "env"]);
+    command
+        .env("OPENAI_API_KEY", &stray)
+        .env("OPENAI_BASE_URL", "https://evil.example")
+        .env("ANTHROPIC_API_KEY", &stray)
+        .env("AWS_SECRET_ACCESS_KEY", &stray)
+        .env("MINE", "kept");
+    let output = command.output().unwrap();
+    let seen = String::from_utf8(output.stdout).unwrap();
+    assert!(seen.contains(&format!("OPENAI_API_KEY={key}\n")), "{seen}");
+    assert!(seen.contains("MINE=kept\n"));
+    assert!(
+        !seen.contains(&stray) && !seen.contains("evil.example"),
+        "{seen}"
+    );
+}
+
+#[test]
+fn a_pristine_command_sees_nothing_else_at_all() {
+    let (sandbox, key) = Sandbox::with_acme();
+    let seen = sandbox
+        .lease(&["run", "acme/evals", "--pristine", "--", "env"])
+        .ok()
+        .stdout;
+    assert_eq!(seen, format!("OPENAI_API_KEY={key}\n"));
+}
+
+#[test]
+fn it_ends_as_the_command_does() {
+    for sandbox in [Sandbox::with_acme().0, with_account()] {
+        let run = |script: &str| sandbox.entail(&["run", "acme/evals", "--", "sh", "-c", script]);
+        run("exit 0").fails(0);
+        run("exit 42").fails(42);
+        assert_eq!(run("kill -KILL $$").code, None);
+        sandbox
+            .entail(&["run", "acme/evals", "--", "no-such-program"])
+            .fails(127);
+        sandbox
+            .entail(&["run", "acme/evals", "--", "/dev/null"])
+            .fails(126);
+    }
+}
+
+#[test]
+fn standard_input_goes_to_the_command() {
+    let sandbox = with_account();
+    sandbox
+        .entail_with(&["run", "acme/evals", "--", "cat"], "through")
+        .ok()
+        .says("through");
+}
+
+#[test]
+fn a_file_valued_variable_names_a_private_file_that_is_gone_afterwards() {
+    let sandbox = with_account();
+    let script = "printf '%s\\n' \"$GOOGLE_APPLICATION_CREDENTIALS\"; stat -c %a \"$GOOGLE_APPLICATION_CREDENTIALS\"; cat \"$GOOGLE_APPLICATION_CREDENTIALS\"";
+    let seen = sandbox
+        .lease(&["run", "acme/evals", "--", "sh", "-c", script])
+        .ok()
+        .stdout;
+    let mut lines = seen.splitn(3, '\n');
+    let path = lines.next().unwrap().to_owned();
+    assert_eq!(lines.next(), Some("600"));
+    assert_eq!(lines.next(), Some(ACCOUNT));
+    assert!(!Path::new(&path).exists());
+    assert!(!Path::new(&path).parent().unwrap().exists());
+}
+
+#[test]
+fn a_terminated_run_terminates_the_command_and_removes_the_file() {
+    let sandbox = with_account();
+    let told = sandbox.path("told");
+    let script = format!(
+        "printf %s \"$GOOGLE_APPLICATION_CREDENTIALS\" > {told}.part; mv {told}.part {told}; exec sleep 60",
+        told = told.display()
+    );
+    for signal in ["TERM", "HUP", "INT"] {
+        let _ = std::fs::remove_file(&told);
+        let mut child = sandbox
+            .command(&["run", "acme/evals", "--", "sh", "-c", &script])
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let started = Instant::now();
+        while !told.exists() {
+            assert!(
+                started.elapsed() < Duration::from_secs(30),
+                "the command did not start"
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let path = std::fs::read_to_string(&told).unwrap();
+        assert!(Path::new(&path).exists());
+        let killed = std::process::Command::new("kill")
+            .args([&format!("-{signal}"), &child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(killed.success());
+        let status = child.wait().unwrap();
+        assert!(
+            std::os::unix::process::ExitStatusExt::signal(&status).is_some(),
+            "{signal}: {status}"
+        );
+        assert!(!Path::new(&path).exists(), "{signal}");
+    }
+}
+
+#[test]
+fn a_named_provider_that_is_refused_stops_the_run() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let touched = sandbox.path("touched");
+    let script = format!("touch {}", touched.display());
+    let refused = [
+        "run",
+        "acme/evals",
+        "--provider",
+        "openai",
+        "--provider",
+        "xai",
+        "--",
+        "sh",
+        "-c",
+        &script,
+    ];
+    sandbox
+        .entail(&refused)
+        .fails(10)
+        .says("entail credential set acme/evals xai");
+    assert!(!touched.exists());
+}
+
+#[test]
+fn a_broken_own_key_is_noted_even_where_others_are_granted() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let own = sandbox.canary();
+    sandbox
+        .entail_with(&["credential", "set", "acme/evals", "xai"], &own)
+        .ok();
+    sandbox
+        .entail(&["credential", "disable", "acme/evals", "xai"])
+        .ok();
+    sandbox
+        .entail(&["run", "acme/evals", "--", "true"])
+        .ok()
+        .says("xai is refused: disabled");
+}

@@ -1,0 +1,284 @@
+//! A home of its own for each test, and the search for canaries.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
+
+/// What one run of the program printed.
+pub struct Ran {
+    pub stdout: String,
+    pub stderr: String,
+    pub code: Option<i32>,
+}
+
+impl Ran {
+    /// The run must have gone well.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        assert_eq!(self.code, Some(0), "{}{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// The run must have failed with this exit code.
+    #[track_caller]
+    pub fn fails(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{}{}", self.stdout, self.stderr);
+        self
+    }
+
+    #[track_caller]
+    pub fn says(self, text: &str) -> Self {
+        assert!(
+            self.stdout.contains(text) || self.stderr.contains(text),
+            "{text:?} is not in:\n{}{}",
+            self.stdout,
+            self.stderr
+        );
+        self
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap()
+    }
+}
+
+/// A home that is thrown away, after a search for every canary in it and in all
+/// that was printed but by commands that are meant to reveal.
+pub struct Sandbox {
+    folder: tempfile::TempDir,
+    canaries: Mutex<Vec<String>>,
+    printed: Mutex<Vec<(String, Vec<u8>)>>,
+}
+
+static CANARIES: AtomicU32 = AtomicU32::new(0);
+
+impl Sandbox {
+    pub fn new() -> Self {
+        Sandbox {
+            folder: tempfile::tempdir().unwrap(),
+            canaries: Mutex::default(),
+            printed: Mutex::default(),
+        }
+    }
+
+    /// One with the organization `acme` and an OpenAI key, the project
+    /// `acme/evals` that inherits it, and `acme/agents` that does not. Returns
+    /// the key.
+    pub fn with_acme() -> (Self, String) {
+        let sandbox = Sandbox::new();
+        sandbox.entail(&["init", "acme"]).ok();
+        sandbox.entail(&["project", "add", "acme/evals"]).ok();
+        sandbox.entail(&["project", "add", "acme/agents"]).ok();
+        sandbox.entail(&["inherit", "acme/evals", "openai"]).ok();
+        let key = sandbox.canary();
+        sandbox
+            .entail_with(&["credential", "set", "acme", "openai"], &key)
+            .ok();
+        (sandbox, key)
+    }
+
+    pub fn home(&self) -> PathBuf {
+        self.folder.path().join("home")
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.home().join("entail.db")
+    }
+
+    /// A new secret, with characters that JSON escapes.
+    pub fn canary(&self) -> String {
+        let number = CANARIES.fetch_add(1, Ordering::Relaxed);
+        let canary = format!(
+            "canary-{}-{number:04}-a\"b\\c-0123456789abcdef",
+            std::process::id()
+        );
+        self.canaries.lock().unwrap().push(canary.clone());
+        canary
+    }
+
+    /// Takes a text for a canary, such as a part of a larger secret.
+    pub fn watch_for(&self, text: &str) {
+        self.canaries.lock().unwrap().push(text.to_owned());
+    }
+
+    /// The program, with nothing of the caller's environment but the path.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_entail"));
+        command
+            .args(arguments)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("ENTAIL_HOME", self.home())
+            .env("RUST_LOG", "trace")
+            .env("RUST_BACKTRACE", "full");
+        command
+    }
+
+    /// Runs the program; nothing of a canary may be printed.
+    pub fn entail(&self, arguments: &[&str]) -> Ran {
+        self.entail_with(arguments, "")
+    }
+
+    /// The same with something on standard input.
+    pub fn entail_with(&self, arguments: &[&str], input: &str) -> Ran {
+        let output = self.output(self.command(arguments), input);
+        self.record(&arguments.join(" "), &output)
+    }
+
+    /// Runs a command that was set up by hand; nothing of a canary may be printed.
+    pub fn run(&self, command: Command, input: &str) -> Ran {
+        let what = format!("{command:?}");
+        let output = self.output(command, input);
+        self.record(&what, &output)
+    }
+
+    /// Runs the program for a lease: its standard output may reveal, its standard
+    /// error may not.
+    pub fn lease(&self, arguments: &[&str]) -> Ran {
+        let mut output = self.output(self.command(arguments), "");
+        let revealed = std::mem::take(&mut output.stdout);
+        let mut ran = self.record(&arguments.join(" "), &output);
+        ran.stdout = String::from_utf8(revealed).unwrap();
+        ran
+    }
+
+    fn output(&self, mut command: Command, input: &str) -> Output {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A program that needs no input may be gone already.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap()
+    }
+
+    fn record(&self, what: &str, output: &Output) -> Ran {
+        let mut printed = self.printed.lock().unwrap();
+        printed.push((format!("the output of {what}"), output.stdout.clone()));
+        printed.push((format!("the errors of {what}"), output.stderr.clone()));
+        Ran {
+            stdout: String::from_utf8(output.stdout.clone()).unwrap(),
+            stderr: String::from_utf8(output.stderr.clone()).unwrap(),
+            code: output.status.code(),
+        }
+    }
+
+    /// Changes the database behind the store's back.
+    pub fn sql(&self, statement: &str) {
+        let database = rusqlite::Connection::open(self.database()).unwrap();
+        let changed = database.execute(statement, []).unwrap();
+        assert!(changed > 0, "{statement} changed nothing");
+    }
+
+    /// Where a canary stands, and in what form.
+    fn canary_found(&self) -> Option<String> {
+        let mut places: Vec<(String, Vec<u8>)> = self.printed.lock().unwrap().clone();
+        if self.home().exists() {
+            read_all(&self.home(), &mut places);
+        }
+        for canary in self.canaries.lock().unwrap().iter() {
+            for (form, needle) in disguises(canary) {
+                for (place, bytes) in &places {
+                    if bytes.windows(needle.len()).any(|window| window == needle) {
+                        return Some(format!("{canary} stands, {form}, in {place}"));
+                    }
+                }
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_eq!(self.canary_found(), None);
+        }
+    }
+}
+
+/// Every file below `folder`, but the private keys, which are none of a canary's.
+fn read_all(folder: &Path, places: &mut Vec<(String, Vec<u8>)>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_all(&path, places);
+        } else {
+            places.push((path.display().to_string(), std::fs::read(&path).unwrap()));
+        }
+    }
+}
+
+/// The forms in which a secret could get out.
+fn disguises(secret: &str) -> BTreeMap<&'static str, Vec<u8>> {
+    let json = serde_json::to_string(secret).unwrap();
+    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let mut forms = BTreeMap::from([
+        ("as it is", secret.as_bytes().to_vec()),
+        (
+            "escaped for JSON",
+            json.trim_matches('"').as_bytes().to_vec(),
+        ),
+        (
+            "escaped for JSON twice",
+            serde_json::to_string(&json)
+                .unwrap()
+                .trim_matches('"')
+                .as_bytes()
+                .to_vec(),
+        ),
+        ("in hexadecimal", hex.clone().into_bytes()),
+        ("in upper-case hexadecimal", hex.to_uppercase().into_bytes()),
+        (
+            "its first half",
+            secret.as_bytes()[..secret.len() / 2].to_vec(),
+        ),
+    ]);
+    // Base64 of a text that contains the secret depends on where it starts.
+    let names = [
+        ["in base64", "in base64, one off", "in base64, two off"],
+        [
+            "in URL base64",
+            "in URL base64, one off",
+            "in URL base64, two off",
+        ],
+    ];
+    for (names, alphabet) in names.into_iter().zip([&BASE64_STANDARD, &BASE64_URL_SAFE]) {
+        for (name, skip) in names.into_iter().zip([0, 2, 1]) {
+            let whole = &secret.as_bytes()[skip..];
+            let whole = &whole[..whole.len() / 3 * 3];
+            forms.insert(name, alphabet.encode(whole).into_bytes());
+        }
+    }
+    forms
+}
+
+#[test]
+fn a_canary_that_got_out_is_found() {
+    for leak in ["plain", "base64", "json", "hex"] {
+        let sandbox = Sandbox::new();
+        let canary = sandbox.canary();
+        let leaked = match leak {
+            "base64" => BASE64_STANDARD.encode(format!("key={canary}")),
+            "json" => serde_json::to_string(&canary).unwrap(),
+            "hex" => canary.bytes().map(|byte| format!("{byte:02x}")).collect(),
+            _ => canary,
+        };
+        std::fs::create_dir(sandbox.home()).unwrap();
+        std::fs::write(sandbox.home().join("file"), leaked).unwrap();
+        assert!(sandbox.canary_found().is_some(), "{leak}");
+        std::fs::remove_file(sandbox.home().join("file")).unwrap();
+    }
+}

@@ -1,0 +1,179 @@
+//! What the program says to a database that was changed behind its back.
+
+use std::process::Command;
+
+use crate::sandbox::Sandbox;
+
+/// Two credentials of one kind, so that there is something to swap.
+fn with_two_keys() -> Sandbox {
+    let (sandbox, _) = Sandbox::with_acme();
+    let other = sandbox.canary();
+    sandbox
+        .entail_with(&["credential", "set", "acme/agents", "openai"], &other)
+        .ok();
+    sandbox
+}
+
+fn tampered(sandbox: &Sandbox, what: &str) {
+    let ran = sandbox.entail(&["resolve", "acme/evals", "openai", "--reveal"]);
+    assert_eq!(ran.code, Some(15), "{what}: {}{}", ran.stdout, ran.stderr);
+    assert!(ran.stderr.contains("tampered"), "{what}: {}", ran.stderr);
+    // What cannot be used is not shown as well either.
+    let status = sandbox.entail(&["status"]);
+    assert_eq!(
+        status.code,
+        Some(15),
+        "{what}: {}{}",
+        status.stdout,
+        status.stderr
+    );
+    sandbox.entail(&["doctor"]).fails(15);
+}
+
+#[test]
+fn every_change_of_the_database_is_refused_as_tampering() {
+    for (what, statement) in [
+        (
+            "swapped blobs",
+            "UPDATE blobs SET bytes = (SELECT b.bytes FROM blobs b WHERE b.digest <> blobs.digest)",
+        ),
+        (
+            "swapped names of blobs",
+            "UPDATE blobs SET digest = CASE WHEN rowid = 1 THEN zeroblob(32) ELSE digest END",
+        ),
+        (
+            "a damaged blob",
+            "UPDATE blobs SET bytes = substr(bytes, 1, length(bytes) - 1)",
+        ),
+        ("no blobs", "DELETE FROM blobs"),
+        (
+            "an edited document",
+            "UPDATE documents SET payload = CAST(replace(CAST(payload AS TEXT), 'isolated', 'inherit') AS BLOB)",
+        ),
+        (
+            "another signature",
+            "UPDATE documents SET signature = zeroblob(64) WHERE name = 'acme'",
+        ),
+        (
+            "another revision",
+            "UPDATE documents SET revision = revision + 1 WHERE name = 'acme'",
+        ),
+        (
+            "another signer",
+            "UPDATE documents SET signer = 'mallory' WHERE name = 'acme'",
+        ),
+        (
+            "a document in another's place",
+            "INSERT OR REPLACE INTO documents SELECT kind, 'acme', revision, payload, signature, signer FROM documents WHERE name = 'acme/agents'",
+        ),
+        (
+            "no organization",
+            "DELETE FROM documents WHERE name = 'acme'",
+        ),
+        (
+            "an added journal entry",
+            "INSERT INTO journal SELECT 99, payload, signature, signer FROM journal WHERE revision = 1",
+        ),
+        (
+            "a journal cut short",
+            "DELETE FROM journal WHERE revision > 4",
+        ),
+    ] {
+        let sandbox = with_two_keys();
+        sandbox.sql(statement);
+        tampered(&sandbox, what);
+    }
+}
+
+#[test]
+fn a_project_that_was_added_as_a_row_is_none() {
+    let sandbox = with_two_keys();
+    sandbox.sql(
+        "INSERT INTO documents SELECT kind, 'acme/planted', revision, payload, signature, signer
+         FROM documents WHERE name = 'acme/evals'",
+    );
+    sandbox
+        .entail(&["resolve", "acme/planted", "openai"])
+        .fails(15)
+        .says("tampered");
+    sandbox.entail(&["doctor"]).fails(15).says("acme/planted");
+    // Its neighbours are not in question.
+    sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
+}
+
+/// Also proves that a blob is an ordinary age file, for the day when there is no
+/// Entail at hand.
+#[test]
+fn a_sealed_secret_opens_with_the_age_program() {
+    let (sandbox, key) = Sandbox::with_acme();
+    let database = rusqlite::Connection::open(sandbox.database()).unwrap();
+    let blob: Vec<u8> = database
+        .query_row("SELECT bytes FROM blobs", [], |row| row.get(0))
+        .unwrap();
+    let file = sandbox.path("blob.age");
+    std::fs::write(&file, blob).unwrap();
+    let output = Command::new("age")
+        .arg("--decrypt")
+        .arg("--identity")
+        .arg(sandbox.home().join("keys/identity.txt"))
+        .arg(&file)
+        .output()
+        .unwrap_or_else(|error| panic!("the age program is needed (apt-get install age): {error}"));
+    let frame = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        frame.starts_with("entail-secret/1\n"),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(frame.contains(&key));
+    assert_eq!(frame.len(), 4096);
+}
+
+#[test]
+fn a_secret_sealed_by_a_stranger_to_the_right_recipient_is_not_taken() {
+    // Whoever knows the recipient can make a valid age file, and may write the
+    // database; without the signer it is worth nothing.
+    let (sandbox, _) = Sandbox::with_acme();
+    let recipient = std::fs::read_to_string(sandbox.home().join("keys/recipients.txt")).unwrap();
+    let forged = sandbox.path("forged.age");
+    let frame = sandbox.path("frame");
+    std::fs::write(&frame, "entail-secret/1\n{}\nforged").unwrap();
+    let made = Command::new("age")
+        .args(["--encrypt", "--recipient", recipient.trim(), "--output"])
+        .arg(&forged)
+        .arg(&frame)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let database = rusqlite::Connection::open(sandbox.database()).unwrap();
+    database
+        .execute(
+            "UPDATE blobs SET bytes = ?1",
+            [std::fs::read(&forged).unwrap()],
+        )
+        .unwrap();
+    tampered(&sandbox, "a forged secret");
+}
+
+#[test]
+fn keys_and_homes_that_others_can_use_are_refused() {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+    let (sandbox, _) = Sandbox::with_acme();
+    let set = |name: &str, mode| {
+        std::fs::set_permissions(sandbox.home().join(name), Permissions::from_mode(mode)).unwrap();
+    };
+    set("keys/identity.txt", 0o644);
+    sandbox
+        .entail(&["resolve", "acme/evals", "openai"])
+        .fails(16)
+        .says("chmod 600");
+    set("keys/identity.txt", 0o600);
+    set("", 0o755);
+    sandbox
+        .entail(&["resolve", "acme/evals", "openai"])
+        .fails(14)
+        .says("chmod 700");
+    set("", 0o700);
+    sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
+}

@@ -1,0 +1,289 @@
+//! The main job: set, inherit, run, ask why, renew, stop.
+
+use crate::sandbox::Sandbox;
+
+/// What a program sees of the key.
+fn run_ending(sandbox: &Sandbox, scope: &str) -> crate::sandbox::Ran {
+    sandbox.entail(&[
+        "run",
+        scope,
+        "--",
+        "python3",
+        "-c",
+        "import os; print(os.environ['OPENAI_API_KEY'][-8:])",
+    ])
+}
+
+#[test]
+fn a_project_that_opted_in_runs_with_the_organizations_key() {
+    let (sandbox, _) = Sandbox::with_acme();
+    run_ending(&sandbox, "acme/evals").ok().says("89abcdef");
+}
+
+#[test]
+fn a_renewed_key_serves_at_once() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let renewed = format!("{}-renewed!", sandbox.canary());
+    sandbox.watch_for(&renewed);
+    sandbox
+        .entail_with(&["credential", "rotate", "acme", "openai"], &renewed)
+        .ok()
+        .says("version 2");
+    run_ending(&sandbox, "acme/evals").ok().says("renewed!");
+}
+
+#[test]
+fn who_stops_inheriting_is_refused_and_told_why() {
+    let (sandbox, _) = Sandbox::with_acme();
+    sandbox
+        .entail(&["inherit", "acme/evals", "openai", "--off"])
+        .ok();
+    run_ending(&sandbox, "acme/evals")
+        .fails(10)
+        .says("has not opted in")
+        .says("entail inherit acme/evals openai");
+    sandbox
+        .entail(&["run", "acme/evals", "--provider", "openai", "--", "true"])
+        .fails(10)
+        .says("entail inherit acme/evals openai");
+}
+
+#[test]
+fn an_own_key_goes_before_the_parents_and_a_broken_one_bills_nobody_else() {
+    let (sandbox, organizations) = Sandbox::with_acme();
+    let own = sandbox.canary();
+    sandbox
+        .entail_with(&["credential", "set", "acme/evals", "openai"], &own)
+        .ok();
+    let reveal = ["resolve", "acme/evals", "openai", "--reveal", "--json"];
+    assert_eq!(
+        sandbox.lease(&reveal).ok().json()["secrets"]["api_key"],
+        *own
+    );
+
+    sandbox
+        .entail(&["credential", "disable", "acme/evals", "openai"])
+        .ok();
+    sandbox
+        .entail(&["resolve", "acme/evals", "openai"])
+        .fails(10)
+        .says("disabled")
+        .says("entail credential enable acme/evals openai");
+    sandbox
+        .entail(&["inherit", "acme/evals", "openai", "--fall-back"])
+        .ok();
+    assert_eq!(
+        sandbox.lease(&reveal).ok().json()["secrets"]["api_key"],
+        *organizations
+    );
+}
+
+#[test]
+fn an_organization_can_require_its_key_but_not_opt_in_for_a_project() {
+    let (sandbox, organizations) = Sandbox::with_acme();
+    let own = sandbox.canary();
+    sandbox
+        .entail_with(&["credential", "set", "acme/evals", "openai"], &own)
+        .ok();
+    sandbox
+        .entail(&[
+            "credential",
+            "set",
+            "acme",
+            "openai",
+            "--keep-secret",
+            "--mandatory",
+        ])
+        .ok();
+    let lease = sandbox
+        .lease(&["resolve", "acme/evals", "openai", "--reveal", "--json"])
+        .ok();
+    assert_eq!(lease.json()["secrets"]["api_key"], *organizations);
+    sandbox
+        .entail(&["resolve", "acme/agents", "openai"])
+        .fails(10)
+        .says("requires its own credential")
+        .says("entail inherit acme/agents openai");
+}
+
+#[test]
+fn each_refusal_names_a_command_that_lifts_it() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let set = |options: &[&str]| {
+        let arguments = ["credential", "set", "acme", "openai", "--keep-secret"];
+        sandbox.entail(&[&arguments, options].concat()).ok();
+    };
+    let resolve = |options: &[&str]| {
+        sandbox.entail(&[&["resolve", "acme/evals", "openai"], options].concat())
+    };
+    resolve(&[]).ok();
+
+    set(&["--models", "gpt-*"]);
+    resolve(&[])
+        .fails(10)
+        .says("no model is known")
+        .says("entail model acme/evals openai MODEL");
+    sandbox
+        .entail(&["model", "acme/evals", "openai", "gpt-5"])
+        .ok();
+    resolve(&[]).ok().says("gpt-5");
+    resolve(&["--model", "o1"])
+        .fails(10)
+        .says("does not allow the model")
+        .says("--models PATTERN");
+    set(&["--all-models", "--share", "acme/others"]);
+    resolve(&[])
+        .fails(10)
+        .says("entail credential set acme/evals openai");
+    set(&["--share", "acme/ev*"]);
+    resolve(&[]).ok();
+    resolve(&["--name", "other"])
+        .fails(10)
+        .says("no credential");
+    set(&["--expires", "1s"]);
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    resolve(&[])
+        .fails(10)
+        .says("expired")
+        .says("entail credential rotate acme openai");
+}
+
+#[test]
+fn explain_shows_every_candidate_and_what_became_of_it() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let backup = sandbox.canary();
+    let arguments = [
+        "credential",
+        "set",
+        "acme",
+        "openai",
+        "--name",
+        "backup",
+        "--priority",
+        "1",
+    ];
+    sandbox.entail_with(&arguments, &backup).ok();
+    let explained = sandbox.entail(&["explain", "acme/evals", "openai"]).ok();
+    let tree = "acme/evals openai
+├─ acme/evals  inherits when it has none of its own
+│  · none
+└─ acme        \n   • default   chosen
+   • backup    alternate
+granted: default of acme
+";
+    assert_eq!(explained.stdout, tree);
+    let refused = sandbox
+        .entail(&["explain", "acme/agents", "openai", "--json"])
+        .ok()
+        .json();
+    assert_eq!(refused["decision"]["refused"]["code"], "not-opted-in");
+    assert_eq!(refused["remedies"][0], "entail inherit acme/agents openai");
+}
+
+#[test]
+fn status_says_what_resolve_does() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let own = sandbox.canary();
+    sandbox
+        .entail_with(&["credential", "set", "acme/agents", "anthropic"], &own)
+        .ok();
+    let status = sandbox.entail(&["status", "--json"]).ok().json();
+    for row in status["status"].as_array().unwrap() {
+        let scope = row["scope"].as_str().unwrap();
+        for cell in row["providers"].as_array().unwrap() {
+            let provider = cell["provider"].as_str().unwrap();
+            let resolved = sandbox.entail(&["resolve", scope, provider, "--json"]);
+            assert_eq!(
+                resolved.code == Some(0),
+                cell["granted"].as_bool().unwrap(),
+                "{scope} {provider}"
+            );
+            if resolved.code == Some(0) {
+                assert_eq!(resolved.json()["holder"], cell["holder"]);
+            } else {
+                let error: serde_json::Value = serde_json::from_str(&resolved.stderr).unwrap();
+                assert_eq!(error["error"]["code"], cell["code"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_project_goes_only_when_nothing_lies_below_and_takes_its_secrets_along() {
+    let (sandbox, _) = Sandbox::with_acme();
+    sandbox
+        .entail(&["project", "add", "acme/evals/staging"])
+        .ok();
+    let own = sandbox.canary();
+    sandbox
+        .entail_with(&["credential", "set", "acme/evals/staging", "xai"], &own)
+        .ok();
+    sandbox
+        .entail(&["project", "remove", "acme/evals"])
+        .fails(19)
+        .says("acme/evals/staging");
+    sandbox
+        .entail(&["project", "remove", "acme/evals/staging"])
+        .ok();
+    sandbox.entail(&["project", "remove", "acme/evals"]).ok();
+    sandbox
+        .entail(&["resolve", "acme/evals", "openai"])
+        .fails(18)
+        .says("entail project add acme/evals");
+    let database = rusqlite::Connection::open(sandbox.database()).unwrap();
+    let blobs: u32 = database
+        .query_row("SELECT count(*) FROM blobs", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(blobs, 1);
+}
+
+#[test]
+fn doctor_finds_all_well_and_dev_makes_something_to_see() {
+    let (sandbox, _) = Sandbox::with_acme();
+    sandbox
+        .entail(&["doctor"])
+        .ok()
+        .says("3 scopes verify")
+        .says("1 secrets open");
+    let mut command = sandbox.command(&["dev"]);
+    command.env("TMPDIR", sandbox.path(""));
+    sandbox
+        .run(command, "")
+        .ok()
+        .says("granted: default of acme")
+        .says("try: entail inherit acme/agents openai");
+}
+
+#[test]
+fn every_decision_is_in_the_log_and_none_is_granted_without() {
+    let (sandbox, _) = Sandbox::with_acme();
+    sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
+    sandbox
+        .entail(&["resolve", "acme/agents", "openai"])
+        .fails(10);
+    let file = sandbox.home().join("decisions.jsonl");
+    let log = std::fs::read_to_string(&file).unwrap();
+    let lines: Vec<serde_json::Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines[0]["scope"], "acme/evals");
+    assert!(lines[0]["decision"]["granted"].is_object());
+    assert_eq!(lines[1]["decision"]["refused"]["code"], "not-opted-in");
+
+    // What was decided can be decided again from the log alone.
+    let facts = format!("{}\n", lines[0]["facts"]);
+    let again = sandbox
+        .entail_with(&["policy", "decide"], &facts)
+        .ok()
+        .json();
+    assert_eq!(again, lines[0]["decision"]);
+
+    std::fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink("/dev/full", &file).unwrap();
+    sandbox
+        .entail(&["resolve", "acme/evals", "openai", "--reveal"])
+        .fails(17)
+        .says("nothing is granted");
+    std::fs::remove_file(&file).unwrap();
+}
