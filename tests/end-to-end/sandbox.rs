@@ -131,28 +131,28 @@ impl Sandbox {
 
     /// The same with something on standard input.
     pub fn entail_with(&self, arguments: &[&str], input: &str) -> Ran {
-        let output = self.output(self.command(arguments), input);
+        let output = Self::output(self.command(arguments), input);
         self.record(&arguments.join(" "), &output)
     }
 
     /// Runs a command that was set up by hand; nothing of a canary may be printed.
     pub fn run(&self, command: Command, input: &str) -> Ran {
         let what = format!("{command:?}");
-        let output = self.output(command, input);
+        let output = Self::output(command, input);
         self.record(&what, &output)
     }
 
     /// Runs the program for a lease: its standard output may reveal, its standard
     /// error may not.
     pub fn lease(&self, arguments: &[&str]) -> Ran {
-        let mut output = self.output(self.command(arguments), "");
+        let mut output = Self::output(self.command(arguments), "");
         let revealed = std::mem::take(&mut output.stdout);
         let mut ran = self.record(&arguments.join(" "), &output);
         ran.stdout = String::from_utf8(revealed).unwrap();
         ran
     }
 
-    fn output(&self, mut command: Command, input: &str) -> Output {
+    fn output(mut command: Command, input: &str) -> Output {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -221,10 +221,15 @@ fn read_all(folder: &Path, places: &mut Vec<(String, Vec<u8>)>) {
     }
 }
 
+fn hex(text: &str) -> String {
+    text.bytes()
+        .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+}
+
 /// The forms in which a secret could get out.
 fn disguises(secret: &str) -> BTreeMap<&'static str, Vec<u8>> {
     let json = serde_json::to_string(secret).unwrap();
-    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex(secret);
     let mut forms = BTreeMap::from([
         ("as it is", secret.as_bytes().to_vec()),
         (
@@ -273,7 +278,7 @@ fn a_canary_that_got_out_is_found() {
         let leaked = match leak {
             "base64" => BASE64_STANDARD.encode(format!("key={canary}")),
             "json" => serde_json::to_string(&canary).unwrap(),
-            "hex" => canary.bytes().map(|byte| format!("{byte:02x}")).collect(),
+            "hex" => hex(&canary),
             _ => canary,
         };
         std::fs::create_dir(sandbox.home()).unwrap();

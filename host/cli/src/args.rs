@@ -178,6 +178,7 @@ pub struct InputArgs {
 }
 
 #[derive(Args)]
+#[allow(clippy::struct_excessive_bools)] // options are
 pub struct SetArgs {
     #[command(flatten)]
     pub credential: CredentialArgs,

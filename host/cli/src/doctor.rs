@@ -97,7 +97,7 @@ async fn examine(session: &Session, report: &mut Report) -> Result<(), Failure> 
 fn check_mode(report: &mut Report, file: &Path) {
     let shown = file.display();
     match std::fs::metadata(file) {
-        Ok(metadata) if metadata.permissions().mode() & 0o077 == 0 => {
+        Ok(metadata) if !others_can_use(&metadata) => {
             report.well(format!("{shown} is the owner's alone"));
         }
         Ok(metadata) => report.faulty(
@@ -115,6 +115,10 @@ fn check_mode(report: &mut Report, file: &Path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => report.faulty(shown.to_string(), Failure::io(&shown, &error)),
     }
+}
+
+fn others_can_use(metadata: &std::fs::Metadata) -> bool {
+    metadata.permissions().mode() & 0o077 != 0
 }
 
 fn print(session: &Session, report: &Report) {

@@ -4,7 +4,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use entail::policy::{Inheritance, Sharing};
 use entail::{
-    Applied, Change, CredentialRef, Entail, Home, RuleChanges, Scope, ScopePath, SetCredential,
+    Applied, Change, CredentialRef, Edit, Entail, Home, RuleChanges, Scope, ScopePath,
+    SetCredential,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -479,14 +480,10 @@ fn reference(args: &CredentialArgs) -> CredentialRef {
 }
 
 fn rule_changes(args: &SetArgs) -> Result<RuleChanges, Failure> {
-    let models = if args.all_models {
-        Some(None)
-    } else if args.no_models {
-        Some(Some(Vec::new()))
-    } else if args.models.is_empty() {
-        None
-    } else {
-        Some(Some(args.models.clone()))
+    let models = match args.models.as_slice() {
+        _ if args.all_models => Edit::Clear,
+        [] if !args.no_models => Edit::Keep,
+        patterns => Edit::Set(patterns.to_vec()),
     };
     let sharing = match args
         .share
@@ -515,10 +512,12 @@ fn rule_changes(args: &SetArgs) -> Result<RuleChanges, Failure> {
 }
 
 /// `12h` and `30d` from now on, a time as RFC 3339 has it, or `never`.
-fn expiry(text: Option<&str>) -> Result<Option<Option<u64>>, Failure> {
-    let Some(text) = text else { return Ok(None) };
+fn expiry(text: Option<&str>) -> Result<Edit<u64>, Failure> {
+    let Some(text) = text else {
+        return Ok(Edit::Keep);
+    };
     if text == "never" {
-        return Ok(Some(None));
+        return Ok(Edit::Clear);
     }
     let invalid = || {
         Failure::invalid(format!(
@@ -540,7 +539,7 @@ fn expiry(text: Option<&str>) -> Result<Option<Option<u64>>, Failure> {
     if end <= now_ms() {
         return Err(Failure::invalid(format!("{text} is in the past")));
     }
-    Ok(Some(Some(end)))
+    Ok(Edit::Set(end))
 }
 
 /// The time as RFC 3339 has it.

@@ -10,7 +10,7 @@
 //! waits, passes signals on, and removes the files when the command has ended.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{IsTerminal as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -112,7 +112,7 @@ async fn leases(
         {
             Ok(lease) => leases.push(lease),
             Err(Error::Refused { refusal, .. }) => {
-                refused.push((provider.id.clone(), refusal.code))
+                refused.push((provider.id.clone(), refusal.code));
             }
             // A fault of the store, the policy or the log is no refusal.
             Err(error) => return Err(error.into()),
@@ -252,25 +252,13 @@ impl SecretFiles {
     /// Writes a file of mode 0600 and returns its path.
     fn add(&mut self, secret: &Secret) -> Result<PathBuf, Failure> {
         let failed = |error: std::io::Error| Failure::io("a file for the command", &error);
-        if self.folder.is_none() {
-            // In memory where the system has a place for it.
-            let place = std::env::var_os("XDG_RUNTIME_DIR")
-                .map(PathBuf::from)
-                .filter(|folder| folder.is_dir())
-                .unwrap_or_else(std::env::temp_dir);
-            let mode = std::fs::Permissions::from_mode(0o700);
-            let folder = tempfile::Builder::new()
-                .prefix("entail-")
-                .permissions(mode)
-                .tempdir_in(place);
-            self.folder = Some(folder.map_err(failed)?);
-        }
-        let folder = self
-            .folder
-            .as_ref()
-            .map(tempfile::TempDir::path)
-            .unwrap_or(Path::new("/"));
-        let path = folder.join(format!("credential-{}.json", self.files.len()));
+        let folder = match &mut self.folder {
+            Some(folder) => folder,
+            none => none.insert(private_folder().map_err(failed)?),
+        };
+        let path = folder
+            .path()
+            .join(format!("credential-{}.json", self.files.len()));
         let mut file: File = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -281,6 +269,19 @@ impl SecretFiles {
         file.write_all(secret.expose()).map_err(failed)?;
         Ok(path)
     }
+}
+
+/// A new folder that only the owner can enter, in memory where the system has a
+/// place for it.
+fn private_folder() -> std::io::Result<tempfile::TempDir> {
+    let place = std::env::var_os("XDG_RUNTIME_DIR")
+        .map(PathBuf::from)
+        .filter(|folder| folder.is_dir())
+        .unwrap_or_else(std::env::temp_dir);
+    tempfile::Builder::new()
+        .prefix("entail-")
+        .permissions(Permissions::from_mode(0o700))
+        .tempdir_in(place)
 }
 
 impl Drop for SecretFiles {

@@ -63,7 +63,7 @@ impl Session {
     /// Opens the home for what needs no secret.
     pub fn open(&self) -> Result<Entail, Failure> {
         let home = self.home()?;
-        self.open_with(&home, home.keys()?)
+        Self::open_with(&home, home.keys()?)
     }
 
     /// Opens the home for what reveals secrets: a locked identity is unlocked.
@@ -74,10 +74,10 @@ impl Session {
             let passphrase = self.passphrase("Passphrase of the identity: ")?;
             keys.unlock(&passphrase).map_err(entail::Error::from)?;
         }
-        self.open_with(&home, keys)
+        Self::open_with(&home, keys)
     }
 
-    fn open_with(&self, home: &Home, keys: Keys) -> Result<Entail, Failure> {
+    fn open_with(home: &Home, keys: Keys) -> Result<Entail, Failure> {
         let mut settings = Settings::default();
         settings.engine.concurrent_calls = CONCURRENT_CALLS;
         Ok(Entail::with_keys(home, keys, settings)?)

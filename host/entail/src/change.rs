@@ -101,19 +101,42 @@ pub struct SetCredential {
     pub renew: bool,
 }
 
-/// The rules of a credential to change; what is none stays as it is.
+/// What to do about a setting that may be absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Edit<T> {
+    /// Leave it as it is.
+    #[default]
+    Keep,
+    /// Take it away.
+    Clear,
+    /// Set it.
+    Set(T),
+}
+
+impl<T: Clone> Edit<T> {
+    fn apply(&self, setting: &mut Option<T>) {
+        match self {
+            Edit::Keep => {}
+            Edit::Clear => *setting = None,
+            Edit::Set(value) => *setting = Some(value.clone()),
+        }
+    }
+}
+
+/// The rules of a credential to change; what is none or kept stays as it is.
 #[derive(Clone, Debug, Default)]
 pub struct RuleChanges {
-    /// The models; `Some(None)` means every one.
-    pub models: Option<Option<Vec<String>>>,
+    /// The models it may be used for; without the setting every one.
+    pub models: Edit<Vec<String>>,
     /// Whom it is shared with.
     pub sharing: Option<Sharing>,
     /// Whether it is mandatory.
     pub mandatory: Option<bool>,
     /// Its place within its scope.
     pub priority: Option<u32>,
-    /// When it ends; `Some(None)` means never.
-    pub expires_at_ms: Option<Option<u64>>,
+    /// When it ends, in milliseconds since 1970-01-01T00:00:00Z; without the
+    /// setting never.
+    pub expires_at_ms: Edit<u64>,
 }
 
 /// What a change did.
@@ -379,7 +402,7 @@ impl SetCredential {
             if replaced.number > 0 {
                 effects.remove_blobs.push(replaced.blob);
                 // The old secret's end is not the new one's.
-                if rules.expires_at_ms.take().is_some() && self.rules.expires_at_ms.is_none() {
+                if rules.expires_at_ms.take().is_some() && self.rules.expires_at_ms == Edit::Keep {
                     let note = "the expiry of the old secret no longer applies".to_owned();
                     effects.applied.notes.push(note);
                 }
@@ -647,10 +670,11 @@ fn keep_secret(
 
 impl RuleChanges {
     fn apply(&self, rules: &mut Rules, scope: &ScopePath) -> Result<(), Error> {
-        if let Some(models) = &self.models {
-            check_patterns("a model pattern", models.iter().flatten(), is_model_pattern)?;
-            rules.models.clone_from(models);
+        if let Edit::Set(models) = &self.models {
+            check_patterns("a model pattern", models.iter(), is_model_pattern)?;
         }
+        self.models.apply(&mut rules.models);
+        self.expires_at_ms.apply(&mut rules.expires_at_ms);
         if let Some(sharing) = &self.sharing {
             if let Sharing::Paths(paths) = sharing {
                 check_patterns("a path pattern", paths.iter(), is_path_pattern)?;
@@ -670,7 +694,6 @@ impl RuleChanges {
         }
         rules.mandatory = self.mandatory.unwrap_or(rules.mandatory);
         rules.priority = self.priority.unwrap_or(rules.priority);
-        rules.expires_at_ms = self.expires_at_ms.unwrap_or(rules.expires_at_ms);
         Ok(())
     }
 }

@@ -88,7 +88,7 @@ mod scope;
 mod value;
 
 pub use crate::audit::Purpose;
-pub use crate::change::{Applied, Change, CredentialRef, RuleChanges, SetCredential};
+pub use crate::change::{Applied, Change, CredentialRef, Edit, RuleChanges, SetCredential};
 pub use crate::entail::{DEFAULT_POLICY, Entail, Explanation, Settings};
 pub use crate::error::{Error, ErrorKind};
 pub use crate::facts::Request;

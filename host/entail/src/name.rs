@@ -217,9 +217,7 @@ impl CredentialId {
     pub fn draw() -> std::io::Result<Self> {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
-        Ok(CredentialId(
-            bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
-        ))
+        Ok(CredentialId(format!("{:032x}", u128::from_be_bytes(bytes))))
     }
 }
 

@@ -41,6 +41,7 @@ pub enum Action {
 
 /// The first step of every call: may this principal do this in this scope at
 /// all?
+#[allow(clippy::unnecessary_wraps)] // the owner may; others will not always
 pub(crate) fn authorize(
     principal: &Principal,
     _action: Action,

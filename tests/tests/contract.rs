@@ -1,0 +1,126 @@
+//! What must hold of the contract in `wit/`, and of the built-in policy as a
+//! component.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // a test may
+
+use std::path::{Path, PathBuf};
+
+use wit_component::DecodedWasm;
+use wit_parser::{Docs, Resolve, TypeDefKind, WorldId, WorldItem, WorldKey};
+
+fn project() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn contract() -> (Resolve, WorldId) {
+    let mut resolve = Resolve::default();
+    let (package, _) = resolve.push_path(project().join("wit")).unwrap();
+    let world = resolve.select_world(&[package], Some("policy")).unwrap();
+    (resolve, world)
+}
+
+fn names<'a>(resolve: &Resolve, items: impl Iterator<Item = &'a WorldKey>) -> Vec<String> {
+    let mut names: Vec<String> = items.map(|key| resolve.name_world_key(key)).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn the_world_imports_nothing() {
+    let (resolve, world) = contract();
+    let world = &resolve.worlds[world];
+    assert!(world.imports.is_empty());
+    assert_eq!(
+        names(&resolve, world.exports.keys()),
+        ["entail:policy/about@0.1.0", "entail:policy/resolver@0.1.0"]
+    );
+}
+
+#[test]
+fn the_built_in_policy_imports_nothing_and_exports_the_contract() {
+    let component = std::fs::read(project().join("guest/default/default-policy.wasm")).unwrap();
+    let DecodedWasm::Component(built, built_world) = wit_component::decode(&component).unwrap()
+    else {
+        panic!("a WIT package, not a component");
+    };
+    let built_world = &built.worlds[built_world];
+    assert!(built_world.imports.is_empty(), "{:?}", built_world.imports);
+    let (resolve, world) = contract();
+    assert_eq!(
+        names(&built, built_world.exports.keys()),
+        names(&resolve, resolve.worlds[world].exports.keys())
+    );
+}
+
+#[test]
+fn every_item_says_what_it_means() {
+    let (resolve, world) = contract();
+    let mut silent = Vec::new();
+    let mut check = |what: String, docs: &Docs| {
+        if docs
+            .contents
+            .as_ref()
+            .is_none_or(|text| text.trim().is_empty())
+        {
+            silent.push(what);
+        }
+    };
+    let world = &resolve.worlds[world];
+    check(format!("world {}", world.name), &world.docs);
+    for item in world.exports.values() {
+        let WorldItem::Interface { id, .. } = item else {
+            continue;
+        };
+        let interface = &resolve.interfaces[*id];
+        let name = interface.name.clone().unwrap();
+        check(format!("interface {name}"), &interface.docs);
+        for (function, item) in &interface.functions {
+            check(format!("{name}.{function}"), &item.docs);
+        }
+        for (type_name, id) in &interface.types {
+            let item = &resolve.types[*id];
+            check(format!("{name}.{type_name}"), &item.docs);
+            for (part, docs) in parts(&item.kind) {
+                check(format!("{name}.{type_name}.{part}"), docs);
+            }
+        }
+    }
+    assert_eq!(silent, Vec::<String>::new());
+}
+
+/// The fields or cases of a type.
+fn parts(kind: &TypeDefKind) -> Vec<(&str, &Docs)> {
+    match kind {
+        TypeDefKind::Record(record) => record
+            .fields
+            .iter()
+            .map(|field| (field.name.as_str(), &field.docs))
+            .collect(),
+        TypeDefKind::Variant(variant) => variant
+            .cases
+            .iter()
+            .map(|case| (case.name.as_str(), &case.docs))
+            .collect(),
+        TypeDefKind::Enum(cases) => cases
+            .cases
+            .iter()
+            .map(|case| (case.name.as_str(), &case.docs))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn an_error_has_room_for_what_nobody_thought_of() {
+    let (resolve, _) = contract();
+    for (_, item) in resolve
+        .types
+        .iter()
+        .filter(|(_, item)| item.name.as_deref() == Some("error"))
+    {
+        let TypeDefKind::Variant(variant) = &item.kind else {
+            panic!("error is no variant")
+        };
+        assert_eq!(variant.cases.last().unwrap().name, "other");
+    }
+}
