@@ -113,6 +113,23 @@ fn help_lists_the_exit_codes_and_every_shell_has_completions() {
 }
 
 #[test]
+fn an_output_that_is_full_or_closed_is_no_crash() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let program = env!("CARGO_BIN_EXE_entail");
+    for (script, code) in [
+        (format!("{program} status > /dev/full"), 1),
+        (format!("{program} completions bash | true"), 0),
+    ] {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &script])
+            .env("ENTAIL_HOME", sandbox.home());
+        let ran = sandbox.run(command, "").fails(code);
+        assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+    }
+}
+
+#[test]
 fn decide_answers_line_by_line_without_a_home() {
     let sandbox = Sandbox::new();
     let facts = r#"{"request":{"provider":"openai","now_ms":1},"chain":[{"path":"acme","credentials":[{"id":"1","name":"a"}]}]}"#;

@@ -202,6 +202,184 @@ fn a_changed_base_url_does_not_take_the_key_to_another_host() {
 }
 
 #[test]
+fn a_kept_secret_is_kept_whatever_else_is_given() {
+    let (sandbox, key) = Sandbox::with_acme();
+    let other = sandbox.canary();
+    let mut command = sandbox.command(&[
+        "credential",
+        "set",
+        "acme",
+        "openai",
+        "--keep-secret",
+        "--from-env",
+    ]);
+    command.env("OPENAI_API_KEY", &other);
+    sandbox.run(command, "").fails(19).says("to be kept");
+    let region = ["--param", "region=us-east-1", "--mode", "api-key"];
+    sandbox
+        .entail_with(
+            &[&["credential", "set", "acme", "bedrock"], &region[..]].concat(),
+            &other,
+        )
+        .ok();
+    let role = [
+        "--param",
+        "role_arn=arn:aws:iam::1:role/x",
+        "--mode",
+        "role",
+        "--keep-secret",
+    ];
+    sandbox
+        .entail(&[&["credential", "set", "acme", "bedrock"], &role[..]].concat())
+        .fails(19);
+    let lease = sandbox
+        .lease(&["resolve", "acme", "openai", "--reveal", "--json"])
+        .ok()
+        .json();
+    assert_eq!(lease["secrets"]["api_key"], *key);
+    assert_eq!(lease["version"], 1);
+}
+
+#[test]
+fn a_renewed_secret_keeps_its_parameters_and_asks_for_those_of_its_own() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let account = service_account("canaryofaparameter0123456789ABCDEF");
+    sandbox.watch_for("canaryofaparameter0123456789ABCDEF");
+    let set = [
+        "credential",
+        "set",
+        "acme",
+        "vertex-ai",
+        "--param",
+        "location=europe-west4",
+        "--param",
+        "project=p9",
+    ];
+    sandbox.entail_with(&set, &account).ok();
+    sandbox
+        .entail_with(&["credential", "rotate", "acme", "vertex-ai"], &account)
+        .ok()
+        .says("stays p9");
+    let lease = sandbox
+        .lease(&["resolve", "acme", "vertex-ai", "--json"])
+        .ok()
+        .json();
+    assert_eq!(
+        lease["parameters"],
+        serde_json::json!({"location": "europe-west4", "project": "p9"})
+    );
+
+    let file = sandbox.path("secret");
+    std::fs::write(&file, sandbox.canary()).unwrap();
+    let from_file = format!("secret_access_key={}", file.display());
+    let keys = ["--param", "region=eu-central-1", "--from-file", &from_file];
+    let pair = [&keys[..], &["--param", "access_key_id=AKIA1"]].concat();
+    sandbox
+        .entail(&[&["credential", "set", "acme", "bedrock"], &pair[..]].concat())
+        .ok();
+    sandbox
+        .entail(&[
+            "credential",
+            "rotate",
+            "acme",
+            "bedrock",
+            "--from-file",
+            &from_file,
+        ])
+        .fails(19)
+        .says("access_key_id");
+}
+
+#[test]
+fn a_public_field_given_as_empty_is_taken_away() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let set = |parameter: &str| {
+        sandbox.entail(&[
+            "credential",
+            "set",
+            "acme",
+            "openai",
+            "--keep-secret",
+            "--param",
+            parameter,
+        ])
+    };
+    set("organization=org-1").ok();
+    set("organization=").ok();
+    let shown = sandbox
+        .entail(&["credential", "show", "acme", "openai", "--json"])
+        .ok()
+        .json();
+    assert_eq!(shown["version"]["parameters"], serde_json::json!({}));
+}
+
+#[test]
+fn a_secret_in_the_wrong_place_is_not_repeated() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let key = sandbox.canary();
+    let parameter = format!("{key}=x");
+    for wrong in [
+        &["credential", "set", "acme", "xai", "--from-env", &key][..],
+        &["credential", "set", "acme", "xai", "--from-file", &key],
+        &["credential", "set", "acme", "xai", "--param", &parameter],
+        &["credential", "set", "acme", "xai", "--mode", &key],
+        &["credential", "set", "acme", "xai", "--expires", &key],
+        &["credential", "set", "acme", "xai", "--name", &key],
+        &["credential", "set", "acme", "xai", &key],
+        &["credential", "set", &key, "xai"],
+        &["credential", "set", "acme", &key],
+        &["resolve", "acme", "openai", "--model", &format!("{key} ")],
+        &["inherit", "acme/evals", &key],
+        &[&key],
+    ] {
+        let ran = sandbox.entail(wrong);
+        assert_ne!(ran.code, Some(0), "{wrong:?}");
+    }
+}
+
+#[test]
+fn patterns_that_match_nothing_or_take_forever_are_refused() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let share = |pattern: &str| {
+        sandbox.entail(&[
+            "credential",
+            "set",
+            "acme",
+            "openai",
+            "--keep-secret",
+            "--share",
+            pattern,
+        ])
+    };
+    share("acme/**/prod").ok();
+    share(&format!("acme/{}zzz", "**/".repeat(64))).fails(19);
+    share("acme/a**").fails(19);
+    share("acme/***").fails(19);
+    share("evals/*").fails(19).says("acme/*");
+}
+
+#[test]
+fn homes_may_be_named_in_any_way_and_made_by_many_at_once() {
+    let sandbox = Sandbox::new();
+    let children: Vec<_> = (0..6)
+        .map(|n| {
+            let organization = format!("org{n}");
+            let mut command = sandbox.command(&["--home", "relative", "init", &organization]);
+            command.current_dir(sandbox.path(""));
+            command.stdout(std::process::Stdio::null()).spawn().unwrap()
+        })
+        .collect();
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    let relative = sandbox.path("relative");
+    let list = sandbox
+        .entail(&["--home", relative.to_str().unwrap(), "project", "list"])
+        .ok();
+    assert_eq!(list.stdout.lines().count(), 6);
+}
+
+#[test]
 fn bedrock_has_three_modes_and_says_what_is_missing() {
     let (sandbox, _) = Sandbox::with_acme();
     let set = ["credential", "set", "acme", "bedrock"];

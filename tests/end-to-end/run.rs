@@ -26,11 +26,12 @@ fn the_command_sees_what_was_granted_and_no_other_key() {
     command
         .env("OPENAI_API_KEY", &stray)
         .env("OPENAI_BASE_URL", "https://evil.example")
+        .env("OPENAI_API_BASE", "https://evil.example")
         .env("ANTHROPIC_API_KEY", &stray)
+        .env("ANTHROPIC_AUTH_TOKEN", &stray)
         .env("AWS_SECRET_ACCESS_KEY", &stray)
         .env("MINE", "kept");
-    let output = command.output().unwrap();
-    let seen = String::from_utf8(output.stdout).unwrap();
+    let seen = sandbox_output(command);
     assert!(seen.contains(&format!("OPENAI_API_KEY={key}\n")), "{seen}");
     assert!(seen.contains("MINE=kept\n"));
     assert!(
@@ -98,7 +99,7 @@ fn a_terminated_run_terminates_the_command_and_removes_the_file() {
         "printf %s \"$GOOGLE_APPLICATION_CREDENTIALS\" > {told}.part; mv {told}.part {told}; exec sleep 60",
         told = told.display()
     );
-    for signal in ["TERM", "HUP", "INT"] {
+    for signal in ["TERM", "HUP", "INT", "ALRM"] {
         let _ = std::fs::remove_file(&told);
         let mut child = sandbox
             .command(&["run", "acme/evals", "--", "sh", "-c", &script])
@@ -127,6 +128,56 @@ fn a_terminated_run_terminates_the_command_and_removes_the_file() {
         );
         assert!(!Path::new(&path).exists(), "{signal}");
     }
+}
+
+#[test]
+fn a_role_is_used_with_the_callers_own_identity() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let role = [
+        "--mode",
+        "role",
+        "--param",
+        "role_arn=arn:aws:iam::1:role/x",
+        "--param",
+        "region=us-east-1",
+    ];
+    sandbox
+        .entail(&[&["credential", "set", "acme", "bedrock"], &role[..]].concat())
+        .ok();
+    let mut command = sandbox.command(&["run", "acme", "--", "env"]);
+    command.env("AWS_PROFILE", "mine");
+    let seen = sandbox_output(command);
+    assert!(
+        seen.contains("AWS_PROFILE=mine\n")
+            && seen.contains("AWS_ROLE_ARN=arn:aws:iam::1:role/x\n"),
+        "{seen}"
+    );
+}
+
+fn sandbox_output(mut command: std::process::Command) -> String {
+    String::from_utf8(command.output().unwrap().stdout).unwrap()
+}
+
+#[test]
+fn a_model_can_be_named_for_a_run() {
+    let (sandbox, _) = Sandbox::with_acme();
+    sandbox
+        .entail(&[
+            "credential",
+            "set",
+            "acme",
+            "openai",
+            "--keep-secret",
+            "--models",
+            "gpt-*",
+        ])
+        .ok();
+    sandbox
+        .entail(&["run", "acme/evals", "--", "true"])
+        .fails(10);
+    sandbox
+        .entail(&["run", "acme/evals", "--model", "gpt-5", "--", "true"])
+        .ok();
 }
 
 #[test]

@@ -86,6 +86,48 @@ fn every_change_of_the_database_is_refused_as_tampering() {
 }
 
 #[test]
+fn doctor_finds_what_was_put_back_or_dropped() {
+    for (what, statement) in [
+        (
+            "put back",
+            "UPDATE documents SET revision = old.revision, payload = old.payload, signature = old.signature FROM old WHERE documents.name = old.name",
+        ),
+        ("dropped", "DELETE FROM documents WHERE name = 'acme/evals'"),
+    ] {
+        let sandbox = with_two_keys();
+        let database = rusqlite::Connection::open(sandbox.database()).unwrap();
+        let backup = sandbox.path("backup.db");
+        database
+            .execute("VACUUM INTO ?1", [backup.to_str().unwrap()])
+            .unwrap();
+        sandbox
+            .entail(&["inherit", "acme/evals", "openai", "--off"])
+            .ok();
+        sandbox.entail(&["doctor"]).ok();
+        database
+            .execute("ATTACH ?1 AS backup", [backup.to_str().unwrap()])
+            .unwrap();
+        database
+            .execute_batch(
+                "CREATE TEMP VIEW old AS SELECT * FROM backup.documents WHERE name = 'acme/evals'",
+            )
+            .unwrap();
+        assert_eq!(database.execute(statement, []).unwrap(), 1);
+        drop(database);
+        let doctor = sandbox.entail(&["doctor"]);
+        assert_eq!(doctor.code, Some(15), "{what}: {}", doctor.stdout);
+    }
+}
+
+#[test]
+fn a_database_that_is_gone_is_not_taken_for_an_empty_one() {
+    let (sandbox, _) = Sandbox::with_acme();
+    std::fs::remove_file(sandbox.database()).unwrap();
+    sandbox.entail(&["status"]).fails(14).says("missing");
+    assert!(!sandbox.database().exists());
+}
+
+#[test]
 fn a_project_that_was_added_as_a_row_is_none() {
     let sandbox = with_two_keys();
     sandbox.sql(

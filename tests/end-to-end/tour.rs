@@ -255,6 +255,44 @@ fn doctor_finds_all_well_and_dev_makes_something_to_see() {
 }
 
 #[test]
+fn a_key_can_be_renewed_while_others_use_it() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let keys: Vec<String> = (0..15).map(|_| sandbox.canary()).collect();
+    std::thread::scope(|scope| {
+        let renewing = scope.spawn(|| {
+            for key in &keys {
+                sandbox
+                    .entail_with(&["credential", "rotate", "acme", "openai"], key)
+                    .ok();
+            }
+        });
+        let mut resolved = 0;
+        while !renewing.is_finished() || resolved == 0 {
+            sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
+            resolved += 1;
+        }
+    });
+}
+
+#[test]
+fn many_can_change_a_store_at_once_and_nothing_is_lost() {
+    let (sandbox, _) = Sandbox::with_acme();
+    std::thread::scope(|scope| {
+        for n in 0..16 {
+            let sandbox = &sandbox;
+            scope.spawn(move || {
+                sandbox
+                    .entail(&["project", "add", &format!("acme/p{n}")])
+                    .ok()
+            });
+        }
+    });
+    let list = sandbox.entail(&["project", "list", "--json"]).ok().json();
+    assert_eq!(list["scopes"].as_array().unwrap().len(), 3 + 16);
+    sandbox.entail(&["doctor"]).ok();
+}
+
+#[test]
 fn every_decision_is_in_the_log_and_none_is_granted_without() {
     let (sandbox, _) = Sandbox::with_acme();
     sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();

@@ -240,8 +240,8 @@ impl<'a> View<'a> {
                 model: self.model.map(str::to_owned),
             });
         }
-        if let Some(defect) = found().find_map(|candidate| candidate.unusable) {
-            return self.refuse(defect);
+        if let Some(first) = found().next() {
+            return self.refuse_defect(first);
         }
         if assessments
             .iter()
@@ -278,22 +278,39 @@ impl<'a> View<'a> {
             "not-opted-in" => {
                 format!("{scope} has not opted in to the credentials above it for {provider}")
             }
-            "no-credential" => {
-                format!("there is no credential for {provider} that {scope} could use")
-            }
-            "disabled" => format!("the credential of {scope} for {provider} is disabled"),
-            "unreadable" => format!("the credential of {scope} for {provider} cannot be read"),
-            "expired" => format!("the credential of {scope} for {provider} has expired"),
-            "model-required" => format!(
-                "the credential of {scope} for {provider} allows only some models, and no model is known"
-            ),
-            _ => format!("the credential of {scope} for {provider} does not allow the model"),
+            _ => format!("there is no credential for {provider} that {scope} could use"),
         };
-        Outcome::Refused(Refusal {
-            code: code.to_owned(),
-            message,
-        })
+        refusal(code, message)
     }
+
+    /// Refuses because the first candidate of the search cannot be used.
+    fn refuse_defect(&self, first: &Assessment<'_>) -> Outcome {
+        let holder = self
+            .chain
+            .get(first.depth)
+            .map_or("", |scope| scope.path.as_str());
+        let name = &first.credential.name;
+        let code = first.unusable.unwrap_or_default();
+        let how = match code {
+            "disabled" => "is disabled",
+            "unreadable" => "cannot be read",
+            "expired" => "has expired",
+            "model-required" => "allows only some models, and no model is known",
+            _ => "does not allow the model",
+        };
+        let provider = &self.request.provider;
+        refusal(
+            code,
+            format!("the credential {name} of {holder} for {provider} {how}"),
+        )
+    }
+}
+
+fn refusal(code: &str, message: String) -> Outcome {
+    Outcome::Refused(Refusal {
+        code: code.to_owned(),
+        message,
+    })
 }
 
 /// Rule 9: every candidate with the first code that applies.

@@ -303,6 +303,9 @@ pub struct RunArgs {
     /// granted]
     #[arg(long = "provider", value_name = "PROVIDER")]
     pub providers: Vec<ProviderId>,
+    /// The model that it is for
+    #[arg(long)]
+    pub model: Option<ModelId>,
     /// Pass none of the caller's variables
     #[arg(long)]
     pub pristine: bool,
@@ -319,6 +322,9 @@ pub struct ExportEnvArgs {
     /// granted]
     #[arg(long = "provider", value_name = "PROVIDER")]
     pub providers: Vec<ProviderId>,
+    /// The model that it is for
+    #[arg(long)]
+    pub model: Option<ModelId>,
 }
 
 #[derive(Args)]

@@ -4,30 +4,30 @@
 use entail::policy::Inheritance;
 use entail::{
     Change, CredentialName, CredentialRef, Entail, Home, Provider, ProviderId, Request,
-    RuleChanges, ScopePath, Secret, SetCredential,
+    RuleChanges, ScopePath, Secret, SecretEdit, SetCredential,
 };
 use serde_json::json;
 
 use crate::failure::Failure;
 use crate::input::conventional_value;
 use crate::inquire::{matrix, matrix_json, print_explanation, print_matrix};
-use crate::output::{Style, print_json};
+use crate::output::{Style, print_json, say, tell};
 use crate::session::Session;
 
 /// Providers that get a placeholder, so that there is something to see.
 const SHOWN: [&str; 2] = ["openai", "anthropic"];
 
 pub async fn dev(session: &Session) -> Result<(), Failure> {
-    // Kept: it is for whoever reads the output.
     let folder = tempfile::Builder::new()
         .prefix("entail-dev-")
         .tempdir()
-        .map_err(|error| Failure::io("a temporary folder", &error))?
-        .keep();
-    let home = Home::create(&folder.join("home"), None)?;
+        .map_err(|error| Failure::io("a temporary folder", &error))?;
+    let home = Home::create(&folder.path().join("home"), None)?;
     let session = session.at(home.folder());
     let entail = session.open()?;
     let found = populate(&session, &entail).await?;
+    // Kept from here on: it is for whoever reads the output.
+    let folder = folder.keep();
 
     let scopes = entail.scopes(&session.principal, None).await?;
     let matrix = matrix(&session, &entail, &scopes).await;
@@ -38,12 +38,10 @@ pub async fn dev(session: &Session) -> Result<(), Failure> {
         return Ok(());
     }
     let home = home.folder().display();
-    anstream::println!("A throwaway organization, acme, in {home}");
+    say!("A throwaway organization, acme, in {home}");
     match found.as_slice() {
-        [] => anstream::println!(
-            "No provider's key is in the environment, so its keys are placeholders."
-        ),
-        found => anstream::println!(
+        [] => say!("No provider's key is in the environment, so its keys are placeholders."),
+        found => say!(
             "It uses the keys found in the environment for: {}.",
             found.join(", ")
         ),
@@ -63,7 +61,7 @@ pub async fn dev(session: &Session) -> Result<(), Failure> {
             .await?,
     );
     heading("To go on:");
-    anstream::println!("  export ENTAIL_HOME={home}");
+    say!("  export ENTAIL_HOME={home}");
     for command in [
         "entail run acme/evals -- sh -c 'echo \"the key ends in ${OPENAI_API_KEY#\"${OPENAI_API_KEY%????}\"}\"'",
         "entail inherit acme/agents openai",
@@ -71,14 +69,14 @@ pub async fn dev(session: &Session) -> Result<(), Failure> {
         "entail credential rotate acme openai",
         "entail doctor",
     ] {
-        anstream::println!("  {command}");
+        say!("  {command}");
     }
-    anstream::println!("To be rid of it: rm -r {}", folder.display());
+    say!("To be rid of it: rm -r {}", folder.display());
     Ok(())
 }
 
 fn heading(text: &str) {
-    anstream::println!("\n{}", Style::Heading.paint(text));
+    say!("\n{}", Style::Heading.paint(text));
 }
 
 fn asked(scope: &str) -> Result<Request, Failure> {
@@ -109,26 +107,21 @@ async fn populate(session: &Session, entail: &Entail) -> Result<Vec<String>, Fai
     }
     let mut found = Vec::new();
     for provider in entail.catalog().iter() {
-        match from_environment(provider)? {
-            Some(fields) => {
-                // A variable set to nonsense is no reason to show nothing.
-                match entail.change(me, &set("acme", provider, fields)?).await {
-                    Ok(_) => found.push(provider.id.to_string()),
-                    Err(error) => {
-                        anstream::eprintln!(
-                            "{} {}: {error}",
-                            Style::Warn.paint("note:"),
-                            provider.id
-                        );
-                    }
+        if let Some(fields) = from_environment(provider)? {
+            // A variable set to nonsense is no reason to show nothing.
+            match entail.change(me, &set("acme", provider, fields)?).await {
+                Ok(_) => {
+                    found.push(provider.id.to_string());
+                    continue;
+                }
+                Err(error) => {
+                    tell!("{} {}: {error}", Style::Warn.paint("note:"), provider.id);
                 }
             }
-            None if SHOWN.contains(&provider.id.as_str()) => {
-                entail
-                    .change(me, &set("acme", provider, placeholder("acme"))?)
-                    .await?;
-            }
-            None => {}
+        }
+        if SHOWN.contains(&provider.id.as_str()) {
+            let fields = placeholder("acme");
+            entail.change(me, &set("acme", provider, fields)?).await?;
         }
     }
     let openai = entail.provider(&provider("openai")?)?;
@@ -151,16 +144,28 @@ async fn populate(session: &Session, entail: &Entail) -> Result<Vec<String>, Fai
     Ok(found)
 }
 
+/// The fields of the first mode that the environment suffices for.
 fn from_environment(provider: &Provider) -> Result<Option<Vec<(String, Secret)>>, Failure> {
-    let mut fields = Vec::new();
-    let mut secret = false;
-    for field in &provider.fields {
-        if let Some(value) = conventional_value(field)? {
-            secret |= field.secret;
-            fields.push((field.name.clone(), value));
+    for mode in &provider.modes {
+        let mut fields = Vec::new();
+        for field in provider
+            .fields
+            .iter()
+            .filter(|field| mode.takes(&field.name))
+        {
+            if let Some(value) = conventional_value(field)? {
+                fields.push((field.name.clone(), value));
+            }
+        }
+        let given = |name: &String| fields.iter().any(|(given, _)| given == name);
+        let secret = fields
+            .iter()
+            .any(|(name, _)| provider.field(name).is_some_and(|field| field.secret));
+        if secret && mode.required.iter().all(given) {
+            return Ok(Some(fields));
         }
     }
-    Ok(secret.then_some(fields))
+    Ok(None)
 }
 
 fn placeholder(whose: &str) -> Vec<(String, Secret)> {
@@ -180,6 +185,6 @@ fn set(scope: &str, provider: &Provider, fields: Vec<(String, Secret)>) -> Resul
         mode: None,
         fields,
         rules: RuleChanges::default(),
-        renew: false,
+        secret: SecretEdit::Given,
     })))
 }

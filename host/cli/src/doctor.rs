@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::output::{Style, print_json};
+use crate::output::{Style, print_json, say};
 use crate::session::Session;
 
 /// What was looked at, and what is wrong with it.
@@ -140,8 +140,8 @@ fn print(session: &Session, report: &Report) {
     }
     for check in &report.checks {
         match &check.fault {
-            None => anstream::println!("{} {}", Style::Good.paint("✓"), check.what),
-            Some(fault) => anstream::println!(
+            None => say!("{} {}", Style::Good.paint("✓"), check.what),
+            Some(fault) => say!(
                 "{} {}: {}",
                 Style::Bad.paint("✗"),
                 check.what,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use entail::{Error, ErrorKind};
 use serde_json::json;
 
-use crate::output::Style;
+use crate::output::{Style, tell};
 
 /// What the program says when it fails. The numbers are listed in `--help`.
 pub struct Failure {
@@ -60,11 +60,11 @@ impl Failure {
             let error = json!({"error": {
                 "code": self.code, "message": self.message, "remedies": self.remedies,
             }});
-            anstream::eprintln!("{error}");
+            tell!("{error}");
         } else {
-            anstream::eprintln!("{}: {}", Style::Bad.paint("error"), self.message);
+            tell!("{}: {}", Style::Bad.paint("error"), self.message);
             for remedy in &self.remedies {
-                anstream::eprintln!("  {} {remedy}", Style::Faint.paint("try:"));
+                tell!("  {} {remedy}", Style::Faint.paint("try:"));
             }
         }
         ExitCode::from(self.exit)

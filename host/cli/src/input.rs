@@ -4,10 +4,11 @@
 use std::io::{IsTerminal as _, Read as _};
 use std::path::Path;
 
-use entail::{Field, Mode, Provider, Secret};
+use entail::{Field, Mode, Provider, Secret, quoted};
 
 use crate::args::InputArgs;
 use crate::failure::Failure;
+use crate::output::tell;
 use crate::session::prompt_secret;
 
 /// No vendor's value is longer.
@@ -67,7 +68,7 @@ fn from_environment(provider: &Provider, source: &str, fields: &mut Fields) -> R
             }
         }
         if fields.len() == before {
-            let known: Vec<&str> = provider.environment().collect();
+            let known: Vec<&str> = provider.field_variables().collect();
             return Err(Failure::invalid(format!(
                 "none of {} is set",
                 known.join(", ")
@@ -77,9 +78,9 @@ fn from_environment(provider: &Provider, source: &str, fields: &mut Fields) -> R
     }
     let (field, variable) = match source.split_once('=') {
         Some((name, variable)) => (
-            provider
-                .field(name)
-                .ok_or_else(|| Failure::invalid(format!("{} has no field {name}", provider.id)))?,
+            provider.field(name).ok_or_else(|| {
+                Failure::invalid(format!("{} has no field {}", provider.id, quoted(name)))
+            })?,
             variable,
         ),
         None => (
@@ -92,8 +93,12 @@ fn from_environment(provider: &Provider, source: &str, fields: &mut Fields) -> R
             source,
         ),
     };
-    let value = variable_value(variable)
-        .ok_or_else(|| Failure::invalid(format!("the variable {variable} is not set")))?;
+    let value = variable_value(variable).ok_or_else(|| {
+        // A key in the place of a variable's name is not repeated.
+        Failure::invalid(format!("the variable {} is not set", quoted(variable))).with_remedies(
+            vec!["--from-env takes the name of a variable, not a value".to_owned()],
+        )
+    })?;
     let value = if field.file {
         file_or_value(value)?
     } else {
@@ -138,7 +143,17 @@ fn file_or_value(value: Secret) -> Result<Secret, Failure> {
 
 fn read_file(file: &Path) -> Result<Secret, Failure> {
     Secret::read_file(file, MAX_VALUE_BYTES)
-        .map_err(|error| Failure::io(file.display(), &error))?
+        .map_err(|error| {
+            // A key in the place of a file's name is not repeated.
+            let looks_like_a_path = file.components().count() > 1 || file.extension().is_some();
+            let shown = file.display().to_string();
+            let shown = if looks_like_a_path {
+                shown
+            } else {
+                quoted(&shown)
+            };
+            Failure::io(format_args!("the file {shown}"), &error)
+        })?
         .ok_or_else(|| Failure::invalid(format!("{} is too large for a secret", file.display())))
 }
 
@@ -157,7 +172,7 @@ fn ask_for_secrets(
     if std::io::stdin().is_terminal() {
         for field in wanted {
             if let Some(hint) = &field.hint {
-                anstream::eprintln!("{hint}");
+                tell!("{hint}");
             }
             let value =
                 prompt_secret(&format!("{} for {} (hidden): ", field.label, provider.name))?;
@@ -203,8 +218,9 @@ fn likely_mode<'a>(
     match &input.mode {
         Some(name) => provider.mode(name).ok_or_else(|| {
             Failure::invalid(format!(
-                "{} has no mode {name}; it has: {}",
+                "{} has no mode {}; it has: {}",
                 provider.id,
+                quoted(name),
                 known()
             ))
         }),

@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 
 use entail::policy::{Inheritance, Outcome};
 use entail::{
-    Authentication, Entail, Error, Explanation, Field, Lease, Principal, Provider, ProviderId,
-    Request, ScopePath, Secret, VariableValue, mask,
+    Authentication, Catalog, Entail, Error, Explanation, Field, Home, Lease, Principal, Provider,
+    ProviderId, Request, ScopePath, Secret, VariableValue, mask,
 };
 use serde_json::{Value, json};
 
 use crate::args::{ExplainArgs, Format, ProvidersArgs, RequestArgs, ResolveArgs, StatusArgs};
 use crate::failure::Failure;
 use crate::manage::time;
-use crate::output::{Cell, Style, Table, print_json};
+use crate::output::{Cell, Style, Table, print_json, say, tell};
 use crate::remedy::remedies;
 use crate::session::Session;
 
@@ -74,7 +74,7 @@ pub fn request(args: &RequestArgs) -> Request {
 }
 
 fn print_lease(lease: &Lease, shown: impl Fn(&Secret) -> String) {
-    anstream::println!(
+    say!(
         "{} {}: {}",
         lease.scope(),
         lease.provider(),
@@ -143,14 +143,14 @@ pub fn print_variables(lease: &Lease, provider: &Provider, format: Format) -> Re
             VariableValue::Public(text) => text,
             VariableValue::Secret(secret) => secret.expose_text().unwrap_or_default(),
             VariableValue::SecretFile(_) => {
-                anstream::eprintln!(
+                tell!(
                     "{} {name} names a file, which only `entail run` can provide",
                     Style::Warn.paint("note:")
                 );
                 continue;
             }
         };
-        anstream::println!("{}", assignment(name, text, format)?);
+        say!("{}", assignment(name, text, format)?);
     }
     Ok(())
 }
@@ -186,9 +186,17 @@ pub async fn explain(session: &Session, args: &ExplainArgs) -> Result<(), Failur
             "facts": explanation.facts,
             "decision": explanation.decision,
             "remedies": remedies(&explanation),
+            "identity_open": entail.can_unseal(),
         }));
     } else {
         print_explanation(&explanation);
+        let granted = matches!(explanation.decision.outcome, Outcome::Granted(_));
+        if granted && !entail.can_unseal() {
+            tell!(
+                "{} the identity is locked or not here, so whether the secret opens is not known",
+                Style::Warn.paint("note:")
+            );
+        }
     }
     Ok(())
 }
@@ -198,7 +206,7 @@ pub async fn explain(session: &Session, args: &ExplainArgs) -> Result<(), Failur
 pub fn print_explanation(explanation: &Explanation) {
     let facts = &explanation.facts;
     let scope = facts.chain.first().map_or("", |scope| scope.path.as_str());
-    anstream::println!(
+    say!(
         "{}",
         Style::Heading.paint(format_args!("{scope} {}", facts.request.provider))
     );
@@ -251,21 +259,21 @@ pub fn print_explanation(explanation: &Explanation) {
                 .model
                 .as_ref()
                 .map_or(String::new(), |model| format!(", for {model}"));
-            anstream::println!(
+            say!(
                 "{}: {}{model}",
                 Style::Good.paint("granted"),
                 holder.unwrap_or_default()
             );
         }
         Outcome::Refused(refusal) => {
-            anstream::println!(
+            say!(
                 "{}: {} ({})",
                 Style::Bad.paint("refused"),
                 refusal.message,
                 refusal.code
             );
             for remedy in remedies(explanation) {
-                anstream::println!("  {} {remedy}", Style::Faint.paint("try:"));
+                say!("  {} {remedy}", Style::Faint.paint("try:"));
             }
         }
     }
@@ -303,7 +311,11 @@ pub async fn matrix(
             };
             row.push((provider.id.clone(), standing));
         }
-        matrix.push((scope.clone(), row));
+        // A scope may be removed after it was listed.
+        let gone = |(_, standing): &(ProviderId, Standing)| matches!(standing, Standing::Failed(failure) if failure.code() == "not-found");
+        if !row.iter().all(gone) {
+            matrix.push((scope.clone(), row));
+        }
     }
     matrix
 }
@@ -369,7 +381,7 @@ pub fn print_matrix(matrix: &[(ScopePath, Vec<(ProviderId, Standing)>)]) {
         .map(|(provider, _)| provider)
         .collect();
     if used.is_empty() {
-        anstream::println!("no scope has a credential for any provider");
+        say!("no scope has a credential for any provider");
         return;
     }
     let mut table = Table::with_headings(
@@ -406,9 +418,10 @@ pub fn print_matrix(matrix: &[(ScopePath, Vec<(ProviderId, Standing)>)]) {
 
 pub fn providers(session: &Session, args: &ProvidersArgs) -> Result<(), Failure> {
     // Without a home the built-in ones are there.
-    let catalog = match session.home() {
-        Ok(home) => home.catalog()?,
-        Err(_) => entail::Catalog::new(None).map_err(Error::from)?,
+    let catalog = if Home::exists(&session.home_folder()?) {
+        session.home()?.catalog()?
+    } else {
+        Catalog::new(None).map_err(Error::from)?
     };
     if let Some(id) = &args.provider {
         let provider = catalog.get(id).ok_or_else(|| {
@@ -447,7 +460,7 @@ pub fn providers(session: &Session, args: &ProvidersArgs) -> Result<(), Failure>
 }
 
 fn print_provider(provider: &Provider) {
-    anstream::println!("{} ({})", Style::Heading.paint(&provider.name), provider.id);
+    say!("{} ({})", Style::Heading.paint(&provider.name), provider.id);
     let mut facts = Table::default();
     let mut fact = |name: &str, value: &str| {
         facts.row([Cell::new(format!("  {name}"), Style::Faint), value.into()]);

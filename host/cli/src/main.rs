@@ -21,10 +21,17 @@ use clap::{CommandFactory as _, Parser as _};
 
 use crate::args::{Cli, Command};
 use crate::failure::Failure;
+use crate::output::{say, tell};
 use crate::session::Session;
 
+/// The longest argument that an error repeats; keys are longer.
+const MAX_SHOWN_BYTES: usize = 20;
+
 fn main() -> ExitCode {
-    let Cli { common, command } = Cli::parse();
+    let Cli { common, command } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
     let json = common.json;
     let session = Session::new(common);
     let runtime = match tokio::runtime::Builder::new_current_thread().build() {
@@ -35,6 +42,32 @@ fn main() -> ExitCode {
         Ok(exit) => exit,
         Err(failure) => failure.report(json),
     }
+}
+
+/// Shows help, or what is wrong with the command line, with long arguments left
+/// out: one of them may be a key in the wrong place.
+fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        say!("{}", error.render().ansi().to_string().trim_end());
+        return ExitCode::SUCCESS;
+    }
+    let plain = |argument: String| match argument.split_once('=') {
+        Some((_, value)) => value.to_owned(),
+        None => argument,
+    };
+    let text = std::env::args()
+        .skip(1)
+        .map(plain)
+        .filter(|value| value.len() > MAX_SHOWN_BYTES && !value.starts_with("--"))
+        .fold(error.render().ansi().to_string(), |text, value| {
+            text.replace(&value, "…")
+        });
+    if std::env::args().any(|argument| argument == "--json") {
+        let plain = anstream::adapter::strip_str(&text).to_string();
+        return Failure::new(2, "usage", plain.trim_end()).report(true);
+    }
+    tell!("{}", text.trim_end());
+    ExitCode::from(2)
 }
 
 async fn perform(session: &Session, command: Command) -> Result<ExitCode, Failure> {
@@ -54,12 +87,9 @@ async fn perform(session: &Session, command: Command) -> Result<ExitCode, Failur
         Command::Doctor => doctor::doctor(session).await?,
         Command::Dev => dev::dev(session).await?,
         Command::Completions(args) => {
-            clap_complete::generate(
-                args.shell,
-                &mut Cli::command(),
-                "entail",
-                &mut std::io::stdout(),
-            );
+            let mut script = Vec::new();
+            clap_complete::generate(args.shell, &mut Cli::command(), "entail", &mut script);
+            say!("{}", String::from_utf8_lossy(&script).trim_end());
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -1,11 +1,12 @@
 //! Commands that change what is there.
 
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use entail::policy::{Inheritance, Sharing};
 use entail::{
-    Applied, Change, CredentialRef, Edit, Entail, Home, RuleChanges, Scope, ScopePath,
-    SetCredential,
+    Applied, Change, CredentialRef, Edit, Entail, Home, RuleChanges, Scope, ScopePath, SecretEdit,
+    SetCredential, quoted,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ use crate::args::{
 };
 use crate::failure::{Failure, named};
 use crate::input;
-use crate::output::{Cell, Style, Table, print_json};
+use crate::output::{Cell, Style, Table, print_json, say};
 use crate::session::Session;
 
 pub async fn init(session: &Session, args: &InitArgs) -> Result<(), Failure> {
@@ -28,14 +29,14 @@ pub async fn init(session: &Session, args: &InitArgs) -> Result<(), Failure> {
         );
     }
     let folder = session.home_folder()?;
-    let keys_folder = folder.join("keys");
-    let made = !keys_folder.exists();
+    let made = !Home::exists(&folder);
     if made {
-        let passphrase = match args.passphrase {
-            true => Some(session.passphrase("New passphrase of the identity: ")?),
-            false => None,
-        };
-        Home::create(&folder, passphrase.as_ref())?;
+        make_home(session, args, &folder)?;
+    } else if args.passphrase {
+        return Err(Failure::invalid(format!(
+            "{} is a home already, and its identity has the passphrase that it has",
+            folder.display()
+        )));
     }
     let entail = session.open()?;
     apply(
@@ -46,7 +47,7 @@ pub async fn init(session: &Session, args: &InitArgs) -> Result<(), Failure> {
         },
     )
     .await?;
-    say(
+    answer(
         session,
         json!({"organization": organization, "home": folder, "home_made": made}),
         &[
@@ -61,6 +62,18 @@ pub async fn init(session: &Session, args: &InitArgs) -> Result<(), Failure> {
         ],
     );
     Ok(())
+}
+
+/// Makes the home, unless another process is faster.
+fn make_home(session: &Session, args: &InitArgs, folder: &Path) -> Result<(), Failure> {
+    let passphrase = match args.passphrase {
+        true => Some(session.new_passphrase()?),
+        false => None,
+    };
+    match Home::create(folder, passphrase.as_ref()) {
+        Err(_) if passphrase.is_none() && Home::exists(folder) => Ok(()),
+        made => Ok(made.map(drop)?),
+    }
 }
 
 pub async fn project(session: &Session, command: ProjectCommand) -> Result<(), Failure> {
@@ -81,7 +94,7 @@ pub async fn project(session: &Session, command: ProjectCommand) -> Result<(), F
                 },
             )
             .await?;
-            say(
+            answer(
                 session,
                 json!({"project": scope}),
                 &[
@@ -99,7 +112,7 @@ pub async fn project(session: &Session, command: ProjectCommand) -> Result<(), F
                 },
             )
             .await?;
-            say(
+            answer(
                 session,
                 json!({"removed": scope}),
                 &[Some(format!("removed {scope} and its credentials"))],
@@ -121,7 +134,7 @@ async fn list(
         return Ok(());
     }
     for scope in &scopes {
-        anstream::println!("{}{scope}", "  ".repeat(scope.depth()));
+        say!("{}{scope}", "  ".repeat(scope.depth()));
     }
     Ok(())
 }
@@ -162,12 +175,17 @@ async fn set(session: &Session, entail: &Entail, args: &SetArgs) -> Result<(), F
         mode: args.input.mode.clone(),
         fields,
         rules,
-        renew: false,
+        secret: if args.keep_secret {
+            SecretEdit::Keep
+        } else {
+            SecretEdit::Given
+        },
     }));
     let applied = apply(session, entail, change).await?;
     done(session, id, "is set", Some(&applied));
-    if id.scope.is_organization() && !session.common.json && applied.version == Some(1) {
-        anstream::println!(
+    let first = applied.version == Some(1) && !args.keep_secret;
+    if first && id.scope.is_organization() && !session.common.json {
+        say!(
             "projects opt in to it: entail inherit {}/PROJECT {}",
             id.scope,
             id.provider
@@ -198,7 +216,7 @@ async fn rotate(session: &Session, entail: &Entail, args: &RotateArgs) -> Result
         mode: args.input.mode.clone(),
         fields,
         rules,
-        renew: true,
+        secret: SecretEdit::Renew,
     }));
     let applied = apply(session, entail, change).await?;
     done(
@@ -273,7 +291,7 @@ pub async fn inherit(session: &Session, args: &InheritArgs) -> Result<(), Failur
             "{scope} uses the credentials of {parent} for {what} when it has no usable one of its own"
         ),
     };
-    say(
+    answer(
         session,
         json!({"scope": scope, "provider": args.provider, "inheritance": inheritance}),
         &[Some(text)],
@@ -304,7 +322,7 @@ pub async fn model(session: &Session, args: &ModelArgs) -> Result<(), Failure> {
         }
         None => format!("{scope} sets no model for {provider}"),
     };
-    say(
+    answer(
         session,
         json!({"scope": scope, "provider": provider, "model": model}),
         &[Some(text)],
@@ -324,7 +342,7 @@ async fn list_credentials(
         return Ok(());
     }
     if scope.credentials.is_empty() {
-        anstream::println!("{path} has no credentials of its own");
+        say!("{path} has no credentials of its own");
         return Ok(());
     }
     let mut table = Table::with_headings([
@@ -392,7 +410,6 @@ async fn show_credential(
         print_json(&json!(credential));
         return Ok(());
     }
-    let provider = entail.provider(&args.provider)?;
     let (state, style) = state(credential);
     let version = &credential.version;
     let mut table = Table::default();
@@ -425,11 +442,8 @@ async fn show_credential(
     for (name, value) in &version.parameters {
         row(name, value.clone());
     }
-    let mode = provider.mode(&version.mode);
-    for field in provider.fields.iter().filter(|field| field.secret) {
-        if mode.is_some_and(|mode| mode.required.contains(&field.name)) {
-            row(&field.name, "sealed".to_owned());
-        }
+    for name in &version.secret_fields {
+        row(name, "sealed".to_owned());
     }
     table.print();
     Ok(())
@@ -450,24 +464,24 @@ fn done(session: &Session, id: &CredentialArgs, what: &str, applied: Option<&App
         return;
     }
     let version = version.map_or(String::new(), |version| format!(" (version {version})"));
-    anstream::println!(
+    say!(
         "{} {}{} {what}{version}",
         id.scope,
         id.provider,
         named(id.name.as_str())
     );
     for note in applied.iter().flat_map(|applied| &applied.notes) {
-        anstream::println!("{} {note}", Style::Warn.paint("note:"));
+        say!("{} {note}", Style::Warn.paint("note:"));
     }
 }
 
-fn say(session: &Session, json: Value, lines: &[Option<String>]) {
+fn answer(session: &Session, json: Value, lines: &[Option<String>]) {
     if session.common.json {
         print_json(&json);
         return;
     }
     for line in lines.iter().flatten() {
-        anstream::println!("{line}");
+        say!("{line}");
     }
 }
 
@@ -521,7 +535,8 @@ fn expiry(text: Option<&str>) -> Result<Edit<u64>, Failure> {
     }
     let invalid = || {
         Failure::invalid(format!(
-            "{text:?} is no time to expire: give 12h, 30d, 2027-01-31T12:00:00Z or never"
+            "{} is no time to expire: give 12h, 30d, 2027-01-31T12:00:00Z or never",
+            quoted(text)
         ))
     };
     let end = if let Ok(time) = text.parse::<Timestamp>() {
@@ -537,8 +552,13 @@ fn expiry(text: Option<&str>) -> Result<Edit<u64>, Failure> {
         now_ms().saturating_add(u64::try_from(span.as_millis()).map_err(|_| invalid())?)
     };
     if end <= now_ms() {
-        return Err(Failure::invalid(format!("{text} is in the past")));
+        return Err(Failure::invalid(format!("{} is in the past", quoted(text))));
     }
+    // What cannot be written as a date cannot be meant.
+    i64::try_from(end)
+        .ok()
+        .and_then(|end| Timestamp::from_millisecond(end).ok())
+        .ok_or_else(invalid)?;
     Ok(Edit::Set(end))
 }
 

@@ -1,9 +1,38 @@
 //! What the program prints: aligned, coloured on a terminal only, and plain
 //! when `NO_COLOR` is set (both by anstream).
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
+use std::io::Write as _;
 
 use anstyle::AnsiColor;
+
+/// Prints a line on standard output. When that fails the program ends: quietly if
+/// nobody reads on, as a pipe into `head` does, else with an error.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::output::line(format_args!($($text)*)) };
+}
+
+/// Prints a line on standard error.
+macro_rules! tell {
+    ($($text:tt)*) => { $crate::output::error_line(format_args!($($text)*)) };
+}
+
+pub(crate) use {say, tell};
+
+pub fn line(text: fmt::Arguments<'_>) {
+    if let Err(error) = writeln!(anstream::stdout(), "{text}") {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            std::process::exit(0);
+        }
+        tell!("error: standard output: {error}");
+        std::process::exit(1);
+    }
+}
+
+pub fn error_line(text: fmt::Arguments<'_>) {
+    // There is no other place to complain at.
+    let _ = writeln!(anstream::stderr(), "{text}");
+}
 
 /// How a piece of text is meant.
 #[derive(Clone, Copy, PartialEq)]
@@ -17,7 +46,7 @@ pub enum Style {
 }
 
 impl Style {
-    pub fn paint(self, text: impl std::fmt::Display) -> String {
+    pub fn paint(self, text: impl fmt::Display) -> String {
         let style = match self {
             Style::Plain => anstyle::Style::new(),
             Style::Heading => anstyle::Style::new().bold(),
@@ -99,12 +128,12 @@ impl Table {
                 );
                 pending = width - cell.width() + 2;
             }
-            anstream::println!("{line}");
+            say!("{line}");
         }
     }
 }
 
 /// Prints a value as JSON, for programs.
 pub fn print_json(value: &serde_json::Value) {
-    anstream::println!("{value:#}");
+    say!("{value:#}");
 }

@@ -1,7 +1,7 @@
 //! Commands about policies.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use entail::policy::{Digest, Engine, Facts, Policy, Settings};
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::args::{BuildArgs, DecideArgs, PolicyCommand};
 use crate::failure::Failure;
-use crate::output::{Cell, Style, Table, print_json};
+use crate::output::{Cell, Style, Table, print_json, say};
 use crate::policy_build::{self, BuildError};
 use crate::session::Session;
 
@@ -58,7 +58,7 @@ fn build(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
                 file.display()
             )]));
         }
-        anstream::println!("{} is what a fresh build gives", file.display());
+        say!("{} is what a fresh build gives", file.display());
         return Ok(());
     }
     let policy = engine()?.admit(&component).map_err(entail::Error::from)?;
@@ -111,9 +111,9 @@ fn describe(session: &Session, policy: &Policy, bytes: Option<usize>, file: Opti
     table.print();
 }
 
-/// Facts as JSON lines in, decisions as JSON lines out, in the same order. A
-/// line on which the policy fails gives `{"error": …}` and ends the command with
-/// a failure after the last line.
+/// Facts as JSON lines in, decisions as JSON lines out, in the same order. A line
+/// that has no decision gives `{"error": …}`, and the command fails after the
+/// last line, as the first of them did.
 fn decide(args: &DecideArgs) -> Result<(), Failure> {
     let component = match &args.policy {
         Some(file) => read(file)?,
@@ -121,33 +121,32 @@ fn decide(args: &DecideArgs) -> Result<(), Failure> {
     };
     let policy = engine()?.admit(&component).map_err(entail::Error::from)?;
     let mut failed = None;
-    if args.facts.is_empty() {
-        decide_lines(
-            &policy,
-            "standard input",
-            &mut std::io::stdin().lock(),
-            &mut failed,
-        )?;
+    let standard_input = [PathBuf::from("-")];
+    let files = if args.facts.is_empty() {
+        &standard_input[..]
+    } else {
+        &args.facts
+    };
+    for file in files {
+        if file.as_os_str() == "-" {
+            let mut input = std::io::stdin().lock();
+            decide_lines(&policy, "standard input", &mut input, &mut failed)?;
+        } else {
+            let name = file.display().to_string();
+            let mut opened = File::open(file).map_err(|error| Failure::io(&name, &error))?;
+            decide_lines(&policy, &name, &mut opened, &mut failed)?;
+        }
     }
-    for file in &args.facts {
-        let name = file.display().to_string();
-        let mut opened = File::open(file).map_err(|error| Failure::io(&name, &error))?;
-        decide_lines(&policy, &name, &mut opened, &mut failed)?;
-    }
-    match failed {
-        None => Ok(()),
-        Some(failure) => Err(entail::Error::PolicyFailed(failure).into()),
-    }
+    failed.map_or(Ok(()), Err)
 }
 
 fn decide_lines(
     policy: &Policy,
     name: &str,
     source: &mut dyn Read,
-    failed: &mut Option<entail::policy::Failure>,
+    failed: &mut Option<Failure>,
 ) -> Result<(), Failure> {
     let mut source = BufReader::new(source);
-    let mut output = std::io::stdout().lock();
     let mut line = Vec::new();
     for number in 1.. {
         line.clear();
@@ -158,21 +157,28 @@ fn decide_lines(
         if read == 0 {
             break;
         }
+        if u64::try_from(read) == Ok(MAX_LINE_BYTES) && !line.ends_with(b"\n") {
+            return Err(Failure::invalid(format!(
+                "{name}, line {number}: it has more than {MAX_LINE_BYTES} bytes"
+            )));
+        }
         if line.trim_ascii().is_empty() {
             continue;
         }
-        let facts: Facts = serde_json::from_slice(&line).map_err(|error| {
-            Failure::invalid(format!("{name}, line {number}: not facts: {error}"))
-        })?;
-        let answer = match policy.decide(&facts) {
-            Ok(decision) => json!(decision),
+        let decided = serde_json::from_slice::<Facts>(&line)
+            .map_err(|error| Failure::invalid(format!("{name}, line {number}: not facts: {error}")))
+            .and_then(|facts| {
+                policy
+                    .decide(&facts)
+                    .map_err(|failure| Failure::from(entail::Error::PolicyFailed(failure)))
+            });
+        match decided {
+            Ok(decision) => say!("{}", json!(decision)),
             Err(failure) => {
-                let answer = json!({"error": failure.to_string()});
+                say!("{}", json!({"error": failure.message()}));
                 failed.get_or_insert(failure);
-                answer
             }
-        };
-        writeln!(output, "{answer}").map_err(|error| Failure::io("standard output", &error))?;
+        }
     }
     Ok(())
 }

@@ -11,23 +11,28 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus};
 
 use entail::{
-    Entail, Error, Lease, Provider, ProviderId, Request, ScopePath, Secret, VariableValue,
+    Entail, Error, Lease, ModelId, Provider, ProviderId, Request, ScopePath, Secret, VariableValue,
 };
 use rustix::process::{Pid, Signal, kill_process};
-use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
-use signal_hook::iterator::Signals;
+use signal_hook::consts::signal::{
+    SIGALRM, SIGHUP, SIGINT, SIGIO, SIGKILL, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2,
+    SIGVTALRM, SIGXCPU, SIGXFSZ,
+};
+use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::exfiltrator::origin::WithOrigin;
+use signal_hook::low_level::siginfo::Cause;
 
 use crate::args::{ExportEnvArgs, Format, RunArgs};
 use crate::failure::Failure;
 use crate::inquire::{granted, print_variables};
-use crate::output::Style;
+use crate::output::{Style, say, tell};
 use crate::session::Session;
 
 /// Refusals that say no more than that nobody meant the scope to have one.
@@ -35,35 +40,47 @@ const UNREMARKABLE: [&str; 2] = ["no-credential", "not-opted-in"];
 
 pub async fn run(session: &Session, args: &RunArgs) -> Result<ExitCode, Failure> {
     let entail = session.open_unlocked()?;
-    let leases = leases(session, &entail, &args.scope, &args.providers).await?;
+    let leases = leases(
+        session,
+        &entail,
+        &args.scope,
+        args.model.as_ref(),
+        &args.providers,
+    )
+    .await?;
     let mut command = command(args)?;
     if args.pristine {
         command.env_clear();
     } else {
-        for variable in known_variables(&entail) {
+        for variable in cleared(&entail, &leases) {
             command.env_remove(variable);
         }
     }
     let mut files = SecretFiles::default();
+    // From the first file on a signal is waited for, so that it is removed.
+    let mut signals = None;
     for lease in &leases {
         let provider = entail.provider(lease.provider())?;
         for (name, value) in lease.environment(provider) {
             match value {
                 VariableValue::Public(text) => command.env(name, text),
                 VariableValue::Secret(secret) => command.env(name, text_of(name, secret)?),
-                VariableValue::SecretFile(secret) => command.env(name, files.add(secret)?),
+                VariableValue::SecretFile(secret) => {
+                    if signals.is_none() {
+                        signals = Some(watch_signals()?);
+                    }
+                    command.env(name, files.add(secret)?)
+                }
             };
         }
     }
     drop((leases, entail));
-    if files.is_empty() {
+    let Some(signals) = signals else {
         // Only returns if it could not be done.
         return Err(not_started(args, &command.exec()));
-    }
-    // From here on a signal is waited for, so that the files are removed.
-    let signals = Signals::new([SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2])
-        .map_err(|error| Failure::io("signals", &error))?;
+    };
     let child = command.spawn().map_err(|error| not_started(args, &error))?;
+    drop(command);
     let status = attend(child, signals)?;
     drop(files);
     Ok(end_like(status))
@@ -71,10 +88,17 @@ pub async fn run(session: &Session, args: &RunArgs) -> Result<ExitCode, Failure>
 
 pub async fn export_env(session: &Session, args: &ExportEnvArgs) -> Result<(), Failure> {
     let entail = session.open_unlocked()?;
-    let leases = leases(session, &entail, &args.scope, &args.providers).await?;
-    for variable in known_variables(&entail) {
+    let leases = leases(
+        session,
+        &entail,
+        &args.scope,
+        args.model.as_ref(),
+        &args.providers,
+    )
+    .await?;
+    for variable in cleared(&entail, &leases) {
         if std::env::var_os(variable).is_some() {
-            anstream::println!("unset {variable}");
+            say!("unset {variable}");
         }
     }
     for lease in &leases {
@@ -83,9 +107,22 @@ pub async fn export_env(session: &Session, args: &ExportEnvArgs) -> Result<(), F
     Ok(())
 }
 
-/// Every variable that any provider's clients read.
-fn known_variables(entail: &Entail) -> impl Iterator<Item = &str> {
-    entail.catalog().iter().flat_map(Provider::environment)
+/// The variables to take away: all that any provider's clients read, but for
+/// providers that are used with the caller's own identity.
+fn cleared<'a>(entail: &'a Entail, leases: &'a [Lease]) -> impl Iterator<Item = &'a str> {
+    let with_callers_identity = |provider: &&Provider| {
+        leases.iter().any(|lease| {
+            lease.provider() == &provider.id
+                && provider
+                    .mode(lease.mode())
+                    .is_some_and(|mode| mode.keeps_environment)
+        })
+    };
+    entail
+        .catalog()
+        .iter()
+        .filter(move |provider| !with_callers_identity(provider))
+        .flat_map(Provider::variables)
 }
 
 /// What `scope` gets: for the providers that were named, or for all that are
@@ -94,9 +131,13 @@ async fn leases(
     session: &Session,
     entail: &Entail,
     scope: &ScopePath,
+    model: Option<&ModelId>,
     named: &[ProviderId],
 ) -> Result<Vec<Lease>, Failure> {
-    let request = |provider: &ProviderId| Request::new(scope.clone(), provider.clone());
+    let request = |provider: &ProviderId| Request {
+        model: model.cloned(),
+        ..Request::new(scope.clone(), provider.clone())
+    };
     let mut leases = Vec::new();
     if !named.is_empty() {
         for provider in named {
@@ -142,7 +183,7 @@ async fn leases(
         .iter()
         .filter(|(_, code)| !UNREMARKABLE.contains(&code.as_str()))
     {
-        anstream::eprintln!(
+        tell!(
             "{} {provider} is refused: {code}; see: entail explain {scope} {provider}",
             Style::Warn.paint("note:")
         );
@@ -196,18 +237,26 @@ fn not_started(args: &RunArgs, error: &std::io::Error) -> Failure {
     Failure::new(exit, "not-started", format!("{program}: {error}"))
 }
 
+/// Signals that would end this process, or that people send to theirs.
+fn watch_signals() -> Result<SignalsInfo<WithOrigin>, Failure> {
+    SignalsInfo::new([
+        SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGXCPU,
+        SIGXFSZ, SIGIO,
+    ])
+    .map_err(|error| Failure::io("signals", &error))
+}
+
 /// Waits for the command, and passes signals on to it.
-fn attend(mut child: Child, mut signals: Signals) -> Result<ExitStatus, Failure> {
+fn attend(mut child: Child, mut signals: SignalsInfo<WithOrigin>) -> Result<ExitStatus, Failure> {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let handle = signals.handle();
-    // The terminal itself sends these to the command too.
-    let from_terminal = std::io::stdin().is_terminal();
     let passing_on = std::thread::spawn(move || {
-        for signal in signals.forever() {
-            if from_terminal && matches!(signal, SIGINT | SIGQUIT) {
+        for origin in signals.forever() {
+            // What the terminal sends, by the kernel, the command gets too.
+            if origin.cause == Cause::Kernel {
                 continue;
             }
-            if let Some((pid, signal)) = pid.zip(Signal::from_named_raw(signal)) {
+            if let Some((pid, signal)) = pid.zip(Signal::from_named_raw(origin.signal)) {
                 // It may have ended meanwhile.
                 let _ = kill_process(pid, signal);
             }
@@ -221,11 +270,17 @@ fn attend(mut child: Child, mut signals: Signals) -> Result<ExitStatus, Failure>
     status
 }
 
-/// Ends as the command did: by the same signal, or with the same code.
+/// Ends as the command did: with the same code, or by the same signal. One that
+/// leaves a core behind is only reported: the core would be of this process.
 fn end_like(status: ExitStatus) -> ExitCode {
     if let Some(signal) = status.signal() {
-        // Does not return for a signal that ends a process.
-        let _ = signal_hook::low_level::emulate_default_handler(signal);
+        if matches!(
+            signal,
+            SIGHUP | SIGINT | SIGTERM | SIGKILL | SIGALRM | SIGUSR1 | SIGUSR2
+        ) {
+            // Does not return for a signal that ends a process.
+            let _ = signal_hook::low_level::emulate_default_handler(signal);
+        }
         return ExitCode::from(u8::try_from(128 + signal).unwrap_or(1));
     }
     ExitCode::from(
@@ -245,10 +300,6 @@ struct SecretFiles {
 }
 
 impl SecretFiles {
-    fn is_empty(&self) -> bool {
-        self.files.is_empty()
-    }
-
     /// Writes a file of mode 0600 and returns its path.
     fn add(&mut self, secret: &Secret) -> Result<PathBuf, Failure> {
         let failed = |error: std::io::Error| Failure::io("a file for the command", &error);

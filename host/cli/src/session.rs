@@ -3,6 +3,10 @@
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
+use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::Signals;
+
 use entail::{Entail, Home, Keys, Principal, Secret, Settings};
 
 use crate::args::Common;
@@ -10,6 +14,9 @@ use crate::failure::Failure;
 
 /// No passphrase or file of one is longer.
 const MAX_PASSPHRASE_BYTES: usize = 4096;
+
+/// Shorter ones are found by trying, whatever the work factor.
+const MIN_PASSPHRASE_BYTES: usize = 8;
 
 /// The program never makes more than a few calls at once.
 const CONCURRENT_CALLS: u32 = 4;
@@ -43,7 +50,8 @@ impl Session {
     /// the XDG Base Directory Specification has it.
     pub fn home_folder(&self) -> Result<PathBuf, Failure> {
         if let Some(folder) = &self.common.home {
-            return Ok(folder.clone());
+            return std::path::absolute(folder)
+                .map_err(|error| Failure::io(folder.display(), &error));
         }
         let data = std::env::var_os("XDG_DATA_HOME")
             .map(PathBuf::from)
@@ -83,6 +91,22 @@ impl Session {
         Ok(Entail::with_keys(home, keys, settings)?)
     }
 
+    /// Reads a passphrase for a new identity: asked for twice, since a slip would
+    /// lose every secret.
+    pub fn new_passphrase(&self) -> Result<Secret, Failure> {
+        let passphrase = self.passphrase("New passphrase of the identity: ")?;
+        if passphrase.len() < MIN_PASSPHRASE_BYTES {
+            return Err(Failure::invalid(format!(
+                "the passphrase has fewer than {MIN_PASSPHRASE_BYTES} characters"
+            )));
+        }
+        let again = self.passphrase("The same again: ")?;
+        if again.expose() != passphrase.expose() {
+            return Err(Failure::invalid("the two passphrases differ"));
+        }
+        Ok(passphrase)
+    }
+
     /// Reads a passphrase from the file that was given, else from the terminal.
     pub fn passphrase(&self, prompt: &str) -> Result<Secret, Failure> {
         let Some(file) = &self.common.passphrase_file else {
@@ -100,12 +124,27 @@ impl Session {
     }
 }
 
-/// Asks for a secret at the terminal, without showing what is typed.
+/// Asks for a secret at the terminal, without showing what is typed. The
+/// terminal shows again what is typed also when a signal ends the program
+/// meanwhile.
 pub fn prompt_secret(prompt: &str) -> Result<Secret, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::invalid("there is no terminal to ask at"));
     }
-    let text =
-        rpassword::prompt_password(prompt).map_err(|error| Failure::io("the terminal", &error))?;
-    Ok(Secret::from(text))
+    let failed = |error: &std::io::Error| Failure::io("the terminal", error);
+    let before = tcgetattr(std::io::stdin()).map_err(|error| failed(&error.into()))?;
+    let mut signals =
+        Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT]).map_err(|error| failed(&error))?;
+    let handle = signals.handle();
+    let restorer = std::thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            // On the way out there is nobody to tell.
+            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &before);
+            let _ = signal_hook::low_level::emulate_default_handler(signal);
+        }
+    });
+    let answer = rpassword::prompt_password(prompt).map_err(|error| failed(&error));
+    handle.close();
+    let _ = restorer.join();
+    Ok(Secret::from(answer?))
 }

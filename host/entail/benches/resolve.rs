@@ -13,7 +13,7 @@ use entail::policy::{Engine, Inheritance, Settings as EngineSettings};
 use entail::store::{Author, Batch, DocumentKey};
 use entail::{
     Change, CredentialRef, DEFAULT_POLICY, Entail, Home, Principal, Request, RuleChanges, Secret,
-    SetCredential, Settings,
+    SecretEdit, SetCredential, Settings,
 };
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -175,7 +175,7 @@ async fn fill(home: &Home, projects: usize) {
             Secret::from("canary-of-the-benchmark-0123456789"),
         )],
         rules: RuleChanges::default(),
-        renew: false,
+        secret: SecretEdit::Given,
     };
     entail
         .change(&me, &Change::SetCredential(Box::new(set)))

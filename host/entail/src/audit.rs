@@ -7,7 +7,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use entail_policy::{Decision, Digest, Facts};
@@ -76,6 +76,17 @@ impl DecisionLog {
                 file: path.to_owned(),
                 error,
             })?;
+        let failed = |error| Error::NotRecorded {
+            file: path.to_owned(),
+            error,
+        };
+        let metadata = file.metadata().map_err(failed)?;
+        if metadata.is_file() && metadata.mode() & 0o077 != 0 {
+            let shown = path.display();
+            return Err(failed(std::io::Error::other(format!(
+                "others can use it; run: chmod 600 {shown}"
+            ))));
+        }
         Ok(DecisionLog {
             path: path.to_owned(),
             file,

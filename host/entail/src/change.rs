@@ -11,8 +11,8 @@ use entail_store::{Binding, Digest, Fields, Keys, Secret};
 use serde_json::json;
 
 use crate::error::Error;
-use crate::name::{CredentialId, CredentialName, ModelId, ProviderId, ScopePath};
-use crate::provider::{Mode, Provider};
+use crate::name::{CredentialId, CredentialName, ModelId, ProviderId, ScopePath, quoted};
+use crate::provider::{Format, Mode, Provider};
 use crate::scope::{Credential, Rules, Scope, Version};
 use crate::value::{self, InvalidValue};
 
@@ -21,6 +21,9 @@ const EPOCH: u32 = 1;
 
 /// The most patterns in a rule; a policy looks at each of them on each request.
 const MAX_PATTERNS: usize = 100;
+
+/// Paths have as many segments; a longer pattern matches nothing more.
+const MAX_PATTERN_SEGMENTS: usize = 8;
 
 /// The most credentials that one scope holds; a policy gets all of a provider's.
 const MAX_CREDENTIALS: usize = 200;
@@ -97,8 +100,20 @@ pub struct SetCredential {
     pub fields: Vec<(String, Secret)>,
     /// The rules to change.
     pub rules: RuleChanges,
-    /// Whether this renews a credential that must be there already.
-    pub renew: bool,
+    /// What becomes of the secret.
+    pub secret: SecretEdit,
+}
+
+/// What setting a credential does about its secret.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SecretEdit {
+    /// It becomes what is given; if nothing is, the one that is there stays.
+    #[default]
+    Given,
+    /// It stays, whatever else changes; none may be given.
+    Keep,
+    /// It is renewed; the credential must be there already.
+    Renew,
 }
 
 /// What to do about a setting that may be absent.
@@ -179,16 +194,17 @@ impl Change {
         }
     }
 
-    /// The provider that it names.
+    /// The provider that it sets something for. What is there already can be
+    /// switched off and removed also when its provider is no longer known.
     pub fn provider(&self) -> Option<&ProviderId> {
         match self {
-            Change::AddScope { .. } | Change::RemoveProject { .. } => None,
+            Change::AddScope { .. }
+            | Change::RemoveProject { .. }
+            | Change::SetEnabled { .. }
+            | Change::RemoveCredential { .. } => None,
             Change::SetInheritance { provider, .. } => provider.as_ref(),
             Change::SetModel { provider, .. } => Some(provider),
             Change::SetCredential(set) => Some(&set.credential.provider),
-            Change::SetEnabled { credential, .. } | Change::RemoveCredential { credential } => {
-                Some(&credential.provider)
-            }
         }
     }
 
@@ -200,7 +216,7 @@ impl Change {
             Change::SetCredential(set) => {
                 let fields: Vec<&str> = set.fields.iter().map(|(name, _)| name.as_str()).collect();
                 json!({
-                    "change": if set.renew { "rotate-credential" } else { "set-credential" },
+                    "change": if set.secret == SecretEdit::Renew { "rotate-credential" } else { "set-credential" },
                     "scope": set.credential.scope,
                     "provider": set.credential.provider,
                     "credential": set.credential.name,
@@ -341,7 +357,31 @@ impl CredentialRef {
 #[derive(Default)]
 struct Given {
     parameters: BTreeMap<String, String>,
+    /// Public fields that were given as empty: they are taken away.
+    removed: Vec<String>,
     secrets: Fields,
+}
+
+impl Given {
+    fn names(&self) -> impl Iterator<Item = &String> {
+        let secrets = self.secrets.iter().map(|(name, _)| name);
+        self.parameters.keys().chain(&self.removed).chain(secrets)
+    }
+
+    fn has_secret(&self, field: &str) -> bool {
+        self.secrets.iter().any(|(name, _)| name == field)
+    }
+
+    /// The parameters as they will be: those that were there, changed.
+    fn merged(&self, before: &BTreeMap<String, String>, mode: &Mode) -> BTreeMap<String, String> {
+        let mut merged: BTreeMap<String, String> = before
+            .iter()
+            .filter(|(name, _)| mode.takes(name) && !self.removed.contains(name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        merged.extend(self.parameters.clone());
+        merged
+    }
 }
 
 impl SetCredential {
@@ -356,7 +396,7 @@ impl SetCredential {
             .provider
             .ok_or_else(|| Error::Invalid(format!("{} is unknown", id.provider)))?;
         let existing = scope.credential(&id.provider, &id.name).cloned();
-        if self.renew && existing.is_none() {
+        if self.secret != SecretEdit::Given && existing.is_none() {
             return Err(id.unknown());
         }
         if existing.is_none() && scope.credentials.len() >= MAX_CREDENTIALS {
@@ -365,25 +405,27 @@ impl SetCredential {
                 id.scope
             )));
         }
-        let mut given = self.take(provider, &mut effects.applied.notes)?;
+        let given = self.take(provider, &mut effects.applied.notes)?;
         let mode = self.mode(provider, existing.as_ref(), &given)?;
-        complete(&mut given, provider, mode);
         check_fields(&given, provider, mode)?;
 
         let mut rules = existing
             .as_ref()
             .map(|c| c.rules.clone())
             .unwrap_or_default();
-        let secret_fields = |names: &[String]| {
-            names
-                .iter()
-                .any(|name| provider.field(name).is_some_and(|field| field.secret))
+        let same_mode = existing
+            .as_ref()
+            .is_some_and(|c| c.version.mode == mode.name);
+        let renewed = match self.secret {
+            SecretEdit::Renew => true,
+            SecretEdit::Given => !same_mode || !given.secrets.is_empty(),
+            SecretEdit::Keep if !given.secrets.is_empty() => {
+                return Err(Error::Invalid(
+                    "a secret is given, and the one that is there is to be kept".to_owned(),
+                ));
+            }
+            SecretEdit::Keep => false,
         };
-        let renewed = self.renew
-            || !given.secrets.is_empty()
-            || existing.is_none()
-            // A mode without a key has nothing that could stay.
-            || !secret_fields(&mode.required) && !secret_fields(&mode.optional);
         let mut credential = match existing {
             Some(credential) => credential,
             None => Credential {
@@ -401,6 +443,10 @@ impl SetCredential {
             self.renew(&mut credential, given, provider, mode, context, effects)?;
             if replaced.number > 0 {
                 effects.remove_blobs.push(replaced.blob);
+                if replaced.mode != mode.name {
+                    let note = format!("the secret of the mode {} is destroyed", replaced.mode);
+                    effects.applied.notes.push(note);
+                }
                 // The old secret's end is not the new one's.
                 if rules.expires_at_ms.take().is_some() && self.rules.expires_at_ms == Edit::Keep {
                     let note = "the expiry of the old secret no longer applies".to_owned();
@@ -408,7 +454,7 @@ impl SetCredential {
                 }
             }
         } else {
-            keep_secret(&mut credential.version, given.parameters, provider, mode)?;
+            keep_secret(&mut credential.version, given, provider, mode)?;
         }
         self.rules.apply(&mut rules, &id.scope)?;
         credential.rules = rules;
@@ -427,7 +473,7 @@ impl SetCredential {
             let field = provider.field(name).ok_or_else(|| {
                 let known: Vec<&str> = provider.fields.iter().map(|f| f.name.as_str()).collect();
                 InvalidValue::new(
-                    name,
+                    &quoted(name),
                     format!(
                         "{} has no such field; it has: {}",
                         provider.id,
@@ -435,10 +481,12 @@ impl SetCredential {
                     ),
                 )
             })?;
-            let known = given.parameters.contains_key(name)
-                || given.secrets.iter().any(|(known, _)| known == name);
-            if known {
+            if given.names().any(|known| known == name) {
                 return Err(InvalidValue::new(name, "it is given twice").into());
+            }
+            if !field.secret && secret.is_empty() {
+                given.removed.push(name.clone());
+                continue;
             }
             let taken = value::take(field, secret)?;
             notes.extend(taken.note.map(|note| format!("{name}: {note}")));
@@ -469,26 +517,20 @@ impl SetCredential {
         if let Some(name) = &self.mode {
             return provider.mode(name).ok_or_else(|| {
                 Error::Invalid(format!(
-                    "{} has no mode {name}; it has: {}",
+                    "{} has no mode {}; it has: {}",
                     provider.id,
+                    quoted(name),
                     known()
                 ))
             });
         }
-        let takes_all = |mode: &&Mode| {
-            let mut names = given
-                .parameters
-                .keys()
-                .chain(given.secrets.iter().map(|(name, _)| name));
-            names.all(|name| mode.takes(name))
-        };
+        let takes_all = |mode: &&Mode| given.names().all(|name| mode.takes(name));
         let present = existing.and_then(|credential| provider.mode(&credential.version.mode));
         if let Some(mode) = present.filter(takes_all) {
             return Ok(mode);
         }
         let has = |name: &String| {
-            given.parameters.contains_key(name)
-                || given.secrets.iter().any(|(given, _)| given == name)
+            given.names().any(|given| given == name)
                 || provider
                     .field(name)
                     .is_some_and(|field| field.default.is_some())
@@ -519,21 +561,22 @@ impl SetCredential {
         context: &Context<'_>,
         effects: &mut Effects,
     ) -> Result<(), Error> {
-        let mut parameters: BTreeMap<String, String> = credential
-            .version
-            .parameters
-            .iter()
-            .filter(|(name, _)| mode.takes(name))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
-        parameters.extend(given.parameters);
-        let given_secret = |name: &str| given.secrets.iter().any(|(given, _)| given == name);
+        let mut parameters = given.merged(&credential.version.parameters, mode);
+        complete(
+            &mut parameters,
+            &given.secrets,
+            provider,
+            mode,
+            &mut effects.applied.notes,
+        );
         for name in &mode.required {
             let field = provider
                 .field(name)
                 .ok_or_else(|| InvalidValue::new(name, "is unknown"))?;
             let there = match field.secret {
-                true => given_secret(name),
+                true => given.has_secret(name),
+                // What belongs to the old secret does not go with a new one.
+                false if field.with_secret => given.parameters.contains_key(name),
                 false => parameters.contains_key(name),
             };
             if !there {
@@ -549,6 +592,7 @@ impl SetCredential {
             blob: Digest::of(b""),
             sealed_to: context.keys.recipient_ids(),
             epoch: EPOCH,
+            secret_fields: given.secrets.iter().map(|(name, _)| name.clone()).collect(),
         };
         credential.version = version;
         let binding: Binding = credential.binding(&self.credential.scope);
@@ -577,23 +621,34 @@ fn unwritten(mode: &Mode) -> Version {
         blob: Digest::of(b""),
         sealed_to: Vec::new(),
         epoch: EPOCH,
+        secret_fields: Vec::new(),
     }
 }
 
-/// Adds what follows from the given fields, and the defaults.
-fn complete(given: &mut Given, provider: &Provider, mode: &Mode) {
-    if mode.takes("project") && !given.parameters.contains_key("project") {
-        let account = given
-            .secrets
-            .iter()
-            .find(|(name, _)| name == "service_account_json");
-        if let Some(project) = account.and_then(|(_, account)| value::project_of(account)) {
-            given.parameters.insert("project".to_owned(), project);
+/// Fills the gaps with what follows from the secret, and with the defaults.
+fn complete(
+    parameters: &mut BTreeMap<String, String>,
+    secrets: &Fields,
+    provider: &Provider,
+    mode: &Mode,
+    notes: &mut Vec<String>,
+) {
+    let is_account = |name: &str| {
+        provider
+            .field(name)
+            .is_some_and(|field| field.format == Format::ServiceAccount)
+    };
+    let account = secrets.iter().find(|(name, _)| is_account(name));
+    let project = account.and_then(|(_, account)| value::project_of(account));
+    if let Some(project) = project.filter(|_| mode.takes("project")) {
+        let present = parameters
+            .entry("project".to_owned())
+            .or_insert_with(|| project.clone());
+        if *present != project {
+            notes.push(format!(
+                "the project stays {present}; the service account is of {project}"
+            ));
         }
-    }
-    // A changed secret keeps the parameters it had; a default only fills a gap.
-    if given.secrets.is_empty() {
-        return;
     }
     for field in provider
         .fields
@@ -601,8 +656,7 @@ fn complete(given: &mut Given, provider: &Provider, mode: &Mode) {
         .filter(|field| mode.takes(&field.name))
     {
         if let Some(default) = &field.default {
-            given
-                .parameters
+            parameters
                 .entry(field.name.clone())
                 .or_insert_with(|| default.clone());
         }
@@ -610,11 +664,7 @@ fn complete(given: &mut Given, provider: &Provider, mode: &Mode) {
 }
 
 fn check_fields(given: &Given, provider: &Provider, mode: &Mode) -> Result<(), Error> {
-    let mut names = given
-        .parameters
-        .keys()
-        .chain(given.secrets.iter().map(|(name, _)| name));
-    match names.find(|name| !mode.takes(name)) {
+    match given.names().find(|name| !mode.takes(name)) {
         Some(name) => Err(InvalidValue::new(
             name,
             format!("the mode {} of {} does not take it", mode.name, provider.id),
@@ -647,25 +697,33 @@ fn missing(provider: &Provider, mode: &Mode, name: &str) -> InvalidValue {
 /// Changes the public parameters only, if the secret may go where they lead.
 fn keep_secret(
     version: &mut Version,
-    parameters: BTreeMap<String, String>,
+    given: Given,
     provider: &Provider,
     mode: &Mode,
 ) -> Result<(), Error> {
     if version.mode != mode.name {
         return Err(Error::Invalid(format!(
-            "changing to the mode {} requires entering the secret again",
+            "changing to the mode {} takes entering the secret again",
             mode.name
         )));
     }
-    version.parameters.extend(parameters);
-    let hosts = value::hosts(provider, &version.parameters)?;
-    match hosts.iter().find(|host| !version.hosts.contains(host)) {
-        None => Ok(()),
-        Some(host) => Err(Error::Invalid(format!(
+    let parameters = given.merged(&version.parameters, mode);
+    if let Some(name) = mode
+        .required
+        .iter()
+        .find(|name| given.removed.contains(name))
+    {
+        return Err(missing(provider, mode, name).into());
+    }
+    let hosts = value::hosts(provider, &parameters)?;
+    if let Some(host) = hosts.iter().find(|host| !version.hosts.contains(host)) {
+        return Err(Error::Invalid(format!(
             "the secret is bound to {}; to use it with {host}, enter it again",
             version.hosts.join(", ")
-        ))),
+        )));
     }
+    version.parameters = parameters;
+    Ok(())
 }
 
 impl RuleChanges {
@@ -710,10 +768,7 @@ fn check_patterns<'a>(
     }
     let mut patterns = patterns;
     match patterns.find(|pattern| !fits(pattern)) {
-        Some(pattern) => Err(Error::Invalid(format!(
-            "{:?} is not {what}",
-            pattern.chars().take(64).collect::<String>()
-        ))),
+        Some(pattern) => Err(Error::Invalid(format!("{} is not {what}", quoted(pattern)))),
         None => Ok(()),
     }
 }
@@ -723,10 +778,14 @@ fn is_model_pattern(pattern: &str) -> bool {
     pattern.parse::<ModelId>().is_ok()
 }
 
-/// What a path consists of, and `*`.
+/// What a path consists of, with `*` for a part of a segment and `**` for
+/// segments; as deep as paths are.
 fn is_path_pattern(pattern: &str) -> bool {
     let fit = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'*');
-    pattern
-        .split('/')
-        .all(|segment| (1..=63).contains(&segment.len()) && segment.bytes().all(fit))
+    let segment_fits = |segment: &str| {
+        (1..=63).contains(&segment.len())
+            && segment.bytes().all(fit)
+            && (segment == "**" || !segment.contains("**"))
+    };
+    pattern.split('/').count() <= MAX_PATTERN_SEGMENTS && pattern.split('/').all(segment_fits)
 }

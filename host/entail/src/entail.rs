@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use entail_policy::{Decision, Engine, Facts, Outcome, Policy, Settings as EngineSettings};
 use entail_store::{Author, Batch, Entry, Fields, Keys, Revision, Store};
@@ -29,9 +29,16 @@ pub const DEFAULT_POLICY: &[u8] = include_bytes!("../../../guest/default/default
 /// none.
 const KEEP_OPENED: Duration = Duration::from_secs(30);
 
-/// How often a change is worked out anew when others are faster. Each try that
-/// loses means that somebody else's won.
-const TRIES: usize = 20;
+/// How long a change is tried again when others are faster. Each try that loses
+/// means that somebody else's won; a commit takes milliseconds.
+const CHANGE_WITHIN: Duration = Duration::from_secs(15);
+
+/// The longest pause before a change is tried again.
+const MAX_PAUSE_MS: u16 = 50;
+
+/// How often a request is decided anew when its secret was renewed between
+/// deciding and opening.
+const RENEWED_MEANWHILE: usize = 5;
 
 /// Scopes listed per query.
 const PAGE: usize = 1_000;
@@ -114,6 +121,11 @@ impl Entail {
         })
     }
 
+    /// Whether there is an open identity, without which no secret opens.
+    pub fn can_unseal(&self) -> bool {
+        self.store.keys().identity_id().is_some()
+    }
+
     /// The providers that are known.
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
@@ -155,8 +167,22 @@ impl Entail {
         purpose: Purpose,
     ) -> Result<Lease, Error> {
         authorize(principal, Action::Resolve, &request.scope)?;
-        let decided = self.decide(principal, request).await?;
-        self.record(principal, request, purpose, &decided)?;
+        for _ in 0..RENEWED_MEANWHILE {
+            let decided = self.decide(principal, request).await?;
+            self.record(principal, request, purpose, &decided)?;
+            let revision = decided.chain.revision;
+            match self.lease(request, decided).await {
+                // Between the documents and the secret the credential may have
+                // been renewed, and the secret that it had destroyed.
+                Err(Error::Tampered(_)) if self.store.revision().await? != revision => {}
+                other => return other,
+            }
+        }
+        Err(Error::Contended)
+    }
+
+    /// Unseal, lease.
+    async fn lease(&self, request: &Request, decided: Decided) -> Result<Lease, Error> {
         let decision = decided.decision?;
         let grant = match decision.outcome {
             Outcome::Granted(grant) => grant,
@@ -301,13 +327,13 @@ impl Entail {
         let path = change.scope();
         authorize(principal, Action::Change, path)?;
         let provider = change.provider().map(|id| self.provider(id)).transpose()?;
-        for _ in 0..TRIES {
+        let started = Instant::now();
+        loop {
             match self.try_change(principal, change, provider).await {
-                Err(Error::Contended) => {}
+                Err(Error::Contended) if started.elapsed() < CHANGE_WITHIN => pause().await,
                 other => return other,
             }
         }
-        Err(Error::Contended)
     }
 
     async fn try_change(
@@ -483,6 +509,19 @@ fn base_url(provider: &Provider, credential: &Credential) -> Option<String> {
         Some(own) => Some(own.clone()),
         None => provider.base_url(parameters),
     }
+}
+
+/// Lets others finish, each for another while, so that they do not meet again.
+async fn pause() {
+    let mut chance = [0; 2];
+    // Without randomness it is the longest pause.
+    let pause = match getrandom::fill(&mut chance) {
+        Ok(()) => u16::from_ne_bytes(chance) % MAX_PAUSE_MS,
+        Err(_) => MAX_PAUSE_MS,
+    };
+    let sleep = move || std::thread::sleep(Duration::from_millis(pause.into()));
+    // It cannot fail: a sleep does not panic, and is not cancelled.
+    let _ = tokio::task::spawn_blocking(sleep).await;
 }
 
 /// The time in milliseconds since 1970-01-01T00:00:00Z.

@@ -194,6 +194,7 @@ impl From<entail_store::Error> for Error {
             entail_store::Error::Tampered(tampering) => tampering.into(),
             entail_store::Error::Key(error) => Error::Keys(error),
             entail_store::Error::Conflict { .. } => Error::Contended,
+            entail_store::Error::Unavailable(error) => Error::Unavailable(error.to_string()),
             other => Error::Unavailable(other.to_string()),
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use entail_policy::{Credential as OfferedCredential, Facts, Request as PolicyRequest};
-use entail_store::{Keys, Revision, Store};
+use entail_store::{Digest, Keys, Revision, Store};
 
 use crate::error::Error;
 use crate::name::{CredentialName, ModelId, ProviderId, ScopePath};
@@ -39,6 +39,8 @@ impl Request {
 #[derive(Clone, Debug)]
 pub(crate) struct Chain {
     pub(crate) revision: Revision,
+    /// Of the requesting scope's document.
+    pub(crate) digest: Option<Digest>,
     pub(crate) scopes: Vec<(ScopePath, Arc<Scope>)>,
 }
 
@@ -48,6 +50,11 @@ impl Chain {
         let paths: Vec<ScopePath> = path.chain().collect();
         let keys: Vec<_> = paths.iter().map(scope::document_key).collect();
         let snapshot = store.read(&keys).await?;
+        let digest = snapshot
+            .documents
+            .first()
+            .and_then(Option::as_ref)
+            .map(|own| own.digest());
         let mut scopes = Vec::with_capacity(paths.len());
         for (position, (path, document)) in paths.into_iter().zip(snapshot.documents).enumerate() {
             match document {
@@ -61,6 +68,7 @@ impl Chain {
         }
         Ok(Chain {
             revision: snapshot.revision,
+            digest,
             scopes,
         })
     }

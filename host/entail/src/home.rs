@@ -38,7 +38,7 @@ impl Home {
         let home = Home {
             folder: folder.to_owned(),
         };
-        if home.keys_folder().exists() {
+        if home.is_made() {
             return Err(Error::Home(format!(
                 "{} is a home already",
                 folder.display()
@@ -46,9 +46,23 @@ impl Home {
         }
         private_folder(folder)?;
         home.check()?;
+        Sqlite::create(&home.database_file())
+            .map_err(|error| Error::Unavailable(error.to_string()))?;
+        // Last: with its keys a home is one.
         Keys::create(&home.keys_folder(), passphrase)?;
-        home.database()?;
         Ok(home)
+    }
+
+    /// Whether there is a home in `folder`.
+    pub fn exists(folder: &Path) -> bool {
+        Home {
+            folder: folder.to_owned(),
+        }
+        .is_made()
+    }
+
+    fn is_made(&self) -> bool {
+        self.keys_folder().join("verifier.pem").exists()
     }
 
     /// Uses the home in `folder`.
@@ -60,7 +74,7 @@ impl Home {
         let home = Home {
             folder: folder.to_owned(),
         };
-        if !home.keys_folder().is_dir() {
+        if !home.is_made() {
             return Err(Error::Home(format!(
                 "{} is not a home; make one with: entail init ORGANIZATION",
                 folder.display()
@@ -122,7 +136,16 @@ impl Home {
     ///
     /// [`Error::Unavailable`].
     pub fn store(&self, keys: Keys) -> Result<Store, Error> {
-        Ok(Store::new(Arc::new(self.database()?), keys))
+        let file = self.database_file();
+        if !file.exists() {
+            return Err(Error::Unavailable(format!(
+                "{} is missing; put it back from a copy",
+                file.display()
+            )));
+        }
+        let database =
+            Sqlite::open(&file).map_err(|error| Error::Unavailable(error.to_string()))?;
+        Ok(Store::new(Arc::new(database), keys))
     }
 
     /// Reads the providers: the built-in ones and the home's own.
@@ -143,10 +166,6 @@ impl Home {
             Error::Home(format!("{} is not a text of at most 1 MiB", file.display()))
         })?;
         Ok(Catalog::new(Some(text))?)
-    }
-
-    fn database(&self) -> Result<Sqlite, Error> {
-        Sqlite::open(&self.database_file()).map_err(|error| Error::Unavailable(error.to_string()))
     }
 
     fn check(&self) -> Result<(), Error> {

@@ -50,7 +50,7 @@
 //!     mode: None,
 //!     fields: vec![("api_key".to_owned(), Secret::from("canary-of-the-embedding-example"))],
 //!     rules: Default::default(),
-//!     renew: false,
+//!     secret: Default::default(),
 //! }))).await?;
 //! entail.change(&me, &Change::SetInheritance {
 //!     scope: "acme/evals".parse()?,
@@ -88,7 +88,9 @@ mod scope;
 mod value;
 
 pub use crate::audit::Purpose;
-pub use crate::change::{Applied, Change, CredentialRef, Edit, RuleChanges, SetCredential};
+pub use crate::change::{
+    Applied, Change, CredentialRef, Edit, RuleChanges, SecretEdit, SetCredential,
+};
 pub use crate::entail::{DEFAULT_POLICY, Entail, Explanation, Settings};
 pub use crate::error::{Error, ErrorKind};
 pub use crate::facts::Request;
@@ -96,7 +98,9 @@ pub use crate::guard::Violation;
 pub use crate::home::Home;
 pub use crate::inspect::Inspection;
 pub use crate::lease::{Lease, VariableValue};
-pub use crate::name::{CredentialId, CredentialName, InvalidName, ModelId, ProviderId, ScopePath};
+pub use crate::name::{
+    CredentialId, CredentialName, InvalidName, ModelId, ProviderId, ScopePath, quoted,
+};
 pub use crate::principal::{Action, Principal};
 pub use crate::provider::{
     Authentication, Catalog, Check, Field, Format, InvalidProviders, Mode, Provider, ProviderKind,

@@ -68,6 +68,9 @@ pub struct Field {
     /// Whether those variables hold the path of a file with the value.
     #[serde(default)]
     pub file: bool,
+    /// Whether it belongs to the secret, and is given anew with a new one.
+    #[serde(default)]
+    pub with_secret: bool,
     /// What stands for it when it is left out.
     #[serde(default)]
     pub default: Option<String>,
@@ -108,6 +111,10 @@ pub struct Mode {
     /// The fields that it may have besides.
     #[serde(default)]
     pub optional: Vec<String>,
+    /// Whether a command that gets it also keeps the caller's own variables for
+    /// the provider: it has no secret, and is used with the caller's identity.
+    #[serde(default)]
+    pub keeps_environment: bool,
     /// How a request proves that it has the credential.
     pub authentication: Authentication,
 }
@@ -168,6 +175,10 @@ pub struct Provider {
     /// A cheap request that shows whether a key works.
     #[serde(default)]
     pub check: Option<Check>,
+    /// Variables that its clients read besides those of the fields, and that could
+    /// replace or redirect a credential: never set, but taken away from a command.
+    #[serde(default)]
+    pub clears: Vec<String>,
     /// What its credentials consist of.
     #[serde(rename = "field")]
     pub fields: Vec<Field>,
@@ -188,7 +199,13 @@ impl Provider {
     }
 
     /// Every variable that its clients read.
-    pub fn environment(&self) -> impl Iterator<Item = &str> {
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        self.field_variables()
+            .chain(self.clears.iter().map(String::as_str))
+    }
+
+    /// The variables that its fields are read from.
+    pub fn field_variables(&self) -> impl Iterator<Item = &str> {
         self.fields
             .iter()
             .flat_map(|field| &field.environment)
@@ -285,6 +302,17 @@ impl Catalog {
                     )));
                 }
                 check(&provider)?;
+                let taken = |variable: &&str| {
+                    catalog
+                        .iter()
+                        .any(|other| other.variables().any(|known| known == *variable))
+                };
+                if let Some(variable) = provider.variables().find(taken) {
+                    return Err(InvalidProviders(format!(
+                        "{}: the variable {variable} belongs to another provider",
+                        provider.id
+                    )));
+                }
                 catalog.providers.push(provider);
             }
         }
@@ -322,12 +350,11 @@ fn check(provider: &Provider) -> Result<(), InvalidProviders> {
         if !names.insert(field.name.as_str()) {
             return wrong(format!("the field {} is there twice", field.name));
         }
-        for variable in &field.environment {
-            let fit = |byte| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b'_');
-            if variable.is_empty() || !variable.bytes().all(fit) {
-                return wrong(format!("{variable:?} is not the name of a variable"));
-            }
-        }
+    }
+    if let Some(variable) = provider.variables().find(|variable| !is_variable(variable)) {
+        return wrong(format!(
+            "{variable:?} is not a variable that a provider can have"
+        ));
     }
     if provider.modes.is_empty() {
         return wrong("it has no mode".to_owned());
@@ -356,6 +383,20 @@ fn check(provider: &Provider) -> Result<(), InvalidProviders> {
         check_template(provider, template, &public)?;
     }
     Ok(())
+}
+
+/// Whether it is the name of a variable, and not one that programs depend on.
+fn is_variable(name: &str) -> bool {
+    const RESERVED: [&str; 7] = ["HOME", "IFS", "LANG", "PATH", "SHELL", "TMPDIR", "USER"];
+    const RESERVED_PREFIXES: [&str; 3] = ["DYLD_", "ENTAIL_", "LD_"];
+    let fit = |byte| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b'_');
+    !name.is_empty()
+        && name.bytes().all(fit)
+        && !name.starts_with(|first: char| first.is_ascii_digit())
+        && !RESERVED.contains(&name)
+        && !RESERVED_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
 }
 
 fn check_template(
@@ -393,7 +434,7 @@ mod tests {
     fn no_variable_belongs_to_two_providers() {
         let catalog = Catalog::new(None).unwrap();
         let mut seen = BTreeSet::new();
-        for variable in catalog.iter().flat_map(Provider::environment) {
+        for variable in catalog.iter().flat_map(Provider::variables) {
             assert!(seen.insert(variable.to_owned()), "{variable}");
         }
     }

@@ -129,6 +129,9 @@ pub struct Version {
     pub mode: String,
     /// The public parameters.
     pub parameters: BTreeMap<String, String>,
+    /// The names of the fields that are sealed.
+    #[serde(default)]
+    pub secret_fields: Vec<String>,
     /// The hosts it may be sent to, as sealed with the secret.
     pub hosts: Vec<String>,
     /// The sealed secret.

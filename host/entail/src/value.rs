@@ -5,6 +5,7 @@
 //! characters and line breaks, which could forge a header; the mask that
 //! [`mask`] puts in a secret's place, pasted back.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
@@ -59,7 +60,8 @@ pub fn take(field: &Field, value: &Secret) -> Result<Taken, InvalidValue> {
     let text = value
         .expose_text()
         .ok_or_else(|| invalid("it is not UTF-8 text"))?;
-    let trimmed = text.trim();
+    // Some editors put a byte order mark before what they save.
+    let trimmed = text.trim_start_matches('\u{feff}').trim();
     if trimmed.is_empty() {
         return Err(invalid("it is empty"));
     }
@@ -145,13 +147,16 @@ pub(crate) fn host_of(url: &str) -> Option<String> {
 /// The parts of a service account key without which it is none.
 #[derive(Deserialize)]
 struct ServiceAccount<'a> {
-    #[serde(rename = "type")]
-    kind: &'a str,
-    project_id: Option<&'a str>,
-    client_email: Option<&'a str>,
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
     #[serde(borrow)]
-    private_key: Option<std::borrow::Cow<'a, str>>,
-    token_uri: Option<&'a str>,
+    project_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    client_email: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    private_key: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    token_uri: Option<Cow<'a, str>>,
 }
 
 /// Takes a service account key as JSON or as the same in base64.
@@ -199,8 +204,12 @@ fn check_service_account(text: &str) -> Result<(), String> {
     {
         return Err("its private_key is not in PEM form".to_owned());
     }
-    match account.token_uri.and_then(host_of).as_deref() {
-        None | Some("oauth2.googleapis.com" | "accounts.google.com") => Ok(()),
+    // The signed token request goes there.
+    match account.token_uri.as_deref() {
+        None
+        | Some(
+            "https://oauth2.googleapis.com/token" | "https://accounts.google.com/o/oauth2/token",
+        ) => Ok(()),
         Some(_) => Err("its token_uri is not Google's".to_owned()),
     }
 }
@@ -209,7 +218,7 @@ fn check_service_account(text: &str) -> Result<(), String> {
 pub(crate) fn project_of(service_account: &Secret) -> Option<String> {
     let text = service_account.expose_text()?;
     let account: ServiceAccount<'_> = serde_json::from_str(text).ok()?;
-    account.project_id.map(str::to_owned)
+    account.project_id.map(Cow::into_owned)
 }
 
 /// The hosts that a credential with these public parameters may be sent to: its

@@ -21,6 +21,9 @@ pub struct Limits {
     /// Core instances within the component. The default, 16, leaves room for
     /// adapters around a single program.
     pub instances: usize,
+    /// Credentials in the facts of one call. The default, 2,000, is more than a
+    /// full chain of scopes holds for one provider.
+    pub credentials: usize,
     /// Bytes taken over from a result. The default, 1 MiB, holds a trail of
     /// several thousand findings.
     pub result_bytes: usize,
@@ -36,6 +39,7 @@ impl Default for Limits {
             memory_bytes: 16 << 20,
             table_elements: 10_000,
             instances: 16,
+            credentials: 2_000,
             result_bytes: 1 << 20,
             component_bytes: 1 << 20,
         }

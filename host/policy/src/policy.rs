@@ -127,6 +127,14 @@ pub enum Failure {
     /// It says that it cannot decide.
     #[error("the policy could not decide: {0}")]
     Undecided(String),
+    /// There are more credentials in the facts than a policy is given.
+    #[error("the facts have {found} credentials, and {limit} are allowed")]
+    TooManyCredentials {
+        /// How many there are.
+        found: usize,
+        /// How many there may be.
+        limit: usize,
+    },
     /// As many calls as the engine has room for are under way.
     #[error("too many policy calls are under way")]
     Busy,
@@ -201,6 +209,15 @@ impl Policy {
     /// [`Failure`] says what kept the policy from a decision.
     pub fn decide(&self, facts: &Facts) -> Result<Decision, Failure> {
         let inner = &*self.inner;
+        let limit = inner.engine.limits.credentials;
+        let found = facts
+            .chain
+            .iter()
+            .map(|scope| scope.credentials.len())
+            .sum();
+        if found > limit {
+            return Err(Failure::TooManyCredentials { found, limit });
+        }
         let failed = |error| failure(error, &inner.engine);
         let mut store = store(&inner.engine);
         let instance = inner.instance.instantiate(&mut store).map_err(failed)?;

@@ -44,9 +44,20 @@ pub struct Rows {
     /// [`Backend::state`].
     pub state: u64,
     /// The newest journal entry.
-    pub head: Option<JournalRow>,
+    pub head: HeadRow,
     /// The documents asked for, in the order asked.
     pub documents: Vec<Option<DocumentRow>>,
+}
+
+/// The newest journal entry, as read.
+#[derive(Debug)]
+pub enum HeadRow {
+    /// The database is in the state that the reader knows; it was not read again.
+    Unchanged,
+    /// There is none.
+    Empty,
+    /// This is it.
+    Entry(JournalRow),
 }
 
 /// One change, as rows.
@@ -93,8 +104,9 @@ pub trait Backend: Send + Sync {
     /// document that was read earlier.
     async fn state(&self) -> Result<u64, BackendError>;
 
-    /// Reads documents and the journal's head, all as of one moment.
-    async fn read(&self, keys: &[DocumentKey]) -> Result<Rows, BackendError>;
+    /// Reads documents and the journal's head, all as of one moment; the head is
+    /// left out if the state is still `known`.
+    async fn read(&self, keys: &[DocumentKey], known: Option<u64>) -> Result<Rows, BackendError>;
 
     /// The names of the documents of `kind` that are `under` or start with
     /// `under/`, after `after`, in byte order, at most `limit`. An empty `under`

@@ -128,12 +128,29 @@ pub struct Keys {
 
 impl Keys {
     /// Makes new keys in `folder`, which must not exist, with the identity under
-    /// `passphrase` if there is one.
+    /// `passphrase` if there is one. They appear all at once or not at all.
     ///
     /// # Errors
     ///
-    /// When a file cannot be made.
+    /// When a file cannot be made, or `folder` is there already.
     pub fn create(folder: &Path, passphrase: Option<&Secret>) -> Result<Self, KeyError> {
+        let failed = |error| KeyError::File {
+            file: folder.to_owned(),
+            error,
+        };
+        let made = folder.with_extension(format!("new-{}", std::process::id()));
+        let mut keys = Self::create_in(&made, passphrase)?;
+        // Fails if somebody else's are there.
+        std::fs::rename(&made, folder).map_err(|error| {
+            // What was made is of no use to anybody.
+            let _ = std::fs::remove_dir_all(&made);
+            failed(error)
+        })?;
+        folder.clone_into(&mut keys.folder);
+        Ok(keys)
+    }
+
+    fn create_in(folder: &Path, passphrase: Option<&Secret>) -> Result<Self, KeyError> {
         let failed = |error| KeyError::File {
             file: folder.to_owned(),
             error,

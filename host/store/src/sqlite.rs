@@ -14,10 +14,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, TransactionBehavior, params};
 
 use crate::Revision;
-use crate::backend::{Backend, BackendError, DocumentRow, JournalRow, Rows, Writes};
+use crate::backend::{Backend, BackendError, DocumentRow, HeadRow, JournalRow, Rows, Writes};
 use crate::digest::Digest;
 use crate::document::DocumentKey;
 
@@ -41,12 +41,12 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
-    /// Opens the database file, making it (mode 0600) and its schema if need be.
+    /// Makes the database file (mode 0600), unless it is there, and opens it.
     ///
     /// # Errors
     ///
     /// [`BackendError::TooNew`], or whatever the system says.
-    pub fn open(file: &Path) -> Result<Self, BackendError> {
+    pub fn create(file: &Path) -> Result<Self, BackendError> {
         // The log and shared-memory files take over the mode.
         OpenOptions::new()
             .create(true)
@@ -55,6 +55,16 @@ impl Sqlite {
             .mode(0o600)
             .open(file)
             .map_err(|error| BackendError::Failed(format!("{}: {error}", file.display())))?;
+        Self::open(file)
+    }
+
+    /// Opens the database file, which must be there, and brings its schema up to
+    /// date.
+    ///
+    /// # Errors
+    ///
+    /// [`BackendError::TooNew`], or whatever the system says.
+    pub fn open(file: &Path) -> Result<Self, BackendError> {
         let mut writer = connect(file)?;
         migrate(&mut writer)?;
         let reader = connect(file)?;
@@ -76,7 +86,9 @@ fn locked(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
 }
 
 fn connect(file: &Path) -> Result<Connection, BackendError> {
-    let connection = Connection::open(file)?;
+    // A file that is gone is not to be mistaken for an empty one.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -133,6 +145,14 @@ fn head(connection: &Connection) -> rusqlite::Result<Option<JournalRow>> {
         .optional()
 }
 
+/// The revision of the newest journal entry.
+fn newest(connection: &Connection) -> rusqlite::Result<Option<Revision>> {
+    let newest = connection
+        .prepare_cached("SELECT max(revision) FROM journal")?
+        .query_row([], |row| row.get::<_, Option<i64>>(0))?;
+    Ok(newest.map(i64::cast_unsigned))
+}
+
 fn journal_row(row: &Row<'_>) -> rusqlite::Result<JournalRow> {
     Ok(JournalRow {
         revision: row.get::<_, i64>(0)?.cast_unsigned(),
@@ -165,7 +185,7 @@ fn apply(
     writes: &Writes,
 ) -> Result<(), BackendError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let found = head(&transaction)?.map_or(0, |entry| entry.revision);
+    let found = newest(&transaction)?.unwrap_or(0);
     if found != expected {
         return Err(BackendError::Conflict(found));
     }
@@ -215,12 +235,17 @@ impl Backend for Sqlite {
         Ok(state(&self.reader())?)
     }
 
-    async fn read(&self, keys: &[DocumentKey]) -> Result<Rows, BackendError> {
+    async fn read(&self, keys: &[DocumentKey], known: Option<u64>) -> Result<Rows, BackendError> {
         let mut reader = self.reader();
         let transaction = reader.transaction()?;
         // The first read fixes the moment; the state after it is that moment's.
-        let head = head(&transaction)?;
+        let revision = newest(&transaction)?;
         let state = state(&transaction)?;
+        let head = match revision {
+            _ if known == Some(state) => HeadRow::Unchanged,
+            None => HeadRow::Empty,
+            Some(_) => head(&transaction)?.map_or(HeadRow::Empty, HeadRow::Entry),
+        };
         let documents = keys
             .iter()
             .map(|key| document(&transaction, key))

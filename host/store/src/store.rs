@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::value::RawValue;
 
 use crate::Revision;
-use crate::backend::{Backend, BackendError, JournalRow, Writes};
+use crate::backend::{Backend, BackendError, HeadRow, JournalRow, Writes};
 use crate::digest::Digest;
 use crate::document::{Document, DocumentKey};
 use crate::error::{Error, Tampering};
@@ -89,15 +89,15 @@ impl Store {
     /// [`Error::Tampered`], [`Error::Unavailable`].
     pub async fn read(&self, keys: &[DocumentKey]) -> Result<Snapshot, Error> {
         let state = self.backend.state().await?;
-        let known = {
+        let (known_state, known) = {
             let kept = self.kept();
             if let Some(snapshot) = kept.snapshot(state, keys) {
                 return Ok(snapshot);
             }
-            kept.head
+            (kept.state, kept.head)
         };
-        let rows = self.backend.read(keys).await?;
-        let head = self.verify_head(rows.head.as_ref(), known)?;
+        let rows = self.backend.read(keys, known_state).await?;
+        let head = self.verify_head(&rows.head, known)?;
         let mut documents = Vec::with_capacity(keys.len());
         for (key, row) in keys.iter().zip(&rows.documents) {
             let document = match row {
@@ -134,6 +134,15 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<String>, Error> {
         Ok(self.backend.names(kind, under, after, limit).await?)
+    }
+
+    /// The revision that the store is at.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tampered`], [`Error::Unavailable`].
+    pub async fn revision(&self) -> Result<Revision, Error> {
+        Ok(self.read(&[]).await?.revision)
     }
 
     /// Reads a blob that a document names.
@@ -261,10 +270,11 @@ impl Store {
     }
 
     /// `known` is the head that this process knew of before it read `row`.
-    fn verify_head(&self, row: Option<&JournalRow>, known: Head) -> Result<Head, Error> {
+    fn verify_head(&self, row: &HeadRow, known: Head) -> Result<Head, Error> {
         let head = match row {
-            None => Head::default(),
-            Some(row) => {
+            HeadRow::Unchanged => return Ok(known),
+            HeadRow::Empty => Head::default(),
+            HeadRow::Entry(row) => {
                 let entry = Entry::verify(row, self.keys.verifier())?;
                 Head {
                     revision: entry.revision,

@@ -31,7 +31,7 @@ impl Home {
     }
 
     fn store(&self) -> Store {
-        let backend = Sqlite::open(&self.database()).unwrap();
+        let backend = Sqlite::create(&self.database()).unwrap();
         Store::new(Arc::new(backend), Keys::open(&self.keys()).unwrap())
     }
 
