@@ -84,13 +84,13 @@ mod name;
 mod opened;
 mod principal;
 mod provider;
+mod rule_changes;
 mod scope;
+mod set_credential;
 mod value;
 
 pub use crate::audit::Purpose;
-pub use crate::change::{
-    Applied, Change, CredentialRef, Edit, RuleChanges, SecretEdit, SetCredential,
-};
+pub use crate::change::{Applied, Change, CredentialRef};
 pub use crate::entail::{DEFAULT_POLICY, Entail, Explanation, Settings};
 pub use crate::error::{Error, ErrorKind};
 pub use crate::facts::Request;
@@ -106,7 +106,9 @@ pub use crate::provider::{
     Authentication, Catalog, Check, Field, Format, InvalidProviders, Mode, Provider, ProviderKind,
     SpecialBaseUrl,
 };
+pub use crate::rule_changes::{Edit, RuleChanges};
 pub use crate::scope::{Credential, Rules, Scope, Version};
+pub use crate::set_credential::{SecretEdit, SetCredential};
 pub use crate::value::{InvalidValue, mask};
 pub use entail_policy as policy;
 pub use entail_store as store;
