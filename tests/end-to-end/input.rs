@@ -441,6 +441,14 @@ fn bedrock_has_three_modes_and_says_what_is_missing() {
         .ok()
         .json();
     assert_eq!(lease["secrets"], serde_json::json!({}));
+    let moved = [
+        "--name",
+        "role",
+        "--keep-secret",
+        "--param",
+        "region=eu-west-1",
+    ];
+    sandbox.entail(&[&set[..], &moved].concat()).ok();
 }
 
 #[test]

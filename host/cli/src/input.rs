@@ -186,6 +186,13 @@ fn ask_for_secrets(
             let value = Secret::read(&mut std::io::stdin().lock().by_ref(), MAX_VALUE_BYTES)
                 .map_err(|error| Failure::io("standard input", &error))?
                 .ok_or_else(|| Failure::invalid("standard input is too large for a secret"))?;
+            if value.is_empty() {
+                let name = &field.name;
+                return Err(Failure::invalid(format!("{name}: standard input is empty"))
+                    .with_remedies(vec![
+                        "to change only rules and parameters, add --keep-secret".to_owned(),
+                    ]));
+            }
             fields.push((field.name.clone(), value));
             Ok(())
         }

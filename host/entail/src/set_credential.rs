@@ -111,15 +111,20 @@ impl SetCredential {
         let same_mode = existing
             .as_ref()
             .is_some_and(|c| c.version.mode == mode.name);
+        // Without a key there is nothing that could stay, or go astray.
+        let keyless = same_mode
+            && existing
+                .as_ref()
+                .is_some_and(|c| c.version.secret_fields.is_empty());
         let renewed = match self.secret {
             SecretEdit::Renew => true,
-            SecretEdit::Given => !same_mode || !given.secrets.is_empty(),
+            SecretEdit::Given => !same_mode || !given.secrets.is_empty() || keyless,
             SecretEdit::Keep if !given.secrets.is_empty() => {
                 return Err(Error::Invalid(
                     "a secret is given, and the one that is there is to be kept".to_owned(),
                 ));
             }
-            SecretEdit::Keep => false,
+            SecretEdit::Keep => keyless,
         };
         let mut credential = match existing {
             Some(credential) => credential,
