@@ -307,6 +307,8 @@ fn every_decision_is_in_the_log_and_none_is_granted_without() {
         .collect();
     assert_eq!(lines[0]["scope"], "acme/evals");
     assert!(lines[0]["decision"]["granted"].is_object());
+    let served = serde_json::json!({"holder": "acme", "credential": "default", "version": 1});
+    assert_eq!(lines[0]["granted"], served);
     assert_eq!(lines[1]["decision"]["refused"]["code"], "not-opted-in");
 
     // What was decided can be decided again from the log alone.

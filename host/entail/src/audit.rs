@@ -40,7 +40,18 @@ pub(crate) struct Record<'a> {
     pub(crate) policy: Digest,
     #[serde(flatten)]
     pub(crate) outcome: Outcome<'a>,
+    /// Which secret a grant is for, which the facts do not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) granted: Option<Granted<'a>>,
     pub(crate) facts: &'a Facts,
+}
+
+/// The granted credential, in words that outlive it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Granted<'a> {
+    pub(crate) holder: &'a str,
+    pub(crate) credential: &'a str,
+    pub(crate) version: u32,
 }
 
 /// What came of the request.

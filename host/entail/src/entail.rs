@@ -8,7 +8,7 @@ use entail_policy::{Decision, Engine, Facts, Outcome, Policy, Settings as Engine
 use entail_store::{Author, Batch, Entry, Fields, Keys, Revision, Store};
 use serde_json::value::to_raw_value;
 
-use crate::audit::{self, DecisionLog, Purpose, Record};
+use crate::audit::{self, DecisionLog, Granted, Purpose, Record};
 use crate::change::{Applied, Change, Context};
 use crate::error::Error;
 use crate::facts::{Chain, Request};
@@ -272,7 +272,14 @@ impl Entail {
         purpose: Purpose,
         decided: &Decided,
     ) -> Result<(), Error> {
-        let result = match &decided.decision {
+        let granted = match &decided.decision {
+            Ok(Decision {
+                outcome: Outcome::Granted(grant),
+                ..
+            }) => decided.chain.credential(&grant.credential),
+            _ => None,
+        };
+        let outcome = match &decided.decision {
             Ok(decision) => audit::Outcome::Decided { decision },
             Err(error) => audit::Outcome::Failed {
                 failure: error.to_string(),
@@ -286,7 +293,12 @@ impl Entail {
             provider: request.provider.as_str(),
             revision: decided.chain.revision,
             policy: self.policy.digest(),
-            outcome: result,
+            outcome,
+            granted: granted.map(|(holder, credential)| Granted {
+                holder: holder.as_str(),
+                credential: credential.name.as_str(),
+                version: credential.version.number,
+            }),
             facts: &decided.facts,
         })
     }
