@@ -6,7 +6,15 @@
 //! and, the very same code, natively in tests.
 
 // The bindings are generated; they hand memory across the component's boundary.
-#[allow(unsafe_code, missing_docs, clippy::all, clippy::restriction)]
+#[allow(
+    unsafe_code,
+    missing_docs,
+    unused_qualifications,
+    clippy::all,
+    clippy::nursery,
+    clippy::pedantic,
+    clippy::restriction
+)]
 mod bindings {
     wit_bindgen::generate!({
         world: "policy",

@@ -16,9 +16,15 @@ const MAX_VALUE_BYTES: usize = 64 * 1024;
 
 type Fields = Vec<(String, Secret)>;
 
-/// Collects the fields that `input` gives. If none of them is secret and
-/// `ask` says so, the secrets are asked for.
-pub fn fields(provider: &Provider, input: &InputArgs, ask: bool) -> Result<Fields, Failure> {
+/// Collects the fields that `input` gives, for a credential that is in the mode
+/// `present` if it is there. If none of them is secret and `ask` says so, the
+/// secrets are asked for.
+pub fn fields(
+    provider: &Provider,
+    input: &InputArgs,
+    present: Option<&str>,
+    ask: bool,
+) -> Result<Fields, Failure> {
     let mut fields = Fields::new();
     for parameter in &input.parameters {
         fields.push(parameter_field(provider, parameter)?);
@@ -30,7 +36,7 @@ pub fn fields(provider: &Provider, input: &InputArgs, ask: bool) -> Result<Field
         let (name, file) = match source.split_once('=') {
             Some((name, file)) if provider.field(name).is_some() => (name.to_owned(), file),
             _ => (
-                only_secret(provider, input, "--from-file")?.name.clone(),
+                only_secret(provider, input, present)?.name.clone(),
                 source.as_str(),
             ),
         };
@@ -40,7 +46,7 @@ pub fn fields(provider: &Provider, input: &InputArgs, ask: bool) -> Result<Field
         .iter()
         .any(|(name, _)| provider.field(name).is_some_and(|f| f.secret));
     if ask && !secret_given {
-        ask_for_secrets(provider, input, &mut fields)?;
+        ask_for_secrets(provider, input, present, &mut fields)?;
     }
     Ok(fields)
 }
@@ -160,9 +166,10 @@ fn read_file(file: &Path) -> Result<Secret, Failure> {
 fn ask_for_secrets(
     provider: &Provider,
     input: &InputArgs,
+    present: Option<&str>,
     fields: &mut Fields,
 ) -> Result<(), Failure> {
-    let mode = likely_mode(provider, input, fields)?;
+    let mode = likely_mode(provider, input, present, fields)?;
     let wanted: Vec<&Field> = mode
         .required
         .iter()
@@ -207,46 +214,33 @@ fn ask_for_secrets(
     }
 }
 
-/// The mode that is meant: the one given, else the first that takes all
-/// parameters given so far.
+/// The mode that is meant: the one given, else the one that the credential is in,
+/// else the first that takes all fields given so far.
 fn likely_mode<'a>(
     provider: &'a Provider,
     input: &InputArgs,
+    present: Option<&str>,
     fields: &Fields,
 ) -> Result<&'a Mode, Failure> {
-    let known = || {
-        provider
-            .modes
-            .iter()
-            .map(|mode| mode.name.as_str())
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    match &input.mode {
-        Some(name) => provider.mode(name).ok_or_else(|| {
-            Failure::invalid(format!(
-                "{} has no mode {}; it has: {}",
-                provider.id,
-                quoted(name),
-                known()
-            ))
-        }),
-        None => provider
-            .modes
-            .iter()
-            .find(|mode| fields.iter().all(|(name, _)| mode.takes(name)))
-            .or_else(|| provider.modes.first())
-            .ok_or_else(|| Failure::invalid(format!("{} has no mode", provider.id))),
+    if let Some(name) = &input.mode {
+        return Ok(provider.mode_named(name)?);
     }
+    let takes_all = |mode: &&Mode| fields.iter().all(|(name, _)| mode.takes(name));
+    present
+        .and_then(|name| provider.mode(name))
+        .filter(takes_all)
+        .or_else(|| provider.modes.iter().find(takes_all))
+        .or_else(|| provider.modes.first())
+        .ok_or_else(|| Failure::invalid(format!("{} has no mode", provider.id)))
 }
 
 /// The secret field that is meant when none is named: the only one of the mode.
 fn only_secret<'a>(
     provider: &'a Provider,
     input: &InputArgs,
-    option: &str,
+    present: Option<&str>,
 ) -> Result<&'a Field, Failure> {
-    let mode = likely_mode(provider, input, &Fields::new())?;
+    let mode = likely_mode(provider, input, present, &Fields::new())?;
     let mut secrets = mode
         .required
         .iter()
@@ -255,7 +249,7 @@ fn only_secret<'a>(
     match (secrets.next(), secrets.next()) {
         (Some(field), None) => Ok(field),
         _ => Err(Failure::invalid(format!(
-            "say which field of {} the value is for: {option} FIELD=…",
+            "say which field of {} the value is for: --from-file FIELD=FILE",
             provider.id
         ))),
     }

@@ -169,7 +169,10 @@ async fn set(session: &Session, entail: &Entail, args: &SetArgs) -> Result<(), F
         )));
     }
     let rules = rule_changes(args)?;
-    let fields = input::fields(provider, &args.input, !args.keep_secret)?;
+    let present = scope
+        .credential(&id.provider, &id.name)
+        .map(|c| c.version.mode.as_str());
+    let fields = input::fields(provider, &args.input, present, !args.keep_secret)?;
     let change = Change::SetCredential(Box::new(SetCredential {
         credential: reference(id),
         mode: args.input.mode.clone(),
@@ -198,15 +201,10 @@ async fn rotate(session: &Session, entail: &Entail, args: &RotateArgs) -> Result
     let id = &args.credential;
     let provider = entail.provider(&id.provider)?;
     let scope = entail.scope(&session.principal, &id.scope).await?;
-    if scope.credential(&id.provider, &id.name).is_none() {
-        return Err(entail::Error::UnknownCredential {
-            scope: id.scope.clone(),
-            provider: id.provider.clone(),
-            name: id.name.clone(),
-        }
-        .into());
-    }
-    let fields = input::fields(provider, &args.input, true)?;
+    let present = scope
+        .credential(&id.provider, &id.name)
+        .ok_or_else(|| unknown(id))?;
+    let fields = input::fields(provider, &args.input, Some(&present.version.mode), true)?;
     let rules = RuleChanges {
         expires_at_ms: expiry(args.expires.as_deref())?,
         ..RuleChanges::default()
@@ -401,11 +399,7 @@ async fn show_credential(
     let scope: std::sync::Arc<Scope> = entail.scope(&session.principal, &args.scope).await?;
     let credential = scope
         .credential(&args.provider, &args.name)
-        .ok_or_else(|| entail::Error::UnknownCredential {
-            scope: args.scope.clone(),
-            provider: args.provider.clone(),
-            name: args.name.clone(),
-        })?;
+        .ok_or_else(|| unknown(args))?;
     if session.common.json {
         print_json(&json!(credential));
         return Ok(());
@@ -482,6 +476,14 @@ fn answer(session: &Session, json: Value, lines: &[Option<String>]) {
     }
     for line in lines.iter().flatten() {
         say!("{line}");
+    }
+}
+
+fn unknown(args: &CredentialArgs) -> entail::Error {
+    entail::Error::UnknownCredential {
+        scope: args.scope.clone(),
+        provider: args.provider.clone(),
+        name: args.name.clone(),
     }
 }
 

@@ -14,7 +14,8 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::ProviderId;
+use crate::error::Error;
+use crate::name::{ProviderId, quoted};
 
 const BUILT_IN: &str = include_str!("providers.toml");
 
@@ -196,6 +197,28 @@ impl Provider {
     /// The mode of that name.
     pub fn mode(&self, name: &str) -> Option<&Mode> {
         self.modes.iter().find(|mode| mode.name == name)
+    }
+
+    /// The mode of that name, as a person gave it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`], which names those that there are.
+    pub fn mode_named(&self, name: &str) -> Result<&Mode, Error> {
+        self.mode(name).ok_or_else(|| {
+            Error::Invalid(format!(
+                "{} has no mode {}; it has: {}",
+                self.id,
+                quoted(name),
+                self.mode_names()
+            ))
+        })
+    }
+
+    /// The names of the modes, for an error message.
+    pub(crate) fn mode_names(&self) -> String {
+        let names: Vec<&str> = self.modes.iter().map(|mode| mode.name.as_str()).collect();
+        names.join(", ")
     }
 
     /// Every variable that its clients read.

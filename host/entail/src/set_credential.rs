@@ -206,23 +206,8 @@ impl SetCredential {
         existing: Option<&Credential>,
         given: &Given,
     ) -> Result<&'a Mode, Error> {
-        let known = || {
-            provider
-                .modes
-                .iter()
-                .map(|mode| mode.name.as_str())
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
         if let Some(name) = &self.mode {
-            return provider.mode(name).ok_or_else(|| {
-                Error::Invalid(format!(
-                    "{} has no mode {}; it has: {}",
-                    provider.id,
-                    quoted(name),
-                    known()
-                ))
-            });
+            return provider.mode_named(name);
         }
         let takes_all = |mode: &&Mode| given.names().all(|name| mode.takes(name));
         let present = existing.and_then(|credential| provider.mode(&credential.version.mode));
@@ -246,7 +231,7 @@ impl SetCredential {
                 Error::Invalid(format!(
                     "no mode of {} takes these fields together; give one by --mode: {}",
                     provider.id,
-                    known()
+                    provider.mode_names()
                 ))
             })
     }
