@@ -64,8 +64,42 @@ fn what_a_shell_evaluates_is_what_was_set() {
             "--reveal",
         ])
         .ok();
-    let escaped = key.replace('\\', "\\\\").replace('"', "\\\"");
-    assert_eq!(lease.stdout, format!("OPENAI_API_KEY=\"{escaped}\"\n"));
+    assert_eq!(lease.stdout, format!("OPENAI_API_KEY='{key}'\n"));
+}
+
+#[test]
+fn a_shell_runs_nothing_of_a_value_that_it_reads() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let touched = sandbox.path("touched");
+    for key in [
+        format!(
+            "key`touch${{IFS}}{0}`$(touch${{IFS}}{0})0123456789abcdef",
+            touched.display()
+        ),
+        format!(
+            "key'`touch${{IFS}}{0}`$(touch${{IFS}}{0})\"0123456789abcdef",
+            touched.display()
+        ),
+    ] {
+        sandbox.watch_for(&key);
+        sandbox
+            .entail_with(&["credential", "set", "acme", "openai"], &key)
+            .ok();
+        for format in ["dotenv", "shell"] {
+            let script = format!(
+                "{} resolve acme openai --reveal --format {format} > env && . ./env && printf %s \"$OPENAI_API_KEY\"",
+                env!("CARGO_BIN_EXE_entail")
+            );
+            let output = Command::new("sh")
+                .args(["-c", &script])
+                .current_dir(sandbox.path(""))
+                .env("ENTAIL_HOME", sandbox.home())
+                .output()
+                .unwrap();
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), key, "{format}");
+            assert!(!touched.exists(), "{format}");
+        }
+    }
 }
 
 #[test]

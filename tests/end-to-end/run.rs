@@ -131,6 +131,21 @@ fn a_terminated_run_terminates_the_command_and_removes_the_file() {
 }
 
 #[test]
+fn what_the_caller_ignores_stays_ignored() {
+    for sandbox in [Sandbox::with_acme().0, with_account()] {
+        let script = format!(
+            "trap '' HUP; exec {} run acme/evals -- sh -c 'kill -HUP $$; echo survived'",
+            env!("CARGO_BIN_EXE_entail")
+        );
+        let mut command = std::process::Command::new("sh");
+        command
+            .args(["-c", &script])
+            .env("ENTAIL_HOME", sandbox.home());
+        sandbox.run(command, "").ok().says("survived");
+    }
+}
+
+#[test]
 fn a_role_is_used_with_the_callers_own_identity() {
     let (sandbox, _) = Sandbox::with_acme();
     let role = [
@@ -146,7 +161,11 @@ fn a_role_is_used_with_the_callers_own_identity() {
         .ok();
     let mut command = sandbox.command(&["run", "acme", "--", "env"]);
     command.env("AWS_PROFILE", "mine");
+    command
+        .env("AWS_BEARER_TOKEN_BEDROCK", "stray")
+        .env("AWS_ENDPOINT_URL", "https://evil.example");
     let seen = sandbox_output(command);
+    assert!(!seen.contains("stray") && !seen.contains("evil"), "{seen}");
     assert!(
         seen.contains("AWS_PROFILE=mine\n")
             && seen.contains("AWS_ROLE_ARN=arn:aws:iam::1:role/x\n"),

@@ -125,6 +125,9 @@ fn a_database_that_is_gone_is_not_taken_for_an_empty_one() {
     std::fs::remove_file(sandbox.database()).unwrap();
     sandbox.entail(&["status"]).fails(14).says("missing");
     assert!(!sandbox.database().exists());
+    std::fs::write(sandbox.database(), "").unwrap();
+    sandbox.entail(&["status"]).fails(14).says("empty");
+    sandbox.entail(&["doctor"]).fails(14);
 }
 
 #[test]

@@ -319,6 +319,13 @@ fn every_decision_is_in_the_log_and_none_is_granted_without() {
         .json();
     assert_eq!(again, lines[0]["decision"]);
 
+    // A line that was cut short does not swallow the next.
+    std::fs::write(&file, format!("{log}{{\"at_ms\":17")).unwrap();
+    sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
+    let log = std::fs::read_to_string(&file).unwrap();
+    let last: serde_json::Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+    assert_eq!(last["granted"], served);
+
     std::fs::remove_file(&file).unwrap();
     std::os::unix::fs::symlink("/dev/full", &file).unwrap();
     sandbox

@@ -1,8 +1,9 @@
 //! Errors as a person sees them: what, why, and what to do about it.
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use entail::{Error, ErrorKind};
+use entail::{Error, ErrorKind, quoted};
 use serde_json::json;
 
 use crate::output::{Style, tell};
@@ -111,6 +112,17 @@ impl From<Error> for Failure {
             _ => Vec::new(),
         };
         Failure::new(exit, code, error.to_string()).with_remedies(remedies)
+    }
+}
+
+/// The name of a file, unless it may be a key in the place of one.
+pub fn shown(file: &Path) -> String {
+    let text = file.display().to_string();
+    let looks_like_a_path = file.components().count() > 1 || file.extension().is_some();
+    if looks_like_a_path {
+        text
+    } else {
+        quoted(&text)
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use entail::{Field, Mode, Provider, Secret, quoted};
 
 use crate::args::InputArgs;
-use crate::failure::Failure;
+use crate::failure::{Failure, shown};
 use crate::output::tell;
 use crate::session::prompt_secret;
 
@@ -149,18 +149,8 @@ fn file_or_value(value: Secret) -> Result<Secret, Failure> {
 
 fn read_file(file: &Path) -> Result<Secret, Failure> {
     Secret::read_file(file, MAX_VALUE_BYTES)
-        .map_err(|error| {
-            // A key in the place of a file's name is not repeated.
-            let looks_like_a_path = file.components().count() > 1 || file.extension().is_some();
-            let shown = file.display().to_string();
-            let shown = if looks_like_a_path {
-                shown
-            } else {
-                quoted(&shown)
-            };
-            Failure::io(format_args!("the file {shown}"), &error)
-        })?
-        .ok_or_else(|| Failure::invalid(format!("{} is too large for a secret", file.display())))
+        .map_err(|error| Failure::io(shown(file), &error))?
+        .ok_or_else(|| Failure::invalid(format!("{} is too large for a secret", shown(file))))
 }
 
 fn ask_for_secrets(

@@ -158,11 +158,15 @@ pub fn print_variables(lease: &Lease, provider: &Provider, format: Format) -> Re
 fn assignment(name: &str, value: &str, format: Format) -> Result<String, Failure> {
     Ok(match format {
         Format::Shell => format!("export {name}='{}'", value.replace('\'', r"'\''")),
+        // Single quotes leave nothing to expand; a value that has some, or several
+        // lines, goes into double ones with all that a shell would expand escaped.
+        Format::Dotenv if !value.contains(['\'', '\n']) => format!("{name}='{value}'"),
         Format::Dotenv => {
             let escaped = value
                 .replace('\\', r"\\")
                 .replace('"', "\\\"")
                 .replace('$', r"\$")
+                .replace('`', r"\`")
                 .replace('\n', r"\n");
             format!("{name}=\"{escaped}\"")
         }
@@ -313,7 +317,7 @@ pub async fn matrix(
         }
         // A scope may be removed after it was listed.
         let gone = |(_, standing): &(ProviderId, Standing)| matches!(standing, Standing::Failed(failure) if failure.code() == "not-found");
-        if !row.iter().all(gone) {
+        if !row.iter().any(gone) {
             matrix.push((scope.clone(), row));
         }
     }

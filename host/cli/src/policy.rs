@@ -8,7 +8,7 @@ use entail::policy::{Digest, Engine, Facts, Policy, Settings};
 use serde_json::json;
 
 use crate::args::{BuildArgs, DecideArgs, PolicyCommand};
-use crate::failure::Failure;
+use crate::failure::{Failure, shown};
 use crate::output::{Cell, Style, Table, print_json, say};
 use crate::policy_build::{self, BuildError};
 use crate::session::Session;
@@ -132,7 +132,7 @@ fn decide(args: &DecideArgs) -> Result<(), Failure> {
             let mut input = std::io::stdin().lock();
             decide_lines(&policy, "standard input", &mut input, &mut failed)?;
         } else {
-            let name = file.display().to_string();
+            let name = shown(file);
             let mut opened = File::open(file).map_err(|error| Failure::io(&name, &error))?;
             decide_lines(&policy, &name, &mut opened, &mut failed)?;
         }
@@ -192,5 +192,5 @@ fn engine() -> Result<Engine, Failure> {
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(file).map_err(|error| Failure::io(file.display(), &error))
+    std::fs::read(file).map_err(|error| Failure::io(shown(file), &error))
 }

@@ -1,9 +1,9 @@
 //! Runs a command with the variables of what a scope gets.
 //!
-//! The command gets the caller's variables, less every variable that any known
-//! provider's clients read, plus those of what was granted: a key that lies
-//! around in the caller's environment can neither be used by mistake nor be sent
-//! to another base URL.
+//! The command gets the caller's variables, less those that the provider file
+//! lists, plus those of what was granted: a key that lies around in the caller's
+//! environment is not used by mistake, nor is a granted one sent to a base URL that
+//! lies around there.
 //!
 //! Where no variable has to point to a file, the command takes the place of this
 //! process, so exit code, signals and terminal are its own. Else this process
@@ -56,6 +56,10 @@ pub async fn run(session: &Session, args: &RunArgs) -> Result<ExitCode, Failure>
             command.env_remove(variable);
         }
     }
+    if !args.pristine && std::env::var_os("ENTAIL_HOME").is_some() {
+        // The same home also when the command changes its folder.
+        command.env("ENTAIL_HOME", session.home_folder()?);
+    }
     let mut files = SecretFiles::default();
     // From the first file on a signal is waited for, so that it is removed.
     let mut signals = None;
@@ -107,22 +111,21 @@ pub async fn export_env(session: &Session, args: &ExportEnvArgs) -> Result<(), F
     Ok(())
 }
 
-/// The variables to take away: all that any provider's clients read, but for
-/// providers that are used with the caller's own identity.
+/// The variables to take away: all that any known provider's clients read, but for
+/// the caller's own identity where a credential is used with it.
 fn cleared<'a>(entail: &'a Entail, leases: &'a [Lease]) -> impl Iterator<Item = &'a str> {
-    let with_callers_identity = |provider: &&Provider| {
-        leases.iter().any(|lease| {
-            lease.provider() == &provider.id
-                && provider
-                    .mode(lease.mode())
-                    .is_some_and(|mode| mode.keeps_environment)
-        })
+    let kept = |provider: &Provider, variable: &str| {
+        leases
+            .iter()
+            .filter(|lease| lease.provider() == &provider.id)
+            .filter_map(|lease| provider.mode(lease.mode()))
+            .any(|mode| mode.keeps.iter().any(|kept| kept == variable))
     };
-    entail
-        .catalog()
-        .iter()
-        .filter(move |provider| !with_callers_identity(provider))
-        .flat_map(Provider::variables)
+    entail.catalog().iter().flat_map(move |provider| {
+        provider
+            .variables()
+            .filter(move |variable| !kept(provider, variable))
+    })
 }
 
 /// What `scope` gets: for the providers that were named, or for all that are
@@ -237,13 +240,31 @@ fn not_started(args: &RunArgs, error: &std::io::Error) -> Failure {
     Failure::new(exit, "not-started", format!("{program}: {error}"))
 }
 
-/// Signals that would end this process, or that people send to theirs.
+/// Waits for signals that would end this process, or that people send to theirs.
+/// Those that the caller ignores stay ignored, as under nohup(1).
 fn watch_signals() -> Result<SignalsInfo<WithOrigin>, Failure> {
-    SignalsInfo::new([
+    let watched = [
         SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGXCPU,
         SIGXFSZ, SIGIO,
-    ])
+    ];
+    let ignored = ignored_signals();
+    SignalsInfo::new(
+        watched
+            .iter()
+            .filter(|signal| ignored & (1 << (*signal - 1)) == 0),
+    )
     .map_err(|error| Failure::io("signals", &error))
+}
+
+/// The signals that this process ignores, as a bit each, the first for signal 1;
+/// none where the system does not tell.
+fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0)
 }
 
 /// Waits for the command, and passes signals on to it.
@@ -252,8 +273,9 @@ fn attend(mut child: Child, mut signals: SignalsInfo<WithOrigin>) -> Result<Exit
     let handle = signals.handle();
     let passing_on = std::thread::spawn(move || {
         for origin in signals.forever() {
-            // What the terminal sends, by the kernel, the command gets too.
-            if origin.cause == Cause::Kernel {
+            // What is typed at the terminal, the kernel sends to the command too.
+            let typed = matches!(origin.signal, SIGINT | SIGQUIT);
+            if typed && origin.cause == Cause::Kernel {
                 continue;
             }
             if let Some((pid, signal)) = pid.zip(Signal::from_named_raw(origin.signal)) {

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
@@ -17,6 +18,9 @@ const MAX_PASSPHRASE_BYTES: usize = 4096;
 
 /// Shorter ones are found by trying, whatever the work factor.
 const MIN_PASSPHRASE_BYTES: usize = 8;
+
+/// How long a signal is given to end the program.
+const TO_END: Duration = Duration::from_secs(1);
 
 /// The program never makes more than a few calls at once.
 const CONCURRENT_CALLS: u32 = 4;
@@ -143,7 +147,15 @@ pub fn prompt_secret(prompt: &str) -> Result<Secret, Failure> {
             let _ = signal_hook::low_level::emulate_default_handler(signal);
         }
     });
-    let answer = rpassword::prompt_password(prompt).map_err(|error| failed(&error));
+    let answer = rpassword::prompt_password(prompt);
+    if answer
+        .as_ref()
+        .is_err_and(|error| error.kind() == std::io::ErrorKind::Interrupted)
+    {
+        // The signal that interrupted is about to end the program.
+        std::thread::sleep(TO_END);
+    }
+    let answer = answer.map_err(|error| failed(&error));
     handle.close();
     let _ = restorer.join();
     Ok(Secret::from(answer?))

@@ -7,7 +7,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use entail_policy::{Decision, Digest, Facts};
@@ -15,6 +15,9 @@ use entail_store::Revision;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+
+/// Room for an ordinary record.
+const LINE_BYTES: usize = 1024;
 
 /// What a decision was made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +83,7 @@ impl DecisionLog {
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let file = OpenOptions::new()
             .append(true)
+            .read(true)
             .create(true)
             .mode(0o600)
             .open(path)
@@ -110,7 +114,11 @@ impl DecisionLog {
             file: self.path.clone(),
             error,
         };
-        let mut line = serde_json::to_vec(record).map_err(|error| failed(error.into()))?;
+        let mut line = Vec::with_capacity(LINE_BYTES);
+        if self.ends_within_a_line().map_err(failed)? {
+            line.push(b'\n');
+        }
+        serde_json::to_writer(&mut line, record).map_err(|error| failed(error.into()))?;
         line.push(b'\n');
         let written = (&self.file).write(&line).map_err(failed)?;
         if written == line.len() {
@@ -120,5 +128,17 @@ impl DecisionLog {
             std::io::ErrorKind::WriteZero,
             "only a part of the line could be written",
         )))
+    }
+
+    /// Whether a line that did not fit was left unfinished: the next one must not
+    /// be a part of it.
+    fn ends_within_a_line(&self) -> std::io::Result<bool> {
+        let length = self.file.metadata()?.len();
+        let mut last = [b'\n'];
+        // What is no regular file has no length, and nothing to read back.
+        if length > 0 {
+            self.file.read_exact_at(&mut last, length - 1)?;
+        }
+        Ok(last != [b'\n'])
     }
 }

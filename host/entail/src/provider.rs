@@ -112,10 +112,10 @@ pub struct Mode {
     /// The fields that it may have besides.
     #[serde(default)]
     pub optional: Vec<String>,
-    /// Whether a command that gets it also keeps the caller's own variables for
-    /// the provider: it has no secret, and is used with the caller's identity.
+    /// The caller's own variables that a command keeps, since the credential is
+    /// used with the caller's identity.
     #[serde(default)]
-    pub keeps_environment: bool,
+    pub keeps: Vec<String>,
     /// How a request proves that it has the credential.
     pub authentication: Authentication,
 }
@@ -235,13 +235,19 @@ impl Provider {
             .map(String::as_str)
     }
 
+    /// The special base URL that goes with these public parameters.
+    pub(crate) fn special_base_url(
+        &self,
+        parameters: &BTreeMap<String, String>,
+    ) -> Option<&SpecialBaseUrl> {
+        self.special_base_urls
+            .iter()
+            .find(|special| parameters.get(&special.field) == Some(&special.value))
+    }
+
     /// Where its API is for a credential with these public parameters.
     pub fn base_url(&self, parameters: &BTreeMap<String, String>) -> Option<String> {
-        let special = self
-            .special_base_urls
-            .iter()
-            .find(|special| parameters.get(&special.field) == Some(&special.value));
-        match special {
+        match self.special_base_url(parameters) {
             Some(special) => Some(special.base_url.clone()),
             None => self.fill(self.base_url.as_deref()?, parameters),
         }
@@ -399,6 +405,13 @@ fn check(provider: &Provider) -> Result<(), InvalidProviders> {
                 check_template(provider, template, &|name| mode.takes(name))?;
             }
         }
+    }
+    if let Some(url) = provider
+        .base_url
+        .iter()
+        .find(|url| !url.starts_with("https://"))
+    {
+        return wrong(format!("the base URL {url:?} is not https"));
     }
     let public = |name: &str| provider.field(name).is_some_and(|field| !field.secret);
     let urls = provider.base_url.iter().chain(&provider.hosts);

@@ -237,10 +237,20 @@ pub(crate) fn hosts(
         .filter(|field| field.format == Format::Url)
         .filter_map(|field| host_of(parameters.get(&field.name)?))
         .collect();
+    // A template does not hold for the values that have a URL of their own.
+    let special = provider
+        .special_base_url(parameters)
+        .map(|special| format!("{{{}}}", special.field));
+    let holds = |template: &&String| {
+        special
+            .as_ref()
+            .is_none_or(|field| !template.contains(field))
+    };
     let mut hosts = if own.is_empty() {
         provider
             .hosts
             .iter()
+            .filter(holds)
             .map(|template| provider.fill(template, parameters))
             .collect::<Option<Vec<String>>>()
             .ok_or_else(|| {

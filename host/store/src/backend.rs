@@ -90,6 +90,9 @@ pub enum BackendError {
         /// What is known.
         known: u32,
     },
+    /// It has been emptied.
+    #[error("the database is empty; put it back from a copy")]
+    Empty,
     /// Anything else. The text is the database's; no statement contains a
     /// secret.
     #[error("{0}")]

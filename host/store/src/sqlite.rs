@@ -55,6 +55,7 @@ impl Sqlite {
             .mode(0o600)
             .open(file)
             .map_err(|error| BackendError::Failed(format!("{}: {error}", file.display())))?;
+        migrate(&mut connect(file)?)?;
         Self::open(file)
     }
 
@@ -66,6 +67,10 @@ impl Sqlite {
     /// [`BackendError::TooNew`], or whatever the system says.
     pub fn open(file: &Path) -> Result<Self, BackendError> {
         let mut writer = connect(file)?;
+        // Whoever made it gave it a schema; a file cut to nothing is not a new one.
+        if version(&writer)? == 0 {
+            return Err(BackendError::Empty);
+        }
         migrate(&mut writer)?;
         let reader = connect(file)?;
         reader.pragma_update(None, "query_only", true)?;
@@ -100,11 +105,13 @@ fn connect(file: &Path) -> Result<Connection, BackendError> {
     Ok(connection)
 }
 
+/// How many of the migrations have been taken.
+fn version(connection: &Connection) -> rusqlite::Result<u32> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
 fn migrate(connection: &mut Connection) -> Result<(), BackendError> {
     let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
-    let version = |connection: &Connection| {
-        connection.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0))
-    };
     if version(connection)? == known {
         return Ok(());
     }
