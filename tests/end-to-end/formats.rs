@@ -43,6 +43,12 @@ fn what_a_shell_evaluates_is_what_was_set() {
             .unwrap();
         assert_eq!(String::from_utf8(output.stdout).unwrap(), key);
     }
+    let exported = sandbox
+        .lease(&["export-env", "acme/evals", "--json"])
+        .ok()
+        .json();
+    let expected = serde_json::json!({"unset": [], "variables": {"OPENAI_API_KEY": key}});
+    assert_eq!(exported, expected);
     let lease = sandbox
         .lease(&[
             "resolve",

@@ -1,7 +1,7 @@
 //! `entail run`: what the command sees, and how it ends.
 
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::sandbox::Sandbox;
@@ -91,6 +91,27 @@ fn a_file_valued_variable_names_a_private_file_that_is_gone_afterwards() {
     assert!(!Path::new(&path).parent().unwrap().exists());
 }
 
+/// The same command, but without the signals that whoever runs the tests may
+/// ignore: a shell does so for what it runs in the background.
+fn heeding_signals(command: &Command) -> Command {
+    let script = "import os, signal, sys
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
+    signal.signal(number, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])";
+    let mut heeding = Command::new("python3");
+    heeding
+        .args(["-c", script])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_clear();
+    heeding.envs(
+        command
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    heeding
+}
+
 #[test]
 fn a_terminated_run_terminates_the_command_and_removes_the_file() {
     let sandbox = with_account();
@@ -101,11 +122,11 @@ fn a_terminated_run_terminates_the_command_and_removes_the_file() {
     );
     for signal in ["TERM", "HUP", "INT", "ALRM"] {
         let _ = std::fs::remove_file(&told);
-        let mut child = sandbox
-            .command(&["run", "acme/evals", "--", "sh", "-c", &script])
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child =
+            heeding_signals(&sandbox.command(&["run", "acme/evals", "--", "sh", "-c", &script]))
+                .stdin(Stdio::null())
+                .spawn()
+                .unwrap();
         let started = Instant::now();
         while !told.exists() {
             assert!(
@@ -116,7 +137,7 @@ fn a_terminated_run_terminates_the_command_and_removes_the_file() {
         }
         let path = std::fs::read_to_string(&told).unwrap();
         assert!(Path::new(&path).exists());
-        let killed = std::process::Command::new("kill")
+        let killed = Command::new("kill")
             .args([&format!("-{signal}"), &child.id().to_string()])
             .status()
             .unwrap();
@@ -137,7 +158,7 @@ fn what_the_caller_ignores_stays_ignored() {
             "trap '' HUP; exec {} run acme/evals -- sh -c 'kill -HUP $$; echo survived'",
             env!("CARGO_BIN_EXE_entail")
         );
-        let mut command = std::process::Command::new("sh");
+        let mut command = Command::new("sh");
         command
             .args(["-c", &script])
             .env("ENTAIL_HOME", sandbox.home());
@@ -173,7 +194,7 @@ fn a_role_is_used_with_the_callers_own_identity() {
     );
 }
 
-fn sandbox_output(mut command: std::process::Command) -> String {
+fn sandbox_output(mut command: Command) -> String {
     String::from_utf8(command.output().unwrap().stdout).unwrap()
 }
 

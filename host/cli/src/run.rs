@@ -21,6 +21,7 @@ use entail::{
     Entail, Error, Lease, ModelId, Provider, ProviderId, Request, ScopePath, Secret, VariableValue,
 };
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
 use signal_hook::consts::signal::{
     SIGALRM, SIGHUP, SIGINT, SIGIO, SIGKILL, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2,
     SIGVTALRM, SIGXCPU, SIGXFSZ,
@@ -32,7 +33,7 @@ use signal_hook::low_level::siginfo::Cause;
 use crate::args::{ExportEnvArgs, Format, RunArgs};
 use crate::failure::Failure;
 use crate::inquire::{granted, print_variables};
-use crate::output::{Style, say, tell};
+use crate::output::{Style, print_json, say, tell};
 use crate::session::Session;
 
 /// Refusals that say no more than that nobody meant the scope to have one.
@@ -100,15 +101,36 @@ pub async fn export_env(session: &Session, args: &ExportEnvArgs) -> Result<(), F
         &args.providers,
     )
     .await?;
-    for variable in cleared(&entail, &leases) {
-        if std::env::var_os(variable).is_some() {
-            say!("unset {variable}");
-        }
+    let stray: Vec<&str> = cleared(&entail, &leases)
+        .filter(|variable| std::env::var_os(variable).is_some())
+        .collect();
+    if session.common.json {
+        print_json(&json!({"unset": stray, "variables": variables(&entail, &leases)?}));
+        return Ok(());
+    }
+    for variable in stray {
+        say!("unset {variable}");
     }
     for lease in &leases {
         print_variables(lease, entail.provider(lease.provider())?, Format::Shell)?;
     }
     Ok(())
+}
+
+/// The variables of leases by name, but for those that name a file.
+fn variables(entail: &Entail, leases: &[Lease]) -> Result<serde_json::Map<String, Value>, Failure> {
+    let mut variables = serde_json::Map::new();
+    for lease in leases {
+        for (name, value) in lease.environment(entail.provider(lease.provider())?) {
+            let text = match value {
+                VariableValue::Public(text) => text,
+                VariableValue::Secret(secret) => text_of(name, secret)?,
+                VariableValue::SecretFile(_) => continue,
+            };
+            variables.insert(name.to_owned(), text.into());
+        }
+    }
+    Ok(variables)
 }
 
 /// The variables to take away: all that any known provider's clients read, but for

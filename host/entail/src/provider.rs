@@ -423,13 +423,29 @@ fn check(provider: &Provider) -> Result<(), InvalidProviders> {
 
 /// Whether it is the name of a variable, and not one that programs depend on.
 fn is_variable(name: &str) -> bool {
-    const RESERVED: [&str; 7] = ["HOME", "IFS", "LANG", "PATH", "SHELL", "TMPDIR", "USER"];
+    const RESERVED: [&str; 14] = [
+        "BASH_ENV",
+        "ENV",
+        "HOME",
+        "IFS",
+        "LANG",
+        "NODE_OPTIONS",
+        "PATH",
+        "PERL5OPT",
+        "PYTHONPATH",
+        "PYTHONSTARTUP",
+        "RUBYOPT",
+        "SHELL",
+        "TMPDIR",
+        "USER",
+    ];
     const RESERVED_PREFIXES: [&str; 3] = ["DYLD_", "ENTAIL_", "LD_"];
     let fit = |byte| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b'_');
     !name.is_empty()
         && name.bytes().all(fit)
         && !name.starts_with(|first: char| first.is_ascii_digit())
         && !RESERVED.contains(&name)
+        && !name.ends_with("_PROXY")
         && !RESERVED_PREFIXES
             .iter()
             .any(|prefix| name.starts_with(prefix))
@@ -504,6 +520,21 @@ mod tests {
         let unknown = Catalog::new(Some(&addition("local", "Bearer {key}"))).unwrap_err();
         assert!(unknown.to_string().contains("key"), "{unknown}");
         assert!(Catalog::new(Some("nonsense = 1")).is_err());
+        for variable in [
+            "PATH",
+            "LD_PRELOAD",
+            "HTTPS_PROXY",
+            "1X",
+            "lower",
+            "OPENAI_API_KEY",
+        ] {
+            let with_variable = addition("local", "Bearer {api_key}").replace(
+                "secret = true",
+                &format!("secret = true\nenvironment = [\"{variable}\"]"),
+            );
+            let refused = Catalog::new(Some(&with_variable)).unwrap_err();
+            assert!(refused.to_string().contains(variable), "{refused}");
+        }
     }
 
     #[test]
