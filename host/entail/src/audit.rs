@@ -9,6 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use entail_policy::{Decision, Digest, Facts};
 use entail_store::Revision;
@@ -76,6 +77,9 @@ fn as_text<S: serde::Serializer>(digest: &Digest, serializer: S) -> Result<S::Ok
 pub(crate) struct DecisionLog {
     path: PathBuf,
     file: File,
+    /// The length at which the last whole line ended, as far as this process
+    /// knows. A guess that is wrong only costs a look.
+    whole: AtomicU64,
 }
 
 impl DecisionLog {
@@ -105,6 +109,7 @@ impl DecisionLog {
         Ok(DecisionLog {
             path: path.to_owned(),
             file,
+            whole: AtomicU64::new(0),
         })
     }
 
@@ -115,13 +120,16 @@ impl DecisionLog {
             error,
         };
         let mut line = Vec::with_capacity(LINE_BYTES);
-        if self.ends_within_a_line().map_err(failed)? {
+        let length = self.file.metadata().map_err(failed)?.len();
+        if self.ends_within_a_line(length).map_err(failed)? {
             line.push(b'\n');
         }
         serde_json::to_writer(&mut line, record).map_err(|error| failed(error.into()))?;
         line.push(b'\n');
         let written = (&self.file).write(&line).map_err(failed)?;
         if written == line.len() {
+            let whole = length.saturating_add(u64::try_from(written).unwrap_or(0));
+            self.whole.store(whole, Ordering::Relaxed);
             return Ok(());
         }
         Err(failed(std::io::Error::new(
@@ -130,15 +138,15 @@ impl DecisionLog {
         )))
     }
 
-    /// Whether a line that did not fit was left unfinished: the next one must not
-    /// be a part of it.
-    fn ends_within_a_line(&self) -> std::io::Result<bool> {
-        let length = self.file.metadata()?.len();
-        let mut last = [b'\n'];
+    /// Whether the file, which has `length` bytes, ends with a line that did not
+    /// fit and was left unfinished: the next one must not be a part of it.
+    fn ends_within_a_line(&self, length: u64) -> std::io::Result<bool> {
         // What is no regular file has no length, and nothing to read back.
-        if length > 0 {
-            self.file.read_exact_at(&mut last, length - 1)?;
+        if length == 0 || length == self.whole.load(Ordering::Relaxed) {
+            return Ok(false);
         }
+        let mut last = [0];
+        self.file.read_exact_at(&mut last, length - 1)?;
         Ok(last != [b'\n'])
     }
 }
