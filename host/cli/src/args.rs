@@ -83,7 +83,7 @@ pub enum Command {
     /// Run a command with the variables of what a scope gets
     Run(RunArgs),
     /// Print shell commands that set the variables of what a scope gets
-    ExportEnv(ExportEnvArgs),
+    ExportEnv(VariablesArgs),
     /// Show what every scope gets for every provider, by really resolving
     Status(StatusArgs),
     /// List the providers, or show one
@@ -295,9 +295,10 @@ pub struct ExplainArgs {
     pub request: RequestArgs,
 }
 
+/// What `run` and `export-env` ask for.
 #[derive(Args)]
-pub struct RunArgs {
-    /// The scope whose credentials the command gets
+pub struct VariablesArgs {
+    /// The scope whose credentials are used
     pub scope: ScopePath,
     /// Only this provider, and fail if it is refused [default: all that are
     /// granted]
@@ -306,25 +307,18 @@ pub struct RunArgs {
     /// The model that it is for
     #[arg(long)]
     pub model: Option<ModelId>,
+}
+
+#[derive(Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub wanted: VariablesArgs,
     /// Pass none of the caller's variables
     #[arg(long)]
     pub pristine: bool,
     /// The command and its arguments
     #[arg(last = true, required = true)]
     pub command: Vec<std::ffi::OsString>,
-}
-
-#[derive(Args)]
-pub struct ExportEnvArgs {
-    /// The scope
-    pub scope: ScopePath,
-    /// Only this provider, and fail if it is refused [default: all that are
-    /// granted]
-    #[arg(long = "provider", value_name = "PROVIDER")]
-    pub providers: Vec<ProviderId>,
-    /// The model that it is for
-    #[arg(long)]
-    pub model: Option<ModelId>,
 }
 
 #[derive(Args)]

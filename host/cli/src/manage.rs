@@ -1,12 +1,11 @@
 //! Commands that change what is there.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use entail::policy::{Inheritance, Sharing};
 use entail::{
     Applied, Change, CredentialRef, Edit, Entail, Home, RuleChanges, Scope, ScopePath, SecretEdit,
-    SetCredential, quoted,
+    SetCredential, now_ms, quoted,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -570,11 +569,4 @@ pub fn time(at_ms: u64) -> String {
         .ok()
         .and_then(|at_ms| Timestamp::from_millisecond(at_ms).ok())
         .map_or_else(|| format!("{at_ms} ms"), |time| format!("{time:.0}"))
-}
-
-fn now_ms() -> u64 {
-    let elapsed = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }

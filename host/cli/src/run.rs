@@ -17,9 +17,7 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus};
 
-use entail::{
-    Entail, Error, Lease, ModelId, Provider, ProviderId, Request, ScopePath, Secret, VariableValue,
-};
+use entail::{Entail, Error, Lease, Provider, ProviderId, Request, Secret, VariableValue};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use signal_hook::consts::signal::{
@@ -30,7 +28,7 @@ use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::origin::WithOrigin;
 use signal_hook::low_level::siginfo::Cause;
 
-use crate::args::{ExportEnvArgs, Format, RunArgs};
+use crate::args::{Format, RunArgs, VariablesArgs};
 use crate::failure::Failure;
 use crate::inquire::{granted, print_variables};
 use crate::output::{Style, print_json, say, tell};
@@ -41,14 +39,7 @@ const UNREMARKABLE: [&str; 2] = ["no-credential", "not-opted-in"];
 
 pub async fn run(session: &Session, args: &RunArgs) -> Result<ExitCode, Failure> {
     let entail = session.open_unlocked()?;
-    let leases = leases(
-        session,
-        &entail,
-        &args.scope,
-        args.model.as_ref(),
-        &args.providers,
-    )
-    .await?;
+    let leases = leases(session, &entail, &args.wanted).await?;
     let mut command = command(args)?;
     if args.pristine {
         command.env_clear();
@@ -91,16 +82,9 @@ pub async fn run(session: &Session, args: &RunArgs) -> Result<ExitCode, Failure>
     Ok(end_like(status))
 }
 
-pub async fn export_env(session: &Session, args: &ExportEnvArgs) -> Result<(), Failure> {
+pub async fn export_env(session: &Session, args: &VariablesArgs) -> Result<(), Failure> {
     let entail = session.open_unlocked()?;
-    let leases = leases(
-        session,
-        &entail,
-        &args.scope,
-        args.model.as_ref(),
-        &args.providers,
-    )
-    .await?;
+    let leases = leases(session, &entail, args).await?;
     let stray: Vec<&str> = cleared(&entail, &leases)
         .filter(|variable| std::env::var_os(variable).is_some())
         .collect();
@@ -155,12 +139,15 @@ fn cleared<'a>(entail: &'a Entail, leases: &'a [Lease]) -> impl Iterator<Item = 
 async fn leases(
     session: &Session,
     entail: &Entail,
-    scope: &ScopePath,
-    model: Option<&ModelId>,
-    named: &[ProviderId],
+    wanted: &VariablesArgs,
 ) -> Result<Vec<Lease>, Failure> {
+    let VariablesArgs {
+        scope,
+        providers: named,
+        model,
+    } = wanted;
     let request = |provider: &ProviderId| Request {
-        model: model.cloned(),
+        model: model.clone(),
         ..Request::new(scope.clone(), provider.clone())
     };
     let mut leases = Vec::new();

@@ -537,7 +537,7 @@ async fn pause() {
 }
 
 /// The time in milliseconds since 1970-01-01T00:00:00Z.
-fn now_ms() -> u64 {
+pub fn now_ms() -> u64 {
     let elapsed = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

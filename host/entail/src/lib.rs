@@ -91,7 +91,7 @@ mod value;
 
 pub use crate::audit::Purpose;
 pub use crate::change::{Applied, Change, CredentialRef};
-pub use crate::entail::{DEFAULT_POLICY, Entail, Explanation, Settings};
+pub use crate::entail::{DEFAULT_POLICY, Entail, Explanation, Settings, now_ms};
 pub use crate::error::{Error, ErrorKind};
 pub use crate::facts::Request;
 pub use crate::guard::Violation;

@@ -11,23 +11,10 @@ use crate::Revision;
 use crate::digest::Digest;
 use crate::document::DocumentKey;
 
-/// A document as a row: what was signed, and the signature.
+/// A document or a journal entry as a row: what was signed, and the signature.
 #[derive(Clone, Debug)]
-pub struct DocumentRow {
+pub struct SignedRow {
     /// The change that wrote it.
-    pub revision: Revision,
-    /// The signed bytes.
-    pub payload: Vec<u8>,
-    /// The signature.
-    pub signature: Vec<u8>,
-    /// The id of the signing key.
-    pub signer: String,
-}
-
-/// A journal entry as a row.
-#[derive(Clone, Debug)]
-pub struct JournalRow {
-    /// The change that it is of.
     pub revision: Revision,
     /// The signed bytes.
     pub payload: Vec<u8>,
@@ -46,7 +33,7 @@ pub struct Rows {
     /// The newest journal entry.
     pub head: HeadRow,
     /// The documents asked for, in the order asked.
-    pub documents: Vec<Option<DocumentRow>>,
+    pub documents: Vec<Option<SignedRow>>,
 }
 
 /// The newest journal entry, as read.
@@ -57,16 +44,16 @@ pub enum HeadRow {
     /// There is none.
     Empty,
     /// This is it.
-    Entry(JournalRow),
+    Entry(SignedRow),
 }
 
 /// One change, as rows.
 #[derive(Debug)]
 pub struct Writes {
     /// The entry that records the change.
-    pub entry: JournalRow,
+    pub entry: SignedRow,
     /// Documents to write, in place of what was there.
-    pub put: Vec<(DocumentKey, DocumentRow)>,
+    pub put: Vec<(DocumentKey, SignedRow)>,
     /// Documents to remove.
     pub remove: Vec<DocumentKey>,
     /// Blobs to add.
@@ -126,8 +113,7 @@ pub trait Backend: Send + Sync {
     async fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, BackendError>;
 
     /// Reads journal entries after `after`, oldest first, at most `limit`.
-    async fn journal(&self, after: Revision, limit: usize)
-    -> Result<Vec<JournalRow>, BackendError>;
+    async fn journal(&self, after: Revision, limit: usize) -> Result<Vec<SignedRow>, BackendError>;
 
     /// Applies a change, if the newest journal entry is that of `expected`
     /// (0: there is none).

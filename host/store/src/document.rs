@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::Revision;
-use crate::backend::DocumentRow;
+use crate::backend::SignedRow;
 use crate::digest::Digest;
 use crate::error::{Error, Tampering};
 use crate::signing::{PayloadType, Signer, Verifier};
@@ -99,15 +99,12 @@ impl Document {
 
     pub(crate) fn verify(
         key: &DocumentKey,
-        row: &DocumentRow,
+        row: &SignedRow,
         verifier: &Verifier,
     ) -> Result<Self, Tampering> {
         let tampered = |how| Err(Tampering::new(key, how));
-        if row.signer != verifier.id().as_str() {
-            return tampered("is signed by a key that is not trusted");
-        }
-        if !verifier.verifies(PayloadType::Document, &row.payload, &row.signature) {
-            return tampered("has a signature that does not fit");
+        if let Err(how) = verifier.check_row(PayloadType::Document, row) {
+            return tampered(how);
         }
         let Ok(payload) = serde_json::from_slice::<Payload<Box<RawValue>>>(&row.payload) else {
             return tampered("has a form that this version does not know");
@@ -133,19 +130,14 @@ impl Document {
         revision: Revision,
         body: &RawValue,
         signer: &Signer,
-    ) -> Result<DocumentRow, serde_json::Error> {
+    ) -> Result<SignedRow, serde_json::Error> {
         let payload = serde_json::to_vec(&Payload {
             kind: key.kind.clone(),
             name: key.name.clone(),
             revision,
             body,
         })?;
-        Ok(DocumentRow {
-            revision,
-            signature: signer.sign(PayloadType::Document, &payload),
-            signer: signer.id().to_string(),
-            payload,
-        })
+        Ok(signer.sign_row(PayloadType::Document, revision, payload))
     }
 }
 

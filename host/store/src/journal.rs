@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::Revision;
-use crate::backend::JournalRow;
+use crate::backend::SignedRow;
 use crate::digest::Digest;
 use crate::document::DocumentKey;
 use crate::error::Tampering;
@@ -59,18 +59,15 @@ pub struct Effect {
 }
 
 impl Entry {
-    pub(crate) fn verify(row: &JournalRow, verifier: &Verifier) -> Result<Self, Tampering> {
+    pub(crate) fn verify(row: &SignedRow, verifier: &Verifier) -> Result<Self, Tampering> {
         let tampered = |how| {
             Err(Tampering::new(
                 format_args!("journal entry {}", row.revision),
                 how,
             ))
         };
-        if row.signer != verifier.id().as_str() {
-            return tampered("is signed by a key that is not trusted");
-        }
-        if !verifier.verifies(PayloadType::JournalEntry, &row.payload, &row.signature) {
-            return tampered("has a signature that does not fit");
+        if let Err(how) = verifier.check_row(PayloadType::JournalEntry, row) {
+            return tampered(how);
         }
         let Ok(entry) = serde_json::from_slice::<Entry>(&row.payload) else {
             return tampered("has a form that this version does not know");
@@ -81,13 +78,8 @@ impl Entry {
         Ok(entry)
     }
 
-    pub(crate) fn sign(&self, signer: &Signer) -> Result<JournalRow, serde_json::Error> {
+    pub(crate) fn sign(&self, signer: &Signer) -> Result<SignedRow, serde_json::Error> {
         let payload = serde_json::to_vec(self)?;
-        Ok(JournalRow {
-            revision: self.revision,
-            signature: signer.sign(PayloadType::JournalEntry, &payload),
-            signer: signer.id().to_string(),
-            payload,
-        })
+        Ok(signer.sign_row(PayloadType::JournalEntry, self.revision, payload))
     }
 }

@@ -29,7 +29,7 @@ mod signing;
 mod sqlite;
 mod store;
 
-pub use backend::{Backend, BackendError, DocumentRow, HeadRow, JournalRow, Rows, Writes};
+pub use backend::{Backend, BackendError, HeadRow, Rows, SignedRow, Writes};
 pub use digest::{Digest, NotADigest};
 pub use document::{Document, DocumentKey};
 pub use error::{Error, Tampering};

@@ -12,6 +12,8 @@ use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 
+use crate::Revision;
+use crate::backend::SignedRow;
 use crate::digest::Digest;
 use crate::secret::Secret;
 
@@ -113,8 +115,23 @@ impl Signer {
         &self.id
     }
 
-    pub(crate) fn sign(&self, kind: PayloadType, payload: &[u8]) -> Vec<u8> {
+    fn sign(&self, kind: PayloadType, payload: &[u8]) -> Vec<u8> {
         self.key.sign(&kind.encode(payload)).to_vec()
+    }
+
+    /// Signs `payload` as the row of a revision.
+    pub(crate) fn sign_row(
+        &self,
+        kind: PayloadType,
+        revision: Revision,
+        payload: Vec<u8>,
+    ) -> SignedRow {
+        SignedRow {
+            revision,
+            signature: self.sign(kind, &payload),
+            signer: self.id.to_string(),
+            payload,
+        }
     }
 }
 
@@ -153,7 +170,18 @@ impl Verifier {
         &self.id
     }
 
-    pub(crate) fn verifies(&self, kind: PayloadType, payload: &[u8], signature: &[u8]) -> bool {
+    /// Says what is wrong with the signature of a row.
+    pub(crate) fn check_row(&self, kind: PayloadType, row: &SignedRow) -> Result<(), &'static str> {
+        if row.signer != self.id.as_str() {
+            return Err("is signed by a key that is not trusted");
+        }
+        if !self.verifies(kind, &row.payload, &row.signature) {
+            return Err("has a signature that does not fit");
+        }
+        Ok(())
+    }
+
+    fn verifies(&self, kind: PayloadType, payload: &[u8], signature: &[u8]) -> bool {
         // Strict: no second signature is valid for the same bytes.
         Signature::from_slice(signature).is_ok_and(|signature| {
             self.key

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, TransactionBehavior, params};
 
 use crate::Revision;
-use crate::backend::{Backend, BackendError, DocumentRow, HeadRow, JournalRow, Rows, Writes};
+use crate::backend::{Backend, BackendError, HeadRow, Rows, SignedRow, Writes};
 use crate::digest::Digest;
 use crate::document::DocumentKey;
 
@@ -142,13 +142,13 @@ fn state(connection: &Connection) -> rusqlite::Result<u64> {
         .map(i64::cast_unsigned)
 }
 
-fn head(connection: &Connection) -> rusqlite::Result<Option<JournalRow>> {
+fn head(connection: &Connection) -> rusqlite::Result<Option<SignedRow>> {
     connection
         .prepare_cached(
             "SELECT revision, payload, signature, signer FROM journal
              ORDER BY revision DESC LIMIT 1",
         )?
-        .query_row([], journal_row)
+        .query_row([], signed_row)
         .optional()
 }
 
@@ -160,8 +160,8 @@ fn newest(connection: &Connection) -> rusqlite::Result<Option<Revision>> {
     Ok(newest.map(i64::cast_unsigned))
 }
 
-fn journal_row(row: &Row<'_>) -> rusqlite::Result<JournalRow> {
-    Ok(JournalRow {
+fn signed_row(row: &Row<'_>) -> rusqlite::Result<SignedRow> {
+    Ok(SignedRow {
         revision: row.get::<_, i64>(0)?.cast_unsigned(),
         payload: row.get(1)?,
         signature: row.get(2)?,
@@ -169,20 +169,13 @@ fn journal_row(row: &Row<'_>) -> rusqlite::Result<JournalRow> {
     })
 }
 
-fn document(connection: &Connection, key: &DocumentKey) -> rusqlite::Result<Option<DocumentRow>> {
+fn document(connection: &Connection, key: &DocumentKey) -> rusqlite::Result<Option<SignedRow>> {
     connection
         .prepare_cached(
             "SELECT revision, payload, signature, signer FROM documents
              WHERE kind = ?1 AND name = ?2",
         )?
-        .query_row(params![key.kind, key.name], |row| {
-            Ok(DocumentRow {
-                revision: row.get::<_, i64>(0)?.cast_unsigned(),
-                payload: row.get(1)?,
-                signature: row.get(2)?,
-                signer: row.get(3)?,
-            })
-        })
+        .query_row(params![key.kind, key.name], signed_row)
         .optional()
 }
 
@@ -302,11 +295,7 @@ impl Backend for Sqlite {
             .optional()?)
     }
 
-    async fn journal(
-        &self,
-        after: Revision,
-        limit: usize,
-    ) -> Result<Vec<JournalRow>, BackendError> {
+    async fn journal(&self, after: Revision, limit: usize) -> Result<Vec<SignedRow>, BackendError> {
         let reader = self.reader();
         let mut statement = reader.prepare_cached(
             "SELECT revision, payload, signature, signer FROM journal
@@ -314,7 +303,7 @@ impl Backend for Sqlite {
         )?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = statement
-            .query_map(params![after.cast_signed(), limit], journal_row)?
+            .query_map(params![after.cast_signed(), limit], signed_row)?
             .collect::<Result<_, _>>()?;
         Ok(rows)
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::value::RawValue;
 
 use crate::Revision;
-use crate::backend::{Backend, BackendError, HeadRow, JournalRow, Writes};
+use crate::backend::{Backend, BackendError, HeadRow, SignedRow, Writes};
 use crate::digest::Digest;
 use crate::document::{Document, DocumentKey};
 use crate::error::{Error, Tampering};
@@ -172,7 +172,7 @@ impl Store {
     pub async fn journal(&self, after: Revision, limit: usize) -> Result<Vec<Entry>, Error> {
         let rows = self.backend.journal(after, limit).await?;
         let mut entries = Vec::with_capacity(rows.len());
-        let mut before: Option<&JournalRow> = None;
+        let mut before: Option<&SignedRow> = None;
         for row in &rows {
             let entry = Entry::verify(row, self.keys.verifier())?;
             let follows = match before {
