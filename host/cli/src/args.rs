@@ -60,6 +60,16 @@ pub struct Common {
         hide_env_values = true
     )]
     pub passphrase_file: Option<PathBuf>,
+    /// Read the identity from this open file descriptor instead of the home
+    #[arg(
+        long,
+        global = true,
+        env = "ENTAIL_IDENTITY_FD",
+        value_name = "NUMBER",
+        hide_env_values = true,
+        value_parser = clap::value_parser!(i32).range(3..)
+    )]
+    pub identity_fd: Option<i32>,
 }
 
 #[derive(Subcommand)]
@@ -91,6 +101,18 @@ pub enum Command {
     /// Build policies, show the one in service, and decide with them
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Renew keys, and say who secrets are sealed to
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Look at the decision log
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Hold everything in the store against its journal, and open every secret
+    Verify,
+    /// Write a copy of the store to a file, while others use it
+    Backup(BackupArgs),
+    /// Go back to a copy, or make a home of one on a clean machine
+    Restore(RestoreArgs),
     /// Check permissions, keys, the store, and whether every secret opens
     Doctor,
     /// Make a throwaway organization to try things on
@@ -143,8 +165,11 @@ pub struct CredentialArgs {
 pub enum CredentialCommand {
     /// Set a credential: add it, or change what is given and leave the rest
     Set(Box<SetArgs>),
-    /// Renew the secret of a credential; the new one serves at once
+    /// Renew the secret of a credential: the new one serves at once, the old one is
+    /// kept for a while
     Rotate(RotateArgs),
+    /// Bring back the secret that a credential had before
+    Rollback(RollbackArgs),
     /// List the credentials of a scope
     List {
         /// The scope
@@ -223,6 +248,134 @@ pub struct RotateArgs {
     /// When the new secret ends: 12h, 30d, 2027-01-31T12:00:00Z, never
     #[arg(long, value_name = "WHEN")]
     pub expires: Option<String>,
+    #[command(flatten)]
+    pub grace: GraceArgs,
+}
+
+#[derive(Args)]
+pub struct GraceArgs {
+    /// How long the secret that is replaced is kept, so that one can go back: 12h,
+    /// 7d; 0 destroys it at once
+    #[arg(long, value_name = "TIME", default_value = "24h")]
+    pub grace: String,
+}
+
+#[derive(Args)]
+pub struct RollbackArgs {
+    #[command(flatten)]
+    pub credential: CredentialArgs,
+    #[command(flatten)]
+    pub grace: GraceArgs,
+}
+
+#[derive(Subcommand)]
+pub enum KeyCommand {
+    /// Show the keys, and who secrets are sealed to
+    List,
+    /// Renew a key; everything stays readable meanwhile
+    #[command(subcommand)]
+    Rotate(RotateKeyCommand),
+    /// Seal every secret to one more: a second machine, a recovery key
+    AddRecipient(AddRecipientArgs),
+    /// Seal nothing to a recipient any more
+    RemoveRecipient {
+        /// Its id, label or key (see: entail key list)
+        recipient: String,
+    },
+    /// Seal again what is not sealed to the present recipients
+    Reseal,
+}
+
+#[derive(Subcommand)]
+pub enum RotateKeyCommand {
+    /// The key that opens secrets: seals every one of them again
+    Identity,
+    /// The key that writes: signs every document again
+    Signer,
+}
+
+#[derive(Args)]
+#[group(id = "what", required = true, multiple = false)]
+pub struct AddRecipientArgs {
+    /// The age recipient: age1…
+    #[arg(group = "what")]
+    pub recipient: Option<String>,
+    /// Make a recovery key, and write it to this file, to be kept away from here
+    #[arg(long, value_name = "FILE", group = "what")]
+    pub recovery: Option<PathBuf>,
+    /// What to call it
+    #[arg(long)]
+    pub label: Option<String>,
+}
+
+#[derive(Args)]
+pub struct BackupArgs {
+    /// The file to write, which must not be there
+    pub file: PathBuf,
+}
+
+#[derive(Args)]
+pub struct RestoreArgs {
+    /// The copy, as `entail backup` wrote it; without one what is in the home is
+    /// taken for the truth
+    pub file: Option<PathBuf>,
+    /// Restore on a clean machine, with the identity that `key add-recipient
+    /// --recovery` wrote
+    #[arg(long, value_name = "FILE", conflicts_with = "accept_rollback")]
+    pub recovery: Option<PathBuf>,
+    /// Go back behind what this home has seen
+    #[arg(long)]
+    pub accept_rollback: bool,
+    /// Believe a copy that is signed by this key (see: entail key list)
+    #[arg(long, value_name = "ID")]
+    pub verifier: Option<String>,
+    /// Put the new identity under a passphrase
+    #[arg(long, requires = "recovery")]
+    pub passphrase: bool,
+}
+
+#[derive(Subcommand)]
+pub enum AuditCommand {
+    /// Show the last decisions
+    Tail {
+        /// How many
+        #[arg(short = 'n', long, default_value_t = 20)]
+        lines: usize,
+        /// Go on with those that are made from now on
+        #[arg(short, long)]
+        follow: bool,
+        #[command(flatten)]
+        filter: FilterArgs,
+    },
+    /// Show decisions
+    Show {
+        #[command(flatten)]
+        filter: FilterArgs,
+    },
+    /// Check that no record was changed or taken out
+    Verify,
+}
+
+#[derive(Args)]
+pub struct FilterArgs {
+    /// Of this scope and all below
+    #[arg(long)]
+    pub scope: Option<ScopePath>,
+    /// For this provider
+    #[arg(long)]
+    pub provider: Option<ProviderId>,
+    /// Of this principal
+    #[arg(long)]
+    pub principal: Option<String>,
+    /// With this outcome: granted, refused, failed, or the code of a refusal
+    #[arg(long)]
+    pub outcome: Option<String>,
+    /// From then on: 2h, 7d (ago), 2027-01-31T12:00:00Z
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<String>,
+    /// Until then
+    #[arg(long, value_name = "WHEN")]
+    pub until: Option<String>,
 }
 
 #[derive(Args)]

@@ -22,7 +22,7 @@ pub async fn dev(session: &Session) -> Result<(), Failure> {
         .prefix("entail-dev-")
         .tempdir()
         .map_err(|error| Failure::io("a temporary folder", &error))?;
-    let home = Home::create(&folder.path().join("home"), None)?;
+    let home = Home::create(&folder.path().join("home"), None).await?;
     let session = session.at(home.folder());
     let entail = session.open()?;
     let found = populate(&session, &entail).await?;
@@ -186,5 +186,6 @@ fn set(scope: &str, provider: &Provider, fields: Vec<(String, Secret)>) -> Resul
         fields,
         rules: RuleChanges::default(),
         secret: SecretEdit::Given,
+        grace_ms: 0,
     })))
 }

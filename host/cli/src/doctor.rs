@@ -3,11 +3,15 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use entail::store::{KeyError, times_not_locked};
+use entail::{Home, verify_log};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::output::{Style, print_json, say};
+use crate::progress::Bar;
 use crate::session::Session;
+use crate::verify::leftovers;
 
 /// What was looked at, and what is wrong with it.
 struct Check {
@@ -59,39 +63,98 @@ async fn examine(session: &Session, report: &mut Report) -> Result<(), Failure> 
         "the home {} is the owner's alone",
         home.folder().display()
     ));
-    for file in [home.database_file(), home.decision_log()] {
+    for file in [
+        home.database_file(),
+        home.decision_log(),
+        home.providers_file(),
+    ] {
         check_mode(report, &file);
     }
-    let keys = home.keys()?;
+    let keys = session.keys(&home)?;
     report.well("the keys are readable, and the owner's alone");
     match keys.signer() {
-        Ok(signer) if signer.id() == keys.verifier().id() => {
-            report.well("the signer and the verifier belong together");
-        }
-        Ok(_) => report.faulty(
-            "the signer",
-            Failure::new(
-                16,
-                "sealed",
-                "the signer is not the verifier's: what it writes would be refused",
-            ),
-        ),
-        Err(_) => report.well("there is no signer: this node changes nothing"),
+        Ok(_) => report.well("the signer and the verifier belong together"),
+        Err(KeyError::NoSigner) => report.well("there is no signer: this node changes nothing"),
+        Err(error) => report.faulty("the signer", entail::Error::from(error).into()),
     }
     let entail = session.open_unlocked()?;
+    if entail.can_unseal() {
+        let own = entail.keys();
+        let list = entail.recipients(&session.principal).await?;
+        match own.identity_ids().next().filter(|id| list.has(id)) {
+            Some(_) => report.well("secrets are sealed to this node's identity"),
+            None => report.faulty(
+                "the identity",
+                Failure::new(
+                    16,
+                    "sealed",
+                    "secrets are not sealed to it: see entail key list",
+                ),
+            ),
+        }
+    } else {
+        report.well("there is no identity: this node opens no secret");
+    }
     report.well(format!(
         "the policy {} {} is admitted",
         entail.policy().description().name,
         entail.policy().description().version
     ));
-    let inspection = entail.inspect(&session.principal).await?;
-    report.well(format!("{} scopes verify", inspection.scopes));
-    report.well(format!("{} secrets open", inspection.credentials));
-    report.well(format!("{} changes are in the journal", inspection.changes));
-    for (what, error) in inspection.faults {
-        report.faulty(what, error.into());
+    let bar = Bar::new("verifying");
+    let found = entail
+        .verify(&session.principal, &mut |progress| {
+            bar.set(progress.done, progress.all);
+        })
+        .await?;
+    drop(bar);
+    report.well(format!("{} scopes verify", found.scopes));
+    match found.unopened {
+        0 => report.well(format!("{} secrets open", found.opened)),
+        unopened => report.well(format!("{unopened} secrets are there, unopened")),
+    }
+    report.well(format!(
+        "{} changes are in the journal",
+        found.counts.entries
+    ));
+    for note in leftovers(&found) {
+        report.faulty("left to do", Failure::new(1, "left", note));
+    }
+    for fault in found.faults {
+        report.faulty(fault.what().to_owned(), entail::Error::from(fault).into());
+    }
+    check_log(report, &home);
+    match times_not_locked() {
+        0 => report.well("memory for secrets is locked"),
+        _ => report.faulty(
+            "memory for secrets",
+            Failure::new(
+                1,
+                "not-locked",
+                "it cannot be locked, so secrets may be swapped to disk; raise the limit: ulimit -l",
+            ),
+        ),
     }
     Ok(())
+}
+
+fn check_log(report: &mut Report, home: &Home) {
+    match verify_log(home) {
+        Ok(log) if log.breaches.is_empty() => {
+            report.well(format!("{} records are in the decision log", log.records))
+        }
+        Ok(log) => report.faulty(
+            "the decision log",
+            Failure::new(
+                15,
+                "tampered",
+                format!(
+                    "{} places are not what was written; see: entail audit verify",
+                    log.breaches.len()
+                ),
+            ),
+        ),
+        Err(error) => report.faulty("the decision log", error.into()),
+    }
 }
 
 fn check_mode(report: &mut Report, file: &Path) {

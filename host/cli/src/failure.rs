@@ -108,7 +108,10 @@ impl From<Error> for Failure {
                     ),
                 ]
             }
-            Error::Tampered(_) => vec!["entail doctor".to_owned()],
+            Error::Tampered(_) => vec!["entail verify".to_owned()],
+            Error::Anchor(entail::store::AnchorError::Missing(_)) => vec![
+                "put the file back, or, if you know that the database is right: entail restore --accept-rollback".to_owned(),
+            ],
             _ => Vec::new(),
         };
         Failure::new(exit, code, error.to_string()).with_remedies(remedies)

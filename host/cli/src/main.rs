@@ -2,18 +2,24 @@
 //! arguments, asks for secrets, and prints; it holds no rules of its own.
 
 mod args;
+mod audit;
+mod backup;
 mod dev;
 mod doctor;
 mod failure;
+mod hardening;
 mod input;
 mod inquire;
+mod key;
 mod manage;
 mod output;
 mod policy;
 mod policy_build;
+mod progress;
 mod remedy;
 mod run;
 mod session;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -21,17 +27,21 @@ use clap::{CommandFactory as _, Parser as _};
 
 use crate::args::{Cli, Command};
 use crate::failure::Failure;
-use crate::output::{say, tell};
+use crate::output::{Style, say, tell};
 use crate::session::Session;
 
 /// The longest argument that an error repeats; keys are longer.
 const MAX_SHOWN_BYTES: usize = 20;
 
 fn main() -> ExitCode {
+    let unhardened = hardening::harden();
     let Cli { common, command } = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
+    for what in unhardened {
+        tell!("{} {what}", Style::Warn.paint("warning:"));
+    }
     let json = common.json;
     let session = Session::new(common);
     let runtime = match tokio::runtime::Builder::new_current_thread().build() {
@@ -84,6 +94,11 @@ async fn perform(session: &Session, command: Command) -> Result<ExitCode, Failur
         Command::Status(args) => inquire::status(session, &args).await?,
         Command::Providers(args) => inquire::providers(session, &args)?,
         Command::Policy(command) => policy::policy(session, &command)?,
+        Command::Key(command) => key::key(session, command).await?,
+        Command::Audit(command) => audit::audit(session, command)?,
+        Command::Verify => verify::verify(session).await?,
+        Command::Backup(args) => backup::backup(session, &args).await?,
+        Command::Restore(args) => backup::restore(session, &args).await?,
         Command::Doctor => doctor::doctor(session).await?,
         Command::Dev => dev::dev(session).await?,
         Command::Completions(args) => {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::args::{
     CredentialArgs, CredentialCommand, InheritArgs, InitArgs, ModelArgs, ProjectCommand,
-    RotateArgs, SetArgs,
+    RollbackArgs, RotateArgs, SetArgs,
 };
 use crate::failure::{Failure, named};
 use crate::input;
@@ -30,7 +30,7 @@ pub async fn init(session: &Session, args: &InitArgs) -> Result<(), Failure> {
     let folder = session.home_folder()?;
     let made = !Home::exists(&folder);
     if made {
-        make_home(session, args, &folder)?;
+        make_home(session, args, &folder).await?;
     } else if args.passphrase {
         return Err(Failure::invalid(format!(
             "{} is a home already, and its identity has the passphrase that it has",
@@ -64,12 +64,12 @@ pub async fn init(session: &Session, args: &InitArgs) -> Result<(), Failure> {
 }
 
 /// Makes the home, unless another process is faster.
-fn make_home(session: &Session, args: &InitArgs, folder: &Path) -> Result<(), Failure> {
+async fn make_home(session: &Session, args: &InitArgs, folder: &Path) -> Result<(), Failure> {
     let passphrase = match args.passphrase {
         true => Some(session.new_passphrase()?),
         false => None,
     };
-    match Home::create(folder, passphrase.as_ref()) {
+    match Home::create(folder, passphrase.as_ref()).await {
         Err(_) if passphrase.is_none() && Home::exists(folder) => Ok(()),
         made => Ok(made.map(drop)?),
     }
@@ -140,9 +140,11 @@ async fn list(
 
 pub async fn credential(session: &Session, command: CredentialCommand) -> Result<(), Failure> {
     let entail = session.open()?;
+    session.destroy_due(&entail).await?;
     match command {
         CredentialCommand::Set(args) => set(session, &entail, &args).await,
         CredentialCommand::Rotate(args) => rotate(session, &entail, &args).await,
+        CredentialCommand::Rollback(args) => roll_back(session, &entail, &args).await,
         CredentialCommand::List { scope } => list_credentials(session, &entail, &scope).await,
         CredentialCommand::Show(args) => show_credential(session, &entail, &args).await,
         CredentialCommand::Disable(args) => switch(session, &entail, &args, false).await,
@@ -182,6 +184,7 @@ async fn set(session: &Session, entail: &Entail, args: &SetArgs) -> Result<(), F
         } else {
             SecretEdit::Given
         },
+        grace_ms: 0,
     }));
     let applied = apply(session, entail, change).await?;
     done(session, id, "is set", Some(&applied));
@@ -214,15 +217,34 @@ async fn rotate(session: &Session, entail: &Entail, args: &RotateArgs) -> Result
         fields,
         rules,
         secret: SecretEdit::Renew,
+        grace_ms: duration_ms(&args.grace.grace)?,
     }));
     let applied = apply(session, entail, change).await?;
-    done(
-        session,
-        id,
-        "has a new secret, which serves from now on; the old one is destroyed",
-        Some(&applied),
-    );
+    let old = kept(&applied);
+    let what = format!("has a new secret, which serves from now on; the old one {old}");
+    done(session, id, &what, Some(&applied));
     Ok(())
+}
+
+async fn roll_back(session: &Session, entail: &Entail, args: &RollbackArgs) -> Result<(), Failure> {
+    let id = &args.credential;
+    let change = Change::RollBackCredential {
+        credential: reference(id),
+        grace_ms: duration_ms(&args.grace.grace)?,
+    };
+    let applied = apply(session, entail, change).await?;
+    let newer = kept(&applied);
+    let what = format!("has its earlier secret again; the newer one {newer}");
+    done(session, id, &what, Some(&applied));
+    Ok(())
+}
+
+/// What becomes of a secret that was replaced.
+fn kept(applied: &Applied) -> String {
+    applied.retired_until_ms.map_or_else(
+        || "is destroyed".to_owned(),
+        |until| format!("is kept until {}, then destroyed", time(until)),
+    )
 }
 
 async fn switch(
@@ -432,6 +454,16 @@ async fn show_credential(
     row("models", models(credential.rules.models.as_deref()));
     row("priority", credential.rules.priority.to_string());
     row("bound to", version.hosts.join(", "));
+    for retired in &credential.retired {
+        row(
+            "also kept",
+            format!(
+                "version {}, until {}",
+                retired.version.number,
+                time(retired.until_ms)
+            ),
+        );
+    }
     for (name, value) in &version.parameters {
         row(name, value.clone());
     }
@@ -453,6 +485,7 @@ fn done(session: &Session, id: &CredentialArgs, what: &str, applied: Option<&App
         print_json(&json!({
             "scope": id.scope, "provider": id.provider, "credential": id.name,
             "version": version, "notes": applied.map(|applied| &applied.notes),
+            "retired_until_ms": applied.and_then(|applied| applied.retired_until_ms),
         }));
         return;
     }
@@ -543,14 +576,7 @@ fn expiry(text: Option<&str>) -> Result<Edit<u64>, Failure> {
     let end = if let Ok(time) = text.parse::<Timestamp>() {
         u64::try_from(time.as_millisecond()).map_err(|_| invalid())?
     } else {
-        let days = text
-            .strip_suffix('d')
-            .and_then(|days| days.parse::<i64>().ok());
-        let span: SignedDuration = match days {
-            Some(days) => SignedDuration::from_hours(days.checked_mul(24).ok_or_else(invalid)?),
-            None => text.parse().map_err(|_| invalid())?,
-        };
-        now_ms().saturating_add(u64::try_from(span.as_millis()).map_err(|_| invalid())?)
+        now_ms().saturating_add(span_ms(text).ok_or_else(invalid)?)
     };
     if end <= now_ms() {
         return Err(Failure::invalid(format!("{} is in the past", quoted(text))));
@@ -561,6 +587,30 @@ fn expiry(text: Option<&str>) -> Result<Edit<u64>, Failure> {
         .and_then(|end| Timestamp::from_millisecond(end).ok())
         .ok_or_else(invalid)?;
     Ok(Edit::Set(end))
+}
+
+/// `90s`, `12h`, `30d`, `2w`, in milliseconds.
+pub fn span_ms(text: &str) -> Option<u64> {
+    let whole = |suffix: char, hours: i64| {
+        let count: i64 = text.strip_suffix(suffix)?.parse().ok()?;
+        Some(SignedDuration::from_hours(count.checked_mul(hours)?))
+    };
+    let span = whole('d', 24)
+        .or_else(|| whole('w', 7 * 24))
+        .or_else(|| text.parse().ok())?;
+    u64::try_from(span.as_millis()).ok()
+}
+
+fn duration_ms(text: &str) -> Result<u64, Failure> {
+    if text == "0" {
+        return Ok(0);
+    }
+    span_ms(text).ok_or_else(|| {
+        Failure::invalid(format!(
+            "{} is no length of time: give 12h, 7d or 0",
+            quoted(text)
+        ))
+    })
 }
 
 /// The time as RFC 3339 has it.

@@ -30,12 +30,16 @@ use signal_hook::low_level::siginfo::Cause;
 
 use crate::args::{Format, RunArgs, VariablesArgs};
 use crate::failure::Failure;
+use crate::hardening::with_callers_limit;
 use crate::inquire::{granted, print_variables};
 use crate::output::{Style, print_json, say, tell};
 use crate::session::Session;
 
 /// Refusals that say no more than that nobody meant the scope to have one.
 const UNREMARKABLE: [&str; 2] = ["no-credential", "not-opted-in"];
+
+/// Variables that say where this program's own secrets are, which no command needs.
+const OWN_VARIABLES: [&str; 2] = ["ENTAIL_PASSPHRASE_FILE", "ENTAIL_IDENTITY_FD"];
 
 pub async fn run(session: &Session, args: &RunArgs) -> Result<ExitCode, Failure> {
     let entail = session.open_unlocked()?;
@@ -47,6 +51,9 @@ pub async fn run(session: &Session, args: &RunArgs) -> Result<ExitCode, Failure>
         for variable in cleared(&entail, &leases) {
             command.env_remove(variable);
         }
+    }
+    for own in OWN_VARIABLES {
+        command.env_remove(own);
     }
     if !args.pristine && std::env::var_os("ENTAIL_HOME").is_some() {
         // The same home also when the command changes its folder.
@@ -73,9 +80,11 @@ pub async fn run(session: &Session, args: &RunArgs) -> Result<ExitCode, Failure>
     drop((leases, entail));
     let Some(signals) = signals else {
         // Only returns if it could not be done.
-        return Err(not_started(args, &command.exec()));
+        let error = with_callers_limit(|| command.exec());
+        return Err(not_started(args, &error));
     };
-    let child = command.spawn().map_err(|error| not_started(args, &error))?;
+    let child =
+        with_callers_limit(|| command.spawn()).map_err(|error| not_started(args, &error))?;
     drop(command);
     let status = attend(child, signals)?;
     drop(files);

@@ -1,5 +1,6 @@
 //! One run of the program: where the home is, who asks, how keys are unlocked.
 
+use std::cell::RefCell;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,7 +9,8 @@ use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use entail::{Entail, Home, Keys, Principal, Secret, Settings};
+use entail::store::inherited_file;
+use entail::{Entail, Home, IdentitySource, Keys, Principal, Secret, Settings};
 
 use crate::args::Common;
 use crate::failure::Failure;
@@ -18,6 +20,13 @@ const MAX_PASSPHRASE_BYTES: usize = 4096;
 
 /// Shorter ones are found by trying, whatever the work factor.
 const MIN_PASSPHRASE_BYTES: usize = 8;
+
+/// No file of an identity is longer.
+const MAX_IDENTITY_BYTES: usize = 64 * 1024;
+
+/// The name of the identity among the credentials that systemd passes to a service:
+/// `LoadCredential=entail-identity:/path/to/identity.txt`.
+const SYSTEMD_CREDENTIAL: &str = "entail-identity";
 
 /// How long a signal is given to end the program.
 const TO_END: Duration = Duration::from_secs(1);
@@ -29,11 +38,14 @@ const CONCURRENT_CALLS: u32 = 4;
 pub struct Session {
     pub common: Common,
     pub principal: Principal,
+    /// The identity that came by a file descriptor.
+    inherited: RefCell<Option<Secret>>,
 }
 
 impl Session {
     pub fn new(common: Common) -> Self {
         Session {
+            inherited: RefCell::new(Self::take_identity(&common)),
             common,
             principal: Principal::LocalOwner,
         }
@@ -47,6 +59,7 @@ impl Session {
                 ..self.common.clone()
             },
             principal: self.principal.clone(),
+            inherited: RefCell::new(self.inherited.borrow().clone()),
         }
     }
 
@@ -75,18 +88,76 @@ impl Session {
     /// Opens the home for what needs no secret.
     pub fn open(&self) -> Result<Entail, Failure> {
         let home = self.home()?;
-        Self::open_with(&home, home.keys()?)
+        let keys = self.keys(&home)?;
+        Self::open_with(&home, keys)
     }
 
     /// Opens the home for what reveals secrets: a locked identity is unlocked.
     pub fn open_unlocked(&self) -> Result<Entail, Failure> {
+        Ok(self.open_with_passphrase()?.0)
+    }
+
+    /// The same, and with it the passphrase, if the identity is under one.
+    pub fn open_with_passphrase(&self) -> Result<(Entail, Option<Secret>), Failure> {
         let home = self.home()?;
-        let mut keys = home.keys()?;
+        let mut keys = self.keys(&home)?;
+        let mut passphrase = None;
         if keys.is_locked() {
-            let passphrase = self.passphrase("Passphrase of the identity: ")?;
-            keys.unlock(&passphrase).map_err(entail::Error::from)?;
+            let given = self.passphrase("Passphrase of the identity: ")?;
+            keys.unlock(&given).map_err(entail::Error::from)?;
+            passphrase = Some(given);
         }
-        Self::open_with(&home, keys)
+        Ok((Self::open_with(&home, keys)?, passphrase))
+    }
+
+    /// The keys of the home, with the identity from wherever it is given.
+    pub fn keys(&self, home: &Home) -> Result<Keys, Failure> {
+        Ok(home.keys(self.identity_source()?)?)
+    }
+
+    /// Where the identity comes from: the file descriptor that was named, else the
+    /// credentials that systemd passes to a service, else the home.
+    fn identity_source(&self) -> Result<IdentitySource, Failure> {
+        if let Some(number) = self.common.identity_fd {
+            return match &*self.inherited.borrow() {
+                Some(text) => Ok(IdentitySource::Given(text.clone())),
+                None => Err(Failure::invalid(format!(
+                    "--identity-fd {number}: that file descriptor is not open"
+                ))),
+            };
+        }
+        let Some(folder) = std::env::var_os("CREDENTIALS_DIRECTORY") else {
+            return Ok(IdentitySource::Folder);
+        };
+        let file = PathBuf::from(folder).join(SYSTEMD_CREDENTIAL);
+        match Secret::read_file(&file, MAX_IDENTITY_BYTES) {
+            Ok(Some(text)) => Ok(IdentitySource::Given(text)),
+            Ok(None) => Err(Failure::invalid(format!(
+                "{} is too large for an identity",
+                file.display()
+            ))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Ok(IdentitySource::Folder)
+            }
+            Err(error) => Err(Failure::io(file.display(), &error)),
+        }
+    }
+
+    /// Takes over the file descriptor that the identity comes by, so that no child
+    /// gets it.
+    fn take_identity(common: &Common) -> Option<Secret> {
+        let mut file = inherited_file(common.identity_fd?)?;
+        Secret::read(&mut file, MAX_IDENTITY_BYTES).ok().flatten()
+    }
+
+    /// Destroys the retired secrets whose time is over. It matters little when, so
+    /// commands that have to do with credentials do it by the way.
+    pub async fn destroy_due(&self, entail: &Entail) -> Result<(), Failure> {
+        match entail.destroy_due(&self.principal).await {
+            // One who can change nothing leaves it to others.
+            Ok(_) | Err(entail::Error::Keys(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn open_with(home: &Home, keys: Keys) -> Result<Entail, Failure> {

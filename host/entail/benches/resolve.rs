@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use entail::policy::{Engine, Inheritance, Settings as EngineSettings};
 use entail::store::{Author, Batch, DocumentKey};
 use entail::{
-    Change, CredentialRef, DEFAULT_POLICY, Entail, Home, Principal, Request, RuleChanges, Secret,
-    SecretEdit, SetCredential, Settings,
+    Change, CredentialRef, DEFAULT_POLICY, Entail, Home, IdentitySource, Principal, Request,
+    RuleChanges, Secret, SecretEdit, SetCredential, Settings,
 };
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -42,7 +42,9 @@ fn main() {
 
 async fn measure(projects: usize) {
     let folder = tempfile::tempdir().unwrap();
-    let home = Home::create(&folder.path().join("home"), None).unwrap();
+    let home = Home::create(&folder.path().join("home"), None)
+        .await
+        .unwrap();
     fill(&home, projects).await;
 
     let before = resident_kib();
@@ -176,6 +178,7 @@ async fn fill(home: &Home, projects: usize) {
         )],
         rules: RuleChanges::default(),
         secret: SecretEdit::Given,
+        grace_ms: 0,
     };
     entail
         .change(&me, &Change::SetCredential(Box::new(set)))
@@ -183,12 +186,15 @@ async fn fill(home: &Home, projects: usize) {
         .unwrap();
     drop(entail);
     // Many at a time, which is what an import would do.
-    let store = home.store(home.keys().unwrap()).unwrap();
+    let store = home
+        .store(home.keys(IdentitySource::Folder).unwrap())
+        .unwrap();
     let inherit = serde_json::json!({"default_inheritance": Inheritance::Inherit});
     let body: Box<RawValue> = to_raw_value(&inherit).unwrap();
     let change = to_raw_value("the benchmark's projects").unwrap();
     let all: Vec<usize> = (0..projects).collect();
-    for (revision, some) in (2..).zip(all.chunks(10_000)) {
+    let first = store.revision().await.unwrap();
+    for (revision, some) in (first..).zip(all.chunks(10_000)) {
         let put = some
             .iter()
             .map(|n| (DocumentKey::new("scope", path(*n)), body.clone()))

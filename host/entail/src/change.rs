@@ -5,7 +5,7 @@
 //! somebody else was faster, worked out again.
 
 use entail_policy::Inheritance;
-use entail_store::{Digest, Keys};
+use entail_store::{Digest, Recipients};
 use serde_json::json;
 
 use crate::error::Error;
@@ -36,6 +36,18 @@ pub enum Change {
         credential: CredentialRef,
         /// On or off.
         enabled: bool,
+    },
+    /// Brings the version back into service that was retired last.
+    RollBackCredential {
+        /// Which one.
+        credential: CredentialRef,
+        /// For how long the present version is kept, in milliseconds; 0 destroys it.
+        grace_ms: u64,
+    },
+    /// Destroys the retired versions whose time is over.
+    DestroyRetired {
+        /// The scope that holds them.
+        scope: ScopePath,
     },
     /// Removes a credential and destroys its secret.
     RemoveCredential {
@@ -80,12 +92,21 @@ pub struct Applied {
     pub notes: Vec<String>,
     /// The version that a credential is at.
     pub version: Option<u32>,
+    /// Until when the version before is kept, in milliseconds since
+    /// 1970-01-01T00:00:00Z; none if it is not.
+    pub retired_until_ms: Option<u64>,
+}
+
+/// The end of a time of grace; none if there is no grace.
+pub(crate) fn until(now_ms: u64, grace_ms: u64) -> Option<u64> {
+    (grace_ms > 0).then(|| now_ms.saturating_add(grace_ms))
 }
 
 /// What a change needs to know besides the document it changes.
 pub(crate) struct Context<'a> {
     pub(crate) now_ms: u64,
-    pub(crate) keys: &'a Keys,
+    /// Who secrets are sealed to.
+    pub(crate) recipients: &'a Recipients,
     /// The provider that the change names.
     pub(crate) provider: Option<&'a Provider>,
 }
@@ -104,12 +125,13 @@ impl Change {
         match self {
             Change::AddScope { scope }
             | Change::RemoveProject { scope }
+            | Change::DestroyRetired { scope }
             | Change::SetInheritance { scope, .. }
             | Change::SetModel { scope, .. } => scope,
             Change::SetCredential(set) => &set.credential.scope,
-            Change::SetEnabled { credential, .. } | Change::RemoveCredential { credential } => {
-                &credential.scope
-            }
+            Change::SetEnabled { credential, .. }
+            | Change::RollBackCredential { credential, .. }
+            | Change::RemoveCredential { credential } => &credential.scope,
         }
     }
 
@@ -120,6 +142,8 @@ impl Change {
             Change::AddScope { .. }
             | Change::RemoveProject { .. }
             | Change::SetEnabled { .. }
+            | Change::RollBackCredential { .. }
+            | Change::DestroyRetired { .. }
             | Change::RemoveCredential { .. } => None,
             Change::SetInheritance { provider, .. } => provider.as_ref(),
             Change::SetModel { provider, .. } => Some(provider),
@@ -147,6 +171,15 @@ impl Change {
                 enabled,
             } => json!({
                 "change": if *enabled { "enable-credential" } else { "disable-credential" },
+                "scope": credential.scope,
+                "provider": credential.provider,
+                "credential": credential.name,
+            }),
+            Change::DestroyRetired { scope } => {
+                json!({"change": "destroy-retired", "scope": scope})
+            }
+            Change::RollBackCredential { credential, .. } => json!({
+                "change": "roll-back-credential",
                 "scope": credential.scope,
                 "provider": credential.provider,
                 "credential": credential.name,
@@ -194,15 +227,14 @@ impl Change {
             };
         }
         let mut scope = scope.ok_or_else(|| Error::UnknownScope(self.scope().clone()))?;
-        let mut effects = Effects::default();
+        let mut effects = Effects {
+            remove_blobs: scope.drop_due(context.now_ms),
+            ..Effects::default()
+        };
         match self {
-            Change::AddScope { .. } => {}
+            Change::AddScope { .. } | Change::DestroyRetired { .. } => {}
             Change::RemoveProject { .. } => {
-                effects.remove_blobs = scope
-                    .credentials
-                    .iter()
-                    .map(|credential| credential.version.blob)
-                    .collect();
+                effects.remove_blobs = scope.blobs().collect();
                 return Ok((None, effects));
             }
             Change::SetCredential(set) => set.apply(&mut scope, context, &mut effects)?,
@@ -212,10 +244,15 @@ impl Change {
             } => {
                 credential.find(&mut scope)?.enabled = *enabled;
             }
+            Change::RollBackCredential {
+                credential: id,
+                grace_ms,
+            } => id.roll_back(&mut scope, *grace_ms, context, &mut effects)?,
             Change::RemoveCredential { credential } => {
+                let found = credential.find(&mut scope)?;
                 effects
                     .remove_blobs
-                    .push(credential.find(&mut scope)?.version.blob);
+                    .extend(found.versions().map(|version| version.blob));
                 scope
                     .credentials
                     .retain(|c| !c.is(&credential.provider, &credential.name));
@@ -261,6 +298,32 @@ impl CredentialRef {
             .iter_mut()
             .find(|credential| credential.is(&self.provider, &self.name))
             .ok_or_else(|| self.unknown())
+    }
+
+    /// Swaps the version that was retired last with the present one.
+    fn roll_back(
+        &self,
+        scope: &mut Scope,
+        grace_ms: u64,
+        context: &Context<'_>,
+        effects: &mut Effects,
+    ) -> Result<(), Error> {
+        let credential = self.find(scope)?;
+        if credential.retired.is_empty() {
+            return Err(Error::Invalid(format!(
+                "{} {} {} has no earlier version: it was never renewed, or the time to go back is over",
+                self.scope, self.provider, self.name
+            )));
+        }
+        let back = credential.retired.remove(0);
+        let replaced = std::mem::replace(&mut credential.version, back.version);
+        let expires_at_ms =
+            std::mem::replace(&mut credential.rules.expires_at_ms, back.expires_at_ms);
+        let until_ms = until(context.now_ms, grace_ms);
+        credential.retire(replaced, expires_at_ms, until_ms, &mut effects.remove_blobs);
+        effects.applied.version = Some(credential.version.number);
+        effects.applied.retired_until_ms = until_ms;
+        Ok(())
     }
 
     pub(crate) fn unknown(&self) -> Error {

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use entail_policy::{Decision, Engine, Facts, Outcome, Policy, Settings as EngineSettings};
-use entail_store::{Author, Batch, Entry, Fields, Keys, Revision, Store};
+use entail_store::{
+    Author, Batch, Entry, Fault, Fields, IdentitySource, Keys, Recipients, Revision, Store,
+    Tampering, Verifier, recipients_key,
+};
 use serde_json::value::to_raw_value;
 
 use crate::audit::{self, DecisionLog, Granted, Purpose, Record};
@@ -19,7 +22,7 @@ use crate::name::{ProviderId, ScopePath};
 use crate::opened::OpenedSecrets;
 use crate::principal::{Action, Principal, authorize};
 use crate::provider::{Catalog, Format, Provider};
-use crate::scope::{self, Credential, SCOPE_KIND, Scope};
+use crate::scope::{self, Credential, Retirements, SCOPE_KIND, Scope};
 
 /// The built-in policy, as built from `guest/default`.
 pub const DEFAULT_POLICY: &[u8] = include_bytes!("../../../guest/default/default-policy.wasm");
@@ -99,7 +102,7 @@ impl Entail {
     ///
     /// [`Error::Home`], [`Error::Keys`], [`Error::Unavailable`].
     pub fn open(home: &Home, settings: Settings) -> Result<Self, Error> {
-        Self::with_keys(home, home.keys()?, settings)
+        Self::with_keys(home, home.keys(IdentitySource::Folder)?, settings)
     }
 
     /// Opens a home with `keys`, which the caller may have unlocked.
@@ -116,14 +119,24 @@ impl Entail {
             store: home.store(keys)?,
             catalog: home.catalog()?,
             policy: Engine::new(engine)?.admit(DEFAULT_POLICY)?,
-            log: DecisionLog::open(&home.decision_log())?,
+            log: DecisionLog::open(&home.decision_log(), home.settings()?.decision_log)?,
             opened: OpenedSecrets::new(settings.keep_opened_secrets),
         })
     }
 
     /// Whether there is an open identity, without which no secret opens.
     pub fn can_unseal(&self) -> bool {
-        self.store.keys().identity_id().is_some()
+        self.store.keys().can_unseal()
+    }
+
+    /// The keys of this node.
+    pub fn keys(&self) -> Arc<Keys> {
+        self.store.keys()
+    }
+
+    /// Whose signature holds: the present key first.
+    pub fn verifiers(&self) -> Vec<Verifier> {
+        self.store.verifiers()
     }
 
     /// The providers that are known.
@@ -197,7 +210,8 @@ impl Entail {
         // The guard has seen to it that this is there.
         let (holder, credential) =
             decided.chain.credential(&grant.credential).ok_or_else(|| {
-                Error::Tampered(format!("the credential {} has gone", grant.credential))
+                let what = format_args!("credential {}", grant.credential).to_string();
+                Tampering::new(Fault::Missing, what, "has gone")
             })?;
         let secrets = self.unseal(holder, credential).await?;
         let provider = self.provider(&request.provider)?;
@@ -246,7 +260,12 @@ impl Entail {
         self.provider(&request.provider)?;
         let chain = Chain::read(&self.store, &request.scope).await?;
         let now_ms = now_ms();
-        let facts = chain.facts(request, principal, now_ms, self.store.keys());
+        let mut keys = self.store.keys();
+        if chain.has_unreadable(&request.provider, &keys) {
+            // The identity may have been renewed since the keys were read.
+            keys = self.store.read_keys_again()?;
+        }
+        let facts = chain.facts(request, principal, now_ms, &keys);
         let decision = self
             .policy
             .decide(&facts)
@@ -317,7 +336,6 @@ impl Entail {
         let sealed = self.store.blob(&digest).await?;
         let fields = self
             .store
-            .keys()
             .unseal(&sealed, &binding)?
             .map_err(|error| Error::Sealed {
                 scope: holder.clone(),
@@ -339,9 +357,18 @@ impl Entail {
         let path = change.scope();
         authorize(principal, Action::Change, path)?;
         let provider = change.provider().map(|id| self.provider(id)).transpose()?;
+        self.until_not_contended(|| self.try_change(principal, change, provider))
+            .await
+    }
+
+    /// Tries again for as long as others are faster, within reason.
+    pub(crate) async fn until_not_contended<T>(
+        &self,
+        attempt: impl AsyncFn() -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let started = Instant::now();
         loop {
-            match self.try_change(principal, change, provider).await {
+            match attempt().await {
                 Err(Error::Contended) if started.elapsed() < CHANGE_WITHIN => pause().await,
                 other => return other,
             }
@@ -357,7 +384,8 @@ impl Entail {
         let path = change.scope();
         let key = scope::document_key(path);
         // The parent too: a project is added below what is there at this revision.
-        let keys: Vec<_> = std::iter::once(key.clone())
+        let keys: Vec<_> = [key.clone(), scope::retirements_key(), recipients_key()]
+            .into_iter()
             .chain(path.parent().map(|parent| scope::document_key(&parent)))
             .collect();
         let snapshot = self.store.read(&keys).await?;
@@ -365,6 +393,16 @@ impl Entail {
         let scope = match documents.next().flatten() {
             Some(document) => Some(Scope::clone(&*document.body::<Scope>()?)),
             None => None,
+        };
+        let retirements = match documents.next().flatten() {
+            Some(document) => Retirements::clone(&*document.body::<Retirements>()?),
+            None => Retirements::default(),
+        };
+        let recipients = match documents.next().flatten() {
+            Some(document) => document.body::<Recipients>()?,
+            None => {
+                return Err(Tampering::new(Fault::Missing, recipients_key(), "is missing").into());
+            }
         };
         let parent_missing = documents.next().is_some_and(|parent| parent.is_none());
         match change {
@@ -379,7 +417,7 @@ impl Entail {
         let now_ms = now_ms();
         let context = Context {
             now_ms,
-            keys: self.store.keys(),
+            recipients: &recipients,
             provider,
         };
         let (scope, effects) = change.apply(scope, &context)?;
@@ -389,6 +427,13 @@ impl Entail {
             remove_blobs: effects.remove_blobs,
             ..Batch::default()
         };
+        let due = scope.as_ref().and_then(Scope::first_due);
+        if let Some(retirements) = retirements.rescheduled(path, due) {
+            let key = scope::retirements_key();
+            batch
+                .put
+                .push((key, to_raw_value(&retirements).map_err(encoding)?));
+        }
         match scope {
             Some(scope) => batch
                 .put
@@ -403,6 +448,39 @@ impl Entail {
         };
         self.store.commit(snapshot.revision, batch, author).await?;
         Ok(effects.applied)
+    }
+
+    /// Destroys the retired versions whose time is over, in every scope, and answers
+    /// with how many scopes had some. To look whether there are any costs one read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Entail::change`].
+    pub async fn destroy_due(&self, principal: &Principal) -> Result<usize, Error> {
+        let snapshot = self.store.read(&[scope::retirements_key()]).await?;
+        let Some(document) = snapshot.documents.into_iter().next().flatten() else {
+            return Ok(0);
+        };
+        let now_ms = now_ms();
+        let retirements = document.body::<Retirements>()?;
+        let due: Vec<ScopePath> = retirements
+            .due
+            .iter()
+            .filter(|(_, due)| **due <= now_ms)
+            .map(|(scope, _)| scope.clone())
+            .collect();
+        for scope in &due {
+            let scope = scope.clone();
+            match self
+                .change(principal, &Change::DestroyRetired { scope })
+                .await
+            {
+                // Somebody else was faster.
+                Ok(_) | Err(Error::UnknownScope(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(due.len())
     }
 
     /// Whatever is added below meanwhile makes a newer revision, and the commit
@@ -470,7 +548,7 @@ impl Entail {
             for name in page {
                 let path = name
                     .parse()
-                    .map_err(|_| Error::Tampered(format!("a scope is named {name:?}")))?;
+                    .map_err(|_| Tampering::new(Fault::Extra, "a scope", "has no scope's name"))?;
                 paths.push(path);
             }
             if last {

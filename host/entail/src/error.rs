@@ -4,12 +4,13 @@
 use std::path::PathBuf;
 
 use entail_policy::{EngineError, Failure, Refusal, Rejected};
-use entail_store::{KeyError, SealError, Tampering};
+use entail_store::{AnchorError, KeyError, RecipientError, SealError, Tampering};
 
 use crate::guard::Violation;
 use crate::name::{CredentialName, InvalidName, ProviderId, ScopePath};
 use crate::principal::{Action, Principal};
 use crate::provider::InvalidProviders;
+use crate::settings::InvalidSettings;
 use crate::value::InvalidValue;
 
 /// What went wrong. Nothing was revealed, and nothing was changed.
@@ -44,7 +45,19 @@ pub enum Error {
     GuardViolated(Violation),
     /// What the database holds is not what was written.
     #[error("tampered: {0}")]
-    Tampered(String),
+    Tampered(Tampering),
+    /// A copy of a store is not signed by anybody who is trusted.
+    #[error("{0}")]
+    Untrusted(String),
+    /// The anchor cannot be read or written.
+    #[error(transparent)]
+    Anchor(AnchorError),
+    /// The change is made, and the anchor does not know of it yet.
+    #[error("the change is made, but the anchor could not be told: {0}")]
+    NotAnchored(#[source] AnchorError),
+    /// A recipient was not taken.
+    #[error(transparent)]
+    Recipient(#[from] RecipientError),
     /// The database does not answer.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
@@ -115,6 +128,9 @@ pub enum Error {
     /// A name was not taken.
     #[error(transparent)]
     InvalidName(#[from] InvalidName),
+    /// The settings file of the home is not valid.
+    #[error(transparent)]
+    InvalidSettings(#[from] InvalidSettings),
     /// The provider file of the home is not valid.
     #[error(transparent)]
     InvalidProviders(#[from] InvalidProviders),
@@ -169,10 +185,15 @@ impl Error {
             // A secret that is damaged, or lies where it was not sealed for, was
             // written by nobody who may.
             Error::Tampered(_)
+            | Error::Untrusted(_)
             | Error::Sealed {
                 error: SealError::Damaged | SealError::Misplaced(_),
                 ..
             } => ErrorKind::Tampered,
+            Error::Anchor(AnchorError::Missing(_) | AnchorError::Malformed(_)) => {
+                ErrorKind::Tampered
+            }
+            Error::Anchor(_) | Error::NotAnchored(_) => ErrorKind::Unavailable,
             Error::Keys(_) | Error::Sealed { .. } => ErrorKind::Sealed,
             Error::NotRecorded { .. } => ErrorKind::NotRecorded,
             Error::UnknownScope(_)
@@ -183,6 +204,8 @@ impl Error {
             | Error::Invalid(_)
             | Error::InvalidValue(_)
             | Error::InvalidName(_)
+            | Error::Recipient(_)
+            | Error::InvalidSettings(_)
             | Error::InvalidProviders(_) => ErrorKind::Invalid,
         }
     }
@@ -193,6 +216,8 @@ impl From<entail_store::Error> for Error {
         match error {
             entail_store::Error::Tampered(tampering) => tampering.into(),
             entail_store::Error::Key(error) => Error::Keys(error),
+            entail_store::Error::Anchor(error) => Error::Anchor(error),
+            entail_store::Error::NotAnchored(error) => Error::NotAnchored(error),
             entail_store::Error::Conflict { .. } => Error::Contended,
             entail_store::Error::Unavailable(error) => Error::Unavailable(error.to_string()),
             other => Error::Unavailable(other.to_string()),
@@ -202,6 +227,6 @@ impl From<entail_store::Error> for Error {
 
 impl From<Tampering> for Error {
     fn from(tampering: Tampering) -> Self {
-        Error::Tampered(tampering.to_string())
+        Error::Tampered(tampering)
     }
 }

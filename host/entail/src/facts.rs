@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use entail_policy::{Credential as OfferedCredential, Facts, Request as PolicyRequest};
-use entail_store::{Digest, Keys, Revision, Store};
+use entail_store::{Fault, Keys, Revision, Store, Tampering};
 
 use crate::error::Error;
 use crate::name::{CredentialName, ModelId, ProviderId, ScopePath};
@@ -39,8 +39,6 @@ impl Request {
 #[derive(Clone, Debug)]
 pub(crate) struct Chain {
     pub(crate) revision: Revision,
-    /// Of the requesting scope's document.
-    pub(crate) digest: Option<Digest>,
     pub(crate) scopes: Vec<(ScopePath, Arc<Scope>)>,
 }
 
@@ -50,11 +48,6 @@ impl Chain {
         let paths: Vec<ScopePath> = path.chain().collect();
         let keys: Vec<_> = paths.iter().map(scope::document_key).collect();
         let snapshot = store.read(&keys).await?;
-        let digest = snapshot
-            .documents
-            .first()
-            .and_then(Option::as_ref)
-            .map(|own| own.digest());
         let mut scopes = Vec::with_capacity(paths.len());
         for (position, (path, document)) in paths.into_iter().zip(snapshot.documents).enumerate() {
             match document {
@@ -62,13 +55,17 @@ impl Chain {
                 None if position == 0 => return Err(Error::UnknownScope(path)),
                 // A scope is made after its parent and removed before it.
                 None => {
-                    return Err(Error::Tampered(format!("scope {path} is missing")));
+                    return Err(Tampering::new(
+                        Fault::Missing,
+                        scope::document_key(&path),
+                        "is missing",
+                    )
+                    .into());
                 }
             }
         }
         Ok(Chain {
             revision: snapshot.revision,
-            digest,
             scopes,
         })
     }
@@ -81,6 +78,19 @@ impl Chain {
         })
     }
 
+    /// Whether there is a credential for the provider that none of these identities
+    /// opens.
+    pub(crate) fn has_unreadable(&self, provider: &ProviderId, keys: &Keys) -> bool {
+        let identities: Vec<&str> = keys.identity_ids().collect();
+        let credentials = self
+            .scopes
+            .iter()
+            .flat_map(|(_, scope)| scope.credentials_for(provider));
+        credentials
+            .into_iter()
+            .any(|credential| !offer(credential, &identities).readable)
+    }
+
     /// The facts of a request on this chain.
     pub(crate) fn facts(
         &self,
@@ -89,7 +99,7 @@ impl Chain {
         now_ms: u64,
         keys: &Keys,
     ) -> Facts {
-        let identity = keys.identity_id();
+        let identities: Vec<&str> = keys.identity_ids().collect();
         let provider = &request.provider;
         let chain = self
             .scopes
@@ -100,7 +110,7 @@ impl Chain {
                 default_model: scope.models.get(provider).map(ToString::to_string),
                 credentials: scope
                     .credentials_for(provider)
-                    .map(|credential| offer(credential, identity))
+                    .map(|credential| offer(credential, &identities))
                     .collect(),
                 attributes: [].into(),
             })
@@ -121,13 +131,14 @@ impl Chain {
 
 /// A credential as the policy sees it. Without an identity at hand nobody can
 /// tell what is readable; opening will.
-fn offer(credential: &Credential, identity: Option<&str>) -> OfferedCredential {
+fn offer(credential: &Credential, identities: &[&str]) -> OfferedCredential {
     let sealed_to = &credential.version.sealed_to;
     OfferedCredential {
         id: credential.id.to_string(),
         name: credential.name.to_string(),
         enabled: credential.enabled,
-        readable: identity.is_none_or(|identity| sealed_to.iter().any(|id| id == identity)),
+        readable: identities.is_empty()
+            || sealed_to.iter().any(|id| identities.contains(&id.as_str())),
         expires_at_ms: credential.rules.expires_at_ms,
         models: credential.rules.models.clone(),
         sharing: credential.rules.sharing.clone(),

@@ -3,23 +3,36 @@
 //! | in it | what |
 //! |---|---|
 //! | `entail.db` | the database, which is not trusted |
-//! | `keys/` | the keys, which are ([`entail_store::Keys`]) |
-//! | `decisions.jsonl` | the decision log |
+//! | `anchor.json` | the newest change that was seen, which the database cannot take back |
+//! | `keys/` | the keys ([`entail_store::Keys`]) |
+//! | `decisions.jsonl` | the decision log; full ones have a number: `decisions.000001.jsonl` |
+//! | `settings.toml` | settings, if any ([`HomeSettings`]) |
 //! | `providers.toml` | providers of one's own, if any |
 //! | `cache/` | compiled policies; may be deleted at any time |
 //!
 //! # Security
 //!
-//! The folder is made with mode 0700; one that others can enter is refused.
+//! Folders are made with mode 0700 and files with mode 0600. On opening, what others
+//! can use is refused, and so is a home below a folder in which others could put
+//! another in its place.
 
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use entail_store::{Keys, Secret, Sqlite, Store};
+use entail_store::{
+    Anchor, Author, Batch, IdentitySource, Keys, Mark, Recipients, Secret, Sqlite, Store,
+    check_private, check_way, private_folder, recipients_key,
+};
+use serde_json::json;
+use serde_json::value::to_raw_value;
 
+use crate::entail::now_ms;
 use crate::error::Error;
+use crate::principal::Principal;
 use crate::provider::{Catalog, MAX_FILE_BYTES};
+use crate::rotation::record;
+use crate::settings::{self, HomeSettings, InvalidSettings};
 
 /// The folder in which everything of one installation lies.
 #[derive(Clone, Debug)]
@@ -28,37 +41,110 @@ pub struct Home {
 }
 
 impl Home {
-    /// Makes a home: the folder if need be, new keys, an empty database. The
-    /// identity is put under `passphrase` if there is one.
+    /// Makes a home: the folder if need be, new keys, a store that seals to the new
+    /// identity. The identity is put under `passphrase` if there is one.
     ///
     /// # Errors
     ///
     /// When there is a home already, or the system says no.
-    pub fn create(folder: &Path, passphrase: Option<&Secret>) -> Result<Self, Error> {
-        let home = Home {
+    pub async fn create(folder: &Path, passphrase: Option<&Secret>) -> Result<Self, Error> {
+        let home = Home::at(folder);
+        private_folder(folder).map_err(|error| home.failed(&error))?;
+        let _lock = home.lock()?;
+        home.check_free()?;
+        home.check()?;
+        let made = home.workshop()?;
+        let built = made.build(passphrase).await;
+        if let Err(error) = built.and_then(|()| home.move_in(&made)) {
+            // Half a home is none.
+            let _ = std::fs::remove_dir_all(&made.folder);
+            return Err(error);
+        }
+        Ok(home)
+    }
+
+    fn at(folder: &Path) -> Self {
+        Home {
             folder: folder.to_owned(),
-        };
-        if home.is_made() {
+        }
+    }
+
+    /// Refuses to make a home where there is one, or what is left of one.
+    pub(crate) fn check_free(&self) -> Result<(), Error> {
+        let shown = self.folder.display();
+        if self.is_made() {
+            return Err(Error::Home(format!("{shown} is a home already")));
+        }
+        if self.database_file().exists() {
             return Err(Error::Home(format!(
-                "{} is a home already",
-                folder.display()
+                "{shown} has a database and no keys; put the keys back, or move {} away",
+                self.database_file().display()
             )));
         }
-        private_folder(folder)?;
-        home.check()?;
-        Sqlite::create(&home.database_file())
+        Ok(())
+    }
+
+    /// A place within the home in which to make all that a home has.
+    pub(crate) fn workshop(&self) -> Result<Self, Error> {
+        let made = Home::at(&self.folder.join(format!("new-{}", std::process::id())));
+        // One that a process of this number left behind.
+        let _ = std::fs::remove_dir_all(&made.folder);
+        private_folder(&made.folder).map_err(|error| made.failed(&error))?;
+        Ok(made)
+    }
+
+    async fn build(&self, passphrase: Option<&Secret>) -> Result<(), Error> {
+        let keys = Keys::create(&self.keys_folder(), passphrase)?;
+        let now_ms = now_ms();
+        let recipients = Recipients::first(keys.own_recipients(now_ms)?);
+        let trust = keys.verifiers().first().cloned();
+        self.anchor().set(Mark::default()).map_err(Error::Anchor)?;
+        let database = Sqlite::create(&self.database_file())
             .map_err(|error| Error::Unavailable(error.to_string()))?;
-        // Last: with its keys a home is one.
-        Keys::create(&home.keys_folder(), passphrase)?;
-        Ok(home)
+        let store = Store::open(Arc::new(database), keys, self.anchor())?;
+        let body =
+            to_raw_value(&recipients).map_err(|error| Error::Unavailable(error.to_string()))?;
+        let batch = Batch {
+            put: vec![(recipients_key(), body)],
+            trust,
+            ..Batch::default()
+        };
+        let author = Author {
+            principal: &Principal::LocalOwner.to_string(),
+            at_ms: now_ms,
+            change: &*record(&json!({"change": "make-home"}))?,
+        };
+        store.commit(0, batch, author).await?;
+        Ok(())
+    }
+
+    /// Takes over what was made in the workshop; the keys come last: with them a home
+    /// is one.
+    pub(crate) fn move_in(&self, made: &Home) -> Result<(), Error> {
+        for name in ["anchor.json", "entail.db", "keys"] {
+            std::fs::rename(made.folder.join(name), self.folder.join(name))
+                .map_err(|error| self.failed(&error))?;
+        }
+        std::fs::remove_dir_all(&made.folder).map_err(|error| self.failed(&error))?;
+        File::open(&self.folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(|error| self.failed(&error))
+    }
+
+    /// Holds off others that make or restore this home, until it is dropped.
+    pub(crate) fn lock(&self) -> Result<File, Error> {
+        let folder = File::open(&self.folder).map_err(|error| self.failed(&error))?;
+        folder.lock().map_err(|error| self.failed(&error))?;
+        Ok(folder)
+    }
+
+    fn failed(&self, error: &std::io::Error) -> Error {
+        Error::Home(format!("{}: {error}", self.folder.display()))
     }
 
     /// Whether there is a home in `folder`.
     pub fn exists(folder: &Path) -> bool {
-        Home {
-            folder: folder.to_owned(),
-        }
-        .is_made()
+        Home::at(folder).is_made()
     }
 
     fn is_made(&self) -> bool {
@@ -69,17 +155,23 @@ impl Home {
     ///
     /// # Errors
     ///
-    /// When there is none, or others can enter it.
+    /// When there is none, or others can use it.
     pub fn open(folder: &Path) -> Result<Self, Error> {
-        let home = Home {
-            folder: folder.to_owned(),
-        };
+        let home = Home::at(folder);
         if !home.is_made() {
             return Err(Error::Home(format!(
                 "{} is not a home; make one with: entail init ORGANIZATION",
                 folder.display()
             )));
         }
+        home.check()?;
+        Ok(home)
+    }
+
+    /// A home that is to be: what is in the folder is not looked at.
+    pub(crate) fn to_be(folder: &Path) -> Result<Self, Error> {
+        let home = Home::at(folder);
+        private_folder(folder).map_err(|error| home.failed(&error))?;
         home.check()?;
         Ok(home)
     }
@@ -99,6 +191,11 @@ impl Home {
         self.folder.join("entail.db")
     }
 
+    /// The anchor.
+    pub fn anchor(&self) -> Anchor {
+        Anchor::at(self.folder.join("anchor.json"))
+    }
+
     /// The decision log.
     pub fn decision_log(&self) -> PathBuf {
         self.folder.join("decisions.jsonl")
@@ -109,6 +206,11 @@ impl Home {
         self.folder.join("providers.toml")
     }
 
+    /// The file of settings.
+    pub fn settings_file(&self) -> PathBuf {
+        self.folder.join("settings.toml")
+    }
+
     /// The folder of compiled policies, made with mode 0700 if need be.
     ///
     /// # Errors
@@ -116,36 +218,36 @@ impl Home {
     /// When it cannot be made.
     pub fn code_cache(&self) -> Result<PathBuf, Error> {
         let folder = self.folder.join("cache");
-        private_folder(&folder)?;
-        check_private(&folder)?;
+        private_folder(&folder).map_err(|error| self.failed(&error))?;
+        checked(check_private(&folder))?;
         Ok(folder)
     }
 
-    /// Reads the keys.
+    /// Reads the keys, with the identity from `source`.
     ///
     /// # Errors
     ///
     /// [`Error::Keys`].
-    pub fn keys(&self) -> Result<Keys, Error> {
-        Ok(Keys::open(&self.keys_folder())?)
+    pub fn keys(&self, source: IdentitySource) -> Result<Keys, Error> {
+        Ok(Keys::open_with(&self.keys_folder(), source)?)
     }
 
-    /// Joins the database and keys.
+    /// Joins the database, keys and the anchor.
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`].
+    /// [`Error::Unavailable`], [`Error::Anchor`].
     pub fn store(&self, keys: Keys) -> Result<Store, Error> {
         let file = self.database_file();
         if !file.exists() {
             return Err(Error::Unavailable(format!(
-                "{} is missing; put it back from a copy",
+                "{} is missing; put it back with: entail restore BACKUP --accept-rollback",
                 file.display()
             )));
         }
         let database =
             Sqlite::open(&file).map_err(|error| Error::Unavailable(error.to_string()))?;
-        Ok(Store::new(Arc::new(database), keys))
+        Ok(Store::open(Arc::new(database), keys, self.anchor())?)
     }
 
     /// Reads the providers: the built-in ones and the home's own.
@@ -154,43 +256,66 @@ impl Home {
     ///
     /// [`Error::InvalidProviders`].
     pub fn catalog(&self) -> Result<Catalog, Error> {
-        let file = self.providers_file();
-        let text = match Secret::read_file(&file, MAX_FILE_BYTES) {
+        let text = self.text(&self.providers_file(), MAX_FILE_BYTES)?;
+        Ok(Catalog::new(text.as_deref())?)
+    }
+
+    /// Reads the settings.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidSettings`].
+    pub fn settings(&self) -> Result<HomeSettings, Error> {
+        let file = self.settings_file();
+        let Some(text) = self.text(&file, settings::MAX_FILE_BYTES)? else {
+            return Ok(HomeSettings::default());
+        };
+        HomeSettings::parse(&text).map_err(|problem| InvalidSettings { file, problem }.into())
+    }
+
+    /// Reads a text of at most `limit` bytes; none if there is no such file.
+    fn text(&self, file: &Path, limit: usize) -> Result<Option<String>, Error> {
+        let text = match Secret::read_file(file, limit) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Catalog::new(None)?);
-            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::Home(format!("{}: {error}", file.display()))),
         };
-        let text = text.as_ref().and_then(Secret::expose_text).ok_or_else(|| {
-            Error::Home(format!("{} is not a text of at most 1 MiB", file.display()))
-        })?;
-        Ok(Catalog::new(Some(text))?)
+        let text = text.as_ref().and_then(Secret::expose_text);
+        match text {
+            Some(text) => Ok(Some(text.to_owned())),
+            None => Err(Error::Home(format!(
+                "{} is not a text of at most {limit} bytes",
+                file.display()
+            ))),
+        }
     }
 
+    /// Refuses what others can use.
     fn check(&self) -> Result<(), Error> {
-        check_private(&self.folder)
+        checked(check_private(&self.folder))?;
+        checked(check_way(&self.folder))?;
+        let database = self.database_file();
+        let beside = |suffix: &str| {
+            let mut name = database.clone().into_os_string();
+            name.push(suffix);
+            PathBuf::from(name)
+        };
+        for file in [
+            beside(""),
+            beside("-wal"),
+            beside("-shm"),
+            self.folder.join("anchor.json"),
+            self.settings_file(),
+        ] {
+            if file.exists() {
+                checked(check_private(&file))?;
+            }
+        }
+        Ok(())
     }
 }
 
-/// Makes a folder that only the owner can enter; one that is there stays.
-fn private_folder(folder: &Path) -> Result<(), Error> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(|error| Error::Home(format!("{}: {error}", folder.display())))
-}
-
-fn check_private(folder: &Path) -> Result<(), Error> {
-    let shown = folder.display();
-    let metadata =
-        std::fs::metadata(folder).map_err(|error| Error::Home(format!("{shown}: {error}")))?;
-    let mode = metadata.mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(Error::Home(format!(
-            "{shown} can be entered by others (mode {mode:04o}); run: chmod 700 {shown}"
-        )));
-    }
-    Ok(())
+/// A home that is not to be used is not there.
+fn checked(check: Result<(), entail_store::KeyError>) -> Result<(), Error> {
+    check.map_err(|error| Error::Home(error.to_string()))
 }

@@ -34,7 +34,7 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let folder = tempfile::tempdir()?;
 //! # let folder = folder.path().join("home");
-//! let home = Home::create(&folder, None)?;
+//! let home = Home::create(&folder, None).await?;
 //! let entail = Entail::open(&home, Settings::default())?;
 //! let me = Principal::LocalOwner;
 //!
@@ -51,6 +51,7 @@
 //!     fields: vec![("api_key".to_owned(), Secret::from("canary-of-the-embedding-example"))],
 //!     rules: Default::default(),
 //!     secret: Default::default(),
+//!     grace_ms: 0,
 //! }))).await?;
 //! entail.change(&me, &Change::SetInheritance {
 //!     scope: "acme/evals".parse()?,
@@ -78,25 +79,30 @@ mod error;
 mod facts;
 mod guard;
 mod home;
-mod inspect;
 mod lease;
 mod name;
 mod opened;
 mod principal;
 mod provider;
+mod restore;
+mod rotation;
 mod rule_changes;
 mod scope;
 mod set_credential;
+mod settings;
 mod value;
+mod verify;
 
-pub use crate::audit::Purpose;
+pub use crate::audit::{
+    Breach, Filter, LogFile, LogReport, OutcomeFilter, Purpose, RecordedDecision, log_files,
+    records, verify as verify_log,
+};
 pub use crate::change::{Applied, Change, CredentialRef};
 pub use crate::entail::{DEFAULT_POLICY, Entail, Explanation, Settings, now_ms};
 pub use crate::error::{Error, ErrorKind};
 pub use crate::facts::Request;
 pub use crate::guard::Violation;
 pub use crate::home::Home;
-pub use crate::inspect::Inspection;
 pub use crate::lease::{Lease, VariableValue};
 pub use crate::name::{
     CredentialId, CredentialName, InvalidName, ModelId, ProviderId, ScopePath, quoted,
@@ -106,10 +112,14 @@ pub use crate::provider::{
     Authentication, Catalog, Check, Field, Format, InvalidProviders, Mode, Provider, ProviderKind,
     SpecialBaseUrl,
 };
+pub use crate::restore::{Restored, Trust, restore_in_place, restore_to_clean_machine};
+pub use crate::rotation::{Leftover, OnStep, Renewal, Step};
 pub use crate::rule_changes::{Edit, RuleChanges};
-pub use crate::scope::{Credential, Rules, Scope, Version};
+pub use crate::scope::{Credential, Retired, Rules, Scope, Version};
 pub use crate::set_credential::{SecretEdit, SetCredential};
+pub use crate::settings::{DecisionLogSettings, Enough, HomeSettings, InvalidSettings, SecondSink};
 pub use crate::value::{InvalidValue, mask};
+pub use crate::verify::{BackgroundCheck, OnProgress, Verification};
 pub use entail_policy as policy;
 pub use entail_store as store;
-pub use entail_store::{Keys, Secret};
+pub use entail_store::{IdentitySource, Keys, Secret};

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::{CredentialId, CredentialName, ModelId, ProviderId, ScopePath};
 
+/// The most versions of a credential that are kept besides the present one.
+const MAX_RETIRED: usize = 8;
+
 /// The kind of a scope's document.
 pub(crate) const SCOPE_KIND: &str = "scope";
 
@@ -36,6 +39,31 @@ pub struct Scope {
 }
 
 impl Scope {
+    /// The blobs of all its secrets.
+    pub(crate) fn blobs(&self) -> impl Iterator<Item = Digest> {
+        let versions = self.credentials.iter().flat_map(Credential::versions);
+        versions.map(|version| version.blob)
+    }
+
+    /// When the first of its retired versions is to be destroyed.
+    pub(crate) fn first_due(&self) -> Option<u64> {
+        let retired = self.credentials.iter().flat_map(|c| &c.retired);
+        retired.map(|retired| retired.until_ms).min()
+    }
+
+    /// Drops the retired versions whose time is over; answers with their blobs.
+    pub(crate) fn drop_due(&mut self, now_ms: u64) -> Vec<Digest> {
+        let mut dropped = Vec::new();
+        for credential in &mut self.credentials {
+            let (kept, due) = std::mem::take(&mut credential.retired)
+                .into_iter()
+                .partition(|retired| retired.until_ms > now_ms);
+            credential.retired = kept;
+            dropped.extend(due.into_iter().map(|retired: Retired| retired.version.blob));
+        }
+        dropped
+    }
+
     /// What it does about a provider, toward its parent.
     pub fn inheritance(&self, provider: &ProviderId) -> Inheritance {
         self.inheritance
@@ -76,6 +104,11 @@ pub struct Credential {
     pub rules: Rules,
     /// What it is now.
     pub version: Version,
+    /// What it was before and can be again, the newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retired: Vec<Retired>,
+    /// The highest number that a version had; the next one's is higher.
+    pub last_version: u32,
 }
 
 impl Credential {
@@ -85,15 +118,97 @@ impl Credential {
 
     /// Where its sealed secret belongs.
     pub(crate) fn binding(&self, scope: &ScopePath) -> Binding {
+        self.binding_of(&self.version, scope)
+    }
+
+    /// Where the sealed secret of one of its versions belongs.
+    pub(crate) fn binding_of(&self, version: &Version, scope: &ScopePath) -> Binding {
         Binding {
             scope: scope.to_string(),
             credential: self.id.to_string(),
-            version: self.version.number,
+            version: version.number,
             provider: self.provider.to_string(),
-            hosts: self.version.hosts.clone(),
-            epoch: self.version.epoch,
+            hosts: version.hosts.clone(),
+            epoch: version.epoch,
         }
     }
+
+    /// All its versions whose secrets are there, the present one first.
+    pub fn versions(&self) -> impl Iterator<Item = &Version> {
+        let retired = self.retired.iter().map(|retired| &retired.version);
+        std::iter::once(&self.version).chain(retired)
+    }
+
+    pub(crate) fn versions_mut(&mut self) -> impl Iterator<Item = &mut Version> {
+        let retired = self.retired.iter_mut().map(|retired| &mut retired.version);
+        std::iter::once(&mut self.version).chain(retired)
+    }
+
+    /// Takes `version` out of service: it stays for `grace_ms`, or is destroyed at
+    /// once if that is nothing.
+    pub(crate) fn retire(
+        &mut self,
+        version: Version,
+        expires_at_ms: Option<u64>,
+        until_ms: Option<u64>,
+        destroyed: &mut Vec<Digest>,
+    ) {
+        let Some(until_ms) = until_ms else {
+            destroyed.push(version.blob);
+            return;
+        };
+        let retired = Retired {
+            version,
+            until_ms,
+            expires_at_ms,
+        };
+        self.retired.insert(0, retired);
+        let surplus = self.retired.split_off(self.retired.len().min(MAX_RETIRED));
+        destroyed.extend(surplus.into_iter().map(|retired| retired.version.blob));
+    }
+}
+
+/// A version that no longer serves, and is kept for a while.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retired {
+    /// The version.
+    pub version: Version,
+    /// When it is destroyed, in milliseconds since 1970-01-01T00:00:00Z.
+    pub until_ms: u64,
+    /// When the credential would have ended with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at_ms: Option<u64>,
+}
+
+/// When retired versions are to be destroyed: for each scope that has some, the
+/// time of the first, in milliseconds since 1970-01-01T00:00:00Z. It is a document,
+/// so that nobody has to look through all scopes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Retirements {
+    pub(crate) due: BTreeMap<ScopePath, u64>,
+}
+
+impl Retirements {
+    /// What becomes of them when the first of `scope` is `due`; none if nothing does.
+    pub(crate) fn rescheduled(mut self, scope: &ScopePath, due: Option<u64>) -> Option<Self> {
+        if self.due.get(scope).copied() == due {
+            return None;
+        }
+        match due {
+            Some(due) => self.due.insert(scope.clone(), due),
+            None => self.due.remove(scope),
+        };
+        Some(self)
+    }
+}
+
+/// The kind of the document of retirements.
+pub(crate) const SCHEDULE_KIND: &str = "schedule";
+
+pub(crate) fn retirements_key() -> DocumentKey {
+    DocumentKey::new(SCHEDULE_KIND, "retirements")
 }
 
 /// Who may use a credential, and for what.

@@ -3,18 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use entail_store::{Binding, Digest, Fields, Secret};
+use entail_store::{Binding, Digest, Fields, Keys, Secret};
 
-use crate::change::{Context, CredentialRef, Effects};
+use crate::change::{Context, CredentialRef, Effects, until};
 use crate::error::Error;
 use crate::name::{CredentialId, quoted};
 use crate::provider::{Format, Mode, Provider};
 use crate::rule_changes::{Edit, RuleChanges};
 use crate::scope::{Credential, Rules, Scope, Version};
 use crate::value::{self, InvalidValue};
-
-/// Counts the generations of keys that secrets are sealed to.
-const EPOCH: u32 = 1;
 
 /// The most credentials that one scope holds; a policy gets all of a provider's.
 const MAX_CREDENTIALS: usize = 200;
@@ -34,6 +31,9 @@ pub struct SetCredential {
     pub rules: RuleChanges,
     /// What becomes of the secret.
     pub secret: SecretEdit,
+    /// For how long a secret that is replaced is kept, in milliseconds, so that one
+    /// can go back; 0 destroys it at once.
+    pub grace_ms: u64,
 }
 
 /// What setting a credential does about its secret.
@@ -136,17 +136,22 @@ impl SetCredential {
                 enabled: true,
                 rules: Rules::default(),
                 version: unwritten(mode),
+                retired: Vec::new(),
+                last_version: 0,
             },
         };
         if renewed {
             let replaced = credential.version.clone();
             self.renew(&mut credential, given, provider, mode, context, effects)?;
             if replaced.number > 0 {
-                effects.remove_blobs.push(replaced.blob);
-                if replaced.mode != mode.name {
+                if replaced.mode != mode.name && self.grace_ms == 0 {
                     let note = format!("the secret of the mode {} is destroyed", replaced.mode);
                     effects.applied.notes.push(note);
                 }
+                let until_ms = until(context.now_ms, self.grace_ms);
+                effects.applied.retired_until_ms = until_ms;
+                let destroyed = &mut effects.remove_blobs;
+                credential.retire(replaced, rules.expires_at_ms, until_ms, destroyed);
                 // The old secret's end is not the new one's.
                 if rules.expires_at_ms.take().is_some() && self.rules.expires_at_ms == Edit::Keep {
                     let note = "the expiry of the old secret no longer applies".to_owned();
@@ -269,26 +274,26 @@ impl SetCredential {
             }
         }
         let version = Version {
-            number: credential.version.number + 1,
+            number: credential.last_version + 1,
             created_at_ms: context.now_ms,
             mode: mode.name.clone(),
             hosts: value::hosts(provider, &parameters)?,
             parameters,
             blob: Digest::of(b""),
-            sealed_to: context.keys.recipient_ids(),
-            epoch: EPOCH,
+            sealed_to: context.recipients.ids(),
+            epoch: context.recipients.epoch,
             secret_fields: given.secrets.iter().map(|(name, _)| name.clone()).collect(),
         };
+        credential.last_version = version.number;
         credential.version = version;
         let binding: Binding = credential.binding(&self.credential.scope);
-        let sealed = context
-            .keys
-            .seal(&binding, &given.secrets)
-            .map_err(|error| Error::Sealed {
+        let sealed = Keys::seal(context.recipients, &binding, &given.secrets).map_err(|error| {
+            Error::Sealed {
                 scope: self.credential.scope.clone(),
                 credential: format!("{}/{}", credential.provider, credential.name),
                 error,
-            })?;
+            }
+        })?;
         credential.version.blob = Digest::of(&sealed);
         effects.add_blobs.push(sealed);
         Ok(())
@@ -305,7 +310,7 @@ fn unwritten(mode: &Mode) -> Version {
         hosts: Vec::new(),
         blob: Digest::of(b""),
         sealed_to: Vec::new(),
-        epoch: EPOCH,
+        epoch: 0,
         secret_fields: Vec::new(),
     }
 }

@@ -13,6 +13,7 @@ use base64::prelude::BASE64_STANDARD;
 use entail_store::Secret;
 use serde::Deserialize;
 use url::{Host, Url};
+use zeroize::Zeroizing;
 
 use crate::provider::{Field, Format, Provider};
 
@@ -165,14 +166,14 @@ fn service_account(text: &str) -> Result<Secret, String> {
         check_service_account(text)?;
         return Ok(Secret::from(text));
     }
-    let packed = Secret::new(
-        text.bytes()
-            .filter(|byte| !byte.is_ascii_whitespace())
-            .collect(),
-    );
+    let packed: Zeroizing<Vec<u8>> = text
+        .bytes()
+        .filter(|byte| !byte.is_ascii_whitespace())
+        .collect::<Vec<u8>>()
+        .into();
     let json = BASE64_STANDARD
-        .decode(packed.expose())
-        .map(Secret::new)
+        .decode(&packed)
+        .map(|json| Secret::new(&Zeroizing::new(json)))
         .map_err(|_| "it is neither JSON nor base64 of JSON")?;
     let text = json.expose_text().ok_or("it is base64, but not of JSON")?;
     check_service_account(text)?;

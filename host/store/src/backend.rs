@@ -5,6 +5,8 @@
 //! The trait has one implementation, [`Sqlite`](crate::Sqlite), and is there so
 //! that a database on another machine can be the second without a change above.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 
 use crate::Revision;
@@ -30,21 +32,22 @@ pub struct Rows {
     /// The state of the database that they were read at; see
     /// [`Backend::state`].
     pub state: u64,
-    /// The newest journal entry.
-    pub head: HeadRow,
+    /// The revision of the newest journal entry; 0 if there is none.
+    pub newest: Revision,
+    /// Journal entries from the one on that the reader knows, oldest first; not all
+    /// of them if there are many.
+    pub entries: Vec<SignedRow>,
     /// The documents asked for, in the order asked.
-    pub documents: Vec<Option<SignedRow>>,
+    pub documents: Vec<FoundDocument>,
 }
 
-/// The newest journal entry, as read.
+/// What there is for the name of a document.
 #[derive(Debug)]
-pub enum HeadRow {
-    /// The database is in the state that the reader knows; it was not read again.
-    Unchanged,
-    /// There is none.
-    Empty,
-    /// This is it.
-    Entry(SignedRow),
+pub struct FoundDocument {
+    /// The document.
+    pub row: Option<SignedRow>,
+    /// The nodes of the tree of documents above it, from the root down.
+    pub nodes: Vec<Vec<u8>>,
 }
 
 /// One change, as rows.
@@ -60,6 +63,8 @@ pub struct Writes {
     pub add_blobs: Vec<(Digest, Vec<u8>)>,
     /// Blobs to overwrite and remove.
     pub remove_blobs: Vec<Digest>,
+    /// Nodes of the tree of documents to write, or to remove, by their path.
+    pub tree: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
 }
 
 /// What a database answers when it does not do what it was asked.
@@ -94,9 +99,9 @@ pub trait Backend: Send + Sync {
     /// document that was read earlier.
     async fn state(&self) -> Result<u64, BackendError>;
 
-    /// Reads documents and the journal's head, all as of one moment; the head is
-    /// left out if the state is still `known`.
-    async fn read(&self, keys: &[DocumentKey], known: Option<u64>) -> Result<Rows, BackendError>;
+    /// Reads documents, with the nodes at `paths` for as long as there are any, and
+    /// the journal from `from` on, all as of one moment.
+    async fn read(&self, keys: &[DocumentKey], from: Revision) -> Result<Rows, BackendError>;
 
     /// The names of the documents of `kind` that are `under` or start with
     /// `under/`, after `after`, in byte order, at most `limit`. An empty `under`
@@ -115,7 +120,66 @@ pub trait Backend: Send + Sync {
     /// Reads journal entries after `after`, oldest first, at most `limit`.
     async fn journal(&self, after: Revision, limit: usize) -> Result<Vec<SignedRow>, BackendError>;
 
+    /// The database as it is at this moment, whatever is written afterwards.
+    async fn freeze(&self) -> Result<Box<dyn Frozen>, BackendError>;
+
+    /// Writes a copy of the database, as it is at one moment, to a new file that
+    /// only the owner can use.
+    async fn copy_to(&self, file: &std::path::Path) -> Result<(), BackendError>;
+
+    /// Puts all that a copy holds in the place of what there is, in one
+    /// transaction: readers see the one or the other.
+    async fn replace_by(&self, copy: &std::path::Path) -> Result<(), BackendError>;
+
     /// Applies a change, if the newest journal entry is that of `expected`
     /// (0: there is none).
     async fn commit(&self, expected: Revision, writes: Writes) -> Result<(), BackendError>;
+}
+
+/// A database as it was at one moment. Rows come in the order of their names, in
+/// pages of at most `limit`, from after the last name of the page before.
+#[async_trait]
+pub trait Frozen: Send + Sync {
+    /// How many journal entries, documents, blobs and nodes there are.
+    async fn counts(&self) -> Result<Counts, BackendError>;
+
+    /// Journal entries after a revision.
+    async fn journal(&self, after: Revision, limit: usize) -> Result<Vec<SignedRow>, BackendError>;
+
+    /// Documents of every kind.
+    async fn documents(
+        &self,
+        after: Option<&DocumentKey>,
+        limit: usize,
+    ) -> Result<Vec<(DocumentKey, SignedRow)>, BackendError>;
+
+    /// Blobs, under the names that they have, whatever those are.
+    async fn blobs(
+        &self,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, BackendError>;
+
+    /// Nodes of the tree of documents.
+    async fn nodes(
+        &self,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, BackendError>;
+
+    /// One blob.
+    async fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, BackendError>;
+}
+
+/// How much there is in a database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Journal entries.
+    pub entries: u64,
+    /// Documents.
+    pub documents: u64,
+    /// Blobs.
+    pub blobs: u64,
+    /// Nodes of the tree of documents.
+    pub nodes: u64,
 }

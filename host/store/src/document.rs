@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use crate::Revision;
 use crate::backend::SignedRow;
 use crate::digest::Digest;
-use crate::error::{Error, Tampering};
+use crate::error::{Error, Fault, Tampering};
 use crate::signing::{PayloadType, Signer, Verifier};
 
 /// Names a document: what kind of thing it is, and which one.
@@ -48,6 +48,8 @@ pub struct Document {
     key: DocumentKey,
     revision: Revision,
     digest: Digest,
+    signature: Vec<u8>,
+    signer: String,
     body: Box<RawValue>,
     parsed: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
@@ -85,7 +87,13 @@ impl Document {
     /// [`Error::Tampered`], when it does not say a `T`: it was signed, but by
     /// something that means another form.
     pub fn body<T: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Arc<T>, Error> {
-        let unfit = || Tampering::new(&self.key, "has a form that this version does not know");
+        let unfit = || {
+            Tampering::new(
+                Fault::Forged,
+                &self.key,
+                "has a form that this version does not know",
+            )
+        };
         if let Some(parsed) = self.parsed.get() {
             return Arc::clone(parsed).downcast().map_err(|_| unfit().into());
         }
@@ -97,31 +105,66 @@ impl Document {
         Ok(parsed)
     }
 
+    /// Reads the document `key` from its row: signed by one of `verifiers`, and
+    /// having the digest that the journal tells of.
     pub(crate) fn verify(
         key: &DocumentKey,
         row: &SignedRow,
-        verifier: &Verifier,
+        verifiers: &[Verifier],
+        told: Digest,
     ) -> Result<Self, Tampering> {
-        let tampered = |how| Err(Tampering::new(key, how));
+        let tampered = |fault, how| Err(Tampering::new(fault, key, how));
+        // Of another key it is worth no more than of none.
+        let verifier = verifiers
+            .iter()
+            .find(|verifier| verifier.id().as_str() == row.signer);
+        let Some(verifier) = verifier else {
+            return tampered(Fault::Forged, "is signed by a key that is not trusted");
+        };
         if let Err(how) = verifier.check_row(PayloadType::Document, row) {
-            return tampered(how);
+            return tampered(Fault::Forged, how);
         }
         let Ok(payload) = serde_json::from_slice::<Payload<Box<RawValue>>>(&row.payload) else {
-            return tampered("has a form that this version does not know");
+            return tampered(Fault::Forged, "has a form that this version does not know");
         };
         if payload.kind != key.kind || payload.name != key.name {
-            return tampered("holds another document");
+            return tampered(Fault::Swapped, "holds another document");
         }
         if payload.revision != row.revision {
-            return tampered("has another revision than its row says");
+            return tampered(Fault::Forged, "has another revision than its row says");
+        }
+        let digest = Digest::of(&row.payload);
+        if digest != told {
+            return tampered(Fault::Stale, "is not the newest that the journal tells of");
         }
         Ok(Document {
             key: key.clone(),
             revision: payload.revision,
-            digest: Digest::of(&row.payload),
+            digest,
+            signature: row.signature.clone(),
+            signer: row.signer.clone(),
             body: payload.body,
             parsed: OnceLock::new(),
         })
+    }
+
+    /// Whether this is what `row` holds, verified earlier.
+    pub(crate) fn is_of(&self, row: &SignedRow, told: Digest) -> bool {
+        self.digest == told
+            && self.revision == row.revision
+            && self.signer == row.signer
+            && self.signature == row.signature
+            && Digest::of(&row.payload) == told
+    }
+
+    /// Names the key that signed it.
+    pub fn signer(&self) -> &str {
+        &self.signer
+    }
+
+    /// What it says, as it stands in the signed bytes.
+    pub fn raw(&self) -> &RawValue {
+        &self.body
     }
 
     /// Signs `body` as the document `key` at `revision`.

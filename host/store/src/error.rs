@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::Revision;
+use crate::anchor::AnchorError;
 use crate::backend::BackendError;
 use crate::keys::KeyError;
 use crate::sealing::SealError;
@@ -31,27 +32,90 @@ pub enum Error {
     /// A secret cannot be sealed.
     #[error(transparent)]
     Seal(SealError),
+    /// The anchor cannot be read or written.
+    #[error(transparent)]
+    Anchor(#[from] AnchorError),
+    /// The change is made, and the anchor does not know.
+    #[error("the change is made, but the anchor could not be told: {0}")]
+    NotAnchored(#[source] AnchorError),
 }
 
-/// A thing in the database that is not what was written, and how one can tell.
+/// In what way a thing in the database is not what was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Fault {
+    /// It was changed, or written by somebody who may not.
+    Forged,
+    /// It is an older state, put back.
+    Stale,
+    /// It is gone.
+    Missing,
+    /// Nobody put it there who may.
+    Extra,
+    /// It belongs in another place.
+    Swapped,
+    /// It cannot be opened.
+    Unreadable,
+}
+
+impl Fault {
+    /// A word for programs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Fault::Forged => "forged",
+            Fault::Stale => "stale",
+            Fault::Missing => "missing",
+            Fault::Extra => "extra",
+            Fault::Swapped => "swapped",
+            Fault::Unreadable => "unreadable",
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A thing in the database that is not what was written, in what way, and how one
+/// can tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tampering {
+    fault: Fault,
     what: String,
-    how: &'static str,
+    how: String,
 }
 
 impl Tampering {
-    pub(crate) fn new(what: impl fmt::Display, how: &'static str) -> Self {
+    /// Names a thing, and how one can tell that it is not what was written.
+    pub fn new(fault: Fault, what: impl fmt::Display, how: impl fmt::Display) -> Self {
         Tampering {
+            fault,
             what: what.to_string(),
-            how,
+            how: how.to_string(),
         }
+    }
+
+    /// In what way it is not what was written.
+    pub fn fault(&self) -> Fault {
+        self.fault
+    }
+
+    /// The thing.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// How one can tell.
+    pub fn how(&self) -> &str {
+        &self.how
     }
 }
 
 impl fmt::Display for Tampering {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.what, self.how)
+        write!(f, "{} {} ({})", self.what, self.how, self.fault)
     }
 }
 

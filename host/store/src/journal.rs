@@ -1,14 +1,19 @@
 //! The journal: one signed entry per change, each holding the hash of the one
-//! before.
+//! before, and the root of the tree of documents as it is after the change.
+//!
+//! An entry may hand the power to write to another key: it is signed by the one
+//! before, and what follows by the new one. Whoever trusts an earlier key and has
+//! the journal therefore knows whom to trust now.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::Revision;
+use crate::anchor::Mark;
 use crate::backend::SignedRow;
 use crate::digest::Digest;
 use crate::document::DocumentKey;
-use crate::error::Tampering;
+use crate::error::{Fault, Tampering};
 use crate::signing::{PayloadType, Signer, Verifier};
 
 /// Who made a change, when, and what it was, in the words of whoever uses the
@@ -43,6 +48,12 @@ pub struct Entry {
     pub blobs_added: Vec<Digest>,
     /// The blobs that it destroyed.
     pub blobs_removed: Vec<Digest>,
+    /// The root of the tree of all documents after it.
+    pub documents: Digest,
+    /// The key that signs from the next entry on, if it is another: its public
+    /// half as SubjectPublicKeyInfo in PEM form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trusts: Option<String>,
 }
 
 /// What a change did to one document.
@@ -59,16 +70,17 @@ pub struct Effect {
 }
 
 impl Entry {
+    /// Reads an entry that is signed by a key that may.
     pub(crate) fn verify(row: &SignedRow, verifier: &Verifier) -> Result<Self, Tampering> {
-        let tampered = |how| {
-            Err(Tampering::new(
-                format_args!("journal entry {}", row.revision),
-                how,
-            ))
-        };
         if let Err(how) = verifier.check_row(PayloadType::JournalEntry, row) {
-            return tampered(how);
+            return Err(Self::tampering(row.revision, how));
         }
+        Self::parse(row)
+    }
+
+    /// Reads an entry whose bytes are known to be the right ones.
+    pub(crate) fn parse(row: &SignedRow) -> Result<Self, Tampering> {
+        let tampered = |how| Err(Self::tampering(row.revision, how));
         let Ok(entry) = serde_json::from_slice::<Entry>(&row.payload) else {
             return tampered("has a form that this version does not know");
         };
@@ -76,6 +88,31 @@ impl Entry {
             return tampered("has another revision than its row says");
         }
         Ok(entry)
+    }
+
+    pub(crate) fn tampering(revision: Revision, how: &str) -> Tampering {
+        let what = format_args!("journal entry {revision}").to_string();
+        Tampering::new(Fault::Forged, what, how)
+    }
+
+    /// Whether this is the entry after that of `mark`. Numbers are left out only
+    /// where a change said so when it was made.
+    pub(crate) fn follows(&self, mark: Mark) -> bool {
+        self.previous == mark.entry && self.revision > mark.revision
+    }
+
+    /// The key that signs from the next entry on, if it is another.
+    pub(crate) fn successor(&self) -> Result<Option<Verifier>, Tampering> {
+        let Some(pem) = &self.trusts else {
+            return Ok(None);
+        };
+        match Verifier::from_pem(pem) {
+            Some(verifier) => Ok(Some(verifier)),
+            None => Err(Self::tampering(
+                self.revision,
+                "hands the power to write to what is no key",
+            )),
+        }
     }
 
     pub(crate) fn sign(&self, signer: &Signer) -> Result<SignedRow, serde_json::Error> {

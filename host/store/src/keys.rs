@@ -1,15 +1,20 @@
-//! The keys of a store, in a folder of files.
+//! The keys of a node, in a folder of files.
 //!
 //! | file | what it is | whom to give it |
 //! |---|---|---|
 //! | `identity.txt` | the age identity: opens secrets | nodes that resolve |
 //! | `identity.age` | the same under a passphrase, instead of it | the same |
-//! | `recipients.txt` | who secrets are sealed to, one age recipient a line | every node |
 //! | `signer.pem` | the Ed25519 private key: writes documents | nodes that change |
 //! | `verifier.pem` | its public half | every node |
 //!
-//! The identity and the recipients are in the formats of the age tools, the
-//! signing keys in PKCS #8 and SubjectPublicKeyInfo, as `openssl` reads them.
+//! The identity is in the form of the age tools, the signing keys in PKCS #8 and
+//! SubjectPublicKeyInfo, as `openssl` reads them. Who secrets are sealed to stands
+//! in the store ([`crate::Recipients`]).
+//!
+//! While a key is being renewed there is more: a second identity in the same file,
+//! the next signer in `signer.next.pem`, the verifier of before as a second one in
+//! `verifier.pem`. Each file is replaced whole, and each state in between is one to
+//! work with and to go on from.
 //!
 //! # Security
 //!
@@ -17,33 +22,27 @@
 //! warning. Files are made with mode 0600 from the start. The work that a
 //! passphrase may demand is bounded.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use age::secrecy::{ExposeSecret as _, SecretString};
-
-use crate::digest::Digest;
+use crate::files;
+use crate::identity::{self, Identity, NotUnlocked};
+use crate::recipients::{Recipient, Recipients};
 use crate::sealing::{self, Binding, Fields, SealError};
 use crate::secret::Secret;
 use crate::signing::{Signer, Verifier};
 
 const IDENTITY: &str = "identity.txt";
 const LOCKED_IDENTITY: &str = "identity.age";
-const RECIPIENTS: &str = "recipients.txt";
 const SIGNER: &str = "signer.pem";
+const NEXT_SIGNER: &str = "signer.next.pem";
 const VERIFIER: &str = "verifier.pem";
 
 /// No key file is larger; nothing more is read.
 const MAX_KEY_FILE_BYTES: usize = 64 * 1024;
 
-/// scrypt's work for a new passphrase, as a power of two: about a second.
-const WORK_FACTOR: u8 = 18;
-
-/// The most work that opening may take, as a power of two: about 15 seconds.
-/// Without a bound, a planted file could keep a process busy for hours.
-const MAX_WORK_FACTOR: u8 = 22;
+/// The label of the recipient that a home is made with.
+const FIRST_LABEL: &str = "first";
 
 /// What can go wrong with keys. No message contains anything of a key.
 #[derive(Debug, thiserror::Error)]
@@ -88,47 +87,57 @@ pub enum KeyError {
     /// The identity is under a passphrase that has not been given.
     #[error("the identity is locked by a passphrase")]
     Locked,
+    /// The identity came from elsewhere, so it is not for this program to renew.
+    #[error(
+        "the identity is not in {IDENTITY} or {LOCKED_IDENTITY}, so it is renewed where it comes from"
+    )]
+    ForeignIdentity,
     /// The passphrase is not the right one.
     #[error("the passphrase does not open the identity")]
     WrongPassphrase,
     /// There is no signer here, so nothing can be changed.
     #[error("this node has no signer ({SIGNER}), so it can change nothing")]
     NoSigner,
+    /// The signer here is not the one that may write.
+    #[error(
+        "the signer of this node ({SIGNER}) is not the one that may write; if it was renewed elsewhere, copy it from there"
+    )]
+    OldSigner,
 }
 
-/// Names a recipient without the length of its key: the first 16 hexadecimal
-/// digits of its SHA-256.
-pub type RecipientId = String;
-
-enum Identity {
+/// What there is to open secrets with.
+enum Identities {
     Absent,
+    /// Under a passphrase that has not been given.
     Locked(Vec<u8>),
-    Open {
-        identity: age::x25519::Identity,
-        /// Names the recipient that it belongs to; to work it out takes a while.
-        id: RecipientId,
-    },
+    Open(Vec<Identity>),
 }
 
-impl Identity {
-    fn open(identity: age::x25519::Identity) -> Self {
-        let id = recipient_id(&identity.to_public());
-        Identity::Open { identity, id }
-    }
+/// Where identities come from.
+#[derive(Clone)]
+#[allow(missing_debug_implementations)] // holds a secret
+pub enum IdentitySource {
+    /// The folder of the keys.
+    Folder,
+    /// Whoever started the program: identities in the form of the age tools.
+    Given(Secret),
 }
 
 /// The keys that a node has.
 pub struct Keys {
     folder: PathBuf,
-    identity: Identity,
-    recipients: Vec<age::x25519::Recipient>,
+    source: IdentitySource,
+    identities: Identities,
     signer: Option<Signer>,
-    verifier: Verifier,
+    next_signer: Option<Signer>,
+    /// Whose signature holds: the present key, then the one of before while
+    /// documents still have its signature.
+    verifiers: Vec<Verifier>,
 }
 
 impl Keys {
     /// Makes new keys in `folder`, which must not exist, with the identity under
-    /// `passphrase` if there is one. They appear all at once or not at all.
+    /// `passphrase` if there is one.
     ///
     /// # Errors
     ///
@@ -138,92 +147,84 @@ impl Keys {
             file: folder.to_owned(),
             error,
         };
-        let made = folder.with_extension(format!("new-{}", std::process::id()));
-        let mut keys = Self::create_in(&made, passphrase)?;
-        // Fails if somebody else's are there.
-        std::fs::rename(&made, folder).map_err(|error| {
-            // What was made is of no use to anybody.
-            let _ = std::fs::remove_dir_all(&made);
-            failed(error)
-        })?;
-        folder.clone_into(&mut keys.folder);
-        Ok(keys)
-    }
-
-    fn create_in(folder: &Path, passphrase: Option<&Secret>) -> Result<Self, KeyError> {
-        let failed = |error| KeyError::File {
-            file: folder.to_owned(),
-            error,
-        };
+        let no_encoding = || failed(std::io::Error::other("the key cannot be encoded"));
         std::fs::DirBuilder::new()
             .mode(0o700)
             .create(folder)
             .map_err(failed)?;
-        let identity = age::x25519::Identity::generate();
-        let recipient = identity.to_public();
         let signer = Signer::generate().map_err(failed)?;
-        let verifier = signer.verifier();
-        let text = identity_file(&identity);
+        let identity = Identity::generate();
+        let text = identity::to_text([&identity]);
+        let write =
+            |name: &str, bytes: &[u8]| files::write_new(&folder.join(name), bytes).map_err(failed);
         match passphrase {
-            None => write_new(&folder.join(IDENTITY), text.expose())?,
-            Some(passphrase) => {
-                let locked = lock(&text, passphrase).map_err(failed)?;
-                write_new(&folder.join(LOCKED_IDENTITY), &locked)?;
-            }
+            None => write(IDENTITY, text.expose())?,
+            Some(passphrase) => write(
+                LOCKED_IDENTITY,
+                &identity::lock(&text, passphrase).map_err(failed)?,
+            )?,
         }
-        write_new(
-            &folder.join(RECIPIENTS),
-            format!("{recipient}\n").as_bytes(),
-        )?;
-        let encoding = || failed(std::io::Error::other("the key cannot be encoded"));
-        let pem = signer.to_pem().ok_or_else(encoding)?;
-        write_new(&folder.join(SIGNER), pem.expose())?;
-        let public = verifier.to_pem().ok_or_else(encoding)?;
-        write_new(&folder.join(VERIFIER), public.as_bytes())?;
+        write(SIGNER, signer.to_pem().ok_or_else(no_encoding)?.expose())?;
+        let public = signer.verifier().to_pem().ok_or_else(no_encoding)?;
+        write(VERIFIER, public.as_bytes())?;
+        files::sync_folder(folder).map_err(failed)?;
         Ok(Keys {
             folder: folder.to_owned(),
-            identity: Identity::open(identity),
-            recipients: vec![recipient],
+            source: IdentitySource::Folder,
+            identities: Identities::Open(vec![identity]),
+            verifiers: vec![signer.verifier()],
             signer: Some(signer),
-            verifier,
+            next_signer: None,
         })
     }
 
-    /// Reads the keys that are in `folder`. The verifier and the recipients must
-    /// be; an identity or a signer need not.
+    /// Reads the keys that are in `folder`. The verifier must be; an identity or a
+    /// signer need not.
     ///
     /// # Errors
     ///
     /// When a file cannot be read, is no key, or can be used by others.
     pub fn open(folder: &Path) -> Result<Self, KeyError> {
-        check_owner_only(folder)?;
-        let verifier = folder.join(VERIFIER);
-        let verifier = read_text(&verifier)?
-            .and_then(|pem| Verifier::from_pem(&pem))
-            .ok_or(KeyError::Malformed {
-                file: verifier,
-                expected: "an Ed25519 public key in PEM form",
-            })?;
-        let file = folder.join(SIGNER);
-        let signer = match read_private(&file)? {
-            None => None,
-            Some(pem) => Some(Signer::from_pem(&pem).ok_or(KeyError::Malformed {
-                file,
-                expected: "an Ed25519 private key in PKCS #8 PEM form",
-            })?),
-        };
+        Self::open_with(folder, IdentitySource::Folder)
+    }
+
+    /// Reads the keys that are in `folder`, with the identity from `source`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keys::open`].
+    pub fn open_with(folder: &Path, source: IdentitySource) -> Result<Self, KeyError> {
+        files::check_private(folder)?;
         Ok(Keys {
-            identity: read_identity(folder)?,
-            recipients: read_recipients(&folder.join(RECIPIENTS))?,
+            identities: read_identities(folder, &source)?,
+            source,
+            signer: read_signer(&folder.join(SIGNER))?,
+            next_signer: read_signer(&folder.join(NEXT_SIGNER))?,
+            verifiers: read_verifiers(&folder.join(VERIFIER))?,
             folder: folder.to_owned(),
-            signer,
-            verifier,
         })
+    }
+
+    /// Reads the files again. An identity that was unlocked stays as it is.
+    pub(crate) fn again(&self) -> Result<Self, KeyError> {
+        let mut keys = Self::open_with(&self.folder, self.source.clone())?;
+        if let (Identities::Locked(_), Identities::Open(open)) =
+            (&keys.identities, &self.identities)
+        {
+            let text = identity::to_text(open);
+            keys.identities = identity::parse(&text).map_or(Identities::Absent, Identities::Open);
+        }
+        Ok(keys)
+    }
+
+    /// The folder of the files.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Whether the identity is there, but under a passphrase.
     pub fn is_locked(&self) -> bool {
-        matches!(self.identity, Identity::Locked(_))
+        matches!(self.identities, Identities::Locked(_))
     }
 
     /// Opens a locked identity; does nothing if it is open.
@@ -233,42 +234,34 @@ impl Keys {
     /// [`KeyError::WrongPassphrase`], [`KeyError::NoIdentity`],
     /// [`KeyError::Malformed`].
     pub fn unlock(&mut self, passphrase: &Secret) -> Result<(), KeyError> {
-        let bytes = match &self.identity {
-            Identity::Open { .. } => return Ok(()),
-            Identity::Absent => return Err(KeyError::NoIdentity),
-            Identity::Locked(bytes) => bytes,
+        let locked = match &self.identities {
+            Identities::Open(_) => return Ok(()),
+            Identities::Absent => return Err(KeyError::NoIdentity),
+            Identities::Locked(bytes) => bytes,
         };
         let malformed = || KeyError::Malformed {
             file: self.folder.join(LOCKED_IDENTITY),
             expected: "an age identity under a passphrase",
         };
-        let mut scrypt =
-            age::scrypt::Identity::new(secret_string(passphrase).ok_or(KeyError::WrongPassphrase)?);
-        scrypt.set_max_work_factor(MAX_WORK_FACTOR);
-        let decryptor = age::Decryptor::new_buffered(bytes.as_slice()).map_err(|_| malformed())?;
-        let mut plain = decryptor
-            .decrypt(std::iter::once(&scrypt as &dyn age::Identity))
-            .map_err(|error| match error {
-                age::DecryptError::DecryptionFailed
-                | age::DecryptError::KeyDecryptionFailed
-                | age::DecryptError::NoMatchingKeys => KeyError::WrongPassphrase,
-                _ => malformed(),
-            })?;
-        let text = Secret::read(&mut plain, MAX_KEY_FILE_BYTES)
-            .ok()
-            .flatten()
-            .ok_or_else(malformed)?;
-        self.identity = Identity::open(parse_identity(&text).ok_or_else(malformed)?);
+        let text = identity::unlock(locked, passphrase).map_err(|error| match error {
+            NotUnlocked::WrongPassphrase => KeyError::WrongPassphrase,
+            NotUnlocked::Malformed => malformed(),
+        })?;
+        self.identities = Identities::Open(identity::parse(&text).ok_or_else(malformed)?);
         Ok(())
     }
 
-    /// Seals `fields` to all recipients, bound to its place.
+    /// Seals `fields` to all of `recipients`, bound to its place. Takes no key.
     ///
     /// # Errors
     ///
     /// [`SealError::NoRecipient`], [`SealError::TooLarge`].
-    pub fn seal(&self, binding: &Binding, fields: &Fields) -> Result<Vec<u8>, SealError> {
-        sealing::seal(&self.recipients, binding, fields)
+    pub fn seal(
+        recipients: &Recipients,
+        binding: &Binding,
+        fields: &Fields,
+    ) -> Result<Vec<u8>, SealError> {
+        sealing::seal(recipients, binding, fields)
     }
 
     /// Opens a sealed secret, if it belongs to `expected`.
@@ -281,24 +274,136 @@ impl Keys {
         sealed: &[u8],
         expected: &Binding,
     ) -> Result<Result<Fields, SealError>, KeyError> {
-        match &self.identity {
-            Identity::Open { identity, .. } => Ok(sealing::unseal(identity, sealed, expected)),
-            Identity::Locked(_) => Err(KeyError::Locked),
-            Identity::Absent => Err(KeyError::NoIdentity),
+        let identities = self.open_identities()?;
+        let keys = identities
+            .iter()
+            .map(|identity| &identity.key as &dyn age::Identity);
+        Ok(sealing::unseal(keys, sealed, expected))
+    }
+
+    fn open_identities(&self) -> Result<&[Identity], KeyError> {
+        match &self.identities {
+            Identities::Open(identities) => Ok(identities),
+            Identities::Locked(_) => Err(KeyError::Locked),
+            Identities::Absent => Err(KeyError::NoIdentity),
         }
     }
 
-    /// Names the recipients that [`Keys::seal`] seals to.
-    pub fn recipient_ids(&self) -> Vec<RecipientId> {
-        self.recipients.iter().map(recipient_id).collect()
+    /// Whether there is an open identity.
+    pub fn can_unseal(&self) -> bool {
+        matches!(self.identities, Identities::Open(_))
     }
 
-    /// Names the recipient that the open identity belongs to.
-    pub fn identity_id(&self) -> Option<&str> {
-        match &self.identity {
-            Identity::Open { id, .. } => Some(id),
-            Identity::Locked(_) | Identity::Absent => None,
+    /// Names the recipients that the open identities belong to, the newest first.
+    pub fn identity_ids(&self) -> impl Iterator<Item = &str> {
+        let open = self.open_identities().unwrap_or_default();
+        open.iter().map(|identity| identity.id.as_str())
+    }
+
+    /// The recipients that the open identities belong to, the newest first.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::NoIdentity`], [`KeyError::Locked`].
+    pub fn own_recipients(&self, now_ms: u64) -> Result<Vec<Recipient>, KeyError> {
+        let identities = self.open_identities()?.iter();
+        Ok(identities
+            .map(|identity| Recipient {
+                key: identity.recipient(),
+                label: FIRST_LABEL.to_owned(),
+                added_at_ms: now_ms,
+            })
+            .collect())
+    }
+
+    /// What stands before the name of the key whose signature a copy must have, in the
+    /// file of a recovery key.
+    pub const VERIFIER_COMMENT: &'static str = "# verifier: ";
+
+    /// Makes an identity in a new file, to be kept elsewhere, with the name of the
+    /// verifier that goes with it. Answers with its recipient.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be made, or is there already.
+    pub fn make_recovery(file: &Path, verifier: &str) -> Result<Recipient, KeyError> {
+        let identity = Identity::generate();
+        let text = identity::to_text([&identity]);
+        let comment = format!("{}{verifier}\n", Self::VERIFIER_COMMENT);
+        let all = Secret::joined(&[comment.as_bytes(), text.expose()]);
+        files::write_new(file, all.expose()).map_err(|error| KeyError::File {
+            file: file.to_owned(),
+            error,
+        })?;
+        Ok(Recipient {
+            key: identity.recipient(),
+            label: String::new(),
+            added_at_ms: 0,
+        })
+    }
+
+    /// Puts a new identity before the one in the folder, which stays.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::ForeignIdentity`] if it is not from the folder.
+    pub fn begin_new_identity(&mut self, passphrase: Option<&Secret>) -> Result<(), KeyError> {
+        let kept = identity::to_text(self.open_identities()?);
+        let kept = identity::parse(&kept).unwrap_or_default();
+        let identities = std::iter::once(Identity::generate()).chain(kept).collect();
+        self.write_identities(identities, passphrase)
+    }
+
+    /// Keeps only the newest identity; what is sealed to the others alone can no
+    /// longer be opened here.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keys::begin_new_identity`].
+    pub fn end_old_identities(&mut self, passphrase: Option<&Secret>) -> Result<(), KeyError> {
+        let newest = identity::to_text(self.open_identities()?.iter().take(1));
+        let identities = identity::parse(&newest).unwrap_or_default();
+        self.write_identities(identities, passphrase)
+    }
+
+    fn write_identities(
+        &mut self,
+        identities: Vec<Identity>,
+        passphrase: Option<&Secret>,
+    ) -> Result<(), KeyError> {
+        let text = identity::to_text(&identities);
+        let plain = self.folder.join(IDENTITY);
+        let locked = self.folder.join(LOCKED_IDENTITY);
+        let from_folder = matches!(self.source, IdentitySource::Folder);
+        let (file, bytes) = match passphrase {
+            _ if !from_folder => return Err(KeyError::ForeignIdentity),
+            None if plain.exists() => (plain, text),
+            Some(passphrase) if locked.exists() => {
+                let bytes = identity::lock(&text, passphrase).map_err(|error| KeyError::File {
+                    file: locked.clone(),
+                    error,
+                })?;
+                (locked, Secret::new(&bytes))
+            }
+            _ => return Err(KeyError::Locked),
+        };
+        files::replace(&file, bytes.expose())
+            .and_then(|()| files::sync_folder(&self.folder))
+            .map_err(|error| KeyError::File { file, error })?;
+        self.identities = Identities::Open(identities);
+        Ok(())
+    }
+
+    /// The key that writes documents, whose power `verifier` bears out.
+    pub(crate) fn signer_for(&self, verifier: &Verifier) -> Result<&Signer, KeyError> {
+        let known = [&self.signer, &self.next_signer];
+        let mut known = known.into_iter().flatten().peekable();
+        if known.peek().is_none() {
+            return Err(KeyError::NoSigner);
         }
+        known
+            .find(|signer| signer.id() == verifier.id())
+            .ok_or(KeyError::OldSigner)
     }
 
     /// The key that writes documents.
@@ -307,12 +412,70 @@ impl Keys {
     ///
     /// [`KeyError::NoSigner`].
     pub fn signer(&self) -> Result<&Signer, KeyError> {
-        self.signer.as_ref().ok_or(KeyError::NoSigner)
+        let current = self
+            .verifiers
+            .first()
+            .map(|verifier| self.signer_for(verifier));
+        current.unwrap_or(Err(KeyError::NoSigner))
     }
 
-    /// The key that verifies documents.
-    pub fn verifier(&self) -> &Verifier {
-        &self.verifier
+    /// Whose signature holds: the present key first.
+    pub fn verifiers(&self) -> &[Verifier] {
+        &self.verifiers
+    }
+
+    /// Makes the next signer, or finds the one that was made before.
+    pub(crate) fn begin_new_signer(&mut self) -> Result<Verifier, KeyError> {
+        let file = self.folder.join(NEXT_SIGNER);
+        let failed = |error| KeyError::File {
+            file: file.clone(),
+            error,
+        };
+        let next = match self.next_signer.take() {
+            Some(next) => next,
+            None => {
+                let next = Signer::generate().map_err(failed)?;
+                let no_encoding = || failed(std::io::Error::other("the key cannot be encoded"));
+                let pem = next.to_pem().ok_or_else(no_encoding)?;
+                files::replace(&file, pem.expose())
+                    .and_then(|()| files::sync_folder(&self.folder))
+                    .map_err(failed)?;
+                next
+            }
+        };
+        Ok(self.next_signer.insert(next).verifier())
+    }
+
+    /// Whether a next signer was made that is not yet the signer.
+    pub fn has_next_signer(&self) -> bool {
+        self.next_signer.is_some()
+    }
+
+    /// Makes the next signer the signer.
+    pub(crate) fn adopt_new_signer(&mut self) -> Result<(), KeyError> {
+        let Some(next) = self.next_signer.take() else {
+            return Ok(());
+        };
+        let file = self.folder.join(SIGNER);
+        std::fs::rename(self.folder.join(NEXT_SIGNER), &file)
+            .and_then(|()| files::sync_folder(&self.folder))
+            .map_err(|error| KeyError::File { file, error })?;
+        self.signer = Some(next);
+        Ok(())
+    }
+
+    /// Writes down whose signature holds.
+    pub(crate) fn set_verifiers(&mut self, verifiers: &[Verifier]) -> Result<(), KeyError> {
+        let file = self.folder.join(VERIFIER);
+        let text: Option<String> = verifiers.iter().map(Verifier::to_pem).collect();
+        let written = match text {
+            Some(text) => files::replace(&file, text.as_bytes())
+                .and_then(|()| files::sync_folder(&self.folder)),
+            None => Err(std::io::Error::other("the key cannot be encoded")),
+        };
+        written.map_err(|error| KeyError::File { file, error })?;
+        self.verifiers = verifiers.to_vec();
+        Ok(())
     }
 }
 
@@ -324,169 +487,59 @@ impl std::fmt::Debug for Keys {
     }
 }
 
-fn recipient_id(recipient: &age::x25519::Recipient) -> RecipientId {
-    Digest::of(recipient.to_string().as_bytes())
-        .to_string()
-        .chars()
-        .take(16)
-        .collect()
-}
-
-fn identity_file(identity: &age::x25519::Identity) -> Secret {
-    let text = identity.to_string();
-    Secret::from(format!(
-        "# public key: {}\n{}\n",
-        identity.to_public(),
-        text.expose_secret()
-    ))
-}
-
-fn parse_identity(text: &Secret) -> Option<age::x25519::Identity> {
-    let text = text.expose_text()?;
-    let mut keys = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let key = keys.next()?.parse().ok()?;
-    keys.next().is_none().then_some(key)
-}
-
-fn secret_string(secret: &Secret) -> Option<SecretString> {
-    secret.expose_text().map(SecretString::from)
-}
-
-fn lock(text: &Secret, passphrase: &Secret) -> std::io::Result<Vec<u8>> {
-    let passphrase = secret_string(passphrase)
-        .ok_or_else(|| std::io::Error::other("the passphrase is not UTF-8"))?;
-    let mut recipient = age::scrypt::Recipient::new(passphrase);
-    recipient.set_work_factor(WORK_FACTOR);
-    let encryptor =
-        age::Encryptor::with_recipients(std::iter::once(&recipient as &dyn age::Recipient))
-            .map_err(std::io::Error::other)?;
-    let mut locked = Vec::new();
-    let mut writer = encryptor.wrap_output(&mut locked)?;
-    writer.write_all(text.expose())?;
-    writer.finish()?;
-    Ok(locked)
-}
-
-fn read_identity(folder: &Path) -> Result<Identity, KeyError> {
+fn read_identities(folder: &Path, source: &IdentitySource) -> Result<Identities, KeyError> {
+    let malformed = |file: &Path| KeyError::Malformed {
+        file: file.to_owned(),
+        expected: "an age identity (X25519)",
+    };
+    if let IdentitySource::Given(text) = source {
+        let given = Path::new("the identity that was given");
+        let open = identity::parse(text).map(Identities::Open);
+        return open.ok_or_else(|| malformed(given));
+    }
     let file = folder.join(IDENTITY);
-    if let Some(text) = read_private(&file)? {
-        return parse_identity(&text)
-            .map(Identity::open)
-            .ok_or(KeyError::Malformed {
-                file,
-                expected: "one age identity (X25519)",
-            });
+    if let Some(text) = files::read_private(&file, identity::MAX_BYTES)? {
+        let open = identity::parse(&text).map(Identities::Open);
+        return open.ok_or_else(|| malformed(&file));
     }
-    Ok(match read_private(&folder.join(LOCKED_IDENTITY))? {
-        Some(bytes) => Identity::Locked(bytes.expose().to_vec()),
-        None => Identity::Absent,
-    })
+    let locked = files::read_private(&folder.join(LOCKED_IDENTITY), MAX_KEY_FILE_BYTES)?;
+    Ok(locked.map_or(Identities::Absent, |bytes| {
+        Identities::Locked(bytes.expose().to_vec())
+    }))
 }
 
-fn read_recipients(file: &Path) -> Result<Vec<age::x25519::Recipient>, KeyError> {
-    let malformed = || KeyError::Malformed {
-        file: file.to_owned(),
-        expected: "a list of age recipients (X25519), one a line",
+fn read_signer(file: &Path) -> Result<Option<Signer>, KeyError> {
+    let Some(pem) = files::read_private(file, MAX_KEY_FILE_BYTES)? else {
+        return Ok(None);
     };
-    let recipients: Vec<_> = read_text(file)?
-        .ok_or_else(malformed)?
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(|line| line.parse().map_err(|_| malformed()))
-        .collect::<Result<_, _>>()?;
-    if recipients.is_empty() {
-        Err(malformed())
-    } else {
-        Ok(recipients)
-    }
-}
-
-/// Makes a file that only the owner can use, and sees it onto the disk.
-fn write_new(file: &Path, bytes: &[u8]) -> Result<(), KeyError> {
-    let write = || -> std::io::Result<()> {
-        let mut made = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(file)?;
-        made.write_all(bytes)?;
-        made.sync_all()
-    };
-    write().map_err(|error| KeyError::File {
-        file: file.to_owned(),
-        error,
-    })
-}
-
-/// Reads a private file; `None` if it is not there.
-fn read_private(file: &Path) -> Result<Option<Secret>, KeyError> {
-    let failed = |error| KeyError::File {
-        file: file.to_owned(),
-        error,
-    };
-    let mut opened = match File::open(file) {
-        Ok(opened) => opened,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(error)),
-    };
-    // Of the file that was opened, not of whatever has its name by now.
-    check_metadata(file, &opened.metadata().map_err(failed)?, "600")?;
-    Secret::read(&mut opened, MAX_KEY_FILE_BYTES)
-        .map_err(failed)?
-        .ok_or(KeyError::Malformed {
+    match Signer::from_pem(&pem) {
+        Some(signer) => Ok(Some(signer)),
+        None => Err(KeyError::Malformed {
             file: file.to_owned(),
-            expected: "a key file",
-        })
-        .map(Some)
+            expected: "an Ed25519 private key in PKCS #8 PEM form",
+        }),
+    }
 }
 
-fn read_text(file: &Path) -> Result<Option<String>, KeyError> {
-    let failed = |error| KeyError::File {
+fn read_verifiers(file: &Path) -> Result<Vec<Verifier>, KeyError> {
+    const END: &str = "-----END PUBLIC KEY-----";
+    let bytes = files::read_at_most(file, MAX_KEY_FILE_BYTES).map_err(|error| KeyError::File {
         file: file.to_owned(),
-        error,
-    };
-    let opened = File::open(file).map_err(failed)?;
-    let mut text = String::new();
-    let limit = u64::try_from(MAX_KEY_FILE_BYTES).unwrap_or(u64::MAX);
-    Ok(opened
-        .take(limit)
-        .read_to_string(&mut text)
-        .ok()
-        .map(|_| text))
-}
-
-/// Refuses a folder that others than its owner can enter.
-fn check_owner_only(folder: &Path) -> Result<(), KeyError> {
-    let metadata = std::fs::metadata(folder).map_err(|error| KeyError::File {
-        file: folder.to_owned(),
         error,
     })?;
-    check_metadata(folder, &metadata, "700")
-}
-
-fn check_metadata(
-    file: &Path,
-    metadata: &std::fs::Metadata,
-    remedy: &'static str,
-) -> Result<(), KeyError> {
-    if metadata.uid() != rustix::process::geteuid().as_raw() {
-        return Err(KeyError::ForeignOwner {
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    let keys = text.as_deref().unwrap_or_default();
+    let verifiers: Option<Vec<Verifier>> = keys
+        .split_inclusive(END)
+        .filter(|key| !key.trim().is_empty())
+        .map(|key| Verifier::from_pem(key.trim()))
+        .collect();
+    verifiers
+        .filter(|verifiers| !verifiers.is_empty())
+        .ok_or_else(|| KeyError::Malformed {
             file: file.to_owned(),
-        });
-    }
-    let mode = metadata.mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(KeyError::TooOpen {
-            file: file.to_owned(),
-            mode,
-            remedy,
-        });
-    }
-    Ok(())
+            expected: "an Ed25519 public key in PEM form",
+        })
 }
 
 #[cfg(test)]
@@ -515,7 +568,8 @@ mod tests {
 
     fn sealed(keys: &Keys) -> Vec<u8> {
         let fields = vec![("api_key".to_owned(), Secret::from("canary-keys-1"))];
-        keys.seal(&binding(), &fields).unwrap()
+        let recipients = Recipients::first(keys.own_recipients(0).unwrap());
+        Keys::seal(&recipients, &binding(), &fields).unwrap()
     }
 
     #[test]
@@ -523,9 +577,8 @@ mod tests {
         let (_home, folder) = folder();
         let made = Keys::create(&folder, None).unwrap();
         let read = Keys::open(&folder).unwrap();
-        assert_eq!(read.identity_id(), made.identity_id());
-        assert_eq!(read.recipient_ids(), made.recipient_ids());
-        assert_eq!(read.signer().unwrap().id(), made.verifier().id());
+        assert!(read.identity_ids().eq(made.identity_ids()));
+        assert_eq!(read.signer().unwrap().id(), made.verifiers()[0].id());
         assert!(read.unseal(&sealed(&made), &binding()).unwrap().is_ok());
     }
 
@@ -575,14 +628,56 @@ mod tests {
         let writer = Keys::open(&folder).unwrap();
         assert!(writer.signer().is_ok());
         assert!(matches!(
-            writer.unseal(&sealed(&writer), &binding()),
+            writer.unseal(&sealed(&all), &binding()),
             Err(KeyError::NoIdentity)
         ));
-        drop(all);
         std::fs::remove_file(folder.join(SIGNER)).unwrap();
         assert!(matches!(
             Keys::open(&folder).unwrap().signer(),
             Err(KeyError::NoSigner)
         ));
+    }
+
+    #[test]
+    fn a_new_identity_comes_first_and_the_old_one_stays_until_it_is_ended() {
+        for passphrase in [None, Some(Secret::from("canary-passphrase"))] {
+            let (_home, folder) = folder();
+            let mut keys = Keys::create(&folder, passphrase.as_ref()).unwrap();
+            let before = sealed(&keys);
+            keys.begin_new_identity(passphrase.as_ref()).unwrap();
+            let mut read = Keys::open(&folder).unwrap();
+            if let Some(passphrase) = &passphrase {
+                read.unlock(passphrase).unwrap();
+            }
+            assert_eq!(read.identity_ids().count(), 2);
+            assert!(read.unseal(&before, &binding()).unwrap().is_ok());
+            read.end_old_identities(passphrase.as_ref()).unwrap();
+            assert_eq!(read.identity_ids().count(), 1);
+            assert_eq!(read.identity_ids().next(), keys.identity_ids().next());
+            assert!(matches!(
+                read.unseal(&before, &binding()),
+                Ok(Err(SealError::NotForThisIdentity))
+            ));
+        }
+    }
+
+    #[test]
+    fn a_next_signer_signs_only_once_it_is_trusted() {
+        let (_home, folder) = folder();
+        let mut keys = Keys::create(&folder, None).unwrap();
+        let old = keys.verifiers()[0].clone();
+        let next = keys.begin_new_signer().unwrap();
+        assert_eq!(keys.signer().unwrap().id(), old.id());
+        // Found again after a stop in between.
+        let mut keys = Keys::open(&folder).unwrap();
+        assert_eq!(keys.begin_new_signer().unwrap().id(), next.id());
+        keys.set_verifiers(&[next.clone(), old]).unwrap();
+        let mut keys = Keys::open(&folder).unwrap();
+        assert_eq!(keys.signer().unwrap().id(), next.id());
+        assert_eq!(keys.verifiers().len(), 2);
+        keys.adopt_new_signer().unwrap();
+        let keys = Keys::open(&folder).unwrap();
+        assert_eq!(keys.signer().unwrap().id(), next.id());
+        assert!(!keys.has_next_signer());
     }
 }

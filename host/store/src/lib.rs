@@ -14,32 +14,51 @@
 //! documents ([`Keys`]). A store without the one cannot reveal, without the
 //! other cannot change.
 //!
-//! What it does not promise yet: that a whole database put back to an older
-//! state is noticed by a process that never saw the newer one.
+//! The anchor ([`Anchor`]), a small file outside of the database, remembers the
+//! newest journal entry. What is put back, a row or the whole, is found when it is
+//! read; [`Store::check`] looks at everything.
 
+mod anchor;
 mod backend;
 mod digest;
 mod document;
 mod error;
+mod files;
+#[cfg(fuzzing)]
+pub mod fuzzing;
+mod identity;
 mod journal;
 mod keys;
+mod locked;
+mod recipients;
 mod sealing;
 mod secret;
 mod signing;
 mod sqlite;
 mod store;
+mod succession;
+mod tree;
+mod verification;
 
-pub use backend::{Backend, BackendError, HeadRow, Rows, SignedRow, Writes};
+pub use anchor::{Anchor, AnchorError, Mark};
+pub use backend::{Backend, BackendError, Counts, FoundDocument, Frozen, Rows, SignedRow, Writes};
 pub use digest::{Digest, NotADigest};
 pub use document::{Document, DocumentKey};
-pub use error::{Error, Tampering};
+pub use error::{Error, Fault, Tampering};
+pub use files::{check_private, check_way, private_folder};
 pub use journal::{Author, Effect, Entry};
-pub use keys::{KeyError, Keys, RecipientId};
+pub use keys::{IdentitySource, KeyError, Keys};
+pub use locked::{inherited_file, times_not_locked};
+pub use recipients::{
+    Recipient, RecipientError, RecipientId, Recipients, document_key as recipients_key,
+};
 pub use sealing::{Binding, Fields, SealError};
 pub use secret::Secret;
-pub use signing::{KeyId, Signer, Verifier};
+pub use signing::{KeyId, NotAKeyId, Signer, Verifier};
 pub use sqlite::Sqlite;
 pub use store::{Batch, Snapshot, Store};
+pub use succession::Succession;
+pub use verification::{Moment, Progress, Report, Visitor};
 
 /// Counts the changes of a store. The empty store is at 0.
 pub type Revision = u64;

@@ -18,14 +18,14 @@
 //!
 //! The padding keeps a blob's size from telling which provider it is for. A
 //! frame longer than [`MAX_FRAME_BYTES`] is not read. The opened frame lies in
-//! one zeroizing buffer that never grows.
+//! one piece of locked memory, which its fields share.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
-use crate::secret::Secret;
+use crate::recipients::Recipients;
+use crate::secret::{Secret, read_all};
 
 /// The first line of a frame.
 const FORM: &[u8] = b"entail-secret/1\n";
@@ -97,21 +97,23 @@ struct Header {
 ///
 /// [`SealError::NoRecipient`], [`SealError::TooLarge`].
 pub(crate) fn seal(
-    recipients: &[age::x25519::Recipient],
+    recipients: &Recipients,
     binding: &Binding,
     fields: &Fields,
 ) -> Result<Vec<u8>, SealError> {
     let frame = frame(binding, fields)?;
-    let recipients = recipients
+    let keys: Vec<age::x25519::Recipient> = recipients
+        .recipients
         .iter()
-        .map(|recipient| recipient as &dyn age::Recipient);
-    let encryptor =
-        age::Encryptor::with_recipients(recipients).map_err(|_| SealError::NoRecipient)?;
+        .map(|recipient| recipient.key.parse().map_err(|_| SealError::NoRecipient))
+        .collect::<Result<_, _>>()?;
+    let keys = keys.iter().map(|key| key as &dyn age::Recipient);
+    let encryptor = age::Encryptor::with_recipients(keys).map_err(|_| SealError::NoRecipient)?;
     let mut sealed = Vec::with_capacity(frame.len() + MAX_AGE_OVERHEAD_BYTES);
     // Writing to memory does not fail.
     let write = |sealed: &mut Vec<u8>| -> std::io::Result<()> {
         let mut writer = encryptor.wrap_output(sealed)?;
-        writer.write_all(&frame)?;
+        writer.write_all(frame.expose())?;
         writer.finish().map(drop)
     };
     write(&mut sealed).map_err(|_| SealError::Damaged)?;
@@ -124,36 +126,35 @@ pub(crate) fn seal(
 ///
 /// [`SealError::Damaged`], [`SealError::NotForThisIdentity`],
 /// [`SealError::Misplaced`].
-pub(crate) fn unseal(
-    identity: &age::x25519::Identity,
+pub(crate) fn unseal<'a>(
+    identities: impl IntoIterator<Item = &'a dyn age::Identity>,
     sealed: &[u8],
     expected: &Binding,
 ) -> Result<Fields, SealError> {
+    open_frame(&open(identities, sealed)?, expected)
+}
+
+/// Opens an age file that is no larger than a sealed secret can be.
+fn open<'a>(
+    identities: impl IntoIterator<Item = &'a dyn age::Identity>,
+    sealed: &[u8],
+) -> Result<Secret, SealError> {
     if sealed.len() > MAX_FRAME_BYTES + MAX_AGE_OVERHEAD_BYTES {
         return Err(SealError::Damaged);
     }
     let decryptor = age::Decryptor::new_buffered(sealed).map_err(|_| SealError::Damaged)?;
     let mut plain = decryptor
-        .decrypt(std::iter::once(identity as &dyn age::Identity))
+        .decrypt(identities.into_iter())
         .map_err(|error| match error {
             age::DecryptError::NoMatchingKeys => SealError::NotForThisIdentity,
             _ => SealError::Damaged,
         })?;
-    // Never shorter than the frame, so it never moves.
-    let mut buffer = Zeroizing::new(vec![0; sealed.len()]);
-    let mut filled = 0;
-    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match plain.read(rest) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(_) => return Err(SealError::Damaged),
-        }
-    }
-    let frame = buffer.get(..filled).ok_or(SealError::Damaged)?;
-    open_frame(frame, expected)
+    // Never shorter than what is inside, so it never moves.
+    Secret::filled(sealed.len(), |memory| read_all(&mut plain, memory))
+        .map_err(|_| SealError::Damaged)
 }
 
-fn frame(binding: &Binding, fields: &Fields) -> Result<Zeroizing<Vec<u8>>, SealError> {
+fn frame(binding: &Binding, fields: &Fields) -> Result<Secret, SealError> {
     let header = Header {
         binding: binding.clone(),
         fields: fields
@@ -168,34 +169,42 @@ fn frame(binding: &Binding, fields: &Fields) -> Result<Zeroizing<Vec<u8>>, SealE
     if length > MAX_FRAME_BYTES {
         return Err(SealError::TooLarge(secret));
     }
-    let mut frame = Zeroizing::new(Vec::with_capacity(length));
-    frame.extend_from_slice(FORM);
-    frame.extend_from_slice(&header);
-    frame.push(b'\n');
-    for (_, value) in fields {
-        frame.extend_from_slice(value.expose());
-    }
-    frame.resize(length, 0);
-    Ok(frame)
+    let parts = [FORM, &header, b"\n"]
+        .into_iter()
+        .chain(fields.iter().map(|(_, value)| value.expose()));
+    Secret::filled(length, |memory| {
+        let mut rest = memory;
+        for part in parts {
+            let (place, after) = rest.split_at_mut(part.len());
+            place.copy_from_slice(part);
+            rest = after;
+        }
+        Ok(length)
+    })
+    .map_err(|_| SealError::TooLarge(secret))
 }
 
-fn open_frame(frame: &[u8], expected: &Binding) -> Result<Fields, SealError> {
+fn open_frame(opened: &Secret, expected: &Binding) -> Result<Fields, SealError> {
+    let frame = opened.expose();
     let rest = frame.strip_prefix(FORM).ok_or(SealError::Damaged)?;
     let end = rest
         .iter()
         .position(|byte| *byte == b'\n')
         .ok_or(SealError::Damaged)?;
-    let (header, rest) = rest.split_at(end);
+    let header = rest.get(..end).ok_or(SealError::Damaged)?;
     let header: Header = serde_json::from_slice(header).map_err(|_| SealError::Damaged)?;
     compare(&header.binding, expected)?;
-    let mut rest = rest.get(1..).ok_or(SealError::Damaged)?;
+    let mut start = FORM.len() + end + 1;
     let mut fields = Fields::with_capacity(header.fields.len());
     for (name, length) in header.fields {
-        let (value, after) = rest.split_at_checked(length).ok_or(SealError::Damaged)?;
-        fields.push((name, Secret::new(value.to_vec())));
-        rest = after;
+        let end = start.checked_add(length).ok_or(SealError::Damaged)?;
+        // The fields stay in the one piece of memory that the frame was opened to.
+        let value = opened.part(start..end).ok_or(SealError::Damaged)?;
+        fields.push((name, value));
+        start = end;
     }
-    if rest.iter().any(|byte| *byte != 0) {
+    let padding = frame.get(start..).ok_or(SealError::Damaged)?;
+    if padding.iter().any(|byte| *byte != 0) {
         return Err(SealError::Damaged);
     }
     Ok(fields)
@@ -216,9 +225,48 @@ fn compare(found: &Binding, expected: &Binding) -> Result<(), SealError> {
     }
 }
 
+/// Checks that a frame opens at the one place that it names, and at no other.
+#[cfg(fuzzing)]
+pub(crate) fn check_frame(bytes: &[u8]) {
+    let elsewhere = Binding {
+        scope: "acme".to_owned(),
+        credential: "c1".to_owned(),
+        version: 1,
+        provider: "openai".to_owned(),
+        hosts: Vec::new(),
+        epoch: 1,
+    };
+    let secret = Secret::new(bytes);
+    let named = bytes
+        .strip_prefix(FORM)
+        .and_then(|rest| rest.split(|byte| *byte == b'\n').next())
+        .and_then(|header| serde_json::from_slice::<Header>(header).ok());
+    let opened = open_frame(&secret, &elsewhere);
+    match named {
+        Some(header) => {
+            assert!(opened.is_err() || header.binding == elsewhere);
+            if let Ok(fields) = open_frame(&secret, &header.binding) {
+                let inside: usize = fields.iter().map(|(_, value)| value.len()).sum();
+                assert!(inside < bytes.len());
+            }
+        }
+        None => assert!(opened.is_err()),
+    }
+}
+
+/// Checks that a file that nobody sealed to an identity does not open.
+#[cfg(fuzzing)]
+pub(crate) fn check_file(bytes: &[u8]) {
+    static IDENTITY: std::sync::OnceLock<age::x25519::Identity> = std::sync::OnceLock::new();
+    let identity = IDENTITY.get_or_init(age::x25519::Identity::generate);
+    let identity = std::iter::once(identity as &dyn age::Identity);
+    assert!(open(identity, bytes).is_err());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recipients::Recipient;
 
     fn binding() -> Binding {
         Binding {
@@ -231,6 +279,21 @@ mod tests {
         }
     }
 
+    fn key() -> (age::x25519::Identity, Recipients) {
+        let identity = age::x25519::Identity::generate();
+        let recipient = Recipient::new(&identity.to_public().to_string(), "test", 0).unwrap();
+        (identity, Recipients::first(vec![recipient]))
+    }
+
+    fn unseal(
+        identity: &age::x25519::Identity,
+        sealed: &[u8],
+        expected: &Binding,
+    ) -> Result<Fields, SealError> {
+        let identity = identity as &dyn age::Identity;
+        super::unseal(std::iter::once(identity), sealed, expected)
+    }
+
     fn fields() -> Fields {
         vec![
             ("api_key".to_owned(), Secret::from("canary-sealing-1")),
@@ -240,8 +303,8 @@ mod tests {
 
     #[test]
     fn what_is_sealed_opens_where_it_belongs() {
-        let identity = age::x25519::Identity::generate();
-        let sealed = seal(&[identity.to_public()], &binding(), &fields()).unwrap();
+        let (identity, recipients) = key();
+        let sealed = seal(&recipients, &binding(), &fields()).unwrap();
         let opened = unseal(&identity, &sealed, &binding()).unwrap();
         let texts: Vec<_> = opened
             .iter()
@@ -258,8 +321,8 @@ mod tests {
 
     #[test]
     fn it_opens_nowhere_else() {
-        let identity = age::x25519::Identity::generate();
-        let sealed = seal(&[identity.to_public()], &binding(), &fields()).unwrap();
+        let (identity, recipients) = key();
+        let sealed = seal(&recipients, &binding(), &fields()).unwrap();
         let elsewhere = [
             (
                 "scope",
@@ -314,9 +377,9 @@ mod tests {
 
     #[test]
     fn a_stranger_cannot_open_it() {
-        let identity = age::x25519::Identity::generate();
-        let sealed = seal(&[identity.to_public()], &binding(), &fields()).unwrap();
-        let stranger = age::x25519::Identity::generate();
+        let (_, recipients) = key();
+        let sealed = seal(&recipients, &binding(), &fields()).unwrap();
+        let (stranger, _) = key();
         assert!(matches!(
             unseal(&stranger, &sealed, &binding()),
             Err(SealError::NotForThisIdentity)
@@ -325,8 +388,8 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_and_every_cut_is_refused() {
-        let identity = age::x25519::Identity::generate();
-        let sealed = seal(&[identity.to_public()], &binding(), &fields()).unwrap();
+        let (identity, recipients) = key();
+        let sealed = seal(&recipients, &binding(), &fields()).unwrap();
         for at in (0..sealed.len()).step_by(37) {
             let mut damaged = sealed.clone();
             damaged[at] ^= 1;
@@ -343,15 +406,15 @@ mod tests {
 
     #[test]
     fn the_size_tells_nothing_of_the_length() {
-        let identity = age::x25519::Identity::generate();
+        let (_, recipients) = key();
         let frame_of = |length: usize| {
-            let fields = vec![("api_key".to_owned(), Secret::new(vec![b'x'; length]))];
-            frame(&binding(), &fields).unwrap().len()
+            let fields = vec![("api_key".to_owned(), Secret::new(&vec![b'x'; length]))];
+            frame(&binding(), &fields).unwrap().expose().len()
         };
         assert_eq!(frame_of(10), frame_of(2_400));
-        let too_large = vec![("api_key".to_owned(), Secret::new(vec![b'x'; 70_000]))];
+        let too_large = vec![("api_key".to_owned(), Secret::new(&[b'x'; 70_000]))];
         assert!(matches!(
-            seal(&[identity.to_public()], &binding(), &too_large),
+            seal(&recipients, &binding(), &too_large),
             Err(SealError::TooLarge(70_000))
         ));
     }

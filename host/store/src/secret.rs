@@ -1,56 +1,96 @@
 //! The one type that holds secret bytes.
 
-use zeroize::Zeroizing;
+use std::ops::Range;
+use std::sync::Arc;
 
-/// Secret bytes. They are overwritten on drop; the type implements neither
-/// `Debug`, `Display` nor `Serialize`, so they cannot end up in a log or an
-/// error by accident. A clone is a second copy, equally guarded.
+use crate::locked::Locked;
+
+/// Secret bytes, in memory that is locked, left out of core dumps, and overwritten
+/// when the last clone is dropped. A clone is the same memory, not a copy.
+///
+/// The type implements neither `Debug`, `Display` nor `Serialize`, so they cannot
+/// end up in a log or an error by accident.
 #[derive(Clone)]
 #[allow(missing_debug_implementations)] // on purpose
-pub struct Secret(Zeroizing<Vec<u8>>);
+pub struct Secret {
+    memory: Arc<Locked>,
+    range: Range<usize>,
+}
 
 impl Secret {
-    /// Takes over `bytes`.
-    pub fn new(bytes: Vec<u8>) -> Self {
-        Secret(Zeroizing::new(bytes))
+    /// Makes a secret of `length` bytes, which `fill` writes; what it answers with
+    /// is how many of them count.
+    ///
+    /// # Errors
+    ///
+    /// What `fill` says, or when there is no memory.
+    pub(crate) fn filled(
+        length: usize,
+        fill: impl FnOnce(&mut [u8]) -> std::io::Result<usize>,
+    ) -> std::io::Result<Self> {
+        let mut memory = Locked::new(length)?;
+        let filled = fill(memory.as_mut_slice())?.min(length);
+        Ok(Secret {
+            memory: Arc::new(memory),
+            range: 0..filled,
+        })
+    }
+
+    /// Copies `bytes`. Whoever owns them answers for the original.
+    ///
+    /// # Panics
+    ///
+    /// When the system has no memory, as any allocation.
+    pub fn new(bytes: &[u8]) -> Self {
+        let copied = Self::filled(bytes.len(), |memory| {
+            memory.copy_from_slice(bytes);
+            Ok(bytes.len())
+        });
+        match copied {
+            Ok(secret) => secret,
+            Err(_) => std::alloc::handle_alloc_error(std::alloc::Layout::new::<u8>()),
+        }
+    }
+
+    /// Several pieces, one after the other.
+    pub(crate) fn joined(parts: &[&[u8]]) -> Self {
+        Secret::new(&zeroize::Zeroizing::new(parts.concat()))
+    }
+
+    /// A part of it, in the same memory; none if it ends before.
+    pub(crate) fn part(&self, range: Range<usize>) -> Option<Self> {
+        self.expose().get(range.clone())?;
+        let start = self.range.start;
+        Some(Secret {
+            memory: Arc::clone(&self.memory),
+            range: start + range.start..start + range.end,
+        })
     }
 
     /// The bytes. Whoever calls this answers for where they go.
     pub fn expose(&self) -> &[u8] {
-        &self.0
+        self.memory
+            .as_slice()
+            .get(self.range.clone())
+            .unwrap_or_default()
     }
 
     /// The bytes as text, if they are UTF-8. Whoever calls this answers for
     /// where it goes.
     pub fn expose_text(&self) -> Option<&str> {
-        std::str::from_utf8(&self.0).ok()
+        std::str::from_utf8(self.expose()).ok()
     }
 
     /// How many bytes there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.range.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.range.is_empty()
     }
-}
 
-impl From<&str> for Secret {
-    fn from(text: &str) -> Self {
-        Secret::new(text.as_bytes().to_vec())
-    }
-}
-
-/// Takes over the text's bytes.
-impl From<String> for Secret {
-    fn from(text: String) -> Self {
-        Secret::new(text.into_bytes())
-    }
-}
-
-impl Secret {
     /// Reads everything from `source` into a secret of at most `limit` bytes,
     /// such that no copy of it stays behind in a buffer that had to grow.
     /// `None` if there is more.
@@ -59,22 +99,8 @@ impl Secret {
     ///
     /// When `source` cannot be read.
     pub fn read(source: &mut dyn std::io::Read, limit: usize) -> std::io::Result<Option<Self>> {
-        let mut buffer = Zeroizing::new(vec![0; limit + 1]);
-        let mut filled = 0;
-        loop {
-            let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) else {
-                return Ok(None);
-            };
-            match source.read(rest) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        // Shortened, not reallocated; what lies beyond was never written.
-        buffer.truncate(filled);
-        Ok(Some(Secret(buffer)))
+        let secret = Self::filled(limit + 1, |memory| read_all(source, memory))?;
+        Ok((secret.len() <= limit).then_some(secret))
     }
 
     /// Reads a file of at most `limit` bytes. `None` if there is more.
@@ -84,5 +110,35 @@ impl Secret {
     /// When the file cannot be read.
     pub fn read_file(file: &std::path::Path, limit: usize) -> std::io::Result<Option<Self>> {
         Self::read(&mut std::fs::File::open(file)?, limit)
+    }
+}
+
+/// Reads until there is nothing more, or no more room; answers with how much.
+pub(crate) fn read_all(
+    source: &mut dyn std::io::Read,
+    memory: &mut [u8],
+) -> std::io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = memory.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match source.read(rest) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Secret::new(text.as_bytes())
+    }
+}
+
+/// Takes over the text: the original is overwritten.
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Secret::from(zeroize::Zeroizing::new(text).as_str())
     }
 }

@@ -58,6 +58,23 @@ impl KeyId {
     }
 }
 
+/// A text that names no key.
+#[derive(Debug, thiserror::Error)]
+#[error("a key's name is 16 lower-case hexadecimal digits")]
+pub struct NotAKeyId;
+
+impl std::str::FromStr for KeyId {
+    type Err = NotAKeyId;
+
+    fn from_str(text: &str) -> Result<Self, NotAKeyId> {
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        match text.len() == 16 && text.bytes().all(is_digit) {
+            true => Ok(KeyId(text.to_owned())),
+            false => Err(NotAKeyId),
+        }
+    }
+}
+
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -117,6 +134,12 @@ impl Signer {
 
     fn sign(&self, kind: PayloadType, payload: &[u8]) -> Vec<u8> {
         self.key.sign(&kind.encode(payload)).to_vec()
+    }
+
+    /// Signs whatever is in `payload` as a document's row.
+    #[cfg(fuzzing)]
+    pub(crate) fn sign_document(&self, revision: Revision, payload: Vec<u8>) -> SignedRow {
+        self.sign_row(PayloadType::Document, revision, payload)
     }
 
     /// Signs `payload` as the row of a revision.

@@ -2,43 +2,61 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use serde_json::value::RawValue;
 
 use crate::Revision;
-use crate::backend::{Backend, BackendError, HeadRow, SignedRow, Writes};
+use crate::anchor::{Anchor, Mark};
+use crate::backend::{Backend, BackendError, Rows, SignedRow, Writes};
 use crate::digest::Digest;
 use crate::document::{Document, DocumentKey};
-use crate::error::{Error, Tampering};
+use crate::error::{Error, Fault, Tampering};
 use crate::journal::{Author, Effect, Entry};
-use crate::keys::Keys;
+use crate::keys::{KeyError, Keys};
+use crate::recipients::{self, Recipients};
+use crate::sealing::{Binding, Fields, SealError};
+use crate::signing::Verifier;
+use crate::tree::{self, Tree};
 
 /// Documents kept verified and parsed; some ten megabytes. When there are more,
 /// all are let go, which costs a signature check each to get back.
 const KEPT_DOCUMENTS: usize = 2_000;
 
-/// A database, with the keys to believe it and to change it.
+/// Journal entries read at a time, when there are many new ones.
+const PAGE: usize = 1_000;
+
+/// A database, with the keys to believe it and to change it, and the anchor that
+/// remembers how far it had come.
 pub struct Store {
-    backend: Arc<dyn Backend>,
-    keys: Keys,
+    pub(crate) backend: Arc<dyn Backend>,
+    keys: RwLock<Arc<Keys>>,
+    anchor: Anchor,
     kept: Mutex<Kept>,
 }
 
 /// What has been verified, and when.
-#[derive(Default)]
 struct Kept {
-    /// The state of the database that all this is of.
+    known: Known,
+    /// The state of the database that `known` is of.
     state: Option<u64>,
-    head: Head,
-    documents: HashMap<DocumentKey, Option<Arc<Document>>>,
+    documents: HashMap<DocumentKey, KeptDocument>,
 }
 
-/// The newest journal entry.
-#[derive(Clone, Copy, Default, PartialEq)]
-struct Head {
-    revision: Revision,
-    digest: Option<Digest>,
+struct KeptDocument {
+    /// The state of the database that it was last held against.
+    state: u64,
+    document: Option<Arc<Document>>,
+}
+
+/// The newest journal entry, and whom to believe.
+#[derive(Clone)]
+pub(crate) struct Known {
+    pub(crate) mark: Mark,
+    /// The root of the tree of documents; none before it was read.
+    root: Option<Digest>,
+    /// Whose signature holds: the present key first.
+    pub(crate) verifiers: Vec<Verifier>,
 }
 
 /// Verified documents as of one revision.
@@ -48,6 +66,14 @@ pub struct Snapshot {
     pub revision: Revision,
     /// The documents asked for, in the order asked.
     pub documents: Vec<Option<Arc<Document>>>,
+}
+
+/// What was read anew.
+struct Fetched {
+    known: Known,
+    /// The nodes above the documents.
+    tree: Tree,
+    documents: Vec<Option<Arc<Document>>>,
 }
 
 /// What a change writes.
@@ -61,22 +87,96 @@ pub struct Batch {
     pub add_blobs: Vec<Vec<u8>>,
     /// Blobs to overwrite and remove.
     pub remove_blobs: Vec<Digest>,
+    /// The key that signs what comes after, if it is another.
+    pub trust: Option<Verifier>,
+    /// The revision that the new one comes after, if that is later than the
+    /// newest: what was undone keeps its number for itself.
+    pub after: Revision,
 }
 
 impl Store {
-    /// Joins a database and keys. Nothing is read before it is asked for, so
+    /// Joins a database, keys and the anchor. The journal is held against the anchor
+    /// before anything else is believed; no more is read than what is asked for, so
     /// this takes the same time however much there is.
-    pub fn new(backend: Arc<dyn Backend>, keys: Keys) -> Self {
-        Store {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Anchor`].
+    pub fn open(backend: Arc<dyn Backend>, keys: Keys, anchor: Anchor) -> Result<Self, Error> {
+        let known = Known {
+            mark: anchor.read()?,
+            root: None,
+            verifiers: keys.verifiers().to_vec(),
+        };
+        Ok(Store {
             backend,
-            keys,
-            kept: Mutex::default(),
-        }
+            keys: RwLock::new(Arc::new(keys)),
+            anchor,
+            kept: Mutex::new(Kept {
+                known,
+                state: None,
+                documents: HashMap::new(),
+            }),
+        })
     }
 
     /// The keys.
-    pub fn keys(&self) -> &Keys {
-        &self.keys
+    pub fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads the files of the keys again: somebody else may have renewed them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`].
+    pub fn read_keys_again(&self) -> Result<Arc<Keys>, Error> {
+        let keys = Arc::new(self.keys().again()?);
+        self.use_keys(Arc::clone(&keys));
+        Ok(keys)
+    }
+
+    pub(crate) fn use_keys(&self, keys: Arc<Keys>) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+    }
+
+    /// Whose signature holds: the present key first, then the one of before while
+    /// documents still have its signature.
+    pub fn verifiers(&self) -> Vec<Verifier> {
+        self.kept().known.verifiers.clone()
+    }
+
+    /// Opens a sealed secret, if it belongs to `expected`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`] without an open identity; else [`SealError`].
+    pub fn unseal(
+        &self,
+        sealed: &[u8],
+        expected: &Binding,
+    ) -> Result<Result<Fields, SealError>, Error> {
+        match self.keys().unseal(sealed, expected)? {
+            // The identity may have been renewed since the keys were read.
+            Err(SealError::NotForThisIdentity) => {
+                Ok(self.read_keys_again()?.unseal(sealed, expected)?)
+            }
+            opened => Ok(opened),
+        }
+    }
+
+    /// Who secrets are sealed to.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tampered`], [`Error::Unavailable`].
+    pub async fn recipients(&self) -> Result<Arc<Recipients>, Error> {
+        let key = recipients::document_key();
+        let snapshot = self.read(std::slice::from_ref(&key)).await?;
+        match snapshot.documents.into_iter().next().flatten() {
+            Some(document) => document.body(),
+            None => Err(Tampering::new(Fault::Missing, key, "is missing").into()),
+        }
     }
 
     /// Reads documents, all as of one revision.
@@ -89,34 +189,103 @@ impl Store {
     /// [`Error::Tampered`], [`Error::Unavailable`].
     pub async fn read(&self, keys: &[DocumentKey]) -> Result<Snapshot, Error> {
         let state = self.backend.state().await?;
-        let (known_state, known) = {
-            let kept = self.kept();
-            if let Some(snapshot) = kept.snapshot(state, keys) {
-                return Ok(snapshot);
+        if let Some(snapshot) = self.kept().snapshot(state, keys) {
+            return Ok(snapshot);
+        }
+        let fetched = self.fetch(keys).await?;
+        Ok(Snapshot {
+            revision: fetched.known.mark.revision,
+            documents: fetched.documents,
+        })
+    }
+
+    /// Reads documents from the database, and holds them against the journal, and
+    /// that against the anchor.
+    async fn fetch(&self, keys: &[DocumentKey]) -> Result<Fetched, Error> {
+        // Before the database: it is told after it, so it is never ahead.
+        let anchored = self.anchor.read()?;
+        loop {
+            let known = self.kept().known.clone();
+            let rows = self.backend.read(keys, known.mark.revision).await?;
+            let known = known.follow(&rows.entries, anchored)?;
+            if known.mark.revision < rows.newest {
+                let known = self.catch_up(known, anchored).await?;
+                self.kept().raise(known, None);
+                continue;
             }
-            (kept.state, kept.head)
-        };
-        let rows = self.backend.read(keys, known_state).await?;
-        let head = self.verify_head(&rows.head, known)?;
+            if known.mark.revision < anchored.revision {
+                return Err(gone_back().into());
+            }
+            let (tree, documents) = self.verify(&known, keys, &rows)?;
+            self.tell_anchor(&known, anchored).map_err(Error::from)?;
+            self.kept().take_over(&known, rows.state, keys, &documents);
+            return Ok(Fetched {
+                known,
+                tree,
+                documents,
+            });
+        }
+    }
+
+    /// Follows the journal to its end.
+    async fn catch_up(&self, mut known: Known, anchored: Mark) -> Result<Known, Error> {
+        loop {
+            let after = known.mark.revision;
+            let rows = self.backend.journal(after.saturating_sub(1), PAGE).await?;
+            known = known.follow(&rows, anchored)?;
+            if known.mark.revision == after {
+                return Ok(known);
+            }
+        }
+    }
+
+    /// Holds what was read against the tree of documents.
+    fn verify(
+        &self,
+        known: &Known,
+        keys: &[DocumentKey],
+        rows: &Rows,
+    ) -> Result<(Tree, Vec<Option<Arc<Document>>>), Tampering> {
+        let root = known.root.unwrap_or_else(tree::empty_root);
+        let mut tree = Tree::default();
         let mut documents = Vec::with_capacity(keys.len());
-        for (key, row) in keys.iter().zip(&rows.documents) {
-            let document = match row {
-                Some(row) => Some(Arc::new(Document::verify(key, row, self.keys.verifier())?)),
-                None => None,
+        for (key, found) in keys.iter().zip(&rows.documents) {
+            let told = tree.take(root, key, &found.nodes)?;
+            let document = match (told, &found.row) {
+                (None, None) => None,
+                (None, Some(row)) => return Err(uninvited(key, row, &known.verifiers)),
+                (Some(_), None) => {
+                    return Err(Tampering::new(Fault::Missing, key, "is missing"));
+                }
+                (Some(told), Some(row)) => Some(match self.kept().verified(key, row, told) {
+                    Some(document) => document,
+                    None => Arc::new(Document::verify(key, row, &known.verifiers, told)?),
+                }),
             };
-            if document
-                .as_ref()
-                .is_some_and(|document| document.revision() > head.revision)
-            {
-                return Err(Tampering::new(key, "is newer than the journal").into());
-            }
             documents.push(document);
         }
-        self.kept().take_over(rows.state, head, keys, &documents);
-        Ok(Snapshot {
-            revision: head.revision,
-            documents,
-        })
+        Ok((tree, documents))
+    }
+
+    /// Lets the anchor remember what is known; whom to believe is written down
+    /// first, since the anchor is where the next look at the journal begins.
+    fn tell_anchor(&self, known: &Known, anchored: Mark) -> Result<(), StoreFile> {
+        if known.mark.revision <= anchored.revision {
+            return Ok(());
+        }
+        let keys = self.keys();
+        let same =
+            keys.verifiers().first().map(Verifier::id) == known.verifiers.first().map(Verifier::id);
+        if !same {
+            let mut keys = keys.again()?;
+            let written = keys.verifiers().first().map(Verifier::id)
+                == known.verifiers.first().map(Verifier::id);
+            if !written {
+                keys.set_verifiers(&known.verifiers)?;
+            }
+            self.use_keys(Arc::new(keys));
+        }
+        Ok(self.anchor.advance(known.mark)?)
     }
 
     /// The names of the documents of `kind` that are `under` or lie below it,
@@ -151,20 +320,27 @@ impl Store {
     ///
     /// [`Error::Tampered`] if it is missing or is something else.
     pub async fn blob(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
-        let tampered = |how| Error::from(Tampering::new(format_args!("blob {digest}"), how));
+        let tampered = |fault, how| {
+            let what = format_args!("blob {digest}").to_string();
+            Error::from(Tampering::new(fault, what, how))
+        };
         let bytes = self
             .backend
             .blob(digest)
             .await?
-            .ok_or_else(|| tampered("is missing"))?;
+            .ok_or_else(|| tampered(Fault::Missing, "is missing"))?;
         if Digest::of(&bytes) != *digest {
-            return Err(tampered("holds other bytes than its name says"));
+            return Err(tampered(
+                Fault::Forged,
+                "holds other bytes than its name says",
+            ));
         }
         Ok(bytes)
     }
 
-    /// Reads and verifies journal entries after `after`, oldest first, at most
-    /// `limit`, each against the one before within what is read.
+    /// Reads journal entries after `after`, oldest first, at most `limit`. Each
+    /// follows the one before within what is read; that the last leads to the newest
+    /// is for [`Store::check`] to say.
     ///
     /// # Errors
     ///
@@ -172,22 +348,16 @@ impl Store {
     pub async fn journal(&self, after: Revision, limit: usize) -> Result<Vec<Entry>, Error> {
         let rows = self.backend.journal(after, limit).await?;
         let mut entries = Vec::with_capacity(rows.len());
-        let mut before: Option<&SignedRow> = None;
+        let mut before: Option<Mark> = (after == 0).then(Mark::default);
         for row in &rows {
-            let entry = Entry::verify(row, self.keys.verifier())?;
-            let follows = match before {
-                Some(before) => {
-                    entry.previous == Some(Digest::of(&before.payload))
-                        && entry.revision == before.revision + 1
-                }
-                None => after > 0 || (entry.revision == 1 && entry.previous.is_none()),
-            };
-            if !follows {
-                let what = format_args!("journal entry {}", entry.revision).to_string();
-                return Err(Tampering::new(what, "does not follow the one before").into());
+            let entry = Entry::parse(row)?;
+            if before.is_some_and(|before| !entry.follows(before)) {
+                return Err(
+                    Entry::tampering(row.revision, "does not follow the one before").into(),
+                );
             }
+            before = Some(mark_of(row));
             entries.push(entry);
-            before = Some(row);
         }
         Ok(entries)
     }
@@ -199,15 +369,15 @@ impl Store {
     ///
     /// [`Error::Conflict`] if the store is at another revision; read again, and
     /// try again. [`Error::Key`] without a signer. In each case nothing was
-    /// written.
+    /// written. [`Error::NotAnchored`] when everything was, but the anchor could not
+    /// be told.
     pub async fn commit(
         &self,
         expected: Revision,
         batch: Batch,
         author: Author<'_>,
     ) -> Result<Revision, Error> {
-        let signer = self.keys.signer()?;
-        let revision = expected + 1;
+        self.keys().signer()?;
         let touched: Vec<DocumentKey> = batch
             .put
             .iter()
@@ -215,14 +385,131 @@ impl Store {
             .chain(&batch.remove)
             .cloned()
             .collect();
-        let before = self.read(&touched).await?;
-        let head = self.kept().head;
-        if before.revision != expected || head.revision != expected {
+        let before = self.fetch(&touched).await?;
+        let known = before.known;
+        if known.mark.revision != expected {
             return Err(Error::Conflict {
                 expected,
-                found: before.revision,
+                found: known.mark.revision,
             });
         }
+        let revision = expected.max(batch.after) + 1;
+        let trust = batch.trust.clone();
+        let signed = self.sign(
+            Expected {
+                known: &known,
+                tree: before.tree,
+                documents: &before.documents,
+            },
+            revision,
+            touched,
+            batch,
+            author,
+        )?;
+        let mark = mark_of(&signed.entry);
+        match self.backend.commit(expected, signed).await {
+            Ok(()) => {}
+            Err(BackendError::Conflict(found)) => {
+                return Err(Error::Conflict { expected, found });
+            }
+            Err(error) => return Err(error.into()),
+        }
+        if let Some(successor) = trust {
+            // Before the anchor: it is where the next look at the journal begins.
+            let others = known
+                .verifiers
+                .into_iter()
+                .filter(|known| known.id() != successor.id());
+            let verifiers: Vec<Verifier> =
+                std::iter::once(successor.clone()).chain(others).collect();
+            let mut keys = self.keys().again()?;
+            keys.set_verifiers(&verifiers)?;
+            self.use_keys(Arc::new(keys));
+        }
+        self.anchor.advance(mark).map_err(Error::NotAnchored)?;
+        Ok(revision)
+    }
+
+    /// Writes a copy of the database, as it is at one moment, to a new file that only
+    /// the owner can use, while others may write.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`].
+    pub async fn copy_to(&self, file: &std::path::Path) -> Result<(), Error> {
+        Ok(self.backend.copy_to(file).await?)
+    }
+
+    /// Hands the power to write to a new key: made if need be, trusted by one entry
+    /// of the journal, and from then on the one that signs. Documents keep the
+    /// signature of the old one, which holds until [`Store::end_old_signer`].
+    ///
+    /// Stopped at any point, it goes on from there when it is called again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::commit`].
+    pub async fn begin_new_signer(&self, author: Author<'_>) -> Result<(), Error> {
+        let mut keys = self.keys().again()?;
+        let next = keys.begin_new_signer()?;
+        self.use_keys(Arc::new(keys));
+        loop {
+            let revision = self.fetch(&[]).await?.known.mark.revision;
+            if self.verifiers().first().map(Verifier::id) == Some(next.id()) {
+                break;
+            }
+            let batch = Batch {
+                trust: Some(next.clone()),
+                ..Batch::default()
+            };
+            match self.commit(revision, batch, author.clone()).await {
+                Ok(_) => {}
+                Err(Error::Conflict { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let mut keys = self.keys().again()?;
+        keys.adopt_new_signer()?;
+        self.use_keys(Arc::new(keys));
+        Ok(())
+    }
+
+    /// Believes what is signed by these keys from now on, the present one first, and
+    /// writes that down. The caller answers for them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`].
+    pub fn believe(&self, verifiers: &[Verifier]) -> Result<(), Error> {
+        let mut keys = self.keys().again()?;
+        keys.set_verifiers(verifiers)?;
+        self.use_keys(Arc::new(keys));
+        self.kept().known.verifiers = verifiers.to_vec();
+        Ok(())
+    }
+
+    /// No longer believes documents with the signature of an earlier key.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`].
+    pub fn end_old_signer(&self) -> Result<(), Error> {
+        let current: Vec<Verifier> = self.verifiers().into_iter().take(1).collect();
+        self.believe(&current)
+    }
+
+    /// Makes the rows of a change.
+    fn sign(
+        &self,
+        mut before: Expected<'_>,
+        revision: Revision,
+        touched: Vec<DocumentKey>,
+        batch: Batch,
+        author: Author<'_>,
+    ) -> Result<Writes, Error> {
+        let keys = self.keys_to_write(before.known)?;
+        let verifier = before.known.verifiers.first().ok_or(KeyError::NoSigner)?;
+        let signer = keys.signer_for(verifier)?;
         let encoding = |error: serde_json::Error| BackendError::Failed(error.to_string());
         let mut put = Vec::with_capacity(batch.put.len());
         for (key, body) in batch.put {
@@ -235,62 +522,69 @@ impl Store {
             .map(|bytes| (Digest::of(&bytes), bytes))
             .collect();
         let after = put.iter().map(|(_, row)| Some(Digest::of(&row.payload)));
-        let effects = touched
-            .iter()
-            .zip(&before.documents)
+        let mut root = before.known.root.unwrap_or_else(tree::empty_root);
+        let mut effects = Vec::with_capacity(touched.len());
+        for ((key, document), after) in touched
+            .into_iter()
+            .zip(before.documents)
             .zip(after.chain(std::iter::repeat(None)))
-            .map(|((key, before), after)| Effect {
-                key: key.clone(),
-                before: before.as_ref().map(|document| document.digest()),
+        {
+            root = before.tree.set(&key, after)?;
+            effects.push(Effect {
+                key,
+                before: document.as_ref().map(|document| document.digest()),
                 after,
-            })
-            .collect();
+            });
+        }
+        let trusts = match &batch.trust {
+            Some(verifier) => Some(
+                verifier
+                    .to_pem()
+                    .ok_or_else(|| BackendError::Failed("a key cannot be encoded".to_owned()))?,
+            ),
+            None => None,
+        };
         let entry = Entry {
             revision,
-            previous: head.digest,
+            previous: before.known.mark.entry,
             at_ms: author.at_ms,
             principal: author.principal.to_owned(),
             change: author.change.to_owned(),
             effects,
             blobs_added: add_blobs.iter().map(|(digest, _)| *digest).collect(),
             blobs_removed: batch.remove_blobs.clone(),
+            documents: root,
+            trusts,
         };
-        let writes = Writes {
+        Ok(Writes {
             entry: entry.sign(signer).map_err(encoding)?,
             put,
             remove: batch.remove,
             add_blobs,
             remove_blobs: batch.remove_blobs,
-        };
-        match self.backend.commit(expected, writes).await {
-            Ok(()) => Ok(revision),
-            Err(BackendError::Conflict(found)) => Err(Error::Conflict { expected, found }),
-            Err(error) => Err(error.into()),
+            tree: before.tree.into_changed(),
+        })
+    }
+
+    /// The keys, with the signer that may write now.
+    fn keys_to_write(&self, known: &Known) -> Result<Arc<Keys>, Error> {
+        let keys = self.keys();
+        let verifier = known.verifiers.first().ok_or(KeyError::NoSigner)?;
+        match keys.signer_for(verifier) {
+            // It may have been renewed since the keys were read.
+            Err(KeyError::OldSigner) => self.read_keys_again(),
+            _ => Ok(keys),
         }
     }
 
-    /// `known` is the head that this process knew of before it read `row`.
-    fn verify_head(&self, row: &HeadRow, known: Head) -> Result<Head, Error> {
-        let head = match row {
-            HeadRow::Unchanged => return Ok(known),
-            HeadRow::Empty => Head::default(),
-            HeadRow::Entry(row) => {
-                let entry = Entry::verify(row, self.keys.verifier())?;
-                Head {
-                    revision: entry.revision,
-                    digest: Some(Digest::of(&row.payload)),
-                }
-            }
-        };
-        if head.revision < known.revision {
-            return Err(Tampering::new("the journal", "has gone back to an earlier entry").into());
-        }
-        if head.revision == known.revision && head != known {
-            return Err(
-                Tampering::new("the journal", "has another newest entry than before").into(),
-            );
-        }
-        Ok(head)
+    /// What is known of the journal.
+    pub(crate) fn known(&self) -> Known {
+        self.kept().known.clone()
+    }
+
+    /// The anchor.
+    pub fn anchor(&self) -> &Anchor {
+        &self.anchor
     }
 
     /// Nothing in here can be half done when a thread panics.
@@ -299,47 +593,169 @@ impl Store {
     }
 }
 
+/// What a change is made to.
+struct Expected<'a> {
+    known: &'a Known,
+    tree: Tree,
+    documents: &'a [Option<Arc<Document>>],
+}
+
+/// A file beside the database that could not be read or written.
+enum StoreFile {
+    Key(KeyError),
+    Anchor(crate::anchor::AnchorError),
+}
+
+impl From<KeyError> for StoreFile {
+    fn from(error: KeyError) -> Self {
+        StoreFile::Key(error)
+    }
+}
+
+impl From<crate::anchor::AnchorError> for StoreFile {
+    fn from(error: crate::anchor::AnchorError) -> Self {
+        StoreFile::Anchor(error)
+    }
+}
+
+impl From<StoreFile> for Error {
+    fn from(file: StoreFile) -> Self {
+        match file {
+            StoreFile::Key(error) => Error::Key(error),
+            StoreFile::Anchor(error) => Error::Anchor(error),
+        }
+    }
+}
+
+pub(crate) fn mark_of(row: &SignedRow) -> Mark {
+    Mark {
+        revision: row.revision,
+        entry: Some(Digest::of(&row.payload)),
+    }
+}
+
+fn gone_back() -> Tampering {
+    Tampering::new(
+        Fault::Stale,
+        "the journal",
+        "has gone back behind an entry that was there",
+    )
+}
+
+/// A document that the journal does not tell of.
+fn uninvited(key: &DocumentKey, row: &SignedRow, verifiers: &[Verifier]) -> Tampering {
+    match Document::verify(key, row, verifiers, Digest::of(&row.payload)) {
+        Ok(_) => Tampering::new(Fault::Extra, key, "was removed, and put back"),
+        Err(error) if error.fault() == Fault::Swapped => error,
+        Err(_) => Tampering::new(Fault::Extra, key, "is not in the journal"),
+    }
+}
+
+impl Known {
+    /// Goes on along `rows`, the journal from the entry on that is known.
+    pub(crate) fn follow(mut self, rows: &[SignedRow], anchored: Mark) -> Result<Self, Tampering> {
+        let mut rows = rows.iter();
+        if self.mark.revision > 0 {
+            let row = rows.next().ok_or_else(gone_back)?;
+            if row.revision != self.mark.revision {
+                return Err(gone_back());
+            }
+            if mark_of(row) != self.mark {
+                return Err(Entry::tampering(
+                    row.revision,
+                    "is another one than was there before",
+                ));
+            }
+            // The bytes are known to be the right ones; somebody may still have
+            // changed what stands beside them.
+            if self.root.is_none() {
+                self.root = Some(Entry::parse(row)?.documents);
+            }
+        }
+        for row in rows {
+            let verifier = self.verifiers.first().ok_or_else(gone_back)?;
+            let entry = Entry::verify(row, verifier)?;
+            if !entry.follows(self.mark) {
+                return Err(Entry::tampering(
+                    row.revision,
+                    "does not follow the one before",
+                ));
+            }
+            if let Some(successor) = entry.successor()? {
+                self.verifiers.retain(|known| known.id() != successor.id());
+                self.verifiers.insert(0, successor);
+            }
+            self.mark = mark_of(row);
+            self.root = Some(entry.documents);
+            if self.mark.revision == anchored.revision && self.mark != anchored {
+                return Err(Entry::tampering(
+                    row.revision,
+                    "is another one than was there before",
+                ));
+            }
+        }
+        Ok(self)
+    }
+}
+
 impl Kept {
-    /// All of `keys`, if they have been read at this very state.
+    /// All of `keys`, if they have been held against this very state.
     fn snapshot(&self, state: u64, keys: &[DocumentKey]) -> Option<Snapshot> {
+        let held = |key| {
+            let kept = self.documents.get(key)?;
+            (kept.state == state).then(|| kept.document.clone())
+        };
         if self.state != Some(state) {
             return None;
         }
-        let documents = keys
-            .iter()
-            .map(|key| self.documents.get(key).cloned())
-            .collect::<Option<_>>()?;
         Some(Snapshot {
-            revision: self.head.revision,
-            documents,
+            revision: self.known.mark.revision,
+            documents: keys.iter().map(held).collect::<Option<_>>()?,
         })
+    }
+
+    /// What was verified earlier, if it is what `row` holds.
+    fn verified(&self, key: &DocumentKey, row: &SignedRow, told: Digest) -> Option<Arc<Document>> {
+        let document = self.documents.get(key)?.document.as_ref()?;
+        document.is_of(row, told).then(|| Arc::clone(document))
+    }
+
+    /// Takes over what is known, unless more is: a slower reader must not bring back
+    /// what a faster one has seen pass.
+    fn raise(&mut self, known: Known, state: Option<u64>) -> bool {
+        let newer = known.mark.revision >= self.known.mark.revision;
+        if newer {
+            self.known = known;
+            self.state = state;
+        }
+        newer
     }
 
     fn take_over(
         &mut self,
+        known: &Known,
         state: u64,
-        head: Head,
         keys: &[DocumentKey],
         documents: &[Option<Arc<Document>>],
     ) {
-        // A slower reader must not bring back what a faster one has seen pass.
-        if head.revision < self.head.revision {
+        if !self.raise(known.clone(), Some(state)) {
             return;
         }
-        if self.state != Some(state) || self.documents.len() + keys.len() > KEPT_DOCUMENTS {
+        if self.documents.len() + keys.len() > KEPT_DOCUMENTS {
             self.documents.clear();
         }
-        self.state = Some(state);
-        self.head = head;
-        self.documents
-            .extend(keys.iter().cloned().zip(documents.iter().cloned()));
+        for (key, document) in keys.iter().zip(documents) {
+            let document = document.clone();
+            self.documents
+                .insert(key.clone(), KeptDocument { state, document });
+        }
     }
 }
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store")
-            .field("keys", &self.keys)
+            .field("keys", &self.keys())
             .finish_non_exhaustive()
     }
 }

@@ -5,7 +5,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use entail_store::{Author, Batch, Digest, DocumentKey, Error, Keys, Sqlite, Store};
+use entail_store::{
+    Anchor, Author, Batch, Digest, DocumentKey, Error, Fault, Keys, Mark, Sqlite, Store,
+};
 use rusqlite::Connection;
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -19,6 +21,7 @@ impl Home {
             folder: tempfile::tempdir().unwrap(),
         };
         Keys::create(&home.keys(), None).unwrap();
+        home.anchor().set(Mark::default()).unwrap();
         home
     }
 
@@ -30,9 +33,14 @@ impl Home {
         self.folder.path().join("entail.db")
     }
 
+    fn anchor(&self) -> Anchor {
+        Anchor::at(self.folder.path().join("anchor.json"))
+    }
+
     fn store(&self) -> Store {
         let backend = Sqlite::create(&self.database()).unwrap();
-        Store::new(Arc::new(backend), Keys::open(&self.keys()).unwrap())
+        let keys = Keys::open(&self.keys()).unwrap();
+        Store::open(Arc::new(backend), keys, self.anchor()).unwrap()
     }
 
     fn sql(&self, statement: &str) {
@@ -282,4 +290,103 @@ async fn a_database_put_back_is_noticed_by_a_process_that_saw_the_newer_one() {
         witness.read(&[key("acme")]).await,
         Err(Error::Tampered(_))
     ));
+}
+
+/// The fault that is named when a document is read.
+async fn fault(store: &Store, name: &str) -> Option<Fault> {
+    match store.read(&[key(name)]).await {
+        Err(Error::Tampered(tampering)) => Some(tampering.fault()),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn an_older_row_a_dropped_row_and_a_removed_row_put_back_are_found_on_reading() {
+    let home = filled().await;
+    Connection::open(home.database())
+        .unwrap()
+        .execute_batch("CREATE TABLE old AS SELECT * FROM documents")
+        .unwrap();
+    let store = home.store();
+    put(&store, 3, "acme", "fourth").await.unwrap();
+    let batch = Batch {
+        remove: vec![key("acme/evals")],
+        ..Batch::default()
+    };
+    let change = raw("a test");
+    let author = Author {
+        principal: "test",
+        at_ms: 1,
+        change: &change,
+    };
+    store.commit(4, batch, author).await.unwrap();
+    assert_eq!(body(&store, "acme/evals").await, None);
+
+    home.sql("INSERT OR REPLACE INTO documents SELECT * FROM old");
+    for store in [store, home.store()] {
+        assert_eq!(fault(&store, "acme").await, Some(Fault::Stale));
+        assert_eq!(fault(&store, "acme/evals").await, Some(Fault::Extra));
+    }
+    home.sql("DELETE FROM documents WHERE name = 'acme'");
+    assert_eq!(fault(&home.store(), "acme").await, Some(Fault::Missing));
+}
+
+#[tokio::test]
+async fn a_database_put_back_is_noticed_by_a_newcomer_that_has_the_anchor() {
+    let home = filled().await;
+    let copy = home.folder.path().join("copy.db");
+    let open = |file: &std::path::Path| Sqlite::open(file).unwrap();
+    entail_store::Backend::copy_to(&open(&home.database()), &copy)
+        .await
+        .unwrap();
+    put(&home.store(), 3, "acme", "fourth").await.unwrap();
+    let keys = Keys::open(&home.keys()).unwrap();
+    let store = Store::open(Arc::new(open(&copy)), keys, home.anchor()).unwrap();
+    assert_eq!(fault(&store, "acme").await, Some(Fault::Stale));
+}
+
+#[tokio::test]
+async fn a_file_that_takes_the_place_of_the_database_is_looked_at() {
+    let home = filled().await;
+    let witness = home.store();
+    assert_eq!(body(&witness, "acme").await.unwrap(), "third");
+    let copy = home.folder.path().join("copy.db");
+    let sqlite = Sqlite::open(&home.database()).unwrap();
+    entail_store::Backend::copy_to(&sqlite, &copy)
+        .await
+        .unwrap();
+    drop(sqlite);
+    put(&home.store(), 3, "acme", "fourth").await.unwrap();
+    assert_eq!(body(&witness, "acme").await.unwrap(), "fourth");
+    for suffix in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(home.folder.path().join(format!("entail.db{suffix}")));
+    }
+    std::fs::rename(copy, home.database()).unwrap();
+    assert_eq!(fault(&witness, "acme").await, Some(Fault::Stale));
+}
+
+#[tokio::test]
+async fn the_power_to_write_goes_to_a_new_key_while_others_read_and_write() {
+    let home = filled().await;
+    let (here, there) = (home.store(), home.store());
+    assert_eq!(body(&there, "acme").await.unwrap(), "third");
+    let change = raw("a test");
+    let author = Author {
+        principal: "test",
+        at_ms: 1,
+        change: &change,
+    };
+    let old = here.verifiers()[0].id().clone();
+    here.begin_new_signer(author.clone()).await.unwrap();
+    assert_ne!(here.verifiers()[0].id(), &old);
+    // One that knows the old key only goes along, as a reader and as a writer.
+    assert_eq!(body(&there, "acme").await.unwrap(), "third");
+    put(&there, 4, "acme", "fifth").await.unwrap();
+    assert_eq!(body(&here, "acme").await.unwrap(), "fifth");
+    put(&here, 5, "acme/evals", "sixth").await.unwrap();
+    here.end_old_signer().unwrap();
+    let newcomer = home.store();
+    assert_eq!(newcomer.verifiers().len(), 1);
+    assert_eq!(body(&newcomer, "acme/evals").await.unwrap(), "sixth");
+    assert_eq!(body(&newcomer, "acme").await.unwrap(), "fifth");
 }

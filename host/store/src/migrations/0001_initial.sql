@@ -22,3 +22,9 @@ CREATE TABLE journal (
     signature BLOB    NOT NULL,
     signer    TEXT    NOT NULL
 ) STRICT;
+
+-- The tree of documents: a node by the digits that lead to it from the root.
+CREATE TABLE tree (
+    path BLOB NOT NULL PRIMARY KEY,
+    node BLOB NOT NULL
+) STRICT, WITHOUT ROWID;

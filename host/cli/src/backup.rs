@@ -1,0 +1,143 @@
+//! Copies of the store, and the way back.
+
+use std::path::Path;
+
+use entail::store::KeyId;
+use entail::{
+    IdentitySource, Restored, Secret, Trust, quoted, restore_in_place, restore_to_clean_machine,
+};
+use serde_json::json;
+
+use crate::args::{BackupArgs, RestoreArgs};
+use crate::failure::Failure;
+use crate::key::verifier_of;
+use crate::output::{Style, print_json, say, tell};
+use crate::progress::Bar;
+use crate::session::Session;
+
+/// No recovery key is longer.
+const MAX_RECOVERY_BYTES: usize = 64 * 1024;
+
+pub async fn backup(session: &Session, args: &BackupArgs) -> Result<(), Failure> {
+    let entail = session.open()?;
+    let revision = entail.backup(&session.principal, &args.file).await?;
+    if session.common.json {
+        print_json(&json!({"file": args.file, "revision": revision}));
+        return Ok(());
+    }
+    say!(
+        "{} is a copy of the store at revision {revision}",
+        args.file.display()
+    );
+    let recipients = entail.recipients(&session.principal).await?;
+    if recipients.recipients.len() < 2 {
+        tell!(
+            "{} only this home's identity opens it; make a recovery key: entail key add-recipient --recovery FILE",
+            Style::Warn.paint("note:")
+        );
+    }
+    Ok(())
+}
+
+pub async fn restore(session: &Session, args: &RestoreArgs) -> Result<(), Failure> {
+    let restored = match (&args.file, &args.recovery) {
+        (Some(file), Some(recovery)) => to_clean_machine(session, args, file, recovery).await?,
+        (None, Some(_)) => {
+            return Err(Failure::new(2, "usage", "say which copy to restore"));
+        }
+        (file, None) if args.accept_rollback => {
+            let trust = trust(args.verifier.as_deref().into_iter())?;
+            restore_in_place(&session.home()?, file.as_deref(), &trust).await?
+        }
+        _ => {
+            return Err(Failure::invalid(
+                "a copy may be older than what this home has seen: changes since then would be undone",
+            )
+            .with_remedies(vec![
+                "to go back all the same, add --accept-rollback".to_owned(),
+                "on a clean machine, add --recovery FILE".to_owned(),
+            ]));
+        }
+    };
+    report(session, &restored);
+    Ok(())
+}
+
+async fn to_clean_machine(
+    session: &Session,
+    args: &RestoreArgs,
+    copy: &Path,
+    recovery: &Path,
+) -> Result<Restored, Failure> {
+    let text = Secret::read_file(recovery, MAX_RECOVERY_BYTES)
+        .map_err(|error| Failure::io(recovery.display(), &error))?
+        .ok_or_else(|| {
+            Failure::invalid(format!("{} is too large for a key", recovery.display()))
+        })?;
+    let named = verifier_of(&text);
+    let trust = trust(named.as_deref().into_iter().chain(args.verifier.as_deref()))?;
+    let passphrase = match args.passphrase {
+        true => Some(session.new_passphrase()?),
+        false => None,
+    };
+    let bar = Bar::new("sealing again");
+    Ok(restore_to_clean_machine(
+        &session.home_folder()?,
+        copy,
+        IdentitySource::Given(text),
+        &trust,
+        passphrase.as_ref(),
+        &mut |step| bar.step(step),
+    )
+    .await?)
+}
+
+fn trust<'a>(names: impl Iterator<Item = &'a str>) -> Result<Trust, Failure> {
+    let verifiers = names
+        .map(|name| {
+            name.parse::<KeyId>().map_err(|error| {
+                Failure::invalid(format!("{} names no key: {error}", quoted(name)))
+            })
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(Trust { verifiers })
+}
+
+fn report(session: &Session, restored: &Restored) {
+    let Restored {
+        copy,
+        seen,
+        revision,
+        renewal,
+    } = restored;
+    if session.common.json {
+        print_json(&json!({
+            "copy": copy, "seen": seen, "revision": revision,
+            "renewed": renewal.renewed, "left": renewal.left.len(),
+        }));
+        return;
+    }
+    say!("the store is as it was at revision {copy}; it is at revision {revision} now");
+    if seen > copy {
+        say!("what was changed from revision {copy} to {seen} is undone");
+    }
+    if renewal.renewed > 0 {
+        say!(
+            "{} secrets are sealed to this machine's new identity as well",
+            renewal.renewed
+        );
+        say!(
+            "take off the list whose machine is lost: entail key list, entail key remove-recipient ID"
+        );
+    }
+    for left in &renewal.left {
+        let reason = left.reason.as_ref().map(ToString::to_string);
+        tell!(
+            "{} not sealed again: {} {}: {}",
+            Style::Warn.paint("note:"),
+            left.scope,
+            left.credential,
+            reason.unwrap_or_default()
+        );
+    }
+}

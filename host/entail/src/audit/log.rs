@@ -1,0 +1,235 @@
+//! Writing the decision log.
+
+use std::fs::File;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use entail_store::Digest;
+
+use super::read::{last_line, log_files};
+use super::record::{Line, Record};
+use super::sink::{self, Sink};
+use crate::error::Error;
+use crate::settings::{DecisionLogSettings, Enough};
+
+/// Room for an ordinary record.
+const LINE_BYTES: usize = 2048;
+
+/// How long a process may wait for another that begins its chain or a new file.
+const LOCK_WITHIN: Duration = Duration::from_millis(400);
+
+/// Between two looks whether the lock is free.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// The decision log of a home.
+#[derive(Debug)]
+pub(crate) struct DecisionLog {
+    path: PathBuf,
+    settings: DecisionLogSettings,
+    second: Option<Sink>,
+    writer: Mutex<Writer>,
+}
+
+/// One chain of records.
+#[derive(Debug)]
+struct Writer {
+    file: File,
+    /// Names the chain.
+    name: String,
+    /// The number of the last record.
+    sequence: u64,
+    /// The digest of the line that the next record comes after.
+    previous: Option<Digest>,
+    /// The length at which the last whole line ended, as far as this process
+    /// knows. A guess that is wrong only costs a look.
+    whole: u64,
+}
+
+impl DecisionLog {
+    /// Opens the log for appending, making it (mode 0600) if need be.
+    pub(crate) fn open(path: &Path, settings: DecisionLogSettings) -> Result<Self, Error> {
+        let failed = |error| Error::NotRecorded {
+            file: path.to_owned(),
+            error,
+        };
+        let file = sink::open(path).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        if metadata.is_file() && metadata.mode() & 0o077 != 0 {
+            let shown = path.display();
+            return Err(failed(std::io::Error::other(format!(
+                "others can use it; run: chmod 600 {shown}"
+            ))));
+        }
+        let second = match settings.also_to.as_ref().map(Sink::open) {
+            None => None,
+            Some(Ok(sink)) => Some(sink),
+            // The other place is enough.
+            Some(Err(_)) if settings.enough == Enough::Any => None,
+            Some(Err(error)) => return Err(failed(error)),
+        };
+        let mut name = [0; 8];
+        getrandom::fill(&mut name).map_err(|error| failed(std::io::Error::other(error)))?;
+        Ok(DecisionLog {
+            path: path.to_owned(),
+            settings,
+            second,
+            writer: Mutex::new(Writer {
+                file,
+                name: format!("{:016x}", u64::from_ne_bytes(name)),
+                sequence: 0,
+                previous: None,
+                whole: 0,
+            }),
+        })
+    }
+
+    /// Writes a record; when this returns, as many places have it as the settings ask
+    /// for.
+    pub(crate) fn write(&self, record: &Record<'_>) -> Result<(), Error> {
+        let failed = |error| Error::NotRecorded {
+            file: self.path.clone(),
+            error,
+        };
+        // A thread that panicked wrote its line whole or not at all.
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that begins a chain looks back at the end of the log, and must not
+        // miss the beginning of another.
+        let _beginning = match writer.sequence {
+            0 => Some(Held::new(&writer.file).map_err(failed)?),
+            _ => None,
+        };
+        let line = self.line(&mut writer, record).map_err(failed)?;
+        let first = self.append(&mut writer, &line);
+        let second = self.second.as_ref().map(|sink| sink.write(&line));
+        let healthy = match (&first, &second) {
+            (Ok(()), None | Some(Ok(()))) => true,
+            (Ok(()), Some(Err(_))) | (Err(_), Some(Ok(()))) => self.settings.enough == Enough::Any,
+            (Err(_), _) => false,
+        };
+        if !healthy {
+            let second = second.unwrap_or(Ok(()));
+            return Err(failed(first.and(second).err().unwrap_or_else(|| {
+                std::io::Error::other("one of the two places did not take it")
+            })));
+        }
+        writer.sequence += 1;
+        writer.previous = Some(Digest::of(line.trim_ascii_end()));
+        Ok(())
+    }
+
+    /// A record as the next line of its chain, with its newline.
+    fn line(&self, writer: &mut Writer, record: &Record<'_>) -> std::io::Result<Vec<u8>> {
+        if writer.sequence == 0 {
+            writer.previous = self.end_of_log()?;
+        }
+        let mut line = Vec::with_capacity(LINE_BYTES);
+        serde_json::to_writer(
+            &mut line,
+            &Line {
+                writer: &writer.name,
+                sequence: writer.sequence + 1,
+                previous: writer.previous,
+                record,
+            },
+        )?;
+        line.push(b'\n');
+        Ok(line)
+    }
+
+    /// The digest of the line that the log ends with, whosever it is.
+    fn end_of_log(&self) -> std::io::Result<Option<Digest>> {
+        for file in log_files(&self.path)?.iter().rev() {
+            if let Some(line) = last_line(&file.path)? {
+                return Ok(Some(Digest::of(&line)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn append(&self, writer: &mut Writer, line: &[u8]) -> std::io::Result<()> {
+        let mut metadata = writer.file.metadata()?;
+        if metadata.is_file() && metadata.len() >= self.settings.max_bytes {
+            self.begin_file(writer)?;
+            metadata = writer.file.metadata()?;
+        }
+        if metadata.nlink() == 0 {
+            return Err(std::io::Error::other(
+                "it was removed while it was in use; start again to begin a new one",
+            ));
+        }
+        let length = metadata.len();
+        let written = if writer.ends_within_a_line(length)? {
+            sink::write_line(&writer.file, &[b"\n", line].concat())
+        } else {
+            sink::write_line(&writer.file, line)
+        };
+        written?;
+        writer.whole = length.saturating_add(u64::try_from(line.len()).unwrap_or(0));
+        Ok(())
+    }
+
+    /// Gives the full file its number, and begins a new one, unless another process
+    /// did already.
+    fn begin_file(&self, writer: &mut Writer) -> std::io::Result<()> {
+        // The lock is held already by one that begins its chain.
+        let _lock = match writer.sequence {
+            0 => None,
+            _ => Some(Held::new(&writer.file)?),
+        };
+        let of = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+        let current = std::fs::metadata(&self.path).map(of).ok();
+        if current == Some(of(writer.file.metadata()?)) {
+            let files = log_files(&self.path)?;
+            let number = files.iter().filter_map(|file| file.number).max();
+            let next = number.unwrap_or(0) + 1;
+            let stem = self.path.file_stem().unwrap_or_default().to_string_lossy();
+            let full = self.path.with_file_name(format!("{stem}.{next:06}.jsonl"));
+            std::fs::rename(&self.path, full)?;
+        }
+        writer.file = sink::open(&self.path)?;
+        writer.whole = 0;
+        Ok(())
+    }
+}
+
+/// Holds off other processes that begin a chain or a file, until it is dropped.
+struct Held(File);
+
+impl Held {
+    fn new(file: &File) -> std::io::Result<Self> {
+        let file = file.try_clone()?;
+        let end = Instant::now() + LOCK_WITHIN;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Held(file)),
+                Err(std::fs::TryLockError::WouldBlock) if Instant::now() < end => {
+                    std::thread::sleep(PAUSE);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // It also ends with the file.
+        let _ = self.0.unlock();
+    }
+}
+
+impl Writer {
+    /// Whether the file, which has `length` bytes, ends with a line that did not
+    /// fit and was left unfinished: the next one must not be a part of it.
+    fn ends_within_a_line(&self, length: u64) -> std::io::Result<bool> {
+        // What is no regular file has no length, and nothing to read back.
+        if length == 0 || length == self.whole {
+            return Ok(false);
+        }
+        let mut last = [0];
+        self.file.read_exact_at(&mut last, length - 1)?;
+        Ok(last != [b'\n'])
+    }
+}

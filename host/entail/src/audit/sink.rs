@@ -1,0 +1,132 @@
+//! A second place to record decisions in, and how to write to what may block.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
+
+use crate::settings::SecondSink;
+
+/// How long a place may keep a decision waiting.
+const WITHIN: Duration = Duration::from_millis(1_500);
+
+/// What a pipe takes whole or not at all, and what it has room for when it says that
+/// it has room (POSIX's least, and Linux's).
+const PIPE_BYTES: usize = 4096;
+
+/// The system's log.
+const SYSLOG: &str = "/dev/log";
+
+/// Facility 10 (security), severity 6 (information), as RFC 3164 counts them.
+const SYSLOG_PRIORITY: u8 = 10 * 8 + 6;
+
+/// A second place to record decisions in.
+#[derive(Debug)]
+pub(super) enum Sink {
+    File(File),
+    Stdout,
+    Syslog(UnixDatagram),
+}
+
+impl Sink {
+    pub(super) fn open(sink: &SecondSink) -> std::io::Result<Self> {
+        Ok(match sink {
+            SecondSink::Stdout => Sink::Stdout,
+            SecondSink::File(file) => Sink::File(open(file)?),
+            SecondSink::Syslog => {
+                let socket = UnixDatagram::unbound()?;
+                socket.connect(SYSLOG)?;
+                socket.set_write_timeout(Some(WITHIN))?;
+                Sink::Syslog(socket)
+            }
+        })
+    }
+
+    /// Writes a line, which ends with its newline.
+    pub(super) fn write(&self, line: &[u8]) -> std::io::Result<()> {
+        match self {
+            Sink::File(file) => write_line(file, line),
+            Sink::Stdout => write_slowly(&mut std::io::stdout(), line),
+            Sink::Syslog(socket) => {
+                let mut message = format!("<{SYSLOG_PRIORITY}>entail: ").into_bytes();
+                message.extend_from_slice(line.trim_ascii_end());
+                socket.send(&message).map(drop)
+            }
+        }
+    }
+}
+
+/// Opens a log for appending, making it (mode 0600) if need be. A named pipe does not
+/// wait for a reader.
+pub(super) fn open(file: &Path) -> std::io::Result<File> {
+    File::options()
+        .append(true)
+        .read(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(file)
+}
+
+/// Writes a line in one piece to a file, in as many as it takes to a pipe.
+pub(super) fn write_line(mut file: &File, line: &[u8]) -> std::io::Result<()> {
+    if !file.metadata()?.is_file() {
+        return write_slowly(&mut file, line);
+    }
+    let written = file.write(line)?;
+    if written == line.len() {
+        return Ok(());
+    }
+    Err(std::io::Error::new(
+        std::io::ErrorKind::WriteZero,
+        "only a part of the line could be written",
+    ))
+}
+
+/// Writes to what may have a slow reader, or none, and gives up in time.
+fn write_slowly(to: &mut (impl Write + AsFd), line: &[u8]) -> std::io::Result<()> {
+    let end = Instant::now() + WITHIN;
+    let mut rest = line;
+    while !rest.is_empty() {
+        await_room(to.as_fd(), end)?;
+        let piece = rest.get(..PIPE_BYTES).unwrap_or(rest);
+        match to.write(piece).and_then(|written| {
+            to.flush()?;
+            Ok(written)
+        }) {
+            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted
+                ) && Instant::now() < end => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn await_room(to: BorrowedFd<'_>, end: Instant) -> std::io::Result<()> {
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).map_err(std::io::Error::other)?;
+        let mut waiting = [PollFd::from_borrowed_fd(to, PollFlags::OUT)];
+        match poll(&mut waiting, Some(&left)) {
+            Ok(0) => {
+                return Err(std::io::Error::new(
+                    std::io::ErrorKind::TimedOut,
+                    "nobody reads it",
+                ));
+            }
+            Ok(_) => return Ok(()),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

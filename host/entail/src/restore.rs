@@ -1,0 +1,432 @@
+//! Copies of a store, and the way back from one.
+//!
+//! A copy is one file, a database like the one it is of: sealed secrets, signed
+//! documents, the journal. What else a home has is not in it: the keys (the recovery
+//! key is kept elsewhere; signers are made anew), settings, providers of one's own.
+//!
+//! A copy is believed if its newest entry is signed by a key that is trusted, or by one
+//! that got the power to write from it. Going back is a deliberate act, and the
+//! journal says so.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use entail_store::{
+    Author, Backend, BackendError, Batch, DocumentKey, IdentitySource, KeyId, Keys, Mark,
+    Recipient, Revision, Secret, Sqlite, Store, Succession, Verifier, recipients_key,
+};
+use serde_json::json;
+use serde_json::value::to_raw_value;
+
+use crate::entail::{Entail, Settings, now_ms};
+use crate::error::Error;
+use crate::home::Home;
+use crate::principal::{Action, Principal, authorize_whole};
+use crate::rotation::{OnStep, Renewal, record};
+
+/// The label of the recipient that a restored home has.
+const RESTORED: &str = "restored";
+
+/// What going back came to.
+#[derive(Debug)]
+pub struct Restored {
+    /// The revision that the copy was at.
+    pub copy: Revision,
+    /// The revision that had been seen before; 0 on a clean machine.
+    pub seen: Revision,
+    /// The revision now.
+    pub revision: Revision,
+    /// What was sealed again, and what could not be.
+    pub renewal: Renewal,
+}
+
+impl Entail {
+    /// Writes a copy of the store, as it is at one moment, to `file`, which must not
+    /// be there, while others may change it. Answers with the revision of the copy.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`]; [`Error::Invalid`] when the file is there.
+    pub async fn backup(&self, principal: &Principal, file: &Path) -> Result<Revision, Error> {
+        authorize_whole(principal, Action::Administer)?;
+        if file.exists() {
+            return Err(Error::Invalid(format!(
+                "{} is there already",
+                file.display()
+            )));
+        }
+        // A copy of what cannot be believed is worth nothing.
+        self.store.revision().await?;
+        let mut name = file.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".new-{}", std::process::id()));
+        let made = file.with_file_name(name);
+        self.store.copy_to(&made).await?;
+        let finish = async || -> Result<Revision, Error> {
+            let copy = open(&made)?;
+            let succession = Succession::of(&copy).await?;
+            drop(copy);
+            std::fs::rename(&made, file)
+                .map_err(|error| Error::Unavailable(format!("{}: {error}", file.display())))?;
+            Ok(succession.mark().revision)
+        };
+        finish().await.inspect_err(|_| {
+            let _ = std::fs::remove_file(&made);
+        })
+    }
+}
+
+fn open(file: &Path) -> Result<Sqlite, Error> {
+    Sqlite::open(file).map_err(unavailable)
+}
+
+fn unavailable(error: BackendError) -> Error {
+    Error::Unavailable(error.to_string())
+}
+
+/// Whom to believe of a copy.
+#[derive(Clone, Debug)]
+pub struct Trust {
+    /// Any of these keys, by name.
+    pub verifiers: Vec<KeyId>,
+}
+
+impl Trust {
+    fn check(&self, succession: &Succession, copy: &Path) -> Result<Verifier, Error> {
+        let believed = self
+            .verifiers
+            .iter()
+            .any(|trusted| succession.descends_from(trusted));
+        match succession.current() {
+            Some(current) if believed => Ok(current.clone()),
+            _ => {
+                let keys: Vec<String> = succession.keys().map(ToString::to_string).collect();
+                let trusted: Vec<String> = self.verifiers.iter().map(ToString::to_string).collect();
+                let trusted = match trusted.as_slice() {
+                    [] => "no key is trusted".to_owned(),
+                    some => format!("trusted is {}", some.join(", ")),
+                };
+                Err(Error::Untrusted(format!(
+                    "{} is signed by {}, and {trusted}",
+                    copy.display(),
+                    keys.last().map_or("nobody", String::as_str),
+                )))
+            }
+        }
+    }
+}
+
+/// Makes a home on a clean machine out of a copy, with the recovery key. It gets an
+/// identity and a signer of its own; every secret is sealed to the new identity as
+/// well.
+///
+/// # Errors
+///
+/// [`Error::Untrusted`], [`Error::Tampered`]; [`Error::Sealed`] when the recovery key
+/// opens nothing. Nothing is left behind.
+pub async fn restore_to_clean_machine(
+    folder: &Path,
+    copy: &Path,
+    recovery: IdentitySource,
+    trust: &Trust,
+    passphrase: Option<&Secret>,
+    on_step: OnStep<'_>,
+) -> Result<Restored, Error> {
+    let home = Home::to_be(folder)?;
+    let _lock = home.lock()?;
+    home.check_free()?;
+    let made = home.workshop()?;
+    let rebuilt = rebuild(&made, copy, recovery, trust, passphrase, on_step).await;
+    let moved = rebuilt.and_then(|restored| {
+        home.move_in(&made)?;
+        Ok(restored)
+    });
+    moved.inspect_err(|_| {
+        let _ = std::fs::remove_dir_all(made.folder());
+    })
+}
+
+async fn rebuild(
+    made: &Home,
+    copy: &Path,
+    recovery: IdentitySource,
+    trust: &Trust,
+    passphrase: Option<&Secret>,
+    on_step: OnStep<'_>,
+) -> Result<Restored, Error> {
+    let principal = Principal::LocalOwner;
+    let (current, mark) = take_copy(made, copy, trust).await?;
+    let own = Keys::create(&made.keys_folder(), passphrase)?;
+    let newcomer: Vec<Recipient> = own
+        .own_recipients(now_ms())?
+        .into_iter()
+        .map(|recipient| Recipient {
+            label: RESTORED.to_owned(),
+            ..recipient
+        })
+        .collect();
+    let adoption = Adoption {
+        made,
+        former: vec![current],
+        mark,
+        seen: Mark::default(),
+        newcomer,
+    };
+    let restored = adoption.adopt(own).await?;
+
+    // From here on it is a home like any other, only that it is opened with the
+    // recovery key.
+    let keys = made.keys(recovery)?;
+    let entail = Entail::with_keys(made, keys, Settings::default())?;
+    let renewal = entail.reseal(&principal, on_step).await?;
+    entail.resign(&principal, &mut |_| {}).await?;
+    entail.store.end_old_signer()?;
+    if let Some(error) = renewal
+        .left
+        .iter()
+        .filter(|_| renewal.renewed == 0)
+        .find_map(|left| left.reason.as_ref())
+    {
+        return Err(Error::Untrusted(format!(
+            "the recovery key opens nothing in the copy: {error}"
+        )));
+    }
+    let revision = entail.store.revision().await?;
+    Ok(Restored {
+        revision,
+        renewal,
+        ..restored
+    })
+}
+
+/// Puts a copy in the place of what a home has, or, without one, takes what is there
+/// for the truth although the anchor says otherwise.
+///
+/// # Errors
+///
+/// [`Error::Untrusted`], [`Error::Tampered`]; [`Error::Keys`] without a signer. Then
+/// everything is as it was.
+pub async fn restore_in_place(
+    home: &Home,
+    copy: Option<&Path>,
+    extra: &Trust,
+) -> Result<Restored, Error> {
+    let keys = home.keys(IdentitySource::Folder)?;
+    keys.signer()?;
+    let made = home.workshop()?;
+    let result = put_back(home, &made, copy, extra, keys).await;
+    let _ = std::fs::remove_dir_all(made.folder());
+    result
+}
+
+async fn put_back(
+    home: &Home,
+    made: &Home,
+    copy: Option<&Path>,
+    extra: &Trust,
+    keys: Keys,
+) -> Result<Restored, Error> {
+    let present = open(&home.database_file());
+    let own_copy = made.folder().join("present.db");
+    let copy = match (copy, &present) {
+        (Some(copy), _) => copy,
+        (None, Ok(present)) => {
+            present.copy_to(&own_copy).await.map_err(unavailable)?;
+            &own_copy
+        }
+        (None, Err(_)) => {
+            return Err(Error::Unavailable(format!(
+                "{} cannot be read; say which copy to restore",
+                home.database_file().display()
+            )));
+        }
+    };
+    let mut trust = extra.clone();
+    trust
+        .verifiers
+        .extend(keys.verifiers().iter().map(|key| key.id().clone()));
+    if let Ok(present) = &present {
+        // A copy may be older than the present signer.
+        if let Ok(lineage) = Succession::of(present).await
+            && keys
+                .verifiers()
+                .iter()
+                .any(|verifier| lineage.descends_from(verifier.id()))
+        {
+            trust.verifiers.extend(lineage.keys().cloned());
+        }
+    }
+    let (current, mark) = take_copy(made, copy, &trust).await?;
+    // What cannot be read is no reason not to go back.
+    let seen = home.anchor().read().unwrap_or_default();
+    let adoption = Adoption {
+        made,
+        former: vec![current],
+        mark,
+        seen,
+        newcomer: Vec::new(),
+    };
+    copy_keys(home, made)?;
+    let keys_in_workshop = made.keys(IdentitySource::Folder)?;
+    let restored = adoption.adopt(keys_in_workshop).await?;
+    let new_mark = made.anchor().read().map_err(Error::Anchor)?;
+
+    let _lock = home.lock()?;
+    match present {
+        Ok(present) => present
+            .replace_by(&made.database_file())
+            .await
+            .map_err(unavailable)?,
+        Err(_) => move_database(made, home)?,
+    }
+    drop(_lock);
+    home.anchor().set(new_mark).map_err(Error::Anchor)?;
+    let mut verifiers = made.keys(IdentitySource::Folder)?.verifiers().to_vec();
+    verifiers.dedup_by(|a, b| a.id() == b.id());
+    let entail = Entail::open(home, Settings::default())?;
+    entail.store.believe(&verifiers)?;
+    let principal = Principal::LocalOwner;
+    entail.resign(&principal, &mut |_| {}).await?;
+    entail.store.end_old_signer()?;
+    let revision = entail.store.revision().await?;
+    Ok(Restored {
+        revision,
+        ..restored
+    })
+}
+
+/// Copies a copy into the workshop, and sees whether it can be believed.
+async fn take_copy(made: &Home, copy: &Path, trust: &Trust) -> Result<(Verifier, Mark), Error> {
+    if !copy.is_file() {
+        return Err(Error::Invalid(format!("{} is not a file", copy.display())));
+    }
+    let source = open(copy)?;
+    source
+        .copy_to(&made.database_file())
+        .await
+        .map_err(unavailable)?;
+    drop(source);
+    let taken = open(&made.database_file())?;
+    let succession = Succession::of(&taken).await?;
+    let current = trust.check(&succession, copy)?;
+    Ok((current, succession.mark()))
+}
+
+fn copy_keys(home: &Home, made: &Home) -> Result<(), Error> {
+    let failed = |error: std::io::Error| Error::Home(format!("the keys: {error}"));
+    entail_store::private_folder(&made.keys_folder()).map_err(failed)?;
+    for entry in std::fs::read_dir(home.keys_folder()).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        // The modes are copied as well.
+        std::fs::copy(entry.path(), made.keys_folder().join(entry.file_name())).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Puts a database file in the place of one that cannot be read. What its log holds
+/// must not be taken for the new one's.
+fn move_database(made: &Home, home: &Home) -> Result<(), Error> {
+    let failed = |error: std::io::Error| Error::Home(format!("the database: {error}"));
+    for suffix in ["-wal", "-shm"] {
+        let mut name = home.database_file().into_os_string();
+        name.push(suffix);
+        match std::fs::remove_file(name) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(failed(error));
+            }
+            _ => {}
+        }
+    }
+    std::fs::rename(made.database_file(), home.database_file()).map_err(failed)
+}
+
+/// Makes a copy a store of this node: checked whole, and with an entry that says that
+/// it was gone back to.
+struct Adoption<'a> {
+    /// Where the copy lies.
+    made: &'a Home,
+    /// Whose signatures the documents have.
+    former: Vec<Verifier>,
+    /// The newest entry of the copy.
+    mark: Mark,
+    /// The newest entry that was seen before.
+    seen: Mark,
+    /// Who is to be added to those that secrets are sealed to.
+    newcomer: Vec<Recipient>,
+}
+
+impl Adoption<'_> {
+    async fn adopt(self, keys: Keys) -> Result<Restored, Error> {
+        let signer = keys.signer()?.verifier();
+        self.made.anchor().set(self.mark).map_err(Error::Anchor)?;
+        // First as the copy's own signer left it.
+        let store = self.open(keys)?;
+        store.believe(&self.former)?;
+        self.check(&store).await?;
+        let mut verifiers = vec![signer.clone()];
+        verifiers.extend(
+            self.former
+                .iter()
+                .filter(|former| former.id() != signer.id())
+                .cloned(),
+        );
+        store.believe(&verifiers)?;
+        let mut batch = Batch {
+            trust: Some(signer),
+            after: self.seen.revision,
+            ..Batch::default()
+        };
+        if !self.newcomer.is_empty() {
+            let mut list = entail_store::Recipients::clone(&*store.recipients().await?);
+            list.epoch += 1;
+            list.recipients.extend(self.newcomer);
+            let body =
+                to_raw_value(&list).map_err(|error| Error::Unavailable(error.to_string()))?;
+            let key: DocumentKey = recipients_key();
+            batch.put.push((key, body));
+        }
+        let change = record(&json!({
+            "change": "restore", "copy": self.mark.revision, "seen": self.seen.revision,
+        }))?;
+        let author = Author {
+            principal: &Principal::LocalOwner.to_string(),
+            at_ms: now_ms(),
+            change: &change,
+        };
+        let revision = store.commit(self.mark.revision, batch, author).await?;
+        Ok(Restored {
+            copy: self.mark.revision,
+            seen: self.seen.revision,
+            revision,
+            renewal: Renewal::default(),
+        })
+    }
+
+    fn open(&self, keys: Keys) -> Result<Store, Error> {
+        let database = open(&self.made.database_file())?;
+        Ok(Store::open(Arc::new(database), keys, self.made.anchor())?)
+    }
+
+    /// Refuses a copy in which anything is not as it should be.
+    async fn check(&self, store: &Store) -> Result<(), Error> {
+        let report = store.check(&mut Unseen, &|_| Vec::new()).await?;
+        match report.faults.into_iter().next() {
+            Some(fault) => Err(Error::Tampered(fault)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A look that opens nothing.
+struct Unseen;
+
+impl entail_store::Visitor for Unseen {
+    fn progress(&mut self, _progress: entail_store::Progress) {}
+
+    fn document(
+        &mut self,
+        _document: &entail_store::Document,
+        _moment: &entail_store::Moment<'_>,
+    ) -> Vec<entail_store::Tampering> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,189 @@
+//! The anchor: a small file outside of the database that remembers the newest
+//! journal entry that this node has seen.
+//!
+//! A database that ends before it, or that has another entry in its place, has been
+//! put back. The anchor is told after the database: it never knows of a change that
+//! a loss of power could take back, and a change that it does not know of yet is
+//! found through the journal's chain.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::Revision;
+use crate::digest::Digest;
+use crate::files;
+
+/// An anchor has some 110 bytes; nothing more is read.
+const MAX_BYTES: usize = 4096;
+
+/// How long to wait for another process that is telling the anchor, which takes
+/// milliseconds.
+const LOCK_WITHIN: Duration = Duration::from_secs(5);
+
+/// Between two looks whether the lock is free.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// What can go wrong with the anchor.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AnchorError {
+    /// The file cannot be read or made.
+    #[error("{file}: {error}")]
+    File {
+        /// Which one.
+        file: PathBuf,
+        /// What the system said.
+        #[source]
+        error: std::io::Error,
+    },
+    /// It is not there: whether the database was put back cannot be known.
+    #[error("{0} is missing, so whether the database was put back cannot be known")]
+    Missing(PathBuf),
+    /// It is no anchor.
+    #[error("{0} is not an anchor")]
+    Malformed(PathBuf),
+}
+
+/// A place in the journal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mark {
+    /// The revision of an entry; 0 is before the first.
+    pub revision: Revision,
+    /// The SHA-256 of the entry's signed bytes.
+    pub entry: Option<Digest>,
+}
+
+/// The file that remembers the newest journal entry.
+#[derive(Clone, Debug)]
+pub struct Anchor {
+    file: PathBuf,
+}
+
+impl Anchor {
+    /// The anchor in `file`.
+    pub fn at(file: impl Into<PathBuf>) -> Self {
+        Anchor { file: file.into() }
+    }
+
+    /// Reads the mark.
+    ///
+    /// # Errors
+    ///
+    /// [`AnchorError`], also when there is no file.
+    pub fn read(&self) -> Result<Mark, AnchorError> {
+        let bytes = files::read_at_most(&self.file, MAX_BYTES).map_err(|error| {
+            if error.kind() == std::io::ErrorKind::NotFound {
+                AnchorError::Missing(self.file.clone())
+            } else {
+                self.failed(error)
+            }
+        })?;
+        let mark: Option<Mark> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        mark.filter(|mark| (mark.revision == 0) == mark.entry.is_none())
+            .ok_or_else(|| AnchorError::Malformed(self.file.clone()))
+    }
+
+    /// Remembers `mark`, unless a later one is remembered already.
+    ///
+    /// # Errors
+    ///
+    /// [`AnchorError`].
+    pub fn advance(&self, mark: Mark) -> Result<(), AnchorError> {
+        let _lock = self.lock()?;
+        if self.read()?.revision >= mark.revision {
+            return Ok(());
+        }
+        self.write(mark)
+    }
+
+    /// Remembers `mark`, whatever was remembered: the deliberate way back.
+    ///
+    /// # Errors
+    ///
+    /// [`AnchorError`].
+    pub fn set(&self, mark: Mark) -> Result<(), AnchorError> {
+        let _lock = self.lock()?;
+        self.write(mark)
+    }
+
+    fn write(&self, mark: Mark) -> Result<(), AnchorError> {
+        let mut text =
+            serde_json::to_vec(&mark).map_err(|error| self.failed(std::io::Error::other(error)))?;
+        text.push(b'\n');
+        files::replace(&self.file, &text).map_err(|error| self.failed(error))
+    }
+
+    /// Holds off other processes until it is dropped.
+    fn lock(&self) -> Result<File, AnchorError> {
+        let folder = self.file.parent().unwrap_or(Path::new("."));
+        let folder = File::open(folder).map_err(|error| self.failed(error))?;
+        let end = Instant::now() + LOCK_WITHIN;
+        loop {
+            match folder.try_lock() {
+                Ok(()) => return Ok(folder),
+                Err(std::fs::TryLockError::WouldBlock) if Instant::now() < end => {
+                    std::thread::sleep(PAUSE);
+                }
+                Err(error) => return Err(self.failed(error.into())),
+            }
+        }
+    }
+
+    fn failed(&self, error: std::io::Error) -> AnchorError {
+        AnchorError::File {
+            file: self.file.clone(),
+            error,
+        }
+    }
+}
+
+/// Checks that whatever is read as an anchor is a mark that can be written again.
+#[cfg(fuzzing)]
+pub(crate) fn check_decoding(bytes: &[u8]) {
+    if let Ok(mark) = serde_json::from_slice::<Mark>(bytes) {
+        let text = serde_json::to_vec(&mark).unwrap_or_default();
+        assert_eq!(serde_json::from_slice::<Mark>(&text).ok(), Some(mark));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(revision: Revision) -> Mark {
+        Mark {
+            revision,
+            entry: Some(Digest::of(&revision.to_be_bytes())),
+        }
+    }
+
+    #[test]
+    fn an_anchor_goes_forward_only_but_for_the_deliberate_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let anchor = Anchor::at(folder.path().join("anchor.json"));
+        assert!(matches!(anchor.read(), Err(AnchorError::Missing(_))));
+        anchor.set(Mark::default()).unwrap();
+        anchor.advance(mark(7)).unwrap();
+        anchor.advance(mark(5)).unwrap();
+        assert_eq!(anchor.read().unwrap(), mark(7));
+        anchor.set(mark(3)).unwrap();
+        assert_eq!(anchor.read().unwrap(), mark(3));
+    }
+
+    #[test]
+    fn what_is_no_anchor_is_not_taken_for_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("anchor.json");
+        for text in ["", "{}", "{\"revision\":1,\"entry\":null}", "7"] {
+            std::fs::write(&file, text).unwrap();
+            let read = Anchor::at(&file).read();
+            assert!(matches!(read, Err(AnchorError::Malformed(_))), "{text}");
+        }
+        std::fs::write(&file, vec![b' '; MAX_BYTES + 1]).unwrap();
+        assert!(Anchor::at(&file).read().is_err());
+    }
+}

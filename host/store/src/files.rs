@@ -1,0 +1,170 @@
+//! Small files that only their owner can use.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::keys::KeyError;
+use crate::secret::Secret;
+
+/// The mode bits of those who are not the owner.
+const OTHERS: u32 = 0o077;
+
+/// The mode bits by which those who are not the owner can write.
+const OTHERS_WRITE: u32 = 0o022;
+
+/// The bit of a folder in which only a file's owner can rename or remove it.
+const STICKY: u32 = 0o1000;
+
+/// Makes a file that only the owner can use, and sees it onto the disk.
+pub(crate) fn write_new(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)?;
+    made.write_all(bytes)?;
+    made.sync_all()
+}
+
+/// Puts a file that only the owner can use in the place of whatever has its name:
+/// whoever reads finds the old or the new, also after a loss of power.
+pub(crate) fn replace(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut name = file.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".new-{}", std::process::id()));
+    let made = file.with_file_name(name);
+    // One that a process of this number left behind.
+    let _ = std::fs::remove_file(&made);
+    let replaced = write_new(&made, bytes).and_then(|()| std::fs::rename(&made, file));
+    if replaced.is_err() {
+        let _ = std::fs::remove_file(&made);
+    }
+    replaced
+}
+
+/// Sees the names in a folder onto the disk.
+pub(crate) fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Reads a file of at most `limit` bytes; `None` if there is more.
+pub(crate) fn read_at_most(file: &Path, limit: usize) -> std::io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    let more = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    File::open(file)?.take(more).read_to_end(&mut bytes)?;
+    Ok((bytes.len() <= limit).then_some(bytes))
+}
+
+/// Reads a file that only the owner may be able to use; `None` if it is not there.
+pub(crate) fn read_private(file: &Path, limit: usize) -> Result<Option<Secret>, KeyError> {
+    let failed = |error| KeyError::File {
+        file: file.to_owned(),
+        error,
+    };
+    let mut opened = match File::open(file) {
+        Ok(opened) => opened,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    // Of the file that was opened, not of whatever has its name by now.
+    check_metadata(file, &opened.metadata().map_err(failed)?, "600")?;
+    Secret::read(&mut opened, limit)
+        .map_err(failed)?
+        .ok_or(KeyError::Malformed {
+            file: file.to_owned(),
+            expected: "a key file",
+        })
+        .map(Some)
+}
+
+/// Makes a folder that only the owner can enter; one that is there stays.
+///
+/// # Errors
+///
+/// Whatever the system says.
+pub fn private_folder(folder: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+}
+
+/// Refuses a file or folder that others than its owner can use, or that is
+/// somebody else's.
+///
+/// # Errors
+///
+/// [`KeyError::TooOpen`], [`KeyError::ForeignOwner`], [`KeyError::File`].
+pub fn check_private(file: &Path) -> Result<(), KeyError> {
+    let metadata = metadata(file)?;
+    check_metadata(
+        file,
+        &metadata,
+        if metadata.is_dir() { "700" } else { "600" },
+    )
+}
+
+/// Refuses a folder that another user could swap for one of their own: each folder
+/// above must be the owner's or the system's, and not be written by others, but for
+/// those like `/tmp` in which everybody can rename only what is theirs.
+///
+/// # Errors
+///
+/// [`KeyError::TooOpen`], [`KeyError::ForeignOwner`], [`KeyError::File`].
+pub fn check_way(folder: &Path) -> Result<(), KeyError> {
+    let whole = folder.canonicalize().map_err(|error| KeyError::File {
+        file: folder.to_owned(),
+        error,
+    })?;
+    for above in whole.ancestors().skip(1) {
+        let metadata = metadata(above)?;
+        let theirs = metadata.uid() != own_user() && metadata.uid() != 0;
+        if theirs {
+            return Err(KeyError::ForeignOwner {
+                file: above.to_owned(),
+            });
+        }
+        let mode = metadata.mode() & 0o7777;
+        if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
+            return Err(KeyError::TooOpen {
+                file: above.to_owned(),
+                mode,
+                remedy: "go-w",
+            });
+        }
+    }
+    Ok(())
+}
+
+fn metadata(file: &Path) -> Result<std::fs::Metadata, KeyError> {
+    std::fs::metadata(file).map_err(|error| KeyError::File {
+        file: file.to_owned(),
+        error,
+    })
+}
+
+fn own_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+fn check_metadata(
+    file: &Path,
+    metadata: &std::fs::Metadata,
+    remedy: &'static str,
+) -> Result<(), KeyError> {
+    if metadata.uid() != own_user() {
+        return Err(KeyError::ForeignOwner {
+            file: PathBuf::from(file),
+        });
+    }
+    let mode = metadata.mode() & 0o7777;
+    if mode & OTHERS != 0 {
+        return Err(KeyError::TooOpen {
+            file: file.to_owned(),
+            mode,
+            remedy,
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,11 @@
+//! Age files: sealed secrets as they lie in a database that anybody may have
+//! written to, and an identity under a passphrase.
+//!
+//! What reads them is the store's own, and so are the checks, which stand beside
+//! it as assertions: [`entail::store::fuzzing::age_file`].
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| entail::store::fuzzing::age_file(data));

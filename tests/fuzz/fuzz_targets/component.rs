@@ -1,0 +1,133 @@
+//! Policy components, which anybody may offer: files for `entail policy`, blobs
+//! of a database.
+//!
+//! An input that begins as WebAssembly does is the component. Any other is a list
+//! of edits of the built-in policy, so that the fuzzer gets behind the checks of
+//! form without having to invent fifty kilobytes: four bytes each, three of which
+//! are the offset (the lowest first) and one the new value.
+//!
+//! Checked: a component is admitted or rejected, within the limits. What is
+//! admitted imports nothing, by a reading of its sections that owes nothing to the
+//! engine; it has the digest of its bytes and a description that is fit to be
+//! shown; it answers or fails by name, and the same facts have the same decision.
+
+#![no_main]
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use entail::DEFAULT_POLICY;
+use entail::policy::{Digest, Engine, Facts, Limits, Policy, Settings};
+use libfuzzer_sys::fuzz_target;
+
+/// As small as the built-in policy allows: what is to be found is found sooner.
+const LIMITS: Limits = Limits {
+    deadline: Duration::from_millis(20),
+    memory_bytes: 8 << 20,
+    table_elements: 1_000,
+    instances: 16,
+    credentials: 10,
+    result_bytes: 64 << 10,
+    component_bytes: 64 << 10,
+};
+
+static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
+    let settings = Settings {
+        limits: LIMITS,
+        concurrent_calls: 1,
+        ..Settings::default()
+    };
+    Engine::new(settings).expect("the engine can be set up")
+});
+
+static FACTS: LazyLock<Facts> = LazyLock::new(|| {
+    let facts = r#"{
+        "request": {"provider": "openai", "model": "gpt-5", "now_ms": 1767225600000},
+        "chain": [
+            {"path": "acme/evals", "inheritance": "fall-back", "credentials": [
+                {"id": "1", "name": "default", "models": ["claude-*"]}
+            ]},
+            {"path": "acme", "credentials": [
+                {"id": "2", "name": "default", "sharing": {"paths": ["acme/*"]}, "mandatory": true},
+                {"id": "3", "name": "spare", "priority": 1, "expires_at_ms": 1767225600000}
+            ]}
+        ]
+    }"#;
+    serde_json::from_str(facts).expect("the facts have their form")
+});
+
+fuzz_target!(
+    init: {
+        LazyLock::force(&ENGINE);
+        LazyLock::force(&FACTS);
+    },
+    |data: &[u8]| {
+        let component = if data.starts_with(b"\0asm") {
+            data.to_vec()
+        } else {
+            edited(data)
+        };
+        match ENGINE.admit(&component) {
+            Ok(policy) => check(&policy, &component),
+            Err(rejected) => {
+                assert!(component != DEFAULT_POLICY, "the built-in policy: {rejected}");
+                assert!(!rejected.to_string().is_empty());
+            }
+        }
+    }
+);
+
+fn edited(edits: &[u8]) -> Vec<u8> {
+    let mut component = DEFAULT_POLICY.to_vec();
+    let (edits, _) = edits.as_chunks::<4>();
+    for [low, middle, high, value] in edits {
+        let offset = u32::from_le_bytes([*low, *middle, *high, 0]) as usize;
+        let offset = offset % component.len();
+        component[offset] = *value;
+    }
+    component
+}
+
+fn check(policy: &Policy, component: &[u8]) {
+    assert!(component.len() <= LIMITS.component_bytes);
+    assert_eq!(imports(component), Some(0));
+    assert_eq!(policy.digest(), Digest::of(component));
+    let said = policy.description();
+    for text in [&said.name, &said.version, &said.summary] {
+        assert!(text.len() <= 512 && !text.chars().any(char::is_control));
+    }
+    let (once, again) = (policy.decide(&FACTS), policy.decide(&FACTS));
+    // At the edge of the deadline one call may end and the other not.
+    if let (Ok(once), Ok(again)) = (once, again) {
+        assert_eq!(once, again);
+    }
+}
+
+/// How many imports the outermost component has: those of its import sections,
+/// each of which is the number 10, a length, and a count before its entries.
+/// None if it does not consist of sections.
+fn imports(component: &[u8]) -> Option<u64> {
+    const IMPORT_SECTION: u8 = 10;
+    let mut rest = component.get(8..)?;
+    let mut imports = 0;
+    while let Some((section, after)) = rest.split_first() {
+        let (length, after) = number(after)?;
+        let (content, after) = after.split_at_checked(usize::try_from(length).ok()?)?;
+        if *section == IMPORT_SECTION {
+            imports += number(content)?.0;
+        }
+        rest = after;
+    }
+    Some(imports)
+}
+
+/// Reads a number in LEB128, as WebAssembly writes them.
+fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let end = bytes.iter().take(5).position(|byte| byte & 0x80 == 0)?;
+    let (digits, rest) = bytes.split_at(end + 1);
+    let value = digits
+        .iter()
+        .rev()
+        .fold(0, |value, digit| value << 7 | u64::from(digit & 0x7f));
+    Some((value, rest))
+}

@@ -1,0 +1,320 @@
+//! Values of credentials, secret and public, as they are pasted, piped and read
+//! from files.
+//!
+//! The first byte picks a field of a built-in provider, the second whether a
+//! canary is hidden in the value, the rest is the value. It takes the way of every
+//! value: set on an organization, and leased again.
+//!
+//! Checked: what is refused is refused as invalid, and nothing of a secret is in
+//! the error. What is taken can be leased, in the one form that its field has:
+//! a token is visible ASCII; a URL is https, or http on this machine, without a
+//! user, and sent to its own host only; a region is part of a host name; a service
+//! account is one, and asks nobody but Google for its tokens. Nothing of a secret
+//! is in the decision log, nor in what a lease shows of itself. A mask shows at
+//! most the last four characters, of a long value only.
+
+#![no_main]
+
+use std::io::Read as _;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::{LazyLock, Mutex};
+
+use entail::{
+    Catalog, Change, CredentialRef, Entail, Error, ErrorKind, Field, Format, Home, Lease, Mode,
+    Principal, Provider, Request, RuleChanges, ScopePath, Secret, SecretEdit, SetCredential,
+    Settings, mask,
+};
+use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+/// No error and no name has it in it by chance.
+const CANARY: &str = "CANARY-7Zq0";
+
+/// After so many changes the home is made anew, lest its journal fill the disk.
+const CHANGES_PER_HOME: u32 = 5_000;
+
+const SERVICE_ACCOUNT: &str = r#"{"type": "service_account", "project_id": "p1", "client_email": "a@p1.iam.gserviceaccount.com", "private_key": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"}"#;
+
+static CATALOG: LazyLock<Catalog> =
+    LazyLock::new(|| Catalog::new(None).expect("the built-in providers are valid"));
+
+/// Every field of every mode of every provider.
+static PLACES: LazyLock<Vec<Place>> = LazyLock::new(|| {
+    let modes = CATALOG
+        .iter()
+        .flat_map(|provider| provider.modes.iter().map(move |mode| (provider, mode)));
+    modes
+        .flat_map(|(provider, mode)| {
+            mode.required
+                .iter()
+                .chain(&mode.optional)
+                .map(move |name| Place {
+                    provider,
+                    mode,
+                    field: provider.field(name).expect("a mode's fields are there"),
+                })
+        })
+        .collect()
+});
+
+static INSTALLATION: LazyLock<Mutex<Installation>> =
+    LazyLock::new(|| Mutex::new(Installation::new()));
+
+struct Place {
+    provider: &'static Provider,
+    mode: &'static Mode,
+    field: &'static Field,
+}
+
+fuzz_target!(
+    init: {
+        drop(INSTALLATION.lock());
+    },
+    |data: &[u8]| {
+        check_mask(data);
+        let [place, canary, value @ ..] = data else {
+            return;
+        };
+        let place = &PLACES[usize::from(*place) % PLACES.len()];
+        // A public value may be seen everywhere.
+        let hidden = place.field.secret && canary & 1 == 1;
+        let value = if hidden { with_canary(value) } else { value.to_vec() };
+        let mut installation = INSTALLATION.lock().expect("no run went on after a failure");
+        installation.check(place, &value);
+    }
+);
+
+fn with_canary(value: &[u8]) -> Vec<u8> {
+    let (before, after) = value.split_at(value.len() / 2);
+    [before, CANARY.as_bytes(), after].concat()
+}
+
+fn check_mask(bytes: &[u8]) {
+    let shown = mask(&Secret::new(bytes.to_vec()));
+    let tail = shown.strip_prefix("••••").expect("it begins with dots");
+    if bytes.len() >= 20 && bytes.iter().all(u8::is_ascii_graphic) {
+        assert_eq!(tail.as_bytes(), &bytes[bytes.len() - 4..]);
+    } else {
+        assert_eq!(tail, "");
+    }
+}
+
+fn assert_no_canary(text: &str, what: &str) {
+    assert!(!text.contains(CANARY), "a secret is in {what}");
+}
+
+/// A home with one organization and, between two runs, no credential.
+struct Installation {
+    folder: PathBuf,
+    entail: Entail,
+    decision_log: std::fs::File,
+    runtime: Runtime,
+    organization: ScopePath,
+    changes: u32,
+}
+
+impl Installation {
+    fn new() -> Self {
+        let folder = std::env::temp_dir().join(format!("entail-values-{}", std::process::id()));
+        let home = Home::create(&folder, None).expect("a home can be made");
+        let settings = Settings {
+            // Each lease shall open what is sealed.
+            keep_opened_secrets: None,
+            ..Settings::default()
+        };
+        let entail = Entail::open(&home, settings).expect("a new home opens");
+        let decision_log = std::fs::File::open(home.decision_log()).expect("there is a log");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime can be made");
+        let organization: ScopePath = "acme".parse().expect("it is a path");
+        let add = Change::AddScope {
+            scope: organization.clone(),
+        };
+        runtime
+            .block_on(entail.change(&Principal::LocalOwner, &add))
+            .expect("an organization can be added");
+        Installation {
+            folder,
+            entail,
+            decision_log,
+            runtime,
+            organization,
+            changes: 0,
+        }
+    }
+
+    fn check(&mut self, place: &Place, value: &[u8]) {
+        if self.changes >= CHANGES_PER_HOME {
+            std::fs::remove_dir_all(&self.folder).expect("the home can be removed");
+            *self = Installation::new();
+        }
+        match self.set(place, value) {
+            Ok(()) => {
+                let lease = self.lease(place);
+                check_lease(&lease, place, value);
+                // It reads back: what was taken is taken again, and stays.
+                if let Some(taken) = leased(&lease, place.field) {
+                    self.set(place, &taken).expect("it was taken before");
+                    let again = leased(&self.lease(place), place.field);
+                    assert_eq!(again, Some(taken));
+                }
+                self.remove(place);
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+                assert_no_canary(&format!("{error} {error:?}"), "an error");
+            }
+        }
+        let mut logged = Vec::new();
+        self.decision_log
+            .read_to_end(&mut logged)
+            .expect("the log can be read");
+        assert_no_canary(&String::from_utf8_lossy(&logged), "the decision log");
+    }
+
+    /// Sets `value`, and what its mode requires besides.
+    fn set(&mut self, place: &Place, value: &[u8]) -> Result<(), Error> {
+        let others = place
+            .mode
+            .required
+            .iter()
+            .filter(|name| **name != place.field.name)
+            .map(|name| {
+                let field = place
+                    .provider
+                    .field(name)
+                    .expect("a mode's fields are there");
+                (name.clone(), Secret::from(valid(field.format)))
+            });
+        let given = (place.field.name.clone(), Secret::new(value.to_vec()));
+        let change = Change::SetCredential(Box::new(SetCredential {
+            credential: self.credential(place),
+            mode: Some(place.mode.name.clone()),
+            fields: others.chain([given]).collect(),
+            rules: RuleChanges::default(),
+            secret: SecretEdit::Given,
+        }));
+        self.change(&change)
+    }
+
+    fn lease(&self, place: &Place) -> Lease {
+        let request = Request::new(self.organization.clone(), place.provider.id.clone());
+        self.runtime
+            .block_on(self.entail.resolve(&Principal::LocalOwner, &request))
+            .expect("what was taken can be leased")
+    }
+
+    fn remove(&mut self, place: &Place) {
+        let credential = self.credential(place);
+        self.change(&Change::RemoveCredential { credential })
+            .expect("a credential that is there can be removed");
+    }
+
+    fn change(&mut self, change: &Change) -> Result<(), Error> {
+        self.changes += 1;
+        self.runtime
+            .block_on(self.entail.change(&Principal::LocalOwner, change))
+            .map(drop)
+    }
+
+    fn credential(&self, place: &Place) -> CredentialRef {
+        CredentialRef {
+            scope: self.organization.clone(),
+            provider: place.provider.id.clone(),
+            name: entail::CredentialName::default(),
+        }
+    }
+}
+
+fn valid(format: Format) -> &'static str {
+    match format {
+        Format::Token => "token-0123456789-0123456789",
+        Format::Url => "https://example.com/v1",
+        Format::Region => "eu-central-1",
+        Format::ServiceAccount => SERVICE_ACCOUNT,
+    }
+}
+
+fn leased(lease: &Lease, field: &Field) -> Option<Vec<u8>> {
+    match field.secret {
+        true => lease
+            .secret(&field.name)
+            .map(|secret| secret.expose().to_vec()),
+        false => lease
+            .parameters()
+            .get(&field.name)
+            .map(|parameter| parameter.clone().into_bytes()),
+    }
+}
+
+fn check_lease(lease: &Lease, place: &Place, given: &[u8]) {
+    assert_no_canary(&format!("{lease:?}"), "what a lease shows of itself");
+    assert!(!lease.hosts().is_empty());
+    let Some(taken) = leased(lease, place.field) else {
+        // Given as empty, a public value is taken away.
+        assert!(!place.field.secret && given.is_empty());
+        return;
+    };
+    if given.is_empty() {
+        return;
+    }
+    let taken = String::from_utf8(taken).expect("what is taken is text");
+    let given = std::str::from_utf8(given).expect("what is taken is text");
+    assert!(!taken.is_empty());
+    match place.field.format {
+        Format::Token => {
+            assert!(taken.bytes().all(|byte| byte.is_ascii_graphic()));
+            assert!(given.contains(&taken));
+        }
+        Format::Url => {
+            let authority = check_url(&taken);
+            assert_eq!(lease.hosts(), [authority]);
+            assert_eq!(lease.base_url(), Some(taken.as_str()));
+        }
+        Format::Region => {
+            let fit = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+            assert!(taken.len() <= 63 && taken.chars().all(fit) && !taken.starts_with('-'));
+        }
+        Format::ServiceAccount => {
+            let account: Value = serde_json::from_str(&taken).expect("it is JSON");
+            assert_eq!(account["type"], "service_account");
+            assert!(account["project_id"].is_string() && account["client_email"].is_string());
+            assert!(account["private_key"].is_string());
+            let asked = account["token_uri"].as_str();
+            assert!(asked.is_none_or(|uri| {
+                uri.starts_with("https://oauth2.googleapis.com/")
+                    || uri.starts_with("https://accounts.google.com/")
+            }));
+        }
+    }
+}
+
+/// The host and port that a URL leads to.
+fn check_url(url: &str) -> String {
+    assert!(url.bytes().all(|byte| byte.is_ascii_graphic()), "{url:?}");
+    assert!(!url.contains(['?', '#', '\\']) && !url.ends_with('/'));
+    let (scheme, rest) = url.split_once("://").expect("it has a scheme");
+    let authority = rest.split('/').next().unwrap_or_default();
+    assert!(!authority.is_empty() && !authority.contains('@'));
+    let may_be_spoken = match scheme {
+        "https" => true,
+        "http" => is_this_machine(authority),
+        _ => false,
+    };
+    assert!(may_be_spoken, "{url:?}");
+    authority.to_owned()
+}
+
+fn is_this_machine(authority: &str) -> bool {
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port),
+        _ => (authority, ""),
+    };
+    let name = host.trim_matches(['[', ']']);
+    let address: Option<IpAddr> = name.parse().ok();
+    port.bytes().all(|byte| byte.is_ascii_digit())
+        && (name == "localhost" || address.is_some_and(|address| address.is_loopback()))
+}

@@ -1,0 +1,108 @@
+//! What a program can do to a folder, one step at a time.
+
+use std::ffi::{OsStr, OsString};
+
+/// Tells files and folders apart whatever their names, as an inode's number does.
+pub(super) type Node = usize;
+
+/// The folder that is recorded.
+pub(super) const ROOT: Node = 0;
+
+/// A name in a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) folder: Node,
+    pub(super) name: OsString,
+}
+
+/// What a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    File,
+    Folder,
+}
+
+/// One step.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    Write {
+        file: Node,
+        offset: usize,
+        bytes: Vec<u8>,
+    },
+    /// Cuts off, or fills up with zeros.
+    Resize {
+        file: Node,
+        length: usize,
+    },
+    /// Of what was done before the effect of that index: before the sync began.
+    Sync {
+        node: Node,
+        before: usize,
+    },
+    Mode {
+        node: Node,
+        mode: u32,
+    },
+    Create {
+        place: Place,
+        node: Node,
+        kind: Kind,
+        mode: u32,
+    },
+    Link {
+        place: Place,
+        node: Node,
+    },
+    Remove(Place),
+    Rename {
+        from: Place,
+        to: Place,
+        node: Node,
+    },
+    Acknowledge(String),
+}
+
+impl Effect {
+    /// Whether it changes the names in that folder.
+    pub(super) fn renames_in(&self, folder: Node) -> bool {
+        match self {
+            Effect::Create { place, .. } | Effect::Link { place, .. } | Effect::Remove(place) => {
+                place.folder == folder
+            }
+            Effect::Rename { from, to, .. } => from.folder == folder || to.folder == folder,
+            _ => false,
+        }
+    }
+
+    /// How much there is to do, in bytes.
+    pub(super) fn cost(&self) -> usize {
+        match self {
+            Effect::Write { bytes, .. } => bytes.len(),
+            _ => 1,
+        }
+    }
+
+    pub(super) fn describe(&self) -> String {
+        let shown = |name: &OsStr| name.to_string_lossy().into_owned();
+        match self {
+            Effect::Write {
+                file,
+                offset,
+                bytes,
+            } => format!("{} bytes at {offset} of file {file}", bytes.len()),
+            Effect::Resize { file, length } => format!("file {file} has {length} bytes"),
+            Effect::Sync { node, .. } => format!("sync of {node}"),
+            Effect::Mode { node, mode } => format!("mode {mode:o} of {node}"),
+            Effect::Create { place, node, .. } => {
+                format!("{} is made as {node}", shown(&place.name))
+            }
+            Effect::Link { place, node } => format!("{} is linked to {node}", shown(&place.name)),
+            Effect::Remove(place) => format!("{} is removed", shown(&place.name)),
+            Effect::Rename { from, to, node } => {
+                format!("{node} is {}, was {}", shown(&to.name), shown(&from.name))
+            }
+            Effect::Acknowledge(line) => format!("acknowledged: {line}"),
+        }
+    }
+}

@@ -1,0 +1,745 @@
+//! Follows a program call by call, to tell what each does to the folder.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::process::Command;
+
+use super::FileNames;
+use super::effect::{Effect, Kind, Node, Place};
+use super::folder::{Image, is_shared_memory};
+use super::names::Names;
+use super::processes::{Description, Processes, starts_thread};
+use super::trace::{Argument, Call, Event, Outcome};
+
+/// The argument with the descriptor that a path starts from, if there is one, and
+/// the argument with the path.
+type PathArgument = (Option<usize>, usize);
+
+/// Which arguments of a call are paths.
+const PATHS: [(&str, &[PathArgument]); 20] = [
+    ("chdir", &[(None, 0)]),
+    ("chmod", &[(None, 0)]),
+    ("creat", &[(None, 0)]),
+    ("fchmodat", &[(Some(0), 1)]),
+    ("fchmodat2", &[(Some(0), 1)]),
+    ("link", &[(None, 0), (None, 1)]),
+    ("linkat", &[(Some(0), 1), (Some(2), 3)]),
+    ("mkdir", &[(None, 0)]),
+    ("mkdirat", &[(Some(0), 1)]),
+    ("open", &[(None, 0)]),
+    ("openat", &[(Some(0), 1)]),
+    ("rename", &[(None, 0), (None, 1)]),
+    ("renameat", &[(Some(0), 1), (Some(2), 3)]),
+    ("renameat2", &[(Some(0), 1), (Some(2), 3)]),
+    ("rmdir", &[(None, 0)]),
+    ("symlink", &[(None, 1)]),
+    ("symlinkat", &[(Some(1), 2)]),
+    ("truncate", &[(None, 0)]),
+    ("unlink", &[(None, 0)]),
+    ("unlinkat", &[(Some(0), 1)]),
+];
+
+/// Calls that may concern a file of the folder and change nothing that is kept:
+/// not its contents, its names or its mode. Those that sync are here if they
+/// promise nothing about a loss of power.
+const HARMLESS: [&str; 19] = [
+    "chown",
+    "execve",
+    "execveat",
+    "fchown",
+    "fchownat",
+    "flock",
+    "fgetxattr",
+    "fsetown",
+    "getcwd",
+    "getxattr",
+    "inotify_add_watch",
+    "lchown",
+    "lgetxattr",
+    "msync",
+    "readahead",
+    "readlinkat",
+    "sync_file_range",
+    "syncfs",
+    "utimensat",
+];
+
+/// Calls that do to files what no trace shows.
+const UNSEEN: [&str; 2] = ["io_uring_setup", "io_setup"];
+
+/// Tells of each call what it does.
+#[derive(Debug)]
+pub(super) struct Follower {
+    /// The folder, by its paths.
+    roots: Vec<PathBuf>,
+    /// What the system calls the standard output.
+    output: PathBuf,
+    processes: Processes,
+    /// How many effects there were when a thread's call began that has not ended.
+    begun: BTreeMap<u32, usize>,
+    /// How things are while the program runs.
+    names: Names,
+    /// Of every node, in bytes.
+    lengths: Vec<usize>,
+    effects: Vec<Effect>,
+    /// What stands after the last end of a line.
+    line: Vec<u8>,
+    /// The names that the program used.
+    used: BTreeSet<PathBuf>,
+}
+
+impl Follower {
+    /// Before the program has begun.
+    pub(super) fn new(folder: &Path, command: &Command, before: &Image) -> io::Result<Self> {
+        let roots = vec![std::path::absolute(folder)?, folder.canonicalize()?];
+        let mut follower = Self::in_folders(roots, command)?;
+        for (place, entry) in before.placed() {
+            let kind = match entry.contents {
+                None => Kind::Folder,
+                Some(_) => Kind::File,
+            };
+            let node = follower.new_node();
+            let length = entry.contents.as_ref().map_or(0, |contents| contents.len());
+            follower.set_length(node, length);
+            let mode = entry.mode;
+            follower.names.apply(&Effect::Create {
+                place,
+                node,
+                kind,
+                mode,
+            });
+        }
+        Ok(follower)
+    }
+
+    /// Of an empty folder that has these paths.
+    pub(super) fn in_folders(roots: Vec<PathBuf>, command: &Command) -> io::Result<Self> {
+        Ok(Follower {
+            roots,
+            output: PathBuf::new(),
+            processes: Processes::new(command)?,
+            begun: BTreeMap::new(),
+            names: Names::default(),
+            lengths: vec![0],
+            effects: Vec::new(),
+            line: Vec::new(),
+            used: BTreeSet::from([PathBuf::new()]),
+        })
+    }
+
+    /// The name of the pipe on which the program acknowledges.
+    pub(super) fn acknowledge_on(&mut self, pipe: PathBuf) {
+        self.output = pipe;
+    }
+
+    /// What there was to tell.
+    pub(super) fn finish(self) -> (Vec<Effect>, FileNames) {
+        let names = FileNames {
+            process: self.processes.first(),
+            relative: self.used,
+        };
+        (self.effects, names)
+    }
+
+    pub(super) fn follow(&mut self, event: Event) -> io::Result<()> {
+        match event {
+            Event::Begun {
+                thread,
+                name,
+                arguments,
+            } => {
+                self.processes.begin(thread, &name, &arguments);
+                self.begun.insert(thread, self.effects.len());
+                Ok(())
+            }
+            Event::Ended { thread } => {
+                self.processes.end(thread);
+                Ok(())
+            }
+            Event::Done(call) => {
+                let before = self.begun.remove(&call.thread);
+                self.call(&call, before.unwrap_or(self.effects.len()))
+            }
+        }
+    }
+
+    fn call(&mut self, call: &Call, before: usize) -> io::Result<()> {
+        let process = self.processes.of(call.thread);
+        if starts_thread(&call.name) {
+            self.processes.started_by(call);
+            return Ok(());
+        }
+        let paths = self.paths(process, call)?;
+        let returned = match &call.result {
+            Outcome::Failed => return Ok(()),
+            Outcome::Returned(returned) => returned,
+            Outcome::Unknown => {
+                return if self.concerns(process, call, &paths) {
+                    Err(unknown(call, "whether it took place"))
+                } else {
+                    Ok(())
+                };
+            }
+        };
+        if UNSEEN.contains(&call.name.as_str()) {
+            return Err(unknown(call, "what it will do"));
+        }
+        let done = Done {
+            call,
+            process,
+            paths,
+            returned,
+            before,
+        };
+        self.done(&done)
+    }
+
+    /// The paths among the arguments, relative to the folder; `None` for each that
+    /// is elsewhere.
+    fn paths(&mut self, process: usize, call: &Call) -> io::Result<Vec<Option<PathBuf>>> {
+        let Some((_, places)) = PATHS.iter().find(|(name, _)| *name == call.name) else {
+            return Ok(Vec::new());
+        };
+        let mut paths = Vec::new();
+        for (start, path) in *places {
+            let path = match call.arguments.get(*path) {
+                Some(path) if path.is_string() => path.path()?,
+                _ => {
+                    paths.push(None);
+                    continue;
+                }
+            };
+            let start = match start {
+                Some(start) => argument(call, *start)?.path_beside(),
+                None => None,
+            };
+            let start = start.unwrap_or_else(|| self.processes.folder(process));
+            paths.push(self.below(&start.join(path)));
+        }
+        Ok(paths)
+    }
+
+    /// The path from the folder, of what is kept there.
+    fn below(&mut self, path: &Path) -> Option<PathBuf> {
+        let path = normal(path);
+        let relative = self
+            .roots
+            .iter()
+            .find_map(|root| path.strip_prefix(root).ok())?
+            .to_owned();
+        self.used.insert(relative.clone());
+        (!is_shared_memory(&relative)).then_some(relative)
+    }
+
+    /// Whether a call that is not known has to do with the folder.
+    fn concerns(&mut self, process: usize, call: &Call, paths: &[Option<PathBuf>]) -> bool {
+        if paths.iter().any(Option::is_some) {
+            return true;
+        }
+        let start = self.processes.folder(process);
+        call.arguments.iter().any(|argument| {
+            let beside = argument.path_beside().and_then(|path| self.below(&path));
+            beside.is_some() || self.is_name(&start, argument)
+        })
+    }
+
+    /// Whether it is a string that leads to something in the folder.
+    fn is_name(&self, start: &Path, argument: &Argument) -> bool {
+        let Ok(path) = argument.path() else {
+            return false;
+        };
+        if !argument.is_string() || path.as_os_str().is_empty() {
+            return false;
+        }
+        let path = normal(&start.join(path));
+        let below = self
+            .roots
+            .iter()
+            .find_map(|root| path.strip_prefix(root).ok());
+        below.is_some_and(|path| !is_shared_memory(path) && self.names.find(path).is_some())
+    }
+
+    fn done(&mut self, done: &Done) -> io::Result<()> {
+        match done.call.name.as_str() {
+            "open" | "openat" | "creat" => self.open(done),
+            "close" => self.close(done),
+            "dup" | "dup2" | "dup3" => self.duplicate(done),
+            "fcntl" if is_duplicate(done.call) => self.duplicate(done),
+            "fcntl" => Ok(()),
+            "read" | "readv" => self.read(done),
+            "lseek" => self.seek(done),
+            "write" | "writev" => self.write(done),
+            "pwrite64" | "pwritev" => self.write_at(done),
+            "ftruncate" | "truncate" => self.truncate(done),
+            "fallocate" => self.allocate(done),
+            "fsync" | "fdatasync" => self.sync(done),
+            "mkdir" | "mkdirat" => self.make_folder(done),
+            "link" | "linkat" => self.link(done),
+            "rename" | "renameat" | "renameat2" => self.rename(done),
+            "unlink" | "unlinkat" | "rmdir" => self.remove(done),
+            "chmod" | "fchmod" | "fchmodat" | "fchmodat2" => self.change_mode(done),
+            "umask" => self.change_umask(done),
+            "chdir" | "fchdir" => self.change_folder(done),
+            "mmap" if !writes_file(done.call) => Ok(()),
+            name if HARMLESS.contains(&name) => Ok(()),
+            _ if self.concerns(done.process, done.call, &done.paths) => {
+                Err(unknown(done.call, "what it does"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn open(&mut self, done: &Done) -> io::Result<()> {
+        let descriptor = number(done.call, done.returned)?;
+        self.processes.close(done.process, descriptor);
+        let Some(path) = done.path(0) else {
+            return Ok(());
+        };
+        let flags = match done.call.name.as_str() {
+            "creat" => &Argument("O_CREAT|O_TRUNC".to_owned()),
+            "open" => argument(done.call, 1)?,
+            _ => argument(done.call, 2)?,
+        };
+        // O_DSYNC stands in the text of neither other one.
+        if ["O_TMPFILE", "O_SYNC", "O_DSYNC"]
+            .iter()
+            .any(|flag| flags.has(flag))
+        {
+            return Err(unknown(done.call, "what such a flag does"));
+        }
+        let node = match self.names.find(path) {
+            Some(node) => node,
+            None if flags.has("O_CREAT") => {
+                let mode = done.call.arguments.last().and_then(Argument::number);
+                self.create(done, Kind::File, mode)?
+            }
+            None => return Err(unknown(done.call, "who made it")),
+        };
+        if flags.has("O_TRUNC") && self.length(node) > 0 {
+            self.resize(node, 0);
+        }
+        let appends = flags.has("O_APPEND");
+        let description = self.processes.describe(node, appends);
+        self.processes.open(done.process, descriptor, description);
+        Ok(())
+    }
+
+    fn create(&mut self, done: &Done, kind: Kind, mode: Option<i64>) -> io::Result<Node> {
+        let place = self.place(done, 0)?;
+        let umask = self.processes.umask(done.process);
+        let mode = mode.and_then(|mode| u32::try_from(mode).ok()).unwrap_or(0) & !umask;
+        let node = self.new_node();
+        self.change_names(Effect::Create {
+            place,
+            node,
+            kind,
+            mode,
+        });
+        Ok(node)
+    }
+
+    fn new_node(&mut self) -> Node {
+        self.lengths.push(0);
+        self.lengths.len() - 1
+    }
+
+    fn change_names(&mut self, effect: Effect) {
+        self.names.apply(&effect);
+        self.effects.push(effect);
+    }
+
+    fn place(&self, done: &Done, path: usize) -> io::Result<Place> {
+        done.path(path)
+            .and_then(|path| self.names.place(path))
+            .ok_or_else(|| unknown(done.call, "which folder it is in"))
+    }
+
+    fn close(&mut self, done: &Done) -> io::Result<()> {
+        let descriptor = number(done.call, argument(done.call, 0)?)?;
+        self.processes.close(done.process, descriptor);
+        Ok(())
+    }
+
+    fn duplicate(&mut self, done: &Done) -> io::Result<()> {
+        let from = number(done.call, argument(done.call, 0)?)?;
+        let to = number(done.call, done.returned)?;
+        match self.processes.opened(done.process, from) {
+            Some(description) => self.processes.open(done.process, to, description),
+            None => self.processes.close(done.process, to),
+        }
+        Ok(())
+    }
+
+    /// What the first argument has open, if it is of the folder.
+    fn opened(&mut self, done: &Done) -> io::Result<Option<Opened>> {
+        let first = argument(done.call, 0)?;
+        let path = first.path_beside().and_then(|path| self.below(&path));
+        let descriptor = number(done.call, first)?;
+        let description = self.processes.opened(done.process, descriptor);
+        match (path, description) {
+            // Closed unseen, when another program was begun, and used again.
+            (None, _) => Ok(None),
+            (Some(_), Some(index)) => match self.processes.description(index) {
+                Some(description) => Ok(Some(Opened {
+                    node: description.node,
+                    description: Some(index),
+                })),
+                None => Ok(None),
+            },
+            (Some(path), None) => match self.names.find(&path) {
+                Some(node) if !first.is_deleted() => Ok(Some(Opened {
+                    node,
+                    description: None,
+                })),
+                _ => Err(unknown(done.call, "which file it is")),
+            },
+        }
+    }
+
+    fn read(&mut self, done: &Done) -> io::Result<()> {
+        // Written down as bare numbers, without a path.
+        let descriptor = number(done.call, argument(done.call, 0)?)?;
+        let length = size(done.call, done.returned)?;
+        if let Some(index) = self.processes.opened(done.process, descriptor)
+            && let Some(description) = self.processes.description_mut(index)
+        {
+            description.position += length;
+        }
+        Ok(())
+    }
+
+    fn seek(&mut self, done: &Done) -> io::Result<()> {
+        let Some(opened) = self.opened(done)? else {
+            return Ok(());
+        };
+        let position = size(done.call, done.returned)?;
+        self.description_of(done, &opened)?.position = position;
+        Ok(())
+    }
+
+    fn description_of(&mut self, done: &Done, opened: &Opened) -> io::Result<&mut Description> {
+        opened
+            .description
+            .and_then(|index| self.processes.description_mut(index))
+            .ok_or_else(|| unknown(done.call, "at which position"))
+    }
+
+    fn write(&mut self, done: &Done) -> io::Result<()> {
+        if argument(done.call, 0)?.path_beside().as_deref() == Some(self.output.as_path()) {
+            let bytes = written(done)?;
+            self.acknowledge(&bytes);
+            return Ok(());
+        }
+        let Some(opened) = self.opened(done)? else {
+            return Ok(());
+        };
+        let bytes = written(done)?;
+        let end = self.length(opened.node);
+        let description = self.description_of(done, &opened)?;
+        let offset = if description.appends {
+            end
+        } else {
+            description.position
+        };
+        description.position = offset + bytes.len();
+        self.put(opened.node, offset, bytes);
+        Ok(())
+    }
+
+    fn acknowledge(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            if *byte == b'\n' {
+                let line = std::mem::take(&mut self.line);
+                let line = String::from_utf8_lossy(&line).into_owned();
+                self.effects.push(Effect::Acknowledge(line));
+            } else {
+                self.line.push(*byte);
+            }
+        }
+    }
+
+    fn write_at(&mut self, done: &Done) -> io::Result<()> {
+        let Some(opened) = self.opened(done)? else {
+            return Ok(());
+        };
+        let appends = opened
+            .description
+            .and_then(|index| self.processes.description(index))
+            .is_some_and(|description| description.appends);
+        // Linux appends whatever offset is given.
+        let offset = if appends {
+            self.length(opened.node)
+        } else {
+            size(done.call, argument(done.call, 3)?)?
+        };
+        self.put(opened.node, offset, written(done)?);
+        Ok(())
+    }
+
+    fn put(&mut self, file: Node, offset: usize, bytes: Vec<u8>) {
+        if bytes.is_empty() {
+            return;
+        }
+        let end = offset + bytes.len();
+        self.set_length(file, self.length(file).max(end));
+        self.effects.push(Effect::Write {
+            file,
+            offset,
+            bytes,
+        });
+    }
+
+    fn length(&self, node: Node) -> usize {
+        self.lengths.get(node).copied().unwrap_or(0)
+    }
+
+    fn set_length(&mut self, node: Node, length: usize) {
+        if let Some(known) = self.lengths.get_mut(node) {
+            *known = length;
+        }
+    }
+
+    fn resize(&mut self, file: Node, length: usize) {
+        self.set_length(file, length);
+        self.effects.push(Effect::Resize { file, length });
+    }
+
+    /// The node of a call's path or, without one, of its descriptor.
+    fn node(&mut self, done: &Done) -> io::Result<Option<Node>> {
+        match done.paths.first() {
+            None => Ok(self.opened(done)?.map(|opened| opened.node)),
+            Some(None) => Ok(None),
+            Some(Some(path)) => match self.names.find(path) {
+                Some(node) => Ok(Some(node)),
+                None => Err(unknown(done.call, "which file it is")),
+            },
+        }
+    }
+
+    fn truncate(&mut self, done: &Done) -> io::Result<()> {
+        if let Some(node) = self.node(done)? {
+            let length = size(done.call, argument(done.call, 1)?)?;
+            self.resize(node, length);
+        }
+        Ok(())
+    }
+
+    fn allocate(&mut self, done: &Done) -> io::Result<()> {
+        let Some(opened) = self.opened(done)? else {
+            return Ok(());
+        };
+        if number(done.call, argument(done.call, 1)?)? != 0 {
+            return Err(unknown(done.call, "what such a flag does"));
+        }
+        let offset = size(done.call, argument(done.call, 2)?)?;
+        let end = offset + size(done.call, argument(done.call, 3)?)?;
+        if end > self.length(opened.node) {
+            self.resize(opened.node, end);
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self, done: &Done) -> io::Result<()> {
+        if let Some(opened) = self.opened(done)? {
+            self.effects.push(Effect::Sync {
+                node: opened.node,
+                before: done.before,
+            });
+        }
+        Ok(())
+    }
+
+    fn make_folder(&mut self, done: &Done) -> io::Result<()> {
+        if done.path(0).is_some() {
+            let mode = done.call.arguments.last().and_then(Argument::number);
+            self.create(done, Kind::Folder, mode)?;
+        }
+        Ok(())
+    }
+
+    fn link(&mut self, done: &Done) -> io::Result<()> {
+        let Some((from, _)) = both_paths(done)? else {
+            return Ok(());
+        };
+        let node = self.found(done, &from)?;
+        let place = self.place(done, 1)?;
+        self.change_names(Effect::Link { place, node });
+        Ok(())
+    }
+
+    fn rename(&mut self, done: &Done) -> io::Result<()> {
+        let Some((from, to)) = both_paths(done)? else {
+            return Ok(());
+        };
+        if done
+            .call
+            .arguments
+            .get(4)
+            .is_some_and(|flags| flags.has("RENAME_EXCHANGE"))
+        {
+            return Err(unknown(done.call, "what such a flag does"));
+        }
+        let node = self.found(done, &from)?;
+        // Two names of one file stay as they are.
+        if self.names.find(&to) == Some(node) {
+            return Ok(());
+        }
+        let (from, to) = (self.place(done, 0)?, self.place(done, 1)?);
+        self.change_names(Effect::Rename { from, to, node });
+        Ok(())
+    }
+
+    fn found(&self, done: &Done, path: &Path) -> io::Result<Node> {
+        self.names
+            .find(path)
+            .ok_or_else(|| unknown(done.call, "which file it is"))
+    }
+
+    fn remove(&mut self, done: &Done) -> io::Result<()> {
+        if done.path(0).is_some() {
+            let place = self.place(done, 0)?;
+            self.change_names(Effect::Remove(place));
+        }
+        Ok(())
+    }
+
+    fn change_mode(&mut self, done: &Done) -> io::Result<()> {
+        let Some(node) = self.node(done)? else {
+            return Ok(());
+        };
+        let mode = match done.call.name.as_str() {
+            "chmod" | "fchmod" => argument(done.call, 1)?,
+            _ => argument(done.call, 2)?,
+        };
+        let mode = number(done.call, mode)?;
+        let mode = u32::try_from(mode).map_err(|_| unknown(done.call, "its mode"))?;
+        self.effects.push(Effect::Mode { node, mode });
+        Ok(())
+    }
+
+    fn change_umask(&mut self, done: &Done) -> io::Result<()> {
+        let umask = number(done.call, argument(done.call, 0)?)?;
+        let umask = u32::try_from(umask).map_err(|_| unknown(done.call, "its mask"))?;
+        self.processes.set_umask(done.process, umask);
+        Ok(())
+    }
+
+    fn change_folder(&mut self, done: &Done) -> io::Result<()> {
+        let folder = match done.call.name.as_str() {
+            "fchdir" => argument(done.call, 0)?
+                .path_beside()
+                .ok_or_else(|| unknown(done.call, "which folder"))?,
+            _ => argument(done.call, 0)?.path()?,
+        };
+        let folder = normal(&self.processes.folder(done.process).join(folder));
+        self.processes.set_folder(done.process, folder);
+        Ok(())
+    }
+}
+
+/// A call that has taken place.
+#[derive(Debug)]
+struct Done<'a> {
+    call: &'a Call,
+    process: usize,
+    paths: Vec<Option<PathBuf>>,
+    returned: &'a Argument,
+    /// How many effects there were when it began.
+    before: usize,
+}
+
+impl Done<'_> {
+    fn path(&self, index: usize) -> Option<&PathBuf> {
+        self.paths.get(index)?.as_ref()
+    }
+}
+
+/// Neither path or both must be in the folder.
+fn both_paths(done: &Done) -> io::Result<Option<(PathBuf, PathBuf)>> {
+    match (done.path(0), done.path(1)) {
+        (None, None) => Ok(None),
+        (Some(from), Some(to)) => Ok(Some((from.clone(), to.clone()))),
+        _ => Err(unknown(done.call, "what is outside the folder")),
+    }
+}
+
+/// A file of the folder that is open.
+#[derive(Debug)]
+struct Opened {
+    node: Node,
+    /// `None` if it was opened before its thread was known.
+    description: Option<usize>,
+}
+
+fn is_duplicate(call: &Call) -> bool {
+    call.arguments
+        .get(1)
+        .is_some_and(|command| command.has("F_DUPFD") || command.has("F_DUPFD_CLOEXEC"))
+}
+
+/// Whether a mapping can change the file.
+fn writes_file(call: &Call) -> bool {
+    let has = |flag| call.arguments.iter().any(|argument| argument.has(flag));
+    has("PROT_WRITE") && (has("MAP_SHARED") || has("MAP_SHARED_VALIDATE"))
+}
+
+/// The bytes that were written, of all that were to be.
+fn written(done: &Done) -> io::Result<Vec<u8>> {
+    let mut bytes = argument(done.call, 1)?.bytes()?;
+    let length = size(done.call, done.returned)?;
+    if bytes.len() < length {
+        return Err(unknown(done.call, "what it wrote"));
+    }
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
+/// Without `.` and `..`; symbolic links are not looked at.
+fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                normal.pop();
+            }
+            _ => normal.push(component),
+        }
+    }
+    normal
+}
+
+fn argument(call: &Call, index: usize) -> io::Result<&Argument> {
+    call.arguments
+        .get(index)
+        .ok_or_else(|| unknown(call, "what its arguments are"))
+}
+
+fn number(call: &Call, argument: &Argument) -> io::Result<i64> {
+    argument
+        .number()
+        .ok_or_else(|| unknown(call, "what its numbers are"))
+}
+
+fn size(call: &Call, argument: &Argument) -> io::Result<usize> {
+    usize::try_from(number(call, argument)?).map_err(|_| unknown(call, "what its numbers are"))
+}
+
+fn unknown(call: &Call, what: &str) -> io::Error {
+    let arguments: Vec<String> = call.arguments.iter().map(shown).collect();
+    io::Error::other(format!(
+        "it is not known of a call {what}: {}({})",
+        call.name,
+        arguments.join(", ")
+    ))
+}
+
+fn shown(argument: &Argument) -> String {
+    let readable = match (argument.path_beside(), argument.path()) {
+        (Some(path), _) => path.display().to_string(),
+        (None, Ok(path)) if argument.is_string() => path.display().to_string(),
+        _ => argument.0.clone(),
+    };
+    readable.chars().take(100).collect()
+}
