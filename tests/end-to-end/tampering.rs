@@ -126,6 +126,8 @@ fn a_database_that_is_gone_is_not_taken_for_an_empty_one() {
     sandbox.entail(&["status"]).fails(14).says("missing");
     assert!(!sandbox.database().exists());
     std::fs::write(sandbox.database(), "").unwrap();
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(sandbox.database(), private).unwrap();
     sandbox.entail(&["status"]).fails(14).says("empty");
     sandbox.entail(&["doctor"]).fails(14);
 }
@@ -179,7 +181,11 @@ fn a_secret_sealed_by_a_stranger_to_the_right_recipient_is_not_taken() {
     // Whoever knows the recipient can make a valid age file, and may write the
     // database; without the signer it is worth nothing.
     let (sandbox, _) = Sandbox::with_acme();
-    let recipient = std::fs::read_to_string(sandbox.home().join("keys/recipients.txt")).unwrap();
+    let keys = sandbox.entail(&["key", "list", "--json"]).ok().json();
+    let recipient = keys["recipients"][0]["recipient"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let forged = sandbox.path("forged.age");
     let frame = sandbox.path("frame");
     std::fs::write(&frame, "entail-secret/1\n{}\nforged").unwrap();

@@ -32,6 +32,9 @@
 //!   become copies. Symbolic links, `O_SYNC`, `copy_file_range`, io_uring and
 //!   writable shared mappings are errors.
 //! - A rename from one folder into another survives once either was synced.
+//! - strace sees when a call begins and ends, not when it takes place between.
+//!   Threads that change the same bytes or names at the same moment can so be
+//!   written down in the wrong order; the comparison at the end finds that.
 //! - A fault fails a whole call and does not do it; short writes are not made.
 
 mod chance;

@@ -1,5 +1,6 @@
-//! What crosses the rooms of Entail: here, that the default policy decides by its
-//! nine rules, whichever way it is run.
+//! What crosses the rooms of Entail: that the default policy decides by its nine
+//! rules, whichever way it is run, and that the store loses and reveals nothing,
+//! whatever is done to it ([`torture`], on [`crash`]).
 //!
 //! The rules exist three times. As text they are normative; as data they are the
 //! vectors in `vectors/`; as code they are [`naive`], written from the text alone
@@ -19,6 +20,8 @@
 
 pub mod agreement;
 pub mod component;
+pub mod crash;
 pub mod generate;
 pub mod naive;
 pub mod native;
+pub mod torture;

@@ -92,7 +92,7 @@ fn with_canary(value: &[u8]) -> Vec<u8> {
 }
 
 fn check_mask(bytes: &[u8]) {
-    let shown = mask(&Secret::new(bytes.to_vec()));
+    let shown = mask(&Secret::new(bytes));
     let tail = shown.strip_prefix("••••").expect("it begins with dots");
     if bytes.len() >= 20 && bytes.iter().all(u8::is_ascii_graphic) {
         assert_eq!(tail.as_bytes(), &bytes[bytes.len() - 4..]);
@@ -118,7 +118,12 @@ struct Installation {
 impl Installation {
     fn new() -> Self {
         let folder = std::env::temp_dir().join(format!("entail-values-{}", std::process::id()));
-        let home = Home::create(&folder, None).expect("a home can be made");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime can be made");
+        let home = runtime
+            .block_on(Home::create(&folder, None))
+            .expect("a home can be made");
         let settings = Settings {
             // Each lease shall open what is sealed.
             keep_opened_secrets: None,
@@ -126,9 +131,6 @@ impl Installation {
         };
         let entail = Entail::open(&home, settings).expect("a new home opens");
         let decision_log = std::fs::File::open(home.decision_log()).expect("there is a log");
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .expect("a runtime can be made");
         let organization: ScopePath = "acme".parse().expect("it is a path");
         let add = Change::AddScope {
             scope: organization.clone(),
@@ -189,13 +191,14 @@ impl Installation {
                     .expect("a mode's fields are there");
                 (name.clone(), Secret::from(valid(field.format)))
             });
-        let given = (place.field.name.clone(), Secret::new(value.to_vec()));
+        let given = (place.field.name.clone(), Secret::new(value));
         let change = Change::SetCredential(Box::new(SetCredential {
             credential: self.credential(place),
             mode: Some(place.mode.name.clone()),
             fields: others.chain([given]).collect(),
             rules: RuleChanges::default(),
             secret: SecretEdit::Given,
+            grace_ms: 0,
         }));
         self.change(&change)
     }

@@ -149,8 +149,7 @@ impl Follower {
                 name,
                 arguments,
             } => {
-                self.processes.begin(thread, &name, &arguments);
-                self.begun.insert(thread, self.effects.len());
+                self.begin(thread, &name, arguments);
                 Ok(())
             }
             Event::Ended { thread } => {
@@ -159,8 +158,23 @@ impl Follower {
             }
             Event::Done(call) => {
                 let before = self.begun.remove(&call.thread);
+                // Closed when it began: by now another file may have the number.
+                if before.is_some() && call.name == "close" {
+                    return Ok(());
+                }
                 self.call(&call, before.unwrap_or(self.effects.len()))
             }
+        }
+    }
+
+    fn begin(&mut self, thread: u32, call: &str, arguments: String) {
+        self.begun.insert(thread, self.effects.len());
+        self.processes.begin(thread, call, &arguments);
+        if call == "close"
+            && let Some(descriptor) = Argument(arguments).number()
+        {
+            let process = self.processes.of(thread);
+            self.processes.close(process, descriptor);
         }
     }
 

@@ -200,6 +200,18 @@ fn a_sync_covers_what_was_done_before_it_began() {
 }
 
 #[test]
+fn a_number_is_free_as_soon_as_its_close_begins() {
+    let found = effects(&[
+        OPEN_A,
+        "7 close(3<|/f/a|> <unfinished ...>",
+        &OPEN_A.replace("7 ", "8 "),
+        "7 <... close resumed>) = 0",
+        r#"8 write(3<|/f/a|>, "|x|", 1) = 1"#,
+    ]);
+    assert_eq!(found.unwrap(), [created(1, "a"), written(1, 0, b"x")]);
+}
+
+#[test]
 fn what_is_not_understood_is_an_error_only_in_the_folder() {
     let copy =
         |to: &str| format!("7 copy_file_range(9<|/elsewhere|>, NULL, 3<|{to}|>, NULL, 9, 0) = 9");

@@ -1,0 +1,138 @@
+//! The long forms of what tries to make the store lose something, or lie.
+//!
+//! ```sh
+//! cargo run --release -p entail-tests --bin torture -- kill --cycles 10000
+//! ```
+
+#![allow(clippy::unwrap_used)] // whatever goes wrong here should end the program
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use entail_tests::torture::{
+    Program, block_on, io_errors::io_errors, kill::kill, power_loss::power_loss,
+    rotation::rotation, tamper::tamper, worker,
+};
+
+#[derive(Parser)]
+#[command(about = "Tries to make the store lose something, or lie")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// The seed of everything random
+    #[arg(long, global = true, default_value_t = 1)]
+    seed: u64,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Kill processes that write and renew keys
+    Kill {
+        /// How often
+        #[arg(long, default_value_t = 10_000)]
+        cycles: u64,
+    },
+    /// Kill renewals of the identity
+    Rotation {
+        /// How often
+        #[arg(long, default_value_t = 1_000)]
+        kills: u64,
+    },
+    /// Lose power
+    PowerLoss {
+        /// How many images to check, at least
+        #[arg(long, default_value_t = 2_000)]
+        images: usize,
+    },
+    /// Let system calls fail
+    IoErrors {
+        /// Only every so many-th call
+        #[arg(long, default_value_t = 1)]
+        every: u32,
+    },
+    /// Change the database behind the store's back
+    Tamper {
+        /// How many older databases to put back
+        #[arg(long, default_value_t = 100)]
+        older: usize,
+    },
+    /// Be a worker (what the others start)
+    Work {
+        #[arg(long)]
+        home: PathBuf,
+        #[arg(long)]
+        cache: PathBuf,
+        #[arg(long)]
+        role: Role,
+        #[arg(long)]
+        number: u32,
+        #[arg(long)]
+        from: u64,
+        #[arg(long, default_value_t = u64::MAX)]
+        limit: u64,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Role {
+    Writer,
+    Rotator,
+}
+
+fn main() -> ExitCode {
+    let Cli { command, seed } = Cli::parse();
+    let program = Program::this();
+    let started = Instant::now();
+    // Each figure on a line of its own now and then, for who watches.
+    let every = |count: u64, line: &dyn std::fmt::Debug| {
+        if count.is_multiple_of(500) {
+            eprintln!("{:>6.0} s {line:?}", started.elapsed().as_secs_f64());
+        }
+    };
+    let count = |count: usize| u64::try_from(count).unwrap();
+    match command {
+        Command::Kill { cycles } => {
+            println!(
+                "{:?}",
+                kill(&program, cycles, seed, |k| every(k.cycles, &k))
+            );
+        }
+        Command::Rotation { kills } => {
+            println!(
+                "{:?}",
+                rotation(&program, kills, seed, |r| every(r.kills, &r))
+            );
+        }
+        Command::PowerLoss { images } => {
+            let lost = power_loss(&program, images, seed, |l| every(count(l.images), &l));
+            println!("{lost:?}");
+        }
+        Command::IoErrors { every: step } => {
+            let failed = io_errors(&program, step, |f| every(count(f.runs), &f));
+            println!("{failed:?}");
+        }
+        Command::Tamper { older } => println!("{:?}", tamper(older, seed)),
+        Command::Work {
+            home,
+            cache,
+            role,
+            number,
+            from,
+            limit,
+        } => {
+            let role = match role {
+                Role::Writer => worker::Role::Writer(number),
+                Role::Rotator => worker::Role::Rotator,
+            };
+            if let Err(error) = block_on(worker::work(&home, &cache, role, from, limit)) {
+                eprintln!("{error}");
+                return ExitCode::FAILURE;
+            }
+            return ExitCode::SUCCESS;
+        }
+    }
+    println!("in {:.0} s", started.elapsed().as_secs_f64());
+    ExitCode::SUCCESS
+}

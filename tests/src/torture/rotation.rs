@@ -1,0 +1,156 @@
+//! Renewals of the identity that are killed on the way.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use entail::{
+    Change, CredentialRef, Entail, Home, IdentitySource, Principal, RuleChanges, Secret,
+    SecretEdit, SetCredential,
+};
+
+use super::{Program, block_on, settings};
+
+/// Scopes with a secret each: a few commits' worth.
+const SCOPES: u32 = 40;
+
+/// Kills per renewal, at most: then it is left to get to its end.
+const KILLS_PER_RENEWAL: u32 = 12;
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rotated {
+    /// Renewals that were killed.
+    pub kills: u64,
+    /// Renewals that got to their end.
+    pub renewals: u64,
+}
+
+/// Kills the renewal of the identity `kills` times. After each kill every secret must
+/// open; after each renewal the identity that was let go must open none.
+///
+/// # Panics
+///
+/// When it is otherwise.
+pub fn rotation(
+    program: &Program,
+    kills: u64,
+    seed: u64,
+    mut on_kill: impl FnMut(Rotated),
+) -> Rotated {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let cache = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    block_on(fill(&home, cache.path()));
+    let mut rotated = Rotated::default();
+    let mut usual = Duration::from_millis(200);
+    while rotated.kills < kills {
+        let before = std::fs::read_to_string(home.join("keys/identity.txt")).unwrap();
+        // The first change of a rotator is the signer's, the second the identity's.
+        let mut killed_now = 0;
+        loop {
+            let started = Instant::now();
+            let mut worker = start_one(program, &home, cache.path());
+            let is_last = killed_now >= KILLS_PER_RENEWAL || rotated.kills >= kills;
+            if !is_last {
+                std::thread::sleep(usual.mul_f64(random.f64() * 0.9));
+                worker.kill().unwrap();
+            }
+            let ended = worker.wait().unwrap();
+            if ended.success() {
+                if is_last && killed_now == 0 {
+                    usual = started.elapsed();
+                }
+                break;
+            }
+            assert!(!is_last, "seed {seed}: a renewal failed with {ended}");
+            killed_now += 1;
+            rotated.kills += 1;
+            let opened = block_on(opened_with(&home, cache.path(), IdentitySource::Folder));
+            assert_eq!(opened, Ok(SCOPES), "seed {seed}, kill {}", rotated.kills);
+            on_kill(rotated);
+        }
+        rotated.renewals += 1;
+        let removed = IdentitySource::Given(Secret::from(last_identity(&before)));
+        assert_eq!(
+            block_on(opened_with(&home, cache.path(), removed)),
+            Ok(0),
+            "seed {seed}: an identity that was let go opens something"
+        );
+    }
+    rotated
+}
+
+/// Of what there was before a renewal, the identity that it lets go.
+fn last_identity(text: &str) -> &str {
+    text.lines().rfind(|line| !line.starts_with('#')).unwrap()
+}
+
+fn start_one(program: &Program, home: &Path, cache: &Path) -> std::process::Child {
+    program
+        .command(&["work", "--role", "rotator", "--number", "0", "--from", "1"])
+        .args(["--limit", "1"])
+        .arg("--home")
+        .arg(home)
+        .arg("--cache")
+        .arg(cache)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// How many secrets open, if everything else is as it should be.
+async fn opened_with(folder: &Path, cache: &Path, source: IdentitySource) -> Result<u32, String> {
+    let said = |error: entail::Error| error.to_string();
+    let stranger = matches!(source, IdentitySource::Given(_));
+    let home = Home::open(folder).map_err(said)?;
+    let keys = home.keys(source).map_err(said)?;
+    let entail = Entail::with_keys(&home, keys, settings(cache)).map_err(said)?;
+    let verified = entail
+        .verify(&Principal::LocalOwner, &mut |_| {})
+        .await
+        .map_err(said)?;
+    let mut faults = verified.faults.iter();
+    let other = faults.find(|fault| !stranger || fault.fault() != entail::store::Fault::Unreadable);
+    match other {
+        Some(fault) => Err(fault.to_string()),
+        None => Ok(u32::try_from(verified.opened).unwrap()),
+    }
+}
+
+async fn fill(folder: &Path, cache: &Path) {
+    let home = Home::create(folder, None).await.unwrap();
+    let entail = Entail::open(&home, settings(cache)).unwrap();
+    let me = Principal::LocalOwner;
+    let add = async |scope: &str| {
+        let scope = scope.parse().unwrap();
+        entail
+            .change(&me, &Change::AddScope { scope })
+            .await
+            .unwrap();
+    };
+    add("acme").await;
+    for number in 0..SCOPES {
+        let scope = format!("acme/s{number}");
+        add(&scope).await;
+        let set = SetCredential {
+            credential: CredentialRef {
+                scope: scope.parse().unwrap(),
+                provider: "openai".parse().unwrap(),
+                name: "default".parse().unwrap(),
+            },
+            mode: None,
+            fields: vec![(
+                "api_key".to_owned(),
+                Secret::from(format!("canary-of-the-rotation-{number:04}")),
+            )],
+            rules: RuleChanges::default(),
+            secret: SecretEdit::Given,
+            grace_ms: 0,
+        };
+        entail
+            .change(&me, &Change::SetCredential(Box::new(set)))
+            .await
+            .unwrap();
+    }
+}
