@@ -406,15 +406,34 @@ fn check(provider: &Provider) -> Result<(), InvalidProviders> {
             }
         }
     }
+    let special = provider.special_base_urls.iter().map(|s| &s.base_url);
     if let Some(url) = provider
         .base_url
         .iter()
+        .chain(special)
         .find(|url| !url.starts_with("https://"))
     {
         return wrong(format!("the base URL {url:?} is not https"));
     }
+    let mut modes = BTreeSet::new();
+    if let Some(mode) = provider.modes.iter().find(|mode| !modes.insert(&mode.name)) {
+        return wrong(format!("the mode {} is there twice", mode.name));
+    }
     let public = |name: &str| provider.field(name).is_some_and(|field| !field.secret);
-    let urls = provider.base_url.iter().chain(&provider.hosts);
+    for special in &provider.special_base_urls {
+        if !public(&special.field) {
+            return wrong(format!(
+                "a special base URL goes by {}, which is no public field",
+                special.field
+            ));
+        }
+    }
+    let special = provider.special_base_urls.iter().map(|s| &s.base_url);
+    let urls = provider
+        .base_url
+        .iter()
+        .chain(&provider.hosts)
+        .chain(special);
     for template in urls.chain(provider.check.as_ref().map(|check| &check.url)) {
         check_template(provider, template, &public)?;
     }
@@ -456,6 +475,19 @@ fn check_template(
     template: &str,
     allowed: &dyn Fn(&str) -> bool,
 ) -> Result<(), InvalidProviders> {
+    let opened = template.matches('{').count();
+    let closed = template.matches('}').count();
+    if opened != closed
+        || parts(template)
+            .filter(|part| matches!(part, Part::Field(_)))
+            .count()
+            != opened
+    {
+        return Err(InvalidProviders(format!(
+            "{}: {template:?} has a brace that stands alone",
+            provider.id
+        )));
+    }
     parts(template)
         .find_map(|part| match part {
             Part::Field(name) if !allowed(name) && name != "base_url" => Some(name),

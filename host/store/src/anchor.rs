@@ -110,6 +110,17 @@ impl Anchor {
         self.write(mark)
     }
 
+    /// Sees onto the disk what is remembered: before a key is forgotten that the way
+    /// here from an older mark would take.
+    ///
+    /// # Errors
+    ///
+    /// [`AnchorError`].
+    pub(crate) fn settle(&self) -> Result<(), AnchorError> {
+        let folder = self.file.parent().unwrap_or(Path::new("."));
+        files::sync_folder(folder).map_err(|error| self.failed(error))
+    }
+
     fn write(&self, mark: Mark) -> Result<(), AnchorError> {
         let mut text =
             serde_json::to_vec(&mark).map_err(|error| self.failed(std::io::Error::other(error)))?;

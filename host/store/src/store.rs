@@ -481,6 +481,7 @@ impl Store {
     ///
     /// [`Error::Key`].
     pub fn believe(&self, verifiers: &[Verifier]) -> Result<(), Error> {
+        self.anchor.settle()?;
         let mut keys = self.keys().again()?;
         keys.set_verifiers(verifiers)?;
         self.use_keys(Arc::new(keys));
@@ -673,8 +674,7 @@ impl Known {
             }
         }
         for row in rows {
-            let verifier = self.verifiers.first().ok_or_else(gone_back)?;
-            let entry = Entry::verify(row, verifier)?;
+            let entry = self.believed(row)?;
             if !entry.follows(self.mark) {
                 return Err(Entry::tampering(
                     row.revision,
@@ -695,6 +695,30 @@ impl Known {
             }
         }
         Ok(self)
+    }
+}
+
+impl Known {
+    /// Reads an entry that is signed by the key that may write. Its keys are written
+    /// down before the anchor is told, so the entry that hands on to the present key
+    /// may have to be read once more: that one is signed by the key before.
+    fn believed(&self, row: &SignedRow) -> Result<Entry, Tampering> {
+        let present = self.verifiers.first().ok_or_else(gone_back)?;
+        let former = self.verifiers.iter().skip(1);
+        let Some(former) = former
+            .into_iter()
+            .find(|former| former.id().as_str() == row.signer)
+        else {
+            return Entry::verify(row, present);
+        };
+        let entry = Entry::verify(row, former)?;
+        match entry.successor()? {
+            Some(successor) if successor.id() == present.id() => Ok(entry),
+            _ => Err(Entry::tampering(
+                row.revision,
+                "is signed by a key that may no longer write",
+            )),
+        }
     }
 }
 

@@ -51,6 +51,8 @@ pub fn settings(cache: &Path) -> Settings {
     let mut settings = Settings::default();
     settings.engine.code_cache = Some(cache.to_owned());
     settings.engine.concurrent_calls = 2;
+    // What was opened before would hide that it no longer opens.
+    settings.keep_opened_secrets = None;
     settings
 }
 
