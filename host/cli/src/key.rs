@@ -96,12 +96,15 @@ async fn rotate_identity(session: &Session) -> Result<(), Failure> {
         })
         .await?;
     drop(bar);
-    report(
-        session,
-        &renewal,
-        "this node has a new identity; the old one opens nothing that is sealed from now on",
-        "sealed to it",
-    );
+    let what = match renewal.old_kept {
+        false => {
+            "this node has a new identity; the old one opens nothing that is sealed from now on"
+        }
+        true => {
+            "this node has a new identity; the old one is kept for what could not be sealed again: mend or remove that, and run this again"
+        }
+    };
+    report(session, &renewal, what, "sealed to it");
     Ok(())
 }
 
@@ -216,6 +219,7 @@ pub fn report(session: &Session, renewal: &Renewal, what: &str, how: &str) {
     if session.common.json {
         print_json(&json!({
             "resumed": renewal.resumed, "renewed": renewal.renewed, "left": left,
+            "old_kept": renewal.old_kept,
         }));
         return;
     }

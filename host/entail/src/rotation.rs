@@ -8,7 +8,7 @@
 
 use entail_store::{
     Author, Batch, Document, DocumentKey, Error as StoreError, Keys, Recipient, RecipientError,
-    Recipients, Secret, recipients_key,
+    Recipients, Revision, SealError, Secret, recipients_key,
 };
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
@@ -47,6 +47,8 @@ pub struct Renewal {
     pub renewed: usize,
     /// Secrets that are still as they were, each with the reason.
     pub left: Vec<Leftover>,
+    /// Whether the old identity is kept on their account.
+    pub old_kept: bool,
 }
 
 /// A secret that is sealed to an earlier list of recipients.
@@ -58,6 +60,20 @@ pub struct Leftover {
     pub credential: String,
     /// Why it could not be sealed again; none if nobody tried.
     pub reason: Option<Error>,
+}
+
+impl Leftover {
+    /// Whether it could be opened here if it were mended.
+    fn may_be_mended(&self) -> bool {
+        let foreign = matches!(
+            self.reason,
+            Some(Error::Sealed {
+                error: SealError::NotForThisIdentity,
+                ..
+            })
+        );
+        !foreign
+    }
 }
 
 impl Entail {
@@ -157,7 +173,11 @@ impl Entail {
         self.change_recipients(principal, &record, |list| replace(list, before, newest))
             .await?;
         let mut renewal = self.reseal_with(principal, &keys, on_step).await?;
-        keys.end_old_identities(passphrase)?;
+        // What did not open may still be mended, and then only the old one opens it.
+        renewal.old_kept = renewal.left.iter().any(Leftover::may_be_mended);
+        if !renewal.old_kept {
+            keys.end_old_identities(passphrase)?;
+        }
         self.store.read_keys_again()?;
         renewal.resumed = resumed;
         Ok(renewal)
@@ -194,7 +214,7 @@ impl Entail {
         Ok(Renewal {
             resumed,
             renewed,
-            left: Vec::new(),
+            ..Renewal::default()
         })
     }
 
@@ -256,7 +276,14 @@ impl Entail {
             let mut scope = Scope::clone(&*document.body::<Scope>()?);
             let before = renewed;
             renewed += self
-                .reseal_scope(path, &mut scope, keys, &recipients, &mut batch, &mut left)
+                .reseal_scope(
+                    path,
+                    &mut scope,
+                    keys,
+                    &recipients,
+                    (snapshot.revision, &mut batch),
+                    &mut left,
+                )
                 .await?;
             if renewed > before {
                 let body =
@@ -278,7 +305,7 @@ impl Entail {
         scope: &mut Scope,
         keys: &Keys,
         recipients: &Recipients,
-        batch: &mut Batch,
+        (revision, batch): (Revision, &mut Batch),
         left: &mut Vec<Leftover>,
     ) -> Result<usize, Error> {
         let mut renewed = 0;
@@ -309,7 +336,13 @@ impl Entail {
                 let sealed = match opened {
                     Ok(Ok(fields)) => Keys::seal(recipients, &to, &fields),
                     Ok(Err(error)) => Err(error),
+                    // Nothing is known of a secret that could not be read this time.
+                    Err(error @ StoreError::Unavailable(_)) => return Err(error.into()),
                     Err(error) => {
+                        // It may have been renewed since its document was read.
+                        if self.store.revision().await? != revision {
+                            return Err(Error::Contended);
+                        }
                         left.push(leave(error.into()));
                         continue;
                     }
@@ -436,7 +469,7 @@ impl Entail {
     pub(crate) async fn commit(
         &self,
         principal: &Principal,
-        expected: entail_store::Revision,
+        expected: Revision,
         batch: Batch,
         change: &Value,
     ) -> Result<(), Error> {

@@ -87,17 +87,37 @@ impl Anchor {
             .ok_or_else(|| AnchorError::Malformed(self.file.clone()))
     }
 
-    /// Remembers `mark`, unless a later one is remembered already.
+    /// Remembers `mark`, unless a later one is remembered already. Before that it
+    /// does what belongs to the way from the earlier one to this, and nobody else does
+    /// meanwhile.
     ///
     /// # Errors
     ///
-    /// [`AnchorError`].
-    pub fn advance(&self, mark: Mark) -> Result<(), AnchorError> {
+    /// [`AnchorError`], or what `before` says.
+    pub(crate) fn advance<E: From<AnchorError>>(
+        &self,
+        mark: Mark,
+        before: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
         let _lock = self.lock()?;
         if self.read()?.revision >= mark.revision {
             return Ok(());
         }
-        self.write(mark)
+        before()?;
+        Ok(self.write(mark)?)
+    }
+
+    /// Does what must not happen while the anchor moves on.
+    ///
+    /// # Errors
+    ///
+    /// [`AnchorError`], or what `what` says.
+    pub(crate) fn hold<E: From<AnchorError>, T>(
+        &self,
+        what: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let _lock = self.lock()?;
+        what()
     }
 
     /// Remembers `mark`, whatever was remembered: the deliberate way back.
@@ -178,8 +198,9 @@ mod tests {
         let anchor = Anchor::at(folder.path().join("anchor.json"));
         assert!(matches!(anchor.read(), Err(AnchorError::Missing(_))));
         anchor.set(Mark::default()).unwrap();
-        anchor.advance(mark(7)).unwrap();
-        anchor.advance(mark(5)).unwrap();
+        let advance = |mark| anchor.advance(mark, || Ok::<(), AnchorError>(()));
+        advance(mark(7)).unwrap();
+        advance(mark(5)).unwrap();
         assert_eq!(anchor.read().unwrap(), mark(7));
         anchor.set(mark(3)).unwrap();
         assert_eq!(anchor.read().unwrap(), mark(3));

@@ -198,8 +198,9 @@ impl Keys {
         Ok(Keys {
             identities: read_identities(folder, &source)?,
             source,
-            signer: read_signer(&folder.join(SIGNER))?,
+            // In this order: it may be made the signer meanwhile.
             next_signer: read_signer(&folder.join(NEXT_SIGNER))?,
+            signer: read_signer(&folder.join(SIGNER))?,
             verifiers: read_verifiers(&folder.join(VERIFIER))?,
             folder: folder.to_owned(),
         })

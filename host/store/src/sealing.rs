@@ -419,3 +419,111 @@ mod tests {
         ));
     }
 }
+
+/// The test vectors of the age format, as they lie in the source of the age crate,
+/// through the path by which sealed secrets and locked identities are opened.
+#[cfg(test)]
+mod conformance {
+    use std::path::PathBuf;
+    use std::process::Command;
+
+    use super::*;
+    use crate::identity;
+
+    /// A vector: lines of `name: value`, an empty one, and the file.
+    struct Vector {
+        name: String,
+        header: Vec<(String, String)>,
+        file: Vec<u8>,
+    }
+
+    impl Vector {
+        fn read(path: &std::path::Path) -> Self {
+            let bytes = std::fs::read(path).unwrap();
+            let end = bytes
+                .windows(2)
+                .position(|pair| pair == b"\n\n")
+                .expect("a vector has a header");
+            let header = std::str::from_utf8(&bytes[..end])
+                .unwrap()
+                .lines()
+                .filter_map(|line| line.split_once(": "))
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect();
+            Vector {
+                name: path.file_name().unwrap().to_string_lossy().into_owned(),
+                header,
+                file: bytes[end + 2..].to_vec(),
+            }
+        }
+
+        fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+            let fits = move |(known, _): &&(String, String)| known == name;
+            self.header
+                .iter()
+                .filter(fits)
+                .map(|(_, value)| value.as_str())
+        }
+
+        fn get<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+            self.all(name).next()
+        }
+
+        /// What is inside, if it opens.
+        fn open(&self) -> Option<Secret> {
+            if let Some(passphrase) = self.get("passphrase") {
+                let passphrase = Secret::from(passphrase);
+                return identity::unlock(&self.file, &passphrase).ok();
+            }
+            let keys: Vec<age::x25519::Identity> = self
+                .all("identity")
+                .map(|key| key.parse().unwrap())
+                .collect();
+            let keys = keys.iter().map(|key| key as &dyn age::Identity);
+            open(keys, &self.file).ok()
+        }
+    }
+
+    /// Where the age crate's vectors lie.
+    fn vectors() -> PathBuf {
+        let output = Command::new(env!("CARGO"))
+            .args(["metadata", "--format-version", "1", "--locked"])
+            .output()
+            .unwrap();
+        let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let package = metadata["packages"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|package| package["name"] == "age")
+            .expect("age is a dependency");
+        let manifest = PathBuf::from(package["manifest_path"].as_str().unwrap());
+        manifest.with_file_name("tests/testdata/testkit")
+    }
+
+    #[test]
+    fn the_formats_own_vectors_open_and_are_refused_as_they_should() {
+        let mut opened = 0;
+        let mut refused = 0;
+        for entry in std::fs::read_dir(vectors()).unwrap() {
+            let vector = Vector::read(&entry.unwrap().path());
+            let name = &vector.name;
+            let result = vector.open();
+            // An armored or compressed file is not what a store writes.
+            let is_foreign = vector.get("armored").is_some() || vector.get("compressed").is_some();
+            match vector.get("expect") {
+                Some("success") if !is_foreign => {
+                    let inside = result.unwrap_or_else(|| panic!("{name} does not open"));
+                    let digest = crate::digest::Digest::of(inside.expose()).to_string();
+                    assert_eq!(Some(digest.as_str()), vector.get("payload"), "{name}");
+                    opened += 1;
+                }
+                _ => {
+                    assert!(result.is_none(), "{name} opens");
+                    refused += 1;
+                }
+            }
+        }
+        assert!(opened >= 20 && refused >= 80, "{opened} {refused}");
+    }
+}

@@ -103,8 +103,17 @@ impl Store {
     ///
     /// [`Error::Anchor`].
     pub fn open(backend: Arc<dyn Backend>, keys: Keys, anchor: Anchor) -> Result<Self, Error> {
+        // As they are at one moment: the power to write may go to another key while
+        // they are read.
+        let (mark, keys) = loop {
+            let mark = anchor.read()?;
+            let keys = keys.again()?;
+            if anchor.read()? == mark {
+                break (mark, keys);
+            }
+        };
         let known = Known {
-            mark: anchor.read()?,
+            mark,
             root: None,
             verifiers: keys.verifiers().to_vec(),
         };
@@ -217,7 +226,7 @@ impl Store {
                 return Err(gone_back().into());
             }
             let (tree, documents) = self.verify(&known, keys, &rows)?;
-            self.tell_anchor(&known, anchored).map_err(Error::from)?;
+            self.tell_anchor(&known, anchored)?;
             self.kept().take_over(&known, rows.state, keys, &documents);
             return Ok(Fetched {
                 known,
@@ -273,19 +282,23 @@ impl Store {
         if known.mark.revision <= anchored.revision {
             return Ok(());
         }
-        let keys = self.keys();
-        let same =
-            keys.verifiers().first().map(Verifier::id) == known.verifiers.first().map(Verifier::id);
-        if !same {
-            let mut keys = keys.again()?;
-            let written = keys.verifiers().first().map(Verifier::id)
-                == known.verifiers.first().map(Verifier::id);
-            if !written {
-                keys.set_verifiers(&known.verifiers)?;
-            }
-            self.use_keys(Arc::new(keys));
+        self.anchor
+            .advance(known.mark, || self.write_down(&known.verifiers))
+    }
+
+    /// Writes down whose signature holds, if it is another's than before. Only to be
+    /// called on the way of the anchor, so that no slower process brings back what was.
+    fn write_down(&self, verifiers: &[Verifier]) -> Result<(), StoreFile> {
+        let present = |verifiers: &[Verifier]| verifiers.first().map(|key| key.id().clone());
+        if present(self.keys().verifiers()) == present(verifiers) {
+            return Ok(());
         }
-        Ok(self.anchor.advance(known.mark)?)
+        let mut keys = self.keys().again()?;
+        if present(keys.verifiers()) != present(verifiers) {
+            keys.set_verifiers(verifiers)?;
+        }
+        self.use_keys(Arc::new(keys));
+        Ok(())
     }
 
     /// The names of the documents of `kind` that are `under` or lie below it,
@@ -414,19 +427,17 @@ impl Store {
             }
             Err(error) => return Err(error.into()),
         }
+        let mut verifiers = known.verifiers;
         if let Some(successor) = trust {
-            // Before the anchor: it is where the next look at the journal begins.
-            let others = known
-                .verifiers
-                .into_iter()
-                .filter(|known| known.id() != successor.id());
-            let verifiers: Vec<Verifier> =
-                std::iter::once(successor.clone()).chain(others).collect();
-            let mut keys = self.keys().again()?;
-            keys.set_verifiers(&verifiers)?;
-            self.use_keys(Arc::new(keys));
+            verifiers.retain(|known| known.id() != successor.id());
+            verifiers.insert(0, successor);
         }
-        self.anchor.advance(mark).map_err(Error::NotAnchored)?;
+        self.anchor
+            .advance(mark, || self.write_down(&verifiers))
+            .map_err(|file| match file {
+                StoreFile::Anchor(error) => Error::NotAnchored(error),
+                StoreFile::Key(error) => Error::Key(error),
+            })?;
         Ok(revision)
     }
 
@@ -493,10 +504,22 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Key`].
+    /// [`Error::Key`], [`Error::Anchor`].
     pub fn end_old_signer(&self) -> Result<(), Error> {
-        let current: Vec<Verifier> = self.verifiers().into_iter().take(1).collect();
-        self.believe(&current)
+        let present: Vec<Verifier> = self.verifiers().into_iter().take(1).collect();
+        let ended = self.anchor.hold(|| -> Result<Keys, StoreFile> {
+            self.anchor.settle()?;
+            let mut keys = self.keys().again()?;
+            let is_present = |key: &Verifier| present.iter().any(|known| known.id() == key.id());
+            // Somebody else may have renewed it again meanwhile.
+            if keys.verifiers().first().is_some_and(is_present) {
+                keys.set_verifiers(&present)?;
+            }
+            Ok(keys)
+        })?;
+        self.use_keys(Arc::new(ended));
+        self.kept().known.verifiers.truncate(1);
+        Ok(())
     }
 
     /// Makes the rows of a change.

@@ -28,6 +28,8 @@ pub struct Killed {
     pub with_changes: u64,
     /// How many changes were acknowledged.
     pub changes: u64,
+    /// Workers that gave up by themselves: the store failed them.
+    pub failed: u64,
 }
 
 /// Starts workers and kills them at random, `cycles` times; after each time
@@ -46,7 +48,8 @@ pub fn kill(program: &Program, cycles: u64, seed: u64, mut on_cycle: impl FnMut(
         block_on(make_home(&home, cache.path(), WRITERS));
         let mut ledger = Ledger::new(WRITERS);
         for _ in 0..CYCLES_PER_HOME.min(cycles - killed.cycles) {
-            let lines = cycle(program, &home, cache.path(), &ledger, &mut random);
+            let (lines, failed) = cycle(program, &home, cache.path(), &ledger, &mut random);
+            killed.failed += failed;
             let changes = ledger.take(lines.iter().map(String::as_str));
             killed.cycles += 1;
             killed.with_changes += u64::from(changes > 0);
@@ -68,14 +71,14 @@ pub fn kill(program: &Program, cycles: u64, seed: u64, mut on_cycle: impl FnMut(
     killed
 }
 
-/// One life of all workers; answers with what they said.
+/// One life of all workers; answers with what they said, and how many gave up.
 fn cycle(
     program: &Program,
     home: &Path,
     cache: &Path,
     ledger: &Ledger,
     random: &mut fastrand::Rng,
-) -> Vec<String> {
+) -> (Vec<String>, u64) {
     let roles = ledger
         .writers()
         .map(|(writer, acknowledged)| (Role::Writer(writer), acknowledged.newest()))
@@ -88,6 +91,7 @@ fn cycle(
         .collect();
     workers.sort_by_key(|(_, life)| *life);
     let mut passed = 0;
+    let mut failed = 0;
     let mut lines = Vec::new();
     for (worker, life) in &mut workers {
         std::thread::sleep(Duration::from_millis(*life - passed));
@@ -98,10 +102,10 @@ fn cycle(
         let output = BufReader::new(worker.stdout.take().unwrap());
         // A line without its end was never said.
         lines.extend(output.lines().map(Result::unwrap));
-        worker.wait().unwrap();
+        failed += u64::from(worker.wait().unwrap().code().is_some());
     }
     lines.retain(|line| !line.starts_with("rotated"));
-    lines
+    (lines, failed)
 }
 
 /// Starts a worker that goes on until it is stopped.
