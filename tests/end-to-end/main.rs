@@ -5,8 +5,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may
 
+mod audit;
+mod disaster;
 mod formats;
+mod hardening;
 mod input;
+mod interop;
+mod keys;
 mod run;
 mod sandbox;
 mod tampering;

@@ -148,34 +148,6 @@ fn a_project_that_was_added_as_a_row_is_none() {
     sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
 }
 
-/// Also proves that a blob is an ordinary age file, for the day when there is no
-/// Entail at hand.
-#[test]
-fn a_sealed_secret_opens_with_the_age_program() {
-    let (sandbox, key) = Sandbox::with_acme();
-    let database = rusqlite::Connection::open(sandbox.database()).unwrap();
-    let blob: Vec<u8> = database
-        .query_row("SELECT bytes FROM blobs", [], |row| row.get(0))
-        .unwrap();
-    let file = sandbox.path("blob.age");
-    std::fs::write(&file, blob).unwrap();
-    let output = Command::new("age")
-        .arg("--decrypt")
-        .arg("--identity")
-        .arg(sandbox.home().join("keys/identity.txt"))
-        .arg(&file)
-        .output()
-        .unwrap_or_else(|error| panic!("the age program is needed (apt-get install age): {error}"));
-    let frame = String::from_utf8(output.stdout).unwrap();
-    assert!(
-        frame.starts_with("entail-secret/1\n"),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert!(frame.contains(&key));
-    assert_eq!(frame.len(), 4096);
-}
-
 #[test]
 fn a_secret_sealed_by_a_stranger_to_the_right_recipient_is_not_taken() {
     // Whoever knows the recipient can make a valid age file, and may write the

@@ -2,12 +2,21 @@
 
 use std::sync::OnceLock;
 
+use rustix::fs::Mode;
 use rustix::process::{
-    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
+    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit, umask,
 };
 
-/// The limit that the caller set on core dumps; a command that is run gets it back.
-static CALLERS_LIMIT: OnceLock<Rlimit> = OnceLock::new();
+/// What the caller set; a command that is run gets it back.
+static CALLERS: OnceLock<Callers> = OnceLock::new();
+
+struct Callers {
+    core_limit: Rlimit,
+    mask: Mode,
+}
+
+/// Whatever is made by whatever library is the owner's alone.
+const MASK: Mode = Mode::from_raw_mode(0o077);
 
 /// Sees to it that no other process of the user reads this one's memory, and that it
 /// leaves no core behind. What the system does not allow comes back, in words.
@@ -16,10 +25,14 @@ pub fn harden() -> Vec<&'static str> {
     if set_dumpable_behavior(DumpableBehavior::NotDumpable).is_err() {
         refused.push("other processes of the same user may read the memory of this one");
     }
-    let limit = CALLERS_LIMIT.get_or_init(|| getrlimit(Resource::Core));
+    let callers = CALLERS.get_or_init(|| Callers {
+        core_limit: getrlimit(Resource::Core),
+        mask: umask(MASK),
+    });
+    umask(MASK);
     let none = Rlimit {
         current: Some(0),
-        maximum: limit.maximum,
+        maximum: callers.core_limit.maximum,
     };
     if setrlimit(Resource::Core, none).is_err() {
         refused.push("a crash may leave a core behind");
@@ -27,11 +40,13 @@ pub fn harden() -> Vec<&'static str> {
     refused
 }
 
-/// Runs `start` under the limit on core dumps that the caller set, for what it starts.
-pub fn with_callers_limit<T>(start: impl FnOnce() -> T) -> T {
-    if let Some(limit) = CALLERS_LIMIT.get() {
+/// Runs `start` with the mask and the limit on core dumps that the caller set, for what
+/// it starts.
+pub fn as_the_caller_had_it<T>(start: impl FnOnce() -> T) -> T {
+    if let Some(callers) = CALLERS.get() {
+        umask(callers.mask);
         // The command does without; it is no worse off for that.
-        let _ = setrlimit(Resource::Core, limit.clone());
+        let _ = setrlimit(Resource::Core, callers.core_limit.clone());
     }
     let started = start();
     harden();

@@ -30,7 +30,7 @@ use signal_hook::low_level::siginfo::Cause;
 
 use crate::args::{Format, RunArgs, VariablesArgs};
 use crate::failure::Failure;
-use crate::hardening::with_callers_limit;
+use crate::hardening::as_the_caller_had_it;
 use crate::inquire::{granted, print_variables};
 use crate::output::{Style, print_json, say, tell};
 use crate::session::Session;
@@ -80,11 +80,11 @@ pub async fn run(session: &Session, args: &RunArgs) -> Result<ExitCode, Failure>
     drop((leases, entail));
     let Some(signals) = signals else {
         // Only returns if it could not be done.
-        let error = with_callers_limit(|| command.exec());
+        let error = as_the_caller_had_it(|| command.exec());
         return Err(not_started(args, &error));
     };
     let child =
-        with_callers_limit(|| command.spawn()).map_err(|error| not_started(args, &error))?;
+        as_the_caller_had_it(|| command.spawn()).map_err(|error| not_started(args, &error))?;
     drop(command);
     let status = attend(child, signals)?;
     drop(files);

@@ -17,7 +17,7 @@ const WRITERS: u32 = 2;
 const CYCLES_PER_HOME: u64 = 25;
 
 /// A worker is killed after so many milliseconds.
-const LIFE_MS: std::ops::Range<u64> = 15..110;
+const LIFE_MS: std::ops::Range<u64> = 30..160;
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

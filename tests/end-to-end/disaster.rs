@@ -1,0 +1,166 @@
+//! Copies, and the way back from them.
+
+use std::path::{Path, PathBuf};
+
+use crate::sandbox::{Ran, Sandbox};
+
+fn backup(sandbox: &Sandbox, name: &str) -> PathBuf {
+    let file = sandbox.path(name);
+    sandbox.entail(&["backup", file.to_str().unwrap()]).ok();
+    file
+}
+
+fn recovery(sandbox: &Sandbox) -> PathBuf {
+    let file = sandbox.path("recovery.txt");
+    let shown = file.to_str().unwrap();
+    sandbox
+        .entail(&["key", "add-recipient", "--recovery", shown])
+        .ok();
+    file
+}
+
+fn restore(sandbox: &Sandbox, home: &Path, copy: &Path, recovery: &Path) -> Ran {
+    let mut command = sandbox.command(&[
+        "restore",
+        copy.to_str().unwrap(),
+        "--recovery",
+        recovery.to_str().unwrap(),
+    ]);
+    command.env("ENTAIL_HOME", home);
+    sandbox.run(command, "")
+}
+
+#[test]
+fn the_drill_a_clean_machine_a_copy_and_the_recovery_key() {
+    let (sandbox, key) = Sandbox::with_acme();
+    let recovery = recovery(&sandbox);
+    // The recovery key stays good when the signer is renewed after it was made.
+    sandbox.entail(&["key", "rotate", "signer"]).ok();
+    let copy = backup(&sandbox, "copy.entail");
+    std::fs::remove_dir_all(sandbox.home()).unwrap();
+
+    restore(&sandbox, &sandbox.home(), &copy, &recovery)
+        .ok()
+        .says("1 secrets are sealed to this machine's new identity");
+    let lease = sandbox
+        .lease(&["resolve", "acme/evals", "openai", "--reveal", "--json"])
+        .ok()
+        .json();
+    assert_eq!(lease["secrets"]["api_key"], key.as_str());
+    sandbox.entail(&["doctor"]).ok();
+    sandbox.entail(&["verify"]).ok();
+    sandbox.entail(&["project", "add", "acme/more"]).ok();
+    // It is a home now, and is not made twice.
+    restore(&sandbox, &sandbox.home(), &copy, &recovery)
+        .fails(14)
+        .says("is a home already");
+}
+
+#[test]
+fn a_copy_that_nobody_trusted_signed_is_refused() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let mine = recovery(&sandbox);
+    let (stranger, _) = Sandbox::with_acme();
+    let forged = backup(&stranger, "forged.entail");
+    let elsewhere = sandbox.path("elsewhere");
+    restore(&sandbox, &elsewhere, &forged, &mine)
+        .fails(15)
+        .says("is signed by");
+    assert!(!elsewhere.join("keys").exists());
+    sandbox
+        .entail(&["restore", forged.to_str().unwrap(), "--accept-rollback"])
+        .fails(15)
+        .says("is signed by");
+    sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
+}
+
+#[test]
+fn a_recovery_key_that_opens_nothing_makes_no_home() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let copy = backup(&sandbox, "copy.entail");
+    // Made after the copy.
+    let late = recovery(&sandbox);
+    let elsewhere = sandbox.path("elsewhere");
+    restore(&sandbox, &elsewhere, &copy, &late)
+        .fails(15)
+        .says("opens nothing");
+    let left: Vec<_> = std::fs::read_dir(&elsewhere).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn going_back_is_a_deliberate_act_and_is_journalled() {
+    let (sandbox, key) = Sandbox::with_acme();
+    let copy = backup(&sandbox, "copy.entail");
+    let copy = copy.to_str().unwrap();
+    let newer = sandbox.canary();
+    sandbox
+        .entail_with(&["credential", "set", "acme", "openai"], &newer)
+        .ok();
+    sandbox
+        .entail(&["restore", copy])
+        .fails(19)
+        .says("--accept-rollback");
+    // By hand it is found out.
+    for suffix in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(sandbox.home().join(format!("entail.db{suffix}")));
+    }
+    std::fs::copy(copy, sandbox.database()).unwrap();
+    for arguments in [
+        &["resolve", "acme/evals", "openai", "--reveal"][..],
+        &["status"],
+        &["verify"],
+        &["doctor"],
+        &["project", "add", "acme/more"],
+    ] {
+        sandbox.entail(arguments).fails(15);
+    }
+    sandbox
+        .entail(&["restore", "--accept-rollback"])
+        .ok()
+        .says("is undone");
+    let lease = sandbox
+        .lease(&["resolve", "acme/evals", "openai", "--reveal", "--json"])
+        .ok()
+        .json();
+    assert_eq!(lease["secrets"]["api_key"], key.as_str());
+    sandbox.entail(&["doctor"]).ok();
+    // Again, this time from the copy, over a database that is in order.
+    sandbox
+        .entail_with(&["credential", "set", "acme", "openai"], &newer)
+        .ok();
+    sandbox.entail(&["restore", copy, "--accept-rollback"]).ok();
+    sandbox.entail(&["verify"]).ok();
+}
+
+#[test]
+fn a_database_that_cannot_be_read_is_restored_over() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let copy = backup(&sandbox, "copy.entail");
+    for damage in ["", "this is no database, but it is as long as a page or so"] {
+        for suffix in ["-wal", "-shm"] {
+            let _ = std::fs::remove_file(sandbox.home().join(format!("entail.db{suffix}")));
+        }
+        std::fs::write(sandbox.database(), damage).unwrap();
+        sandbox
+            .entail(&["resolve", "acme/evals", "openai"])
+            .fails(14);
+        sandbox
+            .entail(&["restore", copy.to_str().unwrap(), "--accept-rollback"])
+            .ok();
+        sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
+        sandbox.entail(&["doctor"]).ok();
+    }
+}
+
+#[test]
+fn a_lost_anchor_is_not_shrugged_off() {
+    let (sandbox, _) = Sandbox::with_acme();
+    std::fs::remove_file(sandbox.home().join("anchor.json")).unwrap();
+    sandbox
+        .entail(&["resolve", "acme/evals", "openai"])
+        .fails(15)
+        .says("restore --accept-rollback");
+    sandbox.entail(&["restore", "--accept-rollback"]).ok();
+    sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
+}

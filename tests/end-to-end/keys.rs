@@ -1,0 +1,234 @@
+//! Renewing secrets and keys, and nodes that have only some of the keys.
+
+use crate::sandbox::Sandbox;
+
+const RESOLVE: [&str; 4] = ["resolve", "acme/evals", "openai", "--reveal"];
+
+fn key_of(sandbox: &Sandbox) -> String {
+    let mut arguments = RESOLVE.to_vec();
+    arguments.push("--json");
+    let lease = sandbox.lease(&arguments).ok().json();
+    lease["secrets"]["api_key"].as_str().unwrap().to_owned()
+}
+
+fn blobs(sandbox: &Sandbox) -> i64 {
+    rusqlite::Connection::open(sandbox.database())
+        .unwrap()
+        .query_row("SELECT count(*) FROM blobs", [], |row| row.get(0))
+        .unwrap()
+}
+
+#[test]
+fn a_renewed_secret_serves_at_once_and_the_old_one_can_be_brought_back() {
+    let (sandbox, first) = Sandbox::with_acme();
+    let second = sandbox.canary();
+    sandbox
+        .entail_with(&["credential", "rotate", "acme", "openai"], &second)
+        .ok()
+        .says("version 2")
+        .says("is kept until");
+    assert_eq!(key_of(&sandbox), second);
+    assert_eq!(blobs(&sandbox), 2);
+    sandbox
+        .entail(&["credential", "rollback", "acme", "openai"])
+        .ok()
+        .says("version 1");
+    assert_eq!(key_of(&sandbox), first);
+    // A number is never used twice.
+    let third = sandbox.canary();
+    sandbox
+        .entail_with(
+            &["credential", "rotate", "acme", "openai", "--grace", "0"],
+            &third,
+        )
+        .ok()
+        .says("version 3")
+        .says("is destroyed");
+    assert_eq!(key_of(&sandbox), third);
+    sandbox
+        .entail(&["credential", "rollback", "acme", "openai"])
+        .ok()
+        .says("version 2");
+    assert_eq!(key_of(&sandbox), second);
+    sandbox
+        .entail(&["verify"])
+        .ok()
+        .says("everything is what was written");
+}
+
+#[test]
+fn at_the_end_of_its_grace_a_secret_is_destroyed_blob_and_all() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let second = sandbox.canary();
+    sandbox
+        .entail_with(
+            &["credential", "rotate", "acme", "openai", "--grace", "1s"],
+            &second,
+        )
+        .ok();
+    assert_eq!(blobs(&sandbox), 2);
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    sandbox.entail(&["credential", "list", "acme"]).ok();
+    assert_eq!(blobs(&sandbox), 1);
+    sandbox
+        .entail(&["credential", "rollback", "acme", "openai"])
+        .fails(19)
+        .says("no earlier version");
+    sandbox.entail(&["doctor"]).ok();
+}
+
+#[test]
+fn keys_are_renewed_while_everything_stays_readable() {
+    let (sandbox, key) = Sandbox::with_acme();
+    let identity = || std::fs::read_to_string(sandbox.home().join("keys/identity.txt")).unwrap();
+    let old_identity = identity();
+    sandbox
+        .entail(&["key", "rotate", "identity"])
+        .ok()
+        .says("1 sealed to it");
+    assert_ne!(identity(), old_identity);
+    sandbox
+        .entail(&["key", "rotate", "signer"])
+        .ok()
+        .says("new signer");
+    assert_eq!(key_of(&sandbox), key);
+    sandbox.entail(&["doctor"]).ok();
+
+    // What is sealed from now on, the old identity does not open.
+    let later = sandbox.canary();
+    sandbox
+        .entail_with(&["credential", "set", "acme", "openai"], &later)
+        .ok();
+    let file = sandbox.path("old-identity");
+    std::fs::write(&file, old_identity).unwrap();
+    let mut command = sandbox.command(&["resolve", "acme/evals", "openai"]);
+    let folder = sandbox.path("credentials");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::rename(&file, folder.join("entail-identity")).unwrap();
+    command.env("CREDENTIALS_DIRECTORY", &folder);
+    sandbox.run(command, "").fails(10).says("cannot be read");
+}
+
+#[test]
+fn an_identity_under_a_passphrase_is_renewed_under_it() {
+    let sandbox = Sandbox::new();
+    let passphrase = sandbox.canary();
+    let file = sandbox.path("passphrase");
+    std::fs::write(&file, &passphrase).unwrap();
+    let with = |arguments: &[&str], input: &str| {
+        let mut command = sandbox.command(arguments);
+        command.env("ENTAIL_PASSPHRASE_FILE", &file);
+        sandbox.run(command, input)
+    };
+    with(&["init", "acme", "--passphrase"], "").ok();
+    let key = sandbox.canary();
+    with(&["credential", "set", "acme", "openai"], &key).ok();
+    with(&["key", "rotate", "identity"], "")
+        .ok()
+        .says("1 sealed to it");
+    assert!(!sandbox.home().join("keys/identity.txt").exists());
+    with(&["resolve", "acme", "openai"], "")
+        .ok()
+        .says("granted");
+    with(&["doctor"], "").ok();
+}
+
+#[test]
+fn a_recipient_opens_what_is_sealed_until_it_is_removed() {
+    let (sandbox, key) = Sandbox::with_acme();
+    let recovery = sandbox.path("recovery.txt");
+    let file = recovery.to_str().unwrap();
+    sandbox
+        .entail(&["key", "add-recipient", "--recovery", file])
+        .ok()
+        .says("1 sealed to it as well");
+    let with_recovery = |arguments: &[&str]| {
+        let mut command = sandbox.command(arguments);
+        let folder = sandbox.path("credentials");
+        let _ = std::fs::create_dir(&folder);
+        std::fs::copy(&recovery, folder.join("entail-identity")).unwrap();
+        command.env("CREDENTIALS_DIRECTORY", folder);
+        command
+    };
+    sandbox
+        .run(with_recovery(&["resolve", "acme/evals", "openai"]), "")
+        .ok()
+        .says("granted");
+    sandbox
+        .entail(&["key", "remove-recipient", "recovery"])
+        .ok()
+        .says("renew those keys at their providers");
+    sandbox
+        .run(with_recovery(&["resolve", "acme/evals", "openai"]), "")
+        .fails(10)
+        .says("cannot be read");
+    assert_eq!(key_of(&sandbox), key);
+    sandbox
+        .entail(&["key", "remove-recipient", "first"])
+        .fails(19)
+        .says("last recipient");
+    sandbox
+        .entail(&["key", "add-recipient", "age1nonsense"])
+        .fails(19)
+        .says("not an age recipient");
+}
+
+#[test]
+fn without_the_identity_everything_but_resolving_works() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let identity = sandbox.home().join("keys/identity.txt");
+    let away = sandbox.path("identity.txt");
+    std::fs::rename(&identity, &away).unwrap();
+    sandbox
+        .entail(&["resolve", "acme/evals", "openai"])
+        .fails(16)
+        .says("no identity");
+    let key = sandbox.canary();
+    sandbox
+        .entail_with(&["credential", "rotate", "acme", "openai"], &key)
+        .ok();
+    sandbox.entail(&["project", "add", "acme/more"]).ok();
+    sandbox.entail(&["explain", "acme/evals", "openai"]).ok();
+    sandbox.entail(&["verify"]).ok().says("were not opened");
+    sandbox.entail(&["doctor"]).ok();
+    let copy = sandbox.path("copy.entail");
+    sandbox.entail(&["backup", copy.to_str().unwrap()]).ok();
+
+    // The identity from elsewhere: a file descriptor.
+    let script = format!("exec \"$0\" \"$@\" 3<{}", away.display());
+    let program = env!("CARGO_BIN_EXE_entail");
+    let mut shell = sandbox.command(&[]);
+    let environment: Vec<_> = shell
+        .get_envs()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+        .collect();
+    shell = std::process::Command::new("sh");
+    shell
+        .env_clear()
+        .envs(environment)
+        .args(["-c", &script, program])
+        .args(["resolve", "acme/evals", "openai", "--identity-fd", "3"]);
+    sandbox.run(shell, "").ok().says("granted");
+    sandbox
+        .entail(&["resolve", "acme/evals", "openai", "--identity-fd", "9"])
+        .fails(19)
+        .says("not open");
+}
+
+#[test]
+fn without_the_signer_everything_but_writing_works() {
+    let (sandbox, key) = Sandbox::with_acme();
+    std::fs::remove_file(sandbox.home().join("keys/signer.pem")).unwrap();
+    assert_eq!(key_of(&sandbox), key);
+    sandbox.entail(&["status"]).ok();
+    sandbox.entail(&["doctor"]).ok().says("no signer");
+    for arguments in [
+        &["project", "add", "acme/more"][..],
+        &["key", "rotate", "identity"],
+        &["key", "rotate", "signer"],
+        &["credential", "disable", "acme", "openai"],
+    ] {
+        sandbox.entail(arguments).fails(16).says("no signer");
+    }
+    assert_eq!(key_of(&sandbox), key);
+}
