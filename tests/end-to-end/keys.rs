@@ -232,3 +232,26 @@ fn without_the_signer_everything_but_writing_works() {
     }
     assert_eq!(key_of(&sandbox), key);
 }
+
+#[test]
+fn keys_that_are_renewed_by_several_at_once_are_not_lost() {
+    let (sandbox, key) = Sandbox::with_acme();
+    for what in ["identity", "signer"] {
+        let renewals: Vec<_> = (0..6)
+            .map(|_| {
+                sandbox
+                    .command(&["key", "rotate", what])
+                    .stdout(std::process::Stdio::null())
+                    .stderr(std::process::Stdio::null())
+                    .spawn()
+                    .unwrap()
+            })
+            .collect();
+        for mut renewal in renewals {
+            // The others are told to wait.
+            assert!(matches!(renewal.wait().unwrap().code(), Some(0 | 16)));
+        }
+        assert_eq!(key_of(&sandbox), key);
+    }
+    sandbox.entail(&["doctor"]).ok();
+}

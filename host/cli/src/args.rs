@@ -113,7 +113,7 @@ pub enum Command {
     Backup(BackupArgs),
     /// Go back to a copy, or make a home of one on a clean machine
     Restore(RestoreArgs),
-    /// Check permissions, keys, the store, and whether every secret opens
+    /// Check permissions, keys, the store, the log, and whether every secret opens
     Doctor,
     /// Make a throwaway organization to try things on
     Dev,

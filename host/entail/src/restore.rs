@@ -211,7 +211,7 @@ pub async fn restore_in_place(
     extra: &Trust,
 ) -> Result<Restored, Error> {
     let keys = home.keys(IdentitySource::Folder)?;
-    keys.signer()?;
+    keys.check_can_write()?;
     let made = home.workshop()?;
     let result = put_back(home, &made, copy, extra, keys).await;
     let _ = std::fs::remove_dir_all(made.folder());

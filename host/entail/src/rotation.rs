@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::entail::{Entail, now_ms};
 use crate::error::Error;
-use crate::name::ScopePath;
+use crate::name::{ScopePath, quoted};
 use crate::principal::{Action, Principal, authorize_whole};
 use crate::scope::{self, SCHEDULE_KIND, SCOPE_KIND, Scope};
 
@@ -124,7 +124,14 @@ impl Entail {
             .map(str::to_owned)
             .collect();
         let list = self.store.recipients().await?;
-        let next = list.without(which)?;
+        let next = list.without(which).map_err(|error| match error {
+            // What was given may be a key in the wrong place.
+            RecipientError::Unknown(_) => Error::Invalid(format!(
+                "there is no recipient {}; see: entail key list",
+                quoted(which)
+            )),
+            other => other.into(),
+        })?;
         if own.iter().any(|id| list.has(id) && !next.has(id)) {
             return Err(Error::Invalid(
                 "that is the recipient of this node's own identity, which could then open nothing; \
@@ -153,7 +160,9 @@ impl Entail {
         on_step: OnStep<'_>,
     ) -> Result<Renewal, Error> {
         authorize_whole(principal, Action::Administer)?;
-        self.store.keys().signer()?;
+        self.store.keys().check_can_write()?;
+        // Two at once would make two keys, and one of them would be lost.
+        let _held = self.store.keys().hold()?;
         let mut keys = self.own_keys(passphrase)?;
         let own = keys.own_recipients(0)?;
         let resumed = own.len() > 1;
@@ -195,7 +204,9 @@ impl Entail {
         on_step: OnStep<'_>,
     ) -> Result<Renewal, Error> {
         authorize_whole(principal, Action::Administer)?;
-        self.store.keys().signer()?;
+        self.store.keys().check_can_write()?;
+        // Two at once would make two keys, and one of them would be lost.
+        let _held = self.store.keys().hold()?;
         self.store.revision().await?;
         let staged = self.store.read_keys_again()?.has_next_signer();
         let resumed = staged || self.store.verifiers().len() > 1;

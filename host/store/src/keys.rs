@@ -95,6 +95,9 @@ pub enum KeyError {
     /// The passphrase is not the right one.
     #[error("the passphrase does not open the identity")]
     WrongPassphrase,
+    /// Another process is renewing keys.
+    #[error("another process is renewing the keys of this home; wait for it to end")]
+    Busy,
     /// There is no signer here, so nothing can be changed.
     #[error("this node has no signer ({SIGNER}), so it can change nothing")]
     NoSigner,
@@ -418,6 +421,36 @@ impl Keys {
             .first()
             .map(|verifier| self.signer_for(verifier));
         current.unwrap_or(Err(KeyError::NoSigner))
+    }
+
+    /// Keeps other processes from renewing keys, until it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Busy`].
+    pub fn hold(&self) -> Result<std::fs::File, KeyError> {
+        let failed = |error| KeyError::File {
+            file: self.folder.clone(),
+            error,
+        };
+        let folder = std::fs::File::open(&self.folder).map_err(failed)?;
+        match folder.try_lock() {
+            Ok(()) => Ok(folder),
+            Err(std::fs::TryLockError::WouldBlock) => Err(KeyError::Busy),
+            Err(std::fs::TryLockError::Error(error)) => Err(failed(error)),
+        }
+    }
+
+    /// Refuses a node that has no signer at all.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::NoSigner`].
+    pub fn check_can_write(&self) -> Result<(), KeyError> {
+        match (&self.signer, &self.next_signer) {
+            (None, None) => Err(KeyError::NoSigner),
+            _ => Ok(()),
+        }
     }
 
     /// Whose signature holds: the present key first.

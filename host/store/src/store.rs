@@ -390,7 +390,7 @@ impl Store {
         batch: Batch,
         author: Author<'_>,
     ) -> Result<Revision, Error> {
-        self.keys().signer()?;
+        self.keys().check_can_write()?;
         let touched: Vec<DocumentKey> = batch
             .put
             .iter()
@@ -418,7 +418,18 @@ impl Store {
             touched,
             batch,
             author,
-        )?;
+        );
+        let signed = match signed {
+            // If the power to write has gone on meanwhile, so has the store.
+            Err(Error::Key(KeyError::OldSigner)) => {
+                let found = self.fetch(&[]).await?.known.mark.revision;
+                return Err(match found == expected {
+                    true => KeyError::OldSigner.into(),
+                    false => Error::Conflict { expected, found },
+                });
+            }
+            signed => signed?,
+        };
         let mark = mark_of(&signed.entry);
         match self.backend.commit(expected, signed).await {
             Ok(()) => {}

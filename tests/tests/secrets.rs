@@ -1,0 +1,70 @@
+//! What holds a secret tells nothing of it: printed for a programmer, in an error, in
+//! the text of a panic.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // a test may
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+
+use entail::{
+    Change, CredentialRef, Entail, Home, Principal, Request, RuleChanges, Secret, SecretEdit,
+    SetCredential, Settings,
+};
+use entail_tests::torture::block_on;
+
+/// What every secret here begins with.
+const MARKER: &str = "canary-of-a-panic";
+
+#[test]
+fn nothing_that_is_printed_of_what_holds_a_secret_shows_it() {
+    let count = std::env::var("ENTAIL_CANARIES").map_or(40, |count| count.parse().unwrap());
+    let said = Arc::new(Mutex::new(String::new()));
+    let folder = tempfile::tempdir().unwrap();
+    let home = block_on(Home::create(&folder.path().join("home"), None)).unwrap();
+    let entail = Entail::open(&home, Settings::default()).unwrap();
+    let me = Principal::LocalOwner;
+    let acme = || "acme".parse().unwrap();
+    block_on(entail.change(&me, &Change::AddScope { scope: acme() })).unwrap();
+    let listener = Arc::clone(&said);
+    std::panic::set_hook(Box::new(move |panic| {
+        let text = format!("{panic}\n{}\n", std::backtrace::Backtrace::force_capture());
+        listener.lock().unwrap().push_str(&text);
+    }));
+    for number in 0..count {
+        let secret = format!("{MARKER}-{number:04}-0123456789");
+        let set = |provider: &str| {
+            Change::SetCredential(Box::new(SetCredential {
+                credential: CredentialRef {
+                    scope: acme(),
+                    provider: provider.parse().unwrap(),
+                    name: "default".parse().unwrap(),
+                },
+                mode: None,
+                fields: vec![("api_key".to_owned(), Secret::from(secret.as_str()))],
+                rules: RuleChanges::default(),
+                secret: SecretEdit::Given,
+                grace_ms: 60_000,
+            }))
+        };
+        let applied = block_on(entail.change(&me, &set("openai")));
+        // Bedrock wants a region as well.
+        let refused = block_on(entail.change(&me, &set("bedrock")));
+        let request = Request::new(acme(), "openai".parse().unwrap());
+        let lease = block_on(entail.resolve(&me, &request)).unwrap();
+        assert_eq!(
+            lease.secret("api_key").unwrap().expose_text(),
+            Some(secret.as_str())
+        );
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let keys = entail.keys();
+            panic!("{lease:?} {entail:?} {keys:?} {applied:?} {refused:?} {home:?}");
+        }));
+        let payload = panicked.unwrap_err();
+        let text = payload.downcast_ref::<String>().unwrap();
+        said.lock().unwrap().push_str(text);
+    }
+    let _ = std::panic::take_hook();
+    let said = said.lock().unwrap();
+    assert!(said.contains("Lease") && said.contains("acme"));
+    assert!(!said.contains(MARKER), "a secret was printed");
+}
