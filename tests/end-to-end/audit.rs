@@ -194,3 +194,67 @@ fn a_second_place_gets_the_same_records_and_one_is_enough_if_the_settings_say_so
     settings(&sandbox, "also-too = \"syslog\"");
     sandbox.entail(&RESOLVE).fails(19).says("also-too");
 }
+
+#[test]
+fn a_pipe_that_nobody_reads_is_no_record() {
+    let (sandbox, _) = Sandbox::with_acme();
+    std::fs::remove_file(log(&sandbox)).unwrap();
+    let made = std::process::Command::new("mkfifo")
+        .args(["-m", "600"])
+        .arg(log(&sandbox))
+        .status();
+    assert!(made.unwrap().success());
+    refused(&sandbox, "no reader");
+    let second = sandbox.path("second");
+    let made = std::process::Command::new("mkfifo").arg(&second).status();
+    assert!(made.unwrap().success());
+    settings(
+        &sandbox,
+        &format!(
+            "also-to = {:?}\nenough = \"any\"",
+            second.display().to_string()
+        ),
+    );
+    refused(&sandbox, "no reader of either");
+    std::fs::remove_file(log(&sandbox)).unwrap();
+    settings(&sandbox, "also-to = \"/dev/full\"");
+    sandbox.entail(&RESOLVE).fails(17).says("/dev/full");
+}
+
+#[test]
+fn older_files_may_be_put_away_and_the_rest_is_still_looked_at() {
+    let (sandbox, _) = Sandbox::with_acme();
+    settings(&sandbox, "max-bytes = 16384");
+    for _ in 0..60 {
+        sandbox.entail(&RESOLVE).ok();
+    }
+    std::fs::remove_file(sandbox.home().join("decisions.000001.jsonl")).unwrap();
+    sandbox
+        .entail(&["audit", "verify"])
+        .ok()
+        .says("begins with file 2");
+    let text = std::fs::read_to_string(log(&sandbox)).unwrap();
+    let less: Vec<&str> = text.lines().skip(1).collect();
+    std::fs::write(log(&sandbox), less.join("\n") + "\n").unwrap();
+    sandbox.entail(&["audit", "verify"]).fails(15);
+}
+
+#[test]
+fn what_a_program_reads_is_not_mixed_with_records() {
+    let (sandbox, _) = Sandbox::with_acme();
+    settings(&sandbox, "also-to = \"stdout\"");
+    for arguments in [
+        &["export-env", "acme/evals"][..],
+        &["status", "--json"],
+        &[
+            "resolve",
+            "acme/evals",
+            "openai",
+            "--reveal",
+            "--format",
+            "env",
+        ],
+    ] {
+        sandbox.entail(arguments).fails(19).says("standard output");
+    }
+}

@@ -164,3 +164,92 @@ fn a_lost_anchor_is_not_shrugged_off() {
     sandbox.entail(&["restore", "--accept-rollback"]).ok();
     sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
 }
+
+#[test]
+fn an_earlier_key_is_believed_of_what_it_signed_then_and_of_nothing_else() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let past = backup(&sandbox, "past.entail");
+    // Whoever has the old signer goes on with it elsewhere.
+    let elsewhere = sandbox.path("elsewhere");
+    let copied = std::process::Command::new("cp")
+        .arg("-a")
+        .arg(sandbox.home())
+        .arg(&elsewhere)
+        .status();
+    assert!(copied.unwrap().success());
+    sandbox.entail(&["key", "rotate", "signer"]).ok();
+    let forged = sandbox.path("forged.entail");
+    for arguments in [
+        &["project", "add", "acme/evil"][..],
+        &["backup", forged.to_str().unwrap()],
+    ] {
+        let mut command = sandbox.command(arguments);
+        command.env("ENTAIL_HOME", &elsewhere);
+        sandbox.run(command, "").ok();
+    }
+    let restore =
+        |copy: &Path| sandbox.entail(&["restore", copy.to_str().unwrap(), "--accept-rollback"]);
+    restore(&forged).fails(15).says("--verifier");
+    restore(&past).ok();
+    sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
+    sandbox.entail(&["doctor"]).ok();
+}
+
+#[test]
+fn a_copy_that_the_present_identity_does_not_open_takes_one_that_does() {
+    let (sandbox, key) = Sandbox::with_acme();
+    let recovery = recovery(&sandbox);
+    let copy = backup(&sandbox, "copy.entail");
+    let copy = copy.to_str().unwrap();
+    sandbox.entail(&["key", "rotate", "identity"]).ok();
+    sandbox
+        .entail(&["restore", copy, "--accept-rollback"])
+        .fails(19)
+        .says("--recovery");
+    sandbox.entail(&["verify"]).ok();
+    sandbox
+        .entail(&[
+            "restore",
+            copy,
+            "--accept-rollback",
+            "--recovery",
+            recovery.to_str().unwrap(),
+        ])
+        .ok();
+    let lease = sandbox
+        .lease(&["resolve", "acme/evals", "openai", "--reveal", "--json"])
+        .ok()
+        .json();
+    assert_eq!(lease["secrets"]["api_key"], key.as_str());
+    sandbox.entail(&["doctor"]).ok();
+}
+
+#[test]
+fn a_page_that_is_damaged_and_a_copy_that_cannot_be_written_are_no_hindrance() {
+    use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+    let (sandbox, _) = Sandbox::with_acme();
+    let copy = backup(&sandbox, "copy.entail");
+    std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o400)).unwrap();
+    let database = std::fs::File::options()
+        .write(true)
+        .open(sandbox.database())
+        .unwrap();
+    database.write_all_at(&[0x55; 3000], 4096).unwrap();
+    sandbox
+        .entail(&["restore", copy.to_str().unwrap(), "--accept-rollback"])
+        .ok();
+    sandbox.entail(&["doctor"]).ok();
+}
+
+#[test]
+fn what_a_stopped_process_left_behind_is_named_and_cleared_away() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let copy = backup(&sandbox, "copy.entail");
+    std::fs::create_dir(sandbox.home().join("unfinished")).unwrap();
+    std::fs::write(sandbox.home().join("keys/identity.txt.new"), "half").unwrap();
+    sandbox.entail(&["doctor"]).fails(1).says("rm -r");
+    sandbox
+        .entail(&["restore", copy.to_str().unwrap(), "--accept-rollback"])
+        .ok();
+    sandbox.entail(&["doctor"]).ok();
+}

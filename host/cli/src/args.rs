@@ -168,7 +168,8 @@ pub enum CredentialCommand {
     /// Renew the secret of a credential: the new one serves at once, the old one is
     /// kept for a while
     Rotate(RotateArgs),
-    /// Bring back the secret that a credential had before
+    /// Bring back the secret that a credential had before; the one that it has is kept,
+    /// so doing it again brings that one back
     Rollback(RollbackArgs),
     /// List the credentials of a scope
     List {
@@ -295,13 +296,12 @@ pub enum RotateKeyCommand {
 }
 
 #[derive(Args)]
-#[group(id = "what", required = true, multiple = false)]
 pub struct AddRecipientArgs {
     /// The age recipient: age1…
-    #[arg(group = "what")]
+    #[arg(required_unless_present = "recovery", conflicts_with = "recovery")]
     pub recipient: Option<String>,
     /// Make a recovery key, and write it to this file, to be kept away from here
-    #[arg(long, value_name = "FILE", group = "what")]
+    #[arg(long, value_name = "FILE")]
     pub recovery: Option<PathBuf>,
     /// What to call it
     #[arg(long)]
@@ -319,9 +319,9 @@ pub struct RestoreArgs {
     /// The copy, as `entail backup` wrote it; without one what is in the home is
     /// taken for the truth
     pub file: Option<PathBuf>,
-    /// Restore on a clean machine, with the identity that `key add-recipient
-    /// --recovery` wrote
-    #[arg(long, value_name = "FILE", conflicts_with = "accept_rollback")]
+    /// Restore with the identity that `key add-recipient --recovery` wrote: on a clean
+    /// machine, or where this home's own identity opens nothing in the copy
+    #[arg(long, value_name = "FILE")]
     pub recovery: Option<PathBuf>,
     /// Go back behind what this home has seen
     #[arg(long)]

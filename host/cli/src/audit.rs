@@ -121,7 +121,8 @@ fn verify(session: &Session, home: &Home) -> Result<(), Failure> {
             .collect();
         print_json(&json!({
             "files": report.files, "records": report.records, "writers": report.writers,
-            "unfinished": report.unfinished, "breaches": breaches,
+            "unfinished": report.unfinished, "begins_with": report.begins_with,
+            "breaches": breaches,
         }));
     } else {
         say!(
@@ -130,6 +131,9 @@ fn verify(session: &Session, home: &Home) -> Result<(), Failure> {
             report.writers,
             report.files
         );
+        if let Some(number) = report.begins_with {
+            say!("it begins with file {number}: those before it were put away");
+        }
         if report.unfinished > 0 {
             say!(
                 "{} lines were never finished, and nothing was revealed on their account",

@@ -41,13 +41,12 @@ pub async fn backup(session: &Session, args: &BackupArgs) -> Result<(), Failure>
 
 pub async fn restore(session: &Session, args: &RestoreArgs) -> Result<(), Failure> {
     let restored = match (&args.file, &args.recovery) {
+        (file, recovery) if args.accept_rollback => {
+            in_place(session, args, file.as_deref(), recovery.as_deref()).await?
+        }
         (Some(file), Some(recovery)) => to_clean_machine(session, args, file, recovery).await?,
         (None, Some(_)) => {
             return Err(Failure::new(2, "usage", "say which copy to restore"));
-        }
-        (file, None) if args.accept_rollback => {
-            let trust = trust(args.verifier.as_deref().into_iter())?;
-            restore_in_place(&session.home()?, file.as_deref(), &trust).await?
         }
         _ => {
             return Err(Failure::invalid(
@@ -63,17 +62,38 @@ pub async fn restore(session: &Session, args: &RestoreArgs) -> Result<(), Failur
     Ok(())
 }
 
+async fn in_place(
+    session: &Session,
+    args: &RestoreArgs,
+    copy: Option<&Path>,
+    recovery: Option<&Path>,
+) -> Result<Restored, Failure> {
+    let trust = trust(args.verifier.as_deref().into_iter())?;
+    let recovery = recovery.map(read_recovery).transpose()?;
+    let bar = Bar::new("sealing again");
+    Ok(restore_in_place(
+        &session.home()?,
+        copy,
+        recovery.map(IdentitySource::Given),
+        &trust,
+        &mut |step| bar.step(step),
+    )
+    .await?)
+}
+
+fn read_recovery(file: &Path) -> Result<Secret, Failure> {
+    Secret::read_file(file, MAX_RECOVERY_BYTES)
+        .map_err(|error| Failure::io(file.display(), &error))?
+        .ok_or_else(|| Failure::invalid(format!("{} is too large for a key", file.display())))
+}
+
 async fn to_clean_machine(
     session: &Session,
     args: &RestoreArgs,
     copy: &Path,
     recovery: &Path,
 ) -> Result<Restored, Failure> {
-    let text = Secret::read_file(recovery, MAX_RECOVERY_BYTES)
-        .map_err(|error| Failure::io(recovery.display(), &error))?
-        .ok_or_else(|| {
-            Failure::invalid(format!("{} is too large for a key", recovery.display()))
-        })?;
+    let text = read_recovery(recovery)?;
     let named = verifier_of(&text);
     let trust = trust(named.as_deref().into_iter().chain(args.verifier.as_deref()))?;
     let passphrase = match args.passphrase {
@@ -121,7 +141,10 @@ fn report(session: &Session, restored: &Restored) {
     if seen > copy {
         say!("what was changed from revision {copy} to {seen} is undone");
     }
-    if renewal.renewed > 0 {
+    if renewal.renewed > 0 && *seen > 0 {
+        say!("{} secrets are sealed again", renewal.renewed);
+    }
+    if renewal.renewed > 0 && *seen == 0 {
         say!(
             "{} secrets are sealed to this machine's new identity as well",
             renewal.renewed

@@ -70,6 +70,19 @@ async fn examine(session: &Session, report: &mut Report) -> Result<(), Failure> 
     ] {
         check_mode(report, &file);
     }
+    for left in home.unfinished()? {
+        report.faulty(
+            left.display().to_string(),
+            Failure::new(
+                1,
+                "unfinished",
+                format!(
+                    "a process was stopped before it was finished with it, and it may hold keys; if none is at work, run: rm -r {}",
+                    left.display()
+                ),
+            ),
+        );
+    }
     let keys = session.keys(&home)?;
     report.well("the keys are readable, and the owner's alone");
     match keys.signer() {
@@ -100,6 +113,7 @@ async fn examine(session: &Session, report: &mut Report) -> Result<(), Failure> 
         entail.policy().description().name,
         entail.policy().description().version
     ));
+    session.destroy_due(&entail).await?;
     let bar = Bar::new("verifying");
     let found = entail
         .verify(&session.principal, &mut |progress| {
@@ -111,6 +125,12 @@ async fn examine(session: &Session, report: &mut Report) -> Result<(), Failure> 
     match found.unopened {
         0 => report.well(format!("{} secrets open", found.opened)),
         unopened => report.well(format!("{unopened} secrets are there, unopened")),
+    }
+    for foreign in &found.foreign {
+        report.faulty(
+            foreign.clone(),
+            Failure::new(16, "sealed", "its secret is not for this identity"),
+        );
     }
     report.well(format!(
         "{} changes are in the journal",

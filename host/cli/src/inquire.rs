@@ -31,6 +31,9 @@ pub async fn resolve(session: &Session, args: &ResolveArgs) -> Result<(), Failur
                 .with_remedies(vec!["add --reveal".to_owned()]),
         );
     }
+    if format != Format::Text {
+        session.check_output_is_free()?;
+    }
     let lease = granted(&entail, &session.principal, &request).await?;
     let provider = entail.provider(lease.provider())?;
     let shown = |secret: &Secret| match args.reveal {

@@ -126,6 +126,8 @@ async fn rotate_signer(session: &Session) -> Result<(), Failure> {
 
 async fn add_recipient(session: &Session, args: &AddRecipientArgs) -> Result<(), Failure> {
     let entail = session.open_unlocked()?;
+    let keys = entail.keys();
+    keys.check_can_write().map_err(entail::Error::from)?;
     let label = args.label.clone();
     let (recipient, said) = match (&args.recipient, &args.recovery) {
         (Some(key), _) => {

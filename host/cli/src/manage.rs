@@ -591,14 +591,17 @@ fn expiry(text: Option<&str>) -> Result<Edit<u64>, Failure> {
 
 /// `90s`, `12h`, `30d`, `2w`, in milliseconds.
 pub fn span_ms(text: &str) -> Option<u64> {
-    let whole = |suffix: char, hours: i64| {
-        let count: i64 = text.strip_suffix(suffix)?.parse().ok()?;
-        Some(SignedDuration::from_hours(count.checked_mul(hours)?))
+    const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+    let whole = |suffix: char, length_ms: u64| {
+        let count: u64 = text.strip_suffix(suffix)?.parse().ok()?;
+        count.checked_mul(length_ms)
     };
-    let span = whole('d', 24)
-        .or_else(|| whole('w', 7 * 24))
-        .or_else(|| text.parse().ok())?;
-    u64::try_from(span.as_millis()).ok()
+    whole('d', DAY_MS)
+        .or_else(|| whole('w', 7 * DAY_MS))
+        .or_else(|| {
+            let span: SignedDuration = text.parse().ok()?;
+            u64::try_from(span.as_millis()).ok()
+        })
 }
 
 fn duration_ms(text: &str) -> Result<u64, Failure> {

@@ -55,6 +55,9 @@ pub async fn run(session: &Session, args: &RunArgs) -> Result<ExitCode, Failure>
     for own in OWN_VARIABLES {
         command.env_remove(own);
     }
+    if session.identity_is_from_systemd() {
+        command.env_remove("CREDENTIALS_DIRECTORY");
+    }
     if !args.pristine && std::env::var_os("ENTAIL_HOME").is_some() {
         // The same home also when the command changes its folder.
         command.env("ENTAIL_HOME", session.home_folder()?);
@@ -92,6 +95,7 @@ pub async fn run(session: &Session, args: &RunArgs) -> Result<ExitCode, Failure>
 }
 
 pub async fn export_env(session: &Session, args: &VariablesArgs) -> Result<(), Failure> {
+    session.check_output_is_free()?;
     let entail = session.open_unlocked()?;
     let leases = leases(session, &entail, args).await?;
     let stray: Vec<&str> = cleared(&entail, &leases)

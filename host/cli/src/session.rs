@@ -10,7 +10,7 @@ use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use entail::store::inherited_file;
-use entail::{Entail, Home, IdentitySource, Keys, Principal, Secret, Settings};
+use entail::{Entail, Home, IdentitySource, Keys, Principal, SecondSink, Secret, Settings};
 
 use crate::args::Common;
 use crate::failure::Failure;
@@ -97,11 +97,29 @@ impl Session {
         Ok(self.open_with_passphrase()?.0)
     }
 
+    /// Refuses to print what a program reads where the settings send the decision log
+    /// as well.
+    pub fn check_output_is_free(&self) -> Result<(), Failure> {
+        let settings = self.home()?.settings()?;
+        match settings.decision_log.also_to {
+            Some(SecondSink::Stdout) => Err(Failure::invalid(
+                "the settings send the decision log to the standard output, where this command prints for a program",
+            )
+            .with_remedies(vec![
+                "in settings.toml, set decision-log.also-to to \"syslog\" or a file".to_owned(),
+            ])),
+            _ => Ok(()),
+        }
+    }
+
     /// The same, and with it the passphrase, if the identity is under one.
     pub fn open_with_passphrase(&self) -> Result<(Entail, Option<Secret>), Failure> {
         let home = self.home()?;
         let mut keys = self.keys(&home)?;
         let mut passphrase = None;
+        if self.common.json {
+            self.check_output_is_free()?;
+        }
         if keys.is_locked() {
             let given = self.passphrase("Passphrase of the identity: ")?;
             keys.unlock(&given).map_err(entail::Error::from)?;
@@ -122,7 +140,7 @@ impl Session {
             return match &*self.inherited.borrow() {
                 Some(text) => Ok(IdentitySource::Given(text.clone())),
                 None => Err(Failure::invalid(format!(
-                    "--identity-fd {number}: that file descriptor is not open"
+                    "--identity-fd {number}: that file descriptor is not open, or no identity can be read from it"
                 ))),
             };
         }
@@ -141,6 +159,12 @@ impl Session {
             }
             Err(error) => Err(Failure::io(file.display(), &error)),
         }
+    }
+
+    /// Whether the folder of credentials that systemd passes has the identity.
+    pub fn identity_is_from_systemd(&self) -> bool {
+        std::env::var_os("CREDENTIALS_DIRECTORY")
+            .is_some_and(|folder| Path::new(&folder).join(SYSTEMD_CREDENTIAL).exists())
     }
 
     /// Takes over the file descriptor that the identity comes by, so that no child

@@ -28,6 +28,16 @@ pub async fn verify(session: &Session) -> Result<(), Failure> {
         print(&found);
     }
     match found.faults.len() {
+        0 if !found.foreign.is_empty() => Err(Failure::new(
+            16,
+            "sealed",
+            format!(
+                "{} secrets are not for this identity, such as {}",
+                found.foreign.len(),
+                found.foreign.first().map_or("", String::as_str)
+            ),
+        )
+        .with_remedies(vec!["entail key list".to_owned()])),
         0 => Ok(()),
         faults => Err(Failure::new(
             15,
@@ -116,6 +126,7 @@ fn to_json(found: &Verification) -> Value {
         "blobs": found.counts.blobs,
         "secrets_opened": found.opened,
         "secrets_not_opened": found.unopened,
+        "secrets_for_others": found.foreign,
         "faults": found.faults.iter().map(fault).collect::<Vec<_>>(),
         "under_old_recipients": left,
         "under_old_signer": unsigned,

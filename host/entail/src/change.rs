@@ -320,7 +320,9 @@ impl CredentialRef {
         let expires_at_ms =
             std::mem::replace(&mut credential.rules.expires_at_ms, back.expires_at_ms);
         let until_ms = until(context.now_ms, grace_ms);
-        credential.retire(replaced, expires_at_ms, until_ms, &mut effects.remove_blobs);
+        let destroyed = &mut effects.remove_blobs;
+        let note = credential.retire(replaced, expires_at_ms, until_ms, destroyed);
+        effects.applied.notes.extend(note);
         effects.applied.version = Some(credential.version.number);
         effects.applied.retired_until_ms = until_ms;
         Ok(())

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use entail_store::{
     Anchor, Author, Batch, IdentitySource, Keys, Mark, Recipients, Secret, Sqlite, Store,
-    check_private, check_way, private_folder, recipients_key,
+    check_private, check_way, private_folder, recipients_key, unfinished,
 };
 use serde_json::json;
 use serde_json::value::to_raw_value;
@@ -33,6 +33,9 @@ use crate::principal::Principal;
 use crate::provider::{Catalog, MAX_FILE_BYTES};
 use crate::rotation::record;
 use crate::settings::{self, HomeSettings, InvalidSettings};
+
+/// The folder in a home in which another is made.
+const WORKSHOP: &str = "unfinished";
 
 /// The folder in which everything of one installation lies.
 #[derive(Clone, Debug)]
@@ -86,9 +89,15 @@ impl Home {
 
     /// A place within the home in which to make all that a home has.
     pub(crate) fn workshop(&self) -> Result<Self, Error> {
-        let made = Home::at(&self.folder.join(format!("new-{}", std::process::id())));
-        // One that a process of this number left behind.
-        let _ = std::fs::remove_dir_all(&made.folder);
+        let made = Home::at(&self.folder.join(WORKSHOP));
+        // One that was left behind by a process that was stopped; the caller sees to it
+        // that nobody is at work in it.
+        match std::fs::remove_dir_all(&made.folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(made.failed(&error));
+            }
+            _ => {}
+        }
         private_folder(&made.folder).map_err(|error| made.failed(&error))?;
         Ok(made)
     }
@@ -221,6 +230,21 @@ impl Home {
         private_folder(&folder).map_err(|error| self.failed(&error))?;
         checked(check_private(&folder))?;
         Ok(folder)
+    }
+
+    /// What was left behind by processes that were stopped: half-made homes, and files
+    /// that were never finished. Private keys may be in them.
+    ///
+    /// # Errors
+    ///
+    /// When a folder cannot be read.
+    pub fn unfinished(&self) -> Result<Vec<PathBuf>, Error> {
+        let mut found: Vec<PathBuf> = vec![self.folder.join(WORKSHOP)];
+        found.retain(|workshop| workshop.exists());
+        for folder in [&self.folder, &self.keys_folder()] {
+            found.extend(unfinished(folder).map_err(|error| self.failed(&error))?);
+        }
+        Ok(found)
     }
 
     /// Reads the keys, with the identity from `source`.

@@ -8,6 +8,9 @@
 //! that got the power to write from it. Going back is a deliberate act, and the
 //! journal says so.
 
+use std::collections::BTreeSet;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -99,16 +102,22 @@ impl Trust {
         match succession.current() {
             Some(current) if believed => Ok(current.clone()),
             _ => {
-                let keys: Vec<String> = succession.keys().map(ToString::to_string).collect();
-                let trusted: Vec<String> = self.verifiers.iter().map(ToString::to_string).collect();
-                let trusted = match trusted.as_slice() {
-                    [] => "no key is trusted".to_owned(),
-                    some => format!("trusted is {}", some.join(", ")),
+                let trusted: BTreeSet<String> =
+                    self.verifiers.iter().map(ToString::to_string).collect();
+                let trusted = match trusted.is_empty() {
+                    true => "no key is trusted".to_owned(),
+                    false => {
+                        let keys: Vec<String> = trusted.into_iter().collect();
+                        format!("trusted is {}", keys.join(", "))
+                    }
                 };
+                let signer = succession
+                    .keys()
+                    .last()
+                    .map_or_else(|| "nobody".to_owned(), ToString::to_string);
                 Err(Error::Untrusted(format!(
-                    "{} is signed by {}, and {trusted}",
-                    copy.display(),
-                    keys.last().map_or("nobody", String::as_str),
+                    "{} is signed by {signer}, and {trusted}; if you know that it is right, add --verifier {signer}",
+                    copy.display()
                 )))
             }
         }
@@ -154,7 +163,9 @@ async fn rebuild(
     on_step: OnStep<'_>,
 ) -> Result<Restored, Error> {
     let principal = Principal::LocalOwner;
-    let (current, mark) = take_copy(made, copy, trust).await?;
+    let succession = take_copy(made, copy).await?;
+    let current = trust.check(&succession, copy)?;
+    let mark = succession.mark();
     let own = Keys::create(&made.keys_folder(), passphrase)?;
     let newcomer: Vec<Recipient> = own
         .own_recipients(now_ms())?
@@ -199,21 +210,27 @@ async fn rebuild(
 }
 
 /// Puts a copy in the place of what a home has, or, without one, takes what is there
-/// for the truth although the anchor says otherwise.
+/// for the truth although the anchor says otherwise. Where this node's own identity
+/// opens nothing in the copy, `recovery` must: everything is sealed again.
+///
+/// Other processes that use the home meanwhile may be told that it was tampered with.
 ///
 /// # Errors
 ///
-/// [`Error::Untrusted`], [`Error::Tampered`]; [`Error::Keys`] without a signer. Then
-/// everything is as it was.
+/// [`Error::Untrusted`], [`Error::Tampered`]; [`Error::Keys`] without a signer;
+/// [`Error::Invalid`] when nothing here opens the copy. Then everything is as it was.
 pub async fn restore_in_place(
     home: &Home,
     copy: Option<&Path>,
+    recovery: Option<IdentitySource>,
     extra: &Trust,
+    on_step: OnStep<'_>,
 ) -> Result<Restored, Error> {
     let keys = home.keys(IdentitySource::Folder)?;
     keys.check_can_write()?;
+    let _held = keys.hold()?;
     let made = home.workshop()?;
-    let result = put_back(home, &made, copy, extra, keys).await;
+    let result = put_back(home, &made, copy, recovery, extra, &keys, on_step).await;
     let _ = std::fs::remove_dir_all(made.folder());
     result
 }
@@ -222,8 +239,10 @@ async fn put_back(
     home: &Home,
     made: &Home,
     copy: Option<&Path>,
+    recovery: Option<IdentitySource>,
     extra: &Trust,
-    keys: Keys,
+    keys: &Keys,
+    on_step: OnStep<'_>,
 ) -> Result<Restored, Error> {
     let present = open(&home.database_file());
     let own_copy = made.folder().join("present.db");
@@ -241,83 +260,152 @@ async fn put_back(
         }
     };
     let mut trust = extra.clone();
-    trust
-        .verifiers
-        .extend(keys.verifiers().iter().map(|key| key.id().clone()));
-    if let Ok(present) = &present {
-        // A copy may be older than the present signer.
-        if let Ok(lineage) = Succession::of(present).await
-            && keys
-                .verifiers()
-                .iter()
-                .any(|verifier| lineage.descends_from(verifier.id()))
-        {
-            trust.verifiers.extend(lineage.keys().cloned());
-        }
-    }
-    let (current, mark) = take_copy(made, copy, &trust).await?;
+    let own = keys.verifiers().iter().map(|key| key.id().clone());
+    trust.verifiers.extend(own);
+    let succession = take_copy(made, copy).await?;
+    let is_past = match &present {
+        Ok(present) => is_own_past(present, keys, &succession).await,
+        Err(_) => false,
+    };
+    let current = match (is_past, succession.current()) {
+        (true, Some(current)) => current.clone(),
+        _ => trust.check(&succession, copy)?,
+    };
     // What cannot be read is no reason not to go back.
     let seen = home.anchor().read().unwrap_or_default();
+    let newcomer = strangers(made, keys, &recovery).await?;
+    copy_public_keys(home, made)?;
     let adoption = Adoption {
         made,
         former: vec![current],
-        mark,
+        mark: succession.mark(),
         seen,
-        newcomer: Vec::new(),
+        newcomer,
     };
-    copy_keys(home, made)?;
-    let keys_in_workshop = made.keys(IdentitySource::Folder)?;
-    let restored = adoption.adopt(keys_in_workshop).await?;
+    let restored = adoption.adopt(made.keys(IdentitySource::Folder)?).await?;
     let new_mark = made.anchor().read().map_err(Error::Anchor)?;
 
-    let _lock = home.lock()?;
-    match present {
-        Ok(present) => present
-            .replace_by(&made.database_file())
-            .await
-            .map_err(unavailable)?,
-        Err(_) => move_database(made, home)?,
+    let replaced = match present {
+        Ok(present) => present.replace_by(&made.database_file()).await.is_ok(),
+        Err(_) => false,
+    };
+    if !replaced {
+        move_database(made, home)?;
     }
-    drop(_lock);
     home.anchor().set(new_mark).map_err(Error::Anchor)?;
-    let mut verifiers = made.keys(IdentitySource::Folder)?.verifiers().to_vec();
-    verifiers.dedup_by(|a, b| a.id() == b.id());
-    let entail = Entail::open(home, Settings::default())?;
+    let verifiers = made.keys(IdentitySource::Folder)?.verifiers().to_vec();
+    let keys = home.keys(recovery.unwrap_or(IdentitySource::Folder))?;
+    let entail = Entail::with_keys(home, keys, Settings::default())?;
     entail.store.believe(&verifiers)?;
     let principal = Principal::LocalOwner;
     entail.resign(&principal, &mut |_| {}).await?;
     entail.store.end_old_signer()?;
+    let renewal = match entail.can_unseal() {
+        true => entail.reseal(&principal, on_step).await?,
+        false => Renewal::default(),
+    };
     let revision = entail.store.revision().await?;
     Ok(Restored {
         revision,
+        renewal,
         ..restored
     })
 }
 
-/// Copies a copy into the workshop, and sees whether it can be believed.
-async fn take_copy(made: &Home, copy: &Path, trust: &Trust) -> Result<(Verifier, Mark), Error> {
+/// Whether the newest entry of a copy is one of the journal that is there, which ends
+/// under a key of this node: then the copy is an earlier state of it, whoever signed
+/// that. An earlier key that signs something else is not believed.
+async fn is_own_past(present: &Sqlite, keys: &Keys, copy: &Succession) -> bool {
+    let Ok(lineage) = Succession::of(present).await else {
+        return false;
+    };
+    let own = |verifier: &Verifier| lineage.descends_from(verifier.id());
+    keys.verifiers().iter().any(own) && lineage.has(copy.mark())
+}
+
+/// The recipients of this node's own identity that are not on the copy's list. Nothing
+/// in the copy opens for them, so they need somebody who opens it.
+async fn strangers(
+    made: &Home,
+    keys: &Keys,
+    recovery: &Option<IdentitySource>,
+) -> Result<Vec<Recipient>, Error> {
+    if !keys.can_unseal() {
+        return Ok(Vec::new());
+    }
+    let list = listed_in(made).await?;
+    let unknown: Vec<Recipient> = keys
+        .own_recipients(now_ms())?
+        .into_iter()
+        .filter(|own| !list.has(&own.id()))
+        .map(|recipient| Recipient {
+            label: RESTORED.to_owned(),
+            ..recipient
+        })
+        .collect();
+    if !unknown.is_empty() && recovery.is_none() {
+        return Err(Error::Invalid(
+            "the copy is from before this node's identity was renewed, which opens nothing in it; \
+             add --recovery FILE with an identity that does"
+                .to_owned(),
+        ));
+    }
+    Ok(unknown)
+}
+
+/// Who the secrets of a copy are sealed to. It is looked at before it is believed, so
+/// nothing may depend on it but an error.
+async fn listed_in(made: &Home) -> Result<entail_store::Recipients, Error> {
+    let taken = open(&made.database_file())?;
+    let rows = taken
+        .read(&[recipients_key()], 0)
+        .await
+        .map_err(unavailable)?;
+    let payload = rows
+        .documents
+        .into_iter()
+        .next()
+        .and_then(|found| found.row)
+        .map(|row| row.payload)
+        .unwrap_or_default();
+    let payload: serde_json::Value = serde_json::from_slice(&payload).unwrap_or_default();
+    let body = payload.get("body").cloned().unwrap_or_default();
+    serde_json::from_value(body).map_err(|_| {
+        let fault = entail_store::Fault::Forged;
+        entail_store::Tampering::new(fault, "the copy", "does not say who it is sealed to").into()
+    })
+}
+
+/// Copies a copy into the workshop, and reads whose it is.
+async fn take_copy(made: &Home, copy: &Path) -> Result<Succession, Error> {
+    let failed = |error: std::io::Error| Error::Invalid(format!("{}: {error}", copy.display()));
     if !copy.is_file() {
         return Err(Error::Invalid(format!("{} is not a file", copy.display())));
     }
-    let source = open(copy)?;
-    source
-        .copy_to(&made.database_file())
-        .await
-        .map_err(unavailable)?;
-    drop(source);
-    let taken = open(&made.database_file())?;
-    let succession = Succession::of(&taken).await?;
-    let current = trust.check(&succession, copy)?;
-    Ok((current, succession.mark()))
+    // As a file: it may lie where nothing can be written.
+    std::fs::copy(copy, made.database_file()).map_err(failed)?;
+    std::fs::set_permissions(made.database_file(), Permissions::from_mode(0o600))
+        .map_err(failed)?;
+    let taken = Sqlite::open(&made.database_file()).map_err(|error| {
+        Error::Invalid(format!(
+            "{} is not a copy of a store: {error}",
+            copy.display()
+        ))
+    })?;
+    Ok(Succession::of(&taken).await?)
 }
 
-fn copy_keys(home: &Home, made: &Home) -> Result<(), Error> {
+/// What the workshop needs to sign, and nothing that opens secrets.
+fn copy_public_keys(home: &Home, made: &Home) -> Result<(), Error> {
     let failed = |error: std::io::Error| Error::Home(format!("the keys: {error}"));
     entail_store::private_folder(&made.keys_folder()).map_err(failed)?;
     for entry in std::fs::read_dir(home.keys_folder()).map_err(failed)? {
         let entry = entry.map_err(failed)?;
-        // The modes are copied as well.
-        std::fs::copy(entry.path(), made.keys_folder().join(entry.file_name())).map_err(failed)?;
+        let name = entry.file_name();
+        if name.to_string_lossy().ends_with(".pem") {
+            // The modes are copied as well.
+            std::fs::copy(entry.path(), made.keys_folder().join(name)).map_err(failed)?;
+        }
     }
     Ok(())
 }

@@ -163,6 +163,7 @@ impl Entail {
         self.store.keys().check_can_write()?;
         // Two at once would make two keys, and one of them would be lost.
         let _held = self.store.keys().hold()?;
+        self.store.keys().check_own_identity()?;
         let mut keys = self.own_keys(passphrase)?;
         let own = keys.own_recipients(0)?;
         let resumed = own.len() > 1;

@@ -144,18 +144,18 @@ impl Credential {
         std::iter::once(&mut self.version).chain(retired)
     }
 
-    /// Takes `version` out of service: it stays for `grace_ms`, or is destroyed at
-    /// once if that is nothing.
+    /// Takes `version` out of service: it stays until `until_ms`, or is destroyed at
+    /// once without. Answers with what a person should be told.
     pub(crate) fn retire(
         &mut self,
         version: Version,
         expires_at_ms: Option<u64>,
         until_ms: Option<u64>,
         destroyed: &mut Vec<Digest>,
-    ) {
+    ) -> Option<String> {
         let Some(until_ms) = until_ms else {
             destroyed.push(version.blob);
-            return;
+            return None;
         };
         let retired = Retired {
             version,
@@ -164,7 +164,14 @@ impl Credential {
         };
         self.retired.insert(0, retired);
         let surplus = self.retired.split_off(self.retired.len().min(MAX_RETIRED));
+        let note = surplus.first().map(|retired| {
+            format!(
+                "version {} is destroyed before its time: at most {MAX_RETIRED} are kept",
+                retired.version.number
+            )
+        });
         destroyed.extend(surplus.into_iter().map(|retired| retired.version.blob));
+        note
     }
 }
 

@@ -151,7 +151,8 @@ impl SetCredential {
                 let until_ms = until(context.now_ms, self.grace_ms);
                 effects.applied.retired_until_ms = until_ms;
                 let destroyed = &mut effects.remove_blobs;
-                credential.retire(replaced, rules.expires_at_ms, until_ms, destroyed);
+                let note = credential.retire(replaced, rules.expires_at_ms, until_ms, destroyed);
+                effects.applied.notes.extend(note);
                 // The old secret's end is not the new one's.
                 if rules.expires_at_ms.take().is_some() && self.rules.expires_at_ms == Edit::Keep {
                     let note = "the expiry of the old secret no longer applies".to_owned();

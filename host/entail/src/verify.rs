@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use entail_store::{
-    Counts, Digest, Document, DocumentKey, Fault, Keys, Moment, Progress, Revision, Tampering,
-    Visitor, recipients_key,
+    Counts, Digest, Document, DocumentKey, Fault, Keys, Moment, Progress, Revision, SealError,
+    Tampering, Visitor, recipients_key,
 };
 
 use crate::entail::{Entail, now_ms};
@@ -32,6 +32,8 @@ pub struct Verification {
     pub opened: usize,
     /// Secrets that were not opened, for lack of an identity.
     pub unopened: usize,
+    /// Secrets that are for other identities than the one here, in words.
+    pub foreign: Vec<String>,
     /// What is wrong.
     pub faults: Vec<Tampering>,
     /// Secrets that are sealed to an earlier list of recipients.
@@ -223,6 +225,10 @@ impl Look<'_> {
             .unseal(sealed, &credential.binding_of(version, path))
         {
             Ok(Ok(_)) => self.found.opened += 1,
+            Ok(Err(SealError::NotForThisIdentity)) => {
+                let named = named(path, credential, version);
+                self.found.foreign.push(named);
+            }
             Ok(Err(error)) => {
                 let what = named(path, credential, version);
                 faults.push(Tampering::new(Fault::Unreadable, what, error));

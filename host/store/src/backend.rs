@@ -143,6 +143,10 @@ pub trait Frozen: Send + Sync {
     /// How many journal entries, documents, blobs and nodes there are.
     async fn counts(&self) -> Result<Counts, BackendError>;
 
+    /// What is in the database that is none of a store's: tables, triggers and the
+    /// like, by name.
+    async fn strangers(&self) -> Result<Vec<String>, BackendError>;
+
     /// Journal entries after a revision.
     async fn journal(&self, after: Revision, limit: usize) -> Result<Vec<SignedRow>, BackendError>;
 

@@ -14,6 +14,9 @@ const OTHERS: u32 = 0o077;
 /// The mode bits by which those who are not the owner can write.
 const OTHERS_WRITE: u32 = 0o022;
 
+/// What the name of a file that is not finished ends with.
+const UNFINISHED: &str = ".new";
+
 /// The bit of a folder in which only a file's owner can rename or remove it.
 const STICKY: u32 = 0o1000;
 
@@ -32,15 +35,39 @@ pub(crate) fn write_new(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
 /// whoever reads finds the old or the new, also after a loss of power.
 pub(crate) fn replace(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut name = file.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".new-{}", std::process::id()));
+    name.push(UNFINISHED);
     let made = file.with_file_name(name);
-    // One that a process of this number left behind.
+    // One that was left behind by a process that was stopped: each file is replaced by
+    // one process at a time.
     let _ = std::fs::remove_file(&made);
     let replaced = write_new(&made, bytes).and_then(|()| std::fs::rename(&made, file));
     if replaced.is_err() {
         let _ = std::fs::remove_file(&made);
     }
     replaced
+}
+
+/// The files in a folder that were never finished.
+///
+/// # Errors
+///
+/// Whatever the system says.
+pub fn unfinished(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.to_string_lossy().ends_with(UNFINISHED) {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+/// Removes them. The caller sees to it that nobody is at work.
+pub(crate) fn remove_unfinished(folder: &Path) -> std::io::Result<()> {
+    unfinished(folder)?
+        .into_iter()
+        .try_for_each(std::fs::remove_file)
 }
 
 /// Sees the names in a folder onto the disk.

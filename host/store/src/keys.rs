@@ -293,6 +293,18 @@ impl Keys {
         }
     }
 
+    /// Refuses to renew an identity that is not kept in the folder.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::ForeignIdentity`].
+    pub fn check_own_identity(&self) -> Result<(), KeyError> {
+        match self.source {
+            IdentitySource::Folder => Ok(()),
+            IdentitySource::Given(_) => Err(KeyError::ForeignIdentity),
+        }
+    }
+
     /// Whether there is an open identity.
     pub fn can_unseal(&self) -> bool {
         matches!(self.identities, Identities::Open(_))
@@ -423,7 +435,8 @@ impl Keys {
         current.unwrap_or(Err(KeyError::NoSigner))
     }
 
-    /// Keeps other processes from renewing keys, until it is dropped.
+    /// Keeps other processes from renewing keys, until it is dropped, and removes what
+    /// one that was stopped left unfinished.
     ///
     /// # Errors
     ///
@@ -435,7 +448,10 @@ impl Keys {
         };
         let folder = std::fs::File::open(&self.folder).map_err(failed)?;
         match folder.try_lock() {
-            Ok(()) => Ok(folder),
+            Ok(()) => {
+                files::remove_unfinished(&self.folder).map_err(failed)?;
+                Ok(folder)
+            }
             Err(std::fs::TryLockError::WouldBlock) => Err(KeyError::Busy),
             Err(std::fs::TryLockError::Error(error)) => Err(failed(error)),
         }
@@ -487,7 +503,8 @@ impl Keys {
 
     /// Makes the next signer the signer.
     pub(crate) fn adopt_new_signer(&mut self) -> Result<(), KeyError> {
-        let Some(next) = self.next_signer.take() else {
+        let trusted = self.verifiers.first().map(Verifier::id);
+        let Some(next) = self.next_signer.take_if(|next| Some(next.id()) == trusted) else {
             return Ok(());
         };
         let file = self.folder.join(SIGNER);

@@ -45,7 +45,7 @@ pub use backend::{Backend, BackendError, Counts, FoundDocument, Frozen, Rows, Si
 pub use digest::{Digest, NotADigest};
 pub use document::{Document, DocumentKey};
 pub use error::{Error, Fault, Tampering};
-pub use files::{check_private, check_way, private_folder};
+pub use files::{check_private, check_way, private_folder, unfinished};
 pub use journal::{Author, Effect, Entry};
 pub use keys::{IdentitySource, KeyError, Keys};
 pub use locked::{inherited_file, times_not_locked};

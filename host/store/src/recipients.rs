@@ -53,6 +53,9 @@ pub enum RecipientError {
     /// It is on the list.
     #[error("the recipient {0} is there already")]
     Known(RecipientId),
+    /// Several are called that.
+    #[error("several recipients are called that; say which by its id: {0}")]
+    Ambiguous(String),
     /// It is not on the list.
     #[error("there is no recipient {0}")]
     Unknown(String),
@@ -133,13 +136,23 @@ impl Recipients {
     ///
     /// [`RecipientError::Unknown`], [`RecipientError::Last`].
     pub fn without(&self, which: &str) -> Result<Self, RecipientError> {
-        let mut next = self.next();
-        next.recipients.retain(|recipient| {
-            recipient.id() != which && recipient.label != which && recipient.key != which
-        });
-        if next.recipients.len() == self.recipients.len() {
-            return Err(RecipientError::Unknown(which.to_owned()));
+        let is_meant = |recipient: &&Recipient| {
+            recipient.id() == which || recipient.label == which || recipient.key == which
+        };
+        let meant: Vec<RecipientId> = self
+            .recipients
+            .iter()
+            .filter(is_meant)
+            .map(Recipient::id)
+            .collect();
+        match meant.as_slice() {
+            [] => return Err(RecipientError::Unknown(which.to_owned())),
+            [_] => {}
+            several => return Err(RecipientError::Ambiguous(several.join(", "))),
         }
+        let mut next = self.next();
+        next.recipients
+            .retain(|recipient| !meant.contains(&recipient.id()));
         if next.recipients.is_empty() {
             return Err(RecipientError::Last);
         }

@@ -115,6 +115,12 @@ impl Opened {
             return Err(BackendError::Empty);
         }
         migrate(&mut writer)?;
+        // One that acts on its own would act on what is written from now on.
+        if let Some(name) = first_actor(&writer)? {
+            return Err(BackendError::Failed(format!(
+                "the database has a trigger or view that nobody put there who may: {name}"
+            )));
+        }
         Ok(Opened {
             identity,
             generation,
@@ -171,6 +177,17 @@ fn read_only(file: &Path) -> Result<Connection, BackendError> {
     let reader = connect(file)?;
     reader.pragma_update(None, "query_only", true)?;
     Ok(reader)
+}
+
+/// The name of a trigger or a view, of which there are none.
+fn first_actor(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    connection
+        .query_row(
+            "SELECT name FROM sqlite_schema WHERE type IN ('trigger', 'view')",
+            [],
+            |row| row.get(0),
+        )
+        .optional()
 }
 
 /// How many of the migrations have been taken.
@@ -319,6 +336,11 @@ fn apply(
             entry.signer
         ])?;
     transaction.commit()?;
+    if !writes.remove_blobs.is_empty() {
+        // What was overwritten in the database still stands in its log. If somebody
+        // reads at this moment, a later one does it.
+        let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    }
     Ok(())
 }
 
@@ -510,6 +532,15 @@ impl Frozen for Moment {
             })
         })?;
         Ok(counts.into_iter().next().unwrap_or_default())
+    }
+
+    async fn strangers(&self) -> Result<Vec<String>, BackendError> {
+        self.all(
+            "SELECT type || ' ' || name FROM sqlite_schema
+             WHERE name NOT IN ('documents', 'blobs', 'journal', 'tree') AND name NOT LIKE 'sqlite_%'",
+            [],
+            |row| row.get(0),
+        )
     }
 
     async fn journal(&self, after: Revision, limit: usize) -> Result<Vec<SignedRow>, BackendError> {

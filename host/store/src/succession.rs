@@ -1,8 +1,11 @@
 //! Which keys a journal has handed the power to write on to: what a copy of a store
 //! is judged by where there is no anchor.
 
+use std::collections::HashSet;
+
 use crate::anchor::Mark;
 use crate::backend::Backend;
+use crate::digest::Digest;
 use crate::error::Error;
 use crate::journal::Entry;
 use crate::signing::{KeyId, Verifier};
@@ -18,6 +21,8 @@ pub struct Succession {
     /// How many of them there were up to the one that signed the newest entry.
     signed_by: usize,
     mark: Mark,
+    /// All entries.
+    entries: HashSet<Digest>,
 }
 
 #[derive(Clone, Debug)]
@@ -67,6 +72,7 @@ impl Succession {
                 let by_the_one_before = by_itself.is_none();
                 let before = succession.heirs.len();
                 succession.mark = mark_of(row);
+                succession.entries.extend(succession.mark.entry);
                 succession.heirs.extend(heir.map(|key| Heir {
                     key,
                     by_the_one_before,
@@ -77,6 +83,12 @@ impl Succession {
                 };
             }
         }
+    }
+
+    /// Whether this entry is one of the journal's.
+    pub fn has(&self, mark: Mark) -> bool {
+        mark.entry
+            .is_some_and(|entry| self.entries.contains(&entry))
     }
 
     /// The key that may write now.

@@ -117,6 +117,9 @@ impl Store {
                 all: entries + documents + blobs + nodes,
             },
         };
+        for stranger in frozen.strangers().await? {
+            check.fault(Fault::Extra, stranger, "is none of a store's");
+        }
         let told = check.journal(&self.known(), anchored).await?;
         // Without a journal there is nothing to hold the rest against.
         if let Some((told, verifiers)) = told {
@@ -190,6 +193,10 @@ impl Check<'_> {
             None => (Mark::default(), None),
         };
         self.report.revision = mark.revision;
+        let walked = self.progress.done;
+        if walked != self.report.counts.entries {
+            self.fault(Fault::Extra, "the journal", "has entries before its first");
+        }
         if mark.revision < known.mark.revision.max(anchored.revision) {
             self.fault(
                 Fault::Stale,

@@ -110,7 +110,9 @@ pub async fn check(
     let verified = entail.verify(&me, &mut |_| {}).await.map_err(said)?;
     match verified.faults.first() {
         Some(fault) => Err(fault.to_string()),
-        None if verified.unopened > 0 => Err("secrets were not opened".to_owned()),
+        None if verified.unopened > 0 || !verified.foreign.is_empty() => {
+            Err("secrets were not opened".to_owned())
+        }
         None => Ok(found),
     }
 }

@@ -110,10 +110,11 @@ async fn opened_with(folder: &Path, cache: &Path, source: IdentitySource) -> Res
         .verify(&Principal::LocalOwner, &mut |_| {})
         .await
         .map_err(said)?;
-    let mut faults = verified.faults.iter();
-    let other = faults.find(|fault| !stranger || fault.fault() != entail::store::Fault::Unreadable);
-    match other {
+    match verified.faults.first() {
         Some(fault) => Err(fault.to_string()),
+        None if !stranger && !verified.foreign.is_empty() => {
+            Err(format!("{:?} do not open", verified.foreign))
+        }
         None => Ok(u32::try_from(verified.opened).unwrap()),
     }
 }

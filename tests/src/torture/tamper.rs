@@ -132,13 +132,6 @@ impl Original {
         for number in 1..PROJECTS {
             entail.change(&me, &set(number, rounds)).await.unwrap();
         }
-        // What a case puts back must be there to put back.
-        let database = Connection::open(home.database_file()).unwrap();
-        let before = self.older.last().unwrap().to_str().unwrap().to_owned();
-        database.execute("ATTACH ?1 AS before", [before]).unwrap();
-        database
-            .execute_batch("CREATE TABLE old AS SELECT * FROM before.documents")
-            .unwrap();
     }
 
     fn rounds(&self) -> usize {
@@ -355,14 +348,14 @@ fn statement(
 fn cases(original: &Original, seed: u64) -> Vec<Case> {
     let rows = rows(original);
     let mut cases = Vec::new();
-    documents(&rows, &mut cases);
+    documents(&rows, original, &mut cases);
     blobs(&rows, original, seed, &mut cases);
     journal(&rows, &mut cases);
     nodes(&rows, &mut cases);
     cases
 }
 
-fn documents(rows: &Rows, cases: &mut Vec<Case>) {
+fn documents(rows: &Rows, original: &Original, cases: &mut Vec<Case>) {
     use Fault::{Extra, Forged, Missing, Stale, Swapped};
     for (kind, name, length) in &rows.documents {
         let this = || vec![kind.clone().into(), name.clone().into()];
@@ -426,13 +419,24 @@ fn documents(rows: &Rows, cases: &mut Vec<Case>) {
             Concerned::Nobody,
         ));
         if name.starts_with("acme/p") {
-            cases.push(statement(
-                format!("{kind} {name}: as it was before"),
-                "INSERT OR REPLACE INTO documents SELECT * FROM old WHERE kind = ?1 AND name = ?2",
-                this(),
-                &[Stale],
-                Concerned::by(kind, name),
-            ));
+            let before = original.older.last().unwrap().to_str().unwrap().to_owned();
+            let this = [kind.clone(), name.clone()];
+            cases.push(Case {
+                what: format!("{kind} {name}: as it was before"),
+                faults: vec![Stale],
+                concerns: Concerned::by(kind, name),
+                change: Box::new(move |database| {
+                    database.execute("ATTACH ?1 AS before", [&before]).unwrap();
+                    let changed = database
+                        .execute(
+                            "INSERT OR REPLACE INTO documents SELECT * FROM before.documents
+                             WHERE kind = ?1 AND name = ?2",
+                            [&this[0], &this[1]],
+                        )
+                        .unwrap();
+                    assert_eq!(changed, 1);
+                }),
+            });
         }
         for (other_kind, other, _) in &rows.documents {
             if (other_kind, other) != (kind, name) {

@@ -1,7 +1,7 @@
 //! Writing the decision log.
 
 use std::fs::File;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use super::read::{last_line, log_files};
 use super::record::{Line, Record};
 use super::sink::{self, Sink};
 use crate::error::Error;
-use crate::settings::{DecisionLogSettings, Enough};
+use crate::settings::{DecisionLogSettings, Enough, SecondSink};
 
 /// Room for an ordinary record.
 const LINE_BYTES: usize = 2048;
@@ -35,7 +35,8 @@ pub(crate) struct DecisionLog {
 /// One chain of records.
 #[derive(Debug)]
 struct Writer {
-    file: File,
+    /// None if it could not be opened, and need not be.
+    file: Option<File>,
     /// Names the chain.
     name: String,
     /// The number of the last record.
@@ -54,21 +55,30 @@ impl DecisionLog {
             file: path.to_owned(),
             error,
         };
-        let file = sink::open(path).map_err(failed)?;
-        let metadata = file.metadata().map_err(failed)?;
-        if metadata.is_file() && metadata.mode() & 0o077 != 0 {
-            let shown = path.display();
-            return Err(failed(std::io::Error::other(format!(
-                "others can use it; run: chmod 600 {shown}"
-            ))));
-        }
+        let file = match open(path) {
+            Ok(file) => Some(file),
+            // The other place is enough.
+            Err(_) if settings.also_to.is_some() && settings.enough == Enough::Any => None,
+            Err(error) => return Err(failed(error)),
+        };
         let second = match settings.also_to.as_ref().map(Sink::open) {
             None => None,
             Some(Ok(sink)) => Some(sink),
             // The other place is enough.
             Some(Err(_)) if settings.enough == Enough::Any => None,
-            Some(Err(error)) => return Err(failed(error)),
+            Some(Err(error)) => {
+                let file = settings.also_to.as_ref().map_or_else(PathBuf::new, name_of);
+                return Err(Error::NotRecorded { file, error });
+            }
         };
+        if let (Some(file), Some(Sink::File(second))) = (&file, &second) {
+            let of = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+            if second.metadata().map(of).ok() == file.metadata().map(of).ok() {
+                return Err(failed(std::io::Error::other(
+                    "the settings name it as the second place as well",
+                )));
+            }
+        }
         let mut name = [0; 8];
         getrandom::fill(&mut name).map_err(|error| failed(std::io::Error::other(error)))?;
         Ok(DecisionLog {
@@ -96,23 +106,28 @@ impl DecisionLog {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         // One that begins a chain looks back at the end of the log, and must not
         // miss the beginning of another.
-        let _beginning = match writer.sequence {
-            0 => Some(Held::new(&writer.file).map_err(failed)?),
+        let _beginning = match &writer.file {
+            Some(file) if writer.sequence == 0 => Some(Held::new(file).map_err(failed)?),
             _ => None,
         };
         let line = self.line(&mut writer, record).map_err(failed)?;
-        let first = self.append(&mut writer, &line);
-        let second = self.second.as_ref().map(|sink| sink.write(&line));
+        let end = sink::deadline();
+        let first = self.append(&mut writer, &line, end);
+        let second = self.second.as_ref().map(|sink| sink.write(&line, end));
         let healthy = match (&first, &second) {
             (Ok(()), None | Some(Ok(()))) => true,
             (Ok(()), Some(Err(_))) | (Err(_), Some(Ok(()))) => self.settings.enough == Enough::Any,
             (Err(_), _) => false,
         };
         if !healthy {
-            let second = second.unwrap_or(Ok(()));
-            return Err(failed(first.and(second).err().unwrap_or_else(|| {
-                std::io::Error::other("one of the two places did not take it")
-            })));
+            return Err(match (first, second) {
+                (Err(error), _) => failed(error),
+                (_, Some(Err(error))) => Error::NotRecorded {
+                    file: self.second_name(),
+                    error,
+                },
+                _ => failed(std::io::Error::other("it was not taken")),
+            });
         }
         writer.sequence += 1;
         writer.previous = Some(Digest::of(line.trim_ascii_end()));
@@ -148,11 +163,20 @@ impl DecisionLog {
         Ok(None)
     }
 
-    fn append(&self, writer: &mut Writer, line: &[u8]) -> std::io::Result<()> {
-        let mut metadata = writer.file.metadata()?;
+    /// The second place, for errors.
+    fn second_name(&self) -> PathBuf {
+        self.settings
+            .also_to
+            .as_ref()
+            .map_or_else(PathBuf::new, name_of)
+    }
+
+    fn append(&self, writer: &mut Writer, line: &[u8], end: Instant) -> std::io::Result<()> {
+        let unopened = || std::io::Error::other("it could not be opened");
+        let mut metadata = writer.file.as_ref().ok_or_else(unopened)?.metadata()?;
         if metadata.is_file() && metadata.len() >= self.settings.max_bytes {
             self.begin_file(writer)?;
-            metadata = writer.file.metadata()?;
+            metadata = writer.file.as_ref().ok_or_else(unopened)?.metadata()?;
         }
         if metadata.nlink() == 0 {
             return Err(std::io::Error::other(
@@ -160,12 +184,12 @@ impl DecisionLog {
             ));
         }
         let length = metadata.len();
-        let written = if writer.ends_within_a_line(length)? {
-            sink::write_line(&writer.file, &[b"\n", line].concat())
+        let file = writer.file.as_ref().ok_or_else(unopened)?;
+        if ends_within_a_line(file, length, writer.whole)? {
+            sink::write_line(file, &[b"\n", line].concat(), end)?;
         } else {
-            sink::write_line(&writer.file, line)
-        };
-        written?;
+            sink::write_line(file, line, end)?;
+        }
         writer.whole = length.saturating_add(u64::try_from(line.len()).unwrap_or(0));
         Ok(())
     }
@@ -173,14 +197,17 @@ impl DecisionLog {
     /// Gives the full file its number, and begins a new one, unless another process
     /// did already.
     fn begin_file(&self, writer: &mut Writer) -> std::io::Result<()> {
+        let Some(file) = &writer.file else {
+            return Ok(());
+        };
         // The lock is held already by one that begins its chain.
         let _lock = match writer.sequence {
             0 => None,
-            _ => Some(Held::new(&writer.file)?),
+            _ => Some(Held::new(file)?),
         };
         let of = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
         let current = std::fs::metadata(&self.path).map(of).ok();
-        if current == Some(of(writer.file.metadata()?)) {
+        if current == Some(of(file.metadata()?)) {
             let files = log_files(&self.path)?;
             let number = files.iter().filter_map(|file| file.number).max();
             let next = number.unwrap_or(0) + 1;
@@ -188,7 +215,7 @@ impl DecisionLog {
             let full = self.path.with_file_name(format!("{stem}.{next:06}.jsonl"));
             std::fs::rename(&self.path, full)?;
         }
-        writer.file = sink::open(&self.path)?;
+        writer.file = Some(sink::open(&self.path)?);
         writer.whole = 0;
         Ok(())
     }
@@ -220,16 +247,42 @@ impl Drop for Held {
     }
 }
 
-impl Writer {
-    /// Whether the file, which has `length` bytes, ends with a line that did not
-    /// fit and was left unfinished: the next one must not be a part of it.
-    fn ends_within_a_line(&self, length: u64) -> std::io::Result<bool> {
-        // What is no regular file has no length, and nothing to read back.
-        if length == 0 || length == self.whole {
-            return Ok(false);
-        }
-        let mut last = [0];
-        self.file.read_exact_at(&mut last, length - 1)?;
-        Ok(last != [b'\n'])
+/// What a second place is called.
+fn name_of(sink: &SecondSink) -> PathBuf {
+    match sink {
+        SecondSink::Syslog => PathBuf::from("the system's log (/dev/log)"),
+        SecondSink::Stdout => PathBuf::from("the standard output"),
+        SecondSink::File(file) => file.clone(),
     }
+}
+
+/// Opens the first place, which is a file of the owner's alone, or a named pipe.
+fn open(path: &Path) -> std::io::Result<File> {
+    let file = sink::open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() && !metadata.file_type().is_fifo() {
+        return Err(std::io::Error::other(
+            "it is neither a file nor a named pipe",
+        ));
+    }
+    if metadata.mode() & 0o077 != 0 {
+        let shown = path.display();
+        return Err(std::io::Error::other(format!(
+            "others can use it; run: chmod 600 {shown}"
+        )));
+    }
+    Ok(file)
+}
+
+/// Whether a file, which has `length` bytes, ends with a line that did not fit and was
+/// left unfinished: the next one must not be a part of it. It does not if it ended
+/// with a whole one at that length before.
+fn ends_within_a_line(file: &File, length: u64, whole: u64) -> std::io::Result<bool> {
+    // What is no regular file has no length, and nothing to read back.
+    if length == 0 || length == whole {
+        return Ok(false);
+    }
+    let mut last = [0];
+    file.read_exact_at(&mut last, length - 1)?;
+    Ok(last != [b'\n'])
 }

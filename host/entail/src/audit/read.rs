@@ -285,6 +285,8 @@ pub struct LogReport {
     /// Lines that were never finished: the disk was full, or the power went. Nothing
     /// was revealed on their account.
     pub unfinished: u64,
+    /// The number of the oldest file, if those before it were put away.
+    pub begins_with: Option<u64>,
     /// What is wrong.
     pub breaches: Vec<Breach>,
 }
@@ -306,15 +308,17 @@ pub fn verify(home: &Home) -> Result<LogReport, Error> {
     let failed = |error: std::io::Error| Error::Home(format!("the decision log: {error}"));
     let files = log_files(&home.decision_log()).map_err(failed)?;
     // Older files may have been put away.
-    let is_begun = files.first().is_some_and(|file| {
-        file.number.is_some_and(|number| number > 1) || file.number.is_none() && files.len() > 1
-    });
+    let begins_with = files
+        .first()
+        .and_then(|file| file.number)
+        .filter(|number| *number > 1);
     let mut chains = Chains {
-        is_begun,
+        is_begun: begins_with.is_some(),
         ..Chains::default()
     };
     let mut report = LogReport {
         files: files.len(),
+        begins_with,
         ..LogReport::default()
     };
     let mut expected = None;
@@ -386,8 +390,9 @@ impl Chains {
                 link.writer
             )),
             Some(_) => Ok(()),
-            // What it looks back at was put away.
-            None if self.is_begun => Ok(()),
+            // What the first line looks back at was put away, and so were earlier records
+            // of writers that went on.
+            None if self.is_begun && (is_first || link.sequence > 1) => Ok(()),
             None if link.sequence != 1 => broken(format!(
                 "the writer {} begins with its record {}",
                 link.writer, link.sequence

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use rustix::fs::OFlags;
 
 use crate::settings::SecondSink;
 
-/// How long a place may keep a decision waiting.
+/// How long the places together may keep a decision waiting.
 const WITHIN: Duration = Duration::from_millis(1_500);
 
 /// What a pipe takes whole or not at all, and what it has room for when it says that
@@ -42,18 +42,20 @@ impl Sink {
             SecondSink::Syslog => {
                 let socket = UnixDatagram::unbound()?;
                 socket.connect(SYSLOG)?;
-                socket.set_write_timeout(Some(WITHIN))?;
                 Sink::Syslog(socket)
             }
         })
     }
 
-    /// Writes a line, which ends with its newline.
-    pub(super) fn write(&self, line: &[u8]) -> std::io::Result<()> {
+    /// Writes a line, which ends with its newline, before `end`.
+    pub(super) fn write(&self, line: &[u8], end: Instant) -> std::io::Result<()> {
         match self {
-            Sink::File(file) => write_line(file, line),
-            Sink::Stdout => write_slowly(&mut std::io::stdout(), line),
+            Sink::File(file) => write_line(file, line, end),
+            Sink::Stdout => write_slowly(&mut std::io::stdout(), line, end),
             Sink::Syslog(socket) => {
+                // No time at all would be no limit.
+                let left = end.saturating_duration_since(Instant::now());
+                socket.set_write_timeout(Some(left.max(Duration::from_millis(1))))?;
                 let mut message = format!("<{SYSLOG_PRIORITY}>entail: ").into_bytes();
                 message.extend_from_slice(line.trim_ascii_end());
                 socket.send(&message).map(drop)
@@ -62,22 +64,28 @@ impl Sink {
     }
 }
 
-/// Opens a log for appending, making it (mode 0600) if need be. A named pipe does not
-/// wait for a reader.
+/// When a record that is written now must be in all its places.
+pub(super) fn deadline() -> Instant {
+    Instant::now() + WITHIN
+}
+
+/// Opens a log for appending, making it (mode 0600) if need be. A named pipe must have
+/// a reader: it is opened for writing only, so that this process is not its own.
 pub(super) fn open(file: &Path) -> std::io::Result<File> {
+    let is_pipe = std::fs::metadata(file).is_ok_and(|metadata| metadata.file_type().is_fifo());
     File::options()
         .append(true)
-        .read(true)
-        .create(true)
+        .read(!is_pipe)
+        .create(!is_pipe)
         .mode(0o600)
         .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
         .open(file)
 }
 
 /// Writes a line in one piece to a file, in as many as it takes to a pipe.
-pub(super) fn write_line(mut file: &File, line: &[u8]) -> std::io::Result<()> {
+pub(super) fn write_line(mut file: &File, line: &[u8], end: Instant) -> std::io::Result<()> {
     if !file.metadata()?.is_file() {
-        return write_slowly(&mut file, line);
+        return write_slowly(&mut file, line, end);
     }
     let written = file.write(line)?;
     if written == line.len() {
@@ -90,8 +98,7 @@ pub(super) fn write_line(mut file: &File, line: &[u8]) -> std::io::Result<()> {
 }
 
 /// Writes to what may have a slow reader, or none, and gives up in time.
-fn write_slowly(to: &mut (impl Write + AsFd), line: &[u8]) -> std::io::Result<()> {
-    let end = Instant::now() + WITHIN;
+fn write_slowly(to: &mut (impl Write + AsFd), line: &[u8], end: Instant) -> std::io::Result<()> {
     let mut rest = line;
     while !rest.is_empty() {
         await_room(to.as_fd(), end)?;
