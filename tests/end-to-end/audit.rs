@@ -62,7 +62,7 @@ fn a_record_that_was_changed_taken_out_or_moved_shows() {
         ("moved", |lines| lines.swap(0, 2)),
         ("doubled", |lines| lines.insert(1, lines[0].clone())),
         ("no record", |lines| {
-            lines.insert(1, "{\"what\":1}".to_owned())
+            lines.insert(1, "{\"what\":1}".to_owned());
         }),
     ] {
         let (sandbox, _) = Sandbox::with_acme();

@@ -105,6 +105,17 @@ fn the_memory_of_a_secret_is_closed_to_others_locked_and_left_out_of_dumps() {
     assert!(guarded > 0, "{maps}");
 }
 
+/// Nobody but the owner can use it, or anything below.
+fn is_private(path: &Path) {
+    let mode = std::fs::metadata(path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o077, 0, "{}", path.display());
+    if path.is_dir() {
+        for entry in std::fs::read_dir(path).unwrap() {
+            is_private(&entry.unwrap().path());
+        }
+    }
+}
+
 #[test]
 fn every_file_is_the_owners_alone_whatever_the_mask() {
     let sandbox = Sandbox::new();
@@ -122,18 +133,9 @@ fn every_file_is_the_owners_alone_whatever_the_mask() {
         .env("PATH", std::env::var_os("PATH").unwrap())
         .env("ENTAIL_HOME", sandbox.home());
     sandbox.run(shell, "").ok();
-    fn check(path: &Path) {
-        let mode = std::fs::metadata(path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o077, 0, "{}", path.display());
-        if path.is_dir() {
-            for entry in std::fs::read_dir(path).unwrap() {
-                check(&entry.unwrap().path());
-            }
-        }
-    }
-    check(&sandbox.home());
-    check(&sandbox.path("copy"));
-    check(&sandbox.path("recovery"));
+    is_private(&sandbox.home());
+    is_private(&sandbox.path("copy"));
+    is_private(&sandbox.path("recovery"));
 }
 
 #[test]

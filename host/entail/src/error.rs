@@ -181,7 +181,6 @@ impl Error {
                 ErrorKind::PolicyFailed
             }
             Error::GuardViolated(_) => ErrorKind::GuardViolated,
-            Error::Unavailable(_) | Error::Contended | Error::Home(_) => ErrorKind::Unavailable,
             // A secret that is damaged, or lies where it was not sealed for, was
             // written by nobody who may.
             Error::Tampered(_)
@@ -193,7 +192,11 @@ impl Error {
             Error::Anchor(AnchorError::Missing(_) | AnchorError::Malformed(_)) => {
                 ErrorKind::Tampered
             }
-            Error::Anchor(_) | Error::NotAnchored(_) => ErrorKind::Unavailable,
+            Error::Unavailable(_)
+            | Error::Contended
+            | Error::Home(_)
+            | Error::Anchor(_)
+            | Error::NotAnchored(_) => ErrorKind::Unavailable,
             Error::Keys(_) | Error::Sealed { .. } => ErrorKind::Sealed,
             Error::NotRecorded { .. } => ErrorKind::NotRecorded,
             Error::UnknownScope(_)

@@ -121,7 +121,7 @@ impl Home {
         let author = Author {
             principal: &Principal::LocalOwner.to_string(),
             at_ms: now_ms,
-            change: &*record(&json!({"change": "make-home"}))?,
+            change: &record(&json!({"change": "make-home"}))?,
         };
         store.commit(0, batch, author).await?;
         Ok(())
@@ -280,7 +280,7 @@ impl Home {
     ///
     /// [`Error::InvalidProviders`].
     pub fn catalog(&self) -> Result<Catalog, Error> {
-        let text = self.text(&self.providers_file(), MAX_FILE_BYTES)?;
+        let text = Self::text(&self.providers_file(), MAX_FILE_BYTES)?;
         Ok(Catalog::new(text.as_deref())?)
     }
 
@@ -291,14 +291,14 @@ impl Home {
     /// [`Error::InvalidSettings`].
     pub fn settings(&self) -> Result<HomeSettings, Error> {
         let file = self.settings_file();
-        let Some(text) = self.text(&file, settings::MAX_FILE_BYTES)? else {
+        let Some(text) = Self::text(&file, settings::MAX_FILE_BYTES)? else {
             return Ok(HomeSettings::default());
         };
         HomeSettings::parse(&text).map_err(|problem| InvalidSettings { file, problem }.into())
     }
 
     /// Reads a text of at most `limit` bytes; none if there is no such file.
-    fn text(&self, file: &Path, limit: usize) -> Result<Option<String>, Error> {
+    fn text(file: &Path, limit: usize) -> Result<Option<String>, Error> {
         let text = match Secret::read_file(file, limit) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

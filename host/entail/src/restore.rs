@@ -104,12 +104,11 @@ impl Trust {
             _ => {
                 let trusted: BTreeSet<String> =
                     self.verifiers.iter().map(ToString::to_string).collect();
-                let trusted = match trusted.is_empty() {
-                    true => "no key is trusted".to_owned(),
-                    false => {
-                        let keys: Vec<String> = trusted.into_iter().collect();
-                        format!("trusted is {}", keys.join(", "))
-                    }
+                let trusted = if trusted.is_empty() {
+                    "no key is trusted".to_owned()
+                } else {
+                    let keys: Vec<String> = trusted.into_iter().collect();
+                    format!("trusted is {}", keys.join(", "))
                 };
                 let signer = succession
                     .keys()
@@ -273,7 +272,7 @@ async fn put_back(
     };
     // What cannot be read is no reason not to go back.
     let seen = home.anchor().read().unwrap_or_default();
-    let newcomer = strangers(made, keys, &recovery).await?;
+    let newcomer = strangers(made, keys, recovery.as_ref()).await?;
     copy_public_keys(home, made)?;
     let adoption = Adoption {
         made,
@@ -328,7 +327,7 @@ async fn is_own_past(present: &Sqlite, keys: &Keys, copy: &Succession) -> bool {
 async fn strangers(
     made: &Home,
     keys: &Keys,
-    recovery: &Option<IdentitySource>,
+    recovery: Option<&IdentitySource>,
 ) -> Result<Vec<Recipient>, Error> {
     if !keys.can_unseal() {
         return Ok(Vec::new());

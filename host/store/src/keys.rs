@@ -481,17 +481,16 @@ impl Keys {
             file: file.clone(),
             error,
         };
-        let next = match self.next_signer.take() {
-            Some(next) => next,
-            None => {
-                let next = Signer::generate().map_err(failed)?;
-                let no_encoding = || failed(std::io::Error::other("the key cannot be encoded"));
-                let pem = next.to_pem().ok_or_else(no_encoding)?;
-                files::replace(&file, pem.expose())
-                    .and_then(|()| files::sync_folder(&self.folder))
-                    .map_err(failed)?;
-                next
-            }
+        let next = if let Some(next) = self.next_signer.take() {
+            next
+        } else {
+            let next = Signer::generate().map_err(failed)?;
+            let no_encoding = || failed(std::io::Error::other("the key cannot be encoded"));
+            let pem = next.to_pem().ok_or_else(no_encoding)?;
+            files::replace(&file, pem.expose())
+                .and_then(|()| files::sync_folder(&self.folder))
+                .map_err(failed)?;
+            next
         };
         Ok(self.next_signer.insert(next).verifier())
     }

@@ -27,7 +27,7 @@ pub(crate) struct Locked {
     length: usize,
     /// What is mapped: at least one page.
     mapped: usize,
-    is_locked: bool,
+    stays: bool,
 }
 
 // SAFETY: the mapping belongs to this value alone, like the heap memory of a
@@ -68,19 +68,19 @@ impl Locked {
         // SAFETY: `mapped` bytes from `start` on are the mapping that was just made;
         // neither call changes what is in it. Advice that an older kernel does not
         // know, it refuses.
-        let is_locked = unsafe {
+        let stays = unsafe {
             let _ = madvise(pages, mapped, Advice::LinuxDontDump);
             let _ = madvise(pages, mapped, Advice::LinuxWipeOnFork);
             mlock(pages, mapped).is_ok()
         };
-        if !is_locked {
+        if !stays {
             NOT_LOCKED.fetch_add(1, Ordering::Relaxed);
         }
         Ok(Locked {
             start,
             length,
             mapped,
-            is_locked,
+            stays,
         })
     }
 
@@ -103,7 +103,7 @@ impl Drop for Locked {
         // SAFETY: the mapping was made by `new` with this length, and nobody can
         // use it after this.
         unsafe {
-            if self.is_locked {
+            if self.stays {
                 let _ = munlock(pages, self.mapped);
             }
             let _ = munmap(pages, self.mapped);

@@ -474,9 +474,10 @@ fn replace(connection: &Connection, copy: &Path) -> Result<(), BackendError> {
     connection.execute("ATTACH ?1 AS copy", [name])?;
     let mut script = "BEGIN IMMEDIATE;".to_owned();
     for table in ["documents", "blobs", "journal", "tree"] {
-        script.push_str(&format!(
-            "DELETE FROM main.{table}; INSERT INTO main.{table} SELECT * FROM copy.{table};"
-        ));
+        script.extend([
+            format!("DELETE FROM main.{table};"),
+            format!("INSERT INTO main.{table} SELECT * FROM copy.{table};"),
+        ]);
     }
     script.push_str("COMMIT;");
     let replaced = connection.execute_batch(&script);

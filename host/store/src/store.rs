@@ -68,6 +68,9 @@ pub struct Snapshot {
     pub documents: Vec<Option<Arc<Document>>>,
 }
 
+/// Documents in the order in which they were asked for; none where there is none.
+type Documents = Vec<Option<Arc<Document>>>;
+
 /// What was read anew.
 struct Fetched {
     known: Known,
@@ -254,7 +257,7 @@ impl Store {
         known: &Known,
         keys: &[DocumentKey],
         rows: &Rows,
-    ) -> Result<(Tree, Vec<Option<Arc<Document>>>), Tampering> {
+    ) -> Result<(Tree, Documents), Tampering> {
         let root = known.root.unwrap_or_else(tree::empty_root);
         let mut tree = Tree::default();
         let mut documents = Vec::with_capacity(keys.len());
@@ -485,8 +488,7 @@ impl Store {
                 ..Batch::default()
             };
             match self.commit(revision, batch, author.clone()).await {
-                Ok(_) => {}
-                Err(Error::Conflict { .. }) => {}
+                Ok(_) | Err(Error::Conflict { .. }) => {}
                 Err(error) => return Err(error),
             }
         }

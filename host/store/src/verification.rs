@@ -160,22 +160,14 @@ impl Check<'_> {
             self.step(rows.len());
             for row in &rows {
                 let before = last.as_ref().map(|(mark, _)| *mark).unwrap_or_default();
-                match self.entry(row, before, &mut signers) {
-                    Some(entry) => {
-                        told.take_in(&entry);
-                        last = Some((mark_of(row), entry));
-                    }
-                    None => {
-                        believed = false;
-                        let entry = Entry::parse(row).ok();
-                        let Some(entry) = entry else {
-                            // What follows cannot be read in its light.
-                            return Ok(None);
-                        };
-                        told.take_in(&entry);
-                        last = Some((mark_of(row), entry));
-                    }
-                }
+                let entry = self.entry(row, before, &mut signers);
+                believed &= entry.is_some();
+                // What follows is still worth looking at in the light of a bad one.
+                let Some(entry) = entry.or_else(|| Entry::parse(row).ok()) else {
+                    return Ok(None);
+                };
+                told.take_in(&entry);
+                last = Some((mark_of(row), entry));
                 for witnessed in [known.mark, anchored] {
                     if witnessed.revision == row.revision && witnessed != mark_of(row) {
                         believed = false;
@@ -442,7 +434,7 @@ fn digits(path: &[u8]) -> String {
         path => path
             .iter()
             .take(16)
-            .map(|digit| format!("{digit:x}"))
+            .filter_map(|digit| char::from_digit(u32::from(*digit), 16))
             .collect(),
     }
 }
