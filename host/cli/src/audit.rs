@@ -43,13 +43,15 @@ fn tail(
     let last = found.get(found.len().saturating_sub(lines)..);
     print(session, last.unwrap_or_default(), true);
     let mut seen = found.len();
-    while follow {
+    if !follow {
+        return Ok(());
+    }
+    loop {
         std::thread::sleep(LOOK_EVERY);
         let found = records(home, &filter)?;
         print(session, found.get(seen..).unwrap_or_default(), false);
         seen = found.len();
     }
-    Ok(())
 }
 
 fn to_filter(args: &FilterArgs) -> Result<Filter, Failure> {

@@ -160,7 +160,7 @@ async fn examine(session: &Session, report: &mut Report) -> Result<(), Failure> 
 fn check_log(report: &mut Report, home: &Home) {
     match verify_log(home) {
         Ok(log) if log.breaches.is_empty() => {
-            report.well(format!("{} records are in the decision log", log.records))
+            report.well(format!("{} records are in the decision log", log.records));
         }
         Ok(log) => report.faulty(
             "the decision log",

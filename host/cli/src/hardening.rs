@@ -46,7 +46,7 @@ pub fn as_the_caller_had_it<T>(start: impl FnOnce() -> T) -> T {
     if let Some(callers) = CALLERS.get() {
         umask(callers.mask);
         // The command does without; it is no worse off for that.
-        let _ = setrlimit(Resource::Core, callers.core_limit.clone());
+        let _ = setrlimit(Resource::Core, callers.core_limit);
     }
     let started = start();
     harden();

@@ -55,7 +55,7 @@ pub async fn run(session: &Session, args: &RunArgs) -> Result<ExitCode, Failure>
     for own in OWN_VARIABLES {
         command.env_remove(own);
     }
-    if session.identity_is_from_systemd() {
+    if Session::identity_is_from_systemd() {
         command.env_remove("CREDENTIALS_DIRECTORY");
     }
     if !args.pristine && std::env::var_os("ENTAIL_HOME").is_some() {

@@ -162,7 +162,7 @@ impl Session {
     }
 
     /// Whether the folder of credentials that systemd passes has the identity.
-    pub fn identity_is_from_systemd(&self) -> bool {
+    pub fn identity_is_from_systemd() -> bool {
         std::env::var_os("CREDENTIALS_DIRECTORY")
             .is_some_and(|folder| Path::new(&folder).join(SYSTEMD_CREDENTIAL).exists())
     }

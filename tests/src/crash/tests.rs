@@ -13,7 +13,8 @@ use super::{Fate, FileNames, Recording};
 
 /// As strace writes it.
 fn escaped(text: &str) -> String {
-    text.bytes().map(|byte| format!("\\x{byte:02x}")).collect()
+    text.bytes()
+        .fold(String::new(), |text, byte| format!("{text}\\x{byte:02x}"))
 }
 
 /// Puts what stands between bars as strace writes it.
@@ -49,7 +50,11 @@ fn a_line_is_a_call_with_its_arguments_and_what_it_returned() {
 #[test]
 fn numbers_are_decimal_octal_or_hexadecimal() {
     let call = call("7 f(12, 0600, 0x1f, 0, -100) = 0");
-    let numbers: Vec<_> = call.arguments.iter().map(|a| a.number()).collect();
+    let numbers: Vec<_> = call
+        .arguments
+        .iter()
+        .map(super::trace::Argument::number)
+        .collect();
     assert_eq!(
         numbers,
         [Some(12), Some(384), Some(31), Some(0), Some(-100)]
