@@ -200,3 +200,20 @@ fn keys_and_homes_that_others_can_use_are_refused() {
     set("", 0o700);
     sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
 }
+
+#[test]
+fn a_project_that_was_dropped_does_not_vanish_from_the_list() {
+    let sandbox = with_two_keys();
+    sandbox.sql("DELETE FROM documents WHERE name = 'acme/agents'");
+    for command in [&["status"][..], &["project", "list"]] {
+        sandbox
+            .entail(command)
+            .fails(15)
+            .says("the journal tells of");
+    }
+    sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
+    sandbox
+        .entail(&["resolve", "acme/agents", "openai"])
+        .fails(15)
+        .says("is missing");
+}

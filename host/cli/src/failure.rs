@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use entail::store::AnchorError;
 use entail::{Error, ErrorKind, quoted};
 use serde_json::json;
 
@@ -109,7 +110,7 @@ impl From<Error> for Failure {
                 ]
             }
             Error::Tampered(_) => vec!["entail verify".to_owned()],
-            Error::Anchor(entail::store::AnchorError::Missing(_)) => vec![
+            Error::Anchor(AnchorError::Missing(_) | AnchorError::Malformed(_)) => vec![
                 "put the file back, or, if you know that the database is right: entail restore --accept-rollback".to_owned(),
             ],
             _ => Vec::new(),

@@ -22,7 +22,7 @@ use crate::name::{ProviderId, ScopePath};
 use crate::opened::OpenedSecrets;
 use crate::principal::{Action, Principal, authorize};
 use crate::provider::{Catalog, Format, Provider};
-use crate::scope::{self, Credential, Retirements, SCOPE_KIND, Scope};
+use crate::scope::{self, Credential, Retirements, SCHEDULE_KIND, SCOPE_KIND, Scope};
 
 /// The built-in policy, as built from `guest/default`.
 pub const DEFAULT_POLICY: &[u8] = include_bytes!("../../../guest/default/default-policy.wasm");
@@ -533,10 +533,36 @@ impl Entail {
         principal: &Principal,
         under: Option<&ScopePath>,
     ) -> Result<Vec<ScopePath>, Error> {
-        if let Some(under) = under {
-            self.scope(principal, under).await?;
-        }
-        let prefix = under.map_or("", ScopePath::as_str);
+        let Some(under) = under else {
+            return self.all_scopes().await;
+        };
+        self.scope(principal, under).await?;
+        self.list(under.as_str()).await
+    }
+
+    /// Lists all scopes. A row that was dropped cannot be missed by its name; so the
+    /// number of all documents is held against what the journal says.
+    async fn all_scopes(&self) -> Result<Vec<ScopePath>, Error> {
+        self.until_not_contended(async || {
+            let (told, revision) = self.store.count().await?;
+            let paths = self.list("").await?;
+            let mut found = paths.len();
+            for kind in [SCHEDULE_KIND, &recipients_key().kind] {
+                found += self.store.names(kind, "", None, PAGE).await?.len();
+            }
+            if u64::try_from(found).ok() == Some(told) {
+                return Ok(paths);
+            }
+            if self.store.revision().await? != revision {
+                return Err(Error::Contended);
+            }
+            let how = format!("has {found} entries, and the journal tells of {told}");
+            Err(Tampering::new(Fault::Missing, "the list of documents", how).into())
+        })
+        .await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<ScopePath>, Error> {
         let mut paths: Vec<ScopePath> = Vec::new();
         loop {
             let after = paths.last().map(ToString::to_string);

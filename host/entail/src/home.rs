@@ -21,8 +21,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use entail_store::{
-    Anchor, Author, Batch, IdentitySource, Keys, Mark, Recipients, Secret, Sqlite, Store,
-    check_private, check_way, private_folder, recipients_key, unfinished,
+    Anchor, AnchorError, Author, Batch, IdentitySource, Keys, Mark, Recipients, Secret, Sqlite,
+    Store, check_private, check_way, private_folder, recipients_key, unfinished,
 };
 use serde_json::json;
 use serde_json::value::to_raw_value;
@@ -269,9 +269,15 @@ impl Home {
                 file.display()
             )));
         }
+        let anchor = self.anchor();
+        // Every home has seen the change that made it.
+        if anchor.read().map_err(Error::Anchor)? == Mark::default() {
+            let file = self.folder.join("anchor.json");
+            return Err(Error::Anchor(AnchorError::Malformed(file)));
+        }
         let database =
             Sqlite::open(&file).map_err(|error| Error::Unavailable(error.to_string()))?;
-        Ok(Store::open(Arc::new(database), keys, self.anchor())?)
+        Ok(Store::open(Arc::new(database), keys, anchor)?)
     }
 
     /// Reads the providers: the built-in ones and the home's own.

@@ -50,6 +50,8 @@ pub struct Entry {
     pub blobs_removed: Vec<Digest>,
     /// The root of the tree of all documents after it.
     pub documents: Digest,
+    /// How many documents there are after it.
+    pub count: u64,
     /// The key that signs from the next entry on, if it is another: its public
     /// half as SubjectPublicKeyInfo in PEM form.
     #[serde(default, skip_serializing_if = "Option::is_none")]

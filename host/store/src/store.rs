@@ -53,8 +53,9 @@ struct KeptDocument {
 #[derive(Clone)]
 pub(crate) struct Known {
     pub(crate) mark: Mark,
-    /// The root of the tree of documents; none before it was read.
-    root: Option<Digest>,
+    /// The root of the tree of documents, and how many there are; none before it was
+    /// read.
+    documents: Option<(Digest, u64)>,
     /// Whose signature holds: the present key first.
     pub(crate) verifiers: Vec<Verifier>,
 }
@@ -117,7 +118,7 @@ impl Store {
         };
         let known = Known {
             mark,
-            root: None,
+            documents: None,
             verifiers: keys.verifiers().to_vec(),
         };
         Ok(Store {
@@ -258,7 +259,7 @@ impl Store {
         keys: &[DocumentKey],
         rows: &Rows,
     ) -> Result<(Tree, Documents), Tampering> {
-        let root = known.root.unwrap_or_else(tree::empty_root);
+        let root = known.root();
         let mut tree = Tree::default();
         let mut documents = Vec::with_capacity(keys.len());
         for (key, found) in keys.iter().zip(&rows.documents) {
@@ -319,6 +320,17 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<String>, Error> {
         Ok(self.backend.names(kind, under, after, limit).await?)
+    }
+
+    /// How many documents there are, of all kinds, and as of which revision: what was
+    /// listed by name can be held against it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tampered`], [`Error::Unavailable`].
+    pub async fn count(&self) -> Result<(u64, Revision), Error> {
+        let known = self.fetch(&[]).await?.known;
+        Ok((known.count(), known.mark.revision))
     }
 
     /// The revision that the store is at.
@@ -559,7 +571,8 @@ impl Store {
             .map(|bytes| (Digest::of(&bytes), bytes))
             .collect();
         let after = put.iter().map(|(_, row)| Some(Digest::of(&row.payload)));
-        let mut root = before.known.root.unwrap_or_else(tree::empty_root);
+        let mut root = before.known.root();
+        let mut count = before.known.count();
         let mut effects = Vec::with_capacity(touched.len());
         for ((key, document), after) in touched
             .into_iter()
@@ -567,6 +580,11 @@ impl Store {
             .zip(after.chain(std::iter::repeat(None)))
         {
             root = before.tree.set(&key, after)?;
+            match (document, after) {
+                (None, Some(_)) => count += 1,
+                (Some(_), None) => count = count.saturating_sub(1),
+                _ => {}
+            }
             effects.push(Effect {
                 key,
                 before: document.as_ref().map(|document| document.digest()),
@@ -591,6 +609,7 @@ impl Store {
             blobs_added: add_blobs.iter().map(|(digest, _)| *digest).collect(),
             blobs_removed: batch.remove_blobs.clone(),
             documents: root,
+            count,
             trusts,
         };
         Ok(Writes {
@@ -689,6 +708,15 @@ fn uninvited(key: &DocumentKey, row: &SignedRow, verifiers: &[Verifier]) -> Tamp
 }
 
 impl Known {
+    fn root(&self) -> Digest {
+        self.documents
+            .map_or_else(tree::empty_root, |(root, _)| root)
+    }
+
+    fn count(&self) -> u64 {
+        self.documents.map_or(0, |(_, count)| count)
+    }
+
     /// Goes on along `rows`, the journal from the entry on that is known.
     pub(crate) fn follow(mut self, rows: &[SignedRow], anchored: Mark) -> Result<Self, Tampering> {
         let mut rows = rows.iter();
@@ -705,8 +733,9 @@ impl Known {
             }
             // The bytes are known to be the right ones; somebody may still have
             // changed what stands beside them.
-            if self.root.is_none() {
-                self.root = Some(Entry::parse(row)?.documents);
+            if self.documents.is_none() {
+                let entry = Entry::parse(row)?;
+                self.documents = Some((entry.documents, entry.count));
             }
         }
         for row in rows {
@@ -722,7 +751,7 @@ impl Known {
                 self.verifiers.insert(0, successor);
             }
             self.mark = mark_of(row);
-            self.root = Some(entry.documents);
+            self.documents = Some((entry.documents, entry.count));
             if self.mark.revision == anchored.revision && self.mark != anchored {
                 return Err(Entry::tampering(
                     row.revision,

@@ -212,6 +212,13 @@ impl Check<'_> {
             );
             return Ok(None);
         }
+        if u64::try_from(told.documents.len()).ok() != Some(entry.count) {
+            self.fault(
+                Fault::Forged,
+                "the journal",
+                "tells of another number of documents than its newest entry says",
+            );
+        }
         self.tree(&told, entry.documents).await?;
         Ok(Some((told, signers)))
     }

@@ -71,6 +71,16 @@ impl DecisionLog {
                 return Err(Error::NotRecorded { file, error });
             }
         };
+        if let Some(Sink::File(second)) = &second {
+            let metadata = second.metadata().map_err(failed)?;
+            if metadata.is_file() && metadata.mode() & 0o077 != 0 {
+                let file = settings.also_to.as_ref().map_or_else(PathBuf::new, name_of);
+                let shown = file.display().to_string();
+                let error = format!("others can use it; run: chmod 600 {shown}");
+                let error = std::io::Error::other(error);
+                return Err(Error::NotRecorded { file, error });
+            }
+        }
         if let (Some(file), Some(Sink::File(second))) = (&file, &second) {
             let of = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
             if second.metadata().map(of).ok() == file.metadata().map(of).ok() {
