@@ -30,7 +30,7 @@ pub async fn dev(session: &Session) -> Result<(), Failure> {
     let folder = folder.keep();
 
     let scopes = entail.scopes(&session.principal, None).await?;
-    let matrix = matrix(&session, &entail, &scopes).await;
+    let matrix = matrix(&session, &entail, &scopes).await?;
     if session.common.json {
         print_json(
             &json!({"home": home.folder(), "keys_from_environment": found, "matrix": matrix_json(&matrix)}),

@@ -306,7 +306,7 @@ pub async fn matrix(
     session: &Session,
     entail: &Entail,
     scopes: &[ScopePath],
-) -> Vec<(ScopePath, Vec<(ProviderId, Standing)>)> {
+) -> Result<Vec<(ScopePath, Vec<(ProviderId, Standing)>)>, Failure> {
     let mut matrix = Vec::with_capacity(scopes.len());
     for scope in scopes {
         let mut row = Vec::new();
@@ -314,6 +314,8 @@ pub async fn matrix(
             let request = Request::new(scope.clone(), provider.id.clone());
             let standing = match entail.probe(&session.principal, &request).await {
                 Ok(lease) => Standing::Granted(Box::new(lease)),
+                // It would be the same for all, and each would take its time.
+                Err(error @ Error::NotRecorded { .. }) => return Err(error.into()),
                 Err(error) => Standing::Failed(error.into()),
             };
             row.push((provider.id.clone(), standing));
@@ -324,7 +326,7 @@ pub async fn matrix(
             matrix.push((scope.clone(), row));
         }
     }
-    matrix
+    Ok(matrix)
 }
 
 pub async fn status(session: &Session, args: &StatusArgs) -> Result<(), Failure> {
@@ -332,7 +334,7 @@ pub async fn status(session: &Session, args: &StatusArgs) -> Result<(), Failure>
     let scopes = entail
         .scopes(&session.principal, args.scope.as_ref())
         .await?;
-    let matrix = matrix(session, &entail, &scopes).await;
+    let matrix = matrix(session, &entail, &scopes).await?;
     if session.common.json {
         print_json(&matrix_json(&matrix));
     } else {

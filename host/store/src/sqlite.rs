@@ -337,9 +337,7 @@ fn apply(
         ])?;
     transaction.commit()?;
     if !writes.remove_blobs.is_empty() {
-        // What was overwritten in the database still stands in its log. If somebody
-        // reads at this moment, a later one does it.
-        let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        clear_log(connection)?;
     }
     Ok(())
 }
@@ -436,6 +434,14 @@ impl Backend for Sqlite {
         let opened = self.opened()?;
         in_background(move || apply(&mut locked(&opened.writer), expected, &writes)).await
     }
+}
+
+/// Empties the log: what was overwritten in the database still stands in it. If somebody
+/// reads at this moment it is left for another time, not waited for.
+fn clear_log(connection: &Connection) -> Result<(), BackendError> {
+    connection.busy_timeout(Duration::ZERO)?;
+    let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    Ok(connection.busy_timeout(BUSY_TIMEOUT)?)
 }
 
 /// Runs what waits for the disk on a thread of its own.

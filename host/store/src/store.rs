@@ -270,10 +270,13 @@ impl Store {
                 (Some(_), None) => {
                     return Err(Tampering::new(Fault::Missing, key, "is missing"));
                 }
-                (Some(told), Some(row)) => Some(match self.kept().verified(key, row, told) {
-                    Some(document) => document,
-                    None => Arc::new(Document::verify(key, row, &known.verifiers, told)?),
-                }),
+                (Some(told), Some(row)) => {
+                    let kept = self.kept().verified(key, row, told);
+                    Some(match kept {
+                        Some(document) => document,
+                        None => Arc::new(Document::verify(key, row, &known.verifiers, told)?),
+                    })
+                }
             };
             documents.push(document);
         }
