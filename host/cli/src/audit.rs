@@ -128,10 +128,9 @@ fn verify(session: &Session, home: &Home) -> Result<(), Failure> {
         }));
     } else {
         say!(
-            "{} records of {} writers in {} files are as they were written",
+            "{} records of {} writers are as they were written",
             report.records,
-            report.writers,
-            report.files
+            report.writers
         );
         if let Some(number) = report.begins_with {
             say!("it begins with file {number}: those before it were put away");

@@ -119,6 +119,11 @@ impl Table {
             let mut line = String::new();
             let mut pending = 0;
             for (cell, width) in row.iter().zip(&widths) {
+                if cell.text.is_empty() {
+                    // Nothing that would end a line with blanks.
+                    pending += width + 2;
+                    continue;
+                }
                 // Writing to a string does not fail.
                 let _ = write!(
                     line,
