@@ -42,11 +42,7 @@ fn the_drill_a_clean_machine_a_copy_and_the_recovery_key() {
     restore(&sandbox, &sandbox.home(), &copy, &recovery)
         .ok()
         .says("1 secrets are sealed to this machine's new identity");
-    let lease = sandbox
-        .lease(&["resolve", "acme/evals", "openai", "--reveal", "--json"])
-        .ok()
-        .json();
-    assert_eq!(lease["secrets"]["api_key"], key.as_str());
+    assert_eq!(sandbox.revealed_key(), key);
     sandbox.entail(&["doctor"]).ok();
     sandbox.entail(&["verify"]).ok();
     sandbox.entail(&["project", "add", "acme/more"]).ok();
@@ -119,11 +115,7 @@ fn going_back_is_a_deliberate_act_and_is_journalled() {
         .entail(&["restore", "--accept-rollback"])
         .ok()
         .says("is undone");
-    let lease = sandbox
-        .lease(&["resolve", "acme/evals", "openai", "--reveal", "--json"])
-        .ok()
-        .json();
-    assert_eq!(lease["secrets"]["api_key"], key.as_str());
+    assert_eq!(sandbox.revealed_key(), key);
     sandbox.entail(&["doctor"]).ok();
     // Again, this time from the copy, over a database that is in order.
     sandbox
@@ -216,11 +208,7 @@ fn a_copy_that_the_present_identity_does_not_open_takes_one_that_does() {
             recovery.to_str().unwrap(),
         ])
         .ok();
-    let lease = sandbox
-        .lease(&["resolve", "acme/evals", "openai", "--reveal", "--json"])
-        .ok()
-        .json();
-    assert_eq!(lease["secrets"]["api_key"], key.as_str());
+    assert_eq!(sandbox.revealed_key(), key);
     sandbox.entail(&["doctor"]).ok();
 }
 

@@ -2,15 +2,6 @@
 
 use crate::sandbox::Sandbox;
 
-const RESOLVE: [&str; 4] = ["resolve", "acme/evals", "openai", "--reveal"];
-
-fn key_of(sandbox: &Sandbox) -> String {
-    let mut arguments = RESOLVE.to_vec();
-    arguments.push("--json");
-    let lease = sandbox.lease(&arguments).ok().json();
-    lease["secrets"]["api_key"].as_str().unwrap().to_owned()
-}
-
 fn blobs(sandbox: &Sandbox) -> i64 {
     rusqlite::Connection::open(sandbox.database())
         .unwrap()
@@ -27,13 +18,13 @@ fn a_renewed_secret_serves_at_once_and_the_old_one_can_be_brought_back() {
         .ok()
         .says("version 2")
         .says("is kept until");
-    assert_eq!(key_of(&sandbox), second);
+    assert_eq!(sandbox.revealed_key(), second);
     assert_eq!(blobs(&sandbox), 2);
     sandbox
         .entail(&["credential", "rollback", "acme", "openai"])
         .ok()
         .says("version 1");
-    assert_eq!(key_of(&sandbox), first);
+    assert_eq!(sandbox.revealed_key(), first);
     // A number is never used twice.
     let third = sandbox.canary();
     sandbox
@@ -44,12 +35,12 @@ fn a_renewed_secret_serves_at_once_and_the_old_one_can_be_brought_back() {
         .ok()
         .says("version 3")
         .says("is destroyed");
-    assert_eq!(key_of(&sandbox), third);
+    assert_eq!(sandbox.revealed_key(), third);
     sandbox
         .entail(&["credential", "rollback", "acme", "openai"])
         .ok()
         .says("version 2");
-    assert_eq!(key_of(&sandbox), second);
+    assert_eq!(sandbox.revealed_key(), second);
     sandbox
         .entail(&["verify"])
         .ok()
@@ -91,7 +82,7 @@ fn keys_are_renewed_while_everything_stays_readable() {
         .entail(&["key", "rotate", "signer"])
         .ok()
         .says("new signer");
-    assert_eq!(key_of(&sandbox), key);
+    assert_eq!(sandbox.revealed_key(), key);
     sandbox.entail(&["doctor"]).ok();
 
     // What is sealed from now on, the old identity does not open.
@@ -162,7 +153,7 @@ fn a_recipient_opens_what_is_sealed_until_it_is_removed() {
         .run(with_recovery(&["resolve", "acme/evals", "openai"]), "")
         .fails(10)
         .says("cannot be read");
-    assert_eq!(key_of(&sandbox), key);
+    assert_eq!(sandbox.revealed_key(), key);
     sandbox
         .entail(&["key", "remove-recipient", "first"])
         .fails(19)
@@ -219,7 +210,7 @@ fn without_the_identity_everything_but_resolving_works() {
 fn without_the_signer_everything_but_writing_works() {
     let (sandbox, key) = Sandbox::with_acme();
     std::fs::remove_file(sandbox.home().join("keys/signer.pem")).unwrap();
-    assert_eq!(key_of(&sandbox), key);
+    assert_eq!(sandbox.revealed_key(), key);
     sandbox.entail(&["status"]).ok();
     sandbox.entail(&["doctor"]).ok().says("no signer");
     for arguments in [
@@ -230,7 +221,7 @@ fn without_the_signer_everything_but_writing_works() {
     ] {
         sandbox.entail(arguments).fails(16).says("no signer");
     }
-    assert_eq!(key_of(&sandbox), key);
+    assert_eq!(sandbox.revealed_key(), key);
 }
 
 #[test]
@@ -251,7 +242,7 @@ fn keys_that_are_renewed_by_several_at_once_are_not_lost() {
             // The others are told to wait.
             assert!(matches!(renewal.wait().unwrap().code(), Some(0 | 16)));
         }
-        assert_eq!(key_of(&sandbox), key);
+        assert_eq!(sandbox.revealed_key(), key);
     }
     sandbox.entail(&["doctor"]).ok();
 }

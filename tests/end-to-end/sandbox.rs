@@ -161,6 +161,15 @@ impl Sandbox {
         ran
     }
 
+    /// The key that the project `acme/evals` gets.
+    pub fn revealed_key(&self) -> String {
+        let lease = self
+            .lease(&["resolve", "acme/evals", "openai", "--reveal", "--json"])
+            .ok()
+            .json();
+        lease["secrets"]["api_key"].as_str().unwrap().to_owned()
+    }
+
     pub fn output(mut command: Command, input: &str) -> Output {
         let mut child = command
             .stdin(Stdio::piped())

@@ -19,7 +19,10 @@ pub mod worker;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use entail::Settings;
+use entail::{
+    Change, CredentialName, CredentialRef, Entail, Principal, RuleChanges, Secret, SecretEdit,
+    SetCredential, Settings,
+};
 
 /// The program that workers are started from.
 #[derive(Clone, Debug)]
@@ -54,6 +57,31 @@ pub fn settings(cache: &Path) -> Settings {
     // What was opened before would hide that it no longer opens.
     settings.keep_opened_secrets = None;
     settings
+}
+
+/// Adds a scope.
+pub async fn add_scope(entail: &Entail, scope: &str) {
+    let scope = scope.parse().unwrap();
+    entail
+        .change(&Principal::LocalOwner, &Change::AddScope { scope })
+        .await
+        .unwrap();
+}
+
+/// What sets the key of a scope for `openai`, in the place of the one that is there.
+pub fn set_key(scope: &str, key: String) -> SetCredential {
+    SetCredential {
+        credential: CredentialRef {
+            scope: scope.parse().unwrap(),
+            provider: "openai".parse().unwrap(),
+            name: CredentialName::default(),
+        },
+        mode: None,
+        fields: vec![("api_key".to_owned(), Secret::from(key))],
+        rules: RuleChanges::default(),
+        secret: SecretEdit::Given,
+        grace_ms: 0,
+    }
 }
 
 /// Copies a folder with all that is in it, and the modes.

@@ -3,12 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use entail::{
-    Change, CredentialRef, Entail, Home, IdentitySource, Principal, RuleChanges, Secret,
-    SecretEdit, SetCredential,
-};
+use entail::{Change, Entail, Home, IdentitySource, Principal, Secret};
 
-use super::{Program, block_on, settings};
+use super::{Program, add_scope, block_on, set_key, settings};
 
 /// Scopes with a secret each: a few commits' worth.
 const SCOPES: u32 = 40;
@@ -123,32 +120,11 @@ async fn fill(folder: &Path, cache: &Path) {
     let home = Home::create(folder, None).await.unwrap();
     let entail = Entail::open(&home, settings(cache)).unwrap();
     let me = Principal::LocalOwner;
-    let add = async |scope: &str| {
-        let scope = scope.parse().unwrap();
-        entail
-            .change(&me, &Change::AddScope { scope })
-            .await
-            .unwrap();
-    };
-    add("acme").await;
+    add_scope(&entail, "acme").await;
     for number in 0..SCOPES {
         let scope = format!("acme/s{number}");
-        add(&scope).await;
-        let set = SetCredential {
-            credential: CredentialRef {
-                scope: scope.parse().unwrap(),
-                provider: "openai".parse().unwrap(),
-                name: "default".parse().unwrap(),
-            },
-            mode: None,
-            fields: vec![(
-                "api_key".to_owned(),
-                Secret::from(format!("canary-of-the-rotation-{number:04}")),
-            )],
-            rules: RuleChanges::default(),
-            secret: SecretEdit::Given,
-            grace_ms: 0,
-        };
+        add_scope(&entail, &scope).await;
+        let set = set_key(&scope, format!("canary-of-the-rotation-{number:04}"));
         entail
             .change(&me, &Change::SetCredential(Box::new(set)))
             .await

@@ -6,13 +6,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use entail::store::{Binding, Digest, Fault, Keys, Recipients};
-use entail::{
-    Change, CredentialRef, Edit, Entail, ErrorKind, Home, Principal, Request, RuleChanges, Secret,
-    SecretEdit, SetCredential,
-};
+use entail::{Change, Entail, ErrorKind, Home, Principal, Request, Secret};
 use rusqlite::{Connection, params};
 
-use super::{block_on, copy_folder, settings};
+use super::{add_scope, block_on, copy_folder, set_key, settings};
 
 /// Projects, each with a secret of its own.
 const PROJECTS: usize = 6;
@@ -104,16 +101,9 @@ impl Original {
         let home = Home::create(&self.home(), None).await.unwrap();
         let entail = Entail::open(&home, settings(self.cache.path())).unwrap();
         let me = Principal::LocalOwner;
-        let add = async |scope: &str| {
-            let scope = scope.parse().unwrap();
-            entail
-                .change(&me, &Change::AddScope { scope })
-                .await
-                .unwrap();
-        };
-        add("acme").await;
+        add_scope(&entail, "acme").await;
         for number in 0..PROJECTS {
-            add(&project(number)).await;
+            add_scope(&entail, &project(number)).await;
         }
         let rounds = older.div_ceil(PROJECTS).max(2);
         for round in 0..rounds {
@@ -247,22 +237,7 @@ impl Concerned {
 }
 
 fn set(number: usize, round: usize) -> Change {
-    Change::SetCredential(Box::new(SetCredential {
-        credential: CredentialRef {
-            scope: project(number).parse().unwrap(),
-            provider: "openai".parse().unwrap(),
-            name: "default".parse().unwrap(),
-        },
-        mode: None,
-        fields: vec![("api_key".to_owned(), Secret::from(secret(number, round)))],
-        rules: RuleChanges {
-            priority: Some(u32::try_from(round).unwrap()),
-            expires_at_ms: Edit::Keep,
-            ..RuleChanges::default()
-        },
-        secret: SecretEdit::Given,
-        grace_ms: 0,
-    }))
+    Change::SetCredential(Box::new(set_key(&project(number), secret(number, round))))
 }
 
 /// What is in the database to be changed.

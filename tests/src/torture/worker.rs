@@ -8,11 +8,9 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use entail::{
-    Change, CredentialRef, Entail, Home, Principal, RuleChanges, Secret, SecretEdit, SetCredential,
-};
+use entail::{Change, Entail, Home, Principal, SecretEdit};
 
-use super::settings;
+use super::{add_scope, set_key, settings};
 
 /// How long a secret that was renewed is kept: longer than any cycle.
 const GRACE_MS: u64 = 3_600_000;
@@ -46,17 +44,9 @@ pub async fn make_home(folder: &Path, cache: &Path, writers: u32) -> Home {
     let home = Home::create(folder, None).await.unwrap();
     let entail = Entail::open(&home, settings(cache)).unwrap();
     let me = Principal::LocalOwner;
-    let acme = "acme".parse().unwrap();
-    entail
-        .change(&me, &Change::AddScope { scope: acme })
-        .await
-        .unwrap();
+    add_scope(&entail, "acme").await;
     for writer in 0..writers {
-        let scope = scope(writer).parse().unwrap();
-        entail
-            .change(&me, &Change::AddScope { scope })
-            .await
-            .unwrap();
+        add_scope(&entail, &scope(writer)).await;
         entail.change(&me, &set_secret(writer, 0)).await.unwrap();
         entail.change(&me, &set_model(writer, 0)).await.unwrap();
     }
@@ -108,23 +98,12 @@ fn say(line: &str) {
 
 /// Every other secret is renewed with a time of grace, the others replaced.
 fn set_secret(writer: u32, count: u64) -> Change {
-    let renewed = count % 2 == 1 && count > 1;
-    Change::SetCredential(Box::new(SetCredential {
-        credential: CredentialRef {
-            scope: scope(writer).parse().unwrap(),
-            provider: "openai".parse().unwrap(),
-            name: "default".parse().unwrap(),
-        },
-        mode: None,
-        fields: vec![("api_key".to_owned(), Secret::from(secret(writer, count)))],
-        rules: RuleChanges::default(),
-        secret: if renewed {
-            SecretEdit::Renew
-        } else {
-            SecretEdit::Given
-        },
-        grace_ms: if renewed { GRACE_MS } else { 0 },
-    }))
+    let mut set = set_key(&scope(writer), secret(writer, count));
+    if count % 2 == 1 && count > 1 {
+        set.secret = SecretEdit::Renew;
+        set.grace_ms = GRACE_MS;
+    }
+    Change::SetCredential(Box::new(set))
 }
 
 fn set_model(writer: u32, count: u64) -> Change {
