@@ -170,7 +170,7 @@ mod tests {
                 "request": {"provider": "openai", "model": "gpt-5", "now_ms": 1000},
                 "chain": [
                     {"path": "acme/a/b", "inheritance": "inherit", "credentials": [
-                        {"id": "own", "name": "default"},
+                        {"id": "own", "name": "default", "sharing": "none"},
                         {"id": "off", "name": "off", "enabled": false},
                         {"id": "unreadable", "name": "unreadable", "readable": false},
                         {"id": "expired", "name": "expired", "expires_at_ms": 1000},
@@ -178,6 +178,8 @@ mod tests {
                     ]},
                     {"path": "acme/a", "inheritance": "isolated", "credentials": [
                         {"id": "shared", "name": "shared", "sharing": {"paths": ["acme/**/b"]}},
+                        {"id": "shared-deep", "name": "shared-deep", "sharing": {"paths": ["**"]}},
+                        {"id": "shared-near", "name": "shared-near", "sharing": {"paths": ["acme/a/**/b"]}},
                         {"id": "unshared", "name": "unshared", "sharing": "none"},
                         {"id": "for-others", "name": "for-others", "sharing": {"paths": ["acme/*"]}}
                     ]},
@@ -198,8 +200,9 @@ mod tests {
 
     #[test]
     fn what_was_offered_and_can_be_used_passes() {
+        let alternates = ["shared", "shared-deep", "shared-near"];
         assert_eq!(
-            check(&facts(), &grant("own", &["shared"], Some("gpt-5"))),
+            check(&facts(), &grant("own", &alternates, Some("gpt-5"))),
             Ok(())
         );
     }

@@ -405,6 +405,45 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_secret_opens_for_the_longest_list_of_recipients() {
+        let (identity, mut recipients) = key();
+        for _ in 1..64 {
+            let (_, others) = key();
+            recipients.recipients.extend(others.recipients);
+        }
+        let of = |length: usize| vec![("api_key".to_owned(), Secret::new(&vec![b'x'; length]))];
+        let fits = |length: &usize| frame(&binding(), &of(*length)).is_ok();
+        let largest = (MAX_FRAME_BYTES - PADDED_TO..MAX_FRAME_BYTES)
+            .rev()
+            .find(fits)
+            .unwrap();
+        let whole = frame(&binding(), &of(largest)).unwrap();
+        assert_eq!(whole.len(), MAX_FRAME_BYTES);
+        let sealed = seal(&recipients, &binding(), &of(largest)).unwrap();
+        let opened = unseal(&identity, &sealed, &binding()).unwrap();
+        assert_eq!(opened[0].1.len(), largest);
+    }
+
+    #[test]
+    fn a_file_is_opened_up_to_its_largest_size_and_not_beyond() {
+        let passphrase = age::secrecy::SecretString::from("canary-of-sizes");
+        // Alone it adds the same number of bytes to each file.
+        let locked = |length: usize| {
+            let mut recipient = age::scrypt::Recipient::new(passphrase.clone());
+            recipient.set_work_factor(2);
+            age::encrypt(&recipient, &vec![b'x'; length]).unwrap()
+        };
+        let limit = MAX_FRAME_BYTES + MAX_AGE_OVERHEAD_BYTES;
+        let added = locked(MAX_FRAME_BYTES + 1).len() - (MAX_FRAME_BYTES + 1);
+        let identity = age::scrypt::Identity::new(passphrase.clone());
+        let open = |file: &[u8]| super::open([&identity as &dyn age::Identity], file);
+        let largest = locked(limit - added);
+        assert_eq!(largest.len(), limit);
+        assert!(open(&largest).is_ok());
+        assert!(open(&locked(limit - added + 1)).is_err());
+    }
+
+    #[test]
     fn the_size_tells_nothing_of_the_length() {
         let (_, recipients) = key();
         let frame_of = |length: usize| {
