@@ -61,3 +61,13 @@ pub(crate) fn authorize(
         Principal::LocalOwner => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_principal_is_named_as_policies_and_logs_see_it() {
+        assert_eq!(Principal::LocalOwner.to_string(), "local:owner");
+    }
+}
