@@ -241,6 +241,23 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_named_by_sixteen_lower_case_digits() {
+        let signer = Signer::generate().unwrap();
+        let name = signer.id().to_string();
+        assert_eq!(&name.parse::<KeyId>().unwrap(), signer.id());
+        let wrong = [
+            String::new(),
+            name.chars().skip(1).collect(),
+            format!("{name}0"),
+            "0123456789ABCDEF".to_owned(),
+            "0123456789abcdeg".to_owned(),
+        ];
+        for name in wrong {
+            assert!(name.parse::<KeyId>().is_err(), "{name}");
+        }
+    }
+
+    #[test]
     fn keys_survive_their_files() {
         let signer = Signer::generate().unwrap();
         let again = Signer::from_pem(&signer.to_pem().unwrap()).unwrap();
