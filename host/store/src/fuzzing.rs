@@ -1,5 +1,7 @@
 //! The parsers of outside bytes, for fuzzing, each with what must hold of it.
 
+use std::sync::OnceLock;
+
 use crate::Revision;
 use crate::backend::SignedRow;
 use crate::digest::Digest;
@@ -10,10 +12,15 @@ use crate::{anchor, sealing, tree};
 
 const REVISION: Revision = 7;
 
-fn signer() -> Option<(Signer, Vec<Verifier>)> {
-    let signer = Signer::generate().ok()?;
-    let verifiers = vec![signer.verifier()];
-    Some((signer, verifiers))
+/// One for all runs: to make one takes longer than to use it.
+fn signer() -> Option<&'static (Signer, Vec<Verifier>)> {
+    static SIGNER: OnceLock<Option<(Signer, Vec<Verifier>)>> = OnceLock::new();
+    let made = || {
+        let signer = Signer::generate().ok()?;
+        let verifiers = vec![signer.verifier()];
+        Some((signer, verifiers))
+    };
+    SIGNER.get_or_init(made).as_ref()
 }
 
 fn row(payload: &[u8]) -> SignedRow {
@@ -33,13 +40,13 @@ pub fn document(payload: &[u8]) {
     };
     let key = DocumentKey::new("scope", "acme");
     let told = Digest::of(payload);
-    assert!(Document::verify(&key, &row(payload), &verifiers, told).is_err());
+    assert!(Document::verify(&key, &row(payload), verifiers, told).is_err());
     let signed = signer.sign_document(REVISION, payload.to_vec());
-    if let Ok(document) = Document::verify(&key, &signed, &verifiers, told) {
+    if let Ok(document) = Document::verify(&key, &signed, verifiers, told) {
         assert_eq!(document.key(), &key);
         assert_eq!(document.revision(), REVISION);
         assert_eq!(document.digest(), told);
-        assert!(Document::verify(&key, &signed, &verifiers, Digest::of(b"other")).is_err());
+        assert!(Document::verify(&key, &signed, verifiers, Digest::of(b"other")).is_err());
     }
 }
 
