@@ -172,15 +172,6 @@ impl Anchor {
     }
 }
 
-/// Checks that whatever is read as an anchor is a mark that can be written again.
-#[cfg(fuzzing)]
-pub(crate) fn check_decoding(bytes: &[u8]) {
-    if let Ok(mark) = serde_json::from_slice::<Mark>(bytes) {
-        let text = serde_json::to_vec(&mark).unwrap_or_default();
-        assert_eq!(serde_json::from_slice::<Mark>(&text).ok(), Some(mark));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -136,12 +136,6 @@ impl Signer {
         self.key.sign(&kind.encode(payload)).to_vec()
     }
 
-    /// Signs whatever is in `payload` as a document's row.
-    #[cfg(fuzzing)]
-    pub(crate) fn sign_document(&self, revision: Revision, payload: Vec<u8>) -> SignedRow {
-        self.sign_row(PayloadType::Document, revision, payload)
-    }
-
     /// Signs `payload` as the row of a revision.
     pub(crate) fn sign_row(
         &self,
@@ -255,6 +249,13 @@ mod tests {
         for name in wrong {
             assert!(name.parse::<KeyId>().is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_signer_shows_its_name_and_nothing_else() {
+        let signer = Signer::generate().unwrap();
+        let shown = format!("{signer:?}");
+        assert_eq!(shown, format!("Signer {{ id: {:?}, .. }}", signer.id()));
     }
 
     #[test]
