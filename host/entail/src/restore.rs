@@ -94,32 +94,29 @@ pub struct Trust {
 }
 
 impl Trust {
-    fn check(&self, succession: &Succession, copy: &Path) -> Result<Verifier, Error> {
+    fn check(&self, succession: &Succession, copy: &Path) -> Result<(), Error> {
         let believed = self
             .verifiers
             .iter()
             .any(|trusted| succession.descends_from(trusted));
-        match succession.current() {
-            Some(current) if believed => Ok(current.clone()),
-            _ => {
-                let trusted: BTreeSet<String> =
-                    self.verifiers.iter().map(ToString::to_string).collect();
-                let trusted = if trusted.is_empty() {
-                    "no key is trusted".to_owned()
-                } else {
-                    let keys: Vec<String> = trusted.into_iter().collect();
-                    format!("trusted is {}", keys.join(", "))
-                };
-                let signer = succession
-                    .keys()
-                    .last()
-                    .map_or_else(|| "nobody".to_owned(), ToString::to_string);
-                Err(Error::Untrusted(format!(
-                    "{} is signed by {signer}, and {trusted}; if you know that it is right, add --verifier {signer}",
-                    copy.display()
-                )))
-            }
+        if believed {
+            return Ok(());
         }
+        let trusted: BTreeSet<String> = self.verifiers.iter().map(ToString::to_string).collect();
+        let trusted = if trusted.is_empty() {
+            "no key is trusted".to_owned()
+        } else {
+            let keys: Vec<String> = trusted.into_iter().collect();
+            format!("trusted is {}", keys.join(", "))
+        };
+        let signer = succession
+            .keys()
+            .last()
+            .map_or_else(|| "nobody".to_owned(), ToString::to_string);
+        Err(Error::Untrusted(format!(
+            "{} is signed by {signer}, and {trusted}; if you know that it is right, add --verifier {signer}",
+            copy.display()
+        )))
     }
 }
 
@@ -163,8 +160,7 @@ async fn rebuild(
 ) -> Result<Restored, Error> {
     let principal = Principal::LocalOwner;
     let succession = take_copy(made, copy).await?;
-    let current = trust.check(&succession, copy)?;
-    let mark = succession.mark();
+    trust.check(&succession, copy)?;
     let own = Keys::create(&made.keys_folder(), passphrase)?;
     let newcomer: Vec<Recipient> = own
         .own_recipients(now_ms())?
@@ -176,8 +172,8 @@ async fn rebuild(
         .collect();
     let adoption = Adoption {
         made,
-        former: vec![current],
-        mark,
+        former: succession.verifiers(),
+        mark: succession.mark(),
         seen: Mark::default(),
         newcomer,
     };
@@ -266,17 +262,16 @@ async fn put_back(
         Ok(present) => is_own_past(present, keys, &succession).await,
         Err(_) => false,
     };
-    let current = match (is_past, succession.current()) {
-        (true, Some(current)) => current.clone(),
-        _ => trust.check(&succession, copy)?,
-    };
+    if !is_past {
+        trust.check(&succession, copy)?;
+    }
     // What cannot be read is no reason not to go back.
     let seen = home.anchor().read().unwrap_or_default();
     let newcomer = strangers(made, keys, recovery.as_ref()).await?;
     copy_public_keys(home, made)?;
     let adoption = Adoption {
         made,
-        former: vec![current],
+        former: succession.verifiers(),
         mark: succession.mark(),
         seen,
         newcomer,

@@ -116,6 +116,16 @@ impl Succession {
         false
     }
 
+    /// All keys, the present one first: what one of them signed may still have its
+    /// signature.
+    pub fn verifiers(&self) -> Vec<Verifier> {
+        self.heirs
+            .iter()
+            .rev()
+            .map(|heir| heir.key.clone())
+            .collect()
+    }
+
     /// Names all keys, the present one last.
     pub fn keys(&self) -> impl Iterator<Item = &KeyId> {
         self.heirs.iter().map(|heir| heir.key.id())
