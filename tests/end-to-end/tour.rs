@@ -167,7 +167,7 @@ fn explain_shows_every_candidate_and_what_became_of_it() {
     let tree = "acme/evals openai
 ├─ acme/evals  inherits when it has none of its own
 │  · none
-└─ acme        \n   • default   chosen
+└─ acme\n   • default   chosen
    • backup    alternate
 granted: default of acme
 ";
