@@ -352,7 +352,7 @@ async fn strangers(
 async fn listed_in(made: &Home) -> Result<entail_store::Recipients, Error> {
     let taken = open(&made.database_file())?;
     let rows = taken
-        .read(&[recipients_key()], 0)
+        .read(&[recipients_key()], 0, None)
         .await
         .map_err(unavailable)?;
     let payload = rows

@@ -32,13 +32,20 @@ pub struct Rows {
     /// The state of the database that they were read at; see
     /// [`Backend::state`].
     pub state: u64,
-    /// The revision of the newest journal entry; 0 if there is none.
-    pub newest: Revision,
-    /// Journal entries from the one on that the reader knows, oldest first; not all
-    /// of them if there are many.
-    pub entries: Vec<SignedRow>,
+    /// The journal; none if the database is in the state that the reader knows it of.
+    pub journal: Option<JournalRows>,
     /// The documents asked for, in the order asked.
     pub documents: Vec<FoundDocument>,
+}
+
+/// The journal, as read.
+#[derive(Debug)]
+pub struct JournalRows {
+    /// The revision of the newest entry; 0 if there is none.
+    pub newest: Revision,
+    /// Entries from the one on that the reader knows, oldest first; not all of them if
+    /// there are many.
+    pub entries: Vec<SignedRow>,
 }
 
 /// What there is for the name of a document.
@@ -99,9 +106,15 @@ pub trait Backend: Send + Sync {
     /// document that was read earlier.
     async fn state(&self) -> Result<u64, BackendError>;
 
-    /// Reads documents, with the nodes at `paths` for as long as there are any, and
-    /// the journal from `from` on, all as of one moment.
-    async fn read(&self, keys: &[DocumentKey], from: Revision) -> Result<Rows, BackendError>;
+    /// Reads documents, with the nodes of the tree above them, and the journal from
+    /// `from` on, all as of one moment. The journal is left out if the state is still
+    /// `known`.
+    async fn read(
+        &self,
+        keys: &[DocumentKey],
+        from: Revision,
+        known: Option<u64>,
+    ) -> Result<Rows, BackendError>;
 
     /// The names of the documents of `kind` that are `under` or start with
     /// `under/`, after `after`, in byte order, at most `limit`. An empty `under`

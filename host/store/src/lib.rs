@@ -41,7 +41,9 @@ mod tree;
 mod verification;
 
 pub use anchor::{Anchor, AnchorError, Mark};
-pub use backend::{Backend, BackendError, Counts, FoundDocument, Frozen, Rows, SignedRow, Writes};
+pub use backend::{
+    Backend, BackendError, Counts, FoundDocument, Frozen, JournalRows, Rows, SignedRow, Writes,
+};
 pub use digest::{Digest, NotADigest};
 pub use document::{Document, DocumentKey};
 pub use error::{Error, Fault, Tampering};

@@ -21,7 +21,7 @@ use rusqlite::{
 
 use crate::Revision;
 use crate::backend::{
-    Backend, BackendError, Counts, FoundDocument, Frozen, Rows, SignedRow, Writes,
+    Backend, BackendError, Counts, FoundDocument, Frozen, JournalRows, Rows, SignedRow, Writes,
 };
 use crate::digest::Digest;
 use crate::document::DocumentKey;
@@ -350,14 +350,25 @@ impl Backend for Sqlite {
         Ok(opened.state(&reader)?)
     }
 
-    async fn read(&self, keys: &[DocumentKey], from: Revision) -> Result<Rows, BackendError> {
+    async fn read(
+        &self,
+        keys: &[DocumentKey],
+        from: Revision,
+        known: Option<u64>,
+    ) -> Result<Rows, BackendError> {
         let opened = self.opened()?;
         let mut reader = opened.reader();
         let transaction = reader.transaction()?;
         // The first read fixes the moment; the state after it is that moment's.
         let newest = newest(&transaction)?;
         let state = opened.state(&transaction)?;
-        let entries = entries(&transaction, from.saturating_sub(1), ENTRIES)?;
+        let journal = match known == Some(state) {
+            true => None,
+            false => Some(JournalRows {
+                newest,
+                entries: entries(&transaction, from.saturating_sub(1), ENTRIES)?,
+            }),
+        };
         let found = |key: &DocumentKey| -> rusqlite::Result<FoundDocument> {
             Ok(FoundDocument {
                 row: document(&transaction, key)?,
@@ -367,8 +378,7 @@ impl Backend for Sqlite {
         let documents = keys.iter().map(found).collect::<Result<_, _>>()?;
         Ok(Rows {
             state,
-            newest,
-            entries,
+            journal,
             documents,
         })
     }

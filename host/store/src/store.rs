@@ -215,16 +215,22 @@ impl Store {
     /// Reads documents from the database, and holds them against the journal, and
     /// that against the anchor.
     async fn fetch(&self, keys: &[DocumentKey]) -> Result<Fetched, Error> {
-        // Before the database: it is told after it, so it is never ahead.
-        let anchored = self.anchor.read()?;
         loop {
-            let known = self.kept().known.clone();
-            let rows = self.backend.read(keys, known.mark.revision).await?;
-            let known = known.follow(&rows.entries, anchored)?;
-            if known.mark.revision < rows.newest {
-                let known = self.catch_up(known, anchored).await?;
-                self.kept().raise(known, None);
-                continue;
+            let (mut known, state) = self.kept().journal();
+            // Before the database: it is told after it, so it is never ahead. What was
+            // held against it in this very state need not be again.
+            let anchored = match state == Some(self.backend.state().await?) {
+                true => known.mark,
+                false => self.anchor.read()?,
+            };
+            let rows = self.backend.read(keys, known.mark.revision, state).await?;
+            if let Some(journal) = &rows.journal {
+                known = known.follow(&journal.entries, anchored)?;
+                if known.mark.revision < journal.newest {
+                    let known = self.catch_up(known, anchored).await?;
+                    self.kept().raise(known, None);
+                    continue;
+                }
             }
             if known.mark.revision < anchored.revision {
                 return Err(gone_back().into());
@@ -791,6 +797,11 @@ impl Known {
 }
 
 impl Kept {
+    /// What is known of the journal, and as of which state.
+    fn journal(&self) -> (Known, Option<u64>) {
+        (self.known.clone(), self.state)
+    }
+
     /// All of `keys`, if they have been held against this very state.
     fn snapshot(&self, state: u64, keys: &[DocumentKey]) -> Option<Snapshot> {
         let held = |key| {
