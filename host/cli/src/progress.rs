@@ -8,7 +8,7 @@ pub struct Bar(ProgressBar);
 impl Bar {
     /// A bar for work that is called `what`.
     pub fn new(what: &'static str) -> Self {
-        let bar = ProgressBar::new(0);
+        let bar = ProgressBar::no_length();
         let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {eta}");
         // The template is a good one; the plain style would do as well.
         if let Ok(style) = style {
