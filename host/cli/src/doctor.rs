@@ -9,9 +9,8 @@ use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::output::{Style, print_json, say};
-use crate::progress::Bar;
 use crate::session::Session;
-use crate::verify::leftovers;
+use crate::verify::{leftovers, look};
 
 /// What was looked at, and what is wrong with it.
 struct Check {
@@ -114,13 +113,7 @@ async fn examine(session: &Session, report: &mut Report) -> Result<(), Failure> 
         entail.policy().description().version
     ));
     session.destroy_due(&entail).await?;
-    let bar = Bar::new("verifying");
-    let found = entail
-        .verify(&session.principal, &mut |progress| {
-            bar.set(progress.done, progress.all);
-        })
-        .await?;
-    drop(bar);
+    let found = look(session, &entail).await?;
     report.well(format!("{} scopes verify", found.scopes));
     match found.unopened {
         0 => report.well(format!("{} secrets open", found.opened)),

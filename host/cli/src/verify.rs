@@ -1,7 +1,7 @@
 //! Holds everything in the store against its journal.
 
-use entail::Verification;
 use entail::store::Tampering;
+use entail::{Entail, Verification};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
@@ -15,13 +15,7 @@ pub async fn verify(session: &Session) -> Result<(), Failure> {
         Err(failure) if failure.code() == "invalid" => session.open()?,
         opened => opened?,
     };
-    let bar = Bar::new("verifying");
-    let found = entail
-        .verify(&session.principal, &mut |progress| {
-            bar.set(progress.done, progress.all);
-        })
-        .await?;
-    drop(bar);
+    let found = look(session, &entail).await?;
     if session.common.json {
         print_json(&to_json(&found));
     } else {
@@ -46,6 +40,16 @@ pub async fn verify(session: &Session) -> Result<(), Failure> {
         )
         .with_remedies(vec!["entail restore BACKUP --accept-rollback".to_owned()])),
     }
+}
+
+/// Looks at everything, with a bar.
+pub async fn look(session: &Session, entail: &Entail) -> Result<Verification, Failure> {
+    let bar = Bar::new("verifying");
+    Ok(entail
+        .verify(&session.principal, &mut |progress| {
+            bar.set(progress.done, progress.all);
+        })
+        .await?)
 }
 
 fn print(found: &Verification) {

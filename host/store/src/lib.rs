@@ -29,6 +29,7 @@ pub mod fuzzing;
 mod identity;
 mod journal;
 mod keys;
+mod known;
 mod locked;
 mod recipients;
 mod sealing;

@@ -14,10 +14,11 @@ use crate::document::{Document, DocumentKey};
 use crate::error::{Error, Fault, Tampering};
 use crate::journal::{Author, Effect, Entry};
 use crate::keys::{KeyError, Keys};
+use crate::known::{Known, gone_back, mark_of};
 use crate::recipients::{self, Recipients};
 use crate::sealing::{Binding, Fields, SealError};
 use crate::signing::Verifier;
-use crate::tree::{self, Tree};
+use crate::tree::Tree;
 
 /// Documents kept verified and parsed; some ten megabytes. When there are more,
 /// all are let go, which costs a signature check each to get back.
@@ -47,17 +48,6 @@ struct KeptDocument {
     /// The state of the database that it was last held against.
     state: u64,
     document: Option<Arc<Document>>,
-}
-
-/// The newest journal entry, and whom to believe.
-#[derive(Clone)]
-pub(crate) struct Known {
-    pub(crate) mark: Mark,
-    /// The root of the tree of documents, and how many there are; none before it was
-    /// read.
-    documents: Option<(Digest, u64)>,
-    /// Whose signature holds: the present key first.
-    pub(crate) verifiers: Vec<Verifier>,
 }
 
 /// Verified documents as of one revision.
@@ -692,107 +682,12 @@ impl From<StoreFile> for Error {
     }
 }
 
-pub(crate) fn mark_of(row: &SignedRow) -> Mark {
-    Mark {
-        revision: row.revision,
-        entry: Some(Digest::of(&row.payload)),
-    }
-}
-
-fn gone_back() -> Tampering {
-    Tampering::new(
-        Fault::Stale,
-        "the journal",
-        "has gone back behind an entry that was there",
-    )
-}
-
 /// A document that the journal does not tell of.
 fn uninvited(key: &DocumentKey, row: &SignedRow, verifiers: &[Verifier]) -> Tampering {
     match Document::verify(key, row, verifiers, Digest::of(&row.payload)) {
         Ok(_) => Tampering::new(Fault::Extra, key, "was removed, and put back"),
         Err(error) if error.fault() == Fault::Swapped => error,
         Err(_) => Tampering::new(Fault::Extra, key, "is not in the journal"),
-    }
-}
-
-impl Known {
-    fn root(&self) -> Digest {
-        self.documents
-            .map_or_else(tree::empty_root, |(root, _)| root)
-    }
-
-    fn count(&self) -> u64 {
-        self.documents.map_or(0, |(_, count)| count)
-    }
-
-    /// Goes on along `rows`, the journal from the entry on that is known.
-    pub(crate) fn follow(mut self, rows: &[SignedRow], anchored: Mark) -> Result<Self, Tampering> {
-        let mut rows = rows.iter();
-        if self.mark.revision > 0 {
-            let row = rows.next().ok_or_else(gone_back)?;
-            if row.revision != self.mark.revision {
-                return Err(gone_back());
-            }
-            if mark_of(row) != self.mark {
-                return Err(Entry::tampering(
-                    row.revision,
-                    "is another one than was there before",
-                ));
-            }
-            // The bytes are known to be the right ones; somebody may still have
-            // changed what stands beside them.
-            if self.documents.is_none() {
-                let entry = Entry::parse(row)?;
-                self.documents = Some((entry.documents, entry.count));
-            }
-        }
-        for row in rows {
-            let entry = self.believed(row)?;
-            if !entry.follows(self.mark) {
-                return Err(Entry::tampering(
-                    row.revision,
-                    "does not follow the one before",
-                ));
-            }
-            if let Some(successor) = entry.successor()? {
-                self.verifiers.retain(|known| known.id() != successor.id());
-                self.verifiers.insert(0, successor);
-            }
-            self.mark = mark_of(row);
-            self.documents = Some((entry.documents, entry.count));
-            if self.mark.revision == anchored.revision && self.mark != anchored {
-                return Err(Entry::tampering(
-                    row.revision,
-                    "is another one than was there before",
-                ));
-            }
-        }
-        Ok(self)
-    }
-}
-
-impl Known {
-    /// Reads an entry that is signed by the key that may write. Its keys are written
-    /// down before the anchor is told, so the entry that hands on to the present key
-    /// may have to be read once more: that one is signed by the key before.
-    fn believed(&self, row: &SignedRow) -> Result<Entry, Tampering> {
-        let present = self.verifiers.first().ok_or_else(gone_back)?;
-        let former = self.verifiers.iter().skip(1);
-        let Some(former) = former
-            .into_iter()
-            .find(|former| former.id().as_str() == row.signer)
-        else {
-            return Entry::verify(row, present);
-        };
-        let entry = Entry::verify(row, former)?;
-        match entry.successor()? {
-            Some(successor) if successor.id() == present.id() => Ok(entry),
-            _ => Err(Entry::tampering(
-                row.revision,
-                "is signed by a key that may no longer write",
-            )),
-        }
     }
 }
 

@@ -8,8 +8,8 @@ use crate::backend::Backend;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::journal::Entry;
+use crate::known::mark_of;
 use crate::signing::{KeyId, Verifier};
-use crate::store::mark_of;
 
 /// Journal entries read at a time.
 const PAGE: usize = 1_000;

@@ -16,8 +16,9 @@ use crate::digest::Digest;
 use crate::document::{Document, DocumentKey};
 use crate::error::{Error, Fault, Tampering};
 use crate::journal::Entry;
+use crate::known::{Known, mark_of};
 use crate::signing::Verifier;
-use crate::store::{Known, Store, mark_of};
+use crate::store::Store;
 use crate::tree::Tree;
 
 /// Rows read at a time.
