@@ -38,6 +38,7 @@ async fn list(session: &Session) -> Result<(), Failure> {
         .iter()
         .map(|verifier| verifier.id().to_string())
         .collect();
+    let epoch = recipients.epoch;
     if session.common.json {
         let recipients: Vec<Value> = recipients
             .recipients
@@ -50,7 +51,7 @@ async fn list(session: &Session) -> Result<(), Failure> {
             })
             .collect();
         print_json(&json!({
-            "epoch": recipients_epoch(&entail, session).await?, "recipients": recipients,
+            "epoch": epoch, "recipients": recipients,
             "identity": own, "locked": keys.is_locked(), "signer": signer, "verifiers": verifiers,
         }));
         return Ok(());
@@ -69,7 +70,7 @@ async fn list(session: &Session) -> Result<(), Failure> {
         table.row([Cell::new(name, Style::Faint), value.into()]);
     }
     table.print();
-    say!("secrets are sealed to (list {}):", recipients.epoch);
+    say!("secrets are sealed to (list {epoch}):");
     let mut table = Table::with_headings(["ID", "LABEL", "ADDED", "RECIPIENT"]);
     for recipient in &recipients.recipients {
         table.row([
@@ -81,10 +82,6 @@ async fn list(session: &Session) -> Result<(), Failure> {
     }
     table.print();
     Ok(())
-}
-
-async fn recipients_epoch(entail: &Entail, session: &Session) -> Result<u32, Failure> {
-    Ok(entail.recipients(&session.principal).await?.epoch)
 }
 
 async fn rotate_identity(session: &Session) -> Result<(), Failure> {

@@ -6,10 +6,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use entail_policy::{Decision, Engine, Facts, Outcome, Policy, Settings as EngineSettings};
 use entail_store::{
-    Author, Batch, Entry, Fault, Fields, IdentitySource, Keys, Recipients, Revision, Store,
-    Tampering, Verifier, recipients_key,
+    Batch, Entry, Fault, Fields, IdentitySource, Keys, Recipients, Revision, Store, Tampering,
+    Verifier, recipients_key,
 };
-use serde_json::value::to_raw_value;
 
 use crate::audit::{self, DecisionLog, Granted, Purpose, Record};
 use crate::change::{Applied, Change, Context};
@@ -22,6 +21,7 @@ use crate::name::{ProviderId, ScopePath};
 use crate::opened::OpenedSecrets;
 use crate::principal::{Action, Principal, authorize};
 use crate::provider::{Catalog, Format, Provider};
+use crate::rotation::encode;
 use crate::scope::{self, Credential, Retirements, SCHEDULE_KIND, SCOPE_KIND, Scope};
 
 /// The built-in policy, as built from `guest/default`.
@@ -421,7 +421,6 @@ impl Entail {
             provider,
         };
         let (scope, effects) = change.apply(scope, &context)?;
-        let encoding = |error: serde_json::Error| Error::Unavailable(error.to_string());
         let mut batch = Batch {
             add_blobs: effects.add_blobs,
             remove_blobs: effects.remove_blobs,
@@ -430,23 +429,14 @@ impl Entail {
         let due = scope.as_ref().and_then(Scope::first_due);
         if let Some(retirements) = retirements.rescheduled(path, due) {
             let key = scope::retirements_key();
-            batch
-                .put
-                .push((key, to_raw_value(&retirements).map_err(encoding)?));
+            batch.put.push((key, encode(&retirements)?));
         }
         match scope {
-            Some(scope) => batch
-                .put
-                .push((key, to_raw_value(&scope).map_err(encoding)?)),
+            Some(scope) => batch.put.push((key, encode(&scope)?)),
             None => batch.remove.push(key),
         }
-        let record = to_raw_value(&change.record()).map_err(encoding)?;
-        let author = Author {
-            principal: &principal.to_string(),
-            at_ms: now_ms,
-            change: &record,
-        };
-        self.store.commit(snapshot.revision, batch, author).await?;
+        self.commit(principal, snapshot.revision, batch, &change.record())
+            .await?;
         Ok(effects.applied)
     }
 

@@ -25,14 +25,16 @@ use entail_store::{
     Store, check_private, check_way, private_folder, recipients_key, unfinished,
 };
 use serde_json::json;
-use serde_json::value::to_raw_value;
 
 use crate::entail::now_ms;
 use crate::error::Error;
 use crate::principal::Principal;
 use crate::provider::{Catalog, MAX_FILE_BYTES};
-use crate::rotation::record;
+use crate::rotation::encode;
 use crate::settings::{self, HomeSettings, InvalidSettings};
+
+/// The label of the recipient that a home is made with.
+pub(crate) const FIRST: &str = "first";
 
 /// The folder in a home in which another is made.
 const WORKSHOP: &str = "unfinished";
@@ -105,14 +107,13 @@ impl Home {
     async fn build(&self, passphrase: Option<&Secret>) -> Result<(), Error> {
         let keys = Keys::create(&self.keys_folder(), passphrase)?;
         let now_ms = now_ms();
-        let recipients = Recipients::first(keys.own_recipients(now_ms)?);
+        let recipients = Recipients::first(keys.own_recipients(FIRST, now_ms)?);
         let trust = keys.verifiers().first().cloned();
         self.anchor().set(Mark::default()).map_err(Error::Anchor)?;
         let database = Sqlite::create(&self.database_file())
             .map_err(|error| Error::Unavailable(error.to_string()))?;
         let store = Store::open(Arc::new(database), keys, self.anchor())?;
-        let body =
-            to_raw_value(&recipients).map_err(|error| Error::Unavailable(error.to_string()))?;
+        let body = encode(&recipients)?;
         let batch = Batch {
             put: vec![(recipients_key(), body)],
             trust,
@@ -121,7 +122,7 @@ impl Home {
         let author = Author {
             principal: &Principal::LocalOwner.to_string(),
             at_ms: now_ms,
-            change: &record(&json!({"change": "make-home"}))?,
+            change: &encode(&json!({"change": "make-home"}))?,
         };
         store.commit(0, batch, author).await?;
         Ok(())

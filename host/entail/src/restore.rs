@@ -19,13 +19,12 @@ use entail_store::{
     Recipient, Revision, Secret, Sqlite, Store, Succession, Verifier, recipients_key,
 };
 use serde_json::json;
-use serde_json::value::to_raw_value;
 
 use crate::entail::{Entail, Settings, now_ms};
 use crate::error::Error;
 use crate::home::Home;
 use crate::principal::{Action, Principal, authorize_whole};
-use crate::rotation::{OnStep, Renewal, record};
+use crate::rotation::{OnStep, Renewal, encode};
 
 /// The label of the recipient that a restored home has.
 const RESTORED: &str = "restored";
@@ -162,14 +161,7 @@ async fn rebuild(
     let succession = take_copy(made, copy).await?;
     trust.check(&succession, copy)?;
     let own = Keys::create(&made.keys_folder(), passphrase)?;
-    let newcomer: Vec<Recipient> = own
-        .own_recipients(now_ms())?
-        .into_iter()
-        .map(|recipient| Recipient {
-            label: RESTORED.to_owned(),
-            ..recipient
-        })
-        .collect();
+    let newcomer = own.own_recipients(RESTORED, now_ms())?;
     let adoption = Adoption {
         made,
         former: succession.verifiers(),
@@ -329,13 +321,9 @@ async fn strangers(
     }
     let list = listed_in(made).await?;
     let unknown: Vec<Recipient> = keys
-        .own_recipients(now_ms())?
+        .own_recipients(RESTORED, now_ms())?
         .into_iter()
         .filter(|own| !list.has(&own.id()))
-        .map(|recipient| Recipient {
-            label: RESTORED.to_owned(),
-            ..recipient
-        })
         .collect();
     if !unknown.is_empty() && recovery.is_none() {
         return Err(Error::Invalid(
@@ -461,12 +449,11 @@ impl Adoption<'_> {
             let mut list = entail_store::Recipients::clone(&*store.recipients().await?);
             list.epoch += 1;
             list.recipients.extend(self.newcomer);
-            let body =
-                to_raw_value(&list).map_err(|error| Error::Unavailable(error.to_string()))?;
+            let body = encode(&list)?;
             let key: DocumentKey = recipients_key();
             batch.put.push((key, body));
         }
-        let change = record(&json!({
+        let change = encode(&json!({
             "change": "restore", "copy": self.mark.revision, "seen": self.seen.revision,
         }))?;
         let author = Author {

@@ -10,11 +10,13 @@ use entail_store::{
     Author, Batch, Document, DocumentKey, Error as StoreError, Keys, Recipient, RecipientError,
     Recipients, Revision, SealError, Secret, recipients_key,
 };
-use serde_json::value::to_raw_value;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use crate::entail::{Entail, now_ms};
 use crate::error::Error;
+use crate::home::FIRST;
 use crate::name::{ScopePath, quoted};
 use crate::principal::{Action, Principal, authorize_whole};
 use crate::scope::{self, SCHEDULE_KIND, SCOPE_KIND, Scope};
@@ -165,7 +167,7 @@ impl Entail {
         let _held = self.store.keys().hold()?;
         self.store.keys().check_own_identity()?;
         let mut keys = self.own_keys(passphrase)?;
-        let own = keys.own_recipients(0)?;
+        let own = keys.own_recipients(FIRST, 0)?;
         let resumed = own.len() > 1;
         let list = self.store.recipients().await?;
         if let Some(stranger) = own.first().filter(|own| !resumed && !list.has(&own.id())) {
@@ -175,7 +177,7 @@ impl Entail {
             keys.begin_new_identity(passphrase)?;
             self.store.read_keys_again()?;
         }
-        let own = keys.own_recipients(now_ms())?;
+        let own = keys.own_recipients(FIRST, now_ms())?;
         let (newest, before) = own
             .split_first()
             .ok_or(entail_store::KeyError::NoIdentity)?;
@@ -213,7 +215,7 @@ impl Entail {
         let resumed = staged || self.store.verifiers().len() > 1;
         if staged || !resumed {
             let principal = principal.to_string();
-            let change = record(&json!({"change": "rotate-signer"}))?;
+            let change = encode(&json!({"change": "rotate-signer"}))?;
             let author = Author {
                 principal: &principal,
                 at_ms: now_ms(),
@@ -298,8 +300,7 @@ impl Entail {
                 )
                 .await?;
             if renewed > before {
-                let body =
-                    to_raw_value(&scope).map_err(|error| Error::Unavailable(error.to_string()))?;
+                let body = encode(&scope)?;
                 batch.put.push((scope::document_key(path), body));
             }
         }
@@ -457,8 +458,7 @@ impl Entail {
             if next.recipients == list.recipients {
                 return Ok(());
             }
-            let body =
-                to_raw_value(&next).map_err(|error| Error::Unavailable(error.to_string()))?;
+            let body = encode(&next)?;
             let batch = Batch {
                 put: vec![(key, body)],
                 ..Batch::default()
@@ -485,7 +485,7 @@ impl Entail {
         batch: Batch,
         change: &Value,
     ) -> Result<(), Error> {
-        let change = record(change)?;
+        let change = encode(change)?;
         let author = Author {
             principal: &principal.to_string(),
             at_ms: now_ms(),
@@ -496,8 +496,9 @@ impl Entail {
     }
 }
 
-pub(crate) fn record(change: &Value) -> Result<Box<serde_json::value::RawValue>, Error> {
-    to_raw_value(change).map_err(|error| Error::Unavailable(error.to_string()))
+/// What is written to the store, as JSON.
+pub(crate) fn encode(value: &impl Serialize) -> Result<Box<RawValue>, Error> {
+    to_raw_value(value).map_err(|error| Error::Unavailable(error.to_string()))
 }
 
 /// The list with `newest` in the place of those `before`; as it is if that was done.

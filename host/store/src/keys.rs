@@ -41,9 +41,6 @@ const VERIFIER: &str = "verifier.pem";
 /// No key file is larger; nothing more is read.
 const MAX_KEY_FILE_BYTES: usize = 64 * 1024;
 
-/// The label of the recipient that a home is made with.
-const FIRST_LABEL: &str = "first";
-
 /// What can go wrong with keys. No message contains anything of a key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -321,12 +318,12 @@ impl Keys {
     /// # Errors
     ///
     /// [`KeyError::NoIdentity`], [`KeyError::Locked`].
-    pub fn own_recipients(&self, now_ms: u64) -> Result<Vec<Recipient>, KeyError> {
+    pub fn own_recipients(&self, label: &str, now_ms: u64) -> Result<Vec<Recipient>, KeyError> {
         let identities = self.open_identities()?.iter();
         Ok(identities
             .map(|identity| Recipient {
                 key: identity.recipient(),
-                label: FIRST_LABEL.to_owned(),
+                label: label.to_owned(),
                 added_at_ms: now_ms,
             })
             .collect())
@@ -618,7 +615,7 @@ mod tests {
 
     fn sealed(keys: &Keys) -> Vec<u8> {
         let fields = vec![("api_key".to_owned(), Secret::from("canary-keys-1"))];
-        let recipients = Recipients::first(keys.own_recipients(0).unwrap());
+        let recipients = Recipients::first(keys.own_recipients("test", 0).unwrap());
         Keys::seal(&recipients, &binding(), &fields).unwrap()
     }
 

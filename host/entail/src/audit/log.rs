@@ -67,14 +67,14 @@ impl DecisionLog {
             // The other place is enough.
             Some(Err(_)) if settings.enough == Enough::Any => None,
             Some(Err(error)) => {
-                let file = settings.also_to.as_ref().map_or_else(PathBuf::new, name_of);
+                let file = second_name(&settings);
                 return Err(Error::NotRecorded { file, error });
             }
         };
         if let Some(Sink::File(second)) = &second {
             let metadata = second.metadata().map_err(failed)?;
             if metadata.is_file() && metadata.mode() & 0o077 != 0 {
-                let file = settings.also_to.as_ref().map_or_else(PathBuf::new, name_of);
+                let file = second_name(&settings);
                 let shown = file.display().to_string();
                 let error = format!("others can use it; run: chmod 600 {shown}");
                 let error = std::io::Error::other(error);
@@ -133,7 +133,7 @@ impl DecisionLog {
             return Err(match (first, second) {
                 (Err(error), _) => failed(error),
                 (_, Some(Err(error))) => Error::NotRecorded {
-                    file: self.second_name(),
+                    file: second_name(&self.settings),
                     error,
                 },
                 _ => failed(std::io::Error::other("it was not taken")),
@@ -171,14 +171,6 @@ impl DecisionLog {
             }
         }
         Ok(None)
-    }
-
-    /// The second place, for errors.
-    fn second_name(&self) -> PathBuf {
-        self.settings
-            .also_to
-            .as_ref()
-            .map_or_else(PathBuf::new, name_of)
     }
 
     fn append(&self, writer: &mut Writer, line: &[u8], end: Instant) -> std::io::Result<()> {
@@ -257,12 +249,13 @@ impl Drop for Held {
     }
 }
 
-/// What a second place is called.
-fn name_of(sink: &SecondSink) -> PathBuf {
-    match sink {
-        SecondSink::Syslog => PathBuf::from("the system's log (/dev/log)"),
-        SecondSink::Stdout => PathBuf::from("the standard output"),
-        SecondSink::File(file) => file.clone(),
+/// What the second place is called, for errors.
+fn second_name(settings: &DecisionLogSettings) -> PathBuf {
+    match &settings.also_to {
+        None => PathBuf::new(),
+        Some(SecondSink::Syslog) => PathBuf::from("the system's log (/dev/log)"),
+        Some(SecondSink::Stdout) => PathBuf::from("the standard output"),
+        Some(SecondSink::File(file)) => file.clone(),
     }
 }
 
