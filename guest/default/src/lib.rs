@@ -18,17 +18,17 @@
 mod bindings {
     wit_bindgen::generate!({
         world: "policy",
-        path: "../../wit",
+        path: "../../wit/policy.wit",
     });
 }
 
-#[cfg(target_family = "wasm")]
+#[cfg(all(target_family = "wasm", feature = "arena"))]
 mod allocator;
 mod facts;
 mod pattern;
 pub mod rules;
 
-pub use bindings::exports::entail::policy::{about, resolver};
+pub use bindings::exports::entail::policy::{about, resolver, settings};
 
 /// The component's exports.
 #[derive(Debug)]
@@ -43,6 +43,18 @@ impl resolver::Guest for Policy {
     }
 }
 
+/// Nothing can be set.
+impl settings::Guest for Policy {
+    fn schema() -> String {
+        r#"{"type": "object", "additionalProperties": false}"#.to_owned()
+    }
+
+    /// The schema has said it all.
+    fn validate(_settings: String) -> Result<(), Vec<settings::Problem>> {
+        Ok(())
+    }
+}
+
 impl about::Guest for Policy {
     fn describe() -> about::Description {
         about::Description {
@@ -53,7 +65,7 @@ impl about::Guest for Policy {
     }
 }
 
-#[cfg(target_family = "wasm")]
+#[cfg(all(target_family = "wasm", feature = "component"))]
 #[allow(unsafe_code)] // generated: the symbols that the component exports
 mod exported {
     use crate::{Policy, bindings};

@@ -118,7 +118,7 @@ impl Entail {
         Ok(Entail {
             store: home.store(keys)?,
             catalog: home.catalog()?,
-            policy: Engine::new(engine)?.admit(DEFAULT_POLICY)?,
+            policy: Engine::new(engine)?.admit_own(DEFAULT_POLICY)?,
             log: DecisionLog::open(&home.decision_log(), home.settings()?.decision_log)?,
             opened: OpenedSecrets::new(settings.keep_opened_secrets),
         })

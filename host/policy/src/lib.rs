@@ -3,26 +3,44 @@
 //! A policy turns [`Facts`] into a [`Decision`]. It is foreign code: this crate
 //! promises that whatever a component does, its caller gets a decision or one
 //! named failure, in bounded time and memory, and that one call can leave
-//! nothing behind for the next.
+//! nothing behind for the next, unless that was asked for ([`Isolation`]).
 //!
 //! - [`Engine`] is the machine and its [`Limits`]; one serves a whole process.
 //! - [`Engine::admit`] looks a component over and makes a [`Policy`] of it, or
-//!   says why it is [`Rejected`].
+//!   says why it is [`Rejected`]. A [`Sandbox`] bounds what compiling it takes.
+//! - [`Policy::with_settings`] sets something for it, if it takes that.
 //! - [`Policy::decide`] answers one request in a fresh instance, or says which
-//!   [`Failure`] it met.
+//!   [`Failure`] it met; [`Policy::decide_in_turn`] does so on threads of its own.
+//! - [`compose()`] puts a layer on a policy.
+//!
+//! Policies of every released version of the contract are served ([`Contract`]).
 //!
 //! What it does not promise: that a decision is *right*. Whoever acts on one
 //! checks it against what was offered.
 
+mod admission;
+mod compose;
 mod contract;
 mod decision;
+mod digest;
 mod engine;
 mod facts;
+mod failure;
+mod lanes;
 mod limits;
 mod policy;
+mod sandbox;
+mod settings;
 
+pub use admission::{Costs, Description, Rejected};
+pub use compose::{ComposeError, compose};
+pub use contract::Contract;
 pub use decision::{Decision, Finding, Grant, Outcome, Refusal};
+pub use digest::{Digest, InvalidDigest};
 pub use engine::{Engine, EngineError, Settings};
 pub use facts::{Credential, Facts, Inheritance, Request, Scope, Sharing};
+pub use failure::Failure;
 pub use limits::{Exceeded, Limits};
-pub use policy::{Description, Digest, Failure, Policy, Rejected};
+pub use policy::{Isolation, Policy};
+pub use sandbox::{Sandbox, serve};
+pub use settings::{BadSettings, Problem, Values};

@@ -3,14 +3,20 @@
 use std::fmt;
 use std::time::Duration;
 
-use wasmtime::{ResourceLimiter, Result};
+use serde::{Deserialize, Serialize};
+use wasmtime::ResourceLimiter;
 
-/// What one call of a policy may use up.
-#[derive(Clone, Debug)]
+/// What one call of a policy, and making it ready, may use up.
+///
+/// As JSON a duration is a number of milliseconds, `deadline_ms`; a field that is
+/// left out has its default, an unknown one is an error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Wall time of one call, instantiation included. The default, 100 ms, is
     /// ten thousand times what the built-in policy takes, and short enough that
     /// a looping one is a nuisance rather than an outage.
+    #[serde(rename = "deadline_ms", with = "milliseconds")]
     pub deadline: Duration,
     /// Bytes of linear memory, summed over all memories of the component. The
     /// default, 16 MiB, is four times the built-in policy's.
@@ -27,9 +33,32 @@ pub struct Limits {
     /// Bytes taken over from a result. The default, 1 MiB, holds a trail of
     /// several thousand findings.
     pub result_bytes: usize,
-    /// Bytes of a component. The default, 1 MiB, is fifty times the built-in
-    /// policy; compiling is the one step that no deadline covers.
+    /// Bytes of a component. The default, 2 MiB, has room for a rules engine
+    /// written in a compiled language.
     pub component_bytes: usize,
+    /// Bytes of memory for compiling it, in a process of its own. The default,
+    /// 1 GiB, is several times what a component of 2 MiB takes.
+    pub compile_memory_bytes: u64,
+    /// Processor time for compiling it, in a process of its own. The default,
+    /// 30 s, is ten times what a component of 2 MiB takes.
+    #[serde(rename = "compile_time_ms", with = "milliseconds")]
+    pub compile_time: Duration,
+}
+
+mod milliseconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        u64::try_from(time.as_millis())
+            .unwrap_or(u64::MAX)
+            .serialize(to)
+    }
+
+    pub fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Duration, D::Error> {
+        u64::deserialize(from).map(Duration::from_millis)
+    }
 }
 
 impl Default for Limits {
@@ -41,7 +70,54 @@ impl Default for Limits {
             instances: 16,
             credentials: 2_000,
             result_bytes: 1 << 20,
-            component_bytes: 1 << 20,
+            component_bytes: 2 << 20,
+            compile_memory_bytes: 1 << 30,
+            compile_time: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Limits {
+    /// The most that a policy can be given: what one of a dynamic language needs,
+    /// which brings its interpreter along, several times over.
+    pub const CEILING: Limits = Limits {
+        deadline: Duration::from_secs(10),
+        memory_bytes: 512 << 20,
+        table_elements: 1_000_000,
+        instances: 1_000,
+        credentials: 10_000,
+        result_bytes: 16 << 20,
+        component_bytes: 64 << 20,
+        compile_memory_bytes: 8 << 30,
+        compile_time: Duration::from_secs(600),
+    };
+
+    /// Whether nothing in here is more than in `other`; else the name of what is.
+    ///
+    /// # Errors
+    ///
+    /// The name of the first limit that is above, as in JSON.
+    pub fn within(&self, other: &Limits) -> Result<(), &'static str> {
+        let above = [
+            ("deadline_ms", self.deadline > other.deadline),
+            ("memory_bytes", self.memory_bytes > other.memory_bytes),
+            ("table_elements", self.table_elements > other.table_elements),
+            ("instances", self.instances > other.instances),
+            ("credentials", self.credentials > other.credentials),
+            ("result_bytes", self.result_bytes > other.result_bytes),
+            (
+                "component_bytes",
+                self.component_bytes > other.component_bytes,
+            ),
+            (
+                "compile_memory_bytes",
+                self.compile_memory_bytes > other.compile_memory_bytes,
+            ),
+            ("compile_time_ms", self.compile_time > other.compile_time),
+        ];
+        match above.into_iter().find(|(_, above)| *above) {
+            Some((name, _)) => Err(name),
+            None => Ok(()),
         }
     }
 }
@@ -100,6 +176,16 @@ impl Account {
             instances: limits.instances,
         }
     }
+
+    /// Bytes of memory in use. It never shrinks.
+    pub(crate) fn memory_used(&self) -> usize {
+        self.memory_used
+    }
+
+    /// Elements of tables in use.
+    pub(crate) fn table_used(&self) -> usize {
+        self.table_used
+    }
 }
 
 impl ResourceLimiter for Account {
@@ -108,7 +194,7 @@ impl ResourceLimiter for Account {
         current: usize,
         desired: usize,
         _maximum: Option<usize>,
-    ) -> Result<bool> {
+    ) -> wasmtime::Result<bool> {
         let used = self
             .memory_used
             .saturating_add(desired.saturating_sub(current));
@@ -124,7 +210,7 @@ impl ResourceLimiter for Account {
         current: usize,
         desired: usize,
         _maximum: Option<usize>,
-    ) -> Result<bool> {
+    ) -> wasmtime::Result<bool> {
         let used = self
             .table_used
             .saturating_add(desired.saturating_sub(current));

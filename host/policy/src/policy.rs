@@ -1,378 +1,332 @@
-//! Admission of a component, and its calls.
+//! A policy, and its calls.
 //!
 //! # Security
 //!
-//! A component's bytes are untrusted: they are bounded in size, must be a binary
-//! component without imports, and are called once on trial before anything
-//! relies on them. Each call gets a fresh instance, so no call can see or spoil
-//! another.
+//! Unless its organization chose otherwise, each call gets an instance of its own,
+//! so no call can see or spoil another.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
-use sha2::{Digest as _, Sha256};
-use wasmtime::component::{Component, InstancePre};
-use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use wasmtime::Store;
 
-use crate::contract::{self, AboutExport, ResolverExport};
+use crate::admission::{Admitted, Costs, Description, Rejected, admit, trial_facts};
+use crate::contract::{Contract, Error, Resolver};
 use crate::decision::Decision;
+use crate::digest::Digest;
 use crate::engine::Engine;
-use crate::facts::{Credential, Facts, Request, Scope};
-use crate::limits::{Account, Exceeded};
+use crate::facts::Facts;
+use crate::failure::{Failure, plain};
+use crate::lanes::Turns;
+use crate::limits::{Account, Limits};
+use crate::sandbox::Sandbox;
+use crate::settings::{self, BadSettings, Problem, Values};
 
-/// The longest name, version or summary of a policy, in bytes: they are shown
-/// in tables.
-const DESCRIPTION_BYTES: usize = 512;
-
-/// The first bytes of every component in binary form: the magic of WebAssembly,
-/// then version 13 of layer 1.
-const COMPONENT_PREAMBLE: &[u8] = b"\0asm\x0d\0\x01\0";
-/// The same of a core module, which is what compilers produce at first.
-const MODULE_PREAMBLE: &[u8] = b"\0asm\x01\0\0\0";
-
-/// The SHA-256 of a component's bytes; it names the policy.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Digest([u8; 32]);
-
-impl Digest {
-    /// Hashes `bytes`.
-    pub fn of(bytes: &[u8]) -> Self {
-        Digest(Sha256::digest(bytes).into())
-    }
+/// What the calls of a policy share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolation {
+    /// Nothing: each call gets an instance of its own. What one request does to the
+    /// policy, no other can see.
+    #[default]
+    PerCall,
+    /// One instance, kept warm, for all requests of an organization, one after the
+    /// other. For policies whose instances take long to make. The policy can then
+    /// remember: an answer may depend on earlier requests of the same organization,
+    /// and a decision of the past can no longer be made again with certainty. After
+    /// any failure the instance is let go and a new one made.
+    PerOrganization,
 }
 
-/// As `sha256:` and 64 lower-case hexadecimal digits.
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("sha256:")?;
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// How a policy describes itself. Its own words: nothing relies on them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Description {
-    /// A short name, such as `default`.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// One sentence on what it does.
-    pub summary: String,
-}
-
-/// Why a component was not admitted.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Rejected {
-    /// It has too many bytes.
-    #[error("the component has {bytes} bytes, and {limit} are allowed")]
-    TooLarge {
-        /// How many it has.
-        bytes: usize,
-        /// How many it may have.
-        limit: usize,
-    },
-    /// It is a core module.
-    #[error(
-        "this is a core WebAssembly module, not a component; make one of it with: entail policy build --module FILE"
-    )]
-    CoreModule,
-    /// It is something else altogether.
-    #[error("this is not a WebAssembly component in binary form")]
-    NotAComponent,
-    /// It breaks the rules of WebAssembly, uses a proposal that is off, or asks
-    /// for more than the engine has.
-    #[error("the component cannot be used: {0}")]
-    Invalid(String),
-    /// It wants something from outside.
-    #[error("a policy imports nothing, but this one imports {}", .0.join(", "))]
-    Imports(Vec<String>),
-    /// It lacks a part of the contract.
-    #[error("the component does not export the contract: {0}")]
-    MissingExport(String),
-    /// A part of the contract has another type.
-    #[error("the component's exports differ from the contract: {0}")]
-    WrongType(String),
-    /// Its description is unfit to be shown.
-    #[error("the policy's description is unfit to be shown: {0}")]
-    Description(&'static str),
-    /// It failed when it was called on trial.
-    #[error("the policy failed its trial call")]
-    Trial(#[source] Failure),
-}
-
-/// Why a policy gave no decision. Each is a refusal in effect; none is the fault
-/// of the request.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Failure {
-    /// It went over a limit.
-    #[error("the policy {0}")]
-    Exceeded(Exceeded),
-    /// It trapped, as a program does that crashes.
-    #[error("the policy trapped: {0}")]
-    Trapped(&'static str),
-    /// What it returned is no value of the contract.
-    #[error("the policy's answer is malformed: {0}")]
-    Malformed(String),
-    /// It says that the facts break the contract.
-    #[error("the policy finds the facts invalid: {0}")]
-    InvalidFacts(String),
-    /// It says that it cannot decide.
-    #[error("the policy could not decide: {0}")]
-    Undecided(String),
-    /// There are more credentials in the facts than a policy is given.
-    #[error("the facts have {found} credentials, and {limit} are allowed")]
-    TooManyCredentials {
-        /// How many there are.
-        found: usize,
-        /// How many there may be.
-        limit: usize,
-    },
-    /// As many calls as the engine has room for are under way.
-    #[error("too many policy calls are under way")]
-    Busy,
-}
-
-/// An admitted policy. A clone is the same policy.
+/// An admitted policy, with what is set for it. A clone is the same policy.
 #[derive(Clone)]
 pub struct Policy {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    engine: Engine,
-    instance: InstancePre<Account>,
-    resolver: ResolverExport,
-    digest: Digest,
-    description: Description,
+    admitted: Arc<Admitted>,
+    /// A JSON text, as the contract has it.
+    settings: String,
+    isolation: Isolation,
+    turns: Arc<Turns>,
+    warm: Mutex<Option<Instance>>,
+}
+
+/// An instance that is ready to be asked.
+struct Instance {
+    store: Store<Account>,
+    resolver: Resolver,
 }
 
 impl Policy {
-    pub(crate) fn admit(engine: &Engine, bytes: &[u8]) -> Result<Self, Rejected> {
-        let limit = engine.limits.component_bytes;
-        if bytes.len() > limit {
-            return Err(Rejected::TooLarge {
-                bytes: bytes.len(),
-                limit,
-            });
-        }
-        if bytes.starts_with(MODULE_PREAMBLE) {
-            return Err(Rejected::CoreModule);
-        }
-        if !bytes.starts_with(COMPONENT_PREAMBLE) {
-            return Err(Rejected::NotAComponent);
-        }
-        let component = Component::from_binary(&engine.inner, bytes).map_err(invalid)?;
-        let imports: Vec<String> = component
-            .component_type()
-            .imports(&engine.inner)
-            .map(|(name, _)| name.to_owned())
-            .collect();
-        if !imports.is_empty() {
-            return Err(Rejected::Imports(imports));
-        }
-        let instance = engine.linker.instantiate_pre(&component).map_err(invalid)?;
-        let missing = |error: wasmtime::Error| Rejected::MissingExport(error.to_string());
-        let resolver = ResolverExport::new(&instance).map_err(missing)?;
-        let about = AboutExport::new(&instance).map_err(missing)?;
-        let description = try_out(engine, &instance, &resolver, &about)?;
-        let policy = Policy {
+    pub(crate) fn admit(
+        engine: &Engine,
+        bytes: &[u8],
+        limits: &Limits,
+        sandbox: Option<&Sandbox>,
+    ) -> Result<Self, Rejected> {
+        let started = Instant::now();
+        let mut admitted = admit(engine, bytes, limits, sandbox)?;
+        admitted.costs = try_out(&admitted)?;
+        admitted.costs.admission = started.elapsed();
+        Ok(Self::new(
+            Arc::new(admitted),
+            "{}".to_owned(),
+            Isolation::PerCall,
+        ))
+    }
+
+    /// The same for a component that the program carries.
+    pub(crate) fn admit_own(engine: &Engine, bytes: &[u8]) -> Result<Self, Rejected> {
+        let mut admitted = admit(engine, bytes, engine.limits(), None)?;
+        admitted.own = true;
+        Ok(Self::new(
+            Arc::new(admitted),
+            "{}".to_owned(),
+            Isolation::PerCall,
+        ))
+    }
+
+    fn new(admitted: Arc<Admitted>, settings: String, isolation: Isolation) -> Self {
+        Policy {
             inner: Arc::new(Inner {
-                engine: engine.clone(),
-                instance,
-                resolver,
-                digest: Digest::of(bytes),
-                description,
+                admitted,
+                settings,
+                isolation,
+                turns: Arc::new(Turns::new(isolation)),
+                warm: Mutex::new(None),
             }),
-        };
-        match policy.decide(&trial_facts()) {
-            // Whatever it decides, and if it is not to its liking: it answered.
-            Ok(_) | Err(Failure::InvalidFacts(_) | Failure::Undecided(_)) => Ok(policy),
-            Err(failure) => Err(Rejected::Trial(failure)),
         }
     }
 
-    /// Decides one request, in a fresh instance that is gone afterwards.
+    /// The same policy with other settings, which it has looked over: first they are
+    /// held against its schema, then it is asked.
+    ///
+    /// # Errors
+    ///
+    /// [`BadSettings`] has each problem with its path. A policy without the interface
+    /// `settings` takes none.
+    pub fn with_settings(&self, settings: &Values) -> Result<Self, BadSettings> {
+        let admitted = &self.inner.admitted;
+        let value = Value::Object(settings.clone());
+        let text = value.to_string();
+        let Some(schema) = &admitted.schema else {
+            return match settings.keys().next() {
+                None => Ok(self.with(text, self.inner.isolation)),
+                Some(name) => {
+                    let path = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+                    let rule = "nothing can be set for this policy";
+                    Err(BadSettings::NotAccepted(vec![Problem::new(&path, rule)]))
+                }
+            };
+        };
+        schema.check(&value)?;
+        settings::checked(self.validate(&text)?)?;
+        Ok(self.with(text, self.inner.isolation))
+    }
+
+    /// The same policy with its calls isolated in another way.
+    #[must_use]
+    pub fn with_isolation(&self, isolation: Isolation) -> Self {
+        self.with(self.inner.settings.clone(), isolation)
+    }
+
+    fn with(&self, settings: String, isolation: Isolation) -> Self {
+        Self::new(Arc::clone(&self.inner.admitted), settings, isolation)
+    }
+
+    /// Has the policy look over settings that fit its schema.
+    fn validate(&self, settings: &str) -> Result<Vec<Problem>, Failure> {
+        let admitted = &*self.inner.admitted;
+        let failed = |error| admitted.failure(error);
+        let mut store = admitted.store();
+        let instance = admitted.instance.instantiate(&mut store).map_err(failed)?;
+        let functions = admitted.exports.settings(&mut store, &instance);
+        match functions.map_err(failed)? {
+            None => Ok(Vec::new()),
+            Some(functions) => {
+                admitted.arm(&mut store);
+                functions.validate(&mut store, settings).map_err(failed)
+            }
+        }
+    }
+
+    /// Decides one request, on the caller's thread.
     ///
     /// Blocks for as long as the policy takes: some 10 µs for the built-in one,
-    /// at most the deadline twice (instantiation, call) for any.
+    /// at most the deadline twice (instantiation, call) for any, and with
+    /// [`Isolation::PerOrganization`] for as long as the calls before it take.
     ///
     /// # Errors
     ///
     /// [`Failure`] says what kept the policy from a decision.
     pub fn decide(&self, facts: &Facts) -> Result<Decision, Failure> {
         let inner = &*self.inner;
-        let limit = inner.engine.limits.credentials;
-        let found = facts
-            .chain
-            .iter()
-            .map(|scope| scope.credentials.len())
-            .sum();
+        let admitted = &*inner.admitted;
+        let limit = admitted.limits.credentials;
+        let found = facts.chain.iter().map(|scope| scope.credentials.len());
+        let found = found.sum();
         if found > limit {
             return Err(Failure::TooManyCredentials { found, limit });
         }
-        let failed = |error| failure(error, &inner.engine);
-        let mut store = store(&inner.engine);
-        let instance = inner.instance.instantiate(&mut store).map_err(failed)?;
-        let resolver = inner.resolver.load(&mut store, &instance).map_err(failed)?;
-        store.set_epoch_deadline(inner.engine.deadline_ticks);
-        contract::lend(facts, |request, chain| {
-            resolver.call_decide(&mut store, request, chain)
-        })
-        .map_err(failed)?
-        .map(Decision::from)
-        .map_err(|error| match error {
-            contract::Error::InvalidFacts(text) => Failure::InvalidFacts(text),
-            contract::Error::Other(text) => Failure::Undecided(text),
+        match inner.isolation {
+            Isolation::PerCall => Instance::new(admitted)?.ask(admitted, facts, &inner.settings),
+            Isolation::PerOrganization => {
+                // A call that panicked has taken its instance with it.
+                let mut warm = inner.warm.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut instance = match warm.take() {
+                    Some(instance) => instance,
+                    None => Instance::new(admitted)?,
+                };
+                let decision = instance.ask(admitted, facts, &inner.settings);
+                // Its own words are no failure of the instance.
+                if let Ok(_) | Err(Failure::InvalidFacts(_) | Failure::Undecided(_)) = &decision {
+                    *warm = Some(instance);
+                }
+                decision
+            }
+        }
+    }
+
+    /// Decides one request on the threads that are there for policies, so that
+    /// neither the caller's thread nor the policies of others are held up by this
+    /// one. The built-in policy is no foreign code, and answers on the caller's.
+    ///
+    /// # Errors
+    ///
+    /// As [`Policy::decide`]; [`Failure::Busy`] when too many calls of this policy
+    /// wait already.
+    pub async fn decide_in_turn(&self, facts: Arc<Facts>) -> Result<Decision, Failure> {
+        if self.inner.admitted.own {
+            return self.decide(&facts);
+        }
+        let lanes = self.inner.admitted.engine.lanes();
+        let lanes = lanes.map_err(Failure::Engine)?;
+        let policy = self.clone();
+        let call = move || policy.decide(&facts);
+        lanes.run(&self.inner.turns, call).await
+    }
+
+    /// Decides one request some time, on a thread that gives way to all others and
+    /// works a tenth of the time, and hands the answer to `then`. Answers at once
+    /// whether that will happen: it will not when there is too much to do already.
+    pub fn decide_unhurried(
+        &self,
+        facts: Arc<Facts>,
+        then: impl FnOnce(&Facts, Result<Decision, Failure>) + Send + 'static,
+    ) -> bool {
+        let policy = self.clone();
+        let Ok(lanes) = self.inner.admitted.engine.lanes() else {
+            return false;
+        };
+        lanes.run_unhurried(move || {
+            let decision = policy.decide(&facts);
+            then(&facts, decision);
         })
     }
 
     /// The name of the bytes that run.
     pub fn digest(&self) -> Digest {
-        self.inner.digest
+        self.inner.admitted.digest
     }
 
     /// How the policy describes itself.
     pub fn description(&self) -> &Description {
-        &self.inner.description
+        &self.inner.admitted.description
+    }
+
+    /// The version of the contract that it was built against.
+    pub fn contract(&self) -> Contract {
+        self.inner.admitted.contract
+    }
+
+    /// The JSON Schema of its settings; none if nothing can be set.
+    pub fn schema(&self) -> Option<&Value> {
+        self.inner
+            .admitted
+            .schema
+            .as_ref()
+            .map(|schema| &schema.text)
+    }
+
+    /// What is set for it, as a JSON text.
+    pub fn settings(&self) -> &str {
+        &self.inner.settings
+    }
+
+    /// What its calls share.
+    pub fn isolation(&self) -> Isolation {
+        self.inner.isolation
+    }
+
+    /// What each of its calls may use up.
+    pub fn limits(&self) -> &Limits {
+        &self.inner.admitted.limits
+    }
+
+    /// What it took to admit it. Not measured for the built-in policy.
+    pub fn costs(&self) -> Costs {
+        self.inner.admitted.costs
     }
 }
 
 impl fmt::Debug for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Policy")
-            .field("digest", &self.inner.digest)
-            .field("description", &self.inner.description)
+            .field("digest", &self.inner.admitted.digest)
+            .field("description", &self.inner.admitted.description)
+            .field("isolation", &self.inner.isolation)
             .finish_non_exhaustive()
     }
 }
 
-/// A store under the engine's limits, its deadline armed for an instantiation.
-fn store(engine: &Engine) -> Store<Account> {
-    let mut store = Store::new(&engine.inner, Account::new(&engine.limits));
-    store.limiter(|account| account);
-    store.set_hostcall_fuel(engine.limits.result_bytes);
-    store.set_epoch_deadline(engine.deadline_ticks);
-    store
+impl Instance {
+    fn new(admitted: &Admitted) -> Result<Self, Failure> {
+        let failed = |error| admitted.failure(error);
+        let mut store = admitted.store();
+        let instance = admitted.instance.instantiate(&mut store).map_err(failed)?;
+        let resolver = admitted
+            .exports
+            .resolver(&mut store, &instance)
+            .map_err(failed)?;
+        Ok(Instance { store, resolver })
+    }
+
+    fn ask(
+        &mut self,
+        admitted: &Admitted,
+        facts: &Facts,
+        settings: &str,
+    ) -> Result<Decision, Failure> {
+        admitted.arm(&mut self.store);
+        self.resolver
+            .decide(&mut self.store, facts, settings)
+            .map_err(|error| admitted.failure(error))?
+            .map_err(|error| match error {
+                Error::InvalidFacts(text) => Failure::InvalidFacts(plain(&text)),
+                Error::Other(text) => Failure::Undecided(plain(&text)),
+            })
+    }
 }
 
-/// Instantiates for the first time, which is also when the types of the exports
-/// are checked, and asks the policy what it is.
-fn try_out(
-    engine: &Engine,
-    instance: &InstancePre<Account>,
-    resolver: &ResolverExport,
-    about: &AboutExport,
-) -> Result<Description, Rejected> {
-    let mut store = store(engine);
-    let on_trial = |error| Rejected::Trial(failure(error, engine));
-    let instance = instance.instantiate(&mut store).map_err(|error| {
-        // Too many memories or instances for the engine, or code that ran and failed.
-        match error.is::<Trap>() || error.is::<Exceeded>() {
-            true => on_trial(error),
-            false => invalid(error),
-        }
-    })?;
-    let wrong_type = |error| Rejected::WrongType(format!("{error:#}"));
-    resolver.load(&mut store, &instance).map_err(wrong_type)?;
-    let about = about.load(&mut store, &instance).map_err(wrong_type)?;
-    store.set_epoch_deadline(engine.deadline_ticks);
-    let said = about.call_describe(&mut store).map_err(on_trial)?;
-    let texts = [&said.name, &said.version, &said.summary];
-    if texts.iter().any(|text| text.len() > DESCRIPTION_BYTES) {
-        return Err(Rejected::Description(
-            "a part of it is longer than 512 bytes",
-        ));
+/// The trial call. Whatever the policy decides, and if the facts are not to its
+/// liking: it has to answer.
+fn try_out(admitted: &Admitted) -> Result<Costs, Rejected> {
+    let started = Instant::now();
+    let mut instance = Instance::new(admitted).map_err(Rejected::Trial)?;
+    match instance.ask(admitted, &trial_facts(), "{}") {
+        Ok(_) | Err(Failure::InvalidFacts(_) | Failure::Undecided(_)) => {}
+        Err(failure) => return Err(Rejected::Trial(failure)),
     }
-    if texts.iter().any(|text| text.chars().any(char::is_control)) {
-        return Err(Rejected::Description("it contains control characters"));
-    }
-    Ok(Description {
-        name: said.name,
-        version: said.version,
-        summary: said.summary,
+    let account = instance.store.data();
+    Ok(Costs {
+        admission: admitted.costs.admission,
+        trial_call: started.elapsed(),
+        memory_bytes: account.memory_used(),
+        table_elements: account.table_used(),
     })
-}
-
-fn invalid(error: wasmtime::Error) -> Rejected {
-    Rejected::Invalid(format!("{error:#}"))
-}
-
-fn failure(error: wasmtime::Error, engine: &Engine) -> Failure {
-    if let Some(exceeded) = error.downcast_ref::<Exceeded>() {
-        return Failure::Exceeded(*exceeded);
-    }
-    if error.is::<PoolConcurrencyLimitError>() {
-        return Failure::Busy;
-    }
-    let limits = &engine.limits;
-    match error.downcast_ref::<Trap>() {
-        Some(Trap::Interrupt) => {
-            Failure::Exceeded(Exceeded::DeadlineMs(limits.deadline.as_millis()))
-        }
-        Some(Trap::StackOverflow) => Failure::Exceeded(Exceeded::Stack),
-        Some(trap) => Failure::Trapped(trap_name(*trap)),
-        // The engine's error for this has no public type.
-        None if error
-            .root_cause()
-            .to_string()
-            .contains("fuel allocated for hostcalls") =>
-        {
-            Failure::Exceeded(Exceeded::ResultBytes(limits.result_bytes))
-        }
-        None => Failure::Malformed(format!("{error:#}")),
-    }
-}
-
-fn trap_name(trap: Trap) -> &'static str {
-    match trap {
-        Trap::MemoryOutOfBounds => "access outside of its memory",
-        Trap::TableOutOfBounds => "access outside of a table",
-        Trap::IndirectCallToNull | Trap::BadSignature => "bad indirect call",
-        Trap::IntegerOverflow => "integer overflow",
-        Trap::IntegerDivisionByZero => "division by zero",
-        Trap::BadConversionToInteger => "bad conversion to an integer",
-        Trap::UnreachableCodeReached => "it gave up (unreachable)",
-        _ => "against the rules of WebAssembly",
-    }
-}
-
-/// Facts that any policy must be able to answer in one way or another.
-fn trial_facts() -> Facts {
-    let credential = Credential {
-        id: "trial".to_owned(),
-        name: "default".to_owned(),
-        enabled: true,
-        readable: true,
-        expires_at_ms: None,
-        models: None,
-        sharing: crate::Sharing::All,
-        mandatory: false,
-        priority: 0,
-        attributes: [("trial".to_owned(), "yes".to_owned())].into(),
-    };
-    Facts {
-        request: Request {
-            provider: "trial".to_owned(),
-            model: Some("trial".to_owned()),
-            credential: None,
-            principal: "trial".to_owned(),
-            now_ms: 1,
-            attributes: [("trial".to_owned(), "yes".to_owned())].into(),
-        },
-        chain: vec![Scope {
-            path: "trial".to_owned(),
-            inheritance: crate::Inheritance::Isolated,
-            default_model: None,
-            credentials: vec![credential],
-            attributes: [("trial".to_owned(), "yes".to_owned())].into(),
-        }],
-    }
 }

@@ -29,7 +29,7 @@ fn facts(provider: &str) -> Facts {
 /// Instructions that do `evil` for the provider "evil" only, so that the
 /// component passes its trial call.
 fn if_evil(evil: &str) -> &'static str {
-    let evil = format!("(if (i32.eq (local.get 1) (i32.const 4)) (then {evil}))");
+    let evil = format!("(if (i32.eq (i32.load offset=4 (local.get 0)) (i32.const 4)) (then {evil}))");
     Box::leak(evil.into_boxed_str())
 }
 
@@ -287,7 +287,7 @@ fn a_missing_export_is_refused_by_name() {
     assert!(
         rejected
             .to_string()
-            .contains("entail:policy/resolver@0.1.0"),
+            .contains("entail:policy/resolver@0.2.0"),
         "{rejected}"
     );
 }
@@ -301,8 +301,8 @@ fn an_export_of_another_type_is_refused() {
             (func $f (canon lift (core func $i "f")))
             (instance $resolver (export "decide" (func $f)))
             (instance $about (export "describe" (func $f)))
-            (export "entail:policy/resolver@0.1.0" (instance $resolver))
-            (export "entail:policy/about@0.1.0" (instance $about)))"#,
+            (export "entail:policy/resolver@0.2.0" (instance $resolver))
+            (export "entail:policy/about@0.2.0" (instance $about)))"#,
     )
     .unwrap();
     let rejected = rejected(&component, Limits::default());

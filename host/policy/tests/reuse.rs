@@ -6,7 +6,7 @@
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store};
 
-wasmtime::component::bindgen!({ path: "../../wit", world: "policy" });
+wasmtime::component::bindgen!({ path: "../../wit/policy.wit", world: "policy" });
 
 use exports::entail::policy::resolver::{
     Credential, Inheritance, Outcome, Request, Scope, Sharing,
@@ -32,6 +32,7 @@ fn one_instance_answers_as_often_as_it_is_asked() {
         credential: None,
         principal: "test".to_owned(),
         now_ms: 1,
+        settings: "{}".to_owned(),
         attributes: vec![],
     };
     let scope = |path: &str, id: &str| Scope {

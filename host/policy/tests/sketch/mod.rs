@@ -10,6 +10,8 @@ pub struct Sketch {
     pub items: &'static str,
     pub decide: &'static str,
     pub describe: &'static str,
+    pub schema: &'static str,
+    pub validate: &'static str,
     pub memory: &'static str,
 }
 
@@ -19,6 +21,8 @@ impl Default for Sketch {
             items: "",
             decide: "",
             describe: "",
+            schema: "{}",
+            validate: "",
             memory: r#"(memory (export "memory") 1)"#,
         }
     }
@@ -30,9 +34,15 @@ impl Sketch {
             items,
             decide,
             describe,
+            schema,
+            validate,
             memory,
         } = self;
-        // The answer lies at 1024, all zero: a grant of the credential "".
+        let schema_text = schema.replace('"', "\\22");
+        let schema_bytes = schema.len();
+        // The answer lies at 1024, all zero: a grant of the credential "", settings
+        // without a problem. What a request comes in has its place by `cabi_realloc`;
+        // `decide` gets a pointer to where the provider's pointer and length are.
         let text = format!(
             r#"(module
                 {memory}
@@ -43,18 +53,25 @@ impl Sketch {
                     (global.set $next (i32.add (local.get $at) (local.get 3)))
                     (local.get $at))
                 {items}
-                (func (export "entail:policy/about@0.1.0#describe") (result i32)
+                (data (i32.const 1536) "{schema_text}")
+                (func (export "entail:policy/about@0.2.0#describe") (result i32)
                     {describe}
                     (i32.const 1024))
-                (func (export "entail:policy/resolver@0.1.0#decide")
-                    (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i32 i32 i32) (result i32)
+                (func (export "entail:policy/settings@0.2.0#schema") (result i32)
+                    (i32.store (i32.const 1280) (i32.const 1536))
+                    (i32.store (i32.const 1284) (i32.const {schema_bytes}))
+                    (i32.const 1280))
+                (func (export "entail:policy/settings@0.2.0#validate") (param i32 i32) (result i32)
+                    {validate}
+                    (i32.const 1024))
+                (func (export "entail:policy/resolver@0.2.0#decide") (param i32) (result i32)
                     {decide}
                     (i32.const 1024)))"#
         );
         let mut module = wat::parse_str(text).unwrap();
         let mut resolve = Resolve::default();
         let (package, _) = resolve
-            .push_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit"))
+            .push_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit/policy.wit"))
             .unwrap();
         let world = resolve.select_world(&[package], Some("policy")).unwrap();
         wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)

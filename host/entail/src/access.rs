@@ -1,0 +1,623 @@
+//! Effective access: what every scope would get for every provider, before a change
+//! and after it.
+//!
+//! Two states of affairs are compared: what the scopes hold, and which policy decides
+//! for them. Either may differ: another policy is tried on what is there
+//! ([`Entail::policy_diff`]), or a planned change is worked out in memory and decided
+//! by the policy in service ([`Entail::dry_run`]). Nothing is committed, recorded or
+//! unsealed on the way.
+//!
+//! # What is asked
+//!
+//! For each scope, and each provider that a scope of its chain has a credential for,
+//! before or after: a request that names no model, and one for each model that the
+//! chain knows of: its default models, and the patterns of its credentials. A pattern
+//! with a wildcard stands for a model that fits it: the one that is spelled like it.
+//! Where the chain has credentials of several names, the same for each of the names.
+//! All are asked as of one moment; what a policy makes of another time, or of a
+//! request's attributes, does not show.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use entail_policy::Policy;
+use entail_store::{Keys, Revision};
+
+use crate::change::{Change, Context};
+use crate::difference::{Answer, Counts, Difference};
+use crate::entail::{Entail, now_ms};
+use crate::error::Error;
+use crate::facts::{Chain, Request};
+use crate::name::{CredentialName, ModelId, ProviderId, ScopePath};
+use crate::principal::{Action, Principal, authorize};
+use crate::provider::{Catalog, Provider};
+use crate::replay::on_all_processors;
+use crate::scope::{self, Scope};
+
+/// Scopes read at a time.
+const PAGE: usize = 1_000;
+
+/// Scopes that a processor takes at a time: enough work to make the taking small
+/// beside it.
+const SCOPES_AT_ONCE: usize = 16;
+
+/// Who would get what, now against then.
+#[derive(Clone, Debug, Default)]
+pub struct AccessChanges {
+    /// The revision of the store that was looked at.
+    pub revision: Revision,
+    /// How many scopes were.
+    pub scopes: usize,
+    /// How the requests compare that were asked twice.
+    pub counts: Counts,
+    /// What differs, by scope and provider.
+    pub changes: Vec<AccessChange>,
+    /// What a person would be told if the change were made.
+    pub notes: Vec<String>,
+}
+
+/// What a scope gets now, and what it would get then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessChange {
+    /// The scope that asks.
+    pub scope: ScopePath,
+    /// For which provider.
+    pub provider: ProviderId,
+    /// What it asks for.
+    pub asked: Asked,
+    /// What differs.
+    pub difference: Difference,
+    /// What it gets now.
+    pub from: Answer,
+    /// What it would get.
+    pub to: Answer,
+}
+
+/// What a request asks for, besides the provider.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Asked {
+    /// Whatever was asked, it came to the same.
+    Anything,
+    /// This, where other requests come to something else.
+    This {
+        /// The name of the credential; none means any.
+        credential: Option<CredentialName>,
+        /// The model; none if the request names none.
+        model: Option<ModelId>,
+    },
+}
+
+impl Entail {
+    /// What a change would change in who gets what: the scope that it changes, and all
+    /// below. The change itself is checked as [`Entail::change`] does, and not made.
+    ///
+    /// Blocks while all processors are at work, for a tenth of a millisecond or so a
+    /// scope.
+    ///
+    /// # Errors
+    ///
+    /// As [`Entail::change`].
+    pub async fn dry_run(
+        &self,
+        principal: &Principal,
+        change: &Change,
+    ) -> Result<AccessChanges, Error> {
+        authorize(principal, Action::Change, change.scope())?;
+        let provider = change.provider().map(|id| self.provider(id)).transpose()?;
+        self.until_not_contended(|| self.try_dry_run(principal, change, provider))
+            .await
+    }
+
+    async fn try_dry_run(
+        &self,
+        principal: &Principal,
+        change: &Change,
+        provider: Option<&Provider>,
+    ) -> Result<AccessChanges, Error> {
+        let path = change.scope();
+        let revision = self.store.revision().await?;
+        let paths = match change {
+            Change::AddScope { .. } => vec![path.clone()],
+            _ => self.scopes(principal, Some(path)).await?,
+        };
+        let before = self.affairs(principal, revision, &paths).await?;
+        match (change, path.parent()) {
+            (Change::AddScope { .. }, Some(parent)) if !before.scopes.contains_key(&parent) => {
+                return Err(Error::UnknownScope(parent));
+            }
+            (Change::RemoveProject { .. }, _) => self.check_removable(path).await?,
+            _ => {}
+        }
+        let recipients = self.store.recipients().await?;
+        let context = Context {
+            now_ms: now_ms(),
+            recipients: &recipients,
+            provider,
+        };
+        let scope = before.scopes.get(path).map(|scope| Scope::clone(scope));
+        let (scope, effects) = change.apply(scope, &context)?;
+        let mut after = before.clone();
+        match scope {
+            Some(scope) => after.scopes.insert(path.clone(), Arc::new(scope)),
+            None => after.scopes.remove(path),
+        };
+        let mut changes = self.compare(principal, &before, &after, &paths)?;
+        changes.notes = effects.applied.notes;
+        Ok(changes)
+    }
+
+    /// What would change in who gets what if `policy` were in service: for
+    /// `organization` (or a project) and all below, else for everybody.
+    ///
+    /// Blocks as [`Entail::dry_run`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownScope`], [`Error::Tampered`]; [`Error::Contended`] when others
+    /// kept changing what is looked at.
+    pub async fn policy_diff(
+        &self,
+        principal: &Principal,
+        policy: &Policy,
+        organization: Option<&ScopePath>,
+    ) -> Result<AccessChanges, Error> {
+        self.until_not_contended(async || {
+            let revision = self.store.revision().await?;
+            let paths = self.scopes(principal, organization).await?;
+            let before = self.affairs(principal, revision, &paths).await?;
+            let mut after = before.clone();
+            for decides in after.policies.values_mut() {
+                *decides = policy.clone();
+            }
+            self.compare(principal, &before, &after, &paths)
+        })
+        .await
+    }
+
+    /// What `paths` and all above them hold at `revision`, and which policies decide
+    /// for them.
+    async fn affairs(
+        &self,
+        principal: &Principal,
+        revision: Revision,
+        paths: &[ScopePath],
+    ) -> Result<Affairs, Error> {
+        let mut affairs = Affairs {
+            revision,
+            scopes: BTreeMap::new(),
+            policies: BTreeMap::new(),
+        };
+        for path in paths {
+            authorize(principal, Action::View, path)?;
+        }
+        let all: BTreeSet<ScopePath> = paths.iter().flat_map(ScopePath::chain).collect();
+        let all: Vec<ScopePath> = all.into_iter().collect();
+        for some in all.chunks(PAGE) {
+            let keys: Vec<_> = some.iter().map(scope::document_key).collect();
+            let snapshot = self.store.read(&keys).await?;
+            if snapshot.revision != revision {
+                return Err(Error::Contended);
+            }
+            for (path, document) in some.iter().zip(snapshot.documents) {
+                if let Some(document) = document {
+                    let scope = document.body::<Scope>()?;
+                    affairs.scopes.insert(path.clone(), scope);
+                }
+            }
+        }
+        for organization in all.into_iter().filter(ScopePath::is_organization) {
+            let policy = self.policy_in_service(&organization).await?;
+            affairs.policies.insert(organization, policy);
+        }
+        Ok(affairs)
+    }
+
+    /// Asks for each of `paths` in both states of affairs.
+    fn compare(
+        &self,
+        principal: &Principal,
+        before: &Affairs,
+        after: &Affairs,
+        paths: &[ScopePath],
+    ) -> Result<AccessChanges, Error> {
+        let comparison = Comparison {
+            catalog: self.catalog(),
+            principal,
+            now_ms: now_ms(),
+            keys: self.store.read_keys_again()?,
+            before,
+            after,
+        };
+        let next = AtomicUsize::new(0);
+        let parts = on_all_processors(|| {
+            let mut found = Found::default();
+            loop {
+                let from = next.fetch_add(SCOPES_AT_ONCE, Ordering::Relaxed);
+                let Some(rest) = paths.get(from..).filter(|rest| !rest.is_empty()) else {
+                    return found;
+                };
+                for path in rest.iter().take(SCOPES_AT_ONCE) {
+                    comparison.scope(path, &mut found);
+                }
+            }
+        });
+        let mut all = AccessChanges {
+            revision: before.revision,
+            scopes: paths.len(),
+            ..AccessChanges::default()
+        };
+        for part in parts {
+            all.counts.add_all(&part.counts);
+            all.changes.extend(part.changes);
+        }
+        let place = |change: &AccessChange| {
+            let AccessChange {
+                scope,
+                provider,
+                asked,
+                ..
+            } = change;
+            (scope.clone(), provider.clone(), asked.clone())
+        };
+        all.changes.sort_by_cached_key(place);
+        Ok(all)
+    }
+}
+
+/// A state of affairs: what scopes hold, and which policy decides for them.
+#[derive(Clone)]
+struct Affairs {
+    revision: Revision,
+    scopes: BTreeMap<ScopePath, Arc<Scope>>,
+    /// By organization.
+    policies: BTreeMap<ScopePath, Policy>,
+}
+
+impl Affairs {
+    /// The chain of a scope, and who decides for it; none if it is not there.
+    fn standing(&self, path: &ScopePath) -> Option<(Chain, &Policy)> {
+        let scopes: Option<Vec<_>> = path
+            .chain()
+            .map(|path| {
+                let scope = self.scopes.get(&path)?;
+                Some((path, Arc::clone(scope)))
+            })
+            .collect();
+        let scopes = scopes?;
+        let (organization, _) = scopes.last()?;
+        let policy = self.policies.get(organization)?;
+        let revision = self.revision;
+        Some((Chain { revision, scopes }, policy))
+    }
+}
+
+/// Two states of affairs, and what goes for both.
+struct Comparison<'a> {
+    catalog: &'a Catalog,
+    principal: &'a Principal,
+    now_ms: u64,
+    keys: Arc<Keys>,
+    before: &'a Affairs,
+    after: &'a Affairs,
+}
+
+/// What one processor has found.
+#[derive(Default)]
+struct Found {
+    counts: Counts,
+    changes: Vec<AccessChange>,
+}
+
+impl Comparison<'_> {
+    fn scope(&self, path: &ScopePath, found: &mut Found) {
+        let before = self.before.standing(path);
+        let after = self.after.standing(path);
+        let chains = || {
+            [&before, &after]
+                .into_iter()
+                .flatten()
+                .map(|(chain, _)| chain)
+        };
+        for provider in self.catalog.iter().map(|provider| &provider.id) {
+            let answers: Vec<(Asked, Answer, Answer)> = requests(path, provider, chains())
+                .map(|request| {
+                    let from = self.answer(before.as_ref(), &request);
+                    let to = self.answer(after.as_ref(), &request);
+                    let asked = Asked::This {
+                        credential: request.credential,
+                        model: request.model,
+                    };
+                    (asked, from, to)
+                })
+                .collect();
+            found.add(path, provider, answers);
+        }
+    }
+
+    fn answer(&self, standing: Option<&(Chain, &Policy)>, request: &Request) -> Answer {
+        match standing {
+            None => Answer::Absent,
+            Some((chain, policy)) => {
+                let facts = chain.facts(request, self.principal, self.now_ms, &self.keys);
+                Answer::of(policy, &facts)
+            }
+        }
+    }
+}
+
+impl Found {
+    /// Takes in the answers to all that a scope was asked for a provider; as one change
+    /// if they are alike.
+    fn add(
+        &mut self,
+        path: &ScopePath,
+        provider: &ProviderId,
+        mut answers: Vec<(Asked, Answer, Answer)>,
+    ) {
+        for (_, from, to) in &answers {
+            self.counts.add(Difference::between(from, to));
+        }
+        let alike = answers.first().is_some_and(|(_, first_from, first_to)| {
+            answers
+                .iter()
+                .all(|(_, from, to)| (from, to) == (first_from, first_to))
+        });
+        if alike {
+            answers.truncate(1);
+        }
+        for (asked, from, to) in answers {
+            let difference = Difference::between(&from, &to);
+            if difference == Difference::Same {
+                continue;
+            }
+            self.changes.push(AccessChange {
+                scope: path.clone(),
+                provider: provider.clone(),
+                asked: if alike { Asked::Anything } else { asked },
+                difference,
+                from,
+                to,
+            });
+        }
+    }
+}
+
+/// What a scope is asked for a provider: nothing, if no scope of these chains has a
+/// credential for it.
+fn requests<'a>(
+    path: &ScopePath,
+    provider: &ProviderId,
+    chains: impl Iterator<Item = &'a Chain>,
+) -> impl Iterator<Item = Request> {
+    let mut names = BTreeSet::new();
+    let mut models = BTreeSet::new();
+    for (_, scope) in chains.flat_map(|chain| &chain.scopes) {
+        models.extend(scope.models.get(provider).cloned());
+        for credential in scope.credentials_for(provider) {
+            names.insert(credential.name.clone());
+            let patterns = credential.rules.models.iter().flatten();
+            // Each was checked to consist of what a model does.
+            models.extend(patterns.filter_map(|pattern| pattern.parse::<ModelId>().ok()));
+        }
+    }
+    let named: Vec<Option<CredentialName>> = match names.len() {
+        0 => Vec::new(),
+        1 => vec![None],
+        _ => std::iter::once(None)
+            .chain(names.into_iter().map(Some))
+            .collect(),
+    };
+    let models: Vec<Option<ModelId>> = std::iter::once(None)
+        .chain(models.into_iter().map(Some))
+        .collect();
+    let request = Request::new(path.clone(), provider.clone());
+    named.into_iter().flat_map(move |credential| {
+        let request = request.clone();
+        models.clone().into_iter().map(move |model| Request {
+            credential: credential.clone(),
+            model,
+            ..request.clone()
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use entail_policy::Inheritance;
+    use entail_store::Secret;
+
+    use super::*;
+    use crate::change::CredentialRef;
+    use crate::entail::Settings;
+    use crate::home::Home;
+    use crate::rule_changes::{Edit, RuleChanges};
+    use crate::set_credential::{SecretEdit, SetCredential};
+
+    const ME: Principal = Principal::LocalOwner;
+
+    fn set(scope: &str, name: &str, rules: RuleChanges, secret: SecretEdit) -> Change {
+        let fields = match secret {
+            SecretEdit::Keep => Vec::new(),
+            _ => vec![(
+                "api_key".to_owned(),
+                Secret::from("canary-of-effective-access"),
+            )],
+        };
+        Change::SetCredential(Box::new(SetCredential {
+            credential: CredentialRef {
+                scope: scope.parse().unwrap(),
+                provider: "openai".parse().unwrap(),
+                name: name.parse().unwrap(),
+            },
+            mode: None,
+            fields,
+            rules,
+            secret,
+            grace_ms: 0,
+        }))
+    }
+
+    fn inherit(scope: &str, inheritance: Inheritance) -> Change {
+        Change::SetInheritance {
+            scope: scope.parse().unwrap(),
+            provider: Some("openai".parse().unwrap()),
+            inheritance,
+        }
+    }
+
+    fn add(scope: &str) -> Change {
+        Change::AddScope {
+            scope: scope.parse().unwrap(),
+        }
+    }
+
+    /// `acme` with a key, `acme/evals` that inherits it, with `acme/evals/nightly`
+    /// that inherits too, and `acme/agents` that does not.
+    async fn with_acme() -> (tempfile::TempDir, Entail) {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::create(&folder.path().join("home"), None)
+            .await
+            .unwrap();
+        let entail = Entail::open(&home, Settings::default()).unwrap();
+        for change in [
+            add("acme"),
+            add("acme/agents"),
+            add("acme/evals"),
+            add("acme/evals/nightly"),
+            set("acme", "default", RuleChanges::default(), SecretEdit::Given),
+            inherit("acme/evals", Inheritance::Inherit),
+            inherit("acme/evals/nightly", Inheritance::Inherit),
+        ] {
+            entail.change(&ME, &change).await.unwrap();
+        }
+        (folder, entail)
+    }
+
+    /// As `scope [model]: before → after (difference)`.
+    fn shown(changes: &AccessChanges) -> Vec<String> {
+        let shown = changes.changes.iter().map(|change| {
+            let asked = match &change.asked {
+                Asked::Anything => String::new(),
+                Asked::This { credential, model } => {
+                    let text = |text: Option<&str>| text.unwrap_or("-").to_owned();
+                    format!(
+                        " [{} {}]",
+                        text(credential.as_ref().map(CredentialName::as_str)),
+                        text(model.as_ref().map(ModelId::as_str))
+                    )
+                }
+            };
+            format!(
+                "{}{asked}: {} → {} ({})",
+                change.scope, change.from, change.to, change.difference
+            )
+        });
+        shown.collect()
+    }
+
+    #[tokio::test]
+    async fn a_planned_change_shows_in_the_scope_and_all_below_and_is_not_made() {
+        let (_folder, entail) = with_acme().await;
+        let revision = entail.store.revision().await.unwrap();
+        let planned = async |change: Change| shown(&entail.dry_run(&ME, &change).await.unwrap());
+        assert_eq!(
+            planned(inherit("acme/evals", Inheritance::Isolated)).await,
+            [
+                "acme/evals: default of acme → not-opted-in (narrowed)",
+                "acme/evals/nightly: default of acme → not-opted-in (narrowed)",
+            ]
+        );
+        assert_eq!(
+            planned(inherit("acme/agents", Inheritance::Inherit)).await,
+            ["acme/agents: not-opted-in → default of acme (widened)"]
+        );
+        // The key of one's own goes before, so the parent's is no longer used.
+        let own = set(
+            "acme/evals",
+            "own",
+            RuleChanges::default(),
+            SecretEdit::Given,
+        );
+        assert_eq!(
+            planned(own).await,
+            [
+                "acme/evals [- -]: default of acme → own of acme/evals (widened)",
+                "acme/evals [own -]: no-credential → own of acme/evals (widened)",
+                "acme/evals/nightly [- -]: default of acme → own of acme/evals (widened)",
+                "acme/evals/nightly [own -]: no-credential → own of acme/evals (widened)",
+            ]
+        );
+        assert_eq!(
+            planned(add("acme/new")).await,
+            ["acme/new: no such scope → not-opted-in (reworded)"]
+        );
+        let nightly = "acme/evals/nightly".parse().unwrap();
+        assert_eq!(
+            planned(Change::RemoveProject { scope: nightly }).await,
+            ["acme/evals/nightly: default of acme → no such scope (narrowed)"]
+        );
+        let same = inherit("acme/evals", Inheritance::FallBack);
+        assert_eq!(planned(same).await, [""; 0]);
+        assert_eq!(entail.store.revision().await.unwrap(), revision);
+    }
+
+    #[tokio::test]
+    async fn patterns_of_models_are_asked_for_as_models() {
+        let (_folder, entail) = with_acme().await;
+        let only = |patterns: &[&str]| RuleChanges {
+            models: Edit::Set(patterns.iter().map(|p| (*p).to_owned()).collect()),
+            ..RuleChanges::default()
+        };
+        let change = set("acme", "default", only(&["gpt-*"]), SecretEdit::Keep);
+        let planned = entail.dry_run(&ME, &change).await.unwrap();
+        assert_eq!(
+            shown(&planned),
+            [
+                "acme [- -]: default of acme → model-required (narrowed)",
+                "acme/evals [- -]: default of acme → model-required (narrowed)",
+                "acme/evals/nightly [- -]: default of acme → model-required (narrowed)",
+            ]
+        );
+        entail.change(&ME, &change).await.unwrap();
+        let change = set("acme", "default", only(&["o-*"]), SecretEdit::Keep);
+        let planned = entail.dry_run(&ME, &change).await.unwrap();
+        assert_eq!(
+            shown(&planned)[..2],
+            [
+                "acme [- gpt-*]: default of acme → model-not-allowed (narrowed)",
+                "acme [- o-*]: model-not-allowed → default of acme (widened)",
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_change_that_makes_no_sense_is_an_error_as_if_it_were_made() {
+        let (_folder, entail) = with_acme().await;
+        for change in [
+            add("acme/evals"),
+            add("acme/nowhere/below"),
+            inherit("acme/nowhere", Inheritance::Inherit),
+            set("acme", "other", RuleChanges::default(), SecretEdit::Keep),
+            Change::RemoveProject {
+                scope: "acme/evals".parse().unwrap(),
+            },
+        ] {
+            let planned = entail.dry_run(&ME, &change).await.unwrap_err();
+            let made = entail.change(&ME, &change).await.unwrap_err();
+            assert_eq!(planned.to_string(), made.to_string());
+        }
+    }
+
+    #[tokio::test]
+    async fn the_policy_in_service_differs_in_nothing_from_itself() {
+        let (_folder, entail) = with_acme().await;
+        let policy = entail.policy().clone();
+        let changes = entail.policy_diff(&ME, &policy, None).await.unwrap();
+        assert_eq!((changes.scopes, changes.counts.same), (4, 4));
+        assert_eq!(shown(&changes), [""; 0]);
+        let evals = "acme/evals".parse().unwrap();
+        let changes = entail.policy_diff(&ME, &policy, Some(&evals)).await;
+        assert_eq!(changes.unwrap().scopes, 2);
+    }
+}

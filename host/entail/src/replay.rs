@@ -1,0 +1,494 @@
+//! Deciding again what was decided: what another policy would have answered.
+//!
+//! A record of the decision log holds the facts of its decision, so a policy that
+//! was never in service can be asked the very same questions. The answers on record
+//! are those of the policies that were in service then, the guard's verdict included.
+//! A record of a policy that failed is a failure, also where it was because too much
+//! was to do just then.
+//!
+//! All processors work on it. The log is read in batches, each line is parsed once,
+//! and what is kept of it are counts and the changes grouped, so the memory it takes
+//! does not grow with the log.
+//!
+//! # Security
+//!
+//! The log is believed; whether it is what was written is for [`verify_log`] to say.
+//! A line that is no record is counted and passed over.
+//!
+//! [`verify_log`]: crate::verify_log
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::sync::{Mutex, PoisonError};
+
+use entail_policy::{Facts, Grant, Policy};
+use serde::{Deserialize, Serialize};
+
+use crate::audit::{Filter, LogFile, OutcomeFilter, log_files};
+use crate::difference::{Answer, Counts, Difference};
+use crate::error::Error;
+use crate::home::Home;
+
+/// Bytes read at a time: some hundred records, so that the reader is seldom waited
+/// for.
+const BATCH_BYTES: u64 = 256 * 1024;
+
+/// A longer line is none of the log's; it is taken to pieces, which are no records.
+const MAX_LINE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The most groups of changes that are kept; far more than a person reads.
+const MAX_GROUPS: usize = 10_000;
+
+/// The purpose of a record that tells what a policy would have answered that was not
+/// in service.
+const SHADOW: &str = "shadow";
+
+/// What deciding again came to.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Replay {
+    /// How the records that were decided again compare.
+    pub counts: Counts,
+    /// The changes, those that widen first, then those that come most often.
+    pub changes: Vec<ReplayedChange>,
+    /// Records that changed and fit into no group, because there are too many.
+    pub ungrouped: u64,
+    /// Lines that are no records.
+    pub unreadable: u64,
+}
+
+/// Records that changed alike.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReplayedChange {
+    /// The scope that asked.
+    pub scope: String,
+    /// For which provider.
+    pub provider: String,
+    /// What differs.
+    pub difference: Difference,
+    /// The answer on record.
+    pub from: Answer,
+    /// The answer now.
+    pub to: Answer,
+    /// How many records.
+    pub times: u64,
+    /// The earliest of them.
+    pub example: RecordPlace,
+}
+
+/// Where a record stands in the log.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct RecordPlace {
+    /// When it was decided, in milliseconds since 1970-01-01T00:00:00Z.
+    pub at_ms: u64,
+    /// Who wrote it.
+    pub writer: String,
+    /// Its number among that writer's.
+    pub sequence: u64,
+}
+
+/// A line, as far as it matters here; what else stands in it is passed over.
+#[derive(Deserialize)]
+struct Recorded<'a> {
+    #[serde(borrow)]
+    writer: Cow<'a, str>,
+    sequence: u64,
+    at_ms: u64,
+    #[serde(borrow)]
+    purpose: Cow<'a, str>,
+    #[serde(borrow)]
+    principal: Cow<'a, str>,
+    #[serde(borrow)]
+    scope: Cow<'a, str>,
+    #[serde(borrow)]
+    provider: Cow<'a, str>,
+    #[serde(default)]
+    decision: Option<RecordedOutcome>,
+    #[serde(default)]
+    failure: Option<String>,
+    facts: Facts,
+}
+
+/// A decision on record, less its trail.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct RecordedOutcome {
+    #[serde(default)]
+    granted: Option<Grant>,
+    #[serde(default)]
+    refused: Option<RecordedRefusal>,
+}
+
+#[derive(Deserialize)]
+struct RecordedRefusal {
+    code: String,
+}
+
+impl Recorded<'_> {
+    fn answer(&self) -> Answer {
+        match (&self.decision, &self.failure) {
+            (
+                Some(RecordedOutcome {
+                    granted: Some(grant),
+                    ..
+                }),
+                _,
+            ) => Answer::granted(&self.facts, grant),
+            (
+                Some(RecordedOutcome {
+                    refused: Some(refusal),
+                    ..
+                }),
+                _,
+            ) => Answer::refused(&refusal.code),
+            (_, failure) => Answer::failed(failure.as_deref().unwrap_or_default()),
+        }
+    }
+
+    /// As [`Filter::fits`].
+    fn fits(&self, filter: &Filter, answer: &Answer) -> bool {
+        let under = |scope: &str| {
+            self.scope
+                .strip_prefix(scope)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let outcome = |wanted: &OutcomeFilter| match (wanted, answer) {
+            (OutcomeFilter::Granted, answer) => matches!(answer, Answer::Granted { .. }),
+            (OutcomeFilter::Failed, answer) => matches!(answer, Answer::Failed { .. }),
+            (OutcomeFilter::Refused, answer) => matches!(answer, Answer::Refused { .. }),
+            (OutcomeFilter::Code(wanted), Answer::Refused { code }) => wanted == code,
+            (OutcomeFilter::Code(_), _) => false,
+        };
+        filter.scope.as_ref().is_none_or(|s| under(s.as_str()))
+            && filter
+                .provider
+                .as_ref()
+                .is_none_or(|p| p.as_str() == self.provider)
+            && filter
+                .principal
+                .as_ref()
+                .is_none_or(|p| *p == self.principal)
+            && filter.outcome.as_ref().is_none_or(outcome)
+            && filter.since_ms.is_none_or(|since| self.at_ms >= since)
+            && filter.until_ms.is_none_or(|until| self.at_ms < until)
+    }
+}
+
+/// Decides the records of a home's log that `filter` fits again, by `policy`, and
+/// compares.
+///
+/// Blocks while all processors are at work: some ten thousand records a second on
+/// each, if the policy takes no longer than the built-in one.
+///
+/// # Errors
+///
+/// When a file of the log cannot be read.
+pub fn replay(home: &Home, policy: &Policy, filter: &Filter) -> Result<Replay, Error> {
+    let failed = |error: std::io::Error| Error::Home(format!("the decision log: {error}"));
+    let files = log_files(&home.decision_log()).map_err(failed)?;
+    let source = Mutex::new(Source {
+        files: files.into_iter(),
+        reader: None,
+    });
+    let parts = on_all_processors(|| {
+        let mut tally = Tally::default();
+        loop {
+            // One who panicked left at most an incomplete batch behind.
+            let batch = source
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .batch()?;
+            let Some(batch) = batch else {
+                return Ok(tally);
+            };
+            for line in batch.split(|byte| *byte == b'\n') {
+                tally.take(line, policy, filter);
+            }
+        }
+    });
+    let mut whole = Tally::default();
+    for part in parts {
+        whole.add(part.map_err(failed)?);
+    }
+    Ok(whole.finish())
+}
+
+/// The lines of the log, a batch at a time.
+struct Source {
+    files: std::vec::IntoIter<LogFile>,
+    reader: Option<BufReader<File>>,
+}
+
+impl Source {
+    /// The next whole lines, the newline of the last left out; none at the end.
+    fn batch(&mut self) -> std::io::Result<Option<Vec<u8>>> {
+        loop {
+            let reader = match &mut self.reader {
+                Some(reader) => reader,
+                None => match self.files.next() {
+                    Some(file) => self.reader.insert(BufReader::new(File::open(file.path)?)),
+                    None => return Ok(None),
+                },
+            };
+            let mut batch = Vec::new();
+            reader.take(BATCH_BYTES).read_to_end(&mut batch)?;
+            if !batch.ends_with(b"\n") {
+                reader.take(MAX_LINE_BYTES).read_until(b'\n', &mut batch)?;
+            }
+            if batch.is_empty() {
+                self.reader = None;
+                continue;
+            }
+            // What comes after the last newline is still being written.
+            let whole = batch.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
+            batch.truncate(whole);
+            return Ok(Some(batch));
+        }
+    }
+}
+
+/// What one processor has found.
+#[derive(Default)]
+struct Tally {
+    counts: Counts,
+    groups: HashMap<Group, Members>,
+    ungrouped: u64,
+    unreadable: u64,
+}
+
+/// What records have in common that changed alike.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Group {
+    scope: String,
+    provider: String,
+    difference: Difference,
+    from: Answer,
+    to: Answer,
+}
+
+struct Members {
+    times: u64,
+    example: RecordPlace,
+}
+
+impl Tally {
+    fn take(&mut self, line: &[u8], policy: &Policy, filter: &Filter) {
+        if line.is_empty() {
+            return;
+        }
+        let Ok(recorded) = serde_json::from_slice::<Recorded<'_>>(line) else {
+            self.unreadable += 1;
+            return;
+        };
+        let from = recorded.answer();
+        if recorded.purpose == SHADOW || !recorded.fits(filter, &from) {
+            return;
+        }
+        let to = Answer::of(policy, &recorded.facts);
+        let difference = Difference::between(&from, &to);
+        self.counts.add(difference);
+        if difference == Difference::Same {
+            return;
+        }
+        let group = Group {
+            scope: recorded.scope.into_owned(),
+            provider: recorded.provider.into_owned(),
+            difference,
+            from,
+            to,
+        };
+        let member = Members {
+            times: 1,
+            example: RecordPlace {
+                at_ms: recorded.at_ms,
+                writer: recorded.writer.into_owned(),
+                sequence: recorded.sequence,
+            },
+        };
+        self.join(group, member);
+    }
+
+    fn join(&mut self, group: Group, more: Members) {
+        let is_full = self.groups.len() >= MAX_GROUPS;
+        match self.groups.get_mut(&group) {
+            Some(members) => {
+                members.times += more.times;
+                if more.example < members.example {
+                    members.example = more.example;
+                }
+            }
+            None if is_full => self.ungrouped += more.times,
+            None => {
+                self.groups.insert(group, more);
+            }
+        }
+    }
+
+    fn add(&mut self, other: Tally) {
+        self.counts.add_all(&other.counts);
+        self.ungrouped += other.ungrouped;
+        self.unreadable += other.unreadable;
+        for (group, members) in other.groups {
+            self.join(group, members);
+        }
+    }
+
+    fn finish(self) -> Replay {
+        let changes = self.groups.into_iter().map(|(group, members)| {
+            let Group {
+                scope,
+                provider,
+                difference,
+                from,
+                to,
+            } = group;
+            ReplayedChange {
+                scope,
+                provider,
+                difference,
+                from,
+                to,
+                times: members.times,
+                example: members.example,
+            }
+        });
+        let mut changes: Vec<ReplayedChange> = changes.collect();
+        changes.sort_by(|a, b| {
+            let place = |change: &ReplayedChange| (change.difference, u64::MAX - change.times);
+            let name = |change: &ReplayedChange| (change.scope.clone(), change.provider.clone());
+            place(a)
+                .cmp(&place(b))
+                .then_with(|| name(a).cmp(&name(b)))
+                .then_with(|| (&a.from, &a.to).cmp(&(&b.from, &b.to)))
+        });
+        Replay {
+            counts: self.counts,
+            changes,
+            ungrouped: self.ungrouped,
+            unreadable: self.unreadable,
+        }
+    }
+}
+
+/// Does the same on every processor at the same time, the caller's thread among
+/// them; `work` shares out what there is to do.
+pub(crate) fn on_all_processors<T: Send>(work: impl Fn() -> T + Sync) -> Vec<T> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        // If the system gives no more threads, those that are there do all of it.
+        let threads: Vec<_> = (1..processors)
+            .map_while(|_| {
+                let thread = std::thread::Builder::new().name("entail-compare".to_owned());
+                thread.spawn_scoped(scope, &work).ok()
+            })
+            .collect();
+        let mut results = vec![work()];
+        for thread in threads {
+            match thread.join() {
+                Ok(result) => results.push(result),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        results
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINES: &str = r#"{"writer":"a","sequence":1,"previous":null,"at_ms":5,"purpose":"lease","principal":"local:owner","scope":"acme/evals","provider":"openai","revision":3,"policy":"sha256:00","result":"decided","decision":{"refused":{"code":"expired","message":"it is over"},"trail":[]},"facts":{"request":{"provider":"openai","now_ms":5},"chain":[{"path":"acme/evals"}]}}
+{"writer":"a","sequence":2,"previous":null,"at_ms":6,"purpose":"status","principal":"local:owner","scope":"acme/evals","provider":"openai","revision":3,"policy":"sha256:00","result":"failed","failure":"the policy \"x\" trapped","facts":{"request":{"provider":"openai","now_ms":5},"chain":[{"path":"acme/evals"}]}}
+{"writer":"a","sequence":3,"previous":null,"at_ms":7,"purpose":"status","principal":"local:owner","scope":"acme","provider":"openai","revision":3,"policy":"sha256:00","result":"decided","decision":{"granted":{"credential":"1"},"trail":[{"credential":"1","code":"chosen"}]},"granted":{"holder":"acme","credential":"default","version":1},"facts":{"request":{"provider":"openai","now_ms":5},"chain":[{"path":"acme","credentials":[{"id":"1","name":"default"}]}]}}"#;
+
+    #[test]
+    fn a_record_is_a_grant_a_refusal_or_a_failure_and_is_filtered_by_it() {
+        let records: Vec<Recorded<'_>> = LINES
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let answers: Vec<String> = records.iter().map(|r| r.answer().to_string()).collect();
+        assert_eq!(
+            answers,
+            [
+                "expired",
+                "failed: the policy \"x\" trapped",
+                "default of acme"
+            ]
+        );
+        let fitting = |filter: Filter| -> Vec<u64> {
+            let fits = |record: &&Recorded<'_>| record.fits(&filter, &record.answer());
+            records.iter().filter(fits).map(|r| r.sequence).collect()
+        };
+        let of = |outcome: &str| Filter {
+            outcome: Some(outcome.into()),
+            ..Filter::default()
+        };
+        assert_eq!(fitting(Filter::default()), [1, 2, 3]);
+        assert_eq!(fitting(of("refused")), [1]);
+        assert_eq!(fitting(of("expired")), [1]);
+        assert_eq!(fitting(of("failed")), [2]);
+        assert_eq!(fitting(of("granted")), [3]);
+        let below = Filter {
+            scope: Some("acme/evals".parse().unwrap()),
+            since_ms: Some(6),
+            until_ms: Some(7),
+            ..Filter::default()
+        };
+        assert_eq!(fitting(below), [2]);
+    }
+
+    #[test]
+    fn a_batch_ends_with_a_whole_line_and_no_line_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("decisions.jsonl");
+        let line = format!("{}\n", "x".repeat(999));
+        let count = 2_000;
+        std::fs::write(&path, line.repeat(count) + "unfinished").unwrap();
+        let file = LogFile { path, number: None };
+        let mut source = Source {
+            files: vec![file.clone(), file].into_iter(),
+            reader: None,
+        };
+        let mut found = 0;
+        while let Some(batch) = source.batch().unwrap() {
+            for line in batch.split(|byte| *byte == b'\n').filter(|l| !l.is_empty()) {
+                assert_eq!(line.len(), 999);
+                found += 1;
+            }
+        }
+        assert_eq!(found, 2 * count);
+    }
+
+    #[test]
+    fn changes_that_are_alike_are_one_group_with_its_earliest_record() {
+        let group = |scope: &str| Group {
+            scope: scope.to_owned(),
+            provider: "openai".to_owned(),
+            difference: Difference::Narrowed,
+            from: Answer::failed("a"),
+            to: Answer::Absent,
+        };
+        let member = |at_ms| Members {
+            times: 1,
+            example: RecordPlace {
+                at_ms,
+                writer: "a".to_owned(),
+                sequence: 1,
+            },
+        };
+        let mut one = Tally::default();
+        one.join(group("acme"), member(5));
+        one.join(group("acme/evals"), member(4));
+        let mut other = Tally::default();
+        other.join(group("acme"), member(3));
+        one.add(other);
+        let changes = one.finish().changes;
+        let found: Vec<(&str, u64, u64)> = changes
+            .iter()
+            .map(|c| (c.scope.as_str(), c.times, c.example.at_ms))
+            .collect();
+        assert_eq!(found, [("acme", 2, 3), ("acme/evals", 1, 4)]);
+    }
+}

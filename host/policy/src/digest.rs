@@ -1,0 +1,113 @@
+//! What names a policy.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
+
+/// What a digest as text begins with.
+const PREFIX: &str = "sha256:";
+
+/// The SHA-256 of a component's bytes; it names the policy. As text, also in JSON,
+/// it is `sha256:` and 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest([u8; 32]);
+
+/// The text is no digest.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a policy's digest is sha256: and 64 lower-case hexadecimal digits")]
+pub struct InvalidDigest;
+
+impl Digest {
+    /// Hashes `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        Digest(Sha256::digest(bytes).into())
+    }
+
+    /// Its 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl From<[u8; 32]> for Digest {
+    fn from(bytes: [u8; 32]) -> Self {
+        Digest(bytes)
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(PREFIX)?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Digest {
+    type Err = InvalidDigest;
+
+    fn from_str(text: &str) -> Result<Self, InvalidDigest> {
+        let digits = text.strip_prefix(PREFIX).ok_or(InvalidDigest)?;
+        if digits.len() != 64 {
+            return Err(InvalidDigest);
+        }
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
+            *byte = pair
+                .iter()
+                .try_fold(0, |value, digit| Some(value << 4 | nibble(*digit)?))
+                .ok_or(InvalidDigest)?;
+        }
+        Ok(Digest(bytes))
+    }
+}
+
+/// One spelling only: an identity is never written in two ways.
+fn nibble(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'a> Deserialize<'a> for Digest {
+    fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'a, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_has_one_spelling() {
+        let digest = Digest::of(b"policy");
+        let text = digest.to_string();
+        assert_eq!(text.parse(), Ok(digest));
+        for other in [
+            text.to_uppercase(),
+            text.replace("sha256:", ""),
+            format!("{text} "),
+            text[..text.len() - 1].to_owned(),
+            text.replacen(|c: char| c.is_ascii_digit(), "é", 1),
+        ] {
+            assert_eq!(other.parse::<Digest>(), Err(InvalidDigest), "{other}");
+        }
+    }
+}
