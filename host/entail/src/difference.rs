@@ -9,7 +9,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use entail_policy::{Decision, Facts, Failure, Grant, Outcome, Policy};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::guard;
@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 const MAX_TEXT_CHARS: usize = 200;
 
 /// An answer, as far as it matters to who gets what: without its trail and words.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Answer {
     /// There is nobody to ask: the scope is not there.
@@ -36,7 +36,7 @@ pub enum Answer {
         credentials: Vec<Offered>,
         /// The model that the policy settled on; none when the request named one,
         /// which is then the grant's, or when nobody did.
-        #[serde(skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         model: Option<String>,
     },
     /// Nothing may be used.
@@ -52,7 +52,7 @@ pub enum Answer {
 }
 
 /// A credential that may be used.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Offered {
     /// Its id, by which it is told from others.
     pub id: String,
@@ -63,7 +63,7 @@ pub struct Offered {
 }
 
 /// What differs between an answer and another one to the same question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Difference {
     /// Something may be used that could not be before: there was no grant and is one,
@@ -86,17 +86,13 @@ pub enum Difference {
 impl Difference {
     /// What differs between the answer `before` and the one `after`.
     pub fn between(before: &Answer, after: &Answer) -> Self {
-        let (had, has) = (before.credentials(), after.credentials());
-        let ids = |offered: &[Offered]| -> HashSet<String> {
-            offered.iter().map(|offered| offered.id.clone()).collect()
-        };
         if before == after {
             return Difference::Same;
         }
+        let (had, has) = (before.ids(), after.ids());
         if had.is_empty() && has.is_empty() {
             return Difference::Reworded;
         }
-        let (had, has) = (ids(had), ids(has));
         if !has.is_subset(&had) {
             Difference::Widened
         } else if has.len() < had.len() {
@@ -167,15 +163,31 @@ impl Counts {
 impl Answer {
     /// Asks a policy, and the guard after it.
     pub(crate) fn of(policy: &Policy, facts: &Facts) -> Self {
-        let decided = decide(policy, facts).map_err(Error::from);
-        let guarded = decided.and_then(|decision| match decision.outcome {
+        Self::to(facts, decide(policy, facts))
+    }
+
+    /// What a policy's decision comes to, with the guard after it.
+    pub(crate) fn to(facts: &Facts, decided: Result<Decision, Failure>) -> Self {
+        let decided = decided.map_err(Error::from);
+        let guarded = decided.and_then(|decision| match &decision.outcome {
             Outcome::Granted(grant) => {
-                guard::check(facts, &grant).map_err(Error::GuardViolated)?;
-                Ok(Answer::granted(facts, &grant))
+                guard::check(facts, grant).map_err(Error::GuardViolated)?;
+                Ok(decision)
             }
-            Outcome::Refused(refusal) => Ok(Answer::refused(&refusal.code)),
+            Outcome::Refused(_) => Ok(decision),
         });
-        guarded.unwrap_or_else(|error| Answer::failed(&error.to_string()))
+        Self::guarded(facts, &guarded)
+    }
+
+    /// The same of a decision that the guard has seen.
+    pub(crate) fn guarded(facts: &Facts, decided: &Result<Decision, Error>) -> Self {
+        match decided {
+            Ok(decision) => match &decision.outcome {
+                Outcome::Granted(grant) => Answer::granted(facts, grant),
+                Outcome::Refused(refusal) => Answer::refused(&refusal.code),
+            },
+            Err(error) => Answer::failed(&error.to_string()),
+        }
     }
 
     /// A grant on `facts`.
@@ -208,6 +220,11 @@ impl Answer {
             Answer::Granted { credentials, .. } => credentials,
             Answer::Absent | Answer::Refused { .. } | Answer::Failed { .. } => &[],
         }
+    }
+
+    fn ids(&self) -> HashSet<&str> {
+        let ids = self.credentials().iter().map(|offered| &*offered.id);
+        ids.collect()
     }
 }
 

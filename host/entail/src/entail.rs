@@ -4,14 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use entail_policy::{Decision, Engine, Facts, Outcome, Policy, Settings as EngineSettings};
+use entail_policy::{Decision, Digest, Engine, Facts, Outcome, Policy, Settings as EngineSettings};
 use entail_store::{
-    Batch, Entry, Fault, Fields, IdentitySource, Keys, Recipients, Revision, Store, Tampering,
-    Verifier, recipients_key,
+    Batch, Document, Entry, Fault, Fields, IdentitySource, Keys, Recipients, Revision, Store,
+    Tampering, Verifier, recipients_key,
 };
 
 use crate::audit::{self, DecisionLog, Granted, Purpose, Record};
 use crate::change::{Applied, Change, Context};
+use crate::difference::Answer;
 use crate::error::Error;
 use crate::facts::{Chain, Request};
 use crate::guard;
@@ -19,10 +20,11 @@ use crate::home::Home;
 use crate::lease::Lease;
 use crate::name::{ProviderId, ScopePath};
 use crate::opened::OpenedSecrets;
+use crate::policies::{Policies, PolicyBinding, Serving, ShadowLog};
 use crate::principal::{Action, Principal, authorize};
 use crate::provider::{Catalog, Format, Provider};
 use crate::rotation::encode;
-use crate::scope::{self, Credential, Retirements, SCHEDULE_KIND, SCOPE_KIND, Scope};
+use crate::scope::{self, Credential, OTHER_KINDS, Retirements, SCOPE_KIND, Scope};
 
 /// The built-in policy, as built from `guest/default`.
 pub const DEFAULT_POLICY: &[u8] = include_bytes!("../../../guest/default/default-policy.wasm");
@@ -66,10 +68,11 @@ impl Default for Settings {
 
 /// An installation, open for use. Cheap to share by reference between threads.
 pub struct Entail {
-    pub(crate) store: Store,
+    pub(crate) store: Arc<Store>,
+    pub(crate) policies: Arc<Policies>,
     catalog: Catalog,
-    policy: Policy,
     log: DecisionLog,
+    shadow_log: Arc<ShadowLog>,
     opened: OpenedSecrets,
 }
 
@@ -79,17 +82,21 @@ pub struct Explanation {
     /// The revision of the store that the facts are of.
     pub revision: Revision,
     /// What the policy saw.
-    pub facts: Facts,
+    pub facts: Arc<Facts>,
     /// What it decided. The guard has let it pass.
     pub decision: Decision,
-    /// The digest of the policy.
-    pub policy: String,
+    /// The policy that decided.
+    pub policy: Digest,
 }
 
 /// A decision, with what it was made on.
 struct Decided {
     chain: Chain,
-    facts: Facts,
+    facts: Arc<Facts>,
+    /// Who decided; none if the policy in service cannot be made ready.
+    serving: Option<Arc<Serving>>,
+    /// The component that decided, or should have.
+    policy: Digest,
     /// What the policy decided and the guard let pass.
     decision: Result<Decision, Error>,
     now_ms: u64,
@@ -116,9 +123,10 @@ impl Entail {
             engine.code_cache = Some(home.code_cache()?);
         }
         Ok(Entail {
-            store: home.store(keys)?,
+            store: Arc::new(home.store(keys)?),
+            policies: Policies::new(Engine::new(engine)?, DEFAULT_POLICY)?,
             catalog: home.catalog()?,
-            policy: Engine::new(engine)?.admit_own(DEFAULT_POLICY)?,
+            shadow_log: Arc::new(ShadowLog::at(home.shadow_log())),
             log: DecisionLog::open(&home.decision_log(), home.settings()?.decision_log)?,
             opened: OpenedSecrets::new(settings.keep_opened_secrets),
         })
@@ -144,9 +152,14 @@ impl Entail {
         &self.catalog
     }
 
-    /// The policy that decides.
-    pub fn policy(&self) -> &Policy {
-        &self.policy
+    /// The policy that decides where nobody has put another in service.
+    pub fn built_in_policy(&self) -> &Policy {
+        self.policies.built_in()
+    }
+
+    /// The engine that policies run on.
+    pub fn engine(&self) -> &Engine {
+        self.policies.engine()
     }
 
     /// Hands out the credential that `request` is entitled to.
@@ -184,7 +197,12 @@ impl Entail {
             let decided = self.decide(principal, request).await?;
             self.record(principal, request, purpose, &decided)?;
             let revision = decided.chain.revision;
-            match self.lease(request, decided).await {
+            let asked = self.about_to_shadow(&decided);
+            let lease = self.lease(request, decided).await;
+            if let Some((serving, facts, answer)) = asked {
+                self.ask_shadow(&serving, facts, answer);
+            }
+            match lease {
                 // Between the documents and the secret the credential may have
                 // been renewed, and the secret that it had destroyed.
                 Err(Error::Tampered(_)) if self.store.revision().await? != revision => {}
@@ -192,6 +210,28 @@ impl Entail {
             }
         }
         Err(Error::Contended)
+    }
+
+    /// What a shadow is to be asked, if there is one, and what it is held against.
+    fn about_to_shadow(&self, decided: &Decided) -> Option<(Arc<Serving>, Arc<Facts>, Answer)> {
+        let serving = decided.serving.as_ref()?;
+        serving.shadow.as_ref()?;
+        let answer = Answer::guarded(&decided.facts, &decided.decision);
+        Some((Arc::clone(serving), Arc::clone(&decided.facts), answer))
+    }
+
+    fn ask_shadow(&self, serving: &Serving, facts: Arc<Facts>, answer: Answer) {
+        if let Some(shadow) = &serving.shadow {
+            let decided = (serving.policy.digest(), answer);
+            let log = &self.shadow_log;
+            shadow.ask(&self.policies, &self.store, log, facts, decided);
+        }
+    }
+
+    /// Waits until shadow policies have answered what they were asked so far, but not
+    /// for longer than `within`. For a program that is about to end.
+    pub async fn settle_shadows(&self, within: Duration) {
+        self.shadow_log.settle(within).await;
     }
 
     /// Unseal, lease.
@@ -230,7 +270,7 @@ impl Entail {
             hosts: version.hosts.clone(),
             expires_at_ms: credential.rules.expires_at_ms,
             revision: decided.chain.revision,
-            policy: self.policy.digest().to_string(),
+            policy: decided.policy.to_string(),
             secrets,
         })
     }
@@ -251,37 +291,66 @@ impl Entail {
             revision: decided.chain.revision,
             facts: decided.facts,
             decision: decided.decision?,
-            policy: self.policy.digest().to_string(),
+            policy: decided.policy,
         })
     }
 
     /// Facts, decide, guard.
     async fn decide(&self, principal: &Principal, request: &Request) -> Result<Decided, Error> {
         self.provider(&request.provider)?;
-        let chain = Chain::read(&self.store, &request.scope).await?;
+        let (chain, binding) = Chain::read(&self.store, &request.scope).await?;
         let now_ms = now_ms();
         let mut keys = self.store.keys();
         if chain.has_unreadable(&request.provider, &keys) {
             // The identity may have been renewed since the keys were read.
             keys = self.store.read_keys_again()?;
         }
-        let facts = chain.facts(request, principal, now_ms, &keys);
-        let decision = self
-            .policy
-            .decide(&facts)
-            .map_err(Error::from)
-            .and_then(|decision| {
-                if let Outcome::Granted(grant) = &decision.outcome {
-                    guard::check(&facts, grant).map_err(Error::GuardViolated)?;
-                }
-                Ok(decision)
-            });
+        let facts = Arc::new(chain.facts(request, principal, now_ms, &keys));
+        let (serving, decision) = match self.serving(&request.scope, binding.as_ref()).await {
+            Ok(serving) => {
+                let decision = serving.policy.decide_in_turn(Arc::clone(&facts)).await;
+                (Some(serving), decision.map_err(Error::from))
+            }
+            Err(error) => (None, Err(error)),
+        };
+        let decision = decision.and_then(|decision| {
+            if let Outcome::Granted(grant) = &decision.outcome {
+                guard::check(&facts, grant).map_err(Error::GuardViolated)?;
+            }
+            Ok(decision)
+        });
+        let policy = match &serving {
+            Some(serving) => serving.policy.digest(),
+            None => self.meant(binding.as_ref()),
+        };
         Ok(Decided {
             chain,
             facts,
+            serving,
+            policy,
             decision,
             now_ms,
         })
+    }
+
+    /// The policy that decides for the organization of `scope`, as its document says.
+    async fn serving(
+        &self,
+        scope: &ScopePath,
+        binding: Option<&Arc<Document>>,
+    ) -> Result<Arc<Serving>, Error> {
+        let organization = scope.chain().last().unwrap_or_else(|| scope.clone());
+        let policies = &self.policies;
+        policies
+            .serving(&self.store, &organization, binding)
+            .await
+    }
+
+    /// The component that a document names, whether or not it can be made ready.
+    fn meant(&self, binding: Option<&Arc<Document>>) -> Digest {
+        binding
+            .and_then(|document| document.body::<PolicyBinding>().ok()?.active.component)
+            .unwrap_or_else(|| self.policies.built_in().digest())
     }
 
     fn record(
@@ -311,7 +380,8 @@ impl Entail {
             scope: request.scope.as_str(),
             provider: request.provider.as_str(),
             revision: decided.chain.revision,
-            policy: self.policy.digest(),
+            policy: decided.policy,
+            binding: decided.serving.as_ref().and_then(|serving| serving.binding),
             outcome,
             granted: granted.map(|(holder, credential)| Granted {
                 holder: holder.as_str(),
@@ -475,7 +545,7 @@ impl Entail {
 
     /// Whatever is added below meanwhile makes a newer revision, and the commit
     /// a conflict.
-    async fn check_removable(&self, path: &ScopePath) -> Result<(), Error> {
+    pub(crate) async fn check_removable(&self, path: &ScopePath) -> Result<(), Error> {
         if path.is_organization() {
             return Err(Error::Invalid(format!(
                 "{path} is an organization, not a project"
@@ -537,8 +607,8 @@ impl Entail {
             let (told, revision) = self.store.count().await?;
             let paths = self.list("").await?;
             let mut found = paths.len();
-            for kind in [SCHEDULE_KIND, &recipients_key().kind] {
-                found += self.store.names(kind, "", None, PAGE).await?.len();
+            for kind in OTHER_KINDS {
+                found += self.documents_of(kind).await?.len();
             }
             if u64::try_from(found).ok() == Some(told) {
                 return Ok(paths);
@@ -599,7 +669,7 @@ impl fmt::Debug for Entail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entail")
             .field("store", &self.store)
-            .field("policy", &self.policy)
+            .field("engine", self.policies.engine())
             .finish_non_exhaustive()
     }
 }

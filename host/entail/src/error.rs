@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use entail_policy::{EngineError, Failure, Refusal, Rejected};
+use entail_policy::{BadSettings, ComposeError, Digest, EngineError, Failure, Refusal, Rejected};
 use entail_store::{AnchorError, KeyError, RecipientError, SealError, Tampering};
 
 use crate::guard::Violation;
@@ -143,6 +143,18 @@ pub enum Error {
     /// The policy is not admitted.
     #[error("the policy is not admitted: {0}")]
     Rejected(#[from] Rejected),
+    /// The policy in service cannot be made ready, so nothing is granted.
+    #[error("the policy in service cannot be used, so nothing is granted: {0}")]
+    PolicyUnready(String),
+    /// The policy does not take the settings.
+    #[error(transparent)]
+    BadSettings(#[from] BadSettings),
+    /// The layer cannot be put on the policy.
+    #[error(transparent)]
+    Compose(#[from] ComposeError),
+    /// No such policy is installed.
+    #[error("no policy {0} is installed")]
+    UnknownPolicy(Digest),
 }
 
 /// The kinds of error that a caller answers in different ways: by exit code, by
@@ -177,9 +189,11 @@ impl Error {
         match self {
             Error::Refused { .. } => ErrorKind::Refused,
             Error::NotAuthorized { .. } => ErrorKind::NotAuthorized,
-            Error::PolicyFailed(_) | Error::Engine(_) | Error::Rejected(_) => {
-                ErrorKind::PolicyFailed
-            }
+            Error::PolicyFailed(_)
+            | Error::Engine(_)
+            | Error::Rejected(_)
+            | Error::PolicyUnready(_)
+            | Error::BadSettings(BadSettings::Failed(_)) => ErrorKind::PolicyFailed,
             Error::GuardViolated(_) => ErrorKind::GuardViolated,
             // A secret that is damaged, or lies where it was not sealed for, was
             // written by nobody who may.
@@ -201,13 +215,16 @@ impl Error {
             Error::NotRecorded { .. } => ErrorKind::NotRecorded,
             Error::UnknownScope(_)
             | Error::UnknownProvider { .. }
-            | Error::UnknownCredential { .. } => ErrorKind::NotFound,
+            | Error::UnknownCredential { .. }
+            | Error::UnknownPolicy(_) => ErrorKind::NotFound,
             Error::ScopeExists(_)
             | Error::HasProjects { .. }
             | Error::Invalid(_)
             | Error::InvalidValue(_)
             | Error::InvalidName(_)
             | Error::Recipient(_)
+            | Error::BadSettings(_)
+            | Error::Compose(_)
             | Error::InvalidSettings(_)
             | Error::InvalidProviders(_) => ErrorKind::Invalid,
         }

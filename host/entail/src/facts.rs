@@ -1,12 +1,14 @@
 //! From documents to facts: what the policy gets to see of a chain.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use entail_policy::{Credential as OfferedCredential, Facts, Request as PolicyRequest};
-use entail_store::{Fault, Keys, Revision, Store, Tampering};
+use entail_store::{Document, Fault, Keys, Revision, Store, Tampering};
 
 use crate::error::Error;
-use crate::name::{CredentialName, ModelId, ProviderId, ScopePath};
+use crate::name::{AttributeName, AttributeValue, CredentialName, ModelId, ProviderId, ScopePath};
+use crate::policies::binding_key;
 use crate::principal::Principal;
 use crate::scope::{self, Credential, Scope};
 
@@ -21,6 +23,9 @@ pub struct Request {
     pub model: Option<ModelId>,
     /// The name of the one credential that the caller wants; none means any.
     pub credential: Option<CredentialName>,
+    /// What else the caller says of the request, such as the session that it is part
+    /// of. A policy may go by it; it is written to the decision log.
+    pub attributes: BTreeMap<AttributeName, AttributeValue>,
 }
 
 impl Request {
@@ -31,6 +36,7 @@ impl Request {
             provider,
             model: None,
             credential: None,
+            attributes: BTreeMap::new(),
         }
     }
 }
@@ -43,11 +49,21 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
-    /// Reads and verifies the chain of `path`.
-    pub(crate) async fn read(store: &Store, path: &ScopePath) -> Result<Self, Error> {
+    /// Reads and verifies the chain of `path`, and the document that says which policy
+    /// decides for it, if there is one.
+    pub(crate) async fn read(
+        store: &Store,
+        path: &ScopePath,
+    ) -> Result<(Self, Option<Arc<Document>>), Error> {
         let paths: Vec<ScopePath> = path.chain().collect();
-        let keys: Vec<_> = paths.iter().map(scope::document_key).collect();
-        let snapshot = store.read(&keys).await?;
+        let binding = paths.last().map(binding_key);
+        let keys: Vec<_> = paths
+            .iter()
+            .map(scope::document_key)
+            .chain(binding)
+            .collect();
+        let mut snapshot = store.read(&keys).await?;
+        let binding = snapshot.documents.pop().flatten();
         let mut scopes = Vec::with_capacity(paths.len());
         for (position, (path, document)) in paths.into_iter().zip(snapshot.documents).enumerate() {
             match document {
@@ -64,10 +80,11 @@ impl Chain {
                 }
             }
         }
-        Ok(Chain {
+        let chain = Chain {
             revision: snapshot.revision,
             scopes,
-        })
+        };
+        Ok((chain, binding))
     }
 
     /// The credential of that id, and the scope that holds it.
@@ -122,7 +139,11 @@ impl Chain {
                 credential: request.credential.as_ref().map(ToString::to_string),
                 principal: principal.to_string(),
                 now_ms,
-                attributes: [].into(),
+                attributes: request
+                    .attributes
+                    .iter()
+                    .map(|(name, value)| (name.to_string(), value.to_string()))
+                    .collect(),
             },
             chain,
         }

@@ -211,6 +211,11 @@ impl Home {
         self.folder.join("decisions.jsonl")
     }
 
+    /// What shadow policies say, which is no record of what happened.
+    pub fn shadow_log(&self) -> PathBuf {
+        self.folder.join("shadow.jsonl")
+    }
+
     /// The file of providers of one's own.
     pub fn providers_file(&self) -> PathBuf {
         self.folder.join("providers.toml")

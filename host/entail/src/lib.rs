@@ -69,11 +69,13 @@
 //! # }
 //! ```
 //!
-//! Calls of the policy and reads of the database run on the caller's thread:
-//! microseconds in the ordinary case, bounded by the policy's deadline.
+//! Reads of the database and calls of the built-in policy run on the caller's thread:
+//! microseconds in the ordinary case. Other policies run on threads of their own.
 
+mod access;
 mod audit;
 mod change;
+mod difference;
 mod entail;
 mod error;
 mod facts;
@@ -82,8 +84,10 @@ mod home;
 mod lease;
 mod name;
 mod opened;
+mod policies;
 mod principal;
 mod provider;
+mod replay;
 mod restore;
 mod rotation;
 mod rule_changes;
@@ -93,11 +97,13 @@ mod settings;
 mod value;
 mod verify;
 
+pub use crate::access::{AccessChange, AccessChanges, Asked};
 pub use crate::audit::{
     Breach, Filter, LogFile, LogReport, OutcomeFilter, Purpose, RecordedDecision, log_files,
     records, verify as verify_log,
 };
 pub use crate::change::{Applied, Change, CredentialRef};
+pub use crate::difference::{Answer, Counts, Difference, Offered};
 pub use crate::entail::{DEFAULT_POLICY, Entail, Explanation, Settings, now_ms};
 pub use crate::error::{Error, ErrorKind};
 pub use crate::facts::Request;
@@ -105,7 +111,11 @@ pub use crate::guard::Violation;
 pub use crate::home::Home;
 pub use crate::lease::{Lease, VariableValue};
 pub use crate::name::{
-    CredentialId, CredentialName, InvalidName, ModelId, ProviderId, ScopePath, quoted,
+    AttributeName, AttributeValue, CredentialId, CredentialName, InvalidName, ModelId, ProviderId, ScopePath, quoted,
+};
+pub use crate::policies::{
+    ActivatePolicy, Bound, InstallPolicy, InstalledPolicy, PolicyBinding, ShadowAnswer, ShadowPolicy,
+    shadow_answers,
 };
 pub use crate::principal::{Action, Principal};
 pub use crate::provider::{

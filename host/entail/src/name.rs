@@ -15,6 +15,9 @@ const MAX_SEGMENTS: usize = 8;
 /// The longest model id, in bytes; the longest known one has some ninety.
 const MAX_MODEL_BYTES: usize = 256;
 
+/// The longest value of an attribute: room for ids of sessions and users.
+const MAX_ATTRIBUTE_BYTES: usize = 128;
+
 /// The longest text that an error repeats. Keys are longer: whoever pastes one
 /// into the wrong place shall not find it in a log.
 const MAX_QUOTED_CHARS: usize = 20;
@@ -210,6 +213,55 @@ impl FromStr for ModelId {
                 text,
                 "a model",
                 "it has 1 to 256 visible ASCII characters, and no space",
+            ))
+        }
+    }
+}
+
+/// The name of something that a caller says of a request: `session`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AttributeName(String);
+
+canonical_text!(AttributeName);
+
+impl FromStr for AttributeName {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        if is_segment(text) {
+            Ok(AttributeName(text.to_owned()))
+        } else {
+            Err(InvalidName::new(
+                text,
+                "the name of an attribute",
+                SEGMENT_RULE,
+            ))
+        }
+    }
+}
+
+/// What a caller says of a request. It is shown to the policy and written to the
+/// decision log, so it is nothing secret.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AttributeValue(String);
+
+canonical_text!(AttributeValue);
+
+impl FromStr for AttributeValue {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        if (1..=MAX_ATTRIBUTE_BYTES).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_graphic())
+        {
+            Ok(AttributeValue(text.to_owned()))
+        } else {
+            Err(InvalidName::new(
+                text,
+                "the value of an attribute",
+                "it has 1 to 128 visible ASCII characters, and no space",
             ))
         }
     }

@@ -355,11 +355,9 @@ impl Tally {
         });
         let mut changes: Vec<ReplayedChange> = changes.collect();
         changes.sort_by(|a, b| {
-            let place = |change: &ReplayedChange| (change.difference, u64::MAX - change.times);
-            let name = |change: &ReplayedChange| (change.scope.clone(), change.provider.clone());
-            place(a)
-                .cmp(&place(b))
-                .then_with(|| name(a).cmp(&name(b)))
+            let kind = a.difference.cmp(&b.difference);
+            kind.then_with(|| b.times.cmp(&a.times))
+                .then_with(|| (&a.scope, &a.provider).cmp(&(&b.scope, &b.provider)))
                 .then_with(|| (&a.from, &a.to).cmp(&(&b.from, &b.to)))
         });
         Replay {

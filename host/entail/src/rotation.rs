@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::home::FIRST;
 use crate::name::{ScopePath, quoted};
 use crate::principal::{Action, Principal, authorize_whole};
-use crate::scope::{self, SCHEDULE_KIND, SCOPE_KIND, Scope};
+use crate::scope::{self, OTHER_KINDS, SCOPE_KIND, Scope};
 
 /// Scopes worked on per commit: enough to make the wait for the disk small beside
 /// the work, few enough that others get their turn.
@@ -387,7 +387,7 @@ impl Entail {
         on_step: OnStep<'_>,
     ) -> Result<usize, Error> {
         let mut keys = Vec::new();
-        for kind in [SCOPE_KIND, SCHEDULE_KIND, &recipients_key().kind] {
+        for kind in std::iter::once(SCOPE_KIND).chain(OTHER_KINDS) {
             keys.extend(self.documents_of(kind).await?);
         }
         let all = keys.len();
@@ -402,7 +402,7 @@ impl Entail {
         Ok(renewed)
     }
 
-    async fn documents_of(&self, kind: &str) -> Result<Vec<DocumentKey>, Error> {
+    pub(crate) async fn documents_of(&self, kind: &str) -> Result<Vec<DocumentKey>, Error> {
         let mut keys: Vec<DocumentKey> = Vec::new();
         loop {
             let after = keys.last().map(|key| key.name.clone());

@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 
 use entail_policy::{Inheritance, Sharing};
-use entail_store::{Binding, Digest, DocumentKey, RecipientId};
+use entail_store::{Binding, Digest, DocumentKey, RECIPIENTS_KIND, RecipientId};
 use serde::{Deserialize, Serialize};
 
+use crate::policies::{COMPONENT_KIND, POLICY_KIND};
 use crate::name::{CredentialId, CredentialName, ModelId, ProviderId, ScopePath};
 
 /// The most versions of a credential that are kept besides the present one.
@@ -15,6 +16,11 @@ const MAX_RETIRED: usize = 8;
 
 /// The kind of a scope's document.
 pub(crate) const SCOPE_KIND: &str = "scope";
+
+/// All kinds of documents that there are besides the scopes': who goes through all
+/// documents must not forget one.
+pub(crate) const OTHER_KINDS: [&str; 4] =
+    [SCHEDULE_KIND, RECIPIENTS_KIND, COMPONENT_KIND, POLICY_KIND];
 
 pub(crate) fn document_key(path: &ScopePath) -> DocumentKey {
     DocumentKey::new(SCOPE_KIND, path.as_str())

@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::name::ScopePath;
 use crate::principal::{Action, Principal, authorize_whole};
 use crate::rotation::Leftover;
+use crate::policies::{COMPONENT_KIND, InstalledPolicy, POLICY_KIND, PolicyBinding};
 use crate::scope::{Credential, SCOPE_KIND, Scope, Version};
 
 /// What the long look found.
@@ -145,6 +146,10 @@ fn blobs_of(document: &Document) -> Vec<Digest> {
             .body::<Scope>()
             .map(|scope| scope.blobs().collect())
             .unwrap_or_default(),
+        COMPONENT_KIND => document
+            .body::<InstalledPolicy>()
+            .map(|installed| vec![installed.blob()])
+            .unwrap_or_default(),
         _ => Vec::new(),
     }
 }
@@ -163,8 +168,13 @@ impl Visitor for Look<'_> {
             self.epoch = list.epoch;
             return Vec::new();
         }
-        if document.key().kind != SCOPE_KIND {
-            return Vec::new();
+        match document.key().kind.as_str() {
+            SCOPE_KIND => {}
+            COMPONENT_KIND => return installed(document, moment),
+            POLICY_KIND if document.body::<PolicyBinding>().is_err() => {
+                return unfit("has a form that this version does not know");
+            }
+            _ => return Vec::new(),
         }
         let Ok(path) = document.key().name.parse::<ScopePath>() else {
             return unfit("has no scope's name");
@@ -187,6 +197,19 @@ impl Visitor for Look<'_> {
                 .extend(overdue.map(|retired| named(&path, credential, &retired.version)));
         }
         faults
+    }
+}
+
+/// Holds an installed component against its document. A blob that is missing, or
+/// holds other bytes, is named as such.
+fn installed(document: &Document, _moment: &Moment<'_>) -> Vec<Tampering> {
+    let unfit = |how: &str| vec![Tampering::new(Fault::Forged, document.key(), how)];
+    match document.body::<InstalledPolicy>() {
+        Err(_) => unfit("has a form that this version does not know"),
+        Ok(installed) if installed.component.to_string() != document.key().name => {
+            unfit("names another component than its own")
+        }
+        Ok(_) => Vec::new(),
     }
 }
 

@@ -129,6 +129,23 @@ impl Policy {
         Ok(self.with(text, self.inner.isolation))
     }
 
+    /// The same policy with settings that it has accepted before, and its calls isolated
+    /// in this way. Unlike [`Policy::with_settings`] it does not ask the policy again;
+    /// the caller vouches that the very same component took them.
+    #[must_use]
+    pub fn with_accepted_settings(&self, settings: &Values, isolation: Isolation) -> Self {
+        self.with(Value::Object(settings.clone()).to_string(), isolation)
+    }
+
+    /// Whether it decides as `other` does: the same component under the same limits,
+    /// with the same settings, isolated in the same way.
+    #[must_use]
+    pub fn serves_as(&self, other: &Policy) -> bool {
+        Arc::ptr_eq(&self.inner.admitted, &other.inner.admitted)
+            && self.inner.settings == other.inner.settings
+            && self.inner.isolation == other.inner.isolation
+    }
+
     /// The same policy with its calls isolated in another way.
     #[must_use]
     pub fn with_isolation(&self, isolation: Isolation) -> Self {

@@ -53,7 +53,8 @@ pub use journal::{Author, Effect, Entry};
 pub use keys::{IdentitySource, KeyError, Keys};
 pub use locked::{inherited_file, times_not_locked};
 pub use recipients::{
-    Recipient, RecipientError, RecipientId, Recipients, document_key as recipients_key,
+    RECIPIENTS_KIND, Recipient, RecipientError, RecipientId, Recipients,
+    document_key as recipients_key,
 };
 pub use sealing::{Binding, Fields, SealError};
 pub use secret::Secret;

@@ -16,9 +16,12 @@ const MAX_RECIPIENTS: usize = 64;
 /// digits of its SHA-256.
 pub type RecipientId = String;
 
+/// The kind of the document that lists the recipients.
+pub const RECIPIENTS_KIND: &str = "keys";
+
 /// The document that lists the recipients.
 pub fn document_key() -> DocumentKey {
-    DocumentKey::new("keys", "recipients")
+    DocumentKey::new(RECIPIENTS_KIND, "recipients")
 }
 
 /// Who secrets are sealed to.

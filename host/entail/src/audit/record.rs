@@ -24,8 +24,12 @@ pub(crate) struct Record<'a> {
     pub(crate) provider: &'a str,
     /// The revision of the store that the facts are of.
     pub(crate) revision: Revision,
-    #[serde(serialize_with = "as_text")]
+    /// The component that decided.
     pub(crate) policy: Digest,
+    /// The revision of the store that put it in service, with its settings; none for
+    /// the built-in policy that nobody bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) binding: Option<Revision>,
     #[serde(flatten)]
     pub(crate) outcome: Outcome<'a>,
     /// Which secret a grant is for, which the facts do not say.
@@ -50,10 +54,6 @@ pub(crate) enum Outcome<'a> {
     Decided { decision: &'a Decision },
     /// The policy failed, or the guard stopped it.
     Failed { failure: String },
-}
-
-fn as_text<S: serde::Serializer>(digest: &Digest, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(digest)
 }
 
 /// A line: a record, and where it stands in the chain of its writer.

@@ -1,0 +1,496 @@
+//! Installing policies, and putting them in service.
+//!
+//! Whatever may take long, or fail, happens before anything is written: a component
+//! is admitted, and has taken its settings, before its organization's document names
+//! it.
+
+use entail_policy::{Digest, Isolation, Limits, Policy, Values, compose};
+use entail_store::{Batch, DocumentKey, Revision};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::documents::{
+    Bound, COMPONENT_KIND, InstalledPolicy, POLICY_KIND, PolicyBinding, binding_key, blob_of,
+    component_key,
+};
+use crate::entail::{Entail, now_ms};
+use crate::error::Error;
+use crate::name::{ScopePath, quoted};
+use crate::principal::{Action, Principal, authorize, authorize_whole};
+use crate::rotation::encode;
+use crate::scope;
+
+/// The longest source of a component, in characters.
+const MAX_SOURCE_CHARS: usize = 200;
+
+/// A component to install.
+#[derive(Clone, Debug, Default)]
+pub struct InstallPolicy {
+    /// What it may use up; none means the engine's own limits.
+    pub limits: Option<Limits>,
+    /// Where it comes from, for people.
+    pub source: String,
+    /// The installed policy that it is a layer over; none if it is whole.
+    pub over: Option<Digest>,
+}
+
+/// A policy to put in service.
+#[derive(Clone, Debug, Default)]
+pub struct ActivatePolicy {
+    /// The installed component; none is the built-in policy.
+    pub component: Option<Digest>,
+    /// What is set for it.
+    pub settings: Values,
+    /// What it may use up; none means what it was installed with.
+    pub limits: Option<Limits>,
+    /// What its calls share.
+    pub isolation: Isolation,
+}
+
+/// A policy to ask beside the one in service.
+pub type ShadowPolicy = ActivatePolicy;
+
+impl Entail {
+    /// Admits a component and keeps it. Nothing changes for anybody until it is
+    /// activated. One that is installed already is only given the new limits.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Rejected`], [`Error::Compose`], [`Error::UnknownPolicy`] for the one
+    /// below.
+    pub async fn install_policy(
+        &self,
+        principal: &Principal,
+        component: &[u8],
+        install: InstallPolicy,
+    ) -> Result<InstalledPolicy, Error> {
+        authorize_whole(principal, Action::Administer)?;
+        let whole = match install.over {
+            None => component.to_vec(),
+            Some(below) => compose(component, &self.component(principal, below).await?)?,
+        };
+        let limits = match install.limits {
+            Some(limits) => limits,
+            None => self.policies.engine().limits().clone(),
+        };
+        let policy = self.policies.admit(whole.clone(), limits.clone()).await?;
+        let description = policy.description();
+        let installed = InstalledPolicy {
+            component: policy.digest(),
+            bytes: whole.len(),
+            name: description.name.clone(),
+            version: description.version.clone(),
+            summary: description.summary.clone(),
+            contract: policy.contract().to_string(),
+            schema: policy.schema().cloned(),
+            limits,
+            source: plain(&install.source),
+            over: install.over,
+            installed_by: principal.to_string(),
+            installed_at_ms: now_ms(),
+        };
+        let record = json!({
+            "change": "install-policy",
+            "component": installed.component,
+            "name": installed.name,
+            "version": installed.version,
+        });
+        let key = component_key(installed.component);
+        self.until_not_contended(async || {
+            let revision = self.store.revision().await?;
+            let batch = Batch {
+                put: vec![(key.clone(), encode(&installed)?)],
+                add_blobs: vec![whole.clone()],
+                ..Batch::default()
+            };
+            self.commit(principal, revision, batch, &record).await
+        })
+        .await?;
+        Ok(installed)
+    }
+
+    /// The bytes of an installed component, or of the built-in policy.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownPolicy`], [`Error::Tampered`].
+    pub async fn component(
+        &self,
+        principal: &Principal,
+        component: Digest,
+    ) -> Result<Vec<u8>, Error> {
+        authorize_whole(principal, Action::View)?;
+        if component == self.policies.built_in().digest() {
+            return Ok(crate::DEFAULT_POLICY.to_vec());
+        }
+        self.installed_policy(principal, component).await?;
+        Ok(self.store.blob(&blob_of(component)).await?)
+    }
+
+    /// The components that are installed, by name and then version.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tampered`].
+    pub async fn installed_policies(
+        &self,
+        principal: &Principal,
+    ) -> Result<Vec<InstalledPolicy>, Error> {
+        authorize_whole(principal, Action::View)?;
+        let documents = self.documents::<InstalledPolicy>(COMPONENT_KIND).await?.1;
+        let mut installed: Vec<_> = documents.into_iter().map(|(_, body)| body).collect();
+        let place = |policy: &InstalledPolicy| {
+            let version = (policy.name.clone(), policy.version.clone());
+            (version, policy.installed_at_ms, policy.component)
+        };
+        installed.sort_by_cached_key(place);
+        Ok(installed)
+    }
+
+    /// What is known of an installed component.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownPolicy`], [`Error::Tampered`].
+    pub async fn installed_policy(
+        &self,
+        principal: &Principal,
+        component: Digest,
+    ) -> Result<InstalledPolicy, Error> {
+        authorize_whole(principal, Action::View)?;
+        let snapshot = self.store.read(&[component_key(component)]).await?;
+        match snapshot.documents.into_iter().next().flatten() {
+            Some(document) => Ok(InstalledPolicy::clone(&*document.body()?)),
+            None => Err(Error::UnknownPolicy(component)),
+        }
+    }
+
+    /// Which policy decides for an organization, and which did before.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownScope`], [`Error::Tampered`].
+    pub async fn policy_binding(
+        &self,
+        principal: &Principal,
+        organization: &ScopePath,
+    ) -> Result<PolicyBinding, Error> {
+        authorize(principal, Action::View, organization)?;
+        Ok(self.read_binding(organization).await?.1)
+    }
+
+    /// The policies of all organizations that ever bound one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tampered`].
+    pub async fn policy_bindings(
+        &self,
+        principal: &Principal,
+    ) -> Result<Vec<(ScopePath, PolicyBinding)>, Error> {
+        authorize_whole(principal, Action::View)?;
+        let (_, documents) = self.documents::<PolicyBinding>(POLICY_KIND).await?;
+        documents
+            .into_iter()
+            .map(|(key, binding)| Ok((key.name.parse()?, binding)))
+            .collect()
+    }
+
+    /// The policy that decides for an organization, ready to be asked.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PolicyUnready`], [`Error::Tampered`].
+    pub async fn policy_in_service(&self, organization: &ScopePath) -> Result<Policy, Error> {
+        let snapshot = self.store.read(&[binding_key(organization)]).await?;
+        let document = snapshot.documents.into_iter().next().flatten();
+        let serving = self
+            .policies
+            .serving(&self.store, organization, document.as_ref())
+            .await?;
+        Ok(serving.policy.clone())
+    }
+
+    /// An installed policy with settings that it takes, as it would be in service.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownPolicy`], [`Error::BadSettings`], [`Error::PolicyUnready`].
+    pub async fn prepare_policy(
+        &self,
+        principal: &Principal,
+        activate: &ActivatePolicy,
+    ) -> Result<(Policy, Bound), Error> {
+        authorize_whole(principal, Action::View)?;
+        let limits = match (&activate.limits, activate.component) {
+            (Some(limits), _) => limits.clone(),
+            (None, Some(component)) => self.installed_policy(principal, component).await?.limits,
+            (None, None) => Limits::default(),
+        };
+        let bound = Bound {
+            component: activate.component,
+            settings: activate.settings.clone(),
+            limits,
+            isolation: activate.isolation,
+            bound_by: principal.to_string(),
+            bound_at_ms: now_ms(),
+        };
+        let policy = self.policies.load(&self.store, &bound).await?;
+        let policy = policy.with_settings(&bound.settings)?;
+        Ok((policy, bound))
+    }
+
+    /// Puts a policy in service for an organization and all its projects: with the
+    /// next request here, within a second elsewhere. It is made ready first, so no
+    /// request waits or fails on its account.
+    ///
+    /// # Errors
+    ///
+    /// As [`Entail::prepare_policy`]; [`Error::UnknownScope`].
+    pub async fn activate_policy(
+        &self,
+        principal: &Principal,
+        organization: &ScopePath,
+        activate: ActivatePolicy,
+    ) -> Result<PolicyBinding, Error> {
+        check_organization(organization)?;
+        authorize(principal, Action::Administer, organization)?;
+        let (_, bound) = self.prepare_policy(principal, &activate).await?;
+        let record = record("activate-policy", organization, Some(&bound));
+        self.bind(principal, organization, &record, |binding| {
+            binding.activate(bound.clone());
+            Ok(())
+        })
+        .await
+    }
+
+    /// Puts the policy back in service that was before; that one is then the one to go
+    /// back from.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] when there was none; else as [`Entail::activate_policy`].
+    pub async fn roll_back_policy(
+        &self,
+        principal: &Principal,
+        organization: &ScopePath,
+    ) -> Result<PolicyBinding, Error> {
+        check_organization(organization)?;
+        authorize(principal, Action::Administer, organization)?;
+        let binding = self.policy_binding(principal, organization).await?;
+        let Some(before) = binding.earlier.first().cloned() else {
+            return Err(Error::Invalid(format!(
+                "{organization} had no other policy before"
+            )));
+        };
+        // It may have been in service before this process began.
+        self.policies.load(&self.store, &before).await?;
+        let record = record("roll-back-policy", organization, Some(&before));
+        self.bind(principal, organization, &record, |binding| {
+            if binding.earlier.first() != Some(&before) {
+                return Err(Error::Contended);
+            }
+            let back = binding.earlier.remove(0);
+            let replaced = std::mem::replace(&mut binding.active, back);
+            binding.earlier.insert(0, replaced);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Has another policy asked beside the one in service, or nobody any more. Its
+    /// answers are only written down ([`crate::shadow_answers`]).
+    ///
+    /// # Errors
+    ///
+    /// As [`Entail::activate_policy`].
+    pub async fn shadow_policy(
+        &self,
+        principal: &Principal,
+        organization: &ScopePath,
+        shadow: Option<ShadowPolicy>,
+    ) -> Result<PolicyBinding, Error> {
+        check_organization(organization)?;
+        authorize(principal, Action::Administer, organization)?;
+        let bound = match shadow {
+            None => None,
+            Some(shadow) => Some(self.prepare_policy(principal, &shadow).await?.1),
+        };
+        let record = record("shadow-policy", organization, bound.as_ref());
+        self.bind(principal, organization, &record, |binding| {
+            binding.shadow.clone_from(&bound);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Removes an installed component and its bytes. Organizations can no longer go
+    /// back to it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownPolicy`]; [`Error::Invalid`] while it is in service anywhere.
+    pub async fn remove_policy(
+        &self,
+        principal: &Principal,
+        component: Digest,
+    ) -> Result<(), Error> {
+        authorize_whole(principal, Action::Administer)?;
+        let record = json!({"change": "remove-policy", "component": component});
+        self.until_not_contended(async || {
+            let installed = self.installed_policy(principal, component).await?;
+            let (revision, bindings) = self.documents::<PolicyBinding>(POLICY_KIND).await?;
+            let mut batch = Batch {
+                remove: vec![component_key(component)],
+                remove_blobs: vec![installed.blob()],
+                ..Batch::default()
+            };
+            for (key, mut binding) in bindings {
+                if binding.in_use().any(|used| used == component) {
+                    return Err(Error::Invalid(format!(
+                        "{component} is in service, or a shadow, in {}",
+                        key.name
+                    )));
+                }
+                let before = binding.earlier.len();
+                binding
+                    .earlier
+                    .retain(|bound| bound.component != Some(component));
+                if binding.earlier.len() != before {
+                    batch.put.push((key, encode(&binding)?));
+                }
+            }
+            self.commit(principal, revision, batch, &record).await
+        })
+        .await
+    }
+
+    /// The one installed component that `text` names: by its digest, by the first digits
+    /// of it, or by its name if there is only one version of that.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] when none or several are meant.
+    pub async fn find_policy(
+        &self,
+        principal: &Principal,
+        text: &str,
+    ) -> Result<InstalledPolicy, Error> {
+        /// Fewer would soon mean another.
+        const LEAST_DIGITS: usize = 6;
+
+        let installed = self.installed_policies(principal).await?;
+        let digits = text.strip_prefix("sha256:").unwrap_or(text);
+        let mut meant = installed.iter().filter(|policy| {
+            let digest = policy.component.to_string();
+            policy.name == text
+                || digits.len() >= LEAST_DIGITS
+                    && digest
+                        .strip_prefix("sha256:")
+                        .is_some_and(|digest| digest.starts_with(digits))
+        });
+        match (meant.next(), meant.next()) {
+            (Some(one), None) => Ok(one.clone()),
+            (None, _) => Err(Error::Invalid(format!(
+                "there is no installed policy {}; see: entail policy list",
+                quoted(text)
+            ))),
+            (Some(_), Some(_)) => Err(Error::Invalid(format!(
+                "{} means several installed policies; give more of the digest, see: entail policy list",
+                quoted(text)
+            ))),
+        }
+    }
+
+    /// Changes an organization's document.
+    async fn bind(
+        &self,
+        principal: &Principal,
+        organization: &ScopePath,
+        record: &Value,
+        change: impl Fn(&mut PolicyBinding) -> Result<(), Error>,
+    ) -> Result<PolicyBinding, Error> {
+        self.until_not_contended(async || {
+            let (revision, mut binding) = self.read_binding(organization).await?;
+            change(&mut binding)?;
+            // A component that was removed meanwhile serves nobody.
+            let needed: Vec<DocumentKey> = binding.in_use().map(component_key).collect();
+            let snapshot = self.store.read(&needed).await?;
+            if snapshot.revision != revision {
+                return Err(Error::Contended);
+            }
+            let missing = snapshot.documents.iter().position(Option::is_none);
+            if let Some(component) = missing.and_then(|at| binding.in_use().nth(at)) {
+                return Err(Error::UnknownPolicy(component));
+            }
+            let batch = Batch {
+                put: vec![(binding_key(organization), encode(&binding)?)],
+                ..Batch::default()
+            };
+            self.commit(principal, revision, batch, record).await?;
+            Ok(binding)
+        })
+        .await
+    }
+
+    async fn read_binding(
+        &self,
+        organization: &ScopePath,
+    ) -> Result<(Revision, PolicyBinding), Error> {
+        check_organization(organization)?;
+        let keys = [
+            scope::document_key(organization),
+            binding_key(organization),
+        ];
+        let snapshot = self.store.read(&keys).await?;
+        let mut documents = snapshot.documents.into_iter();
+        if documents.next().flatten().is_none() {
+            return Err(Error::UnknownScope(organization.clone()));
+        }
+        let binding = match documents.next().flatten() {
+            Some(document) => PolicyBinding::clone(&*document.body()?),
+            None => PolicyBinding::default(),
+        };
+        Ok((snapshot.revision, binding))
+    }
+
+    /// All documents of a kind as of one revision.
+    async fn documents<T: DeserializeOwned + Clone + Send + Sync + 'static>(
+        &self,
+        kind: &str,
+    ) -> Result<(Revision, Vec<(DocumentKey, T)>), Error> {
+        let keys = self.documents_of(kind).await?;
+        let snapshot = self.store.read(&keys).await?;
+        let mut bodies = Vec::with_capacity(keys.len());
+        for (key, document) in keys.into_iter().zip(snapshot.documents) {
+            // One may have gone since it was listed.
+            if let Some(document) = document {
+                bodies.push((key, T::clone(&*document.body::<T>()?)));
+            }
+        }
+        Ok((snapshot.revision, bodies))
+    }
+}
+
+fn check_organization(path: &ScopePath) -> Result<(), Error> {
+    match path.is_organization() {
+        true => Ok(()),
+        false => Err(Error::Invalid(format!(
+            "{path} is a project; a policy is an organization's, and decides for all its projects"
+        ))),
+    }
+}
+
+/// The journal's words for a change of an organization's policy.
+fn record(change: &str, organization: &ScopePath, bound: Option<&Bound>) -> Value {
+    let component = bound.map(|bound| match bound.component {
+        Some(component) => component.to_string(),
+        None => "built-in".to_owned(),
+    });
+    json!({"change": change, "organization": organization, "component": component})
+}
+
+fn plain(text: &str) -> String {
+    let plain = text.chars().filter(|c| !c.is_control());
+    plain.take(MAX_SOURCE_CHARS).collect()
+}

@@ -1,0 +1,24 @@
+//! Policies in service: which component decides for which organization.
+//!
+//! An organization's [`PolicyBinding`] is a signed document that names the component
+//! by its digest, with its settings, its limits, and who bound it; without one the
+//! built-in policy decides. Activating a policy admits it off the path of requests and
+//! then writes that one document. A call that is under way ends with the policy that
+//! it began with.
+//!
+//! - [`documents`] are what the store keeps;
+//! - [`serving`] finds out which policy decides, and makes it ready;
+//! - [`manage`] installs, activates, rolls back and removes;
+//! - [`shadow`] asks a policy that nobody listens to.
+
+mod documents;
+mod manage;
+mod serving;
+mod shadow;
+
+pub use documents::{Bound, InstalledPolicy, PolicyBinding};
+pub use manage::{ActivatePolicy, InstallPolicy, ShadowPolicy};
+pub use shadow::{ShadowAnswer, ShadowLog, shadow_answers};
+
+pub(crate) use documents::{COMPONENT_KIND, POLICY_KIND, binding_key};
+pub(crate) use serving::{Policies, Serving};

@@ -1,0 +1,305 @@
+//! Which policy decides for an organization, ready to be asked.
+//!
+//! What an organization's document says is looked up with each request, among the
+//! documents that are read anyway; so a change is seen with the next one. A component
+//! that this process has admitted before serves at once. Another is made ready in the
+//! background: until it is, at most for [`LAG`], requests are still decided by the one
+//! before, which was right a moment ago; then they wait for it. If it cannot be made
+//! ready they are refused.
+//!
+//! # Security
+//!
+//! The bytes of a component are a blob that the store holds against the digest in the
+//! signed document whenever it is read. Nothing else, such as a file or a name in a
+//! cache, decides which bytes run.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use entail_policy::{Digest, Engine, Limits, Policy};
+use entail_store::{Document, Fault, Revision, Store, Tampering};
+use tokio::sync::OnceCell;
+
+use super::documents::{Bound, PolicyBinding, blob_of};
+use super::shadow::Shadow;
+use crate::error::Error;
+use crate::name::ScopePath;
+
+/// How long the policy before still decides while the new one is made ready. Others
+/// follow a change within a second.
+const LAG: Duration = Duration::from_millis(800);
+
+/// After a policy could not be made ready, it is not tried again for so long.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
+
+/// Admitted components kept for the next organization that binds them; each takes some
+/// megabytes.
+const KEPT: usize = 32;
+
+/// The policies of a process.
+pub(crate) struct Policies {
+    engine: Engine,
+    built_in: Arc<Serving>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// By organization.
+    serving: HashMap<ScopePath, Arc<Serving>>,
+    pending: HashMap<ScopePath, Arc<Pending>>,
+    /// The one used last comes last.
+    admitted: Vec<Policy>,
+}
+
+/// What decides for an organization.
+pub(crate) struct Serving {
+    /// The digest of the document that says so; none where there is no document.
+    document: Option<entail_store::Digest>,
+    /// The change of the store that wrote the document.
+    pub(crate) binding: Option<Revision>,
+    pub(crate) policy: Policy,
+    pub(crate) shadow: Option<Arc<Shadow>>,
+}
+
+/// A policy that is being made ready.
+struct Pending {
+    document: entail_store::Digest,
+    started: Instant,
+    done: OnceCell<Result<Arc<Serving>, Unready>>,
+}
+
+/// Why a policy cannot be made ready.
+#[derive(Clone, Debug)]
+pub(crate) enum Unready {
+    Tampered(Tampering),
+    Unavailable(String),
+    Rejected(String),
+}
+
+impl From<Unready> for Error {
+    fn from(unready: Unready) -> Self {
+        match unready {
+            Unready::Tampered(tampering) => Error::Tampered(tampering),
+            Unready::Unavailable(reason) => Error::Unavailable(reason),
+            Unready::Rejected(reason) => Error::PolicyUnready(reason),
+        }
+    }
+}
+
+impl From<Error> for Unready {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Tampered(tampering) => Unready::Tampered(tampering),
+            Error::Unavailable(reason) => Unready::Unavailable(reason),
+            other => Unready::Rejected(other.to_string()),
+        }
+    }
+}
+
+impl Policies {
+    pub(crate) fn new(engine: Engine, built_in: &[u8]) -> Result<Arc<Self>, Error> {
+        let policy = engine.admit_own(built_in)?;
+        Ok(Arc::new(Policies {
+            engine,
+            built_in: Arc::new(Serving {
+                document: None,
+                binding: None,
+                policy,
+                shadow: None,
+            }),
+            known: Mutex::default(),
+        }))
+    }
+
+    pub(crate) fn built_in(&self) -> &Policy {
+        &self.built_in.policy
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The policy that decides for an organization whose document is `document`.
+    pub(crate) async fn serving(
+        self: &Arc<Self>,
+        store: &Arc<Store>,
+        organization: &ScopePath,
+        document: Option<&Arc<Document>>,
+    ) -> Result<Arc<Serving>, Error> {
+        let Some(document) = document else {
+            return Ok(Arc::clone(&self.built_in));
+        };
+        let digest = document.digest();
+        let before = self.known().serving.get(organization).cloned();
+        if let Some(serving) = &before
+            && serving.document == Some(digest)
+        {
+            return Ok(Arc::clone(serving));
+        }
+        let binding = document.body::<PolicyBinding>()?;
+        if let Some(policy) = self.ready(&binding.active) {
+            let serving = Serving::new(document, policy, &binding);
+            return Ok(self.put_in_service(organization, serving, before.as_deref()));
+        }
+        let pending = self.pending(organization, digest);
+        let begun = pending.started.elapsed();
+        let made_ready = {
+            let (policies, store) = (Arc::clone(self), Arc::clone(store));
+            let (organization, document) = (organization.clone(), Arc::clone(document));
+            let before = before.clone();
+            let pending = Arc::clone(&pending);
+            async move {
+                let make = policies.make_ready(&store, &organization, &document, before.as_deref());
+                pending.done.get_or_init(|| make).await.clone()
+            }
+        };
+        match before {
+            Some(before) if begun < LAG => {
+                // Whoever comes first does it; for the others there is nothing to do.
+                tokio::spawn(made_ready);
+                Ok(before)
+            }
+            _ => made_ready.await.map_err(Error::from),
+        }
+    }
+
+    async fn make_ready(
+        self: &Arc<Self>,
+        store: &Store,
+        organization: &ScopePath,
+        document: &Arc<Document>,
+        before: Option<&Serving>,
+    ) -> Result<Arc<Serving>, Unready> {
+        let binding = document.body::<PolicyBinding>().map_err(Error::from)?;
+        let policy = self.load(store, &binding.active).await?;
+        let serving = Serving::new(document, policy, &binding);
+        Ok(self.put_in_service(organization, serving, before))
+    }
+
+    /// Reads a component and admits it, on a thread for what takes long.
+    pub(crate) async fn load(self: &Arc<Self>, store: &Store, bound: &Bound) -> Result<Policy, Error> {
+        if let Some(policy) = self.ready(bound) {
+            return Ok(policy);
+        }
+        let Some(component) = bound.component else {
+            return Ok(self.built_in.policy.clone());
+        };
+        let bytes = store.blob(&blob_of(component)).await?;
+        self.admit(bytes, bound.limits.clone()).await?;
+        self.ready(bound).ok_or_else(|| {
+            let what = format!("the component {component}");
+            Tampering::new(Fault::Forged, what, "is another than its document says").into()
+        })
+    }
+
+    /// Admits a component, on a thread for what takes long, and keeps it.
+    pub(crate) async fn admit(
+        self: &Arc<Self>,
+        bytes: Vec<u8>,
+        limits: Limits,
+    ) -> Result<Policy, Error> {
+        let engine = self.engine.clone();
+        let admitted =
+            tokio::task::spawn_blocking(move || engine.admit_within(&bytes, &limits)).await;
+        let policy = admitted
+            .map_err(|_| Error::Unavailable("admitting the policy was broken off".to_owned()))??;
+        let mut known = self.known();
+        let admitted = &mut known.admitted;
+        admitted.retain(|other| !is(other, policy.digest(), policy.limits()));
+        admitted.push(policy.clone());
+        let surplus = admitted.len().saturating_sub(KEPT);
+        admitted.drain(..surplus);
+        Ok(policy)
+    }
+
+    /// A policy as it is bound, if its component has been admitted here.
+    fn ready(&self, bound: &Bound) -> Option<Policy> {
+        let policy = match bound.component {
+            None => self.built_in.policy.clone(),
+            Some(component) => {
+                let known = self.known();
+                let mut admitted = known.admitted.iter();
+                admitted
+                    .find(|policy| is(policy, component, &bound.limits))?
+                    .clone()
+            }
+        };
+        // It took them when they were put in service, and the document is signed.
+        Some(policy.with_accepted_settings(&bound.settings, bound.isolation))
+    }
+
+    fn put_in_service(
+        &self,
+        organization: &ScopePath,
+        mut serving: Serving,
+        before: Option<&Serving>,
+    ) -> Arc<Serving> {
+        // What decides as before goes on with what it has: its warm instance, and the
+        // shadow that was made ready.
+        if let Some(before) = before {
+            if before.policy.serves_as(&serving.policy) {
+                serving.policy = before.policy.clone();
+            }
+            if let (Some(old), Some(new)) = (&before.shadow, &serving.shadow)
+                && old.bound.serves_as(&new.bound)
+            {
+                serving.shadow = Some(Arc::clone(old));
+            }
+        }
+        let serving = Arc::new(serving);
+        let mut known = self.known();
+        known.pending.remove(organization);
+        known
+            .serving
+            .insert(organization.clone(), Arc::clone(&serving));
+        serving
+    }
+
+    fn pending(&self, organization: &ScopePath, document: entail_store::Digest) -> Arc<Pending> {
+        let mut known = self.known();
+        if let Some(pending) = known.pending.get(organization)
+            && pending.document == document
+            && !pending.has_failed_long_ago()
+        {
+            return Arc::clone(pending);
+        }
+        let pending = Arc::new(Pending {
+            document,
+            started: Instant::now(),
+            done: OnceCell::new(),
+        });
+        known
+            .pending
+            .insert(organization.clone(), Arc::clone(&pending));
+        pending
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        // Each change of it is one insertion or removal.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is(policy: &Policy, component: Digest, limits: &Limits) -> bool {
+    policy.digest() == component && policy.limits() == limits
+}
+
+impl Pending {
+    fn has_failed_long_ago(&self) -> bool {
+        matches!(self.done.get(), Some(Err(_))) && self.started.elapsed() > TRY_AGAIN
+    }
+}
+
+impl Serving {
+    fn new(document: &Document, policy: Policy, binding: &PolicyBinding) -> Self {
+        let shadow = binding.shadow.clone();
+        Serving {
+            document: Some(document.digest()),
+            binding: Some(document.revision()),
+            policy,
+            shadow: shadow.map(|bound| Arc::new(Shadow::new(bound))),
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! A policy that is asked beside the one in service, and whose answers are only
+//! written down.
+//!
+//! It never delays an answer, nor changes one: it is asked after the answer is known,
+//! on a thread that gives way to all others and works a tenth of the time. When there
+//! is more than that to do, requests are left out. What it says goes to a file of its
+//! own, beside the decision log, which is no record of anything that happened: it may
+//! have gaps, and is not chained.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use entail_policy::{Decision, Digest, Facts, Policy};
+use entail_store::Store;
+use serde::{Deserialize, Serialize};
+
+use super::documents::Bound;
+use super::serving::Policies;
+use crate::difference::{Answer, Difference};
+use crate::error::Error;
+use crate::home::Home;
+
+/// The most that a file of answers holds; then a new one is begun and the one before
+/// the last is let go.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// Between two looks whether all shadows have been asked.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// A shadow of an organization's policy.
+pub(crate) struct Shadow {
+    pub(crate) bound: Bound,
+    begun: AtomicBool,
+    /// None if it cannot be made ready.
+    policy: OnceLock<Option<Policy>>,
+}
+
+/// What a shadow said to a request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShadowAnswer {
+    /// When the request was made, in milliseconds since 1970-01-01T00:00:00Z.
+    pub at_ms: u64,
+    /// The scope that asked.
+    pub scope: String,
+    /// For which provider.
+    pub provider: String,
+    /// The policy that decided.
+    pub policy: Digest,
+    /// What came of it.
+    pub answer: Answer,
+    /// The shadow.
+    pub shadow: Digest,
+    /// What it would have come to.
+    pub shadow_answer: Answer,
+    /// How the two differ.
+    pub difference: Difference,
+}
+
+/// Where answers of shadows are written.
+#[derive(Debug)]
+pub struct ShadowLog {
+    path: PathBuf,
+    file: Mutex<Option<File>>,
+    /// Questions that were asked and not answered yet.
+    open: AtomicUsize,
+}
+
+impl Shadow {
+    pub(crate) fn new(bound: Bound) -> Self {
+        Shadow {
+            bound,
+            begun: AtomicBool::new(false),
+            policy: OnceLock::new(),
+        }
+    }
+
+    /// Asks the shadow some time, if it is ready; else makes it ready for the next.
+    pub(crate) fn ask(
+        self: &Arc<Self>,
+        policies: &Arc<Policies>,
+        store: &Arc<Store>,
+        log: &Arc<ShadowLog>,
+        decided: Arc<Facts>,
+        (policy, answer): (Digest, Answer),
+    ) {
+        match self.policy.get() {
+            Some(Some(shadow)) => ask(shadow, log, decided, (policy, answer)),
+            Some(None) => {}
+            None if self.begun.swap(true, Ordering::Relaxed) => {}
+            None => {
+                log.open.fetch_add(1, Ordering::Relaxed);
+                let (shadow, policies) = (Arc::clone(self), Arc::clone(policies));
+                let (store, log) = (Arc::clone(store), Arc::clone(log));
+                tokio::spawn(async move {
+                    let ready = policies.load(&store, &shadow.bound).await.ok();
+                    let ready = shadow.policy.get_or_init(|| ready);
+                    if let Some(ready) = ready {
+                        ask(ready, &log, decided, (policy, answer));
+                    }
+                    log.open.fetch_sub(1, Ordering::Relaxed);
+                });
+            }
+        }
+    }
+}
+
+fn ask(shadow: &Policy, log: &Arc<ShadowLog>, facts: Arc<Facts>, decided: (Digest, Answer)) {
+    log.open.fetch_add(1, Ordering::Relaxed);
+    let digest = shadow.digest();
+    let answered = Arc::clone(log);
+    let taken = shadow.decide_unhurried(facts, move |facts, decision| {
+        answered.write(facts, decided, (digest, decision));
+        answered.open.fetch_sub(1, Ordering::Relaxed);
+    });
+    if !taken {
+        log.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl ShadowLog {
+    pub(crate) fn at(path: PathBuf) -> Self {
+        ShadowLog {
+            path,
+            file: Mutex::new(None),
+            open: AtomicUsize::new(0),
+        }
+    }
+
+    /// Waits until every shadow that was asked has answered, but not for longer than
+    /// `within`.
+    pub(crate) async fn settle(&self, within: Duration) {
+        let end = Instant::now() + within;
+        while self.open.load(Ordering::Relaxed) > 0 && Instant::now() < end {
+            let pause = || std::thread::sleep(PAUSE);
+            // It cannot fail: a sleep does not panic, and is not cancelled.
+            let _ = tokio::task::spawn_blocking(pause).await;
+        }
+    }
+
+    fn write(
+        &self,
+        facts: &Facts,
+        (policy, answer): (Digest, Answer),
+        (shadow, decision): (Digest, Result<Decision, entail_policy::Failure>),
+    ) {
+        let shadow_answer = Answer::to(facts, decision);
+        let said = ShadowAnswer {
+            at_ms: facts.request.now_ms,
+            scope: facts
+                .chain
+                .first()
+                .map(|scope| scope.path.clone())
+                .unwrap_or_default(),
+            provider: facts.request.provider.clone(),
+            policy,
+            difference: Difference::between(&answer, &shadow_answer),
+            answer,
+            shadow,
+            shadow_answer,
+        };
+        // Whatever goes wrong here must not reach anybody; a gap is all that is left.
+        let _ = self.append(&said);
+    }
+
+    fn append(&self, said: &ShadowAnswer) -> std::io::Result<()> {
+        let mut line = serde_json::to_vec(said)?;
+        line.push(b'\n');
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = match &*file {
+            Some(file) => file.metadata()?.len() > MAX_BYTES,
+            None => false,
+        };
+        if full {
+            std::fs::rename(&self.path, earlier(&self.path))?;
+            *file = None;
+        }
+        let file = match &mut *file {
+            Some(file) => file,
+            none => none.insert(open(&self.path)?),
+        };
+        file.write_all(&line)
+    }
+}
+
+fn earlier(path: &Path) -> PathBuf {
+    path.with_extension("1.jsonl")
+}
+
+fn open(path: &Path) -> std::io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    File::options()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)
+}
+
+/// What shadows said, oldest first, up to the newest.
+///
+/// # Errors
+///
+/// [`Error::Unavailable`] when a file is there and cannot be read. Lines that were cut
+/// off are passed over.
+pub fn shadow_answers(home: &Home) -> Result<Vec<ShadowAnswer>, Error> {
+    let newest = home.shadow_log();
+    let mut answers = Vec::new();
+    for path in [earlier(&newest), newest] {
+        let failed = |error: std::io::Error| {
+            let path = path.display();
+            Error::Unavailable(format!("{path}: {error}"))
+        };
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(failed(error)),
+        };
+        for line in BufReader::new(file).lines() {
+            let line = line.map_err(failed)?;
+            answers.extend(serde_json::from_str(&line).ok());
+        }
+    }
+    Ok(answers)
+}
