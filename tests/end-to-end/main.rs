@@ -13,6 +13,8 @@ mod hardening;
 mod input;
 mod interop;
 mod keys;
+mod policy_author;
+mod policy_compare;
 mod run;
 mod sandbox;
 mod tampering;

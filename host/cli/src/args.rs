@@ -5,6 +5,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use entail::{CredentialName, ModelId, ProviderId, ScopePath};
 
+use crate::policy_check::CheckArgs;
+use crate::policy_compare::{DiffArgs, ReplayArgs};
+use crate::policy_new::NewArgs;
+use crate::policy_test::TestArgs;
+
 const EXIT_CODES: &str = "\
 Exit codes:
    0  done
@@ -20,6 +25,7 @@ Exit codes:
   17  the decision cannot be recorded
   18  there is no such scope, provider or credential
   19  the input is not valid
+  20  a grant would be widened (policy replay, policy diff, --dry-run of a policy)
 `entail run` exits as the command does; 126 if it cannot be started, 127 if it
 is not found.
 
@@ -51,6 +57,9 @@ pub struct Common {
     /// Print JSON, also for errors
     #[arg(long, global = true)]
     pub json: bool,
+    /// Say what a change would change in who gets what, and change nothing
+    #[arg(long, global = true)]
+    pub dry_run: bool,
     /// Read the identity's passphrase from a file instead of the terminal
     #[arg(
         long,
@@ -98,9 +107,9 @@ pub enum Command {
     Status(StatusArgs),
     /// List the providers, or show one
     Providers(ProvidersArgs),
-    /// Build policies, show the one in service, and decide with them
+    /// Write policies, check and try them, put them in service, take them back
     #[command(subcommand)]
-    Policy(PolicyCommand),
+    Policy(Box<PolicyCommand>),
     /// Renew keys, and say who secrets are sealed to
     #[command(subcommand)]
     Key(KeyCommand),
@@ -414,6 +423,15 @@ pub struct RequestArgs {
     /// The one credential wanted
     #[arg(long)]
     pub name: Option<CredentialName>,
+    #[command(flatten)]
+    pub attributes: AttributeArgs,
+}
+
+#[derive(Args)]
+pub struct AttributeArgs {
+    /// Something for the policy to go by, such as session=4711; it is logged
+    #[arg(long = "attribute", value_name = "NAME=VALUE")]
+    pub attributes: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -460,6 +478,8 @@ pub struct VariablesArgs {
     /// The model that it is for
     #[arg(long)]
     pub model: Option<ModelId>,
+    #[command(flatten)]
+    pub attributes: AttributeArgs,
 }
 
 #[derive(Args)]
@@ -488,18 +508,118 @@ pub struct ProvidersArgs {
 
 #[derive(Subcommand)]
 pub enum PolicyCommand {
-    /// Build a policy from a Rust crate, or make a component of a core module
+    /// Begin a policy of your own, in Rust, JavaScript or Python
+    New(NewArgs),
+    /// Build a policy from its sources, or make a component of a core module
     Build(BuildArgs),
-    /// Show the policy in service
-    Show,
+    /// Say whether a component can be a policy, what it takes, or what is wrong with it
+    Check(CheckArgs),
+    /// Run the vectors of a policy
+    Test(TestArgs),
     /// Decide facts given as JSON lines, and print the decisions as JSON lines;
     /// needs no home
     Decide(DecideArgs),
+    /// Decide the requests of the decision log again, and say what would change
+    Replay(ReplayArgs),
+    /// Compare what every scope gets now with what it would get
+    Diff(DiffArgs),
+    /// Admit a component and keep it; nothing changes until it is activated
+    Install(InstallArgs),
+    /// List the policies that are installed, and where they are in service
+    List,
+    /// Show the policy of an organization, or one that is installed
+    Show(ShowArgs),
+    /// Put a policy in service for an organization and all its projects
+    Activate(ActivateArgs),
+    /// Go back to the policy that was in service before
+    Rollback {
+        /// The organization
+        organization: ScopePath,
+    },
+    /// Ask a policy beside the one in service, and only write down what it says; without
+    /// a policy, show how it compares
+    Shadow(ShadowArgs),
+    /// Remove an installed policy that is in service nowhere
+    Remove {
+        /// Its digest, the first digits of it, or its name
+        policy: String,
+    },
+}
+
+#[derive(Args)]
+pub struct InstallArgs {
+    /// A component; the folder of a policy that was built; or an OCI image layout:
+    /// DIR, DIR#TAG or DIR@sha256:…
+    #[arg(value_name = "FILE|DIRECTORY", default_value = ".")]
+    pub component: PathBuf,
+    /// What it may use up, as JSON [default: limits.json of the folder]
+    #[arg(long, value_name = "FILE")]
+    pub limits: Option<PathBuf>,
+    /// It is a layer: compose it with this installed policy, or with the built-in one
+    #[arg(long, value_name = "DIGEST|NAME|built-in")]
+    pub over: Option<String>,
+}
+
+#[derive(Args)]
+pub struct ShowArgs {
+    /// An organization; or the digest, its first digits, or the name of a policy
+    /// [default: the built-in policy]
+    #[arg(value_name = "ORG|POLICY")]
+    pub which: Option<String>,
+}
+
+#[derive(Args)]
+pub struct BoundArgs {
+    /// What is set for it: a file with a JSON object [default: nothing]
+    #[arg(long, value_name = "FILE")]
+    pub settings: Option<PathBuf>,
+    /// What it may use up, as JSON [default: what it was installed with]
+    #[arg(long, value_name = "FILE")]
+    pub limits: Option<PathBuf>,
+    /// What its calls share
+    #[arg(long, value_enum, default_value = "per-call")]
+    pub isolation: Isolation,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Isolation {
+    /// Nothing: each call gets an instance of its own
+    PerCall,
+    /// One warm instance for all requests of the organization: faster where instances
+    /// take long to make, but the policy can then remember earlier requests
+    PerOrganization,
+}
+
+#[derive(Args)]
+pub struct ActivateArgs {
+    /// The organization
+    #[arg(value_name = "ORG")]
+    pub organization: ScopePath,
+    /// Its digest, the first digits of it, its name, or: built-in
+    #[arg(value_name = "POLICY")]
+    pub policy: String,
+    #[command(flatten)]
+    pub bound: BoundArgs,
+}
+
+#[derive(Args)]
+pub struct ShadowArgs {
+    /// The organization
+    #[arg(value_name = "ORG")]
+    pub organization: ScopePath,
+    /// The policy to ask: its digest, the first digits of it, its name, or: built-in
+    #[arg(value_name = "POLICY", conflicts_with = "off")]
+    pub policy: Option<String>,
+    /// Ask nobody any more
+    #[arg(long)]
+    pub off: bool,
+    #[command(flatten)]
+    pub bound: BoundArgs,
 }
 
 #[derive(Args)]
 pub struct BuildArgs {
-    /// The folder of the crate
+    /// The folder of the sources: a Rust crate, or a project of JavaScript or Python
     #[arg(default_value = ".")]
     pub folder: PathBuf,
     /// A core module to make a component of, instead of a crate

@@ -54,7 +54,8 @@ fn tail(
     }
 }
 
-fn to_filter(args: &FilterArgs) -> Result<Filter, Failure> {
+/// What is wanted of the log.
+pub fn to_filter(args: &FilterArgs) -> Result<Filter, Failure> {
     Ok(Filter {
         scope: args.scope.clone(),
         provider: args.provider.clone(),

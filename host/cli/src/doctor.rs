@@ -109,8 +109,8 @@ async fn examine(session: &Session, report: &mut Report) -> Result<(), Failure> 
     }
     report.well(format!(
         "the policy {} {} is admitted",
-        entail.policy().description().name,
-        entail.policy().description().version
+        entail.built_in_policy().description().name,
+        entail.built_in_policy().description().version
     ));
     session.destroy_due(&entail).await?;
     let found = look(session, &entail).await?;

@@ -1,15 +1,18 @@
 //! Commands that show what is granted, and why.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use entail::policy::{Inheritance, Outcome};
 use entail::{
-    Authentication, Catalog, Entail, Error, Explanation, Field, Home, Lease, Principal, Provider,
-    ProviderId, Request, ScopePath, Secret, VariableValue, mask,
+    AttributeName, AttributeValue, Authentication, Catalog, Entail, Error, Explanation, Field,
+    Home, Lease, Principal, Provider, ProviderId, Request, ScopePath, Secret, VariableValue, mask,
+    quoted,
 };
 use serde_json::{Value, json};
 
-use crate::args::{ExplainArgs, Format, ProvidersArgs, RequestArgs, ResolveArgs, StatusArgs};
+use crate::args::{
+    AttributeArgs, ExplainArgs, Format, ProvidersArgs, RequestArgs, ResolveArgs, StatusArgs,
+};
 use crate::failure::Failure;
 use crate::manage::time;
 use crate::output::{Cell, Style, Table, print_json, say, tell};
@@ -18,7 +21,7 @@ use crate::session::Session;
 
 pub async fn resolve(session: &Session, args: &ResolveArgs) -> Result<(), Failure> {
     let entail = session.open_unlocked()?;
-    let request = request(&args.request);
+    let request = request(&args.request)?;
     let format = if session.common.json {
         Format::Json
     } else {
@@ -45,6 +48,7 @@ pub async fn resolve(session: &Session, args: &ResolveArgs) -> Result<(), Failur
         Format::Json => print_json(&lease_json(&lease, shown)),
         Format::Env | Format::Dotenv | Format::Shell => print_variables(&lease, provider, format)?,
     }
+    Session::settle(&entail).await;
     Ok(())
 }
 
@@ -67,13 +71,37 @@ pub async fn granted(
     }
 }
 
-pub fn request(args: &RequestArgs) -> Request {
-    Request {
+pub fn request(args: &RequestArgs) -> Result<Request, Failure> {
+    Ok(Request {
         scope: args.scope.clone(),
         provider: args.provider.clone(),
         model: args.model.clone(),
         credential: args.name.clone(),
+        attributes: attributes(&args.attributes)?,
+    })
+}
+
+/// What was said of a request: `NAME=VALUE`, each name once.
+pub fn attributes(
+    args: &AttributeArgs,
+) -> Result<BTreeMap<AttributeName, AttributeValue>, Failure> {
+    let mut attributes = BTreeMap::new();
+    for text in &args.attributes {
+        let Some((name, value)) = text.split_once('=') else {
+            return Err(Failure::invalid(format!(
+                "{} is no attribute: give NAME=VALUE",
+                quoted(text)
+            )));
+        };
+        let name: AttributeName = name.parse().map_err(Error::from)?;
+        let value = value.parse().map_err(Error::from)?;
+        if attributes.insert(name.clone(), value).is_some() {
+            return Err(Failure::invalid(format!(
+                "the attribute {name} is given twice"
+            )));
+        }
     }
+    Ok(attributes)
 }
 
 fn print_lease(lease: &Lease, shown: impl Fn(&Secret) -> String) {
@@ -184,13 +212,13 @@ fn assignment(name: &str, value: &str, format: Format) -> Result<String, Failure
 
 pub async fn explain(session: &Session, args: &ExplainArgs) -> Result<(), Failure> {
     let entail = session.open()?;
-    let request = request(&args.request);
+    let request = request(&args.request)?;
     let explanation = entail.explain(&session.principal, &request).await?;
     if session.common.json {
         print_json(&json!({
             "revision": explanation.revision,
             "policy": explanation.policy,
-            "facts": explanation.facts,
+            "facts": *explanation.facts,
             "decision": explanation.decision,
             "remedies": remedies(&explanation),
             "identity_open": entail.can_unseal(),
@@ -340,6 +368,7 @@ pub async fn status(session: &Session, args: &StatusArgs) -> Result<(), Failure>
     } else {
         print_matrix(&matrix);
     }
+    Session::settle(&entail).await;
     // What is not a refusal is a fault, and not to be overlooked.
     let mut cells = matrix.into_iter().flat_map(|(scope, row)| {
         row.into_iter()

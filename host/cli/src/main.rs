@@ -4,6 +4,8 @@
 mod args;
 mod audit;
 mod backup;
+mod component_source;
+mod contract_difference;
 mod dev;
 mod doctor;
 mod failure;
@@ -15,6 +17,12 @@ mod manage;
 mod output;
 mod policy;
 mod policy_build;
+mod policy_check;
+mod policy_compare;
+mod policy_new;
+mod policy_problems;
+mod policy_service;
+mod policy_test;
 mod progress;
 mod remedy;
 mod run;
@@ -25,7 +33,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, PolicyCommand, ProjectCommand};
 use crate::failure::Failure;
 use crate::output::{Style, say, tell};
 use crate::session::Session;
@@ -34,6 +42,10 @@ use crate::session::Session;
 const MAX_SHOWN_BYTES: usize = 20;
 
 fn main() -> ExitCode {
+    // Started by itself to compile a policy, it does nothing else.
+    if let Some(exit) = entail::policy::serve() {
+        return exit;
+    }
     let unhardened = hardening::harden();
     let Cli { common, command } = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -80,7 +92,29 @@ fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
+/// Whether a dry run of a command can say what it would change.
+fn has_dry_run(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Project(ProjectCommand::Add { .. } | ProjectCommand::Remove { .. })
+            | Command::Credential(_)
+            | Command::Inherit(_)
+            | Command::Model(_)
+    ) || matches!(
+        command,
+        Command::Policy(command)
+            if matches!(**command, PolicyCommand::Activate(_) | PolicyCommand::Rollback { .. })
+    )
+}
+
 async fn perform(session: &Session, command: Command) -> Result<ExitCode, Failure> {
+    if session.common.dry_run && !has_dry_run(&command) {
+        return Err(Failure::new(
+            2,
+            "usage",
+            "there is no dry run of this; there is one of project, credential, inherit, model, policy activate and policy rollback",
+        ));
+    }
     match command {
         Command::Init(args) => manage::init(session, &args).await?,
         Command::Project(command) => manage::project(session, command).await?,
@@ -93,7 +127,7 @@ async fn perform(session: &Session, command: Command) -> Result<ExitCode, Failur
         Command::ExportEnv(args) => run::export_env(session, &args).await?,
         Command::Status(args) => inquire::status(session, &args).await?,
         Command::Providers(args) => inquire::providers(session, &args)?,
-        Command::Policy(command) => policy::policy(session, &command)?,
+        Command::Policy(command) => return policy::policy(session, &command).await,
         Command::Key(command) => key::key(session, command).await?,
         Command::Audit(command) => audit::audit(session, command)?,
         Command::Verify => verify::verify(session).await?,

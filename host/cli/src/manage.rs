@@ -17,6 +17,7 @@ use crate::args::{
 use crate::failure::{Failure, named};
 use crate::input;
 use crate::output::{Cell, Style, Table, print_json, say};
+use crate::policy_compare;
 use crate::session::Session;
 
 pub async fn init(session: &Session, args: &InitArgs) -> Result<(), Failure> {
@@ -38,7 +39,7 @@ pub async fn init(session: &Session, args: &InitArgs) -> Result<(), Failure> {
         )));
     }
     let entail = session.open()?;
-    apply(
+    let applied = apply(
         session,
         &entail,
         Change::AddScope {
@@ -46,6 +47,9 @@ pub async fn init(session: &Session, args: &InitArgs) -> Result<(), Failure> {
         },
     )
     .await?;
+    if applied.is_none() {
+        return Ok(());
+    }
     answer(
         session,
         json!({"organization": organization, "home": folder, "home_made": made}),
@@ -85,7 +89,7 @@ pub async fn project(session: &Session, command: ProjectCommand) -> Result<(), F
                         .with_remedies(vec![format!("entail init {scope}")]),
                 );
             }
-            apply(
+            let applied = apply(
                 session,
                 &entail,
                 Change::AddScope {
@@ -93,6 +97,9 @@ pub async fn project(session: &Session, command: ProjectCommand) -> Result<(), F
                 },
             )
             .await?;
+            if applied.is_none() {
+                return Ok(());
+            }
             answer(
                 session,
                 json!({"project": scope}),
@@ -103,7 +110,7 @@ pub async fn project(session: &Session, command: ProjectCommand) -> Result<(), F
             );
         }
         ProjectCommand::Remove { scope } => {
-            apply(
+            let applied = apply(
                 session,
                 &entail,
                 Change::RemoveProject {
@@ -111,6 +118,9 @@ pub async fn project(session: &Session, command: ProjectCommand) -> Result<(), F
                 },
             )
             .await?;
+            if applied.is_none() {
+                return Ok(());
+            }
             answer(
                 session,
                 json!({"removed": scope}),
@@ -140,7 +150,9 @@ async fn list(
 
 pub async fn credential(session: &Session, command: CredentialCommand) -> Result<(), Failure> {
     let entail = session.open()?;
-    session.destroy_due(&entail).await?;
+    if !session.common.dry_run {
+        session.destroy_due(&entail).await?;
+    }
     match command {
         CredentialCommand::Set(args) => set(session, &entail, &args).await,
         CredentialCommand::Rotate(args) => rotate(session, &entail, &args).await,
@@ -151,7 +163,10 @@ pub async fn credential(session: &Session, command: CredentialCommand) -> Result
         CredentialCommand::Enable(args) => switch(session, &entail, &args, true).await,
         CredentialCommand::Remove(args) => {
             let credential = reference(&args);
-            apply(session, &entail, Change::RemoveCredential { credential }).await?;
+            let applied = apply(session, &entail, Change::RemoveCredential { credential }).await?;
+            if applied.is_none() {
+                return Ok(());
+            }
             done(session, &args, "is removed, its secret destroyed", None);
             Ok(())
         }
@@ -186,7 +201,9 @@ async fn set(session: &Session, entail: &Entail, args: &SetArgs) -> Result<(), F
         },
         grace_ms: 0,
     }));
-    let applied = apply(session, entail, change).await?;
+    let Some(applied) = apply(session, entail, change).await? else {
+        return Ok(());
+    };
     done(session, id, "is set", Some(&applied));
     let first = applied.version == Some(1) && !args.keep_secret;
     if first && id.scope.is_organization() && !session.common.json {
@@ -219,7 +236,9 @@ async fn rotate(session: &Session, entail: &Entail, args: &RotateArgs) -> Result
         secret: SecretEdit::Renew,
         grace_ms: duration_ms(&args.grace.grace)?,
     }));
-    let applied = apply(session, entail, change).await?;
+    let Some(applied) = apply(session, entail, change).await? else {
+        return Ok(());
+    };
     let old = kept(&applied);
     let what = format!("has a new secret, which serves from now on; the old one {old}");
     done(session, id, &what, Some(&applied));
@@ -232,7 +251,9 @@ async fn roll_back(session: &Session, entail: &Entail, args: &RollbackArgs) -> R
         credential: reference(id),
         grace_ms: duration_ms(&args.grace.grace)?,
     };
-    let applied = apply(session, entail, change).await?;
+    let Some(applied) = apply(session, entail, change).await? else {
+        return Ok(());
+    };
     let newer = kept(&applied);
     let what = format!("has its earlier secret again; the newer one {newer}");
     done(session, id, &what, Some(&applied));
@@ -253,7 +274,7 @@ async fn switch(
     args: &CredentialArgs,
     enabled: bool,
 ) -> Result<(), Failure> {
-    apply(
+    let applied = apply(
         session,
         entail,
         Change::SetEnabled {
@@ -262,6 +283,9 @@ async fn switch(
         },
     )
     .await?;
+    if applied.is_none() {
+        return Ok(());
+    }
     done(
         session,
         args,
@@ -284,7 +308,7 @@ pub async fn inherit(session: &Session, args: &InheritArgs) -> Result<(), Failur
             args.scope
         )));
     };
-    apply(
+    let applied = apply(
         session,
         &entail,
         Change::SetInheritance {
@@ -294,6 +318,9 @@ pub async fn inherit(session: &Session, args: &InheritArgs) -> Result<(), Failur
         },
     )
     .await?;
+    if applied.is_none() {
+        return Ok(());
+    }
     let what = args
         .provider
         .as_ref()
@@ -325,7 +352,7 @@ pub async fn model(session: &Session, args: &ModelArgs) -> Result<(), Failure> {
         provider,
         model,
     } = args;
-    apply(
+    let applied = apply(
         session,
         &entail,
         Change::SetModel {
@@ -335,6 +362,9 @@ pub async fn model(session: &Session, args: &ModelArgs) -> Result<(), Failure> {
         },
     )
     .await?;
+    if applied.is_none() {
+        return Ok(());
+    }
     let text = match model {
         Some(model) => {
             format!("{scope} uses {model} for {provider} where a request names no model")
@@ -474,8 +504,18 @@ async fn show_credential(
     Ok(())
 }
 
-async fn apply(session: &Session, entail: &Entail, change: Change) -> Result<Applied, Failure> {
-    Ok(entail.change(&session.principal, &change).await?)
+/// Makes a change; or, in a dry run, says what it would change in who gets what, and
+/// answers with nothing.
+async fn apply(
+    session: &Session,
+    entail: &Entail,
+    change: Change,
+) -> Result<Option<Applied>, Failure> {
+    if session.common.dry_run {
+        policy_compare::dry_run(session, entail, &change).await?;
+        return Ok(None);
+    }
+    Ok(Some(entail.change(&session.principal, &change).await?))
 }
 
 /// Says what was done to a credential.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use entail::policy::{Digest, Engine, Facts, Policy, Settings};
 use serde_json::json;
@@ -12,16 +13,31 @@ use crate::failure::{Failure, shown};
 use crate::output::{Cell, Style, Table, print_json, say};
 use crate::policy_build::{self, BuildError};
 use crate::session::Session;
+use crate::{policy_check, policy_compare, policy_new, policy_service, policy_test};
 
 /// The longest line of facts that is read.
 const MAX_LINE_BYTES: u64 = 4 << 20;
 
-pub fn policy(session: &Session, command: &PolicyCommand) -> Result<(), Failure> {
+pub async fn policy(session: &Session, command: &PolicyCommand) -> Result<ExitCode, Failure> {
     match command {
-        PolicyCommand::Build(args) => build(session, args),
-        PolicyCommand::Show => show(session),
-        PolicyCommand::Decide(args) => decide(args),
+        PolicyCommand::New(args) => policy_new::new(session, args)?,
+        PolicyCommand::Build(args) => build(session, args)?,
+        PolicyCommand::Check(args) => policy_check::check(session, args)?,
+        PolicyCommand::Test(args) => policy_test::test(session, args)?,
+        PolicyCommand::Decide(args) => decide(args)?,
+        PolicyCommand::Replay(args) => return policy_compare::replay(session, args),
+        PolicyCommand::Diff(args) => return policy_compare::diff(session, args).await,
+        PolicyCommand::Install(args) => policy_service::install(session, args).await?,
+        PolicyCommand::List => policy_service::list(session).await?,
+        PolicyCommand::Show(args) => policy_service::show(session, args).await?,
+        PolicyCommand::Activate(args) => return policy_service::activate(session, args).await,
+        PolicyCommand::Rollback { organization } => {
+            return policy_service::roll_back(session, organization).await;
+        }
+        PolicyCommand::Shadow(args) => policy_service::shadow(session, args).await?,
+        PolicyCommand::Remove { policy } => policy_service::remove(session, policy).await?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 impl From<BuildError> for Failure {
@@ -68,17 +84,6 @@ fn build(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
         .unwrap_or_else(|| PathBuf::from(format!("{}.wasm", policy.description().name)));
     std::fs::write(&output, &component).map_err(|error| Failure::io(output.display(), &error))?;
     describe(session, &policy, Some(component.len()), Some(&output));
-    Ok(())
-}
-
-fn show(session: &Session) -> Result<(), Failure> {
-    let entail = session.open()?;
-    describe(
-        session,
-        entail.policy(),
-        Some(entail::DEFAULT_POLICY.len()),
-        None,
-    );
     Ok(())
 }
 

@@ -1,9 +1,14 @@
-//! Builds a policy: compiles a Rust crate to a core module and makes a component
-//! of it.
+//! Builds a policy: a component from a Rust crate, a JavaScript package or a Python
+//! program, each with the tools of its language.
 //!
-//! The same sources and the same toolchain give the same bytes, wherever the
-//! sources lie: the profile is fixed here, and paths of the machine are mapped
-//! away. `.ci/run` holds the committed component against a fresh build.
+//! A Rust crate is compiled to a core module, which becomes a component here. The
+//! same sources and the same toolchain give the same bytes, wherever the sources lie:
+//! the profile is fixed here, and paths of the machine are mapped away. `.ci/run`
+//! holds the committed component against a fresh build.
+//!
+//! JavaScript and Python bring their interpreter along, and a policy has no system
+//! that it could ask: all calls of the system are replaced by traps. Their tools are
+//! installed in the project's folder if they are not there.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -27,26 +32,72 @@ const PROFILE: [(&str, &str); 7] = [
     ("CARGO_PROFILE_RELEASE_STRIP", "symbols"),
 ];
 
+/// The contract, for projects that have no copy of their own.
+const CONTRACT: &str = include_str!("../../../wit/policy.wit");
+
+/// The world that a policy exports.
+const WORLD: &str = "policy";
+
+/// The program that makes a component of JavaScript, in a package's folder.
+const JCO: &str = "node_modules/.bin/jco";
+
+/// The file of a JavaScript package that says what it is.
+const PACKAGE: &str = "package.json";
+
+/// The file of a Python program that says what it needs.
+const REQUIREMENTS: &str = "requirements.txt";
+
+/// The folder of a Python program's own environment, and of programs in there.
+const ENVIRONMENT: &str = ".venv";
+const PROGRAMS: &str = ".venv/bin";
+
+/// The module that a Python policy starts with, and the folder it is in.
+const PYTHON_MODULE: &str = "main";
+const PYTHON_FOLDER: &str = "src";
+
 /// Why a policy could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// cargo is not there.
-    #[error("cargo could not be started")]
-    Cargo(#[source] std::io::Error),
-    /// There is no crate.
-    #[error("{0} is not a Rust crate: it has no Cargo.toml")]
-    NoCrate(PathBuf),
+    /// A program is not there.
+    #[error("{tool} could not be started: {error}; {remedy}")]
+    Tool {
+        /// The program.
+        tool: &'static str,
+        /// How to get it.
+        remedy: &'static str,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// There is nothing to build.
+    #[error(
+        "{0} is no policy: it has neither Cargo.toml (Rust), package.json (JavaScript) nor requirements.txt (Python)"
+    )]
+    NoProject(PathBuf),
     /// cargo's view of the crate could not be had; cargo has said why.
     #[error("cargo could not read the crate {0}")]
     Metadata(PathBuf),
     /// It does not compile; cargo has said why.
     #[error("the crate {0} does not compile for {TARGET}")]
     Compile(PathBuf),
+    /// The standard library for the target is not there.
+    #[error("Rust cannot compile for {TARGET} yet; rustup target add {TARGET}")]
+    NoTarget,
     /// It compiles to something else.
     #[error(
         "the crate {0} makes no WebAssembly module; its Cargo.toml needs: [lib] crate-type = [\"cdylib\"]"
     )]
     NoModule(PathBuf),
+    /// A package does not say where it starts.
+    #[error("{0} needs a member \"main\", the file that exports resolver, settings and about")]
+    NoMain(PathBuf),
+    /// A program that was asked to do something failed, and has said why.
+    #[error("{tool} failed in {folder}")]
+    Failed {
+        /// The program.
+        tool: &'static str,
+        /// Where.
+        folder: PathBuf,
+    },
     /// A file could not be read or written.
     #[error("{0}")]
     File(PathBuf, #[source] std::io::Error),
@@ -55,14 +106,154 @@ pub enum BuildError {
     Encode(String),
 }
 
-/// Compiles the crate in `folder` and returns the component.
+/// Builds the policy in `folder` and returns the component. What the tools have to say
+/// goes to standard error.
 pub fn build(folder: &Path) -> Result<Vec<u8>, BuildError> {
     let manifest = folder.join("Cargo.toml");
-    if !manifest.is_file() {
-        return Err(BuildError::NoCrate(folder.to_owned()));
+    if manifest.is_file() {
+        let module = compile(folder, &manifest)?;
+        return componentize(&module);
     }
-    let module = compile(folder, &manifest)?;
-    componentize(&module)
+    if folder.join(PACKAGE).is_file() {
+        return build_javascript(folder);
+    }
+    if folder.join(REQUIREMENTS).is_file() {
+        return build_python(folder);
+    }
+    Err(BuildError::NoProject(folder.to_owned()))
+}
+
+fn build_javascript(folder: &Path) -> Result<Vec<u8>, BuildError> {
+    #[derive(Deserialize)]
+    struct Package {
+        main: Option<String>,
+    }
+
+    let package = folder.join(PACKAGE);
+    let file = |error| BuildError::File(package.clone(), error);
+    let text = std::fs::read(&package).map_err(file)?;
+    let Package { main } = serde_json::from_slice(&text).map_err(|error| file(error.into()))?;
+    let main = main.ok_or_else(|| BuildError::NoMain(package.clone()))?;
+    if !folder.join(JCO).exists() {
+        let mut npm = Command::new("npm");
+        // From the lock file, if there is one, so that everybody builds with the same.
+        npm.arg(match folder.join("package-lock.json").is_file() {
+            true => "ci",
+            false => "install",
+        });
+        npm.args(["--no-audit", "--no-fund", "--loglevel", "error"]);
+        run("npm", "install Node.js, which has npm", npm, folder)?;
+    }
+    let output = Output::new(folder)?;
+    let mut jco = Command::new(program(folder, JCO)?);
+    jco.args(["componentize", &main, "--bundle"])
+        .arg("--wit")
+        .arg(&output.contract)
+        .args(["--world-name", WORLD])
+        .args(["--backend", "qjs", "--backend-qjs-stub-wasi"])
+        .arg("--backend-qjs-disable-async")
+        .arg("--out")
+        .arg(&output.component);
+    run("jco", "install Node.js, which runs it", jco, folder)?;
+    output.read()
+}
+
+fn build_python(folder: &Path) -> Result<Vec<u8>, BuildError> {
+    const REMEDY: &str = "install Python 3.10 or later with venv and pip";
+
+    let componentize_py = Path::new(PROGRAMS).join("componentize-py");
+    if !folder.join(&componentize_py).exists() {
+        let mut python = Command::new("python3");
+        python.args(["-m", "venv", ENVIRONMENT]);
+        run("python3", REMEDY, python, folder)?;
+        let mut pip = Command::new(program(folder, Path::new(PROGRAMS).join("pip"))?);
+        pip.args(["install", "--quiet", "--disable-pip-version-check"])
+            .args(["--requirement", REQUIREMENTS]);
+        run("pip", REMEDY, pip, folder)?;
+    }
+    let output = Output::new(folder)?;
+    let mut componentize = Command::new(program(folder, componentize_py)?);
+    componentize
+        .arg("--wit-path")
+        .arg(&output.contract)
+        .args(["--world", WORLD, "componentize", "--stub-wasi"])
+        .args(["--python-path", PYTHON_FOLDER, PYTHON_MODULE])
+        .arg("--output")
+        .arg(&output.component);
+    run("componentize-py", REMEDY, componentize, folder)?;
+    output.read()
+}
+
+/// Where a tool finds the contract, and puts the component.
+struct Output {
+    folder: tempfile::TempDir,
+    contract: PathBuf,
+    component: PathBuf,
+}
+
+impl Output {
+    fn new(project: &Path) -> Result<Self, BuildError> {
+        let failed = |error| BuildError::File(std::env::temp_dir(), error);
+        let folder = tempfile::tempdir().map_err(failed)?;
+        let own = project.join("wit");
+        let contract = if own.is_dir() {
+            std::path::absolute(&own).map_err(|error| BuildError::File(own, error))?
+        } else {
+            let copy = folder.path().join("policy.wit");
+            std::fs::write(&copy, CONTRACT).map_err(failed)?;
+            copy
+        };
+        Ok(Output {
+            contract,
+            component: folder.path().join("policy.wasm"),
+            folder,
+        })
+    }
+
+    fn read(self) -> Result<Vec<u8>, BuildError> {
+        let bytes =
+            std::fs::read(&self.component).map_err(|error| BuildError::File(self.component, error));
+        // Only now may it go.
+        drop(self.folder);
+        bytes
+    }
+}
+
+/// A program of the project. It is started in the project's folder, where a relative
+/// path would mean something else.
+fn program(folder: &Path, path: impl AsRef<Path>) -> Result<PathBuf, BuildError> {
+    let path = folder.join(path);
+    std::path::absolute(&path).map_err(|error| BuildError::File(path, error))
+}
+
+/// Runs a program in `folder`; what it says goes to standard error.
+fn run(
+    tool: &'static str,
+    remedy: &'static str,
+    mut command: Command,
+    folder: &Path,
+) -> Result<(), BuildError> {
+    let mut child = command
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| BuildError::Tool {
+            tool,
+            remedy,
+            error,
+        })?;
+    let failed = |error| BuildError::File(folder.to_owned(), error);
+    if let Some(mut said) = child.stdout.take() {
+        std::io::copy(&mut said, &mut std::io::stderr()).map_err(failed)?;
+    }
+    match child.wait().map_err(failed)?.success() {
+        true => Ok(()),
+        false => Err(BuildError::Failed {
+            tool,
+            folder: folder.to_owned(),
+        }),
+    }
 }
 
 /// Makes a component of a core module that carries its world, as wit-bindgen
@@ -104,9 +295,12 @@ fn compile(folder: &Path, manifest: &Path) -> Result<PathBuf, BuildError> {
         .envs(PROFILE)
         .stderr(Stdio::inherit())
         .output()
-        .map_err(BuildError::Cargo)?;
+        .map_err(no_cargo)?;
     if !output.status.success() {
-        return Err(BuildError::Compile(folder.to_owned()));
+        return Err(match has_target() {
+            Some(false) => BuildError::NoTarget,
+            _ => BuildError::Compile(folder.to_owned()),
+        });
     }
     let manifest = manifest
         .canonicalize()
@@ -138,7 +332,7 @@ fn workspace_root(folder: &Path, manifest: &Path) -> Result<PathBuf, BuildError>
         .arg(manifest)
         .stderr(Stdio::inherit())
         .output()
-        .map_err(BuildError::Cargo)?;
+        .map_err(no_cargo)?;
     if !output.status.success() {
         return Err(unreadable());
     }
@@ -159,6 +353,26 @@ fn mapped_paths(workspace_root: &Path) -> Vec<String> {
     .filter_map(|(from, to)| Some((from?, to)))
     .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
     .collect()
+}
+
+/// Whether Rust can compile for the target; none, if it does not say.
+fn has_target() -> Option<bool> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc)
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    let folder = String::from_utf8(output.stdout).ok()?;
+    Some(Path::new(folder.trim_end()).is_dir())
+}
+
+fn no_cargo(error: std::io::Error) -> BuildError {
+    BuildError::Tool {
+        tool: "cargo",
+        remedy: "install Rust: https://rustup.rs",
+        error,
+    }
 }
 
 fn cargo() -> Command {

@@ -31,7 +31,7 @@ use signal_hook::low_level::siginfo::Cause;
 use crate::args::{Format, RunArgs, VariablesArgs};
 use crate::failure::Failure;
 use crate::hardening::as_the_caller_had_it;
-use crate::inquire::{granted, print_variables};
+use crate::inquire::{attributes, granted, print_variables};
 use crate::output::{Style, print_json, say, tell};
 use crate::session::Session;
 
@@ -111,6 +111,7 @@ pub async fn export_env(session: &Session, args: &VariablesArgs) -> Result<(), F
     for lease in &leases {
         print_variables(lease, entail.provider(lease.provider())?, Format::Shell)?;
     }
+    Session::settle(&entail).await;
     Ok(())
 }
 
@@ -158,9 +159,12 @@ async fn leases(
         scope,
         providers: named,
         model,
+        attributes: said,
     } = wanted;
+    let attributes = attributes(said)?;
     let request = |provider: &ProviderId| Request {
         model: model.clone(),
+        attributes: attributes.clone(),
         ..Request::new(scope.clone(), provider.clone())
     };
     let mut leases = Vec::new();

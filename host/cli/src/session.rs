@@ -9,6 +9,7 @@ use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use entail::policy::Sandbox;
 use entail::store::inherited_file;
 use entail::{Entail, Home, IdentitySource, Keys, Principal, SecondSink, Secret, Settings};
 
@@ -31,8 +32,12 @@ const SYSTEMD_CREDENTIAL: &str = "entail-identity";
 /// How long a signal is given to end the program.
 const TO_END: Duration = Duration::from_secs(1);
 
-/// The program never makes more than a few calls at once.
-const CONCURRENT_CALLS: u32 = 4;
+/// The program never makes more than a few calls at once, but to compare policies it
+/// uses all processors.
+const CONCURRENT_CALLS: u32 = 16;
+
+/// How long the program stays, when all is said, for shadow policies to answer.
+const SETTLE_WITHIN: Duration = Duration::from_secs(1);
 
 /// One run of the program.
 pub struct Session {
@@ -184,9 +189,15 @@ impl Session {
         }
     }
 
+    /// Lets shadow policies answer, once a person has what they asked for.
+    pub async fn settle(entail: &Entail) {
+        entail.settle_shadows(SETTLE_WITHIN).await;
+    }
+
     fn open_with(home: &Home, keys: Keys) -> Result<Entail, Failure> {
         let mut settings = Settings::default();
         settings.engine.concurrent_calls = CONCURRENT_CALLS;
+        settings.engine.sandbox = Some(Sandbox::this_program().map_err(entail::Error::from)?);
         Ok(Entail::with_keys(home, keys, settings)?)
     }
 

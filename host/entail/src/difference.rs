@@ -130,6 +130,14 @@ pub struct Counts {
     pub same: u64,
 }
 
+impl FromIterator<Difference> for Counts {
+    fn from_iter<T: IntoIterator<Item = Difference>>(differences: T) -> Self {
+        let mut counts = Counts::default();
+        differences.into_iter().for_each(|one| counts.add(one));
+        counts
+    }
+}
+
 impl Counts {
     pub(crate) fn add(&mut self, difference: Difference) {
         *match difference {

@@ -341,9 +341,7 @@ impl Entail {
     ) -> Result<Arc<Serving>, Error> {
         let organization = scope.chain().last().unwrap_or_else(|| scope.clone());
         let policies = &self.policies;
-        policies
-            .serving(&self.store, &organization, binding)
-            .await
+        policies.serving(&self.store, &organization, binding).await
     }
 
     /// The component that a document names, whether or not it can be made ready.

@@ -111,17 +111,19 @@ pub use crate::guard::Violation;
 pub use crate::home::Home;
 pub use crate::lease::{Lease, VariableValue};
 pub use crate::name::{
-    AttributeName, AttributeValue, CredentialId, CredentialName, InvalidName, ModelId, ProviderId, ScopePath, quoted,
+    AttributeName, AttributeValue, CredentialId, CredentialName, InvalidName, ModelId, ProviderId,
+    ScopePath, quoted,
 };
 pub use crate::policies::{
-    ActivatePolicy, Bound, InstallPolicy, InstalledPolicy, PolicyBinding, ShadowAnswer, ShadowPolicy,
-    shadow_answers,
+    ActivatePolicy, Bound, InstallPolicy, InstalledPolicy, PolicyBinding, ShadowAnswer,
+    ShadowPolicy, shadow_answers,
 };
 pub use crate::principal::{Action, Principal};
 pub use crate::provider::{
     Authentication, Catalog, Check, Field, Format, InvalidProviders, Mode, Provider, ProviderKind,
     SpecialBaseUrl,
 };
+pub use crate::replay::{RecordPlace, Replay, ReplayedChange, replay};
 pub use crate::restore::{Restored, Trust, restore_in_place, restore_to_clean_machine};
 pub use crate::rotation::{Leftover, OnStep, Renewal, Step};
 pub use crate::rule_changes::{Edit, RuleChanges};

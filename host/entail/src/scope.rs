@@ -8,8 +8,8 @@ use entail_policy::{Inheritance, Sharing};
 use entail_store::{Binding, Digest, DocumentKey, RECIPIENTS_KIND, RecipientId};
 use serde::{Deserialize, Serialize};
 
-use crate::policies::{COMPONENT_KIND, POLICY_KIND};
 use crate::name::{CredentialId, CredentialName, ModelId, ProviderId, ScopePath};
+use crate::policies::{COMPONENT_KIND, POLICY_KIND};
 
 /// The most versions of a credential that are kept besides the present one.
 const MAX_RETIRED: usize = 8;

@@ -15,9 +15,9 @@ use entail_store::{
 use crate::entail::{Entail, now_ms};
 use crate::error::Error;
 use crate::name::ScopePath;
+use crate::policies::{COMPONENT_KIND, InstalledPolicy, POLICY_KIND, PolicyBinding};
 use crate::principal::{Action, Principal, authorize_whole};
 use crate::rotation::Leftover;
-use crate::policies::{COMPONENT_KIND, InstalledPolicy, POLICY_KIND, PolicyBinding};
 use crate::scope::{Credential, SCOPE_KIND, Scope, Version};
 
 /// What the long look found.

@@ -152,7 +152,12 @@ impl Engine {
     ///
     /// [`Rejected`], also when the limits are above [`Limits::CEILING`].
     pub fn admit_within(&self, component: &[u8], limits: &Limits) -> Result<Policy, Rejected> {
-        Policy::admit(self, component, limits, self.inner.settings.sandbox.as_ref())
+        Policy::admit(
+            self,
+            component,
+            limits,
+            self.inner.settings.sandbox.as_ref(),
+        )
     }
 
     /// The same for a component that the program itself carries: it needs neither a

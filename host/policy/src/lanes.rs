@@ -11,8 +11,8 @@
 //! all others, rests nine times as long as it works, and has little room for what
 //! has to wait.
 
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
@@ -73,7 +73,9 @@ impl Lanes {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let brisk = processors * 2;
         Ok(Lanes {
-            brisk: lane("brisk", brisk, QUEUE, |jobs| jobs.iter().for_each(|job| job()))?,
+            brisk: lane("brisk", brisk, QUEUE, |jobs| {
+                jobs.iter().for_each(|job| job())
+            })?,
             slow: lane("slow", processors.div_ceil(2), QUEUE, |jobs| {
                 give_way(GIVE_WAY);
                 jobs.iter().for_each(|job| job());

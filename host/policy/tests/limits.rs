@@ -29,7 +29,8 @@ fn facts(provider: &str) -> Facts {
 /// Instructions that do `evil` for the provider "evil" only, so that the
 /// component passes its trial call.
 fn if_evil(evil: &str) -> &'static str {
-    let evil = format!("(if (i32.eq (i32.load offset=4 (local.get 0)) (i32.const 4)) (then {evil}))");
+    let evil =
+        format!("(if (i32.eq (i32.load offset=4 (local.get 0)) (i32.const 4)) (then {evil}))");
     Box::leak(evil.into_boxed_str())
 }
 

@@ -438,10 +438,7 @@ impl Entail {
         organization: &ScopePath,
     ) -> Result<(Revision, PolicyBinding), Error> {
         check_organization(organization)?;
-        let keys = [
-            scope::document_key(organization),
-            binding_key(organization),
-        ];
+        let keys = [scope::document_key(organization), binding_key(organization)];
         let snapshot = self.store.read(&keys).await?;
         let mut documents = snapshot.documents.into_iter();
         if documents.next().flatten().is_none() {

@@ -179,7 +179,11 @@ impl Policies {
     }
 
     /// Reads a component and admits it, on a thread for what takes long.
-    pub(crate) async fn load(self: &Arc<Self>, store: &Store, bound: &Bound) -> Result<Policy, Error> {
+    pub(crate) async fn load(
+        self: &Arc<Self>,
+        store: &Store,
+        bound: &Bound,
+    ) -> Result<Policy, Error> {
         if let Some(policy) = self.ready(bound) {
             return Ok(policy);
         }

@@ -211,11 +211,7 @@ struct CredentialLists<'a> {
 
 /// Lends `facts` to `call` in the shape in which they cross over. Strings are
 /// not copied; what is built is the lists that point to them.
-fn lend<R>(
-    facts: &Facts,
-    settings: &str,
-    call: impl FnOnce(Request<'_>, &[Scope<'_>]) -> R,
-) -> R {
+fn lend<R>(facts: &Facts, settings: &str, call: impl FnOnce(Request<'_>, &[Scope<'_>]) -> R) -> R {
     let lists: Vec<Vec<CredentialLists<'_>>> = facts
         .chain
         .iter()

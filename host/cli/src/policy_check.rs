@@ -1,0 +1,316 @@
+//! `policy check`: whether a component would be admitted, and what it takes; else what
+//! is wrong with it.
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use entail::policy::{
+    Credential, Engine, Facts, Failure as PolicyFailure, Inheritance, Isolation, Limits, Policy,
+    Rejected, Request, Sandbox, Scope, Settings, Sharing,
+};
+use serde_json::json;
+
+use crate::component_source::{Component, ComponentArgs};
+use crate::failure::Failure;
+use crate::output::{Cell, Style, Table, print_json, say, tell};
+use crate::policy_problems::{Problem, failure, problems};
+use crate::session::Session;
+
+/// How often a policy is called to tell how long it takes.
+const CALLS: usize = 100;
+
+/// It is called for so long at most.
+const CALLING: Duration = Duration::from_secs(5);
+
+/// From this size on compiling takes so long that one wonders.
+const LARGE_BYTES: usize = 4 << 20;
+
+/// From this part of its deadline on, a call that takes no longer on an idle machine
+/// may miss it on a busy one.
+const NEAR: u32 = 4;
+
+#[derive(Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    pub component: ComponentArgs,
+}
+
+/// Admits a component, and tells what it takes.
+///
+/// # Errors
+///
+/// That it is not admitted, and why; that there is none.
+pub fn check(session: &Session, args: &CheckArgs) -> Result<(), Failure> {
+    let component = args.component.read()?;
+    let bench = Bench::new()?;
+    let policy = match bench.try_on(&component) {
+        Ok(policy) => policy,
+        Err(rejected) => {
+            let found = bench.problems(&component, &rejected);
+            if session.common.json {
+                print_json(&json!({"admitted": false, "problems": found}));
+            }
+            return Err(failure(&component.name, &found));
+        }
+    };
+    let fresh = middle_call(&policy.with_isolation(Isolation::PerCall))?;
+    let warm = middle_call(&policy.with_isolation(Isolation::PerOrganization))?;
+    report(session, &component, &policy, fresh, warm);
+    Ok(())
+}
+
+/// An engine to try components on, which is set up as one that serves. The code that
+/// it compiles goes when it does.
+pub struct Bench {
+    engine: Engine,
+    _code: tempfile::TempDir,
+}
+
+impl Bench {
+    /// Sets it up.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not give what it takes.
+    pub fn new() -> Result<Self, Failure> {
+        // Only its owner may enter it.
+        let code = tempfile::tempdir()
+            .map_err(|error| Failure::io("a folder for compiled code", &error))?;
+        let engine = Engine::new(Settings {
+            concurrent_calls: 1,
+            code_cache: Some(code.path().to_owned()),
+            sandbox: Some(Sandbox::this_program().map_err(entail::Error::from)?),
+            ..Settings::default()
+        })
+        .map_err(entail::Error::from)?;
+        Ok(Bench {
+            engine,
+            _code: code,
+        })
+    }
+
+    /// Admits a component under its own limits.
+    ///
+    /// # Errors
+    ///
+    /// That it is not, with all that [`check`] would tell of it.
+    pub fn admit(&self, component: &Component) -> Result<Policy, Failure> {
+        self.try_on(component)
+            .map_err(|rejected| failure(&component.name, &self.problems(component, &rejected)))
+    }
+
+    fn try_on(&self, component: &Component) -> Result<Policy, Rejected> {
+        if component.bytes.len() > LARGE_BYTES {
+            tell!("compiling {}, which may take a minute …", component.name);
+        }
+        self.engine
+            .admit_within(&component.bytes, &limits_of(component))
+    }
+
+    fn problems(&self, component: &Component, rejected: &Rejected) -> Vec<Problem> {
+        let limits = limits_of(component);
+        problems(&self.engine, &component.bytes, &limits, rejected)
+    }
+}
+
+/// How a command fails for a component that something else did not admit.
+///
+/// # Errors
+///
+/// When there is no engine to look into it.
+pub fn not_admitted(component: &Component, rejected: &Rejected) -> Result<Failure, Failure> {
+    let found = Bench::new()?.problems(component, rejected);
+    Ok(failure(&component.name, &found))
+}
+
+fn limits_of(component: &Component) -> Limits {
+    component.limits.clone().unwrap_or_default()
+}
+
+/// Calls a policy over and over, and tells how long it takes in the middle.
+fn middle_call(policy: &Policy) -> Result<Duration, Failure> {
+    let facts = ordinary_facts();
+    let began = Instant::now();
+    let mut times = Vec::with_capacity(CALLS);
+    while times.len() < CALLS && began.elapsed() < CALLING {
+        let started = Instant::now();
+        match policy.decide(&facts) {
+            Ok(_) | Err(PolicyFailure::InvalidFacts(_) | PolicyFailure::Undecided(_)) => {}
+            Err(failure) => return Err(entail::Error::PolicyFailed(failure).into()),
+        }
+        times.push(started.elapsed());
+    }
+    times.sort_unstable();
+    Ok(times.get(times.len() / 2).copied().unwrap_or_default())
+}
+
+/// Facts as most requests have them: a project and its organization, with a credential
+/// or two.
+fn ordinary_facts() -> Facts {
+    let credential = |id: &str, name: &str| Credential {
+        id: id.to_owned(),
+        name: name.to_owned(),
+        enabled: true,
+        readable: true,
+        expires_at_ms: None,
+        models: Some(vec!["gpt-*".to_owned()]),
+        sharing: Sharing::All,
+        mandatory: false,
+        priority: 0,
+        attributes: [("region".to_owned(), "eu".to_owned())].into(),
+    };
+    let scope = |path: &str, inheritance, credentials| Scope {
+        path: path.to_owned(),
+        inheritance,
+        default_model: Some("gpt-5".to_owned()),
+        credentials,
+        attributes: [].into(),
+    };
+    Facts {
+        request: Request {
+            provider: "openai".to_owned(),
+            model: None,
+            credential: None,
+            principal: "local:owner".to_owned(),
+            now_ms: 1_767_225_600_000,
+            attributes: [("session".to_owned(), "one".to_owned())].into(),
+        },
+        chain: vec![
+            scope("acme/evals", Inheritance::FallBack, Vec::new()),
+            scope(
+                "acme",
+                Inheritance::Isolated,
+                vec![credential("1", "default"), credential("2", "second")],
+            ),
+        ],
+    }
+}
+
+fn report(
+    session: &Session,
+    component: &Component,
+    policy: &Policy,
+    fresh: Duration,
+    warm: Duration,
+) {
+    let description = policy.description();
+    let costs = policy.costs();
+    let limits = policy.limits();
+    if session.common.json {
+        print_json(&json!({
+            "admitted": true,
+            "name": description.name, "version": description.version,
+            "summary": description.summary, "digest": policy.digest(),
+            "contract": policy.contract().to_string(), "schema": policy.schema(),
+            "bytes": component.bytes.len(),
+            "admission_us": costs.admission.as_micros(),
+            "trial_call_us": costs.trial_call.as_micros(),
+            "fresh_call_us": fresh.as_micros(), "warm_call_us": warm.as_micros(),
+            "memory_bytes": costs.memory_bytes, "table_elements": costs.table_elements,
+            "limits": limits,
+        }));
+        return;
+    }
+    let mut table = Table::default();
+    let mut row =
+        |name: &str, value: String| table.row([Cell::new(name, Style::Faint), value.into()]);
+    row(
+        "policy",
+        format!("{} {}", description.name, description.version),
+    );
+    row("summary", description.summary.clone());
+    row("digest", policy.digest().to_string());
+    row("contract", policy.contract().to_string());
+    row("imports", "none".to_owned());
+    row(
+        "settings",
+        match policy.schema() {
+            Some(_) => "by a schema of its own".to_owned(),
+            None => "none: nothing can be set for it".to_owned(),
+        },
+    );
+    row(
+        "size",
+        format!(
+            "{} bytes of {}",
+            component.bytes.len(),
+            limits.component_bytes
+        ),
+    );
+    row(
+        "admission",
+        format!("{}, compiling included", time(costs.admission)),
+    );
+    row(
+        "calls",
+        format!(
+            "the first {}; {CALLS} of them {} each in a fresh instance, {} in a warm one",
+            time(costs.trial_call),
+            time(fresh),
+            time(warm)
+        ),
+    );
+    row("deadline", format!("{} a call", time(limits.deadline)));
+    row(
+        "memory",
+        format!("{} bytes of {}", costs.memory_bytes, limits.memory_bytes),
+    );
+    row(
+        "tables",
+        format!(
+            "{} elements of {}",
+            costs.table_elements, limits.table_elements
+        ),
+    );
+    table.print();
+    for warning in warnings(policy, fresh) {
+        say!("{} {warning}", Style::Warn.paint("mind:"));
+    }
+    say!(
+        "{} {} can be installed",
+        Style::Good.paint("admitted:"),
+        component.name
+    );
+}
+
+/// What works here and now but may not elsewhere.
+fn warnings(policy: &Policy, fresh: Duration) -> Vec<String> {
+    let limits = policy.limits();
+    let mut warnings = Vec::new();
+    if fresh * NEAR > limits.deadline {
+        warnings.push(format!(
+            "a call takes {} of the {} it has; on a busy machine it may miss its deadline: raise deadline_ms in limits.json, or serve it with a warm instance for each organization",
+            time(fresh),
+            time(limits.deadline)
+        ));
+    }
+    if policy.costs().memory_bytes > limits.memory_bytes / 4 * 3 {
+        warnings.push(
+            "it is close to its limit of memory, and large facts take more: raise memory_bytes in limits.json"
+                .to_owned(),
+        );
+    }
+    warnings
+}
+
+/// A time as a person reads it.
+fn time(time: Duration) -> String {
+    let us = time.as_micros();
+    match us {
+        0..1_000 => format!("{us} µs"),
+        1_000..100_000 => format!("{}.{} ms", us / 1_000, us % 1_000 / 100),
+        100_000..10_000_000 => format!("{} ms", us / 1_000),
+        _ => format!("{} s", us / 1_000_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_the_unit_that_suits_it() {
+        let texts = [7, 1_234, 100_000, 12_345_678].map(|us| time(Duration::from_micros(us)));
+        assert_eq!(texts, ["7 µs", "1.2 ms", "100 ms", "12 s"]);
+    }
+}

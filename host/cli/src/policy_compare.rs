@@ -1,0 +1,339 @@
+//! Trying a policy or a change before it is put in service: what requests of the past
+//! would have got, and who would get what from now on.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use entail::policy::{BadSettings, Engine, Policy, Sandbox, Settings, Values};
+use entail::{
+    AccessChange, AccessChanges, Answer, Asked, Change, Counts, Difference, Entail, ModelId,
+    Replay, ScopePath, replay as replay_log,
+};
+use serde_json::{Value, json};
+
+use crate::args::FilterArgs;
+use crate::audit::to_filter;
+use crate::component_source::{Component, ComponentArgs};
+use crate::failure::{Failure, shown};
+use crate::output::{Cell, Style, Table, print_json, say, tell};
+use crate::session::Session;
+
+/// Something may be used that could not be before. A number of its own, so that a
+/// pipeline can stop for it and for nothing else.
+const WIDENED: u8 = 20;
+
+/// The longest file of settings; a policy's rules may be in it.
+const MAX_SETTINGS_BYTES: u64 = 1 << 20;
+
+/// Rows of a table; who wants more of them takes the JSON.
+const MAX_ROWS: usize = 200;
+
+/// A policy that is not in service, and what would be set for it.
+#[derive(Args)]
+pub struct CandidateArgs {
+    #[command(flatten)]
+    pub component: ComponentArgs,
+    /// What is set for it: a file with a JSON object [default: nothing]
+    #[arg(long, value_name = "FILE")]
+    pub settings: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct ReplayArgs {
+    #[command(flatten)]
+    pub candidate: CandidateArgs,
+    #[command(flatten)]
+    pub filter: FilterArgs,
+}
+
+#[derive(Args)]
+pub struct DiffArgs {
+    #[command(flatten)]
+    pub candidate: CandidateArgs,
+    /// Only this organization, or this project and what is below [default: all]
+    #[arg(long, value_name = "ORG")]
+    pub organization: Option<ScopePath>,
+}
+
+/// Decides the requests of the decision log again.
+pub fn replay(session: &Session, args: &ReplayArgs) -> Result<ExitCode, Failure> {
+    let filter = to_filter(&args.filter)?;
+    let policy = args.candidate.admit(session)?;
+    let replay = replay_log(&session.home()?, &policy, &filter)?;
+    if session.common.json {
+        let mut json = json!(replay);
+        if let Some(members) = json.as_object_mut() {
+            members.insert("policy".to_owned(), described(&policy));
+        }
+        print_json(&json);
+    } else {
+        print_replay(&replay);
+    }
+    Ok(exit(&replay.counts))
+}
+
+/// Compares the effective access of every scope and provider, now against then.
+pub async fn diff(session: &Session, args: &DiffArgs) -> Result<ExitCode, Failure> {
+    let policy = args.candidate.admit(session)?;
+    let entail = session.open()?;
+    difference_to(session, &entail, &policy, args.organization.as_ref()).await
+}
+
+/// Prints who would get what if `policy` were in service.
+pub async fn difference_to(
+    session: &Session,
+    entail: &Entail,
+    policy: &Policy,
+    organization: Option<&ScopePath>,
+) -> Result<ExitCode, Failure> {
+    let changes = entail
+        .policy_diff(&session.principal, policy, organization)
+        .await?;
+    if session.common.json {
+        let mut json = to_json(&changes);
+        if let Some(members) = json.as_object_mut() {
+            members.insert("policy".to_owned(), described(policy));
+        }
+        print_json(&json);
+    } else {
+        print_access(&changes);
+    }
+    Ok(exit(&changes.counts))
+}
+
+/// Prints what a planned change would change in who gets what, without making it.
+pub async fn dry_run(session: &Session, entail: &Entail, change: &Change) -> Result<(), Failure> {
+    let changes = entail.dry_run(&session.principal, change).await?;
+    if session.common.json {
+        let mut json = to_json(&changes);
+        if let Some(members) = json.as_object_mut() {
+            members.insert("dry_run".to_owned(), true.into());
+            members.insert("notes".to_owned(), json!(changes.notes));
+        }
+        print_json(&json);
+        return Ok(());
+    }
+    print_access(&changes);
+    for note in &changes.notes {
+        say!("{} {note}", Style::Warn.paint("note:"));
+    }
+    say!("this was a dry run: nothing is changed");
+    Ok(())
+}
+
+impl CandidateArgs {
+    /// Makes a policy of the component, as it would be in service.
+    fn admit(&self, session: &Session) -> Result<Policy, Failure> {
+        let component = self.component.read()?;
+        let settings = match &self.settings {
+            Some(file) => read_settings(file)?,
+            None => Values::new(),
+        };
+        let policy = self.admit_alone(session, &component)?;
+        policy.with_settings(&settings).map_err(|error| {
+            let message = format!("{}: {error}", component.name);
+            match error {
+                BadSettings::NotAccepted(_) => Failure::invalid(message),
+                _ => Failure::new(12, "policy-failed", message),
+            }
+        })
+    }
+
+    /// The same, with nothing set for it.
+    fn admit_alone(&self, session: &Session, component: &Component) -> Result<Policy, Failure> {
+        let settings = Settings {
+            code_cache: Some(session.home()?.code_cache()?),
+            sandbox: Some(Sandbox::this_program().map_err(entail::Error::from)?),
+            ..Settings::default()
+        };
+        let engine = Engine::new(settings).map_err(entail::Error::from)?;
+        let admitted = match &component.limits {
+            Some(limits) => engine.admit_within(&component.bytes, limits),
+            None => engine.admit(&component.bytes),
+        };
+        admitted.map_err(|rejected| {
+            let file = shown(&self.component.component);
+            Failure::from(entail::Error::from(rejected))
+                .with_remedies(vec![format!("entail policy check {file}")])
+        })
+    }
+}
+
+fn read_settings(file: &Path) -> Result<Values, Failure> {
+    let name = shown(file);
+    let mut bytes = Vec::new();
+    File::open(file)
+        .and_then(|file| file.take(MAX_SETTINGS_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(|error| Failure::io(&name, &error))?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > MAX_SETTINGS_BYTES) {
+        return Err(Failure::invalid(format!(
+            "{name} has more than {MAX_SETTINGS_BYTES} bytes"
+        )));
+    }
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Failure::invalid(format!("{name} is no JSON object: {error}")))
+}
+
+fn exit(counts: &Counts) -> ExitCode {
+    match counts.widened {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::from(WIDENED),
+    }
+}
+
+fn described(policy: &Policy) -> Value {
+    let description = policy.description();
+    json!({
+        "name": description.name, "version": description.version,
+        "digest": policy.digest().to_string(),
+    })
+}
+
+fn print_replay(replay: &Replay) {
+    if !replay.changes.is_empty() {
+        let mut table = Table::with_headings([
+            "SCOPE", "PROVIDER", "RECORDED", "THEN", "CHANGE", "TIMES", "SUCH AS",
+        ]);
+        for change in replay.changes.iter().take(MAX_ROWS) {
+            let example = &change.example;
+            table.row([
+                change.scope.as_str().into(),
+                change.provider.as_str().into(),
+                answer(&change.from),
+                answer(&change.to),
+                difference(change.difference),
+                change.times.to_string().into(),
+                Cell::new(
+                    format!("{} of {}", example.sequence, example.writer),
+                    Style::Faint,
+                ),
+            ]);
+        }
+        table.print();
+    }
+    left_out(replay.changes.len(), "groups of changes");
+    summary("records", &replay.counts);
+    if replay.ungrouped > 0 {
+        say!(
+            "{} more changed, in more ways than are told apart",
+            replay.ungrouped
+        );
+    }
+    if replay.unreadable > 0 {
+        tell!(
+            "{} {} lines of the decision log are no records; run: entail audit verify",
+            Style::Warn.paint("note:"),
+            replay.unreadable
+        );
+    }
+}
+
+fn print_access(changes: &AccessChanges) {
+    if !changes.changes.is_empty() {
+        let mut table =
+            Table::with_headings(["SCOPE", "PROVIDER", "MODEL", "NOW", "THEN", "CHANGE"]);
+        for change in changes.changes.iter().take(MAX_ROWS) {
+            table.row([
+                change.scope.as_str().into(),
+                change.provider.as_str().into(),
+                asked(&change.asked).into(),
+                answer(&change.from),
+                answer(&change.to),
+                difference(change.difference),
+            ]);
+        }
+        table.print();
+    }
+    left_out(changes.changes.len(), "changes");
+    let what = format!("requests of {} scopes", changes.scopes);
+    summary(&what, &changes.counts);
+}
+
+fn left_out(rows: usize, what: &str) {
+    if rows > MAX_ROWS {
+        say!("… and {} more {what} (see: --json)", rows - MAX_ROWS);
+    }
+}
+
+/// `12 records: 1 widened, 11 the same`.
+pub fn summary(what: &str, counts: &Counts) {
+    let Counts {
+        widened,
+        narrowed,
+        moved,
+        reworded,
+        same,
+    } = *counts;
+    let told: Vec<String> = [
+        (widened, Style::Bad, "widened"),
+        (narrowed, Style::Warn, "narrowed"),
+        (moved, Style::Plain, "moved"),
+        (reworded, Style::Plain, "reworded"),
+    ]
+    .into_iter()
+    .filter(|(count, _, _)| *count > 0)
+    .map(|(count, style, name)| style.paint(format_args!("{count} {name}")))
+    .chain(std::iter::once(format!("{same} the same")))
+    .collect();
+    say!("{} {what}: {}", counts.all(), told.join(", "));
+}
+
+/// What was asked for, in the column of the model: `any`, `none`, `gpt-5`,
+/// `gpt-5 (named backup)`.
+fn asked(asked: &Asked) -> String {
+    match asked {
+        Asked::Anything => "any".to_owned(),
+        Asked::This { credential, model } => {
+            let model = model.as_ref().map_or("none", ModelId::as_str);
+            match credential {
+                Some(name) => format!("{model} (named {name})"),
+                None => model.to_owned(),
+            }
+        }
+    }
+}
+
+/// An answer as a cell of a table.
+pub fn answer(answer: &Answer) -> Cell {
+    let style = match answer {
+        Answer::Granted { .. } => Style::Good,
+        Answer::Refused { .. } => Style::Warn,
+        Answer::Failed { .. } => Style::Bad,
+        Answer::Absent => Style::Faint,
+    };
+    Cell::new(answer.to_string(), style)
+}
+
+fn difference(difference: Difference) -> Cell {
+    let style = match difference {
+        Difference::Widened => Style::Bad,
+        Difference::Narrowed => Style::Warn,
+        Difference::Moved | Difference::Reworded | Difference::Same => Style::Plain,
+    };
+    Cell::new(difference.to_string(), style)
+}
+
+fn to_json(changes: &AccessChanges) -> Value {
+    let rows: Vec<Value> = changes.changes.iter().map(change_json).collect();
+    json!({
+        "revision": changes.revision,
+        "scopes": changes.scopes,
+        "counts": changes.counts,
+        "changes": rows,
+    })
+}
+
+fn change_json(change: &AccessChange) -> Value {
+    let (any, credential, model) = match &change.asked {
+        Asked::Anything => (true, None, None),
+        Asked::This { credential, model } => (false, credential.as_ref(), model.as_ref()),
+    };
+    json!({
+        "scope": change.scope, "provider": change.provider,
+        "any": any, "credential": credential, "model": model,
+        "difference": change.difference, "from": change.from, "to": change.to,
+    })
+}

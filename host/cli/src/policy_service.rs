@@ -1,0 +1,542 @@
+//! Commands that put policies in service, and show which are.
+
+use std::process::ExitCode;
+
+use entail::policy::{Digest, Isolation as Isolated, Limits, Policy, Values};
+use entail::{
+    ActivatePolicy, Answer, Bound, Counts, Difference, Entail, InstallPolicy, InstalledPolicy,
+    PolicyBinding, ScopePath, ShadowAnswer, shadow_answers,
+};
+use serde_json::{Value, json};
+
+use crate::args::{ActivateArgs, BoundArgs, InstallArgs, Isolation, ShadowArgs, ShowArgs};
+use crate::component_source::{Component, read, read_limits, read_settings};
+use crate::failure::{Failure, shown};
+use crate::manage::time;
+use crate::output::{Cell, Style, Table, print_json, say};
+use crate::policy_check::not_admitted;
+use crate::policy_compare;
+use crate::session::Session;
+
+/// What stands for the policy that the program carries.
+const BUILT_IN: &str = "built-in";
+
+/// The digits of a digest that tables show; as many name a policy.
+const SHOWN_DIGITS: usize = 12;
+
+/// Differences of a shadow that are listed; the JSON has them all.
+const MAX_ROWS: usize = 20;
+
+/// Admits a component and keeps it.
+pub async fn install(session: &Session, args: &InstallArgs) -> Result<(), Failure> {
+    let entail = session.open()?;
+    let principal = &session.principal;
+    let mut component = read(&args.component)?;
+    if let Some(file) = &args.limits {
+        component.limits = Some(read_limits(file)?);
+    }
+    let over = match &args.over {
+        None => None,
+        Some(text) => Some(find(session, &entail, text).await?.digest(&entail)),
+    };
+    let install = InstallPolicy {
+        limits: component.limits.clone(),
+        source: shown(&args.component),
+        over,
+    };
+    let installed = entail
+        .install_policy(principal, &component.bytes, install)
+        .await
+        .map_err(|error| refused(&component, error))?;
+    if session.common.json {
+        print_json(&json!(installed));
+        return Ok(());
+    }
+    say!(
+        "installed {} {} ({})",
+        installed.name,
+        installed.version,
+        installed.component
+    );
+    say!(
+        "next: entail policy activate ORG {}",
+        short(installed.component)
+    );
+    Ok(())
+}
+
+/// Why a component was not installed, with all that `policy check` would say.
+fn refused(component: &Component, error: entail::Error) -> Failure {
+    match error {
+        entail::Error::Rejected(rejected) => match not_admitted(component, &rejected) {
+            Ok(failure) | Err(failure) => failure,
+        },
+        other => other.into(),
+    }
+}
+
+/// Lists what is installed, and where it is in service.
+pub async fn list(session: &Session) -> Result<(), Failure> {
+    let entail = session.open()?;
+    let installed = entail.installed_policies(&session.principal).await?;
+    let bindings = entail.policy_bindings(&session.principal).await?;
+    if session.common.json {
+        let bindings: serde_json::Map<String, Value> = bindings
+            .into_iter()
+            .map(|(organization, binding)| (organization.to_string(), json!(binding)))
+            .collect();
+        print_json(&json!({
+            "built_in": built_in_json(&entail), "installed": installed, "bindings": bindings,
+        }));
+        return Ok(());
+    }
+    let used_by = |component: Option<Digest>| {
+        let mut used: Vec<String> = Vec::new();
+        for (organization, binding) in &bindings {
+            if binding.active.component == component {
+                used.push(organization.to_string());
+            }
+            if let Some(shadow) = &binding.shadow
+                && shadow.component == component
+            {
+                used.push(format!("{organization} (shadow)"));
+            }
+        }
+        used.join(", ")
+    };
+    let mut table = Table::with_headings(["POLICY", "VERSION", "DIGEST", "SIZE", "IN SERVICE"]);
+    let built_in = entail.built_in_policy();
+    let description = built_in.description();
+    let elsewhere = match used_by(None).as_str() {
+        "" => "built-in, where no other is".to_owned(),
+        used => format!("built-in, where no other is; {used}"),
+    };
+    table.row([
+        description.name.as_str().into(),
+        description.version.as_str().into(),
+        short(built_in.digest()).into(),
+        entail::DEFAULT_POLICY.len().to_string().into(),
+        Cell::new(elsewhere, Style::Faint),
+    ]);
+    for policy in &installed {
+        table.row([
+            policy.name.as_str().into(),
+            policy.version.as_str().into(),
+            short(policy.component).into(),
+            policy.bytes.to_string().into(),
+            Cell::new(used_by(Some(policy.component)), Style::Good),
+        ]);
+    }
+    table.print();
+    Ok(())
+}
+
+/// Shows the policy of an organization, or one that is installed, or the built-in one.
+pub async fn show(session: &Session, args: &ShowArgs) -> Result<(), Failure> {
+    let entail = session.open()?;
+    let Some(which) = args.which.as_deref().filter(|which| *which != BUILT_IN) else {
+        show_built_in(session, &entail);
+        return Ok(());
+    };
+    if let Ok(organization) = which.parse::<ScopePath>() {
+        match entail
+            .policy_binding(&session.principal, &organization)
+            .await
+        {
+            Ok(binding) => return show_binding(session, &entail, &organization, &binding).await,
+            // It may be the name of a policy.
+            Err(entail::Error::UnknownScope(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let installed = entail.find_policy(&session.principal, which).await?;
+    if session.common.json {
+        print_json(&json!(installed));
+        return Ok(());
+    }
+    let mut table = Table::default();
+    let mut row = |name: &str, value: String| labelled(&mut table, name, value);
+    row(
+        "policy",
+        format!("{} {}", installed.name, installed.version),
+    );
+    row("summary", installed.summary);
+    row("digest", installed.component.to_string());
+    row("size", format!("{} bytes", installed.bytes));
+    row("contract", installed.contract);
+    row("imports", "none".to_owned());
+    if let Some(over) = installed.over {
+        row("over", over.to_string());
+    }
+    row(
+        "settings",
+        match installed.schema {
+            Some(schema) => format!("{schema}"),
+            None => "nothing can be set".to_owned(),
+        },
+    );
+    row("limits", limits(&installed.limits));
+    row(
+        "installed",
+        format!(
+            "{}, by {}, from {}",
+            time(installed.installed_at_ms),
+            installed.installed_by,
+            installed.source
+        ),
+    );
+    table.print();
+    Ok(())
+}
+
+fn show_built_in(session: &Session, entail: &Entail) {
+    if session.common.json {
+        print_json(&built_in_json(entail));
+        return;
+    }
+    let built_in = entail.built_in_policy();
+    let description = built_in.description();
+    let mut table = Table::default();
+    let mut row = |name: &str, value: String| labelled(&mut table, name, value);
+    row(
+        "policy",
+        format!("{} {}, built-in", description.name, description.version),
+    );
+    row("summary", description.summary.clone());
+    row("digest", built_in.digest().to_string());
+    row("size", format!("{} bytes", entail::DEFAULT_POLICY.len()));
+    row("contract", built_in.contract().to_string());
+    row("imports", "none".to_owned());
+    table.print();
+}
+
+fn built_in_json(entail: &Entail) -> Value {
+    let built_in = entail.built_in_policy();
+    let description = built_in.description();
+    json!({
+        "name": description.name, "version": description.version,
+        "summary": description.summary, "digest": built_in.digest(),
+        "bytes": entail::DEFAULT_POLICY.len(), "contract": built_in.contract().to_string(),
+    })
+}
+
+async fn show_binding(
+    session: &Session,
+    entail: &Entail,
+    organization: &ScopePath,
+    binding: &PolicyBinding,
+) -> Result<(), Failure> {
+    if session.common.json {
+        print_json(&json!({"organization": organization, "binding": binding}));
+        return Ok(());
+    }
+    let installed = entail.installed_policies(&session.principal).await?;
+    let mut table = Table::default();
+    let active = &binding.active;
+    labelled(
+        &mut table,
+        "in service",
+        called(entail, &installed, active.component),
+    );
+    if active.bound_at_ms > 0 {
+        let since = format!("{}, by {}", time(active.bound_at_ms), active.bound_by);
+        labelled(&mut table, "since", since);
+        labelled(&mut table, "settings", json!(active.settings).to_string());
+        labelled(&mut table, "limits", limits(&active.limits));
+        labelled(&mut table, "isolation", isolation(active).to_owned());
+    }
+    if let Some(shadow) = &binding.shadow {
+        let name = called(entail, &installed, shadow.component);
+        labelled(&mut table, "shadow", name);
+    }
+    for (at, earlier) in binding.earlier.iter().enumerate() {
+        let label = if at == 0 { "before" } else { "" };
+        let name = called(entail, &installed, earlier.component);
+        labelled(&mut table, label, name);
+    }
+    table.print();
+    Ok(())
+}
+
+/// Puts a policy in service.
+pub async fn activate(session: &Session, args: &ActivateArgs) -> Result<ExitCode, Failure> {
+    let entail = session.open()?;
+    let organization = &args.organization;
+    let activate = bound(session, &entail, &args.policy, &args.bound).await?;
+    if session.common.dry_run {
+        let (policy, _) = entail.prepare_policy(&session.principal, &activate).await?;
+        return planned(session, &entail, &policy, organization).await;
+    }
+    let binding = entail
+        .activate_policy(&session.principal, organization, activate)
+        .await?;
+    in_service(session, &entail, organization, &binding).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Goes back to the policy before.
+pub async fn roll_back(session: &Session, organization: &ScopePath) -> Result<ExitCode, Failure> {
+    let entail = session.open()?;
+    if session.common.dry_run {
+        let binding = entail
+            .policy_binding(&session.principal, organization)
+            .await?;
+        let Some(before) = binding.earlier.into_iter().next() else {
+            return Err(Failure::invalid(format!(
+                "{organization} had no other policy before"
+            )));
+        };
+        let activate = ActivatePolicy {
+            component: before.component,
+            settings: before.settings,
+            limits: Some(before.limits),
+            isolation: before.isolation,
+        };
+        let (policy, _) = entail.prepare_policy(&session.principal, &activate).await?;
+        return planned(session, &entail, &policy, organization).await;
+    }
+    let binding = entail
+        .roll_back_policy(&session.principal, organization)
+        .await?;
+    in_service(session, &entail, organization, &binding).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says who would get what under another policy, and that nothing was changed.
+async fn planned(
+    session: &Session,
+    entail: &Entail,
+    policy: &Policy,
+    organization: &ScopePath,
+) -> Result<ExitCode, Failure> {
+    let exit = policy_compare::difference_to(session, entail, policy, Some(organization)).await?;
+    if !session.common.json {
+        say!("this was a dry run: nothing is changed");
+    }
+    Ok(exit)
+}
+
+async fn in_service(
+    session: &Session,
+    entail: &Entail,
+    organization: &ScopePath,
+    binding: &PolicyBinding,
+) -> Result<(), Failure> {
+    if session.common.json {
+        print_json(&json!({"organization": organization, "binding": binding}));
+        return Ok(());
+    }
+    let installed = entail.installed_policies(&session.principal).await?;
+    let name = called(entail, &installed, binding.active.component);
+    say!("{organization} is decided by {name}");
+    say!("to go back: entail policy rollback {organization}");
+    Ok(())
+}
+
+/// Begins or ends a shadow, or shows how it compares.
+pub async fn shadow(session: &Session, args: &ShadowArgs) -> Result<(), Failure> {
+    let entail = session.open()?;
+    let organization = &args.organization;
+    let shadow = match (&args.policy, args.off) {
+        (Some(policy), _) => Some(bound(session, &entail, policy, &args.bound).await?),
+        (None, true) => None,
+        (None, false) => return report(session, &entail, organization).await,
+    };
+    let binding = entail
+        .shadow_policy(&session.principal, organization, shadow)
+        .await?;
+    if session.common.json {
+        print_json(&json!({"organization": organization, "binding": binding}));
+        return Ok(());
+    }
+    match &binding.shadow {
+        None => say!("{organization} has no shadow any more"),
+        Some(shadow) => {
+            let installed = entail.installed_policies(&session.principal).await?;
+            let name = called(&entail, &installed, shadow.component);
+            say!(
+                "{name} is asked beside the policy of {organization}; nobody acts on what it says"
+            );
+            say!("how it compares: entail policy shadow {organization}");
+        }
+    }
+    Ok(())
+}
+
+/// What the present shadow of an organization said so far.
+async fn report(
+    session: &Session,
+    entail: &Entail,
+    organization: &ScopePath,
+) -> Result<(), Failure> {
+    let binding = entail
+        .policy_binding(&session.principal, organization)
+        .await?;
+    let Some(shadow) = &binding.shadow else {
+        return Err(Failure::invalid(format!("{organization} has no shadow"))
+            .with_remedies(vec![format!("entail policy shadow {organization} POLICY")]));
+    };
+    let digest = shadow
+        .component
+        .unwrap_or_else(|| entail.built_in_policy().digest());
+    let answers: Vec<ShadowAnswer> = shadow_answers(&session.home()?)?
+        .into_iter()
+        .filter(|said| said.shadow == digest && said.at_ms >= shadow.bound_at_ms)
+        .filter(|said| belongs(&said.scope, organization))
+        .collect();
+    let counts: Counts = answers.iter().map(|said| said.difference).collect();
+    if session.common.json {
+        print_json(
+            &json!({"organization": organization, "shadow": digest, "counts": counts, "answers": answers}),
+        );
+        return Ok(());
+    }
+    let differing = || {
+        let answers = answers.iter().rev();
+        answers.filter(|said| said.difference != Difference::Same)
+    };
+    if differing().next().is_some() {
+        let mut table = Table::with_headings([
+            "TIME",
+            "SCOPE",
+            "PROVIDER",
+            "IN SERVICE",
+            "SHADOW",
+            "CHANGE",
+        ]);
+        for said in differing().take(MAX_ROWS) {
+            table.row([
+                time(said.at_ms).into(),
+                said.scope.as_str().into(),
+                said.provider.as_str().into(),
+                answer(&said.answer),
+                answer(&said.shadow_answer),
+                said.difference.to_string().into(),
+            ]);
+        }
+        table.print();
+    }
+    policy_compare::summary("answers", &counts);
+    Ok(())
+}
+
+fn answer(answer: &Answer) -> Cell {
+    policy_compare::answer(answer)
+}
+
+fn belongs(scope: &str, organization: &ScopePath) -> bool {
+    scope
+        .strip_prefix(organization.as_str())
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Removes an installed policy.
+pub async fn remove(session: &Session, policy: &str) -> Result<(), Failure> {
+    let entail = session.open()?;
+    let installed = entail.find_policy(&session.principal, policy).await?;
+    entail
+        .remove_policy(&session.principal, installed.component)
+        .await?;
+    if session.common.json {
+        print_json(&json!({"removed": installed.component}));
+        return Ok(());
+    }
+    say!("removed {} {}", installed.name, installed.version);
+    Ok(())
+}
+
+/// A policy as it is named on the command line.
+enum Named {
+    BuiltIn,
+    Installed(InstalledPolicy),
+}
+
+impl Named {
+    fn component(&self) -> Option<Digest> {
+        match self {
+            Named::BuiltIn => None,
+            Named::Installed(installed) => Some(installed.component),
+        }
+    }
+
+    fn digest(&self, entail: &Entail) -> Digest {
+        self.component()
+            .unwrap_or_else(|| entail.built_in_policy().digest())
+    }
+}
+
+async fn find(session: &Session, entail: &Entail, text: &str) -> Result<Named, Failure> {
+    if text == BUILT_IN {
+        return Ok(Named::BuiltIn);
+    }
+    let installed = entail.find_policy(&session.principal, text).await?;
+    Ok(Named::Installed(installed))
+}
+
+async fn bound(
+    session: &Session,
+    entail: &Entail,
+    policy: &str,
+    args: &BoundArgs,
+) -> Result<ActivatePolicy, Failure> {
+    Ok(ActivatePolicy {
+        component: find(session, entail, policy).await?.component(),
+        settings: match &args.settings {
+            Some(file) => read_settings(file)?,
+            None => Values::new(),
+        },
+        limits: args.limits.as_deref().map(read_limits).transpose()?,
+        isolation: match args.isolation {
+            Isolation::PerCall => Isolated::PerCall,
+            Isolation::PerOrganization => Isolated::PerOrganization,
+        },
+    })
+}
+
+/// A policy in words: its name and version, and the digits that name it.
+fn called(entail: &Entail, installed: &[InstalledPolicy], component: Option<Digest>) -> String {
+    let Some(component) = component else {
+        let description = entail.built_in_policy().description();
+        return format!("{} {} (built-in)", description.name, description.version);
+    };
+    match installed
+        .iter()
+        .find(|policy| policy.component == component)
+    {
+        Some(policy) => format!("{} {} ({})", policy.name, policy.version, short(component)),
+        None => short(component),
+    }
+}
+
+fn short(digest: Digest) -> String {
+    let digest = digest.to_string();
+    let digits = digest.strip_prefix("sha256:").unwrap_or(&digest);
+    digits.chars().take(SHOWN_DIGITS).collect()
+}
+
+fn isolation(bound: &Bound) -> &'static str {
+    match bound.isolation {
+        Isolated::PerCall => "per-call",
+        Isolated::PerOrganization => "per-organization",
+    }
+}
+
+/// The limits that are not the usual ones.
+fn limits(limits: &Limits) -> String {
+    let (usual, own) = (json!(Limits::default()), json!(limits));
+    let differing: Vec<String> = own
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(name, value)| usual.get(name.as_str()) != Some(value))
+        .map(|(name, value)| format!("{name} {value}"))
+        .collect();
+    match differing.is_empty() {
+        true => "the usual ones".to_owned(),
+        false => differing.join(", "),
+    }
+}
+
+fn labelled(table: &mut Table, name: &str, value: String) {
+    table.row([Cell::new(name, Style::Faint), value.into()]);
+}

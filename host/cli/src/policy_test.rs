@@ -1,0 +1,558 @@
+//! `policy test`: holds a policy against vectors, which are facts and what must come
+//! of them.
+//!
+//! A file of vectors is a JSON list. A vector has a `name`, which says what it shows;
+//! `settings`, unless there are none; `facts`; and either the `decision` or the
+//! `error` (`invalid-facts` or `other`) that must come of them. The message of a
+//! refusal is for people, and is not compared.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use entail::policy::{Decision, Facts, Failure as PolicyFailure, Outcome, Policy, Values};
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use similar::{ChangeTag, TextDiff};
+
+use crate::component_source::{ComponentArgs, read_settings};
+use crate::failure::{Failure, shown};
+use crate::output::{Style, print_json, say};
+use crate::policy_check::Bench;
+use crate::session::Session;
+
+/// Where the vectors of a policy lie in its folder.
+const FOLDER: &str = "vectors";
+
+/// The longest file of vectors.
+const MAX_FILE_BYTES: u64 = 64 << 20;
+
+#[derive(Args)]
+pub struct TestArgs {
+    #[command(flatten)]
+    pub component: ComponentArgs,
+    /// The folder of the vectors, files *.json [default: vectors in the folder of the
+    /// policy]
+    #[arg(long, value_name = "DIR")]
+    pub vectors: Option<PathBuf>,
+    /// The settings of vectors that have none of their own, a JSON object
+    #[arg(long, value_name = "FILE")]
+    pub settings: Option<PathBuf>,
+    /// Also write a report for machines, as JUnit does
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+}
+
+/// Runs every vector.
+///
+/// # Errors
+///
+/// When a vector does not hold; when one is malformed, or there is none; when the
+/// policy is not admitted.
+pub fn test(session: &Session, args: &TestArgs) -> Result<(), Failure> {
+    // Vectors with a flaw are known before anything is compiled.
+    let folder = vectors_folder(args)?;
+    let files = read_files(&folder)?;
+    let settings = match &args.settings {
+        Some(file) => read_settings(file)?,
+        None => Values::new(),
+    };
+    let component = args.component.read()?;
+    let bench = Bench::new()?;
+    let policy = bench.admit(&component)?;
+    let results: Vec<FileResult> = files
+        .into_iter()
+        .map(|file| file.run(&policy, &settings))
+        .collect();
+    if let Some(file) = &args.junit {
+        write_junit(file, &component.name, &results)?;
+    }
+    if session.common.json {
+        print_results(&results);
+    } else {
+        for result in &results {
+            result.say();
+        }
+    }
+    let total: usize = results.iter().map(|file| file.cases.len()).sum();
+    let failed: usize = results.iter().map(FileResult::failed).sum();
+    if !session.common.json {
+        let style = match failed {
+            0 => Style::Good,
+            _ => Style::Bad,
+        };
+        let summary = format!("{} passed, {failed} failed", total - failed);
+        say!("{}", style.paint(summary));
+    }
+    match failed {
+        0 => Ok(()),
+        _ => Err(Failure::new(
+            1,
+            "vectors-failed",
+            format!("{failed} of {total} vectors failed"),
+        )),
+    }
+}
+
+fn vectors_folder(args: &TestArgs) -> Result<PathBuf, Failure> {
+    if let Some(folder) = &args.vectors {
+        return Ok(folder.clone());
+    }
+    let folder = args.component.component.join(FOLDER);
+    match folder.is_dir() {
+        true => Ok(folder),
+        false => Err(Failure::invalid(format!(
+            "{} is no folder; say where the vectors are",
+            folder.display()
+        ))
+        .with_remedies(vec![format!(
+            "entail policy test {} --vectors DIR",
+            args.component.component.display()
+        )])),
+    }
+}
+
+/// A file of vectors.
+struct File {
+    /// Its name, to be shown.
+    name: String,
+    vectors: Vec<Vector>,
+}
+
+/// Facts, and what must come of them.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    name: String,
+    settings: Option<Values>,
+    facts: Facts,
+    decision: Option<Decision>,
+    error: Option<PolicyError>,
+}
+
+/// The same, understood.
+struct Vector {
+    name: String,
+    settings: Option<Values>,
+    facts: Facts,
+    expected: Answer,
+}
+
+/// An answer of a policy; neither the words of an error nor the message of a refusal
+/// count.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+enum Answer {
+    Decision(Decision),
+    Error { error: PolicyError },
+}
+
+/// What a policy answers instead of a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum PolicyError {
+    InvalidFacts,
+    Other,
+}
+
+fn read_files(folder: &Path) -> Result<Vec<File>, Failure> {
+    let failed = |error| Failure::io(folder.display(), &error);
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    if paths.is_empty() {
+        return Err(Failure::invalid(format!(
+            "{} has no vectors: no file in it ends in .json",
+            folder.display()
+        )));
+    }
+    paths.iter().map(|path| File::read(path)).collect()
+}
+
+impl File {
+    fn read(path: &Path) -> Result<Self, Failure> {
+        let name = shown(path);
+        let failed = |error| Failure::io(&name, &error);
+        let size = std::fs::metadata(path).map_err(failed)?.len();
+        if size > MAX_FILE_BYTES {
+            return Err(Failure::invalid(format!(
+                "{name} has {size} bytes, and {MAX_FILE_BYTES} are read at most"
+            )));
+        }
+        let text = std::fs::read(path).map_err(failed)?;
+        let list: Vec<Value> = serde_json::from_slice(&text)
+            .map_err(|error| Failure::invalid(format!("{name}: no list of vectors: {error}")))?;
+        let vectors = list
+            .into_iter()
+            .enumerate()
+            .map(|(index, vector)| Vector::read(&name, index, vector))
+            .collect::<Result<_, Failure>>()?;
+        Ok(File { name, vectors })
+    }
+
+    fn run(self, policy: &Policy, settings: &Values) -> FileResult {
+        let cases = self
+            .vectors
+            .into_iter()
+            .map(|vector| vector.run(policy, settings))
+            .collect();
+        FileResult {
+            name: self.name,
+            cases,
+        }
+    }
+}
+
+impl Vector {
+    fn read(file: &str, index: usize, vector: Value) -> Result<Self, Failure> {
+        let called = match vector.get("name").and_then(Value::as_str) {
+            Some(name) => format!("{name:?}"),
+            None => format!("vector {}", index + 1),
+        };
+        let flawed =
+            |flaw: &dyn std::fmt::Display| Failure::invalid(format!("{file}, {called}: {flaw}"));
+        let written: Written = serde_json::from_value(vector).map_err(|error| flawed(&error))?;
+        let expected = match (written.decision, written.error) {
+            (Some(decision), None) => Answer::from(decision),
+            (None, Some(error)) => Answer::Error { error },
+            _ => return Err(flawed(&"a vector has either a decision or an error")),
+        };
+        Ok(Vector {
+            name: written.name,
+            settings: written.settings,
+            facts: written.facts,
+            expected,
+        })
+    }
+
+    fn run(self, policy: &Policy, settings: &Values) -> CaseResult {
+        let settings = self.settings.as_ref().unwrap_or(settings);
+        let started = Instant::now();
+        let wrong = match policy.with_settings(settings) {
+            Err(error) => Some(Wrong::Failed(error.to_string())),
+            Ok(policy) => match Answer::of(policy.decide(&self.facts)) {
+                Ok(answer) if answer == self.expected => None,
+                Ok(actual) => Some(Wrong::Differs(Box::new(Answers {
+                    expected: self.expected,
+                    actual,
+                }))),
+                Err(failure) => Some(Wrong::Failed(failure.to_string())),
+            },
+        };
+        CaseResult {
+            name: self.name,
+            took: started.elapsed(),
+            wrong,
+        }
+    }
+}
+
+impl From<Decision> for Answer {
+    fn from(mut decision: Decision) -> Self {
+        if let Outcome::Refused(refusal) = &mut decision.outcome {
+            refusal.message.clear();
+        }
+        Answer::Decision(decision)
+    }
+}
+
+impl Answer {
+    /// Tells an answer from a failure to give one.
+    fn of(decided: Result<Decision, PolicyFailure>) -> Result<Self, PolicyFailure> {
+        match decided {
+            Ok(decision) => Ok(decision.into()),
+            Err(PolicyFailure::InvalidFacts(_)) => Ok(Answer::Error {
+                error: PolicyError::InvalidFacts,
+            }),
+            Err(PolicyFailure::Undecided(_)) => Ok(Answer::Error {
+                error: PolicyError::Other,
+            }),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// The answer as lines that a person can compare.
+    fn lines(&self) -> String {
+        let mut lines = String::new();
+        // Writing to a string does not fail.
+        let _ = match self {
+            Answer::Error { error } => writeln!(lines, "error {}", json!(error)),
+            Answer::Decision(decision) => write_decision(&mut lines, decision),
+        };
+        lines
+    }
+}
+
+fn write_decision(lines: &mut String, decision: &Decision) -> std::fmt::Result {
+    match &decision.outcome {
+        Outcome::Granted(grant) => {
+            writeln!(lines, "granted {}", grant.credential)?;
+            if let Some(model) = &grant.model {
+                writeln!(lines, "  model {model}")?;
+            }
+            for alternate in &grant.alternates {
+                writeln!(lines, "  alternate {alternate}")?;
+            }
+        }
+        Outcome::Refused(refusal) => writeln!(lines, "refused {}", refusal.code)?,
+    }
+    for finding in &decision.trail {
+        write!(lines, "trail {}: {}", finding.credential, finding.code)?;
+        match finding.attributes.is_empty() {
+            true => writeln!(lines)?,
+            false => writeln!(lines, " {}", json!(finding.attributes))?,
+        }
+    }
+    match decision.attributes.is_empty() {
+        true => Ok(()),
+        false => writeln!(lines, "attributes {}", json!(decision.attributes)),
+    }
+}
+
+/// What came of a file.
+struct FileResult {
+    name: String,
+    cases: Vec<CaseResult>,
+}
+
+/// What came of a vector.
+struct CaseResult {
+    name: String,
+    took: Duration,
+    wrong: Option<Wrong>,
+}
+
+/// Two answers that are not the same.
+struct Answers {
+    expected: Answer,
+    actual: Answer,
+}
+
+/// Why a vector does not hold.
+enum Wrong {
+    /// The policy answers something else.
+    Differs(Box<Answers>),
+    /// It gives no answer.
+    Failed(String),
+}
+
+impl Wrong {
+    /// The lines of both answers: those that are only in the one, with `-`, that the
+    /// vector expects; those that are only in the other, with `+`.
+    fn lines(&self) -> Vec<(ChangeTag, String)> {
+        match self {
+            Wrong::Failed(reason) => vec![(ChangeTag::Insert, reason.clone())],
+            Wrong::Differs(answers) => {
+                let (expected, actual) = (answers.expected.lines(), answers.actual.lines());
+                TextDiff::from_lines(&expected, &actual)
+                    .iter_all_changes()
+                    .map(|change| (change.tag(), change.value().trim_end().to_owned()))
+                    .collect()
+            }
+        }
+    }
+}
+
+impl FileResult {
+    fn failed(&self) -> usize {
+        self.cases
+            .iter()
+            .filter(|case| case.wrong.is_some())
+            .count()
+    }
+
+    fn say(&self) {
+        let failed = self.failed();
+        let passed = format!("{} passed", self.cases.len() - failed);
+        match failed {
+            0 => say!("{}: {}", self.name, Style::Good.paint(passed)),
+            _ => say!(
+                "{}: {passed}, {}",
+                self.name,
+                Style::Bad.paint(format!("{failed} failed"))
+            ),
+        }
+        for case in &self.cases {
+            let Some(wrong) = &case.wrong else {
+                continue;
+            };
+            say!("  {}", Style::Heading.paint(&case.name));
+            if let Wrong::Differs(_) = wrong {
+                say!(
+                    "    {} {}",
+                    Style::Good.paint("- expected"),
+                    Style::Bad.paint("+ actual")
+                );
+            }
+            for (tag, line) in wrong.lines() {
+                let style = match tag {
+                    ChangeTag::Equal => Style::Faint,
+                    ChangeTag::Delete => Style::Good,
+                    ChangeTag::Insert => Style::Bad,
+                };
+                say!("    {}", style.paint(format!("{tag} {line}")));
+            }
+        }
+    }
+}
+
+fn print_results(results: &[FileResult]) {
+    let failure = |case: &CaseResult| match case.wrong.as_ref()? {
+        Wrong::Differs(answers) => Some(json!({
+            "name": case.name, "expected": answers.expected, "actual": answers.actual,
+        })),
+        Wrong::Failed(reason) => Some(json!({"name": case.name, "failure": reason})),
+    };
+    let files: Vec<Value> = results
+        .iter()
+        .map(|file| {
+            let failed: Vec<Value> = file.cases.iter().filter_map(failure).collect();
+            json!({
+                "file": file.name, "passed": file.cases.len() - failed.len(), "failed": failed,
+            })
+        })
+        .collect();
+    print_json(&json!(files));
+}
+
+fn write_junit(file: &Path, policy: &str, results: &[FileResult]) -> Result<(), Failure> {
+    let mut report = Report::new(policy);
+    for result in results {
+        let mut suite = TestSuite::new(&*result.name);
+        for case in &result.cases {
+            let status = match &case.wrong {
+                None => TestCaseStatus::success(),
+                Some(wrong) => {
+                    let (kind, message) = match wrong {
+                        Wrong::Differs(_) => {
+                            (NonSuccessKind::Failure, "another answer than expected")
+                        }
+                        Wrong::Failed(_) => (NonSuccessKind::Error, "no answer"),
+                    };
+                    let lines: Vec<String> = wrong
+                        .lines()
+                        .into_iter()
+                        .map(|(tag, line)| format!("{tag} {line}"))
+                        .collect();
+                    let mut status = TestCaseStatus::non_success(kind);
+                    status
+                        .set_message(message)
+                        .set_description(lines.join("\n"));
+                    status
+                }
+            };
+            let mut test = TestCase::new(&*case.name, status);
+            test.set_classname(&*result.name).set_time(case.took);
+            suite.add_test_case(test);
+        }
+        report.add_test_suite(suite);
+    }
+    let failed = |error: &dyn std::fmt::Display| {
+        Failure::new(1, "io", format!("{}: {error}", file.display()))
+    };
+    let text = report.to_string().map_err(|error| failed(&error))?;
+    std::fs::write(file, text).map_err(|error| failed(&error))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may
+mod tests {
+    use super::*;
+
+    fn read(vector: &Value) -> Result<Vector, String> {
+        Vector::read("rules.json", 0, vector.clone())
+            .map_err(|failure| failure.message().to_owned())
+    }
+
+    fn vector() -> Value {
+        json!({
+            "name": "an own key wins",
+            "facts": {
+                "request": {"provider": "openai", "now_ms": 1},
+                "chain": [{"path": "acme"}],
+            },
+            "decision": {"refused": {"code": "no-credential", "message": "none"}, "trail": []},
+        })
+    }
+
+    #[test]
+    fn a_flaw_is_told_with_file_and_name() {
+        assert!(read(&vector()).is_ok());
+        for (path, name) in [
+            ("", "a"),
+            ("/facts", "b"),
+            ("/facts/request", "c"),
+            ("/decision", "d"),
+        ] {
+            let mut flawed = vector();
+            flawed.pointer_mut(path).unwrap()[name] = json!(1);
+            let flaw = read(&flawed).err().unwrap();
+            assert!(
+                flaw.starts_with(&format!(
+                    "rules.json, \"an own key wins\": unknown field `{name}`"
+                )),
+                "{flaw}"
+            );
+        }
+        let mut both = vector();
+        both["error"] = json!("other");
+        assert!(
+            read(&both)
+                .err()
+                .unwrap()
+                .ends_with("a decision or an error")
+        );
+        let mut neither = vector();
+        neither.as_object_mut().unwrap().remove("decision");
+        assert!(read(&neither).is_err());
+    }
+
+    #[test]
+    fn a_message_is_not_compared() {
+        let expected = read(&vector()).unwrap().expected;
+        let mut other = vector();
+        other["decision"]["refused"]["message"] = json!("other words");
+        assert_eq!(read(&other).unwrap().expected, expected);
+        other["decision"]["refused"]["code"] = json!("expired");
+        assert_ne!(read(&other).unwrap().expected, expected);
+    }
+
+    #[test]
+    fn what_differs_is_marked() {
+        let answer = |decision: Value| Answer::Decision(serde_json::from_value(decision).unwrap());
+        let wrong = Wrong::Differs(Box::new(Answers {
+            expected: answer(json!({
+                "granted": {"credential": "a"},
+                "trail": [{"credential": "a", "code": "chosen"}, {"credential": "b", "code": "expired"}],
+            })),
+            actual: answer(json!({
+                "refused": {"code": "no-credential"},
+                "trail": [{"credential": "b", "code": "expired"}],
+            })),
+        }));
+        let lines: Vec<String> = wrong
+            .lines()
+            .into_iter()
+            .map(|(tag, line)| format!("{tag}{line}"))
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "-granted a",
+                "-trail a: chosen",
+                "+refused no-credential",
+                " trail b: expired"
+            ]
+        );
+    }
+}

@@ -1,0 +1,477 @@
+//! What somebody does who writes a policy: begins, builds, checks, tests, and is told
+//! what is wrong.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use entail::policy::Digest;
+use serde_json::{Value, json};
+use wit_component::{ComponentEncoder, StringEncoding};
+use wit_parser::{ManglingAndAbi, Resolve};
+
+use crate::sandbox::{Ran, Sandbox};
+
+const CONTRACT: &str = include_str!("../../wit/policy.wit");
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn default_policy() -> Vec<u8> {
+    std::fs::read(workspace().join("guest/default/default-policy.wasm")).unwrap()
+}
+
+/// A component of a world that traps whatever it is asked; the contract may be changed
+/// first.
+fn component(world: &str, from: &str, to: &str) -> Vec<u8> {
+    assert!(CONTRACT.contains(from), "{from}");
+    let mut resolve = Resolve::default();
+    let contract = CONTRACT.replace(from, to);
+    let package = resolve.push_source("policy.wit", &contract).unwrap();
+    let world = resolve.select_world(&[package], Some(world)).unwrap();
+    let mut module = wit_component::dummy_module(&resolve, world, ManglingAndAbi::Standard32);
+    wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
+        .unwrap();
+    let mut encoder = ComponentEncoder::default().module(&module).unwrap();
+    encoder.encode().unwrap()
+}
+
+impl Sandbox {
+    fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> String {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, contents).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn check(&self, bytes: impl AsRef<[u8]>) -> Ran {
+        let file = self.file("policy.wasm", bytes);
+        self.entail(&["policy", "check", &file])
+    }
+
+    /// Runs a command that needs the tools of languages, and so the environment.
+    fn with_tools(&self, arguments: &[&str], folder: &Path) -> Ran {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_entail"));
+        command
+            .args(arguments)
+            .current_dir(folder)
+            .env("ENTAIL_HOME", self.home())
+            .env("CARGO_TARGET_DIR", tools("rust"));
+        self.run(command, "")
+    }
+}
+
+/// Where what is installed and compiled for policies of a language is kept from one run
+/// to the next.
+fn tools(language: &str) -> PathBuf {
+    let folder = workspace().join("target/interop/policies").join(language);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder.canonicalize().unwrap()
+}
+
+/// Writes a new project, and goes with it through all that its author would. It lies
+/// where its tools are kept.
+fn a_new_policy_builds_and_holds(language: &str) {
+    let sandbox = Sandbox::new();
+    let written = sandbox.path("my-policy");
+    sandbox
+        .entail(&[
+            "policy",
+            "new",
+            "--lang",
+            language,
+            written.to_str().unwrap(),
+        ])
+        .ok()
+        .says("entail policy build");
+    let project = tools(language).join("my-policy");
+    copy(&written, &project);
+    sandbox.with_tools(&["policy", "build"], &project).ok();
+    let checked = sandbox
+        .with_tools(&["policy", "check", "--json"], &project)
+        .ok()
+        .json();
+    assert_eq!(checked["admitted"], true);
+    assert_eq!(checked["name"], "my-policy");
+    assert_eq!(checked["contract"], "0.2.0");
+    assert_eq!(checked["schema"]["type"], "object");
+    sandbox
+        .with_tools(&["policy", "test"], &project)
+        .ok()
+        .says(" passed, 0 failed");
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_new_policy_in_rust_builds_and_holds() {
+    a_new_policy_builds_and_holds("rust");
+}
+
+#[test]
+fn a_new_policy_in_javascript_builds_and_holds() {
+    a_new_policy_builds_and_holds("js");
+}
+
+#[test]
+fn a_new_policy_in_python_builds_and_holds() {
+    a_new_policy_builds_and_holds("python");
+}
+
+#[test]
+fn a_new_policy_takes_no_place_that_is_taken() {
+    let sandbox = Sandbox::new();
+    let new = |name: &str| {
+        let folder = sandbox.path(name);
+        sandbox.entail(&["policy", "new", "--lang", "rust", folder.to_str().unwrap()])
+    };
+    sandbox.file("taken/notes.txt", "mine");
+    new("taken").fails(19).says("not empty");
+    new("My-Policy").fails(19).says("lower-case");
+    std::fs::create_dir(sandbox.path("empty")).unwrap();
+    new("empty").ok();
+    assert!(sandbox.path("empty/Cargo.toml").is_file());
+    assert!(sandbox.path("empty/.gitignore").is_file());
+    assert_eq!(
+        std::fs::read_to_string(sandbox.path("empty/wit/policy.wit")).unwrap(),
+        CONTRACT
+    );
+}
+
+#[test]
+fn a_folder_without_a_project_cannot_be_built() {
+    let sandbox = Sandbox::new();
+    sandbox.file("none/notes.txt", "");
+    let folder = sandbox.path("none");
+    let folder = folder.to_str().unwrap();
+    sandbox
+        .entail(&["policy", "build", folder])
+        .fails(1)
+        .says("neither Cargo.toml");
+    sandbox
+        .entail(&["policy", "check", folder])
+        .fails(19)
+        .says("entail policy build");
+}
+
+#[test]
+fn a_good_component_tells_what_it_takes() {
+    let sandbox = Sandbox::new();
+    sandbox
+        .check(default_policy())
+        .ok()
+        .says("0.2.0")
+        .says("imports    none")
+        .says("can be installed");
+}
+
+#[test]
+fn what_is_no_component_is_told_apart() {
+    let sandbox = Sandbox::new();
+    let module = wat::parse_str("(module)").unwrap();
+    sandbox
+        .check(module)
+        .fails(12)
+        .says("policy build --module");
+    sandbox.check("(component)").fails(12).says("as text");
+    sandbox.check("no component").fails(12).says("binary form");
+    sandbox.check("").fails(12).says("empty");
+    sandbox
+        .entail(&["policy", "check", "nowhere.wasm"])
+        .fails(1)
+        .says("nowhere.wasm");
+}
+
+#[test]
+fn an_import_is_named_with_the_way_to_get_rid_of_it() {
+    let sandbox = Sandbox::new();
+    let importing = |import: &str, left: &str| {
+        let text =
+            format!(r#"(component (import "{import}" (instance)) (@custom "producers" "{left}"))"#);
+        wat::parse_str(text).unwrap()
+    };
+    let clock = "wasi:clocks/wall-clock@0.2.6";
+    for (left, remedy) in [
+        ("rustc", "wasm32-unknown-unknown"),
+        ("componentize-qjs", "--backend-qjs-stub-wasi"),
+        ("libcomponentize_py_runtime.so", "--stub-wasi"),
+        ("another", "wasi-virt"),
+    ] {
+        sandbox
+            .check(importing(clock, left))
+            .fails(12)
+            .says(clock)
+            .says(remedy);
+    }
+    sandbox
+        .check(importing("acme:directory/people", "rustc"))
+        .fails(12)
+        .says("acme:directory/people")
+        .says("arrives in the request");
+}
+
+#[test]
+fn a_layer_goes_over_another_policy() {
+    let sandbox = Sandbox::new();
+    let layer = component("layer", "", "");
+    sandbox
+        .check(&layer)
+        .fails(12)
+        .says("it is a layer")
+        .says("--over");
+    // It imports nothing then. That it traps is another matter.
+    let file = sandbox.file("layer.wasm", layer);
+    sandbox
+        .entail(&["policy", "check", &file, "--over", "built-in"])
+        .fails(12)
+        .says("trapped");
+    let file = sandbox.file("policy.wasm", default_policy());
+    sandbox
+        .entail(&["policy", "check", &file, "--over", "built-in"])
+        .fails(12)
+        .says("the layer imports nothing");
+}
+
+#[test]
+fn an_export_that_is_missing_or_differs_is_named() {
+    let sandbox = Sandbox::new();
+    let check = |from: &str, to: &str| sandbox.check(component("policy", from, to)).fails(12);
+    check(
+        "export about;\n}\n\n/// A policy that asks",
+        "}\n\n/// A policy that asks",
+    )
+    .says("entail:policy/about@0.2.0 is not exported");
+    check("    settings: string,\n", "")
+        .says("resolver.decide → request.settings: expected string, found nothing")
+        .says("entail policy new");
+    check("priority: u32", "priority: u8").says("credentials[].priority: expected u32, found u8");
+    check("package entail:policy@0.2.0", "package entail:policy@0.9.0")
+        .says("entail:policy/resolver@0.9.0 is exported; the versions that are served are 0.2.0");
+    // Several at once, for programs.
+    let file = sandbox.file("two.wasm", component("policy", "u64", "s64"));
+    let told = sandbox
+        .entail(&["policy", "check", &file, "--json"])
+        .fails(12)
+        .json();
+    assert_eq!(told["admitted"], false);
+    assert_eq!(told["problems"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_policy_that_traps_is_told_so() {
+    Sandbox::new()
+        .check(component("policy", "", ""))
+        .fails(12)
+        .says("its trial call failed")
+        .says("panic");
+}
+
+#[test]
+fn a_limit_that_is_too_low_is_named_with_what_would_do() {
+    let sandbox = Sandbox::new();
+    let policy = sandbox.file("policy.wasm", default_policy());
+    let check = |limits: &Value| {
+        let limits = sandbox.file("limits.json", limits.to_string());
+        sandbox.entail(&["policy", "check", &policy, "--limits", &limits])
+    };
+    check(&json!({"memory_bytes": 65_536}))
+        .fails(12)
+        .says("bytes of memory, and 65536 are allowed")
+        .says("{\"memory_bytes\":");
+    check(&json!({"component_bytes": 1_000, "memory_bytes": 65_536}))
+        .fails(12)
+        .says("\"component_bytes\":")
+        .says("\"memory_bytes\":");
+    check(&json!({"instances": 100_000}))
+        .fails(12)
+        .says("{\"instances\":1000}");
+    check(&json!({"memory": 1}))
+        .fails(19)
+        .says("unknown field `memory`");
+    check(&json!({"memory_bytes": 8 << 20})).ok();
+}
+
+/// An OCI image layout with one component in it. Returns its folder and the file of
+/// the component.
+fn layout(sandbox: &Sandbox, component: &[u8]) -> (String, PathBuf) {
+    let folder = sandbox.path("layout");
+    let blob = |kind: &str, bytes: &[u8]| {
+        let digest = Digest::of(bytes).to_string();
+        let digits = digest.strip_prefix("sha256:").unwrap();
+        sandbox.file(&format!("layout/blobs/sha256/{digits}"), bytes);
+        json!({"mediaType": kind, "digest": digest, "size": bytes.len()})
+    };
+    let config = blob(
+        "application/vnd.wasm.config.v0+json",
+        br#"{"architecture": "wasm", "os": "wasip2"}"#,
+    );
+    let layer = blob("application/wasm", component);
+    let digits = layer["digest"].as_str().unwrap().replace("sha256:", "");
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": kind, "config": config, "layers": [layer],
+    });
+    let mut manifest = blob(kind, manifest.to_string().as_bytes());
+    manifest["annotations"] = json!({"org.opencontainers.image.ref.name": "1.0.0"});
+    let index = json!({"schemaVersion": 2, "manifests": [manifest]});
+    sandbox.file("layout/index.json", index.to_string());
+    sandbox.file("layout/oci-layout", r#"{"imageLayoutVersion": "1.0.0"}"#);
+    let file = folder.join("blobs/sha256").join(digits);
+    (folder.to_str().unwrap().to_owned(), file)
+}
+
+#[test]
+fn a_component_comes_from_an_oci_layout() {
+    let sandbox = Sandbox::new();
+    let (folder, file) = layout(&sandbox, &default_policy());
+    let digest = Digest::of(&default_policy()).to_string();
+    for place in [folder.clone(), format!("{folder}#1.0.0")] {
+        let checked = sandbox
+            .entail(&["policy", "check", &place, "--json"])
+            .ok()
+            .json();
+        assert_eq!(checked["digest"], digest.as_str());
+    }
+    sandbox
+        .entail(&["policy", "check", &format!("{folder}#2.0.0")])
+        .fails(19)
+        .says("#1.0.0");
+    // One bit.
+    let mut bytes = default_policy();
+    bytes[100] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    sandbox
+        .entail(&["policy", "check", &folder])
+        .fails(19)
+        .says("has been changed");
+}
+
+/// Vectors for the built-in policy, the second of which does not hold.
+fn vectors() -> Value {
+    let facts = json!({
+        "request": {"provider": "openai", "now_ms": 1},
+        "chain": [{"path": "acme", "credentials": [{"id": "a<b>", "name": "default"}]}],
+    });
+    json!([
+        {
+            "name": "the only one is granted",
+            "facts": facts,
+            "decision": {
+                "granted": {"credential": "a<b>"},
+                "trail": [{"credential": "a<b>", "code": "chosen"}],
+            },
+        },
+        {
+            "name": "nothing is granted & <nobody> knows why",
+            "facts": facts,
+            "decision": {
+                "refused": {"code": "no-credential"},
+                "trail": [{"credential": "a<b>", "code": "expired"}],
+            },
+        },
+        {
+            "name": "an empty chain",
+            "facts": {"request": {"provider": "openai", "now_ms": 1}, "chain": []},
+            "error": "invalid-facts",
+        },
+    ])
+}
+
+#[test]
+fn the_built_in_policy_passes_its_vectors() {
+    let sandbox = Sandbox::new();
+    let policy = sandbox.file("policy.wasm", default_policy());
+    let vectors = workspace().join("tests/vectors");
+    sandbox
+        .entail(&[
+            "policy",
+            "test",
+            &policy,
+            "--vectors",
+            vectors.to_str().unwrap(),
+        ])
+        .ok()
+        .says("rule-1-reachable.json: ")
+        .says(" passed, 0 failed");
+}
+
+#[test]
+fn a_vector_that_does_not_hold_shows_how() {
+    let sandbox = Sandbox::new();
+    sandbox.file("policy/default.wasm", default_policy());
+    sandbox.file("policy/vectors/rules.json", vectors().to_string());
+    let folder = sandbox.path("policy");
+    let report = sandbox.path("report.xml");
+    sandbox
+        .entail(&[
+            "policy",
+            "test",
+            folder.to_str().unwrap(),
+            "--junit",
+            report.to_str().unwrap(),
+        ])
+        .fails(1)
+        .says("rules.json: 2 passed, 1 failed")
+        .says("nothing is granted & <nobody> knows why")
+        .says("- refused no-credential")
+        .says("+ granted a<b>")
+        .says("- trail a<b>: expired")
+        .says("+ trail a<b>: chosen")
+        .says("1 of 3 vectors failed");
+    let report = std::fs::read(report).unwrap();
+    let report = quick_junit::Report::deserialize(report.as_slice()).unwrap();
+    assert_eq!((report.tests, report.failures), (3, 1));
+    let case = &report.test_suites[0].test_cases[1];
+    assert_eq!(
+        case.name.as_str(),
+        "nothing is granted & <nobody> knows why"
+    );
+    let told = sandbox
+        .entail(&["policy", "test", folder.to_str().unwrap(), "--json"])
+        .fails(1)
+        .json();
+    assert_eq!(told[0]["passed"], 2);
+    assert_eq!(
+        told[0]["failed"][0]["expected"]["refused"]["code"],
+        "no-credential"
+    );
+    assert_eq!(
+        told[0]["failed"][0]["actual"]["granted"]["credential"],
+        "a<b>"
+    );
+}
+
+#[test]
+fn a_flaw_in_a_vector_is_no_failure_of_the_policy() {
+    let sandbox = Sandbox::new();
+    sandbox.file("policy/default.wasm", default_policy());
+    let folder = sandbox.path("policy");
+    let test = || sandbox.entail(&["policy", "test", folder.to_str().unwrap()]);
+    test().fails(19).says("--vectors DIR");
+    sandbox.file("policy/vectors/notes.txt", "none");
+    test().fails(19).says("no vectors");
+    let mut flawed = vectors();
+    flawed[2]["facts"]["request"]["now"] = json!(1);
+    sandbox.file("policy/vectors/rules.json", flawed.to_string());
+    test()
+        .fails(19)
+        .says("rules.json")
+        .says("\"an empty chain\"")
+        .says("unknown field `now`");
+    let mut flawed = vectors();
+    flawed[0]["settings"] = json!({"models": []});
+    flawed.as_array_mut().unwrap().truncate(1);
+    sandbox.file("policy/vectors/rules.json", flawed.to_string());
+    test().fails(1).says("does not take these settings");
+}

@@ -1,0 +1,299 @@
+//! Trying before use: the log decided again, effective access now against then, and
+//! every change as a dry run.
+
+use std::path::Path;
+
+use entail::policy::Digest;
+use wit_component::{ComponentEncoder, StringEncoding};
+use wit_parser::Resolve;
+
+use crate::sandbox::Sandbox;
+
+const BUILT_IN: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../guest/default/default-policy.wasm"
+);
+
+const RESOLVE: [&str; 3] = ["resolve", "acme/evals", "openai"];
+
+/// A policy that refuses everything, with the code `closed`.
+fn closed() -> Vec<u8> {
+    // At 1024 the answer: no error, a refusal, its code and message, an empty trail.
+    // At 1280 its name, at 1312 its schema, each by its place and length; at 1536
+    // nothing.
+    let text = r#"(module
+        (memory (export "memory") 1)
+        (global $next (mut i32) (i32.const 4096))
+        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+            (local $at i32)
+            (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
+            (global.set $next (i32.add (local.get $at) (local.get 3)))
+            (local.get $at))
+        (data (i32.const 1024) "\00\00\00\00\01\00\00\00\00\08\00\00\06\00\00\00\00\08\00\00\0e\00\00\00")
+        (data (i32.const 1280) "\00\08\00\00\06\00\00\00\10\08\00\00\05\00\00\00")
+        (data (i32.const 1312) "\18\08\00\00\02\00\00\00")
+        (data (i32.const 2048) "closed for now\00\001.0.0\00\00\00{}")
+        (func (export "entail:policy/about@0.2.0#describe") (result i32) (i32.const 1280))
+        (func (export "entail:policy/settings@0.2.0#schema") (result i32) (i32.const 1312))
+        (func (export "entail:policy/settings@0.2.0#validate") (param i32 i32) (result i32)
+            (i32.const 1536))
+        (func (export "entail:policy/resolver@0.2.0#decide") (param i32) (result i32)
+            (i32.const 1024)))"#;
+    let mut module = wat::parse_str(text).unwrap();
+    let mut resolve = Resolve::default();
+    let (package, _) = resolve
+        .push_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit/policy.wit"))
+        .unwrap();
+    let world = resolve.select_world(&[package], Some("policy")).unwrap();
+    wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
+        .unwrap();
+    ComponentEncoder::default()
+        .module(&module)
+        .unwrap()
+        .encode()
+        .unwrap()
+}
+
+/// `acme` as in the other tests, and the file of a policy that refuses everything.
+fn with_closed() -> (Sandbox, String) {
+    let (sandbox, _) = Sandbox::with_acme();
+    let file = sandbox.path("closed.wasm");
+    std::fs::write(&file, closed()).unwrap();
+    (sandbox, file.display().to_string())
+}
+
+fn put_in_service(sandbox: &Sandbox, file: &str) {
+    let digest = Digest::of(&std::fs::read(file).unwrap()).to_string();
+    sandbox.entail(&["policy", "install", file]).ok();
+    sandbox
+        .entail(&["policy", "activate", "acme", &digest])
+        .ok();
+}
+
+fn write(sandbox: &Sandbox, name: &str, text: &str) -> String {
+    let file = sandbox.path(name);
+    std::fs::write(&file, text).unwrap();
+    file.display().to_string()
+}
+
+fn log_text(home: &Path) -> String {
+    std::fs::read_to_string(home.join("decisions.jsonl")).unwrap()
+}
+
+/// The revision that the store is at.
+fn revision(sandbox: &Sandbox) -> u64 {
+    let explanation = sandbox.entail(&["explain", "acme", "openai", "--json"]);
+    explanation.ok().json()["revision"].as_u64().unwrap()
+}
+
+#[test]
+fn the_same_policy_would_change_nothing() {
+    let (sandbox, _) = Sandbox::with_acme();
+    sandbox.entail(&RESOLVE).ok();
+    sandbox
+        .entail(&["policy", "diff", BUILT_IN])
+        .ok()
+        .says("3 requests of 3 scopes: 3 the same");
+    sandbox
+        .entail(&["policy", "replay", BUILT_IN])
+        .ok()
+        .says("1 records: 1 the same");
+}
+
+#[test]
+fn a_policy_that_refuses_more_narrows_and_shows_where() {
+    let (sandbox, closed) = with_closed();
+    sandbox
+        .entail(&["policy", "diff", &closed])
+        .ok()
+        .says("2 narrowed, 1 reworded, 0 the same");
+    let diff = sandbox.entail(&["policy", "diff", &closed, "--json"]);
+    let diff = diff.ok().json();
+    assert_eq!(diff["policy"]["name"], "closed");
+    assert_eq!(diff["counts"]["narrowed"], 2);
+    let evals = diff["changes"].as_array().unwrap();
+    let evals = evals.iter().find(|c| c["scope"] == "acme/evals").unwrap();
+    assert_eq!(evals["provider"], "openai");
+    assert_eq!(evals["any"], true);
+    assert_eq!(evals["difference"], "narrowed");
+    assert_eq!(evals["from"]["granted"]["credentials"][0]["holder"], "acme");
+    assert_eq!(evals["to"]["refused"]["code"], "closed");
+
+    // Nobody else's access is looked at, and nothing was recorded.
+    sandbox.entail(&["init", "other"]).ok();
+    let arguments = ["policy", "diff", &closed, "--organization", "other"];
+    sandbox
+        .entail(&arguments)
+        .ok()
+        .says("0 requests of 1 scopes");
+    sandbox
+        .entail(&["policy", "diff", &closed, "--organization", "nobody"])
+        .fails(18);
+    assert_eq!(log_text(&sandbox.home()), "");
+}
+
+#[test]
+fn a_policy_that_grants_more_widens_and_says_so_by_its_exit_code() {
+    let (sandbox, closed) = with_closed();
+    put_in_service(&sandbox, &closed);
+    sandbox.entail(&RESOLVE).fails(10);
+    sandbox.entail(&RESOLVE).fails(10);
+    sandbox
+        .entail(&["resolve", "acme/agents", "openai"])
+        .fails(10);
+    sandbox
+        .entail(&["policy", "diff", BUILT_IN])
+        .fails(20)
+        .says("2 widened, 1 reworded, 0 the same");
+    sandbox
+        .entail(&["policy", "replay", BUILT_IN])
+        .fails(20)
+        .says("3 records: 2 widened, 1 reworded, 0 the same");
+    let replay = sandbox.entail(&["policy", "replay", BUILT_IN, "--json"]);
+    let replay = replay.fails(20).json();
+    let first = &replay["changes"][0];
+    assert_eq!(first["scope"], "acme/evals");
+    assert_eq!(first["difference"], "widened");
+    assert_eq!(first["times"], 2);
+    assert_eq!(first["from"]["refused"]["code"], "closed");
+    assert_eq!(first["to"]["granted"]["credentials"][0]["name"], "default");
+    // The example is a record of the log.
+    let example = &first["example"];
+    let place = format!(
+        "\"writer\":{},\"sequence\":{},",
+        example["writer"], example["sequence"]
+    );
+    assert!(log_text(&sandbox.home()).contains(&place), "{place}");
+}
+
+#[test]
+fn only_the_records_that_are_wanted_are_decided_again() {
+    let (sandbox, closed) = with_closed();
+    sandbox.entail(&RESOLVE).ok();
+    sandbox
+        .entail(&["resolve", "acme/agents", "openai"])
+        .fails(10);
+    let replay = |arguments: &[&str]| {
+        let arguments = [&["policy", "replay", &closed], arguments].concat();
+        sandbox.entail(&arguments).ok()
+    };
+    replay(&[]).says("2 records: 1 narrowed, 1 reworded, 0 the same");
+    replay(&["--since", "1h"]).says("2 records");
+    replay(&["--until", "1h"]).says("0 records");
+    replay(&["--scope", "acme/evals"]).says("1 records: 1 narrowed");
+    replay(&["--scope", "acme/eva"]).says("0 records");
+    replay(&["--outcome", "not-opted-in"]).says("1 records: 1 reworded");
+    replay(&["--provider", "anthropic"]).says("0 records");
+    // What is no record is told of; a line that is still being written is not.
+    let log = sandbox.home().join("decisions.jsonl");
+    let text = std::fs::read_to_string(&log).unwrap();
+    std::fs::write(&log, format!("{{}}\n{text}unfinished")).unwrap();
+    replay(&[])
+        .says("2 records")
+        .says("1 lines of the decision log are no records");
+}
+
+#[test]
+fn what_is_set_for_a_candidate_is_looked_over_first() {
+    let (sandbox, closed) = with_closed();
+    let settings = write(&sandbox, "settings.json", r#"{"hours": 8}"#);
+    sandbox
+        .entail(&["policy", "diff", &closed, "--settings", &settings])
+        .ok();
+    sandbox
+        .entail(&["policy", "replay", &closed, "--settings", &settings])
+        .ok();
+    sandbox
+        .entail(&["policy", "diff", BUILT_IN, "--settings", &settings])
+        .fails(19)
+        .says("/hours");
+    let list = write(&sandbox, "list.json", "[1]");
+    sandbox
+        .entail(&["policy", "diff", &closed, "--settings", &list])
+        .fails(19)
+        .says("list.json");
+    let text = write(&sandbox, "text.wasm", "no component");
+    sandbox
+        .entail(&["policy", "diff", &text])
+        .fails(12)
+        .says("entail policy check");
+}
+
+#[test]
+fn a_dry_run_shows_the_blast_radius_and_changes_nothing() {
+    let (sandbox, _) = Sandbox::with_acme();
+    sandbox
+        .entail(&["project", "add", "acme/evals/nightly"])
+        .ok();
+    sandbox
+        .entail(&["inherit", "acme/evals/nightly", "openai"])
+        .ok();
+    let before = revision(&sandbox);
+    let planned = |arguments: &[&str], input: &str| {
+        let arguments = [arguments, &["--dry-run"]].concat();
+        sandbox.entail_with(&arguments, input)
+    };
+    planned(&["inherit", "acme/agents", "openai"], "")
+        .ok()
+        .says("1 widened")
+        .says("nothing is changed");
+    planned(&["inherit", "acme/evals", "openai", "--off"], "")
+        .ok()
+        .says("acme/evals/nightly")
+        .says("2 narrowed");
+    planned(&["model", "acme", "openai", "gpt-5"], "")
+        .ok()
+        .says("default of acme, for gpt-5");
+    planned(&["project", "add", "acme/new"], "")
+        .ok()
+        .says("no such scope");
+    planned(&["project", "remove", "acme/agents"], "")
+        .ok()
+        .says("acme/agents");
+    planned(&["credential", "disable", "acme", "openai"], "")
+        .ok()
+        .says("disabled");
+    planned(&["credential", "remove", "acme", "openai"], "")
+        .ok()
+        .says("no-credential");
+    let narrower = ["credential", "set", "acme", "openai", "--keep-secret"];
+    planned(&[&narrower[..], &["--models", "gpt-*"]].concat(), "")
+        .ok()
+        .says("model-required");
+    // The secret that was given is nowhere afterwards.
+    let own = sandbox.canary();
+    planned(&["credential", "set", "acme/agents", "openai"], &own)
+        .ok()
+        .says("default of acme/agents")
+        .says("widened");
+    planned(&["credential", "rotate", "acme", "openai"], &own)
+        .ok()
+        .says("4 requests of 4 scopes: 4 the same");
+    let json = planned(&["inherit", "acme/agents", "openai", "--json"], "");
+    let json = json.ok().json();
+    assert_eq!(json["dry_run"], true);
+    assert_eq!(json["changes"][0]["scope"], "acme/agents");
+    assert_eq!(revision(&sandbox), before);
+    sandbox
+        .entail(&["resolve", "acme/agents", "openai"])
+        .fails(10);
+    sandbox.entail(&RESOLVE).ok();
+}
+
+#[test]
+fn a_dry_run_fails_where_the_change_would() {
+    let (sandbox, _) = Sandbox::with_acme();
+    for (arguments, code) in [
+        (&["project", "add", "acme/evals"][..], 19),
+        (&["project", "add", "acme/nowhere/below"], 18),
+        (&["inherit", "acme/nowhere", "openai"], 18),
+        (&["credential", "disable", "acme", "anthropic"], 18),
+        (&["credential", "rollback", "acme", "openai"], 19),
+        (&["model", "acme", "nobody", "gpt-5"], 18),
+    ] {
+        let planned = [arguments, &["--dry-run"]].concat();
+        let planned = sandbox.entail(&planned).fails(code);
+        let made = sandbox.entail(arguments).fails(code);
+        assert_eq!(planned.stderr, made.stderr);
+    }
+}
