@@ -3,7 +3,8 @@
 //! model.
 //!
 //! The component is the one that the product carries,
-//! `guest/default/default-policy.wasm`.
+//! `guest/default/default-policy.wasm`. One that was built against the first version of
+//! the contract, and is kept as it was, has to pass as well.
 
 // What goes wrong here should fail the case, or the run, at once.
 #![allow(
@@ -40,8 +41,11 @@ struct Vector {
 
 type Decide = fn(&Facts) -> Result<Decision, String>;
 
-const RUNTIMES: [(&str, Decide); 2] =
-    [("native", native::decide), ("component", through_component)];
+const RUNTIMES: [(&str, Decide); 3] = [
+    ("native", native::decide),
+    ("component", through_component),
+    ("component of contract 0.1.0", through_old_component),
+];
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -154,6 +158,14 @@ fn codes(contract: &str, record: &str) -> BTreeSet<String> {
 fn through_component(facts: &Facts) -> Result<Decision, String> {
     static POLICY: OnceLock<Result<Policy, String>> = OnceLock::new();
     let load = || component::load(&workspace().join("guest/default/default-policy.wasm"));
+    component::decide(POLICY.get_or_init(load).as_ref()?, facts)
+}
+
+/// The same policy as it was built when the first version of the contract was the
+/// present one.
+fn through_old_component(facts: &Facts) -> Result<Decision, String> {
+    static POLICY: OnceLock<Result<Policy, String>> = OnceLock::new();
+    let load = || component::load(&workspace().join("tests/fixtures/default-policy-0.1.0.wasm"));
     component::decide(POLICY.get_or_init(load).as_ref()?, facts)
 }
 

@@ -3,8 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a test may
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest as _, Sha256};
 use wit_component::DecodedWasm;
 use wit_parser::{Docs, Resolve, TypeDefKind, WorldId, WorldItem, WorldKey};
 
@@ -32,8 +34,64 @@ fn the_world_imports_nothing() {
     assert!(world.imports.is_empty());
     assert_eq!(
         names(&resolve, world.exports.keys()),
-        ["entail:policy/about@0.1.0", "entail:policy/resolver@0.1.0"]
+        [
+            "entail:policy/about@0.2.0",
+            "entail:policy/resolver@0.2.0",
+            "entail:policy/settings@0.2.0"
+        ]
     );
+}
+
+/// What a layer imports is what the policy below it exports, and nothing else.
+#[test]
+fn a_layer_imports_what_a_policy_exports() {
+    let (resolve, world) = contract();
+    let package = resolve.worlds[world].package.unwrap();
+    let layer = resolve.select_world(&[package], Some("layer")).unwrap();
+    let imports = names(&resolve, resolve.worlds[layer].imports.keys());
+    let exports = names(&resolve, resolve.worlds[world].exports.keys());
+    assert_eq!(
+        names(&resolve, resolve.worlds[layer].exports.keys()),
+        exports
+    );
+    assert!(imports.iter().all(|name| exports.contains(name)));
+}
+
+/// Components that were built against a released version are out there, and are served
+/// for ever: its text does not change. The sums are those of the day it was released.
+#[test]
+fn a_released_version_never_changes() {
+    let folder = project().join("wit/released");
+    let sums = std::fs::read_to_string(folder.join("SHA256SUMS")).unwrap();
+    let mut listed = Vec::new();
+    for line in sums.lines() {
+        let (sum, file) = line.split_once("  ").unwrap();
+        let text = std::fs::read(folder.join(file)).unwrap();
+        let found = Sha256::digest(&text).iter().fold(String::new(), |mut hex, byte| {
+            write!(hex, "{byte:02x}").unwrap();
+            hex
+        });
+        assert_eq!(found, sum, "{file} was changed");
+        listed.push(file.split_once('/').unwrap().0.to_owned());
+    }
+    let mut there: Vec<String> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.path().is_dir())
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect();
+    there.sort();
+    assert_eq!(there, listed, "a version is not in SHA256SUMS");
+    // The present contract is a later one, or one of them as it was released.
+    let present = std::fs::read_to_string(project().join("wit/policy.wit")).unwrap();
+    let version = present
+        .lines()
+        .find_map(|line| line.strip_prefix("package entail:policy@")?.strip_suffix(';'))
+        .unwrap();
+    if listed.iter().any(|released| released == version) {
+        let released = folder.join(version).join("policy.wit");
+        assert_eq!(std::fs::read_to_string(released).unwrap(), present);
+    }
 }
 
 #[test]

@@ -287,15 +287,24 @@ pub fn read(path: &Path) -> Result<Component, SourceError> {
         return Err(SourceError::NotALayout(place.display().to_string()));
     }
     let file = only_component(&place)?;
-    let limits = place.join(LIMITS_FILE);
     Ok(Component {
         bytes: read_file(&file, component_limit())?,
-        limits: match limits.exists() {
-            true => Some(read_limits(&limits)?),
-            false => None,
-        },
+        limits: limits_in(&place)?,
         name: shown(&file),
     })
+}
+
+/// Reads what the folder of a policy says that the policy needs, if it says anything.
+///
+/// # Errors
+///
+/// [`SourceError`] names the file and the rule.
+pub fn limits_in(folder: &Path) -> Result<Option<Limits>, SourceError> {
+    let file = folder.join(LIMITS_FILE);
+    match file.exists() {
+        true => read_limits(&file).map(Some),
+        false => Ok(None),
+    }
 }
 
 /// Reads a file of limits: a JSON object with a number for each limit that is not

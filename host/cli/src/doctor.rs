@@ -112,6 +112,16 @@ async fn examine(session: &Session, report: &mut Report) -> Result<(), Failure> 
         entail.built_in_policy().description().name,
         entail.built_in_policy().description().version
     ));
+    for (organization, _) in entail.policy_bindings(&session.principal).await? {
+        match entail.policy_in_service(&organization).await {
+            Ok(policy) => report.well(format!(
+                "{organization} is decided by {} {}",
+                policy.description().name,
+                policy.description().version
+            )),
+            Err(error) => report.faulty(format!("the policy of {organization}"), error.into()),
+        }
+    }
     session.destroy_due(&entail).await?;
     let found = look(session, &entail).await?;
     report.well(format!("{} scopes verify", found.scopes));

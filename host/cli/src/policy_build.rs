@@ -47,9 +47,10 @@ const PACKAGE: &str = "package.json";
 /// The file of a Python program that says what it needs.
 const REQUIREMENTS: &str = "requirements.txt";
 
-/// The folder of a Python program's own environment, and of programs in there.
+/// The folder of a Python program's own environment, and programs in there.
 const ENVIRONMENT: &str = ".venv";
-const PROGRAMS: &str = ".venv/bin";
+const ENVIRONMENT_PYTHON: &str = ".venv/bin/python";
+const COMPONENTIZE_PY: &str = ".venv/bin/componentize-py";
 
 /// The module that a Python policy starts with, and the folder it is in.
 const PYTHON_MODULE: &str = "main";
@@ -145,8 +146,12 @@ fn build_javascript(folder: &Path) -> Result<Vec<u8>, BuildError> {
         run("npm", "install Node.js, which has npm", npm, folder)?;
     }
     let output = Output::new(folder)?;
-    let mut jco = Command::new(program(folder, JCO)?);
-    jco.args(["componentize", &main, "--bundle"])
+    let mut jco = Command::new(in_project(folder, JCO)?);
+    jco.arg("componentize")
+        // A relative one it looks for elsewhere.
+        .arg(in_project(folder, main)?)
+        .arg("--cwd")
+        .arg(in_project(folder, "")?)
         .arg("--wit")
         .arg(&output.contract)
         .args(["--world-name", WORLD])
@@ -159,27 +164,35 @@ fn build_javascript(folder: &Path) -> Result<Vec<u8>, BuildError> {
 }
 
 fn build_python(folder: &Path) -> Result<Vec<u8>, BuildError> {
-    const REMEDY: &str = "install Python 3.10 or later with venv and pip";
+    const REMEDY: &str = "install Python 3.9 or later, with venv and pip";
 
-    let componentize_py = Path::new(PROGRAMS).join("componentize-py");
-    if !folder.join(&componentize_py).exists() {
+    if !folder.join(COMPONENTIZE_PY).exists() {
         let mut python = Command::new("python3");
         python.args(["-m", "venv", ENVIRONMENT]);
         run("python3", REMEDY, python, folder)?;
-        let mut pip = Command::new(program(folder, Path::new(PROGRAMS).join("pip"))?);
-        pip.args(["install", "--quiet", "--disable-pip-version-check"])
-            .args(["--requirement", REQUIREMENTS]);
+        let mut pip = Command::new(in_project(folder, ENVIRONMENT_PYTHON)?);
+        pip.args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ])
+        .args(["--requirement", REQUIREMENTS]);
         run("pip", REMEDY, pip, folder)?;
     }
     let output = Output::new(folder)?;
-    let mut componentize = Command::new(program(folder, componentize_py)?);
+    let mut componentize = Command::new(in_project(folder, COMPONENTIZE_PY)?);
     componentize
+        .env("VIRTUAL_ENV", in_project(folder, ENVIRONMENT)?)
+        .arg("--quiet")
         .arg("--wit-path")
         .arg(&output.contract)
         .args(["--world", WORLD, "componentize", "--stub-wasi"])
-        .args(["--python-path", PYTHON_FOLDER, PYTHON_MODULE])
+        .args(["--python-path", PYTHON_FOLDER])
         .arg("--output")
-        .arg(&output.component);
+        .arg(&output.component)
+        .arg(PYTHON_MODULE);
     run("componentize-py", REMEDY, componentize, folder)?;
     output.read()
 }
@@ -219,35 +232,32 @@ impl Output {
     }
 }
 
-/// A program of the project. It is started in the project's folder, where a relative
-/// path would mean something else.
-fn program(folder: &Path, path: impl AsRef<Path>) -> Result<PathBuf, BuildError> {
+/// A file of the project. Tools run in the project's folder, where a relative path
+/// would mean something else.
+fn in_project(folder: &Path, path: impl AsRef<Path>) -> Result<PathBuf, BuildError> {
     let path = folder.join(path);
     std::path::absolute(&path).map_err(|error| BuildError::File(path, error))
 }
 
-/// Runs a program in `folder`; what it says goes to standard error.
+/// Runs a program in `folder`; what it complains of goes to standard error.
 fn run(
     tool: &'static str,
     remedy: &'static str,
     mut command: Command,
     folder: &Path,
 ) -> Result<(), BuildError> {
-    let mut child = command
+    let status = command
         .current_dir(folder)
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
+        // That it has gone well is said here.
+        .stdout(Stdio::null())
+        .status()
         .map_err(|error| BuildError::Tool {
             tool,
             remedy,
             error,
         })?;
-    let failed = |error| BuildError::File(folder.to_owned(), error);
-    if let Some(mut said) = child.stdout.take() {
-        std::io::copy(&mut said, &mut std::io::stderr()).map_err(failed)?;
-    }
-    match child.wait().map_err(failed)?.success() {
+    match status.success() {
         true => Ok(()),
         false => Err(BuildError::Failed {
             tool,

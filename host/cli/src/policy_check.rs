@@ -1,6 +1,7 @@
 //! `policy check`: whether a component would be admitted, and what it takes; else what
 //! is wrong with it.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -10,7 +11,7 @@ use entail::policy::{
 };
 use serde_json::json;
 
-use crate::component_source::{Component, ComponentArgs};
+use crate::component_source::{Component, ComponentArgs, limits_in};
 use crate::failure::Failure;
 use crate::output::{Cell, Style, Table, print_json, say, tell};
 use crate::policy_problems::{Problem, failure, problems};
@@ -111,6 +112,21 @@ impl Bench {
         let limits = limits_of(component);
         problems(&self.engine, &component.bytes, &limits, rejected)
     }
+}
+
+/// Admits what was built in a folder, under the limits that its author has put there.
+///
+/// # Errors
+///
+/// That it is not admitted, with all that [`check`] would tell of it.
+pub fn admit_built(folder: &Path, bytes: Vec<u8>) -> Result<(Policy, Vec<u8>), Failure> {
+    let component = Component {
+        bytes,
+        limits: limits_in(folder)?,
+        name: folder.display().to_string(),
+    };
+    let policy = Bench::new()?.admit(&component)?;
+    Ok((policy, component.bytes))
 }
 
 /// How a command fails for a component that something else did not admit.

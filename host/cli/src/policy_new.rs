@@ -38,7 +38,9 @@ const RUST: &[TemplateFile] = template!(
     "rust",
     [
         "Cargo.toml.template",
+        "README.md",
         "gitignore",
+        "limits.json",
         "src/lib.rs",
         "src/pattern.rs",
         "vectors/models.json",
@@ -49,6 +51,7 @@ const RUST: &[TemplateFile] = template!(
 const JAVASCRIPT: &[TemplateFile] = template!(
     "javascript",
     [
+        "README.md",
         "gitignore",
         "limits.json",
         "package.json",
@@ -63,6 +66,7 @@ const JAVASCRIPT: &[TemplateFile] = template!(
 const PYTHON: &[TemplateFile] = template!(
     "python",
     [
+        "README.md",
         "gitignore",
         "limits.json",
         "requirements.txt",

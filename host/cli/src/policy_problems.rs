@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use entail::policy::{Engine, Exceeded, Failure as PolicyFailure, Limits, Rejected};
+use entail::policy::{Costs, Engine, Exceeded, Failure as PolicyFailure, Limits, Rejected};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -283,18 +283,37 @@ struct Need {
     value: u64,
 }
 
-/// Tells which limits are too low, if that is all that is wrong.
+/// Tells which limits are too low, and what else is wrong.
 fn too_much(engine: &Engine, bytes: &[u8], limits: &Limits, rejected: &Rejected) -> Vec<Problem> {
-    let Some(needs) = needs(engine, bytes, limits, rejected) else {
-        let what = rejected.to_string();
-        return vec![match rejected {
-            Rejected::Trial(_) => Problem::new(
-                format!("{what}; so it did with all that any policy is given"),
-                "look for a loop that does not end, or for what grows without end",
-            ),
-            _ => Problem::without_remedy(what),
-        }];
+    let most = Limits {
+        // Somebody waits for it.
+        compile_time: Limits::CEILING
+            .compile_time
+            .min(limits.compile_time.saturating_mul(HEADROOM_IN_TIME)),
+        ..Limits::CEILING
     };
+    let costs = match engine.admit_within(bytes, &most) {
+        Ok(policy) => policy.costs(),
+        Err(Rejected::Trial(failure)) if is_for_a_limit(&failure) => {
+            return vec![Problem::new(
+                format!(
+                    "{rejected}; with all that any policy is given its trial call fails, too: {failure}"
+                ),
+                "look for a loop that does not end, or for what grows without end",
+            )];
+        }
+        Err(other) => {
+            let mut found = vec![Problem::without_remedy(rejected.to_string())];
+            if other.to_string() != rejected.to_string() && *limits != most {
+                found.extend(problems(engine, bytes, &most, &other));
+            }
+            return found;
+        }
+    };
+    let needs = needs(engine, bytes, limits, rejected, costs);
+    if needs.is_empty() {
+        return vec![Problem::without_remedy(rejected.to_string())];
+    }
     let members: Map<String, Value> = needs
         .iter()
         .map(|need| (need.name.to_owned(), need.value.into()))
@@ -309,17 +328,14 @@ fn too_much(engine: &Engine, bytes: &[u8], limits: &Limits, rejected: &Rejected)
         .collect()
 }
 
-/// What a component needs beyond `limits`. None, if it would not be admitted with all
-/// that there is either.
-fn needs(engine: &Engine, bytes: &[u8], limits: &Limits, rejected: &Rejected) -> Option<Vec<Need>> {
-    let most = Limits {
-        // Somebody waits for it.
-        compile_time: Limits::CEILING
-            .compile_time
-            .min(limits.compile_time * HEADROOM_IN_TIME),
-        ..Limits::CEILING
-    };
-    let costs = engine.admit_within(bytes, &most).ok()?.costs();
+/// What a component that is admitted with all that there is needs beyond `limits`.
+fn needs(
+    engine: &Engine,
+    bytes: &[u8],
+    limits: &Limits,
+    rejected: &Rejected,
+    costs: Costs,
+) -> Vec<Need> {
     let ceiling = Limits::CEILING;
     let mut given = limits.clone();
     let mut needs: Vec<Need> = [
@@ -397,7 +413,11 @@ fn needs(engine: &Engine, bytes: &[u8], limits: &Limits, rejected: &Rejected) ->
         Rejected::CompileTime { limit } => needs.push(Need {
             name: "compile_time_ms",
             what: format!("compiling it takes longer than {} s", limit.as_secs()),
-            value: in_ms(most.compile_time),
+            value: in_ms(
+                limit
+                    .saturating_mul(HEADROOM_IN_TIME)
+                    .min(ceiling.compile_time),
+            ),
         }),
         _ => {}
     }
@@ -421,7 +441,7 @@ fn needs(engine: &Engine, bytes: &[u8], limits: &Limits, rejected: &Rejected) ->
             })),
         });
     }
-    (!needs.is_empty()).then_some(needs)
+    needs
 }
 
 /// The number in the engine's words for too many instances, memories or tables.

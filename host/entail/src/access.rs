@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use entail_policy::Policy;
+use entail_policy::{Isolation, Policy};
 use entail_store::{Keys, Revision};
 
 use crate::change::{Change, Context};
@@ -208,6 +208,8 @@ impl Entail {
         }
         for organization in all.into_iter().filter(ScopePath::is_organization) {
             let policy = self.policy_in_service(&organization).await?;
+            // In instances of its own: what is asked here must not be remembered there.
+            let policy = policy.with_isolation(Isolation::PerCall);
             affairs.policies.insert(organization, policy);
         }
         Ok(affairs)

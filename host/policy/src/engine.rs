@@ -42,6 +42,10 @@ const STACK_BYTES: usize = 512 << 10;
 /// state no call changes the memory map, which all threads share.
 const KEEP_RESIDENT_BYTES: usize = 1 << 20;
 
+/// Memories that a call has on the average, at most: a layer, what is below it, and
+/// what their languages add.
+const MEMORIES: u32 = 4;
+
 /// How an engine is set up.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -255,7 +259,9 @@ fn config(kind: Kind, settings: &Settings) -> wasmtime::Result<Config> {
         .concurrency_support(false)
         .wasm_relaxed_simd(false)
         .wasm_memory64(false)
-        .wasm_multi_memory(false)
+        // Between the parts of a component that were joined, data goes from one memory
+        // to another.
+        .wasm_multi_memory(true)
         .wasm_tail_call(false)
         // A trap is reported by its cause; frames of foreign code help nobody.
         .wasm_backtrace_max_frames(None)
@@ -275,7 +281,7 @@ fn pool(settings: &Settings) -> wasmtime::Result<PoolingAllocationConfig> {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(calls)
         .total_core_instances(calls.saturating_mul(instances))
-        .total_memories(calls.saturating_mul(2))
+        .total_memories(calls.saturating_mul(MEMORIES))
         .total_tables(calls.saturating_mul(instances))
         .max_core_instances_per_component(instances)
         .max_memories_per_component(instances)

@@ -33,14 +33,14 @@ pub struct Limits {
     /// Bytes taken over from a result. The default, 1 MiB, holds a trail of
     /// several thousand findings.
     pub result_bytes: usize,
-    /// Bytes of a component. The default, 2 MiB, has room for a rules engine
+    /// Bytes of a component. The default, 4 MiB, has room for a rules engine
     /// written in a compiled language.
     pub component_bytes: usize,
     /// Bytes of memory for compiling it, in a process of its own. The default,
-    /// 1 GiB, is several times what a component of 2 MiB takes.
+    /// 1 GiB, is several times what a component of 4 MiB takes.
     pub compile_memory_bytes: u64,
     /// Processor time for compiling it, in a process of its own. The default,
-    /// 30 s, is ten times what a component of 2 MiB takes.
+    /// 30 s, is ten times what a component of 4 MiB takes.
     #[serde(rename = "compile_time_ms", with = "milliseconds")]
     pub compile_time: Duration,
 }
@@ -70,7 +70,7 @@ impl Default for Limits {
             instances: 16,
             credentials: 2_000,
             result_bytes: 1 << 20,
-            component_bytes: 2 << 20,
+            component_bytes: 4 << 20,
             compile_memory_bytes: 1 << 30,
             compile_time: Duration::from_secs(30),
         }

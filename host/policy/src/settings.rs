@@ -29,7 +29,10 @@ const MAX_SCHEMA_DEPTH: usize = 64;
 const PATTERN_BYTES: usize = 1 << 20;
 
 /// What would make a schema more than the text it is.
-const REFERENCES: [&str; 5] = ["$ref", "$dynamicRef", "$recursiveRef", "$id", "$schema"];
+const REFERENCES: [&str; 4] = ["$ref", "$dynamicRef", "$recursiveRef", "$id"];
+
+/// The dialect of the contract's schemas, which one may name.
+const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
 /// Something that is wrong with settings.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -135,6 +138,9 @@ fn check_references(schema: &Value, depth: usize) -> Result<(), String> {
             if REFERENCES.contains(&name.as_str()) {
                 return Err(format!("it uses {name}; write out what that stands for"));
             }
+            if name == "$schema" && member != DIALECT {
+                return Err(format!("its $schema is another than {DIALECT}"));
+            }
             check_references(member, depth + 1)
         }),
         Value::Array(items) => items
@@ -179,6 +185,7 @@ mod tests {
             "no JSON",
             r#"{"type": 7}"#,
             r#"{"$ref": "https://schemas.example/x"}"#,
+            r#"{"$schema": "https://schemas.example/x"}"#,
             r##"{"$ref": "#"}"##,
             r##"{"$defs": {"a": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}"##,
             r#"{"pattern": "(?=a)b"}"#,

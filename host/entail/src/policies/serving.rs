@@ -143,13 +143,12 @@ impl Policies {
             let serving = Serving::new(document, policy, &binding);
             return Ok(self.put_in_service(organization, serving, before.as_deref()));
         }
-        let pending = self.pending(organization, digest);
+        let (pending, is_first) = self.pending(organization, digest);
         let begun = pending.started.elapsed();
         let made_ready = {
             let (policies, store) = (Arc::clone(self), Arc::clone(store));
             let (organization, document) = (organization.clone(), Arc::clone(document));
             let before = before.clone();
-            let pending = Arc::clone(&pending);
             async move {
                 let make = policies.make_ready(&store, &organization, &document, before.as_deref());
                 pending.done.get_or_init(|| make).await.clone()
@@ -157,10 +156,12 @@ impl Policies {
         };
         match before {
             Some(before) if begun < LAG => {
-                // Whoever comes first does it; for the others there is nothing to do.
-                tokio::spawn(made_ready);
+                if is_first {
+                    tokio::spawn(made_ready);
+                }
                 Ok(before)
             }
+            // Whoever comes first does it, also when the first one was broken off.
             _ => made_ready.await.map_err(Error::from),
         }
     }
@@ -173,9 +174,18 @@ impl Policies {
         before: Option<&Serving>,
     ) -> Result<Arc<Serving>, Unready> {
         let binding = document.body::<PolicyBinding>().map_err(Error::from)?;
-        let policy = self.load(store, &binding.active).await?;
-        let serving = Serving::new(document, policy, &binding);
-        Ok(self.put_in_service(organization, serving, before))
+        match self.load(store, &binding.active).await {
+            Ok(policy) => {
+                let serving = Serving::new(document, policy, &binding);
+                Ok(self.put_in_service(organization, serving, before))
+            }
+            Err(error) => {
+                // The one before was right for a moment; it is not what was put in
+                // service.
+                self.known().serving.remove(organization);
+                Err(error.into())
+            }
+        }
     }
 
     /// Reads a component and admits it, on a thread for what takes long.
@@ -254,20 +264,30 @@ impl Policies {
         }
         let serving = Arc::new(serving);
         let mut known = self.known();
-        known.pending.remove(organization);
-        known
-            .serving
-            .insert(organization.clone(), Arc::clone(&serving));
+        // A request that took long may still go by an older document; it is right for
+        // that one, and for nobody after it.
+        let newest = known.serving.get(organization);
+        if newest.is_none_or(|newest| newest.binding <= serving.binding) {
+            known.pending.remove(organization);
+            known
+                .serving
+                .insert(organization.clone(), Arc::clone(&serving));
+        }
         serving
     }
 
-    fn pending(&self, organization: &ScopePath, document: entail_store::Digest) -> Arc<Pending> {
+    /// The one that is under way, or a new one, and which of the two it is.
+    fn pending(
+        &self,
+        organization: &ScopePath,
+        document: entail_store::Digest,
+    ) -> (Arc<Pending>, bool) {
         let mut known = self.known();
         if let Some(pending) = known.pending.get(organization)
             && pending.document == document
             && !pending.has_failed_long_ago()
         {
-            return Arc::clone(pending);
+            return (Arc::clone(pending), false);
         }
         let pending = Arc::new(Pending {
             document,
@@ -277,7 +297,7 @@ impl Policies {
         known
             .pending
             .insert(organization.clone(), Arc::clone(&pending));
-        pending
+        (pending, true)
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

@@ -1,0 +1,313 @@
+//! Policies in service, through what an embedder can use: who decides, since when, and
+//! what becomes of it when somebody changes it, or the bytes.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may
+
+use std::time::{Duration, Instant};
+
+use entail::policy::{Digest, Isolation, Values};
+use entail::{
+    ActivatePolicy, Change, CredentialRef, Difference, Entail, Error, ErrorKind, Filter, Home,
+    InstallPolicy, Principal, RecordedDecision, Request, ScopePath, Secret, SecretEdit, SetCredential, Settings,
+    records, shadow_answers,
+};
+use entail_tests::hostile::sketch::Sketch;
+use serde_json::json;
+
+const ME: Principal = Principal::LocalOwner;
+
+/// A home with the organization `acme`, which has a key for OpenAI.
+struct Place {
+    home: Home,
+    entail: Entail,
+    _folder: tempfile::TempDir,
+}
+
+impl Place {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::create(&folder.path().join("home"), None)
+            .await
+            .unwrap();
+        let entail = Entail::open(&home, Settings::default()).unwrap();
+        for scope in ["acme", "acme/evals", "other"] {
+            let scope = scope.parse().unwrap();
+            let change = Change::AddScope { scope };
+            entail.change(&ME, &change).await.unwrap();
+        }
+        for scope in ["acme", "other"] {
+            let set = SetCredential {
+                credential: CredentialRef {
+                    scope: scope.parse().unwrap(),
+                    provider: "openai".parse().unwrap(),
+                    name: "default".parse().unwrap(),
+                },
+                mode: None,
+                fields: vec![("api_key".to_owned(), Secret::from("canary-of-policies"))],
+                rules: entail::RuleChanges::default(),
+                secret: SecretEdit::Given,
+                grace_ms: 0,
+            };
+            let change = Change::SetCredential(Box::new(set));
+            entail.change(&ME, &change).await.unwrap();
+        }
+        Place {
+            home,
+            entail,
+            _folder: folder,
+        }
+    }
+
+    fn records(&self) -> Vec<RecordedDecision> {
+        records(&self.home, &Filter::default()).unwrap()
+    }
+
+    async fn install(&self, component: &[u8]) -> Digest {
+        let installed = self
+            .entail
+            .install_policy(&ME, component, InstallPolicy::default())
+            .await;
+        installed.unwrap().component
+    }
+
+    async fn activate(&self, component: Digest) {
+        let activate = ActivatePolicy {
+            component: Some(component),
+            ..ActivatePolicy::default()
+        };
+        self.entail
+            .activate_policy(&ME, &acme(), activate)
+            .await
+            .unwrap();
+    }
+}
+
+fn acme() -> ScopePath {
+    "acme".parse().unwrap()
+}
+
+/// A policy that refuses everything, with a code of its own.
+fn says_no() -> Vec<u8> {
+    let refuse = "(i32.store8 (i32.const 1032) (i32.const 1))
+        (i32.store (i32.const 1036) (i32.const 1308)) (i32.store (i32.const 1040) (i32.const 13))
+        (i32.store (i32.const 1044) (i32.const 0)) (i32.store (i32.const 1048) (i32.const 0))";
+    Sketch::evil(refuse).when("(i32.const 1)").component()
+}
+
+/// One that grants what there is.
+fn says_yes() -> Vec<u8> {
+    Sketch::default().component()
+}
+
+async fn outcome(entail: &Entail, scope: &str) -> Result<Digest, Error> {
+    let request = Request::new(scope.parse().unwrap(), "openai".parse().unwrap());
+    let lease = entail.resolve(&ME, &request).await?;
+    Ok(lease.policy().parse().unwrap())
+}
+
+async fn refused(entail: &Entail, scope: &str) -> bool {
+    matches!(outcome(entail, scope).await, Err(Error::Refused { .. }))
+}
+
+#[tokio::test]
+async fn a_policy_in_service_decides_for_its_organization_and_is_named_in_the_log() {
+    let place = Place::new().await;
+    let (yes, no) = (
+        place.install(&says_yes()).await,
+        place.install(&says_no()).await,
+    );
+    // Nothing changes before it is activated.
+    let built_in = place.entail.built_in_policy().digest();
+    assert_eq!(outcome(&place.entail, "acme").await.unwrap(), built_in);
+    place.activate(yes).await;
+    assert_eq!(outcome(&place.entail, "acme").await.unwrap(), yes);
+    place.activate(no).await;
+    assert!(refused(&place.entail, "acme").await);
+    // Nobody else is concerned.
+    assert_eq!(outcome(&place.entail, "other").await.unwrap(), built_in);
+    let named: Vec<(String, bool)> = place
+        .records()
+        .into_iter()
+        .map(|record| record.json)
+        .map(|json| {
+            let policy = json["policy"].as_str().unwrap().to_owned();
+            (policy, json.get("binding").is_some())
+        })
+        .collect();
+    assert_eq!(
+        named,
+        [
+            (built_in.to_string(), false),
+            (yes.to_string(), true),
+            (no.to_string(), true),
+            (built_in.to_string(), false)
+        ]
+    );
+}
+
+#[tokio::test]
+async fn what_was_in_service_before_can_be_gone_back_to_and_forth() {
+    let place = Place::new().await;
+    let nothing = place.entail.roll_back_policy(&ME, &acme()).await;
+    assert_eq!(nothing.unwrap_err().kind(), ErrorKind::Invalid);
+    let no = place.install(&says_no()).await;
+    place.activate(no).await;
+    for _ in 0..2 {
+        assert!(refused(&place.entail, "acme").await);
+        place.entail.roll_back_policy(&ME, &acme()).await.unwrap();
+        assert!(!refused(&place.entail, "acme").await);
+        place.entail.roll_back_policy(&ME, &acme()).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_process_follows_and_no_request_fails_meanwhile() {
+    let place = Place::new().await;
+    // As another process would: all it shares is the home.
+    let other = Entail::open(&place.home, Settings::default()).unwrap();
+    let (yes, no) = (
+        place.install(&says_yes()).await,
+        place.install(&says_no()).await,
+    );
+    place.activate(yes).await;
+    assert_eq!(outcome(&other, "acme").await.unwrap(), yes);
+    place.activate(no).await;
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        match outcome(&other, "acme").await {
+            Ok(policy) => assert_eq!(policy, yes),
+            Err(Error::Refused { .. }) => break,
+            Err(other) => panic!("{other}"),
+        }
+        assert!(Instant::now() < end, "it does not follow");
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_were_exchanged_in_the_database_are_not_run() {
+    let place = Place::new().await;
+    let no = place.install(&says_no()).await;
+    let yes = place.install(&says_yes()).await;
+    place.activate(no).await;
+    let database = rusqlite::Connection::open(place.home.database_file()).unwrap();
+    let changed = database
+        .execute(
+            "UPDATE blobs SET bytes = (SELECT bytes FROM blobs WHERE digest = ?2) WHERE digest = ?1",
+            (no.as_bytes().as_slice(), yes.as_bytes().as_slice()),
+        )
+        .unwrap();
+    assert_eq!(changed, 1);
+    drop(database);
+    let later = Entail::open(&place.home, Settings::default()).unwrap();
+    let error = outcome(&later, "acme").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Tampered, "{error}");
+    // That, too, is in the log, under the digest that was meant.
+    let last = place.records().pop().unwrap();
+    assert_eq!(last.json["policy"], no.to_string());
+    assert_eq!(last.outcome(), "failed");
+    let found = later.verify(&ME, &mut |_| {}).await.unwrap();
+    assert!(!found.faults.is_empty());
+}
+
+#[tokio::test]
+async fn a_policy_in_use_is_not_removed_and_one_that_is_removed_is_not_gone_back_to() {
+    let place = Place::new().await;
+    let (yes, no) = (
+        place.install(&says_yes()).await,
+        place.install(&says_no()).await,
+    );
+    place.activate(yes).await;
+    let in_use = place.entail.remove_policy(&ME, yes).await.unwrap_err();
+    assert!(in_use.to_string().contains("acme"), "{in_use}");
+    place.activate(no).await;
+    place.entail.remove_policy(&ME, yes).await.unwrap();
+    let binding = place.entail.policy_binding(&ME, &acme()).await.unwrap();
+    assert_eq!(binding.earlier.len(), 1);
+    assert_eq!(binding.earlier[0].component, None);
+    let again = place.entail.remove_policy(&ME, yes).await.unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::NotFound);
+    let found = place.entail.verify(&ME, &mut |_| {}).await.unwrap();
+    assert!(found.faults.is_empty(), "{:?}", found.faults);
+}
+
+#[tokio::test]
+async fn settings_that_are_not_taken_change_nothing() {
+    let place = Place::new().await;
+    let schema = r#"{"type":"object","properties":{"n":{"type":"integer"}},"additionalProperties":false}"#;
+    let picky = Sketch::default().schema_text(schema).component();
+    let component = Some(place.install(&picky).await);
+    let set = |settings: Values| ActivatePolicy {
+        component,
+        settings,
+        ..ActivatePolicy::default()
+    };
+    let values = |json| serde_json::from_value(json).unwrap();
+    let bad = set(values(json!({"n": "many"})));
+    let error = place.entail.activate_policy(&ME, &acme(), bad).await;
+    let error = error.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("/n"), "{error}");
+    let built_in = place.entail.built_in_policy().digest();
+    assert_eq!(outcome(&place.entail, "acme").await.unwrap(), built_in);
+    let good = set(values(json!({"n": 7})));
+    let bound = place.entail.activate_policy(&ME, &acme(), good).await;
+    assert_eq!(bound.unwrap().active.settings, values(json!({"n": 7})));
+    let project: ScopePath = "acme/evals".parse().unwrap();
+    let error = place
+        .entail
+        .activate_policy(&ME, &project, ActivatePolicy::default())
+        .await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+#[tokio::test]
+async fn a_shadow_is_only_written_down() {
+    let place = Place::new().await;
+    let no = place.install(&says_no()).await;
+    let shadow = ActivatePolicy {
+        component: Some(no),
+        isolation: Isolation::PerCall,
+        ..ActivatePolicy::default()
+    };
+    place
+        .entail
+        .shadow_policy(&ME, &acme(), Some(shadow))
+        .await
+        .unwrap();
+    for _ in 0..3 {
+        assert!(!refused(&place.entail, "acme").await);
+        place.entail.settle_shadows(Duration::from_secs(10)).await;
+    }
+    let said = shadow_answers(&place.home).unwrap();
+    assert_eq!(said.len(), 3, "{said:?}");
+    for said in said {
+        assert_eq!(said.shadow, no);
+        assert_eq!(said.policy, place.entail.built_in_policy().digest());
+        assert_eq!(said.difference, Difference::Narrowed);
+    }
+    // Its answers are no decisions.
+    assert_eq!(place.records().len(), 3);
+    place
+        .entail
+        .shadow_policy(&ME, &acme(), None)
+        .await
+        .unwrap();
+    assert!(!refused(&place.entail, "acme").await);
+    place.entail.settle_shadows(Duration::from_secs(10)).await;
+    assert_eq!(shadow_answers(&place.home).unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn policies_outlast_a_new_signer() {
+    let place = Place::new().await;
+    let yes = place.install(&says_yes()).await;
+    place.activate(yes).await;
+    place.entail.rotate_signer(&ME, &mut |_| {}).await.unwrap();
+    assert_eq!(outcome(&place.entail, "acme").await.unwrap(), yes);
+    let later = Entail::open(&place.home, Settings::default()).unwrap();
+    assert_eq!(outcome(&later, "acme").await.unwrap(), yes);
+    assert_eq!(later.scopes(&ME, None).await.unwrap().len(), 3);
+    let found = later.verify(&ME, &mut |_| {}).await.unwrap();
+    assert!(found.faults.is_empty(), "{:?}", found.faults);
+    assert_eq!(found.under_old_signer, Vec::new());
+}
