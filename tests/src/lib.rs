@@ -9,6 +9,8 @@
 //!
 //! - [`generate`] makes the facts: every small configuration, and random trees.
 //! - [`agreement`] compares two ways to decide over millions of them.
+//!
+//! [`hostile`] are the components that the host must survive.
 
 // Test support: whatever goes wrong here should end the test at once.
 #![allow(
@@ -24,6 +26,7 @@ pub mod agreement;
 pub mod component;
 pub mod crash;
 pub mod generate;
+pub mod hostile;
 pub mod naive;
 pub mod native;
 pub mod torture;

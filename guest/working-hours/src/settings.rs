@@ -1,0 +1,189 @@
+//! What is set for the layer, and below it.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::bindings::entail::policy::settings::Problem;
+use crate::hours::{Day, Hours};
+
+/// The JSON Schema of the settings, but for those of the policy below.
+const SCHEMA: &str = include_str!("../settings.schema.json");
+
+/// What is handed down when nothing is set for the policy below.
+const NOTHING: &str = "{}";
+
+/// The settings. The schema asks for hours and models; without them, nothing is
+/// for working hours only.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings<'a> {
+    hours: Option<Hours>,
+    #[serde(default = "working_days")]
+    days: Vec<Day>,
+    #[serde(default)]
+    utc_offset_minutes: i16,
+    /// The models that are for working hours only, as patterns.
+    #[serde(default)]
+    pub models: Vec<String>,
+    #[serde(borrow)]
+    below: Option<&'a RawValue>,
+}
+
+fn working_days() -> Vec<Day> {
+    Day::WEEK.into_iter().take(5).collect()
+}
+
+impl<'a> Settings<'a> {
+    /// The settings of the policy below, letter by letter.
+    pub fn below(&self) -> &'a str {
+        self.below.map_or(NOTHING, RawValue::get)
+    }
+
+    /// Whether this moment is in working hours.
+    pub fn is_working_time(&self, now_ms: u64) -> bool {
+        self.hours
+            .is_none_or(|hours| hours.contain(now_ms, self.utc_offset_minutes, &self.days))
+    }
+}
+
+/// Reads settings.
+pub fn read(settings: &str) -> Result<Settings<'_>, serde_json::Error> {
+    serde_json::from_str(settings)
+}
+
+/// The JSON Schema of the whole: the layer's own, with the one from below for the
+/// member `below`.
+pub fn schema(below: &str) -> String {
+    // A schema that is none lets nothing be set.
+    let mut below: Value = serde_json::from_str(below).unwrap_or(Value::Bool(false));
+    let mut own: Value = serde_json::from_str(SCHEMA).unwrap_or(Value::Bool(false));
+    let asks_for_something = below
+        .get("required")
+        .and_then(Value::as_array)
+        .is_some_and(|names| !names.is_empty());
+    if let Some(required) = own.get_mut("required").and_then(Value::as_array_mut)
+        && asks_for_something
+    {
+        required.push(json!("below"));
+    }
+    name(&mut below);
+    if let Some(properties) = own.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.insert("below".to_owned(), below);
+    }
+    own.to_string()
+}
+
+/// Gives a schema a name: within another one it needs it, or its references,
+/// `#/$defs/…`, would mean something in that one. Layers below have done the same.
+fn name(schema: &mut Value) {
+    let text = schema.to_string();
+    let free = (1u32..)
+        .map(|number| format!("urn:entail:below:{number}"))
+        .find(|name| !text.contains(&format!("\"{name}\"")));
+    if let (Some(members), Some(free)) = (schema.as_object_mut(), free)
+        && !members.contains_key("$id")
+    {
+        members.insert("$id".to_owned(), Value::String(free));
+    }
+}
+
+/// Looks settings over: the hours, then what is for the policy below, which
+/// looks that over itself.
+pub fn validate(
+    settings: &str,
+    below: impl Fn(&str) -> Result<(), Vec<Problem>>,
+) -> Result<(), Vec<Problem>> {
+    let settings = match read(settings) {
+        Ok(settings) => settings,
+        Err(error) => {
+            return Err(vec![Problem {
+                path: String::new(),
+                rule: error.to_string(),
+            }]);
+        }
+    };
+    let mut problems = Vec::new();
+    if settings.hours.is_some_and(|hours| hours.from == hours.to) {
+        problems.push(Problem {
+            path: "/hours/to".to_owned(),
+            rule: "must be another time than /hours/from".to_owned(),
+        });
+    }
+    if let Err(of_below) = below(settings.below()) {
+        problems.extend(of_below.into_iter().map(|problem| Problem {
+            path: format!("/below{}", problem.path),
+            ..problem
+        }));
+    }
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(problems),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(below: &str) -> Value {
+        serde_json::from_str(&schema(below)).unwrap()
+    }
+
+    #[test]
+    fn the_schema_from_below_stands_in_the_own_one() {
+        let whole = parsed(r#"{"type": "object", "additionalProperties": false}"#);
+        assert_eq!(
+            whole["properties"]["below"],
+            json!({"$id": "urn:entail:below:1", "type": "object", "additionalProperties": false})
+        );
+        assert_eq!(whole["required"], json!(["hours", "models"]));
+    }
+
+    #[test]
+    fn what_is_needed_below_is_needed() {
+        let whole = parsed(r#"{"type": "object", "required": ["rules"]}"#);
+        assert_eq!(whole["required"], json!(["hours", "models", "below"]));
+    }
+
+    #[test]
+    fn each_schema_has_a_name_of_its_own_so_that_its_references_hold() {
+        let twice = parsed(&schema(r##"{"properties": {"a": {"$ref": "#/$defs/a"}}}"##));
+        let below = &twice["properties"]["below"];
+        assert_eq!(below["$id"], "urn:entail:below:2");
+        assert_eq!(below["properties"]["below"]["$id"], "urn:entail:below:1");
+    }
+
+    #[test]
+    fn a_schema_with_a_name_keeps_it_and_one_that_is_none_lets_nothing_be_set() {
+        assert_eq!(
+            parsed(r#"{"$id": "urn:mine"}"#)["properties"]["below"]["$id"],
+            "urn:mine"
+        );
+        assert_eq!(parsed("true")["properties"]["below"], true);
+        assert_eq!(parsed("{")["properties"]["below"], false);
+    }
+
+    #[test]
+    fn problems_from_below_are_told_with_their_place() {
+        let below = |settings: &str| {
+            assert_eq!(settings, r#"{"a" : 1}"#);
+            Err(vec![Problem {
+                path: "/a".to_owned(),
+                rule: "must be 2".to_owned(),
+            }])
+        };
+        let settings = r#"{"hours": {"from": "09:00", "to": "09:00"}, "models": ["*"], "below": {"a" : 1}}"#;
+        let problems = validate(settings, below).unwrap_err();
+        let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
+        assert_eq!(paths, ["/hours/to", "/below/a"]);
+    }
+
+    #[test]
+    fn a_time_that_there_is_not_is_refused() {
+        for time in ["24:01", "25:00", "9:00", "09:60", "0900", ""] {
+            let settings = json!({"hours": {"from": "00:00", "to": time}, "models": ["*"]});
+            assert!(read(&settings.to_string()).is_err(), "{time}");
+        }
+    }
+}

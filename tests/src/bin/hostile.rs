@@ -1,0 +1,161 @@
+//! The hostile collection through the library: everything is contained, the neighbour
+//! is served meanwhile, and the memory of the process is what it was.
+//!
+//! ```sh
+//! cargo run --release -p entail-tests --bin hostile -- --rounds 3
+//! ```
+
+#![allow(clippy::unwrap_used)] // whatever goes wrong here should end the program
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use entail::policy::Sandbox;
+use entail_tests::hostile::library::Host;
+use entail_tests::hostile::measure::{Times, growth, ratio, resident_kib};
+use entail_tests::hostile::{Case, collection};
+
+/// The median of the neighbour may be so many times what it is undisturbed.
+const MEDIAN: f64 = 2.0;
+
+/// Memory may be so much more in the end, in percent.
+const GROWTH: f64 = 5.0;
+
+#[derive(Parser)]
+#[command(about = "Puts each hostile component in service, beside a neighbour")]
+struct Cli {
+    /// How often, after once to warm up
+    #[arg(long, default_value_t = 2)]
+    rounds: usize,
+    /// Only those with this in their name
+    #[arg(long, default_value = "")]
+    only: String,
+    /// Seconds for which the neighbour is undisturbed
+    #[arg(long, default_value_t = 10)]
+    undisturbed: u64,
+    /// Show each case
+    #[arg(long)]
+    verbose: bool,
+}
+
+fn main() -> ExitCode {
+    // Components are compiled by this very program.
+    if let Some(code) = entail::policy::serve() {
+        return code;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    match runtime.block_on(show(&Cli::parse())) {
+        0 => ExitCode::SUCCESS,
+        wrong => {
+            println!("{wrong} wrong");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn show(cli: &Cli) -> usize {
+    let mut cases = collection();
+    let looping = cases
+        .iter()
+        .find(|case| case.name == "loop/in decide when evil")
+        .cloned()
+        .unwrap();
+    cases.retain(|case| case.name.contains(&cli.only));
+    let groups = groups(&cases);
+    println!("{} components: {groups}", cases.len());
+
+    let mut host = Host::new(Sandbox::this_program().unwrap()).await;
+    let mut wrong = 0;
+    let mut check = |what: &str, result: Result<(), String>| {
+        if let Err(error) = result {
+            println!("WRONG {what}: {error}");
+            wrong += 1;
+        }
+    };
+
+    let alone = host.neighbour();
+    tokio::time::sleep(Duration::from_secs(cli.undisturbed)).await;
+    let alone = alone.stop().await.unwrap_or_else(|error| panic!("{error}"));
+    println!("the neighbour, undisturbed: {alone}");
+
+    let mut warm = 0;
+    for round in 0..=cli.rounds {
+        let started = Instant::now();
+        let neighbour = host.neighbour();
+        for case in &cases {
+            let came = host.run(case).await;
+            if cli.verbose {
+                println!("{:>7.1?} {}: {came:?}", started.elapsed(), case.name);
+            }
+            let result = came.and_then(|cause| match case.expected.includes(cause) {
+                true => Ok(()),
+                false => Err(format!("{cause:?}, not {:?}", case.expected)),
+            });
+            check(&case.name, result);
+        }
+        match neighbour.stop().await {
+            Ok(times) => {
+                println!("the neighbour, during round {round}: {times}");
+                check("the neighbour's median", neighbour_is_served(&times, &alone));
+            }
+            Err(error) => check("the neighbour", Err(error)),
+        }
+        let neighbour = host.neighbour();
+        check("the flood", host.flood(&looping).await);
+        match neighbour.stop().await {
+            Ok(times) => println!("the neighbour, during the flood: {times}"),
+            Err(error) => check("the neighbour", Err(error)),
+        }
+        check("what comes after", host.recover().await);
+        let resident = resident_kib();
+        println!(
+            "round {round}: {:.0} s, resident {resident} KiB",
+            started.elapsed().as_secs_f64()
+        );
+        if round == 0 {
+            warm = resident;
+        } else {
+            println!("resident: {:+.1} %", growth(warm, resident));
+        }
+    }
+    if cli.rounds > 0 {
+        let grown = growth(warm, resident_kib());
+        let result = match grown <= GROWTH {
+            true => Ok(()),
+            false => Err(format!("it grew by {grown:.1} %")),
+        };
+        check("the memory", result);
+    }
+    match host.check_records() {
+        Ok(records) => println!("{records} requests, each with one record"),
+        Err(error) => check("the decision log", Err(error)),
+    }
+    wrong
+}
+
+fn neighbour_is_served(times: &Times, alone: &Times) -> Result<(), String> {
+    let ratio = ratio(times.median(), alone.median());
+    match ratio <= MEDIAN {
+        true => Ok(()),
+        false => Err(format!("{ratio:.1} times the undisturbed one")),
+    }
+}
+
+/// How many there are of each kind.
+fn groups(cases: &[Case]) -> String {
+    let mut groups: BTreeMap<&str, usize> = BTreeMap::new();
+    for case in cases {
+        let group = case.name.split('/').next().unwrap_or_default();
+        *groups.entry(group).or_default() += 1;
+    }
+    let groups: Vec<String> = groups
+        .iter()
+        .map(|(group, count)| format!("{count} {group}"))
+        .collect();
+    groups.join(", ")
+}

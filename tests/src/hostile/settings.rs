@@ -1,0 +1,302 @@
+//! Schemas that are none, or would keep a host busy, and policies that misbehave when
+//! they are asked about their settings.
+
+use serde_json::{Value, json};
+
+use super::sketch::{SCRATCH, Sketch, VALIDATION, point, store_byte};
+use super::{Case, Cause, Failing};
+
+pub(super) fn cases() -> Vec<Case> {
+    [no_schemas(), large_schemas(), patterns(), problems()].concat()
+}
+
+fn no_schemas() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (what, text) in [
+        ("is no JSON", "evil"),
+        ("is empty", ""),
+        ("ends too soon", r#"{"type": "#),
+        ("goes on after its end", r#"{"type": "object"} {}"#),
+        ("is a number", "7"),
+        ("is a list", "[]"),
+        ("is a text", r#""object""#),
+        ("has a type of no kind", r#"{"type": 7}"#),
+        ("has a type that is not known", r#"{"type": "evil"}"#),
+        ("has a negative length", r#"{"minProperties": -1}"#),
+        (
+            "is elsewhere",
+            r#"{"$ref": "https://schemas.example/evil.json"}"#,
+        ),
+        ("is a file", r#"{"$ref": "file:///etc/passwd"}"#),
+        ("is itself", r##"{"$ref": "#"}"##),
+        (
+            "is one of itself",
+            r##"{"anyOf": [{"type": "object"}, {"$ref": "#"}]}"##,
+        ),
+        (
+            "goes round",
+            r##"{"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}"##,
+        ),
+        (
+            "refers to itself as it is at the time",
+            r##"{"$dynamicAnchor": "x", "allOf": [{"$dynamicRef": "#x"}]}"##,
+        ),
+        (
+            "is of a language of its own",
+            r#"{"$schema": "https://schemas.example/evil"}"#,
+        ),
+        (
+            "refers deep inside",
+            r#"{"properties": {"a": {"items": {"not": {"$ref": "file:///dev/zero"}}}}}"#,
+        ),
+    ] {
+        cases.push(Case::of(
+            format!("schema/{what}"),
+            Sketch::default().schema_text(text),
+            Cause::Schema,
+        ));
+    }
+    for (what, schema) in [
+        ("that nothing fits", "false"),
+        (
+            "that asks for what nobody has",
+            r#"{"type": "object", "required": ["evil"]}"#,
+        ),
+    ] {
+        cases.push(
+            Case::of(
+                format!("schema/{what}"),
+                Sketch::default().schema_text(schema),
+                Cause::SettingsNotAccepted,
+            )
+            .settings(json!({})),
+        );
+    }
+    cases
+}
+
+fn large_schemas() -> Vec<Case> {
+    let nested =
+        |levels: usize| [r#"{"not":"#.repeat(levels), "{}".to_owned(), "}".repeat(levels)].concat();
+    // Each level asks for the one below twice, and references are not needed for it.
+    fn doubled(levels: u32) -> Value {
+        match levels {
+            0 => json!({"type": "object"}),
+            _ => json!({"allOf": [doubled(levels - 1), doubled(levels - 1)]}),
+        }
+    }
+    let many = |count: usize| -> String {
+        let properties: serde_json::Map<String, Value> = (0..count)
+            .map(|n| (format!("p{n}"), json!({"type": "integer", "minimum": n})))
+            .collect();
+        json!({"type": "object", "properties": properties}).to_string()
+    };
+    let names: Vec<String> = (0..40_000).map(|n| n.to_string()).collect();
+    let taken = [Cause::Grants, Cause::Schema];
+    vec![
+        Case::of(
+            "schema/nested 1,000 deep",
+            Sketch::default().schema_text(nested(1_000)),
+            Cause::Schema,
+        ),
+        Case::of(
+            "schema/nested 100,000 deep",
+            Sketch::default().schema_text(nested(100_000)),
+            Cause::Schema,
+        ),
+        Case::of(
+            "schema/lists nested 100,000 deep",
+            Sketch::default().schema_text("[".repeat(100_000)),
+            Cause::Schema,
+        ),
+        Case::of(
+            "schema/that doubles at each of 13 levels",
+            Sketch::default().schema_text(doubled(13).to_string()),
+            taken,
+        )
+        .settings(json!({"a": 1})),
+        Case::of(
+            "schema/of 15,000 properties",
+            Sketch::default().schema_text(many(15_000)),
+            taken,
+        )
+        .settings(json!({"p1": 1})),
+        Case::of(
+            "schema/of 40,000 names",
+            Sketch::default()
+                .schema_text(json!({"propertyNames": {"enum": names}}).to_string()),
+            taken,
+        )
+        .settings(json!({"1": 1})),
+        Case::of(
+            "schema/of 900,000 blanks",
+            Sketch::default().schema_text(" ".repeat(900_000) + "{}"),
+            taken,
+        ),
+        Case::of(
+            "schema/with a title that clears the screen",
+            Sketch::default().schema_text(r#"{"title": "\u001b[2J", "type": "object"}"#),
+            taken,
+        ),
+        Case::of(
+            "schema/that lets only one of a thousand pass",
+            Sketch::default().schema_text(
+                json!({"oneOf": (0..1_000).map(|n| json!({"required": [n.to_string()]})).collect::<Vec<_>>()})
+                    .to_string(),
+            ),
+            Cause::SettingsNotAccepted,
+        )
+        .settings(json!({})),
+    ]
+}
+
+fn patterns() -> Vec<Case> {
+    let text = "a".repeat(5_000) + "!";
+    let mut cases = Vec::new();
+    for (what, pattern) in [
+        ("repeats what repeats", "^(a+)+$"),
+        ("chooses what is the same", "^(a|a)*$"),
+        ("may begin anywhere", "^(a*)*b$"),
+        ("repeats a thousand times", "^(a?){1000}a{1000}$"),
+        ("repeats a word's start", r"^([a-zA-Z]+)*$"),
+        ("repeats repetitions of repetitions", "((a{100}){100}){100}"),
+        ("looks ahead", "(?=a+)+b"),
+        ("looks back at what it found", r"^(a+)\1+$"),
+        ("is no pattern", "(("),
+        (
+            "is every letter there is, many times",
+            r"^(\p{L}{100}){100}$",
+        ),
+    ] {
+        cases.push(
+            Case::of(
+                format!("pattern/{what}"),
+                Sketch::default().schema_text(
+                    json!({"additionalProperties": {"type": "string", "pattern": pattern}})
+                        .to_string(),
+                ),
+                [Cause::SettingsNotAccepted, Cause::Schema],
+            )
+            .settings(json!({"a": text})),
+        );
+    }
+    cases.push(
+        Case::of(
+            "pattern/of names that repeats what repeats",
+            Sketch::default()
+                .schema_text(json!({"patternProperties": {"^(a+)+$": false}}).to_string()),
+            [Cause::Grants, Cause::SettingsNotAccepted, Cause::Schema],
+        )
+        .settings(json!({"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!": 1})),
+    );
+    cases
+}
+
+/// What `validate` answers.
+fn problems() -> Vec<Case> {
+    let validate = |instructions: String| {
+        format!(
+            "(if (i32.gt_u (local.get $settings_len) (i32.const 2)) (then {instructions}))"
+        )
+    };
+    let says = |instructions: String| {
+        Sketch::default().validate(validate(store_byte(VALIDATION, 1) + &instructions))
+    };
+    let one = point(VALIDATION + 4, SCRATCH, 1);
+    let mut cases = Vec::new();
+    for (what, sketch, cause) in [
+        (
+            "with a text that clears the screen",
+            says(one.clone() + &point(SCRATCH, SCRATCH + 64, 4) + &point(SCRATCH + 8, SCRATCH + 64, 4))
+                .data(&[[0; 64].as_slice(), b"\x1b[2J"].concat()),
+            Cause::SettingsNotAccepted,
+        ),
+        (
+            "and a list of none",
+            says(String::new()),
+            Cause::SettingsNotAccepted,
+        ),
+        (
+            "and 5,000 of them",
+            says(point(VALIDATION + 4, 131_072, 5_000)),
+            Cause::SettingsNotAccepted,
+        ),
+        (
+            "with 500,000 bytes of text",
+            says(one.clone() + &point(SCRATCH + 8, 131_072, 500_000)).pages(32),
+            Cause::SettingsNotAccepted,
+        ),
+        (
+            "that is no text",
+            says(one.clone() + &point(SCRATCH, SCRATCH + 64, 2))
+                .data(&[[0; 64].as_slice(), b"a\xff"].concat()),
+            Cause::SettingsFail(Failing::Malformed),
+        ),
+        (
+            "that is beyond the memory",
+            says(one + &point(SCRATCH, 0x7fff_0000, 2)),
+            Cause::SettingsFail(Failing::Malformed),
+        ),
+        (
+            "in a list beyond the memory",
+            says(point(VALIDATION + 4, 0x7fff_0000, 1)),
+            Cause::SettingsFail(Failing::Malformed),
+        ),
+        (
+            "in a list that is not aligned",
+            says(point(VALIDATION + 4, SCRATCH + 2, 1)),
+            Cause::SettingsFail(Failing::Malformed),
+        ),
+        (
+            "of as many as can be counted",
+            says(point(VALIDATION + 4, SCRATCH, u32::MAX)),
+            Cause::SettingsFail(Failing::Malformed),
+        ),
+        (
+            "in a third case of result",
+            Sketch::default().validate(validate(store_byte(VALIDATION, 2))),
+            Cause::SettingsFail(Failing::Malformed),
+        ),
+        (
+            "that is nowhere",
+            Sketch::default().validate(validate("(return (i32.const -4))".to_owned())),
+            Cause::SettingsFail(Failing::Malformed),
+        ),
+    ] {
+        cases.push(
+            Case::of(format!("problem/{what}"), sketch, cause).settings(json!({"anything": 1})),
+        );
+    }
+    // Good settings, and a policy that goes wrong because of them.
+    for (what, instructions, cause) in [
+        (
+            "traps",
+            "(unreachable)",
+            Cause::Fails(Failing::Trapped),
+        ),
+        (
+            "loops",
+            "(loop $on (br $on))",
+            Cause::Fails(Failing::Deadline),
+        ),
+    ] {
+        cases.push(
+            Case::of(
+                format!("set/{what} when something is set"),
+                Sketch::evil(instructions)
+                    .when("(i32.gt_u (i32.load offset=52 (local.get $p)) (i32.const 2))"),
+                cause,
+            )
+            .settings(json!({"anything": 1})),
+        );
+    }
+    cases.push(
+        Case::of(
+            "set/something for a policy that takes nothing",
+            Sketch::default().world("without-settings"),
+            Cause::SettingsNotAccepted,
+        )
+        .settings(json!({"anything": 1})),
+    );
+    cases
+}

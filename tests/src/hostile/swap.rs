@@ -1,0 +1,282 @@
+//! Policies that are put in service in turn while everybody asks.
+//!
+//! There are two: one that grants, the built-in rules as a component of another
+//! digest; and one that refuses with a code of its own. So each answer tells which of
+//! them gave it, and the decision log must say the same.
+
+use std::collections::HashMap;
+use std::io::{BufRead as _, BufReader};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use entail::policy::{Digest, Facts, Inheritance, Sandbox, Settings as EngineSettings};
+use entail::{
+    ActivatePolicy, Change, CredentialRef, Entail, Error, Home, InstallPolicy, Principal, Request,
+    RuleChanges, Secret, SecretEdit, SetCredential, Settings, log_files,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::BUILT_IN;
+use super::compilation::{number, section};
+use super::measure::Times;
+use super::sketch::{ANSWER, SCRATCH, Sketch, point, store_byte};
+
+const ME: Principal = Principal::LocalOwner;
+const ORGANIZATION: &str = "acme";
+const REQUESTING: &str = "acme/app";
+
+/// The code of the one that refuses.
+const CODE: &str = "closed-today";
+
+/// A home with an organization, and the two policies.
+#[allow(missing_debug_implementations)] // holds keys
+pub struct Swap {
+    entail: Arc<Entail>,
+    home: Home,
+    /// Holds the home for as long as it is used.
+    _folder: TempDir,
+    grants: Digest,
+    refuses: Digest,
+}
+
+/// What came of requests.
+#[derive(Debug, Default)]
+pub struct Asked {
+    /// How long they took.
+    pub times: Times,
+    /// Those that were granted something.
+    pub granted: usize,
+    /// Those that were refused.
+    pub refused: usize,
+    /// Anything else, in words.
+    pub failed: Vec<String>,
+}
+
+impl Asked {
+    fn and(&mut self, others: Asked) {
+        self.times.and(others.times);
+        self.granted += others.granted;
+        self.refused += others.refused;
+        self.failed.extend(others.failed);
+    }
+}
+
+impl Swap {
+    /// Makes one, with the policy in service that grants.
+    pub async fn new(sandbox: Sandbox) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::create(&folder.path().join("home"), None)
+            .await
+            .unwrap();
+        let settings = Settings {
+            engine: EngineSettings {
+                sandbox: Some(sandbox),
+                ..EngineSettings::default()
+            },
+            ..Settings::default()
+        };
+        let entail = Arc::new(Entail::open(&home, settings).unwrap());
+        for change in [
+            Change::AddScope {
+                scope: ORGANIZATION.parse().unwrap(),
+            },
+            Change::AddScope {
+                scope: REQUESTING.parse().unwrap(),
+            },
+            Change::SetCredential(Box::new(SetCredential {
+                credential: CredentialRef {
+                    scope: ORGANIZATION.parse().unwrap(),
+                    provider: "openai".parse().unwrap(),
+                    name: "default".parse().unwrap(),
+                },
+                mode: None,
+                fields: vec![("api_key".to_owned(), Secret::from("canary-of-the-swap"))],
+                rules: RuleChanges::default(),
+                secret: SecretEdit::Given,
+                grace_ms: 0,
+            })),
+            Change::SetInheritance {
+                scope: REQUESTING.parse().unwrap(),
+                provider: Some("openai".parse().unwrap()),
+                inheritance: Inheritance::Inherit,
+            },
+        ] {
+            entail.change(&ME, &change).await.unwrap();
+        }
+        let grants = install(&entail, &built_in_by_another_digest()).await;
+        let refuses = install(&entail, &refusing()).await;
+        let swap = Swap {
+            entail,
+            home,
+            _folder: folder,
+            grants,
+            refuses,
+        };
+        swap.activate(true).await;
+        swap
+    }
+
+    /// Puts the one in service that grants, or the one that refuses.
+    pub async fn activate(&self, that_grants: bool) {
+        let component = match that_grants {
+            true => self.grants,
+            false => self.refuses,
+        };
+        let activate = ActivatePolicy {
+            component: Some(component),
+            ..ActivatePolicy::default()
+        };
+        let organization = ORGANIZATION.parse().unwrap();
+        self.entail
+            .activate_policy(&ME, &organization, activate)
+            .await
+            .unwrap();
+    }
+
+    /// Asks for so long, with as many requests at a time as there are processors.
+    pub async fn ask(&self, time: Duration) -> Asked {
+        self.ask_while(tokio::time::sleep(time)).await
+    }
+
+    /// The same while the two are put in service in turn, so many times a second.
+    /// Answers also with how often that was.
+    pub async fn ask_and_swap(&self, time: Duration, per_second: u32) -> (Asked, u32) {
+        let mut swaps = 0;
+        let begun = Instant::now();
+        let swapping = async {
+            while begun.elapsed() < time {
+                let next = begun + Duration::from_secs(1) * swaps / per_second;
+                tokio::time::sleep_until(next.into()).await;
+                self.activate(swaps % 2 == 1).await;
+                swaps += 1;
+            }
+        };
+        let asked = self.ask_while(swapping).await;
+        (asked, swaps)
+    }
+
+    async fn ask_while(&self, other: impl Future<Output = ()>) -> Asked {
+        let stop = Arc::new(AtomicBool::new(false));
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let tasks: Vec<_> = (0..processors)
+            .map(|_| {
+                let (entail, stop) = (Arc::clone(&self.entail), Arc::clone(&stop));
+                let grants = self.grants.to_string();
+                tokio::spawn(async move { ask_until(&entail, &stop, &grants).await })
+            })
+            .collect();
+        other.await;
+        stop.store(true, Ordering::Relaxed);
+        let mut asked = Asked::default();
+        for task in tasks {
+            asked.and(task.await.unwrap());
+        }
+        asked
+    }
+
+    /// Holds each record of the decision log against what the policy that it names
+    /// would have decided, and answers with how many each of the two decided: granted,
+    /// refused.
+    ///
+    /// # Errors
+    ///
+    /// The first that another policy must have decided.
+    pub fn check_records(&self) -> Result<(usize, usize), String> {
+        let mut counts: HashMap<bool, usize> = HashMap::new();
+        for file in log_files(&self.home.decision_log()).unwrap() {
+            for line in BufReader::new(std::fs::File::open(file.path).unwrap()).lines() {
+                let line = line.unwrap();
+                let record: Value = serde_json::from_str(&line).unwrap();
+                let digest = record["policy"].as_str().unwrap_or_default();
+                let granted = record["decision"].get("granted").is_some();
+                let refused = record["decision"]["refused"]["code"] == CODE;
+                let explained = (granted && digest == self.grants.to_string())
+                    || (refused && digest == self.refuses.to_string());
+                if !explained || granted == refused {
+                    return Err(line);
+                }
+                *counts.entry(granted).or_default() += 1;
+            }
+        }
+        let count = |granted| counts.get(&granted).copied().unwrap_or_default();
+        Ok((count(true), count(false)))
+    }
+
+    /// The facts of its request, for deciding alone.
+    pub async fn facts(&self) -> Arc<Facts> {
+        let explained = self.entail.explain(&ME, &request()).await.unwrap();
+        explained.facts
+    }
+
+    /// Has the policy in service decide so often, with as many calls at a time as there
+    /// are processors.
+    pub async fn decide(&self, calls: usize) {
+        let organization = ORGANIZATION.parse().unwrap();
+        let policy = self.entail.policy_in_service(&organization).await.unwrap();
+        let facts = self.facts().await;
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let tasks: Vec<_> = (0..processors)
+            .map(|_| {
+                let (policy, facts) = (policy.clone(), Arc::clone(&facts));
+                tokio::spawn(async move {
+                    for _ in 0..calls.div_ceil(processors) {
+                        policy.decide_in_turn(Arc::clone(&facts)).await.unwrap();
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+    }
+}
+
+fn request() -> Request {
+    Request::new(REQUESTING.parse().unwrap(), "openai".parse().unwrap())
+}
+
+async fn ask_until(entail: &Entail, stop: &AtomicBool, grants: &str) -> Asked {
+    let request = request();
+    let mut asked = Asked::default();
+    while !stop.load(Ordering::Relaxed) {
+        let started = Instant::now();
+        let answer = entail.resolve(&ME, &request).await;
+        asked.times.took(started.elapsed());
+        match answer {
+            Ok(lease) if lease.policy() == grants => asked.granted += 1,
+            Ok(lease) => asked.failed.push(format!("granted by {}", lease.policy())),
+            Err(Error::Refused { refusal, .. }) if refusal.code == CODE => asked.refused += 1,
+            Err(error) => asked.failed.push(error.to_string()),
+        }
+    }
+    asked
+}
+
+async fn install(entail: &Entail, component: &[u8]) -> Digest {
+    let install = InstallPolicy {
+        source: "swap".to_owned(),
+        ..InstallPolicy::default()
+    };
+    let installed = entail.install_policy(&ME, component, install).await;
+    installed.unwrap().component
+}
+
+/// A section that says nothing makes it another component.
+fn built_in_by_another_digest() -> Vec<u8> {
+    let name = b"of-another-digest";
+    let body = [number(name.len()).as_slice(), name].concat();
+    [BUILT_IN, &section(0, &body)].concat()
+}
+
+fn refusing() -> Vec<u8> {
+    let len = u32::try_from(CODE.len()).unwrap();
+    let refuse = store_byte(ANSWER + 4, 1)
+        + &point(ANSWER + 8, SCRATCH, len)
+        + &point(ANSWER + 16, SCRATCH, len);
+    Sketch::evil(refuse)
+        .when("(i32.const 1)")
+        .data(CODE.as_bytes())
+        .component()
+}
