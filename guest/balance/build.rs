@@ -1,8 +1,8 @@
 //! Linker settings of the core module.
 
-/// The policy does not recurse, so a small stack is enough; a small one also
-/// means that fewer pages are touched, and reset, for each call.
-const STACK_BYTES: u32 = 16 * 1024;
+/// Reading JSON recurses, by some hundred bytes a level; a small stack means that
+/// few pages are touched, and reset, for each call.
+const STACK_BYTES: u32 = 64 * 1024;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

@@ -1,12 +1,15 @@
 //! Linker settings of the core module.
 
 /// The policy does not recurse, so a small stack is enough; a small one also
-/// means that fewer pages are touched, and reset, for each call.
+/// means that fewer pages are touched, and reset, for each call. Only for the component
+/// itself: cargo hands these settings on to whatever depends on the rules.
 const STACK_BYTES: u32 = 16 * 1024;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    if std::env::var("CARGO_CFG_TARGET_FAMILY").is_ok_and(|family| family == "wasm") {
+    let is_component = std::env::var_os("CARGO_FEATURE_COMPONENT").is_some();
+    if is_component && std::env::var("CARGO_CFG_TARGET_FAMILY").is_ok_and(|family| family == "wasm")
+    {
         println!("cargo::rustc-link-arg-cdylib=-zstack-size={STACK_BYTES}");
     }
 }

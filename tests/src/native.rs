@@ -20,6 +20,7 @@ pub fn decide(facts: &Facts) -> Result<Decision, String> {
         credential: facts.request.credential.clone(),
         principal: facts.request.principal.clone(),
         now_ms: facts.request.now_ms,
+        settings: "{}".to_owned(),
         attributes: pairs(&facts.request.attributes),
     };
     let chain: Vec<resolver::Scope> = facts.chain.iter().map(scope).collect();

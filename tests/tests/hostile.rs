@@ -83,7 +83,10 @@ async fn swapped() -> Result<(), Failed> {
     let swap = Swap::new(Sandbox::this_program()?).await;
     let (asked, swaps) = swap.ask_and_swap(Duration::from_secs(2), 10).await;
     assert_eq!(asked.failed, Vec::<String>::new());
-    assert!(swaps > 2 && asked.granted > 0 && asked.refused > 0, "{asked:?}");
+    assert!(
+        swaps > 2 && asked.granted > 0 && asked.refused > 0,
+        "{asked:?}"
+    );
     let (granted, refused) = swap.check_records()?;
     assert_eq!((granted, refused), (asked.granted, asked.refused));
     Ok(())

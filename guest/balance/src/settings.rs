@@ -15,13 +15,13 @@ const DEFAULT_WEIGHT: u32 = 1;
 pub struct Settings {
     /// The name of the attribute that keeps requests together.
     pub by: String,
-    weights: Vec<Weight>,
+    weights: Vec<Listed>,
 }
 
 /// How much one credential takes.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Weight {
+struct Listed {
     scope: String,
     credential: String,
     weight: u32,
@@ -59,9 +59,9 @@ pub fn validate(settings: &str) -> Result<(), Vec<Problem>> {
     };
     let mut problems = Vec::new();
     for (position, weight) in weights.iter().enumerate() {
-        let first = weights.iter().position(|other| {
-            other.scope == weight.scope && other.credential == weight.credential
-        });
+        let first = weights
+            .iter()
+            .position(|other| other.scope == weight.scope && other.credential == weight.credential);
         if let Some(first) = first.filter(|first| *first < position) {
             problems.push(problem(
                 format!("/weights/{position}"),

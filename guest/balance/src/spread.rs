@@ -43,9 +43,8 @@ pub fn spread(decision: &mut Decision, request: &Request, chain: &[Scope], setti
             id,
         };
         // After those that are as near: the default order is kept among them.
-        let place = candidates.partition_point(|placed| {
-            nearer(placed, &candidate) != Ordering::Greater
-        });
+        let place =
+            candidates.partition_point(|placed| nearer(placed, &candidate) != Ordering::Greater);
         candidates.insert(place, candidate);
     }
     if candidates.len() < 2 {
@@ -128,7 +127,7 @@ fn first_eight(digest: &[u8]) -> u64 {
     digest
         .iter()
         .take(8)
-        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+        .fold(0, |number, byte| (number << 8) | u64::from(*byte))
 }
 
 /// Compares distance over weight. Without a weight it is endlessly far.
@@ -157,7 +156,7 @@ fn minus_log2(number: u64) -> u64 {
     let mut log2 = u64::from(whole) << 32;
     for bit in (0..32).rev() {
         // Squaring doubles the logarithm; its whole part is the next bit.
-        fraction = fraction * fraction >> 63;
+        fraction = (fraction * fraction) >> 63;
         if fraction >> 64 == 1 {
             fraction >>= 1;
             log2 |= 1 << bit;
@@ -195,9 +194,8 @@ mod tests {
         assert_eq!(minus_log2(1), 63 * unit);
         assert_eq!(minus_log2((1 << 63) - 1), unit);
         assert_eq!(minus_log2(u64::MAX), 1);
-        // log₂ 3 is 1.584962500721156.
-        let three = 64.0 - minus_log2(2) as f64 / unit as f64;
-        assert!((three - 1.584_962_500_721_156).abs() < 1e-9, "{three}");
+        // log₂ 3 is 1.5849625007…
+        assert_eq!(64 * unit - minus_log2(2), 6_807_362_105);
     }
 
     /// Which of these credentials, by weight, a session gets.

@@ -1,10 +1,8 @@
 //! A request and its chain, as the rules see them: see `entail.cedarschema`.
 
-use cedar_policy::entities_errors::EntitiesError;
-use cedar_policy::{
-    Context, ContextCreationError, Entity, EntityAttrEvaluationError, EntityUid, Request,
-    RequestValidationError, RestrictedExpression,
-};
+use std::fmt::Display;
+
+use cedar_policy::{Context, Entity, EntityUid, Request, RestrictedExpression};
 use entail_default_policy::resolver::{self, Credential, Inheritance, Scope};
 
 use crate::vocabulary::Vocabulary;
@@ -16,21 +14,16 @@ const DAYS_A_WEEK: u64 = 7;
 /// The first day of 1970 was a Thursday, three days after a Monday.
 const DAYS_SINCE_A_MONDAY: u64 = 3;
 
-/// Facts that Cedar does not take.
+/// Facts that Cedar does not take: two entities have the same name, say.
 #[derive(Debug, thiserror::Error)]
-pub enum FactsError {
-    /// As entities: two of them have the same name.
-    #[error(transparent)]
-    Entities(#[from] Box<EntitiesError>),
-    /// As the attributes of one.
-    #[error(transparent)]
-    Attributes(#[from] EntityAttrEvaluationError),
-    /// As a context.
-    #[error(transparent)]
-    Context(#[from] ContextCreationError),
-    /// As a request.
-    #[error(transparent)]
-    Request(#[from] Box<RequestValidationError>),
+#[error("the rules do not take the facts: {0}")]
+pub struct FactsError(String);
+
+impl FactsError {
+    /// With Cedar's own words.
+    pub fn new(error: impl Display) -> Self {
+        FactsError(error.to_string())
+    }
 }
 
 /// The entities of a request: its chain, the credentials on it, and what is said
@@ -40,31 +33,36 @@ pub fn entities(
     request: &resolver::Request,
     chain: &[Scope],
 ) -> Result<Vec<Entity>, FactsError> {
-    let mut entities = vec![Entity::new_with_tags(
+    let mut entities = vec![entity(
         names.attributes(),
-        [],
-        [],
-        tags(&request.attributes),
+        Vec::new(),
+        None,
+        &request.attributes,
     )?];
     for (depth, scope) in chain.iter().enumerate() {
         let holder = names.scope(&scope.path);
         for credential in &scope.credentials {
-            entities.push(Entity::new_with_tags(
+            entities.push(entity(
                 names.credential(&scope.path, &request.provider, &credential.name),
                 attributes(credential, &request.provider, &holder),
-                [holder.clone()],
-                tags(&credential.attributes),
+                Some(holder.clone()),
+                &credential.attributes,
             )?);
         }
         let parent = chain.get(depth + 1).map(|parent| names.scope(&parent.path));
-        entities.push(Entity::new_with_tags(
-            holder,
-            [],
-            parent,
-            tags(&scope.attributes),
-        )?);
+        entities.push(entity(holder, Vec::new(), parent, &scope.attributes)?);
     }
     Ok(entities)
+}
+
+fn entity(
+    name: EntityUid,
+    attributes: Vec<(String, RestrictedExpression)>,
+    parent: Option<EntityUid>,
+    tags: &[resolver::Attribute],
+) -> Result<Entity, FactsError> {
+    let tags = tags.iter().map(|(name, value)| (name.clone(), text(value)));
+    Entity::new_with_tags(name, attributes, parent, tags).map_err(FactsError::new)
 }
 
 /// May the principal of the request use this credential of this scope?
@@ -82,7 +80,7 @@ pub fn question(
         context,
         None,
     )
-    .map_err(|error| Box::new(error).into())
+    .map_err(FactsError::new)
 }
 
 /// What is the same for every credential of the chain.
@@ -92,10 +90,9 @@ pub fn context(
     chain: &[Scope],
 ) -> Result<Context, FactsError> {
     let requesting = chain.first().map_or("", |scope| scope.path.as_str());
-    let model = effective_model(request, chain)
-        .map(|model| ("model".to_owned(), text(model)));
+    let model = effective_model(request, chain).map(|model| ("model".to_owned(), text(model)));
     let entity = RestrictedExpression::new_entity_uid;
-    Ok(Context::from_pairs(
+    Context::from_pairs(
         [
             ("provider".to_owned(), text(&request.provider)),
             ("scope".to_owned(), entity(names.scope(requesting))),
@@ -104,7 +101,8 @@ pub fn context(
         ]
         .into_iter()
         .chain(model),
-    )?)
+    )
+    .map_err(FactsError::new)
 }
 
 /// The second of the default rules: the model that a grant would be for.
@@ -151,27 +149,18 @@ fn attributes(
     attributes
 }
 
-fn now(now_ms: u64) -> Result<RestrictedExpression, ContextCreationError> {
+fn now(now_ms: u64) -> Result<RestrictedExpression, FactsError> {
     let minutes = now_ms / MS_A_MINUTE;
     let hours = minutes / MINUTES_AN_HOUR;
     let days = hours / HOURS_A_DAY;
     let of_day = |name: &str, value| (name.to_owned(), number(value));
-    Ok(RestrictedExpression::new_record([
+    RestrictedExpression::new_record([
         of_day("ms", now_ms),
         of_day("hour", hours % HOURS_A_DAY),
         of_day("minute", minutes % MINUTES_AN_HOUR),
-        of_day(
-            "weekday",
-            (days + DAYS_SINCE_A_MONDAY) % DAYS_A_WEEK + 1,
-        ),
-    ])?)
-}
-
-fn tags(attributes: &[resolver::Attribute]) -> Vec<(String, RestrictedExpression)> {
-    attributes
-        .iter()
-        .map(|(name, value)| (name.clone(), text(value)))
-        .collect()
+        of_day("weekday", (days + DAYS_SINCE_A_MONDAY) % DAYS_A_WEEK + 1),
+    ])
+    .map_err(FactsError::new)
 }
 
 fn text(text: &str) -> RestrictedExpression {

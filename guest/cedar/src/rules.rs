@@ -9,7 +9,7 @@ use cedar_policy::{
 use entail_default_policy::resolver::{self, Scope};
 
 use crate::facts::{self, FactsError};
-use crate::settings::{KnownEntity, Kind, Settings, SettingsError, Uid};
+use crate::settings::{Kind, KnownEntity, Settings, SettingsError, Uid};
 use crate::vocabulary::Vocabulary;
 
 /// The rules, with the principals and groups that they speak of.
@@ -43,7 +43,7 @@ impl Rules {
             .collect::<Result<Vec<Entity>, _>>()?;
         Ok(Rules {
             names,
-            policies: settings.rules.parse()?,
+            policies: settings.rules.parse().map_err(Box::new)?,
             known: Entities::from_entities(known, None).map_err(contradiction)?,
         })
     }
@@ -62,7 +62,7 @@ impl Rules {
             .known
             .clone()
             .add_entities(facts::entities(&self.names, request, chain)?, None)
-            .map_err(Box::new)?;
+            .map_err(FactsError::new)?;
         let mut objections = BTreeMap::new();
         for scope in chain {
             for credential in scope.credentials.iter().filter(|held| held.enabled) {

@@ -8,12 +8,13 @@ pub fn located(rules: &str, error: &impl Diagnostic) -> String {
         .labels()
         .and_then(|mut labels| labels.next())
         .and_then(|label| rules.get(..label.offset()));
-    let mut text = match start {
-        Some(before) => format!("line {}: {error}", before.matches('\n').count() + 1),
-        None => error.to_string(),
+    let line = match start {
+        Some(before) => format!("line {}: ", before.matches('\n').count() + 1),
+        None => String::new(),
     };
-    if let Some(advice) = error.help() {
-        text.push_str(&format!(" ({advice})"));
-    }
-    text
+    let advice = match error.help() {
+        Some(advice) => format!(" ({advice})"),
+        None => String::new(),
+    };
+    format!("{line}{error}{advice}")
 }

@@ -16,14 +16,15 @@ pub struct Vocabulary {
 
 impl Vocabulary {
     /// All of it.
-    pub fn new() -> Result<Self, ParseErrors> {
+    pub fn new() -> Result<Self, Box<ParseErrors>> {
+        let kind = |name: &str| name.parse().map_err(Box::new);
         Ok(Vocabulary {
-            principal: "Principal".parse()?,
-            group: "Group".parse()?,
-            scope: "Scope".parse()?,
-            credential: "Credential".parse()?,
-            attributes: "Attributes".parse()?,
-            action: "Action".parse()?,
+            principal: kind("Principal")?,
+            group: kind("Group")?,
+            scope: kind("Scope")?,
+            credential: kind("Credential")?,
+            attributes: kind("Attributes")?,
+            action: kind("Action")?,
         })
     }
 
@@ -44,10 +45,7 @@ impl Vocabulary {
 
     /// A credential, by the path of its scope, its provider and its name.
     pub fn credential(&self, scope: &str, provider: &str, name: &str) -> EntityUid {
-        named(
-            &self.credential,
-            format!("{scope}/{provider}/{name}"),
-        )
+        named(&self.credential, format!("{scope}/{provider}/{name}"))
     }
 
     /// What is said of the request. There is one of them.

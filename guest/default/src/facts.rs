@@ -2,7 +2,11 @@
 
 use crate::resolver::{Error, Scope};
 
-/// Refuses facts that break the contract, naming what and where.
+/// Refuses facts that break the contract.
+///
+/// # Errors
+///
+/// [`Error::InvalidFacts`] names the first thing that is wrong, and where.
 pub fn check(chain: &[Scope]) -> Result<(), Error> {
     let Some(organization) = chain.last() else {
         return invalid("the chain is empty".to_owned());

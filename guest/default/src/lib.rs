@@ -15,17 +15,21 @@
     clippy::pedantic,
     clippy::restriction
 )]
-mod bindings {
+#[doc(hidden)]
+pub mod bindings {
     wit_bindgen::generate!({
         world: "policy",
         path: "../../wit/policy.wit",
+        // Other policies over the same rules export the same types.
+        pub_export_macro: true,
+        default_bindings_module: "entail_default_policy::bindings",
     });
 }
 
 #[cfg(all(target_family = "wasm", feature = "arena"))]
 mod allocator;
-mod facts;
-mod pattern;
+pub mod facts;
+pub mod pattern;
 pub mod rules;
 
 pub use bindings::exports::entail::policy::{about, resolver, settings};

@@ -38,14 +38,17 @@ pub struct Layer;
 
 impl resolver::Guest for Layer {
     fn decide(
-        mut request: resolver::Request,
+        request: resolver::Request,
         chain: Vec<resolver::Scope>,
     ) -> Result<resolver::Decision, resolver::Error> {
-        let own = std::mem::take(&mut request.settings);
+        let own = request.settings;
         let settings = settings::read(&own).map_err(|error| {
             resolver::Error::Other(format!("the settings do not fit their schema: {error}"))
         })?;
-        request.settings = settings.below().to_owned();
+        let request = resolver::Request {
+            settings: settings.below().to_owned(),
+            ..request
+        };
         let decision = below::decide(&request, &chain)?;
         Ok(decision::narrow(decision, &settings, request.now_ms))
     }

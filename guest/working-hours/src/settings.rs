@@ -56,7 +56,7 @@ pub fn read(settings: &str) -> Result<Settings<'_>, serde_json::Error> {
 /// member `below`.
 pub fn schema(below: &str) -> String {
     // A schema that is none lets nothing be set.
-    let mut below: Value = serde_json::from_str(below).unwrap_or(Value::Bool(false));
+    let below: Value = serde_json::from_str(below).unwrap_or(Value::Bool(false));
     let mut own: Value = serde_json::from_str(SCHEMA).unwrap_or(Value::Bool(false));
     let asks_for_something = below
         .get("required")
@@ -67,25 +67,10 @@ pub fn schema(below: &str) -> String {
     {
         required.push(json!("below"));
     }
-    name(&mut below);
     if let Some(properties) = own.get_mut("properties").and_then(Value::as_object_mut) {
         properties.insert("below".to_owned(), below);
     }
     own.to_string()
-}
-
-/// Gives a schema a name: within another one it needs it, or its references,
-/// `#/$defs/…`, would mean something in that one. Layers below have done the same.
-fn name(schema: &mut Value) {
-    let text = schema.to_string();
-    let free = (1u32..)
-        .map(|number| format!("urn:entail:below:{number}"))
-        .find(|name| !text.contains(&format!("\"{name}\"")));
-    if let (Some(members), Some(free)) = (schema.as_object_mut(), free)
-        && !members.contains_key("$id")
-    {
-        members.insert("$id".to_owned(), Value::String(free));
-    }
 }
 
 /// Looks settings over: the hours, then what is for the policy below, which
@@ -135,7 +120,7 @@ mod tests {
         let whole = parsed(r#"{"type": "object", "additionalProperties": false}"#);
         assert_eq!(
             whole["properties"]["below"],
-            json!({"$id": "urn:entail:below:1", "type": "object", "additionalProperties": false})
+            json!({"type": "object", "additionalProperties": false})
         );
         assert_eq!(whole["required"], json!(["hours", "models"]));
     }
@@ -147,20 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn each_schema_has_a_name_of_its_own_so_that_its_references_hold() {
-        let twice = parsed(&schema(r##"{"properties": {"a": {"$ref": "#/$defs/a"}}}"##));
-        let below = &twice["properties"]["below"];
-        assert_eq!(below["$id"], "urn:entail:below:2");
-        assert_eq!(below["properties"]["below"]["$id"], "urn:entail:below:1");
-    }
-
-    #[test]
-    fn a_schema_with_a_name_keeps_it_and_one_that_is_none_lets_nothing_be_set() {
-        assert_eq!(
-            parsed(r#"{"$id": "urn:mine"}"#)["properties"]["below"]["$id"],
-            "urn:mine"
-        );
-        assert_eq!(parsed("true")["properties"]["below"], true);
+    fn a_schema_that_is_none_lets_nothing_be_set() {
         assert_eq!(parsed("{")["properties"]["below"], false);
     }
 
@@ -173,9 +145,13 @@ mod tests {
                 rule: "must be 2".to_owned(),
             }])
         };
-        let settings = r#"{"hours": {"from": "09:00", "to": "09:00"}, "models": ["*"], "below": {"a" : 1}}"#;
+        let settings =
+            r#"{"hours": {"from": "09:00", "to": "09:00"}, "models": ["*"], "below": {"a" : 1}}"#;
         let problems = validate(settings, below).unwrap_err();
-        let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
+        let paths: Vec<&str> = problems
+            .iter()
+            .map(|problem| problem.path.as_str())
+            .collect();
         assert_eq!(paths, ["/hours/to", "/below/a"]);
     }
 

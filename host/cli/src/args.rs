@@ -625,7 +625,7 @@ pub struct BuildArgs {
     /// A core module to make a component of, instead of a crate
     #[arg(long, value_name = "FILE", conflicts_with = "folder")]
     pub module: Option<PathBuf>,
-    /// Where to put the component [default: NAME.wasm in the present folder]
+    /// Where to put the component [default: NAME.wasm in the folder]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Write nothing; fail unless this file holds the very same bytes

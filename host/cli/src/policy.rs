@@ -77,22 +77,27 @@ fn build(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
         say!("{} is what a fresh build gives", file.display());
         return Ok(());
     }
-    let policy = engine()?.admit(&component).map_err(entail::Error::from)?;
-    let output = args
-        .output
-        .clone()
-        .unwrap_or_else(|| PathBuf::from(format!("{}.wasm", policy.description().name)));
+    let (policy, component) = policy_check::admit_built(&args.folder, component)?;
+    let output = args.output.clone().unwrap_or_else(|| {
+        let name = format!("{}.wasm", policy.description().name);
+        match args.module {
+            Some(_) => PathBuf::from(name),
+            None => args.folder.join(name),
+        }
+    });
     std::fs::write(&output, &component).map_err(|error| Failure::io(output.display(), &error))?;
-    describe(session, &policy, Some(component.len()), Some(&output));
+    describe(session, &policy, &component, &output);
     Ok(())
 }
 
-fn describe(session: &Session, policy: &Policy, bytes: Option<usize>, file: Option<&Path>) {
+fn describe(session: &Session, policy: &Policy, component: &[u8], file: &Path) {
     let description = policy.description();
+    let digest = Digest::of(component);
+    let bytes = component.len();
     if session.common.json {
         print_json(&json!({
             "name": description.name, "version": description.version,
-            "summary": description.summary, "digest": policy.digest().to_string(),
+            "summary": description.summary, "digest": digest,
             "bytes": bytes, "file": file,
         }));
         return;
@@ -105,14 +110,14 @@ fn describe(session: &Session, policy: &Policy, bytes: Option<usize>, file: Opti
         format!("{} {}", description.name, description.version),
     );
     row("summary", description.summary.clone());
-    row("digest", policy.digest().to_string());
-    if let Some(bytes) = bytes {
-        row("size", format!("{bytes} bytes"));
-    }
-    row("imports", "none".to_owned());
-    if let Some(file) = file {
-        row("file", file.display().to_string());
-    }
+    row("digest", digest.to_string());
+    row("size", format!("{bytes} bytes"));
+    let imports = match policy.digest() == digest {
+        true => "none",
+        false => "those of a layer: install it --over another policy",
+    };
+    row("imports", imports.to_owned());
+    row("file", file.display().to_string());
     table.print();
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use entail::policy::{
     Credential, Engine, Facts, Failure as PolicyFailure, Inheritance, Isolation, Limits, Policy,
-    Rejected, Request, Sandbox, Scope, Settings, Sharing,
+    Rejected, Request, Sandbox, Scope, Settings, Sharing, compose,
 };
 use serde_json::json;
 
@@ -78,7 +78,6 @@ impl Bench {
         let code = tempfile::tempdir()
             .map_err(|error| Failure::io("a folder for compiled code", &error))?;
         let engine = Engine::new(Settings {
-            concurrent_calls: 1,
             code_cache: Some(code.path().to_owned()),
             sandbox: Some(Sandbox::this_program().map_err(entail::Error::from)?),
             ..Settings::default()
@@ -120,13 +119,16 @@ impl Bench {
 ///
 /// That it is not admitted, with all that [`check`] would tell of it.
 pub fn admit_built(folder: &Path, bytes: Vec<u8>) -> Result<(Policy, Vec<u8>), Failure> {
+    // A layer is nothing by itself; it is tried over the built-in policy. Whatever is no
+    // layer does not go over anything.
+    let whole = compose(&bytes, entail::DEFAULT_POLICY).unwrap_or_else(|_| bytes.clone());
     let component = Component {
-        bytes,
+        bytes: whole,
         limits: limits_in(folder)?,
         name: folder.display().to_string(),
     };
     let policy = Bench::new()?.admit(&component)?;
-    Ok((policy, component.bytes))
+    Ok((policy, bytes))
 }
 
 /// How a command fails for a component that something else did not admit.

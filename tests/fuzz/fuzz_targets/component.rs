@@ -29,6 +29,8 @@ const LIMITS: Limits = Limits {
     credentials: 10,
     result_bytes: 64 << 10,
     component_bytes: 64 << 10,
+    compile_memory_bytes: 1 << 30,
+    compile_time: Duration::from_secs(30),
 };
 
 static ENGINE: LazyLock<Engine> = LazyLock::new(|| {

@@ -80,7 +80,7 @@ async fn show(cli: &Cli) -> usize {
 
     let alone = host.neighbour();
     tokio::time::sleep(Duration::from_secs(cli.undisturbed)).await;
-    let alone = alone.stop().await.unwrap_or_else(|error| panic!("{error}"));
+    let alone = alone.stop().await.unwrap();
     println!("the neighbour, undisturbed: {alone}");
 
     let mut warm = 0;
@@ -101,7 +101,10 @@ async fn show(cli: &Cli) -> usize {
         match neighbour.stop().await {
             Ok(times) => {
                 println!("the neighbour, during round {round}: {times}");
-                check("the neighbour's median", neighbour_is_served(&times, &alone));
+                check(
+                    "the neighbour's median",
+                    neighbour_is_served(&times, &alone),
+                );
             }
             Err(error) => check("the neighbour", Err(error)),
         }

@@ -9,13 +9,25 @@ use super::{Case, Cause, Failing};
 pub(super) const TEXTS: [(&str, &str, u32); 13] = [
     ("the granted credential", "", ANSWER + 8),
     ("an alternate", ONE_ALTERNATE, SCRATCH + 512),
-    ("the model", "(i32.store8 (i32.const 1048) (i32.const 1))", ANSWER + 28),
+    (
+        "the model",
+        "(i32.store8 (i32.const 1048) (i32.const 1))",
+        ANSWER + 28,
+    ),
     ("the code of a refusal", REFUSED, ANSWER + 8),
     ("the message of a refusal", REFUSED, ANSWER + 16),
     ("the credential of a finding", ONE_FINDING, SCRATCH + 512),
     ("the code of a finding", ONE_FINDING, SCRATCH + 520),
-    ("the name of a finding's attribute", FINDING_ATTRIBUTE, SCRATCH + 576),
-    ("the value of a finding's attribute", FINDING_ATTRIBUTE, SCRATCH + 584),
+    (
+        "the name of a finding's attribute",
+        FINDING_ATTRIBUTE,
+        SCRATCH + 576,
+    ),
+    (
+        "the value of a finding's attribute",
+        FINDING_ATTRIBUTE,
+        SCRATCH + 584,
+    ),
     ("the name of an attribute", ONE_ATTRIBUTE, SCRATCH + 512),
     ("the value of an attribute", ONE_ATTRIBUTE, SCRATCH + 520),
     ("the text of invalid facts", INVALID_FACTS, ANSWER + 8),
@@ -93,7 +105,10 @@ fn malformed() -> Vec<Case> {
     for (what, around, at, _) in LISTS {
         let list = |start, len| Sketch::evil(around.to_owned() + &point(at, start, len));
         cases.extend([
-            malformed(format!("{what} are beyond the memory"), list(0x7fff_0000, 1)),
+            malformed(
+                format!("{what} are beyond the memory"),
+                list(0x7fff_0000, 1),
+            ),
             malformed(format!("{what} are not aligned"), list(SCRATCH + 1, 1)),
             malformed(
                 format!("{what} are as many as can be counted"),
@@ -161,7 +176,9 @@ fn malformed() -> Vec<Case> {
         ] {
             cases.push(Case::of(
                 format!("malformed/the {what} of its description {how}"),
-                Sketch::default().describe(point(at, start, len)).data(b"a\xff"),
+                Sketch::default()
+                    .describe(point(at, start, len))
+                    .data(b"a\xff"),
                 Cause::Trial(Failing::Malformed),
             ));
         }
@@ -232,7 +249,11 @@ fn odd() -> Vec<Case> {
     let mut cases = Vec::new();
     for (what, code, message) in [
         ("an empty code", b"".as_slice(), b"".as_slice()),
-        ("a code that clears the screen", b"\x1b[2J\x1b]0;evil\x07", b"no"),
+        (
+            "a code that clears the screen",
+            b"\x1b[2J\x1b]0;evil\x07",
+            b"no",
+        ),
         ("a code of zeros", b"\0\0\0\0", b"no"),
         ("a code that is a grant", b"granted", b"no"),
         ("a code that is a failure", b"failed", b"no"),
@@ -241,7 +262,11 @@ fn odd() -> Vec<Case> {
             b"x\"}\n{\"writer\":\"0\",\"sequence\":1}",
             b"no",
         ),
-        ("a message that clears the screen", b"no", b"\x1b[2J\x1b[Hroot# "),
+        (
+            "a message that clears the screen",
+            b"no",
+            b"\x1b[2J\x1b[Hroot# ",
+        ),
         (
             "a message written from right to left",
             b"no",
@@ -288,8 +313,7 @@ fn odd() -> Vec<Case> {
         ),
         Case::of(
             "odd/it cannot decide, it says, in control characters",
-            Sketch::evil(OTHER_ERROR.to_owned() + &point(ANSWER + 8, SCRATCH, 4))
-                .data(b"\x1b[2J"),
+            Sketch::evil(OTHER_ERROR.to_owned() + &point(ANSWER + 8, SCRATCH, 4)).data(b"\x1b[2J"),
             Cause::Fails(Failing::Undecided),
         ),
         Case::of(

@@ -1,6 +1,6 @@
 //! Components that are small and take long, or much, to compile.
 
-use super::sketch::Sketch;
+use super::sketch::{Sketch, each};
 use super::{Case, Cause, Expected};
 
 /// How many bytes of a component are well within the limit.
@@ -46,7 +46,9 @@ fn functions() -> Vec<Case> {
         ),
         (
             "a function of 60,000 square roots",
-            body("local.get 0 f64.convert_i32_s ".to_owned() + &"f64.sqrt ".repeat(60_000) + "drop"),
+            body(
+                "local.get 0 f64.convert_i32_s ".to_owned() + &"f64.sqrt ".repeat(60_000) + "drop",
+            ),
         ),
         (
             "a function of 100,000 instructions that are never reached",
@@ -85,28 +87,23 @@ fn functions() -> Vec<Case> {
         ),
         (
             "2,000 branches with 60 values to as many blocks",
-            body(
-                (0..2_000)
-                    .map(|_| {
-                        format!(
-                            "block (result {values}) {constants} local.get 0 br_if 0 end {drops} "
-                        )
-                    })
-                    .collect(),
-            ),
+            body(each(2_000, |_| {
+                format!("block (result {values}) {constants} local.get 0 br_if 0 end {drops} ")
+            })),
         ),
         (
             "100,000 branches to the same end",
-            body(format!("block {} end", "local.get 0 br_if 0 ".repeat(100_000))),
+            body(format!(
+                "block {} end",
+                "local.get 0 br_if 0 ".repeat(100_000)
+            )),
         ),
         (
             "50,000 locals",
             format!(
                 "(func (local {}) {})",
                 "i64 ".repeat(49_000),
-                (0..40_000)
-                    .map(|n| format!("local.get {n} local.set {} ", n + 1))
-                    .collect::<String>()
+                each(40_000, |n| format!("local.get {n} local.set {} ", n + 1))
             ),
         ),
         (
@@ -114,20 +111,16 @@ fn functions() -> Vec<Case> {
             format!(
                 "(func (local {}) {} {})",
                 "i64 ".repeat(2_000),
-                (0..200)
-                    .map(|n| {
-                        format!(
-                            "loop {} ",
-                            (0..200)
-                                .map(|local| format!(
-                                    "local.get {} i64.const 1 i64.add local.set {} ",
-                                    (local * 10 + n) % 2_000,
-                                    (local * 7 + n) % 2_000
-                                ))
-                                .collect::<String>()
-                        )
-                    })
-                    .collect::<String>(),
+                each(200, |n| {
+                    format!(
+                        "loop {} ",
+                        each(200, |local| format!(
+                            "local.get {} i64.const 1 i64.add local.set {} ",
+                            (local * 10 + n) % 2_000,
+                            (local * 7 + n) % 2_000
+                        ))
+                    )
+                }),
                 "end ".repeat(200)
             ),
         ),
@@ -144,9 +137,7 @@ fn functions() -> Vec<Case> {
             format!(
                 "(func $many (param {}) {})",
                 "i64 ".repeat(1_000),
-                ((0..1_000).map(|n| format!("local.get {n} ")).collect::<String>()
-                    + "call $many ")
-                    .repeat(100)
+                (each(1_000, |n| format!("local.get {n} ")) + "call $many ").repeat(100)
             ),
         ),
         (
@@ -171,9 +162,6 @@ fn functions() -> Vec<Case> {
 }
 
 fn modules() -> Vec<Case> {
-    let numbered = |count: usize, item: &dyn Fn(usize) -> String| -> String {
-        (0..count).map(item).collect()
-    };
     let name = "x".repeat(90_000);
     let bombs = [
         ("60,000 functions", "(func)".repeat(60_000)),
@@ -187,7 +175,7 @@ fn modules() -> Vec<Case> {
         ),
         (
             "30,000 types",
-            numbered(30_000, &|n| {
+            each(30_000, |n| {
                 format!("(type (func (param {})))", "i32 i64 ".repeat(n % 20))
             }),
         ),
@@ -197,16 +185,13 @@ fn modules() -> Vec<Case> {
         ),
         (
             "30,000 exports",
-            "(func $f)".to_owned() + &numbered(30_000, &|n| format!(r#"(export "e{n}" (func $f))"#)),
+            "(func $f)".to_owned() + &each(30_000, |n| format!(r#"(export "e{n}" (func $f))"#)),
         ),
         (
             "300,000 elements",
             format!("(func $f) (elem $e func {})", "$f ".repeat(300_000)),
         ),
-        (
-            "40,000 pieces of data",
-            r#"(data "x")"#.repeat(40_000),
-        ),
+        ("40,000 pieces of data", r#"(data "x")"#.repeat(40_000)),
         (
             "a megabyte of data",
             format!(r#"(data "{}")"#, "evil".repeat(1 << 18)),
@@ -312,20 +297,19 @@ fn components() -> Vec<Case> {
         with_section(&good, 4, &component)
     };
     let types = |from: &str, next: &dyn Fn(usize) -> String, count: usize| {
-        let types: String = (1..=count)
-            .map(|n| format!("(type $t{n} {})", next(n - 1)))
-            .collect();
+        let types = each(count, |n| format!("(type $t{} {})", n + 1, next(n)));
         format!("(component (type $t0 {from}) {types})")
     };
     for (what, bytes) in [
         (
             "nested 90 deep",
-            within(&((0..90).fold("(component)".to_owned(), |inner, _| format!("(component {inner})")))),
+            within(
+                &((0..90).fold("(component)".to_owned(), |inner, _| {
+                    format!("(component {inner})")
+                })),
+            ),
         ),
-        (
-            "nested 900 deep",
-            with_section(&good, 4, &deep(900)),
-        ),
+        ("nested 900 deep", with_section(&good, 4, &deep(900))),
         (
             "20,000 empty ones",
             within(&format!("(component {})", "(component)".repeat(20_000))),
@@ -350,18 +334,14 @@ fn components() -> Vec<Case> {
             "a record of 20,000 fields",
             within(&format!(
                 "(component (type (record {})))",
-                (0..20_000)
-                    .map(|n| format!(r#"(field "f{n}" u64)"#))
-                    .collect::<String>()
+                each(20_000, |n| format!(r#"(field "f{n}" u64)"#))
             )),
         ),
         (
             "a variant of 20,000 cases",
             within(&format!(
                 "(component (type (variant {})))",
-                (0..20_000)
-                    .map(|n| format!(r#"(case "c{n}" u64)"#))
-                    .collect::<String>()
+                each(20_000, |n| format!(r#"(case "c{n}" u64)"#))
             )),
         ),
         (
@@ -386,9 +366,7 @@ fn components() -> Vec<Case> {
             "10,000 exports",
             within(&format!(
                 "(component (instance $i) {})",
-                (0..10_000)
-                    .map(|n| format!(r#"(export "e{n}" (instance $i))"#))
-                    .collect::<String>()
+                each(10_000, |n| format!(r#"(export "e{n}" (instance $i))"#))
             )),
         ),
     ] {
@@ -405,17 +383,15 @@ fn deep(levels: usize) -> Vec<u8> {
 
 /// Types of instances, each of which exports the one before twice.
 fn instance_types(levels: usize) -> String {
-    let types: String = (1..=levels)
-        .map(|n| {
-            let before = n - 1;
-            format!(
-                r#"(type $t{n} (instance
-                    (alias outer 1 $t{before} (type $b))
-                    (export "a" (instance (type $b)))
-                    (export "b" (instance (type $b)))))"#
-            )
-        })
-        .collect();
+    let types = each(levels, |before| {
+        let n = before + 1;
+        format!(
+            r#"(type $t{n} (instance
+                (alias outer 1 $t{before} (type $b))
+                (export "a" (instance (type $b)))
+                (export "b" (instance (type $b)))))"#
+        )
+    });
     format!("(component (type $t0 (instance)) {types})")
 }
 

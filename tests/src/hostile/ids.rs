@@ -28,7 +28,14 @@ fn put(at: u32, start: u32, name: &str) -> String {
 }
 
 pub(super) fn cases() -> Vec<Case> {
-    [out_of_reach(), forged(), named_twice(), models(), withheld()].concat()
+    [
+        out_of_reach(),
+        forged(),
+        named_twice(),
+        models(),
+        withheld(),
+    ]
+    .concat()
 }
 
 fn out_of_reach() -> Vec<Case> {
@@ -45,11 +52,7 @@ fn out_of_reach() -> Vec<Case> {
         let alternates = point(ANSWER + 16, SCRATCH + 512, 1);
         let alternate =
             Sketch::evil(alternates + &put(SCRATCH + 512, SCRATCH, name)).data(name.as_bytes());
-        cases.push(Case::of(
-            format!("alternate/{name}"),
-            alternate,
-            expected(),
-        ));
+        cases.push(Case::of(format!("alternate/{name}"), alternate, expected()));
     }
     cases
 }
@@ -99,20 +102,13 @@ fn forged() -> Vec<Case> {
         ),
         (
             "a real id with a bit changed",
-            format!(
-                "(i32.store8 {granted} (i32.xor (i32.load8_u {granted}) (i32.const 1)))"
-            ),
+            format!("(i32.store8 {granted} (i32.xor (i32.load8_u {granted}) (i32.const 1)))"),
         ),
         (
             "a real id in upper case",
-            format!(
-                "(i32.store8 {granted} (i32.xor (i32.load8_u {granted}) (i32.const 0x40)))"
-            ),
+            format!("(i32.store8 {granted} (i32.xor (i32.load8_u {granted}) (i32.const 0x40)))"),
         ),
-        (
-            "500,000 zeros",
-            point(ANSWER + 8, 196_608, 500_000),
-        ),
+        ("500,000 zeros", point(ANSWER + 8, 196_608, 500_000)),
     ] {
         cases.push(Case::of(
             format!("forge/{what}"),
@@ -236,13 +232,20 @@ fn withheld() -> Vec<Case> {
         ),
         Case::of(
             "withhold/everything",
-            Sketch::evil(store_byte(ANSWER + 4, 1) + &point(ANSWER + 8, 0, 0) + &store(1040, 0) + &store(1044, 0)),
+            Sketch::evil(
+                store_byte(ANSWER + 4, 1)
+                    + &point(ANSWER + 8, 0, 0)
+                    + &store(1040, 0)
+                    + &store(1044, 0),
+            ),
             Cause::Refuses,
         ),
         Case::of(
             "withhold/the granted id from the trail",
-            Sketch::evil(point(ANSWER + 36, SCRATCH + 512, 1) + &put(SCRATCH + 512, SCRATCH, "second"))
-                .data(b"second"),
+            Sketch::evil(
+                point(ANSWER + 36, SCRATCH + 512, 1) + &put(SCRATCH + 512, SCRATCH, "second"),
+            )
+            .data(b"second"),
             Cause::Grants,
         ),
     ]

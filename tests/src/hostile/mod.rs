@@ -72,15 +72,8 @@ impl Case {
         bytes: impl Into<Vec<u8>>,
         expected: impl Into<Expected>,
     ) -> Self {
-        let name = name.into();
-        {
-            use std::cell::Cell; use std::time::Instant;
-            thread_local!(static LAST: Cell<Option<Instant>> = const { Cell::new(None) });
-            let now = Instant::now();
-            if let Some(last) = LAST.with(|l| l.replace(Some(now))) { let ms = (now-last).as_millis(); if ms > 150 { eprintln!("{ms} {name}"); } }
-        }
         Case {
-            name,
+            name: name.into(),
             bytes: bytes.into(),
             settings: None,
             isolation: Isolation::PerCall,

@@ -76,15 +76,14 @@ fn no_schemas() -> Vec<Case> {
 }
 
 fn large_schemas() -> Vec<Case> {
-    let nested =
-        |levels: usize| [r#"{"not":"#.repeat(levels), "{}".to_owned(), "}".repeat(levels)].concat();
-    // Each level asks for the one below twice, and references are not needed for it.
-    fn doubled(levels: u32) -> Value {
-        match levels {
-            0 => json!({"type": "object"}),
-            _ => json!({"allOf": [doubled(levels - 1), doubled(levels - 1)]}),
-        }
-    }
+    let nested = |levels: usize| {
+        [
+            r#"{"not":"#.repeat(levels),
+            "{}".to_owned(),
+            "}".repeat(levels),
+        ]
+        .concat()
+    };
     let many = |count: usize| -> String {
         let properties: serde_json::Map<String, Value> = (0..count)
             .map(|n| (format!("p{n}"), json!({"type": "integer", "minimum": n})))
@@ -150,6 +149,14 @@ fn large_schemas() -> Vec<Case> {
     ]
 }
 
+/// Each level asks for the one below twice, and references are not needed for it.
+fn doubled(levels: u32) -> Value {
+    match levels {
+        0 => json!({"type": "object"}),
+        _ => json!({"allOf": [doubled(levels - 1), doubled(levels - 1)]}),
+    }
+}
+
 fn patterns() -> Vec<Case> {
     let text = "a".repeat(5_000) + "!";
     let mut cases = Vec::new();
@@ -195,9 +202,7 @@ fn patterns() -> Vec<Case> {
 /// What `validate` answers.
 fn problems() -> Vec<Case> {
     let validate = |instructions: String| {
-        format!(
-            "(if (i32.gt_u (local.get $settings_len) (i32.const 2)) (then {instructions}))"
-        )
+        format!("(if (i32.gt_u (local.get $settings_len) (i32.const 2)) (then {instructions}))")
     };
     let says = |instructions: String| {
         Sketch::default().validate(validate(store_byte(VALIDATION, 1) + &instructions))
@@ -207,8 +212,12 @@ fn problems() -> Vec<Case> {
     for (what, sketch, cause) in [
         (
             "with a text that clears the screen",
-            says(one.clone() + &point(SCRATCH, SCRATCH + 64, 4) + &point(SCRATCH + 8, SCRATCH + 64, 4))
-                .data(&[[0; 64].as_slice(), b"\x1b[2J"].concat()),
+            says(
+                one.clone()
+                    + &point(SCRATCH, SCRATCH + 64, 4)
+                    + &point(SCRATCH + 8, SCRATCH + 64, 4),
+            )
+            .data(&[[0; 64].as_slice(), b"\x1b[2J"].concat()),
             Cause::SettingsNotAccepted,
         ),
         (
@@ -269,11 +278,7 @@ fn problems() -> Vec<Case> {
     }
     // Good settings, and a policy that goes wrong because of them.
     for (what, instructions, cause) in [
-        (
-            "traps",
-            "(unreachable)",
-            Cause::Fails(Failing::Trapped),
-        ),
+        ("traps", "(unreachable)", Cause::Fails(Failing::Trapped)),
         (
             "loops",
             "(loop $on (br $on))",

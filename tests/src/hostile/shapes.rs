@@ -4,7 +4,7 @@
 use entail_policy::Limits;
 
 use super::compilation::preambled;
-use super::sketch::Sketch;
+use super::sketch::{Sketch, each};
 use super::{BUILT_IN, Case, Cause, Failing};
 
 pub(super) fn cases() -> Vec<Case> {
@@ -21,24 +21,27 @@ pub(super) fn cases() -> Vec<Case> {
 
 fn files() -> Vec<Case> {
     let good = Sketch::default().component();
-    let module = wat::parse_str(r#"(module (func (export "entail:policy/resolver@0.2.0#decide")))"#)
-        .unwrap();
+    let module =
+        wat::parse_str(r#"(module (func (export "entail:policy/resolver@0.2.0#decide")))"#)
+            .unwrap();
     let with = |at: usize, byte: u8| {
         let mut bytes = good.clone();
         bytes[at] = byte;
         bytes
     };
     let limit = Limits::default().component_bytes;
-    let not = |name: &str, bytes: Vec<u8>| {
-        Case::new(format!("file/{name}"), bytes, Cause::NotAComponent)
-    };
+    let not =
+        |name: &str, bytes: Vec<u8>| Case::new(format!("file/{name}"), bytes, Cause::NotAComponent);
     vec![
         not("empty", Vec::new()),
         not("a zero", vec![0]),
         not("the magic alone", b"\0asm".to_vec()),
         not("a component as text", b"(component)".to_vec()),
         not("a policy as text", b"(component (core module))".to_vec()),
-        not("a component after a blank", [b" ".as_slice(), &good].concat()),
+        not(
+            "a component after a blank",
+            [b" ".as_slice(), &good].concat(),
+        ),
         not(
             "a component after a byte order mark",
             [b"\xef\xbb\xbf".as_slice(), &good].concat(),
@@ -171,16 +174,8 @@ fn worlds() -> Vec<Case> {
             "settings: string,\n",
             "settings: string,\n    more: option<string>,\n",
         ),
-        (
-            "a field less in a credential",
-            "    priority: u32,\n",
-            "",
-        ),
-        (
-            "a number of another kind",
-            "priority: u32",
-            "priority: s32",
-        ),
+        ("a field less in a credential", "    priority: u32,\n", ""),
+        ("a number of another kind", "priority: u32", "priority: s32"),
         ("a time in another unit", "now-ms: u64", "now-s: u64"),
         (
             "a case more in an outcome",
@@ -207,11 +202,7 @@ fn worlds() -> Vec<Case> {
             "schema: func() -> string",
             "schema: func() -> list<u8>",
         ),
-        (
-            "a description that is less",
-            "    summary: string,\n",
-            "",
-        ),
+        ("a description that is less", "    summary: string,\n", ""),
     ] {
         cases.push(Case::of(
             format!("world/with {what}"),
@@ -222,7 +213,10 @@ fn worlds() -> Vec<Case> {
     }
     cases.push(Case::of(
         "world/with a parameter by another name",
-        Sketch::default().contract("validate: func(settings: string)", "validate: func(values: string)"),
+        Sketch::default().contract(
+            "validate: func(settings: string)",
+            "validate: func(values: string)",
+        ),
         // Names of parameters are for people.
         [Cause::Grants, Cause::WrongType],
     ));
@@ -328,9 +322,7 @@ fn imports() -> Vec<Case> {
         ),
         (
             "a hundred functions",
-            &(0..100)
-                .map(|n| format!(r#"(import "f{n}" (func))"#))
-                .collect::<String>(),
+            &each(100, |n| format!(r#"(import "f{n}" (func))"#)),
         ),
         (
             "a function by a name of 50,000 letters",
@@ -357,10 +349,7 @@ fn proposals() -> Vec<Case> {
     let mut cases = Vec::new();
     for (what, items) in [
         ("a table of 64 bits", "(table i64 1 funcref)"),
-        (
-            "a tail call",
-            "(func $on (return_call $on))",
-        ),
+        ("a tail call", "(func $on (return_call $on))"),
         (
             "atomic operations",
             "(func (drop (i32.atomic.rmw.add (i32.const 0) (i32.const 1))))",
@@ -369,10 +358,7 @@ fn proposals() -> Vec<Case> {
             "waiting for a thread",
             "(func (drop (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const -1))))",
         ),
-        (
-            "exceptions",
-            "(tag $t) (func (throw $t))",
-        ),
+        ("exceptions", "(tag $t) (func (throw $t))"),
         (
             "structures with a collector of garbage",
             "(type $s (struct (field i32))) (func (drop (struct.new $s (i32.const 1))))",
@@ -431,18 +417,12 @@ fn proposals() -> Vec<Case> {
         ));
     }
     for (what, component) in [
-        (
-            "a future",
-            "(component (type (future string)))",
-        ),
+        ("a future", "(component (type (future string)))"),
         ("a stream", "(component (type (stream u8)))"),
-        (
-            "tasks",
-            r#"(component (core func (canon task.cancel)))"#,
-        ),
+        ("tasks", "(component (core func (canon task.cancel)))"),
         (
             "a thread of its own",
-            r#"(component (core func (canon thread.yield)))"#,
+            "(component (core func (canon thread.yield)))",
         ),
         (
             "an error with a context",

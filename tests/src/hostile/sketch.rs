@@ -442,6 +442,11 @@ pub(super) fn point(at: u32, start: u32, len: u32) -> String {
     store(at, start) + &store(at + 4, len)
 }
 
+/// What `item` says for each number below `count`.
+pub(super) fn each(count: usize, item: impl Fn(usize) -> String) -> String {
+    (0..count).map(item).collect()
+}
+
 /// Bytes that are in memory from the start.
 fn data(at: u32, bytes: &[u8]) -> String {
     use std::fmt::Write as _;
