@@ -2,7 +2,7 @@
 //!
 //! The rules of the default policy decide. If they grant, the granted credential
 //! and those of its alternates that lie in the same scope are put in an order of
-//! the request's own ([`spread`]), by their weights ([`settings`]). No other
+//! the request's own (`spread`), by their weights (`settings`). No other
 //! scope's credential takes part, so it is never another payer who is billed.
 
 mod settings;

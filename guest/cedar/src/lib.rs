@@ -6,9 +6,9 @@
 //! forbidden credential of one's own means a refusal, not another payer.
 //!
 //! A request is judged in three steps, each a module: the settings are read
-//! ([`rules`]), each candidate is put to them ([`facts`] makes entities of the
+//! (`rules`), each candidate is put to them (`facts` makes entities of the
 //! request and the chain), and what they forbid is masked from the default rules
-//! ([`decision`]).
+//! (`decision`).
 
 mod decision;
 mod facts;

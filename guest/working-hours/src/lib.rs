@@ -3,8 +3,8 @@
 //!
 //! It only narrows. What the policy below refuses stays refused, and whether a
 //! grant stands is a matter of its model and the time of the request
-//! ([`hours`]). The settings of the policy below are handed down as they are
-//! ([`settings`]).
+//! (`hours`). The settings of the policy below are handed down as they are
+//! (`settings`).
 
 // The bindings are generated; they hand memory across the component's boundary.
 #[allow(

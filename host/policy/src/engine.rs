@@ -188,8 +188,11 @@ impl Engine {
 
     /// The machine for calls that may use up so much.
     pub(crate) fn machine(&self, limits: &Limits) -> Result<Machine, EngineError> {
-        // A component's size and its compilation are not the pool's business.
+        // What a slot of the pool holds is memories, tables and instances.
         let in_pool = Limits {
+            deadline: Duration::ZERO,
+            credentials: 0,
+            result_bytes: 0,
             component_bytes: 0,
             compile_memory_bytes: 0,
             compile_time: Duration::ZERO,
