@@ -67,10 +67,12 @@ fn a_released_version_never_changes() {
     for line in sums.lines() {
         let (sum, file) = line.split_once("  ").unwrap();
         let text = std::fs::read(folder.join(file)).unwrap();
-        let found = Sha256::digest(&text).iter().fold(String::new(), |mut hex, byte| {
-            write!(hex, "{byte:02x}").unwrap();
-            hex
-        });
+        let found = Sha256::digest(&text)
+            .iter()
+            .fold(String::new(), |mut hex, byte| {
+                write!(hex, "{byte:02x}").unwrap();
+                hex
+            });
         assert_eq!(found, sum, "{file} was changed");
         listed.push(file.split_once('/').unwrap().0.to_owned());
     }
@@ -86,7 +88,10 @@ fn a_released_version_never_changes() {
     let present = std::fs::read_to_string(project().join("wit/policy.wit")).unwrap();
     let version = present
         .lines()
-        .find_map(|line| line.strip_prefix("package entail:policy@")?.strip_suffix(';'))
+        .find_map(|line| {
+            line.strip_prefix("package entail:policy@")?
+                .strip_suffix(';')
+        })
         .unwrap();
     if listed.iter().any(|released| released == version) {
         let released = folder.join(version).join("policy.wit");

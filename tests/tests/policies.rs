@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use entail::policy::{Digest, Isolation, Values};
 use entail::{
     ActivatePolicy, Change, CredentialRef, Difference, Entail, Error, ErrorKind, Filter, Home,
-    InstallPolicy, Principal, RecordedDecision, Request, ScopePath, Secret, SecretEdit, SetCredential, Settings,
-    records, shadow_answers,
+    InstallPolicy, Principal, RecordedDecision, Request, ScopePath, Secret, SecretEdit,
+    SetCredential, Settings, records, shadow_answers,
 };
 use entail_tests::hostile::sketch::Sketch;
 use serde_json::json;
@@ -233,7 +233,8 @@ async fn a_policy_in_use_is_not_removed_and_one_that_is_removed_is_not_gone_back
 #[tokio::test]
 async fn settings_that_are_not_taken_change_nothing() {
     let place = Place::new().await;
-    let schema = r#"{"type":"object","properties":{"n":{"type":"integer"}},"additionalProperties":false}"#;
+    let schema =
+        r#"{"type":"object","properties":{"n":{"type":"integer"}},"additionalProperties":false}"#;
     let picky = Sketch::default().schema_text(schema).component();
     let component = Some(place.install(&picky).await);
     let set = |settings: Values| ActivatePolicy {

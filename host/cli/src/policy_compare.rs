@@ -1,9 +1,7 @@
 //! Trying a policy or a change before it is put in service: what requests of the past
 //! would have got, and who would get what from now on.
 
-use std::fs::File;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -16,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::args::FilterArgs;
 use crate::audit::to_filter;
-use crate::component_source::{Component, ComponentArgs};
+use crate::component_source::{Component, ComponentArgs, read_settings};
 use crate::failure::{Failure, shown};
 use crate::output::{Cell, Style, Table, print_json, say, tell};
 use crate::session::Session;
@@ -24,9 +22,6 @@ use crate::session::Session;
 /// Something may be used that could not be before. A number of its own, so that a
 /// pipeline can stop for it and for nothing else.
 const WIDENED: u8 = 20;
-
-/// The longest file of settings; a policy's rules may be in it.
-const MAX_SETTINGS_BYTES: u64 = 1 << 20;
 
 /// Rows of a table; who wants more of them takes the JSON.
 const MAX_ROWS: usize = 200;
@@ -160,21 +155,6 @@ impl CandidateArgs {
                 .with_remedies(vec![format!("entail policy check {file}")])
         })
     }
-}
-
-fn read_settings(file: &Path) -> Result<Values, Failure> {
-    let name = shown(file);
-    let mut bytes = Vec::new();
-    File::open(file)
-        .and_then(|file| file.take(MAX_SETTINGS_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|error| Failure::io(&name, &error))?;
-    if u64::try_from(bytes.len()).is_ok_and(|length| length > MAX_SETTINGS_BYTES) {
-        return Err(Failure::invalid(format!(
-            "{name} has more than {MAX_SETTINGS_BYTES} bytes"
-        )));
-    }
-    serde_json::from_slice(&bytes)
-        .map_err(|error| Failure::invalid(format!("{name} is no JSON object: {error}")))
 }
 
 fn exit(counts: &Counts) -> ExitCode {

@@ -227,7 +227,7 @@ async fn show_binding(
     binding: &PolicyBinding,
 ) -> Result<(), Failure> {
     if session.common.json {
-        print_json(&json!({"organization": organization, "binding": binding}));
+        print_binding(organization, binding);
         return Ok(());
     }
     let installed = entail.installed_policies(&session.principal).await?;
@@ -323,7 +323,7 @@ async fn in_service(
     binding: &PolicyBinding,
 ) -> Result<(), Failure> {
     if session.common.json {
-        print_json(&json!({"organization": organization, "binding": binding}));
+        print_binding(organization, binding);
         return Ok(());
     }
     let installed = entail.installed_policies(&session.principal).await?;
@@ -346,7 +346,7 @@ pub async fn shadow(session: &Session, args: &ShadowArgs) -> Result<(), Failure>
         .shadow_policy(&session.principal, organization, shadow)
         .await?;
     if session.common.json {
-        print_json(&json!({"organization": organization, "binding": binding}));
+        print_binding(organization, &binding);
         return Ok(());
     }
     match &binding.shadow {
@@ -361,6 +361,10 @@ pub async fn shadow(session: &Session, args: &ShadowArgs) -> Result<(), Failure>
         }
     }
     Ok(())
+}
+
+fn print_binding(organization: &ScopePath, binding: &PolicyBinding) {
+    print_json(&json!({"organization": organization, "binding": binding}));
 }
 
 /// What the present shadow of an organization said so far.

@@ -577,6 +577,8 @@ mod tests {
             shown(&planned),
             [
                 "acme [- -]: default of acme → model-required (narrowed)",
+                // Opting in would no longer help.
+                "acme/agents [- -]: not-opted-in → no-credential (reworded)",
                 "acme/evals [- -]: default of acme → model-required (narrowed)",
                 "acme/evals/nightly [- -]: default of acme → model-required (narrowed)",
             ]

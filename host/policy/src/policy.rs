@@ -118,9 +118,9 @@ impl Policy {
             return match settings.keys().next() {
                 None => Ok(self.with(text, self.inner.isolation)),
                 Some(name) => {
-                    let path = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
                     let rule = "nothing can be set for this policy";
-                    Err(BadSettings::NotAccepted(vec![Problem::new(&path, rule)]))
+                    let problem = Problem::new(&settings::pointer(name), rule);
+                    Err(BadSettings::NotAccepted(vec![problem]))
                 }
             };
         };

@@ -48,6 +48,9 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// How much longer than its processor time the child may take on a busy machine.
 const SLOWER: u32 = 4;
 
+/// The system's words for memory that it did not give, in an error of the compiler's.
+const NO_MEMORY: &str = "os error 12";
+
 /// The exit code for a component that is invalid.
 const EXIT_INVALID: u8 = 3;
 
@@ -192,17 +195,21 @@ fn tell(ended: &Ended, limits: &Limits) -> Result<(), Rejected> {
     if status.success() {
         return Ok(());
     }
+    let too_much_memory = Rejected::CompileMemory {
+        limit: limits.compile_memory_bytes,
+    };
     if status.code() == Some(EXIT_INVALID.into())
         && let Some(reason) = ended.said.strip_prefix(INVALID)
     {
-        return Err(Rejected::Invalid(plain(reason.trim_end())));
+        return Err(match reason.contains(NO_MEMORY) {
+            true => too_much_memory,
+            false => Rejected::Invalid(plain(reason.trim_end())),
+        });
     }
     match status.signal() {
         Some(SIGKILL | SIGXCPU) => Err(too_long),
         // The runtime's words for an allocation that failed.
-        Some(SIGABRT) if ended.said.contains("memory allocation") => Err(Rejected::CompileMemory {
-            limit: limits.compile_memory_bytes,
-        }),
+        Some(SIGABRT) if ended.said.contains("memory allocation") => Err(too_much_memory),
         _ => Err(Rejected::CompileCrashed(plain(&format!("{status}")))),
     }
 }

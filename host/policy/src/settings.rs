@@ -103,6 +103,7 @@ impl Schema {
 
     /// Holds settings against it.
     pub(crate) fn check(&self, settings: &Value) -> Result<(), BadSettings> {
+        checked(self.unknown(settings))?;
         let problems: Vec<Problem> = self
             .validator
             .iter_errors(settings)
@@ -112,11 +113,40 @@ impl Schema {
                 Problem::new(&path, &error.masked_with("the value").to_string())
             })
             .collect();
-        match problems.is_empty() {
-            true => Ok(()),
-            false => Err(BadSettings::NotAccepted(problems)),
-        }
+        checked(problems)
     }
+
+    /// The members that the schema does not know, if it lets no others pass. The
+    /// validator would say so too, but not which ones there are.
+    fn unknown(&self, settings: &Value) -> Vec<Problem> {
+        let closed = self.text.get("additionalProperties") == Some(&Value::Bool(false));
+        let (true, Some(members)) = (closed, settings.as_object()) else {
+            return Vec::new();
+        };
+        if self.text.get("patternProperties").is_some() {
+            return Vec::new();
+        }
+        let known: Vec<&String> = match self.text.get("properties") {
+            Some(Value::Object(properties)) => properties.keys().collect(),
+            _ => Vec::new(),
+        };
+        let rule = match known.as_slice() {
+            [] => "nothing can be set for this policy".to_owned(),
+            names => {
+                let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+                format!("is not known; there are: {}", names.join(", "))
+            }
+        };
+        let unknown = members.keys().filter(|name| !known.contains(name));
+        unknown
+            .map(|name| Problem::new(&pointer(name), &rule))
+            .collect()
+    }
+}
+
+/// The JSON Pointer (RFC 6901) to a member of the root.
+pub(crate) fn pointer(name: &str) -> String {
+    format!("/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
 /// What a policy's own look found.
@@ -176,7 +206,14 @@ mod tests {
         assert_eq!(found[0].0, "/weights/1");
         assert!(found[0].1.contains("minimum"), "{found:?}");
         assert!(!found[0].1.contains("77"), "{found:?}");
-        assert_eq!(problems(schema, r#"{"other": 1}"#).len(), 1);
+        let unknown = problems(schema, r#"{"other": 1}"#);
+        assert_eq!(
+            unknown,
+            [(
+                "/other".to_owned(),
+                "is not known; there are: weights".to_owned()
+            )]
+        );
     }
 
     #[test]

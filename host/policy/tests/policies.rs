@@ -105,7 +105,10 @@ fn what_is_no_schema_is_not_admitted() {
             ..Sketch::default()
         };
         let rejected = engine().admit(&sketch.component()).unwrap_err();
-        assert!(matches!(rejected, Rejected::Schema(_)), "{schema}: {rejected}");
+        assert!(
+            matches!(rejected, Rejected::Schema(_)),
+            "{schema}: {rejected}"
+        );
     }
 }
 

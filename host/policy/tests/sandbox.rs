@@ -64,7 +64,11 @@ fn bomb() -> Vec<u8> {
         write!(text, "(local $l{n} i32)").unwrap();
     }
     for n in 0..locals {
-        write!(text, "(local.set $l{n} (i32.mul (local.get $p) (i32.const {n})))").unwrap();
+        write!(
+            text,
+            "(local.set $l{n} (i32.mul (local.get $p) (i32.const {n})))"
+        )
+        .unwrap();
     }
     for n in 0..locals * 20 {
         let (a, b) = (n % locals, (n * 7 + 3) % locals);
@@ -118,7 +122,10 @@ fn invalid() -> Result<(), Failed> {
     let mut component = Sketch::default().component();
     component.truncate(component.len() / 2);
     let rejected = engine(folder.path()).admit(&component);
-    assert!(matches!(rejected, Err(Rejected::Invalid(_))), "{rejected:?}");
+    assert!(
+        matches!(rejected, Err(Rejected::Invalid(_))),
+        "{rejected:?}"
+    );
     Ok(())
 }
 
