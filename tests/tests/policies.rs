@@ -88,9 +88,10 @@ fn acme() -> ScopePath {
 
 /// A policy that refuses everything, with a code of its own.
 fn says_no() -> Vec<u8> {
-    let refuse = "(i32.store8 (i32.const 1032) (i32.const 1))
-        (i32.store (i32.const 1036) (i32.const 1308)) (i32.store (i32.const 1040) (i32.const 13))
-        (i32.store (i32.const 1044) (i32.const 0)) (i32.store (i32.const 1048) (i32.const 0))";
+    // A `refused` with the code `no-credential` and no message.
+    let refuse = "(i32.store8 (i32.const 1028) (i32.const 1))
+        (i32.store (i32.const 1032) (i32.const 1307)) (i32.store (i32.const 1036) (i32.const 13))
+        (i32.store (i32.const 1040) (i32.const 0)) (i32.store (i32.const 1044) (i32.const 0))";
     Sketch::evil(refuse).when("(i32.const 1)").component()
 }
 

@@ -37,7 +37,10 @@ pub async fn install(session: &Session, args: &InstallArgs) -> Result<(), Failur
     }
     let over = match &args.over {
         None => None,
-        Some(text) => Some(find(session, &entail, text).await?.digest(&entail)),
+        Some(text) => {
+            let below = find(session, &entail, text).await?;
+            Some(below.unwrap_or_else(|| entail.built_in_policy().digest()))
+        }
     };
     let install = InstallPolicy {
         limits: component.limits.clone(),
@@ -449,32 +452,13 @@ pub async fn remove(session: &Session, policy: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A policy as it is named on the command line.
-enum Named {
-    BuiltIn,
-    Installed(InstalledPolicy),
-}
-
-impl Named {
-    fn component(&self) -> Option<Digest> {
-        match self {
-            Named::BuiltIn => None,
-            Named::Installed(installed) => Some(installed.component),
-        }
-    }
-
-    fn digest(&self, entail: &Entail) -> Digest {
-        self.component()
-            .unwrap_or_else(|| entail.built_in_policy().digest())
-    }
-}
-
-async fn find(session: &Session, entail: &Entail, text: &str) -> Result<Named, Failure> {
+/// The component that is named on the command line; none is the built-in policy.
+async fn find(session: &Session, entail: &Entail, text: &str) -> Result<Option<Digest>, Failure> {
     if text == BUILT_IN {
-        return Ok(Named::BuiltIn);
+        return Ok(None);
     }
     let installed = entail.find_policy(&session.principal, text).await?;
-    Ok(Named::Installed(installed))
+    Ok(Some(installed.component))
 }
 
 async fn bound(
@@ -484,7 +468,7 @@ async fn bound(
     args: &BoundArgs,
 ) -> Result<ActivatePolicy, Failure> {
     Ok(ActivatePolicy {
-        component: find(session, entail, policy).await?.component(),
+        component: find(session, entail, policy).await?,
         settings: match &args.settings {
             Some(file) => read_settings(file)?,
             None => Values::new(),

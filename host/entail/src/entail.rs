@@ -102,6 +102,16 @@ struct Decided {
     now_ms: u64,
 }
 
+impl Decided {
+    /// What a shadow is to be asked, if there is one, and what it is held against.
+    fn for_shadow(&self) -> Option<(Arc<Serving>, Arc<Facts>, Answer)> {
+        let serving = self.serving.as_ref()?;
+        serving.shadow.as_ref()?;
+        let answer = Answer::guarded(&self.facts, &self.decision);
+        Some((Arc::clone(serving), Arc::clone(&self.facts), answer))
+    }
+}
+
 impl Entail {
     /// Opens a home with its keys as they are: a locked identity stays locked.
     ///
@@ -197,7 +207,7 @@ impl Entail {
             let decided = self.decide(principal, request).await?;
             self.record(principal, request, purpose, &decided)?;
             let revision = decided.chain.revision;
-            let asked = self.about_to_shadow(&decided);
+            let asked = decided.for_shadow();
             let lease = self.lease(request, decided).await;
             if let Some((serving, facts, answer)) = asked {
                 self.ask_shadow(&serving, facts, answer);
@@ -210,14 +220,6 @@ impl Entail {
             }
         }
         Err(Error::Contended)
-    }
-
-    /// What a shadow is to be asked, if there is one, and what it is held against.
-    fn about_to_shadow(&self, decided: &Decided) -> Option<(Arc<Serving>, Arc<Facts>, Answer)> {
-        let serving = decided.serving.as_ref()?;
-        serving.shadow.as_ref()?;
-        let answer = Answer::guarded(&decided.facts, &decided.decision);
-        Some((Arc::clone(serving), Arc::clone(&decided.facts), answer))
     }
 
     fn ask_shadow(&self, serving: &Serving, facts: Arc<Facts>, answer: Answer) {

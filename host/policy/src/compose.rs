@@ -43,7 +43,7 @@ pub fn compose(layer: &[u8], below: &[u8]) -> Result<Vec<u8>, ComposeError> {
     let below = register(&mut graph, "policy below", below)?;
     plug(&mut graph, vec![below], layer).map_err(|error| match error {
         PlugError::NoPlugHappened => ComposeError::NoFit,
-        error => ComposeError::Graph(plain(&format!("{error:#}"))),
+        error @ PlugError::GraphError { .. } => ComposeError::Graph(plain(&format!("{error:#}"))),
     })?;
     graph
         .encode(EncodeOptions::default())

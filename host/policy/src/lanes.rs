@@ -74,7 +74,7 @@ impl Lanes {
         let brisk = processors * 2;
         Ok(Lanes {
             brisk: lane("brisk", brisk, QUEUE, |jobs| {
-                jobs.iter().for_each(|job| job())
+                jobs.iter().for_each(|job| job());
             })?,
             slow: lane("slow", processors.div_ceil(2), QUEUE, |jobs| {
                 give_way(GIVE_WAY);
@@ -166,7 +166,7 @@ fn give_way(how_much: i32) {
 /// Whose turn it is among the calls of one policy, and how long they take.
 pub(crate) struct Turns {
     isolation: Isolation,
-    turns: OnceLock<Arc<Semaphore>>,
+    at_once: OnceLock<Arc<Semaphore>>,
     waiting: AtomicUsize,
     average_ns: AtomicU64,
 }
@@ -184,7 +184,7 @@ impl Turns {
     pub(crate) fn new(isolation: Isolation) -> Self {
         Turns {
             isolation,
-            turns: OnceLock::new(),
+            at_once: OnceLock::new(),
             waiting: AtomicUsize::new(0),
             average_ns: AtomicU64::new(0),
         }
@@ -196,7 +196,7 @@ impl Turns {
             Isolation::PerCall => share,
             Isolation::PerOrganization => 1,
         };
-        self.turns.get_or_init(|| Arc::new(Semaphore::new(turns)))
+        self.at_once.get_or_init(|| Arc::new(Semaphore::new(turns)))
     }
 
     fn wait(&self) -> Result<Waiting<'_>, Failure> {

@@ -89,7 +89,7 @@ impl Limits {
         result_bytes: 16 << 20,
         component_bytes: 64 << 20,
         compile_memory_bytes: 8 << 30,
-        compile_time: Duration::from_secs(600),
+        compile_time: Duration::from_mins(10),
     };
 
     /// Whether nothing in here is more than in `other`; else the name of what is.

@@ -15,12 +15,14 @@ mod sketch;
 
 use sketch::Sketch;
 
+type Test = fn() -> Result<(), Failed>;
+
 fn main() -> ExitCode {
     // The program that compiles is this one.
     if let Some(exit) = serve() {
         return exit;
     }
-    let trials: [(&str, fn() -> Result<(), Failed>); 5] = [
+    let trials: [(&str, Test); 5] = [
         ("what is compiled once is found again", is_found_again),
         ("memory may be used up to the limit and not beyond", memory),
         ("time may be used up to the limit and not beyond", time),

@@ -176,11 +176,17 @@ impl SettingsFunctions {
         settings: &str,
     ) -> Result<Vec<Problem>> {
         let found = self.0.call_validate(store, settings)?;
-        let problems = found.err().unwrap_or_default();
-        Ok(problems
-            .into_iter()
-            .map(|problem| Problem::new(&problem.path, &problem.rule))
-            .collect())
+        Ok(match found {
+            Ok(()) => Vec::new(),
+            // It does not take them, whether or not it says why.
+            Err(problems) if problems.is_empty() => {
+                vec![Problem::new("", "the policy does not say why")]
+            }
+            Err(problems) => problems
+                .into_iter()
+                .map(|problem| Problem::new(&problem.path, &problem.rule))
+                .collect(),
+        })
     }
 }
 
