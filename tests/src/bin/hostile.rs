@@ -32,6 +32,9 @@ struct Cli {
     /// Only those with this in their name
     #[arg(long, default_value = "")]
     only: String,
+    /// Not those that begin with this
+    #[arg(long)]
+    except: Vec<String>,
     /// Seconds for which the neighbour is undisturbed
     #[arg(long, default_value_t = 10)]
     undisturbed: u64,
@@ -65,7 +68,10 @@ async fn show(cli: &Cli) -> usize {
         .find(|case| case.name == "loop/in decide when evil")
         .cloned()
         .unwrap();
-    cases.retain(|case| case.name.contains(&cli.only));
+    cases.retain(|case| {
+        let is_left_out = cli.except.iter().any(|start| case.name.starts_with(start));
+        case.name.contains(&cli.only) && !is_left_out
+    });
     let groups = groups(&cases);
     println!("{} components: {groups}", cases.len());
 
