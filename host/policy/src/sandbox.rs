@@ -17,7 +17,8 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitCode, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, setpriority_process, setrlimit};
@@ -139,6 +140,7 @@ impl Sandbox {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(failed)?;
+        let said = child.stderr.take().map(listen);
         // One that ends before it has read all has a reason, which it tells.
         if let Some(mut input) = child.stdin.take() {
             let _ = input.write_all(bytes);
@@ -153,11 +155,7 @@ impl Sandbox {
                 return Err(failed(error));
             }
         };
-        let mut said = String::new();
-        if let Some(error) = child.stderr.take() {
-            // What is not text, or cannot be read, is as good as nothing.
-            let _ = error.take(SAID_BYTES).read_to_string(&mut said);
-        }
+        let said = said.and_then(|said| said.join().ok()).unwrap_or_default();
         Ok(Ended { status, said })
     }
 }
@@ -166,6 +164,18 @@ impl Sandbox {
 struct Ended {
     status: Option<ExitStatus>,
     said: String,
+}
+
+/// Hears a child out, however much it says, and keeps the beginning.
+fn listen(child: ChildStderr) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut beginning = child.take(SAID_BYTES);
+        let mut said = Vec::new();
+        // What cannot be read is as good as nothing.
+        let _ = beginning.read_to_end(&mut said);
+        let _ = std::io::copy(&mut beginning.into_inner(), &mut std::io::sink());
+        String::from_utf8_lossy(&said).into_owned()
+    })
 }
 
 fn wait(child: &mut Child, end: Instant) -> std::io::Result<Option<ExitStatus>> {
