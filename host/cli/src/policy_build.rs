@@ -355,14 +355,24 @@ fn mapped_paths(workspace_root: &Path) -> Vec<String> {
     let cargo_home = std::env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
-    [
-        (Some(workspace_root.to_owned()), "/policy"),
-        (cargo_home, "/cargo"),
-    ]
-    .into_iter()
-    .filter_map(|(from, to)| Some((from?, to)))
-    .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
-    .collect()
+    let mut mapped = vec![(workspace_root.to_owned(), "/policy")];
+    if let Some(cargo_home) = cargo_home {
+        // The sources of dependencies lie in a folder that is named for where they were
+        // fetched. Of several that fit, the last one counts.
+        let sources = std::fs::read_dir(cargo_home.join("registry/src"));
+        let mut sources: Vec<PathBuf> = sources
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .collect();
+        sources.sort();
+        mapped.push((cargo_home, "/cargo"));
+        mapped.extend(sources.into_iter().map(|from| (from, "/crates")));
+    }
+    mapped
+        .into_iter()
+        .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
+        .collect()
 }
 
 /// Whether Rust can compile for the target; none, if it does not say.
