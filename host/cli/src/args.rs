@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use entail::{CredentialName, ModelId, ProviderId, ScopePath};
 
+use crate::component_source::SourceArgs;
 use crate::policy_check::CheckArgs;
 use crate::policy_compare::{DiffArgs, ReplayArgs};
 use crate::policy_new::NewArgs;
@@ -548,13 +549,8 @@ pub enum PolicyCommand {
 
 #[derive(Args)]
 pub struct InstallArgs {
-    /// A component; the folder of a policy that was built; or an OCI image layout:
-    /// DIR, DIR#TAG or DIR@sha256:…
-    #[arg(value_name = "FILE|DIRECTORY", default_value = ".")]
-    pub component: PathBuf,
-    /// What it may use up, as JSON [default: limits.json of the folder]
-    #[arg(long, value_name = "FILE")]
-    pub limits: Option<PathBuf>,
+    #[command(flatten)]
+    pub source: SourceArgs,
     /// It is a layer: compose it with this installed policy, or with the built-in one
     #[arg(long, value_name = "DIGEST|NAME|built-in")]
     pub over: Option<String>,

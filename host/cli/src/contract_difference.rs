@@ -7,9 +7,11 @@
 use wit_component::DecodedWasm;
 use wit_parser::{Function, InterfaceId, Resolve, Type, TypeDefKind, WorldId, WorldItem};
 
+use crate::policy_build::CONTRACT;
+
 /// The versions of the contract that are served, the newest first.
 const CONTRACTS: [(&str, &str); 2] = [
-    ("0.2.0", include_str!("../../../wit/policy.wit")),
+    ("0.2.0", CONTRACT),
     (
         "0.1.0",
         include_str!("../../../wit/released/0.1.0/policy.wit"),

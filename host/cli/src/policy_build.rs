@@ -33,7 +33,7 @@ const PROFILE: [(&str, &str); 7] = [
 ];
 
 /// The contract, for projects that have no copy of their own.
-const CONTRACT: &str = include_str!("../../../wit/policy.wit");
+pub const CONTRACT: &str = include_str!("../../../wit/policy.wit");
 
 /// The world that a policy exports.
 const WORLD: &str = "policy";

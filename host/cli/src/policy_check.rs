@@ -96,7 +96,7 @@ impl Bench {
     /// That it is not, with all that [`check`] would tell of it.
     pub fn admit(&self, component: &Component) -> Result<Policy, Failure> {
         self.try_on(component)
-            .map_err(|rejected| failure(&component.name, &self.problems(component, &rejected)))
+            .map_err(|rejected| not_admitted(&self.engine, component, &rejected))
     }
 
     fn try_on(&self, component: &Component) -> Result<Policy, Rejected> {
@@ -131,14 +131,11 @@ pub fn admit_built(folder: &Path, bytes: Vec<u8>) -> Result<(Policy, Vec<u8>), F
     Ok((policy, bytes))
 }
 
-/// How a command fails for a component that something else did not admit.
-///
-/// # Errors
-///
-/// When there is no engine to look into it.
-pub fn not_admitted(component: &Component, rejected: &Rejected) -> Result<Failure, Failure> {
-    let found = Bench::new()?.problems(component, rejected);
-    Ok(failure(&component.name, &found))
+/// How a command fails for a component that an engine did not admit.
+pub fn not_admitted(engine: &Engine, component: &Component, rejected: &Rejected) -> Failure {
+    let limits = limits_of(component);
+    let found = problems(engine, &component.bytes, &limits, rejected);
+    failure(&component.name, &found)
 }
 
 fn limits_of(component: &Component) -> Limits {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use entail::policy::{BadSettings, Engine, Policy, Sandbox, Settings, Values};
 use entail::{
-    AccessChange, AccessChanges, Answer, Asked, Change, Counts, Difference, Entail, ModelId,
+    AccessChange, AccessChanges, Answer, Asked, Change, Counts, Difference, Entail, Home, ModelId,
     Replay, ScopePath, replay as replay_log,
 };
 use serde_json::{Value, json};
@@ -56,8 +56,9 @@ pub struct DiffArgs {
 /// Decides the requests of the decision log again.
 pub fn replay(session: &Session, args: &ReplayArgs) -> Result<ExitCode, Failure> {
     let filter = to_filter(&args.filter)?;
-    let policy = args.candidate.admit(session)?;
-    let replay = replay_log(&session.home()?, &policy, &filter)?;
+    let home = session.home()?;
+    let policy = args.candidate.admit(&engine(&home)?)?;
+    let replay = replay_log(&home, &policy, &filter)?;
     if session.common.json {
         let mut json = json!(replay);
         if let Some(members) = json.as_object_mut() {
@@ -72,8 +73,8 @@ pub fn replay(session: &Session, args: &ReplayArgs) -> Result<ExitCode, Failure>
 
 /// Compares the effective access of every scope and provider, now against then.
 pub async fn diff(session: &Session, args: &DiffArgs) -> Result<ExitCode, Failure> {
-    let policy = args.candidate.admit(session)?;
     let entail = session.open()?;
+    let policy = args.candidate.admit(entail.engine())?;
     difference_to(session, &entail, &policy, args.organization.as_ref()).await
 }
 
@@ -121,13 +122,13 @@ pub async fn dry_run(session: &Session, entail: &Entail, change: &Change) -> Res
 
 impl CandidateArgs {
     /// Makes a policy of the component, as it would be in service.
-    fn admit(&self, session: &Session) -> Result<Policy, Failure> {
+    fn admit(&self, engine: &Engine) -> Result<Policy, Failure> {
         let component = self.component.read()?;
         let settings = match &self.settings {
             Some(file) => read_settings(file)?,
             None => Values::new(),
         };
-        let policy = self.admit_alone(session, &component)?;
+        let policy = self.admit_alone(engine, &component)?;
         policy.with_settings(&settings).map_err(|error| {
             let message = format!("{}: {error}", component.name);
             match error {
@@ -138,23 +139,27 @@ impl CandidateArgs {
     }
 
     /// The same, with nothing set for it.
-    fn admit_alone(&self, session: &Session, component: &Component) -> Result<Policy, Failure> {
-        let settings = Settings {
-            code_cache: Some(session.home()?.code_cache()?),
-            sandbox: Some(Sandbox::this_program().map_err(entail::Error::from)?),
-            ..Settings::default()
-        };
-        let engine = Engine::new(settings).map_err(entail::Error::from)?;
+    fn admit_alone(&self, engine: &Engine, component: &Component) -> Result<Policy, Failure> {
         let admitted = match &component.limits {
             Some(limits) => engine.admit_within(&component.bytes, limits),
             None => engine.admit(&component.bytes),
         };
         admitted.map_err(|rejected| {
-            let file = shown(&self.component.component);
+            let file = shown(&self.component.source.component);
             Failure::from(entail::Error::from(rejected))
                 .with_remedies(vec![format!("entail policy check {file}")])
         })
     }
+}
+
+/// An engine for a home whose store nobody needs to open.
+fn engine(home: &Home) -> Result<Engine, Failure> {
+    let settings = Settings {
+        code_cache: Some(home.code_cache()?),
+        sandbox: Some(Sandbox::this_program().map_err(entail::Error::from)?),
+        ..Settings::default()
+    };
+    Ok(Engine::new(settings).map_err(entail::Error::from)?)
 }
 
 fn exit(counts: &Counts) -> ExitCode {

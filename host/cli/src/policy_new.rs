@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::failure::Failure;
 use crate::output::{Style, print_json, say};
+use crate::policy_build;
 use crate::session::Session;
 
 /// What a file of a template is called so that cargo does not take it for one.
@@ -32,7 +33,7 @@ macro_rules! template {
     };
 }
 
-const CONTRACT: TemplateFile = ("wit/policy.wit", include_str!("../../../wit/policy.wit"));
+const CONTRACT: TemplateFile = ("wit/policy.wit", policy_build::CONTRACT);
 
 const RUST: &[TemplateFile] = template!(
     "rust",

@@ -2,20 +2,20 @@
 
 use std::process::ExitCode;
 
-use entail::policy::{Digest, Isolation as Isolated, Limits, Policy, Values};
+use entail::policy::{Digest, Isolation as Isolated, Limits, Values};
 use entail::{
-    ActivatePolicy, Answer, Bound, Counts, Difference, Entail, InstallPolicy, InstalledPolicy,
+    ActivatePolicy, Bound, Counts, Difference, Entail, InstallPolicy, InstalledPolicy,
     PolicyBinding, ScopePath, ShadowAnswer, shadow_answers,
 };
 use serde_json::{Value, json};
 
 use crate::args::{ActivateArgs, BoundArgs, InstallArgs, Isolation, ShadowArgs, ShowArgs};
-use crate::component_source::{Component, read, read_limits, read_settings};
+use crate::component_source::{read_limits, read_settings};
 use crate::failure::{Failure, shown};
 use crate::manage::time;
 use crate::output::{Cell, Style, Table, print_json, say};
 use crate::policy_check::not_admitted;
-use crate::policy_compare;
+use crate::policy_compare::{self, answer};
 use crate::session::Session;
 
 /// What stands for the policy that the program carries.
@@ -31,10 +31,7 @@ const MAX_ROWS: usize = 20;
 pub async fn install(session: &Session, args: &InstallArgs) -> Result<(), Failure> {
     let entail = session.open()?;
     let principal = &session.principal;
-    let mut component = read(&args.component)?;
-    if let Some(file) = &args.limits {
-        component.limits = Some(read_limits(file)?);
-    }
+    let component = args.source.read()?;
     let over = match &args.over {
         None => None,
         Some(text) => {
@@ -44,13 +41,18 @@ pub async fn install(session: &Session, args: &InstallArgs) -> Result<(), Failur
     };
     let install = InstallPolicy {
         limits: component.limits.clone(),
-        source: shown(&args.component),
+        source: shown(&args.source.component),
         over,
     };
     let installed = entail
         .install_policy(principal, &component.bytes, install)
         .await
-        .map_err(|error| refused(&component, error))?;
+        .map_err(|error| match error {
+            entail::Error::Rejected(rejected) => {
+                not_admitted(entail.engine(), &component, &rejected)
+            }
+            other => other.into(),
+        })?;
     if session.common.json {
         print_json(&json!(installed));
         return Ok(());
@@ -66,16 +68,6 @@ pub async fn install(session: &Session, args: &InstallArgs) -> Result<(), Failur
         short(installed.component)
     );
     Ok(())
-}
-
-/// Why a component was not installed, with all that `policy check` would say.
-fn refused(component: &Component, error: entail::Error) -> Failure {
-    match error {
-        entail::Error::Rejected(rejected) => match not_admitted(component, &rejected) {
-            Ok(failure) | Err(failure) => failure,
-        },
-        other => other.into(),
-    }
 }
 
 /// Lists what is installed, and where it is in service.
@@ -267,8 +259,7 @@ pub async fn activate(session: &Session, args: &ActivateArgs) -> Result<ExitCode
     let organization = &args.organization;
     let activate = bound(session, &entail, &args.policy, &args.bound).await?;
     if session.common.dry_run {
-        let (policy, _) = entail.prepare_policy(&session.principal, &activate).await?;
-        return planned(session, &entail, &policy, organization).await;
+        return planned(session, &entail, organization, &activate).await;
     }
     let binding = entail
         .activate_policy(&session.principal, organization, activate)
@@ -281,22 +272,16 @@ pub async fn activate(session: &Session, args: &ActivateArgs) -> Result<ExitCode
 pub async fn roll_back(session: &Session, organization: &ScopePath) -> Result<ExitCode, Failure> {
     let entail = session.open()?;
     if session.common.dry_run {
-        let binding = entail
-            .policy_binding(&session.principal, organization)
+        let before = entail
+            .policy_before(&session.principal, organization)
             .await?;
-        let Some(before) = binding.earlier.into_iter().next() else {
-            return Err(Failure::invalid(format!(
-                "{organization} had no other policy before"
-            )));
-        };
         let activate = ActivatePolicy {
             component: before.component,
             settings: before.settings,
             limits: Some(before.limits),
             isolation: before.isolation,
         };
-        let (policy, _) = entail.prepare_policy(&session.principal, &activate).await?;
-        return planned(session, &entail, &policy, organization).await;
+        return planned(session, &entail, organization, &activate).await;
     }
     let binding = entail
         .roll_back_policy(&session.principal, organization)
@@ -309,10 +294,11 @@ pub async fn roll_back(session: &Session, organization: &ScopePath) -> Result<Ex
 async fn planned(
     session: &Session,
     entail: &Entail,
-    policy: &Policy,
     organization: &ScopePath,
+    activate: &ActivatePolicy,
 ) -> Result<ExitCode, Failure> {
-    let exit = policy_compare::difference_to(session, entail, policy, Some(organization)).await?;
+    let (policy, _) = entail.prepare_policy(&session.principal, activate).await?;
+    let exit = policy_compare::difference_to(session, entail, &policy, Some(organization)).await?;
     if !session.common.json {
         say!("this was a dry run: nothing is changed");
     }
@@ -389,7 +375,7 @@ async fn report(
     let answers: Vec<ShadowAnswer> = shadow_answers(&session.home()?)?
         .into_iter()
         .filter(|said| said.shadow == digest && said.at_ms >= shadow.bound_at_ms)
-        .filter(|said| belongs(&said.scope, organization))
+        .filter(|said| organization.covers(&said.scope))
         .collect();
     let counts: Counts = answers.iter().map(|said| said.difference).collect();
     if session.common.json {
@@ -425,16 +411,6 @@ async fn report(
     }
     policy_compare::summary("answers", &counts);
     Ok(())
-}
-
-fn answer(answer: &Answer) -> Cell {
-    policy_compare::answer(answer)
-}
-
-fn belongs(scope: &str, organization: &ScopePath) -> bool {
-    scope
-        .strip_prefix(organization.as_str())
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Removes an installed policy.

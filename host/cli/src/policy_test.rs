@@ -100,7 +100,7 @@ fn vectors_folder(args: &TestArgs) -> Result<PathBuf, Failure> {
     if let Some(folder) = &args.vectors {
         return Ok(folder.clone());
     }
-    let folder = args.component.component.join(FOLDER);
+    let folder = args.component.source.component.join(FOLDER);
     match folder.is_dir() {
         true => Ok(folder),
         false => Err(Failure::invalid(format!(
@@ -109,7 +109,7 @@ fn vectors_folder(args: &TestArgs) -> Result<PathBuf, Failure> {
         ))
         .with_remedies(vec![format!(
             "entail policy test {} --vectors DIR",
-            args.component.component.display()
+            args.component.source.component.display()
         )])),
     }
 }

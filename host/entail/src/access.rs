@@ -122,13 +122,10 @@ impl Entail {
             _ => self.scopes(principal, Some(path)).await?,
         };
         let before = self.affairs(principal, revision, &paths).await?;
-        match (change, path.parent()) {
-            (Change::AddScope { .. }, Some(parent)) if !before.scopes.contains_key(&parent) => {
-                return Err(Error::UnknownScope(parent));
-            }
-            (Change::RemoveProject { .. }, _) => self.check_removable(path).await?,
-            _ => {}
-        }
+        let has_parent = path
+            .parent()
+            .is_none_or(|parent| before.scopes.contains_key(&parent));
+        self.check_around(change, has_parent).await?;
         let recipients = self.store.recipients().await?;
         let context = Context {
             now_ms: now_ms(),

@@ -176,14 +176,9 @@ impl Answer {
 
     /// What a policy's decision comes to, with the guard after it.
     pub(crate) fn to(facts: &Facts, decided: Result<Decision, Failure>) -> Self {
-        let decided = decided.map_err(Error::from);
-        let guarded = decided.and_then(|decision| match &decision.outcome {
-            Outcome::Granted(grant) => {
-                guard::check(facts, grant).map_err(Error::GuardViolated)?;
-                Ok(decision)
-            }
-            Outcome::Refused(_) => Ok(decision),
-        });
+        let guarded = decided
+            .map_err(Error::from)
+            .and_then(|decision| guard::pass(facts, decision).map_err(Error::GuardViolated));
         Self::guarded(facts, &guarded)
     }
 

@@ -20,7 +20,7 @@ use crate::home::Home;
 use crate::lease::Lease;
 use crate::name::{ProviderId, ScopePath};
 use crate::opened::OpenedSecrets;
-use crate::policies::{Policies, PolicyBinding, Serving, ShadowLog};
+use crate::policies::{Policies, PolicyBinding, Question, Serving, Shadow, ShadowLog};
 use crate::principal::{Action, Principal, authorize};
 use crate::provider::{Catalog, Format, Provider};
 use crate::rotation::encode;
@@ -103,12 +103,15 @@ struct Decided {
 }
 
 impl Decided {
-    /// What a shadow is to be asked, if there is one, and what it is held against.
-    fn for_shadow(&self) -> Option<(Arc<Serving>, Arc<Facts>, Answer)> {
-        let serving = self.serving.as_ref()?;
-        serving.shadow.as_ref()?;
-        let answer = Answer::guarded(&self.facts, &self.decision);
-        Some((Arc::clone(serving), Arc::clone(&self.facts), answer))
+    /// The shadow, if there is one, and what it is to be asked.
+    fn for_shadow(&self) -> Option<(Arc<Shadow>, Question)> {
+        let shadow = self.serving.as_ref()?.shadow.as_ref()?;
+        let question = Question {
+            facts: Arc::clone(&self.facts),
+            policy: self.policy,
+            answer: Answer::guarded(&self.facts, &self.decision),
+        };
+        Some((Arc::clone(shadow), question))
     }
 }
 
@@ -209,8 +212,9 @@ impl Entail {
             let revision = decided.chain.revision;
             let asked = decided.for_shadow();
             let lease = self.lease(request, decided).await;
-            if let Some((serving, facts, answer)) = asked {
-                self.ask_shadow(&serving, facts, answer);
+            if let Some((shadow, question)) = asked {
+                let log = &self.shadow_log;
+                shadow.ask(&self.policies, &self.store, log, question);
             }
             match lease {
                 // Between the documents and the secret the credential may have
@@ -220,14 +224,6 @@ impl Entail {
             }
         }
         Err(Error::Contended)
-    }
-
-    fn ask_shadow(&self, serving: &Serving, facts: Arc<Facts>, answer: Answer) {
-        if let Some(shadow) = &serving.shadow {
-            let decided = (serving.policy.digest(), answer);
-            let log = &self.shadow_log;
-            shadow.ask(&self.policies, &self.store, log, facts, decided);
-        }
     }
 
     /// Waits until shadow policies have answered what they were asked so far, but not
@@ -308,19 +304,15 @@ impl Entail {
             keys = self.store.read_keys_again()?;
         }
         let facts = Arc::new(chain.facts(request, principal, now_ms, &keys));
-        let (serving, decision) = match self.serving(&request.scope, binding.as_ref()).await {
+        let (serving, decision) = match self.serving(&chain, binding.as_ref()).await {
             Ok(serving) => {
                 let decision = serving.policy.decide_in_turn(Arc::clone(&facts)).await;
                 (Some(serving), decision.map_err(Error::from))
             }
             Err(error) => (None, Err(error)),
         };
-        let decision = decision.and_then(|decision| {
-            if let Outcome::Granted(grant) = &decision.outcome {
-                guard::check(&facts, grant).map_err(Error::GuardViolated)?;
-            }
-            Ok(decision)
-        });
+        let decision = decision
+            .and_then(|decision| guard::pass(&facts, decision).map_err(Error::GuardViolated));
         let policy = match &serving {
             Some(serving) => serving.policy.digest(),
             None => self.meant(binding.as_ref()),
@@ -335,15 +327,17 @@ impl Entail {
         })
     }
 
-    /// The policy that decides for the organization of `scope`, as its document says.
+    /// The policy that decides for the organization of a chain, as its document says.
     async fn serving(
         &self,
-        scope: &ScopePath,
+        chain: &Chain,
         binding: Option<&Arc<Document>>,
     ) -> Result<Arc<Serving>, Error> {
-        let organization = scope.chain().last().unwrap_or_else(|| scope.clone());
-        let policies = &self.policies;
-        policies.serving(&self.store, &organization, binding).await
+        let binding = chain
+            .scopes
+            .last()
+            .and_then(|(organization, _)| Some((organization, binding?)));
+        self.policies.serving(&self.store, binding).await
     }
 
     /// The component that a document names, whether or not it can be made ready.
@@ -474,16 +468,8 @@ impl Entail {
                 return Err(Tampering::new(Fault::Missing, recipients_key(), "is missing").into());
             }
         };
-        let parent_missing = documents.next().is_some_and(|parent| parent.is_none());
-        match change {
-            Change::AddScope { .. } if parent_missing => {
-                return Err(Error::UnknownScope(
-                    path.parent().unwrap_or_else(|| path.clone()),
-                ));
-            }
-            Change::RemoveProject { .. } => self.check_removable(path).await?,
-            _ => {}
-        }
+        let has_parent = documents.next().is_none_or(|parent| parent.is_some());
+        self.check_around(change, has_parent).await?;
         let now_ms = now_ms();
         let context = Context {
             now_ms,
@@ -543,9 +529,26 @@ impl Entail {
         Ok(due.len())
     }
 
+    /// Whether a change fits what is above and below its scope. An organization has all
+    /// the parent that it needs.
+    pub(crate) async fn check_around(
+        &self,
+        change: &Change,
+        has_parent: bool,
+    ) -> Result<(), Error> {
+        let path = change.scope();
+        match (change, path.parent()) {
+            (Change::AddScope { .. }, Some(parent)) if !has_parent => {
+                Err(Error::UnknownScope(parent))
+            }
+            (Change::RemoveProject { .. }, _) => self.check_removable(path).await,
+            _ => Ok(()),
+        }
+    }
+
     /// Whatever is added below meanwhile makes a newer revision, and the commit
     /// a conflict.
-    pub(crate) async fn check_removable(&self, path: &ScopePath) -> Result<(), Error> {
+    async fn check_removable(&self, path: &ScopePath) -> Result<(), Error> {
         if path.is_organization() {
             return Err(Error::Invalid(format!(
                 "{path} is an organization, not a project"

@@ -5,7 +5,7 @@
 //! opted in to. This is written anew here, from the facts alone, and shares no
 //! code with any policy: a policy can refuse or choose; it can never widen.
 
-use entail_policy::{Credential, Facts, Grant, Inheritance, Scope, Sharing};
+use entail_policy::{Credential, Decision, Facts, Grant, Inheritance, Outcome, Scope, Sharing};
 use wildmatch::{WildMatch, WildMatchPattern};
 
 /// What a policy did that it may not do.
@@ -24,8 +24,17 @@ impl Violation {
     }
 }
 
+/// Lets a decision pass, unless it grants what goes beyond the facts. A refusal never
+/// does.
+pub(crate) fn pass(facts: &Facts, decision: Decision) -> Result<Decision, Violation> {
+    if let Outcome::Granted(grant) = &decision.outcome {
+        check(facts, grant)?;
+    }
+    Ok(decision)
+}
+
 /// Refuses a grant that goes beyond the facts.
-pub(crate) fn check(facts: &Facts, grant: &Grant) -> Result<(), Violation> {
+fn check(facts: &Facts, grant: &Grant) -> Result<(), Violation> {
     check_model(facts, grant)?;
     let mut seen: Vec<&str> = Vec::with_capacity(1 + grant.alternates.len());
     for id in std::iter::once(&grant.credential).chain(&grant.alternates) {

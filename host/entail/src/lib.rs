@@ -116,7 +116,7 @@ pub use crate::name::{
 };
 pub use crate::policies::{
     ActivatePolicy, Bound, InstallPolicy, InstalledPolicy, PolicyBinding, ShadowAnswer,
-    ShadowPolicy, shadow_answers,
+    shadow_answers,
 };
 pub use crate::principal::{Action, Principal};
 pub use crate::provider::{

@@ -122,6 +122,12 @@ impl ScopePath {
         self.0.matches('/').count()
     }
 
+    /// Whether `path`, in canonical form, is this scope or lies below it.
+    pub fn covers(&self, path: &str) -> bool {
+        path.strip_prefix(self.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// The last segment.
     pub fn last_segment(&self) -> &str {
         self.0.rsplit_once('/').map_or(&self.0, |(_, last)| last)
@@ -353,6 +359,17 @@ mod tests {
         let path: ScopePath = "acme/evals/staging".parse().unwrap();
         let chain: Vec<String> = path.chain().map(String::from).collect();
         assert_eq!(chain, ["acme/evals/staging", "acme/evals", "acme"]);
+    }
+
+    #[test]
+    fn a_path_covers_itself_and_what_is_below() {
+        let path: ScopePath = "acme/evals".parse().unwrap();
+        for within in ["acme/evals", "acme/evals/a", "acme/evals/a/b"] {
+            assert!(path.covers(within), "{within}");
+        }
+        for without in ["acme", "acme/evals2", "acme/other", "other/acme/evals", ""] {
+            assert!(!path.covers(without), "{without}");
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ use std::sync::{Mutex, PoisonError};
 use entail_policy::{Facts, Grant, Policy};
 use serde::{Deserialize, Serialize};
 
-use crate::audit::{Filter, LogFile, OutcomeFilter, log_files};
+use crate::audit::{Filter, LogFile, OutcomeFilter, RecordedRequest, log_files};
 use crate::difference::{Answer, Counts, Difference};
 use crate::error::Error;
 use crate::home::Home;
@@ -40,10 +40,6 @@ const MAX_LINE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The most groups of changes that are kept; far more than a person reads.
 const MAX_GROUPS: usize = 10_000;
-
-/// The purpose of a record that tells what a policy would have answered that was not
-/// in service.
-const SHADOW: &str = "shadow";
 
 /// What deciding again came to.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -96,8 +92,6 @@ struct Recorded<'a> {
     sequence: u64,
     at_ms: u64,
     #[serde(borrow)]
-    purpose: Cow<'a, str>,
-    #[serde(borrow)]
     principal: Cow<'a, str>,
     #[serde(borrow)]
     scope: Cow<'a, str>,
@@ -148,11 +142,6 @@ impl Recorded<'_> {
 
     /// As [`Filter::fits`].
     fn fits(&self, filter: &Filter, answer: &Answer) -> bool {
-        let under = |scope: &str| {
-            self.scope
-                .strip_prefix(scope)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
         let outcome = |wanted: &OutcomeFilter| match (wanted, answer) {
             (OutcomeFilter::Granted, answer) => matches!(answer, Answer::Granted { .. }),
             (OutcomeFilter::Failed, answer) => matches!(answer, Answer::Failed { .. }),
@@ -160,18 +149,13 @@ impl Recorded<'_> {
             (OutcomeFilter::Code(wanted), Answer::Refused { code }) => wanted == code,
             (OutcomeFilter::Code(_), _) => false,
         };
-        filter.scope.as_ref().is_none_or(|s| under(s.as_str()))
-            && filter
-                .provider
-                .as_ref()
-                .is_none_or(|p| p.as_str() == self.provider)
-            && filter
-                .principal
-                .as_ref()
-                .is_none_or(|p| *p == self.principal)
-            && filter.outcome.as_ref().is_none_or(outcome)
-            && filter.since_ms.is_none_or(|since| self.at_ms >= since)
-            && filter.until_ms.is_none_or(|until| self.at_ms < until)
+        let request = RecordedRequest {
+            scope: &self.scope,
+            provider: &self.provider,
+            principal: &self.principal,
+            at_ms: self.at_ms,
+        };
+        filter.fits_request(&request) && filter.outcome.as_ref().is_none_or(outcome)
     }
 }
 
@@ -282,7 +266,7 @@ impl Tally {
             return;
         };
         let from = recorded.answer();
-        if recorded.purpose == SHADOW || !recorded.fits(filter, &from) {
+        if !recorded.fits(filter, &from) {
             return;
         }
         let to = Answer::of(policy, &recorded.facts);

@@ -170,7 +170,7 @@ impl Visitor for Look<'_> {
         }
         match document.key().kind.as_str() {
             SCOPE_KIND => {}
-            COMPONENT_KIND => return installed(document, moment),
+            COMPONENT_KIND => return installed(document),
             POLICY_KIND if document.body::<PolicyBinding>().is_err() => {
                 return unfit("has a form that this version does not know");
             }
@@ -202,7 +202,7 @@ impl Visitor for Look<'_> {
 
 /// Holds an installed component against its document. A blob that is missing, or
 /// holds other bytes, is named as such.
-fn installed(document: &Document, _moment: &Moment<'_>) -> Vec<Tampering> {
+fn installed(document: &Document) -> Vec<Tampering> {
     let unfit = |how: &str| vec![Tampering::new(Fault::Forged, document.key(), how)];
     match document.body::<InstalledPolicy>() {
         Err(_) => unfit("has a form that this version does not know"),

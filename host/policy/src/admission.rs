@@ -6,7 +6,7 @@
 //! of its own that may use up so much and no more, must be a binary component
 //! without imports, and are called on trial before anything relies on them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use wasmtime::component::{Component, InstancePre};
 use wasmtime::{Store, Trap};
@@ -42,7 +42,7 @@ pub struct Description {
 }
 
 /// What it took to admit a component.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Costs {
     /// The whole of it. Compiling is most of it, unless the code was in the cache.
@@ -174,7 +174,6 @@ pub(crate) fn admit(
     limits: &Limits,
     sandbox: Option<&Sandbox>,
 ) -> Result<Admitted, Rejected> {
-    let started = Instant::now();
     // What the engine itself was set up with is its owner's choice.
     if let Err(name) = limits.within(&Limits::CEILING) {
         limits
@@ -209,12 +208,7 @@ pub(crate) fn admit(
         description: said.description,
         contract: exports.contract(),
         schema: said.schema,
-        costs: Costs {
-            admission: started.elapsed(),
-            trial_call: Duration::ZERO,
-            memory_bytes: 0,
-            table_elements: 0,
-        },
+        costs: Costs::default(),
         exports,
         instance,
         own: false,

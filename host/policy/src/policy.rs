@@ -71,8 +71,7 @@ impl Policy {
     ) -> Result<Self, Rejected> {
         let started = Instant::now();
         let mut admitted = admit(engine, bytes, limits, sandbox)?;
-        admitted.costs = try_out(&admitted)?;
-        admitted.costs.admission = started.elapsed();
+        admitted.costs = try_out(&admitted, started)?;
         Ok(Self::new(
             Arc::new(admitted),
             "{}".to_owned(),
@@ -234,16 +233,13 @@ impl Policy {
     pub fn decide_unhurried(
         &self,
         facts: Arc<Facts>,
-        then: impl FnOnce(&Facts, Result<Decision, Failure>) + Send + 'static,
+        then: impl FnOnce(Result<Decision, Failure>) + Send + 'static,
     ) -> bool {
         let policy = self.clone();
         let Ok(lanes) = self.inner.admitted.engine.lanes() else {
             return false;
         };
-        lanes.run_unhurried(move || {
-            let decision = policy.decide(&facts);
-            then(&facts, decision);
-        })
+        lanes.run_unhurried(move || then(policy.decide(&facts)))
     }
 
     /// The name of the bytes that run.
@@ -330,9 +326,9 @@ impl Instance {
     }
 }
 
-/// The trial call. Whatever the policy decides, and if the facts are not to its
-/// liking: it has to answer.
-fn try_out(admitted: &Admitted) -> Result<Costs, Rejected> {
+/// The trial call of an admission that began then. Whatever the policy decides, and if
+/// the facts are not to its liking: it has to answer.
+fn try_out(admitted: &Admitted, began: Instant) -> Result<Costs, Rejected> {
     let started = Instant::now();
     let mut instance = Instance::new(admitted).map_err(Rejected::Trial)?;
     match instance.ask(admitted, &trial_facts(), "{}") {
@@ -341,7 +337,7 @@ fn try_out(admitted: &Admitted) -> Result<Costs, Rejected> {
     }
     let account = instance.store.data();
     Ok(Costs {
-        admission: admitted.costs.admission,
+        admission: began.elapsed(),
         trial_call: started.elapsed(),
         memory_bytes: account.memory_used(),
         table_elements: account.table_used(),

@@ -18,6 +18,7 @@ mod record;
 mod sink;
 
 pub(crate) use log::DecisionLog;
+pub(crate) use read::RecordedRequest;
 pub use read::{
     Breach, Filter, LogFile, LogReport, OutcomeFilter, RecordedDecision, log_files, records, verify,
 };

@@ -52,6 +52,14 @@ pub struct Filter {
     pub until_ms: Option<u64>,
 }
 
+/// What a line tells of a request.
+pub(crate) struct RecordedRequest<'a> {
+    pub(crate) scope: &'a str,
+    pub(crate) provider: &'a str,
+    pub(crate) principal: &'a str,
+    pub(crate) at_ms: u64,
+}
+
 /// What came of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OutcomeFilter {
@@ -140,30 +148,29 @@ impl RecordedDecision {
 impl Filter {
     /// Whether a line is wanted.
     pub fn fits(&self, record: &RecordedDecision) -> bool {
-        let under = |scope: &ScopePath| {
-            record
-                .scope()
-                .strip_prefix(scope.as_str())
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
         let outcome = |wanted: &OutcomeFilter| match (wanted, record.outcome()) {
             (OutcomeFilter::Granted, outcome) => outcome == "granted",
             (OutcomeFilter::Failed, outcome) => outcome == "failed",
             (OutcomeFilter::Refused, outcome) => !matches!(outcome, "granted" | "failed"),
             (OutcomeFilter::Code(code), outcome) => code == outcome,
         };
-        self.scope.as_ref().is_none_or(under)
-            && self
-                .provider
-                .as_ref()
-                .is_none_or(|provider| provider.as_str() == record.provider())
-            && self
-                .principal
-                .as_ref()
-                .is_none_or(|principal| principal == record.principal())
-            && self.outcome.as_ref().is_none_or(outcome)
-            && self.since_ms.is_none_or(|since| record.at_ms() >= since)
-            && self.until_ms.is_none_or(|until| record.at_ms() < until)
+        let request = RecordedRequest {
+            scope: record.scope(),
+            provider: record.provider(),
+            principal: record.principal(),
+            at_ms: record.at_ms(),
+        };
+        self.fits_request(&request) && self.outcome.as_ref().is_none_or(outcome)
+    }
+
+    /// Whether a line is wanted for what was asked, whatever came of it.
+    pub(crate) fn fits_request(&self, request: &RecordedRequest<'_>) -> bool {
+        let is = |wanted: &str, found| wanted == found;
+        self.scope.as_ref().is_none_or(|s| s.covers(request.scope))
+            && (self.provider.as_ref()).is_none_or(|p| is(p.as_str(), request.provider))
+            && (self.principal.as_ref()).is_none_or(|p| is(p, request.principal))
+            && self.since_ms.is_none_or(|since| request.at_ms >= since)
+            && self.until_ms.is_none_or(|until| request.at_ms < until)
     }
 }
 

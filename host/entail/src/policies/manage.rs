@@ -34,7 +34,7 @@ pub struct InstallPolicy {
     pub over: Option<Digest>,
 }
 
-/// A policy to put in service.
+/// A policy to put in service, or to ask beside the one that is.
 #[derive(Clone, Debug, Default)]
 pub struct ActivatePolicy {
     /// The installed component; none is the built-in policy.
@@ -46,9 +46,6 @@ pub struct ActivatePolicy {
     /// What its calls share.
     pub isolation: Isolation,
 }
-
-/// A policy to ask beside the one in service.
-pub type ShadowPolicy = ActivatePolicy;
 
 impl Entail {
     /// Admits a component and keeps it. Nothing changes for anybody until it is
@@ -179,6 +176,24 @@ impl Entail {
         Ok(self.read_binding(organization).await?.1)
     }
 
+    /// The policy that an organization would go back to.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] when there is none; else as [`Entail::policy_binding`].
+    pub async fn policy_before(
+        &self,
+        principal: &Principal,
+        organization: &ScopePath,
+    ) -> Result<Bound, Error> {
+        let binding = self.policy_binding(principal, organization).await?;
+        binding
+            .earlier
+            .into_iter()
+            .next()
+            .ok_or_else(|| Error::Invalid(format!("{organization} had no other policy before")))
+    }
+
     /// The policies of all organizations that ever bound one.
     ///
     /// # Errors
@@ -204,10 +219,8 @@ impl Entail {
     pub async fn policy_in_service(&self, organization: &ScopePath) -> Result<Policy, Error> {
         let snapshot = self.store.read(&[binding_key(organization)]).await?;
         let document = snapshot.documents.into_iter().next().flatten();
-        let serving = self
-            .policies
-            .serving(&self.store, organization, document.as_ref())
-            .await?;
+        let binding = document.as_ref().map(|document| (organization, document));
+        let serving = self.policies.serving(&self.store, binding).await?;
         Ok(serving.policy.clone())
     }
 
@@ -277,12 +290,7 @@ impl Entail {
     ) -> Result<PolicyBinding, Error> {
         check_organization(organization)?;
         authorize(principal, Action::Administer, organization)?;
-        let binding = self.policy_binding(principal, organization).await?;
-        let Some(before) = binding.earlier.first().cloned() else {
-            return Err(Error::Invalid(format!(
-                "{organization} had no other policy before"
-            )));
-        };
+        let before = self.policy_before(principal, organization).await?;
         // It may have been in service before this process began.
         self.policies.load(&self.store, &before).await?;
         let record = record("roll-back-policy", organization, Some(&before));
@@ -308,7 +316,7 @@ impl Entail {
         &self,
         principal: &Principal,
         organization: &ScopePath,
-        shadow: Option<ShadowPolicy>,
+        shadow: Option<ActivatePolicy>,
     ) -> Result<PolicyBinding, Error> {
         check_organization(organization)?;
         authorize(principal, Action::Administer, organization)?;

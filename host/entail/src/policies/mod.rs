@@ -17,8 +17,9 @@ mod serving;
 mod shadow;
 
 pub use documents::{Bound, InstalledPolicy, PolicyBinding};
-pub use manage::{ActivatePolicy, InstallPolicy, ShadowPolicy};
-pub use shadow::{ShadowAnswer, ShadowLog, shadow_answers};
+pub use manage::{ActivatePolicy, InstallPolicy};
+pub use shadow::{ShadowAnswer, shadow_answers};
 
 pub(crate) use documents::{COMPONENT_KIND, POLICY_KIND, binding_key};
 pub(crate) use serving::{Policies, Serving};
+pub(crate) use shadow::{Question, Shadow, ShadowLog};

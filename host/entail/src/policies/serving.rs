@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use entail_policy::{Digest, Engine, Limits, Policy};
-use entail_store::{Document, Fault, Revision, Store, Tampering};
+use entail_store::{Document, Revision, Store, Tampering};
 use tokio::sync::OnceCell;
 
 use super::documents::{Bound, PolicyBinding, blob_of};
@@ -121,14 +121,14 @@ impl Policies {
         &self.engine
     }
 
-    /// The policy that decides for an organization whose document is `document`.
+    /// The policy that decides for an organization by its document; the built-in one
+    /// where there is none.
     pub(crate) async fn serving(
         self: &Arc<Self>,
         store: &Arc<Store>,
-        organization: &ScopePath,
-        document: Option<&Arc<Document>>,
+        binding: Option<(&ScopePath, &Arc<Document>)>,
     ) -> Result<Arc<Serving>, Error> {
-        let Some(document) = document else {
+        let Some((organization, document)) = binding else {
             return Ok(Arc::clone(&self.built_in));
         };
         let digest = document.digest();
@@ -200,12 +200,10 @@ impl Policies {
         let Some(component) = bound.component else {
             return Ok(self.built_in.policy.clone());
         };
+        // They have this digest, or are not handed out.
         let bytes = store.blob(&blob_of(component)).await?;
-        self.admit(bytes, bound.limits.clone()).await?;
-        self.ready(bound).ok_or_else(|| {
-            let what = format!("the component {component}");
-            Tampering::new(Fault::Forged, what, "is another than its document says").into()
-        })
+        let policy = self.admit(bytes, bound.limits.clone()).await?;
+        Ok(as_bound(&policy, bound))
     }
 
     /// Admits a component, on a thread for what takes long, and keeps it.
@@ -240,8 +238,7 @@ impl Policies {
                     .clone()
             }
         };
-        // It took them when they were put in service, and the document is signed.
-        Some(policy.with_accepted_settings(&bound.settings, bound.isolation))
+        Some(as_bound(&policy, bound))
     }
 
     fn put_in_service(
@@ -304,6 +301,12 @@ impl Policies {
         // Each change of it is one insertion or removal.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A policy with what is set for it. It took that when it was put in service, and the
+/// document is signed.
+fn as_bound(policy: &Policy, bound: &Bound) -> Policy {
+    policy.with_accepted_settings(&bound.settings, bound.isolation)
 }
 
 fn is(policy: &Policy, component: Digest, limits: &Limits) -> bool {

@@ -39,6 +39,13 @@ pub(crate) struct Shadow {
     policy: OnceLock<Option<Policy>>,
 }
 
+/// What a shadow is asked, and who decided what.
+pub(crate) struct Question {
+    pub(crate) facts: Arc<Facts>,
+    pub(crate) policy: Digest,
+    pub(crate) answer: Answer,
+}
+
 /// What a shadow said to a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -63,7 +70,7 @@ pub struct ShadowAnswer {
 
 /// Where answers of shadows are written.
 #[derive(Debug)]
-pub struct ShadowLog {
+pub(crate) struct ShadowLog {
     path: PathBuf,
     file: Mutex<Option<File>>,
     /// Questions that were asked and not answered yet.
@@ -85,11 +92,10 @@ impl Shadow {
         policies: &Arc<Policies>,
         store: &Arc<Store>,
         log: &Arc<ShadowLog>,
-        decided: Arc<Facts>,
-        (policy, answer): (Digest, Answer),
+        question: Question,
     ) {
         match self.policy.get() {
-            Some(Some(shadow)) => ask(shadow, log, decided, (policy, answer)),
+            Some(Some(shadow)) => ask(shadow, log, question),
             Some(None) => {}
             None if self.begun.swap(true, Ordering::Relaxed) => {}
             None => {
@@ -100,7 +106,7 @@ impl Shadow {
                     let ready = policies.load(&store, &shadow.bound).await.ok();
                     let ready = shadow.policy.get_or_init(|| ready);
                     if let Some(ready) = ready {
-                        ask(ready, &log, decided, (policy, answer));
+                        ask(ready, &log, question);
                     }
                     log.open.fetch_sub(1, Ordering::Relaxed);
                 });
@@ -109,12 +115,13 @@ impl Shadow {
     }
 }
 
-fn ask(shadow: &Policy, log: &Arc<ShadowLog>, facts: Arc<Facts>, decided: (Digest, Answer)) {
+fn ask(shadow: &Policy, log: &Arc<ShadowLog>, question: Question) {
     log.open.fetch_add(1, Ordering::Relaxed);
     let digest = shadow.digest();
     let answered = Arc::clone(log);
-    let taken = shadow.decide_unhurried(facts, move |facts, decision| {
-        answered.write(facts, decided, (digest, decision));
+    let facts = Arc::clone(&question.facts);
+    let taken = shadow.decide_unhurried(facts, move |decision| {
+        answered.write(question, digest, decision);
         answered.open.fetch_sub(1, Ordering::Relaxed);
     });
     if !taken {
@@ -144,11 +151,16 @@ impl ShadowLog {
 
     fn write(
         &self,
-        facts: &Facts,
-        (policy, answer): (Digest, Answer),
-        (shadow, decision): (Digest, Result<Decision, entail_policy::Failure>),
+        question: Question,
+        shadow: Digest,
+        decision: Result<Decision, entail_policy::Failure>,
     ) {
-        let shadow_answer = Answer::to(facts, decision);
+        let Question {
+            facts,
+            policy,
+            answer,
+        } = question;
+        let shadow_answer = Answer::to(&facts, decision);
         let said = ShadowAnswer {
             at_ms: facts.request.now_ms,
             scope: facts
