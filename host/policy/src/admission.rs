@@ -115,6 +115,9 @@ pub enum Rejected {
     /// It failed when it was called on trial.
     #[error("the policy failed its trial call: {0}")]
     Trial(#[source] Failure),
+    /// It was not looked over to the end.
+    #[error("the component was not looked over: {0}")]
+    Unfinished(#[source] Failure),
     /// The engine for it cannot be set up.
     #[error(transparent)]
     Engine(#[from] crate::engine::EngineError),

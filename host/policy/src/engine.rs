@@ -164,6 +164,25 @@ impl Engine {
         )
     }
 
+    /// The same on the threads that are there for admission, which are few: in turn
+    /// with other components, and without holding up the caller's thread.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`]; [`Rejected::Unfinished`] when very many wait already.
+    pub async fn admit_in_turn(
+        &self,
+        component: Vec<u8>,
+        limits: Limits,
+    ) -> Result<Policy, Rejected> {
+        let engine = self.clone();
+        let admitted = move || engine.admit_within(&component, &limits);
+        self.lanes()?
+            .admit(admitted)
+            .await
+            .map_err(Rejected::Unfinished)?
+    }
+
     /// The same for a component that the program itself carries: it needs neither a
     /// sandbox to be compiled in nor a trial call, and its calls run on the threads
     /// of its callers.
@@ -291,7 +310,10 @@ fn pool(settings: &Settings) -> wasmtime::Result<PoolingAllocationConfig> {
         .max_tables_per_component(instances)
         .max_memory_size(limits.memory_bytes)
         .table_elements(limits.table_elements)
-        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
+        .linear_memory_keep_resident(
+            std::env::var("KEEP")
+                .map_or(KEEP_RESIDENT_BYTES, |k| k.parse::<usize>().unwrap() << 10),
+        )
         .table_keep_resident(KEEP_RESIDENT_BYTES)
         .max_unused_warm_slots(calls)
         .pagemap_scan(Enabled::Auto);

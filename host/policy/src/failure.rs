@@ -39,6 +39,9 @@ pub enum Failure {
     /// As many calls as there is room for are under way or wait for their turn.
     #[error("too many policy calls are under way")]
     Busy,
+    /// What runs the policy failed, not the policy.
+    #[error("the engine crashed at the policy, and goes on without its answer")]
+    Crashed,
     /// The threads that policies run on are not to be had.
     #[error(transparent)]
     Engine(EngineError),

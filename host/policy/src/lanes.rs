@@ -9,8 +9,14 @@
 //!
 //! A third lane is for answers that nobody waits for: one thread that gives way to
 //! all others, rests nine times as long as it works, and has little room for what
-//! has to wait.
+//! has to wait. In a fourth one components are looked over. It has few threads, since
+//! each may have a compiler at work that takes a gigabyte, and since memory that one
+//! component needed is then there for the next.
+//!
+//! What panics is no reason for a lane to end: its thread goes on, and whoever asked
+//! is told.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -62,29 +68,32 @@ pub(crate) struct Lanes {
     brisk: Sender<Job>,
     slow: Sender<Job>,
     unhurried: Sender<Job>,
+    admission: Sender<Job>,
     /// Calls of one policy that run at the same time.
     share: usize,
 }
 
 impl Lanes {
     /// Starts the threads: two brisk ones a processor, so that half of them can be
-    /// stuck, and a slow one for every second processor.
+    /// stuck; a slow one for every second processor, and as many for admission, but at
+    /// least two, so that one component that takes long does not hold up all others.
     pub(crate) fn start() -> Result<Self, EngineError> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let brisk = processors * 2;
+        let (brisk, slow) = (processors * 2, processors.div_ceil(2));
         Ok(Lanes {
-            brisk: lane("brisk", brisk, QUEUE, |jobs| {
-                jobs.iter().for_each(|job| job());
-            })?,
-            slow: lane("slow", processors.div_ceil(2), QUEUE, |jobs| {
+            brisk: lane("brisk", brisk, QUEUE, |jobs| jobs.iter().for_each(finish))?,
+            slow: lane("slow", slow, QUEUE, |jobs| {
                 give_way(GIVE_WAY);
-                jobs.iter().for_each(|job| job());
+                jobs.iter().for_each(finish);
+            })?,
+            admission: lane("admission", slow.max(2), QUEUE, |jobs| {
+                jobs.iter().for_each(finish);
             })?,
             unhurried: lane("unhurried", 1, UNHURRIED, |jobs| {
                 give_way(GIVE_WAY_TO_ALL);
                 for job in jobs {
                     let started = Instant::now();
-                    job();
+                    finish(job);
                     std::thread::sleep(started.elapsed() * REST);
                 }
             })?,
@@ -101,34 +110,58 @@ impl Lanes {
         let _waiting = turns.wait()?;
         let turn = turns.turns(self.share).clone().acquire_owned().await;
         let turn = turn.map_err(|_| Failure::Busy)?;
-        let (answer, answered) = oneshot::channel();
         let after = Arc::clone(turns);
-        let job = Box::new(move || {
-            // Whoever asked may have gone.
-            if answer.is_closed() {
-                return;
-            }
+        let call = move || {
             let started = Instant::now();
             let result = call();
             after.took(started.elapsed(), &result);
             drop(turn);
-            // The same.
-            let _ = answer.send(result);
-        });
+            result
+        };
         let lane = match turns.is_slow() {
             true => &self.slow,
             false => &self.brisk,
         };
-        match lane.try_send(job) {
-            Ok(()) => answered.await.map_err(|_| Failure::Busy)?,
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(Failure::Busy),
-        }
+        ask(lane, call).await?
+    }
+
+    /// Runs `look_over`, which is about a component, when one of the threads for that
+    /// is free.
+    pub(crate) async fn admit<T: Send + 'static>(
+        &self,
+        look_over: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        ask(&self.admission, look_over).await
     }
 
     /// Runs `call` some time, or, when there is much to do, never.
     pub(crate) fn run_unhurried(&self, call: impl FnOnce() + Send + 'static) -> bool {
         self.unhurried.try_send(Box::new(call)).is_ok()
     }
+}
+
+/// Has a lane do `work`, unless whoever asked has gone before it begins.
+async fn ask<T: Send + 'static>(
+    lane: &Sender<Job>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
+    let (answer, answered) = oneshot::channel();
+    let job: Job = Box::new(move || {
+        if !answer.is_closed() {
+            // It may go at any time.
+            let _ = answer.send(work());
+        }
+    });
+    match lane.try_send(job) {
+        Ok(()) => answered.await.map_err(|_| Failure::Crashed),
+        Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(Failure::Busy),
+    }
+}
+
+/// Does a job, and survives it. Nothing that it may have left half done is used again:
+/// its answer is gone with it, and so is a warm instance.
+fn finish(job: Job) {
+    let _ = catch_unwind(AssertUnwindSafe(job));
 }
 
 fn lane(
@@ -228,5 +261,32 @@ impl Turns {
         };
         // Two at once may lose one of their times; it is an average.
         self.average_ns.store(average, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::panic, clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_lane_survives_what_panics_in_it() {
+        let lanes = Lanes::start().unwrap();
+        let turns = Arc::new(Turns::new(Isolation::PerCall));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            // More often than there are threads, or calls at once.
+            for _ in 0..lanes.share * 4 {
+                let crashed = lanes.run::<()>(&turns, || panic!("on purpose")).await;
+                assert!(matches!(crashed, Err(Failure::Crashed)), "{crashed:?}");
+                let crashed = lanes.admit::<()>(|| panic!("on purpose")).await;
+                assert!(matches!(crashed, Err(Failure::Crashed)), "{crashed:?}");
+            }
+            assert_eq!(lanes.run(&turns, || Ok(1)).await.unwrap(), 1);
+            assert_eq!(lanes.admit(|| 2).await.unwrap(), 2);
+        });
     }
 }

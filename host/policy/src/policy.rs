@@ -128,6 +128,19 @@ impl Policy {
         Ok(self.with(text, self.inner.isolation))
     }
 
+    /// The same on the threads that are there for admission, for settings that somebody
+    /// waits for: the policy is asked, and may take its time.
+    ///
+    /// # Errors
+    ///
+    /// [`BadSettings`].
+    pub async fn with_settings_in_turn(&self, settings: Values) -> Result<Self, BadSettings> {
+        let lanes = self.inner.admitted.engine.lanes();
+        let lanes = lanes.map_err(Failure::Engine)?;
+        let policy = self.clone();
+        lanes.admit(move || policy.with_settings(&settings)).await?
+    }
+
     /// The same policy with settings that it has accepted before, and its calls isolated
     /// in this way. Unlike [`Policy::with_settings`] it does not ask the policy again;
     /// the caller vouches that the very same component took them.

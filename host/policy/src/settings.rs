@@ -22,6 +22,9 @@ pub type Values = Map<String, Value>;
 /// The most problems that are told of at once.
 const MAX_PROBLEMS: usize = 20;
 
+/// The longest schema, in bytes; hosts show it, and keep it with what is installed.
+const MAX_SCHEMA_BYTES: usize = 64 << 10;
+
 /// The deepest nesting of a schema; one that a person can read has a few levels.
 const MAX_SCHEMA_DEPTH: usize = 64;
 
@@ -87,6 +90,12 @@ pub(crate) struct Schema {
 impl Schema {
     /// Reads a schema; else tells what is wrong with it.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        if text.len() > MAX_SCHEMA_BYTES {
+            let bytes = text.len();
+            return Err(format!(
+                "it has {bytes} bytes, and {MAX_SCHEMA_BYTES} are allowed"
+            ));
+        }
         let schema: Value =
             serde_json::from_str(text).map_err(|error| format!("it is no JSON: {error}"))?;
         check_references(&schema, 0)?;

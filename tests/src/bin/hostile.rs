@@ -8,14 +8,16 @@
 #![allow(clippy::unwrap_used)] // whatever goes wrong here should end the program
 
 use std::collections::BTreeMap;
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use entail::policy::Sandbox;
+use entail_tests::hostile::archive::{self, Archived};
+use entail_tests::hostile::collection;
 use entail_tests::hostile::library::Host;
 use entail_tests::hostile::measure::{Times, growth, ratio, resident_kib};
-use entail_tests::hostile::{Case, collection};
 
 /// The median of the neighbour may be so many times what it is undisturbed.
 const MEDIAN: f64 = 2.0;
@@ -41,6 +43,9 @@ struct Cli {
     /// Show each case
     #[arg(long)]
     verbose: bool,
+    /// Only make the components, in this folder
+    #[arg(long, hide = true)]
+    make: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -48,11 +53,16 @@ fn main() -> ExitCode {
     if let Some(code) = entail::policy::serve() {
         return code;
     }
+    let cli = Cli::parse();
+    if let Some(folder) = cli.make {
+        archive::write(&collection(), &folder);
+        return ExitCode::SUCCESS;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .unwrap();
-    match runtime.block_on(show(&Cli::parse())) {
+    match runtime.block_on(show(&cli)) {
         0 => ExitCode::SUCCESS,
         wrong => {
             println!("{wrong} wrong");
@@ -62,15 +72,17 @@ fn main() -> ExitCode {
 }
 
 async fn show(cli: &Cli) -> usize {
-    let mut cases = collection();
+    let folder = tempfile::tempdir().unwrap();
+    let mut cases = made_in(folder.path());
     let looping = cases
         .iter()
-        .find(|case| case.name == "loop/in decide when evil")
-        .cloned()
-        .unwrap();
+        .find(|case| case.outline().name == "loop/in decide when evil")
+        .unwrap()
+        .read();
     cases.retain(|case| {
-        let is_left_out = cli.except.iter().any(|start| case.name.starts_with(start));
-        case.name.contains(&cli.only) && !is_left_out
+        let name = &case.outline().name;
+        let is_left_out = cli.except.iter().any(|start| name.starts_with(start));
+        name.contains(&cli.only) && !is_left_out
     });
     let groups = groups(&cases);
     println!("{} components: {groups}", cases.len());
@@ -88,13 +100,15 @@ async fn show(cli: &Cli) -> usize {
     tokio::time::sleep(Duration::from_secs(cli.undisturbed)).await;
     let alone = alone.stop().await.unwrap();
     println!("the neighbour, undisturbed: {alone}");
+    println!("resident {} KiB", resident_kib());
 
     let mut warm = 0;
     for round in 0..=cli.rounds {
         let started = Instant::now();
         let neighbour = host.neighbour();
         for case in &cases {
-            let came = host.run(case).await;
+            let case = case.read();
+            let came = host.run(&case).await;
             if cli.verbose {
                 println!("{:>7.1?} {}: {came:?}", started.elapsed(), case.name);
             }
@@ -147,6 +161,16 @@ async fn show(cli: &Cli) -> usize {
     wrong
 }
 
+/// Has the components made by another process.
+fn made_in(folder: &Path) -> Vec<Archived> {
+    let maker = Command::new(std::env::current_exe().unwrap())
+        .arg("--make")
+        .arg(folder)
+        .status();
+    assert!(maker.unwrap().success(), "the components were not made");
+    archive::open(folder)
+}
+
 fn neighbour_is_served(times: &Times, alone: &Times) -> Result<(), String> {
     let ratio = ratio(times.median(), alone.median());
     match ratio <= MEDIAN {
@@ -156,10 +180,10 @@ fn neighbour_is_served(times: &Times, alone: &Times) -> Result<(), String> {
 }
 
 /// How many there are of each kind.
-fn groups(cases: &[Case]) -> String {
+fn groups(cases: &[Archived]) -> String {
     let mut groups: BTreeMap<&str, usize> = BTreeMap::new();
     for case in cases {
-        let group = case.name.split('/').next().unwrap_or_default();
+        let group = case.outline().name.split('/').next().unwrap_or_default();
         *groups.entry(group).or_default() += 1;
     }
     let groups: Vec<String> = groups

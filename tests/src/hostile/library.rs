@@ -19,7 +19,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::measure::Times;
-use super::{Ask, Case, Cause, ORGANIZATION, PROVIDER, REQUESTING, engine};
+use super::{Ask, Case, Cause, ORGANIZATION, PROVIDER, REQUESTING, VIOLATIONS, engine};
 
 const ME: Principal = Principal::LocalOwner;
 
@@ -54,21 +54,6 @@ label = "API key"
 required = ["api_key"]
 authentication = { headers = { Authorization = "Bearer {api_key}" } }
 "#;
-
-/// How a guard says that a grant goes too far.
-const VIOLATIONS: [&str; 11] = [
-    "is named twice",
-    "was dropped",
-    "is not the model of the request or of a reachable scope",
-    "is beyond a scope that has not opted in",
-    "was not offered",
-    "is not shared with the requesting scope",
-    "is not the credential that the request names",
-    "is disabled",
-    "cannot be read",
-    "has expired",
-    "does not allow the model",
-];
 
 /// A host with the two organizations.
 #[allow(missing_debug_implementations)] // holds keys

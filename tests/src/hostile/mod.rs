@@ -12,6 +12,7 @@
 //! grant, by a name that says which.
 
 mod answers;
+pub mod archive;
 mod compilation;
 pub mod engine;
 mod exhaustion;
@@ -28,6 +29,8 @@ mod traps;
 use std::collections::BTreeSet;
 
 use entail_policy::{BadSettings, Exceeded, Facts, Failure, Isolation, Rejected};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 use sketch::Sketch;
 
@@ -46,12 +49,13 @@ pub const REQUESTING: &str = "evil/lab/deep";
 /// The model that it asks for.
 pub const MODEL: &str = "gpt-5";
 
-/// A component, and what must come of it.
-#[derive(Clone, Debug)]
+/// A component, and what must come of it. As JSON without the component.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Case {
     /// What it does, after its group and a slash.
     pub name: String,
     /// The component.
+    #[serde(skip)]
     pub bytes: Vec<u8>,
     /// What is set for it, if anything.
     pub settings: Option<Map<String, Value>>,
@@ -140,7 +144,7 @@ impl Case {
 }
 
 /// What is asked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ask {
     /// Any credential, for the model [`MODEL`].
     #[default]
@@ -210,7 +214,7 @@ impl Ask {
 }
 
 /// What must come of a case.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Expected {
     /// One of these.
     OneOf(Vec<Cause>),
@@ -242,7 +246,7 @@ impl<const N: usize> From<[Cause; N]> for Expected {
 }
 
 /// What came of a case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {
     /// Not admitted: too many bytes.
     TooLarge,
@@ -278,15 +282,39 @@ pub enum Cause {
     Fails(Failing),
     /// It granted more than it may: stopped by the guard, for this reason. The engine
     /// alone has no guard, so there the reason is not looked at.
-    Widens(&'static str),
+    Widens(#[serde(deserialize_with = "violation")] Violation),
     /// It refused.
     Refuses,
     /// It granted what may be granted.
     Grants,
 }
 
+/// How a guard says that a grant goes too far: one of a few texts.
+pub type Violation = &'static str;
+
+/// All of them.
+const VIOLATIONS: [Violation; 11] = [
+    "is named twice",
+    "was dropped",
+    "is not the model of the request or of a reachable scope",
+    "is beyond a scope that has not opted in",
+    "was not offered",
+    "is not shared with the requesting scope",
+    "is not the credential that the request names",
+    "is disabled",
+    "cannot be read",
+    "has expired",
+    "does not allow the model",
+];
+
+fn violation<'de, D: Deserializer<'de>>(from: D) -> Result<Violation, D::Error> {
+    let text = String::deserialize(from)?;
+    let known = VIOLATIONS.into_iter().find(|how| *how == text);
+    known.ok_or_else(|| D::Error::custom("the guard does not say that"))
+}
+
 /// How a call failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Failing {
     /// It ran too long.
     Deadline,

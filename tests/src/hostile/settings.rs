@@ -109,27 +109,41 @@ fn large_schemas() -> Vec<Case> {
             Cause::Schema,
         ),
         Case::of(
-            "schema/that doubles at each of 13 levels",
-            Sketch::default().schema_text(doubled(13).to_string()),
+            "schema/that doubles at each of 10 levels",
+            Sketch::default().schema_text(doubled(10).to_string()),
             taken,
         )
         .settings(json!({"a": 1})),
         Case::of(
-            "schema/of 15,000 properties",
-            Sketch::default().schema_text(many(15_000)),
+            "schema/that doubles at each of 13 levels",
+            Sketch::default().schema_text(doubled(13).to_string()),
+            Cause::Schema,
+        ),
+        Case::of(
+            "schema/of 1,000 properties",
+            Sketch::default().schema_text(many(1_000)),
             taken,
         )
         .settings(json!({"p1": 1})),
         Case::of(
+            "schema/of 15,000 properties",
+            Sketch::default().schema_text(many(15_000)),
+            Cause::Schema,
+        ),
+        Case::of(
             "schema/of 40,000 names",
             Sketch::default()
                 .schema_text(json!({"propertyNames": {"enum": names}}).to_string()),
-            taken,
-        )
-        .settings(json!({"1": 1})),
+            Cause::Schema,
+        ),
         Case::of(
             "schema/of 900,000 blanks",
             Sketch::default().schema_text(" ".repeat(900_000) + "{}"),
+            Cause::Schema,
+        ),
+        Case::of(
+            "schema/of 60,000 blanks",
+            Sketch::default().schema_text(" ".repeat(60_000) + "{}"),
             taken,
         ),
         Case::of(

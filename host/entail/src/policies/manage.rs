@@ -249,7 +249,7 @@ impl Entail {
             bound_at_ms: now_ms(),
         };
         let policy = self.policies.load(&self.store, &bound).await?;
-        let policy = policy.with_settings(&bound.settings)?;
+        let policy = policy.with_settings_in_turn(bound.settings.clone()).await?;
         Ok((policy, bound))
     }
 

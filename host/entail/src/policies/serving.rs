@@ -167,7 +167,7 @@ impl Policies {
     }
 
     async fn make_ready(
-        self: &Arc<Self>,
+        &self,
         store: &Store,
         organization: &ScopePath,
         document: &Arc<Document>,
@@ -188,12 +188,8 @@ impl Policies {
         }
     }
 
-    /// Reads a component and admits it, on a thread for what takes long.
-    pub(crate) async fn load(
-        self: &Arc<Self>,
-        store: &Store,
-        bound: &Bound,
-    ) -> Result<Policy, Error> {
+    /// Reads a component and admits it.
+    pub(crate) async fn load(&self, store: &Store, bound: &Bound) -> Result<Policy, Error> {
         if let Some(policy) = self.ready(bound) {
             return Ok(policy);
         }
@@ -206,17 +202,9 @@ impl Policies {
         Ok(as_bound(&policy, bound))
     }
 
-    /// Admits a component, on a thread for what takes long, and keeps it.
-    pub(crate) async fn admit(
-        self: &Arc<Self>,
-        bytes: Vec<u8>,
-        limits: Limits,
-    ) -> Result<Policy, Error> {
-        let engine = self.engine.clone();
-        let admitted =
-            tokio::task::spawn_blocking(move || engine.admit_within(&bytes, &limits)).await;
-        let policy = admitted
-            .map_err(|_| Error::Unavailable("admitting the policy was broken off".to_owned()))??;
+    /// Admits a component and keeps it.
+    pub(crate) async fn admit(&self, bytes: Vec<u8>, limits: Limits) -> Result<Policy, Error> {
+        let policy = self.engine.admit_in_turn(bytes, limits).await?;
         let mut known = self.known();
         let admitted = &mut known.admitted;
         admitted.retain(|other| !is(other, policy.digest(), policy.limits()));
