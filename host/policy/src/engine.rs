@@ -40,7 +40,12 @@ const STACK_BYTES: usize = 512 << 10;
 /// Memory that a slot keeps for its next call instead of giving it back to the
 /// system. More than a call of the built-in policy touches, so that in steady
 /// state no call changes the memory map, which all threads share.
-const KEEP_RESIDENT_BYTES: usize = 1 << 20;
+const KEEP_RESIDENT_BYTES: usize = 256 << 10;
+
+/// Slots that are kept for the next call of the same policy before one of another
+/// policy is made over. With what each keeps they bound what the pool holds when
+/// nothing runs.
+const WARM_SLOTS: u32 = 16;
 
 /// Memories that a call has on the average, at most: a layer, what is below it, and
 /// what their languages add.
@@ -172,11 +177,11 @@ impl Engine {
     /// [`Rejected`]; [`Rejected::Unfinished`] when very many wait already.
     pub async fn admit_in_turn(
         &self,
-        component: Vec<u8>,
+        component: impl AsRef<[u8]> + Send + 'static,
         limits: Limits,
     ) -> Result<Policy, Rejected> {
         let engine = self.clone();
-        let admitted = move || engine.admit_within(&component, &limits);
+        let admitted = move || engine.admit_within(component.as_ref(), &limits);
         self.lanes()?
             .admit(admitted)
             .await
@@ -310,12 +315,9 @@ fn pool(settings: &Settings) -> wasmtime::Result<PoolingAllocationConfig> {
         .max_tables_per_component(instances)
         .max_memory_size(limits.memory_bytes)
         .table_elements(limits.table_elements)
-        .linear_memory_keep_resident(
-            std::env::var("KEEP")
-                .map_or(KEEP_RESIDENT_BYTES, |k| k.parse::<usize>().unwrap() << 10),
-        )
+        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
         .table_keep_resident(KEEP_RESIDENT_BYTES)
-        .max_unused_warm_slots(calls)
+        .max_unused_warm_slots(WARM_SLOTS.min(calls))
         .pagemap_scan(Enabled::Auto);
     Ok(pool)
 }

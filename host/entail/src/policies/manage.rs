@@ -4,6 +4,8 @@
 //! is admitted, and has taken its settings, before its organization's document names
 //! it.
 
+use std::sync::Arc;
+
 use entail_policy::{Digest, Isolation, Limits, Policy, Values, compose};
 use entail_store::{Batch, DocumentKey, Revision};
 use serde::de::DeserializeOwned;
@@ -62,15 +64,18 @@ impl Entail {
         install: InstallPolicy,
     ) -> Result<InstalledPolicy, Error> {
         authorize_whole(principal, Action::Administer)?;
-        let whole = match install.over {
-            None => component.to_vec(),
-            Some(below) => compose(component, &self.component(principal, below).await?)?,
+        let whole: Arc<[u8]> = match install.over {
+            None => component.into(),
+            Some(below) => compose(component, &self.component(principal, below).await?)?.into(),
         };
         let limits = match install.limits {
             Some(limits) => limits,
             None => self.policies.engine().limits().clone(),
         };
-        let policy = self.policies.admit(whole.clone(), limits.clone()).await?;
+        let policy = self
+            .policies
+            .admit(Arc::clone(&whole), limits.clone())
+            .await?;
         let description = policy.description();
         let installed = InstalledPolicy {
             component: policy.digest(),
@@ -97,7 +102,7 @@ impl Entail {
             let revision = self.store.revision().await?;
             let batch = Batch {
                 put: vec![(key.clone(), encode(&installed)?)],
-                add_blobs: vec![whole.clone()],
+                add_blobs: vec![whole.to_vec()],
                 ..Batch::default()
             };
             self.commit(principal, revision, batch, &record).await

@@ -33,9 +33,9 @@ const LAG: Duration = Duration::from_millis(800);
 /// After a policy could not be made ready, it is not tried again for so long.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 
-/// Admitted components kept for the next organization that binds them; each takes some
-/// megabytes.
-const KEPT: usize = 32;
+/// Admitted components kept for the next organization that binds them. Those that are
+/// in service are kept anyway; each takes up to some megabytes.
+const KEPT: usize = 8;
 
 /// The policies of a process.
 pub(crate) struct Policies {
@@ -203,8 +203,12 @@ impl Policies {
     }
 
     /// Admits a component and keeps it.
-    pub(crate) async fn admit(&self, bytes: Vec<u8>, limits: Limits) -> Result<Policy, Error> {
-        let policy = self.engine.admit_in_turn(bytes, limits).await?;
+    pub(crate) async fn admit(
+        &self,
+        component: impl AsRef<[u8]> + Send + 'static,
+        limits: Limits,
+    ) -> Result<Policy, Error> {
+        let policy = self.engine.admit_in_turn(component, limits).await?;
         let mut known = self.known();
         let admitted = &mut known.admitted;
         admitted.retain(|other| !is(other, policy.digest(), policy.limits()));
