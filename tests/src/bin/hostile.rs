@@ -51,8 +51,8 @@ struct Cli {
     /// Not those that begin with this
     #[arg(long)]
     except: Vec<String>,
-    /// Seconds for which the neighbour is undisturbed
-    #[arg(long, default_value_t = 10)]
+    /// Seconds for which the neighbour is undisturbed before each round
+    #[arg(long, default_value_t = 5)]
     undisturbed: u64,
     /// Show each case
     #[arg(long)]
@@ -120,14 +120,16 @@ async fn show(cli: &Cli) -> usize {
         }
     };
 
-    let alone = host.neighbour();
-    tokio::time::sleep(Duration::from_secs(cli.undisturbed)).await;
-    let alone = alone.stop().await.unwrap();
-    println!("the neighbour, undisturbed: {alone}");
     println!("resident {} KiB", resident_kib());
 
     let mut warm = 0;
     for round in 0..=cli.rounds {
+        // A machine is not equally fast all the time.
+        let alone = host.neighbour();
+        tokio::time::sleep(Duration::from_secs(cli.undisturbed)).await;
+        let alone = alone.stop().await.unwrap();
+        println!("the neighbour, undisturbed: {alone}");
+
         let started = Instant::now();
         let neighbour = host.neighbour();
         for case in &cases {
