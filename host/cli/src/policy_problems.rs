@@ -89,7 +89,7 @@ pub fn problems(
         )],
         Rejected::Schema(reason) => vec![Problem::new(
             format!("what settings.schema answers cannot be used: {reason}"),
-            "let it answer a JSON Schema (draft 2020-12) without references, as a JSON text",
+            "let it answer a JSON Schema (draft 2020-12) of at most 64 KiB without references, as a JSON text",
         )],
         Rejected::Trial(failure) if !is_for_a_limit(failure) => vec![on_trial(bytes, failure)],
         Rejected::TooLarge { .. }
