@@ -241,3 +241,39 @@ fn what_a_stopped_process_left_behind_is_named_and_cleared_away() {
         .ok();
     sandbox.entail(&["doctor"]).ok();
 }
+
+#[test]
+fn going_back_is_tried_without_going_back() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let recovery = recovery(&sandbox);
+    let copy = backup(&sandbox, "copy.entail");
+    sandbox.entail(&["project", "add", "acme/later"]).ok();
+    let shown = copy.to_str().unwrap();
+    sandbox
+        .entail(&["restore", shown, "--accept-rollback", "--dry-run"])
+        .ok()
+        .says("would be undone")
+        .says("nothing is changed");
+    sandbox.entail(&["project", "list"]).ok().says("acme/later");
+    sandbox.entail(&["verify"]).ok();
+
+    let elsewhere = sandbox.path("elsewhere");
+    let drill = |home: &Path, recovery: &Path| {
+        let recovery = recovery.to_str().unwrap();
+        let mut command = sandbox.command(&["restore", shown, "--recovery", recovery, "--dry-run"]);
+        command.env("ENTAIL_HOME", home);
+        sandbox.run(command, "")
+    };
+    drill(&elsewhere, &recovery)
+        .ok()
+        .says("the recovery key opens 1 secrets in it");
+    assert!(!elsewhere.exists());
+    let (stranger, _) = Sandbox::with_acme();
+    let strange = self::recovery(&stranger);
+    drill(&elsewhere, &strange).fails(15);
+    assert!(!elsewhere.exists());
+    drill(&sandbox.home(), &recovery)
+        .fails(14)
+        .says("is a home already");
+    restore(&sandbox, &elsewhere, &copy, &recovery).ok();
+}

@@ -246,3 +246,56 @@ fn keys_that_are_renewed_by_several_at_once_are_not_lost() {
     }
     sandbox.entail(&["doctor"]).ok();
 }
+
+#[test]
+fn a_dry_run_says_what_would_be_renewed_and_renews_nothing() {
+    let (sandbox, key) = Sandbox::with_acme();
+    let planned = |arguments: &[&str]| {
+        let arguments = [&["key"], arguments, &["--dry-run"]].concat();
+        sandbox.entail(&arguments)
+    };
+    let keys = || sandbox.entail(&["key", "list"]).ok().stdout;
+    let before = keys();
+    let blob = blobs(&sandbox);
+    let recovery = sandbox.path("recovery.txt");
+    let recovery = recovery.to_str().unwrap();
+    planned(&["rotate", "identity"])
+        .ok()
+        .says("1 secrets would be sealed again")
+        .says("nothing is changed");
+    // Three scopes, and the list of recipients.
+    planned(&["rotate", "signer"])
+        .ok()
+        .says("4 documents would be signed again");
+    planned(&["add-recipient", "--recovery", recovery])
+        .ok()
+        .says("1 secrets");
+    planned(&["reseal"]).ok().says("0 secrets");
+    assert!(!std::fs::exists(recovery).unwrap());
+    assert_eq!(keys(), before);
+    assert_eq!(blobs(&sandbox), blob);
+
+    // Each says what the change itself said.
+    sandbox
+        .entail(&["key", "add-recipient", "--recovery", recovery])
+        .ok()
+        .says("1 sealed to it as well");
+    planned(&["remove-recipient", "recovery"])
+        .ok()
+        .says("1 secrets");
+    sandbox
+        .entail(&["key", "rotate", "signer"])
+        .ok()
+        .says("4 signed by it");
+    for (arguments, code) in [
+        (&["add-recipient", "age1nonsense"][..], 19),
+        (&["add-recipient", "--recovery", recovery], 16),
+        (&["remove-recipient", "nobody"], 19),
+        (&["remove-recipient", "first"], 19),
+    ] {
+        let planned = planned(arguments).fails(code);
+        let made = sandbox.entail(&[&["key"], arguments].concat()).fails(code);
+        assert_eq!(planned.stderr, made.stderr);
+    }
+    assert_eq!(sandbox.revealed_key(), key);
+}

@@ -297,3 +297,64 @@ fn a_dry_run_fails_where_the_change_would() {
         assert_eq!(planned.stderr, made.stderr);
     }
 }
+
+#[test]
+fn dry_runs_of_policies_admit_them_and_change_nothing() {
+    let (sandbox, closed) = with_closed();
+    let text = write(&sandbox, "text.wasm", "no component");
+    let planned = |arguments: &[&str]| sandbox.entail(&[arguments, &["--dry-run"]].concat());
+    let before = revision(&sandbox);
+    planned(&["policy", "install", &closed])
+        .ok()
+        .says("would install closed 1.0.0")
+        .says("nothing is changed");
+    planned(&["policy", "install", &text])
+        .fails(12)
+        .says("not a WebAssembly component");
+    let json = planned(&["policy", "install", &closed, "--json"])
+        .ok()
+        .json();
+    assert_eq!(json["dry_run"], true);
+    assert_eq!(revision(&sandbox), before);
+
+    put_in_service(&sandbox, &closed);
+    let digest = Digest::of(&std::fs::read(&closed).unwrap()).to_string();
+    planned(&["policy", "remove", &digest])
+        .fails(19)
+        .says("is in service");
+    sandbox.entail(&["policy", "rollback", "acme"]).ok();
+    let before = revision(&sandbox);
+    planned(&["policy", "shadow", "acme", &digest])
+        .ok()
+        .says("would be asked beside the policy of acme")
+        .says("nothing is changed");
+    let settings = write(&sandbox, "settings.json", r#"{"hours": 5}"#);
+    let shadow = [
+        "policy",
+        "shadow",
+        "acme",
+        "built-in",
+        "--settings",
+        &settings,
+    ];
+    planned(&shadow).fails(19).says("/hours");
+    planned(&["policy", "shadow", "nobody", &digest]).fails(18);
+    planned(&["policy", "remove", &digest])
+        .ok()
+        .says("would remove closed 1.0.0")
+        .says("acme could no longer go back to it");
+    planned(&["init", "beta"]).ok().says("of 1 scopes");
+    assert_eq!(revision(&sandbox), before);
+    sandbox.entail(&["policy", "show", &digest]).ok();
+}
+
+#[test]
+fn what_changes_nothing_has_no_dry_run() {
+    let (sandbox, _) = Sandbox::with_acme();
+    for arguments in [&["dev"][..], &["verify"], &["policy", "list"]] {
+        sandbox
+            .entail(&[arguments, &["--dry-run"]].concat())
+            .fails(2)
+            .says("there is no dry run of this");
+    }
+}

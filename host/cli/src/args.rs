@@ -58,7 +58,7 @@ pub struct Common {
     /// Print JSON, also for errors
     #[arg(long, global = true)]
     pub json: bool,
-    /// Say what a change would change in who gets what, and change nothing
+    /// Check a change, say what it would change in who gets what, and change nothing
     #[arg(long, global = true)]
     pub dry_run: bool,
     /// Read the identity's passphrase from a file instead of the terminal

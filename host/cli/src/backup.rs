@@ -4,14 +4,15 @@ use std::path::Path;
 
 use entail::store::KeyId;
 use entail::{
-    IdentitySource, Restored, Secret, Trust, quoted, restore_in_place, restore_to_clean_machine,
+    IdentitySource, Leftover, Restored, Secret, Trust, dry_run_restore_in_place,
+    dry_run_restore_to_clean_machine, quoted, restore_in_place, restore_to_clean_machine,
 };
 use serde_json::json;
 
 use crate::args::{BackupArgs, RestoreArgs};
 use crate::failure::Failure;
 use crate::key::verifier_of;
-use crate::output::{Style, print_json, say, tell};
+use crate::output::{Style, print_json, say, say_dry_run, tell};
 use crate::progress::Bar;
 use crate::session::Session;
 
@@ -70,15 +71,13 @@ async fn in_place(
 ) -> Result<Restored, Failure> {
     let trust = trust(args.verifier.as_deref().into_iter())?;
     let recovery = recovery.map(read_recovery).transpose()?;
+    let recovery = recovery.map(IdentitySource::Given);
+    let home = session.home()?;
+    if session.common.dry_run {
+        return Ok(dry_run_restore_in_place(&home, copy, recovery.as_ref(), &trust).await?);
+    }
     let bar = Bar::new("sealing again");
-    Ok(restore_in_place(
-        &session.home()?,
-        copy,
-        recovery.map(IdentitySource::Given),
-        &trust,
-        &mut |step| bar.step(step),
-    )
-    .await?)
+    Ok(restore_in_place(&home, copy, recovery, &trust, &mut |step| bar.step(step)).await?)
 }
 
 fn read_recovery(file: &Path) -> Result<Secret, Failure> {
@@ -96,15 +95,22 @@ async fn to_clean_machine(
     let text = read_recovery(recovery)?;
     let named = verifier_of(&text);
     let trust = trust(named.as_deref().into_iter().chain(args.verifier.as_deref()))?;
+    let (folder, recovery) = (session.home_folder()?, IdentitySource::Given(text));
+    if session.common.dry_run {
+        let bar = Bar::new("sealing again, as a trial");
+        let on_step = &mut |step| bar.step(step);
+        let planned = dry_run_restore_to_clean_machine(&folder, copy, recovery, &trust, on_step);
+        return Ok(planned.await?);
+    }
     let passphrase = match args.passphrase {
         true => Some(session.new_passphrase()?),
         false => None,
     };
     let bar = Bar::new("sealing again");
     Ok(restore_to_clean_machine(
-        &session.home_folder()?,
+        &folder,
         copy,
-        IdentitySource::Given(text),
+        recovery,
         &trust,
         passphrase.as_ref(),
         &mut |step| bar.step(step),
@@ -130,6 +136,10 @@ fn report(session: &Session, restored: &Restored) {
         revision,
         renewal,
     } = restored;
+    if session.common.dry_run {
+        report_dry_run(session, restored);
+        return;
+    }
     if session.common.json {
         print_json(&json!({
             "copy": copy, "seen": seen, "revision": revision,
@@ -153,7 +163,37 @@ fn report(session: &Session, restored: &Restored) {
             "take off the list whose machine is lost: entail key list, entail key remove-recipient ID"
         );
     }
-    for left in &renewal.left {
+    tell_left(&renewal.left);
+}
+
+/// Says what going back would come to.
+fn report_dry_run(session: &Session, restored: &Restored) {
+    let Restored {
+        copy,
+        seen,
+        renewal,
+        ..
+    } = restored;
+    if session.common.json {
+        print_json(&json!({
+            "dry_run": true, "copy": copy, "seen": seen,
+            "renewed": renewal.renewed, "left": renewal.left.len(),
+        }));
+        return;
+    }
+    say!("the copy can be gone back to; the store would be as it was at revision {copy}");
+    if seen > copy {
+        say!("what was changed from revision {copy} to {seen} would be undone");
+    }
+    if *seen == 0 {
+        say!("the recovery key opens {} secrets in it", renewal.renewed);
+    }
+    tell_left(&renewal.left);
+    say_dry_run();
+}
+
+fn tell_left(left: &[Leftover]) {
+    for left in left {
         let reason = left.reason.as_ref().map(ToString::to_string);
         tell!(
             "{} not sealed again: {} {}: {}",

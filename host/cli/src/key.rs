@@ -2,18 +2,21 @@
 
 use std::path::Path;
 
-use entail::store::{Keys, Recipient};
-use entail::{Entail, Renewal, Secret, now_ms};
+use entail::store::{KeyError, Keys, Recipient};
+use entail::{Entail, KeyChange, Renewal, Secret, now_ms};
 use serde_json::{Value, json};
 
 use crate::args::{AddRecipientArgs, KeyCommand, RotateKeyCommand};
 use crate::failure::Failure;
 use crate::manage::time;
-use crate::output::{Cell, Style, Table, print_json, say, tell};
+use crate::output::{Cell, Style, Table, print_json, say, say_dry_run, tell};
 use crate::progress::Bar;
 use crate::session::Session;
 
 pub async fn key(session: &Session, command: KeyCommand) -> Result<(), Failure> {
+    if session.common.dry_run {
+        return dry_run(session, &command).await;
+    }
     match command {
         KeyCommand::List => list(session).await,
         KeyCommand::Rotate(RotateKeyCommand::Identity) => rotate_identity(session).await,
@@ -84,6 +87,75 @@ async fn list(session: &Session) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Says what a change would have to seal or sign again, and changes nothing.
+async fn dry_run(session: &Session, command: &KeyCommand) -> Result<(), Failure> {
+    let plan = async |entail: Entail, change: KeyChange<'_>| {
+        entail.dry_run_keys(&session.principal, change).await
+    };
+    let mut what = "secrets would be sealed again";
+    let planned = match command {
+        KeyCommand::List => return list(session).await,
+        KeyCommand::Rotate(RotateKeyCommand::Identity) => {
+            plan(session.open_unlocked()?, KeyChange::RotateIdentity).await?
+        }
+        KeyCommand::Rotate(RotateKeyCommand::Signer) => {
+            what = "documents would be signed again";
+            plan(session.open()?, KeyChange::RotateSigner).await?
+        }
+        KeyCommand::AddRecipient(args) => {
+            let recipient = match (&args.recipient, &args.recovery) {
+                (Some(key), _) => Some(to_recipient(key, args)?),
+                (None, Some(file)) => {
+                    check_free(file)?;
+                    None
+                }
+                (None, None) => return Err(no_recipient()),
+            };
+            let change = KeyChange::AddRecipient(recipient.as_ref());
+            plan(session.open()?, change).await?
+        }
+        KeyCommand::RemoveRecipient { recipient } => {
+            // Which of them is this node's own shows in the identity.
+            let entail = session.open_unlocked()?;
+            plan(entail, KeyChange::RemoveRecipient(recipient)).await?
+        }
+        KeyCommand::Reseal => plan(session.open()?, KeyChange::Reseal).await?,
+    };
+    if session.common.json {
+        print_json(&json!({
+            "dry_run": true, "resumed": planned.resumed, "to_renew": planned.to_renew,
+        }));
+        return Ok(());
+    }
+    if planned.resumed {
+        say!("would go on with what was begun earlier");
+    }
+    say!("{} {what}; who gets what stays as it is", planned.to_renew);
+    say_dry_run();
+    Ok(())
+}
+
+/// The recipient of another machine, as it was given.
+fn to_recipient(key: &str, args: &AddRecipientArgs) -> Result<Recipient, Failure> {
+    let label = args.label.as_deref().unwrap_or("another machine");
+    Ok(Recipient::new(key, label, now_ms()).map_err(entail::Error::from)?)
+}
+
+fn no_recipient() -> Failure {
+    Failure::new(2, "usage", "say which recipient to add")
+}
+
+/// Refuses to write a recovery key over a file.
+fn check_free(file: &Path) -> Result<(), Failure> {
+    let error = match file.symlink_metadata() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => error,
+        Ok(_) => rustix::io::Errno::EXIST.into(),
+    };
+    let file = file.to_owned();
+    Err(entail::Error::from(KeyError::File { file, error }).into())
+}
+
 async fn rotate_identity(session: &Session) -> Result<(), Failure> {
     let (entail, passphrase) = session.open_with_passphrase()?;
     let bar = Bar::new("sealing again");
@@ -125,23 +197,21 @@ async fn add_recipient(session: &Session, args: &AddRecipientArgs) -> Result<(),
     let entail = session.open_unlocked()?;
     let keys = entail.keys();
     keys.check_can_write().map_err(entail::Error::from)?;
-    let label = args.label.clone();
     let (recipient, said) = match (&args.recipient, &args.recovery) {
-        (Some(key), _) => {
-            let label = label.unwrap_or_else(|| "another machine".to_owned());
-            let recipient = Recipient::new(key, &label, now_ms()).map_err(entail::Error::from)?;
-            (recipient, "the recipient is added".to_owned())
-        }
+        (Some(key), _) => (
+            to_recipient(key, args)?,
+            "the recipient is added".to_owned(),
+        ),
         (None, Some(file)) => {
-            let label = label.unwrap_or_else(|| "recovery".to_owned());
-            let recipient = make_recovery(&entail, file, &label)?;
+            let label = args.label.as_deref().unwrap_or("recovery");
+            let recipient = make_recovery(&entail, file, label)?;
             let said = format!(
                 "the recovery key is in {0}; keep it and a backup away from here, and remove {0}",
                 file.display()
             );
             (recipient, said)
         }
-        (None, None) => return Err(Failure::new(2, "usage", "say which recipient to add")),
+        (None, None) => return Err(no_recipient()),
     };
     let bar = Bar::new("sealing again");
     let renewal = entail

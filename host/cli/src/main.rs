@@ -33,7 +33,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 
-use crate::args::{Cli, Command, PolicyCommand, ProjectCommand};
+use crate::args::{Cli, Command, PolicyCommand};
 use crate::failure::Failure;
 use crate::output::{Style, say, tell};
 use crate::session::Session;
@@ -92,19 +92,26 @@ fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Whether a dry run of a command can say what it would change.
+/// Whether a command changes a home in a way that can be tried without changing it.
 fn has_dry_run(command: &Command) -> bool {
-    matches!(
-        command,
-        Command::Project(ProjectCommand::Add { .. } | ProjectCommand::Remove { .. })
-            | Command::Credential(_)
-            | Command::Inherit(_)
-            | Command::Model(_)
-    ) || matches!(
-        command,
-        Command::Policy(command)
-            if matches!(**command, PolicyCommand::Activate(_) | PolicyCommand::Rollback { .. })
-    )
+    match command {
+        Command::Init(_)
+        | Command::Project(_)
+        | Command::Credential(_)
+        | Command::Inherit(_)
+        | Command::Model(_)
+        | Command::Key(_)
+        | Command::Restore(_) => true,
+        Command::Policy(command) => matches!(
+            **command,
+            PolicyCommand::Install(_)
+                | PolicyCommand::Activate(_)
+                | PolicyCommand::Rollback { .. }
+                | PolicyCommand::Shadow(_)
+                | PolicyCommand::Remove { .. }
+        ),
+        _ => false,
+    }
 }
 
 async fn perform(session: &Session, command: Command) -> Result<ExitCode, Failure> {
@@ -112,7 +119,7 @@ async fn perform(session: &Session, command: Command) -> Result<ExitCode, Failur
         return Err(Failure::new(
             2,
             "usage",
-            "there is no dry run of this; there is one of project, credential, inherit, model, policy activate and policy rollback",
+            "there is no dry run of this; there is one of init, project, credential, inherit, model, key, restore, and of policy install, activate, rollback, shadow and remove",
         ));
     }
     match command {

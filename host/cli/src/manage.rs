@@ -16,7 +16,7 @@ use crate::args::{
 };
 use crate::failure::{Failure, named};
 use crate::input;
-use crate::output::{Cell, Style, Table, print_json, say};
+use crate::output::{Cell, Style, Table, print_json, say, say_dry_run};
 use crate::policy_compare;
 use crate::session::Session;
 
@@ -30,6 +30,21 @@ pub async fn init(session: &Session, args: &InitArgs) -> Result<(), Failure> {
     }
     let folder = session.home_folder()?;
     let made = !Home::exists(&folder);
+    if made && session.common.dry_run {
+        Home::check_new(&folder)?;
+        answer(
+            session,
+            json!({"organization": organization, "home": folder, "home_made": made, "dry_run": true}),
+            &[
+                Some(format!("would make the home {}", folder.display())),
+                Some(format!("would make the organization {organization}")),
+            ],
+        );
+        if !session.common.json {
+            say_dry_run();
+        }
+        return Ok(());
+    }
     if made {
         make_home(session, args, &folder).await?;
     } else if args.passphrase {

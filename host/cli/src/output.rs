@@ -34,6 +34,11 @@ pub fn error_line(text: fmt::Arguments<'_>) {
     let _ = writeln!(anstream::stderr(), "{text}");
 }
 
+/// Prints the last line of every dry run.
+pub fn say_dry_run() {
+    say!("this was a dry run: nothing is changed");
+}
+
 /// How a piece of text is meant.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Style {

@@ -16,7 +16,7 @@ use crate::args::FilterArgs;
 use crate::audit::to_filter;
 use crate::component_source::{Component, ComponentArgs, read_settings};
 use crate::failure::{Failure, shown};
-use crate::output::{Cell, Style, Table, print_json, say, tell};
+use crate::output::{Cell, Style, Table, print_json, say, say_dry_run, tell};
 use crate::session::Session;
 
 /// Something may be used that could not be before. A number of its own, so that a
@@ -116,7 +116,7 @@ pub async fn dry_run(session: &Session, entail: &Entail, change: &Change) -> Res
     for note in &changes.notes {
         say!("{} {note}", Style::Warn.paint("note:"));
     }
-    say!("this was a dry run: nothing is changed");
+    say_dry_run();
     Ok(())
 }
 

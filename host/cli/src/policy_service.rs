@@ -13,7 +13,7 @@ use crate::args::{ActivateArgs, BoundArgs, InstallArgs, Isolation, ShadowArgs, S
 use crate::component_source::{read_limits, read_settings};
 use crate::failure::{Failure, shown};
 use crate::manage::time;
-use crate::output::{Cell, Style, Table, print_json, say};
+use crate::output::{Cell, Style, Table, print_json, say, say_dry_run};
 use crate::policy_check::not_admitted;
 use crate::policy_compare::{self, answer};
 use crate::session::Session;
@@ -44,17 +44,29 @@ pub async fn install(session: &Session, args: &InstallArgs) -> Result<(), Failur
         source: shown(&args.source.component),
         over,
     };
-    let installed = entail
-        .install_policy(principal, &component.bytes, install)
-        .await
-        .map_err(|error| match error {
-            entail::Error::Rejected(rejected) => {
-                not_admitted(entail.engine(), &component, &rejected)
-            }
-            other => other.into(),
-        })?;
+    let dry_run = session.common.dry_run;
+    let bytes = &component.bytes;
+    let installed = if dry_run {
+        entail.dry_run_install(principal, bytes, install).await
+    } else {
+        entail.install_policy(principal, bytes, install).await
+    };
+    let installed = installed.map_err(|error| match error {
+        entail::Error::Rejected(rejected) => not_admitted(entail.engine(), &component, &rejected),
+        other => other.into(),
+    })?;
     if session.common.json {
-        print_json(&json!(installed));
+        print_json(&with_dry_run(session, json!(installed)));
+        return Ok(());
+    }
+    if dry_run {
+        say!(
+            "would install {} {} ({}): it can be a policy",
+            installed.name,
+            installed.version,
+            installed.component
+        );
+        say_dry_run();
         return Ok(());
     }
     say!(
@@ -300,7 +312,7 @@ async fn planned(
     let (policy, _) = entail.prepare_policy(&session.principal, activate).await?;
     let exit = policy_compare::difference_to(session, entail, &policy, Some(organization)).await?;
     if !session.common.json {
-        say!("this was a dry run: nothing is changed");
+        say_dry_run();
     }
     Ok(exit)
 }
@@ -331,6 +343,9 @@ pub async fn shadow(session: &Session, args: &ShadowArgs) -> Result<(), Failure>
         (None, true) => None,
         (None, false) => return report(session, &entail, organization).await,
     };
+    if session.common.dry_run {
+        return planned_shadow(session, &entail, organization, shadow.as_ref()).await;
+    }
     let binding = entail
         .shadow_policy(&session.principal, organization, shadow)
         .await?;
@@ -350,6 +365,49 @@ pub async fn shadow(session: &Session, args: &ShadowArgs) -> Result<(), Failure>
         }
     }
     Ok(())
+}
+
+/// Says what would be asked beside the policy of an organization, once it is ready to be.
+async fn planned_shadow(
+    session: &Session,
+    entail: &Entail,
+    organization: &ScopePath,
+    shadow: Option<&ActivatePolicy>,
+) -> Result<(), Failure> {
+    let mut binding = entail
+        .policy_binding(&session.principal, organization)
+        .await?;
+    binding.shadow = match shadow {
+        None => None,
+        Some(shadow) => Some(entail.prepare_policy(&session.principal, shadow).await?.1),
+    };
+    if session.common.json {
+        let planned = json!({"organization": organization, "binding": binding});
+        print_json(&with_dry_run(session, planned));
+        return Ok(());
+    }
+    match &binding.shadow {
+        None => say!("{organization} would have no shadow any more"),
+        Some(shadow) => {
+            let installed = entail.installed_policies(&session.principal).await?;
+            let name = called(entail, &installed, shadow.component);
+            say!("{name} would be asked beside the policy of {organization}");
+        }
+    }
+    say!("who gets what stays as it is");
+    say_dry_run();
+    Ok(())
+}
+
+/// What a command prints as JSON, with a word that nothing came of it if it was a dry
+/// run.
+fn with_dry_run(session: &Session, mut json: Value) -> Value {
+    if session.common.dry_run
+        && let Some(members) = json.as_object_mut()
+    {
+        members.insert("dry_run".to_owned(), true.into());
+    }
+    json
 }
 
 fn print_binding(organization: &ScopePath, binding: &PolicyBinding) {
@@ -417,6 +475,25 @@ async fn report(
 pub async fn remove(session: &Session, policy: &str) -> Result<(), Failure> {
     let entail = session.open()?;
     let installed = entail.find_policy(&session.principal, policy).await?;
+    if session.common.dry_run {
+        let no_way_back = entail
+            .dry_run_remove(&session.principal, installed.component)
+            .await?;
+        if session.common.json {
+            let planned = json!({"removed": installed.component, "no_way_back": no_way_back});
+            print_json(&with_dry_run(session, planned));
+            return Ok(());
+        }
+        say!("would remove {} {}", installed.name, installed.version);
+        for organization in no_way_back {
+            say!(
+                "{} {organization} could no longer go back to it",
+                Style::Warn.paint("note:")
+            );
+        }
+        say_dry_run();
+        return Ok(());
+    }
     entail
         .remove_policy(&session.principal, installed.component)
         .await?;

@@ -68,6 +68,21 @@ impl Home {
         Ok(home)
     }
 
+    /// Refuses what [`Home::create`] would, as far as that shows beforehand. Makes
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Home::create`].
+    pub fn check_new(folder: &Path) -> Result<(), Error> {
+        let home = Home::at(folder);
+        home.check_free()?;
+        match folder.exists() {
+            true => home.check(),
+            false => Ok(()),
+        }
+    }
+
     fn at(folder: &Path) -> Self {
         Home {
             folder: folder.to_owned(),

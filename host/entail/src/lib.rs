@@ -81,6 +81,7 @@ mod error;
 mod facts;
 mod guard;
 mod home;
+mod key_dry_run;
 mod lease;
 mod name;
 mod opened;
@@ -109,6 +110,7 @@ pub use crate::error::{Error, ErrorKind};
 pub use crate::facts::Request;
 pub use crate::guard::Violation;
 pub use crate::home::Home;
+pub use crate::key_dry_run::{KeyChange, KeyPlan};
 pub use crate::lease::{Lease, VariableValue};
 pub use crate::name::{
     AttributeName, AttributeValue, CredentialId, CredentialName, InvalidName, ModelId, ProviderId,
@@ -124,7 +126,10 @@ pub use crate::provider::{
     SpecialBaseUrl,
 };
 pub use crate::replay::{RecordPlace, Replay, ReplayedChange, replay};
-pub use crate::restore::{Restored, Trust, restore_in_place, restore_to_clean_machine};
+pub use crate::restore::{
+    Restored, Trust, dry_run_restore_in_place, dry_run_restore_to_clean_machine, restore_in_place,
+    restore_to_clean_machine,
+};
 pub use crate::rotation::{Leftover, OnStep, Renewal, Step};
 pub use crate::rule_changes::{Edit, RuleChanges};
 pub use crate::scope::{Credential, Retired, Rules, Scope, Version};

@@ -149,6 +149,35 @@ pub async fn restore_to_clean_machine(
     })
 }
 
+/// What [`restore_to_clean_machine`] would come to: a home is made, and taken away
+/// again. That the copy is whole, and that the recovery key opens it, is shown by doing
+/// it.
+///
+/// # Errors
+///
+/// As [`restore_to_clean_machine`].
+pub async fn dry_run_restore_to_clean_machine(
+    folder: &Path,
+    copy: &Path,
+    recovery: IdentitySource,
+    trust: &Trust,
+    on_step: OnStep<'_>,
+) -> Result<Restored, Error> {
+    let is_there = folder.exists();
+    let home = Home::to_be(folder)?;
+    let lock = home.lock()?;
+    home.check_free()?;
+    let made = home.workshop()?;
+    let rebuilt = rebuild(&made, copy, recovery, trust, None, on_step).await;
+    let _ = std::fs::remove_dir_all(made.folder());
+    drop(lock);
+    if !is_there {
+        // Unless somebody has put something in it meanwhile.
+        let _ = std::fs::remove_dir(folder);
+    }
+    rebuilt
+}
+
 async fn rebuild(
     made: &Home,
     copy: &Path,
@@ -222,15 +251,44 @@ pub async fn restore_in_place(
     result
 }
 
-async fn put_back(
+/// What [`restore_in_place`] would come to: the copy is made a store of this node
+/// beside the one that is there, and taken away again. No secret is opened: what could
+/// not be sealed again would show only then.
+///
+/// # Errors
+///
+/// As [`restore_in_place`].
+pub async fn dry_run_restore_in_place(
+    home: &Home,
+    copy: Option<&Path>,
+    recovery: Option<&IdentitySource>,
+    extra: &Trust,
+) -> Result<Restored, Error> {
+    let keys = home.keys(IdentitySource::Folder)?;
+    keys.check_can_write()?;
+    let _held = keys.hold()?;
+    let made = home.workshop()?;
+    let adopted = adopt_copy(home, &made, copy, recovery, extra, &keys).await;
+    let _ = std::fs::remove_dir_all(made.folder());
+    Ok(adopted?.restored)
+}
+
+/// A copy that is a store of this node now, in the workshop.
+struct Adopted {
+    restored: Restored,
+    /// The database that it is to replace, if that can be read.
+    present: Option<Sqlite>,
+}
+
+/// Makes a copy a store of this node, in the workshop `made`; the home is only read.
+async fn adopt_copy(
     home: &Home,
     made: &Home,
     copy: Option<&Path>,
-    recovery: Option<IdentitySource>,
+    recovery: Option<&IdentitySource>,
     extra: &Trust,
     keys: &Keys,
-    on_step: OnStep<'_>,
-) -> Result<Restored, Error> {
+) -> Result<Adopted, Error> {
     let present = open(&home.database_file());
     let own_copy = made.folder().join("present.db");
     let copy = match (copy, &present) {
@@ -259,7 +317,7 @@ async fn put_back(
     }
     // What cannot be read is no reason not to go back.
     let seen = home.anchor().read().unwrap_or_default();
-    let newcomer = strangers(made, keys, recovery.as_ref()).await?;
+    let newcomer = strangers(made, keys, recovery).await?;
     copy_public_keys(home, made)?;
     let adoption = Adoption {
         made,
@@ -269,11 +327,26 @@ async fn put_back(
         newcomer,
     };
     let restored = adoption.adopt(made.keys(IdentitySource::Folder)?).await?;
+    let present = present.ok();
+    Ok(Adopted { restored, present })
+}
+
+async fn put_back(
+    home: &Home,
+    made: &Home,
+    copy: Option<&Path>,
+    recovery: Option<IdentitySource>,
+    extra: &Trust,
+    keys: &Keys,
+    on_step: OnStep<'_>,
+) -> Result<Restored, Error> {
+    let Adopted { restored, present } =
+        adopt_copy(home, made, copy, recovery.as_ref(), extra, keys).await?;
     let new_mark = made.anchor().read().map_err(Error::Anchor)?;
 
     let replaced = match present {
-        Ok(present) => present.replace_by(&made.database_file()).await.is_ok(),
-        Err(_) => false,
+        Some(present) => present.replace_by(&made.database_file()).await.is_ok(),
+        None => false,
     };
     if !replaced {
         move_database(made, home)?;

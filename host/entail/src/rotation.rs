@@ -64,6 +64,17 @@ pub struct Leftover {
     pub reason: Option<Error>,
 }
 
+/// How far the renewal of a signer has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SignerRenewal {
+    /// There is one signer.
+    NotBegun,
+    /// The next one is made.
+    Staged,
+    /// The next one writes; documents of the old one may be left.
+    HandedOver,
+}
+
 impl Leftover {
     /// Whether it could be opened here if it were mended.
     fn may_be_mended(&self) -> bool {
@@ -119,13 +130,15 @@ impl Entail {
         which: &str,
         on_step: OnStep<'_>,
     ) -> Result<Renewal, Error> {
-        let own: Vec<String> = self
-            .store
-            .keys()
-            .identity_ids()
-            .map(str::to_owned)
-            .collect();
-        let list = self.store.recipients().await?;
+        self.list_without(&*self.store.recipients().await?, which)?;
+        let record = json!({"change": "remove-recipient", "recipient": which});
+        self.change_recipients(principal, &record, |list| list.without(which))
+            .await?;
+        self.reseal(principal, on_step).await
+    }
+
+    /// The list without one of its recipients, which must not be this node's own.
+    pub(crate) fn list_without(&self, list: &Recipients, which: &str) -> Result<Recipients, Error> {
         let next = list.without(which).map_err(|error| match error {
             // What was given may be a key in the wrong place.
             RecipientError::Unknown(_) => Error::Invalid(format!(
@@ -134,17 +147,15 @@ impl Entail {
             )),
             other => other.into(),
         })?;
-        if own.iter().any(|id| list.has(id) && !next.has(id)) {
+        let keys = self.store.keys();
+        if keys.identity_ids().any(|id| list.has(id) && !next.has(id)) {
             return Err(Error::Invalid(
                 "that is the recipient of this node's own identity, which could then open nothing; \
                  renew it with: entail key rotate identity"
                     .to_owned(),
             ));
         }
-        let record = json!({"change": "remove-recipient", "recipient": which});
-        self.change_recipients(principal, &record, |list| list.without(which))
-            .await?;
-        self.reseal(principal, on_step).await
+        Ok(next)
     }
 
     /// Renews this node's identity: makes a new one, puts its recipient in the place
@@ -167,12 +178,7 @@ impl Entail {
         let _held = self.store.keys().hold()?;
         self.store.keys().check_own_identity()?;
         let mut keys = self.own_keys(passphrase)?;
-        let own = keys.own_recipients(FIRST, 0)?;
-        let resumed = own.len() > 1;
-        let list = self.store.recipients().await?;
-        if let Some(stranger) = own.first().filter(|own| !resumed && !list.has(&own.id())) {
-            return Err(RecipientError::Unknown(stranger.id()).into());
-        }
+        let resumed = self.identity_renewal(&keys).await?;
         if !resumed {
             keys.begin_new_identity(passphrase)?;
             self.store.read_keys_again()?;
@@ -195,6 +201,20 @@ impl Entail {
         Ok(renewal)
     }
 
+    /// Whether the renewal of an identity was begun earlier. One that nothing is sealed
+    /// to cannot be renewed.
+    pub(crate) async fn identity_renewal(&self, keys: &Keys) -> Result<bool, Error> {
+        let own = keys.own_recipients(FIRST, 0)?;
+        let resumed = own.len() > 1;
+        let list = self.store.recipients().await?;
+        match own.first() {
+            Some(stranger) if !resumed && !list.has(&stranger.id()) => {
+                Err(RecipientError::Unknown(stranger.id()).into())
+            }
+            _ => Ok(resumed),
+        }
+    }
+
     /// Renews the signer: makes a new one, hands the power to write on to it, signs
     /// every document again, and no longer believes the old one.
     ///
@@ -211,9 +231,8 @@ impl Entail {
         // Two at once would make two keys, and one of them would be lost.
         let _held = self.store.keys().hold()?;
         self.store.revision().await?;
-        let staged = self.store.read_keys_again()?.has_next_signer();
-        let resumed = staged || self.store.verifiers().len() > 1;
-        if staged || !resumed {
+        let begun = self.signer_renewal()?;
+        if begun != SignerRenewal::HandedOver {
             let principal = principal.to_string();
             let change = encode(&json!({"change": "rotate-signer"}))?;
             let author = Author {
@@ -226,9 +245,19 @@ impl Entail {
         let renewed = self.resign(principal, on_step).await?;
         self.store.end_old_signer()?;
         Ok(Renewal {
-            resumed,
+            resumed: begun != SignerRenewal::NotBegun,
             renewed,
             ..Renewal::default()
+        })
+    }
+
+    /// How far the renewal of the signer has come, by this process or an earlier one.
+    pub(crate) fn signer_renewal(&self) -> Result<SignerRenewal, Error> {
+        let staged = self.store.read_keys_again()?.has_next_signer();
+        Ok(match (staged, self.store.verifiers().len()) {
+            (true, _) => SignerRenewal::Staged,
+            (false, 2..) => SignerRenewal::HandedOver,
+            (false, _) => SignerRenewal::NotBegun,
         })
     }
 

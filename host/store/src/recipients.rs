@@ -125,12 +125,22 @@ impl Recipients {
         if self.has(&recipient.id()) {
             return Err(RecipientError::Known(recipient.id()));
         }
-        if self.recipients.len() >= MAX_RECIPIENTS {
-            return Err(RecipientError::TooMany);
-        }
+        self.check_room()?;
         let mut next = self.next();
         next.recipients.push(recipient);
         Ok(next)
+    }
+
+    /// Refuses if there is no room for one more.
+    ///
+    /// # Errors
+    ///
+    /// [`RecipientError::TooMany`].
+    pub fn check_room(&self) -> Result<(), RecipientError> {
+        match self.recipients.len() >= MAX_RECIPIENTS {
+            true => Err(RecipientError::TooMany),
+            false => Ok(()),
+        }
     }
 
     /// The next list, without the recipient of that name, label or key.

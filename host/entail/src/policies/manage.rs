@@ -63,6 +63,50 @@ impl Entail {
         component: &[u8],
         install: InstallPolicy,
     ) -> Result<InstalledPolicy, Error> {
+        let (installed, whole) = self.look_over(principal, component, install).await?;
+        let record = json!({
+            "change": "install-policy",
+            "component": installed.component,
+            "name": installed.name,
+            "version": installed.version,
+        });
+        let key = component_key(installed.component);
+        self.until_not_contended(async || {
+            let revision = self.store.revision().await?;
+            let batch = Batch {
+                put: vec![(key.clone(), encode(&installed)?)],
+                add_blobs: vec![whole.to_vec()],
+                ..Batch::default()
+            };
+            self.commit(principal, revision, batch, &record).await
+        })
+        .await?;
+        Ok(installed)
+    }
+
+    /// What [`Entail::install_policy`] would keep: the component is admitted, and kept
+    /// nowhere.
+    ///
+    /// # Errors
+    ///
+    /// As [`Entail::install_policy`].
+    pub async fn dry_run_install(
+        &self,
+        principal: &Principal,
+        component: &[u8],
+        install: InstallPolicy,
+    ) -> Result<InstalledPolicy, Error> {
+        Ok(self.look_over(principal, component, install).await?.0)
+    }
+
+    /// Admits a component that is to be installed; with it the bytes to keep, which are
+    /// the layer's and those of the policy below.
+    async fn look_over(
+        &self,
+        principal: &Principal,
+        component: &[u8],
+        install: InstallPolicy,
+    ) -> Result<(InstalledPolicy, Arc<[u8]>), Error> {
         authorize_whole(principal, Action::Administer)?;
         let whole: Arc<[u8]> = match install.over {
             None => component.into(),
@@ -91,24 +135,7 @@ impl Entail {
             installed_by: principal.to_string(),
             installed_at_ms: now_ms(),
         };
-        let record = json!({
-            "change": "install-policy",
-            "component": installed.component,
-            "name": installed.name,
-            "version": installed.version,
-        });
-        let key = component_key(installed.component);
-        self.until_not_contended(async || {
-            let revision = self.store.revision().await?;
-            let batch = Batch {
-                put: vec![(key.clone(), encode(&installed)?)],
-                add_blobs: vec![whole.to_vec()],
-                ..Batch::default()
-            };
-            self.commit(principal, revision, batch, &record).await
-        })
-        .await?;
-        Ok(installed)
+        Ok((installed, whole))
     }
 
     /// The bytes of an installed component, or of the built-in policy.
@@ -351,31 +378,57 @@ impl Entail {
         authorize_whole(principal, Action::Administer)?;
         let record = json!({"change": "remove-policy", "component": component});
         self.until_not_contended(async || {
-            let installed = self.installed_policy(principal, component).await?;
-            let (revision, bindings) = self.documents::<PolicyBinding>(POLICY_KIND).await?;
-            let mut batch = Batch {
+            let removal = self.removal(principal, component).await?;
+            self.commit(principal, removal.revision, removal.batch, &record)
+                .await
+        })
+        .await
+    }
+
+    /// The organizations that could no longer go back to an installed component if it
+    /// were removed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Entail::remove_policy`].
+    pub async fn dry_run_remove(
+        &self,
+        principal: &Principal,
+        component: Digest,
+    ) -> Result<Vec<ScopePath>, Error> {
+        authorize_whole(principal, Action::Administer)?;
+        Ok(self.removal(principal, component).await?.no_way_back)
+    }
+
+    async fn removal(&self, principal: &Principal, component: Digest) -> Result<Removal, Error> {
+        let installed = self.installed_policy(principal, component).await?;
+        let (revision, bindings) = self.documents::<PolicyBinding>(POLICY_KIND).await?;
+        let mut removal = Removal {
+            revision,
+            batch: Batch {
                 remove: vec![component_key(component)],
                 remove_blobs: vec![installed.blob()],
                 ..Batch::default()
-            };
-            for (key, mut binding) in bindings {
-                if binding.in_use().any(|used| used == component) {
-                    return Err(Error::Invalid(format!(
-                        "{component} is in service, or a shadow, in {}",
-                        key.name
-                    )));
-                }
-                let before = binding.earlier.len();
-                binding
-                    .earlier
-                    .retain(|bound| bound.component != Some(component));
-                if binding.earlier.len() != before {
-                    batch.put.push((key, encode(&binding)?));
-                }
+            },
+            no_way_back: Vec::new(),
+        };
+        for (key, mut binding) in bindings {
+            if binding.in_use().any(|used| used == component) {
+                return Err(Error::Invalid(format!(
+                    "{component} is in service, or a shadow, in {}",
+                    key.name
+                )));
             }
-            self.commit(principal, revision, batch, &record).await
-        })
-        .await
+            let before = binding.earlier.len();
+            binding
+                .earlier
+                .retain(|bound| bound.component != Some(component));
+            if binding.earlier.len() != before {
+                removal.no_way_back.push(key.name.parse()?);
+                removal.batch.put.push((key, encode(&binding)?));
+            }
+        }
+        Ok(removal)
     }
 
     /// The one installed component that `text` names: by its digest, by the first digits
@@ -480,6 +533,15 @@ impl Entail {
         }
         Ok((snapshot.revision, bodies))
     }
+}
+
+/// What removing an installed component takes.
+struct Removal {
+    /// As of when.
+    revision: Revision,
+    batch: Batch,
+    /// The organizations that had it before what they have now.
+    no_way_back: Vec<ScopePath>,
 }
 
 fn check_organization(path: &ScopePath) -> Result<(), Error> {
