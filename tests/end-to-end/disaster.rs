@@ -244,36 +244,51 @@ fn what_a_stopped_process_left_behind_is_named_and_cleared_away() {
 
 #[test]
 fn going_back_is_tried_without_going_back() {
-    let (sandbox, _) = Sandbox::with_acme();
+    let (sandbox, key) = Sandbox::with_acme();
     let recovery = recovery(&sandbox);
     let copy = backup(&sandbox, "copy.entail");
+    sandbox.entail(&["key", "rotate", "identity"]).ok();
     sandbox.entail(&["project", "add", "acme/later"]).ok();
-    let shown = copy.to_str().unwrap();
-    sandbox
-        .entail(&["restore", shown, "--accept-rollback", "--dry-run"])
+    let revision = || sandbox.entail(&["verify", "--json"]).ok().json()["revision"].clone();
+    let before = revision();
+    let back = |more: &[&str]| {
+        let restore = ["restore", copy.to_str().unwrap(), "--accept-rollback"];
+        sandbox.entail(&[&restore[..], more].concat())
+    };
+    let recovery = recovery.to_str().unwrap();
+    back(&["--recovery", recovery, "--dry-run"])
         .ok()
         .says("would be undone")
+        .says("1 secrets would be sealed again")
         .says("nothing is changed");
-    sandbox.entail(&["project", "list"]).ok().says("acme/later");
-    sandbox.entail(&["verify"]).ok();
 
-    let elsewhere = sandbox.path("elsewhere");
-    let drill = |home: &Path, recovery: &Path| {
-        let recovery = recovery.to_str().unwrap();
-        let mut command = sandbox.command(&["restore", shown, "--recovery", recovery, "--dry-run"]);
-        command.env("ENTAIL_HOME", home);
-        sandbox.run(command, "")
-    };
-    drill(&elsewhere, &recovery)
+    // What the change refuses, with nothing lost by it.
+    let garbage = sandbox.path("garbage.txt");
+    std::fs::write(&garbage, "no key").unwrap();
+    let (other, _) = Sandbox::with_acme();
+    let strange = self::recovery(&other);
+    for (more, code) in [
+        (&[][..], 19),
+        (&["--recovery", garbage.to_str().unwrap()], 16),
+        (&["--recovery", strange.to_str().unwrap()], 19),
+    ] {
+        let planned = back(&[more, &["--dry-run"]].concat()).fails(code);
+        let made = back(more).fails(code);
+        assert_eq!(planned.stderr, made.stderr);
+    }
+    assert_eq!(revision(), before);
+    assert_eq!(sandbox.revealed_key(), key);
+    assert!(!sandbox.home().join("unfinished").exists());
+    sandbox.entail(&["project", "list"]).ok().says("acme/later");
+    back(&["--recovery", recovery])
         .ok()
-        .says("the recovery key opens 1 secrets in it");
-    assert!(!elsewhere.exists());
-    let (stranger, _) = Sandbox::with_acme();
-    let strange = self::recovery(&stranger);
-    drill(&elsewhere, &strange).fails(15);
-    assert!(!elsewhere.exists());
-    drill(&sandbox.home(), &recovery)
-        .fails(14)
-        .says("is a home already");
-    restore(&sandbox, &elsewhere, &copy, &recovery).ok();
+        .says("1 secrets are sealed again");
+    assert_eq!(sandbox.revealed_key(), key);
+
+    // A home that is to be made is tried elsewhere.
+    let shown = copy.to_str().unwrap();
+    sandbox
+        .entail(&["restore", shown, "--recovery", recovery, "--dry-run"])
+        .fails(2)
+        .says("--home");
 }

@@ -290,6 +290,10 @@ fn a_dry_run_says_what_would_be_renewed_and_renews_nothing() {
     for (arguments, code) in [
         (&["add-recipient", "age1nonsense"][..], 19),
         (&["add-recipient", "--recovery", recovery], 16),
+        (
+            &["add-recipient", "--recovery", "/nowhere/recovery.txt"],
+            16,
+        ),
         (&["remove-recipient", "nobody"], 19),
         (&["remove-recipient", "first"], 19),
     ] {

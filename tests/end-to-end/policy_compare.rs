@@ -1,6 +1,8 @@
 //! Trying before use: the log decided again, effective access now against then, and
 //! every change as a dry run.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use entail::policy::Digest;
@@ -290,12 +292,67 @@ fn a_dry_run_fails_where_the_change_would() {
         (&["credential", "disable", "acme", "anthropic"], 18),
         (&["credential", "rollback", "acme", "openai"], 19),
         (&["model", "acme", "nobody", "gpt-5"], 18),
+        (&["policy", "activate", "acme/evals", "built-in"], 19),
+        (&["policy", "rollback", "acme"], 19),
+        (&["policy", "shadow", "nobody", "--off"], 18),
+        (&["policy", "remove", "nobody"], 19),
+        (&["init", "acme"], 19),
     ] {
         let planned = [arguments, &["--dry-run"]].concat();
         let planned = sandbox.entail(&planned).fails(code);
         let made = sandbox.entail(arguments).fails(code);
         assert_eq!(planned.stderr, made.stderr);
     }
+}
+
+#[test]
+fn a_dry_run_fails_where_nothing_can_be_written() {
+    let (sandbox, closed) = with_closed();
+    put_in_service(&sandbox, &closed);
+    let digest = Digest::of(&std::fs::read(&closed).unwrap()).to_string();
+    sandbox.entail(&["policy", "rollback", "acme"]).ok();
+    std::fs::remove_file(sandbox.home().join("keys/signer.pem")).unwrap();
+    let recovery = sandbox.path("recovery.txt").display().to_string();
+    for arguments in [
+        &["project", "add", "acme/new"][..],
+        &["policy", "install", &closed],
+        &["policy", "activate", "acme", &digest],
+        &["policy", "rollback", "acme"],
+        &["policy", "shadow", "acme", &digest],
+        &["policy", "remove", &digest],
+        &["key", "rotate", "signer"],
+        &["key", "rotate", "identity"],
+        &["key", "add-recipient", "--recovery", &recovery],
+        &["restore", "--accept-rollback"],
+    ] {
+        let planned = [arguments, &["--dry-run"]].concat();
+        sandbox.entail(&planned).fails(16);
+        sandbox.entail(arguments).fails(16);
+    }
+}
+
+#[test]
+fn a_home_is_tried_where_it_is_to_be() {
+    let sandbox = Sandbox::new();
+    let at = |home: &Path, more: &[&str]| {
+        let mut command = sandbox.command(&[&["init", "acme"], more].concat());
+        command.env("ENTAIL_HOME", home);
+        sandbox.run(command, "")
+    };
+    let file = sandbox.path("file");
+    std::fs::write(&file, "").unwrap();
+    let open = sandbox.path("open");
+    std::fs::create_dir(&open).unwrap();
+    std::fs::set_permissions(&open, Permissions::from_mode(0o777)).unwrap();
+    for home in [file.clone(), file.join("home"), open.join("home")] {
+        at(&home, &["--dry-run"]).fails(14);
+        at(&home, &[]).fails(14);
+    }
+    let home = sandbox.path("far/from/here");
+    let planned = at(&home, &["--dry-run"]).ok();
+    planned.says("would make the home");
+    assert!(!sandbox.path("far").exists());
+    at(&home, &[]).ok();
 }
 
 #[test]
@@ -315,6 +372,10 @@ fn dry_runs_of_policies_admit_them_and_change_nothing() {
         .ok()
         .json();
     assert_eq!(json["dry_run"], true);
+    let activate = ["policy", "activate", "acme", "built-in", "--json"];
+    let json = planned(&activate).ok().json();
+    assert_eq!(json["dry_run"], true);
+    assert_eq!(json["policy"]["name"], "default");
     assert_eq!(revision(&sandbox), before);
 
     put_in_service(&sandbox, &closed);
@@ -351,7 +412,15 @@ fn dry_runs_of_policies_admit_them_and_change_nothing() {
 #[test]
 fn what_changes_nothing_has_no_dry_run() {
     let (sandbox, _) = Sandbox::with_acme();
-    for arguments in [&["dev"][..], &["verify"], &["policy", "list"]] {
+    for arguments in [
+        &["dev"][..],
+        &["verify"],
+        &["policy", "list"],
+        &["policy", "shadow", "acme"],
+        &["project", "list"],
+        &["credential", "list", "acme"],
+        &["key", "list"],
+    ] {
         sandbox
             .entail(&[arguments, &["--dry-run"]].concat())
             .fails(2)

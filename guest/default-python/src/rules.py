@@ -1,4 +1,4 @@
-"""The rules, in order. Their numbers are those of guest/README.md."""
+"""The rules, in order. Their numbers are those of guest/default/README.md."""
 
 from dataclasses import dataclass
 

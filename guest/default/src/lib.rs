@@ -1,7 +1,7 @@
 //! The built-in policy: the nearest scope that opted in wins, mandatory
 //! credentials win over that, and no other payer is ever chosen silently.
 //!
-//! The rules stand in [`rules`], in the order of `guest/README.md`, as plain
+//! The rules stand in [`rules`], in the order of `guest/default/README.md`, as plain
 //! functions over the types of the contract. They run as a component in a host
 //! and, the very same code, natively in tests.
 

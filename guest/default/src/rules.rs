@@ -1,4 +1,4 @@
-//! The rules, in order. Their numbers are those of `guest/README.md`.
+//! The rules, in order. Their numbers are those of `guest/default/README.md`.
 
 use crate::facts;
 use crate::pattern::{model_matches, path_matches};

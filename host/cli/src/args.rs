@@ -26,7 +26,8 @@ Exit codes:
   17  the decision cannot be recorded
   18  there is no such scope, provider or credential
   19  the input is not valid
-  20  a grant would be widened (policy replay, policy diff, --dry-run of a policy)
+  20  a grant would be widened (policy replay and diff; policy activate and
+      rollback with --dry-run)
 `entail run` exits as the command does; 126 if it cannot be started, 127 if it
 is not found.
 

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use entail::store::KeyId;
 use entail::{
-    IdentitySource, Leftover, Restored, Secret, Trust, dry_run_restore_in_place,
-    dry_run_restore_to_clean_machine, quoted, restore_in_place, restore_to_clean_machine,
+    IdentitySource, RestorePlan, Restored, Secret, Trust, dry_run_restore_in_place, quoted,
+    restore_in_place, restore_to_clean_machine,
 };
 use serde_json::json;
 
@@ -41,9 +41,19 @@ pub async fn backup(session: &Session, args: &BackupArgs) -> Result<(), Failure>
 }
 
 pub async fn restore(session: &Session, args: &RestoreArgs) -> Result<(), Failure> {
+    if session.common.dry_run && args.accept_rollback {
+        return dry_run(session, args).await;
+    }
     let restored = match (&args.file, &args.recovery) {
         (file, recovery) if args.accept_rollback => {
             in_place(session, args, file.as_deref(), recovery.as_deref()).await?
+        }
+        (Some(_), Some(_)) if session.common.dry_run => {
+            return Err(Failure::new(
+                2,
+                "usage",
+                "making a home changes none that is there; to try it, name another folder with --home",
+            ));
         }
         (Some(file), Some(recovery)) => to_clean_machine(session, args, file, recovery).await?,
         (None, Some(_)) => {
@@ -59,7 +69,37 @@ pub async fn restore(session: &Session, args: &RestoreArgs) -> Result<(), Failur
             ]));
         }
     };
-    report(session, &restored);
+    report(session, &restored, !args.accept_rollback);
+    Ok(())
+}
+
+/// Says what going back would come to, and does not.
+async fn dry_run(session: &Session, args: &RestoreArgs) -> Result<(), Failure> {
+    let trust = trust(args.verifier.as_deref().into_iter())?;
+    let recovery = args.recovery.as_deref().map(read_recovery).transpose()?;
+    let RestorePlan {
+        copy,
+        seen,
+        to_renew,
+    } = dry_run_restore_in_place(
+        &session.home()?,
+        args.file.as_deref(),
+        recovery.map(IdentitySource::Given),
+        &trust,
+    )
+    .await?;
+    if session.common.json {
+        print_json(&json!({
+            "dry_run": true, "copy": copy, "seen": seen, "to_renew": to_renew,
+        }));
+        return Ok(());
+    }
+    say!("the store would be as it was at revision {copy}");
+    if seen > copy {
+        say!("what was changed from revision {copy} to {seen} would be undone");
+    }
+    say!("{to_renew} secrets would be sealed again");
+    say_dry_run();
     Ok(())
 }
 
@@ -71,13 +111,15 @@ async fn in_place(
 ) -> Result<Restored, Failure> {
     let trust = trust(args.verifier.as_deref().into_iter())?;
     let recovery = recovery.map(read_recovery).transpose()?;
-    let recovery = recovery.map(IdentitySource::Given);
-    let home = session.home()?;
-    if session.common.dry_run {
-        return Ok(dry_run_restore_in_place(&home, copy, recovery.as_ref(), &trust).await?);
-    }
     let bar = Bar::new("sealing again");
-    Ok(restore_in_place(&home, copy, recovery, &trust, &mut |step| bar.step(step)).await?)
+    Ok(restore_in_place(
+        &session.home()?,
+        copy,
+        recovery.map(IdentitySource::Given),
+        &trust,
+        &mut |step| bar.step(step),
+    )
+    .await?)
 }
 
 fn read_recovery(file: &Path) -> Result<Secret, Failure> {
@@ -95,22 +137,15 @@ async fn to_clean_machine(
     let text = read_recovery(recovery)?;
     let named = verifier_of(&text);
     let trust = trust(named.as_deref().into_iter().chain(args.verifier.as_deref()))?;
-    let (folder, recovery) = (session.home_folder()?, IdentitySource::Given(text));
-    if session.common.dry_run {
-        let bar = Bar::new("sealing again, as a trial");
-        let on_step = &mut |step| bar.step(step);
-        let planned = dry_run_restore_to_clean_machine(&folder, copy, recovery, &trust, on_step);
-        return Ok(planned.await?);
-    }
     let passphrase = match args.passphrase {
         true => Some(session.new_passphrase()?),
         false => None,
     };
     let bar = Bar::new("sealing again");
     Ok(restore_to_clean_machine(
-        &folder,
+        &session.home_folder()?,
         copy,
-        recovery,
+        IdentitySource::Given(text),
         &trust,
         passphrase.as_ref(),
         &mut |step| bar.step(step),
@@ -129,17 +164,13 @@ fn trust<'a>(names: impl Iterator<Item = &'a str>) -> Result<Trust, Failure> {
     Ok(Trust { verifiers })
 }
 
-fn report(session: &Session, restored: &Restored) {
+fn report(session: &Session, restored: &Restored, is_new: bool) {
     let Restored {
         copy,
         seen,
         revision,
         renewal,
     } = restored;
-    if session.common.dry_run {
-        report_dry_run(session, restored);
-        return;
-    }
     if session.common.json {
         print_json(&json!({
             "copy": copy, "seen": seen, "revision": revision,
@@ -151,10 +182,10 @@ fn report(session: &Session, restored: &Restored) {
     if seen > copy {
         say!("what was changed from revision {copy} to {seen} is undone");
     }
-    if renewal.renewed > 0 && *seen > 0 {
+    if renewal.renewed > 0 && !is_new {
         say!("{} secrets are sealed again", renewal.renewed);
     }
-    if renewal.renewed > 0 && *seen == 0 {
+    if renewal.renewed > 0 && is_new {
         say!(
             "{} secrets are sealed to this machine's new identity as well",
             renewal.renewed
@@ -163,37 +194,7 @@ fn report(session: &Session, restored: &Restored) {
             "take off the list whose machine is lost: entail key list, entail key remove-recipient ID"
         );
     }
-    tell_left(&renewal.left);
-}
-
-/// Says what going back would come to.
-fn report_dry_run(session: &Session, restored: &Restored) {
-    let Restored {
-        copy,
-        seen,
-        renewal,
-        ..
-    } = restored;
-    if session.common.json {
-        print_json(&json!({
-            "dry_run": true, "copy": copy, "seen": seen,
-            "renewed": renewal.renewed, "left": renewal.left.len(),
-        }));
-        return;
-    }
-    say!("the copy can be gone back to; the store would be as it was at revision {copy}");
-    if seen > copy {
-        say!("what was changed from revision {copy} to {seen} would be undone");
-    }
-    if *seen == 0 {
-        say!("the recovery key opens {} secrets in it", renewal.renewed);
-    }
-    tell_left(&renewal.left);
-    say_dry_run();
-}
-
-fn tell_left(left: &[Leftover]) {
-    for left in left {
+    for left in &renewal.left {
         let reason = left.reason.as_ref().map(ToString::to_string);
         tell!(
             "{} not sealed again: {} {}: {}",

@@ -112,14 +112,13 @@ async fn dry_run(session: &Session, command: &KeyCommand) -> Result<(), Failure>
                 (None, None) => return Err(no_recipient()),
             };
             let change = KeyChange::AddRecipient(recipient.as_ref());
-            plan(session.open()?, change).await?
+            plan(session.open_unlocked()?, change).await?
         }
         KeyCommand::RemoveRecipient { recipient } => {
-            // Which of them is this node's own shows in the identity.
-            let entail = session.open_unlocked()?;
-            plan(entail, KeyChange::RemoveRecipient(recipient)).await?
+            let change = KeyChange::RemoveRecipient(recipient);
+            plan(session.open_unlocked()?, change).await?
         }
-        KeyCommand::Reseal => plan(session.open()?, KeyChange::Reseal).await?,
+        KeyCommand::Reseal => plan(session.open_unlocked()?, KeyChange::Reseal).await?,
     };
     if session.common.json {
         print_json(&json!({
@@ -145,12 +144,16 @@ fn no_recipient() -> Failure {
     Failure::new(2, "usage", "say which recipient to add")
 }
 
-/// Refuses to write a recovery key over a file.
+/// Refuses to write a recovery key over a file, or where there is no folder for it.
 fn check_free(file: &Path) -> Result<(), Failure> {
-    let error = match file.symlink_metadata() {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => error,
-        Ok(_) => rustix::io::Errno::EXIST.into(),
+    let folder = match file.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let error = match (file.symlink_metadata(), folder.metadata()) {
+        (Ok(_), _) => rustix::io::Errno::EXIST.into(),
+        (Err(_), Ok(folder)) if folder.is_dir() => return Ok(()),
+        (Err(error), _) => error,
     };
     let file = file.to_owned();
     Err(entail::Error::from(KeyError::File { file, error }).into())

@@ -33,7 +33,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 
-use crate::args::{Cli, Command, PolicyCommand};
+use crate::args::{Cli, Command, CredentialCommand, KeyCommand, PolicyCommand, ProjectCommand};
 use crate::failure::Failure;
 use crate::output::{Style, say, tell};
 use crate::session::Session;
@@ -95,21 +95,21 @@ fn usage(error: &clap::Error) -> ExitCode {
 /// Whether a command changes a home in a way that can be tried without changing it.
 fn has_dry_run(command: &Command) -> bool {
     match command {
-        Command::Init(_)
-        | Command::Project(_)
-        | Command::Credential(_)
-        | Command::Inherit(_)
-        | Command::Model(_)
-        | Command::Key(_)
-        | Command::Restore(_) => true,
-        Command::Policy(command) => matches!(
-            **command,
-            PolicyCommand::Install(_)
-                | PolicyCommand::Activate(_)
-                | PolicyCommand::Rollback { .. }
-                | PolicyCommand::Shadow(_)
-                | PolicyCommand::Remove { .. }
+        Command::Init(_) | Command::Inherit(_) | Command::Model(_) | Command::Restore(_) => true,
+        Command::Project(command) => !matches!(command, ProjectCommand::List { .. }),
+        Command::Credential(command) => !matches!(
+            command,
+            CredentialCommand::List { .. } | CredentialCommand::Show(_)
         ),
+        Command::Key(command) => !matches!(command, KeyCommand::List),
+        Command::Policy(command) => match &**command {
+            PolicyCommand::Install(_)
+            | PolicyCommand::Activate(_)
+            | PolicyCommand::Rollback { .. }
+            | PolicyCommand::Remove { .. } => true,
+            PolicyCommand::Shadow(args) => args.policy.is_some() || args.off,
+            _ => false,
+        },
         _ => false,
     }
 }
@@ -119,7 +119,7 @@ async fn perform(session: &Session, command: Command) -> Result<ExitCode, Failur
         return Err(Failure::new(
             2,
             "usage",
-            "there is no dry run of this; there is one of init, project, credential, inherit, model, key, restore, and of policy install, activate, rollback, shadow and remove",
+            "there is no dry run of this: it changes nothing in a home",
         ));
     }
     match command {

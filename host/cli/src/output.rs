@@ -147,3 +147,15 @@ impl Table {
 pub fn print_json(value: &serde_json::Value) {
     say!("{value:#}");
 }
+
+/// A JSON object with one member more.
+pub fn with_member(
+    mut object: serde_json::Value,
+    name: &str,
+    value: impl Into<serde_json::Value>,
+) -> serde_json::Value {
+    if let Some(members) = object.as_object_mut() {
+        members.insert(name.to_owned(), value.into());
+    }
+    object
+}

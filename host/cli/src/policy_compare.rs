@@ -16,7 +16,7 @@ use crate::args::FilterArgs;
 use crate::audit::to_filter;
 use crate::component_source::{Component, ComponentArgs, read_settings};
 use crate::failure::{Failure, shown};
-use crate::output::{Cell, Style, Table, print_json, say, say_dry_run, tell};
+use crate::output::{Cell, Style, Table, print_json, say, say_dry_run, tell, with_member};
 use crate::session::Session;
 
 /// Something may be used that could not be before. A number of its own, so that a
@@ -60,11 +60,7 @@ pub fn replay(session: &Session, args: &ReplayArgs) -> Result<ExitCode, Failure>
     let policy = args.candidate.admit(&engine(&home)?)?;
     let replay = replay_log(&home, &policy, &filter)?;
     if session.common.json {
-        let mut json = json!(replay);
-        if let Some(members) = json.as_object_mut() {
-            members.insert("policy".to_owned(), described(&policy));
-        }
-        print_json(&json);
+        print_json(&with_member(json!(replay), "policy", described(&policy)));
     } else {
         print_replay(&replay);
     }
@@ -75,41 +71,33 @@ pub fn replay(session: &Session, args: &ReplayArgs) -> Result<ExitCode, Failure>
 pub async fn diff(session: &Session, args: &DiffArgs) -> Result<ExitCode, Failure> {
     let entail = session.open()?;
     let policy = args.candidate.admit(entail.engine())?;
-    difference_to(session, &entail, &policy, args.organization.as_ref()).await
-}
-
-/// Prints who would get what if `policy` were in service.
-pub async fn difference_to(
-    session: &Session,
-    entail: &Entail,
-    policy: &Policy,
-    organization: Option<&ScopePath>,
-) -> Result<ExitCode, Failure> {
     let changes = entail
-        .policy_diff(&session.principal, policy, organization)
+        .policy_diff(&session.principal, &policy, args.organization.as_ref())
         .await?;
-    if session.common.json {
-        let mut json = to_json(&changes);
-        if let Some(members) = json.as_object_mut() {
-            members.insert("policy".to_owned(), described(policy));
-        }
-        print_json(&json);
-    } else {
-        print_access(&changes);
+    match session.common.json {
+        true => print_json(&under(&policy, &changes)),
+        false => print_access(&changes),
     }
     Ok(exit(&changes.counts))
+}
+
+/// Prints who would get what if a policy were put in service, which it is not.
+pub fn print_dry_run(session: &Session, policy: &Policy, changes: &AccessChanges) -> ExitCode {
+    if session.common.json {
+        print_json(&with_member(under(policy, changes), "dry_run", true));
+    } else {
+        print_access(changes);
+        say_dry_run();
+    }
+    exit(&changes.counts)
 }
 
 /// Prints what a planned change would change in who gets what, without making it.
 pub async fn dry_run(session: &Session, entail: &Entail, change: &Change) -> Result<(), Failure> {
     let changes = entail.dry_run(&session.principal, change).await?;
     if session.common.json {
-        let mut json = to_json(&changes);
-        if let Some(members) = json.as_object_mut() {
-            members.insert("dry_run".to_owned(), true.into());
-            members.insert("notes".to_owned(), json!(changes.notes));
-        }
-        print_json(&json);
+        let json = with_member(to_json(&changes), "notes", json!(changes.notes));
+        print_json(&with_member(json, "dry_run", true));
         return Ok(());
     }
     print_access(&changes);
@@ -309,6 +297,11 @@ fn to_json(changes: &AccessChanges) -> Value {
         "counts": changes.counts,
         "changes": rows,
     })
+}
+
+/// The same under a policy that is not in service.
+fn under(policy: &Policy, changes: &AccessChanges) -> Value {
+    with_member(to_json(changes), "policy", described(policy))
 }
 
 fn change_json(change: &AccessChange) -> Value {

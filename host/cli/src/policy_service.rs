@@ -13,7 +13,7 @@ use crate::args::{ActivateArgs, BoundArgs, InstallArgs, Isolation, ShadowArgs, S
 use crate::component_source::{read_limits, read_settings};
 use crate::failure::{Failure, shown};
 use crate::manage::time;
-use crate::output::{Cell, Style, Table, print_json, say, say_dry_run};
+use crate::output::{Cell, Style, Table, print_json, say, say_dry_run, with_member};
 use crate::policy_check::not_admitted;
 use crate::policy_compare::{self, answer};
 use crate::session::Session;
@@ -56,7 +56,11 @@ pub async fn install(session: &Session, args: &InstallArgs) -> Result<(), Failur
         other => other.into(),
     })?;
     if session.common.json {
-        print_json(&with_dry_run(session, json!(installed)));
+        let installed = json!(installed);
+        print_json(&match dry_run {
+            true => with_member(installed, "dry_run", true),
+            false => installed,
+        });
         return Ok(());
     }
     if dry_run {
@@ -271,7 +275,10 @@ pub async fn activate(session: &Session, args: &ActivateArgs) -> Result<ExitCode
     let organization = &args.organization;
     let activate = bound(session, &entail, &args.policy, &args.bound).await?;
     if session.common.dry_run {
-        return planned(session, &entail, organization, &activate).await;
+        let (policy, changes) = entail
+            .dry_run_activate(&session.principal, organization, &activate)
+            .await?;
+        return Ok(policy_compare::print_dry_run(session, &policy, &changes));
     }
     let binding = entail
         .activate_policy(&session.principal, organization, activate)
@@ -284,37 +291,16 @@ pub async fn activate(session: &Session, args: &ActivateArgs) -> Result<ExitCode
 pub async fn roll_back(session: &Session, organization: &ScopePath) -> Result<ExitCode, Failure> {
     let entail = session.open()?;
     if session.common.dry_run {
-        let before = entail
-            .policy_before(&session.principal, organization)
+        let (policy, changes) = entail
+            .dry_run_roll_back(&session.principal, organization)
             .await?;
-        let activate = ActivatePolicy {
-            component: before.component,
-            settings: before.settings,
-            limits: Some(before.limits),
-            isolation: before.isolation,
-        };
-        return planned(session, &entail, organization, &activate).await;
+        return Ok(policy_compare::print_dry_run(session, &policy, &changes));
     }
     let binding = entail
         .roll_back_policy(&session.principal, organization)
         .await?;
     in_service(session, &entail, organization, &binding).await?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Says who would get what under another policy, and that nothing was changed.
-async fn planned(
-    session: &Session,
-    entail: &Entail,
-    organization: &ScopePath,
-    activate: &ActivatePolicy,
-) -> Result<ExitCode, Failure> {
-    let (policy, _) = entail.prepare_policy(&session.principal, activate).await?;
-    let exit = policy_compare::difference_to(session, entail, &policy, Some(organization)).await?;
-    if !session.common.json {
-        say_dry_run();
-    }
-    Ok(exit)
 }
 
 async fn in_service(
@@ -374,16 +360,13 @@ async fn planned_shadow(
     organization: &ScopePath,
     shadow: Option<&ActivatePolicy>,
 ) -> Result<(), Failure> {
-    let mut binding = entail
-        .policy_binding(&session.principal, organization)
+    let binding = entail
+        .dry_run_shadow(&session.principal, organization, shadow)
         .await?;
-    binding.shadow = match shadow {
-        None => None,
-        Some(shadow) => Some(entail.prepare_policy(&session.principal, shadow).await?.1),
-    };
     if session.common.json {
-        let planned = json!({"organization": organization, "binding": binding});
-        print_json(&with_dry_run(session, planned));
+        print_json(&json!({
+            "dry_run": true, "organization": organization, "binding": binding,
+        }));
         return Ok(());
     }
     match &binding.shadow {
@@ -397,17 +380,6 @@ async fn planned_shadow(
     say!("who gets what stays as it is");
     say_dry_run();
     Ok(())
-}
-
-/// What a command prints as JSON, with a word that nothing came of it if it was a dry
-/// run.
-fn with_dry_run(session: &Session, mut json: Value) -> Value {
-    if session.common.dry_run
-        && let Some(members) = json.as_object_mut()
-    {
-        members.insert("dry_run".to_owned(), true.into());
-    }
-    json
 }
 
 fn print_binding(organization: &ScopePath, binding: &PolicyBinding) {
@@ -480,8 +452,9 @@ pub async fn remove(session: &Session, policy: &str) -> Result<(), Failure> {
             .dry_run_remove(&session.principal, installed.component)
             .await?;
         if session.common.json {
-            let planned = json!({"removed": installed.component, "no_way_back": no_way_back});
-            print_json(&with_dry_run(session, planned));
+            print_json(&json!({
+                "dry_run": true, "removed": installed.component, "no_way_back": no_way_back,
+            }));
             return Ok(());
         }
         say!("would remove {} {}", installed.name, installed.version);

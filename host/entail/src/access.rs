@@ -116,6 +116,7 @@ impl Entail {
         provider: Option<&Provider>,
     ) -> Result<AccessChanges, Error> {
         let path = change.scope();
+        self.check_can_commit().await?;
         let revision = self.store.revision().await?;
         let paths = match change {
             Change::AddScope { .. } => vec![path.clone()],

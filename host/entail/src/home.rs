@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use entail_store::{
     Anchor, AnchorError, Author, Batch, IdentitySource, Keys, Mark, Recipients, Secret, Sqlite,
-    Store, check_private, check_way, private_folder, recipients_key, unfinished,
+    Store, check_private, check_way, check_way_into, private_folder, recipients_key, unfinished,
 };
 use serde_json::json;
 
@@ -77,9 +77,20 @@ impl Home {
     pub fn check_new(folder: &Path) -> Result<(), Error> {
         let home = Home::at(folder);
         home.check_free()?;
-        match folder.exists() {
-            true => home.check(),
-            false => Ok(()),
+        if folder.is_dir() {
+            return home.check();
+        }
+        // Those that would be made are the owner's; the way to them must be as well.
+        let there = folder
+            .ancestors()
+            .find(|above| above.symlink_metadata().is_ok());
+        match there {
+            Some(above) if above == folder || !above.is_dir() => {
+                let error = std::io::Error::from(std::io::ErrorKind::NotADirectory);
+                Err(Home::at(above).failed(&error))
+            }
+            Some(above) => checked(check_way_into(above)),
+            None => Ok(()),
         }
     }
 

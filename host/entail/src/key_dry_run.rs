@@ -5,9 +5,10 @@ use entail_store::Recipient;
 
 use crate::entail::Entail;
 use crate::error::Error;
+use crate::home::FIRST;
 use crate::name::ScopePath;
 use crate::principal::{Action, Principal, authorize_whole};
-use crate::rotation::SignerRenewal;
+use crate::rotation::{SignerRenewal, replace};
 use crate::scope::{self, Credential, OTHER_KINDS, SCOPE_KIND, Scope};
 
 /// Documents read at a time.
@@ -51,8 +52,9 @@ impl Entail {
         change: KeyChange<'_>,
     ) -> Result<KeyPlan, Error> {
         authorize_whole(principal, Action::Administer)?;
-        let keys = self.store.keys();
-        keys.check_can_write()?;
+        if !matches!(change, KeyChange::Reseal) {
+            self.check_can_commit().await?;
+        }
         let list = self.store.recipients().await?;
         let mut resumed = false;
         let epoch = match change {
@@ -64,13 +66,12 @@ impl Entail {
                 });
             }
             KeyChange::RotateIdentity => {
+                let keys = self.store.keys();
                 keys.check_own_identity()?;
                 resumed = self.identity_renewal(&keys).await?;
-                let newest = keys.own_recipients("", 0)?.into_iter().next();
-                let is_listed = newest.is_some_and(|newest| list.has(&newest.id()));
-                match resumed && is_listed {
-                    true => list.epoch,
-                    false => list.epoch + 1,
+                match keys.own_recipients(FIRST, 0)?.split_first() {
+                    Some((newest, before)) if resumed => replace(&list, before, newest)?.epoch,
+                    _ => list.epoch + 1,
                 }
             }
             KeyChange::AddRecipient(Some(recipient)) => list.with(recipient.clone())?.epoch,
@@ -82,11 +83,18 @@ impl Entail {
             KeyChange::Reseal => list.epoch,
         };
         let to_renew = self.not_sealed_to(principal, epoch).await?;
+        if to_renew > 0 {
+            self.check_can_commit().await?;
+        }
         Ok(KeyPlan { resumed, to_renew })
     }
 
     /// How many secrets are sealed to another list of recipients than that of `epoch`.
-    async fn not_sealed_to(&self, principal: &Principal, epoch: u32) -> Result<usize, Error> {
+    pub(crate) async fn not_sealed_to(
+        &self,
+        principal: &Principal,
+        epoch: u32,
+    ) -> Result<usize, Error> {
         let paths: Vec<ScopePath> = self.scopes(principal, None).await?;
         let mut count = 0;
         for some in paths.chunks(PAGE) {

@@ -127,7 +127,7 @@ pub use crate::provider::{
 };
 pub use crate::replay::{RecordPlace, Replay, ReplayedChange, replay};
 pub use crate::restore::{
-    Restored, Trust, dry_run_restore_in_place, dry_run_restore_to_clean_machine, restore_in_place,
+    RestorePlan, Restored, Trust, dry_run_restore_in_place, restore_in_place,
     restore_to_clean_machine,
 };
 pub use crate::rotation::{Leftover, OnStep, Renewal, Step};

@@ -149,35 +149,6 @@ pub async fn restore_to_clean_machine(
     })
 }
 
-/// What [`restore_to_clean_machine`] would come to: a home is made, and taken away
-/// again. That the copy is whole, and that the recovery key opens it, is shown by doing
-/// it.
-///
-/// # Errors
-///
-/// As [`restore_to_clean_machine`].
-pub async fn dry_run_restore_to_clean_machine(
-    folder: &Path,
-    copy: &Path,
-    recovery: IdentitySource,
-    trust: &Trust,
-    on_step: OnStep<'_>,
-) -> Result<Restored, Error> {
-    let is_there = folder.exists();
-    let home = Home::to_be(folder)?;
-    let lock = home.lock()?;
-    home.check_free()?;
-    let made = home.workshop()?;
-    let rebuilt = rebuild(&made, copy, recovery, trust, None, on_step).await;
-    let _ = std::fs::remove_dir_all(made.folder());
-    drop(lock);
-    if !is_there {
-        // Unless somebody has put something in it meanwhile.
-        let _ = std::fs::remove_dir(folder);
-    }
-    rebuilt
-}
-
 async fn rebuild(
     made: &Home,
     copy: &Path,
@@ -251,9 +222,20 @@ pub async fn restore_in_place(
     result
 }
 
+/// What going back would come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RestorePlan {
+    /// The revision that the copy is at.
+    pub copy: Revision,
+    /// The revision that was seen.
+    pub seen: Revision,
+    /// Secrets that would be sealed again.
+    pub to_renew: usize,
+}
+
 /// What [`restore_in_place`] would come to: the copy is made a store of this node
-/// beside the one that is there, and taken away again. No secret is opened: what could
-/// not be sealed again would show only then.
+/// beside the one that is there, checked whole, and taken away again. No secret is
+/// opened: what could not be sealed again would show only then.
 ///
 /// # Errors
 ///
@@ -261,16 +243,37 @@ pub async fn restore_in_place(
 pub async fn dry_run_restore_in_place(
     home: &Home,
     copy: Option<&Path>,
-    recovery: Option<&IdentitySource>,
+    recovery: Option<IdentitySource>,
     extra: &Trust,
-) -> Result<Restored, Error> {
+) -> Result<RestorePlan, Error> {
     let keys = home.keys(IdentitySource::Folder)?;
     keys.check_can_write()?;
     let _held = keys.hold()?;
     let made = home.workshop()?;
-    let adopted = adopt_copy(home, &made, copy, recovery, extra, &keys).await;
-    let _ = std::fs::remove_dir_all(made.folder());
-    Ok(adopted?.restored)
+    let plan = async {
+        let adopted = adopt_copy(home, &made, copy, recovery.as_ref(), extra, &keys).await?;
+        let renewing = home.keys(recovery.unwrap_or(IdentitySource::Folder))?;
+        Ok(RestorePlan {
+            copy: adopted.restored.copy,
+            seen: adopted.restored.seen,
+            to_renew: match renewing.can_unseal() {
+                true => to_renew_in(&made).await?,
+                false => 0,
+            },
+        })
+    };
+    let plan = plan.await;
+    std::fs::remove_dir_all(made.folder())
+        .map_err(|error| Error::Home(format!("{}: {error}", made.folder().display())))?;
+    plan
+}
+
+/// How many secrets of a store are not sealed to its present recipients.
+async fn to_renew_in(made: &Home) -> Result<usize, Error> {
+    let keys = made.keys(IdentitySource::Folder)?;
+    let entail = Entail::with_keys(made, keys, Settings::default())?;
+    let epoch = entail.store.recipients().await?.epoch;
+    entail.not_sealed_to(&Principal::LocalOwner, epoch).await
 }
 
 /// A copy that is a store of this node now, in the workshop.
@@ -315,9 +318,12 @@ async fn adopt_copy(
     if !is_past {
         trust.check(&succession, copy)?;
     }
+    // Before anything is replaced: a text that is no key.
+    let recovery = recovery.map(|source| home.keys(source.clone()));
+    let recovery = recovery.transpose()?;
     // What cannot be read is no reason not to go back.
     let seen = home.anchor().read().unwrap_or_default();
-    let newcomer = strangers(made, keys, recovery).await?;
+    let newcomer = strangers(made, keys, recovery.as_ref()).await?;
     copy_public_keys(home, made)?;
     let adoption = Adoption {
         made,
@@ -387,7 +393,7 @@ async fn is_own_past(present: &Sqlite, keys: &Keys, copy: &Succession) -> bool {
 async fn strangers(
     made: &Home,
     keys: &Keys,
-    recovery: Option<&IdentitySource>,
+    recovery: Option<&Keys>,
 ) -> Result<Vec<Recipient>, Error> {
     if !keys.can_unseal() {
         return Ok(Vec::new());
@@ -398,12 +404,21 @@ async fn strangers(
         .into_iter()
         .filter(|own| !list.has(&own.id()))
         .collect();
-    if !unknown.is_empty() && recovery.is_none() {
+    if unknown.is_empty() {
+        return Ok(unknown);
+    }
+    let Some(recovery) = recovery else {
         return Err(Error::Invalid(
             "the copy is from before this node's identity was renewed, which opens nothing in it; \
              add --recovery FILE with an identity that does"
                 .to_owned(),
         ));
+    };
+    if !recovery.identity_ids().any(|id| list.has(id)) {
+        return Err(Error::Invalid(format!(
+            "the recovery key opens nothing in the copy, which is sealed to {}",
+            list.ids().join(", ")
+        )));
     }
     Ok(unknown)
 }

@@ -498,6 +498,14 @@ impl Entail {
         .await
     }
 
+    /// Refuses where nothing can be written, as a commit would.
+    pub(crate) async fn check_can_commit(&self) -> Result<(), Error> {
+        // Another process may have renewed the signer.
+        self.store.revision().await?;
+        self.store.read_keys_again()?.signer()?;
+        Ok(())
+    }
+
     /// The keys as they are in their files, unlocked.
     fn own_keys(&self, passphrase: Option<&Secret>) -> Result<Keys, Error> {
         let mut keys = Keys::open(self.store.keys().folder())?;
@@ -531,7 +539,7 @@ pub(crate) fn encode(value: &impl Serialize) -> Result<Box<RawValue>, Error> {
 }
 
 /// The list with `newest` in the place of those `before`; as it is if that was done.
-fn replace(
+pub(crate) fn replace(
     list: &Recipients,
     before: &[Recipient],
     newest: &Recipient,

@@ -140,11 +140,27 @@ pub fn check_private(file: &Path) -> Result<(), KeyError> {
 ///
 /// [`KeyError::TooOpen`], [`KeyError::ForeignOwner`], [`KeyError::File`].
 pub fn check_way(folder: &Path) -> Result<(), KeyError> {
-    let whole = folder.canonicalize().map_err(|error| KeyError::File {
+    check_owners(whole(folder)?.ancestors().skip(1))
+}
+
+/// The same for a folder that is yet to be made in `folder`.
+///
+/// # Errors
+///
+/// As [`check_way`].
+pub fn check_way_into(folder: &Path) -> Result<(), KeyError> {
+    check_owners(whole(folder)?.ancestors())
+}
+
+fn whole(folder: &Path) -> Result<PathBuf, KeyError> {
+    folder.canonicalize().map_err(|error| KeyError::File {
         file: folder.to_owned(),
         error,
-    })?;
-    for above in whole.ancestors().skip(1) {
+    })
+}
+
+fn check_owners<'a>(folders: impl Iterator<Item = &'a Path>) -> Result<(), KeyError> {
+    for above in folders {
         let metadata = metadata(above)?;
         let theirs = metadata.uid() != own_user() && metadata.uid() != 0;
         if theirs {

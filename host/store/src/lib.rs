@@ -48,7 +48,7 @@ pub use backend::{
 pub use digest::{Digest, NotADigest};
 pub use document::{Document, DocumentKey};
 pub use error::{Error, Fault, Tampering};
-pub use files::{check_private, check_way, private_folder, unfinished};
+pub use files::{check_private, check_way, check_way_into, private_folder, unfinished};
 pub use journal::{Author, Effect, Entry};
 pub use keys::{IdentitySource, KeyError, Keys};
 pub use locked::{inherited_file, times_not_locked};

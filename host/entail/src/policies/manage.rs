@@ -15,6 +15,7 @@ use super::documents::{
     Bound, COMPONENT_KIND, InstalledPolicy, POLICY_KIND, PolicyBinding, binding_key, blob_of,
     component_key,
 };
+use crate::access::AccessChanges;
 use crate::entail::{Entail, now_ms};
 use crate::error::Error;
 use crate::name::{ScopePath, quoted};
@@ -84,8 +85,8 @@ impl Entail {
         Ok(installed)
     }
 
-    /// What [`Entail::install_policy`] would keep: the component is admitted, and kept
-    /// nowhere.
+    /// What [`Entail::install_policy`] would keep. The component is admitted; it is not
+    /// installed.
     ///
     /// # Errors
     ///
@@ -96,6 +97,8 @@ impl Entail {
         component: &[u8],
         install: InstallPolicy,
     ) -> Result<InstalledPolicy, Error> {
+        authorize_whole(principal, Action::Administer)?;
+        self.check_can_commit().await?;
         Ok(self.look_over(principal, component, install).await?.0)
     }
 
@@ -309,6 +312,74 @@ impl Entail {
         .await
     }
 
+    /// The policy that [`Entail::activate_policy`] would put in service, and who would
+    /// get what then.
+    ///
+    /// # Errors
+    ///
+    /// As [`Entail::activate_policy`].
+    pub async fn dry_run_activate(
+        &self,
+        principal: &Principal,
+        organization: &ScopePath,
+        activate: &ActivatePolicy,
+    ) -> Result<(Policy, AccessChanges), Error> {
+        self.check_can_bind(principal, organization).await?;
+        let (policy, _) = self.prepare_policy(principal, activate).await?;
+        let changes = self.policy_diff(principal, &policy, Some(organization));
+        Ok((policy.clone(), changes.await?))
+    }
+
+    /// The policy that [`Entail::roll_back_policy`] would put back in service, and who
+    /// would get what then.
+    ///
+    /// # Errors
+    ///
+    /// As [`Entail::roll_back_policy`].
+    pub async fn dry_run_roll_back(
+        &self,
+        principal: &Principal,
+        organization: &ScopePath,
+    ) -> Result<(Policy, AccessChanges), Error> {
+        self.check_can_bind(principal, organization).await?;
+        let before = self.policy_before(principal, organization).await?;
+        let policy = self.policies.load(&self.store, &before).await?;
+        let changes = self.policy_diff(principal, &policy, Some(organization));
+        Ok((policy.clone(), changes.await?))
+    }
+
+    /// What [`Entail::shadow_policy`] would come to. The shadow is made ready; nobody
+    /// asks it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Entail::shadow_policy`].
+    pub async fn dry_run_shadow(
+        &self,
+        principal: &Principal,
+        organization: &ScopePath,
+        shadow: Option<&ActivatePolicy>,
+    ) -> Result<PolicyBinding, Error> {
+        let mut binding = self.check_can_bind(principal, organization).await?;
+        binding.shadow = match shadow {
+            None => None,
+            Some(shadow) => Some(self.prepare_policy(principal, shadow).await?.1),
+        };
+        Ok(binding)
+    }
+
+    /// The document of an organization that could be changed now.
+    async fn check_can_bind(
+        &self,
+        principal: &Principal,
+        organization: &ScopePath,
+    ) -> Result<PolicyBinding, Error> {
+        check_organization(organization)?;
+        authorize(principal, Action::Administer, organization)?;
+        self.check_can_commit().await?;
+        Ok(self.read_binding(organization).await?.1)
+    }
+
     /// Puts the policy back in service that was before; that one is then the one to go
     /// back from.
     ///
@@ -397,6 +468,7 @@ impl Entail {
         component: Digest,
     ) -> Result<Vec<ScopePath>, Error> {
         authorize_whole(principal, Action::Administer)?;
+        self.check_can_commit().await?;
         Ok(self.removal(principal, component).await?.no_way_back)
     }
 
