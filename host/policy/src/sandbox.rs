@@ -73,7 +73,8 @@ pub struct Sandbox {
 impl Sandbox {
     /// This very program. Its `main` has to call [`serve`] before anything else, and its
     /// allocator must not reserve address space far ahead, which the limit of memory
-    /// counts; a program that does (one with mimalloc, say) names another.
+    /// counts: a program with one that does (mimalloc, say) names another by
+    /// [`Sandbox::program`].
     ///
     /// # Errors
     ///
