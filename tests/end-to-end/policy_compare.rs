@@ -18,12 +18,33 @@ const BUILT_IN: &str = concat!(
 
 const RESOLVE: [&str; 3] = ["resolve", "acme/evals", "openai"];
 
+const BALANCE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../guest/balance/balance.wasm"
+);
+
 /// A policy that refuses everything, with the code `closed`.
 fn closed() -> Vec<u8> {
-    // At 1024 the answer: no error, a refusal, its code and message, an empty trail.
-    // At 1280 its name, at 1312 its schema, each by its place and length; at 1536
-    // nothing.
-    let text = r#"(module
+    that_answers(1)
+}
+
+/// A policy that grants a credential called `closed`, which nobody offered. That it is
+/// no good shows only when it is asked.
+fn forging() -> Vec<u8> {
+    that_answers(0)
+}
+
+/// A policy that gives one answer: a refusal (1) or a grant (0).
+fn that_answers(outcome: u8) -> Vec<u8> {
+    // At 1024 the answer: no error, the outcome, its code and message or its
+    // credential, an empty trail. At 1280 its name, at 1312 its schema, each by its
+    // place and length; at 1536 nothing.
+    let message = match outcome {
+        0 => "",
+        _ => r"\00\08\00\00\0e\00\00\00",
+    };
+    let text = format!(
+        r#"(module
         (memory (export "memory") 1)
         (global $next (mut i32) (i32.const 4096))
         (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
@@ -31,16 +52,17 @@ fn closed() -> Vec<u8> {
             (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
             (global.set $next (i32.add (local.get $at) (local.get 3)))
             (local.get $at))
-        (data (i32.const 1024) "\00\00\00\00\01\00\00\00\00\08\00\00\06\00\00\00\00\08\00\00\0e\00\00\00")
+        (data (i32.const 1024) "\00\00\00\00\{outcome:02x}\00\00\00\00\08\00\00\06\00\00\00{message}")
         (data (i32.const 1280) "\00\08\00\00\06\00\00\00\10\08\00\00\05\00\00\00")
         (data (i32.const 1312) "\18\08\00\00\02\00\00\00")
-        (data (i32.const 2048) "closed for now\00\001.0.0\00\00\00{}")
+        (data (i32.const 2048) "closed for now\00\001.0.0\00\00\00{{}}")
         (func (export "entail:policy/about@0.2.0#describe") (result i32) (i32.const 1280))
         (func (export "entail:policy/settings@0.2.0#schema") (result i32) (i32.const 1312))
         (func (export "entail:policy/settings@0.2.0#validate") (param i32 i32) (result i32)
             (i32.const 1536))
         (func (export "entail:policy/resolver@0.2.0#decide") (param i32) (result i32)
-            (i32.const 1024)))"#;
+            (i32.const 1024)))"#
+    );
     let mut module = wat::parse_str(text).unwrap();
     let mut resolve = Resolve::default();
     let (package, _) = resolve
@@ -407,6 +429,96 @@ fn dry_runs_of_policies_admit_them_and_change_nothing() {
     planned(&["init", "beta"]).ok().says("of 1 scopes");
     assert_eq!(revision(&sandbox), before);
     sandbox.entail(&["policy", "show", &digest]).ok();
+}
+
+#[test]
+fn a_policy_that_fails_is_no_refusal() {
+    let (sandbox, _) = Sandbox::with_acme();
+    sandbox.entail(&RESOLVE).ok();
+    let file = sandbox.path("forging.wasm");
+    std::fs::write(&file, forging()).unwrap();
+    let file = file.to_str().unwrap();
+    let digest = Digest::of(&forging()).to_string();
+    sandbox
+        .entail(&["policy", "diff", file])
+        .fails(12)
+        .says("3 failing, 0 the same");
+    sandbox
+        .entail(&["policy", "replay", file])
+        .fails(12)
+        .says("1 failing");
+    sandbox.entail(&["policy", "install", file]).ok();
+    let activate = ["policy", "activate", "acme", &digest];
+    let planned = sandbox.entail(&[&activate[..], &["--dry-run", "--json"]].concat());
+    assert_eq!(planned.fails(12).json()["counts"]["failing"], 3);
+    sandbox.entail(&["doctor"]).ok();
+    sandbox.entail(&activate).ok();
+    sandbox
+        .entail(&RESOLVE)
+        .fails(13)
+        .says("entail policy rollback");
+    sandbox
+        .entail(&["doctor"])
+        .fails(13)
+        .says("entail policy rollback acme");
+    // What decides in the same way is no other to go back to.
+    sandbox.entail(&activate).ok();
+    sandbox.entail(&["policy", "rollback", "acme"]).ok();
+    sandbox.entail(&RESOLVE).ok();
+}
+
+#[test]
+fn policies_are_named_by_what_a_list_shows_of_them() {
+    let (sandbox, _) = Sandbox::with_acme();
+    for name in ["built-in", "default"] {
+        let shown = sandbox.entail(&["policy", "show", name]).ok();
+        shown.says("default 0.1.0, built-in");
+    }
+    sandbox
+        .entail(&["policy", "remove", "built-in"])
+        .fails(19)
+        .says("cannot be removed");
+    sandbox
+        .entail(&["policy", "activate", "acme", BALANCE])
+        .fails(19)
+        .says("try: entail policy install");
+    sandbox.entail(&["policy", "install", BALANCE]).ok();
+    sandbox
+        .entail(&["policy", "activate", "acme", "balance"])
+        .ok();
+    let other = ["credential", "set", "acme", "openai", "--name", "other"];
+    sandbox.entail_with(&other, &sandbox.canary()).ok();
+    sandbox
+        .entail(&["explain", "acme/evals", "openai"])
+        .ok()
+        .says("balanced-by: principal");
+    let nothing = write(&sandbox, "nothing.json", r#"{"deadline_ms": 0}"#);
+    sandbox
+        .entail(&["policy", "install", BALANCE, "--limits", &nothing])
+        .fails(12)
+        .says("below what any policy needs")
+        .says(r#"{"deadline_ms":1}"#);
+    let text = write(&sandbox, "text.wasm", "no component");
+    sandbox
+        .entail(&["policy", "test", &text])
+        .fails(12)
+        .says("not a WebAssembly component");
+    sandbox.entail(&["policy", "test", BALANCE]).ok();
+}
+
+#[test]
+fn a_replay_of_nothing_says_so() {
+    let (sandbox, closed) = with_closed();
+    sandbox.entail(&RESOLVE).ok();
+    sandbox
+        .entail(&["policy", "replay", &closed, "--provider", "anthropic"])
+        .ok()
+        .says("no record of the decision log fits");
+    let reversed = ["--since", "1d", "--until", "2d"];
+    sandbox
+        .entail(&[&["policy", "replay", &closed], &reversed[..]].concat())
+        .fails(19)
+        .says("--since is after --until");
 }
 
 #[test]

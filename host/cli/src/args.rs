@@ -18,7 +18,8 @@ Exit codes:
    2  the command line is wrong
   10  refused by the policy
   11  not authorized
-  12  the policy failed (trap, deadline, memory, bad output) or is not admitted
+  12  the policy failed (trap, deadline, memory, bad output), would fail, or is not
+      admitted
   13  the policy chose what it may not choose
   14  the store or the home is unavailable
   15  tampered: what the database holds is not what was written

@@ -56,13 +56,22 @@ fn tail(
 
 /// What is wanted of the log.
 pub fn to_filter(args: &FilterArgs) -> Result<Filter, Failure> {
+    let since_ms = args.since.as_deref().map(past).transpose()?;
+    let until_ms = args.until.as_deref().map(past).transpose()?;
+    if let (Some(since), Some(until)) = (since_ms, until_ms)
+        && since > until
+    {
+        return Err(Failure::invalid(
+            "--since is after --until, so nothing lies between them",
+        ));
+    }
     Ok(Filter {
         scope: args.scope.clone(),
         provider: args.provider.clone(),
         principal: args.principal.clone(),
         outcome: args.outcome.as_deref().map(OutcomeFilter::from),
-        since_ms: args.since.as_deref().map(past).transpose()?,
-        until_ms: args.until.as_deref().map(past).transpose()?,
+        since_ms,
+        until_ms,
     })
 }
 

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use entail::store::{KeyError, times_not_locked};
-use entail::{Home, verify_log};
+use entail::{Entail, Error, Home, Request, ScopePath, verify_log};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
@@ -56,6 +56,23 @@ pub async fn doctor(session: &Session) -> Result<(), Failure> {
     }
 }
 
+/// How the policy of an organization fails, if it does for any provider.
+async fn failure_of(
+    session: &Session,
+    entail: &Entail,
+    organization: &ScopePath,
+) -> Option<Failure> {
+    for provider in entail.catalog().iter() {
+        let request = Request::new(organization.clone(), provider.id.clone());
+        let explained = entail.explain(&session.principal, &request).await;
+        // Whatever else there is shows elsewhere.
+        if let Err(error @ (Error::PolicyFailed(_) | Error::GuardViolated(_))) = explained {
+            return Some(error.into());
+        }
+    }
+    None
+}
+
 async fn examine(session: &Session, report: &mut Report) -> Result<(), Failure> {
     let home = session.home()?;
     report.well(format!(
@@ -87,7 +104,7 @@ async fn examine(session: &Session, report: &mut Report) -> Result<(), Failure> 
     match keys.signer() {
         Ok(_) => report.well("the signer and the verifier belong together"),
         Err(KeyError::NoSigner) => report.well("there is no signer: this node changes nothing"),
-        Err(error) => report.faulty("the signer", entail::Error::from(error).into()),
+        Err(error) => report.faulty("the signer", Error::from(error).into()),
     }
     let entail = session.open_unlocked()?;
     if entail.can_unseal() {
@@ -114,11 +131,17 @@ async fn examine(session: &Session, report: &mut Report) -> Result<(), Failure> 
     ));
     for (organization, _) in entail.policy_bindings(&session.principal).await? {
         match entail.policy_in_service(&organization).await {
-            Ok(policy) => report.well(format!(
-                "{organization} is decided by {} {}",
-                policy.description().name,
-                policy.description().version
-            )),
+            Ok(policy) => match failure_of(session, &entail, &organization).await {
+                None => report.well(format!(
+                    "{organization} is decided by {} {}",
+                    policy.description().name,
+                    policy.description().version
+                )),
+                Some(failure) => report.faulty(
+                    format!("the policy of {organization}"),
+                    failure.with_remedies(vec![format!("entail policy rollback {organization}")]),
+                ),
+            },
             Err(error) => report.faulty(format!("the policy of {organization}"), error.into()),
         }
     }
@@ -143,7 +166,7 @@ async fn examine(session: &Session, report: &mut Report) -> Result<(), Failure> 
         report.faulty("left to do", Failure::new(1, "left", note));
     }
     for fault in found.faults {
-        report.faulty(fault.what().to_owned(), entail::Error::from(fault).into());
+        report.faulty(fault.what().to_owned(), Error::from(fault).into());
     }
     check_log(report, &home);
     match times_not_locked() {
@@ -218,6 +241,7 @@ fn print(session: &Session, report: &Report) {
                     "well": check.fault.is_none(),
                     "code": check.fault.as_ref().map(Failure::code),
                     "message": check.fault.as_ref().map(Failure::message),
+                    "remedies": check.fault.as_ref().map(Failure::remedies),
                 })
             })
             .collect();
@@ -227,12 +251,13 @@ fn print(session: &Session, report: &Report) {
     for check in &report.checks {
         match &check.fault {
             None => say!("{} {}", Style::Good.paint("✓"), check.what),
-            Some(fault) => say!(
-                "{} {}: {}",
-                Style::Bad.paint("✗"),
-                check.what,
-                fault.message()
-            ),
+            Some(fault) => {
+                let mark = Style::Bad.paint("✗");
+                say!("{mark} {}: {}", check.what, fault.message());
+                for remedy in fault.remedies() {
+                    say!("    {} {remedy}", Style::Faint.paint("try:"));
+                }
+            }
         }
     }
 }

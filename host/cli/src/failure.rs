@@ -56,6 +56,11 @@ impl Failure {
         &self.message
     }
 
+    /// What to do about it, as commands or words.
+    pub fn remedies(&self) -> &[String] {
+        &self.remedies
+    }
+
     /// Says it, and returns the exit code.
     pub fn report(&self, as_json: bool) -> ExitCode {
         if as_json {
@@ -109,6 +114,10 @@ impl From<Error> for Failure {
                     ),
                 ]
             }
+            Error::PolicyFailed(_) | Error::GuardViolated(_) | Error::PolicyUnready(_) => vec![
+                "entail policy show ORG, and, to go back to the one before: entail policy rollback ORG"
+                    .to_owned(),
+            ],
             Error::Tampered(_) => vec!["entail verify".to_owned()],
             Error::Anchor(AnchorError::Missing(_) | AnchorError::Malformed(_)) => vec![
                 "put the file back, or, if you know that the database is right: entail restore --accept-rollback".to_owned(),

@@ -61,10 +61,16 @@ pub async fn granted(
     match entail.resolve(principal, request).await {
         Ok(lease) => Ok(lease),
         Err(error @ Error::Refused { .. }) => {
-            let remedies = match entail.explain(principal, request).await {
+            let mut remedies = match entail.explain(principal, request).await {
                 Ok(explanation) => remedies(&explanation),
                 Err(_) => Vec::new(),
             };
+            if remedies.is_empty() {
+                remedies.push(format!(
+                    "entail explain {} {}",
+                    request.scope, request.provider
+                ));
+            }
             Err(Failure::from(error).with_remedies(remedies))
         }
         Err(error) => Err(error.into()),
@@ -277,10 +283,15 @@ pub fn print_explanation(explanation: &Explanation) {
             table.row([
                 format!("{stem}• {}", credential.name).into(),
                 Cell::new(&finding.code, finding_style(&finding.code)),
+                Cell::new(said(&finding.attributes), Style::Faint),
             ]);
         }
     }
     table.print();
+    if !explanation.decision.attributes.is_empty() {
+        let attributes = said(&explanation.decision.attributes);
+        say!("{}", Style::Faint.paint(attributes));
+    }
     match &explanation.decision.outcome {
         Outcome::Granted(grant) => {
             let holder = facts.chain.iter().find_map(|scope| {
@@ -312,6 +323,15 @@ pub fn print_explanation(explanation: &Explanation) {
             }
         }
     }
+}
+
+/// What else a policy said: `rule: robots, balanced-by: session`.
+fn said(attributes: &BTreeMap<String, String>) -> String {
+    let said: Vec<String> = attributes
+        .iter()
+        .map(|(name, value)| format!("{}: {}", name.escape_debug(), value.escape_debug()))
+        .collect();
+    said.join(", ")
 }
 
 fn finding_style(code: &str) -> Style {

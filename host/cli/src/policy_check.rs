@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::component_source::{Component, ComponentArgs, limits_in};
 use crate::failure::Failure;
 use crate::output::{Cell, Style, Table, print_json, say, tell};
-use crate::policy_problems::{Problem, failure, problems};
+use crate::policy_problems::{Problem, failure, failure_of_calls, on_call, problems};
 use crate::session::Session;
 
 /// How often a policy is called to tell how long it takes.
@@ -54,8 +54,17 @@ pub fn check(session: &Session, args: &CheckArgs) -> Result<(), Failure> {
             return Err(failure(&component.name, &found));
         }
     };
-    let fresh = middle_call(&policy.with_isolation(Isolation::PerCall))?;
-    let warm = middle_call(&policy.with_isolation(Isolation::PerOrganization))?;
+    let calls = |isolation| {
+        middle_call(&policy.with_isolation(isolation)).map_err(|failed| {
+            let found = [on_call(&component.bytes, &failed)];
+            if session.common.json {
+                print_json(&json!({"admitted": true, "problems": found}));
+            }
+            failure_of_calls(&component.name, &found)
+        })
+    };
+    let fresh = calls(Isolation::PerCall)?;
+    let warm = calls(Isolation::PerOrganization)?;
     report(session, &component, &policy, fresh, warm);
     Ok(())
 }
@@ -143,7 +152,7 @@ fn limits_of(component: &Component) -> Limits {
 }
 
 /// Calls a policy over and over, and tells how long it takes in the middle.
-fn middle_call(policy: &Policy) -> Result<Duration, Failure> {
+fn middle_call(policy: &Policy) -> Result<Duration, PolicyFailure> {
     let facts = ordinary_facts();
     let began = Instant::now();
     let mut times = Vec::with_capacity(CALLS);
@@ -151,7 +160,7 @@ fn middle_call(policy: &Policy) -> Result<Duration, Failure> {
         let started = Instant::now();
         match policy.decide(&facts) {
             Ok(_) | Err(PolicyFailure::InvalidFacts(_) | PolicyFailure::Undecided(_)) => {}
-            Err(failure) => return Err(entail::Error::PolicyFailed(failure).into()),
+            Err(failure) => return Err(failure),
         }
         times.push(started.elapsed());
     }

@@ -23,6 +23,9 @@ use crate::session::Session;
 /// pipeline can stop for it and for nothing else.
 const WIDENED: u8 = 20;
 
+/// The policy would fail where it, or another, decides now.
+const FAILING: u8 = 12;
+
 /// Rows of a table; who wants more of them takes the JSON.
 const MAX_ROWS: usize = 200;
 
@@ -59,6 +62,12 @@ pub fn replay(session: &Session, args: &ReplayArgs) -> Result<ExitCode, Failure>
     let home = session.home()?;
     let policy = args.candidate.admit(&engine(&home)?)?;
     let replay = replay_log(&home, &policy, &filter)?;
+    if replay.counts.all() == 0 {
+        tell!(
+            "{} no record of the decision log fits, so nothing was tried",
+            Style::Warn.paint("note:")
+        );
+    }
     if session.common.json {
         print_json(&with_member(json!(replay), "policy", described(&policy)));
     } else {
@@ -151,8 +160,9 @@ fn engine(home: &Home) -> Result<Engine, Failure> {
 }
 
 fn exit(counts: &Counts) -> ExitCode {
-    match counts.widened {
-        0 => ExitCode::SUCCESS,
+    match (counts.widened, counts.failing) {
+        (0, 0) => ExitCode::SUCCESS,
+        (0, _) => ExitCode::from(FAILING),
         _ => ExitCode::from(WIDENED),
     }
 }
@@ -238,6 +248,7 @@ pub fn summary(what: &str, counts: &Counts) {
         narrowed,
         moved,
         reworded,
+        failing,
         same,
     } = *counts;
     let told: Vec<String> = [
@@ -245,6 +256,7 @@ pub fn summary(what: &str, counts: &Counts) {
         (narrowed, Style::Warn, "narrowed"),
         (moved, Style::Plain, "moved"),
         (reworded, Style::Plain, "reworded"),
+        (failing, Style::Bad, "failing"),
     ]
     .into_iter()
     .filter(|(count, _, _)| *count > 0)
@@ -282,7 +294,7 @@ pub fn answer(answer: &Answer) -> Cell {
 
 fn difference(difference: Difference) -> Cell {
     let style = match difference {
-        Difference::Widened => Style::Bad,
+        Difference::Widened | Difference::Failing => Style::Bad,
         Difference::Narrowed => Style::Warn,
         Difference::Moved | Difference::Reworded | Difference::Same => Style::Plain,
     };

@@ -66,6 +66,7 @@ pub fn problems(
 ) -> Vec<Problem> {
     match rejected {
         Rejected::AboveCeiling(limit) => vec![above_ceiling(limit)],
+        Rejected::BelowFloor(limit) => vec![below_floor(limit)],
         Rejected::CoreModule => vec![Problem::new(
             "this is a core WebAssembly module, not a component",
             "entail policy build --module FILE",
@@ -103,7 +104,15 @@ pub fn problems(
 
 /// How a command fails for a component with such problems.
 pub fn failure(name: &str, problems: &[Problem]) -> Failure {
-    let mut message = format!("{name} is not admitted");
+    listed_under(format!("{name} is not admitted"), problems)
+}
+
+/// How a command fails for one that is admitted, and is of no use.
+pub fn failure_of_calls(name: &str, problems: &[Problem]) -> Failure {
+    listed_under(format!("{name} would be admitted, and fail"), problems)
+}
+
+fn listed_under(mut message: String, problems: &[Problem]) -> Failure {
     match problems {
         [one] => message = format!("{message}: {}", one.what),
         several => {
@@ -126,6 +135,14 @@ fn above_ceiling(limit: &str) -> Problem {
     let what = format!("the limit {limit} is above what any policy is given");
     match json!(Limits::CEILING).get(limit) {
         Some(most) => Problem::new(what, format!("the most is {}", json!({limit: most}))),
+        None => Problem::without_remedy(what),
+    }
+}
+
+fn below_floor(limit: &str) -> Problem {
+    let what = format!("the limit {limit} is below what any policy needs");
+    match json!(Limits::FLOOR).get(limit) {
+        Some(least) => Problem::new(what, format!("the least is {}", json!({limit: least}))),
         None => Problem::without_remedy(what),
     }
 }
@@ -195,7 +212,7 @@ fn forbidden(bytes: &[u8], imports: &[String]) -> Vec<Problem> {
                 "it imports {}: it is a layer, which goes over another policy",
                 listed(&below)
             ),
-            "name the policy below: --over FILE (or --over built-in)",
+            "name the policy below: --over built-in, or another one (`policy install` takes one that is installed, other commands its file)",
         ));
     }
     if !system.is_empty() {
@@ -255,7 +272,17 @@ fn is_for_a_limit(failure: &PolicyFailure) -> bool {
 
 /// A trial call that failed for a reason that more of something does not cure.
 fn on_trial(bytes: &[u8], failure: &PolicyFailure) -> Problem {
-    let what = format!("its trial call failed: {failure}");
+    on_failure(bytes, format!("its trial call failed: {failure}"), failure)
+}
+
+/// A call with ordinary facts that failed. The component would be admitted all the
+/// same, since the policy may answer others.
+pub fn on_call(bytes: &[u8], failure: &PolicyFailure) -> Problem {
+    let what = format!("it fails for a request like most: {failure}");
+    on_failure(bytes, what, failure)
+}
+
+fn on_failure(bytes: &[u8], what: String, failure: &PolicyFailure) -> Problem {
     match failure {
         PolicyFailure::Trapped(_) => Problem::new(
             what,
@@ -408,7 +435,10 @@ fn needs(
         Rejected::CompileMemory { limit } => needs.push(Need {
             name: "compile_memory_bytes",
             what: format!("compiling it takes more than {limit} bytes of memory"),
-            value: limit.saturating_mul(4).min(ceiling.compile_memory_bytes),
+            value: limit.saturating_mul(4).clamp(
+                Limits::default().compile_memory_bytes,
+                ceiling.compile_memory_bytes,
+            ),
         }),
         Rejected::CompileTime { limit } => needs.push(Need {
             name: "compile_time_ms",

@@ -1,11 +1,12 @@
 //! Commands that put policies in service, and show which are.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use entail::policy::{Digest, Isolation as Isolated, Limits, Values};
 use entail::{
-    ActivatePolicy, Bound, Counts, Difference, Entail, InstallPolicy, InstalledPolicy,
-    PolicyBinding, ScopePath, ShadowAnswer, shadow_answers,
+    ActivatePolicy, Bound, Counts, Difference, Entail, Filter, InstallPolicy, InstalledPolicy,
+    PolicyBinding, ScopePath, ShadowAnswer, count_records, shadow_answers,
 };
 use serde_json::{Value, json};
 
@@ -35,7 +36,7 @@ pub async fn install(session: &Session, args: &InstallArgs) -> Result<(), Failur
     let over = match &args.over {
         None => None,
         Some(text) => {
-            let below = find(session, &entail, text).await?;
+            let below = component_of(session, &entail, text).await?;
             Some(below.unwrap_or_else(|| entail.built_in_policy().digest()))
         }
     };
@@ -145,10 +146,7 @@ pub async fn list(session: &Session) -> Result<(), Failure> {
 /// Shows the policy of an organization, or one that is installed, or the built-in one.
 pub async fn show(session: &Session, args: &ShowArgs) -> Result<(), Failure> {
     let entail = session.open()?;
-    let Some(which) = args.which.as_deref().filter(|which| *which != BUILT_IN) else {
-        show_built_in(session, &entail);
-        return Ok(());
-    };
+    let which = args.which.as_deref().unwrap_or(BUILT_IN);
     if let Ok(organization) = which.parse::<ScopePath>() {
         match entail
             .policy_binding(&session.principal, &organization)
@@ -160,7 +158,10 @@ pub async fn show(session: &Session, args: &ShowArgs) -> Result<(), Failure> {
             Err(error) => return Err(error.into()),
         }
     }
-    let installed = entail.find_policy(&session.principal, which).await?;
+    let Some(installed) = find(session, &entail, which).await? else {
+        show_built_in(session, &entail);
+        return Ok(());
+    };
     if session.common.json {
         print_json(&json!(installed));
         return Ok(());
@@ -408,10 +409,17 @@ async fn report(
         .filter(|said| organization.covers(&said.scope))
         .collect();
     let counts: Counts = answers.iter().map(|said| said.difference).collect();
+    let since = Filter {
+        scope: Some(organization.clone()),
+        since_ms: Some(shadow.bound_at_ms),
+        ..Filter::default()
+    };
+    let requests = count_records(&session.home()?, &since)?;
     if session.common.json {
-        print_json(
-            &json!({"organization": organization, "shadow": digest, "counts": counts, "answers": answers}),
-        );
+        print_json(&json!({
+            "organization": organization, "shadow": digest, "requests": requests,
+            "counts": counts, "answers": answers,
+        }));
         return Ok(());
     }
     let differing = || {
@@ -440,13 +448,23 @@ async fn report(
         table.print();
     }
     policy_compare::summary("answers", &counts);
+    if answers.len() < requests {
+        say!(
+            "it answered {} of {requests} requests; the others were left out, or are not answered yet",
+            answers.len()
+        );
+    }
     Ok(())
 }
 
 /// Removes an installed policy.
 pub async fn remove(session: &Session, policy: &str) -> Result<(), Failure> {
     let entail = session.open()?;
-    let installed = entail.find_policy(&session.principal, policy).await?;
+    let Some(installed) = find(session, &entail, policy).await? else {
+        return Err(Failure::invalid(
+            "the built-in policy comes with the program, and cannot be removed",
+        ));
+    };
     if session.common.dry_run {
         let no_way_back = entail
             .dry_run_remove(&session.principal, installed.component)
@@ -478,13 +496,26 @@ pub async fn remove(session: &Session, policy: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The component that is named on the command line; none is the built-in policy.
-async fn find(session: &Session, entail: &Entail, text: &str) -> Result<Option<Digest>, Failure> {
-    if text == BUILT_IN {
-        return Ok(None);
-    }
-    let installed = entail.find_policy(&session.principal, text).await?;
-    Ok(Some(installed.component))
+/// The policy that is named on the command line; none is the built-in one.
+async fn find(
+    session: &Session,
+    entail: &Entail,
+    text: &str,
+) -> Result<Option<InstalledPolicy>, Failure> {
+    let found = entail.find_policy(&session.principal, text).await;
+    found.map_err(|error| match Path::new(text).exists() {
+        true => Failure::from(error).with_remedies(vec![format!("entail policy install {text}")]),
+        false => error.into(),
+    })
+}
+
+async fn component_of(
+    session: &Session,
+    entail: &Entail,
+    text: &str,
+) -> Result<Option<Digest>, Failure> {
+    let found = find(session, entail, text).await?;
+    Ok(found.map(|installed| installed.component))
 }
 
 async fn bound(
@@ -494,7 +525,7 @@ async fn bound(
     args: &BoundArgs,
 ) -> Result<ActivatePolicy, Failure> {
     Ok(ActivatePolicy {
-        component: find(session, entail, policy).await?,
+        component: component_of(session, entail, policy).await?,
         settings: match &args.settings {
             Some(file) => read_settings(file)?,
             None => Values::new(),

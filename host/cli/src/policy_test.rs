@@ -52,15 +52,19 @@ pub struct TestArgs {
 /// When a vector does not hold; when one is malformed, or there is none; when the
 /// policy is not admitted.
 pub fn test(session: &Session, args: &TestArgs) -> Result<(), Failure> {
+    let component = args.component.read()?;
+    let bench = Bench::new()?;
+    let Some(folder) = vectors_folder(args) else {
+        // What is no policy has no vectors either.
+        bench.admit(&component)?;
+        return Err(no_vectors(&args.component.source.component));
+    };
     // Vectors with a flaw are known before anything is compiled.
-    let folder = vectors_folder(args)?;
     let files = read_files(&folder)?;
     let settings = match &args.settings {
         Some(file) => read_settings(file)?,
         None => Values::new(),
     };
-    let component = args.component.read()?;
-    let bench = Bench::new()?;
     let policy = bench.admit(&component)?;
     let results: Vec<FileResult> = files
         .into_iter()
@@ -96,22 +100,27 @@ pub fn test(session: &Session, args: &TestArgs) -> Result<(), Failure> {
     }
 }
 
-fn vectors_folder(args: &TestArgs) -> Result<PathBuf, Failure> {
+/// The folder that was named, else the one in the folder of the policy, if it is there.
+fn vectors_folder(args: &TestArgs) -> Option<PathBuf> {
     if let Some(folder) = &args.vectors {
-        return Ok(folder.clone());
+        return Some(folder.clone());
     }
-    let folder = args.component.source.component.join(FOLDER);
-    match folder.is_dir() {
-        true => Ok(folder),
-        false => Err(Failure::invalid(format!(
-            "{} is no folder; say where the vectors are",
-            folder.display()
-        ))
-        .with_remedies(vec![format!(
-            "entail policy test {} --vectors DIR",
-            args.component.source.component.display()
-        )])),
-    }
+    let component = &args.component.source.component;
+    let folder = match component.is_dir() {
+        true => component.join(FOLDER),
+        false => component.with_file_name(FOLDER),
+    };
+    folder.is_dir().then_some(folder)
+}
+
+fn no_vectors(component: &Path) -> Failure {
+    let component = component.display();
+    Failure::invalid(format!(
+        "there is no folder {FOLDER} with {component}; say where the vectors are"
+    ))
+    .with_remedies(vec![format!(
+        "entail policy test {component} --vectors DIR"
+    )])
 }
 
 /// A file of vectors.

@@ -69,6 +69,9 @@ pub enum Difference {
     /// Something may be used that could not be before: there was no grant and is one,
     /// or what may be used has a member that it lacked. Whatever else changed.
     Widened,
+    /// There was a decision and is none: the policy fails. Nothing may be used then,
+    /// whatever it was before.
+    Failing,
     /// There was a grant and is none, or what may be used lacks a member that it had,
     /// and has no new one.
     Narrowed,
@@ -76,7 +79,7 @@ pub enum Difference {
     /// another order, or the policy settles on another model.
     Moved,
     /// Nothing may be used before or after, for another reason: another code of a
-    /// refusal, a failure in place of a refusal, a scope that was not there.
+    /// refusal, another failure, a scope that was not there.
     Reworded,
     /// The same may be used, in the same order, for the same model; or nothing, for
     /// the same reason. Trail, messages and attributes do not count.
@@ -88,6 +91,10 @@ impl Difference {
     pub fn between(before: &Answer, after: &Answer) -> Self {
         if before == after {
             return Difference::Same;
+        }
+        let has_failed = |answer: &Answer| matches!(answer, Answer::Failed { .. });
+        if has_failed(after) && !has_failed(before) {
+            return Difference::Failing;
         }
         let (had, has) = (before.ids(), after.ids());
         if had.is_empty() && has.is_empty() {
@@ -110,6 +117,7 @@ impl fmt::Display for Difference {
             Difference::Narrowed => "narrowed",
             Difference::Moved => "moved",
             Difference::Reworded => "reworded",
+            Difference::Failing => "failing",
             Difference::Same => "same",
         })
     }
@@ -120,6 +128,8 @@ impl fmt::Display for Difference {
 pub struct Counts {
     /// See [`Difference::Widened`].
     pub widened: u64,
+    /// See [`Difference::Failing`].
+    pub failing: u64,
     /// See [`Difference::Narrowed`].
     pub narrowed: u64,
     /// See [`Difference::Moved`].
@@ -145,6 +155,7 @@ impl Counts {
             Difference::Narrowed => &mut self.narrowed,
             Difference::Moved => &mut self.moved,
             Difference::Reworded => &mut self.reworded,
+            Difference::Failing => &mut self.failing,
             Difference::Same => &mut self.same,
         } += 1;
     }
@@ -154,12 +165,13 @@ impl Counts {
         self.narrowed += other.narrowed;
         self.moved += other.moved;
         self.reworded += other.reworded;
+        self.failing += other.failing;
         self.same += other.same;
     }
 
     /// How many differ.
     pub fn changed(&self) -> u64 {
-        self.widened + self.narrowed + self.moved + self.reworded
+        self.widened + self.narrowed + self.moved + self.reworded + self.failing
     }
 
     /// How many there are.
@@ -189,6 +201,8 @@ impl Answer {
                 Outcome::Granted(grant) => Answer::granted(facts, grant),
                 Outcome::Refused(refusal) => Answer::refused(&refusal.code),
             },
+            // That nothing is granted goes without saying here.
+            Err(Error::PolicyFailed(failure)) => Answer::failed(&failure.to_string()),
             Err(error) => Answer::failed(&error.to_string()),
         }
     }
@@ -339,7 +353,7 @@ mod tests {
                 Difference::Narrowed,
             ),
             (granted(&["a"], None), refused.clone(), Difference::Narrowed),
-            (granted(&["a"], None), failed.clone(), Difference::Narrowed),
+            (granted(&["a"], None), failed.clone(), Difference::Failing),
             (granted(&["a"], None), Answer::Absent, Difference::Narrowed),
             (
                 granted(&["a", "b"], None),
@@ -356,7 +370,14 @@ mod tests {
                 Answer::refused("disabled"),
                 Difference::Reworded,
             ),
-            (refused.clone(), failed, Difference::Reworded),
+            (refused.clone(), failed.clone(), Difference::Failing),
+            (
+                failed.clone(),
+                Answer::failed("again"),
+                Difference::Reworded,
+            ),
+            (failed.clone(), refused.clone(), Difference::Reworded),
+            (failed, granted(&["a"], None), Difference::Widened),
             (Answer::Absent, refused, Difference::Reworded),
         ] {
             let found = Difference::between(&before, &after);

@@ -100,8 +100,8 @@ mod verify;
 
 pub use crate::access::{AccessChange, AccessChanges, Asked};
 pub use crate::audit::{
-    Breach, Filter, LogFile, LogReport, OutcomeFilter, Purpose, RecordedDecision, log_files,
-    records, verify as verify_log,
+    Breach, Filter, LogFile, LogReport, OutcomeFilter, Purpose, RecordedDecision, count_records,
+    log_files, records, verify as verify_log,
 };
 pub use crate::change::{Applied, Change, CredentialRef};
 pub use crate::difference::{Answer, Counts, Difference, Offered};

@@ -62,6 +62,9 @@ pub enum Rejected {
     /// It is to be given more than anything is.
     #[error("the limit {0} is above what any policy is given")]
     AboveCeiling(&'static str),
+    /// It is to be given less than it takes to have one at all.
+    #[error("the limit {0} is below what any policy needs")]
+    BelowFloor(&'static str),
     /// It has too many bytes.
     #[error("the component has {bytes} bytes, and {limit} are allowed")]
     TooLarge {
@@ -183,6 +186,7 @@ pub(crate) fn admit(
             .within(engine.limits())
             .map_err(|_| Rejected::AboveCeiling(name))?;
     }
+    Limits::FLOOR.within(limits).map_err(Rejected::BelowFloor)?;
     check_form(bytes, limits.component_bytes)?;
     let digest = Digest::of(bytes);
     let machine = engine.machine(limits)?;

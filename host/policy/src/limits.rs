@@ -92,6 +92,20 @@ impl Limits {
         compile_time: Duration::from_mins(10),
     };
 
+    /// The least that a policy can be given: with less, nothing could be compiled, or
+    /// called.
+    pub const FLOOR: Limits = Limits {
+        deadline: Duration::from_millis(1),
+        memory_bytes: 0,
+        table_elements: 0,
+        instances: 1,
+        credentials: 1,
+        result_bytes: 1,
+        component_bytes: 1,
+        compile_memory_bytes: 1,
+        compile_time: Duration::from_millis(1),
+    };
+
     /// Whether nothing in here is more than in `other`; else the name of what is.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitCode, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -63,6 +64,9 @@ const SIGKILL: i32 = 9;
 const SIGXCPU: i32 = 24;
 /// The one by which a process ends itself when it gets no memory.
 const SIGABRT: i32 = 6;
+
+/// With less memory, a child may not even begin, and end in any way.
+const TO_BEGIN_BYTES: u64 = 128 << 20;
 
 /// The program that compiles.
 #[derive(Clone, Debug)]
@@ -110,19 +114,27 @@ impl Sandbox {
             return Err(EngineError::new("a sandbox needs a cache of compiled code").into());
         };
         let mark = mark(engine, cache, digest);
-        if mark.exists() {
+        let (wanted, compiled) = (Room::of(limits), Room::read(&mark));
+        if compiled.is_some_and(|compiled| compiled.is_within(wanted)) {
             return Ok(());
         }
-        let status = self.run(cache, bytes, limits)?;
-        tell(&status, limits)?;
         let failed = |error: std::io::Error| {
             let cache = cache.display();
             Rejected::from(EngineError::new(format_args!("{cache}: {error}")))
         };
+        let ended = if compiled.is_none() {
+            self.run(cache, bytes, limits)
+        } else {
+            // With the code at hand, nothing would be compiled, and it would fit into
+            // any room.
+            let trial = Trial::begin(cache).map_err(failed)?;
+            self.run(&trial.folder, bytes, limits)
+        };
+        tell(&ended?, limits)?;
         if let Some(folder) = mark.parent() {
             std::fs::create_dir_all(folder).map_err(failed)?;
         }
-        std::fs::write(&mark, []).map_err(failed)
+        std::fs::write(&mark, wanted.to_string()).map_err(failed)
     }
 
     /// Runs the child to its end.
@@ -160,6 +172,64 @@ impl Sandbox {
         };
         let said = said.and_then(|said| said.join().ok()).unwrap_or_default();
         Ok(Ended { status, said })
+    }
+}
+
+/// What a component was compiled with, or is to be.
+#[derive(Clone, Copy)]
+struct Room {
+    memory_bytes: u64,
+    time_ms: u64,
+}
+
+impl Room {
+    fn of(limits: &Limits) -> Self {
+        Room {
+            memory_bytes: limits.compile_memory_bytes,
+            time_ms: u64::try_from(limits.compile_time.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// What a mark says; nothing, if there is none, or no sense in it.
+    fn read(mark: &Path) -> Option<Self> {
+        let text = std::fs::read_to_string(mark).ok()?;
+        let (memory_bytes, time_ms) = text.split_once(' ')?;
+        Some(Room {
+            memory_bytes: memory_bytes.parse().ok()?,
+            time_ms: time_ms.parse().ok()?,
+        })
+    }
+
+    fn is_within(self, other: Room) -> bool {
+        self.memory_bytes <= other.memory_bytes && self.time_ms <= other.time_ms
+    }
+}
+
+impl std::fmt::Display for Room {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.memory_bytes, self.time_ms)
+    }
+}
+
+/// A folder for code that is compiled to see whether it can be, and then goes.
+struct Trial {
+    folder: PathBuf,
+}
+
+impl Trial {
+    fn begin(cache: &Path) -> std::io::Result<Self> {
+        static BEGUN: AtomicU64 = AtomicU64::new(0);
+        let count = BEGUN.fetch_add(1, Ordering::Relaxed);
+        let folder = cache.join(format!("trial-{}-{count}", std::process::id()));
+        std::fs::create_dir(&folder)?;
+        Ok(Trial { folder })
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        // It is only in the way.
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -223,12 +293,13 @@ fn tell(ended: &Ended, limits: &Limits) -> Result<(), Rejected> {
         Some(SIGKILL | SIGXCPU) => Err(too_long),
         // The runtime's words for an allocation that failed.
         Some(SIGABRT) if ended.said.contains("memory allocation") => Err(too_much_memory),
+        _ if limits.compile_memory_bytes < TO_BEGIN_BYTES => Err(too_much_memory),
         _ => Err(Rejected::CompileCrashed(plain(&format!("{status}")))),
     }
 }
 
 /// The file that says that a component has been compiled, by this version and for
-/// this kind of processor.
+/// this kind of processor, and in what [`Room`].
 fn mark(engine: &Engine, cache: &Path, digest: Digest) -> PathBuf {
     let mut hasher = DefaultHasher::new();
     env!("CARGO_PKG_VERSION").hash(&mut hasher);

@@ -22,8 +22,12 @@ fn main() -> ExitCode {
     if let Some(exit) = serve() {
         return exit;
     }
-    let trials: [(&str, Test); 5] = [
+    let trials: [(&str, Test); 6] = [
         ("what is compiled once is found again", is_found_again),
+        (
+            "what is compiled is held to lower limits anew",
+            is_held_to_less,
+        ),
         ("memory may be used up to the limit and not beyond", memory),
         ("time may be used up to the limit and not beyond", time),
         ("an invalid component is told apart", invalid),
@@ -34,9 +38,13 @@ fn main() -> ExitCode {
 }
 
 fn engine(cache: &Path) -> Engine {
+    engine_with(cache, Sandbox::this_program().unwrap())
+}
+
+fn engine_with(cache: &Path, sandbox: Sandbox) -> Engine {
     Engine::new(Settings {
         code_cache: Some(cache.to_owned()),
-        sandbox: Some(Sandbox::this_program().unwrap()),
+        sandbox: Some(sandbox),
         ..Settings::default()
     })
     .unwrap()
@@ -48,12 +56,44 @@ fn is_found_again() -> Result<(), Failed> {
     engine(folder.path()).admit(&component)?;
     let marks = folder.path().join("compiled");
     assert_eq!(std::fs::read_dir(&marks)?.count(), 1);
-    // No time at all for a child that is not needed.
-    let limits = Limits {
-        compile_time: Duration::ZERO,
+    // A child that is not needed need not be there.
+    let nobody = || engine_with(folder.path(), Sandbox::program("/nowhere"));
+    nobody().admit(&component)?;
+    let more = Limits {
+        compile_time: Duration::from_mins(1),
         ..Limits::default()
     };
-    engine(folder.path()).admit_within(&component, &limits)?;
+    nobody().admit_within(&component, &more)?;
+    let less = Limits {
+        compile_time: Duration::from_secs(20),
+        ..Limits::default()
+    };
+    assert!(nobody().admit_within(&component, &less).is_err());
+    engine(folder.path()).admit_within(&component, &less)?;
+    nobody().admit_within(&component, &less)?;
+    Ok(())
+}
+
+/// That there is code for a component does not mean that it can be made with less.
+fn is_held_to_less() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let component = Sketch::default().component();
+    let engine = engine(folder.path());
+    engine.admit(&component)?;
+    let less = Limits {
+        compile_memory_bytes: 24 << 20,
+        ..Limits::default()
+    };
+    let rejected = engine.admit_within(&component, &less);
+    assert!(
+        matches!(rejected, Err(Rejected::CompileMemory { .. })),
+        "{rejected:?}"
+    );
+    engine.admit(&component)?;
+    for entry in std::fs::read_dir(folder.path())? {
+        let name = entry?.file_name();
+        assert!(!name.to_string_lossy().starts_with("trial"), "{name:?}");
+    }
     Ok(())
 }
 

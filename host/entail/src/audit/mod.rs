@@ -20,7 +20,8 @@ mod sink;
 pub(crate) use log::DecisionLog;
 pub(crate) use read::RecordedRequest;
 pub use read::{
-    Breach, Filter, LogFile, LogReport, OutcomeFilter, RecordedDecision, log_files, records, verify,
+    Breach, Filter, LogFile, LogReport, OutcomeFilter, RecordedDecision, count_records, log_files,
+    records, verify,
 };
 pub use record::Purpose;
 pub(crate) use record::{Granted, Outcome, Record};

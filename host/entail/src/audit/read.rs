@@ -256,17 +256,39 @@ fn lines(
 ///
 /// When a file cannot be read.
 pub fn records(home: &Home, filter: &Filter) -> Result<Vec<RecordedDecision>, Error> {
-    let failed = |error: std::io::Error| Error::Home(format!("the decision log: {error}"));
     let mut found = Vec::new();
+    each_record(home, filter, |record| found.push(record))?;
+    Ok(found)
+}
+
+/// How many lines of a home's log `filter` fits.
+///
+/// # Errors
+///
+/// When a file cannot be read.
+pub fn count_records(home: &Home, filter: &Filter) -> Result<usize, Error> {
+    let mut count = 0;
+    each_record(home, filter, |_| count += 1)?;
+    Ok(count)
+}
+
+fn each_record(
+    home: &Home,
+    filter: &Filter,
+    mut found: impl FnMut(RecordedDecision),
+) -> Result<(), Error> {
+    let failed = |error: std::io::Error| Error::Home(format!("the decision log: {error}"));
     for file in log_files(&home.decision_log()).map_err(failed)? {
         for line in lines(&file).map_err(failed)? {
             let (_, line) = line.map_err(failed)?;
             let json = line.and_then(|line| serde_json::from_slice(&line).ok());
             let record = json.map(|json| RecordedDecision { json });
-            found.extend(record.filter(|record| filter.fits(record)));
+            if let Some(record) = record.filter(|record| filter.fits(record)) {
+                found(record);
+            }
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 /// What is wrong at a line.

@@ -136,11 +136,15 @@ impl Default for PolicyBinding {
 }
 
 impl PolicyBinding {
-    /// Puts another in service; the present one can be gone back to.
+    /// Puts another in service; the present one can be gone back to. One that decides
+    /// in the same way is no other.
     pub(crate) fn activate(&mut self, next: Bound) {
+        let is_other = !self.active.serves_as(&next);
         let before = std::mem::replace(&mut self.active, next);
-        self.earlier.insert(0, before);
-        self.earlier.truncate(MAX_EARLIER);
+        if is_other {
+            self.earlier.insert(0, before);
+            self.earlier.truncate(MAX_EARLIER);
+        }
     }
 
     /// The components that are named as in service or as a shadow.

@@ -26,6 +26,12 @@ use crate::scope;
 /// The longest source of a component, in characters.
 const MAX_SOURCE_CHARS: usize = 200;
 
+/// What stands for the policy that is built in.
+const BUILT_IN: &str = "built-in";
+
+/// The longest name of a policy: it stands in commands and tables.
+const MAX_NAME_CHARS: usize = 64;
+
 /// A component to install.
 #[derive(Clone, Debug, Default)]
 pub struct InstallPolicy {
@@ -124,6 +130,7 @@ impl Entail {
             .admit(Arc::clone(&whole), limits.clone())
             .await?;
         let description = policy.description();
+        check_name(&description.name)?;
         let installed = InstalledPolicy {
             component: policy.digest(),
             bytes: whole.len(),
@@ -401,7 +408,11 @@ impl Entail {
             if binding.earlier.first() != Some(&before) {
                 return Err(Error::Contended);
             }
-            let back = binding.earlier.remove(0);
+            let back = Bound {
+                bound_by: principal.to_string(),
+                bound_at_ms: now_ms(),
+                ..binding.earlier.remove(0)
+            };
             let replaced = std::mem::replace(&mut binding.active, back);
             binding.earlier.insert(0, replaced);
             Ok(())
@@ -503,8 +514,9 @@ impl Entail {
         Ok(removal)
     }
 
-    /// The one installed component that `text` names: by its digest, by the first digits
-    /// of it, or by its name if there is only one version of that.
+    /// The one policy that `text` names: by its digest, by the first digits of it, or by
+    /// its name if there is only one version of that. None is the built-in one, which
+    /// is also called `built-in`.
     ///
     /// # Errors
     ///
@@ -513,24 +525,31 @@ impl Entail {
         &self,
         principal: &Principal,
         text: &str,
-    ) -> Result<InstalledPolicy, Error> {
+    ) -> Result<Option<InstalledPolicy>, Error> {
         /// Fewer would soon mean another.
         const LEAST_DIGITS: usize = 6;
 
         let installed = self.installed_policies(principal).await?;
         let digits = text.strip_prefix("sha256:").unwrap_or(text);
-        let mut meant = installed.iter().filter(|policy| {
-            let digest = policy.component.to_string();
-            policy.name == text
+        let is_meant = |name: &str, component: Digest| {
+            let digest = component.to_string();
+            name == text
                 || digits.len() >= LEAST_DIGITS
                     && digest
                         .strip_prefix("sha256:")
                         .is_some_and(|digest| digest.starts_with(digits))
-        });
+        };
+        let mut meant = installed
+            .iter()
+            .filter(|policy| is_meant(&policy.name, policy.component));
+        let built_in = self.built_in_policy();
         match (meant.next(), meant.next()) {
-            (Some(one), None) => Ok(one.clone()),
+            (Some(one), None) => Ok(Some(one.clone())),
+            _ if text == BUILT_IN => Ok(None),
+            (None, _) if is_meant(&built_in.description().name, built_in.digest()) => Ok(None),
             (None, _) => Err(Error::Invalid(format!(
-                "there is no installed policy {}; see: entail policy list",
+                "{} is no policy that is installed: give a name of `entail policy list`, \
+                 the first digits of a digest (at least {LEAST_DIGITS}), or {BUILT_IN}",
                 quoted(text)
             ))),
             (Some(_), Some(_)) => Err(Error::Invalid(format!(
@@ -607,6 +626,20 @@ impl Entail {
     }
 }
 
+/// Refuses a name by which nobody could ask for the policy.
+fn check_name(name: &str) -> Result<(), Error> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let fits = (1..=MAX_NAME_CHARS).contains(&name.len()) && name.chars().all(is_plain);
+    match fits && name != BUILT_IN {
+        true => Ok(()),
+        false => Err(Error::Invalid(format!(
+            "the policy calls itself {}; let about.describe answer a name of letters, digits, \
+             `-`, `_` and `.`, at most {MAX_NAME_CHARS}, and not {BUILT_IN}",
+            quoted(name)
+        ))),
+    }
+}
+
 /// What removing an installed component takes.
 struct Removal {
     /// As of when.
@@ -629,7 +662,7 @@ fn check_organization(path: &ScopePath) -> Result<(), Error> {
 fn record(change: &str, organization: &ScopePath, bound: Option<&Bound>) -> Value {
     let component = bound.map(|bound| match bound.component {
         Some(component) => component.to_string(),
-        None => "built-in".to_owned(),
+        None => BUILT_IN.to_owned(),
     });
     json!({"change": change, "organization": organization, "component": component})
 }
