@@ -77,7 +77,8 @@ fn build(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
         say!("{} is what a fresh build gives", file.display());
         return Ok(());
     }
-    let (policy, component) = policy_check::admit_built(&args.folder, component)?;
+    let (policy, component) =
+        policy_check::admit_built(&args.folder, args.module.as_deref(), component)?;
     let output = args.output.clone().unwrap_or_else(|| {
         let name = format!("{}.wasm", policy.description().name);
         match args.module {

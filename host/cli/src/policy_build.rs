@@ -56,6 +56,9 @@ const COMPONENTIZE_PY: &str = ".venv/bin/componentize-py";
 const PYTHON_MODULE: &str = "main";
 const PYTHON_FOLDER: &str = "src";
 
+/// What every core module begins with: the magic word, then the version.
+const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
+
 /// Why a policy could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
@@ -102,6 +105,9 @@ pub enum BuildError {
     /// A file could not be read or written.
     #[error("{0}")]
     File(PathBuf, #[source] std::io::Error),
+    /// It is something else.
+    #[error("{0} is no core WebAssembly module in binary form")]
+    NotACoreModule(PathBuf),
     /// The module cannot become a component.
     #[error("the module cannot be made a component: {0}")]
     Encode(String),
@@ -271,6 +277,9 @@ fn run(
 pub fn componentize(module: &Path) -> Result<Vec<u8>, BuildError> {
     let bytes =
         std::fs::read(module).map_err(|error| BuildError::File(module.to_owned(), error))?;
+    if !bytes.starts_with(CORE_MODULE) {
+        return Err(BuildError::NotACoreModule(module.to_owned()));
+    }
     ComponentEncoder::default()
         .validate(true)
         .module(&bytes)

@@ -122,19 +122,24 @@ impl Bench {
     }
 }
 
-/// Admits what was built in a folder, under the limits that its author has put there.
+/// Admits what was built in a folder, or of a module, under the limits that its author
+/// has put there.
 ///
 /// # Errors
 ///
 /// That it is not admitted, with all that [`check`] would tell of it.
-pub fn admit_built(folder: &Path, bytes: Vec<u8>) -> Result<(Policy, Vec<u8>), Failure> {
+pub fn admit_built(
+    folder: &Path,
+    module: Option<&Path>,
+    bytes: Vec<u8>,
+) -> Result<(Policy, Vec<u8>), Failure> {
     // A layer is nothing by itself; it is tried over the built-in policy. Whatever is no
     // layer does not go over anything.
     let whole = compose(&bytes, entail::DEFAULT_POLICY).unwrap_or_else(|_| bytes.clone());
     let component = Component {
         bytes: whole,
         limits: limits_in(folder)?,
-        name: folder.display().to_string(),
+        name: module.unwrap_or(folder).display().to_string(),
     };
     let policy = Bench::new()?.admit(&component)?;
     Ok((policy, bytes))

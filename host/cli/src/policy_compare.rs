@@ -95,6 +95,8 @@ pub fn print_dry_run(session: &Session, policy: &Policy, changes: &AccessChanges
     if session.common.json {
         print_json(&with_member(under(policy, changes), "dry_run", true));
     } else {
+        let description = policy.description();
+        say!("{} {} would decide", description.name, description.version);
         print_access(changes);
         say_dry_run();
     }

@@ -132,7 +132,10 @@ pub async fn list(session: &Session) -> Result<(), Failure> {
     ]);
     for policy in &installed {
         table.row([
-            policy.name.as_str().into(),
+            match policy.over {
+                Some(over) => format!("{} over {}", policy.name, short(over)).into(),
+                None => policy.name.as_str().into(),
+            },
             policy.version.as_str().into(),
             short(policy.component).into(),
             policy.bytes.to_string().into(),
@@ -294,14 +297,26 @@ pub async fn roll_back(session: &Session, organization: &ScopePath) -> Result<Ex
     if session.common.dry_run {
         let (policy, changes) = entail
             .dry_run_roll_back(&session.principal, organization)
-            .await?;
+            .await
+            .map_err(|error| nothing_before(error, organization))?;
         return Ok(policy_compare::print_dry_run(session, &policy, &changes));
     }
     let binding = entail
         .roll_back_policy(&session.principal, organization)
-        .await?;
+        .await
+        .map_err(|error| nothing_before(error, organization))?;
     in_service(session, &entail, organization, &binding).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn nothing_before(error: entail::Error, organization: &ScopePath) -> Failure {
+    match error {
+        entail::Error::Invalid(_) => Failure::from(error).with_remedies(vec![
+            "entail policy list".to_owned(),
+            format!("entail policy activate {organization} POLICY"),
+        ]),
+        other => other.into(),
+    }
 }
 
 async fn in_service(

@@ -498,8 +498,8 @@ impl Entail {
         for (key, mut binding) in bindings {
             if binding.in_use().any(|used| used == component) {
                 return Err(Error::Invalid(format!(
-                    "{component} is in service, or a shadow, in {}",
-                    key.name
+                    "{} ({component}) is in service, or a shadow, in {}; put another there first",
+                    installed.name, key.name
                 )));
             }
             let before = binding.earlier.len();
