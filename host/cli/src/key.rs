@@ -14,9 +14,6 @@ use crate::progress::Bar;
 use crate::session::Session;
 
 pub async fn key(session: &Session, command: KeyCommand) -> Result<(), Failure> {
-    if session.common.dry_run {
-        return dry_run(session, &command).await;
-    }
     match command {
         KeyCommand::List => list(session).await,
         KeyCommand::Rotate(RotateKeyCommand::Identity) => rotate_identity(session).await,
@@ -88,38 +85,8 @@ async fn list(session: &Session) -> Result<(), Failure> {
 }
 
 /// Says what a change would have to seal or sign again, and changes nothing.
-async fn dry_run(session: &Session, command: &KeyCommand) -> Result<(), Failure> {
-    let plan = async |entail: Entail, change: KeyChange<'_>| {
-        entail.dry_run_keys(&session.principal, change).await
-    };
-    let mut what = "secrets would be sealed again";
-    let planned = match command {
-        KeyCommand::List => return list(session).await,
-        KeyCommand::Rotate(RotateKeyCommand::Identity) => {
-            plan(session.open_unlocked()?, KeyChange::RotateIdentity).await?
-        }
-        KeyCommand::Rotate(RotateKeyCommand::Signer) => {
-            what = "documents would be signed again";
-            plan(session.open()?, KeyChange::RotateSigner).await?
-        }
-        KeyCommand::AddRecipient(args) => {
-            let recipient = match (&args.recipient, &args.recovery) {
-                (Some(key), _) => Some(to_recipient(key, args)?),
-                (None, Some(file)) => {
-                    check_free(file)?;
-                    None
-                }
-                (None, None) => return Err(no_recipient()),
-            };
-            let change = KeyChange::AddRecipient(recipient.as_ref());
-            plan(session.open_unlocked()?, change).await?
-        }
-        KeyCommand::RemoveRecipient { recipient } => {
-            let change = KeyChange::RemoveRecipient(recipient);
-            plan(session.open_unlocked()?, change).await?
-        }
-        KeyCommand::Reseal => plan(session.open_unlocked()?, KeyChange::Reseal).await?,
-    };
+async fn dry_run(session: &Session, entail: &Entail, change: KeyChange<'_>) -> Result<(), Failure> {
+    let planned = entail.dry_run_keys(&session.principal, change).await?;
     if session.common.json {
         print_json(&json!({
             "dry_run": true, "resumed": planned.resumed, "to_renew": planned.to_renew,
@@ -129,19 +96,13 @@ async fn dry_run(session: &Session, command: &KeyCommand) -> Result<(), Failure>
     if planned.resumed {
         say!("would go on with what was begun earlier");
     }
+    let what = match change {
+        KeyChange::RotateSigner => "documents would be signed again",
+        _ => "secrets would be sealed again",
+    };
     say!("{} {what}; who gets what stays as it is", planned.to_renew);
     say_dry_run();
     Ok(())
-}
-
-/// The recipient of another machine, as it was given.
-fn to_recipient(key: &str, args: &AddRecipientArgs) -> Result<Recipient, Failure> {
-    let label = args.label.as_deref().unwrap_or("another machine");
-    Ok(Recipient::new(key, label, now_ms()).map_err(entail::Error::from)?)
-}
-
-fn no_recipient() -> Failure {
-    Failure::new(2, "usage", "say which recipient to add")
 }
 
 /// Refuses to write a recovery key over a file, or where there is no folder for it.
@@ -161,6 +122,9 @@ fn check_free(file: &Path) -> Result<(), Failure> {
 
 async fn rotate_identity(session: &Session) -> Result<(), Failure> {
     let (entail, passphrase) = session.open_with_passphrase()?;
+    if session.common.dry_run {
+        return dry_run(session, &entail, KeyChange::RotateIdentity).await;
+    }
     let bar = Bar::new("sealing again");
     let renewal = entail
         .rotate_identity(&session.principal, passphrase.as_ref(), &mut |step| {
@@ -182,6 +146,9 @@ async fn rotate_identity(session: &Session) -> Result<(), Failure> {
 
 async fn rotate_signer(session: &Session) -> Result<(), Failure> {
     let entail = session.open()?;
+    if session.common.dry_run {
+        return dry_run(session, &entail, KeyChange::RotateSigner).await;
+    }
     let bar = Bar::new("signing again");
     let renewal = entail
         .rotate_signer(&session.principal, &mut |step| bar.step(step))
@@ -201,11 +168,20 @@ async fn add_recipient(session: &Session, args: &AddRecipientArgs) -> Result<(),
     let keys = entail.keys();
     keys.check_can_write().map_err(entail::Error::from)?;
     let (recipient, said) = match (&args.recipient, &args.recovery) {
-        (Some(key), _) => (
-            to_recipient(key, args)?,
-            "the recipient is added".to_owned(),
-        ),
+        (Some(key), _) => {
+            let label = args.label.as_deref().unwrap_or("another machine");
+            let recipient = Recipient::new(key, label, now_ms()).map_err(entail::Error::from)?;
+            if session.common.dry_run {
+                let change = KeyChange::AddRecipient(Some(&recipient));
+                return dry_run(session, &entail, change).await;
+            }
+            (recipient, "the recipient is added".to_owned())
+        }
         (None, Some(file)) => {
+            if session.common.dry_run {
+                check_free(file)?;
+                return dry_run(session, &entail, KeyChange::AddRecipient(None)).await;
+            }
             let label = args.label.as_deref().unwrap_or("recovery");
             let recipient = make_recovery(&entail, file, label)?;
             let said = format!(
@@ -214,7 +190,7 @@ async fn add_recipient(session: &Session, args: &AddRecipientArgs) -> Result<(),
             );
             (recipient, said)
         }
-        (None, None) => return Err(no_recipient()),
+        (None, None) => return Err(Failure::new(2, "usage", "say which recipient to add")),
     };
     let bar = Bar::new("sealing again");
     let renewal = entail
@@ -243,6 +219,9 @@ fn make_recovery(entail: &Entail, file: &Path, label: &str) -> Result<Recipient,
 
 async fn remove_recipient(session: &Session, which: &str) -> Result<(), Failure> {
     let entail = session.open_unlocked()?;
+    if session.common.dry_run {
+        return dry_run(session, &entail, KeyChange::RemoveRecipient(which)).await;
+    }
     let bar = Bar::new("sealing again");
     let renewal = entail
         .remove_recipient(&session.principal, which, &mut |step| bar.step(step))
@@ -259,6 +238,9 @@ async fn remove_recipient(session: &Session, which: &str) -> Result<(), Failure>
 
 async fn reseal(session: &Session) -> Result<(), Failure> {
     let entail = session.open_unlocked()?;
+    if session.common.dry_run {
+        return dry_run(session, &entail, KeyChange::Reseal).await;
+    }
     let bar = Bar::new("sealing again");
     let renewal = entail
         .reseal(&session.principal, &mut |step| bar.step(step))

@@ -56,9 +56,6 @@ const COMPONENTIZE_PY: &str = ".venv/bin/componentize-py";
 const PYTHON_MODULE: &str = "main";
 const PYTHON_FOLDER: &str = "src";
 
-/// What every core module begins with: the magic word, then the version.
-const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
-
 /// Why a policy could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
@@ -277,7 +274,7 @@ fn run(
 pub fn componentize(module: &Path) -> Result<Vec<u8>, BuildError> {
     let bytes =
         std::fs::read(module).map_err(|error| BuildError::File(module.to_owned(), error))?;
-    if !bytes.starts_with(CORE_MODULE) {
+    if !entail::policy::is_core_module(&bytes) {
         return Err(BuildError::NotACoreModule(module.to_owned()));
     }
     ComponentEncoder::default()

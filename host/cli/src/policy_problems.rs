@@ -65,8 +65,12 @@ pub fn problems(
     rejected: &Rejected,
 ) -> Vec<Problem> {
     match rejected {
-        Rejected::AboveCeiling(limit) => vec![above_ceiling(limit)],
-        Rejected::BelowFloor(limit) => vec![below_floor(limit)],
+        Rejected::AboveCeiling(limit) => {
+            vec![out_of_range(rejected, limit, "most", &Limits::CEILING)]
+        }
+        Rejected::BelowFloor(limit) => {
+            vec![out_of_range(rejected, limit, "least", &Limits::FLOOR)]
+        }
         Rejected::CoreModule => vec![Problem::new(
             "this is a core WebAssembly module, not a component",
             "entail policy build --module FILE",
@@ -131,18 +135,11 @@ fn listed_under(mut message: String, problems: &[Problem]) -> Failure {
     Failure::new(12, "policy-failed", message).with_remedies(remedies)
 }
 
-fn above_ceiling(limit: &str) -> Problem {
-    let what = format!("the limit {limit} is above what any policy is given");
-    match json!(Limits::CEILING).get(limit) {
-        Some(most) => Problem::new(what, format!("the most is {}", json!({limit: most}))),
-        None => Problem::without_remedy(what),
-    }
-}
-
-fn below_floor(limit: &str) -> Problem {
-    let what = format!("the limit {limit} is below what any policy needs");
-    match json!(Limits::FLOOR).get(limit) {
-        Some(least) => Problem::new(what, format!("the least is {}", json!({limit: least}))),
+/// A limit that no policy can be given, and the one that it can be given.
+fn out_of_range(rejected: &Rejected, limit: &str, which: &str, given: &Limits) -> Problem {
+    let what = rejected.to_string();
+    match json!(given).get(limit) {
+        Some(value) => Problem::new(what, format!("the {which} is {}", json!({limit: value}))),
         None => Problem::without_remedy(what),
     }
 }
@@ -545,7 +542,8 @@ mod tests {
 
     #[test]
     fn the_most_of_a_limit_is_told() {
-        let problem = above_ceiling("instances");
+        let rejected = Rejected::AboveCeiling("instances");
+        let problem = out_of_range(&rejected, "instances", "most", &Limits::CEILING);
         assert_eq!(
             problem.remedy.as_deref(),
             Some(r#"the most is {"instances":1000}"#)

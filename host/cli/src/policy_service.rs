@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use entail::policy::{Digest, Isolation as Isolated, Limits, Values};
 use entail::{
-    ActivatePolicy, Bound, Counts, Difference, Entail, Filter, InstallPolicy, InstalledPolicy,
-    PolicyBinding, ScopePath, ShadowAnswer, count_records, shadow_answers,
+    ActivatePolicy, BUILT_IN, Bound, Counts, Difference, Entail, Filter, InstallPolicy,
+    InstalledPolicy, PolicyBinding, ScopePath, ShadowAnswer, count_records, shadow_answers,
 };
 use serde_json::{Value, json};
 
@@ -18,9 +18,6 @@ use crate::output::{Cell, Style, Table, print_json, say, say_dry_run, with_membe
 use crate::policy_check::not_admitted;
 use crate::policy_compare::{self, answer};
 use crate::session::Session;
-
-/// What stands for the policy that the program carries.
-const BUILT_IN: &str = "built-in";
 
 /// The digits of a digest that tables show; as many name a policy.
 const SHOWN_DIGITS: usize = 12;
@@ -150,7 +147,9 @@ pub async fn list(session: &Session) -> Result<(), Failure> {
 pub async fn show(session: &Session, args: &ShowArgs) -> Result<(), Failure> {
     let entail = session.open()?;
     let which = args.which.as_deref().unwrap_or(BUILT_IN);
-    if let Ok(organization) = which.parse::<ScopePath>() {
+    if which != BUILT_IN
+        && let Ok(organization) = which.parse::<ScopePath>()
+    {
         match entail
             .policy_binding(&session.principal, &organization)
             .await

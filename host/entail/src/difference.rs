@@ -114,10 +114,10 @@ impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Difference::Widened => "widened",
+            Difference::Failing => "failing",
             Difference::Narrowed => "narrowed",
             Difference::Moved => "moved",
             Difference::Reworded => "reworded",
-            Difference::Failing => "failing",
             Difference::Same => "same",
         })
     }
@@ -152,26 +152,26 @@ impl Counts {
     pub(crate) fn add(&mut self, difference: Difference) {
         *match difference {
             Difference::Widened => &mut self.widened,
+            Difference::Failing => &mut self.failing,
             Difference::Narrowed => &mut self.narrowed,
             Difference::Moved => &mut self.moved,
             Difference::Reworded => &mut self.reworded,
-            Difference::Failing => &mut self.failing,
             Difference::Same => &mut self.same,
         } += 1;
     }
 
     pub(crate) fn add_all(&mut self, other: &Counts) {
         self.widened += other.widened;
+        self.failing += other.failing;
         self.narrowed += other.narrowed;
         self.moved += other.moved;
         self.reworded += other.reworded;
-        self.failing += other.failing;
         self.same += other.same;
     }
 
     /// How many differ.
     pub fn changed(&self) -> u64 {
-        self.widened + self.narrowed + self.moved + self.reworded + self.failing
+        self.widened + self.failing + self.narrowed + self.moved + self.reworded
     }
 
     /// How many there are.

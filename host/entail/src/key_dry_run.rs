@@ -8,11 +8,8 @@ use crate::error::Error;
 use crate::home::FIRST;
 use crate::name::ScopePath;
 use crate::principal::{Action, Principal, authorize_whole};
-use crate::rotation::{SignerRenewal, replace};
-use crate::scope::{self, Credential, OTHER_KINDS, SCOPE_KIND, Scope};
-
-/// Documents read at a time.
-const PAGE: usize = 1_000;
+use crate::rotation::{PAGE, SignerRenewal, replace};
+use crate::scope::{self, Credential, Scope};
 
 /// A change of keys, or of who secrets are sealed to.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +49,9 @@ impl Entail {
         change: KeyChange<'_>,
     ) -> Result<KeyPlan, Error> {
         authorize_whole(principal, Action::Administer)?;
-        if !matches!(change, KeyChange::Reseal) {
+        // Sealing again writes only what needs it.
+        let always_writes = !matches!(change, KeyChange::Reseal);
+        if always_writes {
             self.check_can_commit().await?;
         }
         let list = self.store.recipients().await?;
@@ -83,7 +82,7 @@ impl Entail {
             KeyChange::Reseal => list.epoch,
         };
         let to_renew = self.not_sealed_to(principal, epoch).await?;
-        if to_renew > 0 {
+        if !always_writes && to_renew > 0 {
             self.check_can_commit().await?;
         }
         Ok(KeyPlan { resumed, to_renew })
@@ -117,14 +116,12 @@ impl Entail {
             SignerRenewal::NotBegun | SignerRenewal::Staged => None,
         };
         let mut count = 0;
-        for kind in std::iter::once(SCOPE_KIND).chain(OTHER_KINDS) {
-            for some in self.documents_of(kind).await?.chunks(PAGE) {
-                let snapshot = self.store.read(some).await?;
-                let documents = snapshot.documents.iter().flatten();
-                count += documents
-                    .filter(|document| Some(document.signer()) != newest)
-                    .count();
-            }
+        for some in self.all_documents().await?.chunks(PAGE) {
+            let snapshot = self.store.read(some).await?;
+            let documents = snapshot.documents.iter().flatten();
+            count += documents
+                .filter(|document| Some(document.signer()) != newest)
+                .count();
         }
         Ok(count)
     }

@@ -117,7 +117,7 @@ pub use crate::name::{
     ScopePath, quoted,
 };
 pub use crate::policies::{
-    ActivatePolicy, Bound, InstallPolicy, InstalledPolicy, PolicyBinding, ShadowAnswer,
+    ActivatePolicy, BUILT_IN, Bound, InstallPolicy, InstalledPolicy, PolicyBinding, ShadowAnswer,
     shadow_answers,
 };
 pub use crate::principal::{Action, Principal};

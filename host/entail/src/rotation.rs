@@ -25,8 +25,8 @@ use crate::scope::{self, OTHER_KINDS, SCOPE_KIND, Scope};
 /// the work, few enough that others get their turn.
 const SCOPES_AT_ONCE: usize = 16;
 
-/// Names read at a time.
-const PAGE: usize = 1_000;
+/// Names or documents read at a time.
+pub(crate) const PAGE: usize = 1_000;
 
 /// How far a piece of work has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -415,10 +415,7 @@ impl Entail {
         principal: &Principal,
         on_step: OnStep<'_>,
     ) -> Result<usize, Error> {
-        let mut keys = Vec::new();
-        for kind in std::iter::once(SCOPE_KIND).chain(OTHER_KINDS) {
-            keys.extend(self.documents_of(kind).await?);
-        }
+        let keys = self.all_documents().await?;
         let all = keys.len();
         let mut renewed = 0;
         for (count, some) in keys.chunks(SCOPES_AT_ONCE).enumerate() {
@@ -429,6 +426,15 @@ impl Entail {
             on_step(Step { done, all });
         }
         Ok(renewed)
+    }
+
+    /// Every document that has a signature of its own.
+    pub(crate) async fn all_documents(&self) -> Result<Vec<DocumentKey>, Error> {
+        let mut keys = Vec::new();
+        for kind in std::iter::once(SCOPE_KIND).chain(OTHER_KINDS) {
+            keys.extend(self.documents_of(kind).await?);
+        }
+        Ok(keys)
     }
 
     pub(crate) async fn documents_of(&self, kind: &str) -> Result<Vec<DocumentKey>, Error> {

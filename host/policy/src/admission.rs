@@ -224,6 +224,11 @@ pub(crate) fn admit(
     })
 }
 
+/// Whether these are the bytes of a core module, as far as their beginning shows.
+pub fn is_core_module(bytes: &[u8]) -> bool {
+    bytes.starts_with(MODULE_PREAMBLE)
+}
+
 fn check_form(bytes: &[u8], limit: usize) -> Result<(), Rejected> {
     if bytes.len() > limit {
         return Err(Rejected::TooLarge {
@@ -231,7 +236,7 @@ fn check_form(bytes: &[u8], limit: usize) -> Result<(), Rejected> {
             limit,
         });
     }
-    if bytes.starts_with(MODULE_PREAMBLE) {
+    if is_core_module(bytes) {
         return Err(Rejected::CoreModule);
     }
     if !bytes.starts_with(COMPONENT_PREAMBLE) {

@@ -32,7 +32,7 @@ mod policy;
 mod sandbox;
 mod settings;
 
-pub use admission::{Costs, Description, Rejected};
+pub use admission::{Costs, Description, Rejected, is_core_module};
 pub use compose::{ComposeError, compose};
 pub use contract::Contract;
 pub use decision::{Decision, Finding, Grant, Outcome, Refusal};

@@ -221,6 +221,8 @@ impl Trial {
         static BEGUN: AtomicU64 = AtomicU64::new(0);
         let count = BEGUN.fetch_add(1, Ordering::Relaxed);
         let folder = cache.join(format!("trial-{}-{count}", std::process::id()));
+        // One that a process of the same number left when it was stopped.
+        let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir(&folder)?;
         Ok(Trial { folder })
     }

@@ -21,9 +21,6 @@ use crate::failure::{Failure, shown};
 /// The file in the folder of a policy that says what the policy needs.
 const LIMITS_FILE: &str = "limits.json";
 
-/// What stands for the policy that the program carries.
-const BUILT_IN: &str = "built-in";
-
 /// The longest file of limits, index, manifest or configuration: they are lists of
 /// a few names and numbers.
 const MAX_DOCUMENT_BYTES: u64 = 1 << 20;
@@ -87,7 +84,7 @@ impl ComponentArgs {
         let Some(over) = &self.over else {
             return Ok(component);
         };
-        let below = match over.as_os_str() == BUILT_IN {
+        let below = match over.as_os_str() == entail::BUILT_IN {
             true => entail::DEFAULT_POLICY.to_vec(),
             false => read(over)?.bytes,
         };

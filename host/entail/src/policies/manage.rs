@@ -26,8 +26,8 @@ use crate::scope;
 /// The longest source of a component, in characters.
 const MAX_SOURCE_CHARS: usize = 200;
 
-/// What stands for the policy that is built in.
-const BUILT_IN: &str = "built-in";
+/// What stands for the policy that is built in, where one is named.
+pub const BUILT_IN: &str = "built-in";
 
 /// The longest name of a policy: it stands in commands and tables.
 const MAX_NAME_CHARS: usize = 64;
@@ -70,6 +70,7 @@ impl Entail {
         component: &[u8],
         install: InstallPolicy,
     ) -> Result<InstalledPolicy, Error> {
+        authorize_whole(principal, Action::Administer)?;
         let (installed, whole) = self.look_over(principal, component, install).await?;
         let record = json!({
             "change": "install-policy",
@@ -116,7 +117,6 @@ impl Entail {
         component: &[u8],
         install: InstallPolicy,
     ) -> Result<(InstalledPolicy, Arc<[u8]>), Error> {
-        authorize_whole(principal, Action::Administer)?;
         let whole: Arc<[u8]> = match install.over {
             None => component.into(),
             Some(below) => compose(component, &self.component(principal, below).await?)?.into(),
@@ -218,24 +218,6 @@ impl Entail {
         Ok(self.read_binding(organization).await?.1)
     }
 
-    /// The policy that an organization would go back to.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Invalid`] when there is none; else as [`Entail::policy_binding`].
-    pub async fn policy_before(
-        &self,
-        principal: &Principal,
-        organization: &ScopePath,
-    ) -> Result<Bound, Error> {
-        let binding = self.policy_binding(principal, organization).await?;
-        binding
-            .earlier
-            .into_iter()
-            .next()
-            .ok_or_else(|| Error::Invalid(format!("{organization} had no other policy before")))
-    }
-
     /// The policies of all organizations that ever bound one.
     ///
     /// # Errors
@@ -267,11 +249,7 @@ impl Entail {
     }
 
     /// An installed policy with settings that it takes, as it would be in service.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::UnknownPolicy`], [`Error::BadSettings`], [`Error::PolicyUnready`].
-    pub async fn prepare_policy(
+    async fn prepare_policy(
         &self,
         principal: &Principal,
         activate: &ActivatePolicy,
@@ -301,7 +279,8 @@ impl Entail {
     ///
     /// # Errors
     ///
-    /// As [`Entail::prepare_policy`]; [`Error::UnknownScope`].
+    /// [`Error::UnknownScope`], [`Error::UnknownPolicy`], [`Error::BadSettings`],
+    /// [`Error::PolicyUnready`].
     pub async fn activate_policy(
         &self,
         principal: &Principal,
@@ -333,8 +312,7 @@ impl Entail {
     ) -> Result<(Policy, AccessChanges), Error> {
         self.check_can_bind(principal, organization).await?;
         let (policy, _) = self.prepare_policy(principal, activate).await?;
-        let changes = self.policy_diff(principal, &policy, Some(organization));
-        Ok((policy.clone(), changes.await?))
+        self.with_diff(principal, organization, policy).await
     }
 
     /// The policy that [`Entail::roll_back_policy`] would put back in service, and who
@@ -348,11 +326,22 @@ impl Entail {
         principal: &Principal,
         organization: &ScopePath,
     ) -> Result<(Policy, AccessChanges), Error> {
-        self.check_can_bind(principal, organization).await?;
-        let before = self.policy_before(principal, organization).await?;
+        let binding = self.check_can_bind(principal, organization).await?;
+        let before = before(binding, organization)?;
         let policy = self.policies.load(&self.store, &before).await?;
-        let changes = self.policy_diff(principal, &policy, Some(organization));
-        Ok((policy.clone(), changes.await?))
+        self.with_diff(principal, organization, policy).await
+    }
+
+    async fn with_diff(
+        &self,
+        principal: &Principal,
+        organization: &ScopePath,
+        policy: Policy,
+    ) -> Result<(Policy, AccessChanges), Error> {
+        let changes = self
+            .policy_diff(principal, &policy, Some(organization))
+            .await?;
+        Ok((policy, changes))
     }
 
     /// What [`Entail::shadow_policy`] would come to. The shadow is made ready; nobody
@@ -400,7 +389,7 @@ impl Entail {
     ) -> Result<PolicyBinding, Error> {
         check_organization(organization)?;
         authorize(principal, Action::Administer, organization)?;
-        let before = self.policy_before(principal, organization).await?;
+        let before = before(self.read_binding(organization).await?.1, organization)?;
         // It may have been in service before this process began.
         self.policies.load(&self.store, &before).await?;
         let record = record("roll-back-policy", organization, Some(&before));
@@ -638,6 +627,12 @@ fn check_name(name: &str) -> Result<(), Error> {
             quoted(name)
         ))),
     }
+}
+
+/// The policy that an organization would go back to.
+fn before(binding: PolicyBinding, organization: &ScopePath) -> Result<Bound, Error> {
+    let newest = binding.earlier.into_iter().next();
+    newest.ok_or_else(|| Error::Invalid(format!("{organization} had no other policy before")))
 }
 
 /// What removing an installed component takes.

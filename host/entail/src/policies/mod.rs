@@ -17,7 +17,7 @@ mod serving;
 mod shadow;
 
 pub use documents::{Bound, InstalledPolicy, PolicyBinding};
-pub use manage::{ActivatePolicy, InstallPolicy};
+pub use manage::{ActivatePolicy, BUILT_IN, InstallPolicy};
 pub use shadow::{ShadowAnswer, shadow_answers};
 
 pub(crate) use documents::{COMPONENT_KIND, POLICY_KIND, binding_key};
