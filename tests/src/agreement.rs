@@ -58,7 +58,23 @@ pub fn compare(
     facts: impl Fn(u64) -> Facts + Sync,
     decide: impl Fn(&Facts) -> Result<Decision, String> + Sync,
 ) -> Result<(), Box<Disagreement>> {
-    // Handed out in blocks, since some facts take far longer than others.
+    for_each(count, |index| ask(index, facts(index), &decide))
+}
+
+/// Calls `check` with each number below `count`, on two threads.
+///
+/// # Errors
+///
+/// The first error that a thread came upon.
+///
+/// # Panics
+///
+/// When `check` does.
+pub fn for_each<E: Send>(
+    count: u64,
+    check: impl Fn(u64) -> Result<(), Box<E>> + Sync,
+) -> Result<(), Box<E>> {
+    // Handed out in blocks, since some numbers take far longer than others.
     const BLOCK: u64 = 1024;
     let next = AtomicU64::new(0);
     let found = AtomicBool::new(false);
@@ -69,10 +85,7 @@ pub fn compare(
                 break;
             }
             for index in start..count.min(start + BLOCK) {
-                if let Some(disagreement) = ask(index, facts(index), &decide) {
-                    found.store(true, Ordering::Relaxed);
-                    return Err(Box::new(disagreement));
-                }
+                check(index).inspect_err(|_| found.store(true, Ordering::Relaxed))?;
             }
         }
         Ok(())
@@ -88,14 +101,17 @@ fn ask(
     index: u64,
     facts: Facts,
     decide: impl Fn(&Facts) -> Result<Decision, String>,
-) -> Option<Disagreement> {
+) -> Result<(), Box<Disagreement>> {
     let expected = naive::decide(&facts);
     let actual = decide(&facts).map(without_prose);
     let agreed = actual.as_ref().is_ok_and(|decision| *decision == expected);
-    (!agreed).then_some(Disagreement {
+    if agreed {
+        return Ok(());
+    }
+    Err(Box::new(Disagreement {
         index,
         facts,
         expected,
         actual,
-    })
+    }))
 }

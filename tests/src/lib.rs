@@ -9,6 +9,7 @@
 //!
 //! - [`generate`] makes the facts: every small configuration, and random trees.
 //! - [`agreement`] compares two ways to decide over millions of them.
+//! - [`ceiling`] lets policies that answer at random grant exactly what the rules hold.
 //!
 //! [`hostile`] are the components that the host must survive.
 
@@ -23,6 +24,7 @@
 )]
 
 pub mod agreement;
+pub mod ceiling;
 pub mod component;
 pub mod crash;
 pub mod generate;

@@ -24,6 +24,20 @@ pub fn decide(facts: &Facts) -> Decision {
     }
 }
 
+/// The ids of all that may be granted at most, whatever policy decides: the usable
+/// credentials of the search; and the model that they may be granted for.
+pub fn ceiling(facts: &Facts) -> (Vec<String>, Option<String>) {
+    let mut ids = Vec::new();
+    if !organization_credential_required(facts) {
+        for candidate in search(facts) {
+            if usable(facts, candidate) {
+                ids.push(candidate.credential.id.clone());
+            }
+        }
+    }
+    (ids, effective_model(facts))
+}
+
 /// A credential and how far up the chain its scope is: 0 is the requesting scope.
 #[derive(Clone, Copy)]
 struct Candidate<'a> {

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 
 use entail_policy::{Decision, Facts, Outcome, Policy};
-use entail_tests::{agreement, component, generate, naive, native};
+use entail_tests::{agreement, ceiling, component, generate, naive, native};
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde::Deserialize;
 
@@ -28,6 +28,9 @@ const TREES: u64 = 50_000;
 
 /// A call of the component costs a fresh instance.
 const TREES_THROUGH_THE_COMPONENT: u64 = 5_000;
+
+/// Random answers of a policy to each random tree.
+const ANSWERS: usize = 4;
 
 /// Facts and what must come of them.
 #[derive(Clone, Deserialize)]
@@ -67,6 +70,12 @@ fn main() -> ExitCode {
         }),
         Trial::test("naive::random trees", || {
             agree(TREES, generate::random, native::decide)
+        }),
+        Trial::test("guard::small configurations", || {
+            Ok(ceiling::hold(generate::count(), generate::nth, 1)?)
+        }),
+        Trial::test("guard::random trees", || {
+            Ok(ceiling::hold(TREES, generate::random, ANSWERS)?)
         }),
         Trial::test("naive::random trees through the component", || {
             agree(

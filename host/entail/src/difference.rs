@@ -190,7 +190,7 @@ impl Answer {
     pub(crate) fn to(facts: &Facts, decided: Result<Decision, Failure>) -> Self {
         let guarded = decided
             .map_err(Error::from)
-            .and_then(|decision| guard::pass(facts, decision).map_err(Error::GuardViolated));
+            .and_then(|decision| guard::enforce(facts, decision).map_err(Error::GuardViolated));
         Self::guarded(facts, &guarded)
     }
 

@@ -312,7 +312,7 @@ impl Entail {
             Err(error) => (None, Err(error)),
         };
         let decision = decision
-            .and_then(|decision| guard::pass(&facts, decision).map_err(Error::GuardViolated));
+            .and_then(|decision| guard::enforce(&facts, decision).map_err(Error::GuardViolated));
         let policy = match &serving {
             Some(serving) => serving.policy.digest(),
             None => self.meant(binding.as_ref()),

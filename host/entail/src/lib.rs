@@ -79,7 +79,7 @@ mod difference;
 mod entail;
 mod error;
 mod facts;
-mod guard;
+pub mod guard;
 mod home;
 mod key_dry_run;
 mod lease;

@@ -1,0 +1,103 @@
+//! A type for text from outside.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::write_sanitized;
+
+/// The most characters of a foreign text that are shown: a paragraph. Whoever needs
+/// more reads the JSON.
+const MAX_SHOWN_CHARS: usize = 1_000;
+
+/// Text that comes from outside: a policy's message, a name in a database that may have
+/// been tampered with. It can be compared, stored and serialized as it is; to show it to
+/// a person takes [`ForeignText::shown`].
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ForeignText(String);
+
+impl ForeignText {
+    /// The text as it came. Whoever calls this must not show it.
+    pub fn as_raw(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The text as it may be shown: sanitized, and cut after 1,000 characters.
+    pub fn shown(&self) -> Shown<'_> {
+        Shown(&self.0)
+    }
+}
+
+impl From<String> for ForeignText {
+    fn from(text: String) -> Self {
+        ForeignText(text)
+    }
+}
+
+impl From<&str> for ForeignText {
+    fn from(text: &str) -> Self {
+        ForeignText(text.to_owned())
+    }
+}
+
+/// Shows it sanitized, in quotes.
+impl fmt::Debug for ForeignText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.shown())
+    }
+}
+
+/// A foreign text as it may be shown.
+#[derive(Clone, Copy)]
+pub struct Shown<'a>(pub(crate) &'a str);
+
+impl<'a> Shown<'a> {
+    /// Shows `text`, which came from outside.
+    pub fn of(text: &'a str) -> Self {
+        Shown(text)
+    }
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_sanitized(f, self.0.chars().take(MAX_SHOWN_CHARS))?;
+        match self.0.chars().nth(MAX_SHOWN_CHARS) {
+            Some(_) => f.write_str("…"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_foreign_text_is_shown_sanitized_and_serialized_as_it_is() {
+        let text = ForeignText::from("granted\r\u{1b}[1A");
+        assert_eq!(text.shown().to_string(), "granted\\r\\u{1b}[1A");
+        assert_eq!(format!("{text:?}"), "\"granted\\r\\u{1b}[1A\"");
+        let json = serde_json::to_value(&text).unwrap();
+        assert_eq!(json, serde_json::json!("granted\r\u{1b}[1A"));
+    }
+
+    #[test]
+    fn a_long_one_is_cut() {
+        let text = ForeignText::from("ß".repeat(MAX_SHOWN_CHARS));
+        assert_eq!(text.shown().to_string(), text.as_raw());
+        let longer = ForeignText::from(format!("{}x", text.as_raw()));
+        assert_eq!(longer.shown().to_string(), format!("{}…", text.as_raw()));
+    }
+}

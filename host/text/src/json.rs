@@ -1,0 +1,126 @@
+//! JSON in which every character that is not plain is an escape.
+//!
+//! JSON itself asks for that of a few control characters only, so a text within it could
+//! still drive the terminal of whoever looks at a log. What a program reads is the same.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use serde_json::Serializer;
+use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
+
+use crate::is_plain;
+
+/// Writes a value on one line, without the line break.
+///
+/// # Errors
+///
+/// When `to` cannot be written, or the value has no form in JSON.
+pub fn to_writer(to: impl Write, value: &(impl Serialize + ?Sized)) -> serde_json::Result<()> {
+    let formatter = Escaping(CompactFormatter);
+    value.serialize(&mut Serializer::with_formatter(to, formatter))
+}
+
+/// The same as a text.
+///
+/// # Errors
+///
+/// When the value has no form in JSON.
+pub fn to_string(value: &(impl Serialize + ?Sized)) -> serde_json::Result<String> {
+    let mut text = Vec::new();
+    to_writer(&mut text, value)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// The same on several lines, indented.
+///
+/// # Errors
+///
+/// When the value has no form in JSON.
+pub fn to_string_pretty(value: &(impl Serialize + ?Sized)) -> serde_json::Result<String> {
+    let mut text = Vec::new();
+    let formatter = Escaping(PrettyFormatter::new());
+    value.serialize(&mut Serializer::with_formatter(&mut text, formatter))?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// A formatter that escapes what is not plain, and leaves the rest to another.
+struct Escaping<F>(F);
+
+/// Hands a call on to the other formatter.
+macro_rules! hand_on {
+    ($($name:ident($($argument:ident: $type:ty),*);)*) => {
+        $(fn $name<W: ?Sized + Write>(&mut self, to: &mut W $(, $argument: $type)*) -> io::Result<()> {
+            self.0.$name(to $(, $argument)*)
+        })*
+    };
+}
+
+impl<F: Formatter> Formatter for Escaping<F> {
+    fn write_string_fragment<W: ?Sized + Write>(
+        &mut self,
+        to: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        // The usual case; what JSON escapes itself is not in a fragment.
+        if fragment.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return to.write_all(fragment.as_bytes());
+        }
+        for character in fragment.chars() {
+            if is_plain(character) {
+                write!(to, "{character}")?;
+            } else {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    write!(to, "\\u{unit:04x}")?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    hand_on! {
+        begin_array();
+        end_array();
+        begin_array_value(first: bool);
+        end_array_value();
+        begin_object();
+        end_object();
+        begin_object_key(first: bool);
+        end_object_key();
+        begin_object_value();
+        end_object_value();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_reads_the_same_and_a_terminal_is_left_alone() {
+        let mut all = String::new();
+        all.extend('\0'..=char::MAX);
+        let value = serde_json::json!({"a": [all, 1, {"b\u{202e}": "x\r\n"}], "c": {}, "d": []});
+        for text in [
+            to_string(&value).unwrap(),
+            to_string_pretty(&value).unwrap(),
+        ] {
+            assert!(
+                text.chars()
+                    .all(|character| is_plain(character) || character == '\n')
+            );
+            assert_eq!(
+                serde_json::from_str::<serde_json::Value>(&text).unwrap(),
+                value
+            );
+        }
+        assert!(!to_string(&value).unwrap().contains('\n'));
+    }
+
+    #[test]
+    fn plain_text_looks_as_it_always_does() {
+        let value = serde_json::json!({"a": [1, "ü ✓ \" \\"], "b": {"c": null}, "d": [], "e": {}});
+        assert_eq!(to_string(&value).unwrap(), value.to_string());
+        assert_eq!(to_string_pretty(&value).unwrap(), format!("{value:#}"));
+    }
+}
