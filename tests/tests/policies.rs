@@ -5,11 +5,11 @@
 
 use std::time::{Duration, Instant};
 
-use entail::policy::{Digest, Isolation, Values};
+use entail::policy::{Digest, Inheritance, Isolation, Values};
 use entail::{
     ActivatePolicy, Change, CredentialRef, Difference, Entail, Error, ErrorKind, Filter, Home,
-    InstallPolicy, Principal, RecordedDecision, Request, ScopePath, Secret, SecretEdit,
-    SetCredential, Settings, records, shadow_answers,
+    InstallPolicy, Principal, RecordedDecision, Request, RuleChanges, ScopePath, Secret,
+    SecretEdit, SetCredential, Settings, records, shadow_answers,
 };
 use entail_tests::hostile::sketch::Sketch;
 use serde_json::json;
@@ -44,7 +44,7 @@ impl Place {
                 },
                 mode: None,
                 fields: vec![("api_key".to_owned(), Secret::from("canary-of-policies"))],
-                rules: entail::RuleChanges::default(),
+                rules: RuleChanges::default(),
                 secret: SecretEdit::Given,
                 grace_ms: 0,
             };
@@ -312,4 +312,98 @@ async fn policies_outlast_a_new_signer() {
     let found = later.verify(&ME, &mut |_| {}).await.unwrap();
     assert!(found.faults.is_empty(), "{:?}", found.faults);
     assert_eq!(found.under_old_signer, Vec::new());
+}
+
+/// A policy that grants the credential of one name, whatever is asked.
+fn always_grants(name: &str) -> Vec<u8> {
+    let len = name.len();
+    let grant = format!(
+        "(call $name (i32.const 1032)
+            (call $find (local.get $p) (i32.const 3072) (i32.const {len})))"
+    );
+    Sketch::evil(grant)
+        .when("(i32.const 1)")
+        .data(name.as_bytes())
+        .component()
+}
+
+fn set(scope: &str, name: &str, rules: RuleChanges) -> Change {
+    Change::SetCredential(Box::new(SetCredential {
+        credential: CredentialRef {
+            scope: scope.parse().unwrap(),
+            provider: "openai".parse().unwrap(),
+            name: name.parse().unwrap(),
+        },
+        mode: None,
+        fields: vec![("api_key".to_owned(), Secret::from("canary-of-policies"))],
+        rules,
+        secret: SecretEdit::Given,
+        grace_ms: 0,
+    }))
+}
+
+fn inherit(inheritance: Inheritance) -> Change {
+    Change::SetInheritance {
+        scope: "acme/evals".parse().unwrap(),
+        provider: Some("openai".parse().unwrap()),
+        inheritance,
+    }
+}
+
+/// Whose credential acme/evals gets, or why the guard stopped the policy.
+async fn payer(place: &Place) -> Result<String, String> {
+    let request = Request::new("acme/evals".parse().unwrap(), "openai".parse().unwrap());
+    match place.entail.resolve(&ME, &request).await {
+        Ok(lease) => Ok(lease.holder().to_string()),
+        Err(Error::GuardViolated(violation)) => Err(violation.to_string()),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn a_swapped_policy_never_bills_another_payer() {
+    let place = Place::new().await;
+    let parents = place.install(&always_grants("default")).await;
+    let own = place.install(&always_grants("own")).await;
+    let change = async |change: Change| {
+        place.entail.change(&ME, &change).await.unwrap();
+    };
+    let stopped_because = async |how: &str| {
+        let violation = payer(&place).await.unwrap_err();
+        assert!(violation.ends_with(how), "{violation}");
+    };
+    let has_its_own = "is above a scope with credentials of its own that does not fall back";
+    place.activate(parents).await;
+    stopped_because("is beyond a scope that has not opted in").await;
+    change(inherit(Inheritance::Inherit)).await;
+    assert_eq!(payer(&place).await.unwrap(), "acme");
+    change(set("acme/evals", "own", RuleChanges::default())).await;
+    stopped_because(has_its_own).await;
+    let credential = CredentialRef {
+        scope: "acme/evals".parse().unwrap(),
+        provider: "openai".parse().unwrap(),
+        name: "own".parse().unwrap(),
+    };
+    let enable = |enabled| Change::SetEnabled {
+        credential: credential.clone(),
+        enabled,
+    };
+    change(enable(false)).await;
+    stopped_because(has_its_own).await;
+    // By falling back the project says that the parent may pay.
+    change(inherit(Inheritance::FallBack)).await;
+    assert_eq!(payer(&place).await.unwrap(), "acme");
+
+    place.activate(own).await;
+    stopped_because("is disabled").await;
+    change(enable(true)).await;
+    assert_eq!(payer(&place).await.unwrap(), "acme/evals");
+    let mandatory = RuleChanges {
+        mandatory: Some(true),
+        ..RuleChanges::default()
+    };
+    change(set("acme", "default", mandatory)).await;
+    stopped_because("is overridden by a mandatory credential").await;
+    change(inherit(Inheritance::Isolated)).await;
+    stopped_because("a mandatory credential is beyond a scope that has not opted in").await;
 }

@@ -252,7 +252,7 @@ fn memory() -> Vec<Case> {
             // The facts are overwritten as well; the answer's texts are all ones.
             [
                 Cause::Widens("was not offered"),
-                Cause::Widens("is not the model of the request or of a reachable scope"),
+                Cause::Widens("is not the effective model"),
                 Cause::Fails(Failing::Malformed),
             ],
         ),

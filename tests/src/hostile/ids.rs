@@ -169,7 +169,7 @@ fn named_twice() -> Vec<Case> {
 }
 
 fn models() -> Vec<Case> {
-    let not_known = Cause::Widens("is not the model of the request or of a reachable scope");
+    let not_known = Cause::Widens("is not the effective model");
     let model = |text: &[u8]| {
         let len = u32::try_from(text.len()).unwrap();
         Sketch::evil(store_byte(ANSWER + 24, 1) + &point(ANSWER + 28, SCRATCH, len)).data(text)
@@ -178,7 +178,7 @@ fn models() -> Vec<Case> {
         Case::of(
             "model/dropped",
             Sketch::evil(store_byte(ANSWER + 24, 0)),
-            Cause::Widens("was dropped"),
+            Cause::Widens("is not the effective model"),
         ),
         Case::of("model/another", model(b"gpt-6"), not_known),
         Case::of("model/empty", model(b""), not_known),

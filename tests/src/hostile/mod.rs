@@ -293,13 +293,16 @@ pub enum Cause {
 pub type Violation = &'static str;
 
 /// All of them.
-const VIOLATIONS: [Violation; 11] = [
+const VIOLATIONS: [Violation; 14] = [
     "is named twice",
-    "was dropped",
-    "is not the model of the request or of a reachable scope",
+    "is not the effective model",
     "is beyond a scope that has not opted in",
     "was not offered",
+    "is the id of several credentials",
     "is not shared with the requesting scope",
+    "is overridden by a mandatory credential",
+    "is above a scope with credentials of its own that does not fall back",
+    "is granted although a mandatory credential is beyond a scope that has not opted in",
     "is not the credential that the request names",
     "is disabled",
     "cannot be read",
