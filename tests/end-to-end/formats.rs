@@ -132,7 +132,8 @@ fn errors_are_json_where_json_was_asked_for() {
         .entail(&["resolve", "acme/agents", "openai", "--json"])
         .fails(10);
     let error: serde_json::Value = serde_json::from_str(&ran.stderr).unwrap();
-    assert_eq!(error["error"]["code"], "not-opted-in");
+    assert_eq!(error["error"]["code"], "refused");
+    assert_eq!(error["error"]["refusal"], "not-opted-in");
     assert_eq!(
         error["error"]["remedies"][0],
         "entail inherit acme/agents openai"

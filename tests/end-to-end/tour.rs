@@ -203,6 +203,7 @@ fn status_says_what_resolve_does() {
             } else {
                 let error: serde_json::Value = serde_json::from_str(&resolved.stderr).unwrap();
                 assert_eq!(error["error"]["code"], cell["code"]);
+                assert_eq!(error["error"]["refusal"], cell["refusal"]);
             }
         }
     }

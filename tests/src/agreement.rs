@@ -39,7 +39,7 @@ impl std::fmt::Display for Disagreement {
 #[must_use]
 pub fn without_prose(mut decision: Decision) -> Decision {
     if let Outcome::Refused(refusal) = &mut decision.outcome {
-        refusal.message.clear();
+        refusal.message = String::new().into();
     }
     decision
 }

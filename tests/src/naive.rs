@@ -266,8 +266,8 @@ fn outcome(facts: &Facts) -> Outcome {
 
 fn refused(code: &str) -> Outcome {
     Outcome::Refused(Refusal {
-        code: code.to_owned(),
-        message: String::new(),
+        code: code.parse().expect("a code of the contract"),
+        message: String::new().into(),
     })
 }
 
@@ -304,7 +304,9 @@ fn trail(facts: &Facts) -> Vec<Finding> {
         .into_iter()
         .map(|candidate| Finding {
             credential: candidate.credential.id.clone(),
-            code: finding(facts, candidate).to_owned(),
+            code: finding(facts, candidate)
+                .parse()
+                .expect("a code of the contract"),
             attributes: BTreeMap::new(),
         })
         .collect()

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use entail_default_policy::{resolver, rules};
 use entail_policy::{
-    Credential, Decision, Facts, Finding, Grant, Inheritance, Outcome, Refusal, Scope, Sharing,
+    Attributes, Credential, Decision, Facts, Finding, Grant, Inheritance, Outcome, Refusal, Scope,
+    Sharing,
 };
 
 /// Asks the default policy.
@@ -73,8 +74,8 @@ fn decision(decision: resolver::Decision) -> Decision {
                 model: grant.model,
             }),
             resolver::Outcome::Refused(refusal) => Outcome::Refused(Refusal {
-                code: refusal.code,
-                message: refusal.message,
+                code: refusal.code.parse().expect("a code of the contract"),
+                message: refusal.message.into(),
             }),
         },
         trail: decision
@@ -82,12 +83,19 @@ fn decision(decision: resolver::Decision) -> Decision {
             .into_iter()
             .map(|finding| Finding {
                 credential: finding.credential,
-                code: finding.code,
-                attributes: finding.attributes.into_iter().collect(),
+                code: finding.code.parse().expect("a code of the contract"),
+                attributes: attributes(finding.attributes),
             })
             .collect(),
-        attributes: decision.attributes.into_iter().collect(),
+        attributes: attributes(decision.attributes),
     }
+}
+
+fn attributes(pairs: Vec<(String, String)>) -> Attributes {
+    pairs
+        .into_iter()
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect()
 }
 
 fn pairs(attributes: &BTreeMap<String, String>) -> Vec<(String, String)> {

@@ -130,10 +130,10 @@ fn use_every_code(decisions: impl IntoIterator<Item = Decision>) -> Result<(), F
     let mut unused_findings = codes(&contract, "record finding {");
     for decision in decisions {
         if let Outcome::Refused(refusal) = &decision.outcome {
-            unused_refusals.remove(&refusal.code);
+            unused_refusals.remove(refusal.code.as_str());
         }
         for finding in &decision.trail {
-            unused_findings.remove(&finding.code);
+            unused_findings.remove(finding.code.as_str());
         }
     }
     if unused_refusals.is_empty() && unused_findings.is_empty() {

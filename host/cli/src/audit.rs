@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::args::{AuditCommand, FilterArgs};
 use crate::failure::Failure;
 use crate::manage::{span_ms, time};
-use crate::output::{Cell, Style, Table, print_json, say};
+use crate::output::{Cell, Style, Table, print_json, print_json_line, say};
 use crate::session::Session;
 
 /// Between two looks for new decisions.
@@ -91,7 +91,7 @@ fn past(text: &str) -> Result<u64, Failure> {
 fn print(session: &Session, found: &[RecordedDecision], with_headings: bool) {
     if session.common.json {
         for record in found {
-            say!("{}", record.json);
+            print_json_line(&record.json);
         }
         return;
     }
@@ -152,9 +152,7 @@ fn verify(session: &Session, home: &Home) -> Result<(), Failure> {
             );
         }
         for breach in &report.breaches {
-            say!(
-                "{} {} line {}: {}",
-                Style::Bad.paint("✗"),
+            say!(Style::Bad => "✗"; " {} line {}: {}",
                 breach.file.display(),
                 breach.line,
                 breach.how

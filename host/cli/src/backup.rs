@@ -32,9 +32,7 @@ pub async fn backup(session: &Session, args: &BackupArgs) -> Result<(), Failure>
     );
     let recipients = entail.recipients(&session.principal).await?;
     if recipients.recipients.len() < 2 {
-        tell!(
-            "{} only this home's identity opens it; make a recovery key: entail key add-recipient --recovery FILE",
-            Style::Warn.paint("note:")
+        tell!(Style::Warn => "note:"; " only this home's identity opens it; make a recovery key: entail key add-recipient --recovery FILE"
         );
     }
     Ok(())
@@ -196,9 +194,7 @@ fn report(session: &Session, restored: &Restored, is_new: bool) {
     }
     for left in &renewal.left {
         let reason = left.reason.as_ref().map(ToString::to_string);
-        tell!(
-            "{} not sealed again: {} {}: {}",
-            Style::Warn.paint("note:"),
+        tell!(Style::Warn => "note:"; " not sealed again: {} {}: {}",
             left.scope,
             left.credential,
             reason.unwrap_or_default()

@@ -76,7 +76,8 @@ pub async fn dev(session: &Session) -> Result<(), Failure> {
 }
 
 fn heading(text: &str) {
-    say!("\n{}", Style::Heading.paint(text));
+    say!("");
+    say!(Style::Heading => text);
 }
 
 fn asked(scope: &str) -> Result<Request, Failure> {
@@ -115,7 +116,7 @@ async fn populate(session: &Session, entail: &Entail) -> Result<Vec<String>, Fai
                     continue;
                 }
                 Err(error) => {
-                    tell!("{} {}: {error}", Style::Warn.paint("note:"), provider.id);
+                    tell!(Style::Warn => "note:"; " {}: {error}", provider.id);
                 }
             }
         }

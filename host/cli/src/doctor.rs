@@ -250,12 +250,11 @@ fn print(session: &Session, report: &Report) {
     }
     for check in &report.checks {
         match &check.fault {
-            None => say!("{} {}", Style::Good.paint("✓"), check.what),
+            None => say!(Style::Good => "✓"; " {}", check.what),
             Some(fault) => {
-                let mark = Style::Bad.paint("✗");
-                say!("{mark} {}: {}", check.what, fault.message());
+                say!(Style::Bad => "✗"; " {}: {}", check.what, fault.message());
                 for remedy in fault.remedies() {
-                    say!("    {} {remedy}", Style::Faint.paint("try:"));
+                    say!(Style::Faint => "    try:"; " {remedy}");
                 }
             }
         }

@@ -3,18 +3,24 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use entail::policy::Code;
 use entail::store::AnchorError;
 use entail::{Error, ErrorKind, quoted};
 use serde_json::json;
 
-use crate::output::{Style, tell};
+use crate::output::{Style, print_json_error, tell, with_member};
 
 /// What the program says when it fails. The numbers are listed in `--help`.
 pub struct Failure {
     exit: u8,
-    /// A word for programs.
+    /// A word for programs, of this program's own.
     code: String,
+    /// The code of a policy's refusal, which is the policy's own.
+    refusal: Option<Code>,
+    /// One line.
     message: String,
+    /// More lines, each a point of its own.
+    details: Vec<String>,
     /// Commands or steps that would help.
     remedies: Vec<String>,
 }
@@ -24,7 +30,9 @@ impl Failure {
         Failure {
             exit,
             code: code.to_owned(),
+            refusal: None,
             message: message.into(),
+            details: Vec::new(),
             remedies: Vec::new(),
         }
     }
@@ -39,6 +47,11 @@ impl Failure {
         Failure::new(1, "io", format!("{what}: {error}"))
     }
 
+    pub fn with_details(mut self, details: Vec<String>) -> Self {
+        self.details = details;
+        self
+    }
+
     pub fn with_remedies(mut self, remedies: Vec<String>) -> Self {
         self.remedies = remedies;
         self
@@ -48,8 +61,14 @@ impl Failure {
         self.exit
     }
 
+    /// What failed, in a word for programs. A policy has no say in it.
     pub fn code(&self) -> &str {
         &self.code
+    }
+
+    /// The code of the policy's refusal, if it is one.
+    pub fn refusal(&self) -> Option<&Code> {
+        self.refusal.as_ref()
     }
 
     pub fn message(&self) -> &str {
@@ -64,14 +83,23 @@ impl Failure {
     /// Says it, and returns the exit code.
     pub fn report(&self, as_json: bool) -> ExitCode {
         if as_json {
-            let error = json!({"error": {
+            let mut error = json!({
                 "code": self.code, "message": self.message, "remedies": self.remedies,
-            }});
-            tell!("{error}");
+            });
+            if let Some(refusal) = &self.refusal {
+                error = with_member(error, "refusal", refusal.as_str());
+            }
+            if !self.details.is_empty() {
+                error = with_member(error, "details", self.details.clone());
+            }
+            print_json_error(&json!({"error": error}));
         } else {
-            tell!("{}: {}", Style::Bad.paint("error"), self.message);
+            tell!(Style::Bad => "error"; ": {}", self.message);
+            for detail in &self.details {
+                tell!("  - {detail}");
+            }
             for remedy in &self.remedies {
-                tell!("  {} {remedy}", Style::Faint.paint("try:"));
+                tell!(Style::Faint => "  try:"; " {remedy}");
             }
         }
         ExitCode::from(self.exit)
@@ -92,9 +120,9 @@ impl From<Error> for Failure {
             ErrorKind::NotFound => (18, "not-found"),
             ErrorKind::Invalid => (19, "invalid"),
         };
-        let code = match &error {
-            Error::Refused { refusal, .. } => refusal.code.as_str(),
-            _ => code,
+        let refusal = match &error {
+            Error::Refused { refusal, .. } => Some(refusal.code.clone()),
+            _ => None,
         };
         let remedies = match &error {
             Error::UnknownScope(scope) if scope.is_organization() => {
@@ -124,7 +152,10 @@ impl From<Error> for Failure {
             ],
             _ => Vec::new(),
         };
-        Failure::new(exit, code, error.to_string()).with_remedies(remedies)
+        Failure {
+            refusal,
+            ..Failure::new(exit, code, error.to_string()).with_remedies(remedies)
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use entail::policy::{Inheritance, Outcome};
+use entail::policy::{Attributes, Code, Inheritance, Outcome};
 use entail::{
     AttributeName, AttributeValue, Authentication, Catalog, Entail, Error, Explanation, Field,
     Home, Lease, Principal, Provider, ProviderId, Request, ScopePath, Secret, VariableValue, mask,
@@ -15,7 +15,7 @@ use crate::args::{
 };
 use crate::failure::Failure;
 use crate::manage::time;
-use crate::output::{Cell, Style, Table, print_json, say, tell};
+use crate::output::{Cell, Line, Style, Table, exactly, print_json, say, tell};
 use crate::remedy::remedies;
 use crate::session::Session;
 
@@ -111,12 +111,9 @@ pub fn attributes(
 }
 
 fn print_lease(lease: &Lease, shown: impl Fn(&Secret) -> String) {
-    say!(
-        "{} {}: {}",
-        lease.scope(),
-        lease.provider(),
-        Style::Good.paint("granted")
-    );
+    Line::plain(format_args!("{} {}: ", lease.scope(), lease.provider()))
+        .then_styled(Style::Good, "granted")
+        .print();
     let mut table = Table::default();
     let mut row = |name: &str, value: String| {
         table.row([Cell::new(format!("  {name}"), Style::Faint), value.into()]);
@@ -180,14 +177,14 @@ pub fn print_variables(lease: &Lease, provider: &Provider, format: Format) -> Re
             VariableValue::Public(text) => text,
             VariableValue::Secret(secret) => secret.expose_text().unwrap_or_default(),
             VariableValue::SecretFile(_) => {
-                tell!(
-                    "{} {name} names a file, which only `entail run` can provide",
-                    Style::Warn.paint("note:")
+                tell!(Style::Warn => "note:"; " {name} names a file, which only `entail run` can provide"
                 );
                 continue;
             }
         };
-        say!("{}", assignment(name, text, format)?);
+        // A shell or a program reads it. What a value consists of was checked when it
+        // was entered.
+        exactly(&assignment(name, text, format)?);
     }
     Ok(())
 }
@@ -233,9 +230,7 @@ pub async fn explain(session: &Session, args: &ExplainArgs) -> Result<(), Failur
         print_explanation(&explanation);
         let granted = matches!(explanation.decision.outcome, Outcome::Granted(_));
         if granted && !entail.can_unseal() {
-            tell!(
-                "{} the identity is locked or not here, so whether the secret opens is not known",
-                Style::Warn.paint("note:")
+            tell!(Style::Warn => "note:"; " the identity is locked or not here, so whether the secret opens is not known"
             );
         }
     }
@@ -247,9 +242,7 @@ pub async fn explain(session: &Session, args: &ExplainArgs) -> Result<(), Failur
 pub fn print_explanation(explanation: &Explanation) {
     let facts = &explanation.facts;
     let scope = facts.chain.first().map_or("", |scope| scope.path.as_str());
-    say!(
-        "{}",
-        Style::Heading.paint(format_args!("{scope} {}", facts.request.provider))
+    say!(Style::Heading => format_args!("{scope} {}", facts.request.provider)
     );
     let last = facts.chain.len().saturating_sub(1);
     let mut table = Table::default();
@@ -282,7 +275,7 @@ pub fn print_explanation(explanation: &Explanation) {
             };
             table.row([
                 format!("{stem}• {}", credential.name).into(),
-                Cell::new(&finding.code, finding_style(&finding.code)),
+                Cell::new(&finding.code, finding_style(finding.code.as_str())),
                 Cell::new(said(&finding.attributes), Style::Faint),
             ]);
         }
@@ -290,7 +283,7 @@ pub fn print_explanation(explanation: &Explanation) {
     table.print();
     if !explanation.decision.attributes.is_empty() {
         let attributes = said(&explanation.decision.attributes);
-        say!("{}", Style::Faint.paint(attributes));
+        say!(Style::Faint => attributes);
     }
     match &explanation.decision.outcome {
         Outcome::Granted(grant) => {
@@ -305,31 +298,27 @@ pub fn print_explanation(explanation: &Explanation) {
                 .model
                 .as_ref()
                 .map_or(String::new(), |model| format!(", for {model}"));
-            say!(
-                "{}: {}{model}",
-                Style::Good.paint("granted"),
+            say!(Style::Good => "granted"; ": {}{model}",
                 holder.unwrap_or_default()
             );
         }
         Outcome::Refused(refusal) => {
-            say!(
-                "{}: {} ({})",
-                Style::Bad.paint("refused"),
-                refusal.message,
+            say!(Style::Bad => "refused"; ": {} ({})",
+                refusal.message.shown(),
                 refusal.code
             );
             for remedy in remedies(explanation) {
-                say!("  {} {remedy}", Style::Faint.paint("try:"));
+                say!(Style::Faint => "  try:"; " {remedy}");
             }
         }
     }
 }
 
 /// What else a policy said: `rule: robots, balanced-by: session`.
-fn said(attributes: &BTreeMap<String, String>) -> String {
+fn said(attributes: &Attributes) -> String {
     let said: Vec<String> = attributes
         .iter()
-        .map(|(name, value)| format!("{}: {}", name.escape_debug(), value.escape_debug()))
+        .map(|(name, value)| format!("{}: {}", name.shown(), value.shown()))
         .collect();
     said.join(", ")
 }
@@ -417,8 +406,8 @@ pub fn matrix_json(matrix: &[(ScopePath, Vec<(ProviderId, Standing)>)]) -> Value
             "credential": lease.name(), "version": lease.version(), "model": lease.model(),
         }),
         Standing::Failed(failure) => json!({
-            "provider": provider, "granted": false,
-            "code": failure.code(), "message": failure.message(),
+            "provider": provider, "granted": false, "code": failure.code(),
+            "refusal": failure.refusal(), "message": failure.message(),
         }),
     };
     let rows: Vec<Value> = matrix
@@ -428,10 +417,18 @@ pub fn matrix_json(matrix: &[(ScopePath, Vec<(ProviderId, Standing)>)]) -> Value
     json!({"status": rows})
 }
 
+/// The code of a refusal.
+fn refusal(standing: &Standing) -> Option<&str> {
+    match standing {
+        Standing::Failed(failure) => failure.refusal().map(Code::as_str),
+        Standing::Granted(_) => None,
+    }
+}
+
 /// Prints the providers that anybody has something for; the others would be
 /// columns of dashes.
 pub fn print_matrix(matrix: &[(ScopePath, Vec<(ProviderId, Standing)>)]) {
-    let nothing = |standing: &Standing| matches!(standing, Standing::Failed(failure) if failure.code() == "no-credential");
+    let nothing = |standing: &Standing| refusal(standing) == Some("no-credential");
     let used: BTreeSet<&ProviderId> = matrix
         .iter()
         .flat_map(|(_, row)| row)
@@ -464,10 +461,12 @@ pub fn print_matrix(matrix: &[(ScopePath, Vec<(ProviderId, Standing)>)]) {
                 Standing::Granted(lease) => {
                     Cell::new(format!("from {}", lease.holder()), Style::Good)
                 }
-                Standing::Failed(failure) if failure.code() == "not-opted-in" => {
-                    Cell::new("not-opted-in", Style::Warn)
-                }
-                Standing::Failed(failure) => Cell::new(failure.code(), Style::Bad),
+                Standing::Failed(failure) => match failure.refusal() {
+                    Some(code) if *code == "not-opted-in" => Cell::new(code, Style::Warn),
+                    // A policy chooses the code, and may not make it look like a grant.
+                    Some(code) => Cell::new(format!("refused: {code}"), Style::Bad),
+                    None => Cell::new(format!("error: {}", failure.code()), Style::Bad),
+                },
             });
         table.row(std::iter::once(scope.as_str().into()).chain(cells));
     }
@@ -518,7 +517,7 @@ pub fn providers(session: &Session, args: &ProvidersArgs) -> Result<(), Failure>
 }
 
 fn print_provider(provider: &Provider) {
-    say!("{} ({})", Style::Heading.paint(&provider.name), provider.id);
+    say!(Style::Heading => &provider.name; " ({})", provider.id);
     let mut facts = Table::default();
     let mut fact = |name: &str, value: &str| {
         facts.row([Cell::new(format!("  {name}"), Style::Faint), value.into()]);

@@ -283,7 +283,7 @@ pub fn report(session: &Session, renewal: &Renewal, what: &str, how: &str) {
     say!("{what}");
     say!("{} {how}", renewal.renewed);
     for left in left {
-        tell!("{} not renewed: {left}", Style::Warn.paint("note:"));
+        tell!(Style::Warn => "note:"; " not renewed: {left}");
     }
 }
 

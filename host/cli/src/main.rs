@@ -32,10 +32,11 @@ mod verify;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
+use entail_text::sanitize;
 
 use crate::args::{Cli, Command, CredentialCommand, KeyCommand, PolicyCommand, ProjectCommand};
 use crate::failure::Failure;
-use crate::output::{Style, say, tell};
+use crate::output::{Style, exactly, tell};
 use crate::session::Session;
 
 /// The longest argument that an error repeats; keys are longer.
@@ -52,7 +53,7 @@ fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     for what in unhardened {
-        tell!("{} {what}", Style::Warn.paint("warning:"));
+        tell!(Style::Warn => "warning:"; " {what}");
     }
     let json = common.json;
     let session = Session::new(common);
@@ -70,25 +71,30 @@ fn main() -> ExitCode {
 /// out: one of them may be a key in the wrong place.
 fn usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        say!("{}", error.render().ansi().to_string().trim_end());
+        exactly(error.render().ansi().to_string().trim_end());
         return ExitCode::SUCCESS;
     }
-    let plain = |argument: String| match argument.split_once('=') {
-        Some((_, value)) => value.to_owned(),
-        None => argument,
-    };
-    let text = std::env::args()
+    let arguments: Vec<String> = std::env::args_os()
         .skip(1)
-        .map(plain)
-        .filter(|value| value.len() > MAX_SHOWN_BYTES && !value.starts_with("--"))
-        .fold(error.render().ansi().to_string(), |text, value| {
-            text.replace(&value, "…")
-        });
-    if std::env::args().any(|argument| argument == "--json") {
-        let plain = anstream::adapter::strip_str(&text).to_string();
-        return Failure::new(2, "usage", plain.trim_end()).report(true);
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
+    let mut text = error.render().to_string();
+    for argument in &arguments {
+        let value = argument
+            .split_once('=')
+            .map_or(argument.as_str(), |(_, value)| value);
+        if value.len() > MAX_SHOWN_BYTES && !value.starts_with("--") {
+            text = text.replace(value, "…");
+        }
+        // Or its line breaks would be taken for the message's own.
+        text = text.replace(argument, &sanitize(argument));
     }
-    tell!("{}", text.trim_end());
+    if arguments.iter().any(|argument| argument == "--json") {
+        return Failure::new(2, "usage", text.trim_end()).report(true);
+    }
+    for line in text.trim_end().lines() {
+        tell!("{line}");
+    }
     ExitCode::from(2)
 }
 
@@ -145,7 +151,7 @@ async fn perform(session: &Session, command: Command) -> Result<ExitCode, Failur
         Command::Completions(args) => {
             let mut script = Vec::new();
             clap_complete::generate(args.shell, &mut Cli::command(), "entail", &mut script);
-            say!("{}", String::from_utf8_lossy(&script).trim_end());
+            exactly(String::from_utf8_lossy(&script).trim_end());
         }
     }
     Ok(ExitCode::SUCCESS)

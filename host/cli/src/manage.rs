@@ -473,16 +473,19 @@ async fn show_credential(
     let (state, style) = state(credential);
     let version = &credential.version;
     let mut table = Table::default();
-    let mut row =
-        |name: &str, value: String| table.row([Cell::new(name, Style::Faint), value.into()]);
-    row(
+    let mut styled_row = |name: &str, value: String, style: Style| {
+        table.row([Cell::new(name, Style::Faint), Cell::new(value, style)]);
+    };
+    styled_row(
         "credential",
         format!(
             "{} {} of {}",
             credential.provider, credential.name, args.scope
         ),
+        Style::Plain,
     );
-    row("state", style.paint(state));
+    styled_row("state", state.to_owned(), style);
+    let mut row = |name: &str, value: String| styled_row(name, value, Style::Plain);
     row("mode", version.mode.clone());
     row(
         "version",
@@ -552,7 +555,7 @@ fn done(session: &Session, id: &CredentialArgs, what: &str, applied: Option<&App
         named(id.name.as_str())
     );
     for note in applied.iter().flat_map(|applied| &applied.notes) {
-        say!("{} {note}", Style::Warn.paint("note:"));
+        say!(Style::Warn => "note:"; " {note}");
     }
 }
 

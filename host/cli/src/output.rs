@@ -1,25 +1,45 @@
-//! What the program prints: aligned, coloured on a terminal only, and plain
-//! when `NO_COLOR` is set (both by anstream).
+//! What the program prints: lines of text that are harmless wherever they are shown,
+//! aligned, coloured on a terminal only, and plain when `NO_COLOR` is set (both by
+//! anstream).
+//!
+//! This is the one edge where text becomes output. Whatever a line is made of, a policy's
+//! words or a file's name, each piece of it is sanitized here ([`entail_text`]), and only
+//! [`Style`] adds what a terminal obeys. So a line stays one line, and JSON stays JSON.
+//! [`exactly`] is for what another program reads as it is.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io::Write as _;
 
 use anstyle::AnsiColor;
+use entail_text::{json, sanitize};
+use serde::Serialize;
 
-/// Prints a line on standard output. When that fails the program ends: quietly if
-/// nobody reads on, as a pipe into `head` does, else with an error.
+/// Prints a line on standard output; with `style => text;` before it, it begins with
+/// that text. When that fails the program ends: quietly if nobody reads on, as a pipe
+/// into `head` does, else with an error.
 macro_rules! say {
-    ($($text:tt)*) => { $crate::output::line(format_args!($($text)*)) };
+    ($style:expr => $text:expr; $($rest:tt)*) => {
+        $crate::output::Line::styled($style, $text)
+            .then(format_args!($($rest)*))
+            .print()
+    };
+    ($style:expr => $text:expr) => { $crate::output::Line::styled($style, $text).print() };
+    ($($text:tt)*) => { $crate::output::Line::plain(format_args!($($text)*)).print() };
 }
 
-/// Prints a line on standard error.
+/// The same on standard error.
 macro_rules! tell {
-    ($($text:tt)*) => { $crate::output::error_line(format_args!($($text)*)) };
+    ($style:expr => $text:expr; $($rest:tt)*) => {
+        $crate::output::Line::styled($style, $text)
+            .then(format_args!($($rest)*))
+            .print_error()
+    };
+    ($($text:tt)*) => { $crate::output::Line::plain(format_args!($($text)*)).print_error() };
 }
 
 pub(crate) use {say, tell};
 
-pub fn line(text: fmt::Arguments<'_>) {
+fn print(text: fmt::Arguments<'_>) {
     if let Err(error) = writeln!(anstream::stdout(), "{text}") {
         if error.kind() == std::io::ErrorKind::BrokenPipe {
             std::process::exit(0);
@@ -29,9 +49,15 @@ pub fn line(text: fmt::Arguments<'_>) {
     }
 }
 
-pub fn error_line(text: fmt::Arguments<'_>) {
+fn print_error(text: fmt::Arguments<'_>) {
     // There is no other place to complain at.
     let _ = writeln!(anstream::stderr(), "{text}");
+}
+
+/// Prints what another program reads as it is, or what the program itself wrote, such as
+/// its help. Never foreign text.
+pub fn exactly(text: &str) {
+    print(format_args!("{text}"));
 }
 
 /// Prints the last line of every dry run.
@@ -40,7 +66,7 @@ pub fn say_dry_run() {
 }
 
 /// How a piece of text is meant.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Style {
     Plain,
     Heading,
@@ -50,30 +76,78 @@ pub enum Style {
     Faint,
 }
 
-impl Style {
-    pub fn paint(self, text: impl fmt::Display) -> String {
-        let style = match self {
+impl From<Style> for anstyle::Style {
+    fn from(style: Style) -> Self {
+        match style {
             Style::Plain => anstyle::Style::new(),
             Style::Heading => anstyle::Style::new().bold(),
             Style::Good => AnsiColor::Green.on_default(),
             Style::Warn => AnsiColor::Yellow.on_default(),
             Style::Bad => AnsiColor::Red.on_default(),
             Style::Faint => anstyle::Style::new().dimmed(),
-        };
-        format!("{style}{text}{style:#}")
+        }
     }
 }
 
-/// A cell of a table.
+/// A line in the making: sanitized pieces, each with its style.
+#[derive(Default)]
+pub struct Line {
+    pieces: Vec<Cell>,
+}
+
+impl Line {
+    /// Begins with a piece in a style.
+    pub fn styled(style: Style, text: impl fmt::Display) -> Self {
+        Line::default().then_styled(style, text)
+    }
+
+    /// Begins with a piece in no style.
+    pub fn plain(text: impl fmt::Display) -> Self {
+        Line::styled(Style::Plain, text)
+    }
+
+    /// Goes on with a piece in no style.
+    pub fn then(self, text: impl fmt::Display) -> Self {
+        self.then_styled(Style::Plain, text)
+    }
+
+    /// Goes on with a piece in a style.
+    pub fn then_styled(mut self, style: Style, text: impl fmt::Display) -> Self {
+        self.pieces.push(Cell::new(text.to_string(), style));
+        self
+    }
+
+    /// Prints it on standard output.
+    pub fn print(&self) {
+        print(format_args!("{self}"));
+    }
+
+    /// Prints it on standard error.
+    pub fn print_error(&self) {
+        print_error(format_args!("{self}"));
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Cell { text, style } in &self.pieces {
+            let style = anstyle::Style::from(*style);
+            write!(f, "{style}{text}{style:#}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A piece of sanitized text: of a line, or of a table.
 pub struct Cell {
     text: String,
     style: Style,
 }
 
 impl Cell {
-    pub fn new(text: impl Into<String>, style: Style) -> Self {
+    pub fn new(text: impl AsRef<str>, style: Style) -> Self {
         Cell {
-            text: text.into(),
+            text: sanitize(text.as_ref()).into_owned(),
             style,
         }
     }
@@ -83,7 +157,7 @@ impl Cell {
     }
 }
 
-impl<T: Into<String>> From<T> for Cell {
+impl<T: AsRef<str>> From<T> for Cell {
     fn from(text: T) -> Self {
         Cell::new(text, Style::Plain)
     }
@@ -108,7 +182,7 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
-    pub fn print(&self) {
+    pub fn print(self) {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let widths: Vec<usize> = (0..columns)
             .map(|column| {
@@ -120,32 +194,50 @@ impl Table {
                     .unwrap_or(0)
             })
             .collect();
-        for row in &self.rows {
-            let mut line = String::new();
+        for row in self.rows {
+            let mut line = Line::default();
             let mut pending = 0;
-            for (cell, width) in row.iter().zip(&widths) {
+            for (cell, width) in row.into_iter().zip(&widths) {
                 if cell.text.is_empty() {
                     // Nothing that would end a line with blanks.
                     pending += width + 2;
                     continue;
                 }
-                // Writing to a string does not fail.
-                let _ = write!(
-                    line,
-                    "{}{}",
-                    " ".repeat(pending),
-                    cell.style.paint(&cell.text)
-                );
+                line = line.then(" ".repeat(pending));
                 pending = width - cell.width() + 2;
+                line.pieces.push(cell);
             }
-            say!("{line}");
+            line.print();
         }
     }
 }
 
 /// Prints a value as JSON, for programs.
 pub fn print_json(value: &serde_json::Value) {
-    say!("{value:#}");
+    print_text(json::to_string_pretty(value));
+}
+
+/// The same on one line.
+pub fn print_json_line(value: &impl Serialize) {
+    print_text(json::to_string(value));
+}
+
+/// The same on one line of standard error.
+pub fn print_json_error(value: &impl Serialize) {
+    match json::to_string(value) {
+        Ok(text) => print_error(format_args!("{text}")),
+        Err(error) => tell!("error: {error}"),
+    }
+}
+
+fn print_text(text: serde_json::Result<String>) {
+    match text {
+        Ok(text) => exactly(&text),
+        Err(error) => {
+            tell!("error: {error}");
+            std::process::exit(1);
+        }
+    }
 }
 
 /// A JSON object with one member more.

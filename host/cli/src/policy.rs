@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::args::{BuildArgs, DecideArgs, PolicyCommand};
 use crate::failure::{Failure, shown};
-use crate::output::{Cell, Style, Table, print_json, say};
+use crate::output::{Cell, Style, Table, print_json, print_json_line, say};
 use crate::policy_build::{self, BuildError};
 use crate::session::Session;
 use crate::{policy_check, policy_compare, policy_new, policy_service, policy_test};
@@ -184,9 +184,9 @@ fn decide_lines(
                     .map_err(|failure| Failure::from(entail::Error::PolicyFailed(failure)))
             });
         match decided {
-            Ok(decision) => say!("{}", json!(decision)),
+            Ok(decision) => print_json_line(&decision),
             Err(failure) => {
-                say!("{}", json!({"error": failure.message()}));
+                print_json_line(&json!({"error": failure.message()}));
                 failed.get_or_insert(failure);
             }
         }

@@ -293,11 +293,9 @@ fn report(
     );
     table.print();
     for warning in warnings(policy, fresh) {
-        say!("{} {warning}", Style::Warn.paint("mind:"));
+        say!(Style::Warn => "mind:"; " {warning}");
     }
-    say!(
-        "{} {} can be installed",
-        Style::Good.paint("admitted:"),
+    say!(Style::Good => "admitted:"; " {} can be installed",
         component.name
     );
 }

@@ -16,7 +16,7 @@ use crate::args::FilterArgs;
 use crate::audit::to_filter;
 use crate::component_source::{Component, ComponentArgs, read_settings};
 use crate::failure::{Failure, shown};
-use crate::output::{Cell, Style, Table, print_json, say, say_dry_run, tell, with_member};
+use crate::output::{Cell, Line, Style, Table, print_json, say, say_dry_run, tell, with_member};
 use crate::session::Session;
 
 /// Something may be used that could not be before. A number of its own, so that a
@@ -63,9 +63,7 @@ pub fn replay(session: &Session, args: &ReplayArgs) -> Result<ExitCode, Failure>
     let policy = args.candidate.admit(&engine(&home)?)?;
     let replay = replay_log(&home, &policy, &filter)?;
     if replay.counts.all() == 0 {
-        tell!(
-            "{} no record of the decision log fits, so nothing was tried",
-            Style::Warn.paint("note:")
+        tell!(Style::Warn => "note:"; " no record of the decision log fits, so nothing was tried"
         );
     }
     if session.common.json {
@@ -113,7 +111,7 @@ pub async fn dry_run(session: &Session, entail: &Entail, change: &Change) -> Res
     }
     print_access(&changes);
     for note in &changes.notes {
-        say!("{} {note}", Style::Warn.paint("note:"));
+        say!(Style::Warn => "note:"; " {note}");
     }
     say_dry_run();
     Ok(())
@@ -208,9 +206,7 @@ fn print_replay(replay: &Replay) {
         );
     }
     if replay.unreadable > 0 {
-        tell!(
-            "{} {} lines of the decision log are no records; run: entail audit verify",
-            Style::Warn.paint("note:"),
+        tell!(Style::Warn => "note:"; " {} lines of the decision log are no records; run: entail audit verify",
             replay.unreadable
         );
     }
@@ -253,7 +249,7 @@ pub fn summary(what: &str, counts: &Counts) {
         failing,
         same,
     } = *counts;
-    let told: Vec<String> = [
+    let differing = [
         (widened, Style::Bad, "widened"),
         (narrowed, Style::Warn, "narrowed"),
         (moved, Style::Plain, "moved"),
@@ -261,11 +257,14 @@ pub fn summary(what: &str, counts: &Counts) {
         (failing, Style::Bad, "failing"),
     ]
     .into_iter()
-    .filter(|(count, _, _)| *count > 0)
-    .map(|(count, style, name)| style.paint(format_args!("{count} {name}")))
-    .chain(std::iter::once(format!("{same} the same")))
-    .collect();
-    say!("{} {what}: {}", counts.all(), told.join(", "));
+    .filter(|(count, _, _)| *count > 0);
+    let mut line = Line::plain(format_args!("{} {what}: ", counts.all()));
+    for (count, style, name) in differing {
+        line = line
+            .then_styled(style, format_args!("{count} {name}"))
+            .then(", ");
+    }
+    line.then(format_args!("{same} the same")).print();
 }
 
 /// What was asked for, in the column of the model: `any`, `none`, `gpt-5`,

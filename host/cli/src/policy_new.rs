@@ -140,9 +140,7 @@ pub fn new(session: &Session, args: &NewArgs) -> Result<(), Failure> {
         }));
         return Ok(());
     }
-    say!(
-        "{} is a policy in {} now. Next:",
-        Style::Heading.paint(&name),
+    say!(Style::Heading => &name; " is a policy in {} now. Next:",
         args.language.name()
     );
     let shown = folder.display();

@@ -1,7 +1,6 @@
 //! What is wrong with a component that was not admitted, in words for its author, and
 //! what to do about it with the tools of the language it was written in.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use entail::policy::{Costs, Engine, Exceeded, Failure as PolicyFailure, Limits, Rejected};
@@ -117,14 +116,10 @@ pub fn failure_of_calls(name: &str, problems: &[Problem]) -> Failure {
 }
 
 fn listed_under(mut message: String, problems: &[Problem]) -> Failure {
+    let mut details = Vec::new();
     match problems {
         [one] => message = format!("{message}: {}", one.what),
-        several => {
-            for problem in several {
-                // Writing to a string does not fail.
-                let _ = write!(message, "\n  - {}", problem.what);
-            }
-        }
+        several => details.extend(several.iter().map(|problem| problem.what.clone())),
     }
     let mut remedies: Vec<String> = Vec::new();
     for remedy in problems.iter().filter_map(|problem| problem.remedy.clone()) {
@@ -132,7 +127,9 @@ fn listed_under(mut message: String, problems: &[Problem]) -> Failure {
             remedies.push(remedy);
         }
     }
-    Failure::new(12, "policy-failed", message).with_remedies(remedies)
+    Failure::new(12, "policy-failed", message)
+        .with_details(details)
+        .with_remedies(remedies)
 }
 
 /// A limit that no policy can be given, and the one that it can be given.

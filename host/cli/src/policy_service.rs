@@ -491,9 +491,7 @@ pub async fn remove(session: &Session, policy: &str) -> Result<(), Failure> {
         }
         say!("would remove {} {}", installed.name, installed.version);
         for organization in no_way_back {
-            say!(
-                "{} {organization} could no longer go back to it",
-                Style::Warn.paint("note:")
+            say!(Style::Warn => "note:"; " {organization} could no longer go back to it"
             );
         }
         say_dry_run();

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use entail::policy::{Decision, Facts, Failure as PolicyFailure, Outcome, Policy, Values};
+use entail_text::{Shown, sanitize};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -19,7 +20,7 @@ use similar::{ChangeTag, TextDiff};
 
 use crate::component_source::{ComponentArgs, read_settings};
 use crate::failure::{Failure, shown};
-use crate::output::{Style, print_json, say};
+use crate::output::{Line, Style, print_json, say};
 use crate::policy_check::Bench;
 use crate::session::Session;
 
@@ -88,7 +89,7 @@ pub fn test(session: &Session, args: &TestArgs) -> Result<(), Failure> {
             _ => Style::Bad,
         };
         let summary = format!("{} passed, {failed} failed", total - failed);
-        say!("{}", style.paint(summary));
+        say!(style => summary);
     }
     match failed {
         0 => Ok(()),
@@ -269,7 +270,7 @@ impl Vector {
 impl From<Decision> for Answer {
     fn from(mut decision: Decision) -> Self {
         if let Outcome::Refused(refusal) = &mut decision.outcome {
-            refusal.message.clear();
+            refusal.message = String::new().into();
         }
         Answer::Decision(decision)
     }
@@ -305,18 +306,19 @@ impl Answer {
 fn write_decision(lines: &mut String, decision: &Decision) -> std::fmt::Result {
     match &decision.outcome {
         Outcome::Granted(grant) => {
-            writeln!(lines, "granted {}", grant.credential)?;
+            writeln!(lines, "granted {}", Shown::of(&grant.credential))?;
             if let Some(model) = &grant.model {
-                writeln!(lines, "  model {model}")?;
+                writeln!(lines, "  model {}", Shown::of(model))?;
             }
             for alternate in &grant.alternates {
-                writeln!(lines, "  alternate {alternate}")?;
+                writeln!(lines, "  alternate {}", Shown::of(alternate))?;
             }
         }
         Outcome::Refused(refusal) => writeln!(lines, "refused {}", refusal.code)?,
     }
     for finding in &decision.trail {
-        write!(lines, "trail {}: {}", finding.credential, finding.code)?;
+        let credential = Shown::of(&finding.credential);
+        write!(lines, "trail {credential}: {}", finding.code)?;
         match finding.attributes.is_empty() {
             true => writeln!(lines)?,
             false => writeln!(lines, " {}", json!(finding.attributes))?,
@@ -384,24 +386,22 @@ impl FileResult {
         let failed = self.failed();
         let passed = format!("{} passed", self.cases.len() - failed);
         match failed {
-            0 => say!("{}: {}", self.name, Style::Good.paint(passed)),
-            _ => say!(
-                "{}: {passed}, {}",
-                self.name,
-                Style::Bad.paint(format!("{failed} failed"))
-            ),
+            0 => Line::plain(format_args!("{}: ", self.name))
+                .then_styled(Style::Good, passed)
+                .print(),
+            _ => Line::plain(format_args!("{}: {passed}, ", self.name))
+                .then_styled(Style::Bad, format_args!("{failed} failed"))
+                .print(),
         }
         for case in &self.cases {
             let Some(wrong) = &case.wrong else {
                 continue;
             };
-            say!("  {}", Style::Heading.paint(&case.name));
+            say!(Style::Heading => format_args!("  {}", case.name));
             if let Wrong::Differs(_) = wrong {
-                say!(
-                    "    {} {}",
-                    Style::Good.paint("- expected"),
-                    Style::Bad.paint("+ actual")
-                );
+                Line::styled(Style::Good, "    - expected")
+                    .then_styled(Style::Bad, " + actual")
+                    .print();
             }
             for (tag, line) in wrong.lines() {
                 let style = match tag {
@@ -409,7 +409,7 @@ impl FileResult {
                     ChangeTag::Delete => Style::Good,
                     ChangeTag::Insert => Style::Bad,
                 };
-                say!("    {}", style.paint(format!("{tag} {line}")));
+                say!(style => format_args!("    {tag} {line}"));
             }
         }
     }
@@ -437,7 +437,7 @@ fn print_results(results: &[FileResult]) {
 fn write_junit(file: &Path, policy: &str, results: &[FileResult]) -> Result<(), Failure> {
     let mut report = Report::new(policy);
     for result in results {
-        let mut suite = TestSuite::new(&*result.name);
+        let mut suite = TestSuite::new(&*sanitize(&result.name));
         for case in &result.cases {
             let status = match &case.wrong {
                 None => TestCaseStatus::success(),
@@ -451,7 +451,7 @@ fn write_junit(file: &Path, policy: &str, results: &[FileResult]) -> Result<(), 
                     let lines: Vec<String> = wrong
                         .lines()
                         .into_iter()
-                        .map(|(tag, line)| format!("{tag} {line}"))
+                        .map(|(tag, line)| format!("{tag} {}", sanitize(&line)))
                         .collect();
                     let mut status = TestCaseStatus::non_success(kind);
                     status
@@ -460,8 +460,9 @@ fn write_junit(file: &Path, policy: &str, results: &[FileResult]) -> Result<(), 
                     status
                 }
             };
-            let mut test = TestCase::new(&*case.name, status);
-            test.set_classname(&*result.name).set_time(case.took);
+            let mut test = TestCase::new(&*sanitize(&case.name), status);
+            test.set_classname(&*sanitize(&result.name))
+                .set_time(case.took);
             suite.add_test_case(test);
         }
         report.add_test_suite(suite);

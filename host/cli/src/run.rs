@@ -17,6 +17,7 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus};
 
+use entail::policy::Code;
 use entail::{Entail, Error, Lease, Provider, ProviderId, Request, Secret, VariableValue};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -174,7 +175,7 @@ async fn leases(
         }
         return Ok(leases);
     }
-    let mut refused: Vec<(ProviderId, String)> = Vec::new();
+    let mut refused: Vec<(ProviderId, Code)> = Vec::new();
     for provider in entail.catalog().iter() {
         match entail
             .resolve(&session.principal, &request(&provider.id))
@@ -197,8 +198,8 @@ async fn leases(
                 .position(|known| *known == code)
                 .map_or(0, |at| at + 1)
         };
-        let telling = refused.iter().min_by_key(|(_, code)| rank(code));
-        if let Some((provider, _)) = telling.filter(|(_, code)| code != "no-credential") {
+        let telling = refused.iter().min_by_key(|(_, code)| rank(code.as_str()));
+        if let Some((provider, _)) = telling.filter(|(_, code)| *code != "no-credential") {
             granted(entail, &session.principal, &request(provider)).await?;
         }
         return Err(Failure::new(
@@ -212,9 +213,7 @@ async fn leases(
         .iter()
         .filter(|(_, code)| !UNREMARKABLE.contains(&code.as_str()))
     {
-        tell!(
-            "{} {provider} is refused: {code}; see: entail explain {scope} {provider}",
-            Style::Warn.paint("note:")
+        tell!(Style::Warn => "note:"; " {provider} is refused: {code}; see: entail explain {scope} {provider}"
         );
     }
     Ok(leases)

@@ -12,6 +12,7 @@ use signal_hook::iterator::Signals;
 use entail::policy::Sandbox;
 use entail::store::inherited_file;
 use entail::{Entail, Home, IdentitySource, Keys, Principal, SecondSink, Secret, Settings};
+use entail_text::sanitize;
 
 use crate::args::Common;
 use crate::failure::Failure;
@@ -253,7 +254,7 @@ pub fn prompt_secret(prompt: &str) -> Result<Secret, Failure> {
             let _ = signal_hook::low_level::emulate_default_handler(signal);
         }
     });
-    let answer = rpassword::prompt_password(prompt);
+    let answer = rpassword::prompt_password(&*sanitize(prompt));
     if answer
         .as_ref()
         .is_err_and(|error| error.kind() == std::io::ErrorKind::Interrupted)

@@ -66,10 +66,10 @@ fn print(found: &Verification) {
         unopened => say!("{unopened} secrets were not opened: there is no open identity here"),
     }
     for note in leftovers(found) {
-        tell!("{} {note}", Style::Warn.paint("note:"));
+        tell!(Style::Warn => "note:"; " {note}");
     }
     if found.faults.is_empty() {
-        say!("{}", Style::Good.paint("everything is what was written"));
+        say!(Style::Good => "everything is what was written");
         return;
     }
     let mut table = Table::with_headings(["FAULT", "WHAT", "HOW ONE CAN TELL"]);

@@ -8,7 +8,8 @@ use std::collections::HashSet;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use entail_policy::{Decision, Facts, Failure, Grant, Outcome, Policy};
+use entail_policy::{Code, Decision, Facts, Failure, Grant, Outcome, Policy};
+use entail_text::Shown;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -20,9 +21,6 @@ const ROOM_WITHIN: Duration = Duration::from_secs(10);
 
 /// Between two looks whether there is room.
 const PAUSE: Duration = Duration::from_millis(1);
-
-/// The longest code or cause that is kept, in characters: they are shown in tables.
-const MAX_TEXT_CHARS: usize = 200;
 
 /// An answer, as far as it matters to who gets what: without its trail and words.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -42,7 +40,7 @@ pub enum Answer {
     /// Nothing may be used.
     Refused {
         /// The refusal's code.
-        code: String,
+        code: Code,
     },
     /// The policy failed, or the guard stopped it: nothing may be used.
     Failed {
@@ -220,14 +218,14 @@ impl Answer {
     }
 
     /// A refusal with this code.
-    pub(crate) fn refused(code: &str) -> Self {
-        Answer::Refused { code: plain(code) }
+    pub(crate) fn refused(code: &Code) -> Self {
+        Answer::Refused { code: code.clone() }
     }
 
-    /// No decision, for this reason.
+    /// No decision, for this reason, which may be foreign text.
     pub(crate) fn failed(cause: &str) -> Self {
         Answer::Failed {
-            cause: plain(cause),
+            cause: Shown::of(cause).to_string(),
         }
     }
 
@@ -260,7 +258,7 @@ impl fmt::Display for Answer {
                     None => Ok(()),
                 }
             }
-            Answer::Refused { code } => f.write_str(code),
+            Answer::Refused { code } => write!(f, "{code}"),
             Answer::Failed { cause } => write!(f, "failed: {cause}"),
         }
     }
@@ -274,7 +272,8 @@ impl Offered {
             let credential = scope.credentials.iter().find(|c| c.id == id)?;
             Some((scope.path.clone(), credential.name.clone()))
         });
-        let (holder, name) = found.unwrap_or_else(|| ("nobody".to_owned(), plain(id)));
+        let (holder, name) =
+            found.unwrap_or_else(|| ("nobody".to_owned(), Shown::of(id).to_string()));
         Offered {
             id: id.to_owned(),
             holder,
@@ -295,12 +294,6 @@ fn decide(policy: &Policy, facts: &Facts) -> Result<Decision, Failure> {
     }
 }
 
-/// A policy's own words, short, and without what could make a terminal do something.
-fn plain(text: &str) -> String {
-    let shown = text.chars().filter(|character| !character.is_control());
-    shown.take(MAX_TEXT_CHARS).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -319,7 +312,7 @@ mod tests {
 
     #[test]
     fn what_may_be_used_counts_first_then_its_order_then_the_reason() {
-        let refused = Answer::refused("expired");
+        let refused = Answer::refused(&"expired".parse().unwrap());
         let failed = Answer::failed("the policy trapped");
         for (before, after, difference) in [
             (
@@ -367,7 +360,7 @@ mod tests {
             ),
             (
                 refused.clone(),
-                Answer::refused("disabled"),
+                Answer::refused(&"disabled".parse().unwrap()),
                 Difference::Reworded,
             ),
             (refused.clone(), failed.clone(), Difference::Failing),

@@ -18,7 +18,7 @@ use crate::value::InvalidValue;
 #[non_exhaustive]
 pub enum Error {
     /// The policy refused.
-    #[error("{}", refusal.message)]
+    #[error("{}", refusal.message.shown())]
     Refused {
         /// The scope that asked.
         scope: ScopePath,

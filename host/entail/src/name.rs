@@ -4,6 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use entail_text::Shown;
 use serde::{Deserialize, Serialize};
 
 /// The longest segment of a path, and the longest name.
@@ -22,10 +23,10 @@ const MAX_ATTRIBUTE_BYTES: usize = 128;
 /// into the wrong place shall not find it in a log.
 const MAX_QUOTED_CHARS: usize = 20;
 
-/// `text` in quotes if it is short, else a word for it.
+/// `text` in quotes, as it may be shown, if it is short; else words for it.
 pub fn quoted(text: &str) -> String {
     if text.chars().count() <= MAX_QUOTED_CHARS {
-        format!("{text:?}")
+        format!("{:?}", Shown::of(text))
     } else {
         "what was given".to_owned()
     }

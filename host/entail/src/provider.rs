@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::name::{ProviderId, quoted};
+use crate::settings::described;
 
 const BUILT_IN: &str = include_str!("providers.toml");
 
@@ -322,7 +323,7 @@ impl Catalog {
         };
         for text in std::iter::once(BUILT_IN).chain(additions) {
             let file: File =
-                toml::from_str(text).map_err(|error| InvalidProviders(error.to_string()))?;
+                toml::from_str(text).map_err(|error| InvalidProviders(described(text, &error)))?;
             for provider in file.providers {
                 if catalog.get(&provider.id).is_some() {
                     return Err(InvalidProviders(format!(

@@ -23,7 +23,7 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::sync::{Mutex, PoisonError};
 
-use entail_policy::{Facts, Grant, Policy};
+use entail_policy::{Code, Facts, Grant, Policy};
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{Filter, LogFile, OutcomeFilter, RecordedRequest, log_files};
@@ -116,7 +116,7 @@ struct RecordedOutcome {
 
 #[derive(Deserialize)]
 struct RecordedRefusal {
-    code: String,
+    code: Code,
 }
 
 impl Recorded<'_> {
@@ -146,7 +146,7 @@ impl Recorded<'_> {
             (OutcomeFilter::Granted, answer) => matches!(answer, Answer::Granted { .. }),
             (OutcomeFilter::Failed, answer) => matches!(answer, Answer::Failed { .. }),
             (OutcomeFilter::Refused, answer) => matches!(answer, Answer::Refused { .. }),
-            (OutcomeFilter::Code(wanted), Answer::Refused { code }) => wanted == code,
+            (OutcomeFilter::Code(wanted), Answer::Refused { code }) => *code == wanted.as_str(),
             (OutcomeFilter::Code(_), _) => false,
         };
         let request = RecordedRequest {

@@ -9,6 +9,7 @@
 
 use std::path::PathBuf;
 
+use entail_text::sanitize;
 use serde::Deserialize;
 
 /// The size at which a new decision log is begun, unless the settings say otherwise:
@@ -96,7 +97,7 @@ impl HomeSettings {
     /// Reads settings; the error says what is wrong and where.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let settings: HomeSettings =
-            toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
+            toml::from_str(text).map_err(|error| described(text, &error))?;
         if settings.decision_log.max_bytes < MIN_MAX_BYTES {
             return Err(format!(
                 "decision-log.max-bytes is {}, and must be at least {MIN_MAX_BYTES}",
@@ -112,6 +113,16 @@ impl HomeSettings {
             ));
         }
         Ok(settings)
+    }
+}
+
+/// What is wrong with a TOML file, on one line, without a part of the file.
+pub(crate) fn described(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let message = sanitize(error.message());
+    match before {
+        Some(before) => format!("line {}: {message}", before.matches('\n').count() + 1),
+        None => message.into_owned(),
     }
 }
 

@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use entail_text::is_plain;
 use wasmtime::component::{Component, InstancePre};
 use wasmtime::{Store, Trap};
 
@@ -301,8 +302,10 @@ fn check_description(said: &Description) -> Result<(), Rejected> {
             "a part of it is longer than 512 bytes",
         ));
     }
-    if texts.iter().any(|text| text.chars().any(char::is_control)) {
-        return Err(Rejected::Description("it contains control characters"));
+    if !texts.iter().all(|text| text.chars().all(is_plain)) {
+        return Err(Rejected::Description(
+            "it contains characters that are not shown as themselves",
+        ));
     }
     Ok(())
 }

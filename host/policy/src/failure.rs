@@ -1,12 +1,10 @@
 //! Why a policy gave no answer.
 
+use entail_text::Shown;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 
 use crate::engine::EngineError;
 use crate::limits::{Exceeded, Limits};
-
-/// The longest text of a policy's own that is repeated, in bytes.
-const TEXT_BYTES: usize = 1024;
 
 /// Why a policy gave no decision. Each is a refusal in effect; none is the fault
 /// of the request.
@@ -80,21 +78,9 @@ impl Failure {
     }
 }
 
-/// A policy's own words as they may be shown: short, and without characters that
-/// could make a terminal or a log do something.
+/// A policy's own words as they may be shown.
 pub(crate) fn plain(text: &str) -> String {
-    let mut plain = String::new();
-    for character in text.chars() {
-        if plain.len() + character.len_utf8() > TEXT_BYTES {
-            plain.push('…');
-            break;
-        }
-        plain.push(match character.is_control() {
-            true => ' ',
-            false => character,
-        });
-    }
-    plain
+    Shown::of(text).to_string()
 }
 
 fn trap_name(trap: Trap) -> &'static str {

@@ -14,7 +14,7 @@ use serde_json::Value;
 use wasmtime::Store;
 
 use crate::admission::{Admitted, Costs, Description, Rejected, admit, trial_facts};
-use crate::contract::{Contract, Error, Resolver};
+use crate::contract::{Contract, DecideError, Error, Resolver};
 use crate::decision::Decision;
 use crate::digest::Digest;
 use crate::engine::Engine;
@@ -333,8 +333,9 @@ impl Instance {
             .decide(&mut self.store, facts, settings)
             .map_err(|error| admitted.failure(error))?
             .map_err(|error| match error {
-                Error::InvalidFacts(text) => Failure::InvalidFacts(plain(&text)),
-                Error::Other(text) => Failure::Undecided(plain(&text)),
+                DecideError::Said(Error::InvalidFacts(text)) => Failure::InvalidFacts(plain(&text)),
+                DecideError::Said(Error::Other(text)) => Failure::Undecided(plain(&text)),
+                DecideError::Malformed(code) => Failure::Malformed(code.to_string()),
             })
     }
 }

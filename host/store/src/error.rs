@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use entail_text::sanitize;
+
 use crate::Revision;
 use crate::anchor::AnchorError;
 use crate::backend::BackendError;
@@ -88,12 +90,14 @@ pub struct Tampering {
 }
 
 impl Tampering {
-    /// Names a thing, and how one can tell that it is not what was written.
+    /// Names a thing, and how one can tell that it is not what was written. Both may
+    /// hold names from a database that was tampered with, and are kept as they may be
+    /// shown.
     pub fn new(fault: Fault, what: impl fmt::Display, how: impl fmt::Display) -> Self {
         Tampering {
             fault,
-            what: what.to_string(),
-            how: how.to_string(),
+            what: sanitize(&what.to_string()).into_owned(),
+            how: sanitize(&how.to_string()).into_owned(),
         }
     }
 

@@ -85,7 +85,7 @@ fn is_small(facts: &Facts) -> bool {
 /// The sentence of a refusal is the policy's own affair.
 fn without_prose(mut decision: Decision) -> Decision {
     if let Outcome::Refused(refusal) = &mut decision.outcome {
-        refusal.message.clear();
+        refusal.message = String::new().into();
     }
     decision
 }

@@ -71,12 +71,12 @@ where
 }
 
 fn check_refusal(text: &str, message: &str) {
-    let shown = if text.chars().count() <= 20 {
-        format!("{text:?}")
+    let shown = quoted(text);
+    if text.chars().count() <= 20 {
+        assert!(shown.starts_with('"') && shown.ends_with('"'), "{shown}");
     } else {
-        "what was given".to_owned()
-    };
-    assert_eq!(quoted(text), shown);
+        assert_eq!(shown, "what was given");
+    }
     assert!(message.starts_with(&format!("{shown} is not ")));
     assert!(!message.chars().any(char::is_control), "{message:?}");
 }

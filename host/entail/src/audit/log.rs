@@ -150,7 +150,7 @@ impl DecisionLog {
             writer.previous = self.end_of_log()?;
         }
         let mut line = Vec::with_capacity(LINE_BYTES);
-        serde_json::to_writer(
+        entail_text::json::to_writer(
             &mut line,
             &Line {
                 writer: &writer.name,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use entail_policy::{Digest, Isolation, Limits, Policy, Values, compose};
 use entail_store::{Batch, DocumentKey, Revision};
+use entail_text::sanitize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -140,7 +141,7 @@ impl Entail {
             contract: policy.contract().to_string(),
             schema: policy.schema().cloned(),
             limits,
-            source: plain(&install.source),
+            source: shown_source(&install.source),
             over: install.over,
             installed_by: principal.to_string(),
             installed_at_ms: now_ms(),
@@ -662,7 +663,8 @@ fn record(change: &str, organization: &ScopePath, bound: Option<&Bound>) -> Valu
     json!({"change": change, "organization": organization, "component": component})
 }
 
-fn plain(text: &str) -> String {
-    let plain = text.chars().filter(|c| !c.is_control());
-    plain.take(MAX_SOURCE_CHARS).collect()
+/// The beginning of a text that says where a component comes from, as it may be shown.
+fn shown_source(text: &str) -> String {
+    let beginning: String = text.chars().take(MAX_SOURCE_CHARS).collect();
+    sanitize(&beginning).into_owned()
 }

@@ -180,7 +180,8 @@ impl ShadowLog {
     }
 
     fn append(&self, said: &ShadowAnswer) -> std::io::Result<()> {
-        let mut line = serde_json::to_vec(said)?;
+        let mut line = Vec::new();
+        entail_text::json::to_writer(&mut line, said)?;
         line.push(b'\n');
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let full = match &*file {

@@ -12,7 +12,7 @@ use std::fmt;
 use wasmtime::component::{Component, Func, Instance, InstancePre};
 use wasmtime::{Result, Store};
 
-use crate::decision::{Decision, Finding, Grant, Outcome, Refusal};
+use crate::decision::{Attributes, Decision, Finding, Grant, InvalidCode, Outcome, Refusal};
 use crate::facts::{Credential, Facts, Inheritance, Sharing};
 use crate::limits::Account;
 use crate::settings::Problem;
@@ -66,6 +66,14 @@ pub(crate) enum Exports {
         /// A host asks for it; a policy need not have it.
         settings: Option<settings::GuestIndices>,
     },
+}
+
+/// Why a policy gave no decision.
+pub(crate) enum DecideError {
+    /// It said so.
+    Said(Error),
+    /// What it returned is no decision of the contract.
+    Malformed(InvalidCode),
 }
 
 /// The function that decides, in one instance.
@@ -191,28 +199,31 @@ impl SettingsFunctions {
 }
 
 impl Resolver {
-    /// Asks for a decision.
+    /// Asks for a decision. The outer error is the engine's.
     pub(crate) fn decide(
         &self,
         store: &mut Store<Account>,
         facts: &Facts,
         settings: &str,
-    ) -> Result<Result<Decision, Error>> {
+    ) -> Result<Result<Decision, DecideError>> {
         let decided = lend(facts, settings, |request, chain| match self {
             Resolver::V0_1_0(decide) => v0_1_0::call_decide(decide, store, request, chain),
             Resolver::V0_2_0(resolver) => resolver.call_decide(store, request, chain),
         })?;
-        Ok(decided.map(Decision::from))
+        Ok(match decided {
+            Ok(decision) => Decision::try_from(decision).map_err(DecideError::Malformed),
+            Err(error) => Err(DecideError::Said(error)),
+        })
     }
 }
 
-type Attributes<'a> = Vec<(&'a str, &'a str)>;
+type Pairs<'a> = Vec<(&'a str, &'a str)>;
 
 /// The lists of one credential, which the contract's record only points to.
 struct CredentialLists<'a> {
     models: Option<Vec<&'a str>>,
     paths: Vec<&'a str>,
-    attributes: Attributes<'a>,
+    attributes: Pairs<'a>,
 }
 
 /// Lends `facts` to `call` in the shape in which they cross over. Strings are
@@ -236,7 +247,7 @@ fn lend<R>(facts: &Facts, settings: &str, call: impl FnOnce(Request<'_>, &[Scope
                 .collect()
         })
         .collect();
-    let attributes: Vec<Attributes<'_>> = facts
+    let attributes: Vec<Pairs<'_>> = facts
         .chain
         .iter()
         .map(|scope| pairs(&scope.attributes))
@@ -307,16 +318,18 @@ fn strs(list: &[String]) -> Vec<&str> {
     list.iter().map(String::as_str).collect()
 }
 
-fn pairs(attributes: &std::collections::BTreeMap<String, String>) -> Attributes<'_> {
+fn pairs(attributes: &std::collections::BTreeMap<String, String>) -> Pairs<'_> {
     attributes
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()))
         .collect()
 }
 
-impl From<wire::Decision> for Decision {
-    fn from(decision: wire::Decision) -> Self {
-        Decision {
+impl TryFrom<wire::Decision> for Decision {
+    type Error = InvalidCode;
+
+    fn try_from(decision: wire::Decision) -> Result<Self, InvalidCode> {
+        Ok(Decision {
             outcome: match decision.outcome {
                 wire::Outcome::Granted(grant) => Outcome::Granted(Grant {
                     credential: grant.credential,
@@ -324,20 +337,31 @@ impl From<wire::Decision> for Decision {
                     model: grant.model,
                 }),
                 wire::Outcome::Refused(refusal) => Outcome::Refused(Refusal {
-                    code: refusal.code,
-                    message: refusal.message,
+                    code: refusal.code.parse()?,
+                    message: refusal.message.into(),
                 }),
             },
             trail: decision
                 .trail
                 .into_iter()
-                .map(|finding| Finding {
-                    credential: finding.credential,
-                    code: finding.code,
-                    attributes: finding.attributes.into_iter().collect(),
-                })
-                .collect(),
-            attributes: decision.attributes.into_iter().collect(),
-        }
+                .map(finding)
+                .collect::<Result<_, _>>()?,
+            attributes: attributes(decision.attributes),
+        })
     }
+}
+
+fn finding(finding: wire::Finding) -> Result<Finding, InvalidCode> {
+    Ok(Finding {
+        credential: finding.credential,
+        code: finding.code.parse()?,
+        attributes: attributes(finding.attributes),
+    })
+}
+
+fn attributes(pairs: Vec<(String, String)>) -> Attributes {
+    pairs
+        .into_iter()
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect()
 }
