@@ -522,33 +522,32 @@ fn a_passphrase_guards_what_reveals_and_nothing_else() {
         .fails(16);
 }
 
+/// A provider file with one provider.
+const INTERNAL: &str = r#"
+    [[provider]]
+    id = "internal"
+    name = "Internal gateway"
+    kind = "gateway"
+    docs = "https://llm.example/docs"
+    base-url = "https://llm.example/v1"
+    hosts = ["llm.example"]
+    [[provider.field]]
+    name = "api_key"
+    label = "API key"
+    secret = true
+    environment = ["INTERNAL_LLM_KEY"]
+    [[provider.mode]]
+    name = "api-key"
+    label = "API key"
+    required = ["api_key"]
+    authentication = { headers = { Authorization = "Bearer {api_key}" } }
+"#;
+
 #[test]
 fn a_home_of_ones_own_may_have_providers_of_ones_own() {
     let (sandbox, _) = Sandbox::with_acme();
     let providers = sandbox.home().join("providers.toml");
-    std::fs::write(
-        &providers,
-        r#"
-        [[provider]]
-        id = "internal"
-        name = "Internal gateway"
-        kind = "gateway"
-        docs = "https://llm.example/docs"
-        base-url = "https://llm.example/v1"
-        hosts = ["llm.example"]
-        [[provider.field]]
-        name = "api_key"
-        label = "API key"
-        secret = true
-        environment = ["INTERNAL_LLM_KEY"]
-        [[provider.mode]]
-        name = "api-key"
-        label = "API key"
-        required = ["api_key"]
-        authentication = { headers = { Authorization = "Bearer {api_key}" } }
-        "#,
-    )
-    .unwrap();
+    std::fs::write(&providers, INTERNAL).unwrap();
     sandbox.entail(&["providers"]).ok().says("INTERNAL_LLM_KEY");
     let key = sandbox.canary();
     sandbox
@@ -567,4 +566,44 @@ fn a_home_of_ones_own_may_have_providers_of_ones_own() {
     assert_eq!(lease.stdout, key);
     std::fs::write(&providers, "[[provider]]\nid = \"openai\"").unwrap();
     sandbox.entail(&["status"]).fails(19).says("provider file");
+}
+
+#[test]
+fn a_secret_stays_with_its_hosts_when_the_provider_file_changes() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let providers = sandbox.home().join("providers.toml");
+    std::fs::write(&providers, INTERNAL).unwrap();
+    let set = ["credential", "set", "acme", "internal"];
+    sandbox.entail_with(&set, &sandbox.canary()).ok();
+    let resolve = ["resolve", "acme", "internal"];
+    sandbox.entail(&resolve).ok().says("https://llm.example/v1");
+
+    let elsewhere = INTERNAL.replace("llm.example", "elsewhere.example");
+    std::fs::write(&providers, &elsewhere).unwrap();
+    let run = ["run", "acme", "--provider", "internal", "--", "true"];
+    let export = ["export-env", "acme", "--provider", "internal"];
+    for command in [&resolve[..], &run, &export] {
+        let ran = sandbox.entail(command).fails(16);
+        let ran = ran.says("elsewhere.example").says("llm.example only");
+        assert!(!ran.stdout.contains("elsewhere.example"), "{}", ran.stdout);
+    }
+    sandbox.entail(&["status"]).fails(16).says("error: sealed");
+    // Rules can change; the hosts only with the secret.
+    let rules = ["credential", "set", "acme", "internal", "--priority", "1"];
+    let keep = [&rules[..], &["--keep-secret"]].concat();
+    sandbox.entail(&keep).fails(19).says("elsewhere.example");
+    sandbox.entail(&resolve).fails(16);
+    sandbox.entail_with(&set, &sandbox.canary()).ok();
+    sandbox
+        .entail(&resolve)
+        .ok()
+        .says("https://elsewhere.example/v1");
+
+    // Nor does a file lead to a host that is not one of its own.
+    let contradicted = INTERNAL.replace("https://llm.example/v1", "https://elsewhere.example/v1");
+    std::fs::write(&providers, contradicted).unwrap();
+    sandbox
+        .entail(&resolve)
+        .fails(19)
+        .says("not one of its hosts");
 }

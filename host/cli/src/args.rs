@@ -23,7 +23,7 @@ Exit codes:
   13  the policy chose what it may not choose
   14  the store or the home is unavailable
   15  tampered: what the database holds is not what was written
-  16  a key is missing or locked, or a secret is for other keys
+  16  a key is missing or locked, or a secret is for other keys or hosts
   17  the decision cannot be recorded
   18  there is no such scope, provider or credential
   19  the input is not valid

@@ -25,6 +25,7 @@ use crate::principal::{Action, Principal, authorize};
 use crate::provider::{Catalog, Format, Provider};
 use crate::rotation::encode;
 use crate::scope::{self, Credential, OTHER_KINDS, Retirements, SCOPE_KIND, Scope};
+use crate::value::host_of;
 
 /// The built-in policy, as built from `guest/default`.
 pub const DEFAULT_POLICY: &[u8] = include_bytes!("../../../guest/default/default-policy.wasm");
@@ -251,9 +252,11 @@ impl Entail {
                 let what = format_args!("credential {}", grant.credential).to_string();
                 Tampering::new(Fault::Missing, what, "has gone")
             })?;
-        let secrets = self.unseal(holder, credential).await?;
         let provider = self.provider(&request.provider)?;
         let version = &credential.version;
+        let base_url = base_url(provider, credential);
+        check_hosts(provider, holder, credential, base_url.as_deref())?;
+        let secrets = self.unseal(holder, credential).await?;
         Ok(Lease {
             scope: request.scope.clone(),
             provider: request.provider.clone(),
@@ -263,7 +266,7 @@ impl Entail {
             version: version.number,
             mode: version.mode.clone(),
             model: grant.model.map(|model| model.parse()).transpose()?,
-            base_url: base_url(provider, credential),
+            base_url,
             parameters: version.parameters.clone(),
             hosts: version.hosts.clone(),
             expires_at_ms: credential.rules.expires_at_ms,
@@ -687,6 +690,34 @@ fn base_url(provider: &Provider, credential: &Credential) -> Option<String> {
     match urls.find_map(|field| parameters.get(&field.name)) {
         Some(own) => Some(own.clone()),
         None => provider.base_url(parameters),
+    }
+}
+
+/// Refuses a lease that leads elsewhere than to the hosts that its secret was sealed for:
+/// by its base URL, or by any other URL among its parameters. The provider file may have
+/// changed since.
+fn check_hosts(
+    provider: &Provider,
+    holder: &ScopePath,
+    credential: &Credential,
+    base_url: Option<&str>,
+) -> Result<(), Error> {
+    let version = &credential.version;
+    let fields = provider.fields.iter();
+    let own = fields
+        .filter(|field| field.format == Format::Url)
+        .filter_map(|field| version.parameters.get(&field.name));
+    let is_bound = |url: &str| host_of(url).is_some_and(|host| version.hosts.contains(&host));
+    let mut urls = base_url.into_iter().chain(own.map(String::as_str));
+    match urls.find(|url| !is_bound(url)) {
+        None => Ok(()),
+        Some(url) => Err(Error::HostNotBound {
+            scope: holder.clone(),
+            provider: provider.id.clone(),
+            credential: credential.name.clone(),
+            host: host_of(url).unwrap_or_else(|| "no host".to_owned()),
+            hosts: version.hosts.clone(),
+        }),
     }
 }
 

@@ -78,6 +78,24 @@ pub enum Error {
         #[source]
         error: SealError,
     },
+    /// The provider file leads to a host that the secret was not sealed for.
+    #[error(
+        "{provider} leads to {host}, and the secret of {credential} in {scope} is for {} only, \
+         so nothing is handed out; enter the secret again, or put the provider file right",
+        hosts.join(", ")
+    )]
+    HostNotBound {
+        /// The scope that holds the credential.
+        scope: ScopePath,
+        /// Whom it is for.
+        provider: ProviderId,
+        /// Its name.
+        credential: CredentialName,
+        /// Where it would be sent.
+        host: String,
+        /// The hosts that it was sealed for.
+        hosts: Vec<String>,
+    },
     /// The decision could not be recorded, so nothing is granted.
     #[error("the decision cannot be recorded in {file}, so nothing is granted: {error}")]
     NotRecorded {
@@ -173,7 +191,7 @@ pub enum ErrorKind {
     Unavailable,
     /// Tampered.
     Tampered,
-    /// Keys are missing, locked, or do not fit.
+    /// Keys are missing, locked, or do not fit; or a secret is for other hosts.
     Sealed,
     /// The decision cannot be recorded.
     NotRecorded,
@@ -211,7 +229,7 @@ impl Error {
             | Error::Home(_)
             | Error::Anchor(_)
             | Error::NotAnchored(_) => ErrorKind::Unavailable,
-            Error::Keys(_) | Error::Sealed { .. } => ErrorKind::Sealed,
+            Error::Keys(_) | Error::Sealed { .. } | Error::HostNotBound { .. } => ErrorKind::Sealed,
             Error::NotRecorded { .. } => ErrorKind::NotRecorded,
             Error::UnknownScope(_)
             | Error::UnknownProvider { .. }

@@ -1,0 +1,192 @@
+//! All providers that are known.
+
+use std::fmt::Write as _;
+
+use serde::Deserialize;
+
+use super::definition::Provider;
+use super::validate::{validate, variable_prefix};
+use crate::name::ProviderId;
+use crate::settings::described;
+
+const BUILT_IN: &str = include_str!("providers.toml");
+
+/// The most bytes that are read of a provider file: room for several hundred providers.
+pub(crate) const MAX_FILE_BYTES: usize = 1 << 20;
+
+/// What is wrong with a provider file.
+#[derive(Debug, thiserror::Error)]
+#[error("the provider file is not valid: {0}")]
+pub struct InvalidProviders(String);
+
+/// All providers that are known.
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    providers: Vec<Provider>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default, rename = "provider")]
+    providers: Vec<Provider>,
+}
+
+impl Catalog {
+    /// The built-in providers, and those of `additions`, a file of the same
+    /// form.
+    ///
+    /// # Errors
+    ///
+    /// When a file does not have the form, redefines a provider, or contradicts
+    /// itself.
+    pub fn new(additions: Option<&str>) -> Result<Self, InvalidProviders> {
+        let mut catalog = Catalog {
+            providers: Vec::new(),
+        };
+        catalog.add(BUILT_IN, |_, _| true)?;
+        if let Some(text) = additions {
+            catalog.add(text, |provider, variable| {
+                variable.starts_with(&variable_prefix(&provider.id))
+            })?;
+        }
+        Ok(catalog)
+    }
+
+    /// Adds the providers of a file. `owns` says whether a variable may be a provider's.
+    fn add(
+        &mut self,
+        text: &str,
+        owns: impl Fn(&Provider, &str) -> bool,
+    ) -> Result<(), InvalidProviders> {
+        let file: File =
+            toml::from_str(text).map_err(|error| InvalidProviders(described(text, &error)))?;
+        for provider in file.providers {
+            self.check(&provider, &owns)
+                .map_err(|problem| InvalidProviders(format!("{}: {problem}", provider.id)))?;
+            self.providers.push(provider);
+        }
+        Ok(())
+    }
+
+    fn check(
+        &self,
+        provider: &Provider,
+        owns: impl Fn(&Provider, &str) -> bool,
+    ) -> Result<(), String> {
+        if self.get(&provider.id).is_some() {
+            return Err("it is there already, and cannot be defined again".to_owned());
+        }
+        validate(provider)?;
+        let is_taken = |variable: &&str| {
+            let mut others = self.iter().flat_map(Provider::variables);
+            others.any(|known| known == *variable)
+        };
+        if let Some(variable) = provider.variables().find(is_taken) {
+            return Err(format!(
+                "the variable {variable} belongs to another provider"
+            ));
+        }
+        if let Some(variable) = provider.variables().find(|name| !owns(provider, name)) {
+            return Err(format!(
+                "the variable {variable} does not begin with {}, as those of a provider do \
+                 that is called {}",
+                variable_prefix(&provider.id),
+                provider.id
+            ));
+        }
+        Ok(())
+    }
+
+    /// The provider of that id.
+    pub fn get(&self, id: &ProviderId) -> Option<&Provider> {
+        self.providers.iter().find(|provider| provider.id == *id)
+    }
+
+    /// All of them, in the order of the files.
+    pub fn iter(&self) -> impl Iterator<Item = &Provider> {
+        self.providers.iter()
+    }
+
+    /// The ids, for an error message.
+    pub(crate) fn ids(&self) -> String {
+        let mut ids = String::new();
+        for provider in &self.providers {
+            let comma = if ids.is_empty() { "" } else { ", " };
+            // Writing to a string does not fail.
+            let _ = write!(ids, "{comma}{}", provider.id);
+        }
+        ids
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_eleven_are_there_and_fit_together() {
+        let catalog = Catalog::new(None).unwrap();
+        assert_eq!(
+            catalog.ids(),
+            "openai, anthropic, gemini, xai, deepseek, mistral, perplexity, bedrock, vertex-ai, portkey, litellm"
+        );
+    }
+
+    #[test]
+    fn no_variable_belongs_to_two_providers() {
+        let catalog = Catalog::new(None).unwrap();
+        let mut seen = BTreeSet::new();
+        for variable in catalog.iter().flat_map(Provider::variables) {
+            assert!(seen.insert(variable.to_owned()), "{variable}");
+        }
+    }
+
+    #[test]
+    fn a_home_may_add_a_provider_and_not_redefine_one() {
+        let addition = |id: &str, header: &str| {
+            format!(
+                r#"
+                [[provider]]
+                id = "{id}"
+                name = "Local"
+                kind = "gateway"
+                docs = "https://example.com"
+                hosts = ["llm.example.com"]
+                [[provider.field]]
+                name = "api_key"
+                label = "API key"
+                secret = true
+                [[provider.mode]]
+                name = "api-key"
+                label = "API key"
+                required = ["api_key"]
+                authentication = {{ headers = {{ Authorization = "{header}" }} }}
+                "#
+            )
+        };
+        assert!(Catalog::new(Some(&addition("local", "Bearer {api_key}"))).is_ok());
+        let redefined = Catalog::new(Some(&addition("openai", "Bearer {api_key}"))).unwrap_err();
+        assert!(redefined.to_string().contains("openai"), "{redefined}");
+        let unknown = Catalog::new(Some(&addition("local", "Bearer {key}"))).unwrap_err();
+        assert!(unknown.to_string().contains("key"), "{unknown}");
+        assert!(Catalog::new(Some("nonsense = 1")).is_err());
+        for variable in [
+            "PATH",
+            "LD_PRELOAD",
+            "HTTPS_PROXY",
+            "1X",
+            "lower",
+            "OPENAI_API_KEY",
+        ] {
+            let with_variable = addition("local", "Bearer {api_key}").replace(
+                "secret = true",
+                &format!("secret = true\nenvironment = [\"{variable}\"]"),
+            );
+            let refused = Catalog::new(Some(&with_variable)).unwrap_err();
+            assert!(refused.to_string().contains(variable), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! What a provider is: the form of the provider file.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::name::{ProviderId, quoted};
+
+/// What kind of provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProviderKind {
+    /// Serves models itself.
+    Model,
+    /// Serves models as one service of many, behind a cloud identity.
+    Cloud,
+    /// Passes requests on to others.
+    Gateway,
+}
+
+/// How a value looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// Visible characters without spaces: keys, ids, names.
+    #[default]
+    Token,
+    /// An https URL, or an http one on this machine.
+    Url,
+    /// A part of a host name: `eu-central-1`, `europe-west4`.
+    Region,
+    /// A Google service account key: JSON, or the same in base64.
+    ServiceAccount,
+}
+
+/// One value of a credential.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Field {
+    /// Its name: `api_key`.
+    pub name: String,
+    /// Its name for a person.
+    pub label: String,
+    /// Whether it is sealed, or shown to whoever may see the credential.
+    #[serde(default)]
+    pub secret: bool,
+    /// How it looks.
+    #[serde(default)]
+    pub format: Format,
+    /// The variables that the vendors' clients read it from.
+    #[serde(default)]
+    pub environment: Vec<String>,
+    /// Whether those variables hold the path of a file with the value.
+    #[serde(default)]
+    pub file: bool,
+    /// Whether it belongs to the secret, and is given anew with a new one.
+    #[serde(default)]
+    pub with_secret: bool,
+    /// What stands for it when it is left out.
+    #[serde(default)]
+    pub default: Option<String>,
+    /// What a person entering it should know.
+    #[serde(default)]
+    pub hint: Option<String>,
+}
+
+/// How a request proves that it has the credential.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Authentication {
+    /// By headers; one that names a field without a value is left out.
+    Headers(BTreeMap<String, String>),
+    /// By an AWS signature, version 4.
+    #[serde(rename = "aws-sigv4")]
+    AwsSigV4 {
+        /// The service that is signed for.
+        service: String,
+    },
+    /// By an access token for which a service account signs.
+    GoogleServiceAccount {
+        /// The OAuth scope of the token.
+        scope: String,
+    },
+}
+
+/// One way to be a credential of a provider.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Mode {
+    /// Its name: `api-key`.
+    pub name: String,
+    /// Its name for a person.
+    pub label: String,
+    /// The fields that it cannot do without.
+    pub required: Vec<String>,
+    /// The fields that it may have besides.
+    #[serde(default)]
+    pub optional: Vec<String>,
+    /// The caller's own variables that a command keeps, since the credential is
+    /// used with the caller's identity.
+    #[serde(default)]
+    pub keeps: Vec<String>,
+    /// How a request proves that it has the credential.
+    pub authentication: Authentication,
+}
+
+impl Mode {
+    /// Whether the mode has the field.
+    pub fn takes(&self, field: &str) -> bool {
+        self.required
+            .iter()
+            .chain(&self.optional)
+            .any(|name| name == field)
+    }
+}
+
+/// A cheap request that shows whether a key works.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Check {
+    /// The HTTP method.
+    pub method: String,
+    /// The URL, as a template.
+    pub url: String,
+}
+
+/// Where a provider's API is if a field has a certain value.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SpecialBaseUrl {
+    /// The field.
+    pub field: String,
+    /// Its value.
+    pub value: String,
+    /// Where the API is.
+    pub base_url: String,
+}
+
+/// Whom a credential is for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Provider {
+    /// Its id: `openai`.
+    pub id: ProviderId,
+    /// Its name for a person.
+    pub name: String,
+    /// What kind of provider it is.
+    pub kind: ProviderKind,
+    /// Where the vendor documents its credentials.
+    pub docs: String,
+    /// Where its API is unless a credential says otherwise, as a template.
+    #[serde(default)]
+    pub base_url: Option<String>,
+    /// Where it is instead for some values of a field.
+    #[serde(default)]
+    pub special_base_urls: Vec<SpecialBaseUrl>,
+    /// The hosts that its secrets may be sent to unless a credential names a
+    /// URL of its own, as templates.
+    pub hosts: Vec<String>,
+    /// A cheap request that shows whether a key works.
+    #[serde(default)]
+    pub check: Option<Check>,
+    /// Variables that its clients read besides those of the fields, and that could
+    /// replace or redirect a credential: never set, but taken away from a command.
+    #[serde(default)]
+    pub clears: Vec<String>,
+    /// What its credentials consist of.
+    #[serde(rename = "field")]
+    pub fields: Vec<Field>,
+    /// The ways to be one, the usual one first.
+    #[serde(rename = "mode")]
+    pub modes: Vec<Mode>,
+}
+
+impl Provider {
+    /// The field of that name.
+    pub fn field(&self, name: &str) -> Option<&Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// The mode of that name.
+    pub fn mode(&self, name: &str) -> Option<&Mode> {
+        self.modes.iter().find(|mode| mode.name == name)
+    }
+
+    /// The mode of that name, as a person gave it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`], which names those that there are.
+    pub fn mode_named(&self, name: &str) -> Result<&Mode, Error> {
+        self.mode(name).ok_or_else(|| {
+            Error::Invalid(format!(
+                "{} has no mode {}; it has: {}",
+                self.id,
+                quoted(name),
+                self.mode_names()
+            ))
+        })
+    }
+
+    /// The names of the modes, for an error message.
+    pub(crate) fn mode_names(&self) -> String {
+        let names: Vec<&str> = self.modes.iter().map(|mode| mode.name.as_str()).collect();
+        names.join(", ")
+    }
+
+    /// Every variable that its clients read.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        self.field_variables()
+            .chain(self.clears.iter().map(String::as_str))
+    }
+
+    /// The variables that its fields are read from.
+    pub fn field_variables(&self) -> impl Iterator<Item = &str> {
+        self.fields
+            .iter()
+            .flat_map(|field| &field.environment)
+            .map(String::as_str)
+    }
+
+    /// The special base URL that goes with these public parameters.
+    pub(crate) fn special_base_url(
+        &self,
+        parameters: &BTreeMap<String, String>,
+    ) -> Option<&SpecialBaseUrl> {
+        self.special_base_urls
+            .iter()
+            .find(|special| parameters.get(&special.field) == Some(&special.value))
+    }
+
+    /// Where its API is for a credential with these public parameters.
+    pub fn base_url(&self, parameters: &BTreeMap<String, String>) -> Option<String> {
+        match self.special_base_url(parameters) {
+            Some(special) => Some(special.base_url.clone()),
+            None => self.fill(self.base_url.as_deref()?, parameters),
+        }
+    }
+
+    /// Fills in a template with `values` or the fields' defaults. `None` if it
+    /// names a field that has neither.
+    pub fn fill(&self, template: &str, values: &BTreeMap<String, String>) -> Option<String> {
+        let mut filled = String::new();
+        for part in parts(template) {
+            match part {
+                Part::Text(text) => filled.push_str(text),
+                Part::Field(name) => {
+                    let default = || self.field(name)?.default.as_ref();
+                    filled.push_str(values.get(name).or_else(default)?);
+                }
+            }
+        }
+        Some(filled)
+    }
+}
+
+pub(super) enum Part<'a> {
+    Text(&'a str),
+    Field(&'a str),
+}
+
+/// A template's parts: text, and field names in braces.
+pub(super) fn parts(template: &str) -> impl Iterator<Item = Part<'_>> {
+    template
+        .split('{')
+        .enumerate()
+        .flat_map(|(position, piece)| {
+            match (position, piece.split_once('}')) {
+                (0, _) | (_, None) => [Some(Part::Text(piece)), None],
+                (_, Some((field, text))) => [Some(Part::Field(field)), Some(Part::Text(text))],
+            }
+            .into_iter()
+            .flatten()
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::Catalog;
+
+    #[test]
+    fn a_template_takes_values_then_defaults_then_gives_up() {
+        let catalog = Catalog::new(None).unwrap();
+        let vertex = catalog.get(&"vertex-ai".parse().unwrap()).unwrap();
+        let template = vertex.base_url.as_deref().unwrap();
+        let values = [("location".to_owned(), "europe-west4".to_owned())].into();
+        assert_eq!(
+            vertex.fill(template, &values).unwrap(),
+            "https://europe-west4-aiplatform.googleapis.com"
+        );
+        assert!(vertex.fill("{project}", &BTreeMap::new()).is_none());
+    }
+}

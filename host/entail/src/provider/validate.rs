@@ -1,0 +1,433 @@
+//! Whether the parts of a provider fit together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use entail_text::{Shown, is_plain};
+
+use super::definition::{Authentication, Format, Part, Provider, parts};
+use crate::name::ProviderId;
+
+/// The schemes of a base URL.
+const HTTPS: &str = "https://";
+
+/// A template that stands for the credential's base URL.
+const BASE_URL: &str = "base_url";
+
+/// Headers that say how a message is framed or routed, or that whoever forwards it takes
+/// out (RFC 9110, sections 7.2 and 7.6.1; RFC 9112, section 6): none of them can prove
+/// that a request has a credential.
+const MESSAGE_HEADERS: [&str; 11] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+];
+
+/// Fails with what is wrong with a provider, as the rest of a sentence that names it.
+pub(super) fn validate(provider: &Provider) -> Result<(), String> {
+    check_texts(provider)?;
+    check_fields(provider)?;
+    check_modes(provider)?;
+    check_urls(provider)
+}
+
+/// What the variables of a provider begin with, but for the built-in ones.
+pub(super) fn variable_prefix(id: &ProviderId) -> String {
+    let mut prefix = id.as_str().to_ascii_uppercase().replace('-', "_");
+    prefix.push('_');
+    prefix
+}
+
+/// What is shown to a person is harmless.
+fn check_texts(provider: &Provider) -> Result<(), String> {
+    let fields = provider.fields.iter();
+    let of_fields = fields.flat_map(|field| {
+        let optional = [&field.default, &field.hint].into_iter().flatten();
+        std::iter::once(&field.label).chain(optional)
+    });
+    let of_modes = provider.modes.iter().map(|mode| &mode.label);
+    [&provider.name, &provider.docs]
+        .into_iter()
+        .chain(of_fields)
+        .chain(of_modes)
+        .find(|text| !text.chars().all(is_plain))
+        .map_or(Ok(()), |text| {
+            let text = Shown::of(text);
+            Err(format!(
+                "{text:?} has characters that are not shown as themselves"
+            ))
+        })
+}
+
+fn check_fields(provider: &Provider) -> Result<(), String> {
+    let mut names = BTreeSet::new();
+    for field in &provider.fields {
+        let name = &field.name;
+        if !is_name(name, b'_') {
+            let name = Shown::of(name);
+            return Err(format!(
+                "{name:?} is no name of a field: it takes a-z, 0-9 and _"
+            ));
+        }
+        if !names.insert(name.as_str()) {
+            return Err(format!("the field {name} is there twice"));
+        }
+    }
+    let keeps = provider.modes.iter().flat_map(|mode| &mode.keeps);
+    let mut variables = provider.variables().chain(keeps.map(String::as_str));
+    match variables.find(|variable| !is_variable(variable)) {
+        None => Ok(()),
+        Some(variable) => {
+            let variable = Shown::of(variable);
+            Err(format!(
+                "{variable:?} is no variable: it takes A-Z, 0-9 and _, and does not begin with a digit"
+            ))
+        }
+    }
+}
+
+fn check_modes(provider: &Provider) -> Result<(), String> {
+    if provider.modes.is_empty() {
+        return Err("it has no mode".to_owned());
+    }
+    let mut names = BTreeSet::new();
+    for mode in &provider.modes {
+        let name = &mode.name;
+        if !is_name(name, b'-') {
+            let name = Shown::of(name);
+            return Err(format!(
+                "{name:?} is no name of a mode: it takes a-z, 0-9 and -"
+            ));
+        }
+        if !names.insert(name) {
+            return Err(format!("the mode {name} is there twice"));
+        }
+        let mut fields = mode.required.iter().chain(&mode.optional);
+        if let Some(field) = fields.find(|field| provider.field(field).is_none()) {
+            let field = Shown::of(field);
+            return Err(format!(
+                "the mode {name} names the field {field}, which is not there"
+            ));
+        }
+        match &mode.authentication {
+            Authentication::Headers(headers) => {
+                check_headers(headers, &|field| field == BASE_URL || mode.takes(field))?
+            }
+            Authentication::AwsSigV4 { service } if is_name(service, b'-') => {}
+            Authentication::AwsSigV4 { service } => {
+                let service = Shown::of(service);
+                return Err(format!("{service:?} is no service of AWS"));
+            }
+            Authentication::GoogleServiceAccount { scope } if is_visible(scope) => {}
+            Authentication::GoogleServiceAccount { scope } => {
+                let scope = Shown::of(scope);
+                return Err(format!("{scope:?} is no scope of OAuth"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_headers(
+    headers: &BTreeMap<String, String>,
+    allowed: &dyn Fn(&str) -> bool,
+) -> Result<(), String> {
+    let mut names = BTreeSet::new();
+    for (name, template) in headers {
+        let shown = Shown::of(name);
+        if !is_token(name) {
+            return Err(format!("{shown:?} is no name of an HTTP header"));
+        }
+        let name = name.to_ascii_lowercase();
+        if MESSAGE_HEADERS.contains(&name.as_str()) {
+            return Err(format!(
+                "the header {shown} is for the message itself, and proves nothing"
+            ));
+        }
+        if !names.insert(name) {
+            return Err(format!("the header {shown} is there twice"));
+        }
+        let is_value = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
+        if !template.bytes().all(is_value) || template.trim() != template {
+            return Err(format!(
+                "the value of the header {shown} has characters that no header can carry"
+            ));
+        }
+        check_template(template, allowed)?;
+    }
+    Ok(())
+}
+
+/// The URLs are https, and lead to hosts that secrets may be sent to.
+fn check_urls(provider: &Provider) -> Result<(), String> {
+    let is_public = |name: &str| provider.field(name).is_some_and(|field| !field.secret);
+    for host in &provider.hosts {
+        check_host(provider, host)?;
+    }
+    for special in &provider.special_base_urls {
+        if !is_public(&special.field) {
+            let field = Shown::of(&special.field);
+            return Err(format!(
+                "a special base URL goes by {field}, which is no public field"
+            ));
+        }
+    }
+    let special = provider.special_base_urls.iter().map(|s| &s.base_url);
+    for url in provider.base_url.iter().chain(special) {
+        check_url(provider, url, &is_public)?;
+    }
+    let Some(check) = &provider.check else {
+        return Ok(());
+    };
+    if !is_token(&check.method) {
+        let method = Shown::of(&check.method);
+        return Err(format!("{method:?} is no HTTP method"));
+    }
+    match check.url.strip_prefix("{base_url}") {
+        Some(path) if path.is_empty() || path.starts_with('/') => {
+            check_path(path)?;
+            check_template(path, &is_public)
+        }
+        _ => check_url(provider, &check.url, &is_public),
+    }
+}
+
+/// A host is of letters, digits, dots and hyphens, and of fields whose values are.
+fn check_host(provider: &Provider, host: &str) -> Result<(), String> {
+    let is_region = |name: &str| {
+        let field = provider.field(name);
+        field.is_some_and(|field| !field.secret && field.format == Format::Region)
+    };
+    check_template(host, &is_region)?;
+    let fits = |text: &str| {
+        let fit = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b':');
+        text.bytes().all(fit)
+    };
+    let is_host = parts(host).all(|part| match part {
+        Part::Text(text) => fits(text),
+        Part::Field(_) => true,
+    });
+    if is_host && !host.is_empty() {
+        Ok(())
+    } else {
+        let host = Shown::of(host);
+        Err(format!(
+            "{host:?} is no host: it takes a-z, 0-9, -, . and fields of the format region"
+        ))
+    }
+}
+
+fn check_url(provider: &Provider, url: &str, allowed: &dyn Fn(&str) -> bool) -> Result<(), String> {
+    let shown = Shown::of(url);
+    let Some(rest) = url.strip_prefix(HTTPS) else {
+        return Err(format!("the URL {shown:?} is not https"));
+    };
+    let host = rest.split('/').next().unwrap_or_default();
+    let path = rest.get(host.len()..).unwrap_or_default();
+    check_path(path)?;
+    check_template(path, allowed)?;
+    check_host(provider, host)?;
+    if provider.hosts.iter().any(|known| known == host) {
+        Ok(())
+    } else {
+        Err(format!(
+            "the URL {shown:?} leads to a host that is not one of its hosts"
+        ))
+    }
+}
+
+fn check_path(path: &str) -> Result<(), String> {
+    if is_visible(path) && !path.contains(['?', '#', '@', '\\']) || path.is_empty() {
+        Ok(())
+    } else {
+        let path = Shown::of(path);
+        Err(format!("{path:?} is no path of a URL without a query"))
+    }
+}
+
+fn check_template(template: &str, allowed: &dyn Fn(&str) -> bool) -> Result<(), String> {
+    let shown = Shown::of(template);
+    let opened = template.matches('{').count();
+    let closed = template.matches('}').count();
+    let is_field = |part: &Part<'_>| matches!(part, Part::Field(_));
+    if opened != closed || parts(template).filter(is_field).count() != opened {
+        return Err(format!("{shown:?} has a brace that stands alone"));
+    }
+    let forbidden = parts(template).find_map(|part| match part {
+        Part::Field(name) if !allowed(name) => Some(name),
+        _ => None,
+    });
+    match forbidden {
+        None => Ok(()),
+        Some(name) => Err(format!("{shown:?} may not name {:?}", Shown::of(name))),
+    }
+}
+
+/// Whether it is of small letters, digits and `joint`, and not empty.
+fn is_name(text: &str, joint: u8) -> bool {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == joint;
+    !text.is_empty() && text.bytes().all(fits)
+}
+
+fn is_variable(name: &str) -> bool {
+    let fits = |byte| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b'_');
+    !name.is_empty()
+        && name.bytes().all(fits)
+        && !name.starts_with(|first: char| first.is_ascii_digit())
+}
+
+/// A token of HTTP (RFC 9110, section 5.6.2).
+fn is_token(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(fits)
+}
+
+fn is_visible(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::provider::Catalog;
+
+    const LOCAL: &str = r#"
+        [[provider]]
+        id = "local"
+        name = "Local"
+        kind = "gateway"
+        docs = "https://example.com"
+        base-url = "https://{region}.llm.example.com/v1"
+        hosts = ["{region}.llm.example.com"]
+        check = { method = "GET", url = "{base_url}/models" }
+        [[provider.field]]
+        name = "api_key"
+        label = "API key"
+        secret = true
+        environment = ["LOCAL_API_KEY"]
+        [[provider.field]]
+        name = "region"
+        label = "Region"
+        format = "region"
+        [[provider.mode]]
+        name = "api-key"
+        label = "API key"
+        required = ["api_key", "region"]
+        authentication = { headers = { Authorization = "Bearer {api_key}" } }
+    "#;
+
+    fn refused(from: &str, to: &str) -> String {
+        assert!(LOCAL.contains(from), "{from}");
+        let text = LOCAL.replacen(from, to, 1);
+        let error = Catalog::new(Some(&text)).unwrap_err().to_string();
+        assert!(error.chars().all(entail_text::is_plain), "{error}");
+        error
+    }
+
+    #[test]
+    fn a_url_leads_to_a_host_of_the_provider() {
+        assert!(Catalog::new(Some(LOCAL)).is_ok());
+        for url in [
+            "https://elsewhere.example/v1",
+            "https://{region}.llm.example.com.elsewhere.example/v1",
+            "https://{region}.llm.example.com:8443/v1",
+            "https://elsewhere.example/{region}.llm.example.com",
+        ] {
+            let error = refused("https://{region}.llm.example.com/v1", url);
+            assert!(error.contains("not one of its hosts"), "{url}: {error}");
+            let error = refused("{base_url}/models", url);
+            assert!(error.contains("not one of its hosts"), "{url}: {error}");
+        }
+        for url in [
+            "http://{region}.llm.example.com/v1",
+            "https://a@{region}.llm.example.com/v1",
+            "https://{region}.llm.example.com/v1?key=1",
+            "https://{region}.llm.example.com/v1#x",
+            "https://{region}.llm.example.com\\\\elsewhere.example/",
+            "https://{api_key}.llm.example.com/v1",
+            "{base_url}.elsewhere.example",
+            "{base_url}@elsewhere.example",
+        ] {
+            refused("https://{region}.llm.example.com/v1", url);
+            refused("{base_url}/models", url);
+        }
+    }
+
+    #[test]
+    fn a_host_takes_no_value_that_could_be_another_host() {
+        refused("format = \"region\"", "format = \"token\"");
+        for host in [
+            "",
+            "*.example.com",
+            "EXAMPLE.com",
+            "example.com/x",
+            "a b",
+            "{api_key}.example.com",
+        ] {
+            refused(
+                "hosts = [\"{region}.llm.example.com\"]",
+                &format!("hosts = [\"{{region}}.llm.example.com\", \"{host}\"]"),
+            );
+        }
+    }
+
+    #[test]
+    fn a_header_proves_something_and_forges_nothing() {
+        for name in [
+            "Host",
+            "content-length",
+            "Transfer-Encoding",
+            "CONNECTION",
+            "X Key",
+            "X-Key:",
+            "",
+            "Schl\u{fc}ssel",
+        ] {
+            refused("{ Authorization =", &format!("{{ \"{name}\" ="));
+        }
+        for value in [
+            "Bearer {api_key}\\r\\nX-Other: 1",
+            "Bearer {api_key}\\u0000",
+            " {api_key}",
+            "Bearer {other}",
+            "Bearer {api_key",
+        ] {
+            refused("Bearer {api_key}", value);
+        }
+        refused(
+            "{ Authorization = \"Bearer {api_key}\" }",
+            "{ Authorization = \"{api_key}\", authorization = \"{api_key}\" }",
+        );
+    }
+
+    #[test]
+    fn a_variable_begins_with_the_name_of_its_provider() {
+        for variable in [
+            "LOCALAPI_KEY",
+            "LOCAL",
+            "local_api_key",
+            "LOCAL-API-KEY",
+            "LOCAL_API_KEY=x",
+            "PATH",
+            "LD_PRELOAD",
+            "GIT_SSH_COMMAND",
+            "SSL_CERT_FILE",
+        ] {
+            let error = refused("LOCAL_API_KEY", variable);
+            assert!(error.contains(variable), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_harmless() {
+        for name in ["name = \"Local", "label = \"API key", "docs = \"https:"] {
+            refused(name, &format!("{name}\\u001b[2K\\u202e"));
+        }
+    }
+}
