@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use entail_policy::{Decision, Digest, Engine, Facts, Outcome, Policy, Settings as EngineSettings};
 use entail_store::{
-    Batch, Document, Entry, Fault, Fields, IdentitySource, Keys, Recipients, Revision, Store,
+    Access, Batch, Document, Entry, Fault, Fields, IdentitySource, Keys, Recipients, Revision, Store,
     Tampering, Verifier, recipients_key,
 };
 
@@ -24,7 +24,7 @@ use crate::policies::{Policies, PolicyBinding, Question, Serving, Shadow, Shadow
 use crate::principal::{Action, Principal, authorize};
 use crate::provider::{Catalog, Format, Provider};
 use crate::rotation::encode;
-use crate::scope::{self, Credential, OTHER_KINDS, Retirements, SCOPE_KIND, Scope};
+use crate::scope::{self, Credential, Retirements, SCOPE_KIND, Scope};
 use crate::value::host_of;
 
 /// The built-in policy, as built from `guest/default`.
@@ -46,9 +46,6 @@ const MAX_PAUSE_MS: u16 = 50;
 /// deciding and opening.
 const RENEWED_MEANWHILE: usize = 5;
 
-/// Scopes listed per query.
-const PAGE: usize = 1_000;
-
 /// How an [`Entail`] is set up.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -56,6 +53,9 @@ pub struct Settings {
     pub keep_opened_secrets: Option<Duration>,
     /// How policies are run.
     pub engine: EngineSettings,
+    /// Whether other processes, such as the command line, may use the home at the same
+    /// time. A service that needs no others is better off alone: see [`Access`].
+    pub access: Access,
 }
 
 impl Default for Settings {
@@ -63,6 +63,7 @@ impl Default for Settings {
         Settings {
             keep_opened_secrets: Some(KEEP_OPENED),
             engine: EngineSettings::default(),
+            access: Access::Shared,
         }
     }
 }
@@ -137,7 +138,7 @@ impl Entail {
             engine.code_cache = Some(home.code_cache()?);
         }
         Ok(Entail {
-            store: Arc::new(home.store(keys)?),
+            store: Arc::new(home.store_with(keys, settings.access)?),
             policies: Policies::new(Engine::new(engine)?, DEFAULT_POLICY)?,
             catalog: home.catalog()?,
             shadow_log: Arc::new(ShadowLog::at(home.shadow_log())),
@@ -600,53 +601,21 @@ impl Entail {
         under: Option<&ScopePath>,
     ) -> Result<Vec<ScopePath>, Error> {
         let Some(under) = under else {
-            return self.all_scopes().await;
+            return self.list("").await;
         };
         self.scope(principal, under).await?;
         self.list(under.as_str()).await
     }
 
-    /// Lists all scopes. A row that was dropped cannot be missed by its name; so the
-    /// number of all documents is held against what the journal says.
-    async fn all_scopes(&self) -> Result<Vec<ScopePath>, Error> {
-        self.until_not_contended(async || {
-            let (told, revision) = self.store.count().await?;
-            let paths = self.list("").await?;
-            let mut found = paths.len();
-            for kind in OTHER_KINDS {
-                found += self.documents_of(kind).await?.len();
-            }
-            if u64::try_from(found).ok() == Some(told) {
-                return Ok(paths);
-            }
-            if self.store.revision().await? != revision {
-                return Err(Error::Contended);
-            }
-            let how = format!("has {found} entries, and the journal tells of {told}");
-            Err(Tampering::new(Fault::Missing, "the list of documents", how).into())
-        })
-        .await
-    }
-
-    async fn list(&self, prefix: &str) -> Result<Vec<ScopePath>, Error> {
-        let mut paths: Vec<ScopePath> = Vec::new();
-        loop {
-            let after = paths.last().map(ToString::to_string);
-            let page = self
-                .store
-                .names(SCOPE_KIND, prefix, after.as_deref(), PAGE)
-                .await?;
-            let last = page.len() < PAGE;
-            for name in page {
-                let path = name
-                    .parse()
-                    .map_err(|_| Tampering::new(Fault::Extra, "a scope", "has no scope's name"))?;
-                paths.push(path);
-            }
-            if last {
-                return Ok(paths);
-            }
-        }
+    async fn list(&self, under: &str) -> Result<Vec<ScopePath>, Error> {
+        let names = self.store.names(SCOPE_KIND, under, None, usize::MAX).await?;
+        names
+            .into_iter()
+            .map(|name| {
+                let unnamed = |_| Tampering::new(Fault::Extra, "a scope", "has no scope's name");
+                name.parse().map_err(|error| unnamed(error).into())
+            })
+            .collect()
     }
 
     /// The changes after `after`, oldest first, at most `limit`.

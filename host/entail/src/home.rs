@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use entail_store::{
-    Anchor, AnchorError, Author, Batch, IdentitySource, Keys, Mark, Recipients, Secret, Sqlite,
+    Access, Anchor, AnchorError, Author, Batch, IdentitySource, Keys, Mark, Recipients, Secret, Sqlite,
     Store, check_private, check_way, check_way_into, private_folder, recipients_key, unfinished,
 };
 use serde_json::json;
@@ -136,8 +136,8 @@ impl Home {
         let recipients = Recipients::first(keys.own_recipients(FIRST, now_ms)?);
         let trust = keys.verifiers().first().cloned();
         self.anchor().set(Mark::default()).map_err(Error::Anchor)?;
-        let database = Sqlite::create(&self.database_file())
-            .map_err(|error| Error::Unavailable(error.to_string()))?;
+        let database =
+            Sqlite::create(&self.database_file()).map_err(entail_store::Error::from)?;
         let store = Store::open(Arc::new(database), keys, self.anchor())?;
         let body = encode(&recipients)?;
         let batch = Batch {
@@ -288,12 +288,21 @@ impl Home {
         Ok(Keys::open_with(&self.keys_folder(), source)?)
     }
 
-    /// Joins the database, keys and the anchor.
+    /// Joins the database, keys and the anchor, while other processes may use them.
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`], [`Error::Anchor`].
+    /// [`Error::Tampered`], [`Error::Unavailable`], [`Error::Anchor`].
     pub fn store(&self, keys: Keys) -> Result<Store, Error> {
+        self.store_with(keys, Access::Shared)
+    }
+
+    /// The same, with or without other processes at the same time.
+    ///
+    /// # Errors
+    ///
+    /// As [`Home::store`].
+    pub fn store_with(&self, keys: Keys, access: Access) -> Result<Store, Error> {
         let file = self.database_file();
         if !file.exists() {
             return Err(Error::Unavailable(format!(
@@ -307,8 +316,7 @@ impl Home {
             let file = self.folder.join("anchor.json");
             return Err(Error::Anchor(AnchorError::Malformed(file)));
         }
-        let database =
-            Sqlite::open(&file).map_err(|error| Error::Unavailable(error.to_string()))?;
+        let database = Sqlite::open_with(&file, access).map_err(entail_store::Error::from)?;
         Ok(Store::open(Arc::new(database), keys, anchor)?)
     }
 

@@ -29,6 +29,9 @@ use crate::rotation::{OnStep, Renewal, encode};
 /// The label of the recipient that a restored home has.
 const RESTORED: &str = "restored";
 
+/// The bytes of a copy, in the workshop, until its rows were taken over.
+const RECEIVED: &str = "received.db";
+
 /// What going back came to.
 #[derive(Debug)]
 pub struct Restored {
@@ -44,45 +47,35 @@ pub struct Restored {
 
 impl Entail {
     /// Writes a copy of the store, as it is at one moment, to `file`, which must not
-    /// be there, while others may change it. Answers with the revision of the copy.
+    /// be there, while others may change it. Returns the revision of the copy.
+    ///
+    /// The file gets its name once it is on disk, and all that is in it was read back and
+    /// verified as a restore would.
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`]; [`Error::Invalid`] when the file is there.
+    /// [`Error::Tampered`]; [`Error::Unavailable`]; [`Error::Invalid`] when the file is
+    /// there, or its name is none.
     pub async fn backup(&self, principal: &Principal, file: &Path) -> Result<Revision, Error> {
         authorize_whole(principal, Action::Administer)?;
-        if file.exists() {
-            return Err(Error::Invalid(format!(
-                "{} is there already",
-                file.display()
-            )));
+        let invalid = |how| Err(Error::Invalid(format!("{} {how}", file.display())));
+        if file.file_name().is_none() {
+            return invalid("is not the name of a file");
         }
-        // A copy of what cannot be believed is worth nothing.
-        self.store.revision().await?;
-        let mut name = file.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".new-{}", std::process::id()));
-        let made = file.with_file_name(name);
-        self.store.copy_to(&made).await?;
-        let finish = async || -> Result<Revision, Error> {
-            let copy = open(&made)?;
-            let succession = Succession::of(&copy).await?;
-            drop(copy);
-            std::fs::rename(&made, file)
-                .map_err(|error| Error::Unavailable(format!("{}: {error}", file.display())))?;
-            Ok(succession.mark().revision)
-        };
-        finish().await.inspect_err(|_| {
-            let _ = std::fs::remove_file(&made);
-        })
+        if file.symlink_metadata().is_ok() {
+            return invalid("is there already");
+        }
+        // A copy of what cannot be believed is worth nothing: it is verified as well.
+        Ok(self.store.copy_to(file).await?)
     }
 }
 
 fn open(file: &Path) -> Result<Sqlite, Error> {
-    Sqlite::open(file).map_err(unavailable)
+    Sqlite::open(file).map_err(failed)
 }
 
-fn unavailable(error: BackendError) -> Error {
-    Error::Unavailable(error.to_string())
+fn failed(error: BackendError) -> Error {
+    entail_store::Error::from(error).into()
 }
 
 /// Whom to believe of a copy.
@@ -292,14 +285,16 @@ async fn adopt_copy(
     extra: &Trust,
     keys: &Keys,
 ) -> Result<Adopted, Error> {
-    let present = open(&home.database_file());
+    let present = Sqlite::open(&home.database_file());
     let own_copy = made.folder().join("present.db");
     let copy = match (copy, &present) {
         (Some(copy), _) => copy,
         (None, Ok(present)) => {
-            present.copy_to(&own_copy).await.map_err(unavailable)?;
+            present.copy_to(&own_copy).await.map_err(failed)?;
             &own_copy
         }
+        // What it would take for the truth has another meaning.
+        (None, Err(BackendError::Tampered(fault))) => return Err(fault.clone().into()),
         (None, Err(_)) => {
             return Err(Error::Unavailable(format!(
                 "{} cannot be read; say which copy to restore",
@@ -430,7 +425,7 @@ async fn listed_in(made: &Home) -> Result<entail_store::Recipients, Error> {
     let rows = taken
         .read(&[recipients_key()], 0, None)
         .await
-        .map_err(unavailable)?;
+        .map_err(failed)?;
     let payload = rows
         .documents
         .into_iter()
@@ -446,22 +441,24 @@ async fn listed_in(made: &Home) -> Result<entail_store::Recipients, Error> {
     })
 }
 
-/// Copies a copy into the workshop, and reads whose it is.
+/// Makes a database in the workshop out of the rows of a copy, and reads whose it is.
 async fn take_copy(made: &Home, copy: &Path) -> Result<Succession, Error> {
-    let failed = |error: std::io::Error| Error::Invalid(format!("{}: {error}", copy.display()));
+    let unread = |error: std::io::Error| Error::Invalid(format!("{}: {error}", copy.display()));
     if !copy.is_file() {
         return Err(Error::Invalid(format!("{} is not a file", copy.display())));
     }
-    // As a file: it may lie where nothing can be written.
-    std::fs::copy(copy, made.database_file()).map_err(failed)?;
-    std::fs::set_permissions(made.database_file(), Permissions::from_mode(0o600))
-        .map_err(failed)?;
-    let taken = Sqlite::open(&made.database_file()).map_err(|error| {
-        Error::Invalid(format!(
+    // As bytes first: it may lie where nothing can be written, or where others write.
+    let received = made.folder().join(RECEIVED);
+    std::fs::copy(copy, &received).map_err(unread)?;
+    std::fs::set_permissions(&received, Permissions::from_mode(0o600)).map_err(unread)?;
+    let taken = Sqlite::import(&received, &made.database_file()).map_err(|error| match error {
+        BackendError::Tampered(fault) => Error::Tampered(fault),
+        error => Error::Invalid(format!(
             "{} is not a copy of a store: {error}",
             copy.display()
-        ))
+        )),
     })?;
+    std::fs::remove_file(&received).map_err(unread)?;
     Ok(Succession::of(&taken).await?)
 }
 

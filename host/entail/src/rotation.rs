@@ -438,15 +438,9 @@ impl Entail {
     }
 
     pub(crate) async fn documents_of(&self, kind: &str) -> Result<Vec<DocumentKey>, Error> {
-        let mut keys: Vec<DocumentKey> = Vec::new();
-        loop {
-            let after = keys.last().map(|key| key.name.clone());
-            let page = self.store.names(kind, "", after.as_deref(), PAGE).await?;
-            if page.is_empty() {
-                return Ok(keys);
-            }
-            keys.extend(page.into_iter().map(|name| DocumentKey::new(kind, name)));
-        }
+        let names = self.store.names(kind, "", None, usize::MAX).await?;
+        let key = |name| DocumentKey::new(kind, name);
+        Ok(names.into_iter().map(key).collect())
     }
 
     async fn resign_some(

@@ -12,9 +12,10 @@ use async_trait::async_trait;
 use crate::Revision;
 use crate::digest::Digest;
 use crate::document::DocumentKey;
+use crate::error::Tampering;
 
 /// A document or a journal entry as a row: what was signed, and the signature.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedRow {
     /// The change that wrote it.
     pub revision: Revision,
@@ -92,10 +93,19 @@ pub enum BackendError {
     /// It has been emptied.
     #[error("the database is empty; put it back from a copy")]
     Empty,
+    /// It is damaged, or its tables mean something else than what was written to them.
+    #[error("{0}")]
+    Tampered(Tampering),
     /// Anything else. The text is the database's; no statement contains a
     /// secret.
     #[error("{0}")]
     Failed(String),
+}
+
+impl From<Tampering> for BackendError {
+    fn from(tampering: Tampering) -> Self {
+        BackendError::Tampered(tampering)
+    }
 }
 
 /// A database.
@@ -116,17 +126,6 @@ pub trait Backend: Send + Sync {
         known: Option<u64>,
     ) -> Result<Rows, BackendError>;
 
-    /// The names of the documents of `kind` that are `under` or start with
-    /// `under/`, after `after`, in byte order, at most `limit`. An empty `under`
-    /// is all of the kind.
-    async fn names(
-        &self,
-        kind: &str,
-        under: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<String>, BackendError>;
-
     /// Reads a blob.
     async fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, BackendError>;
 
@@ -137,10 +136,11 @@ pub trait Backend: Send + Sync {
     async fn freeze(&self) -> Result<Box<dyn Frozen>, BackendError>;
 
     /// Writes a copy of the database, as it is at one moment, to a new file that
-    /// only the owner can use.
-    async fn copy_to(&self, file: &std::path::Path) -> Result<(), BackendError>;
+    /// only the owner can use, fsyncs it, and opens what was written. Fails, and leaves no
+    /// file, unless that has the rows that were read.
+    async fn copy_to(&self, file: &std::path::Path) -> Result<Box<dyn Frozen>, BackendError>;
 
-    /// Puts all that a copy holds in the place of what there is, in one
+    /// Puts all rows that a copy holds in the place of those that there are, in one
     /// transaction: readers see the one or the other.
     async fn replace_by(&self, copy: &std::path::Path) -> Result<(), BackendError>;
 
@@ -156,12 +156,18 @@ pub trait Frozen: Send + Sync {
     /// How many journal entries, documents, blobs and nodes there are.
     async fn counts(&self) -> Result<Counts, BackendError>;
 
-    /// What is in the database that is none of a store's: tables, triggers and the
-    /// like, by name.
-    async fn strangers(&self) -> Result<Vec<String>, BackendError>;
+    /// What the database itself finds wrong with what it is stored in.
+    async fn damages(&self) -> Result<Vec<Tampering>, BackendError>;
 
     /// Journal entries after a revision.
     async fn journal(&self, after: Revision, limit: usize) -> Result<Vec<SignedRow>, BackendError>;
+
+    /// The names of documents of every kind.
+    async fn names(
+        &self,
+        after: Option<&DocumentKey>,
+        limit: usize,
+    ) -> Result<Vec<DocumentKey>, BackendError>;
 
     /// Documents of every kind.
     async fn documents(
@@ -170,12 +176,8 @@ pub trait Frozen: Send + Sync {
         limit: usize,
     ) -> Result<Vec<(DocumentKey, SignedRow)>, BackendError>;
 
-    /// Blobs, under the names that they have, whatever those are.
-    async fn blobs(
-        &self,
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, BackendError>;
+    /// Blobs, in the order of their places, from after the last of the page before.
+    async fn blobs(&self, after: Option<i64>, limit: usize) -> Result<Vec<BlobRow>, BackendError>;
 
     /// Nodes of the tree of documents.
     async fn nodes(
@@ -186,6 +188,17 @@ pub trait Frozen: Send + Sync {
 
     /// One blob.
     async fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, BackendError>;
+}
+
+/// A blob as a row.
+#[derive(Clone, Debug)]
+pub struct BlobRow {
+    /// Where it is among the others.
+    pub place: i64,
+    /// The name that it has, whatever that is.
+    pub name: Vec<u8>,
+    /// The bytes.
+    pub bytes: Vec<u8>,
 }
 
 /// How much there is in a database.

@@ -27,7 +27,7 @@ pub enum Error {
     },
     /// The database does not answer.
     #[error("the store is unavailable: {0}")]
-    Unavailable(#[from] BackendError),
+    Unavailable(#[source] BackendError),
     /// A key is missing for what was asked.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -120,6 +120,15 @@ impl Tampering {
 impl fmt::Display for Tampering {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} ({})", self.what, self.how, self.fault)
+    }
+}
+
+impl From<BackendError> for Error {
+    fn from(error: BackendError) -> Self {
+        match error {
+            BackendError::Tampered(tampering) => Error::Tampered(tampering),
+            error => Error::Unavailable(error),
+        }
     }
 }
 

@@ -47,6 +47,43 @@ pub(crate) fn replace(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     replaced
 }
 
+/// The name that a file has until it is finished, beside the one that it is to have.
+/// Another process has another, so that two do not write to one file.
+///
+/// # Errors
+///
+/// If `file` is no name that a file can have.
+pub(crate) fn unfinished_name(file: &Path) -> std::io::Result<PathBuf> {
+    let file = std::path::absolute(file)?;
+    let mut name = file.file_name().unwrap_or_default().to_owned();
+    if name.is_empty() {
+        let error = "this is not the name of a file";
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, error));
+    }
+    name.push(format!(".{}{UNFINISHED}", std::process::id()));
+    Ok(file.with_file_name(name))
+}
+
+/// Gives a file that is finished its name, which no other file may have, and sees the
+/// name onto the disk.
+///
+/// # Errors
+///
+/// Whatever the system says.
+pub(crate) fn rename_to_new(made: &Path, file: &Path) -> std::io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    match renameat_with(CWD, made, CWD, file, RenameFlags::NOREPLACE) {
+        // Not every file system can refuse to replace a file by itself.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => match file.symlink_metadata() {
+            Ok(_) => return Err(std::io::ErrorKind::AlreadyExists.into()),
+            Err(_) => std::fs::rename(made, file)?,
+        },
+        renamed => renamed?,
+    }
+    sync_folder(made.parent().unwrap_or(Path::new("/")))
+}
+
 /// The files in a folder that were never finished.
 ///
 /// # Errors

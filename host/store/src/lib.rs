@@ -43,7 +43,8 @@ mod verification;
 
 pub use anchor::{Anchor, AnchorError, Mark};
 pub use backend::{
-    Backend, BackendError, Counts, FoundDocument, Frozen, JournalRows, Rows, SignedRow, Writes,
+    Backend, BackendError, BlobRow, Counts, FoundDocument, Frozen, JournalRows, Rows, SignedRow,
+    Writes,
 };
 pub use digest::{Digest, NotADigest};
 pub use document::{Document, DocumentKey};
@@ -59,7 +60,7 @@ pub use recipients::{
 pub use sealing::{Binding, Fields, SealError};
 pub use secret::Secret;
 pub use signing::{KeyId, NotAKeyId, Signer, Verifier};
-pub use sqlite::Sqlite;
+pub use sqlite::{Access, Sqlite};
 pub use store::{Batch, Snapshot, Store};
 pub use succession::Succession;
 pub use verification::{Moment, Progress, Report, Visitor};

@@ -6,49 +6,64 @@
 //!
 //! Reads run on the caller's thread: they take microseconds. Commits wait for
 //! the disk and run on a thread of their own.
+//!
+//! Nothing in the file is trusted, neither the rows nor what the tables that they are in
+//! mean:
+//!
+//! - The definition is exactly what the migrations make ([`definition`]). It is checked
+//!   when a connection is opened, in each transaction that reads after the database has
+//!   changed, and in each that writes; no statement runs under another.
+//! - What is written is read back within the transaction that writes it; an insert that
+//!   did not insert is an error ([`rows`]).
+//! - A copy, and a database out of a copy, is made by inserting rows into what the
+//!   migrations make ([`copy`]). No file is taken over.
+//! - No name is a URI, or one of the names that SQLite keeps for itself
+//!   ([`connection`]).
+//! - A database file or a log that is cut short while it is open is an error, not a
+//!   signal; of the shared-memory file see [`shared_memory`].
+
+mod connection;
+mod copy;
+mod definition;
+mod rows;
+mod shared_memory;
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::limits::Limit;
-use rusqlite::{
-    Connection, OpenFlags, OptionalExtension as _, Params, Row, TransactionBehavior, params,
-};
+use rusqlite::{ErrorCode, Params, Row, params};
+
+pub use connection::Access;
+use connection::{Checked, Guarded, absolute, failed};
+use rows::{at_most, signed_row};
 
 use crate::Revision;
 use crate::backend::{
-    Backend, BackendError, Counts, FoundDocument, Frozen, JournalRows, Rows, SignedRow, Writes,
+    Backend, BackendError, BlobRow, Counts, FoundDocument, Frozen, JournalRows, Rows, SignedRow,
+    Writes,
 };
 use crate::digest::Digest;
 use crate::document::DocumentKey;
+use crate::error::{Fault, Tampering};
 use crate::files;
-use crate::tree;
-
-/// The steps from an empty file to the present schema; `user_version` counts
-/// how many have been taken. A step that was released is never edited.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_initial.sql")];
-
-/// How long to wait for another process's commit, which takes milliseconds,
-/// before giving up.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Statements kept prepared: more than there are.
-const STATEMENTS: usize = 32;
-
-/// The most bytes of a value or a row; no document comes near.
-const MAX_ROW_BYTES: i32 = 64 * 1024 * 1024;
 
 /// Journal entries read at a time along with documents.
 const ENTRIES: usize = 64;
+
+/// The most messages of SQLite's own check of a file that are told.
+const MAX_DAMAGES: usize = 20;
+
+/// The most characters of one of them.
+const MAX_DAMAGE_CHARS: usize = 200;
 
 /// A SQLite database.
 #[derive(Debug)]
 pub struct Sqlite {
     file: PathBuf,
+    access: Access,
     opened: Mutex<Arc<Opened>>,
 }
 
@@ -60,8 +75,8 @@ struct Opened {
     /// Counts the files that had the name, so that the states of two differ.
     generation: u32,
     /// Only reads, so that its `data_version` tells of every commit.
-    reader: Mutex<Connection>,
-    writer: Mutex<Connection>,
+    reader: Guarded,
+    writer: Guarded,
 }
 
 impl Sqlite {
@@ -69,7 +84,7 @@ impl Sqlite {
     ///
     /// # Errors
     ///
-    /// [`BackendError::TooNew`], or whatever the system says.
+    /// As [`Sqlite::open`].
     pub fn create(file: &Path) -> Result<Self, BackendError> {
         // The log and shared-memory files take over the mode.
         OpenOptions::new()
@@ -79,7 +94,7 @@ impl Sqlite {
             .mode(0o600)
             .open(file)
             .map_err(|error| failed(file, &error))?;
-        migrate(&mut connect(file)?)?;
+        drop(Guarded::open(file, Access::Shared, true)?);
         Self::open(file)
     }
 
@@ -88,11 +103,44 @@ impl Sqlite {
     ///
     /// # Errors
     ///
-    /// [`BackendError::TooNew`], or whatever the system says.
+    /// [`BackendError::Tampered`] if its definition is another than the migrations make,
+    /// [`BackendError::TooNew`], [`BackendError::Empty`], or whatever the system says.
     pub fn open(file: &Path) -> Result<Self, BackendError> {
+        Self::open_with(file, Access::Shared)
+    }
+
+    /// The same, with or without other processes at the same time.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sqlite::open`].
+    pub fn open_with(file: &Path, access: Access) -> Result<Self, BackendError> {
+        // Wherever the process goes later.
+        let file = absolute(file)?;
         Ok(Sqlite {
-            file: file.to_owned(),
-            opened: Mutex::new(Arc::new(Opened::open(file, 0)?)),
+            opened: Mutex::new(Arc::new(Opened::open(&file, access, 0)?)),
+            file,
+            access,
+        })
+    }
+
+    /// Makes a database in the new file `file` out of the rows of `copy`, which is only
+    /// read, and must be a file that nobody writes meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sqlite::open`], of the copy; [`BackendError::Tampered`] also if its rows are
+    /// none that a store's database can have. Then there is no new file.
+    pub fn import(copy: &Path, file: &Path) -> Result<Self, BackendError> {
+        files::write_new(file, b"").map_err(|error| failed(file, &error))?;
+        let made = || -> Result<Self, BackendError> {
+            let database = Guarded::open(file, Access::Shared, true)?;
+            copy::fill(&database, copy)?;
+            drop(database);
+            Self::open(file)
+        };
+        made().inspect_err(|_| {
+            let _ = std::fs::remove_file(file);
         })
     }
 
@@ -100,55 +148,34 @@ impl Sqlite {
     fn opened(&self) -> Result<Arc<Opened>, BackendError> {
         let mut opened = locked(&self.opened);
         if identity(&self.file)? != opened.identity {
-            *opened = Arc::new(Opened::open(&self.file, opened.generation + 1)?);
+            let generation = opened.generation + 1;
+            *opened = Arc::new(Opened::open(&self.file, self.access, generation)?);
         }
         Ok(Arc::clone(&opened))
     }
 }
 
 impl Opened {
-    fn open(file: &Path, generation: u32) -> Result<Self, BackendError> {
+    fn open(file: &Path, access: Access, generation: u32) -> Result<Self, BackendError> {
         let identity = identity(file)?;
-        let mut writer = connect(file)?;
-        // Whoever made it gave it a schema; a file cut to nothing is not a new one.
-        if version(&writer)? == 0 {
-            return Err(BackendError::Empty);
-        }
-        migrate(&mut writer)?;
-        // One that acts on its own would act on what is written from now on.
-        if let Some(name) = first_actor(&writer)? {
-            return Err(BackendError::Failed(format!(
-                "the database has a trigger or view that nobody put there who may: {name}"
-            )));
-        }
+        let writer = Guarded::open(file, access, false)?;
         Ok(Opened {
             identity,
             generation,
-            reader: Mutex::new(read_only(file)?),
-            writer: Mutex::new(writer),
+            reader: Guarded::open_for_reading(file, access)?,
+            writer,
         })
     }
 
-    fn reader(&self) -> MutexGuard<'_, Connection> {
-        locked(&self.reader)
-    }
-
     /// A number that differs after each change of the database, and of the file.
-    fn state(&self, connection: &Connection) -> rusqlite::Result<u64> {
-        let version = connection
-            .prepare_cached("PRAGMA data_version")?
-            .query_row([], |row| row.get::<_, u32>(0))?;
-        Ok(u64::from(self.generation) << 32 | u64::from(version))
+    fn state(&self, reader: &Checked) -> rusqlite::Result<u64> {
+        let state = reader.state()?.cast_unsigned() & u64::from(u32::MAX);
+        Ok(u64::from(self.generation) << 32 | state)
     }
 }
 
-/// A thread that panicked left no half-done change behind: SQLite rolls it back.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn failed(file: &Path, error: &std::io::Error) -> BackendError {
-    BackendError::Failed(format!("{}: {error}", file.display()))
 }
 
 /// Which file has the name.
@@ -157,196 +184,28 @@ fn identity(file: &Path) -> Result<(u64, u64), BackendError> {
     Ok((metadata.dev(), metadata.ino()))
 }
 
-fn connect(file: &Path) -> Result<Connection, BackendError> {
-    // A file that is gone is not to be mistaken for an empty one.
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(file, flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, MAX_ROW_BYTES)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "secure_delete", true)?;
-    // The schema is as untrusted as the rows.
-    connection.pragma_update(None, "trusted_schema", false)?;
-    connection.pragma_update(None, "cell_size_check", true)?;
-    Ok(connection)
-}
-
-fn read_only(file: &Path) -> Result<Connection, BackendError> {
-    let reader = connect(file)?;
-    reader.pragma_update(None, "query_only", true)?;
-    Ok(reader)
-}
-
-/// The name of a trigger or a view, of which there are none.
-fn first_actor(connection: &Connection) -> rusqlite::Result<Option<String>> {
-    connection
-        .query_row(
-            "SELECT name FROM sqlite_schema WHERE type IN ('trigger', 'view')",
-            [],
-            |row| row.get(0),
-        )
-        .optional()
-}
-
-/// How many of the migrations have been taken.
-fn version(connection: &Connection) -> rusqlite::Result<u32> {
-    connection.pragma_query_value(None, "user_version", |row| row.get(0))
-}
-
-fn migrate(connection: &mut Connection) -> Result<(), BackendError> {
-    let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
-    if version(connection)? == known {
-        return Ok(());
-    }
-    // Another process may be at it: look again once the lock is held.
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let found = version(&transaction)?;
-    if found > known {
-        return Err(BackendError::TooNew { found, known });
-    }
-    for (_, migration) in (0..).zip(MIGRATIONS).filter(|(step, _)| *step >= found) {
-        transaction.execute_batch(migration)?;
-    }
-    transaction.pragma_update(None, "user_version", known)?;
-    transaction.commit()?;
-    Ok(())
-}
-
 impl From<rusqlite::Error> for BackendError {
+    /// What SQLite cannot make sense of, or not as what it should be, is not what was
+    /// written.
     fn from(error: rusqlite::Error) -> Self {
-        BackendError::Failed(error.to_string())
-    }
-}
-
-/// The revision of the newest journal entry.
-fn newest(connection: &Connection) -> rusqlite::Result<Revision> {
-    let newest = connection
-        .prepare_cached("SELECT max(revision) FROM journal")?
-        .query_row([], |row| row.get::<_, Option<i64>>(0))?;
-    Ok(newest.unwrap_or(0).cast_unsigned())
-}
-
-/// Journal entries after a revision, oldest first.
-fn entries(
-    connection: &Connection,
-    after: Revision,
-    limit: usize,
-) -> rusqlite::Result<Vec<SignedRow>> {
-    connection
-        .prepare_cached(
-            "SELECT revision, payload, signature, signer FROM journal
-             WHERE revision > ?1 ORDER BY revision LIMIT ?2",
-        )?
-        .query_map(params![after.cast_signed(), rows(limit)], signed_row)?
-        .collect()
-}
-
-/// The nodes above a document, from the root down.
-fn nodes_above(connection: &Connection, key: &DocumentKey) -> rusqlite::Result<Vec<Vec<u8>>> {
-    let mut statement = connection.prepare_cached("SELECT node FROM tree WHERE path = ?1")?;
-    let mut nodes = Vec::new();
-    for path in tree::paths(key) {
-        match statement.query_row([path], |row| row.get(0)).optional()? {
-            Some(node) => nodes.push(node),
-            None => break,
+        let damaged = match &error {
+            rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::InvalidColumnType(..) => true,
+            error => error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt),
+        };
+        match damaged {
+            true => Tampering::new(Fault::Forged, "the database", format!("is damaged: {error}")).into(),
+            false => BackendError::Failed(error.to_string()),
         }
     }
-    Ok(nodes)
-}
-
-fn rows(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
-}
-
-fn signed_row(row: &Row<'_>) -> rusqlite::Result<SignedRow> {
-    Ok(SignedRow {
-        revision: row.get::<_, i64>(0)?.cast_unsigned(),
-        payload: row.get(1)?,
-        signature: row.get(2)?,
-        signer: row.get(3)?,
-    })
-}
-
-fn document(connection: &Connection, key: &DocumentKey) -> rusqlite::Result<Option<SignedRow>> {
-    connection
-        .prepare_cached(
-            "SELECT revision, payload, signature, signer FROM documents
-             WHERE kind = ?1 AND name = ?2",
-        )?
-        .query_row(params![key.kind, key.name], signed_row)
-        .optional()
-}
-
-fn apply(
-    connection: &mut Connection,
-    expected: Revision,
-    writes: &Writes,
-) -> Result<(), BackendError> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let found = newest(&transaction)?;
-    if found != expected {
-        return Err(BackendError::Conflict(found));
-    }
-    for key in &writes.remove {
-        transaction
-            .prepare_cached("DELETE FROM documents WHERE kind = ?1 AND name = ?2")?
-            .execute(params![key.kind, key.name])?;
-    }
-    for (key, row) in &writes.put {
-        transaction
-            .prepare_cached("INSERT OR REPLACE INTO documents VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
-            .execute(params![
-                key.kind,
-                key.name,
-                row.revision.cast_signed(),
-                row.payload,
-                row.signature,
-                row.signer
-            ])?;
-    }
-    for (digest, bytes) in &writes.add_blobs {
-        transaction
-            .prepare_cached("INSERT OR IGNORE INTO blobs VALUES (?1, ?2)")?
-            .execute(params![digest.as_bytes(), bytes])?;
-    }
-    for digest in &writes.remove_blobs {
-        transaction
-            .prepare_cached("DELETE FROM blobs WHERE digest = ?1")?
-            .execute(params![digest.as_bytes()])?;
-    }
-    for (path, node) in &writes.tree {
-        match node {
-            Some(node) => transaction
-                .prepare_cached("INSERT OR REPLACE INTO tree VALUES (?1, ?2)")?
-                .execute(params![path, node])?,
-            None => transaction
-                .prepare_cached("DELETE FROM tree WHERE path = ?1")?
-                .execute([path])?,
-        };
-    }
-    let entry = &writes.entry;
-    transaction
-        .prepare_cached("INSERT INTO journal VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![
-            entry.revision.cast_signed(),
-            entry.payload,
-            entry.signature,
-            entry.signer
-        ])?;
-    transaction.commit()?;
-    if !writes.remove_blobs.is_empty() {
-        clear_log(connection)?;
-    }
-    Ok(())
 }
 
 #[async_trait]
 impl Backend for Sqlite {
     async fn state(&self) -> Result<u64, BackendError> {
         let opened = self.opened()?;
-        let reader = opened.reader();
+        let reader = opened.reader.lock()?;
         Ok(opened.state(&reader)?)
     }
 
@@ -357,101 +216,72 @@ impl Backend for Sqlite {
         known: Option<u64>,
     ) -> Result<Rows, BackendError> {
         let opened = self.opened()?;
-        let mut reader = opened.reader();
-        let transaction = reader.transaction()?;
-        // The first read fixes the moment; the state after it is that moment's.
-        let newest = newest(&transaction)?;
-        let state = opened.state(&transaction)?;
-        let journal = match known == Some(state) {
-            true => None,
-            false => Some(JournalRows {
-                newest,
-                entries: entries(&transaction, from.saturating_sub(1), ENTRIES)?,
-            }),
-        };
-        let found = |key: &DocumentKey| -> rusqlite::Result<FoundDocument> {
-            Ok(FoundDocument {
-                row: document(&transaction, key)?,
-                nodes: nodes_above(&transaction, key)?,
+        let reader = opened.reader.lock()?;
+        reader.read(|connection| {
+            let state = opened.state(&reader)?;
+            let journal = match known == Some(state) {
+                true => None,
+                false => Some(JournalRows {
+                    newest: rows::newest(connection)?,
+                    entries: rows::entries(connection, from.saturating_sub(1), ENTRIES)?,
+                }),
+            };
+            let found = |key: &DocumentKey| -> rusqlite::Result<FoundDocument> {
+                Ok(FoundDocument {
+                    row: rows::document(connection, key)?,
+                    nodes: rows::nodes_above(connection, key)?,
+                })
+            };
+            let documents = keys.iter().map(found).collect::<Result<_, _>>()?;
+            Ok(Rows {
+                state,
+                journal,
+                documents,
             })
-        };
-        let documents = keys.iter().map(found).collect::<Result<_, _>>()?;
-        Ok(Rows {
-            state,
-            journal,
-            documents,
         })
     }
 
-    async fn names(
-        &self,
-        kind: &str,
-        under: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<String>, BackendError> {
-        let opened = self.opened()?;
-        let reader = opened.reader();
-        // All that starts with "under/" lies between it and "under0", the next
-        // character after the slash.
-        let (from, to) = match under {
-            "" => (String::new(), None),
-            under => (format!("{under}/"), Some(format!("{under}0"))),
-        };
-        let mut statement = reader.prepare_cached(
-            "SELECT name FROM documents
-             WHERE kind = ?1 AND name > ?5
-               AND (name = ?2 OR (name >= ?3 AND (?4 IS NULL OR name < ?4)))
-             ORDER BY name LIMIT ?6",
-        )?;
-        let names = statement
-            .query_map(
-                params![kind, under, from, to, after.unwrap_or(""), rows(limit)],
-                |row| row.get(0),
-            )?
-            .collect::<Result<_, _>>()?;
-        Ok(names)
-    }
-
     async fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, BackendError> {
-        Ok(blob(&self.opened()?.reader(), digest)?)
+        let opened = self.opened()?;
+        let reader = opened.reader.lock()?;
+        reader.read(|connection| Ok(rows::blob(connection, digest)?))
     }
 
     async fn journal(&self, after: Revision, limit: usize) -> Result<Vec<SignedRow>, BackendError> {
-        Ok(entries(&self.opened()?.reader(), after, limit)?)
+        let opened = self.opened()?;
+        let reader = opened.reader.lock()?;
+        reader.read(|connection| Ok(rows::entries(connection, after, limit)?))
     }
 
     async fn freeze(&self) -> Result<Box<dyn Frozen>, BackendError> {
-        let connection = read_only(&self.file)?;
-        connection.execute_batch("BEGIN")?;
-        // The first read fixes the moment.
-        newest(&connection)?;
-        Ok(Box::new(Moment(Mutex::new(connection))))
+        let connection = Guarded::open_for_reading(&self.file, self.access)?;
+        Ok(Box::new(ReadTransaction::begin(connection)?))
     }
 
-    async fn copy_to(&self, file: &Path) -> Result<(), BackendError> {
-        let (from, to) = (self.file.clone(), file.to_owned());
-        in_background(move || copy(&from, &to)).await
+    async fn copy_to(&self, file: &Path) -> Result<Box<dyn Frozen>, BackendError> {
+        let (from, access, to) = (self.file.clone(), self.access, file.to_owned());
+        let copy = in_background(move || copy::write(&from, access, &to)).await?;
+        Ok(Box::new(copy))
     }
 
     async fn replace_by(&self, copy: &Path) -> Result<(), BackendError> {
         let opened = self.opened()?;
         let copy = copy.to_owned();
-        in_background(move || replace(&locked(&opened.writer), &copy)).await
+        in_background(move || copy::replace(&opened.writer, &copy)).await
     }
 
     async fn commit(&self, expected: Revision, writes: Writes) -> Result<(), BackendError> {
         let opened = self.opened()?;
-        in_background(move || apply(&mut locked(&opened.writer), expected, &writes)).await
+        in_background(move || {
+            let writer = opened.writer.lock()?;
+            writer.write(|connection| rows::write(connection, expected, &writes))?;
+            match writes.remove_blobs.is_empty() {
+                true => Ok(()),
+                false => writer.clear_log(),
+            }
+        })
+        .await
     }
-}
-
-/// Empties the log: what was overwritten in the database still stands in it. If somebody
-/// reads at this moment it is left for another time, not waited for.
-fn clear_log(connection: &Connection) -> Result<(), BackendError> {
-    connection.busy_timeout(Duration::ZERO)?;
-    let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-    Ok(connection.busy_timeout(BUSY_TIMEOUT)?)
 }
 
 /// Runs what waits for the disk on a thread of its own.
@@ -463,66 +293,27 @@ async fn in_background<T: Send + 'static>(
         .map_err(|_| BackendError::Failed("it did not finish".to_owned()))?
 }
 
-/// Copies what is committed, while others may write, and sees it onto the disk.
-fn copy(from: &Path, to: &Path) -> Result<(), BackendError> {
-    let unsaid = |error: std::io::Error| failed(to, &error);
-    files::write_new(to, b"").map_err(unsaid)?;
-    let copied = || -> Result<(), BackendError> {
-        let name = to.to_str().ok_or_else(|| {
-            BackendError::Failed(format!("{} is not a name in UTF-8", to.display()))
-        })?;
-        connect(from)?.execute("VACUUM INTO ?1", [name])?;
-        std::fs::File::open(to)
-            .and_then(|file| file.sync_all())
-            .map_err(unsaid)
-    };
-    copied().inspect_err(|_| {
-        // Half a copy is none.
-        let _ = std::fs::remove_file(to);
-    })
-}
-
-/// Copies every table from `copy` over what there is.
-fn replace(connection: &Connection, copy: &Path) -> Result<(), BackendError> {
-    let name = copy.to_str().ok_or_else(|| {
-        BackendError::Failed(format!("{} is not a name in UTF-8", copy.display()))
-    })?;
-    connection.execute("ATTACH ?1 AS copy", [name])?;
-    let mut script = "BEGIN IMMEDIATE;".to_owned();
-    for table in ["documents", "blobs", "journal", "tree"] {
-        script.extend([
-            format!("DELETE FROM main.{table};"),
-            format!("INSERT INTO main.{table} SELECT * FROM copy.{table};"),
-        ]);
-    }
-    script.push_str("COMMIT;");
-    let replaced = connection.execute_batch(&script);
-    if replaced.is_err() && !connection.is_autocommit() {
-        connection.execute_batch("ROLLBACK")?;
-    }
-    connection.execute_batch("DETACH copy")?;
-    Ok(replaced?)
-}
-
-fn blob(connection: &Connection, digest: &Digest) -> rusqlite::Result<Option<Vec<u8>>> {
-    connection
-        .prepare_cached("SELECT bytes FROM blobs WHERE digest = ?1")?
-        .query_row([digest.as_bytes()], |row| row.get(0))
-        .optional()
-}
-
 /// A connection within a transaction that only reads.
-struct Moment(Mutex<Connection>);
+struct ReadTransaction(Guarded);
 
-impl Moment {
+impl ReadTransaction {
+    fn begin(connection: Guarded) -> Result<Self, BackendError> {
+        connection.lock()?.begin()?;
+        Ok(ReadTransaction(connection))
+    }
+
+    fn lock(&self) -> Result<MutexGuard<'_, Checked>, BackendError> {
+        self.0.lock()
+    }
+
     fn all<T>(
         &self,
         query: &str,
         parameters: impl Params,
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, BackendError> {
-        let connection = locked(&self.0);
-        let mut statement = connection.prepare_cached(query)?;
+        let checked = self.lock()?;
+        let mut statement = checked.begun().prepare_cached(query)?;
         let rows = statement
             .query_map(parameters, read)?
             .collect::<Result<_, _>>()?;
@@ -530,38 +321,52 @@ impl Moment {
     }
 }
 
-fn pair(row: &Row<'_>) -> rusqlite::Result<(Vec<u8>, Vec<u8>)> {
-    Ok((row.get(0)?, row.get(1)?))
+fn key(row: &Row<'_>) -> rusqlite::Result<DocumentKey> {
+    Ok(DocumentKey::new(
+        row.get::<_, String>(0)?,
+        row.get::<_, String>(1)?,
+    ))
+}
+
+/// The kind and the name that a page of documents comes after.
+fn place(after: Option<&DocumentKey>) -> (&str, &str) {
+    after.map_or(("", ""), |key| (key.kind.as_str(), key.name.as_str()))
 }
 
 #[async_trait]
-impl Frozen for Moment {
+impl Frozen for ReadTransaction {
     async fn counts(&self) -> Result<Counts, BackendError> {
-        let query = "SELECT (SELECT count(*) FROM journal), (SELECT count(*) FROM documents),
-                            (SELECT count(*) FROM blobs), (SELECT count(*) FROM tree)";
-        let counts = self.all(query, [], |row| {
-            let count = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
-            Ok(Counts {
-                entries: count(0)?,
-                documents: count(1)?,
-                blobs: count(2)?,
-                nodes: count(3)?,
-            })
-        })?;
-        Ok(counts.into_iter().next().unwrap_or_default())
+        Ok(rows::counts(self.lock()?.begun())?)
     }
 
-    async fn strangers(&self) -> Result<Vec<String>, BackendError> {
-        self.all(
-            "SELECT type || ' ' || name FROM sqlite_schema
-             WHERE name NOT IN ('documents', 'blobs', 'journal', 'tree') AND name NOT LIKE 'sqlite_%'",
-            [],
-            |row| row.get(0),
-        )
+    async fn damages(&self) -> Result<Vec<Tampering>, BackendError> {
+        let query = format!("PRAGMA integrity_check({MAX_DAMAGES})");
+        let told = self.all(&query, [], |row| row.get::<_, String>(0))?;
+        let damage = |said: String| {
+            let said: String = said.chars().take(MAX_DAMAGE_CHARS).collect();
+            let how = format!("is damaged: {said}");
+            Tampering::new(Fault::Forged, "the database", how)
+        };
+        let told = told.into_iter().filter(|said| said != "ok");
+        Ok(told.map(damage).collect())
     }
 
     async fn journal(&self, after: Revision, limit: usize) -> Result<Vec<SignedRow>, BackendError> {
-        Ok(entries(&locked(&self.0), after, limit)?)
+        Ok(rows::entries(self.lock()?.begun(), after, limit)?)
+    }
+
+    async fn names(
+        &self,
+        after: Option<&DocumentKey>,
+        limit: usize,
+    ) -> Result<Vec<DocumentKey>, BackendError> {
+        let (kind, name) = place(after);
+        self.all(
+            "SELECT kind, name FROM documents
+             WHERE (kind, name) > (?1, ?2) ORDER BY kind, name LIMIT ?3",
+            params![kind, name, at_most(limit)],
+            key,
+        )
     }
 
     async fn documents(
@@ -569,11 +374,11 @@ impl Frozen for Moment {
         after: Option<&DocumentKey>,
         limit: usize,
     ) -> Result<Vec<(DocumentKey, SignedRow)>, BackendError> {
-        let (kind, name) = after.map_or(("", ""), |key| (key.kind.as_str(), key.name.as_str()));
+        let (kind, name) = place(after);
         self.all(
             "SELECT revision, payload, signature, signer, kind, name FROM documents
              WHERE (kind, name) > (?1, ?2) ORDER BY kind, name LIMIT ?3",
-            params![kind, name, rows(limit)],
+            params![kind, name, at_most(limit)],
             |row| {
                 let key = DocumentKey::new(row.get::<_, String>(4)?, row.get::<_, String>(5)?);
                 Ok((key, signed_row(row)?))
@@ -581,17 +386,25 @@ impl Frozen for Moment {
         )
     }
 
-    async fn blobs(
-        &self,
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, BackendError> {
-        self.all(
-            "SELECT digest, bytes FROM blobs
-             WHERE ?1 IS NULL OR digest > ?1 ORDER BY digest LIMIT ?2",
-            params![after, rows(limit)],
-            pair,
-        )
+    async fn blobs(&self, after: Option<i64>, limit: usize) -> Result<Vec<BlobRow>, BackendError> {
+        let query = match after {
+            None => {
+                "SELECT rowid, digest, bytes FROM blobs NOT INDEXED
+                 WHERE rowid >= ?1 ORDER BY rowid LIMIT ?2"
+            }
+            Some(_) => {
+                "SELECT rowid, digest, bytes FROM blobs NOT INDEXED
+                 WHERE rowid > ?1 ORDER BY rowid LIMIT ?2"
+            }
+        };
+        let from = after.unwrap_or(i64::MIN);
+        self.all(query, params![from, at_most(limit)], |row| {
+            Ok(BlobRow {
+                place: row.get(0)?,
+                name: row.get(1)?,
+                bytes: row.get(2)?,
+            })
+        })
     }
 
     async fn nodes(
@@ -599,15 +412,18 @@ impl Frozen for Moment {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, BackendError> {
-        self.all(
-            "SELECT path, node FROM tree
-             WHERE ?1 IS NULL OR path > ?1 ORDER BY path LIMIT ?2",
-            params![after, rows(limit)],
-            pair,
-        )
+        // The root has the empty path, which comes first.
+        let query = match after {
+            None => "SELECT path, node FROM tree WHERE path >= ?1 ORDER BY path LIMIT ?2",
+            Some(_) => "SELECT path, node FROM tree WHERE path > ?1 ORDER BY path LIMIT ?2",
+        };
+        let from = after.unwrap_or_default();
+        self.all(query, params![from, at_most(limit)], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
     }
 
     async fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, BackendError> {
-        Ok(blob(&locked(&self.0), digest)?)
+        Ok(rows::blob(self.lock()?.begun(), digest)?)
     }
 }

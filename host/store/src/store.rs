@@ -1,24 +1,27 @@
 //! Reading what is verified, writing what is signed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use serde_json::value::RawValue;
 
 use crate::Revision;
 use crate::anchor::{Anchor, Mark};
-use crate::backend::{Backend, BackendError, Rows, SignedRow, Writes};
+use crate::backend::{Backend, BackendError, Frozen, Rows, SignedRow, Writes};
 use crate::digest::Digest;
 use crate::document::{Document, DocumentKey};
 use crate::error::{Error, Fault, Tampering};
+use crate::files;
 use crate::journal::{Author, Effect, Entry};
 use crate::keys::{KeyError, Keys};
 use crate::known::{Known, gone_back, mark_of};
 use crate::recipients::{self, Recipients};
 use crate::sealing::{Binding, Fields, SealError};
 use crate::signing::Verifier;
-use crate::tree::Tree;
+use crate::tree::{self, Tree};
+use crate::verification;
 
 /// Documents kept verified and parsed; some ten megabytes. When there are more,
 /// all are let go, which costs a signature check each to get back.
@@ -42,7 +45,11 @@ struct Kept {
     /// The state of the database that `known` is of.
     state: Option<u64>,
     documents: HashMap<DocumentKey, KeptDocument>,
+    /// The names of all documents after one journal entry, in order.
+    names: Option<(Mark, Names)>,
 }
+
+type Names = Arc<[DocumentKey]>;
 
 struct KeptDocument {
     /// The state of the database that it was last held against.
@@ -119,6 +126,7 @@ impl Store {
                 known,
                 state: None,
                 documents: HashMap::new(),
+                names: None,
             }),
         })
     }
@@ -305,12 +313,15 @@ impl Store {
     }
 
     /// The names of the documents of `kind` that are `under` or lie below it,
-    /// after `after`, in byte order, at most `limit`. A name that was planted is
-    /// found out when its document is read.
+    /// after `after`, in byte order, at most `limit`. An empty `under` is all of the kind.
+    ///
+    /// They are exactly those that the newest journal entry settles, however the database
+    /// looks them up: the first call after a change reads the names of all documents and
+    /// the whole tree, and holds the ones against the other.
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`].
+    /// [`Error::Tampered`], [`Error::Unavailable`].
     pub async fn names(
         &self,
         kind: &str,
@@ -318,18 +329,48 @@ impl Store {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<String>, Error> {
-        Ok(self.backend.names(kind, under, after, limit).await?)
+        let all = self.all_names().await?;
+        let is_under = |name: &str| match name.strip_prefix(under) {
+            Some(below) => under.is_empty() || below.is_empty() || below.starts_with('/'),
+            None => false,
+        };
+        let from = after.filter(|after| *after > under).unwrap_or(under);
+        let start = all.partition_point(|key| (&*key.kind, &*key.name) < (kind, from));
+        let names = all
+            .iter()
+            .skip(start)
+            // What begins like `under` stands together.
+            .take_while(|key| key.kind == kind && key.name.starts_with(under))
+            .map(|key| &key.name)
+            .filter(|name| is_under(name) && after.is_none_or(|after| name.as_str() > after))
+            .take(limit);
+        Ok(names.cloned().collect())
     }
 
-    /// How many documents there are, of all kinds, and as of which revision: what was
-    /// listed by name can be held against it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Tampered`], [`Error::Unavailable`].
-    pub async fn count(&self) -> Result<(u64, Revision), Error> {
-        let known = self.fetch(&[]).await?.known;
-        Ok((known.count(), known.mark.revision))
+    /// The names of all documents, in order.
+    async fn all_names(&self) -> Result<Names, Error> {
+        let mut known = self.fetch(&[]).await?.known;
+        if let Some((mark, names)) = &self.kept().names
+            && *mark == known.mark
+        {
+            return Ok(Arc::clone(names));
+        }
+        let anchored = self.anchor.read()?;
+        let frozen = self.backend.freeze().await?;
+        loop {
+            let before = known.mark;
+            let rows = frozen.journal(before.revision.saturating_sub(1), PAGE).await?;
+            known = known.follow(&rows, anchored)?;
+            if known.mark == before {
+                break;
+            }
+        }
+        if known.mark.revision < anchored.revision {
+            return Err(gone_back().into());
+        }
+        let names: Names = verified_names(&*frozen, &known).await?.into();
+        self.kept().names = Some((known.mark, Arc::clone(&names)));
+        Ok(names)
     }
 
     /// The revision that the store is at.
@@ -466,14 +507,36 @@ impl Store {
         Ok(revision)
     }
 
-    /// Writes a copy of the database, as it is at one moment, to a new file that only
-    /// the owner can use, while others may write.
+    /// Writes a copy of the database, as it is at one moment, to the file `file` that
+    /// only the owner can use, while others may write; returns its revision. The file gets
+    /// its name once it is written, on disk and verified: it holds what the database held,
+    /// and that is what the journal says.
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`].
-    pub async fn copy_to(&self, file: &std::path::Path) -> Result<(), Error> {
-        Ok(self.backend.copy_to(file).await?)
+    /// [`Error::Tampered`]; [`Error::Unavailable`], also if there is such a file. Then
+    /// there is no new one.
+    pub async fn copy_to(&self, file: &Path) -> Result<Revision, Error> {
+        let known = self.fetch(&[]).await?.known;
+        let anchored = self.anchor.read()?;
+        let failed = |error: std::io::Error| {
+            BackendError::Failed(format!("{}: {error}", file.display()))
+        };
+        let made = files::unfinished_name(file).map_err(failed)?;
+        let finish = async || -> Result<Revision, Error> {
+            let copy = self.backend.copy_to(&made).await?;
+            let report = verification::check_rows(&*copy, &known, anchored).await?;
+            if let Some(fault) = report.faults.into_iter().next() {
+                return Err(fault.into());
+            }
+            drop(copy);
+            files::rename_to_new(&made, file).map_err(failed)?;
+            Ok(report.revision)
+        };
+        finish().await.inspect_err(|_| {
+            // Half a copy is none.
+            let _ = std::fs::remove_file(&made);
+        })
     }
 
     /// Hands the power to write to a new key: made if need be, trusted by one entry
@@ -680,6 +743,41 @@ impl From<StoreFile> for Error {
             StoreFile::Anchor(error) => Error::Anchor(error),
         }
     }
+}
+
+/// Reads the names of all documents, and holds them against the tree that the newest
+/// entry settles.
+async fn verified_names(frozen: &dyn Frozen, known: &Known) -> Result<Vec<DocumentKey>, Error> {
+    let mut nodes = BTreeMap::new();
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let page = frozen.nodes(after.as_deref(), PAGE).await?;
+        let Some((last, _)) = page.last() else {
+            break;
+        };
+        after = Some(last.clone());
+        nodes.extend(page);
+    }
+    let mut missing = tree::places(known.root(), &nodes)?;
+    let mut names: Vec<DocumentKey> = Vec::with_capacity(missing.len());
+    loop {
+        let page = frozen.names(names.last(), PAGE).await?;
+        if page.is_empty() {
+            break;
+        }
+        for key in &page {
+            if !missing.remove(&tree::place(key)) {
+                return Err(Tampering::new(Fault::Extra, key, "is not in the journal").into());
+            }
+        }
+        names.extend(page);
+    }
+    if missing.is_empty() {
+        return Ok(names);
+    }
+    let (found, told) = (names.len(), names.len() + missing.len());
+    let how = format!("has {found} entries, and the journal tells of {told}");
+    Err(Tampering::new(Fault::Missing, "the list of documents", how).into())
 }
 
 /// A document that the journal does not tell of.

@@ -18,7 +18,7 @@
 //! looked at; what remains can only have been written by the signer. A tree is at
 //! most as deep as a digest has digits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Digest;
 use crate::document::DocumentKey;
@@ -63,7 +63,7 @@ pub(crate) struct Tree {
 }
 
 /// Where a document belongs.
-fn place(key: &DocumentKey) -> Digest {
+pub(crate) fn place(key: &DocumentKey) -> Digest {
     let DocumentKey { kind, name } = key;
     Digest::of(format!("{} {kind} {name}", kind.len()).as_bytes())
 }
@@ -85,6 +85,43 @@ fn digit(place: &Digest, level: usize) -> u8 {
 pub(crate) fn paths(key: &DocumentKey) -> impl Iterator<Item = Path> {
     let digits: Path = digits(&place(key)).collect();
     (0..MAX_DEPTH).map(move |length| digits.iter().copied().take(length).collect())
+}
+
+/// The places of all documents, from the nodes of a whole tree by their paths.
+pub(crate) fn places(
+    root: Digest,
+    nodes: &BTreeMap<Path, Vec<u8>>,
+) -> Result<BTreeSet<Digest>, Tampering> {
+    let mut places = BTreeSet::new();
+    // A tree without documents need not be written.
+    if root == empty_root() {
+        return Ok(places);
+    }
+    let mut below = vec![(Path::new(), root)];
+    while let Some((path, digest)) = below.pop() {
+        let Some(bytes) = nodes.get(&path) else {
+            return Err(tampered("lacks a node"));
+        };
+        let node = Node::verify(bytes, digest)?;
+        for (number, slot) in (0u8..).zip(node.slots) {
+            match slot {
+                Slot::Empty => {}
+                Slot::Document { place, .. } => {
+                    places.insert(place);
+                }
+                Slot::Node(digest) if path.len() < MAX_DEPTH => {
+                    let path = path.iter().copied().chain([number]).collect();
+                    below.push((path, digest));
+                }
+                Slot::Node(_) => return Err(tampered("is deeper than a tree can be")),
+            }
+        }
+    }
+    Ok(places)
+}
+
+fn tampered(how: &str) -> Tampering {
+    Tampering::new(Fault::Forged, "the tree of documents", how)
 }
 
 /// The root of a tree without documents.
@@ -136,6 +173,14 @@ impl Node {
             }
         }
         bytes
+    }
+
+    /// Reads the node that has this digest.
+    fn verify(bytes: &[u8], expected: Digest) -> Result<Self, Tampering> {
+        if Digest::of(bytes) != expected {
+            return Err(tampered("has a node that is not the journal's"));
+        }
+        Node::decode(bytes).ok_or_else(|| tampered("has a node of another form"))
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
@@ -190,16 +235,10 @@ impl Tree {
         key: &DocumentKey,
         nodes: &[Vec<u8>],
     ) -> Result<Option<Digest>, Tampering> {
-        let tampered = |how| Err(Tampering::new(Fault::Forged, "the tree of documents", how));
         let sought = place(key);
         let mut expected = root;
         for (path, bytes) in paths(key).zip(nodes) {
-            if Digest::of(bytes) != expected {
-                return tampered("has a node that is not the journal's");
-            }
-            let Some(node) = Node::decode(bytes) else {
-                return tampered("has a node of another form");
-            };
+            let node = Node::verify(bytes, expected)?;
             let slot = node.slot(digit(&sought, path.len()));
             self.nodes.insert(path, node);
             match slot {
@@ -214,7 +253,7 @@ impl Tree {
             self.nodes.insert(Path::new(), Node::default());
             return Ok(None);
         }
-        tampered("lacks a node")
+        Err(tampered("lacks a node"))
     }
 
     /// Sets the digest of a document that was taken before, or takes it away, and
@@ -227,11 +266,7 @@ impl Tree {
         match self.set_below(Path::new(), place(key), digest)? {
             Slot::Node(root) => Ok(root),
             // Only a node below the root collapses.
-            _ => Err(Tampering::new(
-                Fault::Forged,
-                "the tree of documents",
-                "has no root",
-            )),
+            _ => Err(tampered("has no root")),
         }
     }
 
@@ -243,9 +278,10 @@ impl Tree {
         place: Digest,
         digest: Option<Digest>,
     ) -> Result<Slot, Tampering> {
-        let mut node = self.nodes.remove(&path).ok_or_else(|| {
-            Tampering::new(Fault::Forged, "the tree of documents", "lacks a node")
-        })?;
+        let mut node = self
+            .nodes
+            .remove(&path)
+            .ok_or_else(|| tampered("lacks a node"))?;
         let number = digit(&place, path.len());
         let below = || path.iter().copied().chain([number]).collect::<Path>();
         let document = digest.map_or(Slot::Empty, |digest| Slot::Document { place, digest });
@@ -371,6 +407,29 @@ mod tests {
         }
         assert_eq!(grown.root(), empty_root());
         assert_eq!(grown.rows.len(), 1);
+    }
+
+    #[test]
+    fn the_places_of_a_whole_tree_are_those_of_its_documents_and_no_others() {
+        let mut kept = Kept::default();
+        assert_eq!(places(empty_root(), &kept.rows).unwrap(), BTreeSet::new());
+        for number in 0..300 {
+            kept.set(&[(key(number), Some(digest(number)))]);
+        }
+        let expected: BTreeSet<Digest> = (0..300).map(|number| place(&key(number))).collect();
+        assert_eq!(places(kept.root(), &kept.rows).unwrap(), expected);
+        // A node that belongs to no document changes nothing; each other one does.
+        let mut more = kept.rows.clone();
+        more.insert(vec![0; 30], Node::default().encode());
+        assert_eq!(places(kept.root(), &more).unwrap(), expected);
+        for path in kept.rows.keys() {
+            let mut fewer = kept.rows.clone();
+            fewer.remove(path);
+            assert!(places(kept.root(), &fewer).is_err(), "{path:?}");
+            let mut other = kept.rows.clone();
+            other.insert(path.clone(), Node::default().encode());
+            assert!(places(kept.root(), &other).is_err(), "{path:?}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Revision;
 use crate::anchor::Mark;
-use crate::backend::{Counts, Frozen, SignedRow};
+use crate::backend::{BackendError, BlobRow, Counts, Frozen, SignedRow};
 use crate::digest::Digest;
 use crate::document::{Document, DocumentKey};
 use crate::error::{Error, Fault, Tampering};
@@ -74,6 +74,8 @@ impl Moment<'_> {
 struct Told {
     documents: BTreeMap<DocumentKey, Digest>,
     blobs: BTreeSet<Digest>,
+    /// The root of the tree of documents, by the newest entry.
+    root: Option<Digest>,
 }
 
 /// A check under way.
@@ -98,40 +100,109 @@ impl Store {
         names: &(dyn Fn(&Document) -> Vec<Digest> + Sync),
     ) -> Result<Report, Error> {
         let anchored = self.anchor().read()?;
-        let frozen = self.backend.freeze().await?;
-        let counts = frozen.counts().await?;
+        let frozen = match self.backend.freeze().await {
+            Ok(frozen) => frozen,
+            Err(BackendError::Tampered(fault)) => return Ok(Report::of(fault)),
+            Err(error) => return Err(error.into()),
+        };
+        check_with(&*frozen, &self.known(), anchored, visitor, names).await
+    }
+}
+
+/// Holds everything in a database against its journal, and that against what is known
+/// of it; what documents say, and name, is not looked into.
+pub(crate) async fn check_rows(
+    frozen: &dyn Frozen,
+    known: &Known,
+    anchored: Mark,
+) -> Result<Report, Error> {
+    check_with(frozen, known, anchored, &mut Unseen, &|_| Vec::new()).await
+}
+
+/// Looks into nothing.
+struct Unseen;
+
+impl Visitor for Unseen {
+    fn progress(&mut self, _progress: Progress) {}
+
+    fn document(&mut self, _document: &Document, _moment: &Moment<'_>) -> Vec<Tampering> {
+        Vec::new()
+    }
+}
+
+async fn check_with(
+    frozen: &dyn Frozen,
+    known: &Known,
+    anchored: Mark,
+    visitor: &mut dyn Visitor,
+    names: &(dyn Fn(&Document) -> Vec<Digest> + Sync),
+) -> Result<Report, Error> {
+    let mut check = Check {
+        frozen,
+        visitor,
+        report: Report::default(),
+        progress: Progress { done: 0, all: 0 },
+    };
+    match check.all(known, anchored, names).await {
+        // What is damaged ends the look, and is one of the things that are wrong.
+        Err(Error::Tampered(fault)) => check.report.faults.push(fault),
+        done => done?,
+    }
+    Ok(check.report)
+}
+
+impl Report {
+    fn of(fault: Tampering) -> Self {
+        Report {
+            faults: vec![fault],
+            ..Report::default()
+        }
+    }
+}
+
+impl Check<'_> {
+    async fn all(
+        &mut self,
+        known: &Known,
+        anchored: Mark,
+        names: &(dyn Fn(&Document) -> Vec<Digest> + Sync),
+    ) -> Result<(), Error> {
+        let damages = self.frozen.damages().await?;
+        self.report.faults.extend(damages);
+        self.report.counts = self.frozen.counts().await?;
         let Counts {
             entries,
             documents,
             blobs,
             nodes,
-        } = counts;
-        let mut check = Check {
-            frozen: &*frozen,
-            visitor,
-            report: Report {
-                counts,
-                ..Report::default()
-            },
-            progress: Progress {
-                done: 0,
-                all: entries + documents + blobs + nodes,
-            },
-        };
-        for stranger in frozen.strangers().await? {
-            check.fault(Fault::Extra, stranger, "is none of a store's");
-        }
-        let told = check.journal(&self.known(), anchored).await?;
+        } = self.report.counts;
+        self.progress.all = entries + documents + blobs + nodes;
+        let told = self.journal(known, anchored).await?;
         // Without a journal there is nothing to hold the rest against.
         if let Some((told, verifiers)) = told {
-            check.documents(&told, &verifiers, names).await?;
-            check.blobs(&told).await?;
+            let walked = self.progress.done;
+            self.tree(&told).await?;
+            self.walked("tree", walked, nodes);
+            let walked = self.progress.done;
+            self.documents(&told, &verifiers, names).await?;
+            self.walked("documents", walked, documents);
+            let walked = self.progress.done;
+            self.blobs(&told).await?;
+            self.walked("blobs", walked, blobs);
         }
-        Ok(check.report)
+        Ok(())
     }
-}
 
-impl Check<'_> {
+    /// Holds how many rows a walk in order came to against how many there are: who
+    /// edits pages can have rows that no order leads to.
+    fn walked(&mut self, table: &str, before: u64, rows: u64) {
+        let came_to = self.progress.done - before;
+        if came_to != rows {
+            let how = format!("has {rows} rows, and a walk in order comes to {came_to}");
+            self.fault(Fault::Forged, format_args!("the table {table}"), how);
+        }
+    }
+
     fn fault(&mut self, fault: Fault, what: impl std::fmt::Display, how: impl std::fmt::Display) {
         self.report.faults.push(Tampering::new(fault, what, how));
     }
@@ -220,7 +291,7 @@ impl Check<'_> {
                 "tells of another number of documents than its newest entry says",
             );
         }
-        self.tree(&told, entry.documents).await?;
+        told.root = Some(entry.documents);
         Ok(Some((told, signers)))
     }
 
@@ -280,14 +351,14 @@ impl Check<'_> {
     }
 
     /// Holds the nodes against the tree of what the journal tells of.
-    async fn tree(&mut self, told: &Told, root: Digest) -> Result<(), Error> {
+    async fn tree(&mut self, told: &Told) -> Result<(), Error> {
         let tree = Tree::of(&told.documents)?;
         let mut expected = tree.into_changed();
         let known_root = expected
             .get(&Vec::new())
             .and_then(Option::as_ref)
             .map(|node| Digest::of(node));
-        if known_root != Some(root) {
+        if known_root != told.root {
             self.fault(
                 Fault::Forged,
                 "the journal",
@@ -385,15 +456,15 @@ impl Check<'_> {
     /// Holds the blobs against what the journal tells of.
     async fn blobs(&mut self, told: &Told) -> Result<(), Error> {
         let mut missing = told.blobs.clone();
-        let mut after: Option<Vec<u8>> = None;
+        let mut after: Option<i64> = None;
         loop {
-            let rows = self.frozen.blobs(after.as_deref(), PAGE).await?;
+            let rows = self.frozen.blobs(after, PAGE).await?;
             self.step(rows.len());
-            let Some((last, _)) = rows.last() else {
+            let Some(last) = rows.last() else {
                 break;
             };
-            after = Some(last.clone());
-            for (name, bytes) in rows {
+            after = Some(last.place);
+            for BlobRow { name, bytes, .. } in rows {
                 let named = <[u8; 32]>::try_from(name.as_slice()).ok().map(Digest::from);
                 let found = Digest::of(&bytes);
                 let what = match named {
