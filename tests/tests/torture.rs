@@ -3,7 +3,7 @@
 
 use entail_tests::torture::{
     Program, io_errors::io_errors, kill::kill, power_loss::power_loss, rotation::rotation,
-    tamper::tamper,
+    schema::mutate, tamper::tamper,
 };
 
 fn program() -> Program {
@@ -44,5 +44,14 @@ fn every_change_behind_the_stores_back_is_named_and_nothing_is_revealed() {
     assert!(
         tampered.cases > 500 && tampered.refused > 1_000,
         "{tampered:?}"
+    );
+}
+
+#[test]
+fn no_change_of_the_definition_of_the_database_passes_in_silence() {
+    let mutated = mutate(300, 1, |_| {});
+    assert!(
+        mutated.refused > 150 && mutated.harmless > 10 && mutated.while_open > 100,
+        "{mutated:?}"
     );
 }

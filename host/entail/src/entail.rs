@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use entail_policy::{Decision, Digest, Engine, Facts, Outcome, Policy, Settings as EngineSettings};
 use entail_store::{
-    Access, Batch, Document, Entry, Fault, Fields, IdentitySource, Keys, Recipients, Revision, Store,
-    Tampering, Verifier, recipients_key,
+    Access, Batch, Document, Entry, Fault, Fields, IdentitySource, Keys, Recipients, Revision,
+    Store, Tampering, Verifier, recipients_key,
 };
 
 use crate::audit::{self, DecisionLog, Granted, Purpose, Record};
@@ -608,7 +608,10 @@ impl Entail {
     }
 
     async fn list(&self, under: &str) -> Result<Vec<ScopePath>, Error> {
-        let names = self.store.names(SCOPE_KIND, under, None, usize::MAX).await?;
+        let names = self
+            .store
+            .names(SCOPE_KIND, under, None, usize::MAX)
+            .await?;
         names
             .into_iter()
             .map(|name| {

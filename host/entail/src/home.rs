@@ -21,8 +21,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use entail_store::{
-    Access, Anchor, AnchorError, Author, Batch, IdentitySource, Keys, Mark, Recipients, Secret, Sqlite,
-    Store, check_private, check_way, check_way_into, private_folder, recipients_key, unfinished,
+    Access, Anchor, AnchorError, Author, Batch, IdentitySource, Keys, Mark, Recipients, Secret,
+    Sqlite, Store, check_private, check_way, check_way_into, private_folder, recipients_key,
+    unfinished,
 };
 use serde_json::json;
 
@@ -136,8 +137,7 @@ impl Home {
         let recipients = Recipients::first(keys.own_recipients(FIRST, now_ms)?);
         let trust = keys.verifiers().first().cloned();
         self.anchor().set(Mark::default()).map_err(Error::Anchor)?;
-        let database =
-            Sqlite::create(&self.database_file()).map_err(entail_store::Error::from)?;
+        let database = Sqlite::create(&self.database_file()).map_err(entail_store::Error::from)?;
         let store = Store::open(Arc::new(database), keys, self.anchor())?;
         let body = encode(&recipients)?;
         let batch = Batch {
@@ -157,6 +157,7 @@ impl Home {
     /// Takes over what was made in the workshop; the keys come last: with them a home
     /// is one.
     pub(crate) fn move_in(&self, made: &Home) -> Result<(), Error> {
+        made.check_closed()?;
         for name in ["anchor.json", "entail.db", "keys"] {
             std::fs::rename(made.folder.join(name), self.folder.join(name))
                 .map_err(|error| self.failed(&error))?;
@@ -165,6 +166,20 @@ impl Home {
         File::open(&self.folder)
             .and_then(|folder| folder.sync_all())
             .map_err(|error| self.failed(&error))
+    }
+
+    /// Refuses a database of which something still stands in its log, where it would stay
+    /// when the file is moved.
+    pub(crate) fn check_closed(&self) -> Result<(), Error> {
+        let mut log = self.database_file().into_os_string();
+        log.push("-wal");
+        match std::fs::metadata(&log) {
+            Ok(metadata) if metadata.len() > 0 => Err(Error::Home(format!(
+                "{} was not written back to its database",
+                Path::new(&log).display()
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Holds off others that make or restore this home, until it is dropped.

@@ -480,6 +480,7 @@ fn copy_public_keys(home: &Home, made: &Home) -> Result<(), Error> {
 /// Puts a database file in the place of one that cannot be read. What its log holds
 /// must not be taken for the new one's.
 fn move_database(made: &Home, home: &Home) -> Result<(), Error> {
+    made.check_closed()?;
     let failed = |error: std::io::Error| Error::Home(format!("the database: {error}"));
     for suffix in ["-wal", "-shm"] {
         let mut name = home.database_file().into_os_string();

@@ -38,7 +38,7 @@ use rusqlite::{ErrorCode, Params, Row, params};
 
 pub use connection::Access;
 use connection::{Checked, Guarded, absolute, failed};
-use rows::{at_most, signed_row};
+use rows::{at_most, check_order, signed_row};
 
 use crate::Revision;
 use crate::backend::{
@@ -52,12 +52,6 @@ use crate::files;
 
 /// Journal entries read at a time along with documents.
 const ENTRIES: usize = 64;
-
-/// The most messages of SQLite's own check of a file that are told.
-const MAX_DAMAGES: usize = 20;
-
-/// The most characters of one of them.
-const MAX_DAMAGE_CHARS: usize = 200;
 
 /// A SQLite database.
 #[derive(Debug)]
@@ -195,7 +189,12 @@ impl From<rusqlite::Error> for BackendError {
             error => error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt),
         };
         match damaged {
-            true => Tampering::new(Fault::Forged, "the database", format!("is damaged: {error}")).into(),
+            true => Tampering::new(
+                Fault::Forged,
+                "the database",
+                format!("is damaged: {error}"),
+            )
+            .into(),
             false => BackendError::Failed(error.to_string()),
         }
     }
@@ -321,13 +320,6 @@ impl ReadTransaction {
     }
 }
 
-fn key(row: &Row<'_>) -> rusqlite::Result<DocumentKey> {
-    Ok(DocumentKey::new(
-        row.get::<_, String>(0)?,
-        row.get::<_, String>(1)?,
-    ))
-}
-
 /// The kind and the name that a page of documents comes after.
 fn place(after: Option<&DocumentKey>) -> (&str, &str) {
     after.map_or(("", ""), |key| (key.kind.as_str(), key.name.as_str()))
@@ -340,15 +332,7 @@ impl Frozen for ReadTransaction {
     }
 
     async fn damages(&self) -> Result<Vec<Tampering>, BackendError> {
-        let query = format!("PRAGMA integrity_check({MAX_DAMAGES})");
-        let told = self.all(&query, [], |row| row.get::<_, String>(0))?;
-        let damage = |said: String| {
-            let said: String = said.chars().take(MAX_DAMAGE_CHARS).collect();
-            let how = format!("is damaged: {said}");
-            Tampering::new(Fault::Forged, "the database", how)
-        };
-        let told = told.into_iter().filter(|said| said != "ok");
-        Ok(told.map(damage).collect())
+        rows::damages(self.lock()?.begun())
     }
 
     async fn journal(&self, after: Revision, limit: usize) -> Result<Vec<SignedRow>, BackendError> {
@@ -361,12 +345,19 @@ impl Frozen for ReadTransaction {
         limit: usize,
     ) -> Result<Vec<DocumentKey>, BackendError> {
         let (kind, name) = place(after);
-        self.all(
+        let names = self.all(
             "SELECT kind, name FROM documents
              WHERE (kind, name) > (?1, ?2) ORDER BY kind, name LIMIT ?3",
             params![kind, name, at_most(limit)],
-            key,
-        )
+            |row| {
+                Ok(DocumentKey::new(
+                    row.get::<_, String>(0)?,
+                    row.get::<_, String>(1)?,
+                ))
+            },
+        )?;
+        check_order("documents", after, &names)?;
+        Ok(names)
     }
 
     async fn documents(
@@ -375,7 +366,7 @@ impl Frozen for ReadTransaction {
         limit: usize,
     ) -> Result<Vec<(DocumentKey, SignedRow)>, BackendError> {
         let (kind, name) = place(after);
-        self.all(
+        let documents = self.all(
             "SELECT revision, payload, signature, signer, kind, name FROM documents
              WHERE (kind, name) > (?1, ?2) ORDER BY kind, name LIMIT ?3",
             params![kind, name, at_most(limit)],
@@ -383,7 +374,9 @@ impl Frozen for ReadTransaction {
                 let key = DocumentKey::new(row.get::<_, String>(4)?, row.get::<_, String>(5)?);
                 Ok((key, signed_row(row)?))
             },
-        )
+        )?;
+        check_order("documents", after, documents.iter().map(|(key, _)| key))?;
+        Ok(documents)
     }
 
     async fn blobs(&self, after: Option<i64>, limit: usize) -> Result<Vec<BlobRow>, BackendError> {
@@ -398,13 +391,15 @@ impl Frozen for ReadTransaction {
             }
         };
         let from = after.unwrap_or(i64::MIN);
-        self.all(query, params![from, at_most(limit)], |row| {
+        let blobs = self.all(query, params![from, at_most(limit)], |row| {
             Ok(BlobRow {
                 place: row.get(0)?,
                 name: row.get(1)?,
                 bytes: row.get(2)?,
             })
-        })
+        })?;
+        check_order("blobs", after, blobs.iter().map(|blob| blob.place))?;
+        Ok(blobs)
     }
 
     async fn nodes(
@@ -418,9 +413,12 @@ impl Frozen for ReadTransaction {
             Some(_) => "SELECT path, node FROM tree WHERE path > ?1 ORDER BY path LIMIT ?2",
         };
         let from = after.unwrap_or_default();
-        self.all(query, params![from, at_most(limit)], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
+        let nodes: Vec<(Vec<u8>, Vec<u8>)> =
+            self.all(query, params![from, at_most(limit)], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+        check_order("tree", after, nodes.iter().map(|(path, _)| path.as_slice()))?;
+        Ok(nodes)
     }
 
     async fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, BackendError> {

@@ -359,7 +359,9 @@ impl Store {
         let frozen = self.backend.freeze().await?;
         loop {
             let before = known.mark;
-            let rows = frozen.journal(before.revision.saturating_sub(1), PAGE).await?;
+            let rows = frozen
+                .journal(before.revision.saturating_sub(1), PAGE)
+                .await?;
             known = known.follow(&rows, anchored)?;
             if known.mark == before {
                 break;
@@ -519,9 +521,8 @@ impl Store {
     pub async fn copy_to(&self, file: &Path) -> Result<Revision, Error> {
         let known = self.fetch(&[]).await?.known;
         let anchored = self.anchor.read()?;
-        let failed = |error: std::io::Error| {
-            BackendError::Failed(format!("{}: {error}", file.display()))
-        };
+        let failed =
+            |error: std::io::Error| BackendError::Failed(format!("{}: {error}", file.display()));
         let made = files::unfinished_name(file).map_err(failed)?;
         let finish = async || -> Result<Revision, Error> {
             let copy = self.backend.copy_to(&made).await?;

@@ -303,9 +303,9 @@ async fn fault(store: &Store, name: &str) -> Option<Fault> {
 #[tokio::test]
 async fn an_older_row_a_dropped_row_and_a_removed_row_put_back_are_found_on_reading() {
     let home = filled().await;
-    Connection::open(home.database())
-        .unwrap()
-        .execute_batch("CREATE TABLE old AS SELECT * FROM documents")
+    let old = home.folder.path().join("old.db");
+    let keep = Connection::open(home.database()).unwrap();
+    keep.execute("VACUUM INTO ?1", [old.to_str().unwrap()])
         .unwrap();
     let store = home.store();
     put(&store, 3, "acme", "fourth").await.unwrap();
@@ -322,7 +322,10 @@ async fn an_older_row_a_dropped_row_and_a_removed_row_put_back_are_found_on_read
     store.commit(4, batch, author).await.unwrap();
     assert_eq!(body(&store, "acme/evals").await, None);
 
-    home.sql("INSERT OR REPLACE INTO documents SELECT * FROM old");
+    keep.execute("ATTACH ?1 AS old", [old.to_str().unwrap()])
+        .unwrap();
+    let put_back = "INSERT OR REPLACE INTO main.documents SELECT * FROM old.documents";
+    assert!(keep.execute(put_back, []).unwrap() > 0);
     for store in [store, home.store()] {
         assert_eq!(fault(&store, "acme").await, Some(Fault::Stale));
         assert_eq!(fault(&store, "acme/evals").await, Some(Fault::Extra));

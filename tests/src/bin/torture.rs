@@ -13,7 +13,7 @@ use std::time::Instant;
 use clap::{Parser, Subcommand, ValueEnum};
 use entail_tests::torture::{
     Program, block_on, io_errors::io_errors, kill::kill, power_loss::power_loss,
-    rotation::rotation, tamper::tamper, worker,
+    rotation::rotation, schema::mutate, tamper::tamper, worker,
 };
 
 #[derive(Parser)]
@@ -57,6 +57,12 @@ enum Command {
         /// How many older databases to put back
         #[arg(long, default_value_t = 100)]
         older: usize,
+    },
+    /// Change what the tables of the database mean
+    Schema {
+        /// In how many ways
+        #[arg(long, default_value_t = 10_000)]
+        mutations: usize,
     },
     /// Be a worker (what the others start)
     Work {
@@ -114,6 +120,10 @@ fn main() -> ExitCode {
             println!("{failed:?}");
         }
         Command::Tamper { older } => println!("{:?}", tamper(older, seed)),
+        Command::Schema { mutations } => {
+            let mutated = mutate(mutations, seed, |m| every(count(m.mutations), &m));
+            println!("{mutated:?}");
+        }
         Command::Work {
             home,
             cache,

@@ -4,7 +4,8 @@
 //! is killed ([`kill`]), its machine loses power ([`power_loss`]), its system calls
 //! fail ([`io_errors`]). Whatever happened, what was acknowledged must be there, and
 //! everything must be what was written ([`check`]). [`rotation`] kills the renewal of
-//! keys; [`tamper`] changes the database behind the store's back.
+//! keys; [`tamper`] changes the rows of the database behind the store's back, and
+//! [`schema`] what its tables mean.
 //!
 //! Each has a short form in the test suite, and a long one by the `torture` program.
 
@@ -13,6 +14,7 @@ pub mod io_errors;
 pub mod kill;
 pub mod power_loss;
 pub mod rotation;
+pub mod schema;
 pub mod tamper;
 pub mod worker;
 

@@ -111,9 +111,8 @@ impl Guarded {
     /// The same for one that only reads.
     pub(super) fn open_for_reading(file: &Path, access: Access) -> Result<Self, BackendError> {
         let guarded = Self::open(file, access, false)?;
-        let query_only = |checked: &Checked| {
-            checked.connection.pragma_update(None, "query_only", true)
-        };
+        let query_only =
+            |checked: &Checked| checked.connection.pragma_update(None, "query_only", true);
         query_only(&*guarded.lock()?)?;
         Ok(guarded)
     }
@@ -288,7 +287,12 @@ fn connect(file: &Path, flags: OpenFlags, access: Access) -> Result<Connection, 
 }
 
 /// Sets what SQLite answers with, and fails if it does not take it.
-fn set(connection: &Connection, name: &str, value: &str, expected: &str) -> Result<(), BackendError> {
+fn set(
+    connection: &Connection,
+    name: &str,
+    value: &str,
+    expected: &str,
+) -> Result<(), BackendError> {
     let pragma = format!("PRAGMA {name} = {value}");
     let taken: Value = connection.query_row(&pragma, [], |row| row.get(0))?;
     let taken = match taken {

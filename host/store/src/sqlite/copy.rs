@@ -28,20 +28,24 @@ const TABLES: [(&str, &[&str]); 4] = [
 
 /// Writes what is committed to the new file `to`, while others may write, sees it onto
 /// the disk, and opens what was written as a copy, which must be what was read.
-pub(super) fn write(from: &Path, access: Access, to: &Path) -> Result<ReadTransaction, BackendError> {
+pub(super) fn write(
+    from: &Path,
+    access: Access,
+    to: &Path,
+) -> Result<ReadTransaction, BackendError> {
     let unsaid = |error: std::io::Error| failed(to, &error);
     files::write_new(to, b"").map_err(unsaid)?;
     let written = || -> Result<ReadTransaction, BackendError> {
         let from = ReadTransaction::begin(Guarded::open_for_reading(from, access)?)?;
         let from = from.lock()?;
         let made = Guarded::make_copy(to)?;
-        made.lock()?
-            .write(|made| copy_rows(from.begun(), made))?;
+        made.lock()?.write(|made| copy_rows(from.begun(), made))?;
         drop(made);
         File::open(to)
             .and_then(|file| file.sync_all())
             .map_err(unsaid)?;
         let copy = ReadTransaction::begin(Guarded::open_copy(to)?)?;
+        rows::check_pages(copy.lock()?.begun())?;
         check_same(from.begun(), copy.lock()?.begun())?;
         Ok(copy)
     };
@@ -66,6 +70,8 @@ pub(super) fn replace(database: &Guarded, copy: &Path) -> Result<(), BackendErro
     let copy = copy.lock()?;
     let database = database.lock()?;
     database.write(|database| {
+        // What is removed from pages that others use as well would be removed from those.
+        rows::check_pages(database)?;
         for (table, _) in TABLES {
             database.execute(&format!("DELETE FROM {table}"), [])?;
         }

@@ -160,7 +160,9 @@ impl Object {
 impl fmt::Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match &self.kind {
-            Value::Text(kind) if matches!(kind.as_str(), "table" | "index" | "trigger" | "view") => {
+            Value::Text(kind)
+                if matches!(kind.as_str(), "table" | "index" | "trigger" | "view") =>
+            {
                 kind
             }
             _ => "an object",
@@ -186,14 +188,12 @@ fn shown(value: &Value) -> String {
 /// do with the system.
 fn unreadable(error: rusqlite::Error) -> BackendError {
     match error.sqlite_error_code() {
-        Some(ErrorCode::Unknown | ErrorCode::TooBig | ErrorCode::SchemaChanged) => {
-            Tampering::new(
-                Fault::Forged,
-                "the definition of the database",
-                format!("cannot be read: {error}"),
-            )
-            .into()
-        }
+        Some(ErrorCode::Unknown | ErrorCode::TooBig | ErrorCode::SchemaChanged) => Tampering::new(
+            Fault::Forged,
+            "the definition of the database",
+            format!("cannot be read: {error}"),
+        )
+        .into(),
         _ => error.into(),
     }
 }
@@ -223,7 +223,10 @@ fn differences(connection: &Connection, taken: u32) -> Result<Vec<Tampering>, Ba
     let expected = usize::try_from(taken)
         .ok()
         .and_then(|taken| expected.get(taken))
-        .ok_or(BackendError::TooNew { found: taken, known })?;
+        .ok_or(BackendError::TooNew {
+            found: taken,
+            known,
+        })?;
     Ok(Definition::read(connection)?.differences(expected))
 }
 

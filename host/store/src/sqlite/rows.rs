@@ -12,6 +12,12 @@ use crate::document::DocumentKey;
 use crate::error::{Fault, Tampering};
 use crate::tree;
 
+/// The most messages of SQLite's own check of a file that are told.
+const MAX_DAMAGES: usize = 20;
+
+/// The most characters of one of them.
+const MAX_DAMAGE_CHARS: usize = 200;
+
 /// The revision of the newest journal entry.
 pub(super) fn newest(connection: &Connection) -> rusqlite::Result<Revision> {
     let newest = connection
@@ -25,14 +31,32 @@ pub(super) fn entries(
     connection: &Connection,
     after: Revision,
     limit: usize,
-) -> rusqlite::Result<Vec<SignedRow>> {
-    connection
+) -> Result<Vec<SignedRow>, BackendError> {
+    let entries: Vec<SignedRow> = connection
         .prepare_cached(
             "SELECT revision, payload, signature, signer FROM journal
              WHERE revision > ?1 ORDER BY revision LIMIT ?2",
         )?
         .query_map(params![after.cast_signed(), at_most(limit)], signed_row)?
-        .collect()
+        .collect::<rusqlite::Result<_>>()?;
+    let revisions = entries.iter().map(|entry| entry.revision.cast_signed());
+    check_order("journal", Some(after.cast_signed()), revisions)?;
+    Ok(entries)
+}
+
+/// Refuses rows that do not follow each other, and the last of those before: who edits
+/// pages can have rows that a walk comes back to without end.
+pub(super) fn check_order<K: PartialOrd>(
+    table: &str,
+    after: Option<K>,
+    keys: impl IntoIterator<Item = K>,
+) -> Result<(), BackendError> {
+    let all = after.into_iter().chain(keys);
+    if all.is_sorted_by(|before, next| before < next) {
+        return Ok(());
+    }
+    let what = format!("the table {table}");
+    Err(Tampering::new(Fault::Forged, what, "has rows that are not in order").into())
 }
 
 /// The nodes above a document, from the root down.
@@ -88,6 +112,30 @@ pub(super) fn blob(connection: &Connection, digest: &Digest) -> rusqlite::Result
         .prepare_cached("SELECT bytes FROM blobs WHERE digest = ?1")?
         .query_row([digest.as_bytes()], |row| row.get(0))
         .optional()
+}
+
+/// What SQLite finds wrong with the pages of the file, and with rows and indexes that do
+/// not fit each other.
+pub(super) fn damages(connection: &Connection) -> Result<Vec<Tampering>, BackendError> {
+    let told: Vec<String> = connection
+        .prepare_cached(&format!("PRAGMA integrity_check({MAX_DAMAGES})"))?
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let damage = |said: String| {
+        let said: String = said.chars().take(MAX_DAMAGE_CHARS).collect();
+        let how = format!("is damaged: {said}");
+        Tampering::new(Fault::Forged, "the database", how)
+    };
+    let told = told.into_iter().filter(|said| said != "ok");
+    Ok(told.map(damage).collect())
+}
+
+/// Refuses a database with any of that.
+pub(super) fn check_pages(connection: &Connection) -> Result<(), BackendError> {
+    match damages(connection)?.into_iter().next() {
+        Some(damage) => Err(damage.into()),
+        None => Ok(()),
+    }
 }
 
 /// How much there is, by a walk through each table: an index might tell otherwise.
@@ -171,11 +219,7 @@ fn put_document(
     is_as_written(written == 1 && found.as_ref() == Some(row), key)
 }
 
-fn add_blob(
-    connection: &Connection,
-    digest: &Digest,
-    bytes: &[u8],
-) -> Result<(), BackendError> {
+fn add_blob(connection: &Connection, digest: &Digest, bytes: &[u8]) -> Result<(), BackendError> {
     let what = format_args!("blob {digest}");
     if let Some(found) = blob(connection, digest)? {
         // Two changes may need the same bytes; others under their name are nobody's.
@@ -271,5 +315,138 @@ fn is_as_written(is: bool, what: impl fmt::Display) -> Result<(), BackendError> 
             "is not what was written to it, so nothing was changed",
         )
         .into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// A database in memory whose definition is what the migrations make, with `from`
+    /// replaced by `to`.
+    fn database(from: &str, to: &str) -> Connection {
+        let script = include_str!("../migrations/0001_initial.sql");
+        assert!(script.contains(from), "{from}");
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(&script.replace(from, to)).unwrap();
+        connection
+    }
+
+    fn row(revision: Revision) -> SignedRow {
+        SignedRow {
+            revision,
+            payload: b"payload".to_vec(),
+            signature: vec![7; 64],
+            signer: "signer".to_owned(),
+        }
+    }
+
+    /// A change that writes to every table.
+    fn writes() -> Writes {
+        let bytes = b"sealed".to_vec();
+        Writes {
+            entry: row(1),
+            put: vec![(DocumentKey::new("scope", "acme"), row(1))],
+            remove: Vec::new(),
+            add_blobs: vec![(Digest::of(&bytes), bytes)],
+            remove_blobs: Vec::new(),
+            tree: BTreeMap::from([(Vec::new(), Some(b"root".to_vec()))]),
+        }
+    }
+
+    fn fault(written: Result<(), BackendError>) -> Fault {
+        match written {
+            Err(BackendError::Tampered(tampering)) => tampering.fault(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_change_is_there_as_it_was_written() {
+        let connection = database("STRICT", "STRICT");
+        write(&connection, 0, &writes()).unwrap();
+        let counts = counts(&connection).unwrap();
+        let all = (counts.entries, counts.documents, counts.blobs, counts.nodes);
+        assert_eq!(all, (1, 1, 1, 1));
+        let found = write(&connection, 0, &writes());
+        assert!(matches!(found, Err(BackendError::Conflict(1))));
+    }
+
+    #[test]
+    fn what_is_swallowed_or_bent_on_its_way_into_a_table_is_an_error() {
+        // The definition is refused before; this is what would be if it were not.
+        let swallow = "AS (NULL) VIRTUAL NOT NULL ON CONFLICT IGNORE,";
+        for (from, to) in [
+            ("journal (", format!("journal (x BLOB {swallow}")),
+            ("documents (", format!("documents (x BLOB {swallow}")),
+            ("blobs (", format!("blobs (x BLOB {swallow}")),
+            ("tree (", format!("tree (x BLOB {swallow}")),
+        ] {
+            let connection = database(from, &to);
+            assert_eq!(
+                fault(write(&connection, 0, &writes())),
+                Fault::Forged,
+                "{to}"
+            );
+        }
+        for trigger in [
+            "CREATE TRIGGER t BEFORE INSERT ON journal BEGIN SELECT RAISE(IGNORE); END",
+            "CREATE TRIGGER t AFTER INSERT ON journal BEGIN DELETE FROM journal; END",
+            "CREATE TRIGGER t AFTER INSERT ON journal
+             BEGIN UPDATE journal SET signature = zeroblob(64); END",
+            "CREATE TRIGGER t AFTER INSERT ON blobs BEGIN UPDATE blobs SET bytes = x'00'; END",
+            "CREATE TRIGGER t AFTER INSERT ON documents
+             BEGIN UPDATE documents SET signer = 'mallory'; END",
+            "CREATE TRIGGER t AFTER INSERT ON tree BEGIN DELETE FROM tree; END",
+        ] {
+            let connection = database("STRICT", "STRICT");
+            connection.execute_batch(trigger).unwrap();
+            assert_eq!(
+                fault(write(&connection, 0, &writes())),
+                Fault::Forged,
+                "{trigger}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_blob_that_is_there_must_be_there_with_the_same_bytes() {
+        let connection = database("STRICT", "STRICT");
+        let (digest, bytes) = (Digest::of(b"sealed"), b"sealed");
+        add_blob(&connection, &digest, bytes).unwrap();
+        add_blob(&connection, &digest, bytes).unwrap();
+        connection
+            .execute("UPDATE blobs SET bytes = x'00'", [])
+            .unwrap();
+        assert_eq!(fault(add_blob(&connection, &digest, bytes)), Fault::Forged);
+    }
+
+    #[test]
+    fn what_is_to_be_removed_must_be_there() {
+        let connection = database("STRICT", "STRICT");
+        write(&connection, 0, &writes()).unwrap();
+        let (key, digest) = (DocumentKey::new("scope", "acme"), Digest::of(b"sealed"));
+        remove_document(&connection, &key).unwrap();
+        assert_eq!(fault(remove_document(&connection, &key)), Fault::Missing);
+        remove_blob(&connection, &digest).unwrap();
+        assert_eq!(fault(remove_blob(&connection, &digest)), Fault::Missing);
+        // A node may have come and gone within a change.
+        set_node(&connection, &[3], None).unwrap();
+    }
+
+    #[test]
+    fn rows_that_a_walk_would_come_back_to_are_refused() {
+        check_order("journal", Some(3), [4, 7]).unwrap();
+        check_order("journal", None::<i64>, []).unwrap();
+        for (after, rows) in [
+            (Some(3), vec![3, 4]),
+            (Some(3), vec![5, 4]),
+            (None, vec![1, 1]),
+        ] {
+            let refused = check_order("journal", after, rows.clone());
+            assert_eq!(fault(refused), Fault::Forged, "{after:?} {rows:?}");
+        }
     }
 }

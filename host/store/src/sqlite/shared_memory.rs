@@ -102,7 +102,6 @@ impl SharedMemory {
             _ => Err(cut(&self.file)),
         }
     }
-
 }
 
 impl Drop for SharedMemory {
