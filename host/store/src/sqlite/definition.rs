@@ -96,39 +96,29 @@ impl Definition {
     /// In what way this is not `expected`.
     fn differences(&self, expected: &Definition) -> Vec<Tampering> {
         let mut differences = Vec::new();
-        let mut forged = |what: &dyn fmt::Display, how: &dyn fmt::Display| {
-            differences.push(Tampering::new(Fault::Forged, what, how));
-        };
         for ((name, found), (_, right)) in self.settings.iter().zip(&expected.settings) {
             if found != right {
                 let how = format!("has {name} {}, not {}", shown(found), shown(right));
-                forged(&"the database", &how);
+                differences.push(Tampering::new(Fault::Forged, "the database", how));
             }
         }
         let mut roots = BTreeSet::new();
-        for object in &self.objects {
-            match object.root {
-                // The schema table itself begins at the first page.
-                Value::Integer(page) if page > 1 && roots.insert(page) => {}
-                _ => forged(object, &"does not begin at a page of its own"),
-            }
-        }
         let mut missing: Vec<&Object> = expected.objects.iter().collect();
         for found in &self.objects {
             let place = missing.iter().position(|right| right.is_named_as(found));
-            match place.map(|place| missing.swap_remove(place)) {
-                Some(right) if right.means_the_same_as(found) => {}
-                Some(_) => differences.push(Tampering::new(
+            let (fault, how) = match place.map(|place| missing.swap_remove(place)) {
+                None => (Fault::Extra, "is not part of a store's database"),
+                Some(right) if !right.means_the_same_as(found) => (
                     Fault::Forged,
-                    found,
                     "has another definition than this version makes",
-                )),
-                None => differences.push(Tampering::new(
-                    Fault::Extra,
-                    found,
-                    "is not part of a store's database",
-                )),
-            }
+                ),
+                Some(_) => match found.root {
+                    // The schema table itself begins at the first page.
+                    Value::Integer(page) if page > 1 && roots.insert(page) => continue,
+                    _ => (Fault::Forged, "does not begin at a page of its own"),
+                },
+            };
+            differences.push(Tampering::new(fault, found, how));
         }
         for missing in missing {
             differences.push(Tampering::new(Fault::Missing, missing, "is missing"));

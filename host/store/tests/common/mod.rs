@@ -1,0 +1,125 @@
+//! A database with keys and an anchor, thrown away after the test.
+
+#![allow(dead_code)] // each program of tests uses some of it
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use entail_store::{
+    Access, Anchor, Author, Backend as _, Batch, Digest, DocumentKey, Error, Keys, Mark, Sqlite,
+    Store,
+};
+use serde_json::value::{RawValue, to_raw_value};
+
+pub struct Home {
+    pub folder: tempfile::TempDir,
+}
+
+impl Home {
+    /// One whose scopes `acme` (revisions 1, 3) and `acme/evals` (2) were written, with a
+    /// blob each time, and whose journal says who may write.
+    pub async fn filled() -> Self {
+        let home = Home {
+            folder: tempfile::tempdir().unwrap(),
+        };
+        Keys::create(&home.folder.path().join("keys"), None).unwrap();
+        home.anchor().set(Mark::default()).unwrap();
+        drop(Sqlite::create(&home.database()).unwrap());
+        let store = home.store();
+        let first = Batch {
+            trust: store.verifiers().into_iter().next(),
+            ..written("acme", "first")
+        };
+        commit(&store, 0, first).await.unwrap();
+        put(&store, 1, "acme/evals", "second").await.unwrap();
+        put(&store, 2, "acme", "third").await.unwrap();
+        home
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.folder.path().join("entail.db")
+    }
+
+    pub fn beside(&self, suffix: &str) -> PathBuf {
+        self.folder.path().join(format!("entail.db{suffix}"))
+    }
+
+    pub fn anchor(&self) -> Anchor {
+        Anchor::at(self.folder.path().join("anchor.json"))
+    }
+
+    pub fn store(&self) -> Store {
+        self.open(Access::Shared).unwrap()
+    }
+
+    pub fn open(&self, access: Access) -> Result<Store, Error> {
+        self.open_file(&self.database(), access)
+    }
+
+    pub fn open_file(&self, file: &Path, access: Access) -> Result<Store, Error> {
+        let keys = Keys::open(&self.folder.path().join("keys")).unwrap();
+        let backend = Sqlite::open_with(file, access)?;
+        Store::open(Arc::new(backend), keys, self.anchor())
+    }
+
+    /// Changes the database as anybody can who may write the file.
+    pub fn sql(&self, script: &str) {
+        rusqlite::Connection::open(self.database())
+            .unwrap()
+            .execute_batch(script)
+            .unwrap();
+    }
+
+    /// Writes a copy with no more of a store than the database.
+    pub async fn copy_to(&self, file: &Path) {
+        let database = Sqlite::open(&self.database()).unwrap();
+        drop(database.copy_to(file).await.unwrap());
+    }
+}
+
+pub fn key(name: &str) -> DocumentKey {
+    DocumentKey::new("scope", name)
+}
+
+pub fn raw(text: &str) -> Box<RawValue> {
+    to_raw_value(text).unwrap()
+}
+
+pub async fn put(store: &Store, expected: u64, name: &str, body: &str) -> Result<u64, Error> {
+    commit(store, expected, written(name, body)).await
+}
+
+fn written(name: &str, body: &str) -> Batch {
+    Batch {
+        put: vec![(key(name), raw(body))],
+        add_blobs: vec![body.as_bytes().to_vec()],
+        ..Batch::default()
+    }
+}
+
+pub async fn commit(store: &Store, expected: u64, batch: Batch) -> Result<u64, Error> {
+    let change = raw("a test");
+    let author = Author {
+        principal: "test",
+        at_ms: 1,
+        change: &change,
+    };
+    store.commit(expected, batch, author).await
+}
+
+/// Reads all there is and holds it against `acme`'s body, the blob of that name and the
+/// names of all.
+pub async fn read(store: &Store, acme: &str) -> Result<(), Error> {
+    let snapshot = store.read(&[key("acme"), key("acme/evals")]).await?;
+    let bodies: Vec<String> = snapshot
+        .documents
+        .into_iter()
+        .map(|document| String::clone(&*document.unwrap().body::<String>().unwrap()))
+        .collect();
+    assert_eq!(bodies, [acme, "second"]);
+    let blob = store.blob(&Digest::of(acme.as_bytes())).await?;
+    assert_eq!(blob, acme.as_bytes());
+    let names = store.names("scope", "", None, 10).await?;
+    assert_eq!(names, ["acme", "acme/evals"]);
+    Ok(())
+}

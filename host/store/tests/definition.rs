@@ -1,0 +1,474 @@
+//! The definition of the database is part of what is not trusted.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may
+
+mod common;
+
+use common::{Home, put, read};
+use entail_store::{
+    Access, Backend as _, BackendError, Document, Error, Fault, Moment, Progress, Sqlite, Store,
+    Tampering, Visitor,
+};
+
+/// Looks into nothing.
+struct Unseen;
+
+impl Visitor for Unseen {
+    fn progress(&mut self, _progress: Progress) {}
+
+    fn document(&mut self, _document: &Document, _moment: &Moment<'_>) -> Vec<Tampering> {
+        Vec::new()
+    }
+}
+
+async fn verify(store: &Store) -> Vec<Tampering> {
+    let report = store.check(&mut Unseen, &|_| Vec::new()).await.unwrap();
+    report.faults
+}
+
+/// What a refusal names, and in what way it is not what was written.
+#[track_caller]
+fn named<T: std::fmt::Debug>(result: Result<T, Error>) -> (String, Fault) {
+    match result {
+        Err(Error::Tampered(tampering)) => (tampering.what().to_owned(), tampering.fault()),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Changes of the definition by statements, the thing that is named, and its fault.
+const CHANGES: [(&str, &str, Fault); 22] = [
+    (
+        "CREATE INDEX more ON documents (name)",
+        "the index \"more\" of the database",
+        Fault::Extra,
+    ),
+    (
+        "CREATE UNIQUE INDEX more ON journal (payload) WHERE revision > 3",
+        "the index \"more\" of the database",
+        Fault::Extra,
+    ),
+    (
+        "CREATE TRIGGER more BEFORE INSERT ON journal BEGIN SELECT RAISE(IGNORE); END",
+        "the trigger \"more\" of the database",
+        Fault::Extra,
+    ),
+    (
+        "CREATE VIEW more AS SELECT * FROM documents",
+        "the view \"more\" of the database",
+        Fault::Extra,
+    ),
+    (
+        "CREATE VIRTUAL TABLE more USING rtree(id, x0, x1)",
+        "the table \"more\" of the database",
+        Fault::Extra,
+    ),
+    (
+        "CREATE TABLE \"journal\u{200b}\" (x)",
+        "the table \"journal\\u{200b}\" of the database",
+        Fault::Extra,
+    ),
+    (
+        "CREATE TABLE t (x INTEGER PRIMARY KEY AUTOINCREMENT); DROP TABLE t;",
+        "the table \"sqlite_sequence\" of the database",
+        Fault::Extra,
+    ),
+    (
+        "ANALYZE",
+        "the table \"sqlite_stat1\" of the database",
+        Fault::Extra,
+    ),
+    (
+        "ALTER TABLE journal ADD COLUMN x BLOB AS (NULL)",
+        "the table \"journal\" of the database",
+        Fault::Forged,
+    ),
+    (
+        "ALTER TABLE blobs ADD COLUMN x BLOB DEFAULT x'00'",
+        "the table \"blobs\" of the database",
+        Fault::Forged,
+    ),
+    (
+        "ALTER TABLE documents RENAME COLUMN signer TO signer_",
+        "the table \"documents\" of the database",
+        Fault::Forged,
+    ),
+    (
+        "ALTER TABLE tree RENAME TO trees",
+        "the table \"trees\" of the database",
+        Fault::Extra,
+    ),
+    (
+        "DROP TABLE tree",
+        "the table \"tree\" of the database",
+        Fault::Missing,
+    ),
+    (
+        // The specimen: what is acknowledged is swallowed.
+        "ALTER TABLE journal RENAME TO before;
+         CREATE TABLE journal (
+             x BLOB AS (CASE WHEN revision > 3 THEN NULL ELSE 1 END) NOT NULL ON CONFLICT IGNORE,
+             revision INTEGER NOT NULL PRIMARY KEY, payload BLOB NOT NULL,
+             signature BLOB NOT NULL, signer TEXT NOT NULL);
+         INSERT INTO journal SELECT * FROM before; DROP TABLE before;",
+        "the table \"journal\" of the database",
+        Fault::Forged,
+    ),
+    (
+        "ALTER TABLE documents RENAME TO before;
+         CREATE TABLE documents (
+             kind TEXT NOT NULL, name TEXT NOT NULL COLLATE NOCASE, revision INTEGER NOT NULL,
+             payload BLOB NOT NULL, signature BLOB NOT NULL, signer TEXT NOT NULL,
+             PRIMARY KEY (kind, name)) STRICT, WITHOUT ROWID;
+         INSERT INTO documents SELECT * FROM before; DROP TABLE before;",
+        "the table \"documents\" of the database",
+        Fault::Forged,
+    ),
+    (
+        "PRAGMA writable_schema = ON;
+         UPDATE sqlite_schema SET sql = replace(sql, ' STRICT', ' ') WHERE name = 'blobs';
+         PRAGMA schema_version = 900;",
+        "the table \"blobs\" of the database",
+        Fault::Forged,
+    ),
+    (
+        "PRAGMA writable_schema = ON;
+         UPDATE sqlite_schema SET sql = sql || ' ' WHERE name = 'tree';
+         PRAGMA schema_version = 900;",
+        "the table \"tree\" of the database",
+        Fault::Forged,
+    ),
+    (
+        "PRAGMA writable_schema = ON;
+         UPDATE sqlite_schema SET rootpage = (SELECT rootpage FROM sqlite_schema WHERE name = 'tree')
+         WHERE name = 'documents';
+         PRAGMA schema_version = 900;",
+        "the table \"tree\" of the database",
+        Fault::Forged,
+    ),
+    (
+        "PRAGMA writable_schema = ON;
+         INSERT INTO sqlite_schema SELECT type, name, tbl_name, rootpage + 90, sql
+         FROM sqlite_schema WHERE name = 'sqlite_autoindex_blobs_1';
+         PRAGMA schema_version = 900;",
+        "the database",
+        Fault::Forged,
+    ),
+    (
+        "PRAGMA writable_schema = ON;
+         INSERT INTO sqlite_schema VALUES ('table', 'sqlite_x', 'sqlite_x', 0, 'CREATE TABLE no');
+         PRAGMA schema_version = 900;",
+        "the database",
+        Fault::Forged,
+    ),
+    (
+        "PRAGMA application_id = 7",
+        "the database",
+        Fault::Forged,
+    ),
+    (
+        "PRAGMA user_version = -1",
+        "the database",
+        Fault::Forged,
+    ),
+];
+
+#[tokio::test]
+async fn a_definition_that_the_migrations_do_not_make_is_refused_by_name() {
+    for (script, what, fault) in CHANGES {
+        let home = Home::filled().await;
+        home.sql(script);
+        let expected = (what.to_owned(), fault);
+        assert_eq!(named(home.open(Access::Shared)), expected, "{script}");
+        // Whoever makes a home does not take it either.
+        let made = Sqlite::create(&home.database()).map_err(Error::from);
+        assert_eq!(named(made), expected, "{script}");
+        // Nor is it of any use as a copy.
+        let imported = Sqlite::import(&home.database(), &home.beside(".new"));
+        assert_eq!(named(imported.map_err(Error::from)), expected, "{script}");
+        assert!(!home.beside(".new").exists());
+    }
+}
+
+#[tokio::test]
+async fn a_definition_that_changes_under_an_open_connection_is_refused_by_name() {
+    for (script, what, fault) in CHANGES {
+        let home = Home::filled().await;
+        let (reader, writer) = (home.store(), home.store());
+        read(&reader, "third").await.unwrap();
+        read(&writer, "third").await.unwrap();
+        home.sql(script);
+        let expected = (what.to_owned(), fault);
+        for _ in 0..2 {
+            assert_eq!(named(read(&reader, "third").await), expected, "{script}");
+            let written = put(&writer, 3, "acme", "fourth").await;
+            assert_eq!(named(written), expected, "{script}");
+        }
+        let faults = verify(&reader).await;
+        let found: Vec<_> = faults
+            .iter()
+            .map(|found| (found.what().to_owned(), found.fault()))
+            .collect();
+        assert_eq!(found, [expected], "{script}");
+        let copy = home.beside(".copy");
+        named(reader.copy_to(&copy).await);
+        assert!(!copy.exists());
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_hides_itself_from_who_looks_at_the_version_is_found_on_writing() {
+    // No statement of SQLite counts it, so an open connection goes on with what it
+    // parsed, which is right. It writes nothing that others would understand otherwise.
+    for edit in [
+        "UPDATE sqlite_schema SET sql = replace(sql, 'NOT NULL', '') WHERE name = 'journal'",
+        "INSERT INTO sqlite_schema VALUES ('view', 'more', 'more', 0, 'CREATE VIEW more AS SELECT 1')",
+    ] {
+        let home = Home::filled().await;
+        let store = home.store();
+        read(&store, "third").await.unwrap();
+        home.sql(&format!("PRAGMA writable_schema = ON; {edit}"));
+        named(put(&store, 3, "acme", "fourth").await);
+        assert_eq!(verify(&store).await.len(), 1);
+        named(home.open(Access::Shared));
+    }
+}
+
+#[tokio::test]
+async fn a_definition_put_back_as_it_was_is_taken_again() {
+    let home = Home::filled().await;
+    let store = home.store();
+    read(&store, "third").await.unwrap();
+    home.sql("CREATE INDEX more ON documents (name)");
+    named(read(&store, "third").await);
+    home.sql("DROP INDEX more");
+    read(&store, "third").await.unwrap();
+    put(&store, 3, "acme", "fourth").await.unwrap();
+    read(&home.store(), "fourth").await.unwrap();
+    assert_eq!(verify(&store).await, []);
+}
+
+#[tokio::test]
+async fn what_changes_no_meaning_is_no_tampering() {
+    for script in [
+        "VACUUM",
+        "REINDEX",
+        "PRAGMA schema_version = 77",
+        "PRAGMA page_size = 8192; VACUUM;",
+    ] {
+        let home = Home::filled().await;
+        let store = home.store();
+        read(&store, "third").await.unwrap();
+        home.sql(script);
+        read(&store, "third").await.unwrap();
+        put(&store, 3, "acme", "fourth").await.unwrap();
+        read(&home.store(), "fourth").await.unwrap();
+        assert_eq!(verify(&store).await, [], "{script}");
+    }
+}
+
+#[tokio::test]
+async fn texts_in_another_encoding_are_refused() {
+    let home = Home::filled().await;
+    std::fs::remove_file(home.database()).unwrap();
+    let script = include_str!("../src/migrations/0001_initial.sql");
+    home.sql(&format!(
+        "PRAGMA encoding = 'UTF-16le'; {script}; PRAGMA user_version = 1;"
+    ));
+    match Sqlite::open(&home.database()) {
+        Err(BackendError::Tampered(tampering)) => {
+            assert_eq!(tampering.how(), "has encoding \"UTF-16le\", not \"UTF-8\"");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_no_index_leads_to_is_listed_counted_and_verified() {
+    // Whoever edits pages can have an index that does not lead to a row.
+    let home = Home::filled().await;
+    home.sql(
+        "CREATE TABLE hidden AS SELECT * FROM blobs;
+         DELETE FROM blobs WHERE rowid = 1;
+         PRAGMA writable_schema = ON;
+         DELETE FROM sqlite_schema WHERE name = 'sqlite_autoindex_blobs_1';
+         UPDATE sqlite_schema SET sql = 'CREATE TABLE blobs (digest BLOB NOT NULL, bytes BLOB NOT NULL) STRICT'
+         WHERE name = 'blobs';",
+    );
+    let page: i64 = {
+        let original = Home::filled().await;
+        let connection = rusqlite::Connection::open(original.database()).unwrap();
+        let query = "SELECT rootpage FROM sqlite_schema WHERE name = 'sqlite_autoindex_blobs_1'";
+        connection.query_row(query, [], |row| row.get(0)).unwrap()
+    };
+    home.sql("INSERT INTO blobs SELECT * FROM hidden WHERE rowid = 1; DROP TABLE hidden;");
+    let original = Home::filled().await;
+    let text: String = rusqlite::Connection::open(original.database())
+        .unwrap()
+        .query_row(
+            "SELECT sql FROM sqlite_schema WHERE name = 'blobs'",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    home.sql(&format!(
+        "PRAGMA writable_schema = ON;
+         UPDATE sqlite_schema SET sql = '{text}' WHERE name = 'blobs';
+         INSERT INTO sqlite_schema VALUES ('index', 'sqlite_autoindex_blobs_1', 'blobs', {page}, NULL);
+         PRAGMA schema_version = 900;"
+    ));
+    let store = home.store();
+    let faults = verify(&store).await;
+    let damaged = faults
+        .iter()
+        .any(|fault| fault.how().contains("missing from index"));
+    assert!(damaged, "{faults:?}");
+    // The bytes were counted and looked at where they are.
+    assert!(
+        faults.iter().all(|fault| fault.fault() != Fault::Missing),
+        "{faults:?}"
+    );
+}
+
+#[tokio::test]
+async fn names_are_held_against_the_tree_however_they_are_found() {
+    // Another name in the place of the one that is hidden: the number is right.
+    let home = Home::filled().await;
+    home.sql("UPDATE documents SET name = 'acme/other' WHERE name = 'acme/evals'");
+    let listed = home.store().names("scope", "", None, 10).await;
+    assert_eq!(named(listed), ("scope acme/other".to_owned(), Fault::Extra));
+    let below = home.store().names("scope", "acme", Some("acme"), 1).await;
+    assert_eq!(named(below), ("scope acme/other".to_owned(), Fault::Extra));
+
+    let home = Home::filled().await;
+    home.sql("DELETE FROM documents WHERE name = 'acme/evals'");
+    let below = home.store().names("scope", "acme", Some("acme"), 1).await;
+    assert_eq!(
+        named(below),
+        ("the list of documents".to_owned(), Fault::Missing)
+    );
+
+    let home = Home::filled().await;
+    home.sql("DELETE FROM tree");
+    let below = home.store().names("scope", "acme", Some("acme"), 1).await;
+    assert_eq!(
+        named(below),
+        ("the tree of documents".to_owned(), Fault::Forged)
+    );
+}
+
+#[tokio::test]
+async fn rows_that_were_swapped_on_their_page_are_found() {
+    use std::os::unix::fs::FileExt as _;
+    let home = Home::filled().await;
+    let connection = rusqlite::Connection::open(home.database()).unwrap();
+    let root: u32 = connection
+        .query_row(
+            "SELECT rootpage FROM sqlite_schema WHERE name = 'documents'",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    drop(connection);
+    let file = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(home.database())
+        .unwrap();
+    let cells = u64::from(root - 1) * 4096 + 8;
+    let mut pointers = [0; 4];
+    file.read_exact_at(&mut pointers, cells).unwrap();
+    pointers.rotate_left(2);
+    file.write_all_at(&pointers, cells).unwrap();
+    let store = home.store();
+    named(read(&store, "third").await);
+    named(store.names("scope", "acme", Some("acme"), 1).await);
+    let faults = verify(&store).await;
+    let damaged = faults
+        .iter()
+        .any(|fault| fault.how().contains("is damaged"));
+    assert!(damaged, "{faults:?}");
+}
+
+#[tokio::test]
+async fn a_copy_is_made_of_rows_and_is_what_was_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = Home::filled().await;
+    let store = home.store();
+    // Whatever its name means to SQLite.
+    for name in [
+        "copy",
+        "file:copy",
+        "file:copy?mode=memory",
+        ":memory:",
+        "a?b#c%41.db",
+    ] {
+        let file = home.folder.path().join(name);
+        assert_eq!(store.copy_to(&file).await.unwrap(), 3);
+        let metadata = std::fs::metadata(&file).unwrap();
+        assert_eq!(metadata.permissions().mode() & 0o7777, 0o600);
+        // Nothing is left beside it, and nothing replaced.
+        assert!(matches!(
+            store.copy_to(&file).await,
+            Err(Error::Unavailable(_))
+        ));
+        let made = home.folder.path().join(format!("{name}.restored"));
+        drop(Sqlite::import(&file, &made).unwrap());
+        let restored = home.open_file(&made, Access::Shared).unwrap();
+        read(&restored, "third").await.unwrap();
+        assert_eq!(verify(&restored).await, []);
+    }
+    let names: Vec<String> = std::fs::read_dir(home.folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(
+        names.iter().all(|name| !name.ends_with(".new")),
+        "{names:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_copy_of_what_is_not_what_was_written_is_none() {
+    for script in [
+        "DELETE FROM blobs WHERE rowid = 1",
+        "DELETE FROM documents WHERE name = 'acme/evals'",
+        "INSERT INTO documents SELECT kind, 'acme/more', revision, payload, signature, signer
+         FROM documents WHERE name = 'acme'",
+        "UPDATE documents SET signature = zeroblob(64) WHERE name = 'acme/evals'",
+    ] {
+        let home = Home::filled().await;
+        home.sql(script);
+        let file = home.beside(".copy");
+        named(home.store().copy_to(&file).await);
+        let left = std::fs::read_dir(home.folder.path()).unwrap();
+        let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+        assert!(
+            left.iter()
+                .all(|name| !name.to_string_lossy().contains("copy")),
+            "{left:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_replaces_everything_are_the_rows_of_a_copy() {
+    let home = Home::filled().await;
+    let copy = home.beside(".copy");
+    home.copy_to(&copy).await;
+    let store = home.store();
+    put(&store, 3, "acme", "fourth").await.unwrap();
+    let database = Sqlite::open(&home.database()).unwrap();
+    database.replace_by(&copy).await.unwrap();
+    let restored = home.open_file(&home.database(), Access::Shared).unwrap();
+    // The anchor has seen more.
+    assert_eq!(named(restored.read(&[]).await).1, Fault::Stale);
+
+    // One that means something else is not taken, and changes nothing.
+    let connection = rusqlite::Connection::open(&copy).unwrap();
+    connection
+        .execute_batch("CREATE TRIGGER more AFTER DELETE ON blobs BEGIN SELECT 1; END")
+        .unwrap();
+    drop(connection);
+    let refused = database.replace_by(&copy).await.map_err(Error::from);
+    assert_eq!(named(refused).0, "the trigger \"more\" of the database");
+}
