@@ -80,6 +80,31 @@ impl fmt::Debug for Shown<'_> {
     }
 }
 
+/// Shows what `value` shows, sanitized: for parts of an error that may be foreign, such as
+/// the name of a file or the words of a library.
+pub fn sanitized<T: fmt::Display>(value: T) -> Sanitized<T> {
+    Sanitized(value)
+}
+
+/// What [`sanitized`] returns.
+#[derive(Clone, Copy, Debug)]
+pub struct Sanitized<T>(T);
+
+impl<T: fmt::Display> fmt::Display for Sanitized<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Write::write_fmt(&mut Sanitizing(f), format_args!("{}", self.0))
+    }
+}
+
+/// Writes sanitized what it is given.
+struct Sanitizing<'a, 'b>(&'a mut fmt::Formatter<'b>);
+
+impl fmt::Write for Sanitizing<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        write_sanitized(self.0, text.chars())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,5 +124,16 @@ mod tests {
         assert_eq!(text.shown().to_string(), text.as_raw());
         let longer = ForeignText::from(format!("{}x", text.as_raw()));
         assert_eq!(longer.shown().to_string(), format!("{}…", text.as_raw()));
+    }
+
+    #[test]
+    fn whatever_shows_itself_can_be_shown_sanitized() {
+        let file = std::path::Path::new("a\nb\u{202e}");
+        let error = std::io::Error::other("c\u{9b}2K");
+        assert_eq!(
+            format!("{}: {}", sanitized(file.display()), sanitized(&error)),
+            "a\\nb\\u{202e}: c\\u{9b}2K"
+        );
+        assert_eq!(sanitized(sanitized("\r")).to_string(), "\\r");
     }
 }

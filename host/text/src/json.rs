@@ -66,16 +66,22 @@ impl<F: Formatter> Formatter for Escaping<F> {
         if fragment.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
             return to.write_all(fragment.as_bytes());
         }
-        for character in fragment.chars() {
-            if is_plain(character) {
-                write!(to, "{character}")?;
-            } else {
-                for unit in character.encode_utf16(&mut [0; 2]) {
-                    write!(to, "\\u{unit:04x}")?;
-                }
-            }
-        }
-        Ok(())
+        fragment
+            .chars()
+            .try_for_each(|character| write_character(to, character))
+    }
+
+    /// JSON that was written by somebody else. White space between its values is a space;
+    /// whatever else is not plain is in a text.
+    fn write_raw_fragment<W: ?Sized + Write>(
+        &mut self,
+        to: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        fragment.chars().try_for_each(|character| match character {
+            '\n' | '\r' | '\t' => to.write_all(b" "),
+            other => write_character(to, other),
+        })
     }
 
     hand_on! {
@@ -92,9 +98,29 @@ impl<F: Formatter> Formatter for Escaping<F> {
     }
 }
 
+fn write_character(to: &mut (impl ?Sized + Write), character: char) -> io::Result<()> {
+    if is_plain(character) {
+        return write!(to, "{character}");
+    }
+    character
+        .encode_utf16(&mut [0; 2])
+        .iter()
+        .try_for_each(|unit| write!(to, "\\u{unit:04x}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_that_somebody_else_wrote_is_escaped_as_well() {
+        let written = "{\"a\u{202e}\":\n\t[\"\u{9b}31m\u{2028}\", 1]}";
+        let raw: &serde_json::value::RawValue = serde_json::from_str(written).unwrap();
+        let text = to_string(&raw).unwrap();
+        assert!(text.chars().all(is_plain), "{text}");
+        let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(read(&text), read(written));
+    }
 
     #[test]
     fn a_program_reads_the_same_and_a_terminal_is_left_alone() {

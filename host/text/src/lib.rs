@@ -6,7 +6,8 @@
 //! that:
 //!
 //! - [`sanitize`] writes every other character as an escape (`\u{202e}`), so that
-//!   nothing is hidden and one line stays one line. Text for people goes through it.
+//!   nothing is hidden and one line stays one line. Text for people goes through it;
+//!   [`sanitized`] does the same for what has a `Display`, such as a part of an error.
 //! - [`json`] writes the same characters as JSON escapes (`\u202e`), so that a program
 //!   reads the exact text. JSON for output and for logs is written with it.
 //! - [`ForeignText`] holds text from outside. It has no `Display`, so that it cannot
@@ -21,7 +22,7 @@ pub mod json;
 use std::borrow::Cow;
 use std::fmt;
 
-pub use foreign::{ForeignText, Shown};
+pub use foreign::{ForeignText, Sanitized, Shown, sanitized};
 
 /// Whether a character is shown as itself, and does nothing else: a letter, a mark on
 /// one, a digit, a sign, or the plain space.
