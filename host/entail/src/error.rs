@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use entail_policy::{BadSettings, ComposeError, Digest, EngineError, Failure, Refusal, Rejected};
 use entail_store::{AnchorError, KeyError, RecipientError, SealError, Tampering};
+use entail_text::sanitized;
 
 use crate::guard::Violation;
 use crate::name::{CredentialName, InvalidName, ProviderId, ScopePath};
@@ -14,6 +15,9 @@ use crate::settings::InvalidSettings;
 use crate::value::InvalidValue;
 
 /// What went wrong. Nothing was revealed, and nothing was changed.
+///
+/// Its text is one line of plain characters, whatever names and words are in it: the
+/// parts that may be foreign are sanitized where it is shown, not where it is made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -47,7 +51,7 @@ pub enum Error {
     #[error("tampered: {0}")]
     Tampered(Tampering),
     /// A copy of a store is not signed by anybody who is trusted.
-    #[error("{0}")]
+    #[error("{}", sanitized(.0))]
     Untrusted(String),
     /// The anchor cannot be read or written.
     #[error(transparent)]
@@ -59,7 +63,7 @@ pub enum Error {
     #[error(transparent)]
     Recipient(#[from] RecipientError),
     /// The database does not answer.
-    #[error("the store is unavailable: {0}")]
+    #[error("the store is unavailable: {}", sanitized(.0))]
     Unavailable(String),
     /// Somebody else keeps changing the store.
     #[error("the store was changed by others at each try; try again")]
@@ -68,7 +72,10 @@ pub enum Error {
     #[error(transparent)]
     Keys(#[from] KeyError),
     /// The secret cannot be opened here.
-    #[error("the secret of {credential} in {scope} cannot be opened: {error}")]
+    #[error(
+        "the secret of {} in {scope} cannot be opened: {error}",
+        sanitized(.credential)
+    )]
     Sealed {
         /// The scope that holds it.
         scope: ScopePath,
@@ -97,7 +104,11 @@ pub enum Error {
         hosts: Vec<String>,
     },
     /// The decision could not be recorded, so nothing is granted.
-    #[error("the decision cannot be recorded in {file}, so nothing is granted: {error}")]
+    #[error(
+        "the decision cannot be recorded in {}, so nothing is granted: {}",
+        sanitized(.file.display()),
+        sanitized(.error)
+    )]
     NotRecorded {
         /// The decision log.
         file: PathBuf,
@@ -109,7 +120,7 @@ pub enum Error {
     #[error("there is no scope {0}")]
     UnknownScope(ScopePath),
     /// There is no such provider.
-    #[error("there is no provider {id}; there are: {known}")]
+    #[error("there is no provider {id}; there are: {}", sanitized(.known))]
     UnknownProvider {
         /// The one asked for.
         id: ProviderId,
@@ -130,7 +141,10 @@ pub enum Error {
     #[error("{0} is there already")]
     ScopeExists(ScopePath),
     /// The scope has projects below it.
-    #[error("{scope} still has projects below it, such as {below}")]
+    #[error(
+        "{scope} still has projects below it, such as {}",
+        sanitized(.below)
+    )]
     HasProjects {
         /// The scope.
         scope: ScopePath,
@@ -138,7 +152,7 @@ pub enum Error {
         below: String,
     },
     /// What was asked makes no sense; the text says what and why.
-    #[error("{0}")]
+    #[error("{}", sanitized(.0))]
     Invalid(String),
     /// A value was not taken.
     #[error(transparent)]
@@ -153,7 +167,7 @@ pub enum Error {
     #[error(transparent)]
     InvalidProviders(#[from] InvalidProviders),
     /// The home is not usable.
-    #[error("{0}")]
+    #[error("{}", sanitized(.0))]
     Home(String),
     /// The policy engine cannot be set up.
     #[error(transparent)]
@@ -162,7 +176,10 @@ pub enum Error {
     #[error("the policy is not admitted: {0}")]
     Rejected(#[from] Rejected),
     /// The policy in service cannot be made ready, so nothing is granted.
-    #[error("the policy in service cannot be used, so nothing is granted: {0}")]
+    #[error(
+        "the policy in service cannot be used, so nothing is granted: {}",
+        sanitized(.0)
+    )]
     PolicyUnready(String),
     /// The policy does not take the settings.
     #[error(transparent)]

@@ -9,7 +9,7 @@
 
 use std::path::PathBuf;
 
-use entail_text::sanitize;
+use entail_text::sanitized;
 use serde::Deserialize;
 
 /// The size at which a new decision log is begun, unless the settings say otherwise:
@@ -87,7 +87,7 @@ pub enum Enough {
 
 /// Settings that make no sense.
 #[derive(Debug, thiserror::Error)]
-#[error("{file}: {problem}")]
+#[error("{}: {}", sanitized(.file.display()), sanitized(.problem))]
 pub struct InvalidSettings {
     pub(crate) file: PathBuf,
     pub(crate) problem: String,
@@ -119,10 +119,10 @@ impl HomeSettings {
 /// What is wrong with a TOML file, on one line, without a part of the file.
 pub(crate) fn described(text: &str, error: &toml::de::Error) -> String {
     let before = error.span().and_then(|span| text.get(..span.start));
-    let message = sanitize(error.message());
+    let message = sanitized(error.message());
     match before {
         Some(before) => format!("line {}: {message}", before.matches('\n').count() + 1),
-        None => message.into_owned(),
+        None => message.to_string(),
     }
 }
 

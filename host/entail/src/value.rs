@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use entail_store::Secret;
+use entail_text::sanitized;
 use serde::Deserialize;
 use url::{Host, Url};
 use zeroize::Zeroizing;
@@ -23,7 +24,7 @@ const MAX_VALUE_BYTES: usize = 16 * 1024;
 /// Why a value was not taken. No message contains anything of a value that
 /// could be a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {rule}")]
+#[error("{}: {}", sanitized(.field), sanitized(.rule))]
 pub struct InvalidValue {
     field: String,
     rule: String,

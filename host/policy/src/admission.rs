@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use entail_text::is_plain;
+use entail_text::{is_plain, sanitized};
 use wasmtime::component::{Component, InstancePre};
 use wasmtime::{Store, Trap};
 
@@ -84,7 +84,7 @@ pub enum Rejected {
     NotAComponent,
     /// It breaks the rules of WebAssembly, uses a proposal that is off, or asks
     /// for more than the engine has.
-    #[error("the component cannot be used: {0}")]
+    #[error("the component cannot be used: {}", sanitized(.0))]
     Invalid(String),
     /// Compiling it takes too much memory.
     #[error("compiling the component takes more than {limit} bytes of memory")]
@@ -99,22 +99,22 @@ pub enum Rejected {
         limit: Duration,
     },
     /// The process that compiled it ended in some other way.
-    #[error("the compiler did not survive the component: {0}")]
+    #[error("the compiler did not survive the component: {}", sanitized(.0))]
     CompileCrashed(String),
     /// It wants something from outside.
-    #[error("a policy imports nothing, but this one imports {}", .0.join(", "))]
+    #[error("a policy imports nothing, but this one imports {}", sanitized(.0.join(", ")))]
     Imports(Vec<String>),
     /// It lacks a part of the contract.
-    #[error("the component does not export the contract: {0}")]
+    #[error("the component does not export the contract: {}", sanitized(.0))]
     MissingExport(String),
     /// A part of the contract has another type.
-    #[error("the component's exports differ from the contract: {0}")]
+    #[error("the component's exports differ from the contract: {}", sanitized(.0))]
     WrongType(String),
     /// Its description is unfit to be shown.
     #[error("the policy's description is unfit to be shown: {0}")]
     Description(&'static str),
     /// What it says can be set is no schema.
-    #[error("the schema of the policy's settings cannot be used: {0}")]
+    #[error("the schema of the policy's settings cannot be used: {}", sanitized(.0))]
     Schema(String),
     /// It failed when it was called on trial.
     #[error("the policy failed its trial call: {0}")]

@@ -3,6 +3,7 @@
 //! A layer imports what a policy exports, and exports it too. Joined with the policy
 //! below it is one component that imports nothing, admitted like any other.
 
+use entail_text::sanitized;
 use wac_graph::types::Package;
 use wac_graph::{CompositionGraph, EncodeOptions, PackageId, PlugError, plug};
 
@@ -13,7 +14,7 @@ use crate::failure::plain;
 #[non_exhaustive]
 pub enum ComposeError {
     /// One of the two is no component.
-    #[error("the {part} is no valid component: {reason}")]
+    #[error("the {part} is no valid component: {}", sanitized(.reason))]
     Invalid {
         /// Which one: `layer` or `policy below`.
         part: &'static str,
@@ -26,7 +27,7 @@ pub enum ComposeError {
     )]
     NoFit,
     /// They do not go together.
-    #[error("the layer and the policy below do not go together: {0}")]
+    #[error("the layer and the policy below do not go together: {}", sanitized(.0))]
     Graph(String),
 }
 

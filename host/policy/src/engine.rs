@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use entail_text::sanitized;
 use wasmtime::component::Linker;
 use wasmtime::{
     Cache, CacheConfig, Config, Enabled, EngineWeak, InstanceAllocationStrategy,
@@ -87,7 +88,7 @@ impl Default for Settings {
 
 /// Why an engine could not be set up.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("the policy engine cannot be set up: {0}")]
+#[error("the policy engine cannot be set up: {}", sanitized(.0))]
 pub struct EngineError(String);
 
 impl EngineError {

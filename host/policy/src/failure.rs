@@ -1,6 +1,6 @@
 //! Why a policy gave no answer.
 
-use entail_text::Shown;
+use entail_text::{Shown, sanitized};
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 
 use crate::engine::EngineError;
@@ -18,13 +18,13 @@ pub enum Failure {
     #[error("the policy trapped: {0}")]
     Trapped(&'static str),
     /// What it returned is no value of the contract.
-    #[error("the policy's answer is malformed: {0}")]
+    #[error("the policy's answer is malformed: {}", sanitized(.0))]
     Malformed(String),
     /// It says that the facts break the contract.
-    #[error("the policy finds the facts invalid: {0}")]
+    #[error("the policy finds the facts invalid: {}", sanitized(.0))]
     InvalidFacts(String),
     /// It says that it cannot decide.
-    #[error("the policy could not decide: {0}")]
+    #[error("the policy could not decide: {}", sanitized(.0))]
     Undecided(String),
     /// There are more credentials in the facts than a policy is given.
     #[error("the facts have {found} credentials, and {limit} are allowed")]

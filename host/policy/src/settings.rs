@@ -11,6 +11,7 @@
 //! make the schema of the policy below a part of its own. Patterns are those of an
 //! engine that takes no longer than a text is long.
 
+use entail_text::sanitized;
 use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::{Map, Value};
 
@@ -57,9 +58,10 @@ impl Problem {
 
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let rule = sanitized(&self.rule);
         match self.path.as_str() {
-            "" => write!(f, "the settings: {}", self.rule),
-            path => write!(f, "{path}: {}", self.rule),
+            "" => write!(f, "the settings: {rule}"),
+            path => write!(f, "{}: {rule}", sanitized(path)),
         }
     }
 }

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use entail_text::sanitized;
 use serde::{Deserialize, Serialize};
 
 use crate::Revision;
@@ -31,7 +32,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 #[non_exhaustive]
 pub enum AnchorError {
     /// The file cannot be read or made.
-    #[error("{file}: {error}")]
+    #[error("{}: {}", sanitized(.file.display()), sanitized(.error))]
     File {
         /// Which one.
         file: PathBuf,
@@ -40,10 +41,13 @@ pub enum AnchorError {
         error: std::io::Error,
     },
     /// It is not there: whether the database was put back cannot be known.
-    #[error("{0} is missing, so whether the database was put back cannot be known")]
+    #[error(
+        "{} is missing, so whether the database was put back cannot be known",
+        sanitized(.0.display())
+    )]
     Missing(PathBuf),
     /// It is no anchor.
-    #[error("{0} is not an anchor")]
+    #[error("{} is not an anchor", sanitized(.0.display()))]
     Malformed(PathBuf),
 }
 

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use entail_text::sanitized;
 
 use crate::Revision;
 use crate::digest::Digest;
@@ -98,7 +99,7 @@ pub enum BackendError {
     Tampered(Tampering),
     /// Anything else. The text is the database's; no statement contains a
     /// secret.
-    #[error("{0}")]
+    #[error("{}", sanitized(.0))]
     Failed(String),
 }
 

@@ -8,6 +8,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use entail_text::sanitized;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -37,9 +38,10 @@ impl DocumentKey {
     }
 }
 
+/// For a person: a name in a database may be anybody's.
 impl fmt::Display for DocumentKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.kind, self.name)
+        write!(f, "{} {}", sanitized(&self.kind), sanitized(&self.name))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use entail_text::sanitize;
+use entail_text::Shown;
 
 use crate::Revision;
 use crate::anchor::AnchorError;
@@ -96,8 +96,8 @@ impl Tampering {
     pub fn new(fault: Fault, what: impl fmt::Display, how: impl fmt::Display) -> Self {
         Tampering {
             fault,
-            what: sanitize(&what.to_string()).into_owned(),
-            how: sanitize(&how.to_string()).into_owned(),
+            what: Shown::of(&what.to_string()).to_string(),
+            how: Shown::of(&how.to_string()).to_string(),
         }
     }
 

@@ -25,6 +25,8 @@
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use entail_text::sanitized;
+
 use crate::files;
 use crate::identity::{self, Identity, NotUnlocked};
 use crate::recipients::{Recipient, Recipients};
@@ -46,7 +48,7 @@ const MAX_KEY_FILE_BYTES: usize = 64 * 1024;
 #[non_exhaustive]
 pub enum KeyError {
     /// The file cannot be read or made.
-    #[error("{file}: {error}")]
+    #[error("{}: {}", sanitized(.file.display()), sanitized(.error))]
     File {
         /// Which one.
         file: PathBuf,
@@ -55,7 +57,10 @@ pub enum KeyError {
         error: std::io::Error,
     },
     /// Others than the owner can read or write it.
-    #[error("{file} can be used by others (mode {mode:04o}); run: chmod {remedy} {file}")]
+    #[error(
+        "{file} can be used by others (mode {mode:04o}); run: chmod {remedy} {file}",
+        file = sanitized(.file.display())
+    )]
     TooOpen {
         /// Which file or folder.
         file: PathBuf,
@@ -65,13 +70,16 @@ pub enum KeyError {
         remedy: &'static str,
     },
     /// It belongs to somebody else.
-    #[error("{file} belongs to another user, so its keys are not used")]
+    #[error(
+        "{} belongs to another user, so its keys are not used",
+        sanitized(.file.display())
+    )]
     ForeignOwner {
         /// Which file or folder.
         file: PathBuf,
     },
     /// It is no key.
-    #[error("{file} is not {expected}")]
+    #[error("{} is not {expected}", sanitized(.file.display()))]
     Malformed {
         /// Which file.
         file: PathBuf,

@@ -4,6 +4,7 @@
 //! revision as what is written, so that whoever was taken off it gets nothing new
 //! from any writer, however long that writer has been running.
 
+use entail_text::sanitized;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
@@ -54,13 +55,13 @@ pub enum RecipientError {
     #[error("that is not an age recipient (age1…)")]
     Malformed,
     /// It is on the list.
-    #[error("the recipient {0} is there already")]
+    #[error("the recipient {} is there already", sanitized(.0))]
     Known(RecipientId),
     /// Several are called that.
-    #[error("several recipients are called that; say which by its id: {0}")]
+    #[error("several recipients are called that; say which by its id: {}", sanitized(.0))]
     Ambiguous(String),
     /// It is not on the list.
-    #[error("there is no recipient {0}")]
+    #[error("there is no recipient {}", sanitized(.0))]
     Unknown(String),
     /// The list would be empty: nobody could open what is sealed.
     #[error("the last recipient cannot be removed: nobody could open what is sealed")]

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use entail_text::sanitized;
 use serde::Deserialize;
 
 use super::definition::Provider;
@@ -16,7 +17,7 @@ pub(crate) const MAX_FILE_BYTES: usize = 1 << 20;
 
 /// What is wrong with a provider file.
 #[derive(Debug, thiserror::Error)]
-#[error("the provider file is not valid: {0}")]
+#[error("the provider file is not valid: {}", sanitized(.0))]
 pub struct InvalidProviders(String);
 
 /// All providers that are known.
