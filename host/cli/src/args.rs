@@ -37,7 +37,7 @@ input, never as an argument.";
 
 /// An organization's model credentials, inherited by projects that opt in.
 #[derive(Parser)]
-#[command(name = "entail", version, after_long_help = EXIT_CODES, arg_required_else_help = true)]
+#[command(name = "entail", bin_name = "entail", version, after_long_help = EXIT_CODES, arg_required_else_help = true)]
 pub struct Cli {
     #[command(flatten)]
     pub common: Common,

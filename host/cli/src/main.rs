@@ -27,20 +27,17 @@ mod progress;
 mod remedy;
 mod run;
 mod session;
+mod usage;
 mod verify;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
-use entail_text::sanitize;
 
 use crate::args::{Cli, Command, CredentialCommand, KeyCommand, PolicyCommand, ProjectCommand};
 use crate::failure::Failure;
 use crate::output::{Style, exactly, tell};
 use crate::session::Session;
-
-/// The longest argument that an error repeats; keys are longer.
-const MAX_SHOWN_BYTES: usize = 20;
 
 fn main() -> ExitCode {
     // Started by itself to compile a policy, it does nothing else.
@@ -50,7 +47,7 @@ fn main() -> ExitCode {
     let unhardened = hardening::harden();
     let Cli { common, command } = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return usage::usage(&error),
     };
     for what in unhardened {
         tell!(Style::Warn => "warning:"; " {what}");
@@ -65,37 +62,6 @@ fn main() -> ExitCode {
         Ok(exit) => exit,
         Err(failure) => failure.report(json),
     }
-}
-
-/// Shows help, or what is wrong with the command line, with long arguments left
-/// out: one of them may be a key in the wrong place.
-fn usage(error: &clap::Error) -> ExitCode {
-    if !error.use_stderr() {
-        exactly(error.render().ansi().to_string().trim_end());
-        return ExitCode::SUCCESS;
-    }
-    let arguments: Vec<String> = std::env::args_os()
-        .skip(1)
-        .map(|argument| argument.to_string_lossy().into_owned())
-        .collect();
-    let mut text = error.render().to_string();
-    for argument in &arguments {
-        let value = argument
-            .split_once('=')
-            .map_or(argument.as_str(), |(_, value)| value);
-        if value.len() > MAX_SHOWN_BYTES && !value.starts_with("--") {
-            text = text.replace(value, "…");
-        }
-        // Or its line breaks would be taken for the message's own.
-        text = text.replace(argument, &sanitize(argument));
-    }
-    if arguments.iter().any(|argument| argument == "--json") {
-        return Failure::new(2, "usage", text.trim_end()).report(true);
-    }
-    for line in text.trim_end().lines() {
-        tell!("{line}");
-    }
-    ExitCode::from(2)
 }
 
 /// Whether a command changes a home in a way that can be tried without changing it.
