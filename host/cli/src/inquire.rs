@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use entail::policy::{Attributes, Code, Inheritance, Outcome};
+use entail::policy::{Attributes, Finding, Inheritance, Outcome};
 use entail::{
     AttributeName, AttributeValue, Authentication, Catalog, Entail, Error, Explanation, Field,
     Home, Lease, Principal, Provider, ProviderId, Request, ScopePath, Secret, VariableValue, mask,
@@ -18,6 +18,9 @@ use crate::manage::time;
 use crate::output::{Cell, Line, Style, Table, exactly, print_json, say, tell};
 use crate::remedy::remedies;
 use crate::session::Session;
+
+/// Refusals that say no more than that nobody meant the scope to have one.
+pub const UNREMARKABLE: [&str; 2] = ["no-credential", "not-opted-in"];
 
 pub async fn resolve(session: &Session, args: &ResolveArgs) -> Result<(), Failure> {
     let entail = session.open_unlocked()?;
@@ -275,7 +278,7 @@ pub fn print_explanation(explanation: &Explanation) {
             };
             table.row([
                 format!("{stem}• {}", credential.name).into(),
-                Cell::new(&finding.code, finding_style(finding.code.as_str())),
+                Cell::new(&finding.code, finding_style(explanation, finding)),
                 Cell::new(said(&finding.attributes), Style::Faint),
             ]);
         }
@@ -323,9 +326,14 @@ fn said(attributes: &Attributes) -> String {
     said.join(", ")
 }
 
-fn finding_style(code: &str) -> Style {
-    match code {
-        "chosen" => Style::Good,
+/// A policy chooses the codes, but only what is granted looks like it.
+fn finding_style(explanation: &Explanation, finding: &Finding) -> Style {
+    let is_granted = match &explanation.decision.outcome {
+        Outcome::Granted(grant) => grant.credential == finding.credential,
+        Outcome::Refused(_) => false,
+    };
+    match finding.code.as_str() {
+        "chosen" if is_granted => Style::Good,
         "alternate" | "shadowed" | "name-mismatch" => Style::Plain,
         "not-opted-in" | "not-shared" => Style::Warn,
         _ => Style::Bad,
@@ -335,7 +343,36 @@ fn finding_style(code: &str) -> Style {
 /// What a scope gets for a provider.
 pub enum Standing {
     Granted(Box<Lease>),
+    /// It is refused for want of a credential, and nobody in the chain holds one.
+    Nothing(Failure),
     Failed(Failure),
+}
+
+impl Standing {
+    /// A policy chooses the code of a refusal, so what is `held` decides with it.
+    fn of(failure: Failure, provider: &ProviderId, held: Option<&BTreeSet<ProviderId>>) -> Self {
+        let wants = failure
+            .refusal()
+            .is_some_and(|code| *code == "no-credential");
+        match held.is_some_and(|held| !held.contains(provider)) && wants {
+            true => Standing::Nothing(failure),
+            false => Standing::Failed(failure),
+        }
+    }
+}
+
+/// The providers that somebody in the chain of a scope holds a credential for.
+async fn held(
+    session: &Session,
+    entail: &Entail,
+    scope: &ScopePath,
+) -> Result<BTreeSet<ProviderId>, Error> {
+    let mut held = BTreeSet::new();
+    for path in scope.chain() {
+        let scope = entail.scope(&session.principal, &path).await?;
+        held.extend(scope.credentials.iter().map(|c| c.provider.clone()));
+    }
+    Ok(held)
 }
 
 /// What every scope gets for every provider, by really resolving.
@@ -347,13 +384,15 @@ pub async fn matrix(
     let mut matrix = Vec::with_capacity(scopes.len());
     for scope in scopes {
         let mut row = Vec::new();
+        // Why it cannot be known shows in the answers.
+        let held = held(session, entail, scope).await.ok();
         for provider in entail.catalog().iter() {
             let request = Request::new(scope.clone(), provider.id.clone());
             let standing = match entail.probe(&session.principal, &request).await {
                 Ok(lease) => Standing::Granted(Box::new(lease)),
                 // It would be the same for all, and each would take its time.
                 Err(error @ Error::NotRecorded { .. }) => return Err(error.into()),
-                Err(error) => Standing::Failed(error.into()),
+                Err(error) => Standing::of(error.into(), &provider.id, held.as_ref()),
             };
             row.push((provider.id.clone(), standing));
         }
@@ -405,7 +444,7 @@ pub fn matrix_json(matrix: &[(ScopePath, Vec<(ProviderId, Standing)>)]) -> Value
             "provider": provider, "granted": true, "holder": lease.holder(),
             "credential": lease.name(), "version": lease.version(), "model": lease.model(),
         }),
-        Standing::Failed(failure) => json!({
+        Standing::Nothing(failure) | Standing::Failed(failure) => json!({
             "provider": provider, "granted": false, "code": failure.code(),
             "refusal": failure.refusal(), "message": failure.message(),
         }),
@@ -417,22 +456,13 @@ pub fn matrix_json(matrix: &[(ScopePath, Vec<(ProviderId, Standing)>)]) -> Value
     json!({"status": rows})
 }
 
-/// The code of a refusal.
-fn refusal(standing: &Standing) -> Option<&str> {
-    match standing {
-        Standing::Failed(failure) => failure.refusal().map(Code::as_str),
-        Standing::Granted(_) => None,
-    }
-}
-
 /// Prints the providers that anybody has something for; the others would be
 /// columns of dashes.
 pub fn print_matrix(matrix: &[(ScopePath, Vec<(ProviderId, Standing)>)]) {
-    let nothing = |standing: &Standing| refusal(standing) == Some("no-credential");
     let used: BTreeSet<&ProviderId> = matrix
         .iter()
         .flat_map(|(_, row)| row)
-        .filter(|(_, standing)| !nothing(standing))
+        .filter(|(_, standing)| !matches!(standing, Standing::Nothing(_)))
         .map(|(provider, _)| provider)
         .collect();
     if used.is_empty() {
@@ -454,7 +484,7 @@ pub fn print_matrix(matrix: &[(ScopePath, Vec<(ProviderId, Standing)>)]) {
             .iter()
             .filter(|(provider, _)| used.contains(provider))
             .map(|(_, standing)| match standing {
-                _ if nothing(standing) => Cell::new("–", Style::Faint),
+                Standing::Nothing(_) => Cell::new("–", Style::Faint),
                 Standing::Granted(lease) if lease.holder() == scope => {
                     Cell::new("own", Style::Good)
                 }
@@ -462,7 +492,9 @@ pub fn print_matrix(matrix: &[(ScopePath, Vec<(ProviderId, Standing)>)]) {
                     Cell::new(format!("from {}", lease.holder()), Style::Good)
                 }
                 Standing::Failed(failure) => match failure.refusal() {
-                    Some(code) if *code == "not-opted-in" => Cell::new(code, Style::Warn),
+                    Some(code) if UNREMARKABLE.contains(&code.as_str()) => {
+                        Cell::new(code, Style::Warn)
+                    }
                     // A policy chooses the code, and may not make it look like a grant.
                     Some(code) => Cell::new(format!("refused: {code}"), Style::Bad),
                     None => Cell::new(format!("error: {}", failure.code()), Style::Bad),

@@ -163,7 +163,11 @@ impl<T: AsRef<str>> From<T> for Cell {
     }
 }
 
-/// Rows of a table; the columns are as wide as their widest cell.
+/// The widest that a column gets. A longer cell sticks out of its own row; it does not
+/// push what stands in the others off the screen.
+const MAX_COLUMN_CHARS: usize = 100;
+
+/// Rows of a table; the columns are as wide as their widest cell, within reason.
 #[derive(Default)]
 pub struct Table {
     rows: Vec<Vec<Cell>>,
@@ -192,6 +196,7 @@ impl Table {
                     .map(Cell::width)
                     .max()
                     .unwrap_or(0)
+                    .min(MAX_COLUMN_CHARS)
             })
             .collect();
         for row in self.rows {
@@ -204,7 +209,7 @@ impl Table {
                     continue;
                 }
                 line = line.then(" ".repeat(pending));
-                pending = width - cell.width() + 2;
+                pending = width.saturating_sub(cell.width()) + 2;
                 line.pieces.push(cell);
             }
             line.print();

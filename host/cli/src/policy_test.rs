@@ -435,7 +435,7 @@ fn print_results(results: &[FileResult]) {
 }
 
 fn write_junit(file: &Path, policy: &str, results: &[FileResult]) -> Result<(), Failure> {
-    let mut report = Report::new(policy);
+    let mut report = Report::new(&*sanitize(policy));
     for result in results {
         let mut suite = TestSuite::new(&*sanitize(&result.name));
         for case in &result.cases {

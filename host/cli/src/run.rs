@@ -32,12 +32,9 @@ use signal_hook::low_level::siginfo::Cause;
 use crate::args::{Format, RunArgs, VariablesArgs};
 use crate::failure::Failure;
 use crate::hardening::as_the_caller_had_it;
-use crate::inquire::{attributes, granted, print_variables};
+use crate::inquire::{UNREMARKABLE, attributes, granted, print_variables};
 use crate::output::{Style, print_json, say, tell};
 use crate::session::Session;
-
-/// Refusals that say no more than that nobody meant the scope to have one.
-const UNREMARKABLE: [&str; 2] = ["no-credential", "not-opted-in"];
 
 /// Variables that say where this program's own secrets are, which no command needs.
 const OWN_VARIABLES: [&str; 2] = ["ENTAIL_PASSPHRASE_FILE", "ENTAIL_IDENTITY_FD"];

@@ -524,13 +524,13 @@ mod tests {
         assert_eq!(
             planned(inherit("acme/evals", Inheritance::Isolated)).await,
             [
-                "acme/evals: default of acme → not-opted-in (narrowed)",
-                "acme/evals/nightly: default of acme → not-opted-in (narrowed)",
+                "acme/evals: default of acme → refused: not-opted-in (narrowed)",
+                "acme/evals/nightly: default of acme → refused: not-opted-in (narrowed)",
             ]
         );
         assert_eq!(
             planned(inherit("acme/agents", Inheritance::Inherit)).await,
-            ["acme/agents: not-opted-in → default of acme (widened)"]
+            ["acme/agents: refused: not-opted-in → default of acme (widened)"]
         );
         // The key of one's own goes before, so the parent's is no longer used.
         let own = set(
@@ -543,14 +543,14 @@ mod tests {
             planned(own).await,
             [
                 "acme/evals [- -]: default of acme → own of acme/evals (widened)",
-                "acme/evals [own -]: no-credential → own of acme/evals (widened)",
+                "acme/evals [own -]: refused: no-credential → own of acme/evals (widened)",
                 "acme/evals/nightly [- -]: default of acme → own of acme/evals (widened)",
-                "acme/evals/nightly [own -]: no-credential → own of acme/evals (widened)",
+                "acme/evals/nightly [own -]: refused: no-credential → own of acme/evals (widened)",
             ]
         );
         assert_eq!(
             planned(add("acme/new")).await,
-            ["acme/new: no such scope → not-opted-in (reworded)"]
+            ["acme/new: no such scope → refused: not-opted-in (reworded)"]
         );
         let nightly = "acme/evals/nightly".parse().unwrap();
         assert_eq!(
@@ -574,11 +574,11 @@ mod tests {
         assert_eq!(
             shown(&planned),
             [
-                "acme [- -]: default of acme → model-required (narrowed)",
+                "acme [- -]: default of acme → refused: model-required (narrowed)",
                 // Opting in would no longer help.
-                "acme/agents [- -]: not-opted-in → no-credential (reworded)",
-                "acme/evals [- -]: default of acme → model-required (narrowed)",
-                "acme/evals/nightly [- -]: default of acme → model-required (narrowed)",
+                "acme/agents [- -]: refused: not-opted-in → refused: no-credential (reworded)",
+                "acme/evals [- -]: default of acme → refused: model-required (narrowed)",
+                "acme/evals/nightly [- -]: default of acme → refused: model-required (narrowed)",
             ]
         );
         entail.change(&ME, &change).await.unwrap();
@@ -587,8 +587,8 @@ mod tests {
         assert_eq!(
             shown(&planned)[..2],
             [
-                "acme [- gpt-*]: default of acme → model-not-allowed (narrowed)",
-                "acme [- o-*]: model-not-allowed → default of acme (widened)",
+                "acme [- gpt-*]: default of acme → refused: model-not-allowed (narrowed)",
+                "acme [- o-*]: refused: model-not-allowed → default of acme (widened)",
             ]
         );
     }

@@ -9,7 +9,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use entail_policy::{Code, Decision, Facts, Failure, Grant, Outcome, Policy};
-use entail_text::Shown;
+use entail_text::{Shown, sanitized};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -243,7 +243,8 @@ impl Answer {
     }
 }
 
-/// For a person: `default of acme, else backup of acme, for gpt-5`.
+/// For a person: `default of acme, else backup of acme, for gpt-5`, or
+/// `refused: expired`. Whatever code a policy chooses, a refusal looks like one.
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -251,15 +252,16 @@ impl fmt::Display for Answer {
             Answer::Granted { credentials, model } => {
                 for (position, credential) in credentials.iter().enumerate() {
                     let joint = if position == 0 { "" } else { ", else " };
-                    write!(f, "{joint}{} of {}", credential.name, credential.holder)?;
+                    let name = sanitized(&credential.name);
+                    write!(f, "{joint}{name} of {}", sanitized(&credential.holder))?;
                 }
                 match model {
-                    Some(model) => write!(f, ", for {model}"),
+                    Some(model) => write!(f, ", for {}", sanitized(model)),
                     None => Ok(()),
                 }
             }
-            Answer::Refused { code } => write!(f, "{code}"),
-            Answer::Failed { cause } => write!(f, "failed: {cause}"),
+            Answer::Refused { code } => write!(f, "refused: {code}"),
+            Answer::Failed { cause } => write!(f, "failed: {}", sanitized(cause)),
         }
     }
 }
@@ -392,12 +394,12 @@ mod tests {
         };
         assert_eq!(
             Answer::granted(&facts, &grant).to_string(),
-            "default of acme, else 2 of nobody, for gpt-5"
+            "default of acme, else 2\\u{7} of nobody, for gpt-5"
         );
         facts.request.model = Some("gpt-5".to_owned());
         assert_eq!(
             Answer::granted(&facts, &grant).to_string(),
-            "default of acme, else 2 of nobody"
+            "default of acme, else 2\\u{7} of nobody"
         );
     }
 }

@@ -394,7 +394,7 @@ mod tests {
         assert_eq!(
             answers,
             [
-                "expired",
+                "refused: expired",
                 "failed: the policy \"x\" trapped",
                 "default of acme"
             ]
