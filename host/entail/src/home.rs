@@ -14,7 +14,15 @@
 //!
 //! Folders are made with mode 0700 and files with mode 0600. On opening, what others
 //! can use is refused, and so is a home below a folder in which others could put
-//! another in its place.
+//! another in its place. The path is checked as it was given, links on the way included
+//! ([`entail_store::check_way`]).
+//!
+//! A file of the home may be a link, to a mounted secret or configuration for instance, if
+//! nobody but the owner and the system can lead it elsewhere or write what it names; a
+//! private one must be as private there. A link that leads to nothing is an error, not a
+//! file that is missing. All but the decision log must be regular files, and no more is
+//! read of them than their limits allow: no pipe and no device can keep the program
+//! waiting.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -22,7 +30,8 @@ use std::sync::Arc;
 
 use entail_store::{
     Access, Anchor, AnchorError, Author, Batch, IdentitySource, Keys, Mark, Recipients, Secret,
-    Sqlite, Store, check_private, check_way, check_way_into, private_folder, recipients_key,
+    Sqlite, Store, check_link, check_private, check_way, check_way_into, private_folder,
+    recipients_key,
     unfinished,
 };
 use serde_json::json;
@@ -55,6 +64,7 @@ impl Home {
     /// When there is a home already, or the system says no.
     pub async fn create(folder: &Path, passphrase: Option<&Secret>) -> Result<Self, Error> {
         let home = Home::at(folder);
+        home.check_place()?;
         private_folder(folder).map_err(|error| home.failed(&error))?;
         let _lock = home.lock()?;
         home.check_free()?;
@@ -81,15 +91,23 @@ impl Home {
         if folder.is_dir() {
             return home.check();
         }
-        // Those that would be made are the owner's; the way to them must be as well.
+        home.check_place()
+    }
+
+    /// Refuses a place to which others could lead elsewhere, before anything is made
+    /// there. Directories that would be made are the owner's; the way to them must be as
+    /// well.
+    fn check_place(&self) -> Result<(), Error> {
+        let folder = std::path::absolute(&self.folder).map_err(|error| self.failed(&error))?;
         let there = folder
             .ancestors()
             .find(|above| above.symlink_metadata().is_ok());
         match there {
-            Some(above) if above == folder || !above.is_dir() => {
+            Some(above) if !above.is_dir() => {
                 let error = std::io::Error::from(std::io::ErrorKind::NotADirectory);
                 Err(Home::at(above).failed(&error))
             }
+            Some(above) if above == folder => checked(check_way(above)),
             Some(above) => checked(check_way_into(above)),
             None => Ok(()),
         }
@@ -107,7 +125,7 @@ impl Home {
         if self.is_made() {
             return Err(Error::Home(format!("{shown} is a home already")));
         }
-        if self.database_file().exists() {
+        if is_there(&self.database_file()) {
             return Err(Error::Home(format!(
                 "{shown} has a database and no keys; put the keys back, or move {} away",
                 self.database_file().display()
@@ -222,6 +240,7 @@ impl Home {
     /// A home that is to be: what is in the folder is not looked at.
     pub(crate) fn to_be(folder: &Path) -> Result<Self, Error> {
         let home = Home::at(folder);
+        home.check_place()?;
         private_folder(folder).map_err(|error| home.failed(&error))?;
         home.check()?;
         Ok(home)
@@ -358,13 +377,14 @@ impl Home {
         HomeSettings::parse(&text).map_err(|problem| InvalidSettings { file, problem }.into())
     }
 
-    /// Reads a text of at most `limit` bytes; none if there is no such file.
+    /// Reads a regular file with a text of at most `limit` bytes; none if there is no
+    /// such file.
     fn text(file: &Path, limit: usize) -> Result<Option<String>, Error> {
-        let text = match Secret::read_file(file, limit) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::Home(format!("{}: {error}", file.display()))),
-        };
+        if !is_there(file) {
+            return Ok(None);
+        }
+        let text = Secret::read_regular_file(file, limit)
+            .map_err(|error| Error::Home(format!("{}: {error}", file.display())))?;
         let text = text.as_ref().and_then(Secret::expose_text);
         match text {
             Some(text) => Ok(Some(text.to_owned())),
@@ -392,12 +412,24 @@ impl Home {
             self.folder.join("anchor.json"),
             self.settings_file(),
         ] {
-            if file.exists() {
+            if is_there(&file) {
                 checked(check_private(&file))?;
             }
         }
+        for file in [
+            self.providers_file(),
+            self.decision_log(),
+            self.shadow_log(),
+        ] {
+            checked(check_link(&file))?;
+        }
         Ok(())
     }
+}
+
+/// Whether there is something of that name, be it a link that leads to nothing.
+fn is_there(file: &Path) -> bool {
+    file.symlink_metadata().is_ok()
 }
 
 /// A home that is not to be used is not there.

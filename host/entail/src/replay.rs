@@ -19,11 +19,11 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::sync::{Mutex, PoisonError};
 
 use entail_policy::{Code, Facts, Grant, Policy};
+use entail_store::InputFile;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{Filter, LogFile, OutcomeFilter, RecordedRequest, log_files};
@@ -201,7 +201,7 @@ pub fn replay(home: &Home, policy: &Policy, filter: &Filter) -> Result<Replay, E
 /// The lines of the log, a batch at a time.
 struct Source {
     files: std::vec::IntoIter<LogFile>,
-    reader: Option<BufReader<File>>,
+    reader: Option<BufReader<InputFile>>,
 }
 
 impl Source {
@@ -211,7 +211,10 @@ impl Source {
             let reader = match &mut self.reader {
                 Some(reader) => reader,
                 None => match self.files.next() {
-                    Some(file) => self.reader.insert(BufReader::new(File::open(file.path)?)),
+                    Some(file) => {
+                        let opened = InputFile::open_regular(&file.path)?;
+                        self.reader.insert(BufReader::new(opened))
+                    }
                     None => return Ok(None),
                 },
             };

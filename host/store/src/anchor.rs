@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::Revision;
 use crate::digest::Digest;
 use crate::files;
+use crate::input_file::{InputError, InputFile};
 
 /// An anchor has some 110 bytes; nothing more is read.
 const MAX_BYTES: usize = 4096;
@@ -79,14 +80,18 @@ impl Anchor {
     ///
     /// [`AnchorError`], also when there is no file.
     pub fn read(&self) -> Result<Mark, AnchorError> {
-        let bytes = files::read_at_most(&self.file, MAX_BYTES).map_err(|error| {
-            if error.kind() == std::io::ErrorKind::NotFound {
-                AnchorError::Missing(self.file.clone())
-            } else {
-                self.failed(error)
-            }
+        let read =
+            InputFile::open_regular(&self.file).and_then(|file| file.read_to_limit(MAX_BYTES));
+        let bytes = read.map_err(|error| match error {
+            InputError::TooLarge { .. } => AnchorError::Malformed(self.file.clone()),
+            error => match std::io::Error::from(error) {
+                error if error.kind() == std::io::ErrorKind::NotFound => {
+                    AnchorError::Missing(self.file.clone())
+                }
+                error => self.failed(error),
+            },
         })?;
-        let mark: Option<Mark> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let mark: Option<Mark> = serde_json::from_slice(&bytes).ok();
         mark.filter(|mark| (mark.revision == 0) == mark.entry.is_none())
             .ok_or_else(|| AnchorError::Malformed(self.file.clone()))
     }

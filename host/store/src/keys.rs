@@ -21,6 +21,10 @@
 //! A private key in a file that others can read is refused, not used with a
 //! warning. Files are made with mode 0600 from the start. The work that a
 //! passphrase may demand is bounded.
+//!
+//! A file, or the folder, may be a link, to a mounted secret for instance, if nobody but
+//! the owner and the system can lead it elsewhere ([`crate::check_way`]) and what it names
+//! is as private. A key that is renewed replaces the link, not what it names.
 
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -578,11 +582,8 @@ fn read_signer(file: &Path) -> Result<Option<Signer>, KeyError> {
 
 fn read_verifiers(file: &Path) -> Result<Vec<Verifier>, KeyError> {
     const END: &str = "-----END PUBLIC KEY-----";
-    let bytes = files::read_at_most(file, MAX_KEY_FILE_BYTES).map_err(|error| KeyError::File {
-        file: file.to_owned(),
-        error,
-    })?;
-    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    let bytes = files::read_trusted(file, MAX_KEY_FILE_BYTES)?;
+    let text = String::from_utf8(bytes).ok();
     let keys = text.as_deref().unwrap_or_default();
     let verifiers: Option<Vec<Verifier>> = keys
         .split_inclusive(END)

@@ -27,6 +27,7 @@ mod files;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod identity;
+mod input_file;
 mod journal;
 mod keys;
 mod known;
@@ -49,7 +50,8 @@ pub use backend::{
 pub use digest::{Digest, NotADigest};
 pub use document::{Document, DocumentKey};
 pub use error::{Error, Fault, Tampering};
-pub use files::{check_private, check_way, check_way_into, private_folder, unfinished};
+pub use files::{check_link, check_private, check_way, check_way_into, private_folder, unfinished};
+pub use input_file::{InputError, InputFile, WITHIN as INPUT_WITHIN};
 pub use journal::{Author, Effect, Entry};
 pub use keys::{IdentitySource, KeyError, Keys};
 pub use locked::{inherited_file, times_not_locked};

@@ -1,8 +1,10 @@
 //! The one type that holds secret bytes.
 
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
+use crate::input_file::InputFile;
 use crate::locked::Locked;
 
 /// Secret bytes, in memory that is locked, left out of core dumps, and overwritten
@@ -103,13 +105,24 @@ impl Secret {
         Ok((secret.len() <= limit).then_some(secret))
     }
 
-    /// Reads a file of at most `limit` bytes. `None` if there is more.
+    /// Reads a file of at most `limit` bytes that a person named, which may be a pipe
+    /// ([`InputFile::open_given`]). `None` if there is more.
     ///
     /// # Errors
     ///
-    /// When the file cannot be read.
-    pub fn read_file(file: &std::path::Path, limit: usize) -> std::io::Result<Option<Self>> {
-        Self::read(&mut std::fs::File::open(file)?, limit)
+    /// When the file cannot be read, or not in time.
+    pub fn read_file(file: &Path, limit: usize) -> std::io::Result<Option<Self>> {
+        Self::read(&mut InputFile::open_given(file)?, limit)
+    }
+
+    /// Reads a regular file of at most `limit` bytes ([`InputFile::open_regular`]).
+    /// `None` if there is more.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, or is not a regular one.
+    pub fn read_regular_file(file: &Path, limit: usize) -> std::io::Result<Option<Self>> {
+        Self::read(&mut InputFile::open_regular(file)?, limit)
     }
 }
 

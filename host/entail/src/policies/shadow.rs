@@ -8,14 +8,15 @@
 //! have gaps, and is not chained.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use entail_policy::{Decision, Digest, Facts, Policy};
-use entail_store::Store;
+use entail_store::{InputFile, Store};
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use super::documents::Bound;
@@ -27,6 +28,9 @@ use crate::home::Home;
 /// The most that a file of answers holds; then a new one is begun and the one before
 /// the last is let go.
 const MAX_BYTES: u64 = 64 << 20;
+
+/// By how much the last answer of a file may go beyond that; none is longer.
+const MAX_LINE_BYTES: u64 = 4 << 20;
 
 /// Between two looks whether all shadows have been asked.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -204,14 +208,20 @@ fn earlier(path: &Path) -> PathBuf {
     path.with_extension("1.jsonl")
 }
 
+/// Opens a file of answers for appending; a pipe would make the thread wait.
 fn open(path: &Path) -> std::io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
 
-    File::options()
+    let file = File::options()
         .create(true)
         .append(true)
         .mode(0o600)
-        .open(path)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(std::io::ErrorKind::InvalidInput.into()),
+    }
 }
 
 /// What shadows said, oldest first, up to the newest.
@@ -219,7 +229,7 @@ fn open(path: &Path) -> std::io::Result<File> {
 /// # Errors
 ///
 /// [`Error::Unavailable`] when a file is there and cannot be read. Lines that were cut
-/// off are passed over.
+/// off are passed over, and so is what is beyond the length that a file can have.
 pub fn shadow_answers(home: &Home) -> Result<Vec<ShadowAnswer>, Error> {
     let newest = home.shadow_log();
     let mut answers = Vec::new();
@@ -228,14 +238,14 @@ pub fn shadow_answers(home: &Home) -> Result<Vec<ShadowAnswer>, Error> {
             let path = path.display();
             Error::Unavailable(format!("{path}: {error}"))
         };
-        let file = match File::open(&path) {
+        let file = match InputFile::open_regular(&path).map_err(std::io::Error::from) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             Err(error) => return Err(failed(error)),
         };
-        for line in BufReader::new(file).lines() {
+        for line in BufReader::new(file.take(MAX_BYTES + MAX_LINE_BYTES)).split(b'\n') {
             let line = line.map_err(failed)?;
-            answers.extend(serde_json::from_str(&line).ok());
+            answers.extend(serde_json::from_slice(&line).ok());
         }
     }
     Ok(answers)
