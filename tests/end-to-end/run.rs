@@ -1,10 +1,11 @@
 //! `entail run`: what the command sees, and how it ends.
 
-use std::path::Path;
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Ran, Sandbox};
 
 const ACCOUNT: &str = r#"{"type": "service_account", "project_id": "p1", "client_email": "a@p1.iam.gserviceaccount.com", "private_key": "-----BEGIN PRIVATE KEY-----\ncanaryofarunningkey0123456789ABCDEF\n-----END PRIVATE KEY-----\n"}"#;
 
@@ -89,6 +90,167 @@ fn a_file_valued_variable_names_a_private_file_that_is_gone_afterwards() {
     assert_eq!(lines.next(), Some(ACCOUNT));
     assert!(!Path::new(&path).exists());
     assert!(!Path::new(&path).parent().unwrap().exists());
+}
+
+/// Runs a script that gets the private file, with `XDG_RUNTIME_DIR` as given.
+fn run_with_file(sandbox: &Sandbox, runtime: Option<&Path>, script: &str) -> Ran {
+    let mut command = sandbox.command(&["run", "acme/evals", "--", "sh", "-c", script]);
+    if let Some(runtime) = runtime {
+        command.env("XDG_RUNTIME_DIR", runtime);
+    }
+    sandbox.run(command, "")
+}
+
+/// A directory with a mode.
+fn directory(sandbox: &Sandbox, name: &str, mode: u32) -> PathBuf {
+    let made = sandbox.path(name);
+    std::fs::create_dir(&made).unwrap();
+    std::fs::set_permissions(&made, std::fs::Permissions::from_mode(mode)).unwrap();
+    made
+}
+
+#[test]
+fn whatever_takes_the_place_of_the_private_file_is_neither_written_nor_read() {
+    let sandbox = with_account();
+    let kept = sandbox.path("kept");
+    std::fs::write(&kept, "not to be touched").unwrap();
+    let runtime = directory(&sandbox, "runtime", 0o700);
+    let replace = [
+        format!("rm $F; ln -s {} $F", kept.display()),
+        format!("rm $F; ln {} $F", kept.display()),
+        "rm $F; truncate -s 1T $F".to_owned(),
+        "truncate -s 1T $F".to_owned(),
+        "rm $F; mkfifo $F".to_owned(),
+        "rm $F; ln -s /dev/full $F".to_owned(),
+        "rm $F".to_owned(),
+    ];
+    for replace in replace {
+        let script = format!("F=$GOOGLE_APPLICATION_CREDENTIALS; {replace}; echo went on");
+        let started = Instant::now();
+        run_with_file(&sandbox, Some(&runtime), &script)
+            .ok()
+            .says("went on");
+        assert!(started.elapsed() < Duration::from_secs(20), "{replace}");
+        assert_eq!(
+            std::fs::read_to_string(&kept).unwrap(),
+            "not to be touched",
+            "{replace}"
+        );
+        let left = std::fs::read_dir(&runtime).unwrap().count();
+        assert_eq!(left, 0, "{replace}");
+    }
+}
+
+#[test]
+fn what_the_command_moved_away_is_overwritten_and_what_it_made_is_left() {
+    let sandbox = with_account();
+    let runtime = directory(&sandbox, "runtime", 0o700);
+    let moved = sandbox.path("moved");
+    let script = format!(
+        "F=$GOOGLE_APPLICATION_CREDENTIALS; ln $F {}; echo mine > $(dirname $F)/result",
+        moved.display()
+    );
+    run_with_file(&sandbox, Some(&runtime), &script)
+        .ok()
+        .says("is left with what the command put into it");
+    let moved = std::fs::read(moved).unwrap();
+    assert_eq!(moved, vec![0; ACCOUNT.len()]);
+    let left = std::fs::read_dir(&runtime).unwrap().next().unwrap();
+    let result = left.unwrap().path().join("result");
+    assert_eq!(std::fs::read_to_string(result).unwrap(), "mine\n");
+}
+
+#[test]
+fn a_runtime_directory_that_is_not_ones_own_is_passed_over() {
+    let sandbox = with_account();
+    let script = "printf %s \"$GOOGLE_APPLICATION_CREDENTIALS\"";
+    let place = |runtime: Option<&Path>| {
+        let path = run_with_file(&sandbox, runtime, script).ok().stdout;
+        Path::new(&path)
+            .parent()
+            .unwrap()
+            .parent()
+            .unwrap()
+            .to_owned()
+    };
+    let own = directory(&sandbox, "own", 0o700);
+    assert_eq!(place(Some(&own)), own);
+    let elsewhere = place(None);
+    assert_eq!(elsewhere, Path::new("/dev/shm"));
+
+    let open = directory(&sandbox, "open", 0o777);
+    let linked = open.join("linked");
+    symlink(&own, &linked).unwrap();
+    let file = sandbox.path("file");
+    std::fs::write(&file, "").unwrap();
+    for foreign in [&open, &linked, &file, &sandbox.path("nothing")] {
+        assert_eq!(place(Some(foreign)), elsewhere, "{}", foreign.display());
+    }
+    let theirs = directory(&sandbox, "theirs", 0o700);
+    if chown(&theirs, Some(65534), Some(65534)).is_ok() {
+        assert_eq!(place(Some(&theirs)), elsewhere);
+        assert_eq!(std::fs::read_dir(&theirs).unwrap().count(), 0);
+    } else {
+        println!("skipped: only root can give a directory away");
+    }
+}
+
+#[test]
+fn the_private_file_is_read_by_name_again_and_again_by_the_command_and_its_children() {
+    let sandbox = with_account();
+    // As Google's client for Node does it: resolved first, then a file and no link. And
+    // from a child that inherits no descriptor.
+    let script = "import os, subprocess, sys
+name = os.environ['GOOGLE_APPLICATION_CREDENTIALS']
+assert os.path.realpath(name) == name, name
+assert os.path.isfile(name) and not os.path.islink(name)
+assert open(name).read() == open(name).read()
+sys.stdout.write(subprocess.run(['cat', name], capture_output=True, text=True).stdout)";
+    let seen = sandbox
+        .lease(&["run", "acme/evals", "--", "python3", "-c", script])
+        .ok()
+        .stdout;
+    assert_eq!(seen, ACCOUNT);
+}
+
+#[test]
+fn the_private_file_does_not_outlive_the_command_where_the_run_is_killed() {
+    let sandbox = with_account();
+    let told = sandbox.path("told");
+    let script = format!(
+        "printf '%s %s' $$ \"$GOOGLE_APPLICATION_CREDENTIALS\" > {told}.part; mv {told}.part {told}; exec sleep 60",
+        told = told.display()
+    );
+    let mut child = sandbox
+        .command(&["run", "acme/evals", "--", "sh", "-c", &script])
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    until("the command runs", || told.exists());
+    let text = std::fs::read_to_string(&told).unwrap();
+    let (process, path) = text.split_once(' ').unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // The command goes on, and so must what it needs.
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(std::fs::read_to_string(path).unwrap(), ACCOUNT);
+    let killed = Command::new("kill").arg(process).status().unwrap();
+    assert!(killed.success());
+    until("the file is gone", || !Path::new(path).exists());
+    until("its directory is gone", || {
+        !Path::new(path).parent().unwrap().exists()
+    });
+}
+
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(
+            started.elapsed() < Duration::from_secs(30),
+            "{what}: not so"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// The same command, but without the signals that whoever runs the tests may

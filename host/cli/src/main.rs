@@ -12,6 +12,7 @@ mod failure;
 mod hardening;
 mod input;
 mod inquire;
+mod keeper;
 mod key;
 mod manage;
 mod output;
@@ -26,6 +27,7 @@ mod policy_test;
 mod progress;
 mod remedy;
 mod run;
+mod secret_files;
 mod session;
 mod usage;
 mod verify;
@@ -42,6 +44,10 @@ use crate::session::Session;
 fn main() -> ExitCode {
     // Started by itself to compile a policy, it does nothing else.
     if let Some(exit) = entail::policy::serve() {
+        return exit;
+    }
+    // Nor when it was started to remove what a run leaves behind.
+    if let Some(exit) = keeper::keep() {
         return exit;
     }
     let unhardened = hardening::harden();

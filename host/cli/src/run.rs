@@ -7,12 +7,11 @@
 //!
 //! Where no variable has to point to a file, the command takes the place of this
 //! process, so exit code, signals and terminal are its own. Else this process
-//! waits, passes signals on, and removes the files when the command has ended.
+//! waits, passes signals on, and removes the files when the command has ended
+//! ([`crate::secret_files`]).
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, OpenOptions, Permissions};
-use std::io::Write as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus};
@@ -34,6 +33,7 @@ use crate::failure::Failure;
 use crate::hardening::as_the_caller_had_it;
 use crate::inquire::{UNREMARKABLE, attributes, granted, print_variables};
 use crate::output::{Style, print_json, say, tell};
+use crate::secret_files::SecretFiles;
 use crate::session::Session;
 
 /// Variables that say where this program's own secrets are, which no command needs.
@@ -86,6 +86,7 @@ pub async fn run(session: &Session, args: &RunArgs) -> Result<ExitCode, Failure>
     };
     let child =
         as_the_caller_had_it(|| command.spawn()).map_err(|error| not_started(args, &error))?;
+    files.keep_for(&child);
     drop(command);
     let status = attend(child, signals)?;
     drop(files);
@@ -333,63 +334,4 @@ fn end_like(status: ExitStatus) -> ExitCode {
             .and_then(|code| u8::try_from(code).ok())
             .unwrap_or(1),
     )
-}
-
-/// Files that hold secrets, in a folder that only the owner can enter; they are
-/// overwritten and removed when this is dropped.
-#[derive(Default)]
-struct SecretFiles {
-    folder: Option<tempfile::TempDir>,
-    files: Vec<PathBuf>,
-}
-
-impl SecretFiles {
-    /// Writes a file of mode 0600 and returns its path.
-    fn add(&mut self, secret: &Secret) -> Result<PathBuf, Failure> {
-        let failed = |error: std::io::Error| Failure::io("a file for the command", &error);
-        let folder = match &mut self.folder {
-            Some(folder) => folder,
-            none => none.insert(private_folder().map_err(failed)?),
-        };
-        let path = folder
-            .path()
-            .join(format!("credential-{}.json", self.files.len()));
-        let mut file: File = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(failed)?;
-        self.files.push(path.clone());
-        file.write_all(secret.expose()).map_err(failed)?;
-        Ok(path)
-    }
-}
-
-/// A new folder that only the owner can enter, in memory where the system has a
-/// place for it.
-fn private_folder() -> std::io::Result<tempfile::TempDir> {
-    let place = std::env::var_os("XDG_RUNTIME_DIR")
-        .map(PathBuf::from)
-        .filter(|folder| folder.is_dir())
-        .unwrap_or_else(std::env::temp_dir);
-    tempfile::Builder::new()
-        .prefix("entail-")
-        .permissions(Permissions::from_mode(0o700))
-        .tempdir_in(place)
-}
-
-impl Drop for SecretFiles {
-    fn drop(&mut self) {
-        for file in &self.files {
-            if let Ok(metadata) = std::fs::metadata(file) {
-                let length = usize::try_from(metadata.len()).unwrap_or(0);
-                // On the way out there is nobody to tell; the folder goes anyway.
-                let _ = OpenOptions::new()
-                    .write(true)
-                    .open(file)
-                    .and_then(|mut file| file.write_all(&vec![0; length]));
-            }
-        }
-    }
 }

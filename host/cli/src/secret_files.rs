@@ -1,0 +1,320 @@
+//! Files with a secret, for a command that takes it only by the name of a file, as
+//! Google's clients take a service account.
+//!
+//! # Why they have a name
+//!
+//! What needs no name (a memfd, an unlinked file, both as `/proc/PID/fd/N`) would end with
+//! its last user by itself. But Google's client for Node resolves the name before it opens
+//! the file (`realpath`, then `lstat`; google-auth-library 10.9), which fails for whatever
+//! has no name in a directory; sudo and daemons close what they inherit; and Docker can
+//! mount nothing of that kind. So the file has a name, in a directory of its own.
+//!
+//! # Security
+//!
+//! - The directory is made, with mode 0700, where no other user can put another in its
+//!   place: in `XDG_RUNTIME_DIR` if that is this user's alone, else in `/dev/shm`, which is
+//!   in memory as well, else in the directory for temporary files. A place that is not
+//!   safe is passed over.
+//! - It is held open, and so is every file. The way to a file is used once, to make it:
+//!   with `O_EXCL`, mode 0600, relative to the directory.
+//! - At the end each file is overwritten through the descriptor that made it, with as many
+//!   bytes as were written to it, whatever has its name or its length by then. Names are
+//!   only removed, relative to the directory that is held.
+//! - What the command put into the directory itself stays, and so does the directory then,
+//!   which is noted.
+//!
+//! When this process is ended by a signal that cannot be caught, a [`Keeper`] removes the
+//! files after the command has ended. If that is killed as well, they stay, readable by
+//! their owner only.
+
+use std::fs::{File, Permissions};
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::Child;
+
+use entail::Secret;
+use entail::store::{KeyError, check_private, check_way, check_way_into};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, rmdir, unlinkat};
+use rustix::process::geteuid;
+
+use crate::failure::Failure;
+use crate::keeper::Keeper;
+use crate::output::{Style, tell};
+
+/// What the names of the directories begin with.
+const PREFIX: &str = "entail-run-";
+
+/// Memory that has names, where there is no runtime directory of one's own.
+const SHARED_MEMORY: &str = "/dev/shm";
+
+/// Where temporary files are when `TMPDIR` names no safe place.
+const TEMPORARY: &str = "/tmp";
+
+/// The most files of one command: there is one for each provider that wants one.
+const MAX_FILES: usize = 256;
+
+/// Bytes that are overwritten at a time.
+const ZEROS: [u8; 4096] = [0; 4096];
+
+/// Files that hold secrets, overwritten and removed when this is dropped.
+#[derive(Default)]
+pub struct SecretFiles {
+    directory: Option<SecretDirectory>,
+    /// Told last, when all is removed.
+    keeper: Option<Keeper>,
+}
+
+impl SecretFiles {
+    /// Writes a new file and returns its path.
+    ///
+    /// # Errors
+    ///
+    /// When there is no safe place for it, or the system does not let it be written.
+    pub fn add(&mut self, secret: &Secret) -> Result<PathBuf, Failure> {
+        let directory = match &mut self.directory {
+            Some(directory) => directory,
+            none => {
+                let made = none.insert(SecretDirectory::new()?);
+                match Keeper::start(&made.path) {
+                    Ok(keeper) => self.keeper = Some(keeper),
+                    Err(error) => tell!(
+                        "{} the private file of the command stays if this process is killed: {error}",
+                        Style::Warn.paint("note:")
+                    ),
+                }
+                made
+            }
+        };
+        directory
+            .add(secret)
+            .map_err(|error| Failure::io("a private file for the command", &error))
+    }
+
+    /// Lets the files last as long as `command`, also when this process is killed.
+    pub fn keep_for(&mut self, command: &Child) {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.watch(command);
+        }
+    }
+}
+
+/// Removes what a process that was killed left in its directory.
+pub fn remove(path: &Path) {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // On the way out there is nobody to tell.
+    if let Ok(directory) = openat(CWD, path, flags, Mode::empty()) {
+        for number in 0..MAX_FILES {
+            let _ = unlinkat(&directory, file_name(number), AtFlags::empty());
+        }
+        let _ = rmdir(path);
+    }
+}
+
+fn file_name(number: usize) -> String {
+    format!("credential-{number}.json")
+}
+
+/// A directory that only the owner can enter, and what was made in it.
+struct SecretDirectory {
+    path: PathBuf,
+    /// The directory in which it is.
+    place: OwnedFd,
+    name: String,
+    directory: OwnedFd,
+    files: Vec<SecretFile>,
+}
+
+struct SecretFile {
+    name: String,
+    file: File,
+    length: usize,
+}
+
+impl SecretDirectory {
+    /// Makes it in the first safe place that takes it.
+    fn new() -> Result<Self, Failure> {
+        let mut passed_over = Vec::new();
+        for (place, check) in places() {
+            let made = check(&place)
+                .map_err(|error| error.to_string())
+                .and_then(|()| Self::new_in(&place).map_err(|error| error.to_string()));
+            match made {
+                Ok(made) => return Ok(made),
+                Err(error) => passed_over.push(format!("{}: {error}", place.display())),
+            }
+        }
+        Err(Failure::new(
+            1,
+            "io",
+            format!(
+                "there is no safe place for a private file of the command ({})",
+                passed_over.join("; ")
+            ),
+        )
+        .with_remedies(vec![
+            "set XDG_RUNTIME_DIR to a directory of your own with mode 0700".to_owned(),
+        ]))
+    }
+
+    fn new_in(path: &Path) -> std::io::Result<Self> {
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let place = openat(
+            CWD,
+            path,
+            OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        // Fails if the name is taken.
+        let made = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(path)?;
+        let name = made.path().file_name().and_then(|name| name.to_str());
+        let name = name.unwrap_or_default().to_owned();
+        let directory = openat(&place, name.as_str(), flags, Mode::empty())?;
+        let found = File::from(directory.try_clone()?).metadata()?;
+        if found.uid() != geteuid().as_raw() || found.mode() & 0o777 != 0o700 {
+            return Err(std::io::Error::other("what was made there is not private"));
+        }
+        Ok(SecretDirectory {
+            path: made.keep(),
+            place,
+            name,
+            directory,
+            files: Vec::new(),
+        })
+    }
+
+    fn add(&mut self, secret: &Secret) -> std::io::Result<PathBuf> {
+        if self.files.len() == MAX_FILES {
+            return Err(std::io::Error::other("there are too many of them"));
+        }
+        let name = file_name(self.files.len());
+        let path = self.path.join(&name);
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(
+            &self.directory,
+            name.as_str(),
+            flags,
+            Mode::from_raw_mode(0o600),
+        )?;
+        let mut file = File::from(file);
+        let written = file.write_all(secret.expose());
+        self.files.push(SecretFile {
+            name,
+            file,
+            length: secret.len(),
+        });
+        written.map(|()| path)
+    }
+}
+
+impl SecretFile {
+    /// Writes zeros over what was written.
+    fn overwrite(&self) -> std::io::Result<()> {
+        let mut done = 0;
+        while done < self.length {
+            let piece = ZEROS.len().min(self.length - done);
+            let zeros = ZEROS.get(..piece).unwrap_or(&ZEROS);
+            self.file
+                .write_all_at(zeros, u64::try_from(done).unwrap_or(u64::MAX))?;
+            done += piece;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for SecretDirectory {
+    fn drop(&mut self) {
+        for file in &self.files {
+            // On the way out there is nobody to tell; the name goes anyway.
+            let _ = file.overwrite();
+            let _ = unlinkat(&self.directory, file.name.as_str(), AtFlags::empty());
+        }
+        if unlinkat(&self.place, self.name.as_str(), AtFlags::REMOVEDIR).is_err() {
+            tell!(
+                "{} {} is left with what the command put into it; the secret is overwritten",
+                Style::Warn.paint("note:"),
+                self.path.display()
+            );
+        }
+    }
+}
+
+type Check = fn(&Path) -> Result<(), KeyError>;
+
+/// Where a private directory may be made, the best first, and what must hold there.
+fn places() -> Vec<(PathBuf, Check)> {
+    let own: Check = |place| check_private(place).and_then(|()| check_way(place));
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR")
+        .map(PathBuf::from)
+        .filter(|place| place.is_absolute());
+    let mut places: Vec<(PathBuf, Check)> = runtime.map(|place| (place, own)).into_iter().collect();
+    for place in [
+        PathBuf::from(SHARED_MEMORY),
+        std::env::temp_dir(),
+        PathBuf::from(TEMPORARY),
+    ] {
+        if !places.iter().any(|(known, _)| *known == place) {
+            places.push((place, check_way_into));
+        }
+    }
+    places
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    const SECRET: &str = "canary-of-a-private-file";
+
+    fn made() -> (tempfile::TempDir, SecretDirectory, PathBuf) {
+        let place = tempfile::tempdir().unwrap();
+        let mut made = SecretDirectory::new_in(place.path()).unwrap();
+        let path = made.add(&Secret::from(SECRET)).unwrap();
+        (place, made, path)
+    }
+
+    #[test]
+    fn what_is_written_is_overwritten_wherever_it_was_moved_and_nothing_else_is() {
+        let (place, made, path) = made();
+        let (moved, other) = (place.path().join("moved"), place.path().join("other"));
+        std::fs::write(&other, SECRET).unwrap();
+        std::fs::rename(&path, &moved).unwrap();
+        symlink(&other, &path).unwrap();
+        drop(made);
+        assert!(std::fs::read(&moved).unwrap().iter().all(|byte| *byte == 0));
+        assert_eq!(std::fs::read_to_string(&other).unwrap(), SECRET);
+        assert!(!path.parent().unwrap().exists());
+    }
+
+    #[test]
+    fn only_as_much_is_overwritten_as_was_written() {
+        let (place, made, path) = made();
+        let moved = place.path().join("moved");
+        std::fs::hard_link(&path, &moved).unwrap();
+        let terabyte = 1 << 40;
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_len(terabyte).unwrap();
+        drop(made);
+        let left = std::fs::metadata(&moved).unwrap();
+        assert_eq!(left.len(), terabyte);
+        assert!(left.blocks() < 100, "{}", left.blocks());
+    }
+
+    #[test]
+    fn what_the_command_left_in_the_directory_stays() {
+        let (_place, made, path) = made();
+        let left = path.with_file_name("result");
+        std::fs::write(&left, "mine").unwrap();
+        drop(made);
+        assert_eq!(std::fs::read_to_string(left).unwrap(), "mine");
+        assert!(!path.exists());
+    }
+}
