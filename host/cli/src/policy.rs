@@ -1,14 +1,15 @@
 //! Commands about policies.
 
-use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use entail::policy::{Digest, Engine, Facts, Policy, Settings};
+use entail::store::InputFile;
 use serde_json::json;
 
 use crate::args::{BuildArgs, DecideArgs, PolicyCommand};
+use crate::component_source::read_component;
 use crate::failure::{Failure, shown};
 use crate::output::{Cell, Style, Table, print_json, print_json_line, say};
 use crate::policy_build::{self, BuildError};
@@ -56,7 +57,7 @@ fn build(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
         None => policy_build::build(&args.folder)?,
     };
     if let Some(file) = &args.check {
-        let committed = read(file)?;
+        let committed = read_component(file)?;
         if committed != component {
             return Err(Failure::new(
                 1,
@@ -127,7 +128,7 @@ fn describe(session: &Session, policy: &Policy, component: &[u8], file: &Path) {
 /// last line, as the first of them did.
 fn decide(args: &DecideArgs) -> Result<(), Failure> {
     let component = match &args.policy {
-        Some(file) => read(file)?,
+        Some(file) => read_component(file)?,
         None => entail::DEFAULT_POLICY.to_vec(),
     };
     let policy = engine()?.admit(&component).map_err(entail::Error::from)?;
@@ -144,7 +145,8 @@ fn decide(args: &DecideArgs) -> Result<(), Failure> {
             decide_lines(&policy, "standard input", &mut input, &mut failed)?;
         } else {
             let name = shown(file);
-            let mut opened = File::open(file).map_err(|error| Failure::io(&name, &error))?;
+            let mut opened =
+                InputFile::open_stream(file).map_err(|error| Failure::io(&name, &error.into()))?;
             decide_lines(&policy, &name, &mut opened, &mut failed)?;
         }
     }
@@ -200,8 +202,4 @@ fn engine() -> Result<Engine, Failure> {
         ..Settings::default()
     })
     .map_err(entail::Error::from)?)
-}
-
-fn read(file: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(file).map_err(|error| Failure::io(shown(file), &error))
 }

@@ -13,8 +13,11 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use entail::store::InputFile;
 use serde::Deserialize;
 use wit_component::ComponentEncoder;
+
+use crate::component_source::component_limit;
 
 /// The target without a system interface: whatever is built for it imports
 /// nothing that its author did not declare.
@@ -43,6 +46,9 @@ const JCO: &str = "node_modules/.bin/jco";
 
 /// The file of a JavaScript package that says what it is.
 const PACKAGE: &str = "package.json";
+
+/// The longest of these; people write them by hand.
+const MAX_PACKAGE_BYTES: usize = 1 << 20;
 
 /// The file of a Python program that says what it needs.
 const REQUIREMENTS: &str = "requirements.txt";
@@ -135,7 +141,9 @@ fn build_javascript(folder: &Path) -> Result<Vec<u8>, BuildError> {
 
     let package = folder.join(PACKAGE);
     let file = |error| BuildError::File(package.clone(), error);
-    let text = std::fs::read(&package).map_err(file)?;
+    let text = InputFile::open_regular(&package)
+        .and_then(|opened| opened.read_to_limit(MAX_PACKAGE_BYTES))
+        .map_err(|error| file(error.into()))?;
     let Package { main } = serde_json::from_slice(&text).map_err(|error| file(error.into()))?;
     let main = main.ok_or_else(|| BuildError::NoMain(package.clone()))?;
     if !folder.join(JCO).exists() {
@@ -227,8 +235,9 @@ impl Output {
     }
 
     fn read(self) -> Result<Vec<u8>, BuildError> {
-        let bytes =
-            std::fs::read(&self.component).map_err(|error| BuildError::File(self.component, error));
+        let bytes = InputFile::open_regular(&self.component)
+            .and_then(|opened| opened.read_to_limit(component_limit()))
+            .map_err(|error| BuildError::File(self.component, error.into()));
         // Only now may it go.
         drop(self.folder);
         bytes
@@ -272,8 +281,9 @@ fn run(
 /// Makes a component of a core module that carries its world, as wit-bindgen
 /// leaves it.
 pub fn componentize(module: &Path) -> Result<Vec<u8>, BuildError> {
-    let bytes =
-        std::fs::read(module).map_err(|error| BuildError::File(module.to_owned(), error))?;
+    let bytes = InputFile::open_given(module)
+        .and_then(|opened| opened.read_to_limit(component_limit()))
+        .map_err(|error| BuildError::File(module.to_owned(), error.into()))?;
     if !entail::policy::is_core_module(&bytes) {
         return Err(BuildError::NotACoreModule(module.to_owned()));
     }

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use similar::{ChangeTag, TextDiff};
 
-use crate::component_source::{ComponentArgs, read_settings};
+use crate::component_source::{ComponentArgs, SourceError, files_named, read_found, read_settings};
 use crate::failure::{Failure, shown};
 use crate::output::{Line, Style, print_json, say};
 use crate::policy_check::Bench;
@@ -27,8 +27,9 @@ use crate::session::Session;
 /// Where the vectors of a policy lie in its folder.
 const FOLDER: &str = "vectors";
 
-/// The longest file of vectors.
-const MAX_FILE_BYTES: u64 = 64 << 20;
+/// The most bytes of all vectors of a run: some twenty thousand. JSON takes up to ninety
+/// times its length when it is read, and all of them are read before the first is tried.
+const MAX_BYTES: usize = 8 << 20;
 
 #[derive(Args)]
 pub struct TestArgs {
@@ -168,39 +169,32 @@ enum PolicyError {
 }
 
 fn read_files(folder: &Path) -> Result<Vec<File>, Failure> {
-    let failed = |error| Failure::io(folder.display(), &error);
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "json")
-        {
-            paths.push(path);
-        }
-    }
-    paths.sort();
+    let paths = files_named(folder, "json")?;
     if paths.is_empty() {
         return Err(Failure::invalid(format!(
             "{} has no vectors: no file in it ends in .json",
             folder.display()
         )));
     }
-    paths.iter().map(|path| File::read(path)).collect()
+    let mut left = MAX_BYTES;
+    let mut files = Vec::new();
+    for path in paths {
+        let text = read_found(&path, left).map_err(|error| match error {
+            SourceError::TooLarge { name, .. } => Failure::invalid(format!(
+                "{name}: the vectors of a run have at most {MAX_BYTES} bytes together"
+            )),
+            error => error.into(),
+        })?;
+        left = left.saturating_sub(text.len());
+        files.push(File::read(&path, &text)?);
+    }
+    Ok(files)
 }
 
 impl File {
-    fn read(path: &Path) -> Result<Self, Failure> {
+    fn read(path: &Path, text: &[u8]) -> Result<Self, Failure> {
         let name = shown(path);
-        let failed = |error| Failure::io(&name, &error);
-        let size = std::fs::metadata(path).map_err(failed)?.len();
-        if size > MAX_FILE_BYTES {
-            return Err(Failure::invalid(format!(
-                "{name} has {size} bytes, and {MAX_FILE_BYTES} are read at most"
-            )));
-        }
-        let text = std::fs::read(path).map_err(failed)?;
-        let list: Vec<Value> = serde_json::from_slice(&text)
+        let list: Vec<Value> = serde_json::from_slice(text)
             .map_err(|error| Failure::invalid(format!("{name}: no list of vectors: {error}")))?;
         let vectors = list
             .into_iter()

@@ -10,7 +10,7 @@ use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use entail::policy::Sandbox;
-use entail::store::inherited_file;
+use entail::store::{InputFile, check_way, inherited_file};
 use entail::{Entail, Home, IdentitySource, Keys, Principal, SecondSink, Secret, Settings};
 use entail_text::sanitize;
 
@@ -154,17 +154,19 @@ impl Session {
             return Ok(IdentitySource::Folder);
         };
         let file = PathBuf::from(folder).join(SYSTEMD_CREDENTIAL);
-        match Secret::read_file(&file, MAX_IDENTITY_BYTES) {
-            Ok(Some(text)) => Ok(IdentitySource::Given(text)),
-            Ok(None) => Err(Failure::invalid(format!(
-                "{} is too large for an identity",
-                file.display()
-            ))),
+        match file.symlink_metadata() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Ok(IdentitySource::Folder)
+                return Ok(IdentitySource::Folder);
             }
-            Err(error) => Err(Failure::io(file.display(), &error)),
+            Err(error) => return Err(Failure::io(file.display(), &error)),
+            Ok(_) => check_way(&file).map_err(entail::Error::from)?,
         }
+        Secret::read_regular_file(&file, MAX_IDENTITY_BYTES)
+            .map_err(|error| Failure::io(file.display(), &error))?
+            .map(IdentitySource::Given)
+            .ok_or_else(|| {
+                Failure::invalid(format!("{} is too large for an identity", file.display()))
+            })
     }
 
     /// Whether the folder of credentials that systemd passes has the identity.
@@ -176,7 +178,7 @@ impl Session {
     /// Takes over the file descriptor that the identity comes by, so that no child
     /// gets it.
     fn take_identity(common: &Common) -> Option<Secret> {
-        let mut file = inherited_file(common.identity_fd?)?;
+        let mut file = InputFile::inherited(inherited_file(common.identity_fd?)?).ok()?;
         Secret::read(&mut file, MAX_IDENTITY_BYTES).ok().flatten()
     }
 

@@ -29,7 +29,7 @@ use rustix::fs::OFlags;
 
 /// How long a pipe or a terminal may take to hand over everything. A password manager
 /// behind `<(…)` may first ask its owner; a minute is enough to answer.
-pub const WITHIN: Duration = Duration::from_secs(60);
+pub const WITHIN: Duration = Duration::from_mins(1);
 
 /// Why a file is not read.
 #[derive(Debug, thiserror::Error)]

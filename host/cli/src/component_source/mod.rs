@@ -3,16 +3,18 @@
 //!
 //! # Security
 //!
-//! Sizes are bounded before anything is read.
+//! No more is read of a file than its limit allows, whatever its metadata says. What is
+//! found in a directory must be a regular file, or a link to one; a file that was named
+//! may also be a pipe, which is waited for only so long ([`InputFile`]). Of a directory,
+//! no more than [`MAX_ENTRIES`] entries are looked at, and none of those below.
 
 mod oci_layout;
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use entail::policy::{Digest, Limits, compose};
+use entail::store::{InputError, InputFile};
 use serde::de::DeserializeOwned;
 
 use self::oci_layout::{LAYOUT_VERSION, Wanted, read_layout};
@@ -23,7 +25,11 @@ const LIMITS_FILE: &str = "limits.json";
 
 /// The longest file of limits, index, manifest or configuration: they are lists of
 /// a few names and numbers.
-const MAX_DOCUMENT_BYTES: u64 = 1 << 20;
+const MAX_DOCUMENT_BYTES: usize = 1 << 20;
+
+/// The most entries of a directory that are looked at: no directory of a policy or of
+/// vectors has as many, and a listing takes memory for each.
+const MAX_ENTRIES: usize = 10_000;
 
 /// A component as it was found.
 #[derive(Debug)]
@@ -108,18 +114,24 @@ pub enum SourceError {
         error: std::io::Error,
     },
     /// A file is longer than it may be.
-    #[error("{name} has {bytes} bytes, and {limit} are read at most")]
+    #[error("{name} has more than {limit} bytes, and no more are read")]
     TooLarge {
         /// The file.
         name: String,
-        /// How many it has.
-        bytes: u64,
         /// How many it may have.
-        limit: u64,
+        limit: usize,
     },
-    /// A pipe, a device, or a link where there should be an ordinary file.
-    #[error("{0} is not an ordinary file")]
-    NotAFile(String),
+    /// A pipe, a device, or a link where there should be a regular file.
+    #[error("{name}: {error}")]
+    NotAFile {
+        /// The file.
+        name: String,
+        /// What it is.
+        error: InputError,
+    },
+    /// A directory has more entries than are looked at.
+    #[error("{0} has more than {MAX_ENTRIES} entries, and no more are looked at")]
+    TooManyEntries(String),
     /// A folder without a component.
     #[error("{0} has no component: neither a file NAME.wasm nor an OCI image layout is in it")]
     NoComponent(String),
@@ -265,7 +277,7 @@ pub fn read(path: &Path) -> Result<Component, SourceError> {
     let (place, wanted) = chosen(path);
     if !place.is_dir() {
         return Ok(Component {
-            bytes: read_file(&place, component_limit())?,
+            bytes: read_component(&place)?,
             limits: None,
             name: shown(&place),
         });
@@ -278,7 +290,7 @@ pub fn read(path: &Path) -> Result<Component, SourceError> {
     }
     let file = only_component(&place)?;
     Ok(Component {
-        bytes: read_file(&file, component_limit())?,
+        bytes: read_found(&file, component_limit())?,
         limits: limits_in(&place)?,
         name: shown(&file),
     })
@@ -291,9 +303,10 @@ pub fn read(path: &Path) -> Result<Component, SourceError> {
 /// [`SourceError`] names the file and the rule.
 pub fn limits_in(folder: &Path) -> Result<Option<Limits>, SourceError> {
     let file = folder.join(LIMITS_FILE);
-    match file.exists() {
-        true => read_limits(&file).map(Some),
-        false => Ok(None),
+    // A link that leads to nothing is no missing file.
+    match file.symlink_metadata() {
+        Ok(_) => read_json(&file).map(Some),
+        Err(_) => Ok(None),
     }
 }
 
@@ -304,7 +317,7 @@ pub fn limits_in(folder: &Path) -> Result<Option<Limits>, SourceError> {
 ///
 /// [`SourceError`] names the file and the rule.
 pub fn read_limits(file: &Path) -> Result<Limits, SourceError> {
-    read_json(file)
+    parse(&shown(file), &read_given(file, MAX_DOCUMENT_BYTES)?)
 }
 
 /// Reads a file of settings: a JSON object.
@@ -315,12 +328,21 @@ pub fn read_limits(file: &Path) -> Result<Limits, SourceError> {
 pub fn read_settings(
     file: &Path,
 ) -> Result<serde_json::Map<String, serde_json::Value>, SourceError> {
-    read_json(file)
+    parse(&shown(file), &read_given(file, MAX_DOCUMENT_BYTES)?)
+}
+
+/// Reads the file of a component, or of a module, that was named.
+///
+/// # Errors
+///
+/// [`SourceError`] names the file and the rule.
+pub fn read_component(file: &Path) -> Result<Vec<u8>, SourceError> {
+    read_given(file, component_limit())
 }
 
 /// The most bytes that any policy may have, with limits of its own.
-fn component_limit() -> u64 {
-    u64::try_from(Limits::CEILING.component_bytes).unwrap_or(u64::MAX)
+pub fn component_limit() -> usize {
+    Limits::CEILING.component_bytes
 }
 
 /// A path, and what of it names a manifest. A path that is there is a path.
@@ -339,22 +361,8 @@ fn chosen(path: &Path) -> (PathBuf, Wanted) {
 }
 
 fn only_component(folder: &Path) -> Result<PathBuf, SourceError> {
-    let unreadable = |error| SourceError::Unreadable {
-        name: folder.display().to_string(),
-        error,
-    };
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "wasm")
-            && path.is_file()
-        {
-            found.push(path);
-        }
-    }
-    found.sort();
+    let mut found = files_named(folder, "wasm")?;
+    found.retain(|path| !path.is_dir());
     match found.as_slice() {
         [] => Err(SourceError::NoComponent(folder.display().to_string())),
         [file] => Ok(file.clone()),
@@ -369,39 +377,73 @@ fn only_component(folder: &Path) -> Result<PathBuf, SourceError> {
     }
 }
 
-fn read_file(file: &Path, limit: u64) -> Result<Vec<u8>, SourceError> {
+/// The entries of a directory whose names have an extension, in order.
+///
+/// # Errors
+///
+/// [`SourceError::Unreadable`], [`SourceError::TooManyEntries`].
+pub fn files_named(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, SourceError> {
     let unreadable = |error| SourceError::Unreadable {
-        name: shown(file),
+        name: folder.display().to_string(),
         error,
     };
-    let too_large = |bytes| SourceError::TooLarge {
-        name: shown(file),
-        bytes,
-        limit,
-    };
-    // Opening a pipe would wait for somebody to write.
-    let found = std::fs::metadata(file).map_err(unreadable)?;
-    if !found.is_file() {
-        return Err(SourceError::NotAFile(shown(file)));
+    let mut found = Vec::new();
+    for (count, entry) in std::fs::read_dir(folder).map_err(unreadable)?.enumerate() {
+        if count == MAX_ENTRIES {
+            return Err(SourceError::TooManyEntries(folder.display().to_string()));
+        }
+        let path = entry.map_err(unreadable)?.path();
+        if path.extension().is_some_and(|found| found == extension) {
+            found.push(path);
+        }
     }
-    if found.len() > limit {
-        return Err(too_large(found.len()));
-    }
-    let mut bytes = Vec::new();
-    let read = File::open(file)
-        .map_err(unreadable)?
-        .take(limit.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
-    // It may have grown meanwhile.
-    match u64::try_from(read) {
-        Ok(read) if read <= limit => Ok(bytes),
-        _ => Err(too_large(limit.saturating_add(1))),
-    }
+    found.sort();
+    Ok(found)
 }
 
+/// Reads a file that was named, which may be a pipe.
+fn read_given(file: &Path, limit: usize) -> Result<Vec<u8>, SourceError> {
+    read_opened(file, InputFile::open_given(file), limit)
+}
+
+/// Reads a file that was found in a directory, which must be a regular one.
+///
+/// # Errors
+///
+/// [`SourceError`] names the file and the rule.
+pub fn read_found(file: &Path, limit: usize) -> Result<Vec<u8>, SourceError> {
+    read_opened(file, InputFile::open_regular(file), limit)
+}
+
+fn read_opened(
+    file: &Path,
+    opened: Result<InputFile, InputError>,
+    limit: usize,
+) -> Result<Vec<u8>, SourceError> {
+    let name = || shown(file);
+    opened
+        .and_then(|opened| opened.read_to_limit(limit))
+        .map_err(|error| match error {
+            InputError::TooLarge { limit } => SourceError::TooLarge {
+                name: name(),
+                limit,
+            },
+            InputError::NotRegular { .. } | InputError::NotReadable { .. } => {
+                SourceError::NotAFile {
+                    name: name(),
+                    error,
+                }
+            }
+            error => SourceError::Unreadable {
+                name: name(),
+                error: error.into(),
+            },
+        })
+}
+
+/// Reads a document that was found in a directory.
 fn read_json<T: DeserializeOwned>(file: &Path) -> Result<T, SourceError> {
-    parse(&shown(file), &read_file(file, MAX_DOCUMENT_BYTES)?)
+    parse(&shown(file), &read_found(file, MAX_DOCUMENT_BYTES)?)
 }
 
 fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, SourceError> {

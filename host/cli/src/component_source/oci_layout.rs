@@ -3,18 +3,19 @@
 //! # Security
 //!
 //! A layout is as foreign as the component in it. Every blob is looked for by its
-//! digest, which is parsed and cannot lead out of the layout; it must be an
-//! ordinary file, have the size that is written of it, and hash to its digest.
-//! Sizes are bounded before anything is read.
+//! digest, which is parsed and cannot lead out of the layout; it must be a
+//! regular file and no link, have the size that is written of it, and hash to its
+//! digest. No more of a blob is read than its kind may have.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use entail::policy::Digest;
+use entail::store::InputFile;
 use serde::Deserialize;
 
 use super::{
-    Component, MAX_DOCUMENT_BYTES, SourceError, component_limit, parse, read_file, read_json,
+    Component, MAX_DOCUMENT_BYTES, SourceError, component_limit, parse, read_json, read_opened,
 };
 use crate::failure::shown;
 
@@ -174,7 +175,7 @@ fn blob(
     layout: &Path,
     parent: &str,
     descriptor: &Descriptor,
-    limit: u64,
+    limit: usize,
 ) -> Result<(String, Vec<u8>), SourceError> {
     let no_digest = || SourceError::Digest {
         name: parent.to_owned(),
@@ -186,18 +187,10 @@ fn blob(
     let digits = name.strip_prefix("sha256:").ok_or_else(no_digest)?;
     let file = layout.join("blobs").join("sha256").join(digits);
     let name = file.display().to_string();
-    if descriptor.size > limit {
-        return Err(SourceError::TooLarge {
-            name,
-            bytes: descriptor.size,
-            limit,
-        });
+    if usize::try_from(descriptor.size).map_or(true, |size| size > limit) {
+        return Err(SourceError::TooLarge { name, limit });
     }
-    let link = std::fs::symlink_metadata(&file).is_ok_and(|found| found.is_symlink());
-    if link {
-        return Err(SourceError::NotAFile(name));
-    }
-    let bytes = read_file(&file, limit)?;
+    let bytes = read_opened(&file, InputFile::open_regular_no_link(&file), limit)?;
     let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     if size != descriptor.size {
         return Err(SourceError::Size {
@@ -356,7 +349,7 @@ mod tests {
         std::fs::write(&elsewhere, b"one").unwrap();
         std::fs::remove_file(made.component_file(b"one")).unwrap();
         std::os::unix::fs::symlink(&elsewhere, made.component_file(b"one")).unwrap();
-        assert!(matches!(made.read(""), Err(SourceError::NotAFile(_))));
+        assert!(matches!(made.read(""), Err(SourceError::NotAFile { .. })));
     }
 
     #[test]
