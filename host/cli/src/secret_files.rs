@@ -79,10 +79,9 @@ impl SecretFiles {
                 let made = none.insert(SecretDirectory::new()?);
                 match Keeper::start(&made.path) {
                     Ok(keeper) => self.keeper = Some(keeper),
-                    Err(error) => tell!(
-                        "{} the private file of the command stays if this process is killed: {error}",
-                        Style::Warn.paint("note:")
-                    ),
+                    Err(error) => {
+                        tell!(Style::Warn => "note:"; " the private file of the command stays if this process is killed: {error}")
+                    }
                 }
                 made
             }
@@ -235,10 +234,7 @@ impl Drop for SecretDirectory {
             let _ = unlinkat(&self.directory, file.name.as_str(), AtFlags::empty());
         }
         if unlinkat(&self.place, self.name.as_str(), AtFlags::REMOVEDIR).is_err() {
-            tell!(
-                "{} {} is left with what the command put into it; the secret is overwritten",
-                Style::Warn.paint("note:"),
-                self.path.display()
+            tell!(Style::Warn => "note:"; " {} is left with what the command put into it; the secret is overwritten", self.path.display()
             );
         }
     }

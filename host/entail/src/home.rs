@@ -31,8 +31,7 @@ use std::sync::Arc;
 use entail_store::{
     Access, Anchor, AnchorError, Author, Batch, IdentitySource, Keys, Mark, Recipients, Secret,
     Sqlite, Store, check_link, check_private, check_way, check_way_into, private_folder,
-    recipients_key,
-    unfinished,
+    recipients_key, unfinished,
 };
 use serde_json::json;
 
