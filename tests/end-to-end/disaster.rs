@@ -292,3 +292,160 @@ fn going_back_is_tried_without_going_back() {
         .fails(2)
         .says("--home");
 }
+
+#[test]
+fn no_name_of_a_copy_is_taken_for_something_else() {
+    use std::ffi::{OsStr, OsString};
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::os::unix::fs::PermissionsExt as _;
+    let (sandbox, key) = Sandbox::with_acme();
+    let recovery = recovery(&sandbox);
+    let place = sandbox.path("copies");
+    std::fs::create_dir(&place).unwrap();
+    let run = |arguments: &[&OsStr], home: &Path| {
+        let mut command = sandbox.command(&[]);
+        command.args(arguments).current_dir(&place);
+        command.env("ENTAIL_HOME", home);
+        sandbox.run(command, "")
+    };
+    let names: [&[u8]; 8] = [
+        b"file:x",
+        b"file:x?mode=memory",
+        b"file:///tmp/x",
+        b":memory:",
+        b"a?b#c%41d",
+        b"sp ace",
+        b"-",
+        b"not-utf-8-\xff",
+    ];
+    for (number, name) in (0..).zip(names) {
+        let name = OsStr::from_bytes(name);
+        if name == "file:///tmp/x" {
+            // A folder that is not there.
+            run(&["backup".as_ref(), name], &sandbox.home()).fails(14);
+            continue;
+        }
+        run(
+            &["backup".as_ref(), "--json".as_ref(), "--".as_ref(), name],
+            &sandbox.home(),
+        )
+        .ok();
+        let metadata = std::fs::metadata(place.join(name)).unwrap();
+        assert_eq!(metadata.permissions().mode() & 0o7777, 0o600, "{name:?}");
+        let home = sandbox.path(&format!("restored-{number}"));
+        let restore: [&OsStr; 5] = [
+            "restore".as_ref(),
+            "--recovery".as_ref(),
+            recovery.as_os_str(),
+            "--".as_ref(),
+            name,
+        ];
+        run(&restore, &home).ok();
+        let mut command =
+            sandbox.command(&["resolve", "acme/evals", "openai", "--reveal", "--json"]);
+        command.env("ENTAIL_HOME", &home);
+        let lease = Sandbox::output(command, "").stdout;
+        let lease: serde_json::Value = serde_json::from_slice(&lease).unwrap();
+        assert_eq!(lease["secrets"]["api_key"], key.as_str(), "{name:?}");
+        // What is there is not replaced.
+        run(&["backup".as_ref(), "--".as_ref(), name], &sandbox.home()).fails(19);
+    }
+    for none in ["", "..", "/"] {
+        let ran = run(&["backup".as_ref(), none.as_ref()], &sandbox.home());
+        assert!(matches!(ran.code, Some(2 | 19)), "{none:?}: {}", ran.stderr);
+    }
+    // A home may have such a name as well.
+    let home = place.join("file:home");
+    let copied = std::process::Command::new("cp")
+        .arg("-a")
+        .args([sandbox.home(), home])
+        .status();
+    assert!(copied.unwrap().success());
+    run(&["verify".as_ref()], Path::new("file:home")).ok();
+
+    let mut expected: Vec<OsString> = names
+        .iter()
+        .map(|name| OsStr::from_bytes(name).to_owned())
+        .filter(|name| name != "file:///tmp/x")
+        .chain(["file:home".into()])
+        .collect();
+    expected.sort();
+    let mut there: Vec<OsString> = std::fs::read_dir(&place)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    there.sort();
+    assert_eq!(there, expected);
+}
+
+#[test]
+fn a_copy_whose_tables_mean_something_else_makes_no_home_and_replaces_none() {
+    let (sandbox, key) = Sandbox::with_acme();
+    let recovery = recovery(&sandbox);
+    for (number, change) in (0..).zip([
+        "CREATE TRIGGER watch AFTER INSERT ON blobs BEGIN SELECT 1; END",
+        "ALTER TABLE blobs RENAME TO before;
+         CREATE TABLE blobs (
+             digest BLOB NOT NULL PRIMARY KEY, bytes BLOB NOT NULL,
+             x BLOB AS (NULL) NOT NULL ON CONFLICT IGNORE) STRICT;
+         DROP TABLE before;",
+        "PRAGMA application_id = 1",
+    ]) {
+        let copy = backup(&sandbox, &format!("copy-{number}.entail"));
+        let database = rusqlite::Connection::open(&copy).unwrap();
+        database.execute_batch(change).unwrap();
+        drop(database);
+        let elsewhere = sandbox.path("elsewhere");
+        restore(&sandbox, &elsewhere, &copy, &recovery)
+            .fails(15)
+            .says("tampered: the ");
+        let left: Vec<_> = std::fs::read_dir(&elsewhere).unwrap().collect();
+        assert!(left.is_empty(), "{left:?}");
+        sandbox
+            .entail(&["restore", copy.to_str().unwrap(), "--accept-rollback"])
+            .fails(15)
+            .says("tampered: the ");
+    }
+    assert_eq!(sandbox.revealed_key(), key);
+    sandbox.entail(&["doctor"]).ok();
+}
+
+#[test]
+fn a_database_whose_tables_mean_something_else_is_replaced_and_leaves_nothing() {
+    let (sandbox, key) = Sandbox::with_acme();
+    let copy = backup(&sandbox, "copy.entail");
+    let database = rusqlite::Connection::open(sandbox.database()).unwrap();
+    database
+        .execute_batch(
+            "CREATE TRIGGER watch AFTER INSERT ON journal BEGIN DELETE FROM journal; END;
+             CREATE TABLE more (x);",
+        )
+        .unwrap();
+    drop(database);
+    sandbox.entail(&["restore", "--accept-rollback"]).fails(15);
+    sandbox
+        .entail(&["restore", copy.to_str().unwrap(), "--accept-rollback"])
+        .ok();
+    assert_eq!(sandbox.revealed_key(), key);
+    sandbox.entail(&["project", "add", "acme/more"]).ok();
+    sandbox.entail(&["doctor"]).ok();
+    let database = rusqlite::Connection::open(sandbox.database()).unwrap();
+    let query = "SELECT count(*) FROM sqlite_schema WHERE name IN ('watch', 'more')";
+    let left: i64 = database.query_row(query, [], |row| row.get(0)).unwrap();
+    assert_eq!(left, 0);
+}
+
+#[test]
+fn what_cannot_be_restored_is_not_called_a_copy() {
+    let (sandbox, _) = Sandbox::with_acme();
+    sandbox.sql("DELETE FROM documents WHERE name = 'acme/agents'");
+    let copy = sandbox.path("copy.entail");
+    sandbox
+        .entail(&["backup", copy.to_str().unwrap()])
+        .fails(15)
+        .says("acme/agents");
+    assert!(!copy.exists());
+    let folder = std::fs::read_dir(copy.parent().unwrap()).unwrap();
+    let names: Vec<_> = folder.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["home"]);
+}

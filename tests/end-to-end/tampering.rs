@@ -217,3 +217,71 @@ fn a_project_that_was_dropped_does_not_vanish_from_the_list() {
         .fails(15)
         .says("is missing");
 }
+
+/// Changes the definition of the database, as anybody can who may write it.
+fn script(file: &std::path::Path, script: &str) {
+    let database = rusqlite::Connection::open(file).unwrap();
+    database.execute_batch(script).unwrap();
+}
+
+/// A journal that swallows what is written to it from some revision on, and says nothing.
+const SWALLOWING: &str = "
+    ALTER TABLE journal RENAME TO before;
+    CREATE TABLE journal (
+        x BLOB AS (CASE WHEN revision > 7 THEN NULL ELSE 1 END) NOT NULL ON CONFLICT IGNORE,
+        revision INTEGER NOT NULL PRIMARY KEY, payload BLOB NOT NULL,
+        signature BLOB NOT NULL, signer TEXT NOT NULL);
+    INSERT INTO journal SELECT * FROM before; DROP TABLE before;";
+
+#[test]
+fn a_database_whose_tables_mean_something_else_is_refused_by_name() {
+    for (change, name) in [
+        (SWALLOWING, "the table \"journal\""),
+        (
+            "CREATE INDEX by_name ON documents (name) WHERE name <> 'acme/evals'",
+            "the index \"by_name\"",
+        ),
+        (
+            "CREATE TRIGGER watch AFTER INSERT ON blobs BEGIN DELETE FROM blobs; END",
+            "the trigger \"watch\"",
+        ),
+    ] {
+        let sandbox = with_two_keys();
+        script(&sandbox.database(), change);
+        let copy = sandbox.path("copy.entail");
+        for arguments in [
+            &["resolve", "acme/evals", "openai"][..],
+            &["status"],
+            &["project", "list"],
+            &["project", "add", "acme/more"],
+            &["verify"],
+            &["doctor"],
+            &["backup", copy.to_str().unwrap()],
+            &["restore", "--accept-rollback"],
+        ] {
+            let ran = sandbox.entail(arguments).fails(15);
+            assert!(
+                ran.stderr.contains(name) || ran.stdout.contains(name),
+                "{arguments:?}: {}{}",
+                ran.stdout,
+                ran.stderr
+            );
+        }
+        assert!(!copy.exists());
+    }
+}
+
+#[test]
+fn a_project_is_not_removed_above_a_child_that_is_hidden() {
+    let sandbox = with_two_keys();
+    sandbox
+        .entail(&["project", "add", "acme/evals/staging"])
+        .ok();
+    // Something else is in its place, so that the number of rows is right.
+    sandbox.sql("UPDATE documents SET name = 'acme/zz' WHERE name = 'acme/evals/staging'");
+    sandbox
+        .entail(&["project", "remove", "acme/evals"])
+        .fails(15)
+        .says("acme/zz");
+    sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
+}

@@ -23,7 +23,7 @@ pub async fn backup(session: &Session, args: &BackupArgs) -> Result<(), Failure>
     let entail = session.open()?;
     let revision = entail.backup(&session.principal, &args.file).await?;
     if session.common.json {
-        print_json(&json!({"file": args.file, "revision": revision}));
+        print_json(&json!({"file": args.file.to_string_lossy(), "revision": revision}));
         return Ok(());
     }
     say!(
