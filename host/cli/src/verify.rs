@@ -105,7 +105,7 @@ pub fn leftovers(found: &Verification) -> Vec<String> {
     let overdue = found.overdue.len();
     if overdue > 0 {
         notes.push(format!(
-            "{overdue} secrets are to be destroyed since a while; any command that changes or lists credentials does it"
+            "{overdue} secrets should have been destroyed a day ago or more; commands that change or list credentials do it, if need be two of them a day apart"
         ));
     }
     notes

@@ -25,14 +25,16 @@ use entail_policy::{Isolation, Policy};
 use entail_store::{Keys, Revision};
 
 use crate::change::{Change, Context};
+use crate::clock::ClockReading;
 use crate::difference::{Answer, Counts, Difference};
-use crate::entail::{Entail, now_ms};
+use crate::entail::Entail;
 use crate::error::Error;
 use crate::facts::{Chain, Request};
 use crate::name::{CredentialName, ModelId, ProviderId, ScopePath};
 use crate::principal::{Action, Principal, authorize};
 use crate::provider::{Catalog, Provider};
 use crate::replay::on_all_processors;
+use crate::retirement::Times;
 use crate::scope::{self, Scope};
 
 /// Scopes read at a time.
@@ -128,8 +130,13 @@ impl Entail {
             .is_none_or(|parent| before.scopes.contains_key(&parent));
         self.check_around(change, has_parent).await?;
         let recipients = self.store.recipients().await?;
+        let now = ClockReading::of(&*self.clock);
         let context = Context {
-            now_ms: now_ms(),
+            times: Times {
+                now: &now,
+                newest_ms: self.newest_change_ms(revision).await?,
+                seen_over: None,
+            },
             recipients: &recipients,
             provider,
         };
@@ -224,7 +231,7 @@ impl Entail {
         let comparison = Comparison {
             catalog: self.catalog(),
             principal,
-            now_ms: now_ms(),
+            now_ms: self.now_ms(),
             keys: self.store.read_keys_again()?,
             before,
             after,

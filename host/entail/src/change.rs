@@ -11,7 +11,8 @@ use serde_json::json;
 use crate::error::Error;
 use crate::name::{CredentialName, ModelId, ProviderId, ScopePath};
 use crate::provider::Provider;
-use crate::scope::{Credential, Scope};
+use crate::retirement::Times;
+use crate::scope::{Credential, Scope, Version};
 use crate::set_credential::{SecretEdit, SetCredential};
 
 /// A change of the store.
@@ -44,7 +45,10 @@ pub enum Change {
         /// For how long the present version is kept, in milliseconds; 0 destroys it.
         grace_ms: u64,
     },
-    /// Destroys the retired versions whose time is over.
+    /// Destroys the retired versions whose time is over beyond doubt: see
+    /// [`Entail::destroy_due`].
+    ///
+    /// [`Entail::destroy_due`]: crate::Entail::destroy_due
     DestroyRetired {
         /// The scope that holds them.
         scope: ScopePath,
@@ -97,14 +101,10 @@ pub struct Applied {
     pub retired_until_ms: Option<u64>,
 }
 
-/// The end of a time of grace; none if there is no grace.
-pub(crate) fn until(now_ms: u64, grace_ms: u64) -> Option<u64> {
-    (grace_ms > 0).then(|| now_ms.saturating_add(grace_ms))
-}
-
 /// What a change needs to know besides the document it changes.
 pub(crate) struct Context<'a> {
-    pub(crate) now_ms: u64,
+    /// What is known of the time.
+    pub(crate) times: Times<'a>,
     /// Who secrets are sealed to.
     pub(crate) recipients: &'a Recipients,
     /// The provider that the change names.
@@ -117,6 +117,29 @@ pub(crate) struct Effects {
     pub(crate) add_blobs: Vec<Vec<u8>>,
     pub(crate) remove_blobs: Vec<Digest>,
     pub(crate) applied: Applied,
+}
+
+impl Effects {
+    /// Takes a version of a credential out of service.
+    pub(crate) fn retire(
+        &mut self,
+        credential: &mut Credential,
+        version: Version,
+        expires_at_ms: Option<u64>,
+        grace_ms: u64,
+        context: &Context<'_>,
+    ) {
+        let grace = context.times.grace(grace_ms);
+        self.applied.retired_until_ms = grace.as_ref().map(|grace| grace.until_ms);
+        if grace.is_some() && context.times.is_behind() {
+            self.applied.notes.push(
+                "this machine's clock is far behind the newest change, so the time to go back counts from that change on"
+                    .to_owned(),
+            );
+        }
+        let note = credential.retire(version, expires_at_ms, grace, &mut self.remove_blobs);
+        self.applied.notes.extend(note);
+    }
 }
 
 impl Change {
@@ -228,7 +251,7 @@ impl Change {
         }
         let mut scope = scope.ok_or_else(|| Error::UnknownScope(self.scope().clone()))?;
         let mut effects = Effects {
-            remove_blobs: scope.drop_due(context.now_ms),
+            remove_blobs: scope.drop_over(&context.times),
             ..Effects::default()
         };
         match self {
@@ -319,12 +342,8 @@ impl CredentialRef {
         let replaced = std::mem::replace(&mut credential.version, back.version);
         let expires_at_ms =
             std::mem::replace(&mut credential.rules.expires_at_ms, back.expires_at_ms);
-        let until_ms = until(context.now_ms, grace_ms);
-        let destroyed = &mut effects.remove_blobs;
-        let note = credential.retire(replaced, expires_at_ms, until_ms, destroyed);
-        effects.applied.notes.extend(note);
+        effects.retire(credential, replaced, expires_at_ms, grace_ms, context);
         effects.applied.version = Some(credential.version.number);
-        effects.applied.retired_until_ms = until_ms;
         Ok(())
     }
 

@@ -2,16 +2,18 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use entail_policy::{Decision, Digest, Engine, Facts, Outcome, Policy, Settings as EngineSettings};
 use entail_store::{
     Access, Batch, Document, Entry, Fault, Fields, IdentitySource, Keys, Recipients, Revision,
     Store, Tampering, Verifier, recipients_key,
 };
+use serde_json::json;
 
 use crate::audit::{self, DecisionLog, Granted, Purpose, Record};
 use crate::change::{Applied, Change, Context};
+use crate::clock::{Clock, ClockReading, SystemClock};
 use crate::difference::Answer;
 use crate::error::Error;
 use crate::facts::{Chain, Request};
@@ -23,8 +25,9 @@ use crate::opened::OpenedSecrets;
 use crate::policies::{Policies, PolicyBinding, Question, Serving, Shadow, ShadowLog};
 use crate::principal::{Action, Principal, authorize};
 use crate::provider::{Catalog, Format, Provider};
+use crate::retirement::{Retirements, Times, retirements_key};
 use crate::rotation::encode;
-use crate::scope::{self, Credential, Retirements, SCOPE_KIND, Scope};
+use crate::scope::{self, Credential, SCOPE_KIND, Scope};
 use crate::value::host_of;
 
 /// The built-in policy, as built from `guest/default`.
@@ -56,6 +59,8 @@ pub struct Settings {
     /// Whether other processes, such as the command line, may use the home at the same
     /// time. A service that needs no others is better off alone: see [`Access`].
     pub access: Access,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Default for Settings {
@@ -64,6 +69,7 @@ impl Default for Settings {
             keep_opened_secrets: Some(KEEP_OPENED),
             engine: EngineSettings::default(),
             access: Access::Shared,
+            clock: Arc::new(SystemClock),
         }
     }
 }
@@ -74,6 +80,7 @@ pub struct Entail {
     pub(crate) policies: Arc<Policies>,
     catalog: Catalog,
     log: DecisionLog,
+    pub(crate) clock: Arc<dyn Clock>,
     shadow_log: Arc<ShadowLog>,
     opened: OpenedSecrets,
 }
@@ -143,6 +150,7 @@ impl Entail {
             catalog: home.catalog()?,
             shadow_log: Arc::new(ShadowLog::at(home.shadow_log())),
             log: DecisionLog::open(&home.decision_log(), home.settings()?.decision_log)?,
+            clock: settings.clock,
             opened: OpenedSecrets::new(settings.keep_opened_secrets),
         })
     }
@@ -150,6 +158,12 @@ impl Entail {
     /// Whether there is an open identity, without which no secret opens.
     pub fn can_unseal(&self) -> bool {
         self.store.keys().can_unseal()
+    }
+
+    /// The time of day by this node's clock, in milliseconds since
+    /// 1970-01-01T00:00:00Z.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
     }
 
     /// The keys of this node.
@@ -301,7 +315,7 @@ impl Entail {
     async fn decide(&self, principal: &Principal, request: &Request) -> Result<Decided, Error> {
         self.provider(&request.provider)?;
         let (chain, binding) = Chain::read(&self.store, &request.scope).await?;
-        let now_ms = now_ms();
+        let now_ms = self.now_ms();
         let mut keys = self.store.keys();
         if chain.has_unreadable(&request.provider, &keys) {
             // The identity may have been renewed since the keys were read.
@@ -452,7 +466,7 @@ impl Entail {
         let path = change.scope();
         let key = scope::document_key(path);
         // The parent too: a project is added below what is there at this revision.
-        let keys: Vec<_> = [key.clone(), scope::retirements_key(), recipients_key()]
+        let keys: Vec<_> = [key.clone(), retirements_key(), recipients_key()]
             .into_iter()
             .chain(path.parent().map(|parent| scope::document_key(&parent)))
             .collect();
@@ -474,9 +488,14 @@ impl Entail {
         };
         let has_parent = documents.next().is_none_or(|parent| parent.is_some());
         self.check_around(change, has_parent).await?;
-        let now_ms = now_ms();
+        let now = ClockReading::of(&*self.clock);
+        let seen_over = retirements.seen_over.clone();
         let context = Context {
-            now_ms,
+            times: Times {
+                now: &now,
+                newest_ms: self.newest_change_ms(snapshot.revision).await?,
+                seen_over: seen_over.as_ref(),
+            },
             recipients: &recipients,
             provider,
         };
@@ -488,8 +507,7 @@ impl Entail {
         };
         let due = scope.as_ref().and_then(Scope::first_due);
         if let Some(retirements) = retirements.rescheduled(path, due) {
-            let key = scope::retirements_key();
-            batch.put.push((key, encode(&retirements)?));
+            batch.put.push((retirements_key(), encode(&retirements)?));
         }
         match scope {
             Some(scope) => batch.put.push((key, encode(&scope)?)),
@@ -500,37 +518,103 @@ impl Entail {
         Ok(effects.applied)
     }
 
-    /// Destroys the retired versions whose time is over, in every scope, and answers
-    /// with how many scopes had some. To look whether there are any costs one read.
+    /// The time of the newest change, which makes `revision`.
+    pub(crate) async fn newest_change_ms(&self, revision: Revision) -> Result<u64, Error> {
+        match self.store.newest_entry().await? {
+            Some(entry) if entry.revision == revision => Ok(entry.at_ms),
+            None if revision == 0 => Ok(0),
+            _ => Err(Error::Contended),
+        }
+    }
+
+    /// Destroys the retired versions whose time is over beyond doubt, in every scope, and
+    /// answers with how many scopes had some. To look whether there are any costs one
+    /// read.
+    ///
+    /// The clock alone does not suffice: the machine must have been up for as long as
+    /// the secret was to be kept, or, if it was started anew in between, an earlier call,
+    /// a day before, must have found the time over as well. Such a call is noted in the
+    /// store.
     ///
     /// # Errors
     ///
     /// As [`Entail::change`].
     pub async fn destroy_due(&self, principal: &Principal) -> Result<usize, Error> {
-        let snapshot = self.store.read(&[scope::retirements_key()]).await?;
-        let Some(document) = snapshot.documents.into_iter().next().flatten() else {
+        let Some(retirements) = self.retirements().await?.1 else {
             return Ok(0);
         };
-        let now_ms = now_ms();
-        let retirements = document.body::<Retirements>()?;
-        let due: Vec<ScopePath> = retirements
-            .due
-            .iter()
-            .filter(|(_, due)| **due <= now_ms)
-            .map(|(scope, _)| scope.clone())
-            .collect();
-        for scope in &due {
-            let scope = scope.clone();
+        let now_ms = self.now_ms();
+        let due: Vec<ScopePath> = retirements.due_at(now_ms).cloned().collect();
+        if due.is_empty() && !retirements.is_contradicted(now_ms) {
+            return Ok(0);
+        }
+        let mut destroyed = 0;
+        for scope in due {
+            if !self.has_over(&scope).await? {
+                continue;
+            }
             match self
                 .change(principal, &Change::DestroyRetired { scope })
                 .await
             {
                 // Somebody else was faster.
-                Ok(_) | Err(Error::UnknownScope(_)) => {}
+                Ok(_) | Err(Error::UnknownScope(_)) => destroyed += 1,
                 Err(error) => return Err(error),
             }
         }
-        Ok(due.len())
+        self.until_not_contended(|| self.note_look(principal))
+            .await?;
+        Ok(destroyed)
+    }
+
+    /// The retirements, and as of which revision.
+    async fn retirements(&self) -> Result<(Revision, Option<Arc<Retirements>>), Error> {
+        let snapshot = self.store.read(&[retirements_key()]).await?;
+        let document = snapshot.documents.into_iter().next().flatten();
+        let retirements = document.map(|document| document.body()).transpose()?;
+        Ok((snapshot.revision, retirements))
+    }
+
+    /// Whether a scope has a retired version whose time is over beyond doubt.
+    async fn has_over(&self, path: &ScopePath) -> Result<bool, Error> {
+        self.until_not_contended(async || {
+            let (revision, retirements) = self.retirements().await?;
+            let snapshot = self.store.read(&[scope::document_key(path)]).await?;
+            if snapshot.revision != revision {
+                return Err(Error::Contended);
+            }
+            let Some(document) = snapshot.documents.into_iter().next().flatten() else {
+                return Ok(false);
+            };
+            let now = ClockReading::of(&*self.clock);
+            let times = Times {
+                now: &now,
+                newest_ms: self.newest_change_ms(revision).await?,
+                seen_over: retirements
+                    .as_ref()
+                    .and_then(|known| known.seen_over.as_ref()),
+            };
+            Ok(document.body::<Scope>()?.has_over(&times))
+        })
+        .await
+    }
+
+    /// Notes what a look at the retirements found, for a later one.
+    async fn note_look(&self, principal: &Principal) -> Result<(), Error> {
+        let (revision, retirements) = self.retirements().await?;
+        let now = ClockReading::of(&*self.clock);
+        let Some(next) = retirements.and_then(|retirements| retirements.looked_at(&now)) else {
+            return Ok(());
+        };
+        let batch = Batch {
+            put: vec![(retirements_key(), encode(&next)?)],
+            ..Batch::default()
+        };
+        let change = match next.seen_over {
+            Some(_) => json!({"change": "find-retirements-over"}),
+            None => json!({"change": "withdraw-retirements-over"}),
+        };
+        self.commit(principal, revision, batch, &change).await
     }
 
     /// Whether a change fits what is above and below its scope. An organization has all
@@ -704,12 +788,4 @@ async fn pause() {
     let sleep = move || std::thread::sleep(Duration::from_millis(pause.into()));
     // It cannot fail: a sleep does not panic, and is not cancelled.
     let _ = tokio::task::spawn_blocking(sleep).await;
-}
-
-/// The time in milliseconds since 1970-01-01T00:00:00Z.
-pub fn now_ms() -> u64 {
-    let elapsed = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }

@@ -35,7 +35,7 @@ use entail_store::{
 };
 use serde_json::json;
 
-use crate::entail::now_ms;
+use crate::clock::now_ms;
 use crate::error::Error;
 use crate::principal::Principal;
 use crate::provider::{Catalog, MAX_FILE_BYTES};

@@ -75,6 +75,7 @@
 mod access;
 mod audit;
 mod change;
+mod clock;
 mod difference;
 mod entail;
 mod error;
@@ -90,6 +91,7 @@ mod principal;
 mod provider;
 mod replay;
 mod restore;
+mod retirement;
 mod rotation;
 mod rule_changes;
 mod scope;
@@ -104,8 +106,9 @@ pub use crate::audit::{
     log_files, records, verify as verify_log,
 };
 pub use crate::change::{Applied, Change, CredentialRef};
+pub use crate::clock::{CLOCK_MARGIN_MS, Clock, ClockReading, SystemClock, Uptime, now_ms};
 pub use crate::difference::{Answer, Counts, Difference, Offered};
-pub use crate::entail::{DEFAULT_POLICY, Entail, Explanation, Settings, now_ms};
+pub use crate::entail::{DEFAULT_POLICY, Entail, Explanation, Settings};
 pub use crate::error::{Error, ErrorKind};
 pub use crate::facts::Request;
 pub use crate::guard::Violation;

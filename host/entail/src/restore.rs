@@ -20,7 +20,8 @@ use entail_store::{
 };
 use serde_json::json;
 
-use crate::entail::{Entail, Settings, now_ms};
+use crate::clock::now_ms;
+use crate::entail::{Entail, Settings};
 use crate::error::Error;
 use crate::home::Home;
 use crate::principal::{Action, Principal, authorize_whole};

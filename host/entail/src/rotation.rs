@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
-use crate::entail::{Entail, now_ms};
+use crate::entail::Entail;
 use crate::error::Error;
 use crate::home::FIRST;
 use crate::name::{ScopePath, quoted};
@@ -183,7 +183,7 @@ impl Entail {
             keys.begin_new_identity(passphrase)?;
             self.store.read_keys_again()?;
         }
-        let own = keys.own_recipients(FIRST, now_ms())?;
+        let own = keys.own_recipients(FIRST, self.now_ms())?;
         let (newest, before) = own
             .split_first()
             .ok_or(entail_store::KeyError::NoIdentity)?;
@@ -237,7 +237,7 @@ impl Entail {
             let change = encode(&json!({"change": "rotate-signer"}))?;
             let author = Author {
                 principal: &principal,
-                at_ms: now_ms(),
+                at_ms: self.now_ms(),
                 change: &change,
             };
             self.store.begin_new_signer(author).await?;
@@ -525,7 +525,7 @@ impl Entail {
         let change = encode(change)?;
         let author = Author {
             principal: &principal.to_string(),
-            at_ms: now_ms(),
+            at_ms: self.now_ms(),
             change: &change,
         };
         self.store.commit(expected, batch, author).await?;

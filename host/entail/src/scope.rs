@@ -8,8 +8,10 @@ use entail_policy::{Inheritance, Sharing};
 use entail_store::{Binding, Digest, DocumentKey, RECIPIENTS_KIND, RecipientId};
 use serde::{Deserialize, Serialize};
 
+use crate::clock::ClockReading;
 use crate::name::{CredentialId, CredentialName, ModelId, ProviderId, ScopePath};
 use crate::policies::{COMPONENT_KIND, POLICY_KIND};
+use crate::retirement::{Grace, SCHEDULE_KIND, Times};
 
 /// The most versions of a credential that are kept besides the present one.
 const MAX_RETIRED: usize = 8;
@@ -57,15 +59,24 @@ impl Scope {
         retired.map(|retired| retired.until_ms).min()
     }
 
-    /// Drops the retired versions whose time is over; answers with their blobs.
-    pub(crate) fn drop_due(&mut self, now_ms: u64) -> Vec<Digest> {
+    /// Whether the time of one of its retired versions is over beyond doubt.
+    pub(crate) fn has_over(&self, times: &Times<'_>) -> bool {
+        let mut retired = self.credentials.iter().flat_map(|c| &c.retired);
+        retired.any(|retired| times.is_over(retired))
+    }
+
+    /// Drops the retired versions whose time is over beyond doubt; returns their blobs.
+    pub(crate) fn drop_over(&mut self, times: &Times<'_>) -> Vec<Digest> {
         let mut dropped = Vec::new();
         for credential in &mut self.credentials {
-            let (kept, due) = std::mem::take(&mut credential.retired)
+            let (over, kept) = std::mem::take(&mut credential.retired)
                 .into_iter()
-                .partition(|retired| retired.until_ms > now_ms);
+                .partition(|retired| times.is_over(retired));
             credential.retired = kept;
-            dropped.extend(due.into_iter().map(|retired: Retired| retired.version.blob));
+            dropped.extend(
+                over.into_iter()
+                    .map(|retired: Retired| retired.version.blob),
+            );
         }
         dropped
     }
@@ -150,21 +161,22 @@ impl Credential {
         std::iter::once(&mut self.version).chain(retired)
     }
 
-    /// Takes `version` out of service: it stays until `until_ms`, or is destroyed at
+    /// Takes `version` out of service: it stays for a time of grace, or is destroyed at
     /// once without. Answers with what a person should be told.
     pub(crate) fn retire(
         &mut self,
         version: Version,
         expires_at_ms: Option<u64>,
-        until_ms: Option<u64>,
+        grace: Option<Grace>,
         destroyed: &mut Vec<Digest>,
     ) -> Option<String> {
-        let Some(until_ms) = until_ms else {
+        let Some(Grace { since, until_ms }) = grace else {
             destroyed.push(version.blob);
             return None;
         };
         let retired = Retired {
             version,
+            since,
             until_ms,
             expires_at_ms,
         };
@@ -187,41 +199,14 @@ impl Credential {
 pub struct Retired {
     /// The version.
     pub version: Version,
-    /// When it is destroyed, in milliseconds since 1970-01-01T00:00:00Z.
+    /// When it was retired.
+    pub since: ClockReading,
+    /// When its time is over, in milliseconds since 1970-01-01T00:00:00Z. It is
+    /// destroyed after that, once that is not on the word of one clock alone.
     pub until_ms: u64,
     /// When the credential would have ended with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at_ms: Option<u64>,
-}
-
-/// When retired versions are to be destroyed: for each scope that has some, the
-/// time of the first, in milliseconds since 1970-01-01T00:00:00Z. It is a document,
-/// so that nobody has to look through all scopes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Retirements {
-    pub(crate) due: BTreeMap<ScopePath, u64>,
-}
-
-impl Retirements {
-    /// What becomes of them when the first of `scope` is `due`; none if nothing does.
-    pub(crate) fn rescheduled(mut self, scope: &ScopePath, due: Option<u64>) -> Option<Self> {
-        if self.due.get(scope).copied() == due {
-            return None;
-        }
-        match due {
-            Some(due) => self.due.insert(scope.clone(), due),
-            None => self.due.remove(scope),
-        };
-        Some(self)
-    }
-}
-
-/// The kind of the document of retirements.
-pub(crate) const SCHEDULE_KIND: &str = "schedule";
-
-pub(crate) fn retirements_key() -> DocumentKey {
-    DocumentKey::new(SCHEDULE_KIND, "retirements")
 }
 
 /// Who may use a credential, and for what.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use entail_store::{Binding, Digest, Fields, Keys, Secret};
 
-use crate::change::{Context, CredentialRef, Effects, until};
+use crate::change::{Context, CredentialRef, Effects};
 use crate::error::Error;
 use crate::name::{CredentialId, quoted};
 use crate::provider::{Format, Mode, Provider};
@@ -148,11 +148,14 @@ impl SetCredential {
                     let note = format!("the secret of the mode {} is destroyed", replaced.mode);
                     effects.applied.notes.push(note);
                 }
-                let until_ms = until(context.now_ms, self.grace_ms);
-                effects.applied.retired_until_ms = until_ms;
-                let destroyed = &mut effects.remove_blobs;
-                let note = credential.retire(replaced, rules.expires_at_ms, until_ms, destroyed);
-                effects.applied.notes.extend(note);
+                let expires_at_ms = rules.expires_at_ms;
+                effects.retire(
+                    &mut credential,
+                    replaced,
+                    expires_at_ms,
+                    self.grace_ms,
+                    context,
+                );
                 // The old secret's end is not the new one's.
                 if rules.expires_at_ms.take().is_some() && self.rules.expires_at_ms == Edit::Keep {
                     let note = "the expiry of the old secret no longer applies".to_owned();
@@ -276,7 +279,7 @@ impl SetCredential {
         }
         let version = Version {
             number: credential.last_version + 1,
-            created_at_ms: context.now_ms,
+            created_at_ms: context.times.now.at_ms,
             mode: mode.name.clone(),
             hosts: value::hosts(provider, &parameters)?,
             parameters,

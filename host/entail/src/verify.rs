@@ -12,13 +12,14 @@ use entail_store::{
     Tampering, Visitor, recipients_key,
 };
 
-use crate::entail::{Entail, now_ms};
+use crate::clock::CLOCK_MARGIN_MS;
+use crate::entail::Entail;
 use crate::error::Error;
 use crate::name::ScopePath;
 use crate::policies::{COMPONENT_KIND, InstalledPolicy, POLICY_KIND, PolicyBinding};
 use crate::principal::{Action, Principal, authorize_whole};
 use crate::rotation::Leftover;
-use crate::scope::{Credential, SCOPE_KIND, Scope, Version};
+use crate::scope::{Credential, Retired, SCOPE_KIND, Scope, Version};
 
 /// What the long look found.
 #[derive(Debug, Default)]
@@ -74,7 +75,7 @@ impl Entail {
         let mut look = Look {
             keys: self.store.keys(),
             epoch: 0,
-            now_ms: now_ms(),
+            now_ms: self.now_ms(),
             found: Verification::default(),
             on_progress,
         };
@@ -191,7 +192,7 @@ impl Visitor for Look<'_> {
             let overdue = credential
                 .retired
                 .iter()
-                .filter(|retired| retired.until_ms <= self.now_ms);
+                .filter(|retired| is_overdue(retired, self.now_ms));
             self.found
                 .overdue
                 .extend(overdue.map(|retired| named(&path, credential, &retired.version)));
@@ -259,6 +260,11 @@ impl Look<'_> {
             Err(_) => self.found.unopened += 1,
         }
     }
+}
+
+/// Whether a retired version should have been destroyed, doubts about the time included.
+fn is_overdue(retired: &Retired, now_ms: u64) -> bool {
+    retired.until_ms.saturating_add(CLOCK_MARGIN_MS) <= now_ms
 }
 
 /// A version of a credential, in words.

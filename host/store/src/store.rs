@@ -432,6 +432,27 @@ impl Store {
         Ok(entries)
     }
 
+    /// Reads the newest journal entry; `None` if there was no change yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tampered`], [`Error::Unavailable`].
+    pub async fn newest_entry(&self) -> Result<Option<Entry>, Error> {
+        self.read(&[]).await?;
+        let mark = self.known().mark;
+        let Some(before) = mark.revision.checked_sub(1) else {
+            return Ok(None);
+        };
+        let rows = self.backend.journal(before, 1).await?;
+        match rows.first() {
+            Some(row) if mark_of(row) == mark => Ok(Some(Entry::parse(row)?)),
+            Some(row) => {
+                Err(Entry::tampering(row.revision, "is another one than was there before").into())
+            }
+            None => Err(gone_back().into()),
+        }
+    }
+
     /// Applies a change to the store as it was at `expected`, signs and journals
     /// it, and returns the new revision.
     ///

@@ -17,7 +17,7 @@ use super::documents::{
     component_key,
 };
 use crate::access::AccessChanges;
-use crate::entail::{Entail, now_ms};
+use crate::entail::Entail;
 use crate::error::Error;
 use crate::name::{ScopePath, quoted};
 use crate::principal::{Action, Principal, authorize, authorize_whole};
@@ -144,7 +144,7 @@ impl Entail {
             source: shown_source(&install.source),
             over: install.over,
             installed_by: principal.to_string(),
-            installed_at_ms: now_ms(),
+            installed_at_ms: self.now_ms(),
         };
         Ok((installed, whole))
     }
@@ -267,7 +267,7 @@ impl Entail {
             limits,
             isolation: activate.isolation,
             bound_by: principal.to_string(),
-            bound_at_ms: now_ms(),
+            bound_at_ms: self.now_ms(),
         };
         let policy = self.policies.load(&self.store, &bound).await?;
         let policy = policy.with_settings_in_turn(bound.settings.clone()).await?;
@@ -400,7 +400,7 @@ impl Entail {
             }
             let back = Bound {
                 bound_by: principal.to_string(),
-                bound_at_ms: now_ms(),
+                bound_at_ms: self.now_ms(),
                 ..binding.earlier.remove(0)
             };
             let replaced = std::mem::replace(&mut binding.active, back);

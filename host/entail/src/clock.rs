@@ -1,0 +1,153 @@
+//! What time it is, and how far that is believed.
+//!
+//! The time of day is whatever somebody set the machine's clock to. Whether a request
+//! or a credential has expired may depend on it: that is put right with the clock.
+//! What cannot be undone does not depend on it alone. The time since the machine was
+//! started, which nobody can set, must bear it out, or a second look a day later
+//! ([`CLOCK_MARGIN_MS`]).
+
+use std::fmt;
+use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use entail_store::Digest;
+use serde::{Deserialize, Serialize};
+
+/// How far a clock may contradict the journal, and how far apart two looks must be to
+/// bear each other out: a day. A wrong time zone, and a clock that was not yet set
+/// over the network, are within it or are noticed in that time.
+pub const CLOCK_MARGIN_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// Where the kernel names the present start of the machine.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// Where the kernel counts the seconds since then, those in suspend included.
+const UPTIME: &str = "/proc/uptime";
+
+/// Where an [`Entail`] gets the time from. Tests replace it.
+///
+/// [`Entail`]: crate::Entail
+pub trait Clock: fmt::Debug + Send + Sync {
+    /// The time of day, in milliseconds since 1970-01-01T00:00:00Z.
+    fn now_ms(&self) -> u64;
+
+    /// The time since the machine was started; `None` if the system does not say.
+    fn uptime(&self) -> Option<Uptime>;
+}
+
+/// The clocks of the machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+/// The time since a start of the machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Uptime {
+    /// Names the start: another one has another name.
+    pub boot: String,
+    /// Milliseconds since then.
+    pub ms: u64,
+}
+
+/// What the clocks of a machine said at one time.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClockReading {
+    /// The time of day, in milliseconds since 1970-01-01T00:00:00Z.
+    pub at_ms: u64,
+    /// The time since the machine was started, if the system says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uptime: Option<Uptime>,
+}
+
+impl ClockReading {
+    pub(crate) fn of(clock: &dyn Clock) -> Self {
+        ClockReading {
+            at_ms: clock.now_ms(),
+            uptime: clock.uptime(),
+        }
+    }
+
+    /// The time that has passed until `later`, whatever the time of day says; `None` if
+    /// the machine was started anew in between, or the system does not say.
+    pub(crate) fn elapsed_ms(&self, later: &ClockReading) -> Option<u64> {
+        let (before, after) = (self.uptime.as_ref()?, later.uptime.as_ref()?);
+        (before.boot == after.boot).then(|| after.ms.saturating_sub(before.ms))
+    }
+}
+
+impl Clock for SystemClock {
+    fn now_ms(&self) -> u64 {
+        now_ms()
+    }
+
+    fn uptime(&self) -> Option<Uptime> {
+        static BOOT: OnceLock<Option<String>> = OnceLock::new();
+        let boot = BOOT.get_or_init(|| {
+            let id = std::fs::read_to_string(BOOT_ID).ok()?;
+            // As much as tells one start from another.
+            Digest::of(id.as_bytes())
+                .to_string()
+                .get(..32)
+                .map(str::to_owned)
+        });
+        Some(Uptime {
+            boot: boot.clone()?,
+            ms: milliseconds(&std::fs::read_to_string(UPTIME).ok()?)?,
+        })
+    }
+}
+
+/// The time in milliseconds since 1970-01-01T00:00:00Z.
+pub fn now_ms() -> u64 {
+    let elapsed = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The first number of `/proc/uptime`: seconds with two decimals.
+fn milliseconds(uptime: &str) -> Option<u64> {
+    let (seconds, hundredths) = uptime.split_whitespace().next()?.split_once('.')?;
+    let seconds: u64 = seconds.parse().ok()?;
+    let hundredths: u64 = hundredths.parse().ok().filter(|parsed| *parsed < 100)?;
+    Some(seconds.checked_mul(1000)? + hundredths * 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_uptime_is_read_as_the_kernel_writes_it() {
+        assert_eq!(milliseconds("1076.86 319.83\n"), Some(1_076_860));
+        assert_eq!(milliseconds("0.05 0.00\n"), Some(50));
+        for text in ["", "x", "12", "12.345 1.0", "-1.00 0.0"] {
+            assert_eq!(milliseconds(text), None, "{text:?}");
+        }
+        let first = SystemClock.uptime().unwrap();
+        let second = SystemClock.uptime().unwrap();
+        assert_eq!(first.boot, second.boot);
+        assert!(first.ms <= second.ms);
+    }
+
+    #[test]
+    fn elapsed_time_is_known_within_one_start_of_the_machine_only() {
+        let reading = |boot: &str, ms, at_ms| ClockReading {
+            at_ms,
+            uptime: Some(Uptime {
+                boot: boot.to_owned(),
+                ms,
+            }),
+        };
+        let before = reading("a", 100, 5);
+        assert_eq!(before.elapsed_ms(&reading("a", 350, 9_000_000)), Some(250));
+        assert_eq!(before.elapsed_ms(&reading("b", 350, 9)), None);
+        let unknown = ClockReading {
+            at_ms: 9,
+            uptime: None,
+        };
+        assert_eq!(before.elapsed_ms(&unknown), None);
+        assert_eq!(unknown.elapsed_ms(&before), None);
+    }
+}

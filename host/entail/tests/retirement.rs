@@ -1,0 +1,298 @@
+//! When retired secrets are destroyed, and by whose clock.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may
+
+use std::sync::{Arc, Mutex};
+
+use entail::{
+    Applied, CLOCK_MARGIN_MS, Change, Clock, CredentialRef, Entail, Home, Principal, Request,
+    RuleChanges, Scope, Secret, SecretEdit, SetCredential, Settings, Uptime,
+};
+
+const ME: Principal = Principal::LocalOwner;
+const MINUTE: u64 = 60_000;
+const DAY: u64 = 24 * 60 * MINUTE;
+const YEAR: u64 = 365 * DAY;
+const WEEK: u64 = 7 * DAY;
+
+/// A machine whose clock can be wrong.
+#[derive(Debug)]
+struct Machine(Mutex<State>);
+
+#[derive(Clone, Debug)]
+struct State {
+    now_ms: u64,
+    boot: u32,
+    uptime_ms: u64,
+}
+
+impl Machine {
+    /// Time goes by, and the clock tells it.
+    fn pass(&self, ms: u64) {
+        let mut state = self.0.lock().unwrap();
+        state.now_ms += ms;
+        state.uptime_ms += ms;
+    }
+
+    /// The machine is off for a while.
+    fn start_anew_after(&self, ms: u64) {
+        let mut state = self.0.lock().unwrap();
+        state.now_ms += ms;
+        state.boot += 1;
+        state.uptime_ms = MINUTE;
+    }
+
+    /// Somebody sets the clock.
+    fn set(&self, now_ms: u64) {
+        self.0.lock().unwrap().now_ms = now_ms;
+    }
+}
+
+impl Clock for Machine {
+    fn now_ms(&self) -> u64 {
+        self.0.lock().unwrap().now_ms
+    }
+
+    fn uptime(&self) -> Option<Uptime> {
+        let state = self.0.lock().unwrap();
+        Some(Uptime {
+            boot: state.boot.to_string(),
+            ms: state.uptime_ms,
+        })
+    }
+}
+
+/// An organization with a key for OpenAI that was renewed, and a week to go back.
+struct Place {
+    machine: Arc<Machine>,
+    entail: Entail,
+    home: Home,
+    _folder: tempfile::TempDir,
+}
+
+impl Place {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::create(&folder.path().join("home"), None)
+            .await
+            .unwrap();
+        // After the change that made the home, which has the time of this machine.
+        let state = State {
+            now_ms: entail::now_ms() + MINUTE,
+            boot: 1,
+            uptime_ms: 3 * DAY,
+        };
+        let machine = Arc::new(Machine(Mutex::new(state)));
+        let settings = Settings {
+            clock: machine.clone(),
+            ..Settings::default()
+        };
+        let place = Place {
+            entail: Entail::open(&home, settings).unwrap(),
+            machine,
+            home,
+            _folder: folder,
+        };
+        let scope = "acme".parse().unwrap();
+        place.change(Change::AddScope { scope }).await;
+        place.renew(SecretEdit::Given, 0).await;
+        place.renew(SecretEdit::Renew, WEEK).await;
+        assert_eq!(place.blobs(), 2);
+        place
+    }
+
+    async fn change(&self, change: Change) -> Applied {
+        self.entail.change(&ME, &change).await.unwrap()
+    }
+
+    async fn renew(&self, secret: SecretEdit, grace_ms: u64) -> Applied {
+        let set = SetCredential {
+            credential: credential(),
+            mode: None,
+            fields: vec![("api_key".to_owned(), Secret::from("canary-of-retirement"))],
+            rules: RuleChanges::default(),
+            secret,
+            grace_ms,
+        };
+        self.change(Change::SetCredential(Box::new(set))).await
+    }
+
+    /// A change that has nothing to do with secrets.
+    async fn change_something(&self) {
+        let model = format!("model-{}", self.machine.now_ms()).parse().unwrap();
+        self.change(Change::SetModel {
+            scope: "acme".parse().unwrap(),
+            provider: "openai".parse().unwrap(),
+            model: Some(model),
+        })
+        .await;
+    }
+
+    async fn destroy_due(&self) -> usize {
+        self.entail.destroy_due(&ME).await.unwrap()
+    }
+
+    async fn scope(&self) -> Arc<Scope> {
+        let scope = "acme".parse().unwrap();
+        self.entail.scope(&ME, &scope).await.unwrap()
+    }
+
+    /// The sealed secrets that are in the database.
+    fn blobs(&self) -> u32 {
+        let database = rusqlite::Connection::open(self.home.database_file()).unwrap();
+        let count = "SELECT count(*) FROM blobs";
+        database.query_row(count, [], |row| row.get(0)).unwrap()
+    }
+
+    /// The old secret can be brought back.
+    async fn can_go_back(&self) {
+        assert_eq!(self.blobs(), 2);
+        let credential = credential();
+        let back = Change::RollBackCredential {
+            credential,
+            grace_ms: WEEK,
+        };
+        assert_eq!(self.change(back).await.version, Some(1));
+    }
+}
+
+fn credential() -> CredentialRef {
+    CredentialRef {
+        scope: "acme".parse().unwrap(),
+        provider: "openai".parse().unwrap(),
+        name: "default".parse().unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn a_secret_whose_time_is_over_is_destroyed_at_the_first_look_on_a_machine_that_ran_on() {
+    let place = Place::new().await;
+    place.machine.pass(WEEK - MINUTE);
+    assert_eq!(place.destroy_due().await, 0);
+    place.machine.pass(2 * MINUTE);
+    assert_eq!((place.destroy_due().await, place.blobs()), (1, 1));
+    assert_eq!(place.destroy_due().await, 0);
+    // Any change of the scope does it, too.
+    let place = Place::new().await;
+    place.machine.pass(WEEK + MINUTE);
+    place.change_something().await;
+    assert_eq!(place.blobs(), 1);
+}
+
+#[tokio::test]
+async fn a_clock_far_ahead_for_one_command_destroys_nothing() {
+    for ahead in [8 * DAY, YEAR, 100 * YEAR] {
+        for is_started_anew in [false, true] {
+            let place = Place::new().await;
+            if is_started_anew {
+                place.machine.start_anew_after(MINUTE);
+            }
+            let right = place.machine.now_ms();
+            place.machine.set(right + ahead);
+            assert_eq!(place.destroy_due().await, 0);
+            place.change_something().await;
+            assert_eq!(place.destroy_due().await, 0);
+            assert_eq!(place.blobs(), 2, "{ahead} {is_started_anew}");
+            // Nor later, when the clock is right again, nor when it is wrong again.
+            place.machine.set(right + MINUTE);
+            assert_eq!(place.destroy_due().await, 0);
+            place.machine.set(right + ahead + 2 * DAY);
+            assert_eq!(place.destroy_due().await, 0);
+            place.machine.set(right + 2 * MINUTE);
+            place.can_go_back().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_runs_ahead_of_the_machine_bears_nothing_out() {
+    let place = Place::new().await;
+    place.machine.start_anew_after(MINUTE);
+    let right = place.machine.now_ms();
+    // Days go by in minutes.
+    for day in 8..20 {
+        place.machine.pass(MINUTE);
+        place.machine.set(right + day * DAY);
+        assert_eq!(place.destroy_due().await, 0, "{day}");
+    }
+    assert_eq!(place.blobs(), 2);
+}
+
+#[tokio::test]
+async fn after_months_of_rest_two_looks_a_day_apart_destroy() {
+    // The machine runs on after the first look, or is started anew.
+    for is_started_anew in [false, true] {
+        let place = Place::new().await;
+        place.machine.start_anew_after(90 * DAY);
+        assert_eq!((place.destroy_due().await, place.blobs()), (0, 2));
+        place.machine.pass(MINUTE);
+        assert_eq!((place.destroy_due().await, place.blobs()), (0, 2));
+        match is_started_anew {
+            false => place.machine.pass(CLOCK_MARGIN_MS - 2 * MINUTE),
+            true => place.machine.start_anew_after(CLOCK_MARGIN_MS - 2 * MINUTE),
+        }
+        assert_eq!((place.destroy_due().await, place.blobs()), (0, 2));
+        place.machine.pass(MINUTE);
+        assert_eq!(place.destroy_due().await, 1);
+        assert_eq!(place.blobs(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_keeps_secrets_for_longer_and_nothing_else_breaks() {
+    let place = Place::new().await;
+    let right = place.machine.now_ms();
+    place.machine.pass(WEEK + MINUTE);
+    place.machine.set(right - YEAR);
+    assert_eq!((place.destroy_due().await, place.blobs()), (0, 2));
+    place.change_something().await;
+    let request = Request::new("acme".parse().unwrap(), "openai".parse().unwrap());
+    place.entail.resolve(&ME, &request).await.unwrap();
+    place.machine.set(right + WEEK + MINUTE);
+    assert_eq!((place.destroy_due().await, place.blobs()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_time_to_go_back_that_begins_with_a_clock_far_behind_counts_from_the_newest_change() {
+    let place = Place::new().await;
+    let newest = place.machine.now_ms();
+    place.machine.set(newest - YEAR);
+    let applied = place.renew(SecretEdit::Renew, WEEK).await;
+    assert_eq!(applied.retired_until_ms, Some(newest + WEEK));
+    let said = applied.notes.iter().any(|note| note.contains("far behind"));
+    assert!(said, "{:?}", applied.notes);
+    let retired = &place.scope().await.credentials[0].retired[0];
+    assert_eq!(retired.until_ms, newest + WEEK);
+    // A clock that differs as clocks do is believed.
+    let place = Place::new().await;
+    let now = place.machine.now_ms() - CLOCK_MARGIN_MS / 2;
+    place.machine.set(now);
+    let applied = place.renew(SecretEdit::Renew, WEEK).await;
+    assert_eq!(applied.retired_until_ms, Some(now + WEEK));
+    assert!(!applied.notes.iter().any(|note| note.contains("far behind")));
+}
+
+#[tokio::test]
+async fn a_change_from_the_far_future_delays_and_poisons_nothing() {
+    let place = Place::new().await;
+    let right = place.machine.now_ms();
+    place.machine.set(right + 10 * YEAR);
+    place.change_something().await;
+    place.machine.set(right);
+    place.machine.pass(WEEK + MINUTE);
+    // Which of the two clocks is wrong cannot be known yet.
+    assert_eq!((place.destroy_due().await, place.blobs()), (0, 2));
+    // The look is a change of its own, by the clock as it is.
+    assert_eq!((place.destroy_due().await, place.blobs()), (1, 1));
+}
+
+#[tokio::test]
+async fn what_a_person_destroys_is_destroyed_whatever_the_clock_says() {
+    for now in [0, 100 * YEAR] {
+        let place = Place::new().await;
+        place.machine.set(now);
+        let credential = credential();
+        place.change(Change::RemoveCredential { credential }).await;
+        assert_eq!(place.blobs(), 0);
+    }
+}
