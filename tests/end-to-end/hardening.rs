@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, Command};
@@ -204,4 +204,170 @@ fn without_locked_memory_it_works_and_doctor_says_so() {
     };
     limited("resolve acme/evals openai").ok().says("granted");
     limited("doctor").fails(1).says("ulimit -l");
+}
+
+/// Makes the home of `sandbox` one that is reached through `link`.
+fn through(link: &Path, home: &Path) {
+    let _ = std::fs::remove_file(link);
+    symlink(home, link).unwrap();
+}
+
+#[test]
+fn a_home_is_not_used_through_a_link_that_others_could_change() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let directory = |name: &str, mode| {
+        let made = sandbox.path(name);
+        std::fs::create_dir_all(&made).unwrap();
+        std::fs::set_permissions(&made, std::fs::Permissions::from_mode(mode)).unwrap();
+        made
+    };
+    let resolve = ["resolve", "acme/evals", "openai"];
+    let ways = |home: &Path| {
+        let mut by_variable = sandbox.command(&resolve);
+        by_variable.env("ENTAIL_HOME", home);
+        let by_option =
+            sandbox.command(&[&["--home", home.to_str().unwrap()], &resolve[..]].concat());
+        [by_variable, by_option]
+    };
+
+    // The link, or one that it leads over, is in a directory that everybody writes.
+    let shared = directory("shared", 0o777);
+    let own = directory("own", 0o755);
+    through(&shared.join("home"), &sandbox.home());
+    through(&own.join("home"), &shared.join("home"));
+    for home in [shared.join("home"), own.join("home")] {
+        for command in ways(&home) {
+            sandbox
+                .run(command, "")
+                .fails(14)
+                .says(&format!("chmod go-w {}", shared.display()));
+        }
+    }
+    // By the user's data directory as well.
+    through(&shared.join("entail"), &sandbox.home());
+    let mut command = sandbox.command(&resolve);
+    command
+        .env_remove("ENTAIL_HOME")
+        .env("XDG_DATA_HOME", &shared);
+    sandbox.run(command, "").fails(14).says("chmod go-w");
+    // Nothing is made there either.
+    through(&shared.join("new"), &directory("empty", 0o700));
+    for home in [shared.join("new/home"), shared.join("home2")] {
+        let mut command = sandbox.command(&["init", "acme"]);
+        command.env("ENTAIL_HOME", &home);
+        sandbox.run(command, "").fails(14).says("chmod go-w");
+        assert!(!home.exists());
+    }
+
+    // Where only the owner of a link can change it, it must be the user's or the system's.
+    let sticky = directory("sticky", 0o1777);
+    let link = sticky.join("home");
+    through(&link, &sandbox.home());
+    for command in ways(&link) {
+        sandbox.run(command, "").ok();
+    }
+    if std::os::unix::fs::lchown(&link, Some(65534), Some(65534)).is_ok() {
+        for command in ways(&link) {
+            sandbox
+                .run(command, "")
+                .fails(14)
+                .says(&format!("{} belongs to another user", link.display()));
+        }
+    } else {
+        println!("skipped: only root can give a link away");
+    }
+    // A link that nobody else can change is as good as a name.
+    through(&own.join("home"), &sandbox.home());
+    for command in ways(&own.join("home")) {
+        sandbox.run(command, "").ok();
+    }
+}
+
+#[test]
+fn a_log_may_be_a_link_to_a_file_that_is_not_made_yet_but_to_no_place_that_others_write() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let log = sandbox.home().join("decisions.jsonl");
+    let logs = sandbox.path("logs");
+    std::fs::create_dir(&logs).unwrap();
+    through(&log, &logs.join("decisions.jsonl"));
+    let resolve = ["resolve", "acme/evals", "openai"];
+    sandbox.entail(&resolve).ok();
+    assert!(logs.join("decisions.jsonl").is_file());
+    std::fs::set_permissions(&logs, std::fs::Permissions::from_mode(0o777)).unwrap();
+    sandbox.entail(&resolve).fails(14).says("chmod go-w");
+    std::fs::remove_file(logs.join("decisions.jsonl")).unwrap();
+    sandbox.entail(&resolve).fails(14).says("chmod go-w");
+    // The search for canaries reads all that is in a home.
+    std::fs::remove_file(log).unwrap();
+}
+
+#[test]
+fn an_identity_that_systemd_passes_is_not_taken_from_where_others_write() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let credentials = sandbox.path("credentials");
+    std::fs::create_dir(&credentials).unwrap();
+    std::fs::rename(
+        sandbox.home().join("keys/identity.txt"),
+        credentials.join("entail-identity"),
+    )
+    .unwrap();
+    let resolve = || {
+        let mut command = sandbox.command(&["resolve", "acme/evals", "openai"]);
+        command.env("CREDENTIALS_DIRECTORY", &credentials);
+        sandbox.run(command, "")
+    };
+    resolve().ok();
+    std::fs::set_permissions(&credentials, std::fs::Permissions::from_mode(0o777)).unwrap();
+    resolve().fails(16).says("chmod go-w");
+}
+
+#[test]
+fn a_file_of_a_home_may_be_a_link_that_nobody_else_can_change() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let home = sandbox.home();
+    // As Kubernetes mounts a secret.
+    let mount = sandbox.path("mount");
+    let version = mount.join("..2026_11_27");
+    std::fs::create_dir_all(&version).unwrap();
+    std::fs::set_permissions(&mount, std::fs::Permissions::from_mode(0o1777)).unwrap();
+    symlink("..2026_11_27", mount.join("..data")).unwrap();
+    let resolve = ["resolve", "acme/evals", "openai"];
+    std::fs::write(home.join("settings.toml"), "").unwrap();
+    std::fs::write(home.join("providers.toml"), "").unwrap();
+    std::fs::set_permissions(
+        home.join("settings.toml"),
+        std::fs::Permissions::from_mode(0o600),
+    )
+    .unwrap();
+    for name in [
+        "keys/identity.txt",
+        "keys/verifier.pem",
+        "settings.toml",
+        "providers.toml",
+    ] {
+        let (file, base) = (home.join(name), name.rsplit('/').next().unwrap());
+        std::fs::rename(&file, version.join(base)).unwrap();
+        symlink(Path::new("..data").join(base), mount.join(base)).unwrap();
+        symlink(mount.join(base), &file).unwrap();
+        sandbox.entail(&resolve).ok();
+        // It leads to nothing: not a file that is missing.
+        std::fs::rename(mount.join("..data"), mount.join("..none")).unwrap();
+        let ran = sandbox.entail(&resolve);
+        assert!(
+            matches!(ran.code, Some(14 | 16)) && ran.stderr.contains("No such file"),
+            "{name}: {}",
+            ran.stderr
+        );
+        std::fs::rename(mount.join("..none"), mount.join("..data")).unwrap();
+        // Others could lead it elsewhere.
+        std::fs::set_permissions(&mount, std::fs::Permissions::from_mode(0o777)).unwrap();
+        let ran = sandbox.entail(&resolve);
+        assert!(
+            matches!(ran.code, Some(14 | 16)) && ran.stderr.contains("chmod go-w"),
+            "{name}: {}",
+            ran.stderr
+        );
+        std::fs::set_permissions(&mount, std::fs::Permissions::from_mode(0o1777)).unwrap();
+        sandbox.entail(&resolve).ok();
+    }
 }

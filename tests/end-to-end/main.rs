@@ -13,6 +13,7 @@ mod hardening;
 mod input;
 mod interop;
 mod keys;
+mod outside_files;
 mod policy_author;
 mod policy_compare;
 mod run;

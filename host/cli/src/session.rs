@@ -213,7 +213,11 @@ impl Session {
                 "the passphrase has fewer than {MIN_PASSPHRASE_BYTES} characters"
             )));
         }
-        let again = self.passphrase("The same again: ")?;
+        // A file says the same again, and a pipe says it only once.
+        let again = match self.common.passphrase_file {
+            Some(_) => passphrase.clone(),
+            None => self.passphrase("The same again: ")?,
+        };
         if again.expose() != passphrase.expose() {
             return Err(Failure::invalid("the two passphrases differ"));
         }

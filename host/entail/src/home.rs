@@ -29,8 +29,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use entail_store::{
-    Access, Anchor, AnchorError, Author, Batch, IdentitySource, Keys, Mark, Recipients, Secret,
-    Sqlite, Store, check_link, check_private, check_way, check_way_into, private_folder,
+    Access, Anchor, AnchorError, Author, Batch, IdentitySource, KeyError, Keys, Mark, Recipients,
+    Secret, Sqlite, Store, check_link, check_private, check_way, check_way_into, private_folder,
     recipients_key, unfinished,
 };
 use serde_json::json;
@@ -216,7 +216,7 @@ impl Home {
     }
 
     fn is_made(&self) -> bool {
-        self.keys_folder().join("verifier.pem").exists()
+        is_there(&self.keys_folder().join("verifier.pem"))
     }
 
     /// Uses the home in `folder`.
@@ -408,6 +408,7 @@ impl Home {
             beside(""),
             beside("-wal"),
             beside("-shm"),
+            beside("-journal"),
             self.folder.join("anchor.json"),
             self.settings_file(),
         ] {
@@ -415,12 +416,17 @@ impl Home {
                 checked(check_private(&file))?;
             }
         }
-        for file in [
-            self.providers_file(),
-            self.decision_log(),
-            self.shadow_log(),
-        ] {
-            checked(check_link(&file))?;
+        checked(check_link(&self.providers_file()))?;
+        // What else a log must be is for whoever writes it to say.
+        for log in [self.decision_log(), self.shadow_log()] {
+            if log.is_symlink() {
+                match check_way(&log) {
+                    // It is made when something is written.
+                    Err(KeyError::File { error, .. })
+                        if error.kind() == std::io::ErrorKind::NotFound => {}
+                    way => checked(way)?,
+                }
+            }
         }
         Ok(())
     }
@@ -432,6 +438,6 @@ fn is_there(file: &Path) -> bool {
 }
 
 /// A home that is not to be used is not there.
-fn checked(check: Result<(), entail_store::KeyError>) -> Result<(), Error> {
+fn checked(check: Result<(), KeyError>) -> Result<(), Error> {
     check.map_err(|error| Error::Home(error.to_string()))
 }

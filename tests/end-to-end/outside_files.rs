@@ -1,0 +1,350 @@
+//! Files from outside that are no ordinary files: endless, huge, or never written.
+
+use std::fs::File;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::sandbox::{Ran, Sandbox};
+
+/// What stands in the place of a file.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Odd {
+    /// A named pipe to which nobody writes.
+    Pipe,
+    /// A link to a device without end.
+    Endless,
+    /// A file of 40 GB, all of it a hole.
+    Sparse,
+}
+
+const ALL: [Odd; 3] = [Odd::Pipe, Odd::Endless, Odd::Sparse];
+
+impl Odd {
+    /// Puts it in the place of `file`.
+    fn put(self, file: &Path) {
+        let _ = std::fs::remove_file(file);
+        match self {
+            Odd::Pipe => {
+                let made = Command::new("mkfifo")
+                    .args(["-m", "600"])
+                    .arg(file)
+                    .status();
+                assert!(made.unwrap().success());
+            }
+            Odd::Endless => symlink("/dev/zero", file).unwrap(),
+            Odd::Sparse => {
+                let mut options = File::options();
+                std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+                let file = options.write(true).create_new(true).open(file).unwrap();
+                file.set_len(40 << 30).unwrap();
+            }
+        }
+    }
+
+    /// What is said of it where only a regular file is read.
+    fn refused_as(self) -> &'static str {
+        match self {
+            Odd::Pipe => "it is a named pipe, and only a regular file is read here",
+            Odd::Endless => "it is a device, and only a regular file is read here",
+            Odd::Sparse => "more than",
+        }
+    }
+}
+
+/// Far more than any of these takes, and less than a pipe is waited for.
+const SOON: Duration = Duration::from_secs(20);
+
+#[track_caller]
+fn soon(run: impl FnOnce() -> Ran) -> Ran {
+    let started = Instant::now();
+    let ran = run();
+    let took = started.elapsed();
+    assert!(took < SOON, "{took:?}: {}{}", ran.stdout, ran.stderr);
+    ran
+}
+
+#[test]
+fn what_is_found_in_a_home_is_read_within_a_limit_or_refused_at_once() {
+    for file in [
+        "settings.toml",
+        "providers.toml",
+        "anchor.json",
+        "keys/identity.txt",
+        "keys/signer.pem",
+        "keys/verifier.pem",
+        "entail.db",
+    ] {
+        let (sandbox, _) = Sandbox::with_acme();
+        let path = sandbox.home().join(file);
+        let kept = std::fs::read(&path).ok();
+        for odd in ALL {
+            // SQLite tells by the first page that it is none of its own.
+            if (file, odd) == ("entail.db", Odd::Sparse) {
+                continue;
+            }
+            odd.put(&path);
+            let ran = soon(|| sandbox.entail(&["resolve", "acme/evals", "openai"]));
+            assert_ne!(ran.code, Some(0), "{file}, {odd:?}");
+            assert!(ran.stderr.contains(file), "{file}, {odd:?}: {}", ran.stderr);
+            let is_told = match (odd, file) {
+                (Odd::Sparse, "anchor.json") => ran.stderr.contains("is not an anchor"),
+                (Odd::Sparse, "keys/verifier.pem") => ran.stderr.contains("more than 65536 bytes"),
+                (Odd::Sparse, "settings.toml" | "providers.toml") => {
+                    ran.stderr.contains("is not a text of at most")
+                }
+                (Odd::Sparse, _) => ran.stderr.contains("is not a key file"),
+                (Odd::Pipe | Odd::Endless, _) => ran.stderr.contains(odd.refused_as()),
+            };
+            assert!(is_told, "{file}, {odd:?}: {}", ran.stderr);
+        }
+        std::fs::remove_file(&path).unwrap();
+        if let Some(kept) = kept {
+            std::fs::write(&path, kept).unwrap();
+            let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            std::fs::set_permissions(&path, private).unwrap();
+        }
+        sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
+    }
+}
+
+/// The built-in policy as a file, and a directory of its own for it.
+fn policy(sandbox: &Sandbox) -> (PathBuf, PathBuf) {
+    let folder = sandbox.path("policy");
+    std::fs::create_dir(&folder).unwrap();
+    let component = folder.join("policy.wasm");
+    let built_in = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../guest/default/default-policy.wasm"
+    );
+    std::fs::copy(built_in, &component).unwrap();
+    (folder, component)
+}
+
+#[test]
+fn what_is_found_in_a_directory_is_read_within_a_limit_or_refused_at_once() {
+    let sandbox = Sandbox::new();
+    let (folder, component) = policy(&sandbox);
+    let vectors = folder.join("vectors");
+    std::fs::create_dir(&vectors).unwrap();
+    std::fs::write(vectors.join("a.json"), "[]").unwrap();
+    let place = folder.to_str().unwrap();
+    for odd in ALL {
+        for (file, command) in [
+            (vectors.join("b.json"), "test"),
+            (folder.join("limits.json"), "check"),
+            (component.clone(), "check"),
+        ] {
+            let kept = std::fs::read(&file).ok();
+            odd.put(&file);
+            let name = file.to_str().unwrap();
+            soon(|| sandbox.entail(&["policy", command, place]))
+                .fails(19)
+                .says(name)
+                .says(match odd {
+                    Odd::Sparse if file.starts_with(&vectors) => "at most 8388608 bytes together",
+                    odd => odd.refused_as(),
+                });
+            std::fs::remove_file(&file).unwrap();
+            if let Some(kept) = kept {
+                std::fs::write(&file, kept).unwrap();
+            }
+        }
+    }
+    sandbox.entail(&["policy", "check", place]).ok();
+}
+
+#[test]
+fn what_is_found_in_a_project_or_a_layout_is_read_within_a_limit_or_refused_at_once() {
+    let sandbox = Sandbox::new();
+    let project = sandbox.path("project");
+    let layout = sandbox.path("layout");
+    for folder in [&project, &layout] {
+        std::fs::create_dir(folder).unwrap();
+    }
+    std::fs::write(layout.join("oci-layout"), "{}").unwrap();
+    for odd in ALL {
+        odd.put(&layout.join("oci-layout"));
+        soon(|| sandbox.entail(&["policy", "check", layout.to_str().unwrap()]))
+            .fails(19)
+            .says(odd.refused_as());
+        std::fs::remove_file(layout.join("oci-layout")).unwrap();
+        std::fs::write(
+            layout.join("oci-layout"),
+            r#"{"imageLayoutVersion": "1.0.0"}"#,
+        )
+        .unwrap();
+        odd.put(&layout.join("index.json"));
+        soon(|| sandbox.entail(&["policy", "check", layout.to_str().unwrap()]))
+            .fails(19)
+            .says(odd.refused_as());
+    }
+    // What is no file is no package either.
+    Odd::Sparse.put(&project.join("package.json"));
+    soon(|| sandbox.entail(&["policy", "build", project.to_str().unwrap()]))
+        .fails(1)
+        .says("more than");
+    for odd in [Odd::Pipe, Odd::Endless] {
+        odd.put(&project.join("package.json"));
+        soon(|| sandbox.entail(&["policy", "build", project.to_str().unwrap()]))
+            .fails(1)
+            .says("is no policy");
+    }
+}
+
+#[test]
+fn a_directory_is_looked_at_only_so_far() {
+    let sandbox = Sandbox::new();
+    let (folder, _) = policy(&sandbox);
+    for number in 0..10_001 {
+        File::create(folder.join(number.to_string())).unwrap();
+    }
+    sandbox
+        .entail(&["policy", "check", folder.to_str().unwrap()])
+        .fails(19)
+        .says("has more than 10000 entries");
+}
+
+/// Commands that read a file that is named, which `FILE` stands for.
+const NAMING: [&[&str]; 9] = [
+    &["credential", "set", "acme", "xai", "--from-file", "FILE"],
+    &[
+        "policy",
+        "activate",
+        "acme",
+        "built-in",
+        "--settings",
+        "FILE",
+    ],
+    &["policy", "activate", "acme", "built-in", "--limits", "FILE"],
+    &["policy", "check", "FILE"],
+    &["policy", "build", "--module", "FILE"],
+    &["policy", "decide", "FILE"],
+    &["policy", "decide", "--policy", "FILE"],
+    &["restore", "--accept-rollback", "--recovery", "FILE"],
+    &["init", "other", "--passphrase", "--passphrase-file", "FILE"],
+];
+
+fn naming<'a>(arguments: &[&'a str], file: &'a str) -> Vec<&'a str> {
+    let mut named = arguments.to_vec();
+    for argument in &mut named {
+        if *argument == "FILE" {
+            *argument = file;
+        }
+    }
+    named
+}
+
+#[test]
+fn what_is_named_is_read_within_a_limit() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let other = sandbox.path("other");
+    for odd in [Odd::Endless, Odd::Sparse] {
+        let file = sandbox.path("odd.file");
+        odd.put(&file);
+        for arguments in NAMING {
+            let ran = soon(|| {
+                let arguments = naming(arguments, file.to_str().unwrap());
+                let mut command = sandbox.command(&arguments);
+                if arguments.contains(&"init") {
+                    command.env("ENTAIL_HOME", &other);
+                }
+                sandbox.run(command, "")
+            });
+            assert!(
+                ["more than", "too large", "too long"]
+                    .iter()
+                    .any(|said| ran.stderr.contains(said)),
+                "{odd:?}, {arguments:?}: {}",
+                ran.stderr
+            );
+            assert_ne!(ran.code, Some(0), "{odd:?}, {arguments:?}");
+        }
+    }
+}
+
+/// The one test that waits for as long as the program does.
+#[test]
+fn a_named_pipe_to_which_nobody_writes_is_not_waited_for_without_end() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let pipe = sandbox.path("a.pipe");
+    Odd::Pipe.put(&pipe);
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        for arguments in NAMING {
+            let (sandbox, pipe) = (&sandbox, pipe.to_str().unwrap());
+            scope.spawn(move || {
+                let mut command = sandbox.command(&naming(arguments, pipe));
+                if arguments.contains(&"init") {
+                    command.env("ENTAIL_HOME", sandbox.path("other"));
+                }
+                let ran = sandbox.run(command, "").says("within 60 seconds");
+                assert_ne!(ran.code, Some(0), "{arguments:?}");
+            });
+        }
+    });
+    let took = started.elapsed().as_secs();
+    assert!((59..120).contains(&took), "{took} s");
+}
+
+#[test]
+fn what_is_named_may_come_from_a_command() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let key = sandbox.canary();
+    let (folder, component) = policy(&sandbox);
+    std::fs::create_dir(folder.join("vectors")).unwrap();
+    std::fs::write(folder.join("vectors/a.json"), "[]").unwrap();
+    let program = env!("CARGO_BIN_EXE_entail");
+    for (script, said) in [
+        (
+            "policy activate acme built-in --settings <(echo {}) --limits <(sleep 1; echo {})",
+            "acme",
+        ),
+        (
+            "credential set acme xai --from-file <(printf %s \"$KEY\")",
+            "xai",
+        ),
+        ("policy check <(cat \"$COMPONENT\")", "admitted"),
+        (
+            "policy test \"$COMPONENT\" --settings <(echo {})",
+            "0 passed",
+        ),
+        (
+            "policy decide <(for n in 1 2; do sleep 1; echo '{\"request\": {\"provider\": \"openai\", \"now_ms\": 1}, \"chain\": [{\"path\": \"acme\"}]}'; done)",
+            "no-credential",
+        ),
+        (
+            "credential set acme mistral --from-file /dev/stdin < <(printf %s \"$KEY\")",
+            "mistral",
+        ),
+        (
+            "--home \"$OTHER\" init acme --passphrase --passphrase-file <(echo 'a long passphrase')",
+            "acme",
+        ),
+    ] {
+        let mut command = Command::new("bash");
+        command
+            .args(["-c", &format!("\"$0\" {script}"), program])
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("ENTAIL_HOME", sandbox.home())
+            .env("OTHER", sandbox.path("other"))
+            .env("KEY", &key)
+            .env("COMPONENT", &component);
+        sandbox.run(command, "").ok().says(said);
+    }
+}
+
+#[test]
+fn a_line_of_facts_without_end_is_refused() {
+    let sandbox = Sandbox::new();
+    let program = env!("CARGO_BIN_EXE_entail");
+    for input in ["< /dev/zero", "/dev/zero"] {
+        let mut command = Command::new("bash");
+        command.args(["-c", &format!("\"$0\" policy decide {input}"), program]);
+        soon(|| sandbox.run(command, ""))
+            .fails(19)
+            .says("line 1: it has more than 4194304 bytes");
+    }
+}
