@@ -2,8 +2,13 @@
 
 use std::time::Duration;
 
-use entail::{Filter, Home, OutcomeFilter, RecordedDecision, now_ms, quoted, records, verify_log};
+use entail::{
+    Filter, Home, LogReport, OutcomeFilter, RecordedDecision, Records, last_records, now_ms,
+    quoted, records, verify_log,
+};
+use entail_text::Shown;
 use jiff::Timestamp;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::args::{AuditCommand, FilterArgs};
@@ -15,6 +20,9 @@ use crate::session::Session;
 /// Between two looks for new decisions.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
+/// Rows that are printed at a time, with columns as wide as they take together.
+const ROWS: usize = 1_000;
+
 pub fn audit(session: &Session, command: AuditCommand) -> Result<(), Failure> {
     let home = session.home()?;
     match command {
@@ -24,8 +32,8 @@ pub fn audit(session: &Session, command: AuditCommand) -> Result<(), Failure> {
             filter,
         } => tail(session, &home, lines, follow, &filter),
         AuditCommand::Show { filter } => {
-            print(session, &records(&home, &to_filter(&filter)?)?, true);
-            Ok(())
+            let mut found = records(&home, &to_filter(&filter)?)?;
+            Printer::new(session).print(&mut found)
         }
         AuditCommand::Verify => verify(session, &home),
     }
@@ -38,19 +46,14 @@ fn tail(
     follow: bool,
     filter: &FilterArgs,
 ) -> Result<(), Failure> {
-    let filter = to_filter(filter)?;
-    let found = records(home, &filter)?;
-    let last = found.get(found.len().saturating_sub(lines)..);
-    print(session, last.unwrap_or_default(), true);
-    let mut seen = found.len();
-    if !follow {
-        return Ok(());
-    }
+    let mut found = last_records(home, &to_filter(filter)?, lines)?;
+    let mut printer = Printer::new(session);
     loop {
+        printer.print(&mut found)?;
+        if !follow {
+            return Ok(());
+        }
         std::thread::sleep(LOOK_EVERY);
-        let found = records(home, &filter)?;
-        print(session, found.get(seen..).unwrap_or_default(), false);
-        seen = found.len();
     }
 }
 
@@ -88,78 +91,77 @@ fn past(text: &str) -> Result<u64, Failure> {
         })
 }
 
-fn print(session: &Session, found: &[RecordedDecision], with_headings: bool) {
-    if session.common.json {
-        for record in found {
-            print_json_line(&record.json);
+/// A text of a record as a cell. Whoever wants all of a long one asks for JSON.
+fn cell(text: &str) -> Cell {
+    Shown::of(text).to_string().into()
+}
+
+/// Prints records as they are read.
+struct Printer {
+    as_json: bool,
+    table: Table,
+}
+
+impl Printer {
+    fn new(session: &Session) -> Self {
+        let headings = ["TIME", "SCOPE", "PROVIDER", "FOR", "OUTCOME", "CREDENTIAL"];
+        Printer {
+            as_json: session.common.json,
+            table: Table::with_headings(headings),
         }
-        return;
     }
-    let mut table = match with_headings {
-        true => Table::with_headings(["TIME", "SCOPE", "PROVIDER", "FOR", "OUTCOME", "CREDENTIAL"]),
-        false => Table::default(),
-    };
-    for record in found {
-        let outcome = record.outcome();
-        let style = match outcome {
-            "granted" => Style::Good,
-            "failed" => Style::Bad,
-            _ => Style::Warn,
+
+    /// Prints what there is to read.
+    fn print(&mut self, found: &mut Records) -> Result<(), Failure> {
+        for record in found {
+            let record = record?;
+            if self.as_json {
+                // It was read as JSON.
+                print_json_line(&serde_json::from_str::<&RawValue>(record.json()).ok());
+                continue;
+            }
+            self.row(&record);
+            if self.table.len() >= ROWS {
+                self.table.print_part();
+            }
+        }
+        if !self.as_json {
+            self.table.print_part();
+        }
+        Ok(())
+    }
+
+    fn row(&mut self, record: &RecordedDecision) {
+        let outcome = match (record.outcome(), record.refusal()) {
+            ("granted", _) => Cell::new("granted", Style::Good),
+            // A policy chooses the code, and may not make it look like a grant.
+            (_, Some(code)) => Cell::new(format!("refused: {}", Shown::of(code)), Style::Warn),
+            (_, None) => Cell::new("failed", Style::Bad),
         };
         let credential = match (record.granted(), record.failure()) {
             (Some((holder, name, version)), _) => format!("{name} of {holder}, version {version}"),
             (None, Some(failure)) => failure.to_owned(),
             (None, None) => String::new(),
         };
-        table.row([
+        self.table.row([
             time(record.at_ms()).into(),
-            record.scope().into(),
-            record.provider().into(),
-            record.purpose().into(),
-            Cell::new(outcome, style),
-            credential.into(),
+            cell(record.scope()),
+            cell(record.provider()),
+            cell(record.purpose()),
+            outcome,
+            cell(&credential),
         ]);
     }
-    table.print();
 }
 
 fn verify(session: &Session, home: &Home) -> Result<(), Failure> {
     let report = verify_log(home)?;
     if session.common.json {
-        let breaches: Vec<Value> = report
-            .breaches
-            .iter()
-            .map(|breach| json!({"file": breach.file, "line": breach.line, "how": breach.how}))
-            .collect();
-        print_json(&json!({
-            "files": report.files, "records": report.records, "writers": report.writers,
-            "unfinished": report.unfinished, "begins_with": report.begins_with,
-            "breaches": breaches,
-        }));
+        print_json(&to_json(&report));
     } else {
-        say!(
-            "{} records of {} writers are as they were written",
-            report.records,
-            report.writers
-        );
-        if let Some(number) = report.begins_with {
-            say!("it begins with file {number}: those before it were put away");
-        }
-        if report.unfinished > 0 {
-            say!(
-                "{} lines were never finished, and nothing was revealed on their account",
-                report.unfinished
-            );
-        }
-        for breach in &report.breaches {
-            say!(Style::Bad => "✗"; " {} line {}: {}",
-                breach.file.display(),
-                breach.line,
-                breach.how
-            );
-        }
+        print_report(&report);
     }
-    match report.breaches.len() {
+    match breaches(&report) {
         0 => Ok(()),
         breaches => Err(Failure::new(
             15,
@@ -167,4 +169,78 @@ fn verify(session: &Session, home: &Home) -> Result<(), Failure> {
             format!("the decision log is not what was written in {breaches} places"),
         )),
     }
+}
+
+/// How many things are wrong with the log.
+pub fn breaches(report: &LogReport) -> u64 {
+    report.more_breaches + u64::try_from(report.breaches.len()).unwrap_or(u64::MAX)
+}
+
+fn to_json(report: &LogReport) -> Value {
+    let breaches: Vec<Value> = report
+        .breaches
+        .iter()
+        .map(|breach| json!({"file": breach.file, "line": breach.line, "how": breach.how}))
+        .collect();
+    json!({
+        "files": report.files, "records": report.records, "writers": report.writers,
+        "unfinished": report.unfinished, "begins_with": report.begins_with,
+        "has_head": report.has_head, "after_head": report.after_head, "lost": report.lost,
+        "breaches": breaches, "more_breaches": report.more_breaches,
+    })
+}
+
+fn print_report(report: &LogReport) {
+    say!(
+        "{} records of {} writers are as they were written",
+        report.records,
+        report.writers
+    );
+    if let Some(number) = report.begins_with {
+        say!("it begins with file {number}: those before it were put away");
+    }
+    if report.unfinished > 0 {
+        say!(
+            "{} lines were never finished, and nothing was revealed on their account",
+            report.unfinished
+        );
+    }
+    for note in notes(report) {
+        say!(Style::Warn => "note:"; " {note}");
+    }
+    for breach in &report.breaches {
+        say!(
+            Style::Bad => "✗"; " {} line {}: {}",
+            breach.file.display(),
+            breach.line,
+            breach.how
+        );
+    }
+    if report.more_breaches > 0 {
+        say!("and {} more", report.more_breaches);
+    }
+}
+
+/// What is not wrong with the log, and should be known, in words.
+pub fn notes(report: &LogReport) -> Vec<String> {
+    let mut notes = Vec::new();
+    if !report.has_head && report.records > 0 && report.breaches.is_empty() {
+        notes.push(
+            "nothing outside of the log remembers how far it had come, so a cut would not show"
+                .to_owned(),
+        );
+    }
+    if report.after_head > 0 {
+        notes.push(format!(
+            "{} records were written by processes that were stopped before they remembered them outside of the log, or just now",
+            report.after_head
+        ));
+    }
+    if report.lost > 0 {
+        notes.push(format!(
+            "{} of the newest records were gone after the machine was started anew: lost when it stopped, or cut off in between",
+            report.lost
+        ));
+    }
+    notes
 }

@@ -7,6 +7,7 @@ use entail::store::{KeyError, times_not_locked};
 use entail::{Entail, Error, Home, Request, ScopePath, verify_log};
 use serde_json::{Value, json};
 
+use crate::audit::{breaches, notes};
 use crate::failure::Failure;
 use crate::output::{Style, print_json, say};
 use crate::session::Session;
@@ -185,8 +186,13 @@ async fn examine(session: &Session, report: &mut Report) -> Result<(), Failure> 
 
 fn check_log(report: &mut Report, home: &Home) {
     match verify_log(home) {
-        Ok(log) if log.breaches.is_empty() => {
-            report.well(format!("{} records are in the decision log", log.records));
+        Ok(log) if breaches(&log) == 0 => {
+            let mut what = format!("{} records are in the decision log", log.records);
+            for note in notes(&log) {
+                what.push_str("; ");
+                what.push_str(&note);
+            }
+            report.well(what);
         }
         Ok(log) => report.faulty(
             "the decision log",
@@ -195,7 +201,7 @@ fn check_log(report: &mut Report, home: &Home) {
                 "tampered",
                 format!(
                     "{} places are not what was written; see: entail audit verify",
-                    log.breaches.len()
+                    breaches(&log)
                 ),
             ),
         ),

@@ -152,6 +152,11 @@ impl Cell {
         }
     }
 
+    /// The same, meant otherwise.
+    pub fn with(self, style: Style) -> Self {
+        Cell { style, ..self }
+    }
+
     fn width(&self) -> usize {
         self.text.chars().count()
     }
@@ -171,6 +176,8 @@ const MAX_COLUMN_CHARS: usize = 100;
 #[derive(Default)]
 pub struct Table {
     rows: Vec<Vec<Cell>>,
+    /// How wide the columns are of rows that were printed before.
+    widths: Vec<usize>,
 }
 
 impl Table {
@@ -179,41 +186,67 @@ impl Table {
             .into_iter()
             .map(|text| Cell::new(text, Style::Heading))
             .collect();
-        Table { rows: vec![row] }
+        Table {
+            rows: vec![row],
+            widths: Vec::new(),
+        }
     }
 
     pub fn row(&mut self, cells: impl IntoIterator<Item = Cell>) {
         self.rows.push(cells.into_iter().collect());
     }
 
+<<<<<<< HEAD
     pub fn print(self) {
+=======
+    /// How many rows are yet to be printed.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Prints the rows that there are and lets them go. What comes after is at least as
+    /// wide.
+    pub fn print_part(&mut self) {
+        self.widths = self.widths();
+        for row in std::mem::take(&mut self.rows) {
+            self.line(row).print();
+        }
+    }
+
+    pub fn print(mut self) {
+        self.print_part();
+    }
+
+    fn widths(&self) -> Vec<usize> {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..columns)
+        (0..columns.max(self.widths.len()))
             .map(|column| {
                 self.rows
                     .iter()
                     .filter_map(|row| row.get(column))
                     .map(Cell::width)
+                    .chain(self.widths.get(column).copied())
                     .max()
                     .unwrap_or(0)
                     .min(MAX_COLUMN_CHARS)
             })
-            .collect();
-        for row in self.rows {
-            let mut line = Line::default();
-            let mut pending = 0;
-            for (cell, width) in row.into_iter().zip(&widths) {
-                if cell.text.is_empty() {
-                    // Nothing that would end a line with blanks.
-                    pending += width + 2;
-                    continue;
-                }
-                line = line.then(" ".repeat(pending));
-                pending = width.saturating_sub(cell.width()) + 2;
-                line.pieces.push(cell);
+            .collect()
+    }
+
+    fn line(&self, row: Vec<Cell>) -> Line {
+        let mut line = Line::default();
+        let mut pending = 0;
+        for (cell, width) in row.into_iter().zip(&self.widths) {
+            if cell.text.is_empty() {
+                // Nothing that would end a line with blanks.
+                pending += width + 2;
+                continue;
             }
-            line.print();
+            line = line.then(" ".repeat(pending));
+            pending = width.saturating_sub(cell.width()) + 2;
+            line.pieces.push(cell);
         }
+        line
     }
 }
 

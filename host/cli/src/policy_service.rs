@@ -1,12 +1,13 @@
 //! Commands that put policies in service, and show which are.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::process::ExitCode;
 
 use entail::policy::{Digest, Isolation as Isolated, Limits, Values};
 use entail::{
     ActivatePolicy, BUILT_IN, Bound, Counts, Difference, Entail, Filter, InstallPolicy,
-    InstalledPolicy, PolicyBinding, ScopePath, ShadowAnswer, count_records, shadow_answers,
+    InstalledPolicy, PolicyBinding, ScopePath, count_records, shadow_answers,
 };
 use serde_json::{Value, json};
 
@@ -417,30 +418,39 @@ async fn report(
     let digest = shadow
         .component
         .unwrap_or_else(|| entail.built_in_policy().digest());
-    let answers: Vec<ShadowAnswer> = shadow_answers(&session.home()?)?
-        .into_iter()
-        .filter(|said| said.shadow == digest && said.at_ms >= shadow.bound_at_ms)
-        .filter(|said| organization.covers(&said.scope))
-        .collect();
-    let counts: Counts = answers.iter().map(|said| said.difference).collect();
+    let home = session.home()?;
+    let as_json = session.common.json;
+    let mut counts = Counts::default();
+    let mut differing = VecDeque::new();
+    let mut list = JsonList::default();
+    for said in shadow_answers(&home)? {
+        let said = said?;
+        let is_its_own = said.shadow == digest && said.at_ms >= shadow.bound_at_ms;
+        if !is_its_own || !organization.covers(&said.scope) {
+            continue;
+        }
+        counts.add(said.difference);
+        if as_json {
+            list.item(&json!(said));
+        } else if said.difference != Difference::Same {
+            differing.push_front(said);
+            differing.truncate(MAX_ROWS);
+        }
+    }
     let since = Filter {
         scope: Some(organization.clone()),
         since_ms: Some(shadow.bound_at_ms),
         ..Filter::default()
     };
-    let requests = count_records(&session.home()?, &since)?;
-    if session.common.json {
-        print_json(&json!({
+    let requests = count_records(&home, &since)?;
+    if as_json {
+        list.end(&json!({
             "organization": organization, "shadow": digest, "requests": requests,
-            "counts": counts, "answers": answers,
+            "counts": counts,
         }));
         return Ok(());
     }
-    let differing = || {
-        let answers = answers.iter().rev();
-        answers.filter(|said| said.difference != Difference::Same)
-    };
-    if differing().next().is_some() {
+    if !differing.is_empty() {
         let mut table = Table::with_headings([
             "TIME",
             "SCOPE",
@@ -449,7 +459,7 @@ async fn report(
             "SHADOW",
             "CHANGE",
         ]);
-        for said in differing().take(MAX_ROWS) {
+        for said in differing {
             table.row([
                 time(said.at_ms).into(),
                 said.scope.as_str().into(),
@@ -462,13 +472,43 @@ async fn report(
         table.print();
     }
     policy_compare::summary("answers", &counts);
-    if answers.len() < requests {
+    let answers = usize::try_from(counts.all()).unwrap_or(usize::MAX);
+    if answers < requests {
         say!(
-            "it answered {} of {requests} requests; the others were left out, or are not answered yet",
-            answers.len()
+            "it answered {answers} of {requests} requests; the others were left out, or are not answered yet"
         );
     }
     Ok(())
+}
+
+/// Prints a JSON object whose member `answers` is too long to be made at once.
+#[derive(Default)]
+struct JsonList {
+    is_begun: bool,
+    /// An item that is printed once it is known whether there is another.
+    pending: Option<String>,
+}
+
+impl JsonList {
+    fn item(&mut self, item: &Value) {
+        if !self.is_begun {
+            say!("{{\"answers\": [");
+            self.is_begun = true;
+        }
+        if let Some(item) = self.pending.replace(item.to_string()) {
+            say!("  {item},");
+        }
+    }
+
+    /// The other members.
+    fn end(self, others: &Value) {
+        let others = others.to_string();
+        let others = others.strip_prefix('{').unwrap_or_default();
+        match self.pending {
+            Some(item) => say!("  {item}\n],{others}"),
+            None => say!("{{\"answers\": [],{others}"),
+        }
+    }
 }
 
 /// Removes an installed policy.

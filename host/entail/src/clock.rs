@@ -151,3 +151,54 @@ mod tests {
         assert_eq!(unknown.elapsed_ms(&before), None);
     }
 }
+
+/// A clock that tests set.
+#[cfg(test)]
+pub(crate) mod fake {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Debug)]
+    pub(crate) struct FakeClock(Mutex<ClockReading>);
+
+    impl FakeClock {
+        /// A machine that was started an hour ago.
+        pub(crate) fn new() -> Arc<Self> {
+            Arc::new(FakeClock(Mutex::new(ClockReading {
+                at_ms: 1_800_000_000_000,
+                uptime: Some(Uptime {
+                    boot: "first".to_owned(),
+                    ms: 3_600_000,
+                }),
+            })))
+        }
+
+        /// Time goes by.
+        pub(crate) fn pass(&self, ms: u64) {
+            let mut reading = self.0.lock().unwrap();
+            reading.at_ms += ms;
+            if let Some(uptime) = &mut reading.uptime {
+                uptime.ms += ms;
+            }
+        }
+
+        /// The machine is started anew.
+        pub(crate) fn start(&self, boot: &str) {
+            self.0.lock().unwrap().uptime = Some(Uptime {
+                boot: boot.to_owned(),
+                ms: 1_000,
+            });
+        }
+    }
+
+    impl Clock for FakeClock {
+        fn now_ms(&self) -> u64 {
+            self.0.lock().unwrap().at_ms
+        }
+
+        fn uptime(&self) -> Option<Uptime> {
+            self.0.lock().unwrap().uptime.clone()
+        }
+    }
+}

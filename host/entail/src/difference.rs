@@ -147,7 +147,8 @@ impl FromIterator<Difference> for Counts {
 }
 
 impl Counts {
-    pub(crate) fn add(&mut self, difference: Difference) {
+    /// Counts one more.
+    pub fn add(&mut self, difference: Difference) {
         *match difference {
             Difference::Widened => &mut self.widened,
             Difference::Failing => &mut self.failing,

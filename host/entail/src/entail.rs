@@ -149,7 +149,7 @@ impl Entail {
             policies: Policies::new(Engine::new(engine)?, DEFAULT_POLICY)?,
             catalog: home.catalog()?,
             shadow_log: Arc::new(ShadowLog::at(home.shadow_log())),
-            log: DecisionLog::open(&home.decision_log(), home.settings()?.decision_log)?,
+            log: DecisionLog::open(home, Arc::clone(&settings.clock))?,
             clock: settings.clock,
             opened: OpenedSecrets::new(settings.keep_opened_secrets),
         })

@@ -102,8 +102,8 @@ mod verify;
 
 pub use crate::access::{AccessChange, AccessChanges, Asked};
 pub use crate::audit::{
-    Breach, Filter, LogFile, LogReport, OutcomeFilter, Purpose, RecordedDecision, count_records,
-    log_files, records, verify as verify_log,
+    Breach, Filter, LogFile, LogReport, OutcomeFilter, Purpose, RecordedDecision, Records,
+    count_records, last_records, log_files, records, verify as verify_log,
 };
 pub use crate::change::{Applied, Change, CredentialRef};
 pub use crate::clock::{CLOCK_MARGIN_MS, Clock, ClockReading, SystemClock, Uptime, now_ms};
@@ -121,7 +121,7 @@ pub use crate::name::{
 };
 pub use crate::policies::{
     ActivatePolicy, BUILT_IN, Bound, InstallPolicy, InstalledPolicy, PolicyBinding, ShadowAnswer,
-    shadow_answers,
+    ShadowAnswers, shadow_answers,
 };
 pub use crate::principal::{Action, Principal};
 pub use crate::provider::{

@@ -8,7 +8,7 @@
 //!
 //! All processors work on it. The log is read in batches, each line is parsed once,
 //! and what is kept of it are counts and the changes grouped, so the memory it takes
-//! does not grow with the log.
+//! does not grow with the log, nor with what stands in it.
 //!
 //! # Security
 //!
@@ -19,27 +19,26 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::io::{BufRead as _, BufReader, Read as _};
 use std::sync::{Mutex, PoisonError};
 
 use entail_policy::{Code, Facts, Grant, Policy};
-use entail_store::InputFile;
 use serde::{Deserialize, Serialize};
 
-use crate::audit::{Filter, LogFile, OutcomeFilter, RecordedRequest, log_files};
+use crate::audit::{Filter, LineKind, LogLines, OutcomeFilter, RecordedRequest};
 use crate::difference::{Answer, Counts, Difference};
 use crate::error::Error;
 use crate::home::Home;
 
 /// Bytes read at a time: some hundred records, so that the reader is seldom waited
 /// for.
-const BATCH_BYTES: u64 = 256 * 1024;
-
-/// A longer line is none of the log's; it is taken to pieces, which are no records.
-const MAX_LINE_BYTES: u64 = 16 * 1024 * 1024;
+const BATCH_BYTES: usize = 256 * 1024;
 
 /// The most groups of changes that are kept; far more than a person reads.
 const MAX_GROUPS: usize = 10_000;
+
+/// The most bytes of text in them, on each processor: a thousand for each group is far
+/// more than names are long.
+const MAX_GROUP_BYTES: usize = 10 * 1024 * 1024;
 
 /// What deciding again came to.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -170,10 +169,8 @@ impl Recorded<'_> {
 /// When a file of the log cannot be read.
 pub fn replay(home: &Home, policy: &Policy, filter: &Filter) -> Result<Replay, Error> {
     let failed = |error: std::io::Error| Error::Home(format!("the decision log: {error}"));
-    let files = log_files(&home.decision_log()).map_err(failed)?;
     let source = Mutex::new(Source {
-        files: files.into_iter(),
-        reader: None,
+        lines: LogLines::all(home.decision_log()),
     });
     let parts = on_all_processors(|| {
         let mut tally = Tally::default();
@@ -183,9 +180,10 @@ pub fn replay(home: &Home, policy: &Policy, filter: &Filter) -> Result<Replay, E
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .batch()?;
-            let Some(batch) = batch else {
+            let Some((batch, too_long)) = batch else {
                 return Ok(tally);
             };
+            tally.unreadable += too_long;
             for line in batch.split(|byte| *byte == b'\n') {
                 tally.take(line, policy, filter);
             }
@@ -200,38 +198,28 @@ pub fn replay(home: &Home, policy: &Policy, filter: &Filter) -> Result<Replay, E
 
 /// The lines of the log, a batch at a time.
 struct Source {
-    files: std::vec::IntoIter<LogFile>,
-    reader: Option<BufReader<InputFile>>,
+    lines: LogLines,
 }
 
 impl Source {
-    /// The next whole lines, the newline of the last left out; none at the end.
-    fn batch(&mut self) -> std::io::Result<Option<Vec<u8>>> {
-        loop {
-            let reader = match &mut self.reader {
-                Some(reader) => reader,
-                None => match self.files.next() {
-                    Some(file) => {
-                        let opened = InputFile::open_regular(&file.path)?;
-                        self.reader.insert(BufReader::new(opened))
-                    }
-                    None => return Ok(None),
-                },
-            };
-            let mut batch = Vec::new();
-            reader.take(BATCH_BYTES).read_to_end(&mut batch)?;
-            if !batch.ends_with(b"\n") {
-                reader.take(MAX_LINE_BYTES).read_until(b'\n', &mut batch)?;
+    /// The next whole lines, each with its newline, and how many were left out because
+    /// they are too long; `None` at the end.
+    fn batch(&mut self) -> std::io::Result<Option<(Vec<u8>, u64)>> {
+        let mut batch = Vec::with_capacity(BATCH_BYTES);
+        let mut too_long = 0;
+        let mut line = Vec::new();
+        while batch.len() < BATCH_BYTES {
+            match self.lines.next(&mut line)? {
+                Some(LineKind::Whole) => {
+                    batch.extend_from_slice(&line);
+                    batch.push(b'\n');
+                }
+                Some(_) => too_long += 1,
+                None if batch.is_empty() && too_long == 0 => return Ok(None),
+                None => break,
             }
-            if batch.is_empty() {
-                self.reader = None;
-                continue;
-            }
-            // What comes after the last newline is still being written.
-            let whole = batch.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
-            batch.truncate(whole);
-            return Ok(Some(batch));
         }
+        Ok(Some((batch, too_long)))
     }
 }
 
@@ -240,6 +228,8 @@ impl Source {
 struct Tally {
     counts: Counts,
     groups: HashMap<Group, Members>,
+    /// Bytes of text in the groups.
+    bytes: usize,
     ungrouped: u64,
     unreadable: u64,
 }
@@ -257,6 +247,23 @@ struct Group {
 struct Members {
     times: u64,
     example: RecordPlace,
+}
+
+impl Group {
+    /// How much text it holds.
+    fn bytes(&self) -> usize {
+        let of = |answer: &Answer| match answer {
+            Answer::Absent => 0,
+            Answer::Granted { credentials, model } => {
+                let texts = credentials.iter().flat_map(|c| [&c.id, &c.holder, &c.name]);
+                let model = model.as_ref().map_or(0, String::len);
+                texts.map(String::len).sum::<usize>() + model
+            }
+            Answer::Refused { code } => code.len(),
+            Answer::Failed { cause } => cause.len(),
+        };
+        self.scope.len() + self.provider.len() + of(&self.from) + of(&self.to)
+    }
 }
 
 impl Tally {
@@ -297,7 +304,8 @@ impl Tally {
     }
 
     fn join(&mut self, group: Group, more: Members) {
-        let is_full = self.groups.len() >= MAX_GROUPS;
+        let bytes = self.bytes + group.bytes();
+        let is_full = self.groups.len() >= MAX_GROUPS || bytes > MAX_GROUP_BYTES;
         match self.groups.get_mut(&group) {
             Some(members) => {
                 members.times += more.times;
@@ -307,6 +315,7 @@ impl Tally {
             }
             None if is_full => self.ungrouped += more.times,
             None => {
+                self.bytes = bytes;
                 self.groups.insert(group, more);
             }
         }
@@ -431,13 +440,13 @@ mod tests {
         let line = format!("{}\n", "x".repeat(999));
         let count = 2_000;
         std::fs::write(&path, line.repeat(count) + "unfinished").unwrap();
-        let file = LogFile { path, number: None };
+        std::fs::copy(&path, folder.path().join("decisions.000001.jsonl")).unwrap();
         let mut source = Source {
-            files: vec![file.clone(), file].into_iter(),
-            reader: None,
+            lines: LogLines::all(path),
         };
         let mut found = 0;
-        while let Some(batch) = source.batch().unwrap() {
+        while let Some((batch, _)) = source.batch().unwrap() {
+            assert!(batch.ends_with(b"\n") && batch.len() < BATCH_BYTES + 1_000);
             for line in batch.split(|byte| *byte == b'\n').filter(|l| !l.is_empty()) {
                 assert_eq!(line.len(), 999);
                 found += 1;

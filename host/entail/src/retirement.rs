@@ -73,13 +73,11 @@ impl Retirements {
     /// `None` if nothing does.
     pub(crate) fn looked_at(&self, now: &ClockReading) -> Option<Self> {
         let has_due = self.due_at(now.at_ms).next().is_some();
+        // What became due only after an earlier look needs one of its own.
+        let is_used = |seen| has_due && bears_out(seen, now);
+        let stays = !self.is_contradicted(now.at_ms);
         let seen_over = match &self.seen_over {
-            // What became due only after that look needs one of its own.
-            Some(seen)
-                if !self.is_contradicted(now.at_ms) && !(has_due && bears_out(seen, now)) =>
-            {
-                return None;
-            }
+            Some(seen) if stays && !is_used(seen) => Some(seen.clone()),
             _ => has_due.then(|| now.clone()),
         };
         (seen_over != self.seen_over).then(|| Retirements {

@@ -6,6 +6,8 @@
 //! also-to = "syslog"       # a second place: "syslog", "stdout", or the path of a file
 //! enough = "all"           # "any": one of the two places suffices to reveal a secret
 //! ```
+//!
+//! The second place is outside of the home, by whatever name it is reached.
 
 use std::path::PathBuf;
 
@@ -60,7 +62,7 @@ pub enum SecondSink {
     Syslog,
     /// The standard output of the program.
     Stdout,
-    /// A file, or a named pipe.
+    /// A file, or a named pipe, outside of the home.
     File(PathBuf),
 }
 

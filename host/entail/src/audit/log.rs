@@ -1,67 +1,70 @@
 //! Writing the decision log.
 
 use std::fs::File;
-use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use entail_store::Digest;
+use rustix::fs::{CWD, RenameFlags};
 
-use super::read::{last_line, log_files};
+use super::files::{self, id_of};
+use super::heads::{HeadFile, Heads, Held, Paths, max_gap};
+use super::lines::MAX_LINE_BYTES;
 use super::record::{Line, Record};
+use super::second_place;
 use super::sink::{self, Sink};
+use crate::clock::Clock;
 use crate::error::Error;
+use crate::home::Home;
 use crate::settings::{DecisionLogSettings, Enough, SecondSink};
 
 /// Room for an ordinary record.
 const LINE_BYTES: usize = 2048;
 
-/// How long a process may wait for another that begins its chain or a new file.
-const LOCK_WITHIN: Duration = Duration::from_millis(400);
-
-/// Between two looks whether the lock is free.
-const PAUSE: Duration = Duration::from_millis(1);
-
 /// The decision log of a home.
 #[derive(Debug)]
 pub(crate) struct DecisionLog {
-    path: PathBuf,
+    paths: Paths,
     settings: DecisionLogSettings,
+    clock: Arc<dyn Clock>,
     second: Option<Sink>,
     writer: Mutex<Writer>,
 }
 
 /// One chain of records.
-#[derive(Debug)]
 struct Writer {
-    /// None if it could not be opened, and need not be.
+    /// `None` if it could not be opened, and need not be.
     file: Option<File>,
+    /// `None` before the first record, and if the log is no regular file.
+    heads: Option<(HeadFile, Heads)>,
     /// Names the chain.
     name: String,
     /// The number of the last record.
     sequence: u64,
     /// The digest of the line that the next record comes after.
     previous: Option<Digest>,
-    /// The length at which the last whole line ended, as far as this process
-    /// knows. A guess that is wrong only costs a look.
-    whole: u64,
 }
 
 impl DecisionLog {
-    /// Opens the log for appending, making it (mode 0600) if need be.
-    pub(crate) fn open(path: &Path, settings: DecisionLogSettings) -> Result<Self, Error> {
+    /// Opens the log of a home for appending, making it (mode 0600) if need be.
+    pub(crate) fn open(home: &Home, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        let paths = Paths::of(home);
+        let settings = home.settings()?.decision_log;
         let failed = |error| Error::NotRecorded {
-            file: path.to_owned(),
+            file: paths.log.clone(),
             error,
         };
-        let file = match open(path) {
+        // Whatever is enough: nothing is written to a place that is none.
+        let second = second_place::open(home, &settings)?;
+        let file = match open(&paths.log) {
             Ok(file) => Some(file),
             // The other place is enough.
             Err(_) if settings.also_to.is_some() && settings.enough == Enough::Any => None,
             Err(error) => return Err(failed(error)),
         };
-        let second = match settings.also_to.as_ref().map(Sink::open) {
+        let second = match second {
             None => None,
             Some(Ok(sink)) => Some(sink),
             // The other place is enough.
@@ -71,19 +74,9 @@ impl DecisionLog {
                 return Err(Error::NotRecorded { file, error });
             }
         };
-        if let Some(Sink::File(second)) = &second {
-            let metadata = second.metadata().map_err(failed)?;
-            if metadata.is_file() && metadata.mode() & 0o077 != 0 {
-                let file = second_name(&settings);
-                let shown = file.display().to_string();
-                let error = format!("others can use it; run: chmod 600 {shown}");
-                let error = std::io::Error::other(error);
-                return Err(Error::NotRecorded { file, error });
-            }
-        }
-        if let (Some(file), Some(Sink::File(second))) = (&file, &second) {
-            let of = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
-            if second.metadata().map(of).ok() == file.metadata().map(of).ok() {
+        if let (Some(file), Some(Sink::File(second) | Sink::Special(second))) = (&file, &second) {
+            let id = |file: &File| file.metadata().map(|metadata| id_of(&metadata)).ok();
+            if id(second) == id(file) {
                 return Err(failed(std::io::Error::other(
                     "the settings name it as the second place as well",
                 )));
@@ -92,16 +85,17 @@ impl DecisionLog {
         let mut name = [0; 8];
         getrandom::fill(&mut name).map_err(|error| failed(std::io::Error::other(error)))?;
         Ok(DecisionLog {
-            path: path.to_owned(),
             settings,
+            clock,
             second,
             writer: Mutex::new(Writer {
                 file,
+                heads: None,
                 name: format!("{:016x}", u64::from_ne_bytes(name)),
                 sequence: 0,
                 previous: None,
-                whole: 0,
             }),
+            paths,
         })
     }
 
@@ -109,144 +103,236 @@ impl DecisionLog {
     /// for.
     pub(crate) fn write(&self, record: &Record<'_>) -> Result<(), Error> {
         let failed = |error| Error::NotRecorded {
-            file: self.path.clone(),
+            file: self.paths.log.clone(),
             error,
         };
+        let end = sink::deadline();
         // A thread that panicked wrote its line whole or not at all.
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        // One that begins a chain looks back at the end of the log, and must not
-        // miss the beginning of another.
-        let _beginning = match &writer.file {
-            Some(file) if writer.sequence == 0 => Some(Held::new(file).map_err(failed)?),
-            _ => None,
+        // The first record of a chain holds the digest of the line that it comes after,
+        // so nobody may write in between.
+        let held = match writer.sequence {
+            0 => self.begin(&mut writer),
+            _ => Ok(None),
         };
-        let line = self.line(&mut writer, record).map_err(failed)?;
-        let end = sink::deadline();
-        let first = self.append(&mut writer, &line, end);
+        let line = writer.line(record).map_err(failed)?;
+        let digest = Digest::of(line.trim_ascii_end());
+        let first =
+            held.and_then(|held| self.append(&mut writer, held, &line, digest, record, end));
         let second = self.second.as_ref().map(|sink| sink.write(&line, end));
         let healthy = match (&first, &second) {
             (Ok(()), None | Some(Ok(()))) => true,
             (Ok(()), Some(Err(_))) | (Err(_), Some(Ok(()))) => self.settings.enough == Enough::Any,
             (Err(_), _) => false,
         };
-        if !healthy {
-            return Err(match (first, second) {
-                (Err(error), _) => failed(error),
-                (_, Some(Err(error))) => Error::NotRecorded {
-                    file: second_name(&self.settings),
-                    error,
-                },
-                _ => failed(std::io::Error::other("it was not taken")),
-            });
+        // A line that the log has is a part of its chain, whether or not it was enough.
+        if healthy || first.is_ok() {
+            writer.sequence += 1;
+            writer.previous = Some(digest);
         }
-        writer.sequence += 1;
-        writer.previous = Some(Digest::of(line.trim_ascii_end()));
-        Ok(())
+        if healthy {
+            return Ok(());
+        }
+        Err(match (first, second) {
+            (Err(error), _) => failed(error),
+            (_, Some(Err(error))) => Error::NotRecorded {
+                file: second_name(&self.settings),
+                error,
+            },
+            _ => failed(std::io::Error::other("it was not taken")),
+        })
     }
 
-    /// A record as the next line of its chain, with its newline.
-    fn line(&self, writer: &mut Writer, record: &Record<'_>) -> std::io::Result<Vec<u8>> {
-        if writer.sequence == 0 {
-            writer.previous = self.end_of_log()?;
+    /// Looks where the log ends, and keeps others from writing until what it returns is
+    /// dropped.
+    fn begin(&self, writer: &mut Writer) -> std::io::Result<Option<Held>> {
+        let file = writer.file.as_ref().ok_or_else(unopened)?;
+        // What is no regular file has no end, and nothing to read back.
+        if !file.metadata()?.is_file() {
+            return Ok(None);
         }
+        let head_file = match &writer.heads {
+            Some((head_file, _)) => head_file.clone(),
+            None => HeadFile::open(&self.paths.heads)?,
+        };
+        let held = head_file.lock()?;
+        if writer.heads.is_none() {
+            let max_gap = max_gap(self.settings.max_bytes);
+            let heads = Heads::begin(&self.paths, head_file.clone(), &*self.clock, max_gap)?;
+            writer.heads = Some((head_file, heads));
+            // It may have become a full one since it was opened.
+            writer.file = Some(open(&self.paths.log)?);
+        }
+        self.find_end(writer)?;
+        writer.previous = writer.heads.as_ref().and_then(|(_, heads)| heads.at().last);
+        Ok(Some(held))
+    }
+
+    fn append(
+        &self,
+        writer: &mut Writer,
+        held: Option<Held>,
+        line: &[u8],
+        digest: Digest,
+        record: &Record<'_>,
+        end: Instant,
+    ) -> std::io::Result<()> {
+        let Some((head_file, _)) = &writer.heads else {
+            let file = writer.file.as_ref().ok_or_else(unopened)?;
+            return sink::write_slowly(&mut &*file, line, end);
+        };
+        let _held = match held {
+            Some(held) => held,
+            None => head_file.lock()?,
+        };
+        let within_a_line = self.find_end(writer)?;
+        let file = writer.file.as_ref().ok_or_else(unopened)?;
+        let (_, heads) = writer.heads.as_mut().ok_or_else(unopened)?;
+        if within_a_line {
+            // A line that did not fit and was left unfinished: this one must not be a
+            // part of it.
+            sink::write_whole(file, &[b"\n", line].concat())?;
+            return heads.pass_all(file, record.at_ms);
+        }
+        sink::write_whole(file, line)?;
+        heads.pass(digest, line.len() as u64, record.at_ms)
+    }
+
+    /// Goes to the end of the log, and to a new file if the present one is full. Returns
+    /// whether it ends within a line.
+    fn find_end(&self, writer: &mut Writer) -> std::io::Result<bool> {
+        let (_, heads) = writer.heads.as_mut().ok_or_else(unopened)?;
+        if heads.refresh()? {
+            writer.file = Some(open(&self.paths.log)?);
+        }
+        let mut is_rotated = false;
+        loop {
+            let file = writer.file.as_ref().ok_or_else(unopened)?;
+            let (_, heads) = writer.heads.as_mut().ok_or_else(unopened)?;
+            let metadata = file.metadata()?;
+            if metadata.nlink() == 0 {
+                return Err(std::io::Error::other(
+                    "it was removed while it was in use; start again to begin a new one",
+                ));
+            }
+            let length = metadata.len();
+            let within_a_line = heads.catch_up(file, length, max_gap(self.settings.max_bytes))?;
+            if length < self.settings.max_bytes || is_rotated {
+                return Ok(within_a_line);
+            }
+            self.begin_file(writer)?;
+            is_rotated = true;
+        }
+    }
+
+    /// Gives the full file its number, and begins a new one.
+    fn begin_file(&self, writer: &mut Writer) -> std::io::Result<()> {
+        let file = writer.file.as_ref().ok_or_else(unopened)?;
+        let (_, heads) = writer.heads.as_mut().ok_or_else(unopened)?;
+        let own = id_of(&file.metadata()?);
+        let is_own =
+            |path: &Path| std::fs::metadata(path).map(|found| id_of(&found)).ok() == Some(own);
+        let number = match heads.are_kept() {
+            true => heads.at().file,
+            // Nobody remembers what other processes have begun.
+            false => next_number(&self.paths.log)?,
+        };
+        let full = files::numbered(&self.paths.log, number);
+        if is_own(&self.paths.log) && number <= files::MAX_NUMBER {
+            file.sync_data()?;
+            match rustix::fs::renameat_with(
+                CWD,
+                &self.paths.log,
+                CWD,
+                &full,
+                RenameFlags::NOREPLACE,
+            ) {
+                Ok(()) => {}
+                // Somebody else's file has that name. Better a log that is too long than
+                // none.
+                Err(rustix::io::Errno::EXIST) => return Ok(()),
+                // Not every file system can look and rename in one step.
+                Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+                    if full.symlink_metadata().is_ok() {
+                        return Ok(());
+                    }
+                    std::fs::rename(&self.paths.log, &full)?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+            sync_directory(&self.paths.log)?;
+            heads.close_file()?;
+        } else if is_own(&self.paths.log) {
+            return Ok(());
+        } else if heads.are_kept() && is_own(&full) {
+            // A process was stopped in between.
+            sync_directory(&self.paths.log)?;
+            heads.close_file()?;
+        }
+        writer.file = Some(open(&self.paths.log)?);
+        Ok(())
+    }
+}
+
+impl Writer {
+    /// A record as the next line of the chain, with its newline.
+    fn line(&self, record: &Record<'_>) -> std::io::Result<Vec<u8>> {
+        let previous = self.previous.map(hexadecimal);
         let mut line = Vec::with_capacity(LINE_BYTES);
         entail_text::json::to_writer(
             &mut line,
             &Line {
-                writer: &writer.name,
-                sequence: writer.sequence + 1,
-                previous: writer.previous,
+                writer: &self.name,
+                sequence: self.sequence + 1,
+                previous: previous.as_deref(),
                 record,
             },
         )?;
+        if line.len() > MAX_LINE_BYTES {
+            return Err(std::io::Error::other(format!(
+                "the record has {} bytes, and one of more than {MAX_LINE_BYTES} cannot be read back",
+                line.len()
+            )));
+        }
         line.push(b'\n');
         Ok(line)
     }
+}
 
-    /// The digest of the line that the log ends with, whosever it is.
-    fn end_of_log(&self) -> std::io::Result<Option<Digest>> {
-        for file in log_files(&self.path)?.iter().rev() {
-            if let Some(line) = last_line(&file.path)? {
-                return Ok(Some(Digest::of(&line)));
-            }
-        }
-        Ok(None)
-    }
-
-    fn append(&self, writer: &mut Writer, line: &[u8], end: Instant) -> std::io::Result<()> {
-        let unopened = || std::io::Error::other("it could not be opened");
-        let mut metadata = writer.file.as_ref().ok_or_else(unopened)?.metadata()?;
-        if metadata.is_file() && metadata.len() >= self.settings.max_bytes {
-            self.begin_file(writer)?;
-            metadata = writer.file.as_ref().ok_or_else(unopened)?.metadata()?;
-        }
-        if metadata.nlink() == 0 {
-            return Err(std::io::Error::other(
-                "it was removed while it was in use; start again to begin a new one",
-            ));
-        }
-        let length = metadata.len();
-        let file = writer.file.as_ref().ok_or_else(unopened)?;
-        if ends_within_a_line(file, length, writer.whole)? {
-            sink::write_line(file, &[b"\n", line].concat(), end)?;
-        } else {
-            sink::write_line(file, line, end)?;
-        }
-        writer.whole = length.saturating_add(u64::try_from(line.len()).unwrap_or(0));
-        Ok(())
-    }
-
-    /// Gives the full file its number, and begins a new one, unless another process
-    /// did already.
-    fn begin_file(&self, writer: &mut Writer) -> std::io::Result<()> {
-        let Some(file) = &writer.file else {
-            return Ok(());
-        };
-        // The lock is held already by one that begins its chain.
-        let _lock = match writer.sequence {
-            0 => None,
-            _ => Some(Held::new(file)?),
-        };
-        let of = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
-        let current = std::fs::metadata(&self.path).map(of).ok();
-        if current == Some(of(file.metadata()?)) {
-            let files = log_files(&self.path)?;
-            let number = files.iter().filter_map(|file| file.number).max();
-            let next = number.unwrap_or(0) + 1;
-            let stem = self.path.file_stem().unwrap_or_default().to_string_lossy();
-            let full = self.path.with_file_name(format!("{stem}.{next:06}.jsonl"));
-            std::fs::rename(&self.path, full)?;
-        }
-        writer.file = Some(sink::open(&self.path)?);
-        writer.whole = 0;
-        Ok(())
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer")
+            .field("name", &self.name)
+            .field("sequence", &self.sequence)
+            .finish_non_exhaustive()
     }
 }
 
-/// Holds off other processes that begin a chain or a file, until it is dropped.
-struct Held(File);
-
-impl Held {
-    fn new(file: &File) -> std::io::Result<Self> {
-        let file = file.try_clone()?;
-        let end = Instant::now() + LOCK_WITHIN;
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(Held(file)),
-                Err(std::fs::TryLockError::WouldBlock) if Instant::now() < end => {
-                    std::thread::sleep(PAUSE);
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
+/// A digest as it is written, which is done for each record.
+fn hexadecimal(digest: Digest) -> String {
+    const DIGITS: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
+    ];
+    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or('0');
+    let pairs = digest.as_bytes().iter();
+    pairs
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)])
+        .collect()
 }
 
-impl Drop for Held {
-    fn drop(&mut self) {
-        // It also ends with the file.
-        let _ = self.0.unlock();
-    }
+fn unopened() -> std::io::Error {
+    std::io::Error::other("it could not be opened")
+}
+
+fn next_number(log: &Path) -> std::io::Result<u64> {
+    let files = files::log_files(log)?;
+    let newest = files.iter().filter_map(|file| file.number).max();
+    Ok(newest.unwrap_or(0) + 1)
+}
+
+/// Fsyncs the names in the directory of the log.
+fn sync_directory(log: &Path) -> std::io::Result<()> {
+    File::open(log.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// What the second place is called, for errors.
@@ -277,15 +363,15 @@ fn open(path: &Path) -> std::io::Result<File> {
     Ok(file)
 }
 
-/// Whether a file, which has `length` bytes, ends with a line that did not fit and was
-/// left unfinished: the next one must not be a part of it. It does not if it ended
-/// with a whole one at that length before.
-fn ends_within_a_line(file: &File, length: u64, whole: u64) -> std::io::Result<bool> {
-    // What is no regular file has no length, and nothing to read back.
-    if length == 0 || length == whole {
-        return Ok(false);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_written_as_it_is_shown() {
+        for text in ["", "a", "b"] {
+            let digest = Digest::of(text.as_bytes());
+            assert_eq!(hexadecimal(digest), digest.to_string());
+        }
     }
-    let mut last = [0];
-    file.read_exact_at(&mut last, length - 1)?;
-    Ok(last != [b'\n'])
 }

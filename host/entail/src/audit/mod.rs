@@ -2,26 +2,42 @@
 //! revealed. No record, no secret.
 //!
 //! The facts are in it, since they hold no secret: what was decided can be
-//! decided again. A line is handed to the system in one write, so several
-//! processes can share the file; it is on its way to the disk, not waited for.
+//! decided again. A line is handed to the system in one write, under a lock that the
+//! processes of a home take in turn; it is on its way to the disk, not waited for. A full
+//! file is on the disk before it gets its number.
 //!
 //! Each writer (an open log of a process) numbers its records from 1 and puts the
 //! SHA-256 of its line before into each; into its first that of the line, whosever,
 //! that the log then ended with. A line that was changed, taken out or moved
-//! therefore shows in those that came after ([`verify`]). What nobody looked back at
-//! yet, the last lines of each writer, can be cut off unseen; who must know of that
-//! too records in a second place.
+//! therefore shows in those that came after ([`verify`]).
+//!
+//! The chains have no key. So how far the log had come, and a digest over all of it, is
+//! remembered outside of it, in the head, which is authenticated by a key of the home:
+//! a log that was deleted, emptied, cut, rewritten or put back shows, too. What that
+//! catches and what it does not is told in `heads.rs`. Who can write the log can always
+//! add records to it. Who must know of what the head does not catch records in a second
+//! place.
 
+mod files;
+mod heads;
+mod lines;
 mod log;
 mod read;
 mod record;
+mod second_place;
 mod sink;
+#[cfg(test)]
+mod tests;
+mod verify;
 
+pub(crate) use files::open_if_there;
+pub use files::{LogFile, log_files};
+pub(crate) use lines::{LineKind, Lines};
 pub(crate) use log::DecisionLog;
-pub(crate) use read::RecordedRequest;
 pub use read::{
-    Breach, Filter, LogFile, LogReport, OutcomeFilter, RecordedDecision, count_records, log_files,
-    records, verify,
+    Filter, OutcomeFilter, RecordedDecision, Records, count_records, last_records, records,
 };
+pub(crate) use read::{LogLines, RecordedRequest};
 pub use record::Purpose;
 pub(crate) use record::{Granted, Outcome, Record};
+pub use verify::{Breach, LogReport, verify};

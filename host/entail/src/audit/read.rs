@@ -1,38 +1,35 @@
-//! Reading the decision log, and checking that nothing was changed in it.
+//! Reading the decision log: all of it, its end, and what is written meanwhile.
+//!
+//! Whatever the size of the log, one line of it is in memory at a time.
 
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use entail_store::Digest;
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
+use super::files::{LogFile, about, id_of, log_files, open_if_there, open_to_read};
+use super::lines::{LineKind, Lines, MAX_LINE_BYTES, Newlines};
 use crate::error::Error;
 use crate::home::Home;
 use crate::name::{ProviderId, ScopePath};
 
-/// A longer line is none of ours: the facts of a chain of full scopes fit.
-const MAX_LINE_BYTES: usize = 16 * 1024 * 1024;
-
-/// Bytes looked at for the last line at first; twice as many each time after.
-const LAST_BYTES: u64 = 8 * 1024;
-
-/// A file of the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogFile {
-    /// Where it is.
-    pub path: PathBuf,
-    /// Its number; none for the one that is being written.
-    pub number: Option<u64>,
-}
-
 /// A line of the log, as read.
 #[derive(Clone, Debug)]
 pub struct RecordedDecision {
-    /// The line as JSON.
-    pub json: Value,
+    json: String,
+    at_ms: u64,
+    scope: String,
+    provider: String,
+    principal: String,
+    purpose: String,
+    /// The code of a refusal; `None` for anything else.
+    refused: Option<String>,
+    is_granted: bool,
+    granted: Option<(String, String, u64)>,
+    failure: Option<String>,
 }
 
 /// Which lines are wanted: those that all of it fits.
@@ -84,83 +81,167 @@ impl From<&str> for OutcomeFilter {
     }
 }
 
+/// A record, as far as it is shown; what else stands in it is passed over.
+#[derive(Deserialize)]
+struct Shown<'a> {
+    at_ms: u64,
+    #[serde(borrow)]
+    scope: Cow<'a, str>,
+    #[serde(borrow)]
+    provider: Cow<'a, str>,
+    #[serde(borrow)]
+    principal: Cow<'a, str>,
+    #[serde(borrow)]
+    purpose: Cow<'a, str>,
+    #[serde(borrow, default)]
+    decision: Option<ShownDecision<'a>>,
+    #[serde(borrow, default)]
+    granted: Option<ShownGrant<'a>>,
+    #[serde(borrow, default)]
+    failure: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct ShownDecision<'a> {
+    #[serde(borrow, default)]
+    granted: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    refused: Option<ShownRefusal<'a>>,
+}
+
+#[derive(Deserialize)]
+struct ShownRefusal<'a> {
+    #[serde(borrow)]
+    code: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct ShownGrant<'a> {
+    #[serde(borrow)]
+    holder: Cow<'a, str>,
+    #[serde(borrow)]
+    credential: Cow<'a, str>,
+    version: u64,
+}
+
 impl RecordedDecision {
-    fn text(&self, pointer: &str) -> &str {
-        self.json
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
+    /// Reads a line; `None` if it is no record that `filter` fits.
+    fn read(line: &[u8], filter: &Filter) -> Option<Self> {
+        // What is written has no blanks between its values.
+        if line.iter().any(|byte| *byte < b' ') {
+            return None;
+        }
+        let json = std::str::from_utf8(line).ok()?;
+        let shown: Shown<'_> = serde_json::from_str(json).ok()?;
+        let request = RecordedRequest {
+            scope: &shown.scope,
+            provider: &shown.provider,
+            principal: &shown.principal,
+            at_ms: shown.at_ms,
+        };
+        if !filter.fits_request(&request) {
+            return None;
+        }
+        let (is_granted, refused) = match shown.decision {
+            Some(decision) => (
+                decision.granted.is_some(),
+                decision.refused.map(|refused| refused.code.into_owned()),
+            ),
+            None => (false, None),
+        };
+        let record = RecordedDecision {
+            json: json.to_owned(),
+            at_ms: shown.at_ms,
+            scope: shown.scope.into_owned(),
+            provider: shown.provider.into_owned(),
+            principal: shown.principal.into_owned(),
+            purpose: shown.purpose.into_owned(),
+            refused,
+            is_granted,
+            granted: shown.granted.map(|granted| {
+                let holder = granted.holder.into_owned();
+                (holder, granted.credential.into_owned(), granted.version)
+            }),
+            failure: shown.failure.map(Cow::into_owned),
+        };
+        filter.fits_outcome(&record).then_some(record)
+    }
+
+    /// The line, which is one JSON object.
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+
+    /// The line as a value.
+    pub fn to_value(&self) -> Value {
+        // It was read before.
+        serde_json::from_str(&self.json).unwrap_or_default()
     }
 
     /// When, in milliseconds since 1970-01-01T00:00:00Z.
     pub fn at_ms(&self) -> u64 {
-        let at = self.json.get("at_ms").and_then(Value::as_u64);
-        at.unwrap_or_default()
+        self.at_ms
     }
 
     /// The scope that asked.
     pub fn scope(&self) -> &str {
-        self.text("/scope")
+        &self.scope
     }
 
     /// For which provider.
     pub fn provider(&self) -> &str {
-        self.text("/provider")
+        &self.provider
     }
 
     /// Who asked.
     pub fn principal(&self) -> &str {
-        self.text("/principal")
+        &self.principal
     }
 
     /// What for: `lease` or `status`.
     pub fn purpose(&self) -> &str {
-        self.text("/purpose")
+        &self.purpose
     }
 
-    /// What came of it: `granted`, a refusal's code, or `failed`.
-    pub fn outcome(&self) -> &str {
-        if self.json.pointer("/decision/granted").is_some() {
-            return "granted";
+    /// What came of it: `granted`, `refused` or `failed`.
+    pub fn outcome(&self) -> &'static str {
+        match &self.refused {
+            _ if self.is_granted => "granted",
+            Some(_) => "refused",
+            None => "failed",
         }
-        match self.text("/decision/refused/code") {
-            "" => "failed",
-            code => code,
-        }
+    }
+
+    /// The code of the refusal, if it is one: a policy's own, as the log has it.
+    pub fn refusal(&self) -> Option<&str> {
+        self.refused.as_deref().filter(|_| !self.is_granted)
     }
 
     /// The granted credential: its holder, name and version.
     pub fn granted(&self) -> Option<(&str, &str, u64)> {
-        let granted = self.json.get("granted")?;
-        Some((
-            granted.get("holder")?.as_str()?,
-            granted.get("credential")?.as_str()?,
-            granted.get("version")?.as_u64()?,
-        ))
+        let (holder, credential, version) = self.granted.as_ref()?;
+        Some((holder, credential, *version))
     }
 
     /// Why it failed, if it did.
     pub fn failure(&self) -> Option<&str> {
-        self.json.get("failure")?.as_str()
+        self.failure.as_deref()
     }
 }
 
 impl Filter {
-    /// Whether a line is wanted.
-    pub fn fits(&self, record: &RecordedDecision) -> bool {
-        let outcome = |wanted: &OutcomeFilter| match (wanted, record.outcome()) {
-            (OutcomeFilter::Granted, outcome) => outcome == "granted",
-            (OutcomeFilter::Failed, outcome) => outcome == "failed",
-            (OutcomeFilter::Refused, outcome) => !matches!(outcome, "granted" | "failed"),
-            (OutcomeFilter::Code(code), outcome) => code == outcome,
-        };
-        let request = RecordedRequest {
-            scope: record.scope(),
-            provider: record.provider(),
-            principal: record.principal(),
-            at_ms: record.at_ms(),
-        };
-        self.fits_request(&request) && self.outcome.as_ref().is_none_or(outcome)
+    /// Whether a line is wanted for what came of it.
+    fn fits_outcome(&self, record: &RecordedDecision) -> bool {
+        let failed = !record.is_granted && record.refused.is_none();
+        match &self.outcome {
+            None => true,
+            Some(OutcomeFilter::Granted) => record.is_granted,
+            Some(OutcomeFilter::Failed) => failed,
+            Some(OutcomeFilter::Refused) => !record.is_granted && !failed,
+            Some(OutcomeFilter::Code(code)) => {
+                !record.is_granted && record.refused.as_ref() == Some(code)
+            }
+        }
     }
 
     /// Whether a line is wanted for what was asked, whatever came of it.
@@ -174,79 +255,172 @@ impl Filter {
     }
 }
 
-/// The files of a log that are there, oldest first, the one being written last.
-///
-/// # Errors
-///
-/// When the folder cannot be read.
-pub fn log_files(current: &Path) -> std::io::Result<Vec<LogFile>> {
-    let folder = current.parent().unwrap_or(Path::new("."));
-    let stem = current.file_stem().unwrap_or_default().to_string_lossy();
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let number = name
-            .strip_prefix(&*stem)
-            .and_then(|rest| rest.strip_prefix('.')?.strip_suffix(".jsonl"))
-            .and_then(|number| number.parse().ok());
-        if let Some(number) = number {
-            let number = Some(number);
-            files.push(LogFile { path, number });
-        }
-    }
-    files.sort_by_key(|file| file.number);
-    // What is no regular file cannot be read back.
-    if current.is_file() {
-        files.push(LogFile {
-            path: current.to_owned(),
-            number: None,
-        });
-    }
-    Ok(files)
+/// The lines of a log, oldest first, one file after the other. At the end it stays where
+/// it is, and goes on with what is written meanwhile, also in the next file.
+pub(crate) struct LogLines {
+    current: PathBuf,
+    /// What is being read; `None` before the first file.
+    reading: Option<(Lines<File>, Option<u64>)>,
 }
 
-/// The last whole line of a file, without its newline.
-pub(super) fn last_line(file: &Path) -> std::io::Result<Option<Vec<u8>>> {
-    let mut file = File::open(file)?;
-    let length = file.metadata()?.len();
-    let mut span = LAST_BYTES;
-    loop {
-        let start = length.saturating_sub(span);
-        file.seek(SeekFrom::Start(start))?;
-        let mut bytes = Vec::new();
-        file.by_ref().take(length - start).read_to_end(&mut bytes)?;
-        // What comes after the last newline is not a whole line.
-        let end = bytes.iter().rposition(|byte| *byte == b'\n');
-        let whole = end.and_then(|end| bytes.get(..end)).unwrap_or_default();
-        let begin = whole.iter().rposition(|byte| *byte == b'\n');
-        match begin {
-            Some(begin) => return Ok(whole.get(begin + 1..).map(<[u8]>::to_vec)),
-            None if start == 0 => return Ok(end.map(|_| whole.to_vec())),
-            None => span = span.saturating_mul(2),
+impl LogLines {
+    /// All lines that there are of the log whose present file is `current`.
+    pub(crate) fn all(current: PathBuf) -> Self {
+        LogLines {
+            current,
+            reading: None,
+        }
+    }
+
+    /// Those of `file`, and what comes after, from `offset` on.
+    fn from(home: &Home, file: File, number: Option<u64>, offset: u64) -> std::io::Result<Self> {
+        Ok(LogLines {
+            current: home.decision_log(),
+            reading: Some((Lines::at(file, offset)?, number)),
+        })
+    }
+
+    /// Reads the next line into `line`; `None` when there is none yet. What was not
+    /// finished before a file ended is left out.
+    pub(crate) fn next(&mut self, line: &mut Vec<u8>) -> std::io::Result<Option<LineKind>> {
+        loop {
+            if let Some((lines, number)) = &mut self.reading {
+                let kind = lines.next_whole(line)?;
+                if kind != LineKind::Rest {
+                    return Ok(Some(kind));
+                }
+                if number.is_none() && !self.was_ended()? {
+                    return Ok(None);
+                }
+                // Whatever was written to it between the end and the next file.
+                if let Some((lines, _)) = &mut self.reading {
+                    match lines.next_whole(line)? {
+                        LineKind::Rest => {}
+                        kind => return Ok(Some(kind)),
+                    }
+                }
+            }
+            if !self.next_file()? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Whether the file that is being read is no longer the one that is written.
+    fn was_ended(&mut self) -> std::io::Result<bool> {
+        let Some((lines, _)) = &mut self.reading else {
+            return Ok(true);
+        };
+        let own = lines.file().metadata()?;
+        if own.len() < lines.offset() {
+            // It was emptied; what is written from now on is read from its beginning.
+            *lines = Lines::at(lines.file().try_clone()?, 0)?;
+        }
+        match std::fs::metadata(&self.current) {
+            Ok(present) => Ok(id_of(&present) != id_of(&own)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(about(&self.current, error)),
+        }
+    }
+
+    /// Goes to the file after the one that was read. Answers whether there is one.
+    fn next_file(&mut self) -> std::io::Result<bool> {
+        loop {
+            let files = log_files(&self.current)?;
+            let after = self.number_read(&files)?;
+            let next = files.iter().find(|file| match (after, file.number) {
+                (None, _) | (_, None) => true,
+                (Some(after), Some(number)) => number > after,
+            });
+            let Some(next) = next else {
+                return Ok(false);
+            };
+            let failed = |error| about(&next.path, error);
+            let file = match open_to_read(&next.path) {
+                // It was put away, or has its number now.
+                Err(error) if is_gone(&error, &next.path) => continue,
+                opened => opened.map_err(failed)?,
+            };
+            if next.number.is_none() && is_full_now(&file, &self.current, &files)? {
+                continue;
+            }
+            self.reading = Some((Lines::at(file, 0).map_err(failed)?, next.number));
+            return Ok(true);
+        }
+    }
+
+    /// The number of the file that was read last. One that was being written has one
+    /// now, unless it was put away: then all that have one come before it.
+    fn number_read(&self, files: &[LogFile]) -> std::io::Result<Option<u64>> {
+        let lines = match &self.reading {
+            None => return Ok(None),
+            Some((_, Some(number))) => return Ok(Some(*number)),
+            Some((lines, None)) => lines,
+        };
+        let own = id_of(&lines.file().metadata()?);
+        let numbered = files.iter().rev().filter(|file| file.number.is_some());
+        for file in numbered {
+            if std::fs::metadata(&file.path).is_ok_and(|found| id_of(&found) == own) {
+                return Ok(file.number);
+            }
+        }
+        Ok(Some(u64::MAX))
+    }
+}
+
+/// Whether a file that could not be opened is no longer there; a link that leads
+/// nowhere is.
+fn is_gone(error: &std::io::Error, path: &Path) -> bool {
+    error.kind() == std::io::ErrorKind::NotFound && path.symlink_metadata().is_err()
+}
+
+/// Whether other files got numbers since `files` were listed, of which one could be
+/// what was opened under the name of the present one, or come before it.
+fn is_full_now(opened: &File, current: &Path, files: &[LogFile]) -> std::io::Result<bool> {
+    let present = std::fs::metadata(current).map(|found| id_of(&found)).ok();
+    let same = present == Some(id_of(&opened.metadata()?));
+    let newest = |files: &[LogFile]| files.iter().filter_map(|file| file.number).max();
+    Ok(!same || newest(&log_files(current)?) != newest(files))
+}
+
+/// The lines of a log that a filter fits, oldest first, read as they are asked for.
+/// After the last one it can be asked again, and goes on with those that were written
+/// meanwhile.
+pub struct Records {
+    lines: LogLines,
+    filter: Filter,
+    line: Vec<u8>,
+}
+
+impl Iterator for Records {
+    type Item = Result<RecordedDecision, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.lines.next(&mut self.line) {
+                Ok(None) => return None,
+                Ok(Some(LineKind::Whole)) => {
+                    if let Some(record) = RecordedDecision::read(&self.line, &self.filter) {
+                        return Some(Ok(record));
+                    }
+                }
+                Ok(Some(_)) => {}
+                Err(error) => return Some(Err(failed(error))),
+            }
         }
     }
 }
 
-/// The lines of a file, each with its number, from 1; those that are too long are
-/// none.
-fn lines(
-    file: &LogFile,
-) -> std::io::Result<impl Iterator<Item = std::io::Result<(u64, Option<Vec<u8>>)>>> {
-    let mut reader = BufReader::new(File::open(&file.path)?);
-    let mut number = 0;
-    let limit = u64::try_from(MAX_LINE_BYTES).unwrap_or(u64::MAX);
-    Ok(std::iter::from_fn(move || {
-        let mut line = Vec::new();
-        match reader.by_ref().take(limit).read_until(b'\n', &mut line) {
-            Ok(0) => return None,
-            Ok(_) => {}
-            Err(error) => return Some(Err(error)),
-        }
-        number += 1;
-        let whole = line.pop_if(|byte| *byte == b'\n').is_some();
-        Some(Ok((number, whole.then_some(line))))
-    }))
+impl std::fmt::Debug for Records {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Records")
+            .field("filter", &self.filter)
+            .finish_non_exhaustive()
+    }
+}
+
+pub(super) fn failed(error: std::io::Error) -> Error {
+    Error::Home(format!("the decision log: {error}"))
 }
 
 /// The lines of a home's log that `filter` fits, oldest first. What is no record is
@@ -254,183 +428,125 @@ fn lines(
 ///
 /// # Errors
 ///
-/// When a file cannot be read.
-pub fn records(home: &Home, filter: &Filter) -> Result<Vec<RecordedDecision>, Error> {
-    let mut found = Vec::new();
-    each_record(home, filter, |record| found.push(record))?;
-    Ok(found)
+/// [`Error::Home`] when a file cannot be read; each line may fail with it, too.
+///
+/// [`verify`]: super::verify()
+pub fn records(home: &Home, filter: &Filter) -> Result<Records, Error> {
+    Ok(Records {
+        lines: LogLines::all(home.decision_log()),
+        filter: filter.clone(),
+        line: Vec::new(),
+    })
+}
+
+/// The last `count` of those lines, oldest first. The log is read from its end, and no
+/// further back than to the first of them.
+///
+/// # Errors
+///
+/// As [`records`].
+pub fn last_records(home: &Home, filter: &Filter, count: usize) -> Result<Records, Error> {
+    let lines = begin_of_last(home, filter, count).map_err(failed)?;
+    Ok(Records {
+        lines,
+        filter: filter.clone(),
+        line: Vec::new(),
+    })
+}
+
+/// Looks back for where the last `count` lines begin that `filter` fits.
+fn begin_of_last(home: &Home, filter: &Filter, count: usize) -> std::io::Result<LogLines> {
+    let current = home.decision_log();
+    // Opened before the others are listed, it is the newest, whatever its name is then.
+    let newest = open_if_there(&current).map_err(|error| about(&current, error))?;
+    let own = newest.as_ref().map(File::metadata).transpose()?;
+    let mut files = log_files(&current)?;
+    files.retain(|file| {
+        let is_own = |found: std::fs::Metadata| own.as_ref().map(id_of) == Some(id_of(&found));
+        file.number.is_some() && !std::fs::metadata(&file.path).is_ok_and(is_own)
+    });
+    let mut wanted = count;
+    let mut older = files.iter().rev();
+    let mut looking = newest.map(|file| (file, None));
+    let mut oldest = None;
+    loop {
+        let (file, number) = match looking.take() {
+            Some(looking) => looking,
+            None => match older.next() {
+                None => break,
+                Some(older) => {
+                    let opened = open_to_read(&older.path);
+                    match opened {
+                        // It was put away meanwhile.
+                        Err(error) if is_gone(&error, &older.path) => continue,
+                        opened => (
+                            opened.map_err(|error| about(&older.path, error))?,
+                            older.number,
+                        ),
+                    }
+                }
+            },
+        };
+        let length = file.metadata()?.len();
+        if let Some(offset) = look_back(&file, length, filter, &mut wanted)? {
+            return LogLines::from(home, file, number, offset);
+        }
+        oldest = Some((file, number));
+    }
+    match oldest {
+        Some((file, number)) => LogLines::from(home, file, number, 0),
+        None => Ok(LogLines::all(home.decision_log())),
+    }
+}
+
+/// Looks back in one file until `wanted` lines were found that `filter` fits; answers
+/// with where the first of them begins, or where lines end if none was wanted.
+fn look_back(
+    file: &File,
+    length: u64,
+    filter: &Filter,
+    wanted: &mut usize,
+) -> std::io::Result<Option<u64>> {
+    let mut newlines = Newlines::before(file, length);
+    let Some(mut end) = newlines.previous(0)? else {
+        // It has no line; where a first one begins is its beginning.
+        return Ok((*wanted == 0).then_some(0));
+    };
+    if *wanted == 0 {
+        return Ok(Some(end + 1));
+    }
+    let mut line = Vec::new();
+    loop {
+        let before = newlines.previous(0)?;
+        let begin = before.map_or(0, |before| before + 1);
+        let size = usize::try_from(end - begin).unwrap_or(usize::MAX);
+        if size <= MAX_LINE_BYTES {
+            line.resize(size, 0);
+            std::os::unix::fs::FileExt::read_exact_at(file, &mut line, begin)?;
+            if RecordedDecision::read(&line, filter).is_some() {
+                *wanted -= 1;
+                if *wanted == 0 {
+                    return Ok(Some(begin));
+                }
+            }
+        }
+        match before {
+            Some(before) => end = before,
+            None => return Ok(None),
+        }
+    }
 }
 
 /// How many lines of a home's log `filter` fits.
 ///
 /// # Errors
 ///
-/// When a file cannot be read.
+/// As [`records`].
 pub fn count_records(home: &Home, filter: &Filter) -> Result<usize, Error> {
     let mut count = 0;
-    each_record(home, filter, |_| count += 1)?;
+    for record in records(home, filter)? {
+        record?;
+        count += 1;
+    }
     Ok(count)
-}
-
-fn each_record(
-    home: &Home,
-    filter: &Filter,
-    mut found: impl FnMut(RecordedDecision),
-) -> Result<(), Error> {
-    let failed = |error: std::io::Error| Error::Home(format!("the decision log: {error}"));
-    for file in log_files(&home.decision_log()).map_err(failed)? {
-        for line in lines(&file).map_err(failed)? {
-            let (_, line) = line.map_err(failed)?;
-            let json = line.and_then(|line| serde_json::from_slice(&line).ok());
-            let record = json.map(|json| RecordedDecision { json });
-            if let Some(record) = record.filter(|record| filter.fits(record)) {
-                found(record);
-            }
-        }
-    }
-    Ok(())
-}
-
-/// What is wrong at a line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Breach {
-    /// The file.
-    pub file: PathBuf,
-    /// The line in it, from 1.
-    pub line: u64,
-    /// What is wrong.
-    pub how: String,
-}
-
-/// What a check of the log found.
-#[derive(Clone, Debug, Default)]
-pub struct LogReport {
-    /// Files looked at.
-    pub files: usize,
-    /// Records that are as they were written.
-    pub records: u64,
-    /// Chains that they form.
-    pub writers: usize,
-    /// Lines that were never finished: the disk was full, or the power went. Nothing
-    /// was revealed on their account.
-    pub unfinished: u64,
-    /// The number of the oldest file, if those before it were put away.
-    pub begins_with: Option<u64>,
-    /// What is wrong.
-    pub breaches: Vec<Breach>,
-}
-
-#[derive(Deserialize)]
-struct Link {
-    writer: String,
-    sequence: u64,
-    previous: Option<Digest>,
-}
-
-/// Checks that each record of a home's log is where its writer put it, and as it was
-/// written, as far as later ones bear it out.
-///
-/// # Errors
-///
-/// When a file cannot be read.
-pub fn verify(home: &Home) -> Result<LogReport, Error> {
-    let failed = |error: std::io::Error| Error::Home(format!("the decision log: {error}"));
-    let files = log_files(&home.decision_log()).map_err(failed)?;
-    // Older files may have been put away.
-    let begins_with = files
-        .first()
-        .and_then(|file| file.number)
-        .filter(|number| *number > 1);
-    let mut chains = Chains {
-        is_begun: begins_with.is_some(),
-        ..Chains::default()
-    };
-    let mut report = LogReport {
-        files: files.len(),
-        begins_with,
-        ..LogReport::default()
-    };
-    let mut expected = None;
-    for file in &files {
-        if let (Some(number), Some(wanted)) = (file.number, expected)
-            && number != wanted
-        {
-            report.breaches.push(Breach {
-                file: file.path.clone(),
-                line: 0,
-                how: format!("file {wanted} is missing before it"),
-            });
-        }
-        expected = file.number.map(|number| number + 1);
-        for line in lines(file).map_err(failed)? {
-            let (number, line) = line.map_err(failed)?;
-            match line.map(|line| chains.take(&line)) {
-                Some(Ok(())) => report.records += 1,
-                None | Some(Err(Broken::Unfinished)) => report.unfinished += 1,
-                Some(Err(Broken::Chain(how))) => report.breaches.push(Breach {
-                    file: file.path.clone(),
-                    line: number,
-                    how,
-                }),
-            }
-        }
-    }
-    report.writers = chains.writers.len();
-    Ok(report)
-}
-
-/// The chains seen so far.
-#[derive(Default)]
-struct Chains {
-    /// Whether what comes first may be the rest of something older.
-    is_begun: bool,
-    writers: HashMap<String, (u64, Digest)>,
-    lines: HashSet<Digest>,
-}
-
-enum Broken {
-    Unfinished,
-    Chain(String),
-}
-
-impl Chains {
-    fn take(&mut self, line: &[u8]) -> Result<(), Broken> {
-        let link: Link = serde_json::from_slice(line).map_err(|error| {
-            if error.is_eof() {
-                Broken::Unfinished
-            } else {
-                Broken::Chain("it is not a record".to_owned())
-            }
-        })?;
-        let before = self.writers.get(&link.writer).copied();
-        let digest = Digest::of(line);
-        let place = (link.sequence, digest);
-        self.writers.insert(link.writer.clone(), place);
-        let is_first = self.lines.is_empty();
-        self.lines.insert(digest);
-        let broken = |how: String| Err(Broken::Chain(how));
-        match before {
-            Some((sequence, _)) if sequence + 1 != link.sequence => broken(format!(
-                "record {} of the writer {} comes after its record {sequence}",
-                link.sequence, link.writer
-            )),
-            Some((_, digest)) if link.previous != Some(digest) => broken(format!(
-                "the record before it of the writer {} was changed",
-                link.writer
-            )),
-            Some(_) => Ok(()),
-            // What the first line looks back at was put away, and so were earlier records
-            // of writers that went on.
-            None if self.is_begun && (is_first || link.sequence > 1) => Ok(()),
-            None if link.sequence != 1 => broken(format!(
-                "the writer {} begins with its record {}",
-                link.writer, link.sequence
-            )),
-            None => match link.previous {
-                None if is_first => Ok(()),
-                Some(previous) if self.lines.contains(&previous) => Ok(()),
-                _ => broken("what came before it was changed or removed".to_owned()),
-            },
-        }
-    }
 }

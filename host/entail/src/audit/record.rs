@@ -61,7 +61,8 @@ pub(crate) enum Outcome<'a> {
 pub(crate) struct Line<'a> {
     pub(crate) writer: &'a str,
     pub(crate) sequence: u64,
-    pub(crate) previous: Option<entail_store::Digest>,
+    /// The digest of the line before.
+    pub(crate) previous: Option<&'a str>,
     #[serde(flatten)]
     pub(crate) record: &'a Record<'a>,
 }

@@ -11,8 +11,6 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 
-use crate::settings::SecondSink;
-
 /// How long the places together may keep a decision waiting.
 const WITHIN: Duration = Duration::from_millis(1_500);
 
@@ -29,28 +27,27 @@ const SYSLOG_PRIORITY: u8 = 10 * 8 + 6;
 /// A second place to record decisions in.
 #[derive(Debug)]
 pub(super) enum Sink {
+    /// A regular file.
     File(File),
+    /// A named pipe, or a device.
+    Special(File),
     Stdout,
     Syslog(UnixDatagram),
 }
 
 impl Sink {
-    pub(super) fn open(sink: &SecondSink) -> std::io::Result<Self> {
-        Ok(match sink {
-            SecondSink::Stdout => Sink::Stdout,
-            SecondSink::File(file) => Sink::File(open(file)?),
-            SecondSink::Syslog => {
-                let socket = UnixDatagram::unbound()?;
-                socket.connect(SYSLOG)?;
-                Sink::Syslog(socket)
-            }
-        })
+    /// The system's log.
+    pub(super) fn syslog() -> std::io::Result<Self> {
+        let socket = UnixDatagram::unbound()?;
+        socket.connect(SYSLOG)?;
+        Ok(Sink::Syslog(socket))
     }
 
     /// Writes a line, which ends with its newline, before `end`.
     pub(super) fn write(&self, line: &[u8], end: Instant) -> std::io::Result<()> {
         match self {
-            Sink::File(file) => write_line(file, line, end),
+            Sink::File(file) => write_whole(file, line),
+            Sink::Special(file) => write_slowly(&mut &*file, line, end),
             Sink::Stdout => write_slowly(&mut std::io::stdout(), line, end),
             Sink::Syslog(socket) => {
                 // No time at all would be no limit.
@@ -82,11 +79,8 @@ pub(super) fn open(file: &Path) -> std::io::Result<File> {
         .open(file)
 }
 
-/// Writes a line in one piece to a file, in as many as it takes to a pipe.
-pub(super) fn write_line(mut file: &File, line: &[u8], end: Instant) -> std::io::Result<()> {
-    if !file.metadata()?.is_file() {
-        return write_slowly(&mut file, line, end);
-    }
+/// Writes a line in one piece to a regular file.
+pub(super) fn write_whole(mut file: &File, line: &[u8]) -> std::io::Result<()> {
     let written = file.write(line)?;
     if written == line.len() {
         return Ok(());
@@ -98,7 +92,11 @@ pub(super) fn write_line(mut file: &File, line: &[u8], end: Instant) -> std::io:
 }
 
 /// Writes to what may have a slow reader, or none, and gives up in time.
-fn write_slowly(to: &mut (impl Write + AsFd), line: &[u8], end: Instant) -> std::io::Result<()> {
+pub(super) fn write_slowly(
+    to: &mut (impl Write + AsFd),
+    line: &[u8],
+    end: Instant,
+) -> std::io::Result<()> {
     let mut rest = line;
     while !rest.is_empty() {
         await_room(to.as_fd(), end)?;

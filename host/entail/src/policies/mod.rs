@@ -18,7 +18,7 @@ mod shadow;
 
 pub use documents::{Bound, InstalledPolicy, PolicyBinding};
 pub use manage::{ActivatePolicy, BUILT_IN, InstallPolicy};
-pub use shadow::{ShadowAnswer, shadow_answers};
+pub use shadow::{ShadowAnswer, ShadowAnswers, shadow_answers};
 
 pub(crate) use documents::{COMPONENT_KIND, POLICY_KIND, binding_key};
 pub(crate) use serving::{Policies, Serving};

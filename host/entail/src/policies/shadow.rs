@@ -8,7 +8,7 @@
 //! have gaps, and is not chained.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::documents::Bound;
 use super::serving::Policies;
+use crate::audit::{LineKind, Lines, open_if_there};
 use crate::difference::{Answer, Difference};
 use crate::error::Error;
 use crate::home::Home;
@@ -224,29 +225,69 @@ fn open(path: &Path) -> std::io::Result<File> {
     }
 }
 
-/// What shadows said, oldest first, up to the newest.
+/// What shadows said, oldest first, up to the newest, read as it is asked for. Lines that
+/// were cut off are passed over.
 ///
 /// # Errors
 ///
-/// [`Error::Unavailable`] when a file is there and cannot be read. Lines that were cut
-/// off are passed over, and so is what is beyond the length that a file can have.
-pub fn shadow_answers(home: &Home) -> Result<Vec<ShadowAnswer>, Error> {
+/// [`Error::Unavailable`] when a file is there and cannot be read; each answer may fail
+/// with it, too.
+pub fn shadow_answers(home: &Home) -> Result<ShadowAnswers, Error> {
     let newest = home.shadow_log();
-    let mut answers = Vec::new();
-    for path in [earlier(&newest), newest] {
-        let failed = |error: std::io::Error| {
+    Ok(ShadowAnswers {
+        files: vec![newest.clone(), earlier(&newest)],
+        reading: None,
+        line: Vec::new(),
+    })
+}
+
+/// What shadows said, one answer after the other.
+pub struct ShadowAnswers {
+    /// Those that are yet to be read, the next one last.
+    files: Vec<PathBuf>,
+    reading: Option<(PathBuf, Lines<File>)>,
+    line: Vec<u8>,
+}
+
+impl ShadowAnswers {
+    fn read(&mut self) -> Result<Option<ShadowAnswer>, Error> {
+        let failed = |path: &Path, error: std::io::Error| {
             let path = path.display();
             Error::Unavailable(format!("{path}: {error}"))
         };
-        let file = match InputFile::open_regular(&path).map_err(std::io::Error::from) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(failed(error)),
-        };
-        for line in BufReader::new(file.take(MAX_BYTES + MAX_LINE_BYTES)).split(b'\n') {
-            let line = line.map_err(failed)?;
-            answers.extend(serde_json::from_slice(&line).ok());
+        loop {
+            let Some((path, lines)) = &mut self.reading else {
+                let Some(path) = self.files.pop() else {
+                    return Ok(None);
+                };
+                let opened = open_if_there(&path).map_err(|error| failed(&path, error))?;
+                self.reading = opened.map(|file| (path, Lines::new(file, 0)));
+                continue;
+            };
+            let kind = lines.next(&mut self.line);
+            match kind.map_err(|error| failed(path, error))? {
+                LineKind::Rest => self.reading = None,
+                LineKind::TooLong => {}
+                LineKind::Whole => {
+                    if let Ok(answer) = serde_json::from_slice(&self.line) {
+                        return Ok(Some(answer));
+                    }
+                }
+            }
         }
     }
-    Ok(answers)
+}
+
+impl Iterator for ShadowAnswers {
+    type Item = Result<ShadowAnswer, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.read().transpose()
+    }
+}
+
+impl std::fmt::Debug for ShadowAnswers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ShadowAnswers").finish_non_exhaustive()
+    }
 }
