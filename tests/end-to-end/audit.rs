@@ -1,9 +1,11 @@
 //! The decision log: chained, rotated, in two places, and no secret without it.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Ran, Sandbox};
 
 const RESOLVE: [&str; 3] = ["resolve", "acme/evals", "openai"];
 
@@ -101,7 +103,7 @@ fn many_writers_at_once_make_one_log() {
         .map(|_| {
             sandbox
                 .command(&["status"])
-                .stdout(std::process::Stdio::null())
+                .stdout(Stdio::null())
                 .spawn()
                 .unwrap()
         })
@@ -134,9 +136,7 @@ fn without_a_record_nothing_is_revealed() {
     refused(&sandbox, "a full disk");
     std::fs::remove_file(log(&sandbox)).unwrap();
     // A pipe that nobody reads, and one that is read too slowly.
-    let made = std::process::Command::new("mkfifo")
-        .arg(log(&sandbox))
-        .status();
+    let made = Command::new("mkfifo").arg(log(&sandbox)).status();
     assert!(made.unwrap().success());
     std::fs::set_permissions(log(&sandbox), std::fs::Permissions::from_mode(0o600)).unwrap();
     let reader = std::fs::File::options()
@@ -144,7 +144,7 @@ fn without_a_record_nothing_is_revealed() {
         .write(true)
         .open(log(&sandbox))
         .unwrap();
-    let stuffed = std::process::Command::new("sh")
+    let stuffed = Command::new("sh")
         .args(["-c", "timeout 0.3 cat /dev/zero > \"$0\""])
         .arg(log(&sandbox))
         .status();
@@ -199,14 +199,14 @@ fn a_second_place_gets_the_same_records_and_one_is_enough_if_the_settings_say_so
 fn a_pipe_that_nobody_reads_is_no_record() {
     let (sandbox, _) = Sandbox::with_acme();
     std::fs::remove_file(log(&sandbox)).unwrap();
-    let made = std::process::Command::new("mkfifo")
+    let made = Command::new("mkfifo")
         .args(["-m", "600"])
         .arg(log(&sandbox))
         .status();
     assert!(made.unwrap().success());
     refused(&sandbox, "no reader");
     let second = sandbox.path("second");
-    let made = std::process::Command::new("mkfifo").arg(&second).status();
+    let made = Command::new("mkfifo").arg(&second).status();
     assert!(made.unwrap().success());
     settings(
         &sandbox,
@@ -257,4 +257,213 @@ fn what_a_program_reads_is_not_mixed_with_records() {
     ] {
         sandbox.entail(arguments).fails(19).says("standard output");
     }
+}
+
+#[test]
+fn a_log_that_was_cut_or_emptied_is_found_by_verify_and_by_doctor() {
+    for lines_left in [0, 3] {
+        let (sandbox, _) = Sandbox::with_acme();
+        for _ in 0..4 {
+            sandbox.entail(&RESOLVE).ok();
+        }
+        sandbox.entail(&["audit", "verify"]).ok();
+        let text = std::fs::read_to_string(log(&sandbox)).unwrap();
+        let rest: String = text.split_inclusive('\n').take(lines_left).collect();
+        std::fs::write(log(&sandbox), rest).unwrap();
+        sandbox
+            .entail(&["audit", "verify"])
+            .fails(15)
+            .says(&format!("{} records are missing", 4 - lines_left));
+        sandbox.entail(&["doctor"]).fails(15);
+        // Nor does it heal.
+        sandbox.entail(&RESOLVE).ok();
+        sandbox.entail(&["audit", "verify"]).fails(15);
+    }
+    let (sandbox, _) = Sandbox::with_acme();
+    sandbox.entail(&RESOLVE).ok();
+    std::fs::remove_file(log(&sandbox)).unwrap();
+    sandbox
+        .entail(&["audit", "verify"])
+        .fails(15)
+        .says("it is missing; 1 records");
+    std::fs::remove_file(sandbox.home().join("decisions.head")).unwrap();
+    let report = sandbox.entail(&["audit", "verify", "--json"]).fails(15);
+    let first: serde_json::Value = serde_json::Deserializer::from_str(&report.stdout)
+        .into_iter()
+        .next()
+        .unwrap()
+        .unwrap();
+    assert_eq!(first["has_head"], false);
+    assert_eq!(first["breaches"].as_array().unwrap().len(), 1);
+}
+
+/// Runs the program with so little room for its memory.
+fn within(sandbox: &Sandbox, mebibytes: u32, arguments: &[&str]) -> Ran {
+    let mut command = Command::new("sh");
+    let limit = mebibytes * 1024;
+    command
+        .args(["-c", &format!("ulimit -v {limit} && exec \"$0\" \"$@\"")])
+        .arg(env!("CARGO_BIN_EXE_entail"))
+        .args(arguments)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap())
+        .env("ENTAIL_HOME", sandbox.home());
+    sandbox.run(command, "")
+}
+
+#[test]
+fn a_log_of_any_size_is_shown_and_checked_in_bounded_memory() {
+    let (sandbox, _) = Sandbox::with_acme();
+    sandbox.entail(&RESOLVE).ok();
+    let line = std::fs::read_to_string(log(&sandbox)).unwrap();
+    let show = |limit, arguments: &[&str], expected: usize| {
+        let arguments = [&["audit"], arguments, &["--json"]].concat();
+        let ran = within(&sandbox, limit, &arguments).ok();
+        assert_eq!(ran.stdout.lines().count(), expected, "{arguments:?}");
+    };
+    // Many records: some forty megabytes, and more in a table than there is room for.
+    let count = 40_000_000 / line.len();
+    let mut file = std::fs::File::options()
+        .append(true)
+        .open(log(&sandbox))
+        .unwrap();
+    for _ in 0..count {
+        file.write_all(line.as_bytes()).unwrap();
+    }
+    show(100, &["tail", "-n", "5"], 5);
+    show(100, &["tail", "-n", "7", "--outcome", "granted"], 7);
+    show(100, &["tail", "-n", "9", "--scope", "acme/other"], 0);
+    show(100, &["show"], count + 1);
+    let table = within(&sandbox, 100, &["audit", "show"]).ok();
+    assert_eq!(table.stdout.lines().count(), count + 2);
+    // Each of them is a breach.
+    let told = within(&sandbox, 100, &["audit", "verify"]).fails(15);
+    assert!(told.stdout.lines().count() < 1_100);
+    // A line without an end, and one that ends after a gigabyte of nothing.
+    let end = file.metadata().unwrap().len();
+    file.set_len(end + (1 << 30)).unwrap();
+    show(160, &["tail", "-n", "5"], 5);
+    show(160, &["show"], count + 1);
+    within(&sandbox, 160, &["audit", "verify"]).fails(15);
+    file.write_all(format!("\n{line}").as_bytes()).unwrap();
+    show(160, &["tail", "-n", "2"], 2);
+    show(160, &["show"], count + 2);
+    within(&sandbox, 160, &["audit", "verify"]).fails(15);
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_full_file_is_not_waited_for() {
+    let (sandbox, _) = Sandbox::with_acme();
+    sandbox.entail(&RESOLVE).ok();
+    let policy = sandbox.path("policy.wasm");
+    std::fs::write(&policy, entail::DEFAULT_POLICY).unwrap();
+    let pipe = sandbox.home().join("decisions.000001.jsonl");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    for arguments in [
+        &["audit", "tail", "-n", "9"][..],
+        &["audit", "show"],
+        &["audit", "verify"],
+        &["policy", "replay", policy.to_str().unwrap()],
+    ] {
+        let started = Instant::now();
+        let ran = sandbox.entail(arguments);
+        assert_ne!(ran.code, Some(0), "{arguments:?}");
+        ran.says("not a regular file");
+        assert!(started.elapsed() < Duration::from_secs(10), "{arguments:?}");
+    }
+    std::fs::remove_file(pipe).unwrap();
+}
+
+#[test]
+fn tail_follows_across_full_files() {
+    let (sandbox, _) = Sandbox::with_acme();
+    settings(&sandbox, "max-bytes = 16384");
+    sandbox.entail(&RESOLVE).ok();
+    let mut tail = sandbox
+        .command(&["audit", "tail", "-n", "1", "-f", "--json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    let mut written = lines.next().unwrap().unwrap();
+    for _ in 0..30 {
+        sandbox.entail(&RESOLVE).ok();
+        let next = lines.next().unwrap().unwrap();
+        assert_ne!(next, written);
+        written = next;
+    }
+    tail.kill().unwrap();
+    tail.wait().unwrap();
+    assert!(sandbox.home().join("decisions.000001.jsonl").exists());
+}
+
+#[test]
+fn a_second_place_within_the_home_is_refused_before_it_is_written_to() {
+    let (sandbox, _) = Sandbox::with_acme();
+    sandbox.entail(&RESOLVE).ok();
+    let home = sandbox.home();
+    let link = sandbox.path("link");
+    std::os::unix::fs::symlink(home.join("entail.db"), &link).unwrap();
+    let hard = sandbox.path("hard");
+    std::fs::hard_link(home.join("keys/signer.pem"), &hard).unwrap();
+    let before = std::fs::read(home.join("keys/signer.pem")).unwrap();
+    for place in [
+        home.join("entail.db"),
+        home.join("keys/identity.txt"),
+        home.join("keys/log.key"),
+        home.join("anchor.json"),
+        home.join("decisions.head"),
+        home.join("cache/log"),
+        home.join("another"),
+        home.join("../home/another"),
+        link,
+        hard,
+    ] {
+        for enough in ["all", "any"] {
+            let place = place.display().to_string();
+            settings(
+                &sandbox,
+                &format!("also-to = {place:?}\nenough = {enough:?}"),
+            );
+            sandbox
+                .entail(&RESOLVE)
+                .fails(19)
+                .says("must be outside of it");
+        }
+    }
+    let file = home.join("settings.toml");
+    std::fs::remove_file(file).unwrap();
+    assert_eq!(std::fs::read(home.join("keys/signer.pem")).unwrap(), before);
+    assert!(!home.join("another").exists());
+    // The standard output is checked, too.
+    settings(&sandbox, "also-to = \"stdout\"");
+    let output = std::fs::File::options()
+        .append(true)
+        .open(home.join("anchor.json"))
+        .unwrap();
+    let status = sandbox.command(&RESOLVE).stdout(output).status().unwrap();
+    assert_eq!(status.code(), Some(19));
+    std::fs::remove_file(home.join("settings.toml")).unwrap();
+    sandbox.entail(&["doctor"]).ok();
+}
+
+#[test]
+fn a_process_that_is_stopped_with_the_log_in_its_hands_keeps_nobody_waiting_for_long() {
+    let (sandbox, _) = Sandbox::with_acme();
+    sandbox.entail(&RESOLVE).ok();
+    let head = std::fs::File::open(sandbox.home().join("decisions.head")).unwrap();
+    head.lock().unwrap();
+    refused(&sandbox, "the log is held");
+    head.unlock().unwrap();
+    sandbox.entail(&RESOLVE).ok();
+    // A head that was changed is not believed.
+    let head = std::fs::File::options()
+        .write(true)
+        .open(sandbox.home().join("decisions.head"))
+        .unwrap();
+    head.write_all_at(b"x", 256 + 50).unwrap();
+    sandbox.entail(&["audit", "verify"]).fails(15);
+    sandbox.entail(&RESOLVE).ok();
+    sandbox.entail(&["audit", "verify"]).fails(15);
 }
