@@ -152,11 +152,6 @@ impl Cell {
         }
     }
 
-    /// The same, meant otherwise.
-    pub fn with(self, style: Style) -> Self {
-        Cell { style, ..self }
-    }
-
     fn width(&self) -> usize {
         self.text.chars().count()
     }
@@ -196,9 +191,6 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
-<<<<<<< HEAD
-    pub fn print(self) {
-=======
     /// How many rows are yet to be printed.
     pub fn len(&self) -> usize {
         self.rows.len()

@@ -259,7 +259,7 @@ impl Group {
                 let model = model.as_ref().map_or(0, String::len);
                 texts.map(String::len).sum::<usize>() + model
             }
-            Answer::Refused { code } => code.len(),
+            Answer::Refused { code } => code.as_str().len(),
             Answer::Failed { cause } => cause.len(),
         };
         self.scope.len() + self.provider.len() + of(&self.from) + of(&self.to)

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use entail_policy::{Decision, Digest, Facts, Policy};
-use entail_store::{InputFile, Store};
+use entail_store::Store;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
@@ -29,9 +29,6 @@ use crate::home::Home;
 /// The most that a file of answers holds; then a new one is begun and the one before
 /// the last is let go.
 const MAX_BYTES: u64 = 64 << 20;
-
-/// By how much the last answer of a file may go beyond that; none is longer.
-const MAX_LINE_BYTES: u64 = 4 << 20;
 
 /// Between two looks whether all shadows have been asked.
 const PAUSE: Duration = Duration::from_millis(2);
