@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::Args;
 use entail::policy::{BadSettings, Engine, Policy, Sandbox, Settings, Values};
 use entail::{
-    AccessChange, AccessChanges, Answer, Asked, Change, Counts, Difference, Entail, Home, ModelId,
-    Replay, ScopePath, replay as replay_log,
+    AccessChange, AccessChanges, Answer, Asked, Change, Counts, Coverage, Difference, Entail, Home,
+    ModelId, Replay, ScopePath, replay as replay_log,
 };
 use serde_json::{Value, json};
 
@@ -231,6 +231,19 @@ fn print_access(changes: &AccessChanges) {
     left_out(changes.changes.len(), "changes");
     let what = format!("requests of {} scopes", changes.scopes);
     summary(&what, &changes.counts);
+    say!(Style::Faint => asked_for(&changes.coverage));
+}
+
+/// What was asked, and what was not.
+fn asked_for(coverage: &Coverage) -> String {
+    let times = coverage.later_ms.len();
+    let requests = coverage.recorded_requests;
+    format!(
+        "asked as of now and of {times} later times, with the models that scopes name and the \
+         {requests} requests that the log's last {} records hold; other models, attributes and \
+         times were not asked",
+        coverage.records
+    )
 }
 
 fn left_out(rows: usize, what: &str) {
@@ -268,17 +281,37 @@ pub fn summary(what: &str, counts: &Counts) {
 }
 
 /// What was asked for, in the column of the model: `any`, `none`, `gpt-5`,
-/// `gpt-5 (named backup)`.
+/// `gpt-5 (named backup)`, `gpt-5 (session=7)`, `none (in 6 h)`.
 fn asked(asked: &Asked) -> String {
     match asked {
         Asked::Anything => "any".to_owned(),
-        Asked::This { credential, model } => {
+        Asked::This {
+            credential,
+            model,
+            attributes,
+            later_ms,
+        } => {
             let model = model.as_ref().map_or("none", ModelId::as_str);
-            match credential {
-                Some(name) => format!("{model} (named {name})"),
-                None => model.to_owned(),
+            let named = credential.iter().map(|name| format!("named {name}"));
+            let said = attributes
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"));
+            let later = later_ms.iter().map(|later| format!("in {}", hours(*later)));
+            let besides: Vec<String> = named.chain(said).chain(later).collect();
+            match besides.is_empty() {
+                true => model.to_owned(),
+                false => format!("{model} ({})", besides.join(", ")),
             }
         }
+    }
+}
+
+/// A time in hours, or in days if it has whole ones.
+fn hours(ms: u64) -> String {
+    let hours = ms / (60 * 60 * 1_000);
+    match hours % 24 {
+        0 => format!("{} d", hours / 24),
+        _ => format!("{hours} h"),
     }
 }
 
@@ -308,6 +341,7 @@ fn to_json(changes: &AccessChanges) -> Value {
         "revision": changes.revision,
         "scopes": changes.scopes,
         "counts": changes.counts,
+        "coverage": changes.coverage,
         "changes": rows,
     })
 }
@@ -318,13 +352,27 @@ fn under(policy: &Policy, changes: &AccessChanges) -> Value {
 }
 
 fn change_json(change: &AccessChange) -> Value {
-    let (any, credential, model) = match &change.asked {
-        Asked::Anything => (true, None, None),
-        Asked::This { credential, model } => (false, credential.as_ref(), model.as_ref()),
-    };
-    json!({
+    let mut json = json!({
         "scope": change.scope, "provider": change.provider,
-        "any": any, "credential": credential, "model": model,
+        "any": true, "credential": null, "model": null,
         "difference": change.difference, "from": change.from, "to": change.to,
-    })
+    });
+    if let Asked::This {
+        credential,
+        model,
+        attributes,
+        later_ms,
+    } = &change.asked
+    {
+        for (name, value) in [
+            ("any", json!(false)),
+            ("credential", json!(credential)),
+            ("model", json!(model)),
+            ("attributes", json!(attributes)),
+            ("later_ms", json!(later_ms)),
+        ] {
+            json = with_member(json, name, value);
+        }
+    }
+    json
 }

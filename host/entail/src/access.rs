@@ -10,19 +10,27 @@
 //! # What is asked
 //!
 //! For each scope, and each provider that a scope of its chain has a credential for,
-//! before or after: a request that names no model, and one for each model that the
-//! chain knows of: its default models, and the patterns of its credentials. A pattern
-//! with a wildcard stands for a model that fits it: the one that is spelled like it.
-//! Where the chain has credentials of several names, the same for each of the names.
-//! All are asked as of one moment; what a policy makes of another time, or of a
-//! request's attributes, does not show.
+//! before or after:
+//!
+//! - a request that names no model, and one for each model that the chain knows of: its
+//!   default models, and the patterns of its credentials. A pattern with a wildcard
+//!   stands for a model that fits it: the one that is spelled like it;
+//! - where the chain has credentials of several names, the same for each of the names;
+//! - what the decision log says was asked lately: model, credential and attributes;
+//! - each of these as of now, and as of later times ([`LATER`]).
+//!
+//! A policy can still tell a dry run's requests from others, by a model or an attribute
+//! that nobody named yet, or by another time. [`Coverage`] says what was asked. Whatever
+//! a policy does then, the guard holds it to what was opted in to.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use entail_policy::{Isolation, Policy};
 use entail_store::{Keys, Revision};
+use serde::Serialize;
 
 use crate::change::{Change, Context};
 use crate::clock::ClockReading;
@@ -30,9 +38,10 @@ use crate::difference::{Answer, Counts, Difference};
 use crate::entail::Entail;
 use crate::error::Error;
 use crate::facts::{Chain, Request};
-use crate::name::{CredentialName, ModelId, ProviderId, ScopePath};
+use crate::name::{AttributeName, AttributeValue, CredentialName, ModelId, ProviderId, ScopePath};
 use crate::principal::{Action, Principal, authorize};
 use crate::provider::{Catalog, Provider};
+use crate::recorded_requests::RecordedRequests;
 use crate::replay::on_all_processors;
 use crate::retirement::Times;
 use crate::scope::{self, Scope};
@@ -43,6 +52,31 @@ const PAGE: usize = 1_000;
 /// Scopes that a processor takes at a time: enough work to make the taking small
 /// beside it.
 const SCOPES_AT_ONCE: usize = 16;
+
+/// How long from now the same is asked again: at other times of a day, on other days of
+/// a week, in another month and year.
+const LATER: [Duration; 8] = [
+    Duration::from_hours(6),
+    Duration::from_hours(12),
+    Duration::from_hours(18),
+    Duration::from_hours(24),
+    Duration::from_hours(3 * 24),
+    Duration::from_hours(7 * 24),
+    Duration::from_hours(30 * 24),
+    Duration::from_hours(365 * 24),
+];
+
+/// What was asked to find out who would get what, besides what the scopes themselves
+/// say: what a policy makes of anything else does not show.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Coverage {
+    /// The times after now as of which it was asked, in milliseconds from now.
+    pub later_ms: Vec<u64>,
+    /// Records of the decision log that were read, the newest first.
+    pub records: usize,
+    /// Requests that they hold, each once.
+    pub recorded_requests: usize,
+}
 
 /// Who would get what, now against then.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +89,8 @@ pub struct AccessChanges {
     pub counts: Counts,
     /// What differs, by scope and provider.
     pub changes: Vec<AccessChange>,
+    /// What was asked.
+    pub coverage: Coverage,
     /// What a person would be told if the change were made.
     pub notes: Vec<String>,
 }
@@ -87,6 +123,11 @@ pub enum Asked {
         credential: Option<CredentialName>,
         /// The model; none if the request names none.
         model: Option<ModelId>,
+        /// What else the caller says.
+        attributes: BTreeMap<AttributeName, AttributeValue>,
+        /// How long from now, where that comes to something else than now; in
+        /// milliseconds.
+        later_ms: Option<u64>,
     },
 }
 
@@ -228,11 +269,13 @@ impl Entail {
         after: &Affairs,
         paths: &[ScopePath],
     ) -> Result<AccessChanges, Error> {
+        let recorded = RecordedRequests::latest(self.home())?;
         let comparison = Comparison {
             catalog: self.catalog(),
             principal,
             now_ms: self.now_ms(),
             keys: self.store.read_keys_again()?,
+            recorded: &recorded,
             before,
             after,
         };
@@ -252,6 +295,11 @@ impl Entail {
         let mut all = AccessChanges {
             revision: before.revision,
             scopes: paths.len(),
+            coverage: Coverage {
+                later_ms: LATER.iter().map(in_ms).collect(),
+                records: recorded.records(),
+                recorded_requests: recorded.len(),
+            },
             ..AccessChanges::default()
         };
         for part in parts {
@@ -305,6 +353,7 @@ struct Comparison<'a> {
     principal: &'a Principal,
     now_ms: u64,
     keys: Arc<Keys>,
+    recorded: &'a RecordedRequests,
     before: &'a Affairs,
     after: &'a Affairs,
 }
@@ -327,64 +376,118 @@ impl Comparison<'_> {
                 .map(|(chain, _)| chain)
         };
         for provider in self.catalog.iter().map(|provider| &provider.id) {
-            let answers: Vec<(Asked, Answer, Answer)> = requests(path, provider, chains())
-                .map(|request| {
-                    let from = self.answer(before.as_ref(), &request);
-                    let to = self.answer(after.as_ref(), &request);
-                    let asked = Asked::This {
-                        credential: request.credential,
-                        model: request.model,
-                    };
-                    (asked, from, to)
-                })
-                .collect();
-            found.add(path, provider, answers);
+            let mut requests = requests(path, provider, chains());
+            if !requests.is_empty() {
+                for recorded in self.recorded.of(path, provider) {
+                    if !requests.contains(recorded) {
+                        requests.push(recorded.clone());
+                    }
+                }
+            }
+            let answers = requests
+                .into_iter()
+                .flat_map(|request| self.answers(before.as_ref(), after.as_ref(), request));
+            found.add(path, provider, answers.collect());
         }
     }
 
-    fn answer(&self, standing: Option<&(Chain, &Policy)>, request: &Request) -> Answer {
+    /// The answers to a request before and after, as of now, and as of the later times
+    /// from which on something else differs.
+    fn answers(
+        &self,
+        before: Option<&(Chain, &Policy)>,
+        after: Option<&(Chain, &Policy)>,
+        request: Request,
+    ) -> Vec<Compared> {
+        let compared = |later_ms: u64| {
+            let at_ms = self.now_ms.saturating_add(later_ms);
+            Compared {
+                asked: Asked::This {
+                    credential: request.credential.clone(),
+                    model: request.model.clone(),
+                    attributes: request.attributes.clone(),
+                    later_ms: (later_ms > 0).then_some(later_ms),
+                },
+                from: self.answer(before, &request, at_ms),
+                to: self.answer(after, &request, at_ms),
+            }
+        };
+        let mut all = vec![compared(0)];
+        for later in LATER.iter().map(in_ms) {
+            let later = compared(later);
+            if all.last().is_some_and(|last| last.differs_from(&later)) {
+                all.push(later);
+            }
+        }
+        all
+    }
+
+    fn answer(&self, standing: Option<&(Chain, &Policy)>, request: &Request, at_ms: u64) -> Answer {
         match standing {
             None => Answer::Absent,
             Some((chain, policy)) => {
-                let facts = chain.facts(request, self.principal, self.now_ms, &self.keys);
+                let facts = chain.facts(request, self.principal, at_ms, &self.keys);
                 Answer::of(policy, &facts)
             }
         }
     }
 }
 
+fn in_ms(time: &Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What came of a request before and after.
+struct Compared {
+    asked: Asked,
+    from: Answer,
+    to: Answer,
+}
+
+impl Compared {
+    fn difference(&self) -> Difference {
+        Difference::between(&self.from, &self.to)
+    }
+
+    /// Whether a later time tells something new. That both answers changed alike does
+    /// not, such as when a credential expires.
+    fn differs_from(&self, later: &Compared) -> bool {
+        let both_same = [self, later].map(Compared::difference) == [Difference::Same; 2];
+        !both_same && (&self.from, &self.to) != (&later.from, &later.to)
+    }
+}
+
 impl Found {
     /// Takes in the answers to all that a scope was asked for a provider; as one change
     /// if they are alike.
-    fn add(
-        &mut self,
-        path: &ScopePath,
-        provider: &ProviderId,
-        mut answers: Vec<(Asked, Answer, Answer)>,
-    ) {
-        for (_, from, to) in &answers {
-            self.counts.add(Difference::between(from, to));
+    fn add(&mut self, path: &ScopePath, provider: &ProviderId, mut answers: Vec<Compared>) {
+        for compared in &answers {
+            self.counts.add(compared.difference());
         }
-        let alike = answers.first().is_some_and(|(_, first_from, first_to)| {
+        let alike = answers.first().is_some_and(|first| {
             answers
                 .iter()
-                .all(|(_, from, to)| (from, to) == (first_from, first_to))
+                .all(|other| (&other.from, &other.to) == (&first.from, &first.to))
         });
         if alike {
             answers.truncate(1);
         }
-        for (asked, from, to) in answers {
-            let difference = Difference::between(&from, &to);
+        for compared in answers {
+            let difference = compared.difference();
             if difference == Difference::Same {
                 continue;
             }
             self.changes.push(AccessChange {
                 scope: path.clone(),
                 provider: provider.clone(),
-                asked: if alike { Asked::Anything } else { asked },
+                asked: if alike {
+                    Asked::Anything
+                } else {
+                    compared.asked
+                },
                 difference,
-                from,
-                to,
+                from: compared.from,
+                to: compared.to,
             });
         }
     }
@@ -396,7 +499,7 @@ fn requests<'a>(
     path: &ScopePath,
     provider: &ProviderId,
     chains: impl Iterator<Item = &'a Chain>,
-) -> impl Iterator<Item = Request> {
+) -> Vec<Request> {
     let mut names = BTreeSet::new();
     let mut models = BTreeSet::new();
     for (_, scope) in chains.flat_map(|chain| &chain.scopes) {
@@ -418,15 +521,17 @@ fn requests<'a>(
     let models: Vec<Option<ModelId>> = std::iter::once(None)
         .chain(models.into_iter().map(Some))
         .collect();
-    let request = Request::new(path.clone(), provider.clone());
-    named.into_iter().flat_map(move |credential| {
-        let request = request.clone();
-        models.clone().into_iter().map(move |model| Request {
-            credential: credential.clone(),
-            model,
-            ..request.clone()
-        })
-    })
+    let mut requests = Vec::with_capacity(named.len() * models.len());
+    for credential in named {
+        for model in &models {
+            requests.push(Request {
+                credential: credential.clone(),
+                model: model.clone(),
+                ..Request::new(path.clone(), provider.clone())
+            });
+        }
+    }
+    requests
 }
 
 #[cfg(test)]
@@ -506,7 +611,9 @@ mod tests {
         let shown = changes.changes.iter().map(|change| {
             let asked = match &change.asked {
                 Asked::Anything => String::new(),
-                Asked::This { credential, model } => {
+                Asked::This {
+                    credential, model, ..
+                } => {
                     let text = |text: Option<&str>| text.unwrap_or("-").to_owned();
                     format!(
                         " [{} {}]",

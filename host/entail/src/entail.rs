@@ -78,6 +78,7 @@ impl Default for Settings {
 pub struct Entail {
     pub(crate) store: Arc<Store>,
     pub(crate) policies: Arc<Policies>,
+    home: Home,
     catalog: Catalog,
     log: DecisionLog,
     pub(crate) clock: Arc<dyn Clock>,
@@ -147,6 +148,7 @@ impl Entail {
         Ok(Entail {
             store: Arc::new(home.store_with(keys, settings.access)?),
             policies: Policies::new(Engine::new(engine)?, DEFAULT_POLICY)?,
+            home: home.clone(),
             catalog: home.catalog()?,
             shadow_log: Arc::new(ShadowLog::at(home.shadow_log())),
             log: DecisionLog::open(home, Arc::clone(&settings.clock))?,
@@ -174,6 +176,11 @@ impl Entail {
     /// Whose signature holds: the present key first.
     pub fn verifiers(&self) -> Vec<Verifier> {
         self.store.verifiers()
+    }
+
+    /// The home that is open.
+    pub(crate) fn home(&self) -> &Home {
+        &self.home
     }
 
     /// The providers that are known.

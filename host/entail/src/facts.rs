@@ -13,7 +13,7 @@ use crate::principal::Principal;
 use crate::scope::{self, Credential, Scope};
 
 /// What is asked for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// The scope that asks.
     pub scope: ScopePath,

@@ -89,6 +89,7 @@ mod opened;
 mod policies;
 mod principal;
 mod provider;
+mod recorded_requests;
 mod replay;
 mod restore;
 mod retirement;
@@ -100,7 +101,7 @@ mod settings;
 mod value;
 mod verify;
 
-pub use crate::access::{AccessChange, AccessChanges, Asked};
+pub use crate::access::{AccessChange, AccessChanges, Asked, Coverage};
 pub use crate::audit::{
     Breach, Filter, LogFile, LogReport, OutcomeFilter, Purpose, RecordedDecision, Records,
     count_records, last_records, log_files, records, verify as verify_log,

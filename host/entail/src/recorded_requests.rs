@@ -1,0 +1,96 @@
+//! What was asked lately, by the decision log: models and attributes that no scope knows
+//! of, and that a policy may go by.
+
+use std::collections::{BTreeMap, HashMap};
+
+use entail_policy::Facts;
+use serde::Deserialize;
+
+use crate::audit::{Filter, last_records};
+use crate::error::Error;
+use crate::facts::Request;
+use crate::home::Home;
+use crate::name::{ProviderId, ScopePath};
+
+/// The newest records that are read: a day of a busy home, in a second.
+const RECORDS: usize = 10_000;
+
+/// Different requests that are kept of a scope for a provider: where attributes are ids
+/// of sessions, one is as good as another.
+const OF_A_SCOPE: usize = 16;
+
+/// Requests of the decision log, each once, the newest first.
+#[derive(Debug, Default)]
+pub(crate) struct RecordedRequests {
+    records: usize,
+    requests: HashMap<(ScopePath, ProviderId), Vec<Request>>,
+}
+
+/// The part of a record that says what was asked.
+#[derive(Deserialize)]
+struct Recorded {
+    scope: ScopePath,
+    provider: ProviderId,
+    facts: Facts,
+}
+
+impl RecordedRequests {
+    /// Those of the newest records of a home's log.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Home`] when the log cannot be read.
+    pub(crate) fn latest(home: &Home) -> Result<Self, Error> {
+        let mut recorded = RecordedRequests::default();
+        for record in last_records(home, &Filter::default(), RECORDS)? {
+            recorded.records += 1;
+            // What is not a request, or no longer one, is left out.
+            if let Some(request) = parse(record?.json()) {
+                recorded.add(request);
+            }
+        }
+        Ok(recorded)
+    }
+
+    fn add(&mut self, request: Request) {
+        let key = (request.scope.clone(), request.provider.clone());
+        let requests = self.requests.entry(key).or_default();
+        // The newest ones stay.
+        requests.retain(|known| *known != request);
+        if requests.len() == OF_A_SCOPE {
+            requests.remove(0);
+        }
+        requests.push(request);
+    }
+
+    /// What a scope asked for a provider.
+    pub(crate) fn of(&self, scope: &ScopePath, provider: &ProviderId) -> &[Request] {
+        let key = (scope.clone(), provider.clone());
+        self.requests.get(&key).map_or(&[], Vec::as_slice)
+    }
+
+    /// How many records were read.
+    pub(crate) fn records(&self) -> usize {
+        self.records
+    }
+
+    /// How many requests there are.
+    pub(crate) fn len(&self) -> usize {
+        self.requests.values().map(Vec::len).sum()
+    }
+}
+
+fn parse(json: &str) -> Option<Request> {
+    let recorded: Recorded = serde_json::from_str(json).ok()?;
+    let asked = recorded.facts.request;
+    let mut attributes = BTreeMap::new();
+    for (name, value) in asked.attributes {
+        attributes.insert(name.parse().ok()?, value.parse().ok()?);
+    }
+    Some(Request {
+        model: asked.model.map(|model| model.parse()).transpose().ok()?,
+        credential: asked.credential.map(|name| name.parse()).transpose().ok()?,
+        attributes,
+        ..Request::new(recorded.scope, recorded.provider)
+    })
+}
