@@ -378,13 +378,15 @@ impl Home {
     }
 
     /// Reads a regular file with a text of at most `limit` bytes; none if there is no
-    /// such file.
+    /// such file, nor a link of that name.
     fn text(file: &Path, limit: usize) -> Result<Option<String>, Error> {
-        if !is_there(file) {
-            return Ok(None);
-        }
-        let text = Secret::read_regular_file(file, limit)
-            .map_err(|error| Error::Home(format!("{}: {error}", file.display())))?;
+        let text = match Secret::read_regular_file(file, limit) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !file.is_symlink() => {
+                return Ok(None);
+            }
+            Err(error) => return Err(Error::Home(format!("{}: {error}", file.display()))),
+        };
         let text = text.as_ref().and_then(Secret::expose_text);
         match text {
             Some(text) => Ok(Some(text.to_owned())),
@@ -413,8 +415,11 @@ impl Home {
             self.folder.join("anchor.json"),
             self.settings_file(),
         ] {
-            if is_there(&file) {
-                checked(check_private(&file))?;
+            match check_private(&file) {
+                // It may go meanwhile, as SQLite's files do. A link stays.
+                Err(KeyError::File { error, .. })
+                    if error.kind() == std::io::ErrorKind::NotFound && !file.is_symlink() => {}
+                private => checked(private)?,
             }
         }
         checked(check_link(&self.providers_file()))?;

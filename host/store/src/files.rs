@@ -133,13 +133,20 @@ pub(crate) fn sync_folder(folder: &Path) -> std::io::Result<()> {
 /// Reads a regular file that only the owner may be able to use; `None` if it is not
 /// there. A link that leads to nothing is an error.
 pub(crate) fn read_private(file: &Path, limit: usize) -> Result<Option<Secret>, KeyError> {
-    match file.symlink_metadata() {
+    let is_link = match file.symlink_metadata() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(file, error)),
-        Ok(found) if found.is_symlink() => check_way(file)?,
-        Ok(_) => {}
+        Ok(found) => found.is_symlink(),
+    };
+    if is_link {
+        check_way(file)?;
     }
-    let mut opened = InputFile::open_regular(file).map_err(|error| failed(file, error))?;
+    let mut opened = match InputFile::open_regular(file).map_err(std::io::Error::from) {
+        Ok(opened) => opened,
+        // It was renamed meanwhile.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !is_link => return Ok(None),
+        Err(error) => return Err(failed(file, error)),
+    };
     // Of the file that was opened, not of whatever has its name by now.
     let metadata = opened.metadata().map_err(|error| failed(file, error))?;
     check_metadata(file, &metadata, "600")?;
