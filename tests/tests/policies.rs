@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use entail::policy::{Digest, Inheritance, Isolation, Values};
 use entail::{
-    ActivatePolicy, Change, CredentialRef, Difference, Entail, Error, ErrorKind, Filter, Home,
-    InstallPolicy, Principal, RecordedDecision, Request, RuleChanges, ScopePath, Secret,
+    ActivatePolicy, Asked, Change, CredentialRef, Difference, Entail, Error, ErrorKind, Filter,
+    Home, InstallPolicy, Principal, RecordedDecision, Request, RuleChanges, ScopePath, Secret,
     SecretEdit, SetCredential, Settings, records, shadow_answers,
 };
 use entail_tests::hostile::sketch::Sketch;
@@ -410,4 +410,71 @@ async fn a_swapped_policy_never_bills_another_payer() {
     stopped_because("is overridden by a mandatory credential").await;
     change(inherit(Inheritance::Isolated)).await;
     stopped_because("a mandatory credential is beyond a scope that has not opted in").await;
+}
+
+/// A policy that grants what there is, but refuses under a condition of its own.
+fn refuses_when(condition: &str) -> Vec<u8> {
+    let refuse = "(i32.store8 (i32.const 1028) (i32.const 1))
+        (i32.store (i32.const 1032) (i32.const 1307)) (i32.store (i32.const 1036) (i32.const 13))
+        (i32.store (i32.const 1040) (i32.const 0)) (i32.store (i32.const 1044) (i32.const 0))";
+    Sketch::evil(refuse).when(condition).component()
+}
+
+#[tokio::test]
+async fn a_dry_run_asks_what_the_log_holds_and_at_later_times() {
+    let place = Place::new().await;
+    let opt_in = inherit(Inheritance::Inherit);
+    place.entail.change(&ME, &opt_in).await.unwrap();
+    let mut asked = Request::new(acme(), "openai".parse().unwrap());
+    asked.model = Some("gpt-5".parse().unwrap());
+    let session = ("session".parse().unwrap(), "7".parse().unwrap());
+    asked.attributes = [session].into();
+    place.entail.resolve(&ME, &asked).await.unwrap();
+    let diff = async |condition: &str| {
+        let engine = place.entail.engine();
+        let policy = engine.admit(&refuses_when(condition)).unwrap();
+        let changes = place.entail.policy_diff(&ME, &policy, Some(&acme())).await;
+        changes.unwrap()
+    };
+    // By the offsets of the contract's request: the model's case, the attributes' length,
+    // the time.
+    let names_a_model = "(i32.load8_u offset=8 (local.get $p))";
+    let has_attributes = "(i32.load offset=60 (local.get $p))";
+    let tomorrow = entail::now_ms() + 20 * 60 * 60 * 1_000;
+    let is_tomorrow =
+        format!("(i64.gt_u (i64.load offset=40 (local.get $p)) (i64.const {tomorrow}))");
+    for condition in [names_a_model, has_attributes, &is_tomorrow] {
+        let changes = diff(condition).await;
+        assert!(changes.counts.narrowed > 0, "{condition}: {changes:?}");
+        let narrowed = changes.changes.iter().find(|change| {
+            let Asked::This {
+                model,
+                attributes,
+                later_ms,
+                ..
+            } = &change.asked
+            else {
+                panic!("{condition}: whatever was asked: {changes:?}");
+            };
+            match condition {
+                _ if condition == names_a_model => *model == asked.model && later_ms.is_none(),
+                _ if condition == has_attributes => *attributes == asked.attributes,
+                _ => *later_ms == Some(24 * 60 * 60 * 1_000),
+            }
+        });
+        assert!(narrowed.is_some(), "{condition}: {changes:?}");
+        assert_eq!(changes.coverage.records, 1);
+        assert_eq!(changes.coverage.recorded_requests, 1);
+    }
+    // Where nothing depends on any of it, it is one answer.
+    let changes = diff("(i32.const 0)").await;
+    assert_eq!(
+        (changes.counts.changed(), changes.changes.len()),
+        (0, 0),
+        "{changes:?}"
+    );
+    let changes = diff("(i32.const 1)").await;
+    assert_eq!(changes.changes.len(), 2);
+    let mut all = changes.changes.iter();
+    assert!(all.all(|change| change.asked == Asked::Anything));
 }

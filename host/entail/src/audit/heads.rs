@@ -67,8 +67,9 @@ const MAGIC: [u8; 4] = *b"EHM1";
 /// thirty seconds that are usual.
 const SETTLED_AFTER: Duration = Duration::from_mins(1);
 
-/// How long a process may wait for another that is writing a record.
-const LOCK_WITHIN: Duration = Duration::from_millis(400);
+/// How long a process may wait for others that are writing records: within the time that
+/// recording may take in all.
+const LOCK_WITHIN: Duration = Duration::from_millis(1_400);
 
 /// However large a file of the log may become, a writer reads no more of it before it
 /// writes a record: half a second's worth.
