@@ -7,12 +7,14 @@
 
 mod audit;
 mod canaries;
+mod code_cache;
 mod disaster;
 mod formats;
 mod hardening;
 mod input;
 mod interop;
 mod keys;
+mod limits;
 mod outside_files;
 mod policy_author;
 mod policy_compare;

@@ -281,10 +281,12 @@ fn a_policy_that_traps_is_told_so() {
 fn a_limit_that_is_too_low_is_named_with_what_would_do() {
     let sandbox = Sandbox::new();
     let policy = sandbox.file("policy.wasm", default_policy());
-    let check = |limits: &Value| {
+    let check_with = |limits: &Value, more: &[&str]| {
         let limits = sandbox.file("limits.json", limits.to_string());
-        sandbox.entail(&["policy", "check", &policy, "--limits", &limits])
+        let check = ["policy", "check", &policy, "--limits", &limits];
+        sandbox.entail(&[&check, more].concat())
     };
+    let check = |limits: &Value| check_with(limits, &["--find-limits"]);
     check(&json!({"memory_bytes": 65_536}))
         .fails(12)
         .says("bytes of memory, and 65536 are allowed")
@@ -300,6 +302,18 @@ fn a_limit_that_is_too_low_is_named_with_what_would_do() {
         .fails(19)
         .says("unknown field `memory`");
     check(&json!({"memory_bytes": 8 << 20})).ok();
+    // Nothing is tried beyond what was given unless that was asked for.
+    for limits in [
+        json!({"memory_bytes": 65_536}),
+        json!({"component_bytes": 1_000}),
+        json!({"compile_memory_bytes": 1 << 20}),
+    ] {
+        let ran = check_with(&limits, &[]).fails(12).says("--find-limits");
+        assert!(!ran.stderr.contains("_bytes\":"), "{}", ran.stderr);
+    }
+    check(&json!({"compile_memory_bytes": 1 << 20}))
+        .fails(12)
+        .says("{\"compile_memory_bytes\":2147483648}");
 }
 
 /// An OCI image layout with one component in it. Returns its folder and the file of

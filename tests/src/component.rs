@@ -25,8 +25,9 @@ pub fn load(file: &Path) -> Result<Policy, String> {
         limits,
         ..Settings::default()
     };
-    let engine = Engine::new(settings).map_err(|error| failed(&error))?;
-    engine.admit(&bytes).map_err(|error| failed(&error))
+    Engine::new(settings)
+        .admit(&bytes)
+        .map_err(|error| failed(&error))
 }
 
 /// Asks a component.

@@ -58,7 +58,7 @@ fn main() -> ExitCode {
 }
 
 async fn beside_a_neighbour(cases: &[Arc<Case>]) -> Result<(), Failed> {
-    let mut host = Host::new(Sandbox::this_program()?).await;
+    let mut host = Host::new(Sandbox::this_program()).await;
     let neighbour = host.neighbour();
     let looping = cases
         .iter()
@@ -80,7 +80,7 @@ async fn beside_a_neighbour(cases: &[Arc<Case>]) -> Result<(), Failed> {
 }
 
 async fn swapped() -> Result<(), Failed> {
-    let swap = Swap::new(Sandbox::this_program()?).await;
+    let swap = Swap::new(Sandbox::this_program()).await;
     let (asked, swaps) = swap.ask_and_swap(Duration::from_secs(2), 10).await;
     assert_eq!(asked.failed, Vec::<String>::new());
     assert!(
@@ -113,7 +113,7 @@ fn shared() -> &'static Engine {
     static ENGINE: OnceLock<(Engine, tempfile::TempDir)> = OnceLock::new();
     let (engine, _) = ENGINE.get_or_init(|| {
         let cache = tempfile::tempdir().unwrap();
-        let sandbox = Sandbox::this_program().unwrap();
+        let sandbox = Sandbox::this_program();
         (engine::engine(cache.path(), sandbox), cache)
     });
     engine

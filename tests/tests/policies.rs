@@ -119,7 +119,7 @@ async fn a_policy_in_service_decides_for_its_organization_and_is_named_in_the_lo
         place.install(&says_no()).await,
     );
     // Nothing changes before it is activated.
-    let built_in = place.entail.built_in_policy().digest();
+    let built_in = place.entail.built_in_policy().unwrap().digest();
     assert_eq!(outcome(&place.entail, "acme").await.unwrap(), built_in);
     place.activate(yes).await;
     assert_eq!(outcome(&place.entail, "acme").await.unwrap(), yes);
@@ -250,7 +250,7 @@ async fn settings_that_are_not_taken_change_nothing() {
     let error = error.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.to_string().contains("/n"), "{error}");
-    let built_in = place.entail.built_in_policy().digest();
+    let built_in = place.entail.built_in_policy().unwrap().digest();
     assert_eq!(outcome(&place.entail, "acme").await.unwrap(), built_in);
     let good = set(values(json!({"n": 7})));
     let bound = place.entail.activate_policy(&ME, &acme(), good).await;
@@ -288,7 +288,10 @@ async fn a_shadow_is_only_written_down() {
     assert_eq!(said().len(), 3, "{:?}", said());
     for said in said() {
         assert_eq!(said.shadow, no);
-        assert_eq!(said.policy, place.entail.built_in_policy().digest());
+        assert_eq!(
+            said.policy,
+            place.entail.built_in_policy().unwrap().digest()
+        );
         assert_eq!(said.difference, Difference::Narrowed);
     }
     // Its answers are no decisions.

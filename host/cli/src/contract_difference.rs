@@ -3,7 +3,13 @@
 //!
 //! The engine that runs policies is exact about types, but says no more than that
 //! they differ. What is told here is what an author has to change.
+//!
+//! # Security
+//!
+//! A component may have types of any size, and they are written out. So a process of its
+//! own does that, within the limits for compiling.
 
+use entail::policy::{Bounds, Job, Limits, Sandbox};
 use wit_component::DecodedWasm;
 use wit_parser::{Function, InterfaceId, Resolve, Type, TypeDefKind, WorldId, WorldItem};
 
@@ -24,16 +30,35 @@ const OPTIONAL: &str = "settings";
 /// Whoever has more than that to mend has another contract altogether.
 const MAX_DIFFERENCES: usize = 20;
 
+/// Bytes of all differences, at most: each line has a path and two types.
+const MAX_BYTES: usize = 1 << 20;
+
 /// The longest type that is written out, in characters.
 const MAX_TYPE_CHARACTERS: usize = 80;
 
 /// What stands for a type, field or function that is not there.
 const NOTHING: &str = "nothing";
 
+/// Finds differences in a process of its own.
+pub const DIFFERENCES: Job = Job {
+    name: "contract-differences",
+    run: |component| serde_json::to_vec(&differences(component)).map_err(|error| error.to_string()),
+};
+
 /// What differs, a line each, such as
 /// `resolver.decide → request.settings: expected string, found nothing`. Empty, if
-/// the bytes cannot be read as a component, or if nothing does.
-pub fn differences(component: &[u8]) -> Vec<String> {
+/// the bytes cannot be read as a component within `limits`, or if nothing does.
+pub fn differences_within(component: &[u8], limits: &Limits) -> Vec<String> {
+    let bounds = Bounds::of(limits, MAX_BYTES);
+    let found = Sandbox::this_program().run(DIFFERENCES, component, &bounds);
+    // It is only told for the sake of the author.
+    let found = found
+        .ok()
+        .and_then(|found| serde_json::from_slice(&found).ok());
+    found.unwrap_or_default()
+}
+
+fn differences(component: &[u8]) -> Vec<String> {
     let Ok(DecodedWasm::Component(resolve, world)) = wit_component::decode(component) else {
         return Vec::new();
     };

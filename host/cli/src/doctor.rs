@@ -125,10 +125,10 @@ async fn examine(session: &Session, report: &mut Report) -> Result<(), Failure> 
     } else {
         report.well("there is no identity: this node opens no secret");
     }
+    let built_in = entail.built_in_policy()?.description();
     report.well(format!(
         "the policy {} {} is admitted",
-        entail.built_in_policy().description().name,
-        entail.built_in_policy().description().version
+        built_in.name, built_in.version
     ));
     for (organization, _) in entail.policy_bindings(&session.principal).await? {
         match entail.policy_in_service(&organization).await {

@@ -35,15 +35,22 @@ mod verify;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
+use entail::policy::Job;
 
 use crate::args::{Cli, Command, CredentialCommand, KeyCommand, PolicyCommand, ProjectCommand};
+use crate::contract_difference::DIFFERENCES;
 use crate::failure::Failure;
 use crate::output::{Style, exactly, tell};
+use crate::policy_build::COMPONENTIZE;
 use crate::session::Session;
 
+/// What this program does with foreign bytes in a process of its own, besides what the
+/// library does.
+const JOBS: [Job; 2] = [DIFFERENCES, COMPONENTIZE];
+
 fn main() -> ExitCode {
-    // Started by itself to compile a policy, it does nothing else.
-    if let Some(exit) = entail::policy::serve() {
+    // Started by itself to look at foreign code, it does nothing else.
+    if let Some(exit) = entail::policy::serve_with(&JOBS) {
         return exit;
     }
     // Nor when it was started to remove what a run leaves behind.

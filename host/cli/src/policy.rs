@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use entail::policy::{Digest, Engine, Facts, Policy, Settings};
+use entail::policy::{Digest, Engine, Facts, Policy, Sandbox, Settings};
 use entail::store::InputFile;
 use serde_json::json;
 
@@ -14,7 +14,9 @@ use crate::failure::{Failure, shown};
 use crate::output::{Cell, Style, Table, print_json, print_json_line, say};
 use crate::policy_build::{self, BuildError};
 use crate::session::Session;
-use crate::{policy_check, policy_compare, policy_new, policy_service, policy_test};
+use crate::{
+    component_source, policy_check, policy_compare, policy_new, policy_service, policy_test,
+};
 
 /// The longest line of facts that is read.
 const MAX_LINE_BYTES: u64 = 4 << 20;
@@ -127,11 +129,12 @@ fn describe(session: &Session, policy: &Policy, component: &[u8], file: &Path) {
 /// that has no decision gives `{"error": …}`, and the command fails after the
 /// last line, as the first of them did.
 fn decide(args: &DecideArgs) -> Result<(), Failure> {
-    let component = match &args.policy {
-        Some(file) => read_component(file)?,
-        None => entail::DEFAULT_POLICY.to_vec(),
+    let engine = engine();
+    let policy = match &args.policy {
+        Some(file) => engine.admit(&component_source::read(file)?.bytes),
+        None => engine.admit_own(entail::DEFAULT_POLICY),
     };
-    let policy = engine()?.admit(&component).map_err(entail::Error::from)?;
+    let policy = policy.map_err(entail::Error::from)?;
     let mut failed = None;
     let standard_input = [PathBuf::from("-")];
     let files = if args.facts.is_empty() {
@@ -196,10 +199,10 @@ fn decide_lines(
     Ok(())
 }
 
-fn engine() -> Result<Engine, Failure> {
-    Ok(Engine::new(Settings {
+fn engine() -> Engine {
+    Engine::new(Settings {
         concurrent_calls: 1,
+        sandbox: Some(Sandbox::this_program()),
         ..Settings::default()
     })
-    .map_err(entail::Error::from)?)
 }

@@ -13,6 +13,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use entail::policy::{Bounds, Job, Limits, Sandbox};
 use entail::store::InputFile;
 use serde::Deserialize;
 use wit_component::ComponentEncoder;
@@ -278,6 +279,19 @@ fn run(
     }
 }
 
+/// Makes a component of a core module, in a process of its own: the module may come from
+/// anywhere.
+pub const COMPONENTIZE: Job = Job {
+    name: "componentize",
+    run: |module| {
+        ComponentEncoder::default()
+            .validate(true)
+            .module(module)
+            .and_then(|mut encoder| encoder.encode())
+            .map_err(|error| format!("{error:#}"))
+    },
+};
+
 /// Makes a component of a core module that carries its world, as wit-bindgen
 /// leaves it.
 pub fn componentize(module: &Path) -> Result<Vec<u8>, BuildError> {
@@ -287,11 +301,10 @@ pub fn componentize(module: &Path) -> Result<Vec<u8>, BuildError> {
     if !entail::policy::is_core_module(&bytes) {
         return Err(BuildError::NotACoreModule(module.to_owned()));
     }
-    ComponentEncoder::default()
-        .validate(true)
-        .module(&bytes)
-        .and_then(|mut encoder| encoder.encode())
-        .map_err(|error| BuildError::Encode(format!("{error:#}")))
+    let bounds = Bounds::of(&Limits::default(), Limits::CEILING.component_bytes);
+    Sandbox::this_program()
+        .run(COMPONENTIZE, &bytes, &bounds)
+        .map_err(|error| BuildError::Encode(error.to_string()))
 }
 
 #[derive(Deserialize)]

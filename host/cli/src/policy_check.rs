@@ -1,20 +1,22 @@
 //! `policy check`: whether a component would be admitted, and what it takes; else what
 //! is wrong with it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use entail::policy::{
-    Credential, Engine, Facts, Failure as PolicyFailure, Inheritance, Isolation, Limits, Policy,
-    Rejected, Request, Sandbox, Scope, Settings, Sharing, compose,
+    BadSettings, CodeCache, Credential, Engine, Facts, Failure as PolicyFailure, Inheritance,
+    Isolation, Limits, Policy, Rejected, Request, Sandbox, Scope, Settings, Sharing, Values,
 };
 use serde_json::json;
 
-use crate::component_source::{Component, ComponentArgs, limits_in};
+use crate::component_source::{Component, ComponentArgs, limits_in, read_settings};
 use crate::failure::Failure;
 use crate::output::{Cell, Style, Table, print_json, say, tell};
-use crate::policy_problems::{Problem, failure, failure_of_calls, on_call, problems};
+use crate::policy_problems::{
+    Problem, failure, failure_of_calls, needs, on_call, on_settings, problems,
+};
 use crate::session::Session;
 
 /// How often a policy is called to tell how long it takes.
@@ -34,6 +36,13 @@ const NEAR: u32 = 4;
 pub struct CheckArgs {
     #[command(flatten)]
     pub component: ComponentArgs,
+    /// Also set this for it: a file with a JSON object
+    #[arg(long, value_name = "FILE")]
+    pub settings: Option<PathBuf>,
+    /// Find out what it needs, if its limits are too low: try it again with up to 2 GiB
+    /// of memory and 2 minutes for compiling, and up to 512 MiB and 10 seconds a call
+    #[arg(long)]
+    pub find_limits: bool,
 }
 
 /// Admits a component, and tells what it takes.
@@ -42,26 +51,40 @@ pub struct CheckArgs {
 ///
 /// That it is not admitted, and why; that there is none.
 pub fn check(session: &Session, args: &CheckArgs) -> Result<(), Failure> {
-    let component = args.component.read()?;
     let bench = Bench::new()?;
+    let component = args.component.read(&bench.engine)?;
     let policy = match bench.try_on(&component) {
         Ok(policy) => policy,
         Err(rejected) => {
-            let found = bench.problems(&component, &rejected);
+            let found = bench.problems(&component, &rejected, args.find_limits);
             if session.common.json {
                 print_json(&json!({"admitted": false, "problems": found}));
             }
             return Err(failure(&component.name, &found));
         }
     };
-    let calls = |isolation| {
-        middle_call(&policy.with_isolation(isolation)).map_err(|failed| {
-            let found = [on_call(&component.bytes, &failed)];
-            if session.common.json {
-                print_json(&json!({"admitted": true, "problems": found}));
+    let useless = |found: &[Problem]| {
+        if session.common.json {
+            print_json(&json!({"admitted": true, "problems": found}));
+        }
+        failure_of_calls(&component.name, found)
+    };
+    let policy = match &args.settings {
+        Some(file) => policy
+            .with_settings(&read_settings(file)?)
+            .map_err(|bad| useless(&on_settings(&bad)))?,
+        None => {
+            // It may need some; whether they can be held against its schema shows.
+            match policy.with_settings(&Values::new()) {
+                Ok(_) | Err(BadSettings::NotAccepted(_)) => {}
+                Err(bad) => return Err(useless(&on_settings(&bad))),
             }
-            failure_of_calls(&component.name, &found)
-        })
+            policy
+        }
+    };
+    let calls = |isolation| {
+        middle_call(&policy.with_isolation(isolation))
+            .map_err(|failed| useless(&[on_call(&component.bytes, &failed)]))
     };
     let fresh = calls(Isolation::PerCall)?;
     let warm = calls(Isolation::PerOrganization)?;
@@ -81,21 +104,28 @@ impl Bench {
     ///
     /// # Errors
     ///
-    /// When the system does not give what it takes.
+    /// When there is no place for code.
     pub fn new() -> Result<Self, Failure> {
         // Only its owner may enter it.
         let code = tempfile::tempdir()
             .map_err(|error| Failure::io("a folder for compiled code", &error))?;
         let engine = Engine::new(Settings {
-            code_cache: Some(code.path().to_owned()),
-            sandbox: Some(Sandbox::this_program().map_err(entail::Error::from)?),
+            code_cache: Some(CodeCache::new(
+                code.path().join("code"),
+                code.path().join("key"),
+            )),
+            sandbox: Some(Sandbox::this_program()),
             ..Settings::default()
-        })
-        .map_err(entail::Error::from)?;
+        });
         Ok(Bench {
             engine,
             _code: code,
         })
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// Admits a component under its own limits.
@@ -105,7 +135,7 @@ impl Bench {
     /// That it is not, with all that [`check`] would tell of it.
     pub fn admit(&self, component: &Component) -> Result<Policy, Failure> {
         self.try_on(component)
-            .map_err(|rejected| not_admitted(&self.engine, component, &rejected))
+            .map_err(|rejected| not_admitted(component, &rejected))
     }
 
     fn try_on(&self, component: &Component) -> Result<Policy, Rejected> {
@@ -116,9 +146,12 @@ impl Bench {
             .admit_within(&component.bytes, &limits_of(component))
     }
 
-    fn problems(&self, component: &Component, rejected: &Rejected) -> Vec<Problem> {
+    fn problems(&self, component: &Component, rejected: &Rejected, find: bool) -> Vec<Problem> {
         let limits = limits_of(component);
-        problems(&self.engine, &component.bytes, &limits, rejected)
+        match find {
+            true => needs(&self.engine, &component.bytes, &limits, rejected),
+            false => problems(&component.bytes, &limits, rejected),
+        }
     }
 }
 
@@ -133,22 +166,23 @@ pub fn admit_built(
     module: Option<&Path>,
     bytes: Vec<u8>,
 ) -> Result<(Policy, Vec<u8>), Failure> {
+    let bench = Bench::new()?;
     // A layer is nothing by itself; it is tried over the built-in policy. Whatever is no
     // layer does not go over anything.
-    let whole = compose(&bytes, entail::DEFAULT_POLICY).unwrap_or_else(|_| bytes.clone());
+    let over_built_in = bench.engine.compose(&bytes, entail::DEFAULT_POLICY);
+    let whole = over_built_in.unwrap_or_else(|_| bytes.clone());
     let component = Component {
         bytes: whole,
         limits: limits_in(folder)?,
         name: module.unwrap_or(folder).display().to_string(),
     };
-    let policy = Bench::new()?.admit(&component)?;
+    let policy = bench.admit(&component)?;
     Ok((policy, bytes))
 }
 
 /// How a command fails for a component that an engine did not admit.
-pub fn not_admitted(engine: &Engine, component: &Component, rejected: &Rejected) -> Failure {
-    let limits = limits_of(component);
-    let found = problems(engine, &component.bytes, &limits, rejected);
+pub fn not_admitted(component: &Component, rejected: &Rejected) -> Failure {
+    let found = problems(&component.bytes, &limits_of(component), rejected);
     failure(&component.name, &found)
 }
 

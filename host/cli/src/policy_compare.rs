@@ -60,7 +60,7 @@ pub struct DiffArgs {
 pub fn replay(session: &Session, args: &ReplayArgs) -> Result<ExitCode, Failure> {
     let filter = to_filter(&args.filter)?;
     let home = session.home()?;
-    let policy = args.candidate.admit(&engine(&home)?)?;
+    let policy = args.candidate.admit(&engine(&home))?;
     let replay = replay_log(&home, &policy, &filter)?;
     if replay.counts.all() == 0 {
         tell!(Style::Warn => "note:"; " no record of the decision log fits, so nothing was tried"
@@ -120,7 +120,7 @@ pub async fn dry_run(session: &Session, entail: &Entail, change: &Change) -> Res
 impl CandidateArgs {
     /// Makes a policy of the component, as it would be in service.
     fn admit(&self, engine: &Engine) -> Result<Policy, Failure> {
-        let component = self.component.read()?;
+        let component = self.component.read(engine)?;
         let settings = match &self.settings {
             Some(file) => read_settings(file)?,
             None => Values::new(),
@@ -150,13 +150,12 @@ impl CandidateArgs {
 }
 
 /// An engine for a home whose store nobody needs to open.
-fn engine(home: &Home) -> Result<Engine, Failure> {
-    let settings = Settings {
-        code_cache: Some(home.code_cache()?),
-        sandbox: Some(Sandbox::this_program().map_err(entail::Error::from)?),
+fn engine(home: &Home) -> Engine {
+    Engine::new(Settings {
+        code_cache: Some(home.code_cache()),
+        sandbox: Some(Sandbox::this_program()),
         ..Settings::default()
-    };
-    Ok(Engine::new(settings).map_err(entail::Error::from)?)
+    })
 }
 
 fn exit(counts: &Counts) -> ExitCode {

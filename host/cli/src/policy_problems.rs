@@ -3,11 +3,13 @@
 
 use std::time::Duration;
 
-use entail::policy::{Costs, Engine, Exceeded, Failure as PolicyFailure, Limits, Rejected};
+use entail::policy::{
+    BadSettings, Costs, Engine, Exceeded, Failure as PolicyFailure, Limits, Rejected,
+};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::contract_difference::differences;
+use crate::contract_difference::differences_within;
 use crate::failure::Failure;
 
 /// The most imports that are named one by one.
@@ -18,6 +20,16 @@ const HEADROOM: usize = 2;
 
 /// The same for time, which other work on a machine makes longer.
 const HEADROOM_IN_TIME: u32 = 10;
+
+/// The most that compiling may take while it is found out what a component needs: what a
+/// developer's machine has to spare. Whoever gives more says so in limits.
+const FINDING_MEMORY_BYTES: u64 = 2 << 30;
+
+/// The same of time: somebody waits for it.
+const FINDING_TIME: Duration = Duration::from_mins(2);
+
+/// How to find that out.
+const FIND: &str = "find out what it needs with: entail policy check FILE --find-limits; then put that into limits.json in its folder, or give a file with it by --limits";
 
 /// Core instances that are suggested when nobody has counted: more than what those of
 /// dynamic languages have.
@@ -55,14 +67,9 @@ impl Problem {
     }
 }
 
-/// What is wrong with a component that was not admitted under `limits`. One that needs
-/// more than it was given is tried again with all that there is, to tell how much.
-pub fn problems(
-    engine: &Engine,
-    bytes: &[u8],
-    limits: &Limits,
-    rejected: &Rejected,
-) -> Vec<Problem> {
+/// What is wrong with a component that was not admitted under `limits`. It is not tried
+/// again: the limits that were given hold.
+pub fn problems(bytes: &[u8], limits: &Limits, rejected: &Rejected) -> Vec<Problem> {
     match rejected {
         Rejected::AboveCeiling(limit) => {
             vec![out_of_range(rejected, limit, "most", &Limits::CEILING)]
@@ -77,7 +84,7 @@ pub fn problems(
         Rejected::NotAComponent => vec![no_component(bytes)],
         Rejected::Imports(imports) => forbidden(bytes, imports),
         Rejected::MissingExport(reason) | Rejected::WrongType(reason) => {
-            let mut found = differences(bytes);
+            let mut found = differences_within(bytes, limits);
             if found.is_empty() {
                 found.push(reason.clone());
             }
@@ -91,16 +98,48 @@ pub fn problems(
             format!("what about.describe answers is unfit to be shown: {rule}"),
             "let it answer a name, a version and one sentence",
         )],
-        Rejected::Schema(reason) => vec![Problem::new(
-            format!("what settings.schema answers cannot be used: {reason}"),
-            "let it answer a JSON Schema (draft 2020-12) of at most 64 KiB without references, as a JSON text",
+        Rejected::Schema(reason) => vec![on_schema(reason)],
+        Rejected::CompileAddressSpace { .. } => vec![Problem::new(
+            rejected.to_string(),
+            "give the program more: ulimit -v unlimited",
+        )],
+        Rejected::CodeTooLarge { .. } => vec![Problem::new(
+            format!("{rejected}, which is far more than a component of its size comes to"),
+            "look for a part of it that is instantiated over and over",
         )],
         Rejected::Trial(failure) if !is_for_a_limit(failure) => vec![on_trial(bytes, failure)],
+        _ if is_for_more(rejected) => vec![Problem::new(rejected.to_string(), FIND)],
+        other => vec![Problem::without_remedy(other.to_string())],
+    }
+}
+
+/// Whether it may be that more of something cures it.
+fn is_for_more(rejected: &Rejected) -> bool {
+    match rejected {
         Rejected::TooLarge { .. }
         | Rejected::CompileMemory { .. }
-        | Rejected::CompileTime { .. }
-        | Rejected::Invalid(_)
-        | Rejected::Trial(_) => too_much(engine, bytes, limits, rejected),
+        | Rejected::CompileTime { .. } => true,
+        Rejected::Trial(failure) => is_for_a_limit(failure),
+        Rejected::Invalid(reason) => is_for_room(reason),
+        _ => false,
+    }
+}
+
+fn on_schema(reason: &str) -> Problem {
+    Problem::new(
+        format!("what settings.schema answers cannot be used: {reason}"),
+        "let it answer a JSON Schema (draft 2020-12) of at most 64 KiB without references, as a JSON text",
+    )
+}
+
+/// What is wrong with settings, or with the schema that they are held against.
+pub fn on_settings(bad: &BadSettings) -> Vec<Problem> {
+    match bad {
+        BadSettings::Schema(reason) => vec![on_schema(reason)],
+        BadSettings::NotAccepted(problems) => problems
+            .iter()
+            .map(|problem| Problem::without_remedy(problem.to_string()))
+            .collect(),
         other => vec![Problem::without_remedy(other.to_string())],
     }
 }
@@ -304,13 +343,15 @@ struct Need {
     value: u64,
 }
 
-/// Tells which limits are too low, and what else is wrong.
-fn too_much(engine: &Engine, bytes: &[u8], limits: &Limits, rejected: &Rejected) -> Vec<Problem> {
+/// Tells the same, and which limits are too low: a component that may need more is tried
+/// again with as much as that is worth.
+pub fn needs(engine: &Engine, bytes: &[u8], limits: &Limits, rejected: &Rejected) -> Vec<Problem> {
+    if !is_for_more(rejected) {
+        return problems(bytes, limits, rejected);
+    }
     let most = Limits {
-        // Somebody waits for it.
-        compile_time: Limits::CEILING
-            .compile_time
-            .min(limits.compile_time.saturating_mul(HEADROOM_IN_TIME)),
+        compile_memory_bytes: limits.compile_memory_bytes.max(FINDING_MEMORY_BYTES),
+        compile_time: limits.compile_time.max(FINDING_TIME),
         ..Limits::CEILING
     };
     let costs = match engine.admit_within(bytes, &most) {
@@ -325,13 +366,18 @@ fn too_much(engine: &Engine, bytes: &[u8], limits: &Limits, rejected: &Rejected)
         }
         Err(other) => {
             let mut found = vec![Problem::without_remedy(rejected.to_string())];
-            if other.to_string() != rejected.to_string() && *limits != most {
-                found.extend(problems(engine, bytes, &most, &other));
+            if other.to_string() != rejected.to_string() {
+                found.extend(match is_for_more(&other) {
+                    true => vec![Problem::without_remedy(format!(
+                        "with as much as is tried, {other}"
+                    ))],
+                    false => problems(bytes, &most, &other),
+                });
             }
             return found;
         }
     };
-    let needs = needs(engine, bytes, limits, rejected, costs);
+    let needs = beyond(engine, bytes, limits, &most, rejected, costs);
     if needs.is_empty() {
         return vec![Problem::without_remedy(rejected.to_string())];
     }
@@ -349,16 +395,22 @@ fn too_much(engine: &Engine, bytes: &[u8], limits: &Limits, rejected: &Rejected)
         .collect()
 }
 
-/// What a component that is admitted with all that there is needs beyond `limits`.
-fn needs(
+/// What a component that is admitted with the most needs beyond `limits`.
+fn beyond(
     engine: &Engine,
     bytes: &[u8],
     limits: &Limits,
+    most: &Limits,
     rejected: &Rejected,
     costs: Costs,
 ) -> Vec<Need> {
     let ceiling = Limits::CEILING;
-    let mut given = limits.clone();
+    let mut given = Limits {
+        // It is compiled already.
+        compile_memory_bytes: most.compile_memory_bytes,
+        compile_time: most.compile_time,
+        ..limits.clone()
+    };
     let mut needs: Vec<Need> = [
         (
             "component_bytes",
@@ -429,24 +481,17 @@ fn needs(
         Rejected::CompileMemory { limit } => needs.push(Need {
             name: "compile_memory_bytes",
             what: format!("compiling it takes more than {limit} bytes of memory"),
-            value: limit.saturating_mul(4).clamp(
-                Limits::default().compile_memory_bytes,
-                ceiling.compile_memory_bytes,
-            ),
+            value: most.compile_memory_bytes,
         }),
         Rejected::CompileTime { limit } => needs.push(Need {
             name: "compile_time_ms",
             what: format!("compiling it takes longer than {} s", limit.as_secs()),
-            value: in_ms(
-                limit
-                    .saturating_mul(HEADROOM_IN_TIME)
-                    .min(ceiling.compile_time),
-            ),
+            value: in_ms(most.compile_time),
         }),
         _ => {}
     }
     // How many instances it is made of is not known; that it is too many is found by
-    // trying. It is compiled already.
+    // trying.
     if let Err(Rejected::Invalid(reason)) = engine.admit_within(bytes, &given) {
         let counted = counted(&reason);
         needs.push(Need {
@@ -466,6 +511,13 @@ fn needs(
         });
     }
     needs
+}
+
+/// Whether it asks for more than there is room for in the engine, in its words.
+fn is_for_room(reason: &str) -> bool {
+    ["exceeds the", "count too high at "]
+        .iter()
+        .any(|words| reason.contains(words))
 }
 
 /// The number in the engine's words for too many instances, memories or tables.

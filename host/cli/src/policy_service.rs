@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::process::ExitCode;
 
-use entail::policy::{Digest, Isolation as Isolated, Limits, Values};
+use entail::policy::{Digest, Isolation as Isolated, Limits, Policy, Values};
 use entail::{
     ActivatePolicy, BUILT_IN, Bound, Counts, Difference, Entail, Filter, InstallPolicy,
     InstalledPolicy, PolicyBinding, ScopePath, count_records, shadow_answers,
@@ -35,7 +35,10 @@ pub async fn install(session: &Session, args: &InstallArgs) -> Result<(), Failur
         None => None,
         Some(text) => {
             let below = component_of(session, &entail, text).await?;
-            Some(below.unwrap_or_else(|| entail.built_in_policy().digest()))
+            Some(match below {
+                Some(below) => below,
+                None => entail.built_in_policy()?.digest(),
+            })
         }
     };
     let install = InstallPolicy {
@@ -51,7 +54,7 @@ pub async fn install(session: &Session, args: &InstallArgs) -> Result<(), Failur
         entail.install_policy(principal, bytes, install).await
     };
     let installed = installed.map_err(|error| match error {
-        entail::Error::Rejected(rejected) => not_admitted(entail.engine(), &component, &rejected),
+        entail::Error::Rejected(rejected) => not_admitted(&component, &rejected),
         other => other.into(),
     })?;
     if session.common.json {
@@ -96,7 +99,7 @@ pub async fn list(session: &Session) -> Result<(), Failure> {
             .map(|(organization, binding)| (organization.to_string(), json!(binding)))
             .collect();
         print_json(&json!({
-            "built_in": built_in_json(&entail), "installed": installed, "bindings": bindings,
+            "built_in": built_in_json(entail.built_in_policy()?), "installed": installed, "bindings": bindings,
         }));
         return Ok(());
     }
@@ -115,7 +118,7 @@ pub async fn list(session: &Session) -> Result<(), Failure> {
         used.join(", ")
     };
     let mut table = Table::with_headings(["POLICY", "VERSION", "DIGEST", "SIZE", "IN SERVICE"]);
-    let built_in = entail.built_in_policy();
+    let built_in = entail.built_in_policy()?;
     let description = built_in.description();
     let elsewhere = match used_by(None).as_str() {
         "" => "built-in, where no other is".to_owned(),
@@ -162,7 +165,7 @@ pub async fn show(session: &Session, args: &ShowArgs) -> Result<(), Failure> {
         }
     }
     let Some(installed) = find(session, &entail, which).await? else {
-        show_built_in(session, &entail);
+        show_built_in(session, entail.built_in_policy()?);
         return Ok(());
     };
     if session.common.json {
@@ -204,12 +207,11 @@ pub async fn show(session: &Session, args: &ShowArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn show_built_in(session: &Session, entail: &Entail) {
+fn show_built_in(session: &Session, built_in: &Policy) {
     if session.common.json {
-        print_json(&built_in_json(entail));
+        print_json(&built_in_json(built_in));
         return;
     }
-    let built_in = entail.built_in_policy();
     let description = built_in.description();
     let mut table = Table::default();
     let mut row = |name: &str, value: String| labelled(&mut table, name, value);
@@ -225,8 +227,7 @@ fn show_built_in(session: &Session, entail: &Entail) {
     table.print();
 }
 
-fn built_in_json(entail: &Entail) -> Value {
-    let built_in = entail.built_in_policy();
+fn built_in_json(built_in: &Policy) -> Value {
     let description = built_in.description();
     json!({
         "name": description.name, "version": description.version,
@@ -251,7 +252,7 @@ async fn show_binding(
     labelled(
         &mut table,
         "in service",
-        called(entail, &installed, active.component),
+        called(entail, &installed, active.component)?,
     );
     if active.bound_at_ms > 0 {
         let since = format!("{}, by {}", time(active.bound_at_ms), active.bound_by);
@@ -261,12 +262,12 @@ async fn show_binding(
         labelled(&mut table, "isolation", isolation(active).to_owned());
     }
     if let Some(shadow) = &binding.shadow {
-        let name = called(entail, &installed, shadow.component);
+        let name = called(entail, &installed, shadow.component)?;
         labelled(&mut table, "shadow", name);
     }
     for (at, earlier) in binding.earlier.iter().enumerate() {
         let label = if at == 0 { "before" } else { "" };
-        let name = called(entail, &installed, earlier.component);
+        let name = called(entail, &installed, earlier.component)?;
         labelled(&mut table, label, name);
     }
     table.print();
@@ -330,7 +331,7 @@ async fn in_service(
         return Ok(());
     }
     let installed = entail.installed_policies(&session.principal).await?;
-    let name = called(entail, &installed, binding.active.component);
+    let name = called(entail, &installed, binding.active.component)?;
     say!("{organization} is decided by {name}");
     say!("to go back: entail policy rollback {organization}");
     Ok(())
@@ -359,7 +360,7 @@ pub async fn shadow(session: &Session, args: &ShadowArgs) -> Result<(), Failure>
         None => say!("{organization} has no shadow any more"),
         Some(shadow) => {
             let installed = entail.installed_policies(&session.principal).await?;
-            let name = called(&entail, &installed, shadow.component);
+            let name = called(&entail, &installed, shadow.component)?;
             say!(
                 "{name} is asked beside the policy of {organization}; nobody acts on what it says"
             );
@@ -389,7 +390,7 @@ async fn planned_shadow(
         None => say!("{organization} would have no shadow any more"),
         Some(shadow) => {
             let installed = entail.installed_policies(&session.principal).await?;
-            let name = called(entail, &installed, shadow.component);
+            let name = called(entail, &installed, shadow.component)?;
             say!("{name} would be asked beside the policy of {organization}");
         }
     }
@@ -415,9 +416,10 @@ async fn report(
         return Err(Failure::invalid(format!("{organization} has no shadow"))
             .with_remedies(vec![format!("entail policy shadow {organization} POLICY")]));
     };
-    let digest = shadow
-        .component
-        .unwrap_or_else(|| entail.built_in_policy().digest());
+    let digest = match shadow.component {
+        Some(component) => component,
+        None => entail.built_in_policy()?.digest(),
+    };
     let home = session.home()?;
     let as_json = session.common.json;
     let mut counts = Counts::default();
@@ -591,18 +593,25 @@ async fn bound(
 }
 
 /// A policy in words: its name and version, and the digits that name it.
-fn called(entail: &Entail, installed: &[InstalledPolicy], component: Option<Digest>) -> String {
+fn called(
+    entail: &Entail,
+    installed: &[InstalledPolicy],
+    component: Option<Digest>,
+) -> Result<String, Failure> {
     let Some(component) = component else {
-        let description = entail.built_in_policy().description();
-        return format!("{} {} (built-in)", description.name, description.version);
+        let description = entail.built_in_policy()?.description();
+        let (name, version) = (&description.name, &description.version);
+        return Ok(format!("{name} {version} (built-in)"));
     };
-    match installed
-        .iter()
-        .find(|policy| policy.component == component)
-    {
-        Some(policy) => format!("{} {} ({})", policy.name, policy.version, short(component)),
-        None => short(component),
-    }
+    Ok(
+        match installed
+            .iter()
+            .find(|policy| policy.component == component)
+        {
+            Some(policy) => format!("{} {} ({})", policy.name, policy.version, short(component)),
+            None => short(component),
+        },
+    )
 }
 
 fn short(digest: Digest) -> String {

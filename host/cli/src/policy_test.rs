@@ -6,6 +6,7 @@
 //! `error` (`invalid-facts` or `other`) that must come of them. The message of a
 //! refusal is for people, and is not compared.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -54,8 +55,8 @@ pub struct TestArgs {
 /// When a vector does not hold; when one is malformed, or there is none; when the
 /// policy is not admitted.
 pub fn test(session: &Session, args: &TestArgs) -> Result<(), Failure> {
-    let component = args.component.read()?;
     let bench = Bench::new()?;
+    let component = args.component.read(bench.engine())?;
     let Some(folder) = vectors_folder(args) else {
         // What is no policy has no vectors either.
         bench.admit(&component)?;
@@ -67,10 +68,10 @@ pub fn test(session: &Session, args: &TestArgs) -> Result<(), Failure> {
         Some(file) => read_settings(file)?,
         None => Values::new(),
     };
-    let policy = bench.admit(&component)?;
+    let mut policies = Policies::new(bench.admit(&component)?);
     let results: Vec<FileResult> = files
         .into_iter()
-        .map(|file| file.run(&policy, &settings))
+        .map(|file| file.run(&mut policies, &settings))
         .collect();
     if let Some(file) = &args.junit {
         write_junit(file, &component.name, &results)?;
@@ -204,11 +205,11 @@ impl File {
         Ok(File { name, vectors })
     }
 
-    fn run(self, policy: &Policy, settings: &Values) -> FileResult {
+    fn run(self, policies: &mut Policies, settings: &Values) -> FileResult {
         let cases = self
             .vectors
             .into_iter()
-            .map(|vector| vector.run(policy, settings))
+            .map(|vector| vector.run(policies, settings))
             .collect();
         FileResult {
             name: self.name,
@@ -239,11 +240,11 @@ impl Vector {
         })
     }
 
-    fn run(self, policy: &Policy, settings: &Values) -> CaseResult {
-        let settings = self.settings.as_ref().unwrap_or(settings);
+    fn run(self, policies: &mut Policies, settings: &Values) -> CaseResult {
+        let policy = policies.with(self.settings.as_ref().unwrap_or(settings));
         let started = Instant::now();
-        let wrong = match policy.with_settings(settings) {
-            Err(error) => Some(Wrong::Failed(error.to_string())),
+        let wrong = match policy {
+            Err(error) => Some(Wrong::Failed(error)),
             Ok(policy) => match Answer::of(policy.decide(&self.facts)) {
                 Ok(answer) if answer == self.expected => None,
                 Ok(actual) => Some(Wrong::Differs(Box::new(Answers {
@@ -258,6 +259,31 @@ impl Vector {
             took: started.elapsed(),
             wrong,
         }
+    }
+}
+
+/// A policy with whatever is set for it. The same settings are looked over once: it takes
+/// a process of its own.
+struct Policies {
+    unset: Policy,
+    set: BTreeMap<String, Result<Policy, String>>,
+}
+
+impl Policies {
+    fn new(unset: Policy) -> Self {
+        Policies {
+            unset,
+            set: BTreeMap::new(),
+        }
+    }
+
+    fn with(&mut self, settings: &Values) -> Result<Policy, String> {
+        let text = json!(settings).to_string();
+        let set = || {
+            let set = self.unset.with_settings(settings);
+            set.map_err(|error| error.to_string())
+        };
+        self.set.entry(text).or_insert_with(set).clone()
     }
 }
 

@@ -294,7 +294,7 @@ fn ignored_signals() -> u64 {
 fn attend(mut child: Child, mut signals: SignalsInfo<WithOrigin>) -> Result<ExitStatus, Failure> {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let handle = signals.handle();
-    let passing_on = std::thread::spawn(move || {
+    let passing_on = std::thread::Builder::new().spawn(move || {
         for origin in signals.forever() {
             // What is typed at the terminal, the kernel sends to the command too.
             let typed = matches!(origin.signal, SIGINT | SIGQUIT);
@@ -307,6 +307,15 @@ fn attend(mut child: Child, mut signals: SignalsInfo<WithOrigin>) -> Result<Exit
             }
         }
     });
+    let passing_on = match passing_on {
+        Ok(passing_on) => passing_on,
+        Err(error) => {
+            // Nobody could stop it any more.
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(Failure::io("a thread that passes signals on", &error));
+        }
+    };
     let status = child
         .wait()
         .map_err(|error| Failure::io("the command", &error));

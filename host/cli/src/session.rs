@@ -200,7 +200,7 @@ impl Session {
     fn open_with(home: &Home, keys: Keys) -> Result<Entail, Failure> {
         let mut settings = Settings::default();
         settings.engine.concurrent_calls = CONCURRENT_CALLS;
-        settings.engine.sandbox = Some(Sandbox::this_program().map_err(entail::Error::from)?);
+        settings.engine.sandbox = Some(Sandbox::this_program());
         Ok(Entail::with_keys(home, keys, settings)?)
     }
 
@@ -253,13 +253,15 @@ pub fn prompt_secret(prompt: &str) -> Result<Secret, Failure> {
     let mut signals =
         Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT]).map_err(|error| failed(&error))?;
     let handle = signals.handle();
-    let restorer = std::thread::spawn(move || {
-        if let Some(signal) = signals.forever().next() {
-            // On the way out there is nobody to tell.
-            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &before);
-            let _ = signal_hook::low_level::emulate_default_handler(signal);
-        }
-    });
+    let restorer = std::thread::Builder::new()
+        .spawn(move || {
+            if let Some(signal) = signals.forever().next() {
+                // On the way out there is nobody to tell.
+                let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &before);
+                let _ = signal_hook::low_level::emulate_default_handler(signal);
+            }
+        })
+        .map_err(|error| failed(&error))?;
     let answer = rpassword::prompt_password(&*sanitize(prompt));
     if answer
         .as_ref()

@@ -48,7 +48,7 @@ async fn measure(records: usize) {
         "{records} decisions made and recorded in {:.1?}",
         started.elapsed()
     );
-    let policy = entail.built_in_policy().clone();
+    let policy = entail.built_in_policy().unwrap().clone();
     let mut best = 0.0_f64;
     for _ in 0..RUNS {
         let started = Instant::now();

@@ -113,7 +113,6 @@ async fn decide_floor(entail: &Entail, request: &Request) -> Duration {
         .unwrap()
         .facts;
     let policy = Engine::new(EngineSettings::default())
-        .unwrap()
         .admit(DEFAULT_POLICY)
         .unwrap();
     median(CALLS, || {

@@ -728,7 +728,7 @@ mod tests {
     #[tokio::test]
     async fn the_policy_in_service_differs_in_nothing_from_itself() {
         let (_folder, entail) = with_acme().await;
-        let policy = entail.built_in_policy().clone();
+        let policy = entail.built_in_policy().unwrap().clone();
         let changes = entail.policy_diff(&ME, &policy, None).await.unwrap();
         assert_eq!((changes.scopes, changes.counts.same), (4, 4));
         assert_eq!(shown(&changes), [""; 0]);

@@ -139,15 +139,15 @@ impl Entail {
     ///
     /// # Errors
     ///
-    /// [`Error::Home`], [`Error::Unavailable`], [`Error::Engine`].
+    /// [`Error::Home`], [`Error::Unavailable`].
     pub fn with_keys(home: &Home, keys: Keys, settings: Settings) -> Result<Self, Error> {
         let mut engine = settings.engine;
         if engine.code_cache.is_none() {
-            engine.code_cache = Some(home.code_cache()?);
+            engine.code_cache = Some(home.code_cache());
         }
         Ok(Entail {
             store: Arc::new(home.store_with(keys, settings.access)?),
-            policies: Policies::new(Engine::new(engine)?, DEFAULT_POLICY)?,
+            policies: Policies::new(Engine::new(engine), DEFAULT_POLICY),
             home: home.clone(),
             catalog: home.catalog()?,
             shadow_log: Arc::new(ShadowLog::at(home.shadow_log())),
@@ -188,8 +188,13 @@ impl Entail {
         &self.catalog
     }
 
-    /// The policy that decides where nobody has put another in service.
-    pub fn built_in_policy(&self) -> &Policy {
+    /// The policy that decides where nobody has put another in service. It is made ready
+    /// when it is first asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Engine`] when there is nothing to run it on.
+    pub fn built_in_policy(&self) -> Result<&Policy, Error> {
         self.policies.built_in()
     }
 
@@ -369,7 +374,7 @@ impl Entail {
     fn meant(&self, binding: Option<&Arc<Document>>) -> Digest {
         binding
             .and_then(|document| document.body::<PolicyBinding>().ok()?.active.component)
-            .unwrap_or_else(|| self.policies.built_in().digest())
+            .unwrap_or_else(|| self.policies.built_in_digest())
     }
 
     fn record(
@@ -792,7 +797,23 @@ async fn pause() {
         Ok(()) => u16::from_ne_bytes(chance) % MAX_PAUSE_MS,
         Err(_) => MAX_PAUSE_MS,
     };
-    let sleep = move || std::thread::sleep(Duration::from_millis(pause.into()));
-    // It cannot fail: a sleep does not panic, and is not cancelled.
-    let _ = tokio::task::spawn_blocking(sleep).await;
+    sleep(Duration::from_millis(pause.into())).await;
+}
+
+/// Waits without holding up others that run on this thread, unless the system gives no
+/// other one.
+pub(crate) async fn sleep(time: Duration) {
+    let (woken, wake) = tokio::sync::oneshot::channel();
+    let sleeper = std::thread::Builder::new().name("entail-sleep".to_owned());
+    let asleep = sleeper.spawn(move || {
+        std::thread::sleep(time);
+        // Whoever waited may have gone.
+        let _ = woken.send(());
+    });
+    match asleep {
+        Ok(_) => {
+            let _ = wake.await;
+        }
+        Err(_) => std::thread::sleep(time),
+    }
 }

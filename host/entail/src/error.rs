@@ -228,7 +228,9 @@ impl Error {
             | Error::Engine(_)
             | Error::Rejected(_)
             | Error::PolicyUnready(_)
-            | Error::BadSettings(BadSettings::Failed(_)) => ErrorKind::PolicyFailed,
+            | Error::BadSettings(
+                BadSettings::Failed(_) | BadSettings::Schema(_) | BadSettings::Engine(_),
+            ) => ErrorKind::PolicyFailed,
             Error::GuardViolated(_) => ErrorKind::GuardViolated,
             // A secret that is damaged, or lies where it was not sealed for, was
             // written by nobody who may.

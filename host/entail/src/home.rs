@@ -9,7 +9,7 @@
 //! | `decisions.head` | how far the log had come, authenticated by `keys/log.key` |
 //! | `settings.toml` | settings, if any ([`HomeSettings`]) |
 //! | `providers.toml` | providers of one's own, if any |
-//! | `cache/` | compiled policies; may be deleted at any time |
+//! | `cache/`, `cache.key` | compiled policies, and what they are authenticated with; may be deleted at any time |
 //!
 //! # Security
 //!
@@ -29,6 +29,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use entail_policy::CodeCache;
 use entail_store::{
     Access, Anchor, AnchorError, Author, Batch, IdentitySource, KeyError, Keys, Mark, Recipients,
     Secret, Sqlite, Store, check_link, check_private, check_way, check_way_into, private_folder,
@@ -286,16 +287,10 @@ impl Home {
         self.folder.join("settings.toml")
     }
 
-    /// The folder of compiled policies, made with mode 0700 if need be.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be made.
-    pub fn code_cache(&self) -> Result<PathBuf, Error> {
-        let folder = self.folder.join("cache");
-        private_folder(&folder).map_err(|error| self.failed(&error))?;
-        checked(check_private(&folder))?;
-        Ok(folder)
+    /// The cache of compiled policies. Its key lies beside it, not among the keys: those
+    /// may be where nothing can be written, and need a copy, which this one does not.
+    pub fn code_cache(&self) -> CodeCache {
+        CodeCache::new(self.folder.join("cache"), self.folder.join("cache.key"))
     }
 
     /// What was left behind by processes that were stopped: half-made homes, and files

@@ -92,15 +92,20 @@ impl Entail {
 
     /// Verifies every now and then, on a thread of its own, until what is returned is
     /// dropped. `report` gets what each look found.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`] when the system gives no thread.
     pub fn verify_in_background(
         self: &Arc<Self>,
         principal: Principal,
         every: Duration,
         report: impl Fn(&Result<Verification, Error>) + Send + 'static,
-    ) -> BackgroundCheck {
+    ) -> Result<BackgroundCheck, Error> {
         let entail = Arc::clone(self);
         let (stop, stopped) = channel::<()>();
-        let thread = std::thread::spawn(move || {
+        let verifier = std::thread::Builder::new().name("entail-verify".to_owned());
+        let thread = verifier.spawn(move || {
             let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() else {
                 report(&Err(Error::Home("there is no runtime".to_owned())));
                 return;
@@ -111,10 +116,13 @@ impl Entail {
                 report(&runtime.block_on(look));
             }
         });
-        BackgroundCheck {
+        let thread = thread.map_err(|error| {
+            Error::Unavailable(format!("a thread to verify from did not start: {error}"))
+        })?;
+        Ok(BackgroundCheck {
             stop: Some(stop),
             thread: Mutex::new(Some(thread)),
-        }
+        })
     }
 }
 

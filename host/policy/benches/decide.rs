@@ -18,7 +18,7 @@ mod sketch;
 const CALLS: usize = 200_000;
 
 fn main() {
-    let engine = Engine::new(Settings::default()).unwrap();
+    let engine = Engine::new(Settings::default());
     let component = std::fs::read(concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../../guest/default/default-policy.wasm"

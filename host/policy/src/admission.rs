@@ -2,23 +2,26 @@
 //!
 //! # Security
 //!
-//! A component's bytes are untrusted: they are bounded in size, compiled by a process
-//! of its own that may use up so much and no more, must be a binary component
-//! without imports, and are called on trial before anything relies on them.
+//! A component's bytes are untrusted: they are bounded in size, parsed and compiled by a
+//! process of its own that may use up so much and no more, must be a binary component
+//! without imports, and are called on trial before anything relies on them. In an engine
+//! with a sandbox this process never parses them.
 
 use std::time::Duration;
 
 use entail_text::{is_plain, sanitized};
-use wasmtime::component::{Component, InstancePre};
+use wasmtime::component::InstancePre;
 use wasmtime::{Store, Trap};
 
+use crate::compiled::{Code, Compatibility, CompileLimits};
 use crate::contract::{Contract, Exports};
 use crate::digest::Digest;
-use crate::engine::{Engine, Machine, ticks};
+use crate::engine::{Engine, EngineError};
 use crate::facts::{Credential, Facts, Request, Scope, Sharing};
 use crate::failure::{Failure, plain};
 use crate::limits::{Account, Exceeded, Limits};
-use crate::sandbox::Sandbox;
+use crate::machine::{Machine, ticks};
+use crate::sandbox::{JobError, Sandbox};
 use crate::settings::Schema;
 
 /// The longest name, version or summary of a policy, in bytes: they are shown
@@ -92,11 +95,25 @@ pub enum Rejected {
         /// How many it may take.
         limit: u64,
     },
+    /// Compiling it takes more memory than the system gives this process.
+    #[error(
+        "compiling the component takes more than the {limit} bytes of address space that a process is given here (ulimit -v)"
+    )]
+    CompileAddressSpace {
+        /// How many it gives.
+        limit: u64,
+    },
     /// Compiling it takes too long.
     #[error("compiling the component takes longer than {} ms", .limit.as_millis())]
     CompileTime {
         /// How long it may take.
         limit: Duration,
+    },
+    /// Compiling it makes too much of it.
+    #[error("the compiled code of the component has more than {limit} bytes")]
+    CodeTooLarge {
+        /// How many it may have.
+        limit: usize,
     },
     /// The process that compiled it ended in some other way.
     #[error("the compiler did not survive the component: {}", sanitized(.0))]
@@ -124,7 +141,7 @@ pub enum Rejected {
     Unfinished(#[source] Failure),
     /// The engine for it cannot be set up.
     #[error(transparent)]
-    Engine(#[from] crate::engine::EngineError),
+    Engine(#[from] EngineError),
 }
 
 /// A component that was admitted, ready to be instantiated.
@@ -191,10 +208,10 @@ pub(crate) fn admit(
     check_form(bytes, limits.component_bytes)?;
     let digest = Digest::of(bytes);
     let machine = engine.machine(limits)?;
-    if let Some(sandbox) = sandbox {
-        sandbox.compile(engine, digest, bytes, limits)?;
-    }
-    let component = Component::from_binary(&machine.engine, bytes).map_err(invalid)?;
+    let code = code(engine, &machine, digest, bytes, limits, sandbox)?;
+    let component = code.load(&machine.engine).map_err(invalid)?;
+    // It was copied.
+    drop(code);
     let imports: Vec<String> = component
         .component_type()
         .imports(&machine.engine)
@@ -223,6 +240,52 @@ pub(crate) fn admit(
         machine,
         deadline_ticks: ticks(limits.deadline),
     })
+}
+
+/// The code of a component: what is kept of it, if compiling took no more than it may
+/// take now, else what is compiled anew.
+fn code(
+    engine: &Engine,
+    machine: &Machine,
+    digest: Digest,
+    bytes: &[u8],
+    limits: &Limits,
+    sandbox: Option<&Sandbox>,
+) -> Result<Code, Rejected> {
+    let cache = engine.settings().code_cache.as_ref();
+    let compatibility = Compatibility::of(&machine.engine);
+    let wanted = match sandbox {
+        Some(_) => CompileLimits::of(limits),
+        // Nothing limits what is compiled here.
+        None => CompileLimits::NONE,
+    };
+    if let Some((code, needed)) = cache.and_then(|cache| cache.find(digest, compatibility))
+        && needed.is_within(wanted)
+    {
+        return Ok(code);
+    }
+    let code = match sandbox {
+        Some(sandbox) => {
+            Code::compile_in(sandbox, machine.allocation, bytes, limits).map_err(not_compiled)?
+        }
+        None => Code::compile(&machine.engine, bytes).map_err(invalid)?,
+    };
+    if let Some(cache) = cache {
+        cache.keep(digest, compatibility, &code, wanted);
+    }
+    Ok(code)
+}
+
+fn not_compiled(error: JobError) -> Rejected {
+    match error {
+        JobError::NotStarted(reason) => EngineError::new(reason).into(),
+        JobError::Memory { limit } => Rejected::CompileMemory { limit },
+        JobError::AddressSpace { limit } => Rejected::CompileAddressSpace { limit },
+        JobError::Time { limit } => Rejected::CompileTime { limit },
+        JobError::Output { limit } => Rejected::CodeTooLarge { limit },
+        JobError::Crashed(how) => Rejected::CompileCrashed(how),
+        JobError::Refused(reason) => Rejected::Invalid(plain(&reason)),
+    }
 }
 
 /// Whether these are the bytes of a core module, as far as their beginning shows.

@@ -2,22 +2,42 @@
 //!
 //! A layer imports what a policy exports, and exports it too. Joined with the policy
 //! below it is one component that imports nothing, admitted like any other.
+//!
+//! # Security
+//!
+//! Both are parsed before anything has limited what that takes. So an engine with a
+//! sandbox has a child process do it ([`compose_in`]).
 
 use entail_text::sanitized;
+use serde::{Deserialize, Serialize};
 use wac_graph::types::Package;
 use wac_graph::{CompositionGraph, EncodeOptions, PackageId, PlugError, plug};
 
-use crate::failure::plain;
+use crate::failure::{Failure, plain};
+use crate::limits::Limits;
+use crate::sandbox::{Bounds, Job, JobError, Sandbox};
+
+/// Bytes around any two components, at most.
+const AROUND_BYTES: usize = 1 << 20;
+
+/// Joins two components in a child process.
+pub(crate) const COMPOSE: Job = Job {
+    name: "compose",
+    run: |input| {
+        let (layer, below) = unpack(input).ok_or("two components are wanted")?;
+        compose(layer, below).map_err(|error| json(&error))
+    },
+};
 
 /// Why a layer cannot be put on a policy.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum ComposeError {
     /// One of the two is no component.
     #[error("the {part} is no valid component: {}", sanitized(.reason))]
     Invalid {
         /// Which one: `layer` or `policy below`.
-        part: &'static str,
+        part: String,
         /// Why.
         reason: String,
     },
@@ -29,10 +49,19 @@ pub enum ComposeError {
     /// They do not go together.
     #[error("the layer and the policy below do not go together: {}", sanitized(.0))]
     Graph(String),
+    /// The child process did not do it.
+    #[error("the layer and the policy below cannot be joined: {0}")]
+    #[serde(skip)]
+    NotDone(JobError),
+    /// Nobody did it.
+    #[error("the layer and the policy below were not joined: {0}")]
+    #[serde(skip)]
+    Unfinished(#[from] Failure),
 }
 
-/// Joins a layer and the policy below it to one component. The same two give the same
-/// bytes.
+/// Joins a layer and the policy below it to one component, in this process: for
+/// components of one's own, since nothing limits what that takes. Others are for
+/// [`Engine::compose`](crate::Engine::compose). The same two give the same bytes.
 ///
 /// # Errors
 ///
@@ -57,7 +86,7 @@ fn register(
     bytes: &[u8],
 ) -> Result<PackageId, ComposeError> {
     let invalid = |error: &dyn std::fmt::Display| ComposeError::Invalid {
-        part,
+        part: part.to_owned(),
         reason: plain(&error.to_string()),
     };
     let name = format!("entail:{}", part.replace(' ', "-"));
@@ -66,4 +95,40 @@ fn register(
     graph
         .register_package(package)
         .map_err(|error| invalid(&error))
+}
+
+/// The same in a child process.
+pub(crate) fn compose_in(
+    sandbox: &Sandbox,
+    layer: &[u8],
+    below: &[u8],
+    limits: &Limits,
+) -> Result<Vec<u8>, ComposeError> {
+    // What holds them together is little beside them.
+    let most = (layer.len() + below.len()).saturating_mul(2) + AROUND_BYTES;
+    let bounds = Bounds::of(limits, most);
+    let done = sandbox.run(COMPOSE, &pack(layer, below), &bounds);
+    done.map_err(|error| match error {
+        JobError::Refused(reason) => {
+            serde_json::from_str(&reason).unwrap_or_else(|_| ComposeError::Graph(plain(&reason)))
+        }
+        other => ComposeError::NotDone(other),
+    })
+}
+
+/// The length of the first, then both.
+fn pack(layer: &[u8], below: &[u8]) -> Vec<u8> {
+    // Nothing in memory is longer than that.
+    let length = u64::try_from(layer.len()).unwrap_or(u64::MAX);
+    [length.to_le_bytes().as_slice(), layer, below].concat()
+}
+
+fn unpack(input: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, both) = input.split_first_chunk()?;
+    both.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)
+}
+
+fn json(error: &ComposeError) -> String {
+    // All of it is texts.
+    serde_json::to_string(error).unwrap_or_else(|_| error.to_string())
 }

@@ -1,59 +1,33 @@
-//! The machine that policies run on.
+//! The engine that policies run on.
 //!
-//! There are two of them in one. The *pooled* machine has a slot ready for every
-//! call and serves policies within the engine's own limits. The *roomy* one takes
-//! memory from the system for each call; it is set up when the first policy is
-//! admitted that was given more.
+//! Nothing is set up before the first policy is admitted. Policies within the engine's
+//! own limits are served from a *pool* with a slot ready for every call; for those that
+//! were given more, memory comes from the system for each call. Where the system limits
+//! the address space (`ulimit -v`), or does not give what a pool takes, all policies get
+//! *compact* memory from the system, in which calls are slower.
 //!
 //! # Security
 //!
-//! Only a component in binary form is ever compiled; text is not accepted, nor
-//! is code that something else has compiled. The cache of compiled code is the
-//! one exception: it lies in a folder that only the owner may enter, and is as
-//! trusted as the program itself. Compiling has no deadline; set a [`Sandbox`],
-//! unless every component is your own.
+//! Only a component in binary form is ever compiled; text is not accepted, nor is code
+//! that something else has compiled: what is in the cache is authenticated before it is
+//! used ([`CodeCache`]). Compiling has no deadline, and neither has holding settings
+//! against a schema, nor joining components; set a [`Sandbox`], unless every component
+//! is your own.
 
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use entail_text::sanitized;
-use wasmtime::component::Linker;
-use wasmtime::{
-    Cache, CacheConfig, Config, Enabled, EngineWeak, InstanceAllocationStrategy,
-    PoolingAllocationConfig,
-};
 
 use crate::admission::Rejected;
+use crate::code_cache::CodeCache;
+use crate::compose::{self, ComposeError};
+use crate::failure::Failure;
 use crate::lanes::Lanes;
-use crate::limits::{Account, Limits};
+use crate::limits::Limits;
+use crate::machine::{Allocation, Machine};
 use crate::policy::Policy;
 use crate::sandbox::Sandbox;
-
-/// How often the clock of deadlines ticks: a call may overrun its deadline by
-/// this much. A hundred wake-ups a second are not to be seen in any load figure.
-const TICK: Duration = Duration::from_millis(10);
-
-/// Stack for the host and one policy call; a policy of ordinary depth needs a
-/// small part of it, and threads have at least four times as much.
-const STACK_BYTES: usize = 512 << 10;
-
-/// Memory that a slot keeps for its next call instead of giving it back to the
-/// system. More than a call of the built-in policy touches, so that in steady
-/// state no call changes the memory map, which all threads share.
-const KEEP_RESIDENT_BYTES: usize = 128 << 10;
-
-/// The same of a table: two thousand functions that are called indirectly.
-const TABLE_KEEP_RESIDENT_BYTES: usize = 16 << 10;
-
-/// Slots that are kept for the next call of the same policy before one of another
-/// policy is made over. With what each keeps they bound what the pool holds when
-/// nothing runs.
-const WARM_SLOTS: u32 = 16;
-
-/// Memories that a call has on the average, at most: a layer, what is below it, and
-/// what their languages add.
-const MEMORIES: u32 = 4;
 
 /// How an engine is set up.
 #[derive(Clone, Debug)]
@@ -66,11 +40,11 @@ pub struct Settings {
     ///
     /// [`Busy`]: crate::Failure::Busy
     pub concurrent_calls: u32,
-    /// A folder for compiled code, so that the next process need not compile
-    /// again. The caller sees to it that only the owner may enter it.
-    pub code_cache: Option<PathBuf>,
-    /// The process in which foreign components are compiled. Needs a code cache,
-    /// which is how the compiled code comes back.
+    /// Where compiled code is kept, so that the next process need not compile again.
+    pub code_cache: Option<CodeCache>,
+    /// The process in which foreign components are compiled and joined, and settings are
+    /// held against their schemas. Without it, that happens in this process; schemas are
+    /// then held to much lower bounds.
     pub sandbox: Option<Sandbox>,
 }
 
@@ -97,7 +71,7 @@ impl EngineError {
     }
 }
 
-/// The machine that policies run on. A clone is the same machine.
+/// The engine that policies run on. A clone is the same engine.
 #[derive(Clone)]
 pub struct Engine {
     inner: Arc<Inner>,
@@ -105,43 +79,25 @@ pub struct Engine {
 
 struct Inner {
     settings: Settings,
-    pooled: Machine,
-    roomy: OnceLock<Result<Machine, EngineError>>,
-    lanes: OnceLock<Result<Lanes, EngineError>>,
-}
-
-/// One of the two.
-#[derive(Clone)]
-pub(crate) struct Machine {
-    pub(crate) engine: wasmtime::Engine,
-    pub(crate) linker: Arc<Linker<Account>>,
-}
-
-/// Which of the two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Pooled,
-    Roomy,
+    pooled: OnceLock<Machine>,
+    on_demand: OnceLock<Machine>,
+    compact: OnceLock<Machine>,
+    lanes: OnceLock<Lanes>,
 }
 
 impl Engine {
-    /// Sets up an engine, and one thread that keeps its clock for as long as the
-    /// engine or a policy of it lives.
-    ///
-    /// # Errors
-    ///
-    /// When the system does not give the address space, or the cache folder
-    /// cannot be used.
-    pub fn new(settings: Settings) -> Result<Self, EngineError> {
-        let pooled = Machine::new(Kind::Pooled, &settings)?;
-        Ok(Engine {
+    /// An engine; it is set up when it is first needed, with one thread that keeps its
+    /// clock for as long as the engine or a policy of it lives.
+    pub fn new(settings: Settings) -> Self {
+        Engine {
             inner: Arc::new(Inner {
                 settings,
-                pooled,
-                roomy: OnceLock::new(),
+                pooled: OnceLock::new(),
+                on_demand: OnceLock::new(),
+                compact: OnceLock::new(),
                 lanes: OnceLock::new(),
             }),
-        })
+        }
     }
 
     /// Looks a component over and makes a policy of it: its size, its imports
@@ -203,6 +159,37 @@ impl Engine {
         Policy::admit_own(self, component)
     }
 
+    /// Joins a layer and the policy below it to one component, in the sandbox if there is
+    /// one. The same two give the same bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ComposeError`]. What comes out may still have imports of the layer's own, which
+    /// its admission will find.
+    pub fn compose(&self, layer: &[u8], below: &[u8]) -> Result<Vec<u8>, ComposeError> {
+        let settings = &self.inner.settings;
+        match &settings.sandbox {
+            Some(sandbox) => compose::compose_in(sandbox, layer, below, &settings.limits),
+            None => compose::compose(layer, below),
+        }
+    }
+
+    /// The same on the threads that are there for admission, in turn with other
+    /// components, and without holding up the caller's thread.
+    ///
+    /// # Errors
+    ///
+    /// [`ComposeError`].
+    pub async fn compose_in_turn(
+        &self,
+        layer: Vec<u8>,
+        below: Vec<u8>,
+    ) -> Result<Vec<u8>, ComposeError> {
+        let engine = self.clone();
+        let lanes = self.lanes().map_err(Failure::Engine)?;
+        lanes.admit(move || engine.compose(&layer, &below)).await?
+    }
+
     /// What each call may use up, unless a policy has limits of its own.
     #[must_use]
     pub fn limits(&self) -> &Limits {
@@ -214,8 +201,11 @@ impl Engine {
         &self.inner.settings
     }
 
-    /// The machine for calls that may use up so much.
+    /// What a policy runs on whose calls may use up so much.
     pub(crate) fn machine(&self, limits: &Limits) -> Result<Machine, EngineError> {
+        if Allocation::is_address_space_limited() {
+            return self.compact();
+        }
         // What a slot of the pool holds is memories, tables and instances.
         let in_pool = Limits {
             deadline: Duration::ZERO,
@@ -226,28 +216,47 @@ impl Engine {
             compile_time: Duration::ZERO,
             ..limits.clone()
         };
-        if in_pool.within(&self.inner.settings.limits).is_ok() {
-            return Ok(self.inner.pooled.clone());
-        }
-        self.inner
-            .roomy
-            .get_or_init(|| Machine::new(Kind::Roomy, &self.inner.settings))
-            .clone()
+        let made = match in_pool.within(&self.inner.settings.limits) {
+            Ok(()) => self.set_up(&self.inner.pooled, Allocation::Pooled),
+            Err(_) => self.set_up(&self.inner.on_demand, Allocation::OnDemand),
+        };
+        made.or_else(|_| self.compact())
     }
 
-    /// What tells whether compiled code fits this engine.
-    pub(crate) fn compatibility(&self) -> impl std::hash::Hash + '_ {
-        self.inner.pooled.engine.precompile_compatibility_hash()
+    fn compact(&self) -> Result<Machine, EngineError> {
+        self.set_up(&self.inner.compact, Allocation::Compact)
+    }
+
+    fn set_up(
+        &self,
+        place: &OnceLock<Machine>,
+        allocation: Allocation,
+    ) -> Result<Machine, EngineError> {
+        let settings = &self.inner.settings;
+        let make = || {
+            Machine::new(allocation, &settings.limits, settings.concurrent_calls)
+                .map_err(|error| EngineError::new(format_args!("{error:#}")))
+        };
+        get_or_make(place, make).cloned()
     }
 
     /// The threads for calls, which start with the first one.
     pub(crate) fn lanes(&self) -> Result<&Lanes, EngineError> {
-        self.inner
-            .lanes
-            .get_or_init(Lanes::start)
-            .as_ref()
-            .map_err(Clone::clone)
+        get_or_make(&self.inner.lanes, Lanes::start)
     }
+}
+
+/// What is there, else what is made now; that it could not be made is no reason not to
+/// try again. Of two that make it at the same time, one is let go.
+fn get_or_make<T>(
+    place: &OnceLock<T>,
+    make: impl FnOnce() -> Result<T, EngineError>,
+) -> Result<&T, EngineError> {
+    if let Some(there) = place.get() {
+        return Ok(there);
+    }
+    let made = make()?;
+    Ok(place.get_or_init(|| made))
 }
 
 impl std::fmt::Debug for Engine {
@@ -256,90 +265,4 @@ impl std::fmt::Debug for Engine {
             .field("settings", &self.inner.settings)
             .finish_non_exhaustive()
     }
-}
-
-impl Machine {
-    pub(crate) fn new(kind: Kind, settings: &Settings) -> Result<Self, EngineError> {
-        let failed = |error: wasmtime::Error| EngineError::new(format_args!("{error:#}"));
-        let config = config(kind, settings).map_err(failed)?;
-        let engine = wasmtime::Engine::new(&config).map_err(failed)?;
-        keep_time(engine.weak())?;
-        Ok(Machine {
-            linker: Arc::new(Linker::new(&engine)),
-            engine,
-        })
-    }
-}
-
-/// How many ticks of the clock a call has.
-pub(crate) fn ticks(deadline: Duration) -> u64 {
-    let ticks = deadline.as_millis().div_ceil(TICK.as_millis());
-    // The tick under way counts for nothing.
-    u64::try_from(ticks).unwrap_or(u64::MAX).saturating_add(1)
-}
-
-fn config(kind: Kind, settings: &Settings) -> wasmtime::Result<Config> {
-    let mut config = Config::new();
-    config
-        .allocation_strategy(match kind {
-            Kind::Pooled => InstanceAllocationStrategy::Pooling(pool(settings)?),
-            Kind::Roomy => InstanceAllocationStrategy::OnDemand,
-        })
-        .epoch_interruption(true)
-        .max_wasm_stack(STACK_BYTES)
-        .concurrency_support(false)
-        .wasm_relaxed_simd(false)
-        .wasm_memory64(false)
-        // Between the parts of a component that were joined, data goes from one memory
-        // to another.
-        .wasm_multi_memory(true)
-        .wasm_tail_call(false)
-        // A trap is reported by its cause; frames of foreign code help nobody.
-        .wasm_backtrace_max_frames(None)
-        .generate_address_map(false);
-    if let Some(folder) = &settings.code_cache {
-        let mut cache = CacheConfig::new();
-        cache.with_directory(folder);
-        config.cache(Some(Cache::new(cache)?));
-    }
-    Ok(config)
-}
-
-fn pool(settings: &Settings) -> wasmtime::Result<PoolingAllocationConfig> {
-    let limits = &settings.limits;
-    let calls = settings.concurrent_calls;
-    let instances = u32::try_from(limits.instances)?;
-    let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(calls)
-        .total_core_instances(calls.saturating_mul(instances))
-        .total_memories(calls.saturating_mul(MEMORIES))
-        .total_tables(calls.saturating_mul(instances))
-        .max_core_instances_per_component(instances)
-        .max_memories_per_component(instances)
-        .max_tables_per_component(instances)
-        .max_memory_size(limits.memory_bytes)
-        .table_elements(limits.table_elements)
-        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
-        .table_keep_resident(TABLE_KEEP_RESIDENT_BYTES)
-        .max_unused_warm_slots(WARM_SLOTS.min(calls))
-        .pagemap_scan(Enabled::Auto);
-    Ok(pool)
-}
-
-/// Moves the engine's epoch on from a thread of its own: a timer of an async
-/// runtime could be starved by the very call it should interrupt.
-fn keep_time(engine: EngineWeak) -> Result<(), EngineError> {
-    std::thread::Builder::new()
-        .name("entail-policy-clock".to_owned())
-        .spawn(move || {
-            while let Some(engine) = engine.upgrade() {
-                engine.increment_epoch();
-                drop(engine);
-                std::thread::sleep(TICK);
-            }
-        })
-        .map(drop)
-        .map_err(|error| {
-            EngineError::new(format_args!("the clock's thread did not start: {error}"))
-        })
 }

@@ -171,14 +171,21 @@ fn lane(
     work: impl Fn(Receiver<Job>) + Clone + Send + 'static,
 ) -> Result<Sender<Job>, EngineError> {
     let (sender, receiver) = crossbeam_channel::bounded(queue);
-    for _ in 0..threads {
+    for started in 0..threads {
         let (work, receiver) = (work.clone(), receiver.clone());
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name(format!("entail-policy-{name}"))
-            .spawn(move || work(receiver))
-            .map_err(|error| {
-                EngineError::new(format_args!("a thread for calls did not start: {error}"))
-            })?;
+            .spawn(move || work(receiver));
+        match thread {
+            Ok(_) => {}
+            // If the system gives no more threads, those that are there do all of it.
+            Err(_) if started > 0 => break,
+            Err(error) => {
+                return Err(EngineError::new(format_args!(
+                    "a thread for calls did not start: {error}"
+                )));
+            }
+        }
     }
     Ok(sender)
 }

@@ -7,11 +7,12 @@
 //!
 //! - [`Engine`] is the machine and its [`Limits`]; one serves a whole process.
 //! - [`Engine::admit`] looks a component over and makes a [`Policy`] of it, or
-//!   says why it is [`Rejected`]. A [`Sandbox`] bounds what compiling it takes.
+//!   says why it is [`Rejected`]. A [`Sandbox`] bounds what compiling it takes, a
+//!   [`CodeCache`] keeps what was compiled.
 //! - [`Policy::with_settings`] sets something for it, if it takes that.
 //! - [`Policy::decide`] answers one request in a fresh instance, or says which
 //!   [`Failure`] it met; [`Policy::decide_in_turn`] does so on threads of its own.
-//! - [`compose()`] puts a layer on a policy.
+//! - [`Engine::compose`] puts a layer on a policy.
 //!
 //! Policies of every released version of the contract are served ([`Contract`]).
 //!
@@ -19,6 +20,8 @@
 //! checks it against what was offered.
 
 mod admission;
+mod code_cache;
+mod compiled;
 mod compose;
 mod contract;
 mod decision;
@@ -28,11 +31,14 @@ mod facts;
 mod failure;
 mod lanes;
 mod limits;
+mod machine;
 mod policy;
 mod sandbox;
 mod settings;
+mod worker;
 
 pub use admission::{Costs, Description, Rejected, is_core_module};
+pub use code_cache::CodeCache;
 pub use compose::{ComposeError, compose};
 pub use contract::Contract;
 pub use decision::{Attributes, Code, Decision, Finding, Grant, InvalidCode, Outcome, Refusal};
@@ -43,5 +49,6 @@ pub use facts::{Credential, Facts, Inheritance, Request, Scope, Sharing};
 pub use failure::Failure;
 pub use limits::{Exceeded, Limits};
 pub use policy::{Isolation, Policy};
-pub use sandbox::{Sandbox, serve};
+pub use sandbox::{Bounds, Job, JobError, Sandbox};
 pub use settings::{BadSettings, Problem, Values};
+pub use worker::{serve, serve_with};

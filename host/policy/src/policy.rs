@@ -23,7 +23,7 @@ use crate::failure::{Failure, plain};
 use crate::lanes::Turns;
 use crate::limits::{Account, Limits};
 use crate::sandbox::Sandbox;
-use crate::settings::{self, BadSettings, Problem, Values};
+use crate::settings::{self, BadSettings, Problem, Schema, Values};
 
 /// What the calls of a policy share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -103,7 +103,8 @@ impl Policy {
     }
 
     /// The same policy with other settings, which it has looked over: first they are
-    /// held against its schema, then it is asked.
+    /// held against its schema, in the engine's sandbox if there is one, then it is asked.
+    /// Takes some milliseconds, and not for every request.
     ///
     /// # Errors
     ///
@@ -111,8 +112,7 @@ impl Policy {
     /// `settings` takes none.
     pub fn with_settings(&self, settings: &Values) -> Result<Self, BadSettings> {
         let admitted = &self.inner.admitted;
-        let value = Value::Object(settings.clone());
-        let text = value.to_string();
+        let text = settings::to_text(settings)?;
         let Some(schema) = &admitted.schema else {
             return match settings.keys().next() {
                 None => Ok(self.with(text, self.inner.isolation)),
@@ -123,7 +123,12 @@ impl Policy {
                 }
             };
         };
-        schema.check(&value)?;
+        // What the program carries is not foreign.
+        let sandbox = match admitted.own {
+            true => None,
+            false => admitted.engine.settings().sandbox.as_ref(),
+        };
+        schema.check(settings, sandbox)?;
         settings::checked(self.validate(&text)?)?;
         Ok(self.with(text, self.inner.isolation))
     }
@@ -272,11 +277,7 @@ impl Policy {
 
     /// The JSON Schema of its settings; none if nothing can be set.
     pub fn schema(&self) -> Option<&Value> {
-        self.inner
-            .admitted
-            .schema
-            .as_ref()
-            .map(|schema| &schema.text)
+        self.inner.admitted.schema.as_ref().map(Schema::value)
     }
 
     /// What is set for it, as a JSON text.

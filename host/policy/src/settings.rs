@@ -1,21 +1,31 @@
 //! What an organization sets for a policy.
 //!
-//! A policy says in a JSON Schema what can be set, and looks over what is to be
-//! set for what a schema cannot say. Both happen when settings are put in service;
-//! a request finds them settled.
+//! A policy says in a JSON Schema what can be set, and validates what is to be set for
+//! what a schema cannot say. Both happen when settings are put in service; admission
+//! only checks the form of the schema, and a request finds the settings settled.
 //!
 //! # Security
 //!
 //! A schema is a foreign program of sorts. One with references is not taken: so it
-//! asks for nothing from elsewhere, holding a value against it ends, and a layer can
-//! make the schema of the policy below a part of its own. Patterns are those of an
-//! engine that takes no longer than a text is long.
+//! asks for nothing from elsewhere, and a layer can make the schema of the policy below a
+//! part of its own. Patterns are those of an engine that takes no longer than a text is
+//! long. But a schema of a few kilobytes can still take gigabytes to be understood, by
+//! the number of its patterns or the combination of its keywords. So no validator is ever
+//! made of it in this process where there is a [`Sandbox`]: a child holds settings
+//! against a schema, within [`BOUNDS`]. Without a sandbox it happens here, and the schema
+//! and the settings are held to far lower limits ([`check_small`]).
+
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 use entail_text::sanitized;
-use jsonschema::{Draft, PatternOptions, Validator};
+use jsonschema::{Draft, PatternOptions};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::engine::EngineError;
 use crate::failure::{Failure, plain};
+use crate::sandbox::{Bounds, Job, JobError, Sandbox};
 
 /// Settings: a JSON object.
 pub type Values = Map<String, Value>;
@@ -29,8 +39,38 @@ const MAX_SCHEMA_BYTES: usize = 64 << 10;
 /// The deepest nesting of a schema; one that a person can read has a few levels.
 const MAX_SCHEMA_DEPTH: usize = 64;
 
+/// The longest settings, in bytes of JSON; they are handed over with each call.
+const MAX_SETTINGS_BYTES: usize = 1 << 20;
+
+/// The deepest nesting of settings: as deep as JSON is read.
+const MAX_SETTINGS_DEPTH: usize = 127;
+
 /// What a compiled pattern may take up, in bytes; more than any that a person wrote.
 const PATTERN_BYTES: usize = 1 << 20;
+
+/// What a child may take to hold settings against a schema: a hundred times what those
+/// that persons write take.
+const BOUNDS: Bounds = Bounds {
+    memory_bytes: 256 << 20,
+    time: Duration::from_secs(5),
+    output_bytes: 1 << 20,
+};
+
+/// In this process, the longest settings: an instance is held against every pattern.
+const SMALL_SETTINGS_BYTES: usize = 16 << 10;
+
+/// In this process, the values in a schema, of whatever kind.
+const SMALL_SCHEMA_VALUES: usize = 2_000;
+
+/// In this process, the patterns in a schema.
+const SMALL_SCHEMA_PATTERNS: usize = 16;
+
+/// In this process, what a compiled pattern may take up, in bytes.
+const SMALL_PATTERN_BYTES: usize = 16 << 10;
+
+/// In this process, keywords that are not taken: what they look at doubles with each level
+/// of nesting.
+const NOT_SMALL: [&str; 2] = ["unevaluatedItems", "unevaluatedProperties"];
 
 /// What would make a schema more than the text it is.
 const REFERENCES: [&str; 4] = ["$ref", "$dynamicRef", "$recursiveRef", "$id"];
@@ -38,8 +78,32 @@ const REFERENCES: [&str; 4] = ["$ref", "$dynamicRef", "$recursiveRef", "$id"];
 /// The dialect of the contract's schemas, which one may name.
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
+/// Holds settings against a schema, in a child process.
+pub(crate) const CHECK: Job = Job {
+    name: "check-settings",
+    run: |input| {
+        let asked: Asked = serde_json::from_slice(input).map_err(|error| error.to_string())?;
+        let found = problems(&asked.schema, &asked.settings, PATTERN_BYTES)?;
+        serde_json::to_vec(&found).map_err(|error| error.to_string())
+    },
+};
+
+/// What a child is asked.
+#[derive(Deserialize)]
+struct Asked {
+    schema: Value,
+    settings: Value,
+}
+
+/// The same, before it is written.
+#[derive(Serialize)]
+struct Asking<'a> {
+    schema: &'a Value,
+    settings: &'a Values,
+}
+
 /// Something that is wrong with settings.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// Where, as a JSON Pointer (RFC 6901); empty for the whole.
     pub path: String,
@@ -73,6 +137,12 @@ pub enum BadSettings {
     /// They break rules of the policy.
     #[error("the policy does not take these settings: {}", joined(.0))]
     NotAccepted(Vec<Problem>),
+    /// The policy's schema is none, or takes too much to hold settings against.
+    #[error("the schema of the policy's settings cannot be used: {0}")]
+    Schema(String),
+    /// The process for it could not be started.
+    #[error(transparent)]
+    Engine(EngineError),
     /// The policy failed when it was asked.
     #[error("the policy failed when it looked over its settings: {0}")]
     Failed(#[from] Failure),
@@ -83,14 +153,13 @@ fn joined(problems: &[Problem]) -> String {
     problems.join("; ")
 }
 
-/// A policy's schema.
-pub(crate) struct Schema {
-    pub(crate) text: Value,
-    validator: Validator,
-}
+/// A policy's schema. Its form is sound; that it is a schema at all shows when settings
+/// are held against it.
+pub(crate) struct Schema(Value);
 
 impl Schema {
-    /// Reads a schema; else tells what is wrong with it.
+    /// Reads a schema; else tells what is wrong with its form. Takes no longer than the
+    /// text is long.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if text.len() > MAX_SCHEMA_BYTES {
             let bytes = text.len();
@@ -100,59 +169,129 @@ impl Schema {
         }
         let schema: Value =
             serde_json::from_str(text).map_err(|error| format!("it is no JSON: {error}"))?;
-        check_references(&schema, 0)?;
-        let validator = jsonschema::options()
-            .with_draft(Draft::Draft202012)
-            .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES))
-            .build(&schema)
-            .map_err(|error| plain(&format!("it is no JSON Schema: {error}")))?;
-        Ok(Schema {
-            text: schema,
-            validator,
-        })
-    }
-
-    /// Holds settings against it.
-    pub(crate) fn check(&self, settings: &Value) -> Result<(), BadSettings> {
-        checked(self.unknown(settings))?;
-        let problems: Vec<Problem> = self
-            .validator
-            .iter_errors(settings)
-            .take(MAX_PROBLEMS)
-            .map(|error| {
-                let path = error.instance_path().to_string();
-                Problem::new(&path, &error.masked_with("the value").to_string())
-            })
-            .collect();
-        checked(problems)
-    }
-
-    /// The members that the schema does not know, if it lets no others pass. The
-    /// validator would say so too, but not which ones there are.
-    fn unknown(&self, settings: &Value) -> Vec<Problem> {
-        let closed = self.text.get("additionalProperties") == Some(&Value::Bool(false));
-        let (true, Some(members)) = (closed, settings.as_object()) else {
-            return Vec::new();
-        };
-        if self.text.get("patternProperties").is_some() {
-            return Vec::new();
+        if !matches!(schema, Value::Object(_) | Value::Bool(_)) {
+            return Err("it is neither a JSON object nor true or false".to_owned());
         }
-        let known: Vec<&String> = match self.text.get("properties") {
-            Some(Value::Object(properties)) => properties.keys().collect(),
-            _ => Vec::new(),
-        };
-        let rule = match known.as_slice() {
-            [] => "nothing can be set for this policy".to_owned(),
-            names => {
-                let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
-                format!("is not known; there are: {}", names.join(", "))
+        check_form(&schema, 0)?;
+        Ok(Schema(schema))
+    }
+
+    pub(crate) fn value(&self) -> &Value {
+        &self.0
+    }
+
+    /// Holds settings against it: in the sandbox, or here under low limits.
+    pub(crate) fn check(
+        &self,
+        settings: &Values,
+        sandbox: Option<&Sandbox>,
+    ) -> Result<(), BadSettings> {
+        let found = match sandbox {
+            Some(sandbox) => self.check_in(sandbox, settings)?,
+            None => {
+                check_small(&self.0, settings).map_err(BadSettings::Schema)?;
+                let settings = Value::Object(settings.clone());
+                problems(&self.0, &settings, SMALL_PATTERN_BYTES).map_err(BadSettings::Schema)?
             }
         };
-        let unknown = members.keys().filter(|name| !known.contains(name));
-        unknown
-            .map(|name| Problem::new(&pointer(name), &rule))
-            .collect()
+        checked(found)
     }
+
+    fn check_in(&self, sandbox: &Sandbox, settings: &Values) -> Result<Vec<Problem>, BadSettings> {
+        let schema = &self.0;
+        let unusable = |reason: &dyn std::fmt::Display| {
+            BadSettings::Schema(plain(&format!("to hold settings against it: {reason}")))
+        };
+        let asking = serde_json::to_vec(&Asking { schema, settings }).map_err(|e| unusable(&e))?;
+        let found = sandbox.run(CHECK, &asking, &BOUNDS);
+        let found = found.map_err(|error| match error {
+            JobError::Refused(reason) => BadSettings::Schema(plain(&reason)),
+            JobError::NotStarted(reason) => BadSettings::Engine(EngineError::new(reason)),
+            other => unusable(&other),
+        })?;
+        serde_json::from_slice(&found).map_err(|error| unusable(&error))
+    }
+}
+
+/// Refuses settings that are too long, or too deep to be walked; returns them as the text
+/// that a policy gets.
+pub(crate) fn to_text(settings: &Values) -> Result<String, BadSettings> {
+    let refused = |rule: String| BadSettings::NotAccepted(vec![Problem::new("", &rule)]);
+    let is_deep = |value| is_deeper(value, MAX_SETTINGS_DEPTH - 1);
+    if settings.values().any(is_deep) {
+        return Err(refused(format!(
+            "they are nested more than {MAX_SETTINGS_DEPTH} deep"
+        )));
+    }
+    let text = Value::Object(settings.clone()).to_string();
+    match text.len() > MAX_SETTINGS_BYTES {
+        true => Err(refused(format!(
+            "they have {} bytes, and {MAX_SETTINGS_BYTES} are allowed",
+            text.len()
+        ))),
+        false => Ok(text),
+    }
+}
+
+fn is_deeper(value: &Value, limit: usize) -> bool {
+    let below = |value| limit == 0 || is_deeper(value, limit - 1);
+    match value {
+        Value::Object(members) => members.values().any(below),
+        Value::Array(items) => items.iter().any(below),
+        _ => false,
+    }
+}
+
+/// Everything that is wrong with settings, the first problems of it; or why the schema is
+/// none. What this takes, nobody knows before.
+fn problems(
+    schema: &Value,
+    settings: &Value,
+    pattern_bytes: usize,
+) -> Result<Vec<Problem>, String> {
+    let validator = jsonschema::options()
+        .with_draft(Draft::Draft202012)
+        .with_pattern_options(PatternOptions::regex().size_limit(pattern_bytes))
+        .build(schema)
+        .map_err(|error| plain(&format!("it is no JSON Schema: {error}")))?;
+    let unknown = unknown(schema, settings);
+    if !unknown.is_empty() {
+        return Ok(unknown);
+    }
+    let problem = |error: jsonschema::ValidationError<'_>| {
+        let path = error.instance_path().to_string();
+        Problem::new(&path, &error.masked_with("the value").to_string())
+    };
+    let found = validator.iter_errors(settings);
+    Ok(found.take(MAX_PROBLEMS).map(problem).collect())
+}
+
+/// The members that the schema does not know, if it lets no others pass. The validator
+/// would say so too, but not which ones there are.
+fn unknown(schema: &Value, settings: &Value) -> Vec<Problem> {
+    let closed = schema.get("additionalProperties") == Some(&Value::Bool(false));
+    let (true, Some(members)) = (closed, settings.as_object()) else {
+        return Vec::new();
+    };
+    if schema.get("patternProperties").is_some() {
+        return Vec::new();
+    }
+    let known: BTreeSet<&str> = match schema.get("properties") {
+        Some(Value::Object(properties)) => properties.keys().map(String::as_str).collect(),
+        _ => BTreeSet::new(),
+    };
+    let rule = match known.is_empty() {
+        true => "nothing can be set for this policy".to_owned(),
+        false => {
+            let names: Vec<&str> = known.iter().copied().collect();
+            format!("is not known; there are: {}", names.join(", "))
+        }
+    };
+    let unknown = members.keys().filter(|name| !known.contains(name.as_str()));
+    unknown
+        .take(MAX_PROBLEMS)
+        .map(|name| Problem::new(&pointer(name), &rule))
+        .collect()
 }
 
 /// The JSON Pointer (RFC 6901) to a member of the root.
@@ -169,8 +308,8 @@ pub(crate) fn checked(mut problems: Vec<Problem>) -> Result<(), BadSettings> {
     }
 }
 
-/// Refuses references of all kinds.
-fn check_references(schema: &Value, depth: usize) -> Result<(), String> {
+/// Refuses references of all kinds, and too deep nesting.
+fn check_form(schema: &Value, depth: usize) -> Result<(), String> {
     if depth > MAX_SCHEMA_DEPTH {
         return Err(format!("it is nested more than {MAX_SCHEMA_DEPTH} deep"));
     }
@@ -182,22 +321,85 @@ fn check_references(schema: &Value, depth: usize) -> Result<(), String> {
             if name == "$schema" && member != DIALECT {
                 return Err(format!("its $schema is another than {DIALECT}"));
             }
-            check_references(member, depth + 1)
+            check_form(member, depth + 1)
         }),
         Value::Array(items) => items
             .iter()
-            .try_for_each(|item| check_references(item, depth + 1)),
+            .try_for_each(|item| check_form(item, depth + 1)),
         _ => Ok(()),
+    }
+}
+
+/// Refuses to hold settings against a schema in this process, unless both are so small
+/// that it takes neither long nor much.
+fn check_small(schema: &Value, settings: &Values) -> Result<(), String> {
+    let bytes = Value::Object(settings.clone()).to_string().len();
+    if bytes > SMALL_SETTINGS_BYTES {
+        return Err(not_small(&format!(
+            "settings of {bytes} bytes, and {SMALL_SETTINGS_BYTES} are held against it"
+        )));
+    }
+    let mut sums = Sums::default();
+    sums.add(schema)
+}
+
+fn not_small(what: &str) -> String {
+    format!("there is no process of its own for it, and in this one there may not be {what}")
+}
+
+/// What there is in a schema.
+#[derive(Default)]
+struct Sums {
+    values: usize,
+    patterns: usize,
+}
+
+impl Sums {
+    fn add(&mut self, schema: &Value) -> Result<(), String> {
+        self.values += 1;
+        if self.values > SMALL_SCHEMA_VALUES {
+            return Err(not_small(&format!(
+                "more than {SMALL_SCHEMA_VALUES} values"
+            )));
+        }
+        match schema {
+            Value::Object(members) => members.iter().try_for_each(|(name, member)| {
+                if NOT_SMALL.contains(&name.as_str()) {
+                    return Err(not_small(name));
+                }
+                self.patterns += match (name.as_str(), member) {
+                    ("pattern", _) => 1,
+                    ("patternProperties", Value::Object(patterns)) => patterns.len(),
+                    _ => 0,
+                };
+                if self.patterns > SMALL_SCHEMA_PATTERNS {
+                    return Err(not_small(&format!(
+                        "more than {SMALL_SCHEMA_PATTERNS} patterns"
+                    )));
+                }
+                self.add(member)
+            }),
+            Value::Array(items) => items.iter().try_for_each(|item| self.add(item)),
+            _ => Ok(()),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
+    use serde_json::json;
+
     use super::*;
 
-    fn problems(schema: &str, settings: &str) -> Vec<(String, String)> {
+    fn check(schema: &str, settings: &str) -> Result<(), BadSettings> {
         let schema = Schema::parse(schema).unwrap();
-        match schema.check(&serde_json::from_str(settings).unwrap()) {
+        schema.check(&serde_json::from_str(settings).unwrap(), None)
+    }
+
+    fn problems(schema: &str, settings: &str) -> Vec<(String, String)> {
+        match check(schema, settings) {
             Ok(()) => Vec::new(),
             Err(BadSettings::NotAccepted(problems)) => problems
                 .into_iter()
@@ -231,16 +433,86 @@ mod tests {
     fn a_schema_that_could_ask_for_more_or_never_end_is_not_taken() {
         for schema in [
             "no JSON",
-            r#"{"type": 7}"#,
+            "7",
+            "[]",
             r#"{"$ref": "https://schemas.example/x"}"#,
             r#"{"$schema": "https://schemas.example/x"}"#,
             r##"{"$ref": "#"}"##,
             r##"{"$defs": {"a": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}"##,
-            r#"{"pattern": "(?=a)b"}"#,
         ] {
             assert!(Schema::parse(schema).is_err(), "{schema}");
         }
         let deep = format!("{}1{}", r#"{"not":"#.repeat(100), "}".repeat(100));
         assert!(Schema::parse(&deep).is_err());
+        let deeper = "[".repeat(1_000_000);
+        assert!(Schema::parse(&deeper[..MAX_SCHEMA_BYTES]).is_err());
+    }
+
+    #[test]
+    fn what_is_no_schema_is_found_when_settings_are_held_against_it() {
+        for schema in [r#"{"type": 7}"#, r#"{"pattern": "(?=a)b"}"#] {
+            let bad = check(schema, "{}");
+            assert!(matches!(bad, Err(BadSettings::Schema(_))), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn in_this_process_a_schema_is_small() {
+        let patterns = |count: usize| {
+            let all: Vec<Value> = (0..count)
+                .map(|n| json!({"pattern": n.to_string()}))
+                .collect();
+            json!({"properties": {"a": {"anyOf": all}}}).to_string()
+        };
+        assert!(check(&patterns(16), r#"{"a": "1"}"#).is_ok());
+        let names: Map<String, Value> = (0..17).map(|n| (n.to_string(), json!(true))).collect();
+        for (schema, reason) in [
+            (patterns(17), "patterns"),
+            (json!({"patternProperties": names}).to_string(), "patterns"),
+            (json!({"enum": vec![7; 2_000]}).to_string(), "values"),
+            (r#"{"pattern": "(a{50}){50}"}"#.to_owned(), "no JSON Schema"),
+            (
+                r#"{"allOf": [{"unevaluatedProperties": false}]}"#.to_owned(),
+                "unevaluatedProperties",
+            ),
+        ] {
+            match check(&schema, "{}") {
+                Err(BadSettings::Schema(text)) => assert!(text.contains(reason), "{text}"),
+                other => panic!("{other:?}"),
+            }
+        }
+        let long = json!({"a": "x".repeat(SMALL_SETTINGS_BYTES)}).to_string();
+        assert!(matches!(check("true", &long), Err(BadSettings::Schema(_))));
+    }
+
+    #[test]
+    fn settings_are_neither_too_long_nor_too_deep() {
+        let settings = |value| Values::from_iter([("a".to_owned(), value)]);
+        let mut deep = json!(1);
+        for _ in 1..MAX_SETTINGS_DEPTH {
+            deep = json!([deep]);
+        }
+        let text = to_text(&settings(deep.clone())).unwrap();
+        assert!(serde_json::from_str::<Value>(&text).is_ok());
+        for _ in 0..5_000 {
+            deep = json!([deep]);
+        }
+        let long = json!("x".repeat(MAX_SETTINGS_BYTES));
+        for (value, rule) in [(deep, "nested"), (long, "bytes")] {
+            match to_text(&settings(value)) {
+                Err(BadSettings::NotAccepted(problems)) => {
+                    assert!(problems[0].rule.contains(rule), "{problems:?}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn no_more_unknown_members_are_told_of_than_anybody_reads() {
+        let schema = json!({"additionalProperties": false, "properties": {"a": {}}});
+        let members: Map<String, Value> = (0..500).map(|n| (n.to_string(), json!(1))).collect();
+        let settings = Value::Object(members).to_string();
+        assert_eq!(problems(&schema.to_string(), &settings).len(), MAX_PROBLEMS);
     }
 }

@@ -16,7 +16,6 @@ fn engine(limits: Limits) -> Engine {
         limits,
         ..Settings::default()
     })
-    .unwrap()
 }
 
 fn facts(provider: &str) -> Facts {

@@ -17,7 +17,7 @@ mod sketch;
 use sketch::Sketch;
 
 fn engine() -> Engine {
-    Engine::new(Settings::default()).unwrap()
+    Engine::new(Settings::default())
 }
 
 fn admit(sketch: &Sketch) -> Policy {
@@ -98,8 +98,8 @@ fn a_policy_that_fails_when_asked_about_settings_is_told_apart() {
 }
 
 #[test]
-fn what_is_no_schema_is_not_admitted() {
-    for schema in ["", "7", r#"{"type": 1}"#, r#"{"$ref": "elsewhere"}"#] {
+fn what_cannot_be_a_schema_is_not_admitted() {
+    for schema in ["", "7", "[]", r#"{"$ref": "elsewhere"}"#] {
         let sketch = Sketch {
             schema,
             ..Sketch::default()
@@ -110,6 +110,18 @@ fn what_is_no_schema_is_not_admitted() {
             "{schema}: {rejected}"
         );
     }
+}
+
+/// Whether it is a schema takes a validator to know, and admission makes none.
+#[test]
+fn what_is_no_schema_takes_no_settings() {
+    let policy = admit(&Sketch {
+        schema: r#"{"type": 1}"#,
+        ..Sketch::default()
+    });
+    assert!(policy.decide(&facts()).is_ok());
+    let bad = policy.with_settings(&Values::new());
+    assert!(matches!(bad, Err(BadSettings::Schema(_))), "{bad:?}");
 }
 
 #[test]
@@ -205,8 +217,7 @@ fn a_policy_that_is_stuck_does_not_hold_up_another() {
     let engine = Engine::new(Settings {
         limits,
         ..Settings::default()
-    })
-    .unwrap();
+    });
     let stuck = Sketch {
         decide: "(if (i32.eq (i32.load offset=4 (local.get 0)) (i32.const 6)) (then (loop $on (br $on))))",
         ..Sketch::default()

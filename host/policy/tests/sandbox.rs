@@ -1,4 +1,4 @@
-//! Compiling in a process of its own: what is compiled there is found here, and what
+//! Foreign bytes in a process of its own: what is compiled there is found here, and what
 //! takes too much ends there.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a test may
@@ -6,10 +6,14 @@
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use entail_policy::{Engine, Limits, Rejected, Sandbox, Settings, serve};
+use entail_policy::{
+    BadSettings, CodeCache, ComposeError, Engine, Limits, Rejected, Sandbox, Settings, Values,
+    serve,
+};
 use libtest_mimic::{Arguments, Failed, Trial};
+use serde_json::{Value, json};
 
 mod sketch;
 
@@ -22,42 +26,58 @@ fn main() -> ExitCode {
     if let Some(exit) = serve() {
         return exit;
     }
-    let trials: [(&str, Test); 6] = [
+    let trials: [(&str, Test); 10] = [
         ("what is compiled once is found again", is_found_again),
         (
             "what is compiled is held to lower limits anew",
             is_held_to_less,
         ),
+        (
+            "what is damaged is compiled anew in there",
+            is_compiled_anew,
+        ),
         ("memory may be used up to the limit and not beyond", memory),
         ("time may be used up to the limit and not beyond", time),
         ("an invalid component is told apart", invalid),
-        ("without a cache there is no sandbox", no_cache),
+        ("without a cache it is compiled each time", no_cache),
+        ("a problem of settings has its path and rule", problem),
+        ("a schema may take so much and no more", schemas),
+        ("components are joined in there", joined),
     ];
     let trials = trials.map(|(name, test)| Trial::test(name, test));
     libtest_mimic::run(&Arguments::from_args(), trials.into()).exit_code()
 }
 
 fn engine(cache: &Path) -> Engine {
-    engine_with(cache, Sandbox::this_program().unwrap())
+    engine_with(cache, Sandbox::this_program())
 }
 
 fn engine_with(cache: &Path, sandbox: Sandbox) -> Engine {
     Engine::new(Settings {
-        code_cache: Some(cache.to_owned()),
+        code_cache: Some(CodeCache::new(cache.join("code"), cache.join("key"))),
         sandbox: Some(sandbox),
         ..Settings::default()
     })
-    .unwrap()
+}
+
+fn without_cache() -> Engine {
+    Engine::new(Settings {
+        sandbox: Some(Sandbox::this_program()),
+        ..Settings::default()
+    })
+}
+
+/// A child that is not needed need not be there.
+fn nobody(cache: &Path) -> Engine {
+    engine_with(cache, Sandbox::program("/nowhere"))
 }
 
 fn is_found_again() -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
     let component = Sketch::default().component();
     engine(folder.path()).admit(&component)?;
-    let marks = folder.path().join("compiled");
-    assert_eq!(std::fs::read_dir(&marks)?.count(), 1);
-    // A child that is not needed need not be there.
-    let nobody = || engine_with(folder.path(), Sandbox::program("/nowhere"));
+    assert_eq!(std::fs::read_dir(folder.path().join("code"))?.count(), 1);
+    let nobody = || nobody(folder.path());
     nobody().admit(&component)?;
     let more = Limits {
         compile_time: Duration::from_mins(1),
@@ -86,14 +106,36 @@ fn is_held_to_less() -> Result<(), Failed> {
     };
     let rejected = engine.admit_within(&component, &less);
     assert!(
-        matches!(rejected, Err(Rejected::CompileMemory { .. })),
+        matches!(rejected, Err(Rejected::CompileMemory { limit }) if limit == 24 << 20),
         "{rejected:?}"
     );
     engine.admit(&component)?;
-    for entry in std::fs::read_dir(folder.path())? {
-        let name = entry?.file_name().display().to_string();
-        assert!(!name.starts_with("trial"), "{name}");
+    Ok(())
+}
+
+/// What was compiled without limits, or has a flaw, is not compiled in this process.
+fn is_compiled_anew() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let component = Sketch::default().component();
+    let unlimited = Engine::new(Settings {
+        code_cache: Some(CodeCache::new(
+            folder.path().join("code"),
+            folder.path().join("key"),
+        )),
+        ..Settings::default()
+    });
+    unlimited.admit(&component)?;
+    let rejected = nobody(folder.path()).admit(&component);
+    assert!(matches!(rejected, Err(Rejected::Engine(_))), "{rejected:?}");
+    engine(folder.path()).admit(&component)?;
+    nobody(folder.path()).admit(&component)?;
+    for entry in std::fs::read_dir(folder.path().join("code"))? {
+        std::fs::write(entry?.path(), b"damaged")?;
     }
+    let rejected = nobody(folder.path()).admit(&component);
+    assert!(matches!(rejected, Err(Rejected::Engine(_))), "{rejected:?}");
+    engine(folder.path()).admit(&component)?;
+    nobody(folder.path()).admit(&component)?;
     Ok(())
 }
 
@@ -133,10 +175,7 @@ fn memory() -> Result<(), Failed> {
     };
     let rejected = engine(folder.path()).admit_within(&component, &limits);
     assert!(
-        matches!(
-            rejected,
-            Err(Rejected::CompileMemory { .. } | Rejected::CompileCrashed(_) | Rejected::Engine(_))
-        ),
+        matches!(rejected, Err(Rejected::CompileMemory { .. })),
         "{rejected:?}"
     );
     engine(folder.path()).admit(&component)?;
@@ -172,11 +211,117 @@ fn invalid() -> Result<(), Failed> {
 }
 
 fn no_cache() -> Result<(), Failed> {
-    let engine = Engine::new(Settings {
-        sandbox: Some(Sandbox::this_program()?),
+    let component = Sketch::default().component();
+    without_cache().admit(&component)?;
+    let rejected = without_cache().admit_within(
+        &component,
+        &Limits {
+            compile_memory_bytes: 24 << 20,
+            ..Limits::default()
+        },
+    );
+    assert!(
+        matches!(rejected, Err(Rejected::CompileMemory { .. })),
+        "{rejected:?}"
+    );
+    Ok(())
+}
+
+fn set(schema: &Value, settings: Value) -> Result<(), BadSettings> {
+    let schema = schema.to_string();
+    let sketch = Sketch {
+        schema: Box::leak(schema.into_boxed_str()),
+        ..Sketch::default()
+    };
+    let policy = without_cache().admit(&sketch.component()).unwrap();
+    let Value::Object(settings) = settings else {
+        panic!("settings are an object");
+    };
+    policy.with_settings(&Values::from(settings)).map(drop)
+}
+
+fn problem() -> Result<(), Failed> {
+    let schema = json!({"properties": {"n": {"type": "array", "items": {"minimum": 1}}}});
+    set(&schema, json!({"n": [1, 2]}))?;
+    match set(&schema, json!({"n": [1, -77]})) {
+        Err(BadSettings::NotAccepted(problems)) => {
+            let [problem] = problems.as_slice() else {
+                panic!("{problems:?}");
+            };
+            assert_eq!(problem.path, "/n/1");
+            assert!(problem.rule.contains("minimum"), "{problem}");
+            assert!(!problem.rule.contains("77"), "{problem}");
+        }
+        other => panic!("{other:?}"),
+    }
+    match set(&json!({"type": 7}), json!({})) {
+        Err(BadSettings::Schema(reason)) => assert!(reason.contains("JSON Schema"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    Ok(())
+}
+
+/// Each is a few kilobytes, and far more when it is understood.
+fn schemas() -> Result<(), Failed> {
+    let many = |count: usize, keyword: &dyn Fn(usize) -> Value| {
+        Value::Array((0..count).map(keyword).collect())
+    };
+    // Each place may be the one after which the pattern fits.
+    let mut random = 1_u32;
+    let letters = (0..900_000).map(|_| {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        if random >> 31 == 0 { 'a' } else { 'b' }
+    });
+    let letters: String = letters.collect();
+    for (what, schema, settings, bound) in [
+        (
+            "patterns that each take up their limit",
+            json!({"allOf": many(2_000, &|n| json!({"pattern": format!("[^a]{{990}}{n}")}))}),
+            json!({"a": "x"}),
+            "more than 268435456 bytes of memory",
+        ),
+        (
+            "patterns that fit nearly everywhere",
+            json!({"properties": {"a": {"allOf": many(20, &|n| {
+                json!({"pattern": format!("a[ab]{{1500}}c{n}")})
+            })}}}),
+            json!({"a": letters}),
+            "longer than 5000 ms",
+        ),
+    ] {
+        let started = Instant::now();
+        match set(&schema, settings) {
+            Err(BadSettings::Schema(reason)) => {
+                println!("{what}: {reason}, after {:.1?}", started.elapsed());
+                assert!(reason.contains(bound), "{what}: {reason}");
+            }
+            other => panic!("{what}: {other:?}"),
+        }
+    }
+    Ok(())
+}
+
+fn joined() -> Result<(), Failed> {
+    let engine = without_cache();
+    let policy = Sketch::default().component();
+    // The reason comes back as it is.
+    let here = entail_policy::compose(&policy, &policy).unwrap_err();
+    let there = engine.compose(&policy, &policy).unwrap_err();
+    assert!(matches!(there, ComposeError::NoFit), "{there}");
+    assert_eq!(here.to_string(), there.to_string());
+    let here = entail_policy::compose(b"noise", &policy).unwrap_err();
+    let there = engine.compose(b"noise", &policy).unwrap_err();
+    assert!(matches!(there, ComposeError::Invalid { .. }), "{there}");
+    assert_eq!(here.to_string(), there.to_string());
+    let little = Engine::new(Settings {
+        limits: Limits {
+            compile_memory_bytes: 24 << 20,
+            ..Limits::default()
+        },
+        sandbox: Some(Sandbox::this_program()),
         ..Settings::default()
-    })?;
-    let rejected = engine.admit(&Sketch::default().component());
-    assert!(matches!(rejected, Err(Rejected::Engine(_))), "{rejected:?}");
+    });
+    let there = little.compose(&policy, &policy).unwrap_err();
+    assert!(matches!(there, ComposeError::NotDone(_)), "{there}");
     Ok(())
 }

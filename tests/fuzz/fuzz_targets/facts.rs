@@ -32,7 +32,7 @@ static POLICY: LazyLock<Policy> = LazyLock::new(|| {
         },
         ..Settings::default()
     };
-    let engine = Engine::new(settings).expect("the engine can be set up");
+    let engine = Engine::new(settings);
     engine
         .admit(entail::DEFAULT_POLICY)
         .expect("the built-in policy is admitted")

@@ -111,7 +111,7 @@ async fn show(cli: &Cli) -> usize {
     let groups = groups(&cases);
     println!("{} components: {groups}", cases.len());
 
-    let mut host = Host::new(Sandbox::this_program().unwrap()).await;
+    let mut host = Host::new(Sandbox::this_program()).await;
     let mut wrong = 0;
     let mut check = |what: &str, result: Result<(), String>| {
         if let Err(error) = result {

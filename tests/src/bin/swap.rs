@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         .build()
         .unwrap();
     let good = runtime.block_on(async {
-        let swap = Swap::new(Sandbox::this_program().unwrap()).await;
+        let swap = Swap::new(Sandbox::this_program()).await;
         match cli.calls {
             Some(calls) => call(&swap, calls).await,
             None => load(&swap, &cli).await,

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use entail_policy::{Decision, Engine, Facts, Limits, Outcome, Sandbox, Settings};
+use entail_policy::{CodeCache, Decision, Engine, Facts, Limits, Outcome, Sandbox, Settings};
 
 use super::{Ask, Case, Cause, Expected};
 
@@ -52,10 +52,10 @@ pub fn settings(sandbox: Sandbox) -> Settings {
 /// Such an engine, which keeps the code in `cache`.
 pub fn engine(cache: &Path, sandbox: Sandbox) -> Engine {
     let settings = Settings {
-        code_cache: Some(cache.to_owned()),
+        code_cache: Some(CodeCache::new(cache.join("code"), cache.join("key"))),
         ..settings(sandbox)
     };
-    Engine::new(settings).unwrap()
+    Engine::new(settings)
 }
 
 /// What comes of a case.

@@ -270,8 +270,10 @@ impl Host {
             .map_err(|error| error.to_string())?;
         let lease = self.entail.resolve(&ME, &request(Ask::Model)).await;
         let lease = lease.map_err(|error| error.to_string())?;
-        self.records
-            .push((self.entail.built_in_policy().digest(), Kind::Granted));
+        self.records.push((
+            self.entail.built_in_policy().unwrap().digest(),
+            Kind::Granted,
+        ));
         match lease.name().as_str() {
             "default" => Ok(()),
             other => Err(format!("{other} was granted")),

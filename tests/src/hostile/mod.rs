@@ -264,7 +264,7 @@ pub enum Cause {
     WrongType,
     /// Not admitted: its description is unfit to be shown.
     Description,
-    /// Not admitted: its schema is none, or does not take an empty object.
+    /// Not admitted, or not bound: its schema is none, or takes too much.
     Schema,
     /// Not admitted: compiling it took too much memory.
     CompileMemory,
@@ -371,7 +371,7 @@ impl From<&Rejected> for Cause {
             Rejected::WrongType(_) => Cause::WrongType,
             Rejected::Description(_) => Cause::Description,
             Rejected::Schema(_) => Cause::Schema,
-            Rejected::CompileMemory { .. } => Cause::CompileMemory,
+            Rejected::CompileMemory { .. } | Rejected::CodeTooLarge { .. } => Cause::CompileMemory,
             Rejected::CompileTime { .. } => Cause::CompileTime,
             Rejected::CompileCrashed(_) => Cause::CompileCrashed,
             Rejected::Trial(failure) => Cause::Trial(failure.into()),
@@ -384,6 +384,7 @@ impl From<&BadSettings> for Cause {
     fn from(bad: &BadSettings) -> Self {
         match bad {
             BadSettings::NotAccepted(_) => Cause::SettingsNotAccepted,
+            BadSettings::Schema(_) => Cause::Schema,
             BadSettings::Failed(failure) => Cause::SettingsFail(failure.into()),
             other => panic!("bad settings that no case knows of: {other}"),
         }

@@ -7,7 +7,14 @@ use super::sketch::{SCRATCH, Sketch, VALIDATION, point, store_byte};
 use super::{Case, Cause, Failing};
 
 pub(super) fn cases() -> Vec<Case> {
-    [no_schemas(), large_schemas(), patterns(), problems()].concat()
+    [
+        no_schemas(),
+        large_schemas(),
+        costly_schemas(),
+        patterns(),
+        problems(),
+    ]
+    .concat()
 }
 
 fn no_schemas() -> Vec<Case> {
@@ -20,9 +27,6 @@ fn no_schemas() -> Vec<Case> {
         ("is a number", "7"),
         ("is a list", "[]"),
         ("is a text", r#""object""#),
-        ("has a type of no kind", r#"{"type": 7}"#),
-        ("has a type that is not known", r#"{"type": "evil"}"#),
-        ("has a negative length", r#"{"minProperties": -1}"#),
         (
             "is elsewhere",
             r#"{"$ref": "https://schemas.example/evil.json"}"#,
@@ -55,6 +59,21 @@ fn no_schemas() -> Vec<Case> {
             Sketch::default().schema_text(text),
             Cause::Schema,
         ));
+    }
+    // Nobody knows before settings are held against it.
+    for (what, schema) in [
+        ("has a type of no kind", r#"{"type": 7}"#),
+        ("has a type that is not known", r#"{"type": "evil"}"#),
+        ("has a negative length", r#"{"minProperties": -1}"#),
+    ] {
+        cases.push(
+            Case::of(
+                format!("schema/{what}"),
+                Sketch::default().schema_text(schema),
+                Cause::Schema,
+            )
+            .settings(json!({})),
+        );
     }
     for (what, schema) in [
         ("that nothing fits", "false"),
@@ -161,6 +180,113 @@ fn large_schemas() -> Vec<Case> {
         )
         .settings(json!({})),
     ]
+}
+
+/// Schemas of a few kilobytes that take far more, or far longer, than they look. What each
+/// takes is the validator's business; what counts is that nobody waits for it.
+fn costly_schemas() -> Vec<Case> {
+    let all = |count: usize, keyword: &dyn Fn(usize) -> Value| -> Value {
+        json!({"additionalProperties": {"allOf": (0..count).map(keyword).collect::<Vec<_>>()}})
+    };
+    let nested = |levels: usize, around: &dyn Fn(Value) -> Value| {
+        (0..levels).fold(json!({"required": ["evil"]}), |below, _| around(below))
+    };
+    let numbers: Vec<usize> = (0..100_000).collect();
+    let lists: Vec<Value> = (0..15_000).map(|n| json!([[n]])).collect();
+    let names: serde_json::Map<String, Value> = (0..3_000)
+        .map(|n| (format!("[^{n}]{{99}}"), json!(true)))
+        .collect();
+    let text = "evil".repeat(200_000);
+    let contained = || [Cause::Grants, Cause::SettingsNotAccepted, Cause::Schema];
+    let mut cases = Vec::new();
+    for (what, schema, settings) in [
+        (
+            "of 2,000 patterns",
+            all(2_000, &|n| json!({"pattern": format!("[^a]{{990}}{n}")})),
+            json!({"a": "b"}),
+        ),
+        (
+            "of patterns that are tried at each place",
+            all(30, &|n| json!({"pattern": format!("[ab]*a[^c]{{900}}{n}")})),
+            json!({"a": "ab".repeat(200_000)}),
+        ),
+        (
+            "of 3,000 patterns of names",
+            json!({"patternProperties": names}),
+            json!({"a": 1}),
+        ),
+        (
+            "of 20 levels of one of two",
+            nested(
+                20,
+                &|below| json!({"oneOf": [below, {"not": {"type": "object"}}]}),
+            ),
+            json!({"a": 1}),
+        ),
+        (
+            "of 20 levels of any of the same",
+            nested(20, &|below| json!({"anyOf": [{"type": "null"}, below]})),
+            json!({"a": 1}),
+        ),
+        (
+            "of 28 levels of what others have not looked at",
+            nested(
+                28,
+                &|below| json!({"anyOf": [below, {"properties": {"a": true}}], "unevaluatedProperties": false}),
+            ),
+            json!({"a": 1}),
+        ),
+        (
+            "of 28 levels of conditions",
+            nested(
+                28,
+                &|below| json!({"if": below, "then": {"required": ["b"]}, "else": true, "unevaluatedProperties": true}),
+            ),
+            json!({"a": 1}),
+        ),
+        (
+            "that compares 100,000 numbers",
+            json!({"additionalProperties": {"uniqueItems": true}}),
+            json!({"a": numbers}),
+        ),
+        (
+            "that compares 15,000 lists",
+            json!({"additionalProperties": {"uniqueItems": true}}),
+            json!({"a": lists}),
+        ),
+        (
+            "of 9,000 constants for a long text",
+            json!({"additionalProperties": {"enum": (0..9_000).collect::<Vec<_>>()}}),
+            json!({"a": text}),
+        ),
+        (
+            "of a multiple of almost nothing",
+            json!({"additionalProperties": {"multipleOf": 1e-300}}),
+            json!({"a": 1e300}),
+        ),
+        (
+            "of lengths that nobody counts to",
+            json!({"minProperties": 18_446_744_073_709_551_615_u64, "additionalProperties": {"maxLength": 1e300}}),
+            json!({"a": text}),
+        ),
+        (
+            "that contains what contains",
+            nested(20, &|below| json!({"contains": below, "minContains": 1})),
+            json!({"a": [[[[[[1]]]]]]}),
+        ),
+    ] {
+        let text = schema.to_string();
+        assert!(text.len() <= 64 << 10, "{what}: {} bytes", text.len());
+        cases.push(
+            Case::of(
+                format!("schema/{what}"),
+                Sketch::default().schema_text(text).pages(64),
+                contained(),
+            )
+            .settings(settings),
+        );
+    }
+    cases
 }
 
 /// Each level asks for the one below twice, and references are not needed for it.

@@ -21,6 +21,7 @@ pub mod worker;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use entail::policy::CodeCache;
 use entail::{
     Change, CredentialName, CredentialRef, Entail, Principal, RuleChanges, Secret, SecretEdit,
     SetCredential, Settings,
@@ -54,7 +55,7 @@ impl Program {
 pub fn settings(cache: &Path) -> Settings {
     std::fs::create_dir_all(cache).unwrap();
     let mut settings = Settings::default();
-    settings.engine.code_cache = Some(cache.to_owned());
+    settings.engine.code_cache = Some(CodeCache::new(cache.join("code"), cache.join("key")));
     settings.engine.concurrent_calls = 2;
     // What was opened before would hide that it no longer opens.
     settings.keep_opened_secrets = None;

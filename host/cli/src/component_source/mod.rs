@@ -13,7 +13,7 @@ mod oci_layout;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use entail::policy::{Digest, Limits, compose};
+use entail::policy::{Digest, Engine, Limits};
 use entail::store::{InputError, InputFile};
 use serde::de::DeserializeOwned;
 
@@ -80,12 +80,13 @@ pub struct ComponentArgs {
 }
 
 impl ComponentArgs {
-    /// Reads the component and its limits, and composes it with the one below.
+    /// Reads the component and its limits, and composes it with the one below as `engine`
+    /// does.
     ///
     /// # Errors
     ///
     /// What is wrong with which file; that the two do not go together.
-    pub fn read(&self) -> Result<Component, Failure> {
+    pub fn read(&self, engine: &Engine) -> Result<Component, Failure> {
         let mut component = self.source.read()?;
         let Some(over) = &self.over else {
             return Ok(component);
@@ -94,7 +95,7 @@ impl ComponentArgs {
             true => entail::DEFAULT_POLICY.to_vec(),
             false => read(over)?.bytes,
         };
-        component.bytes = compose(&component.bytes, &below).map_err(|error| {
+        component.bytes = engine.compose(&component.bytes, &below).map_err(|error| {
             let message = format!("{} over {}: {error}", component.name, over.display());
             Failure::new(12, "policy-failed", message)
         })?;

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use entail_policy::{Digest, Isolation, Limits, Policy, Values, compose};
+use entail_policy::{Digest, Isolation, Limits, Policy, Values};
 use entail_store::{Batch, DocumentKey, Revision};
 use entail_text::sanitize;
 use serde::de::DeserializeOwned;
@@ -120,7 +120,14 @@ impl Entail {
     ) -> Result<(InstalledPolicy, Arc<[u8]>), Error> {
         let whole: Arc<[u8]> = match install.over {
             None => component.into(),
-            Some(below) => compose(component, &self.component(principal, below).await?)?.into(),
+            Some(below) => {
+                let below = self.component(principal, below).await?;
+                let engine = self.policies.engine();
+                engine
+                    .compose_in_turn(component.to_vec(), below)
+                    .await?
+                    .into()
+            }
         };
         let limits = match install.limits {
             Some(limits) => limits,
@@ -160,7 +167,7 @@ impl Entail {
         component: Digest,
     ) -> Result<Vec<u8>, Error> {
         authorize_whole(principal, Action::View)?;
-        if component == self.policies.built_in().digest() {
+        if component == self.policies.built_in_digest() {
             return Ok(crate::DEFAULT_POLICY.to_vec());
         }
         self.installed_policy(principal, component).await?;
@@ -532,16 +539,20 @@ impl Entail {
         let mut meant = installed
             .iter()
             .filter(|policy| is_meant(&policy.name, policy.component));
-        let built_in = self.built_in_policy();
         match (meant.next(), meant.next()) {
             (Some(one), None) => Ok(Some(one.clone())),
             _ if text == BUILT_IN => Ok(None),
-            (None, _) if is_meant(&built_in.description().name, built_in.digest()) => Ok(None),
-            (None, _) => Err(Error::Invalid(format!(
-                "{} is no policy that is installed: give a name of `entail policy list`, \
-                 the first digits of a digest (at least {LEAST_DIGITS}), or {BUILT_IN}",
-                quoted(text)
-            ))),
+            (None, _) => {
+                let built_in = self.built_in_policy()?;
+                if is_meant(&built_in.description().name, built_in.digest()) {
+                    return Ok(None);
+                }
+                Err(Error::Invalid(format!(
+                    "{} is no policy that is installed: give a name of `entail policy list`, \
+                     the first digits of a digest (at least {LEAST_DIGITS}), or {BUILT_IN}",
+                    quoted(text)
+                )))
+            }
             (Some(_), Some(_)) => Err(Error::Invalid(format!(
                 "{} means several installed policies; give more of the digest, see: entail policy list",
                 quoted(text)

@@ -14,10 +14,10 @@
 //! cache, decides which bytes run.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use entail_policy::{Digest, Engine, Limits, Policy};
+use entail_policy::{Digest, Engine, Limits, Policy, Rejected};
 use entail_store::{Document, Revision, Store, Tampering};
 use tokio::sync::OnceCell;
 
@@ -40,7 +40,10 @@ const KEPT: usize = 8;
 /// The policies of a process.
 pub(crate) struct Policies {
     engine: Engine,
-    built_in: Arc<Serving>,
+    built_in: &'static [u8],
+    /// Made ready when it is first needed: most commands decide nothing.
+    ready_built_in: OnceLock<Arc<Serving>>,
+    built_in_digest: OnceLock<Digest>,
     known: Mutex<Known>,
 }
 
@@ -99,22 +102,44 @@ impl From<Error> for Unready {
 }
 
 impl Policies {
-    pub(crate) fn new(engine: Engine, built_in: &[u8]) -> Result<Arc<Self>, Error> {
-        let policy = engine.admit_own(built_in)?;
-        Ok(Arc::new(Policies {
+    pub(crate) fn new(engine: Engine, built_in: &'static [u8]) -> Arc<Self> {
+        Arc::new(Policies {
             engine,
-            built_in: Arc::new(Serving {
+            built_in,
+            ready_built_in: OnceLock::new(),
+            built_in_digest: OnceLock::new(),
+            known: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn built_in(&self) -> Result<&Policy, Error> {
+        Ok(&self.serving_built_in()?.policy)
+    }
+
+    /// What the built-in policy is called, also if it cannot be made ready.
+    pub(crate) fn built_in_digest(&self) -> Digest {
+        let digest = || Digest::of(self.built_in);
+        *self.built_in_digest.get_or_init(digest)
+    }
+
+    fn serving_built_in(&self) -> Result<&Arc<Serving>, Error> {
+        if let Some(serving) = self.ready_built_in.get() {
+            return Ok(serving);
+        }
+        // If it fails, the next one tries again.
+        let policy = self.engine.admit_own(self.built_in);
+        let policy = policy.map_err(|rejected| match rejected {
+            Rejected::Engine(error) => Error::Engine(error),
+            other => other.into(),
+        })?;
+        Ok(self.ready_built_in.get_or_init(|| {
+            Arc::new(Serving {
                 document: None,
                 binding: None,
                 policy,
                 shadow: None,
-            }),
-            known: Mutex::default(),
+            })
         }))
-    }
-
-    pub(crate) fn built_in(&self) -> &Policy {
-        &self.built_in.policy
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -129,7 +154,7 @@ impl Policies {
         binding: Option<(&ScopePath, &Arc<Document>)>,
     ) -> Result<Arc<Serving>, Error> {
         let Some((organization, document)) = binding else {
-            return Ok(Arc::clone(&self.built_in));
+            return Ok(Arc::clone(self.serving_built_in()?));
         };
         let digest = document.digest();
         let before = self.known().serving.get(organization).cloned();
@@ -139,7 +164,7 @@ impl Policies {
             return Ok(Arc::clone(serving));
         }
         let binding = document.body::<PolicyBinding>()?;
-        if let Some(policy) = self.ready(&binding.active) {
+        if let Some(policy) = self.ready(&binding.active)? {
             let serving = Serving::new(document, policy, &binding);
             return Ok(self.put_in_service(organization, serving, before.as_deref()));
         }
@@ -190,11 +215,11 @@ impl Policies {
 
     /// Reads a component and admits it.
     pub(crate) async fn load(&self, store: &Store, bound: &Bound) -> Result<Policy, Error> {
-        if let Some(policy) = self.ready(bound) {
+        if let Some(policy) = self.ready(bound)? {
             return Ok(policy);
         }
         let Some(component) = bound.component else {
-            return Ok(self.built_in.policy.clone());
+            return Ok(self.built_in()?.clone());
         };
         // They have this digest, or are not handed out.
         let bytes = store.blob(&blob_of(component)).await?;
@@ -219,18 +244,18 @@ impl Policies {
     }
 
     /// A policy as it is bound, if its component has been admitted here.
-    fn ready(&self, bound: &Bound) -> Option<Policy> {
+    fn ready(&self, bound: &Bound) -> Result<Option<Policy>, Error> {
         let policy = match bound.component {
-            None => self.built_in.policy.clone(),
+            None => Some(self.built_in()?.clone()),
             Some(component) => {
                 let known = self.known();
                 let mut admitted = known.admitted.iter();
                 admitted
-                    .find(|policy| is(policy, component, &bound.limits))?
-                    .clone()
+                    .find(|policy| is(policy, component, &bound.limits))
+                    .cloned()
             }
         };
-        Some(as_bound(&policy, bound))
+        Ok(policy.map(|policy| as_bound(&policy, bound)))
     }
 
     fn put_in_service(

@@ -23,6 +23,7 @@ use super::documents::Bound;
 use super::serving::Policies;
 use crate::audit::{LineKind, Lines, open_if_there};
 use crate::difference::{Answer, Difference};
+use crate::entail::sleep;
 use crate::error::Error;
 use crate::home::Home;
 
@@ -145,9 +146,7 @@ impl ShadowLog {
     pub(crate) async fn settle(&self, within: Duration) {
         let end = Instant::now() + within;
         while self.open.load(Ordering::Relaxed) > 0 && Instant::now() < end {
-            let pause = || std::thread::sleep(PAUSE);
-            // It cannot fail: a sleep does not panic, and is not cancelled.
-            let _ = tokio::task::spawn_blocking(pause).await;
+            sleep(PAUSE).await;
         }
     }
 

@@ -1,0 +1,427 @@
+//! What the program may use up: memory for what is foreign, and what the system gives
+//! it itself.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::sandbox::{Ran, Sandbox};
+
+#[allow(dead_code)]
+#[path = "../src/hostile/sketch.rs"]
+mod sketch;
+
+use sketch::Sketch;
+
+const BALANCE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../guest/balance/balance.wasm"
+);
+
+/// What the program itself has in memory at most while a child looks at what is foreign.
+const OWN_KIB: u64 = 64 << 10;
+
+/// What the child for settings has at most.
+const CHECK_KIB: u64 = 256 << 10;
+
+/// What one that compiles has at most, unless more is asked for.
+const COMPILE_KIB: u64 = 1 << 20;
+
+/// The most memory that a run had, and each of its children.
+struct Peak {
+    own_kib: u64,
+    children_kib: Vec<u64>,
+}
+
+impl Sandbox {
+    fn written(&self, name: &str, contents: impl AsRef<[u8]>) -> String {
+        let path = self.path(name);
+        std::fs::write(&path, contents).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// Runs the program by way of another one, which sets something up for it.
+    fn by(&self, way: &[&str], arguments: &[&str]) -> Ran {
+        let inner = self.command(arguments);
+        let mut command = self.command(&[]);
+        let mut words = way.iter().map(std::ffi::OsString::from);
+        let mut outer = Command::new(words.next().unwrap());
+        outer.args(words).arg(inner.get_program()).args(arguments);
+        outer.env_clear();
+        for (name, value) in command.env("LC_ALL", "C").get_envs() {
+            outer.env(name, value.unwrap());
+        }
+        self.run(outer, "")
+    }
+
+    /// Runs the program with so much address space.
+    fn within_kib(&self, kib: u64, arguments: &[&str]) -> Ran {
+        let script = format!("ulimit -v {kib}; exec \"$@\"");
+        self.by(&["/bin/sh", "-c", &script, "sh"], arguments)
+    }
+
+    /// Runs the program, and looks at how much memory it has meanwhile.
+    fn watched(&self, arguments: &[&str]) -> (Ran, Peak) {
+        let mut command = self.command(arguments);
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let id = child.id();
+        let watch = std::thread::spawn(move || {
+            let mut own_kib = 0;
+            let mut children = std::collections::BTreeMap::<String, u64>::new();
+            while let Some(now) = peak_kib(&id.to_string()) {
+                own_kib = own_kib.max(now);
+                for child in children_of(id) {
+                    let now = peak_kib(&child).unwrap_or_default();
+                    let seen = children.entry(child).or_default();
+                    *seen = (*seen).max(now);
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Peak {
+                own_kib,
+                children_kib: children.into_values().collect(),
+            }
+        });
+        let output = child.wait_with_output().unwrap();
+        let peak = watch.join().unwrap();
+        let ran = Ran {
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+            code: output.status.code(),
+        };
+        println!(
+            "{arguments:?}: {} MiB, children {:?} MiB",
+            peak.own_kib >> 10,
+            peak.children_kib
+                .iter()
+                .map(|kib| kib >> 10)
+                .collect::<Vec<_>>()
+        );
+        (ran, peak)
+    }
+}
+
+/// The children of a process, whichever thread started them.
+fn children_of(process: u32) -> Vec<String> {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task"));
+    threads
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok())
+        .flat_map(|list| {
+            list.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// The most memory that a process has had so far; none once it has ended.
+fn peak_kib(process: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// Runs what every installation does, from making a home to a lease by a foreign policy.
+#[track_caller]
+fn everything_works(run: &dyn Fn(&[&str]) -> Ran) {
+    run(&["resolve", "acme/evals", "openai"]).ok();
+    run(&["status", "acme/evals"]).ok();
+    run(&["credential", "list", "acme"]).ok();
+    run(&["policy", "check", BALANCE]).ok();
+    run(&["policy", "install", BALANCE]).ok();
+    run(&["policy", "activate", "acme", "balance"]).ok();
+    run(&["resolve", "acme/evals", "openai"]).ok();
+    run(&["policy", "rollback", "acme"]).ok();
+    run(&["verify"]).ok();
+}
+
+#[test]
+fn everything_works_with_a_gigabyte_of_address_space() {
+    let (sandbox, _) = Sandbox::with_acme();
+    everything_works(&|arguments| sandbox.within_kib(1_000_000, arguments));
+    // What was compiled for little address space is not for much, and the other way
+    // round.
+    everything_works(&|arguments| sandbox.entail(arguments));
+    everything_works(&|arguments| sandbox.within_kib(2_000_000, arguments));
+}
+
+#[test]
+fn with_too_little_address_space_to_compile_that_is_said() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let run = |arguments: &[&str]| sandbox.within_kib(200_000, arguments);
+    run(&["credential", "list", "acme"]).ok();
+    run(&["project", "list"]).ok();
+    run(&["resolve", "acme/evals", "openai"]).ok();
+    let bomb = sandbox.written("bomb.wasm", tower(22, 2));
+    run(&["policy", "check", &bomb])
+        .fails(12)
+        .says("the 204800000 bytes of address space that a process is given here")
+        .says("ulimit -v");
+}
+
+/// A component that is made of `times` of what is made of `times` of … another one.
+fn tower(levels: usize, times: usize) -> Vec<u8> {
+    let leaf =
+        r#"(component (core module $m (func (export "f"))) (core instance (instantiate $m)))"#;
+    let text = (0..levels).fold(leaf.to_owned(), |below, _| {
+        let below = below.replacen("(component", "(component $below", 1);
+        let instances = "(instance (instantiate $below))".repeat(times);
+        format!("(component {below} {instances})")
+    });
+    wat::parse_str(text).unwrap()
+}
+
+#[test]
+fn the_limits_that_are_given_are_the_limits() {
+    let (sandbox, _) = Sandbox::with_acme();
+    // Each is of a few kilobytes, and would take gigabytes.
+    for (levels, times) in [(60, 2), (30, 3), (12, 9), (8, 20)] {
+        let bytes = tower(levels, times);
+        assert!(bytes.len() < 4_000, "{} bytes", bytes.len());
+        let file = sandbox.written("tower.wasm", bytes);
+        for command in [
+            vec!["policy", "check", &file],
+            vec!["policy", "install", &file],
+            vec!["policy", "install", &file, "--dry-run"],
+        ] {
+            let (ran, peak) = sandbox.watched(&command);
+            ran.fails(12)
+                .says("more than 1073741824 bytes of memory")
+                .says("--find-limits");
+            assert_eq!(peak.children_kib.len(), 1, "it was tried again");
+            assert!(
+                peak.children_kib[0] <= COMPILE_KIB,
+                "{:?}",
+                peak.children_kib
+            );
+            assert!(peak.own_kib <= OWN_KIB, "{} KiB", peak.own_kib);
+        }
+    }
+    // What can be compiled, and is far more than it seems, does not come back.
+    let file = sandbox.written("tower.wasm", tower(20, 2));
+    let (ran, peak) = sandbox.watched(&["policy", "check", &file]);
+    ran.fails(12)
+        .says("the compiled code of the component has more than");
+    assert!(peak.own_kib <= OWN_KIB, "{} KiB", peak.own_kib);
+}
+
+#[test]
+fn more_is_tried_only_when_asked_for_and_up_to_what_the_help_says() {
+    let sandbox = Sandbox::new();
+    sandbox
+        .entail(&["policy", "check", "--help"])
+        .ok()
+        .says("2 GiB");
+    let file = sandbox.written("tower.wasm", tower(60, 2));
+    let (ran, peak) = sandbox.watched(&["policy", "check", &file, "--find-limits"]);
+    ran.fails(12)
+        .says("more than 1073741824 bytes of memory")
+        .says("with as much as is tried, compiling the component takes more than 2147483648 bytes");
+    assert_eq!(peak.children_kib.len(), 2);
+    assert!(peak.children_kib.iter().all(|kib| *kib <= 2 * COMPILE_KIB));
+    assert!(peak.own_kib <= OWN_KIB, "{} KiB", peak.own_kib);
+}
+
+/// A policy with a schema of nearly 64 KiB that takes gigabytes to be understood.
+fn with_costly_schema() -> Vec<u8> {
+    let all = |count: usize, keyword: &dyn Fn(usize) -> Value| -> Vec<Value> {
+        (0..count).map(keyword).collect()
+    };
+    let schema = json!({
+        "additionalProperties": {
+            "allOf": all(2_200, &|n| json!({"pattern": format!("[^a]{{990}}{n}")})),
+        },
+    });
+    let schema = schema.to_string();
+    assert!(schema.len() <= 64 << 10, "{}", schema.len());
+    Sketch::default().schema_text(schema).pages(16).component()
+}
+
+#[test]
+fn a_schema_takes_no_memory_of_the_program_and_little_of_a_child() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let file = sandbox.written("costly.wasm", with_costly_schema());
+    let bounded = |arguments: &[&str]| {
+        let (ran, peak) = sandbox.watched(arguments);
+        assert!(peak.own_kib <= OWN_KIB, "{} KiB", peak.own_kib);
+        (ran, peak)
+    };
+    // Whoever installs it, or only opens a store in which it is, does not look at it.
+    let (ran, peak) = bounded(&["policy", "install", &file]);
+    ran.ok();
+    assert_eq!(peak.children_kib.len(), 1, "only to compile it");
+    for arguments in [
+        vec!["policy", "activate", "acme", "sketch"],
+        vec!["policy", "activate", "acme", "sketch", "--dry-run"],
+        vec!["policy", "shadow", "acme", "sketch"],
+        vec!["policy", "check", &file],
+        vec!["policy", "diff", &file],
+    ] {
+        let started = Instant::now();
+        let (ran, peak) = bounded(&arguments);
+        ran.fails(12)
+            .says("it takes more than 268435456 bytes of memory");
+        let child = peak.children_kib.last().unwrap();
+        assert!(*child <= CHECK_KIB, "{child} KiB");
+        assert!(started.elapsed() < Duration::from_secs(30));
+    }
+    let (ran, peak) = bounded(&["resolve", "acme/evals", "openai"]);
+    ran.ok();
+    assert!(peak.children_kib.is_empty(), "{:?}", peak.children_kib);
+}
+
+#[test]
+fn settings_are_checked_with_a_component() {
+    let sandbox = Sandbox::new();
+    let schema = json!({"properties": {"n": {"type": "integer"}}, "required": ["n"]});
+    let policy = Sketch::default().schema_text(schema.to_string());
+    let file = sandbox.written("policy.wasm", policy.component());
+    let set = |settings: Value| sandbox.written("settings.json", settings.to_string());
+    // That something has to be set is no flaw of the policy.
+    sandbox.entail(&["policy", "check", &file]).ok();
+    let good = set(json!({"n": 7}));
+    sandbox
+        .entail(&["policy", "check", &file, "--settings", &good])
+        .ok();
+    let bad = set(json!({"n": "seven"}));
+    sandbox
+        .entail(&["policy", "check", &file, "--settings", &bad])
+        .fails(12)
+        .says("/n: ")
+        .says("integer");
+    let none = Sketch::default().schema_text(r#"{"type": 7}"#).component();
+    let file = sandbox.written("none.wasm", none);
+    sandbox
+        .entail(&["policy", "check", &file])
+        .fails(12)
+        .says("it is no JSON Schema");
+}
+
+/// Whether a way to run programs is open here; else says why not.
+fn is_open(way: &[&str]) -> bool {
+    let mut words = way.iter();
+    let program = words.next().unwrap();
+    let tried = Command::new(program).args(words).arg("/bin/true").output();
+    let why_not = match tried {
+        Ok(output) if output.status.success() => return true,
+        Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
+        Err(error) => error.to_string(),
+    };
+    println!("skipped: {way:?} does not work here: {}", why_not.trim());
+    false
+}
+
+#[test]
+fn without_proc_the_built_in_policy_decides_and_others_say_what_is_missing() {
+    let without_proc = [
+        "unshare",
+        "-m",
+        "/bin/sh",
+        "-c",
+        "umount -l /proc && exec \"$@\"",
+        "sh",
+    ];
+    if !is_open(&without_proc) {
+        return;
+    }
+    let (sandbox, _) = Sandbox::with_acme();
+    let run = |arguments: &[&str]| sandbox.by(&without_proc, arguments);
+    run(&["resolve", "acme/evals", "openai"]).ok();
+    run(&["status", "acme/evals"]).ok();
+    run(&["credential", "list", "acme"]).ok();
+    for arguments in [["policy", "check", BALANCE], ["policy", "install", BALANCE]] {
+        run(&arguments).fails(12).says("mount /proc");
+    }
+    // What is compiled already needs no other process.
+    sandbox.entail(&["policy", "install", BALANCE]).ok();
+    sandbox
+        .entail(&["policy", "activate", "acme", "balance"])
+        .ok();
+    run(&["resolve", "acme/evals", "openai"]).ok();
+}
+
+/// A place that another user may enter, with the program in it.
+fn for_nobody() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("entail");
+    std::fs::copy(env!("CARGO_BIN_EXE_entail"), &program).unwrap();
+    std::os::unix::fs::chown(folder.path(), Some(65_534), Some(65_534)).unwrap();
+    (folder, program)
+}
+
+#[test]
+fn when_no_thread_can_be_had_that_is_an_error_and_no_panic() {
+    let as_nobody = [
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+    ];
+    let alone = [&as_nobody[..], &["prlimit", "--nproc=1:1"]].concat();
+    if !is_open(&alone) {
+        return;
+    }
+    let (folder, program) = for_nobody();
+    let run = |way: &[&str], arguments: &[&str], input: &str| {
+        let mut command = Command::new(way[0]);
+        command
+            .args(&way[1..])
+            .arg(&program)
+            .args(arguments)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("ENTAIL_HOME", folder.path().join("home"))
+            .env("TMPDIR", folder.path());
+        let output = Sandbox::output(command, input);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        println!("{arguments:?}: {:?} {stderr}", output.status.code());
+        assert!(!stderr.contains("panicked"), "{arguments:?}: {stderr}");
+        assert!(output.status.code().is_some(), "{arguments:?}: {stderr}");
+        Ran {
+            stdout,
+            stderr,
+            code: output.status.code(),
+        }
+    };
+    run(&as_nobody, &["init", "acme"], "").ok();
+    run(
+        &as_nobody,
+        &["credential", "set", "acme", "openai"],
+        "secret-of-nobody",
+    )
+    .ok();
+    run(&as_nobody, &["policy", "install", BALANCE], "").ok();
+    run(&as_nobody, &["resolve", "acme", "openai"], "").ok();
+    // Reading needs none.
+    run(&alone, &["credential", "list", "acme"], "").ok();
+    for (arguments, input) in [
+        (vec!["resolve", "acme", "openai"], ""),
+        (
+            vec!["credential", "set", "acme", "openai"],
+            "another-secret",
+        ),
+        (vec!["policy", "check", BALANCE], ""),
+        (vec!["policy", "activate", "acme", "balance"], ""),
+        (vec!["run", "acme", "--", "/bin/true"], ""),
+        (vec!["verify"], ""),
+        (vec!["project", "add", "acme/evals"], ""),
+    ] {
+        run(&alone, &arguments, input);
+    }
+    run(&alone, &["resolve", "acme", "openai"], "")
+        .fails(12)
+        .says("thread");
+}
