@@ -209,12 +209,11 @@ fn print_report(report: &LogReport) {
         say!(Style::Warn => "note:"; " {note}");
     }
     for breach in &report.breaches {
-        say!(
-            Style::Bad => "✗"; " {} line {}: {}",
-            breach.file.display(),
-            breach.line,
-            breach.how
-        );
+        let file = breach.file.display();
+        match breach.line {
+            0 => say!(Style::Bad => "✗"; " {file}: {}", breach.how),
+            line => say!(Style::Bad => "✗"; " {file} line {line}: {}", breach.how),
+        }
     }
     if report.more_breaches > 0 {
         say!("and {} more", report.more_breaches);

@@ -39,9 +39,18 @@ impl From<[u8; 32]> for Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // At once: it is done for each record of a log.
+        let mut text = [b'0'; 64];
+        for (digits, byte) in text.as_chunks_mut().0.iter_mut().zip(self.0) {
+            *digits = [digit(byte >> 4), digit(byte & 0xf)];
+        }
         f.write_str(PREFIX)?;
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
+}
+
+fn digit(value: u8) -> u8 {
+    char::from_digit(value.into(), 16).map_or(b'0', |digit| digit as u8)
 }
 
 impl fmt::Debug for Digest {

@@ -68,7 +68,13 @@ impl Place {
 
 fn component(refuses: bool) -> Vec<u8> {
     let decide = match refuses {
-        true => "(i32.store8 (i32.const 1028) (i32.const 1))",
+        // With the code `no`.
+        true => {
+            "(i32.store8 (i32.const 1028) (i32.const 1))
+            (i32.store16 (i32.const 2048) (i32.const 0x6f6e))
+            (i32.store (i32.const 1032) (i32.const 2048))
+            (i32.store (i32.const 1036) (i32.const 2))"
+        }
         false => "",
     };
     Sketch {

@@ -31,8 +31,17 @@ impl From<[u8; 32]> for Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        // At once: it is done for each record of a log.
+        let mut text = [b'0'; 64];
+        for (digits, byte) in text.as_chunks_mut().0.iter_mut().zip(self.0) {
+            *digits = [digit(byte >> 4), digit(byte & 0xf)];
+        }
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
+}
+
+fn digit(value: u8) -> u8 {
+    char::from_digit(value.into(), 16).map_or(b'0', |digit| digit as u8)
 }
 
 impl fmt::Debug for Digest {
@@ -73,5 +82,23 @@ impl TryFrom<String> for Digest {
 impl From<Digest> for String {
     fn from(digest: Digest) -> String {
         digest.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_written_in_two_digits_a_byte_and_read_again() {
+        let mut bytes = [0; 32];
+        for (byte, value) in bytes.iter_mut().zip((0..=255).step_by(8)) {
+            *byte = value;
+        }
+        let digest = Digest::from(bytes);
+        let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let text = digits.concat();
+        assert_eq!(digest.to_string(), text);
+        assert_eq!(text.parse::<Digest>().unwrap(), digest);
     }
 }

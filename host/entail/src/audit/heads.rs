@@ -55,7 +55,7 @@ use crate::clock::{Clock, Uptime};
 const MARK_BYTES: u64 = 256;
 
 /// What of it is authenticated.
-const BODY_BYTES: usize = 136;
+const BODY_BYTES: usize = 128;
 
 /// All that is written of it: the body and its authentication code.
 const WRITTEN_BYTES: usize = BODY_BYTES + 32;
@@ -183,8 +183,6 @@ pub(super) struct Mark {
     pub(super) kind: Kind,
     pub(super) at: Position,
     pub(super) machine: MachineTime,
-    /// The time of day, in milliseconds since 1970-01-01T00:00:00Z.
-    pub(super) at_ms: u64,
     /// Of [`Kind::Begin`], 1 if there were heads before that were lost; of
     /// [`Kind::Lost`], how many records were lost.
     pub(super) count: u64,
@@ -235,7 +233,7 @@ impl Key {
         let mut written = [0; WRITTEN_BYTES];
         let at = &mark.at;
         let last = at.last.map_or([0; 32], |last| *last.as_bytes());
-        let parts: [&[u8]; 11] = [
+        let parts: [&[u8]; 10] = [
             &MAGIC,
             &(mark.kind as u32).to_le_bytes(),
             &at.file.to_le_bytes(),
@@ -245,7 +243,6 @@ impl Key {
             &last,
             &mark.machine.boot,
             &mark.machine.ms.to_le_bytes(),
-            &mark.at_ms.to_le_bytes(),
             &mark.count.to_le_bytes(),
         ];
         let (body, code) = written.split_at_mut(BODY_BYTES);
@@ -284,7 +281,6 @@ impl Key {
                 boot,
                 ms: number()?,
             },
-            at_ms: number()?,
             count: number()?,
         })
     }
@@ -440,7 +436,6 @@ pub(super) struct Heads {
     at: Position,
     /// When this process began, by the machine's time and by its own.
     began: (MachineTime, Instant),
-    at_ms: u64,
 }
 
 /// What is remembered, and how.
@@ -474,7 +469,6 @@ impl Heads {
                 last: None,
             },
             began,
-            at_ms: clock.now_ms(),
         };
         let mut lost = 0;
         if let Some(key) = &key {
@@ -532,15 +526,7 @@ impl Heads {
         kept.put_head(&self.file, head)?;
         self.file.file.sync_data()?;
         if let Some(text) = text {
-            let made = File::options()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&paths.key)
-                .and_then(|mut file| {
-                    file.write_all(text.as_bytes())?;
-                    file.sync_all()
-                });
+            let made = make_key(&paths.key, &text);
             match made {
                 Ok(()) => {}
                 // A node may have its keys where nothing can be written.
@@ -571,7 +557,6 @@ impl Heads {
                 ms: machine.ms.saturating_add(passed),
                 ..machine
             },
-            at_ms: self.at_ms,
             count: 0,
         }
     }
@@ -631,20 +616,19 @@ impl Heads {
     }
 
     /// Remembers a line that was written whole, after [`Heads::catch_up`].
-    pub(super) fn pass(&mut self, line: Digest, bytes: u64, at_ms: u64) -> std::io::Result<()> {
+    pub(super) fn pass(&mut self, line: Digest, bytes: u64) -> std::io::Result<()> {
         self.at.pass(line, bytes);
-        self.remember(at_ms)
+        self.remember()
     }
 
     /// The same for whatever lines `file` ends with now.
-    pub(super) fn pass_all(&mut self, file: &File, at_ms: u64) -> std::io::Result<()> {
+    pub(super) fn pass_all(&mut self, file: &File) -> std::io::Result<()> {
         let length = file.metadata()?.len();
         self.at.pass_all(file, length)?;
-        self.remember(at_ms)
+        self.remember()
     }
 
-    fn remember(&mut self, at_ms: u64) -> std::io::Result<()> {
-        self.at_ms = at_ms;
+    fn remember(&mut self) -> std::io::Result<()> {
         let head = self.mark(Kind::Head);
         let Some(kept) = &mut self.kept else {
             return Ok(());
@@ -819,6 +803,33 @@ impl Kept {
             },
         )
     }
+}
+
+/// Writes a key down, whole or not at all.
+fn make_key(path: &Path, text: &str) -> std::io::Result<()> {
+    let unfinished = path.with_extension("key.new");
+    // One that was left behind by a process that was stopped.
+    let _ = std::fs::remove_file(&unfinished);
+    let made = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&unfinished)
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        })
+        .and_then(|()| std::fs::rename(&unfinished, path));
+    if made.is_err() {
+        let _ = std::fs::remove_file(&unfinished);
+        return made;
+    }
+    sync_directory(path)
+}
+
+/// Fsyncs the names in the directory of a file.
+pub(super) fn sync_directory(file: &Path) -> std::io::Result<()> {
+    File::open(file.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// Where the log ends if nothing is remembered of it: what is there is taken as it is.

@@ -10,7 +10,7 @@ use entail_store::Digest;
 use rustix::fs::{CWD, RenameFlags};
 
 use super::files::{self, id_of};
-use super::heads::{HeadFile, Heads, Held, Paths, max_gap};
+use super::heads::{HeadFile, Heads, Held, Paths, max_gap, sync_directory};
 use super::lines::MAX_LINE_BYTES;
 use super::record::{Line, Record};
 use super::second_place;
@@ -117,8 +117,7 @@ impl DecisionLog {
         };
         let line = writer.line(record).map_err(failed)?;
         let digest = Digest::of(line.trim_ascii_end());
-        let first =
-            held.and_then(|held| self.append(&mut writer, held, &line, digest, record, end));
+        let first = held.and_then(|held| self.append(&mut writer, held, &line, digest, end));
         let second = self.second.as_ref().map(|sink| sink.write(&line, end));
         let healthy = match (&first, &second) {
             (Ok(()), None | Some(Ok(()))) => true,
@@ -174,7 +173,6 @@ impl DecisionLog {
         held: Option<Held>,
         line: &[u8],
         digest: Digest,
-        record: &Record<'_>,
         end: Instant,
     ) -> std::io::Result<()> {
         let Some((head_file, _)) = &writer.heads else {
@@ -192,10 +190,10 @@ impl DecisionLog {
             // A line that did not fit and was left unfinished: this one must not be a
             // part of it.
             sink::write_whole(file, &[b"\n", line].concat())?;
-            return heads.pass_all(file, record.at_ms);
+            return heads.pass_all(file);
         }
         sink::write_whole(file, line)?;
-        heads.pass(digest, line.len() as u64, record.at_ms)
+        heads.pass(digest, line.len() as u64)
     }
 
     /// Goes to the end of the log, and to a new file if the present one is full. Returns
@@ -277,14 +275,13 @@ impl DecisionLog {
 impl Writer {
     /// A record as the next line of the chain, with its newline.
     fn line(&self, record: &Record<'_>) -> std::io::Result<Vec<u8>> {
-        let previous = self.previous.map(hexadecimal);
         let mut line = Vec::with_capacity(LINE_BYTES);
         entail_text::json::to_writer(
             &mut line,
             &Line {
                 writer: &self.name,
                 sequence: self.sequence + 1,
-                previous: previous.as_deref(),
+                previous: self.previous,
                 record,
             },
         )?;
@@ -308,18 +305,6 @@ impl std::fmt::Debug for Writer {
     }
 }
 
-/// A digest as it is written, which is done for each record.
-fn hexadecimal(digest: Digest) -> String {
-    const DIGITS: [char; 16] = [
-        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
-    ];
-    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or('0');
-    let pairs = digest.as_bytes().iter();
-    pairs
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)])
-        .collect()
-}
-
 fn unopened() -> std::io::Error {
     std::io::Error::other("it could not be opened")
 }
@@ -328,11 +313,6 @@ fn next_number(log: &Path) -> std::io::Result<u64> {
     let files = files::log_files(log)?;
     let newest = files.iter().filter_map(|file| file.number).max();
     Ok(newest.unwrap_or(0) + 1)
-}
-
-/// Fsyncs the names in the directory of the log.
-fn sync_directory(log: &Path) -> std::io::Result<()> {
-    File::open(log.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// What the second place is called, for errors.
@@ -361,17 +341,4 @@ fn open(path: &Path) -> std::io::Result<File> {
         )));
     }
     Ok(file)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_digest_is_written_as_it_is_shown() {
-        for text in ["", "a", "b"] {
-            let digest = Digest::of(text.as_bytes());
-            assert_eq!(hexadecimal(digest), digest.to_string());
-        }
-    }
 }

@@ -62,7 +62,7 @@ pub(crate) struct Line<'a> {
     pub(crate) writer: &'a str,
     pub(crate) sequence: u64,
     /// The digest of the line before.
-    pub(crate) previous: Option<&'a str>,
+    pub(crate) previous: Option<entail_store::Digest>,
     #[serde(flatten)]
     pub(crate) record: &'a Record<'a>,
 }

@@ -379,7 +379,7 @@ fn a_part_of_the_head_that_was_changed_shows() {
         let place = Place::new();
         place.run(5);
         let file = File::options().write(true).open(place.head()).unwrap();
-        file.write_all_at(&[0; 168], mark as u64 * 256).unwrap();
+        file.write_all_at(&[0; 160], mark as u64 * 256).unwrap();
         place.is_breached(&format!("{mark:?}"));
     }
     let place = Place::with_small_files();
