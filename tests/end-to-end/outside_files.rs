@@ -194,6 +194,27 @@ fn what_is_found_in_a_project_or_a_layout_is_read_within_a_limit_or_refused_at_o
 }
 
 #[test]
+fn a_vector_has_only_so_many_bytes() {
+    let sandbox = Sandbox::new();
+    let (folder, _) = policy(&sandbox);
+    std::fs::create_dir(folder.join("vectors")).unwrap();
+    let vector = |bytes: usize| {
+        let much = " ".repeat(bytes);
+        let text = format!(
+            r#"[{{"name": "large", "settings": {{}}, {much}
+                "facts": {{"request": {{"provider": "openai", "now_ms": 1}}, "chain": []}},
+                "error": "invalid-facts"}}]"#
+        );
+        std::fs::write(folder.join("vectors/a.json"), text).unwrap();
+        sandbox.entail(&["policy", "test", folder.to_str().unwrap()])
+    };
+    vector((1 << 20) - 1000).ok().says("1 passed");
+    vector(1 << 20)
+        .fails(19)
+        .says("\"large\": it has more than 1048576 bytes");
+}
+
+#[test]
 fn a_directory_is_looked_at_only_so_far() {
     let sandbox = Sandbox::new();
     let (folder, _) = policy(&sandbox);

@@ -16,6 +16,7 @@ use entail::policy::{Decision, Facts, Failure as PolicyFailure, Outcome, Policy,
 use entail_text::{Shown, sanitize};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use similar::{ChangeTag, TextDiff};
 
@@ -28,9 +29,13 @@ use crate::session::Session;
 /// Where the vectors of a policy lie in its folder.
 const FOLDER: &str = "vectors";
 
-/// The most bytes of all vectors of a run: some twenty thousand. JSON takes up to ninety
-/// times its length when it is read, and all of them are read before the first is tried.
+/// The most bytes of all vectors of a run, some twenty thousand: all are read before the
+/// first is tried.
 const MAX_BYTES: usize = 8 << 20;
+
+/// The most bytes of one vector: settings take up to ninety times their length in memory
+/// when they are understood, which is done for one vector at a time.
+const MAX_VECTOR_BYTES: usize = 1 << 20;
 
 #[derive(Args)]
 pub struct TestArgs {
@@ -138,16 +143,22 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct Written {
     name: String,
-    settings: Option<Values>,
+    settings: Option<Box<RawValue>>,
     facts: Facts,
     decision: Option<Decision>,
     error: Option<PolicyError>,
 }
 
-/// The same, understood.
+/// The name of a vector that has a flaw.
+#[derive(Deserialize)]
+struct Named {
+    name: Option<String>,
+}
+
+/// The same, understood, but for the settings, which are small as they are written.
 struct Vector {
     name: String,
-    settings: Option<Values>,
+    settings: Option<Box<RawValue>>,
     facts: Facts,
     expected: Answer,
 }
@@ -167,6 +178,10 @@ enum Answer {
 enum PolicyError {
     InvalidFacts,
     Other,
+}
+
+fn understood(settings: &RawValue) -> serde_json::Result<Values> {
+    serde_json::from_str(settings.get())
 }
 
 fn read_files(folder: &Path) -> Result<Vec<File>, Failure> {
@@ -195,12 +210,12 @@ fn read_files(folder: &Path) -> Result<Vec<File>, Failure> {
 impl File {
     fn read(path: &Path, text: &[u8]) -> Result<Self, Failure> {
         let name = shown(path);
-        let list: Vec<Value> = serde_json::from_slice(text)
+        let list: Vec<&RawValue> = serde_json::from_slice(text)
             .map_err(|error| Failure::invalid(format!("{name}: no list of vectors: {error}")))?;
         let vectors = list
             .into_iter()
             .enumerate()
-            .map(|(index, vector)| Vector::read(&name, index, vector))
+            .map(|(index, vector)| Vector::read(&name, index, vector.get()))
             .collect::<Result<_, Failure>>()?;
         Ok(File { name, vectors })
     }
@@ -219,14 +234,22 @@ impl File {
 }
 
 impl Vector {
-    fn read(file: &str, index: usize, vector: Value) -> Result<Self, Failure> {
-        let called = match vector.get("name").and_then(Value::as_str) {
-            Some(name) => format!("{name:?}"),
-            None => format!("vector {}", index + 1),
+    fn read(file: &str, index: usize, vector: &str) -> Result<Self, Failure> {
+        let flawed = |flaw: &dyn std::fmt::Display| {
+            let called = match serde_json::from_str(vector) {
+                Ok(Named { name: Some(name) }) => format!("{name:?}"),
+                _ => format!("vector {}", index + 1),
+            };
+            Failure::invalid(format!("{file}, {called}: {flaw}"))
         };
-        let flawed =
-            |flaw: &dyn std::fmt::Display| Failure::invalid(format!("{file}, {called}: {flaw}"));
-        let written: Written = serde_json::from_value(vector).map_err(|error| flawed(&error))?;
+        if vector.len() > MAX_VECTOR_BYTES {
+            let flaw = format!("it has more than {MAX_VECTOR_BYTES} bytes, and no more are read");
+            return Err(flawed(&flaw));
+        }
+        let written: Written = serde_json::from_str(vector).map_err(|error| flawed(&error))?;
+        if let Some(settings) = &written.settings {
+            understood(settings).map_err(|error| flawed(&error))?;
+        }
         let expected = match (written.decision, written.error) {
             (Some(decision), None) => Answer::from(decision),
             (None, Some(error)) => Answer::Error { error },
@@ -241,7 +264,9 @@ impl Vector {
     }
 
     fn run(self, policies: &mut Policies, settings: &Values) -> CaseResult {
-        let policy = policies.with(self.settings.as_ref().unwrap_or(settings));
+        let own = self.settings.as_deref().map(understood).transpose();
+        let policy = own.map_err(|error| error.to_string());
+        let policy = policy.and_then(|own| policies.with(own.as_ref().unwrap_or(settings)));
         let started = Instant::now();
         let wrong = match policy {
             Err(error) => Some(Wrong::Failed(error)),
@@ -500,7 +525,7 @@ mod tests {
     use super::*;
 
     fn read(vector: &Value) -> Result<Vector, String> {
-        Vector::read("rules.json", 0, vector.clone())
+        Vector::read("rules.json", 0, &vector.to_string())
             .map_err(|failure| failure.message().to_owned())
     }
 
