@@ -289,11 +289,14 @@ async fn adopt_copy(
     let present = Sqlite::open(&home.database_file());
     let own_copy = made.folder().join("present.db");
     let copy = match (copy, &present) {
-        (Some(copy), _) => copy,
+        (Some(copy), Ok(_)) => copy,
         (None, Ok(present)) => {
             present.copy_to(&own_copy).await.map_err(failed)?;
             &own_copy
         }
+        // Whoever has it for itself would not see that another takes its place.
+        (_, Err(error @ BackendError::Busy)) => return Err(Error::Unavailable(error.to_string())),
+        (Some(copy), Err(_)) => copy,
         // What it would take for the truth has another meaning.
         (None, Err(BackendError::Tampered(fault))) => return Err(fault.clone().into()),
         (None, Err(_)) => {
@@ -347,11 +350,13 @@ async fn put_back(
     let new_mark = made.anchor().read().map_err(Error::Anchor)?;
 
     let replaced = match present {
-        Some(present) => present.replace_by(&made.database_file()).await.is_ok(),
-        None => false,
+        Some(present) => present.replace_by(&made.database_file()).await,
+        None => Err(BackendError::Empty),
     };
-    if !replaced {
-        move_database(made, home)?;
+    match replaced {
+        Ok(()) => {}
+        Err(error @ BackendError::Busy) => return Err(failed(error)),
+        Err(_) => move_database(made, home)?,
     }
     home.anchor().set(new_mark).map_err(Error::Anchor)?;
     let verifiers = made.keys(IdentitySource::Folder)?.verifiers().to_vec();

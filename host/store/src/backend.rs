@@ -94,6 +94,11 @@ pub enum BackendError {
     /// It has been emptied.
     #[error("the database is empty; put it back from a copy")]
     Empty,
+    /// Another process has it, and did not let go of it in time.
+    #[error(
+        "the database is in use by another process, which has it for itself or has been writing for long"
+    )]
+    Busy,
     /// It is damaged, or its tables mean something else than what was written to them.
     #[error("{0}")]
     Tampered(Tampering),

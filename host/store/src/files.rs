@@ -99,7 +99,10 @@ pub(crate) fn rename_to_new(made: &Path, file: &Path) -> std::io::Result<()> {
         },
         renamed => renamed?,
     }
-    sync_folder(made.parent().unwrap_or(Path::new("/")))
+    // A file whose name may go with the power is not there.
+    sync_folder(made.parent().unwrap_or(Path::new("/"))).inspect_err(|_| {
+        let _ = std::fs::remove_file(file);
+    })
 }
 
 /// The files in a folder that were never finished.

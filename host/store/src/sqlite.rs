@@ -29,7 +29,7 @@ mod rows;
 mod shared_memory;
 
 use std::fs::OpenOptions;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -47,7 +47,7 @@ use crate::backend::{
 };
 use crate::digest::Digest;
 use crate::document::DocumentKey;
-use crate::error::{Fault, Tampering};
+use crate::error::Tampering;
 use crate::files;
 
 /// Journal entries read at a time along with documents.
@@ -162,9 +162,9 @@ impl Opened {
     }
 
     /// A number that differs after each change of the database, and of the file.
-    fn state(&self, reader: &Checked) -> rusqlite::Result<u64> {
-        let state = reader.state()?.cast_unsigned() & u64::from(u32::MAX);
-        Ok(u64::from(self.generation) << 32 | state)
+    fn state_of(&self, state: i64) -> u64 {
+        let state = state.cast_unsigned() & u64::from(u32::MAX);
+        u64::from(self.generation) << 32 | state
     }
 }
 
@@ -174,8 +174,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Which file has the name.
 fn identity(file: &Path) -> Result<(u64, u64), BackendError> {
-    let metadata = std::fs::metadata(file).map_err(|error| failed(file, &error))?;
-    Ok((metadata.dev(), metadata.ino()))
+    let found = rustix::fs::stat(file).map_err(|error| failed(file, &error.into()))?;
+    Ok((found.st_dev, found.st_ino))
 }
 
 impl From<rusqlite::Error> for BackendError {
@@ -188,14 +188,12 @@ impl From<rusqlite::Error> for BackendError {
             | rusqlite::Error::InvalidColumnType(..) => true,
             error => error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt),
         };
-        match damaged {
-            true => Tampering::new(
-                Fault::Forged,
-                "the database",
-                format!("is damaged: {error}"),
-            )
-            .into(),
-            false => BackendError::Failed(error.to_string()),
+        if damaged {
+            return rows::damage(&error.to_string()).into();
+        }
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => BackendError::Busy,
+            _ => BackendError::Failed(error.to_string()),
         }
     }
 }
@@ -205,7 +203,7 @@ impl Backend for Sqlite {
     async fn state(&self) -> Result<u64, BackendError> {
         let opened = self.opened()?;
         let reader = opened.reader.lock()?;
-        Ok(opened.state(&reader)?)
+        Ok(opened.state_of(reader.state()?))
     }
 
     async fn read(
@@ -216,8 +214,8 @@ impl Backend for Sqlite {
     ) -> Result<Rows, BackendError> {
         let opened = self.opened()?;
         let reader = opened.reader.lock()?;
-        reader.read(|connection| {
-            let state = opened.state(&reader)?;
+        reader.read(|connection, state| {
+            let state = opened.state_of(state);
             let journal = match known == Some(state) {
                 true => None,
                 false => Some(JournalRows {
@@ -243,13 +241,13 @@ impl Backend for Sqlite {
     async fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, BackendError> {
         let opened = self.opened()?;
         let reader = opened.reader.lock()?;
-        reader.read(|connection| Ok(rows::blob(connection, digest)?))
+        reader.read(|connection, _| Ok(rows::blob(connection, digest)?))
     }
 
     async fn journal(&self, after: Revision, limit: usize) -> Result<Vec<SignedRow>, BackendError> {
         let opened = self.opened()?;
         let reader = opened.reader.lock()?;
-        reader.read(|connection| Ok(rows::entries(connection, after, limit)?))
+        reader.read(|connection, _| Ok(rows::entries(connection, after, limit)?))
     }
 
     async fn freeze(&self) -> Result<Box<dyn Frozen>, BackendError> {

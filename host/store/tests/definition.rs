@@ -234,6 +234,23 @@ async fn a_change_that_hides_itself_from_who_looks_at_the_version_is_found_on_wr
 }
 
 #[tokio::test]
+async fn what_is_parsed_of_a_definition_is_bounded() {
+    let many: String = (0..200)
+        .map(|number| format!("CREATE TABLE t{number} (x);"))
+        .collect();
+    let long = format!("CREATE TABLE t (x DEFAULT '{}')", "x".repeat(20_000));
+    let deep = format!("CREATE TABLE t (x CHECK ({}1))", "1 + ".repeat(4_000));
+    for script in [many, long, deep] {
+        let home = Home::filled().await;
+        let store = home.store();
+        read(&store, "third").await.unwrap();
+        home.sql(&script);
+        assert_eq!(named(read(&store, "third").await).1, Fault::Forged);
+        assert_eq!(named(home.open(Access::Shared)).1, Fault::Forged);
+    }
+}
+
+#[tokio::test]
 async fn a_definition_put_back_as_it_was_is_taken_again() {
     let home = Home::filled().await;
     let store = home.store();

@@ -104,7 +104,7 @@ impl Guarded {
                 Access::Exclusive => None,
             },
         };
-        guarded.lock()?.read(|_| Ok(()))?;
+        guarded.lock()?.read(|_, _| Ok(()))?;
         Ok(guarded)
     }
 
@@ -122,7 +122,7 @@ impl Guarded {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
         let connection = connect(&absolute(file)?, flags, Access::Shared)?;
         let checked = Checked::new(connection);
-        checked.read(|_| Ok(()))?;
+        checked.read(|_, _| Ok(()))?;
         Ok(Self::of_own(checked))
     }
 
@@ -179,19 +179,21 @@ impl Checked {
         number(&self.connection, "PRAGMA data_version")
     }
 
-    /// Reads the database as it is at one moment.
+    /// Reads the database as it is at one moment, and in the state of that moment.
     pub(super) fn read<T>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<T, BackendError>,
+        work: impl FnOnce(&Connection, i64) -> Result<T, BackendError>,
     ) -> Result<T, BackendError> {
-        let transaction =
-            Transaction::new_unchecked(&self.connection, TransactionBehavior::Deferred)?;
+        self.connection.prepare_cached("BEGIN")?.execute([])?;
+        let end = ReadEnd(&self.connection);
         // The first read fixes the moment; the state after it is that moment's.
         let state = self.state()?;
         if self.at.get().is_none_or(|(at, _)| at != state) {
             self.check()?;
         }
-        work(&transaction)
+        let read = work(&self.connection, state);
+        drop(end);
+        read
     }
 
     /// Begins to read the database as it is at this moment, for as long as the
@@ -227,8 +229,7 @@ impl Checked {
         let state = self.state()?;
         let changes = number(&self.connection, "PRAGMA schema_version")?;
         if before.is_none_or(|(_, at)| at != changes) {
-            self.connection
-                .execute_batch("PRAGMA writable_schema = RESET")?;
+            definition::parse_again(&self.connection)?;
         }
         definition::check(&self.connection)?;
         self.at.set(Some((state, changes)));
@@ -243,6 +244,19 @@ impl Checked {
             .connection
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         Ok(self.connection.busy_timeout(BUSY_TIMEOUT)?)
+    }
+}
+
+/// Ends a transaction that only reads.
+struct ReadEnd<'a>(&'a Connection);
+
+impl Drop for ReadEnd<'_> {
+    fn drop(&mut self) {
+        let end = |statement: &str| self.0.prepare_cached(statement)?.execute([]);
+        // There is nothing to commit or to undo; the next one begins only if this ended.
+        if end("COMMIT").is_err() {
+            let _ = end("ROLLBACK");
+        }
     }
 }
 
@@ -281,6 +295,7 @@ fn connect(file: &Path, flags: OpenFlags, access: Access) -> Result<Connection, 
     ] {
         connection.set_db_config(setting, value)?;
     }
+    definition::parse(&connection)?;
     set(&connection, "mmap_size", "0", "0")?;
     connection.pragma_update(None, "cell_size_check", true)?;
     Ok(connection)

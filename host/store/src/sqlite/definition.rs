@@ -18,6 +18,7 @@ use std::sync::LazyLock;
 use rusqlite::types::Value;
 use rusqlite::{Connection, ErrorCode, Row, TransactionBehavior};
 
+use super::rows;
 use crate::backend::BackendError;
 use crate::error::{Fault, Tampering};
 
@@ -228,6 +229,19 @@ fn check_as_of(connection: &Connection, taken: u32) -> Result<(), BackendError> 
     }
 }
 
+/// Has SQLite parse the definition of a database that was just opened, so that what it
+/// does not take is named for what it is.
+pub(super) fn parse(connection: &Connection) -> Result<(), BackendError> {
+    let parsed = connection.prepare("SELECT 1 FROM sqlite_schema LIMIT 0");
+    parsed.map(drop).map_err(unreadable)
+}
+
+/// Has SQLite parse the definition as it is at the moment of the transaction that was
+/// begun, whatever it parsed before.
+pub(super) fn parse_again(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch("PRAGMA writable_schema = RESET")
+}
+
 /// Refuses a definition that is not exactly the present one. To be called within the
 /// transaction whose statements rely on it.
 pub(super) fn check(connection: &Connection) -> Result<(), BackendError> {
@@ -255,6 +269,7 @@ pub(super) fn migrate(connection: &mut Connection, may_be_new: bool) -> Result<(
     }
     // Another process may be at it: look again once the lock is held.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    parse_again(&transaction)?;
     let found = version(&transaction)?;
     if found == 0 && !may_be_new {
         // Whoever made it gave it a schema; a file cut to nothing is not a new one.

@@ -121,13 +121,15 @@ pub(super) fn damages(connection: &Connection) -> Result<Vec<Tampering>, Backend
         .prepare_cached(&format!("PRAGMA integrity_check({MAX_DAMAGES})"))?
         .query_map([], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
-    let damage = |said: String| {
-        let said: String = said.chars().take(MAX_DAMAGE_CHARS).collect();
-        let how = format!("is damaged: {said}");
-        Tampering::new(Fault::Forged, "the database", how)
-    };
-    let told = told.into_iter().filter(|said| said != "ok");
-    Ok(told.map(damage).collect())
+    let told = told.iter().filter(|said| *said != "ok");
+    Ok(told.map(|said| damage(said)).collect())
+}
+
+/// What is wrong with the file, in SQLite's words, which may hold names from it.
+pub(super) fn damage(said: &str) -> Tampering {
+    let said: String = said.chars().take(MAX_DAMAGE_CHARS).collect();
+    let how = format!("is damaged: {said}");
+    Tampering::new(Fault::Forged, "the database", how)
 }
 
 /// Refuses a database with any of that.

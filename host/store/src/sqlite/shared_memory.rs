@@ -17,7 +17,6 @@
 //! cut just then still kills the process.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -59,8 +58,9 @@ fn mapped() -> MutexGuard<'static, BTreeMap<Identity, Mapped>> {
 }
 
 fn look(file: &Path) -> std::io::Result<(Identity, u64)> {
-    let metadata = std::fs::symlink_metadata(file)?;
-    Ok(((metadata.dev(), metadata.ino()), metadata.len()))
+    let found = rustix::fs::lstat(file)?;
+    let length = u64::try_from(found.st_size).unwrap_or_default();
+    Ok(((found.st_dev, found.st_ino), length))
 }
 
 /// Refuses to open a database whose file this process has mapped longer than it is.
