@@ -114,12 +114,15 @@ fn the_code_of_one_policy_does_not_answer_for_another() {
     assert!(std::fs::read(&entries[0]).unwrap() == one);
 }
 
+/// Puts something in the place of a file.
+type Spoil<'a> = &'a dyn Fn(&Path);
+
 #[test]
 fn what_is_put_in_the_place_of_compiled_code_is_replaced() {
     let decided = Decided::new();
     let elsewhere = decided.sandbox.path("elsewhere");
     std::fs::write(&elsewhere, b"untouched").unwrap();
-    let spoil: [(&str, &dyn Fn(&Path)); 7] = [
+    let spoil: [(&str, Spoil<'_>); 7] = [
         ("a half", &|entry| {
             let good = std::fs::read(entry).unwrap();
             std::fs::write(entry, &good[..good.len() / 2]).unwrap();
@@ -143,7 +146,7 @@ fn what_is_put_in_the_place_of_compiled_code_is_replaced() {
             std::fs::create_dir(entry).unwrap();
         }),
         ("what nobody may read", &|entry| {
-            std::fs::set_permissions(entry, Permissions::from_mode(0)).unwrap();
+            std::fs::set_permissions(entry, Permissions::from_mode(0o000)).unwrap();
         }),
     ];
     for (what, spoil) in spoil {

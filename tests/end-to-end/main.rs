@@ -8,9 +8,12 @@
 mod audit;
 mod canaries;
 mod code_cache;
+mod codes;
+mod components;
 mod disaster;
 mod formats;
 mod hardening;
+mod hostile_text;
 mod input;
 mod interop;
 mod keys;

@@ -6,12 +6,9 @@ use std::process::Command;
 
 use entail::policy::Digest;
 use serde_json::{Value, json};
-use wit_component::{ComponentEncoder, StringEncoding};
-use wit_parser::{ManglingAndAbi, Resolve};
 
+use crate::components::{CONTRACT, trapping};
 use crate::sandbox::{Ran, Sandbox};
-
-const CONTRACT: &str = include_str!("../../wit/policy.wit");
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -21,29 +18,7 @@ fn default_policy() -> Vec<u8> {
     std::fs::read(workspace().join("guest/default/default-policy.wasm")).unwrap()
 }
 
-/// A component of a world that traps whatever it is asked; the contract may be changed
-/// first.
-fn component(world: &str, from: &str, to: &str) -> Vec<u8> {
-    assert!(CONTRACT.contains(from), "{from}");
-    let mut resolve = Resolve::default();
-    let contract = CONTRACT.replace(from, to);
-    let package = resolve.push_source("policy.wit", &contract).unwrap();
-    let world = resolve.select_world(&[package], Some(world)).unwrap();
-    let mut module = wit_component::dummy_module(&resolve, world, ManglingAndAbi::Standard32);
-    wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
-        .unwrap();
-    let mut encoder = ComponentEncoder::default().module(&module).unwrap();
-    encoder.encode().unwrap()
-}
-
 impl Sandbox {
-    fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> String {
-        let path = self.path(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, contents).unwrap();
-        path.to_str().unwrap().to_owned()
-    }
-
     fn check(&self, bytes: impl AsRef<[u8]>) -> Ran {
         let file = self.file("policy.wasm", bytes);
         self.entail(&["policy", "check", &file])
@@ -224,7 +199,7 @@ fn an_import_is_named_with_the_way_to_get_rid_of_it() {
 #[test]
 fn a_layer_goes_over_another_policy() {
     let sandbox = Sandbox::new();
-    let layer = component("layer", "", "");
+    let layer = trapping("layer", "", "");
     sandbox
         .check(&layer)
         .fails(12)
@@ -246,7 +221,7 @@ fn a_layer_goes_over_another_policy() {
 #[test]
 fn an_export_that_is_missing_or_differs_is_named() {
     let sandbox = Sandbox::new();
-    let check = |from: &str, to: &str| sandbox.check(component("policy", from, to)).fails(12);
+    let check = |from: &str, to: &str| sandbox.check(trapping("policy", from, to)).fails(12);
     check(
         "export about;\n}\n\n/// A policy that asks",
         "}\n\n/// A policy that asks",
@@ -259,7 +234,7 @@ fn an_export_that_is_missing_or_differs_is_named() {
     check("package entail:policy@0.2.0", "package entail:policy@0.9.0")
         .says("entail:policy/resolver@0.9.0 is exported; the versions that are served are 0.2.0");
     // Several at once, for programs.
-    let file = sandbox.file("two.wasm", component("policy", "u64", "s64"));
+    let file = sandbox.file("two.wasm", trapping("policy", "u64", "s64"));
     let told = sandbox
         .entail(&["policy", "check", &file, "--json"])
         .fails(12)
@@ -271,7 +246,7 @@ fn an_export_that_is_missing_or_differs_is_named() {
 #[test]
 fn a_policy_that_traps_is_told_so() {
     Sandbox::new()
-        .check(component("policy", "", ""))
+        .check(trapping("policy", "", ""))
         .fails(12)
         .says("its trial call failed")
         .says("panic");

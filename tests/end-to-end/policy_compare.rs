@@ -6,9 +6,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use entail::policy::Digest;
-use wit_component::{ComponentEncoder, StringEncoding};
-use wit_parser::Resolve;
 
+use crate::components::{closed, forging};
 use crate::sandbox::Sandbox;
 
 const BUILT_IN: &str = concat!(
@@ -22,61 +21,6 @@ const BALANCE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../../guest/balance/balance.wasm"
 );
-
-/// A policy that refuses everything, with the code `closed`.
-fn closed() -> Vec<u8> {
-    that_answers(1)
-}
-
-/// A policy that grants a credential called `closed`, which nobody offered. That it is
-/// no good shows only when it is asked.
-fn forging() -> Vec<u8> {
-    that_answers(0)
-}
-
-/// A policy that gives one answer: a refusal (1) or a grant (0).
-fn that_answers(outcome: u8) -> Vec<u8> {
-    // At 1024 the answer: no error, the outcome, its code and message or its
-    // credential, an empty trail. At 1280 its name, at 1312 its schema, each by its
-    // place and length; at 1536 nothing.
-    let message = match outcome {
-        0 => "",
-        _ => r"\00\08\00\00\0e\00\00\00",
-    };
-    let text = format!(
-        r#"(module
-        (memory (export "memory") 1)
-        (global $next (mut i32) (i32.const 4096))
-        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
-            (local $at i32)
-            (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
-            (global.set $next (i32.add (local.get $at) (local.get 3)))
-            (local.get $at))
-        (data (i32.const 1024) "\00\00\00\00\{outcome:02x}\00\00\00\00\08\00\00\06\00\00\00{message}")
-        (data (i32.const 1280) "\00\08\00\00\06\00\00\00\10\08\00\00\05\00\00\00")
-        (data (i32.const 1312) "\18\08\00\00\02\00\00\00")
-        (data (i32.const 2048) "closed for now\00\001.0.0\00\00\00{{}}")
-        (func (export "entail:policy/about@0.2.0#describe") (result i32) (i32.const 1280))
-        (func (export "entail:policy/settings@0.2.0#schema") (result i32) (i32.const 1312))
-        (func (export "entail:policy/settings@0.2.0#validate") (param i32 i32) (result i32)
-            (i32.const 1536))
-        (func (export "entail:policy/resolver@0.2.0#decide") (param i32) (result i32)
-            (i32.const 1024)))"#
-    );
-    let mut module = wat::parse_str(text).unwrap();
-    let mut resolve = Resolve::default();
-    let (package, _) = resolve
-        .push_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit/policy.wit"))
-        .unwrap();
-    let world = resolve.select_world(&[package], Some("policy")).unwrap();
-    wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
-        .unwrap();
-    ComponentEncoder::default()
-        .module(&module)
-        .unwrap()
-        .encode()
-        .unwrap()
-}
 
 /// `acme` as in the other tests, and the file of a policy that refuses everything.
 fn with_closed() -> (Sandbox, String) {

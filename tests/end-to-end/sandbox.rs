@@ -100,6 +100,21 @@ impl Sandbox {
         self.folder.path().join(name)
     }
 
+    /// Writes a file, and the folders above it.
+    pub fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> String {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, contents).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// One with a copy of the home in another.
+    pub fn copy_of(other: &Sandbox) -> Self {
+        let sandbox = Sandbox::unwatched();
+        copy_all(&other.home(), &sandbox.home());
+        sandbox
+    }
+
     pub fn database(&self) -> PathBuf {
         self.home().join("entail.db")
     }
@@ -170,16 +185,23 @@ impl Sandbox {
         lease["secrets"]["api_key"].as_str().unwrap().to_owned()
     }
 
-    pub fn output(mut command: Command, input: &str) -> Output {
+    pub fn output(mut command: Command, input: impl AsRef<[u8]>) -> Output {
+        let input = input.as_ref();
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // A program that needs no input may be gone already.
-        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-        child.wait_with_output().unwrap()
+        let mut stdin = child.stdin.take().unwrap();
+        std::thread::scope(|threads| {
+            // A program that needs no input may be gone already, or busy with its output.
+            threads.spawn(move || {
+                let _ = stdin.write_all(input);
+                drop(stdin);
+            });
+            child.wait_with_output().unwrap()
+        })
     }
 
     fn record(&self, what: &str, output: &Output) -> Ran {
@@ -237,6 +259,20 @@ pub fn read_all(folder: &Path, places: &mut Vec<(String, Vec<u8>)>) {
             places.push((path.display().to_string(), std::fs::read(&path).unwrap()));
         }
     }
+}
+
+/// Copies a folder with all that is in it, and who may use it.
+fn copy_all(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_all(&entry.path(), &to),
+            false => drop(std::fs::copy(entry.path(), &to).unwrap()),
+        }
+    }
+    std::fs::set_permissions(to, from.metadata().unwrap().permissions()).unwrap();
 }
 
 fn hex(text: &str) -> String {

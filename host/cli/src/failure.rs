@@ -14,7 +14,7 @@ use crate::output::{Style, print_json_error, tell, with_member};
 pub struct Failure {
     exit: u8,
     /// A word for programs, of this program's own.
-    code: String,
+    code: &'static str,
     /// The code of a policy's refusal, which is the policy's own.
     refusal: Option<Code>,
     /// One line.
@@ -26,10 +26,10 @@ pub struct Failure {
 }
 
 impl Failure {
-    pub fn new(exit: u8, code: &str, message: impl Into<String>) -> Self {
+    pub fn new(exit: u8, code: &'static str, message: impl Into<String>) -> Self {
         Failure {
             exit,
-            code: code.to_owned(),
+            code,
             refusal: None,
             message: message.into(),
             details: Vec::new(),
@@ -62,8 +62,8 @@ impl Failure {
     }
 
     /// What failed, in a word for programs. A policy has no say in it.
-    pub fn code(&self) -> &str {
-        &self.code
+    pub fn code(&self) -> &'static str {
+        self.code
     }
 
     /// The code of the policy's refusal, if it is one.

@@ -484,7 +484,7 @@ async fn show_credential(
         ),
         Style::Plain,
     );
-    styled_row("state", state.to_owned(), style);
+    styled_row("state", state, style);
     let mut row = |name: &str, value: String| styled_row(name, value, Style::Plain);
     row("mode", version.mode.clone());
     row(

@@ -69,18 +69,17 @@ pub fn check(session: &Session, args: &CheckArgs) -> Result<(), Failure> {
         }
         failure_of_calls(&component.name, found)
     };
-    let policy = match &args.settings {
-        Some(file) => policy
+    let policy = if let Some(file) = &args.settings {
+        policy
             .with_settings(&read_settings(file)?)
-            .map_err(|bad| useless(&on_settings(&bad)))?,
-        None => {
-            // It may need some; whether they can be held against its schema shows.
-            match policy.with_settings(&Values::new()) {
-                Ok(_) | Err(BadSettings::NotAccepted(_)) => {}
-                Err(bad) => return Err(useless(&on_settings(&bad))),
-            }
-            policy
+            .map_err(|bad| useless(&on_settings(&bad)))?
+    } else {
+        // It may need some; whether they can be held against its schema shows.
+        match policy.with_settings(&Values::new()) {
+            Ok(_) | Err(BadSettings::NotAccepted(_)) => {}
+            Err(bad) => return Err(useless(&on_settings(&bad))),
         }
+        policy
     };
     let calls = |isolation| {
         middle_call(&policy.with_isolation(isolation))

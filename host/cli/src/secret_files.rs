@@ -80,7 +80,7 @@ impl SecretFiles {
                 match Keeper::start(&made.path) {
                     Ok(keeper) => self.keeper = Some(keeper),
                     Err(error) => {
-                        tell!(Style::Warn => "note:"; " the private file of the command stays if this process is killed: {error}")
+                        tell!(Style::Warn => "note:"; " the private file of the command stays if this process is killed: {error}");
                     }
                 }
                 made

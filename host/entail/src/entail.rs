@@ -781,8 +781,7 @@ fn check_hosts(
         None => Ok(()),
         Some(url) => Err(Error::HostNotBound {
             scope: holder.clone(),
-            provider: provider.id.clone(),
-            credential: credential.name.clone(),
+            credential: format!("{}/{}", credential.provider, credential.name),
             host: host_of(url).unwrap_or_else(|| "no host".to_owned()),
             hosts: version.hosts.clone(),
         }),

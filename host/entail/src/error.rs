@@ -87,17 +87,17 @@ pub enum Error {
     },
     /// The provider file leads to a host that the secret was not sealed for.
     #[error(
-        "{provider} leads to {host}, and the secret of {credential} in {scope} is for {} only, \
-         so nothing is handed out; enter the secret again, or put the provider file right",
-        hosts.join(", ")
+        "the provider file leads to {}, and the secret of {} in {scope} is for {} only, so \
+         nothing is handed out; enter the secret again, or put the provider file right",
+        sanitized(.host),
+        sanitized(.credential),
+        sanitized(.hosts.join(", "))
     )]
     HostNotBound {
         /// The scope that holds the credential.
         scope: ScopePath,
-        /// Whom it is for.
-        provider: ProviderId,
-        /// Its name.
-        credential: CredentialName,
+        /// Its provider and name.
+        credential: String,
         /// Where it would be sent.
         host: String,
         /// The hosts that it was sealed for.

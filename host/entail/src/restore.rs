@@ -289,14 +289,13 @@ async fn adopt_copy(
     let present = Sqlite::open(&home.database_file());
     let own_copy = made.folder().join("present.db");
     let copy = match (copy, &present) {
-        (Some(copy), Ok(_)) => copy,
+        // Whoever has it for itself would not see that another takes its place.
+        (_, Err(error @ BackendError::Busy)) => return Err(Error::Unavailable(error.to_string())),
+        (Some(copy), _) => copy,
         (None, Ok(present)) => {
             present.copy_to(&own_copy).await.map_err(failed)?;
             &own_copy
         }
-        // Whoever has it for itself would not see that another takes its place.
-        (_, Err(error @ BackendError::Busy)) => return Err(Error::Unavailable(error.to_string())),
-        (Some(copy), Err(_)) => copy,
         // What it would take for the truth has another meaning.
         (None, Err(BackendError::Tampered(fault))) => return Err(fault.clone().into()),
         (None, Err(_)) => {

@@ -94,8 +94,8 @@ impl Compatibility {
 
     /// A part of it, for a name.
     pub(crate) fn short(self) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+        let start = self.0.first_chunk().copied().unwrap_or_default();
+        u64::from_be_bytes(start)
     }
 }
 

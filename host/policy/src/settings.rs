@@ -186,13 +186,12 @@ impl Schema {
         settings: &Values,
         sandbox: Option<&Sandbox>,
     ) -> Result<(), BadSettings> {
-        let found = match sandbox {
-            Some(sandbox) => self.check_in(sandbox, settings)?,
-            None => {
-                check_small(&self.0, settings).map_err(BadSettings::Schema)?;
-                let settings = Value::Object(settings.clone());
-                problems(&self.0, &settings, SMALL_PATTERN_BYTES).map_err(BadSettings::Schema)?
-            }
+        let found = if let Some(sandbox) = sandbox {
+            self.check_in(sandbox, settings)?
+        } else {
+            check_small(&self.0, settings).map_err(BadSettings::Schema)?;
+            let settings = Value::Object(settings.clone());
+            problems(&self.0, &settings, SMALL_PATTERN_BYTES).map_err(BadSettings::Schema)?
         };
         checked(found)
     }
@@ -280,12 +279,11 @@ fn unknown(schema: &Value, settings: &Value) -> Vec<Problem> {
         Some(Value::Object(properties)) => properties.keys().map(String::as_str).collect(),
         _ => BTreeSet::new(),
     };
-    let rule = match known.is_empty() {
-        true => "nothing can be set for this policy".to_owned(),
-        false => {
-            let names: Vec<&str> = known.iter().copied().collect();
-            format!("is not known; there are: {}", names.join(", "))
-        }
+    let rule = if known.is_empty() {
+        "nothing can be set for this policy".to_owned()
+    } else {
+        let names: Vec<&str> = known.iter().copied().collect();
+        format!("is not known; there are: {}", names.join(", "))
     };
     let unknown = members.keys().filter(|name| !known.contains(name.as_str()));
     unknown

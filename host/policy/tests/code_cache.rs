@@ -208,7 +208,7 @@ fn what_is_no_file_is_neither_followed_nor_waited_for() {
         }),
         ("a file that nobody may read", &|| {
             std::fs::write(&entry, b"x").unwrap();
-            std::fs::set_permissions(&entry, Permissions::from_mode(0)).unwrap();
+            std::fs::set_permissions(&entry, Permissions::from_mode(0o000)).unwrap();
         }),
     ];
     for (what, replace) in replace {

@@ -262,6 +262,7 @@ fn problem() -> Result<(), Failed> {
 }
 
 /// Each is a few kilobytes, and far more when it is understood.
+#[allow(clippy::unnecessary_wraps)] // as every trial
 fn schemas() -> Result<(), Failed> {
     let many = |count: usize, keyword: &dyn Fn(usize) -> Value| {
         Value::Array((0..count).map(keyword).collect())
@@ -301,6 +302,7 @@ fn schemas() -> Result<(), Failed> {
     Ok(())
 }
 
+#[allow(clippy::unnecessary_wraps)] // as every trial
 fn joined() -> Result<(), Failed> {
     let engine = without_cache();
     let policy = Sketch::default().component();

@@ -4,7 +4,7 @@
 //! time it is refused, by name, or nothing has changed for anybody: what is read, listed,
 //! changed and verified is as it should be. None passes in silence.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -142,7 +142,7 @@ impl Original {
         let mut round = ROUNDS;
         if let Some(witness) = witness {
             mutated.while_open += 1;
-            round = self.judge_witness(what, &witness, mutated);
+            round = Self::judge_witness(what, &witness, mutated);
         }
         let changed = definition(&database) != self.definition;
         if *expected == Expected::Harmless {
@@ -181,7 +181,7 @@ impl Original {
 
     /// What one that had the database open is told; answers with the newest secret that
     /// was acknowledged.
-    fn judge_witness(&self, what: &str, witness: &Entail, mutated: &mut Mutated) -> usize {
+    fn judge_witness(what: &str, witness: &Entail, mutated: &mut Mutated) -> usize {
         if let Err(said) = block_on(judge_reads(witness, ROUNDS)) {
             assert!(!said.is_empty(), "{what}");
         }
@@ -307,13 +307,13 @@ fn definition(database: &Path) -> Definition {
     let mut all =
         rows("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY 1, 2, 3, 4").ok()?;
     let roots = rows("SELECT rootpage FROM sqlite_schema").ok()?;
-    let mut distinct = BTreeMap::new();
+    let mut distinct = BTreeSet::new();
     for root in &roots {
         if let [Value::Integer(page)] = root[..] {
-            distinct.insert(page, ());
+            distinct.insert(page);
         }
     }
-    let own_pages = distinct.len() == roots.len() && distinct.keys().all(|page| *page > 1);
+    let own_pages = distinct.len() == roots.len() && distinct.iter().all(|page| *page > 1);
     all.push(vec![Value::Integer(i64::from(own_pages))]);
     for pragma in ["encoding", "user_version", "application_id", "auto_vacuum"] {
         all.extend(rows(&format!("PRAGMA {pragma}")).ok()?);
@@ -545,7 +545,7 @@ fn edit_text(random: &mut fastrand::Rng, text: &mut String, table: &str) {
             *text = text.replace(
                 "PRIMARY KEY",
                 &format!("PRIMARY KEY ON CONFLICT {conflict}"),
-            )
+            );
         }
         8 => *text = text.replacen("TEXT", "TEXT COLLATE NOCASE", 1),
         9 => {
@@ -566,7 +566,7 @@ fn edit_text(random: &mut fastrand::Rng, text: &mut String, table: &str) {
                 ' ',
                 choice(random, &["  ", "\t", " /**/ ", "\n", " -- x\n"]),
                 1,
-            )
+            );
         }
         14 => text.push_str(choice(random, &["\0", " ", ";", "\0x", ", STRICT"])),
         _ => {

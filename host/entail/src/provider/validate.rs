@@ -118,7 +118,7 @@ fn check_modes(provider: &Provider) -> Result<(), String> {
         }
         match &mode.authentication {
             Authentication::Headers(headers) => {
-                check_headers(headers, &|field| field == BASE_URL || mode.takes(field))?
+                check_headers(headers, &|field| field == BASE_URL || mode.takes(field))?;
             }
             Authentication::AwsSigV4 { service } if is_name(service, b'-') => {}
             Authentication::AwsSigV4 { service } => {

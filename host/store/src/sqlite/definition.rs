@@ -18,7 +18,6 @@ use std::sync::LazyLock;
 use rusqlite::types::Value;
 use rusqlite::{Connection, ErrorCode, Row, TransactionBehavior};
 
-use super::rows;
 use crate::backend::BackendError;
 use crate::error::{Fault, Tampering};
 

@@ -1,0 +1,386 @@
+//! Whoever embeds the library logs its errors: each is one line of plain characters,
+//! whatever names and words are in it.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // a test may
+
+use std::error::Error as StdError;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+use entail::policy::{
+    BadSettings, Code, ComposeError, Engine, Failure, Limits, Rejected, Settings as EngineSettings,
+    compose,
+};
+use entail::store::{
+    Anchor, AnchorError, BackendError, DocumentKey, Fault, KeyError, Keys, RecipientError, Sqlite,
+    Tampering,
+};
+use entail::{
+    AttributeValue, Catalog, CredentialName, Entail, Error, Home, ModelId, Principal, ProviderId,
+    ScopePath, Settings,
+};
+use entail_text::is_plain;
+
+/// Each moves a cursor, breaks a line or hides something.
+const HOSTILE: &str = "x\r\n\u{1b}[2K\u{1b}]52;c;aGk=\u{7}\u{9b}31m\u{202e}\u{2028}\u{85}\u{feff}\u{e0041}\u{3164}\u{7f}\tgranted";
+
+fn hostile() -> String {
+    HOSTILE.to_owned()
+}
+
+fn path() -> PathBuf {
+    Path::new("/nowhere").join(HOSTILE)
+}
+
+fn io() -> std::io::Error {
+    std::io::Error::other(HOSTILE)
+}
+
+#[track_caller]
+fn plain(error: &dyn Display) {
+    let text = error.to_string();
+    assert!(text.chars().all(is_plain), "{text:?}");
+}
+
+/// The same, of an error that has something foreign in it.
+#[track_caller]
+fn shown(error: &dyn Display) {
+    plain(error);
+    let text = error.to_string();
+    assert!(text.contains("\\u{1b}"), "{text}");
+}
+
+/// And of all that is behind it.
+#[track_caller]
+fn shown_with_sources(error: &(dyn StdError + 'static)) {
+    shown(error);
+    let mut source = error.source();
+    while let Some(error) = source {
+        // The system's own words have nothing foreign in them.
+        if error.downcast_ref::<std::io::Error>().is_none() {
+            plain(error);
+        }
+        source = error.source();
+    }
+}
+
+fn scope() -> ScopePath {
+    "acme".parse().unwrap()
+}
+
+#[test]
+fn the_library_s_errors_are_plain() {
+    let provider: ProviderId = "openai".parse().unwrap();
+    let tampering = || Tampering::new(Fault::Forged, HOSTILE, HOSTILE);
+    for error in [
+        Error::Invalid(hostile()),
+        Error::Home(hostile()),
+        Error::Unavailable(hostile()),
+        Error::Untrusted(hostile()),
+        Error::PolicyUnready(hostile()),
+        Error::Tampered(tampering()),
+        Error::HasProjects {
+            scope: scope(),
+            below: hostile(),
+        },
+        Error::UnknownProvider {
+            id: provider.clone(),
+            known: hostile(),
+        },
+        Error::NotRecorded {
+            file: path(),
+            error: io(),
+        },
+        Error::Sealed {
+            scope: scope(),
+            credential: hostile(),
+            error: entail::store::SealError::Damaged,
+        },
+        Error::Anchor(AnchorError::Malformed(path())),
+        Error::NotAnchored(AnchorError::Missing(path())),
+        Error::Keys(KeyError::ForeignOwner { file: path() }),
+        Error::Recipient(RecipientError::Unknown(hostile())),
+        Error::PolicyFailed(Failure::Undecided(hostile())),
+        Error::Rejected(Rejected::Invalid(hostile())),
+        Error::Compose(ComposeError::Graph(hostile())),
+        entail::store::Error::Unavailable(BackendError::Failed(hostile())).into(),
+        entail::store::Error::Tampered(tampering()).into(),
+    ] {
+        shown_with_sources(&error);
+    }
+    let refusal = serde_json::json!({"code": "expired", "message": HOSTILE});
+    shown(&Error::Refused {
+        scope: scope(),
+        provider,
+        refusal: serde_json::from_value(refusal).unwrap(),
+    });
+}
+
+#[test]
+fn the_store_s_errors_are_plain() {
+    for error in [
+        KeyError::File {
+            file: path(),
+            error: io(),
+        },
+        KeyError::TooOpen {
+            file: path(),
+            mode: 0o644,
+            remedy: "600",
+        },
+        KeyError::ForeignOwner { file: path() },
+        KeyError::Malformed {
+            file: path(),
+            expected: "a key",
+        },
+    ] {
+        shown_with_sources(&error);
+    }
+    for error in [
+        AnchorError::File {
+            file: path(),
+            error: io(),
+        },
+        AnchorError::Missing(path()),
+        AnchorError::Malformed(path()),
+    ] {
+        shown_with_sources(&error);
+    }
+    for error in [
+        RecipientError::Known(hostile()),
+        RecipientError::Ambiguous(hostile()),
+        RecipientError::Unknown(hostile()),
+    ] {
+        shown_with_sources(&error);
+    }
+    shown(&BackendError::Failed(hostile()));
+    shown(&DocumentKey::new(HOSTILE, HOSTILE));
+    let tampering = Tampering::new(Fault::Extra, HOSTILE, HOSTILE);
+    shown(&tampering);
+    assert!(tampering.what().chars().all(is_plain));
+    assert!(tampering.how().chars().all(is_plain));
+    // A name in a database may have megabytes.
+    let long = "x\n".repeat(1 << 20);
+    let long = Tampering::new(Fault::Extra, &long, &long).to_string();
+    assert!(long.len() < 10_000);
+}
+
+#[test]
+fn the_policies_errors_are_plain() {
+    for error in [
+        Failure::Malformed(hostile()),
+        Failure::InvalidFacts(hostile()),
+        Failure::Undecided(hostile()),
+    ] {
+        shown(&error);
+        shown(&Rejected::Trial(error));
+    }
+    for error in [
+        Rejected::Invalid(hostile()),
+        Rejected::CompileCrashed(hostile()),
+        Rejected::Imports(vec![hostile(), hostile()]),
+        Rejected::MissingExport(hostile()),
+        Rejected::WrongType(hostile()),
+        Rejected::Schema(hostile()),
+    ] {
+        shown(&error);
+    }
+    shown(&ComposeError::Graph(hostile()));
+    shown(&ComposeError::Invalid {
+        part: "layer".to_owned(),
+        reason: hostile(),
+    });
+    shown(&HOSTILE.parse::<Code>().unwrap_err());
+    // What an engine and its tools say by themselves.
+    let engine = Engine::new(EngineSettings::default());
+    let named = HOSTILE.bytes().map(|byte| format!("\\{byte:02x}"));
+    let named: String = named.collect();
+    for text in [
+        format!("(component (import \"{named}\" (instance)))"),
+        format!("(component (import \"url=<{named}>\" (instance)))"),
+        format!("(component (instance $i) (export \"{named}\" (instance $i)))"),
+    ] {
+        let component = wat::parse_str(text).unwrap();
+        plain(
+            &engine
+                .admit_within(&component, &Limits::default())
+                .unwrap_err(),
+        );
+        plain(&compose(&component, entail::DEFAULT_POLICY).unwrap_err());
+    }
+    let built_in = engine.admit(entail::DEFAULT_POLICY).unwrap();
+    let settings = [(hostile(), serde_json::json!(1))].into_iter().collect();
+    let error = built_in.with_settings(&settings).unwrap_err();
+    shown(&error);
+    let BadSettings::NotAccepted(problems) = error else {
+        panic!("{error}");
+    };
+    for problem in problems {
+        plain(problem);
+    }
+}
+
+#[test]
+fn what_is_no_name_is_shown_plainly() {
+    // Longer ones are not repeated.
+    let short = "x\r\n\u{1b}[K\u{9b}\u{202e}\u{2028}";
+    shown(&short.parse::<ScopePath>().unwrap_err());
+    shown(&short.parse::<ProviderId>().unwrap_err());
+    shown(&short.parse::<CredentialName>().unwrap_err());
+    shown(&short.parse::<ModelId>().unwrap_err());
+    shown(&short.parse::<AttributeValue>().unwrap_err());
+    plain(&HOSTILE.parse::<ScopePath>().unwrap_err());
+}
+
+#[test]
+fn the_words_of_a_provider_file_are_shown_plainly() {
+    let quoted = HOSTILE.chars().map(|c| format!("\\U{:08X}", u32::from(c)));
+    let quoted = format!("\"{}\"", quoted.collect::<String>());
+    let provider = |id: &str, field: &str, mode: &str, url: &str, variable: &str, header: &str| {
+        format!(
+            r#"
+            [[provider]]
+            id = {id}
+            name = "Local"
+            kind = "gateway"
+            docs = "https://example.com"
+            base-url = {url}
+            hosts = ["llm.example.com"]
+            [[provider.field]]
+            name = "api_key"
+            label = "API key"
+            secret = true
+            environment = [{variable}]
+            [[provider.mode]]
+            name = {mode}
+            label = "API key"
+            required = [{field}]
+            authentication = {{ headers = {{ Authorization = {header} }} }}
+            "#
+        )
+    };
+    let (id, field, mode) = ("\"local\"", "\"api_key\"", "\"api-key\"");
+    let (url, variable, header) = (
+        "\"https://llm.example.com\"",
+        "\"LOCAL_API_KEY\"",
+        "\"Bearer {api_key}\"",
+    );
+    let braced = quoted.replacen('"', "\"{", 1);
+    assert!(Catalog::new(Some(&provider(id, field, mode, url, variable, header))).is_ok());
+    for text in [
+        provider(id, &quoted, mode, url, variable, header),
+        provider(id, &quoted, &quoted, url, variable, header),
+        provider(id, field, mode, &quoted, variable, header),
+        provider(id, field, mode, url, &quoted, header),
+        provider(id, field, mode, url, variable, &braced),
+        format!("{quoted} = 1"),
+    ] {
+        shown(&Catalog::new(Some(&text)).unwrap_err());
+    }
+    plain(&Catalog::new(Some(HOSTILE)).unwrap_err());
+    plain(&Catalog::new(Some(&provider(&quoted, field, mode, url, variable, header))).unwrap_err());
+}
+
+/// A home below a folder that is called by the text.
+async fn home(folder: &tempfile::TempDir) -> Home {
+    let path = folder.path().join(HOSTILE);
+    Home::create(&path, None).await.unwrap()
+}
+
+fn opened(home: &Home) -> Error {
+    match Entail::open(home, Settings::default()) {
+        Ok(_) => panic!("it was opened"),
+        Err(error) => error,
+    }
+}
+
+#[tokio::test]
+async fn a_home_and_what_is_in_it_is_shown_plainly() {
+    let folder = tempfile::tempdir().unwrap();
+    shown(&Home::open(&folder.path().join(HOSTILE)).unwrap_err());
+    let home = home(&folder).await;
+    shown(&Home::create(home.folder(), None).await.unwrap_err());
+    shown(&Home::check_new(home.folder()).unwrap_err());
+    let quoted = HOSTILE.chars().map(|c| format!("\\U{:08X}", u32::from(c)));
+    let quoted = format!("\"{}\"", quoted.collect::<String>());
+    for text in [
+        format!("{quoted} = 1"),
+        format!("[decision-log]\nalso-to = {quoted}"),
+        format!("[decision-log]\nenough = {quoted}"),
+        HOSTILE.to_owned(),
+    ] {
+        std::fs::write(home.settings_file(), text).unwrap();
+        shown(&home.settings().unwrap_err());
+    }
+    std::fs::remove_file(home.settings_file()).unwrap();
+    std::fs::write(home.providers_file(), [0xff]).unwrap();
+    shown(&home.catalog().unwrap_err());
+    std::fs::remove_file(home.providers_file()).unwrap();
+    let anchor = home.folder().join("anchor.json");
+    let kept = std::fs::read(&anchor).unwrap();
+    std::fs::write(&anchor, HOSTILE).unwrap();
+    shown(&opened(&home));
+    shown(&Anchor::at(&anchor).read().unwrap_err());
+    std::fs::write(&anchor, kept).unwrap();
+    let entail = Entail::open(&home, Settings::default()).unwrap();
+    let backup = home.folder().join("backup.db");
+    entail
+        .backup(&Principal::LocalOwner, &backup)
+        .await
+        .unwrap();
+    let again = entail.backup(&Principal::LocalOwner, &backup).await;
+    shown(&again.unwrap_err());
+    drop(entail);
+    std::fs::write(home.keys_folder().join("verifier.pem"), HOSTILE).unwrap();
+    shown(&Keys::open(&home.keys_folder()).err().unwrap());
+    std::fs::remove_file(home.database_file()).unwrap();
+    shown(&Sqlite::open(&home.database_file()).unwrap_err());
+}
+
+#[tokio::test]
+async fn a_database_with_foreign_names_is_told_of_plainly() {
+    let name = HOSTILE.replace('\0', "");
+    let tampered = async |statement: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::create(&folder.path().join("home"), None)
+            .await
+            .unwrap();
+        let connection = rusqlite::Connection::open(home.database_file()).unwrap();
+        connection.execute_batch(statement).unwrap();
+        (folder, home)
+    };
+    let (_folder, home) = tampered(&format!(
+        "CREATE TRIGGER \"{name}\" AFTER INSERT ON blobs BEGIN SELECT 1; END"
+    ))
+    .await;
+    shown(&opened(&home));
+    // The engine's own words quote the definition.
+    let database = Sqlite::open(&home.database_file());
+    plain(&database.err().unwrap());
+    for statement in [
+        format!("INSERT INTO documents VALUES ('scope', '{name}', 1, x'00', x'00', '{name}')"),
+        format!("INSERT INTO documents VALUES ('{name}', 'acme', 1, x'00', x'00', 'x')"),
+        format!("ALTER TABLE documents RENAME COLUMN signer TO \"{name}\""),
+        format!("ALTER TABLE blobs ADD COLUMN \"{name}\" TEXT"),
+    ] {
+        let (_folder, home) = tampered(&statement).await;
+        let mut faults = Vec::new();
+        match Entail::open(&home, Settings::default()) {
+            Err(error) => plain(&error),
+            Ok(entail) => {
+                let mut unheard = |_| {};
+                match entail.verify(&Principal::LocalOwner, &mut unheard).await {
+                    Err(error) => plain(&error),
+                    Ok(found) => faults = found.faults,
+                }
+                let read = entail.scopes(&Principal::LocalOwner, None).await;
+                if let Err(error) = read {
+                    plain(&error);
+                }
+            }
+        }
+        for fault in &faults {
+            plain(fault);
+        }
+    }
+}

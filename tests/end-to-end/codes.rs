@@ -1,0 +1,241 @@
+//! The codes of a policy are names in a space of their own: none of them passes for a
+//! grant, for a failure, or for an error of the program.
+
+use entail::policy::Digest;
+use serde_json::{Value, json};
+
+use crate::components::{Answer, Finding, Kind, More, Scripted};
+use crate::sandbox::Sandbox;
+
+const BUILT_IN: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../guest/default/default-policy.wasm"
+);
+
+/// Codes that mean something else in the words of the program.
+const BORROWED: [&str; 12] = [
+    "not-found",
+    "own",
+    "from",
+    "granted",
+    "failed",
+    "refused",
+    "tampered",
+    "error",
+    "ok",
+    "usage",
+    "no-credential",
+    "not-opted-in",
+];
+
+/// `acme` as in the other tests, with a policy in service that answers well when it is
+/// tried.
+fn with_policy(policy: Scripted, over: Option<&str>) -> Sandbox {
+    let (sandbox, _) = Sandbox::with_acme();
+    let policy = Scripted {
+        is_well_behaved_on_trial: true,
+        ..policy
+    };
+    let file = sandbox.file("policy.wasm", policy.component());
+    let mut install = vec!["policy", "install", &file, "--json"];
+    install.extend(over.iter().flat_map(|below| ["--over", below]));
+    let installed = sandbox.entail(&install).ok().json();
+    let digest = installed["component"].as_str().unwrap();
+    sandbox.entail(&["policy", "activate", "acme", digest]).ok();
+    sandbox
+}
+
+fn openai(status: &Value, scope: &str) -> Value {
+    let rows = status["status"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["scope"] == scope);
+    let row = row.unwrap_or_else(|| panic!("{scope} is missing in {status}"));
+    let cells = row["providers"].as_array().unwrap();
+    let cell = cells.iter().find(|cell| cell["provider"] == "openai");
+    cell.unwrap().clone()
+}
+
+#[test]
+fn a_refusal_is_shown_as_one_whatever_its_code() {
+    for code in BORROWED {
+        let sandbox = with_policy(Scripted::refusing(code, "closed for now"), None);
+        let shown = match code {
+            // Of these two it is known that nobody need be alarmed.
+            "no-credential" | "not-opted-in" => code.to_owned(),
+            code => format!("refused: {code}"),
+        };
+        let status = sandbox.entail(&["status"]).ok().stdout;
+        for scope in ["acme", "acme/agents", "acme/evals"] {
+            let row = status.lines().find_map(|line| line.strip_prefix(scope));
+            let row = row.unwrap_or_else(|| panic!("{scope} is missing:\n{status}"));
+            assert!(row.contains(&shown), "{code}: {row}");
+        }
+        let status = sandbox.entail(&["status", "--json"]).ok().json();
+        for scope in ["acme", "acme/agents", "acme/evals"] {
+            let cell = openai(&status, scope);
+            assert_eq!(cell["granted"], false, "{code}");
+            assert_eq!(cell["code"], "refused", "{code}");
+            assert_eq!(cell["refusal"], code);
+        }
+        let resolve = ["resolve", "acme", "openai"];
+        sandbox.entail(&resolve).fails(10).says("closed for now");
+        for command in [
+            &resolve[..],
+            &["run", "acme", "--provider", "openai", "--", "true"],
+            &["export-env", "acme", "--provider", "openai"],
+        ] {
+            let ran = sandbox.entail(&[&["--json"], command].concat()).fails(10);
+            let error: Value = serde_json::from_str(&ran.stderr).unwrap();
+            assert_eq!(error["error"]["code"], "refused", "{command:?}");
+            assert_eq!(error["error"]["refusal"], code, "{command:?}");
+        }
+        sandbox
+            .entail(&["explain", "acme", "openai"])
+            .ok()
+            .says(&format!("refused: closed for now ({code})"));
+        sandbox.entail(&["doctor"]).ok();
+    }
+}
+
+#[test]
+fn a_comparison_shows_a_refusal_as_one_whatever_its_code() {
+    for code in BORROWED {
+        let sandbox = with_policy(Scripted::refusing(code, ""), None);
+        sandbox.entail(&["resolve", "acme", "openai"]).fails(10);
+        let shown = format!("refused: {code}");
+        let diff = ["policy", "diff", BUILT_IN];
+        sandbox.entail(&diff).fails(20).says(&shown);
+        let replay = ["policy", "replay", BUILT_IN];
+        sandbox.entail(&replay).fails(20).says(&shown);
+        let replayed = |outcome: &str| {
+            let filter = ["--outcome", outcome, "--json"];
+            let ran = sandbox.entail(&[&replay[..], &filter].concat());
+            serde_json::from_str::<Value>(&ran.stdout).unwrap()["counts"]["widened"].clone()
+        };
+        assert_eq!(replayed("refused"), 1, "{code}");
+        assert_eq!(replayed("granted"), 0, "{code}");
+        assert_eq!(replayed("failed"), 0, "{code}");
+        let file = sandbox.path("policy.wasm");
+        let digest = Digest::of(&std::fs::read(file).unwrap()).to_string();
+        sandbox.entail(&["policy", "rollback", "acme"]).ok();
+        sandbox.entail(&["policy", "shadow", "acme", &digest]).ok();
+        sandbox.entail(&["resolve", "acme", "openai"]).ok();
+        sandbox
+            .entail(&["policy", "shadow", "acme"])
+            .ok()
+            .says(&shown);
+    }
+}
+
+#[test]
+fn what_nobody_holds_is_a_dash_only_where_nobody_holds_it() {
+    let (sandbox, _) = Sandbox::with_acme();
+    sandbox.entail(&["init", "other"]).ok();
+    let status = sandbox.entail(&["status"]).ok();
+    let other = status.stdout.lines().find(|line| line.starts_with("other"));
+    assert_eq!(other, Some("other        –"), "{}", status.stdout);
+    // Nothing is shared with the project, whose own code says as much.
+    let unshared = ["credential", "set", "acme", "openai", "--keep-secret"];
+    let unshared = [&unshared[..], &["--share", "none"]].concat();
+    sandbox.entail(&unshared).ok();
+    sandbox
+        .entail(&["status"])
+        .ok()
+        .says("acme/evals   no-credential");
+}
+
+/// Texts that are no code.
+fn no_codes() -> Vec<String> {
+    let mut texts: Vec<String> = [
+        "",
+        "Expired",
+        "not found",
+        "not_found",
+        "not.found",
+        "verweigert-für-heute",
+        "expired\n",
+        "expired\u{202e}",
+        "\u{1b}[32mgranted",
+    ]
+    .map(str::to_owned)
+    .into();
+    texts.push("a".repeat(65));
+    texts
+}
+
+fn refusing(kind: Kind, code: &str) -> Scripted {
+    Scripted {
+        kind,
+        is_well_behaved_on_trial: true,
+        ..Scripted::refusing(code, "")
+    }
+}
+
+fn finding(kind: Kind, code: &str) -> Scripted {
+    let mut policy = refusing(kind, "expired");
+    if let Answer::Refused { more, .. } = &mut policy.answer {
+        *more = More {
+            trail: vec![Finding {
+                credential: "1".to_owned(),
+                code: code.to_owned(),
+                attributes: Vec::new(),
+            }],
+            attributes: Vec::new(),
+        };
+    }
+    policy
+}
+
+#[test]
+fn a_code_that_is_no_name_makes_a_decision_malformed() {
+    let sandbox = Sandbox::new();
+    let facts = json!({
+        "request": {"provider": "openai", "now_ms": 1},
+        "chain": [{"path": "acme", "credentials": [{"id": "1", "name": "default"}]}],
+    });
+    let facts = sandbox.file("facts.jsonl", facts.to_string());
+    let decide = |policy: Scripted| {
+        let file = sandbox.file("policy.wasm", policy.component());
+        sandbox.entail(&["policy", "decide", "--policy", &file, &facts])
+    };
+    for kind in [Kind::Policy, Kind::First] {
+        for code in no_codes() {
+            for policy in [refusing(kind, &code), finding(kind, &code)] {
+                decide(policy)
+                    .fails(12)
+                    .says("the policy's answer is malformed")
+                    .says("is not a code: a code has 1 to 64 characters of a-z, 0-9 and -");
+            }
+        }
+        for code in ["a", "7", "-", &"a".repeat(64)] {
+            for policy in [refusing(kind, code), finding(kind, code)] {
+                decide(policy).ok().says(&format!("\"code\":\"{code}\""));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_layers_code_that_is_no_name_is_malformed_where_it_is_in_service() {
+    for policy in [
+        refusing(Kind::Layer, "granted\r"),
+        finding(Kind::Layer, "Chosen"),
+    ] {
+        let sandbox = with_policy(policy, Some("built-in"));
+        for command in [
+            &["resolve", "acme", "openai"][..],
+            &["explain", "acme", "openai"],
+            &["run", "acme", "--", "true"],
+            &["status"],
+        ] {
+            let ran = sandbox.entail(&[&["--json"], command].concat()).fails(12);
+            let error: Value = serde_json::from_str(&ran.stderr).unwrap();
+            assert_eq!(error["error"]["code"], "policy-failed", "{command:?}");
+            assert!(error["error"].get("refusal").is_none(), "{command:?}");
+        }
+    }
+    let sandbox = with_policy(refusing(Kind::Layer, "closed"), Some("built-in"));
+    sandbox
+        .entail(&["explain", "acme", "openai"])
+        .ok()
+        .says("(closed)");
+}
