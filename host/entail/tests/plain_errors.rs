@@ -216,7 +216,7 @@ fn the_policies_errors_are_plain() {
         panic!("{error}");
     };
     for problem in problems {
-        plain(problem);
+        plain(&problem);
     }
 }
 
