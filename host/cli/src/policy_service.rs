@@ -15,7 +15,7 @@ use crate::args::{ActivateArgs, BoundArgs, InstallArgs, Isolation, ShadowArgs, S
 use crate::component_source::{read_limits, read_settings};
 use crate::failure::{Failure, shown};
 use crate::manage::time;
-use crate::output::{Cell, Style, Table, print_json, say, say_dry_run, with_member};
+use crate::output::{Cell, Style, Table, exactly, print_json, say, say_dry_run, with_member};
 use crate::policy_check::not_admitted;
 use crate::policy_compare::{self, answer};
 use crate::session::Session;
@@ -494,23 +494,29 @@ struct JsonList {
 impl JsonList {
     fn item(&mut self, item: &Value) {
         if !self.is_begun {
-            say!("{{\"answers\": [");
+            exactly("{\"answers\": [");
             self.is_begun = true;
         }
-        if let Some(item) = self.pending.replace(item.to_string()) {
-            say!("  {item},");
+        if let Some(item) = self.pending.replace(escaped(item)) {
+            exactly(&format!("  {item},"));
         }
     }
 
     /// The other members.
     fn end(self, others: &Value) {
-        let others = others.to_string();
+        let others = escaped(others);
         let others = others.strip_prefix('{').unwrap_or_default();
         match self.pending {
-            Some(item) => say!("  {item}\n],{others}"),
-            None => say!("{{\"answers\": [],{others}"),
+            Some(item) => exactly(&format!("  {item}\n],{others}")),
+            None => exactly(&format!("{{\"answers\": [],{others}")),
         }
     }
+}
+
+/// A value as it may be shown.
+fn escaped(value: &Value) -> String {
+    // A value always has a form in JSON.
+    entail_text::json::to_string(value).unwrap_or_default()
 }
 
 /// Removes an installed policy.

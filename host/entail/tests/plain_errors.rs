@@ -260,11 +260,8 @@ fn the_words_of_a_provider_file_are_shown_plainly() {
         )
     };
     let (id, field, mode) = ("\"local\"", "\"api_key\"", "\"api-key\"");
-    let (url, variable, header) = (
-        "\"https://llm.example.com\"",
-        "\"LOCAL_API_KEY\"",
-        "\"Bearer {api_key}\"",
-    );
+    let (url, variable) = ("\"https://llm.example.com\"", "\"LOCAL_API_KEY\"");
+    let header = "\"Bearer {api_key}\"";
     let braced = quoted.replacen('"', "\"{", 1);
     assert!(Catalog::new(Some(&provider(id, field, mode, url, variable, header))).is_ok());
     for text in [
@@ -272,11 +269,13 @@ fn the_words_of_a_provider_file_are_shown_plainly() {
         provider(id, &quoted, &quoted, url, variable, header),
         provider(id, field, mode, &quoted, variable, header),
         provider(id, field, mode, url, &quoted, header),
-        provider(id, field, mode, url, variable, &braced),
         format!("{quoted} = 1"),
     ] {
         shown(&Catalog::new(Some(&text)).unwrap_err());
     }
+    // What is no value of a header is not repeated.
+    let braced = provider(id, field, mode, url, variable, &braced);
+    plain(&Catalog::new(Some(&braced)).unwrap_err());
     plain(&Catalog::new(Some(HOSTILE)).unwrap_err());
     plain(&Catalog::new(Some(&provider(&quoted, field, mode, url, variable, header))).unwrap_err());
 }

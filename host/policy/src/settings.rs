@@ -189,7 +189,8 @@ impl Schema {
         let found = if let Some(sandbox) = sandbox {
             self.check_in(sandbox, settings)?
         } else {
-            check_small(&self.0, settings).map_err(BadSettings::Schema)?;
+            check_small_settings(settings)?;
+            check_small(&self.0).map_err(BadSettings::Schema)?;
             let settings = Value::Object(settings.clone());
             problems(&self.0, &settings, SMALL_PATTERN_BYTES).map_err(BadSettings::Schema)?
         };
@@ -328,15 +329,21 @@ fn check_form(schema: &Value, depth: usize) -> Result<(), String> {
     }
 }
 
-/// Refuses to hold settings against a schema in this process, unless both are so small
+/// Refuses to hold settings against a schema in this process, unless they are so small
 /// that it takes neither long nor much.
-fn check_small(schema: &Value, settings: &Values) -> Result<(), String> {
+fn check_small_settings(settings: &Values) -> Result<(), BadSettings> {
     let bytes = Value::Object(settings.clone()).to_string().len();
-    if bytes > SMALL_SETTINGS_BYTES {
-        return Err(not_small(&format!(
-            "settings of {bytes} bytes, and {SMALL_SETTINGS_BYTES} are held against it"
-        )));
+    if bytes <= SMALL_SETTINGS_BYTES {
+        return Ok(());
     }
+    let rule = not_small(&format!(
+        "more than {SMALL_SETTINGS_BYTES} bytes; these have {bytes}"
+    ));
+    Err(BadSettings::NotAccepted(vec![Problem::new("", &rule)]))
+}
+
+/// The same of the schema.
+fn check_small(schema: &Value) -> Result<(), String> {
     let mut sums = Sums::default();
     sums.add(schema)
 }

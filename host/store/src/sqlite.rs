@@ -247,7 +247,7 @@ impl Backend for Sqlite {
     async fn journal(&self, after: Revision, limit: usize) -> Result<Vec<SignedRow>, BackendError> {
         let opened = self.opened()?;
         let reader = opened.reader.lock()?;
-        reader.read(|connection, _| rows::entries(connection, after, limit))
+        reader.read(|connection, _| Ok(rows::entries(connection, after, limit)?))
     }
 
     async fn freeze(&self) -> Result<Box<dyn Frozen>, BackendError> {
@@ -285,18 +285,7 @@ impl Backend for Sqlite {
 async fn in_background<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, BackendError> + Send + 'static,
 ) -> Result<T, BackendError> {
-    let (done, result) = tokio::sync::oneshot::channel();
-    // Tokio's own threads for this end the program when there is none to be had.
-    std::thread::Builder::new()
-        .name("entail-store".to_owned())
-        .spawn(move || {
-            // Whoever asked may have gone.
-            let _ = done.send(work());
-        })
-        .map_err(|error| {
-            BackendError::Failed(format!("a thread to write from did not start: {error}"))
-        })?;
-    result
+    tokio::task::spawn_blocking(work)
         .await
         .map_err(|_| BackendError::Failed("it did not finish".to_owned()))?
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use entail_text::{Shown, is_plain};
+use entail_text::Shown;
 
 use super::definition::{Authentication, Format, Part, Provider, parts};
 use crate::name::ProviderId;
@@ -32,7 +32,6 @@ const MESSAGE_HEADERS: [&str; 11] = [
 
 /// Fails with what is wrong with a provider, as the rest of a sentence that names it.
 pub(super) fn validate(provider: &Provider) -> Result<(), String> {
-    check_texts(provider)?;
     check_fields(provider)?;
     check_modes(provider)?;
     check_urls(provider)
@@ -43,27 +42,6 @@ pub(super) fn variable_prefix(id: &ProviderId) -> String {
     let mut prefix = id.as_str().to_ascii_uppercase().replace('-', "_");
     prefix.push('_');
     prefix
-}
-
-/// What is shown to a person is harmless.
-fn check_texts(provider: &Provider) -> Result<(), String> {
-    let fields = provider.fields.iter();
-    let of_fields = fields.flat_map(|field| {
-        let optional = [&field.default, &field.hint].into_iter().flatten();
-        std::iter::once(&field.label).chain(optional)
-    });
-    let of_modes = provider.modes.iter().map(|mode| &mode.label);
-    [&provider.name, &provider.docs]
-        .into_iter()
-        .chain(of_fields)
-        .chain(of_modes)
-        .find(|text| !text.chars().all(is_plain))
-        .map_or(Ok(()), |text| {
-            let text = Shown::of(text);
-            Err(format!(
-                "{text:?} has characters that are not shown as themselves"
-            ))
-        })
 }
 
 fn check_fields(provider: &Provider) -> Result<(), String> {
@@ -421,13 +399,6 @@ mod tests {
         ] {
             let error = refused("LOCAL_API_KEY", variable);
             assert!(error.contains(variable), "{error}");
-        }
-    }
-
-    #[test]
-    fn what_is_shown_is_harmless() {
-        for name in ["name = \"Local", "label = \"API key", "docs = \"https:"] {
-            refused(name, &format!("{name}\\u001b[2K\\u202e"));
         }
     }
 }

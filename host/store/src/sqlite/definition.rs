@@ -18,6 +18,7 @@ use std::sync::LazyLock;
 use rusqlite::types::Value;
 use rusqlite::{Connection, ErrorCode, Row, TransactionBehavior};
 
+use super::rows;
 use crate::backend::BackendError;
 use crate::error::{Fault, Tampering};
 
@@ -178,12 +179,12 @@ fn shown(value: &Value) -> String {
 /// do with the system.
 fn unreadable(error: rusqlite::Error) -> BackendError {
     match error.sqlite_error_code() {
-        Some(ErrorCode::Unknown | ErrorCode::TooBig | ErrorCode::SchemaChanged) => Tampering::new(
-            Fault::Forged,
-            "the definition of the database",
-            format!("cannot be read: {error}"),
-        )
-        .into(),
+        Some(
+            ErrorCode::Unknown
+            | ErrorCode::TooBig
+            | ErrorCode::SchemaChanged
+            | ErrorCode::OperationAborted,
+        ) => rows::damage(&error.to_string()).into(),
         _ => error.into(),
     }
 }
