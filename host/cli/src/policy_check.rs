@@ -69,17 +69,15 @@ pub fn check(session: &Session, args: &CheckArgs) -> Result<(), Failure> {
         }
         failure_of_calls(&component.name, found)
     };
-    let policy = if let Some(file) = &args.settings {
-        policy
-            .with_settings(&read_settings(file)?)
-            .map_err(|bad| useless(&on_settings(&bad)))?
-    } else {
-        // It may need some; whether they can be held against its schema shows.
-        match policy.with_settings(&Values::new()) {
-            Ok(_) | Err(BadSettings::NotAccepted(_)) => {}
-            Err(bad) => return Err(useless(&on_settings(&bad))),
-        }
-        policy
+    let settings = match &args.settings {
+        Some(file) => read_settings(file)?,
+        None => Values::new(),
+    };
+    let policy = match policy.with_settings(&settings) {
+        Ok(policy) => policy,
+        // That it needs some is no flaw.
+        Err(BadSettings::NotAccepted(_)) if args.settings.is_none() => policy,
+        Err(bad) => return Err(useless(&on_settings(&bad))),
     };
     let calls = |isolation| {
         middle_call(&policy.with_isolation(isolation))

@@ -1,18 +1,17 @@
 //! A cache of compiled code, so that the next process need not compile again.
 //!
-//! A directory with one file for each component and engine, and a file with the key
-//! that they are authenticated with. Both may be deleted at any time, and need not be
-//! backed up.
+//! It is a directory with one file for each component and engine, and a file with the key
+//! that they are authenticated with. Both may be deleted at any time, and need no backup.
 //!
 //! # Security
 //!
-//! Nothing in the directory is trusted: what does not fit is not used, is made anew, and
-//! takes its place ([`compiled`](crate::compiled) says what fits). Neither a link nor a
-//! pipe nor a device is followed, waited for, or read without end. Nor is it an error
-//! when the directory or the key cannot be used: then code is compiled each time.
+//! The files in the directory are not trusted: an entry that does not authenticate (see
+//! [`compiled`](crate::compiled)) is not used, and is replaced. Links are not followed,
+//! pipes and devices not read, and reads are bounded. If the directory or the key cannot
+//! be used, that is no error: code is then compiled each time.
 //!
-//! Whoever has the key can have this program run any code. So it is in a file that only
-//! its owner can use, outside of the directory.
+//! Whoever has the key can make this program run any code. It is therefore in a file that
+//! only its owner can read, outside of the directory.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -33,37 +32,37 @@ use zeroize::Zeroizing;
 use crate::compiled::{Code, Compatibility, CompileLimits, KEY_BYTES, Key};
 use crate::digest::Digest;
 
-/// Bytes of all entries, at most; then the oldest go. Some hundred policies of ordinary
-/// size, or a dozen that bring their language along.
+/// The most bytes of all entries; the oldest are removed beyond it. Enough for hundreds of
+/// policies of ordinary size, or a dozen with an interpreter of their own.
 const MAX_BYTES: u64 = 512 << 20;
 
-/// Bytes of one entry, at most; it would leave little room for others.
+/// The most bytes of one entry: a larger one would displace all others.
 const MAX_ENTRY_BYTES: u64 = MAX_BYTES / 2;
 
-/// How old the time of an entry may be when it is used: then it is brought up to date, so
-/// that entries in use are not the oldest.
+/// The time of an entry that is used is updated when it is older than this, so that
+/// entries in use are not the oldest.
 const USED: Duration = Duration::from_hours(24);
 
-/// A file that has not been finished by then was left by a process that was stopped.
+/// An unfinished file that is older than this was left by a process that was killed.
 const ABANDONED: Duration = Duration::from_hours(1);
 
-/// What the name of an entry ends with.
+/// The suffix of an entry.
 const ENTRY: &str = ".code";
 
-/// What the name of a file that is not finished ends with.
+/// The suffix of an unfinished file.
 const UNFINISHED: &str = ".new";
 
-/// What earlier versions left in the directory: names, and how names begin.
+/// What earlier versions left in the directory: names, and prefixes of names.
 const FORMER: [&str; 2] = ["modules", "compiled"];
 const FORMER_PREFIXES: [&str; 2] = ["trial-", ".cleanup."];
 
 /// The mode of the directory, and the bits that it must not have.
 const DIRECTORY_MODE: Mode = Mode::RWXU;
-const OTHERS_WRITE: u32 = 0o022;
+const OTHERS_WRITE: Mode = Mode::WGRP.union(Mode::WOTH);
 
 /// The mode of files, and the bits that the key must not have.
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
-const OTHERS: u32 = 0o077;
+const OTHERS: Mode = Mode::RWXG.union(Mode::RWXO);
 
 /// A cache of compiled code. A clone is the same one.
 #[derive(Clone)]
@@ -74,7 +73,7 @@ pub struct CodeCache {
 struct Inner {
     directory: PathBuf,
     key_file: PathBuf,
-    /// Read when it is first needed; none if it cannot be had.
+    /// Read when it is first needed; `None` inside if there is none.
     key: OnceLock<Option<Key>>,
 }
 
@@ -88,9 +87,10 @@ impl std::fmt::Debug for CodeCache {
 }
 
 impl CodeCache {
-    /// Keeps code in `directory`, authenticated with the key in `key_file`. Both are made
-    /// when they are first needed, for their owner alone; the directories above are not.
-    /// The key must not be in the directory: it would authenticate nothing there.
+    /// A cache in `directory`, authenticated with the key in `key_file`. Both are created
+    /// when they are first needed, private to their owner; their parent directories are
+    /// not. The key must not be in the directory: whoever could replace the entries could
+    /// then replace the key.
     pub fn new(directory: impl Into<PathBuf>, key_file: impl Into<PathBuf>) -> Self {
         CodeCache {
             inner: Arc::new(Inner {
@@ -101,7 +101,8 @@ impl CodeCache {
         }
     }
 
-    /// The code of a component for an engine, and what compiling it was allowed to take.
+    /// Returns the code of a component for an engine, and the limits that it was compiled
+    /// under.
     pub(crate) fn find(
         &self,
         component: Digest,
@@ -112,12 +113,11 @@ impl CodeCache {
         let (file, found) = open_file(&directory, name.as_ref())?;
         let entry = read(&file, &found, MAX_ENTRY_BYTES)?;
         let opened = Code::open(self.key()?, component, compatibility, entry)?;
-        bring_up_to_date(&file);
+        update_time(&file);
         Some(opened)
     }
 
-    /// Keeps the code of a component for an engine, in the place of what was there, if
-    /// that can be done.
+    /// Stores the code of a component for an engine, if possible; replaces what was there.
     pub(crate) fn keep(
         &self,
         component: Digest,
@@ -130,7 +130,7 @@ impl CodeCache {
         if u64::try_from(entry.len()).is_ok_and(|bytes| bytes > MAX_ENTRY_BYTES) {
             return;
         }
-        // Whatever else has its name is for others to mind.
+        // It exists already, or opening it fails.
         let _ = mkdir(&self.inner.directory, DIRECTORY_MODE);
         let Some(directory) = open_directory(&self.inner.directory) else {
             return;
@@ -141,12 +141,12 @@ impl CodeCache {
         }
     }
 
-    /// Puts an entry in its place; whoever reads finds the old or the new.
+    /// Writes an entry; readers find the old one or the new one.
     fn write(&self, directory: &File, name: &str, entry: &[u8]) -> Option<()> {
         let unfinished = write_unfinished(directory, name, entry)?;
         let put = || renameat(directory, &unfinished, directory, name);
         let done = put().or_else(|_| {
-            // A directory in its place is the only thing that would not give way.
+            // A rename replaces anything but a directory.
             remove(&self.inner.directory.join(name));
             put()
         });
@@ -156,8 +156,8 @@ impl CodeCache {
         done.ok()
     }
 
-    /// Removes what earlier versions and stopped processes left, and the oldest entries
-    /// of too many. `written` stays.
+    /// Removes what earlier versions and killed processes left, and the oldest entries
+    /// beyond [`MAX_BYTES`]. Keeps `written`.
     fn clean_up(&self, directory: &File, written: &OsStr) {
         let mut entries: Vec<(SystemTime, u64, Vec<u8>)> = Vec::new();
         for found in Dir::read_from(directory).into_iter().flatten().flatten() {
@@ -196,27 +196,31 @@ impl CodeCache {
     }
 }
 
-/// The name says for what the code is, but it is what is in the entry that counts.
+/// The file name of an entry. Nothing relies on it: what is in the entry is authenticated.
 fn entry_name(component: Digest, compatibility: Compatibility) -> String {
     let digest = component.to_string().replace(':', "-");
     format!("{digest}-{:016x}{ENTRY}", compatibility.short())
 }
 
-/// Opens a directory of this user, which nobody else can write.
+/// Opens a directory of this user that no other user can write to.
 fn open_directory(path: &Path) -> Option<File> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
     let directory = openat(CWD, path, flags, Mode::empty()).ok()?;
     let stat = fstat(&directory).ok()?;
-    (is_own(&stat) && stat.st_mode & OTHERS_WRITE == 0).then(|| directory.into())
+    (is_own(&stat) && !has(&stat, OTHERS_WRITE)).then(|| directory.into())
 }
 
-/// Opens an ordinary file of this user, without waiting for anything.
+/// Opens a regular file of this user, without blocking.
 fn open_file(directory: impl AsFd, name: &OsStr) -> Option<(File, Stat)> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::RDONLY;
     let file = openat(directory, name, flags, Mode::empty()).ok()?;
     let stat = fstat(&file).ok()?;
     let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
     (is_file && is_own(&stat)).then(|| (file.into(), stat))
+}
+
+fn has(stat: &Stat, bits: Mode) -> bool {
+    Mode::from_raw_mode(stat.st_mode).intersects(bits)
 }
 
 fn is_own(stat: &Stat) -> bool {
@@ -238,7 +242,7 @@ fn is_older(time: SystemTime, than: Duration) -> bool {
         .is_ok_and(|age| age > than)
 }
 
-/// Reads a whole file that was opened, if it is not longer than `limit`.
+/// Reads an opened file, if it is not longer than `limit`.
 fn read(file: &File, found: &Stat, limit: u64) -> Option<Vec<u8>> {
     let size = size(found);
     if size > limit {
@@ -249,14 +253,14 @@ fn read(file: &File, found: &Stat, limit: u64) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-fn bring_up_to_date(file: &File) {
+fn update_time(file: &File) {
     let changed = file.metadata().and_then(|found| found.modified());
     if changed.is_ok_and(|changed| is_older(changed, USED)) {
         let _ = file.set_modified(SystemTime::now());
     }
 }
 
-/// Writes a file of a name of its own, which is yet to be put in its place.
+/// Writes a file under a temporary name, and returns the name.
 fn write_unfinished(directory: impl AsFd, name: &str, bytes: &[u8]) -> Option<String> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -266,7 +270,7 @@ fn write_unfinished(directory: impl AsFd, name: &str, bytes: &[u8]) -> Option<St
     let open = || openat(directory, unfinished.as_str(), flags, FILE_MODE);
     let file = match open() {
         Ok(file) => file,
-        // One that a process of the same number left when it was stopped.
+        // Left by a killed process with the same id.
         Err(rustix::io::Errno::EXIST) => {
             unlinkat(directory, unfinished.as_str(), AtFlags::empty()).ok()?;
             open().ok()?
@@ -280,14 +284,14 @@ fn write_unfinished(directory: impl AsFd, name: &str, bytes: &[u8]) -> Option<St
     Some(unfinished)
 }
 
-/// Removes a file, or a directory with all that is in it; a link is not followed.
+/// Removes a file, or a directory with its contents; does not follow links.
 fn remove(path: &Path) {
     let _ = std::fs::remove_file(path).or_else(|_| std::fs::remove_dir_all(path));
 }
 
 fn read_key(file: &Path) -> Option<Key> {
     let (mut file, found) = open_file(CWD, file.as_os_str())?;
-    if found.st_mode & OTHERS != 0 || usize::try_from(found.st_size) != Ok(KEY_BYTES) {
+    if has(&found, OTHERS) || usize::try_from(found.st_size) != Ok(KEY_BYTES) {
         return None;
     }
     let mut bytes = Zeroizing::new([0; KEY_BYTES]);
@@ -295,8 +299,8 @@ fn read_key(file: &Path) -> Option<Key> {
     Some(Key::new(bytes))
 }
 
-/// Makes a key, unless another process has made one meanwhile; one that cannot be used is
-/// replaced.
+/// Makes a key, unless another process has made one meanwhile; replaces one that cannot be
+/// used.
 fn make_key(file: &Path) -> Option<Key> {
     let mut bytes = Zeroizing::new([0; KEY_BYTES]);
     getrandom::fill(bytes.as_mut_slice()).ok()?;
@@ -312,8 +316,8 @@ fn make_key(file: &Path) -> Option<Key> {
     let linked = linkat(&directory, unfinished, &directory, name, AtFlags::empty());
     let made = match linked {
         Ok(()) => Some(Key::new(bytes)),
-        // Of two that replace one at the same time, the second one counts; what was
-        // authenticated with the first is made anew.
+        // If two processes replace it at the same time, the second key stays; entries that
+        // were made with the first are replaced later.
         Err(rustix::io::Errno::EXIST) => read_key(file).or_else(|| {
             renameat(&directory, unfinished, &directory, name)
                 .is_ok()

@@ -1,24 +1,24 @@
-//! Compiled code, from its making to its loading.
+//! Compiled code, from the compiler to the engine.
 //!
-//! Loading compiled code means running it: nothing in it is checked any more, so a single
-//! bit that is not what the compiler made can do anything to this process. Hence the one
-//! place of this crate with `unsafe` code of its own. What it rests on:
+//! The engine runs compiled code as it is: a single changed bit can do anything to this
+//! process. Loading is therefore `unsafe`, and this is the one module of the crate that
+//! does it. The safety argument:
 //!
-//! - A [`Code`] is made in this module only, in one of three ways: by the compiler in
-//!   this process ([`Code::compile`]); by the same compiler in a child process, whose
-//!   output comes back by a pipe that nobody else has ([`Code::compile_in`]); or from an
-//!   entry of the cache that [`Code::open`] has authenticated.
-//! - An entry is authenticated with HMAC-SHA-256 under a [`Key`] that only processes of
-//!   one home have, over the very bytes that are loaded afterwards: they are read once,
-//!   into memory, and never looked for again by a name.
-//! - What is authenticated includes the digest of the component, the version of this
-//!   crate, and all of the engine's configuration and of the processor's abilities that
-//!   compiled code depends on. So an entry is no other component's, no other version's,
-//!   and no other machine's.
-//! - A `Code` is not changed after it was made.
+//! - Only this module makes a [`Code`], in one of three ways: with the compiler in this
+//!   process ([`Code::compile`]); with the same compiler in a child process, whose output
+//!   comes by a pipe that no other process has ([`Code::compile_in`]); or from a cache
+//!   entry that [`Code::open`] has authenticated.
+//! - An entry is authenticated with HMAC-SHA-256, with a [`Key`] that only processes of
+//!   one home can read. The authenticated bytes are the bytes that are loaded: they were
+//!   read into memory once, and are not read again from a file.
+//! - The authenticated data includes the digest of the component, the version of this
+//!   crate, and everything else that compiled code depends on: the configuration of the
+//!   engine and the features of the processor. So an entry is valid for no other
+//!   component, no other version, and no other engine.
+//! - A `Code` is immutable.
 //!
-//! What it does not promise: that the compiler is right. Code that it made wrongly from a
-//! hostile component runs, whether or not it was kept for a while.
+//! What this does not promise: that the compiler is correct. Code that was miscompiled
+//! from a hostile component runs, whether or not it was cached.
 
 #![allow(unsafe_code)] // see above
 
@@ -35,42 +35,42 @@ use crate::limits::Limits;
 use crate::machine::{Allocation, compiler};
 use crate::sandbox::{Bounds, Job, JobError, Sandbox};
 
-/// Compiles for engines that have address space to spare.
+/// Compiles for engines that reserve address space.
 pub(crate) const COMPILE: Job = Job {
     name: "compile",
     run: |component| compile(Allocation::OnDemand, component),
 };
 
-/// Compiles for engines that have not.
+/// Compiles for engines that do not.
 pub(crate) const COMPILE_COMPACT: Job = Job {
     name: "compile-compact",
     run: |component| compile(Allocation::Compact, component),
 };
 
-/// Bytes of code for each byte of a component, at most. Those of Rust, JavaScript and
-/// Python have less than three; one that has far more is made of the same thing over and
-/// over, and loading it would take memory of this process.
+/// The most bytes of code for each byte of a component. Components made of Rust,
+/// JavaScript and Python have less than three; one with far more instantiates the same
+/// thing over and over, and loading it would take the memory of this process.
 const CODE_PER_BYTE: usize = 8;
 
-/// Bytes of code that any component may have.
+/// Bytes of code that a component of any size may have.
 const CODE_BYTES: usize = 4 << 20;
 
-/// As long as a block of the hash, so that it is used as it is.
+/// The length of a key: a block of the hash, so that HMAC uses it unchanged.
 pub(crate) const KEY_BYTES: usize = 64;
 
-/// What an entry begins with. The number is that of its form.
+/// The first bytes of an entry. The last one is the version of the format.
 const MAGIC: &[u8; 8] = b"entail\x00\x01";
 
-/// Separates these authentication codes from those of any other use of the key.
+/// Separates these authentication codes from other uses of the key.
 const DOMAIN: &[u8] = b"entail compiled code";
 
-/// Where an entry has its authentication code, and what that is about.
+/// The offset of the authenticated part of an entry, after its authentication code.
 const AUTHENTICATED: usize = MAGIC.len() + 32;
 
-/// Where the code begins: after two numbers of eight bytes.
+/// The offset of the code, after two numbers of eight bytes.
 const CODE: usize = AUTHENTICATED + 16;
 
-/// The secret that entries of the cache are authenticated with.
+/// The secret key that cache entries are authenticated with.
 pub(crate) struct Key(Zeroizing<[u8; KEY_BYTES]>);
 
 impl Key {
@@ -79,8 +79,8 @@ impl Key {
     }
 }
 
-/// What compiled code depends on besides the component: versions, configuration, the
-/// abilities of the processor.
+/// A hash of what compiled code depends on besides the component: versions, the
+/// configuration of the engine, the features of the processor.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Compatibility([u8; 32]);
 
@@ -92,14 +92,14 @@ impl Compatibility {
         Compatibility(hasher.0.finalize().into())
     }
 
-    /// A part of it, for a name.
+    /// A part of it, for a file name.
     pub(crate) fn short(self) -> u64 {
         let start = self.0.first_chunk().copied().unwrap_or_default();
         u64::from_be_bytes(start)
     }
 }
 
-/// The hash of the standard library is only promised to be the same within a process.
+/// The standard library does not promise the same hash in another process.
 struct Sha256Hasher(Sha256);
 
 impl Hasher for Sha256Hasher {
@@ -107,13 +107,13 @@ impl Hasher for Sha256Hasher {
         self.0.update(bytes);
     }
 
-    /// Nobody asks: the digest is taken from what is within.
+    /// Not used: the digest is taken from the inner hash.
     fn finish(&self) -> u64 {
         0
     }
 }
 
-/// What compiling was allowed to take. In an entry, as much as is known to be enough.
+/// The limits that a component was compiled under: they are known to be enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CompileLimits {
     memory_bytes: u64,
@@ -121,7 +121,7 @@ pub(crate) struct CompileLimits {
 }
 
 impl CompileLimits {
-    /// Of code that was compiled in this process.
+    /// For code that was compiled in this process, without limits.
     pub(crate) const NONE: CompileLimits = CompileLimits {
         memory_bytes: u64::MAX,
         time_ms: u64::MAX,
@@ -143,15 +143,15 @@ fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Compiled code that can be loaded.
+/// Compiled code that is safe to load.
 pub(crate) struct Code {
-    /// An entry of the cache, or just the code.
+    /// A cache entry, or just the code.
     bytes: Vec<u8>,
     start: usize,
 }
 
 impl Code {
-    /// Compiles in this process, without any limit.
+    /// Compiles in this process, without limits.
     pub(crate) fn compile(
         engine: &wasmtime::Engine,
         component: &[u8],
@@ -160,7 +160,7 @@ impl Code {
         Ok(Code { bytes, start: 0 })
     }
 
-    /// Compiles in a child process for engines of this kind.
+    /// Compiles in a child process, for engines with this allocation.
     pub(crate) fn compile_in(
         sandbox: &Sandbox,
         allocation: Allocation,
@@ -176,8 +176,8 @@ impl Code {
         Ok(Code { bytes, start: 0 })
     }
 
-    /// Reads an entry of the cache: the code, and what compiling it was allowed to take.
-    /// None if it was not made with this key, or for something else.
+    /// Authenticates a cache entry; returns its code, and the limits that it was compiled
+    /// under. `None` if it was not made with this key, for this component and this engine.
     pub(crate) fn open(
         key: &Key,
         component: Digest,
@@ -206,7 +206,7 @@ impl Code {
         Some((code, limits))
     }
 
-    /// Writes an entry of the cache.
+    /// Makes a cache entry.
     pub(crate) fn entry(
         &self,
         key: &Key,
@@ -231,10 +231,10 @@ impl Code {
         entry
     }
 
-    /// Loads it. The error is that the engine has no room for such a component.
+    /// Loads it. Fails if the component is too large for the pool of the engine.
     pub(crate) fn load(&self, engine: &wasmtime::Engine) -> Result<Component, wasmtime::Error> {
-        // SAFETY: these are bytes that the compiler of this version made, unchanged; see
-        // the module's documentation. That they fit the engine, it checks itself.
+        // SAFETY: these are the unchanged bytes of the compiler of this version; see the
+        // module's documentation. The engine checks that they were compiled for it.
         unsafe { Component::deserialize(engine, self.as_slice()) }
     }
 
@@ -244,7 +244,7 @@ impl Code {
 }
 
 fn authentication(key: &Key, component: Digest, compatibility: Compatibility) -> Hmac<Sha256> {
-    // Each part but the last is of one length.
+    // Every part but the last has a fixed length.
     Hmac::<Sha256>::new(&(*key.0).into())
         .chain_update(DOMAIN)
         .chain_update(component.as_bytes())
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_opens_to_what_was_put_in() {
+    fn an_entry_returns_what_was_put_in() {
         let (code, limits) = Code::open(&key(1), Digest::of(b"policy"), FOR, entry()).unwrap();
         assert_eq!(code.as_slice(), b"machine code");
         assert_eq!((limits.memory_bytes, limits.time_ms), (7, 9));

@@ -5,8 +5,8 @@
 //!
 //! # Security
 //!
-//! Both are parsed before anything has limited what that takes. So an engine with a
-//! sandbox has a child process do it ([`compose_in`]).
+//! Composing parses both components without limits of time and memory. An engine with a
+//! sandbox therefore does it in a child process.
 
 use entail_text::sanitized;
 use serde::{Deserialize, Serialize};
@@ -17,14 +17,14 @@ use crate::failure::{Failure, plain};
 use crate::limits::Limits;
 use crate::sandbox::{Bounds, Job, JobError, Sandbox};
 
-/// Bytes around any two components, at most.
+/// The most bytes that composing adds to two components.
 const AROUND_BYTES: usize = 1 << 20;
 
-/// Joins two components in a child process.
+/// Composes two components in a child process.
 pub(crate) const COMPOSE: Job = Job {
     name: "compose",
     run: |input| {
-        let (layer, below) = unpack(input).ok_or("two components are wanted")?;
+        let (layer, below) = unpack(input).ok_or("two components are expected")?;
         compose(layer, below).map_err(|error| json(&error))
     },
 };
@@ -49,19 +49,19 @@ pub enum ComposeError {
     /// They do not go together.
     #[error("the layer and the policy below do not go together: {}", sanitized(.0))]
     Graph(String),
-    /// The child process did not do it.
-    #[error("the layer and the policy below cannot be joined: {0}")]
+    /// The child process failed.
+    #[error("the layer and the policy below cannot be composed: {0}")]
     #[serde(skip)]
     NotDone(JobError),
-    /// Nobody did it.
-    #[error("the layer and the policy below were not joined: {0}")]
+    /// It was not tried.
+    #[error("the layer and the policy below were not composed: {0}")]
     #[serde(skip)]
     Unfinished(#[from] Failure),
 }
 
-/// Joins a layer and the policy below it to one component, in this process: for
-/// components of one's own, since nothing limits what that takes. Others are for
-/// [`Engine::compose`](crate::Engine::compose). The same two give the same bytes.
+/// Composes a layer with the policy below it, in this process and without limits: for
+/// trusted components; for others use [`Engine::compose`](crate::Engine::compose). The
+/// same two components give the same bytes.
 ///
 /// # Errors
 ///
@@ -104,7 +104,6 @@ pub(crate) fn compose_in(
     below: &[u8],
     limits: &Limits,
 ) -> Result<Vec<u8>, ComposeError> {
-    // What holds them together is little beside them.
     let most = (layer.len() + below.len()).saturating_mul(2) + AROUND_BYTES;
     let bounds = Bounds::of(limits, most);
     let done = sandbox.run(COMPOSE, &pack(layer, below), &bounds);
@@ -118,7 +117,7 @@ pub(crate) fn compose_in(
 
 /// The length of the first, then both.
 fn pack(layer: &[u8], below: &[u8]) -> Vec<u8> {
-    // Nothing in memory is longer than that.
+    // No length is greater.
     let length = u64::try_from(layer.len()).unwrap_or(u64::MAX);
     [length.to_le_bytes().as_slice(), layer, below].concat()
 }
@@ -129,6 +128,6 @@ fn unpack(input: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 fn json(error: &ComposeError) -> String {
-    // All of it is texts.
+    // Serializing texts does not fail.
     serde_json::to_string(error).unwrap_or_else(|_| error.to_string())
 }

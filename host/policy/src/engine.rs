@@ -1,18 +1,17 @@
 //! The engine that policies run on.
 //!
-//! Nothing is set up before the first policy is admitted. Policies within the engine's
-//! own limits are served from a *pool* with a slot ready for every call; for those that
-//! were given more, memory comes from the system for each call. Where the system limits
-//! the address space (`ulimit -v`), or does not give what a pool takes, all policies get
-//! *compact* memory from the system, in which calls are slower.
+//! It is set up when the first policy is admitted. Policies within the engine's own limits
+//! run in a *pool* with a slot for every call; policies with higher limits get memory *on
+//! demand* for each call. If the address space of the process is limited (`ulimit -v`), or
+//! a pool cannot be set up, all policies get *compact* memory on demand: calls are slower,
+//! and no address space is reserved.
 //!
 //! # Security
 //!
-//! Only a component in binary form is ever compiled; text is not accepted, nor is code
-//! that something else has compiled: what is in the cache is authenticated before it is
-//! used ([`CodeCache`]). Compiling has no deadline, and neither has holding settings
-//! against a schema, nor joining components; set a [`Sandbox`], unless every component
-//! is your own.
+//! Only components in binary form are compiled; neither text nor precompiled code is
+//! accepted. Cached code is authenticated before it is loaded ([`CodeCache`]). Compiling
+//! and composing components, and validating settings against a schema, have no deadline:
+//! set a [`Sandbox`] unless all components are trusted.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -40,11 +39,11 @@ pub struct Settings {
     ///
     /// [`Busy`]: crate::Failure::Busy
     pub concurrent_calls: u32,
-    /// Where compiled code is kept, so that the next process need not compile again.
+    /// The cache of compiled code, so that the next process need not compile again.
     pub code_cache: Option<CodeCache>,
-    /// The process in which foreign components are compiled and joined, and settings are
-    /// held against their schemas. Without it, that happens in this process; schemas are
-    /// then held to much lower bounds.
+    /// The child process that compiles and composes foreign components, and validates
+    /// settings. `None` does it in this process: compiling and composing are then not
+    /// limited, and schemas are held to much lower limits.
     pub sandbox: Option<Sandbox>,
 }
 
@@ -86,8 +85,8 @@ struct Inner {
 }
 
 impl Engine {
-    /// An engine; it is set up when it is first needed, with one thread that keeps its
-    /// clock for as long as the engine or a policy of it lives.
+    /// Returns an engine. It is set up when it is first needed, with one thread that keeps
+    /// its clock for as long as the engine or a policy of it lives.
     pub fn new(settings: Settings) -> Self {
         Engine {
             inner: Arc::new(Inner {
@@ -159,13 +158,13 @@ impl Engine {
         Policy::admit_own(self, component)
     }
 
-    /// Joins a layer and the policy below it to one component, in the sandbox if there is
-    /// one. The same two give the same bytes.
+    /// Composes a layer with the policy below it, in the sandbox if there is one. The same
+    /// two components give the same bytes.
     ///
     /// # Errors
     ///
-    /// [`ComposeError`]. What comes out may still have imports of the layer's own, which
-    /// its admission will find.
+    /// [`ComposeError`]. The result may still have other imports of the layer, which its
+    /// admission finds.
     pub fn compose(&self, layer: &[u8], below: &[u8]) -> Result<Vec<u8>, ComposeError> {
         let settings = &self.inner.settings;
         match &settings.sandbox {
@@ -174,8 +173,7 @@ impl Engine {
         }
     }
 
-    /// The same on the threads that are there for admission, in turn with other
-    /// components, and without holding up the caller's thread.
+    /// The same on the threads for admission, without blocking the caller's thread.
     ///
     /// # Errors
     ///
@@ -201,7 +199,7 @@ impl Engine {
         &self.inner.settings
     }
 
-    /// What a policy runs on whose calls may use up so much.
+    /// The machine for calls with these limits.
     pub(crate) fn machine(&self, limits: &Limits) -> Result<Machine, EngineError> {
         if Allocation::is_address_space_limited() {
             return self.compact();
@@ -246,8 +244,8 @@ impl Engine {
     }
 }
 
-/// What is there, else what is made now; that it could not be made is no reason not to
-/// try again. Of two that make it at the same time, one is let go.
+/// Returns the value, or makes it now. A failure is not kept: the next call tries again.
+/// If two threads make it at the same time, one value is dropped.
 fn get_or_make<T>(
     place: &OnceLock<T>,
     make: impl FnOnce() -> Result<T, EngineError>,

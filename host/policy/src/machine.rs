@@ -1,5 +1,5 @@
-//! The WebAssembly engine underneath, in one of three set-ups that differ in where the
-//! memory of a call comes from.
+//! The WebAssembly engine in one of three configurations, which differ in how the memory
+//! of a call is allocated.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,36 +37,36 @@ const WARM_SLOTS: u32 = 16;
 /// what their languages add.
 const MEMORIES: u32 = 4;
 
-/// By how much a compact memory may grow before it has to move: small policies never do.
+/// How much a compact memory can grow without being moved: enough for small policies.
 const COMPACT_GROWTH_BYTES: u64 = 1 << 20;
 
-/// How much of a memory is made ready beforehand, as a part of the code, though little of
-/// it is given: more than is between the data of a program.
+/// The largest memory image that is built at compile time even if most of it is empty:
+/// larger than the gaps between the data of ordinary programs.
 const SPARSE_BYTES: u64 = 2 << 20;
 
-/// Where the memory of a call comes from.
+/// How the memory of a call is allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Allocation {
-    /// A pool with a slot ready for each call, of a size. The fastest; it reserves some
-    /// gigabytes of address space for each slot.
+    /// From a pool with a slot for each call. The fastest; it reserves some gigabytes of
+    /// address space for each slot.
     Pooled,
-    /// The system, for each call. There is no bound but the call's own limits; each
-    /// memory reserves some gigabytes of address space.
+    /// By the system, for each call, bounded by the limits of the call only. Each memory
+    /// reserves some gigabytes of address space.
     OnDemand,
-    /// The same, with no more address space than memory: every access is checked, which
-    /// makes calls slower. For processes whose address space is limited.
+    /// By the system, for each call, without reserving address space. Every access is
+    /// checked, which makes calls slower. For processes with limited address space.
     Compact,
 }
 
 impl Allocation {
-    /// Whether the system limits the address space of this process, as `ulimit -v` does.
-    /// Whoever sets such a limit means memory, so none is reserved ahead.
+    /// Whether the address space of this process is limited, as by `ulimit -v`. Such a limit
+    /// is meant to limit memory, so address space is then not reserved ahead.
     pub(crate) fn is_address_space_limited() -> bool {
         getrlimit(Resource::As).current.is_some()
     }
 }
 
-/// An engine in one of its set-ups. A clone is the same one.
+/// A running engine. A clone is the same one.
 #[derive(Clone)]
 pub(crate) struct Machine {
     pub(crate) engine: wasmtime::Engine,
@@ -75,8 +75,8 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Sets one up, and starts the thread that keeps its clock. In a pool a call has at
-    /// most what `limits` say, and there is room for so many calls.
+    /// Sets up an engine, and starts the thread of its clock. A pool has slots for `calls`
+    /// concurrent calls within `limits`.
     pub(crate) fn new(allocation: Allocation, limits: &Limits, calls: u32) -> Result<Self> {
         let mut config = config(allocation);
         if allocation == Allocation::Pooled {
@@ -93,7 +93,7 @@ impl Machine {
     }
 }
 
-/// An engine that compiles for such a set-up, and runs nothing.
+/// An engine that only compiles.
 pub(crate) fn compiler(allocation: Allocation) -> Result<wasmtime::Engine> {
     wasmtime::Engine::new(&config(allocation))
 }
@@ -105,7 +105,7 @@ pub(crate) fn ticks(deadline: Duration) -> u64 {
     u64::try_from(ticks).unwrap_or(u64::MAX).saturating_add(1)
 }
 
-/// All that compiled code depends on. Whether there is a pool is not among it.
+/// Everything that compiled code depends on, which does not include the pool.
 fn config(allocation: Allocation) -> Config {
     let mut config = Config::new();
     config

@@ -1,17 +1,18 @@
-//! Work on foreign bytes in a process of its own.
+//! Processing foreign bytes in a child process.
 //!
-//! Neither deadlines nor limits of memory apply to compiling, and a small component can
-//! be made that takes very long; the same holds for joining components, and for holding
-//! settings against a schema. So a [`Job`] like that is done by a child process, which
-//! the system stops when it takes more than its [`Bounds`].
+//! Neither deadlines nor memory limits apply to compiling, and a small component can take
+//! very long to compile; the same holds for composing components, and for validating
+//! settings against a schema. So such a [`Job`] runs in a child process, which the system
+//! stops when it exceeds its [`Bounds`].
 //!
-//! The child is the same program, started with an argument that [`serve`] knows.
+//! The child is the same program, started with an argument that [`serve`](crate::serve)
+//! recognizes.
 //!
 //! # Security
 //!
-//! The child gets its input by a pipe, no environment, and may write no file; it gives
-//! way to all other processes. Its output and what it complains of are read up to a
-//! limit. The parent starts no thread for it, so none can be missing.
+//! The child gets its input by a pipe and an empty environment, cannot write files, and
+//! runs at a low priority. Its output and its standard error are read up to a limit. The
+//! parent needs no thread for it.
 
 use std::io::{ErrorKind, Read, Write as _};
 use std::os::fd::AsFd;
@@ -31,38 +32,38 @@ pub(crate) const ARGUMENT: &str = "work-for-parent";
 /// The exit code of a job that gives a reason in place of its output.
 pub(crate) const EXIT_REFUSED: u8 = 3;
 
-/// The most that is kept of what a child complains of.
-const COMPLAINT_BYTES: usize = 4096;
+/// The most that is kept of the standard error of a child.
+const STDERR_BYTES: usize = 4096;
 
-/// What is read from a pipe at once; the usual size of one on Linux.
+/// The size of one read from a pipe; the usual capacity of a pipe on Linux.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// Between two looks whether a child that has said all has ended.
+/// The interval of polling for the end of a child that has closed its output.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// How much longer than its processor time a child may take on a busy machine.
+/// A child may take this many times its processor time by the clock, on a busy machine.
 const SLOWER: u32 = 4;
 
-/// The system's words for memory that it did not give, in an error of the compiler's.
+/// How an error of the compiler names a failed mapping of memory (ENOMEM).
 const NO_MEMORY: &str = "os error 12";
 
-/// The runtime's words for an allocation that failed, before it aborts.
+/// What the Rust runtime prints before it aborts for a failed allocation.
 const NO_ALLOCATION: &str = "memory allocation";
 
-/// The signal by which the system ends a process that used up its time.
+/// The signal for a process that exceeds its processor time.
 const SIGXCPU: i32 = 24;
-/// The one by which a process ends itself when it gets no memory.
+/// The signal by which the Rust runtime aborts.
 const SIGABRT: i32 = 6;
 
-/// With less memory, a child may not even begin, and end in any way.
+/// With less memory than this, a child may fail to start in any way.
 const TO_BEGIN_BYTES: u64 = 128 << 20;
 
-/// Something that a child does: bytes in, bytes out.
+/// A function that runs in a child: bytes in, bytes out.
 #[derive(Clone, Copy, Debug)]
 pub struct Job {
-    /// Names it among the arguments of the child.
+    /// Its name in the arguments of the child.
     pub name: &'static str,
-    /// Does it. The error is a reason, which comes back as [`JobError::Refused`].
+    /// The function. Its error is a reason, returned as [`JobError::Refused`].
     pub run: fn(&[u8]) -> Result<Vec<u8>, String>,
 }
 
@@ -73,13 +74,13 @@ pub struct Bounds {
     pub memory_bytes: u64,
     /// Processor time. It may take four times as long by the clock.
     pub time: Duration,
-    /// Bytes that may come back.
+    /// Bytes of output.
     pub output_bytes: usize,
 }
 
 impl Bounds {
-    /// What compiling may use up under `limits`, for what else is done to a whole
-    /// component; so many bytes may come of it.
+    /// The limits for compiling, applied to a job that processes a whole component and
+    /// returns at most `output_bytes`.
     pub fn of(limits: &Limits, output_bytes: usize) -> Self {
         Bounds {
             memory_bytes: limits.compile_memory_bytes,
@@ -89,11 +90,11 @@ impl Bounds {
     }
 }
 
-/// Why a child did not do its job.
+/// Why a job failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JobError {
-    /// There is no child.
+    /// The child did not start.
     #[error("{0}")]
     NotStarted(String),
     /// It needs more memory than it was given.
@@ -116,35 +117,35 @@ pub enum JobError {
         /// How long it may take.
         limit: Duration,
     },
-    /// More comes of it than may come back.
-    #[error("more than {limit} bytes come of it")]
+    /// Its output is too long.
+    #[error("its result has more than {limit} bytes")]
     Output {
-        /// How many may.
+        /// How many it may have.
         limit: usize,
     },
-    /// It ended in some other way.
-    #[error("the process for it did not survive: {0}")]
+    /// The child ended in another way.
+    #[error("the process for it crashed: {0}")]
     Crashed(String),
-    /// It is about something that cannot be done.
+    /// The job itself returned an error.
     #[error("{0}")]
     Refused(String),
 }
 
-/// The program that does the jobs.
+/// The program that runs jobs in a child process.
 #[derive(Clone, Debug)]
 pub struct Sandbox {
-    /// None is this very program.
+    /// `None` is this program.
     program: Option<PathBuf>,
 }
 
 impl Sandbox {
-    /// This very program. Its `main` has to call [`serve`] before anything else, and its
-    /// allocator must not reserve address space far ahead, which the limit of memory
-    /// counts: a program with one that does (mimalloc, say) names another by
+    /// This program. Its `main` must call [`serve`] before anything else, and its
+    /// allocator must not reserve address space far ahead, which the memory limit counts:
+    /// a program with such an allocator (mimalloc, say) names another program by
     /// [`Sandbox::program`].
     ///
-    /// On Linux the system tells by `/proc` which program that is. Without it, whatever
-    /// needs a child fails, and says so.
+    /// On Linux its file is found by `/proc`. Without `/proc`, a job fails with
+    /// [`JobError::NotStarted`].
     ///
     /// [`serve`]: crate::serve
     pub fn this_program() -> Self {
@@ -160,7 +161,7 @@ impl Sandbox {
         }
     }
 
-    /// Has a child do a job, and waits for it.
+    /// Runs a job in a child, and waits for it.
     ///
     /// # Errors
     ///
@@ -169,16 +170,16 @@ impl Sandbox {
         let memory = Memory::of(bounds);
         let mut running = self.start(job.name, memory.bytes, bounds)?;
         let end = Instant::now() + bounds.time * SLOWER;
-        let said = running
-            .converse(input, bounds.output_bytes, end)
+        let exchange = running
+            .exchange(input, bounds.output_bytes, end)
             .map_err(|error| JobError::NotStarted(format!("the process for it: {error}")))?;
-        match said.ended {
-            Ended::Overtime => Err(JobError::Time { limit: bounds.time }),
-            Ended::TooMuchOutput => Err(JobError::Output {
+        match exchange.end {
+            End::Overtime => Err(JobError::Time { limit: bounds.time }),
+            End::TooMuchOutput => Err(JobError::Output {
                 limit: bounds.output_bytes,
             }),
-            Ended::By(status) if status.success() => Ok(said.output),
-            Ended::By(status) => Err(why(status, &said, memory, bounds)),
+            End::Exit(status) if status.success() => Ok(exchange.stdout),
+            End::Exit(status) => Err(classify(status, &exchange, memory, bounds)),
         }
     }
 
@@ -197,7 +198,7 @@ impl Sandbox {
         match child {
             Ok(child) => Ok(Running(child)),
             Err(error) => Err(JobError::NotStarted(format!(
-                "{} could not be started to look at foreign code: {error}",
+                "{} could not be started to process foreign bytes: {error}",
                 program.display()
             ))),
         }
@@ -207,14 +208,14 @@ impl Sandbox {
         if let Some(program) = &self.program {
             return Ok(program.clone());
         }
-        // On Linux a name for it that holds also when its file was replaced.
+        // On Linux this name stays valid when the file was replaced.
         let own = Path::new("/proc/self/exe");
         if own.exists() {
             return Ok(own.to_owned());
         }
         std::env::current_exe().map_err(|error| {
             JobError::NotStarted(format!(
-                "foreign code is looked at by a process of its own, and the file of this program is not known ({error}); mount /proc"
+                "foreign bytes are processed by a child process, and the file of this program is not known ({error}); mount /proc"
             ))
         })
     }
@@ -224,8 +225,8 @@ impl Sandbox {
 #[derive(Clone, Copy)]
 struct Memory {
     bytes: u64,
-    /// Whether that is less than was asked for, since this process has no more itself.
-    is_cut: bool,
+    /// Whether the limit of this process is lower than what was asked for.
+    is_capped: bool,
 }
 
 impl Memory {
@@ -233,43 +234,48 @@ impl Memory {
         match getrlimit(Resource::As).current {
             Some(own) if own < bounds.memory_bytes => Memory {
                 bytes: own,
-                is_cut: true,
+                is_capped: true,
             },
             _ => Memory {
                 bytes: bounds.memory_bytes,
-                is_cut: false,
+                is_capped: false,
             },
         }
     }
 }
 
-/// A child that does not outlive this.
+/// A child that is killed and waited for on drop.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // One that has ended by itself is not there any more.
+        // Does nothing to a child that was waited for.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// What came of a child.
-struct Said {
-    ended: Ended,
-    output: Vec<u8>,
-    complaint: Vec<u8>,
+/// What a child wrote, and how it ended.
+struct Exchange {
+    end: End,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
 }
 
-enum Ended {
-    By(ExitStatus),
+enum End {
+    Exit(ExitStatus),
     Overtime,
     TooMuchOutput,
 }
 
 impl Running {
-    /// Gives a child its input and hears it out, until `end` at the latest.
-    fn converse(&mut self, input: &[u8], limit: usize, end: Instant) -> std::io::Result<Said> {
+    /// Writes the input and reads the output, until `deadline` at the latest.
+    fn exchange(
+        &mut self,
+        input: &[u8],
+        limit: usize,
+        deadline: Instant,
+    ) -> std::io::Result<Exchange> {
         let mut stdin = self.0.stdin.take();
         let mut stdout = self.0.stdout.take();
         let mut stderr = self.0.stderr.take();
@@ -278,7 +284,7 @@ impl Running {
         }
         let mut rest = input;
         let mut output = Incoming::new(limit);
-        let mut complaint = Incoming::new(COMPLAINT_BYTES);
+        let mut errors = Incoming::new(STDERR_BYTES);
         let mut chunk = vec![0; CHUNK_BYTES];
         while stdin.is_some() || stdout.is_some() || stderr.is_some() {
             let Some(ready) = wait_for(
@@ -287,56 +293,56 @@ impl Running {
                     stdout.as_ref().map(|pipe| (pipe.as_fd(), PollFlags::IN)),
                     stderr.as_ref().map(|pipe| (pipe.as_fd(), PollFlags::IN)),
                 ],
-                end,
+                deadline,
             )?
             else {
-                return Ok(Said::of(Ended::Overtime, output, complaint));
+                return Ok(Exchange::new(End::Overtime, output, errors));
             };
-            let [writable, readable, complaining] = ready;
-            if writable && !feed(stdin.as_mut(), &mut rest) {
+            let [stdin_ready, stdout_ready, stderr_ready] = ready;
+            if stdin_ready && !feed(stdin.as_mut(), &mut rest) {
                 stdin = None;
             }
-            if readable && !output.take(stdout.as_mut(), &mut chunk)? {
+            if stdout_ready && !output.read(stdout.as_mut(), &mut chunk)? {
                 stdout = None;
             }
-            if complaining && !complaint.take(stderr.as_mut(), &mut chunk)? {
+            if stderr_ready && !errors.read(stderr.as_mut(), &mut chunk)? {
                 stderr = None;
             }
             if output.has_more {
-                return Ok(Said::of(Ended::TooMuchOutput, output, complaint));
+                return Ok(Exchange::new(End::TooMuchOutput, output, errors));
             }
         }
-        let ended = self.wait(end)?;
-        Ok(Said::of(ended, output, complaint))
+        let end = self.wait(deadline)?;
+        Ok(Exchange::new(end, output, errors))
     }
 
-    fn wait(&mut self, end: Instant) -> std::io::Result<Ended> {
+    fn wait(&mut self, deadline: Instant) -> std::io::Result<End> {
         loop {
             if let Some(status) = self.0.try_wait()? {
-                return Ok(Ended::By(status));
+                return Ok(End::Exit(status));
             }
-            if Instant::now() >= end {
-                return Ok(Ended::Overtime);
+            if Instant::now() >= deadline {
+                return Ok(End::Overtime);
             }
             std::thread::sleep(PAUSE);
         }
     }
 }
 
-impl Said {
-    fn of(ended: Ended, output: Incoming, complaint: Incoming) -> Self {
-        Said {
-            ended,
-            output: output.kept,
-            complaint: complaint.kept,
+impl Exchange {
+    fn new(end: End, output: Incoming, errors: Incoming) -> Self {
+        Exchange {
+            end,
+            stdout: output.kept,
+            stderr: errors.kept,
         }
     }
 }
 
-/// Which of three pipes are ready; none when it is too late.
+/// Which of the pipes are ready; `None` after `deadline`.
 fn wait_for(
     pipes: [Option<(std::os::fd::BorrowedFd<'_>, PollFlags)>; 3],
-    end: Instant,
+    deadline: Instant,
 ) -> std::io::Result<Option<[bool; 3]>> {
     let mut polled: Vec<PollFd<'_>> = pipes
         .iter()
@@ -344,7 +350,7 @@ fn wait_for(
         .map(|(pipe, events)| PollFd::from_borrowed_fd(*pipe, *events))
         .collect();
     loop {
-        let left = end.saturating_duration_since(Instant::now());
+        let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Ok(None);
         }
@@ -365,19 +371,19 @@ fn wait_for(
     })))
 }
 
-/// Writes what the child takes; whether there is more to write.
+/// Writes as much as the pipe takes; returns whether there is more to write.
 fn feed(stdin: Option<&mut ChildStdin>, rest: &mut &[u8]) -> bool {
     let Some(stdin) = stdin else { return false };
     match stdin.write(rest) {
         Ok(written) => *rest = rest.get(written..).unwrap_or_default(),
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-        // One that ends before it has read all has a reason, which it tells.
+        // A child that ends before it has read all reports why.
         Err(_) => return false,
     }
     !rest.is_empty()
 }
 
-/// What comes by a pipe, up to a limit.
+/// What was read from a pipe, up to a limit.
 struct Incoming {
     kept: Vec<u8>,
     limit: usize,
@@ -393,8 +399,8 @@ impl Incoming {
         }
     }
 
-    /// Reads what is there; whether there may be more.
-    fn take(&mut self, pipe: Option<&mut impl Read>, chunk: &mut [u8]) -> std::io::Result<bool> {
+    /// Reads what is there; returns whether there may be more.
+    fn read(&mut self, pipe: Option<&mut impl Read>, chunk: &mut [u8]) -> std::io::Result<bool> {
         let Some(pipe) = pipe else { return Ok(false) };
         let read = match pipe.read(chunk) {
             Ok(0) => return Ok(false),
@@ -410,11 +416,11 @@ impl Incoming {
     }
 }
 
-/// What the end of a child says of its job.
-fn why(status: ExitStatus, said: &Said, memory: Memory, bounds: &Bounds) -> JobError {
+/// What the exit status of a child means.
+fn classify(status: ExitStatus, exchange: &Exchange, memory: Memory, bounds: &Bounds) -> JobError {
     use std::os::unix::process::ExitStatusExt as _;
 
-    let too_much_memory = || match memory.is_cut {
+    let too_much_memory = || match memory.is_capped {
         true => JobError::AddressSpace {
             limit: memory.bytes,
         },
@@ -423,16 +429,16 @@ fn why(status: ExitStatus, said: &Said, memory: Memory, bounds: &Bounds) -> JobE
         },
     };
     if status.code() == Some(EXIT_REFUSED.into()) {
-        let reason = String::from_utf8_lossy(&said.output);
+        let reason = String::from_utf8_lossy(&exchange.stdout);
         return match reason.contains(NO_MEMORY) {
             true => too_much_memory(),
             false => JobError::Refused(reason.into_owned()),
         };
     }
-    let complaint = String::from_utf8_lossy(&said.complaint);
+    let stderr = String::from_utf8_lossy(&exchange.stderr);
     match status.signal() {
         Some(SIGXCPU) => JobError::Time { limit: bounds.time },
-        Some(SIGABRT) if complaint.contains(NO_ALLOCATION) => too_much_memory(),
+        Some(SIGABRT) if stderr.contains(NO_ALLOCATION) => too_much_memory(),
         _ if memory.bytes < TO_BEGIN_BYTES => too_much_memory(),
         _ => JobError::Crashed(plain(&format!("{status}"))),
     }
@@ -452,7 +458,7 @@ mod tests {
         }
     }
 
-    /// A program that is no worker, run as if it were one.
+    /// Runs a shell script in place of a worker.
     fn run(script: &str, input: &[u8]) -> Result<Vec<u8>, JobError> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("program");
@@ -467,18 +473,18 @@ mod tests {
     }
 
     #[test]
-    fn a_child_that_talks_while_it_reads_does_not_block() {
+    fn a_child_that_writes_while_it_reads_does_not_block() {
         let input = vec![b'x'; 900_000];
         assert_eq!(run("cat", &input).unwrap(), input);
     }
 
     #[test]
-    fn a_child_is_heard_up_to_a_limit_however_much_it_says() {
+    fn the_output_of_a_child_is_read_up_to_a_limit() {
         let limit = bounds().output_bytes;
-        let talks = run("yes", b"");
-        assert_eq!(talks, Err(JobError::Output { limit }));
-        let complains = run("yes 2>/dev/null | head -c 9000000 >&2; printf done", b"");
-        assert_eq!(complains.unwrap(), b"done");
+        let endless = run("yes", b"");
+        assert_eq!(endless, Err(JobError::Output { limit }));
+        let noisy = run("yes 2>/dev/null | head -c 9000000 >&2; printf done", b"");
+        assert_eq!(noisy.unwrap(), b"done");
     }
 
     #[test]
@@ -492,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_not_there_is_named() {
+    fn a_missing_program_is_named() {
         let job = Job {
             name: "any",
             run: |_| Ok(Vec::new()),

@@ -1,19 +1,18 @@
 //! What an organization sets for a policy.
 //!
-//! A policy says in a JSON Schema what can be set, and validates what is to be set for
-//! what a schema cannot say. Both happen when settings are put in service; admission
-//! only checks the form of the schema, and a request finds the settings settled.
+//! A policy describes its settings with a JSON Schema, and validates them itself for what
+//! a schema cannot express. Both happen when settings are put in service. Admission only
+//! checks the form of the schema; a request validates nothing.
 //!
 //! # Security
 //!
-//! A schema is a foreign program of sorts. One with references is not taken: so it
-//! asks for nothing from elsewhere, and a layer can make the schema of the policy below a
-//! part of its own. Patterns are those of an engine that takes no longer than a text is
-//! long. But a schema of a few kilobytes can still take gigabytes to be understood, by
-//! the number of its patterns or the combination of its keywords. So no validator is ever
-//! made of it in this process where there is a [`Sandbox`]: a child holds settings
-//! against a schema, within [`BOUNDS`]. Without a sandbox it happens here, and the schema
-//! and the settings are held to far lower limits ([`check_small`]).
+//! A schema is foreign input that behaves like a program. Schemas with references are
+//! refused: so a schema loads nothing, and a layer can embed the schema of the policy
+//! below. Patterns use an engine that takes linear time. But a schema of a few kilobytes
+//! can still take gigabytes or minutes, by the number of its patterns or the combination
+//! of its keywords. With a [`Sandbox`], validators are therefore only built in a child
+//! process, within [`BOUNDS`]. Without one they are built in this process, and schema and
+//! settings are held to far lower limits ([`check_small`]).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -39,37 +38,36 @@ const MAX_SCHEMA_BYTES: usize = 64 << 10;
 /// The deepest nesting of a schema; one that a person can read has a few levels.
 const MAX_SCHEMA_DEPTH: usize = 64;
 
-/// The longest settings, in bytes of JSON; they are handed over with each call.
+/// The longest settings, in bytes of JSON; they are passed with each call.
 const MAX_SETTINGS_BYTES: usize = 1 << 20;
 
-/// The deepest nesting of settings: as deep as JSON is read.
+/// The deepest nesting of settings: what the JSON parser accepts.
 const MAX_SETTINGS_DEPTH: usize = 127;
 
 /// What a compiled pattern may take up, in bytes; more than any that a person wrote.
 const PATTERN_BYTES: usize = 1 << 20;
 
-/// What a child may take to hold settings against a schema: a hundred times what those
-/// that persons write take.
+/// What a child may use to validate settings: a hundred times what schemas written by
+/// people need.
 const BOUNDS: Bounds = Bounds {
     memory_bytes: 256 << 20,
     time: Duration::from_secs(5),
     output_bytes: 1 << 20,
 };
 
-/// In this process, the longest settings: an instance is held against every pattern.
+/// In this process, the longest settings: they are matched against every pattern.
 const SMALL_SETTINGS_BYTES: usize = 16 << 10;
 
-/// In this process, the values in a schema, of whatever kind.
+/// In this process, the most JSON values in a schema.
 const SMALL_SCHEMA_VALUES: usize = 2_000;
 
-/// In this process, the patterns in a schema.
+/// In this process, the most patterns in a schema.
 const SMALL_SCHEMA_PATTERNS: usize = 16;
 
 /// In this process, what a compiled pattern may take up, in bytes.
 const SMALL_PATTERN_BYTES: usize = 16 << 10;
 
-/// In this process, keywords that are not taken: what they look at doubles with each level
-/// of nesting.
+/// In this process, refused keywords: their cost can double with each level of nesting.
 const NOT_SMALL: [&str; 2] = ["unevaluatedItems", "unevaluatedProperties"];
 
 /// What would make a schema more than the text it is.
@@ -78,7 +76,7 @@ const REFERENCES: [&str; 4] = ["$ref", "$dynamicRef", "$recursiveRef", "$id"];
 /// The dialect of the contract's schemas, which one may name.
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
-/// Holds settings against a schema, in a child process.
+/// Validates settings against a schema, in a child process.
 pub(crate) const CHECK: Job = Job {
     name: "check-settings",
     run: |input| {
@@ -88,14 +86,14 @@ pub(crate) const CHECK: Job = Job {
     },
 };
 
-/// What a child is asked.
+/// The input of the child.
 #[derive(Deserialize)]
 struct Asked {
     schema: Value,
     settings: Value,
 }
 
-/// The same, before it is written.
+/// The same, borrowed.
 #[derive(Serialize)]
 struct Asking<'a> {
     schema: &'a Value,
@@ -137,10 +135,10 @@ pub enum BadSettings {
     /// They break rules of the policy.
     #[error("the policy does not take these settings: {}", joined(.0))]
     NotAccepted(Vec<Problem>),
-    /// The policy's schema is none, or takes too much to hold settings against.
+    /// The policy's schema is invalid, or takes too much to validate against.
     #[error("the schema of the policy's settings cannot be used: {0}")]
     Schema(String),
-    /// The process for it could not be started.
+    /// The process that validates could not be started.
     #[error(transparent)]
     Engine(EngineError),
     /// The policy failed when it was asked.
@@ -153,13 +151,13 @@ fn joined(problems: &[Problem]) -> String {
     problems.join("; ")
 }
 
-/// A policy's schema. Its form is sound; that it is a schema at all shows when settings
-/// are held against it.
+/// The schema of a policy, whose form was checked. Whether it is a valid schema shows when
+/// settings are validated.
 pub(crate) struct Schema(Value);
 
 impl Schema {
-    /// Reads a schema; else tells what is wrong with its form. Takes no longer than the
-    /// text is long.
+    /// Parses a schema and checks its form, in linear time. Returns what is wrong with it
+    /// otherwise.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if text.len() > MAX_SCHEMA_BYTES {
             let bytes = text.len();
@@ -180,7 +178,7 @@ impl Schema {
         &self.0
     }
 
-    /// Holds settings against it: in the sandbox, or here under low limits.
+    /// Validates settings: in the sandbox, or in this process under low limits.
     pub(crate) fn check(
         &self,
         settings: &Values,
@@ -200,7 +198,7 @@ impl Schema {
     fn check_in(&self, sandbox: &Sandbox, settings: &Values) -> Result<Vec<Problem>, BadSettings> {
         let schema = &self.0;
         let unusable = |reason: &dyn std::fmt::Display| {
-            BadSettings::Schema(plain(&format!("to hold settings against it: {reason}")))
+            BadSettings::Schema(plain(&format!("to validate settings: {reason}")))
         };
         let asking = serde_json::to_vec(&Asking { schema, settings }).map_err(|e| unusable(&e))?;
         let found = sandbox.run(CHECK, &asking, &BOUNDS);
@@ -213,8 +211,7 @@ impl Schema {
     }
 }
 
-/// Refuses settings that are too long, or too deep to be walked; returns them as the text
-/// that a policy gets.
+/// Returns settings as JSON; fails if they are too long, or nested too deeply.
 pub(crate) fn to_text(settings: &Values) -> Result<String, BadSettings> {
     let refused = |rule: String| BadSettings::NotAccepted(vec![Problem::new("", &rule)]);
     let is_deep = |value| is_deeper(value, MAX_SETTINGS_DEPTH - 1);
@@ -242,8 +239,8 @@ fn is_deeper(value: &Value, limit: usize) -> bool {
     }
 }
 
-/// Everything that is wrong with settings, the first problems of it; or why the schema is
-/// none. What this takes, nobody knows before.
+/// Validates settings; returns the first problems, or why the schema is invalid. The cost
+/// is not known in advance.
 fn problems(
     schema: &Value,
     settings: &Value,
@@ -266,8 +263,8 @@ fn problems(
     Ok(found.take(MAX_PROBLEMS).map(problem).collect())
 }
 
-/// The members that the schema does not know, if it lets no others pass. The validator
-/// would say so too, but not which ones there are.
+/// Finds members that a closed schema does not know. The validator finds them too, but does
+/// not name those that it knows.
 fn unknown(schema: &Value, settings: &Value) -> Vec<Problem> {
     let closed = schema.get("additionalProperties") == Some(&Value::Bool(false));
     let (true, Some(members)) = (closed, settings.as_object()) else {
@@ -307,7 +304,7 @@ pub(crate) fn checked(mut problems: Vec<Problem>) -> Result<(), BadSettings> {
     }
 }
 
-/// Refuses references of all kinds, and too deep nesting.
+/// Refuses references, and too deep nesting.
 fn check_form(schema: &Value, depth: usize) -> Result<(), String> {
     if depth > MAX_SCHEMA_DEPTH {
         return Err(format!("it is nested more than {MAX_SCHEMA_DEPTH} deep"));
@@ -349,10 +346,10 @@ fn check_small(schema: &Value) -> Result<(), String> {
 }
 
 fn not_small(what: &str) -> String {
-    format!("there is no process of its own for it, and in this one there may not be {what}")
+    format!("without a process of its own for it, there may not be {what}")
 }
 
-/// What there is in a schema.
+/// The counts of a schema.
 #[derive(Default)]
 struct Sums {
     values: usize,
@@ -454,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_schema_is_found_when_settings_are_held_against_it() {
+    fn an_invalid_schema_is_found_when_settings_are_validated() {
         for schema in [r#"{"type": 7}"#, r#"{"pattern": "(?=a)b"}"#] {
             let bad = check(schema, "{}");
             assert!(matches!(bad, Err(BadSettings::Schema(_))), "{bad:?}");
@@ -462,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn in_this_process_a_schema_is_small() {
+    fn a_schema_for_this_process_is_small() {
         let patterns = |count: usize| {
             let all: Vec<Value> = (0..count)
                 .map(|n| json!({"pattern": n.to_string()}))
@@ -514,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_unknown_members_are_told_of_than_anybody_reads() {
+    fn the_number_of_unknown_members_in_an_error_is_bounded() {
         let schema = json!({"additionalProperties": false, "properties": {"a": {}}});
         let members: Map<String, Value> = (0..500).map(|n| (n.to_string(), json!(1))).collect();
         let settings = Value::Object(members).to_string();

@@ -1,4 +1,4 @@
-//! The child of a [`Sandbox`]: limits itself, does one job, and ends.
+//! The child process of a [`Sandbox`]: sets its own limits, runs one job, and exits.
 //!
 //! [`Sandbox`]: crate::Sandbox
 
@@ -11,14 +11,14 @@ use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimi
 use crate::sandbox::{ARGUMENT, EXIT_REFUSED, Job};
 use crate::{compiled, compose, settings};
 
-/// The exit code of a child that was not started by a parent.
+/// The exit code for wrong arguments: nobody but a parent starts a child.
 const EXIT_USAGE: u8 = 2;
 
-/// The longest reason, in bytes. Some repeat what is wrong with something long.
+/// The longest error of a job, in bytes. Some repeat what is wrong with something long.
 const REASON_BYTES: usize = 16 << 10;
 
-/// How much the child gives way, on the scale of nice(1).
-const GIVE_WAY: i32 = 10;
+/// The priority of the child, on the scale of nice(1).
+const NICENESS: i32 = 10;
 
 /// The jobs of this crate.
 const JOBS: [Job; 4] = [
@@ -28,16 +28,18 @@ const JOBS: [Job; 4] = [
     settings::CHECK,
 ];
 
-/// Does a job, if this process was started to do just that, and returns its exit code;
-/// else does nothing. To be called first of all in the `main` of a program that uses
-/// [`Sandbox::this_program`].
+/// Runs a job, if this process was started as the child of a [`Sandbox`], and returns its
+/// exit code; returns `None` otherwise. The `main` of a program that uses
+/// [`Sandbox::this_program`] must call it before anything else.
+///
+/// [`Sandbox`]: crate::Sandbox
 ///
 /// [`Sandbox::this_program`]: crate::Sandbox::this_program
 pub fn serve() -> Option<ExitCode> {
     serve_with(&[])
 }
 
-/// The same, with jobs of the program's own.
+/// The same, with additional jobs of the program.
 pub fn serve_with(own: &[Job]) -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next()? != ARGUMENT {
@@ -69,11 +71,11 @@ fn number(argument: Option<OsString>) -> Option<u64> {
 fn work(job: &Job, memory: u64, seconds: u64) -> std::io::Result<ExitCode> {
     limit(Resource::Core, 0, 0)?;
     limit(Resource::Fsize, 0, 0)?;
-    // At the first one a signal tells that it was for the time.
+    // Reaching the soft limit sends SIGXCPU, which tells it from being killed.
     limit(Resource::Cpu, seconds, seconds.saturating_add(1))?;
     limit(Resource::As, memory, memory)?;
-    // Without it, it only is less polite.
-    let _ = setpriority_process(None, GIVE_WAY);
+    // Not essential.
+    let _ = setpriority_process(None, NICENESS);
     let mut input = Vec::new();
     std::io::stdin().lock().read_to_end(&mut input)?;
     let (output, exit) = match (job.run)(&input) {
@@ -89,7 +91,7 @@ fn work(job: &Job, memory: u64, seconds: u64) -> std::io::Result<ExitCode> {
     Ok(exit)
 }
 
-/// Sets a limit, or leaves it where it is lower already.
+/// Lowers a limit of this process; a limit that is lower already stays.
 fn limit(resource: Resource, current: u64, maximum: u64) -> std::io::Result<()> {
     let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);
     let limit = Rlimit {

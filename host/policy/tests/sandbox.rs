@@ -274,6 +274,11 @@ fn schemas() -> Result<(), Failed> {
         if random >> 31 == 0 { 'a' } else { 'b' }
     });
     let letters: String = letters.collect();
+    // An ordinary one takes little of it.
+    set(
+        &json!({"additionalProperties": {"pattern": "^[a-z]{1,63}$"}}),
+        json!({"a": "x"}),
+    )?;
     for (what, schema, settings, bound) in [
         (
             "patterns that each take up their limit",
@@ -306,6 +311,7 @@ fn schemas() -> Result<(), Failed> {
 fn joined() -> Result<(), Failed> {
     let engine = without_cache();
     let policy = Sketch::default().component();
+    engine.admit(&policy)?;
     // The reason comes back as it is.
     let here = entail_policy::compose(&policy, &policy).unwrap_err();
     let there = engine.compose(&policy, &policy).unwrap_err();

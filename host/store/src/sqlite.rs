@@ -247,7 +247,7 @@ impl Backend for Sqlite {
     async fn journal(&self, after: Revision, limit: usize) -> Result<Vec<SignedRow>, BackendError> {
         let opened = self.opened()?;
         let reader = opened.reader.lock()?;
-        reader.read(|connection, _| Ok(rows::entries(connection, after, limit)?))
+        reader.read(|connection, _| rows::entries(connection, after, limit))
     }
 
     async fn freeze(&self) -> Result<Box<dyn Frozen>, BackendError> {

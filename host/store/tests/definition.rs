@@ -235,9 +235,10 @@ async fn a_change_that_hides_itself_from_who_looks_at_the_version_is_found_on_wr
 
 #[tokio::test]
 async fn what_is_parsed_of_a_definition_is_bounded() {
-    let many: String = (0..200)
+    let many: Vec<String> = (0..200)
         .map(|number| format!("CREATE TABLE t{number} (x);"))
         .collect();
+    let many = many.concat();
     let long = format!("CREATE TABLE t (x DEFAULT '{}')", "x".repeat(20_000));
     for script in [many, long] {
         let home = Home::filled().await;
@@ -437,10 +438,7 @@ async fn a_copy_is_made_of_rows_and_is_what_was_read() {
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    assert!(
-        names.iter().all(|name| !name.ends_with(".new")),
-        "{names:?}"
-    );
+    assert!(!names.iter().any(|name| name.contains(".new")), "{names:?}");
 }
 
 #[tokio::test]

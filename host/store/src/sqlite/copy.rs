@@ -10,7 +10,7 @@ use rusqlite::{Connection, params_from_iter};
 
 use super::connection::{Access, Guarded, failed};
 use super::{ReadTransaction, rows};
-use crate::backend::BackendError;
+use crate::backend::{BackendError, Counts};
 use crate::error::{Fault, Tampering};
 use crate::files;
 
@@ -82,7 +82,7 @@ pub(super) fn replace(database: &Guarded, copy: &Path) -> Result<(), BackendErro
 
 /// Inserts every row of one database into another, which must have none.
 fn copy_rows(from: &Connection, to: &Connection) -> Result<(), BackendError> {
-    if rows::counts(to)? != Default::default() {
+    if rows::counts(to)? != Counts::default() {
         let how = "still has rows after all were removed";
         return Err(Tampering::new(Fault::Forged, "the database", how).into());
     }

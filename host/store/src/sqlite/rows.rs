@@ -256,21 +256,20 @@ fn set_node(
     path: &[u8],
     bytes: Option<&[u8]>,
 ) -> Result<(), BackendError> {
-    let changed = match bytes {
-        Some(bytes) => connection
+    let changed = if let Some(bytes) = bytes {
+        connection
             .prepare_cached(
                 "INSERT INTO tree (path, node) VALUES (?1, ?2)
                  ON CONFLICT (path) DO UPDATE SET node = ?2",
             )?
-            .execute(params![path, bytes])?,
-        None => {
-            // A node that came and went with this change was never written.
-            let there = node(connection, path)?.is_some();
-            let removed = connection
-                .prepare_cached("DELETE FROM tree WHERE path = ?1")?
-                .execute([path])?;
-            removed + usize::from(!there)
-        }
+            .execute(params![path, bytes])?
+    } else {
+        // A node that came and went with this change was never written.
+        let there = node(connection, path)?.is_some();
+        let removed = connection
+            .prepare_cached("DELETE FROM tree WHERE path = ?1")?
+            .execute([path])?;
+        removed + usize::from(!there)
     };
     let found = node(connection, path)?;
     is_as_written(
