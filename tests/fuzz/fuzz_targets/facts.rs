@@ -18,6 +18,7 @@ use libfuzzer_sys::fuzz_target;
 
 // As a file, since the crate that it is in brings a command line with it.
 #[path = "../../src/naive.rs"]
+#[allow(dead_code)] // not all of it is compared here
 mod naive;
 
 /// Far more than any call takes, so that a busy machine makes no difference,
