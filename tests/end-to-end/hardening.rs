@@ -302,6 +302,33 @@ fn a_log_may_be_a_link_to_a_file_that_is_not_made_yet_but_to_no_place_that_other
 }
 
 #[test]
+fn code_is_not_compiled_where_others_could_put_theirs() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let component = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../guest/default/default-policy.wasm"
+    );
+    let place = sandbox.path("temporary");
+    std::fs::create_dir(&place).unwrap();
+    let is_used = |mode| {
+        std::fs::set_permissions(&place, std::fs::Permissions::from_mode(mode)).unwrap();
+        let before = modified(&place);
+        let mut command = sandbox.command(&["policy", "check", component]);
+        command.env("TMPDIR", &place);
+        sandbox.run(command, "").ok();
+        modified(&place) != before
+    };
+    assert!(is_used(0o700), "one's own is used");
+    assert!(!is_used(0o777), "one that others write is passed over");
+}
+
+/// When an entry of a directory was last made or removed.
+fn modified(directory: &Path) -> (i64, i64) {
+    let metadata = std::fs::metadata(directory).unwrap();
+    (metadata.mtime(), metadata.mtime_nsec())
+}
+
+#[test]
 fn an_identity_that_systemd_passes_is_not_taken_from_where_others_write() {
     let (sandbox, _) = Sandbox::with_acme();
     let credentials = sandbox.path("credentials");

@@ -29,6 +29,7 @@ mod remedy;
 mod run;
 mod secret_files;
 mod session;
+mod temporary;
 mod usage;
 mod verify;
 

@@ -19,6 +19,7 @@ use serde::Deserialize;
 use wit_component::ComponentEncoder;
 
 use crate::component_source::component_limit;
+use crate::temporary;
 
 /// The target without a system interface: whatever is built for it imports
 /// nothing that its author did not declare.
@@ -219,7 +220,7 @@ struct Output {
 impl Output {
     fn new(project: &Path) -> Result<Self, BuildError> {
         let failed = |error| BuildError::File(std::env::temp_dir(), error);
-        let folder = tempfile::tempdir().map_err(failed)?;
+        let folder = temporary::directory().map_err(failed)?;
         let own = project.join("wit");
         let contract = if own.is_dir() {
             std::path::absolute(&own).map_err(|error| BuildError::File(own, error))?

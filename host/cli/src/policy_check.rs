@@ -18,6 +18,7 @@ use crate::policy_problems::{
     Problem, failure, failure_of_calls, needs, on_call, on_settings, problems,
 };
 use crate::session::Session;
+use crate::temporary;
 
 /// How often a policy is called to tell how long it takes.
 const CALLS: usize = 100;
@@ -104,7 +105,7 @@ impl Bench {
     /// When there is no place for code.
     pub fn new() -> Result<Self, Failure> {
         // Only its owner may enter it.
-        let code = tempfile::tempdir()
+        let code = temporary::directory()
             .map_err(|error| Failure::io("a folder for compiled code", &error))?;
         let engine = Engine::new(Settings {
             code_cache: Some(CodeCache::new(

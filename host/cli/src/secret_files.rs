@@ -42,15 +42,13 @@ use rustix::process::geteuid;
 use crate::failure::Failure;
 use crate::keeper::Keeper;
 use crate::output::{Style, tell};
+use crate::temporary;
 
 /// What the names of the directories begin with.
 const PREFIX: &str = "entail-run-";
 
 /// Memory that has names, where there is no runtime directory of one's own.
 const SHARED_MEMORY: &str = "/dev/shm";
-
-/// Where temporary files are when `TMPDIR` names no safe place.
-const TEMPORARY: &str = "/tmp";
 
 /// The most files of one command: there is one for each provider that wants one.
 const MAX_FILES: usize = 256;
@@ -101,6 +99,10 @@ impl SecretFiles {
 
 /// Removes what a process that was killed left in its directory.
 pub fn remove(path: &Path) {
+    let name = path.file_name().unwrap_or_default();
+    if !name.as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
+        return;
+    }
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     // On the way out there is nobody to tell.
     if let Ok(directory) = openat(CWD, path, flags, Mode::empty()) {
@@ -249,15 +251,12 @@ fn places() -> Vec<(PathBuf, Check)> {
         .map(PathBuf::from)
         .filter(|place| place.is_absolute());
     let mut places: Vec<(PathBuf, Check)> = runtime.map(|place| (place, own)).into_iter().collect();
-    for place in [
-        PathBuf::from(SHARED_MEMORY),
-        std::env::temp_dir(),
-        PathBuf::from(TEMPORARY),
-    ] {
-        if !places.iter().any(|(known, _)| *known == place) {
-            places.push((place, check_way_into));
-        }
-    }
+    let shared = std::iter::once(PathBuf::from(SHARED_MEMORY));
+    places.extend(
+        shared
+            .chain(temporary::places())
+            .map(|place| (place, check_way_into as Check)),
+    );
     places
 }
 
