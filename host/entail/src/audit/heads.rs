@@ -25,7 +25,9 @@
 //! stops, the newest of both can be lost, and the log may end before its head. A mark
 //! therefore holds the start of the machine that it was made in. In the same one, a log
 //! that ends before its head was cut. After another start, what came after the settled
-//! mark may be missing, and is counted as lost; anything else is not excused.
+//! mark may be missing, and is counted as lost; anything else is not excused. A full
+//! file is fsynced as soon as it has its number; if the machine stops in the very moment
+//! in between, that can look like a breach.
 //!
 //! # Security
 //!
@@ -392,6 +394,37 @@ impl HeadFile {
         let mark = written.and_then(|written| key.read_mark(&written, Kind::Closed));
         Ok(mark.map(|mark| mark.at).filter(|at| at.file == number))
     }
+
+    /// Goes from what was settled to the beginning of the file `number`, if that comes
+    /// later, through all that the full files hold. `None` if they are not as they were
+    /// when they were closed.
+    pub(super) fn settled_in(
+        &self,
+        paths: &Paths,
+        key: &Key,
+        begin: &Mark,
+        mut settled: Position,
+        number: u64,
+    ) -> std::io::Result<Option<Position>> {
+        while settled.file < number {
+            let path = files::numbered(&paths.log, settled.file);
+            let full = files::open_if_there(&path).map_err(|error| about(&path, error))?;
+            let (Some(full), Some(closed)) = (full, self.closed(key, begin, settled.file)?) else {
+                return Ok(None);
+            };
+            settled.pass_all(&full, closed.bytes)?;
+            if settled != closed {
+                return Ok(None);
+            }
+            settled = closed.next_file();
+        }
+        Ok(Some(settled))
+    }
+
+    /// Fsyncs it.
+    pub(super) fn sync(&self) -> std::io::Result<()> {
+        self.file.sync_data()
+    }
 }
 
 /// Where the mark of a closed file is.
@@ -652,15 +685,14 @@ impl Heads {
         kept.put_head(&self.file, head)
     }
 
-    /// Remembers that the file is full, once it is on the disk under its number.
+    /// Remembers that the file is full, once it has its number.
     pub(super) fn close_file(&mut self) -> std::io::Result<()> {
         let closed = self.mark(Kind::Closed);
         self.at = self.at.next_file();
         let head = self.mark(Kind::Head);
         if let Some(kept) = &mut self.kept {
             kept.put(&self.file, closed)?;
-            kept.settle(&self.file, head)?;
-            self.file.file.sync_data()?;
+            kept.put_head(&self.file, head)?;
         }
         Ok(())
     }
@@ -679,7 +711,6 @@ impl Heads {
             return Ok(());
         }
         self.catch_up(&full, length, max_gap)?;
-        full.sync_all()?;
         self.close_file()
     }
 
@@ -697,12 +728,18 @@ impl Heads {
         let Some(settled) = self.file.mark(&kept.key, Kind::Settled)? else {
             return Ok(());
         };
+        let Some(settled) =
+            self.file
+                .settled_in(paths, &kept.key, &kept.begin, settled.at, head.at.file)?
+        else {
+            return Ok(());
+        };
         let log = files::open_if_there(&paths.log).map_err(|error| about(&paths.log, error))?;
         let length = match &log {
             Some(log) => log.metadata()?.len(),
             None => 0,
         };
-        let Some(found) = settled_part(&settled.at, &head.at, log.as_ref(), length)? else {
+        let Some(found) = settled_part(&settled, &head.at, log.as_ref(), length)? else {
             return Ok(());
         };
         if found != head.at {

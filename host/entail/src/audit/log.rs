@@ -37,6 +37,7 @@ pub(crate) struct DecisionLog {
 struct Writer {
     /// `None` if it could not be opened, and need not be.
     file: Option<File>,
+    is_regular: bool,
     /// `None` before the first record, and if the log is no regular file.
     heads: Option<(HeadFile, Heads)>,
     /// Names the chain.
@@ -45,6 +46,8 @@ struct Writer {
     sequence: u64,
     /// The digest of the line that the next record comes after.
     previous: Option<Digest>,
+    /// A file that is full now, and is yet to be on the disk, with the heads.
+    full: Option<(File, HeadFile)>,
 }
 
 impl DecisionLog {
@@ -89,11 +92,13 @@ impl DecisionLog {
             clock,
             second,
             writer: Mutex::new(Writer {
+                is_regular: file.is_some(),
                 file,
                 heads: None,
                 name: format!("{:016x}", u64::from_ne_bytes(name)),
                 sequence: 0,
                 previous: None,
+                full: None,
             }),
             paths,
         })
@@ -109,14 +114,13 @@ impl DecisionLog {
         let end = sink::deadline();
         // A thread that panicked wrote its line whole or not at all.
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        // The first record of a chain holds the digest of the line that it comes after,
-        // so nobody may write in between.
-        let held = match writer.sequence {
-            0 => self.begin(&mut writer),
-            _ => Ok(None),
+        let held = match writer.has_begun() {
+            true => Ok(None),
+            false => self.begin(&mut writer),
         };
         let line = writer.line(record).map_err(failed)?;
         let digest = Digest::of(line.trim_ascii_end());
+        let sequence = writer.sequence;
         let first = held.and_then(|held| self.append(&mut writer, held, &line, digest, end));
         let second = self.second.as_ref().map(|sink| sink.write(&line, end));
         let healthy = match (&first, &second) {
@@ -124,10 +128,18 @@ impl DecisionLog {
             (Ok(()), Some(Err(_))) | (Err(_), Some(Ok(()))) => self.settings.enough == Enough::Any,
             (Err(_), _) => false,
         };
-        // A line that the log has is a part of its chain, whether or not it was enough.
-        if healthy || first.is_ok() {
-            writer.sequence += 1;
-            writer.previous = Some(digest);
+        if healthy && writer.sequence == sequence {
+            writer.pass(digest);
+        }
+        let full = writer.full.take();
+        drop(writer);
+        if let Some((full, head_file)) = full {
+            // Nobody waits for it but the one whose record is the first in the next file.
+            // If it fails, the system tries again.
+            let _ = full
+                .sync_data()
+                .and_then(|()| sync_directory(&self.paths.log))
+                .and_then(|()| head_file.sync());
         }
         if healthy {
             return Ok(());
@@ -147,7 +159,8 @@ impl DecisionLog {
     fn begin(&self, writer: &mut Writer) -> std::io::Result<Option<Held>> {
         let file = writer.file.as_ref().ok_or_else(unopened)?;
         // What is no regular file has no end, and nothing to read back.
-        if !file.metadata()?.is_file() {
+        writer.is_regular = file.metadata()?.is_file();
+        if !writer.is_regular {
             return Ok(None);
         }
         let head_file = match &writer.heads {
@@ -163,7 +176,9 @@ impl DecisionLog {
             writer.file = Some(open(&self.paths.log)?);
         }
         self.find_end(writer)?;
-        writer.previous = writer.heads.as_ref().and_then(|(_, heads)| heads.at().last);
+        if writer.sequence == 0 {
+            writer.previous = writer.heads.as_ref().and_then(|(_, heads)| heads.at().last);
+        }
         Ok(Some(held))
     }
 
@@ -177,7 +192,9 @@ impl DecisionLog {
     ) -> std::io::Result<()> {
         let Some((head_file, _)) = &writer.heads else {
             let file = writer.file.as_ref().ok_or_else(unopened)?;
-            return sink::write_slowly(&mut &*file, line, end);
+            sink::write_slowly(&mut &*file, line, end)?;
+            writer.pass(digest);
+            return Ok(());
         };
         let _held = match held {
             Some(held) => held,
@@ -186,14 +203,19 @@ impl DecisionLog {
         let within_a_line = self.find_end(writer)?;
         let file = writer.file.as_ref().ok_or_else(unopened)?;
         let (_, heads) = writer.heads.as_mut().ok_or_else(unopened)?;
-        if within_a_line {
-            // A line that did not fit and was left unfinished: this one must not be a
-            // part of it.
-            sink::write_whole(file, &[b"\n", line].concat())?;
-            return heads.pass_all(file);
+        // A line that did not fit and was left unfinished: this one must not be a part of
+        // it.
+        match within_a_line {
+            true => sink::write_whole(file, &[b"\n", line].concat())?,
+            false => sink::write_whole(file, line)?,
         }
-        sink::write_whole(file, line)?;
-        heads.pass(digest, line.len() as u64)
+        let remembered = match within_a_line {
+            true => heads.pass_all(file),
+            false => heads.pass(digest, line.len() as u64),
+        };
+        // The log has it, also if that is not remembered.
+        writer.pass(digest);
+        remembered
     }
 
     /// Goes to the end of the log, and to a new file if the present one is full. Returns
@@ -237,7 +259,6 @@ impl DecisionLog {
         };
         let full = files::numbered(&self.paths.log, number);
         if is_own(&self.paths.log) && number <= files::MAX_NUMBER {
-            file.sync_data()?;
             match rustix::fs::renameat_with(
                 CWD,
                 &self.paths.log,
@@ -258,21 +279,34 @@ impl DecisionLog {
                 }
                 Err(error) => return Err(error.into()),
             }
-            sync_directory(&self.paths.log)?;
             heads.close_file()?;
         } else if is_own(&self.paths.log) {
             return Ok(());
         } else if heads.are_kept() && is_own(&full) {
             // A process was stopped in between.
-            sync_directory(&self.paths.log)?;
             heads.close_file()?;
         }
-        writer.file = Some(open(&self.paths.log)?);
+        let (head_file, _) = writer.heads.as_ref().ok_or_else(unopened)?;
+        let head_file = head_file.clone();
+        let full = writer.file.replace(open(&self.paths.log)?);
+        writer.full = full.map(|full| (full, head_file));
         Ok(())
     }
 }
 
 impl Writer {
+    /// Whether it is known where the log ends. The first record of a chain holds the
+    /// digest of the line that it comes after, so nobody may write in between.
+    fn has_begun(&self) -> bool {
+        self.sequence > 0 && (self.heads.is_some() || !self.is_regular)
+    }
+
+    /// The chain has one record more.
+    fn pass(&mut self, digest: Digest) {
+        self.sequence += 1;
+        self.previous = Some(digest);
+    }
+
     /// A record as the next line of the chain, with its newline.
     fn line(&self, record: &Record<'_>) -> std::io::Result<Vec<u8>> {
         let mut line = Vec::with_capacity(LINE_BYTES);

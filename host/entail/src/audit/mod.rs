@@ -3,8 +3,7 @@
 //!
 //! The facts are in it, since they hold no secret: what was decided can be
 //! decided again. A line is handed to the system in one write, under a lock that the
-//! processes of a home take in turn; it is on its way to the disk, not waited for. A full
-//! file is on the disk before it gets its number.
+//! processes of a home take in turn; it is on its way to the disk, not waited for.
 //!
 //! Each writer (an open log of a process) numbers its records from 1 and puts the
 //! SHA-256 of its line before into each; into its first that of the line, whosever,

@@ -558,6 +558,61 @@ fn what_a_loss_of_power_takes_is_counted_and_no_more_than_that_is_excused() {
 }
 
 #[test]
+fn a_loss_of_power_after_a_file_was_full_is_told_apart_too() {
+    let made = || {
+        let place = Place::with_small_files();
+        place.run(5);
+        // All of it within a minute, so that the settled mark stays in the first file.
+        place.run(200);
+        assert!(place.numbered(3).exists());
+        place.is_whole(205);
+        place
+    };
+    let place = made();
+    let text = lines(&place.text());
+    place.put(&text[..text.len() - 2]);
+    place.clock.start("second");
+    assert_eq!(place.is_whole(203).lost, 2);
+    place.run(1);
+    assert_eq!(place.is_whole(204).lost, 2);
+    // A full file that was changed in between is not excused.
+    let place = made();
+    place.put(&text[..text.len() - 2]);
+    let mut changed = lines(&std::fs::read_to_string(place.numbered(2)).unwrap());
+    changed[4] = changed[4].replace("\"scope\":\"acme\"", "\"scope\":\"evil\"");
+    chain_again(&mut changed);
+    std::fs::write(place.numbered(2), changed.concat()).unwrap();
+    place.clock.start("second");
+    place.is_breached("a full file changed");
+    place.run(1);
+    place.is_breached("a full file changed, then written on");
+}
+
+#[test]
+fn a_first_place_that_fails_for_a_while_is_written_to_as_before_afterwards() {
+    let place = Place::new();
+    place.run(1);
+    let second = place.folder.path().join("second");
+    let settings = format!("[decision-log]\nalso-to = {second:?}\nenough = \"any\"\n");
+    std::fs::write(place.home.settings_file(), settings).unwrap();
+    std::fs::set_permissions(place.home.settings_file(), Permissions::from_mode(0o600)).unwrap();
+    let log = place.open();
+    // Its key cannot be read.
+    std::fs::set_permissions(place.key(), Permissions::from_mode(0o644)).unwrap();
+    decide(&log, "acme").unwrap();
+    std::fs::set_permissions(place.key(), Permissions::from_mode(0o600)).unwrap();
+    decide(&log, "acme").unwrap();
+    decide(&log, "acme").unwrap();
+    assert_eq!(lines(&std::fs::read_to_string(second).unwrap()).len(), 3);
+    assert_eq!(lines(&place.text()).len(), 3);
+    let report = place.verify();
+    assert_eq!((report.has_head, report.after_head), (true, 0));
+    // The record that only the second place has is missing in the first.
+    let told = place.is_breached("a record is in the second place only");
+    assert!(told.contains("begins with its record 2"), "{told}");
+}
+
+#[test]
 fn a_process_that_was_stopped_between_its_steps_is_no_breach() {
     let place = Place::with_small_files();
     place.run(3);

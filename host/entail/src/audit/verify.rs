@@ -132,6 +132,7 @@ pub(super) fn verify_at(home: &Home, clock: &dyn Clock) -> std::io::Result<LogRe
 
 /// The log and its heads, as they were at one moment.
 struct Snapshot {
+    paths: Paths,
     files: Vec<OpenFile>,
     remembered: Option<Remembered>,
 }
@@ -208,7 +209,11 @@ impl Snapshot {
                 opened: Some(current),
             });
         }
-        Ok(Snapshot { files, remembered })
+        Ok(Snapshot {
+            paths: paths.clone(),
+            files,
+            remembered,
+        })
     }
 
     fn remembered(
@@ -446,7 +451,11 @@ impl Check {
             && known.head.machine.boot != self.machine.boot
             && known.head.at == *end
             && let Some(settled) = &known.settled
-            && let Some(found) = settled_part(&settled.at, end, Some(file), length)?
+            && let Some(settled) =
+                known
+                    .file
+                    .settled_in(&log.paths, &known.key, &known.begin, settled.at, end.file)?
+            && let Some(found) = settled_part(&settled, end, Some(file), length)?
         {
             // The next record tells of it, too.
             self.report.lost += end.lines - found.lines;
