@@ -285,7 +285,18 @@ impl Backend for Sqlite {
 async fn in_background<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, BackendError> + Send + 'static,
 ) -> Result<T, BackendError> {
-    tokio::task::spawn_blocking(work)
+    let (done, result) = tokio::sync::oneshot::channel();
+    // Tokio's own threads for this end the program when there is none to be had.
+    std::thread::Builder::new()
+        .name("entail-store".to_owned())
+        .spawn(move || {
+            // Whoever asked may have gone.
+            let _ = done.send(work());
+        })
+        .map_err(|error| {
+            BackendError::Failed(format!("a thread to write from did not start: {error}"))
+        })?;
+    result
         .await
         .map_err(|_| BackendError::Failed("it did not finish".to_owned()))?
 }
