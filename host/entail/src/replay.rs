@@ -139,7 +139,7 @@ impl Recorded<'_> {
         }
     }
 
-    /// As [`Filter::fits`].
+    /// Whether it is wanted, given its answer.
     fn fits(&self, filter: &Filter, answer: &Answer) -> bool {
         let outcome = |wanted: &OutcomeFilter| match (wanted, answer) {
             (OutcomeFilter::Granted, answer) => matches!(answer, Answer::Granted { .. }),

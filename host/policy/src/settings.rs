@@ -484,7 +484,10 @@ mod tests {
             }
         }
         let long = json!({"a": "x".repeat(SMALL_SETTINGS_BYTES)}).to_string();
-        assert!(matches!(check("true", &long), Err(BadSettings::Schema(_))));
+        assert!(matches!(
+            check("true", &long),
+            Err(BadSettings::NotAccepted(_))
+        ));
     }
 
     #[test]

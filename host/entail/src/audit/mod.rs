@@ -8,7 +8,7 @@
 //! Each writer (an open log of a process) numbers its records from 1 and puts the
 //! SHA-256 of its line before into each; into its first that of the line, whosever,
 //! that the log then ended with. A line that was changed, taken out or moved
-//! therefore shows in those that came after ([`verify`]).
+//! therefore shows in those that came after ([`verify()`]).
 //!
 //! The chains have no key. So how far the log had come, and a digest over all of it, is
 //! remembered outside of it, in the head, which is authenticated by a key of the home:

@@ -11,7 +11,7 @@
 //!   what it may be is bounded before it is parsed.
 //! - The database file is read, never mapped: where somebody cuts it short, reading
 //!   fails, and nobody is killed. Of the one file that is mapped see
-//!   [`shared_memory`](super::shared_memory).
+//!   [`shared_memory`].
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
