@@ -278,17 +278,26 @@ fn odd() -> Vec<Case> {
             b"refused\rgranted",
         ),
     ] {
+        // A code is a name.
+        let is_name = !code.is_empty() && code.iter().all(u8::is_ascii_lowercase);
+        let expected = match is_name {
+            true => Cause::Refuses,
+            false => Cause::Fails(Failing::Malformed),
+        };
         cases.push(Case::of(
             format!("odd/{what}"),
             refuses(code, message),
-            Cause::Refuses,
+            expected,
         ));
     }
-    for (what, at) in [("code", ANSWER + 8), ("message", ANSWER + 16)] {
+    for (what, at, expected) in [
+        ("code", ANSWER + 8, Cause::Fails(Failing::Malformed)),
+        ("message", ANSWER + 16, Cause::Refuses),
+    ] {
         cases.push(Case::of(
             format!("odd/a {what} of 900,000 zeros"),
             Sketch::evil(REFUSED.to_owned() + &point(at, 196_608, 900_000)).pages(32),
-            Cause::Refuses,
+            expected,
         ));
     }
     cases.extend([
@@ -302,7 +311,8 @@ fn odd() -> Vec<Case> {
             Sketch::evil(
                 point(ANSWER + 36, SCRATCH, 2)
                     + &point(SCRATCH, 1280, 6)
-                    + &point(SCRATCH + 8, 1300, 7),
+                    + &point(SCRATCH + 8, 1300, 7)
+                    + &point(SCRATCH + 32, 1300, 7),
             ),
             Cause::Grants,
         ),

@@ -2,7 +2,7 @@
 //! that were and are out of reach.
 
 use super::sketch::{ANSWER, SCRATCH, Sketch, point, store, store_byte};
-use super::{Ask, Case, Cause};
+use super::{Ask, Case, Cause, Failing};
 
 const NOT_OFFERED: Cause = Cause::Widens("was not offered");
 
@@ -238,12 +238,15 @@ fn withheld() -> Vec<Case> {
                     + &store(1040, 0)
                     + &store(1044, 0),
             ),
-            Cause::Refuses,
+            // A refusal has a code.
+            Cause::Fails(Failing::Malformed),
         ),
         Case::of(
             "withhold/the granted id from the trail",
             Sketch::evil(
-                point(ANSWER + 36, SCRATCH + 512, 1) + &put(SCRATCH + 512, SCRATCH, "second"),
+                point(ANSWER + 36, SCRATCH + 512, 1)
+                    + &put(SCRATCH + 512, SCRATCH, "second")
+                    + &point(SCRATCH + 520, 1300, 7),
             )
             .data(b"second"),
             Cause::Grants,
