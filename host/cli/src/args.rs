@@ -483,6 +483,21 @@ pub struct VariablesArgs {
     pub model: Option<ModelId>,
     #[command(flatten)]
     pub attributes: AttributeArgs,
+    #[command(flatten)]
+    pub keep: KeepArgs,
+}
+
+/// What of the caller's own a command keeps, for its own purposes.
+#[derive(Args)]
+pub struct KeepArgs {
+    /// Keep this variable of the caller although a provider's clients read it; the
+    /// policy sees it and the decision log records it
+    #[arg(long = "keep", value_name = "VARIABLE")]
+    pub variables: Vec<String>,
+    /// Keep all of the caller's variables, files and metadata look-ups for this
+    /// provider: for a program that needs AWS for itself, bedrock
+    #[arg(long = "keep-provider", value_name = "PROVIDER")]
+    pub providers: Vec<ProviderId>,
 }
 
 #[derive(Args)]

@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use crate::audit::{breaches, notes};
 use crate::failure::Failure;
 use crate::output::{Style, print_json, say};
+use crate::secret_files;
 use crate::session::Session;
+use crate::unknown_providers;
 use crate::verify::{leftovers, look};
 
 /// What was looked at, and what is wrong with it.
@@ -170,6 +172,33 @@ async fn examine(session: &Session, report: &mut Report) -> Result<(), Failure> 
         report.faulty(fault.what().to_owned(), Error::from(fault).into());
     }
     check_log(report, &home);
+    let scopes = entail.scopes(&session.principal, None).await?;
+    for (provider, scope) in unknown_providers::find(session, &entail, scopes).await? {
+        report.faulty(
+            format!("the provider {provider}"),
+            Failure::new(
+                18,
+                "not-found",
+                format!(
+                    "{scope} has a credential for it, and no provider of that id is known; define it in {}",
+                    home.providers_file().display()
+                ),
+            ),
+        );
+    }
+    for left in secret_files::leftovers() {
+        report.faulty(
+            left.display().to_string(),
+            Failure::new(
+                1,
+                "left",
+                format!(
+                    "a run was killed before it could remove this directory, which holds secrets; run: rm -r {}",
+                    left.display()
+                ),
+            ),
+        );
+    }
     match times_not_locked() {
         0 => report.well("memory for secrets is locked"),
         _ => report.faulty(

@@ -93,7 +93,7 @@ fn from_environment(provider: &Provider, source: &str, fields: &mut Fields) -> R
             provider
                 .fields
                 .iter()
-                .find(|field| field.environment.iter().any(|known| known == source))
+                .find(|field| field.variables().any(|known| known == source))
                 .or_else(|| provider.fields.iter().find(|field| field.secret))
                 .ok_or_else(|| Failure::invalid(format!("{} has no secret field", provider.id)))?,
             source,
@@ -116,11 +116,7 @@ fn from_environment(provider: &Provider, source: &str, fields: &mut Fields) -> R
 
 /// The value of the first variable that the provider's own clients would read.
 pub fn conventional_value(field: &Field) -> Result<Option<Secret>, Failure> {
-    let Some(value) = field
-        .environment
-        .iter()
-        .find_map(|variable| variable_value(variable))
-    else {
+    let Some(value) = field.variables().find_map(variable_value) else {
         return Ok(None);
     };
     if field.file {

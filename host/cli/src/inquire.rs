@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use entail::policy::{Attributes, Finding, Inheritance, Outcome};
 use entail::{
-    AttributeName, AttributeValue, Authentication, Catalog, Entail, Error, Explanation, Field,
-    Home, Lease, Principal, Provider, ProviderId, Request, ScopePath, Secret, VariableValue, mask,
-    quoted,
+    AttributeName, AttributeValue, Authentication, Catalog, CommandEnvironment, Entail, Error,
+    Explanation, Field, Home, Kept, Lease, Principal, Provider, ProviderId, Request, ScopePath,
+    Secret, VariableValue, mask, quoted,
 };
 use serde_json::{Value, json};
 
@@ -16,8 +16,9 @@ use crate::args::{
 use crate::failure::Failure;
 use crate::manage::time;
 use crate::output::{Cell, Line, Style, Table, exactly, print_json, say, tell};
-use crate::remedy::remedies;
+use crate::remedy::{explain as explain_command, remedies};
 use crate::session::Session;
+use crate::unknown_providers;
 
 /// Refusals that say no more than that nobody meant the scope to have one.
 pub const UNREMARKABLE: [&str; 2] = ["no-credential", "not-opted-in"];
@@ -41,7 +42,6 @@ pub async fn resolve(session: &Session, args: &ResolveArgs) -> Result<(), Failur
         session.check_output_is_free()?;
     }
     let lease = granted(&entail, &session.principal, &request).await?;
-    let provider = entail.provider(lease.provider())?;
     let shown = |secret: &Secret| match args.reveal {
         true => secret.expose_text().unwrap_or_default().to_owned(),
         false => mask(secret),
@@ -49,7 +49,14 @@ pub async fn resolve(session: &Session, args: &ResolveArgs) -> Result<(), Failur
     match format {
         Format::Text => print_lease(&lease, shown),
         Format::Json => print_json(&lease_json(&lease, shown)),
-        Format::Env | Format::Dotenv | Format::Shell => print_variables(&lease, provider, format)?,
+        Format::Env | Format::Dotenv | Format::Shell => {
+            let leases = [lease];
+            let kept = Kept::default();
+            let environment = CommandEnvironment::new(entail.catalog(), &leases, &kept)?;
+            for (name, value) in environment.granted_variables() {
+                print_variable(name, &value, format)?;
+            }
+        }
     }
     Session::settle(&entail).await;
     Ok(())
@@ -69,10 +76,7 @@ pub async fn granted(
                 Err(_) => Vec::new(),
             };
             if remedies.is_empty() {
-                remedies.push(format!(
-                    "entail explain {} {}",
-                    request.scope, request.provider
-                ));
+                remedies.push(explain_command(request));
             }
             Err(Failure::from(error).with_remedies(remedies))
         }
@@ -173,22 +177,24 @@ fn lease_json(lease: &Lease, shown: impl Fn(&Secret) -> String) -> Value {
     })
 }
 
-/// Prints the variables of a lease, secrets and all.
-pub fn print_variables(lease: &Lease, provider: &Provider, format: Format) -> Result<(), Failure> {
-    for (name, value) in lease.environment(provider) {
-        let text = match value {
-            VariableValue::Public(text) => text,
-            VariableValue::Secret(secret) => secret.expose_text().unwrap_or_default(),
-            VariableValue::SecretFile(_) => {
-                tell!(Style::Warn => "note:"; " {name} names a file, which only `entail run` can provide"
-                );
-                continue;
-            }
-        };
-        // A shell or a program reads it. What a value consists of was checked when it
-        // was entered.
-        exactly(&assignment(name, text, format)?);
-    }
+/// Prints a variable, secret or not.
+pub fn print_variable(
+    name: &str,
+    value: &VariableValue<'_>,
+    format: Format,
+) -> Result<(), Failure> {
+    let text = match value {
+        VariableValue::Public(text) => text,
+        VariableValue::Secret(secret) => secret.expose_text().unwrap_or_default(),
+        VariableValue::SecretFile(_) => {
+            tell!(Style::Warn => "note:"; " {name} names a file, which only `entail run` can provide"
+            );
+            return Ok(());
+        }
+    };
+    // A shell or a program reads it. What a value consists of was checked when it was
+    // entered.
+    exactly(&assignment(name, text, format)?);
     Ok(())
 }
 
@@ -416,6 +422,7 @@ pub async fn status(session: &Session, args: &StatusArgs) -> Result<(), Failure>
     } else {
         print_matrix(&matrix);
     }
+    unknown_providers::note(session, &entail, scopes).await?;
     Session::settle(&entail).await;
     // What is not a refusal is a fault, and not to be overlooked.
     let mut cells = matrix.into_iter().flat_map(|(scope, row)| {
@@ -533,10 +540,7 @@ pub fn providers(session: &Session, args: &ProvidersArgs) -> Result<(), Failure>
     for provider in catalog.iter() {
         let secrets = provider.fields.iter().filter(|field| field.secret);
         let names: Vec<&str> = secrets.clone().map(|field| field.name.as_str()).collect();
-        let variables: Vec<&str> = secrets
-            .flat_map(|field| &field.environment)
-            .map(String::as_str)
-            .collect();
+        let variables: Vec<&str> = secrets.flat_map(Field::variables).collect();
         table.row([
             provider.id.as_str().into(),
             provider.name.as_str().into(),
@@ -607,6 +611,7 @@ fn print_provider(provider: &Provider) {
 }
 
 fn variables(field: &Field) -> String {
+    let names: Vec<&str> = field.variables().collect();
     let suffix = if field.file { " (path of a file)" } else { "" };
-    format!("{}{suffix}", field.environment.join(", "))
+    format!("{}{suffix}", names.join(", "))
 }

@@ -95,6 +95,8 @@ pub fn keep() -> Option<ExitCode> {
         return None;
     }
     let directory = PathBuf::from(arguments.next()?);
+    // Without the lock a sweep may come too early, but only after this process is killed.
+    let held = secret_files::hold(&directory);
     // They are meant for the command, which ends by itself; the keeper ends after it.
     for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
         let _ = signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)));
@@ -102,6 +104,7 @@ pub fn keep() -> Option<ExitCode> {
     if !wait() {
         secret_files::remove(&directory);
     }
+    drop(held);
     Some(ExitCode::SUCCESS)
 }
 

@@ -30,6 +30,7 @@ mod run;
 mod secret_files;
 mod session;
 mod temporary;
+mod unknown_providers;
 mod usage;
 mod verify;
 

@@ -3,8 +3,10 @@
 //! Hints, not rules: they read the facts and the trail that the policy left, and
 //! decide nothing.
 
-use entail::Explanation;
-use entail::policy::{Facts, Inheritance, Outcome, Scope};
+use std::fmt::Write as _;
+
+use entail::policy::{Credential, Facts, Inheritance, Outcome, Scope};
+use entail::{Explanation, Request, guard};
 
 use crate::failure::named;
 
@@ -17,7 +19,9 @@ pub fn remedies(explanation: &Explanation) -> Vec<String> {
     let provider = &facts.request.provider;
     let scope = facts.chain.first().map_or("", |scope| scope.path.as_str());
     match refusal.code.as_str() {
-        "no-credential" => vec![format!("entail credential set {scope} {provider}")],
+        "no-credential" if !facts.chain.iter().any(|s| !s.credentials.is_empty()) => {
+            vec![format!("entail credential set {scope} {provider}")]
+        }
         "not-opted-in" => opt_in(facts, |scope| !scope.credentials.is_empty()),
         "organization-credential-required" => opt_in(facts, |scope| {
             scope
@@ -50,10 +54,14 @@ pub fn remedies(explanation: &Explanation) -> Vec<String> {
             own.into_iter().chain(lift).collect()
         }
         code => {
-            let Some((holder, name)) = first_with(explanation, code) else {
+            let Some((holder, credential)) = first_with(explanation, code) else {
                 return Vec::new();
             };
-            let name = named(name);
+            // A policy may use the code for reasons of its own, which no command lifts.
+            if !guard::is_unusable_for(facts, credential, code) {
+                return Vec::new();
+            }
+            let name = named(&credential.name);
             match code {
                 "disabled" => vec![format!(
                     "entail credential enable {holder} {provider}{name}"
@@ -92,8 +100,8 @@ fn opt_in(facts: &Facts, wanted: impl Fn(&Scope) -> bool) -> Vec<String> {
         .collect()
 }
 
-/// The holder and the name of the first candidate with that code.
-fn first_with<'a>(explanation: &'a Explanation, code: &str) -> Option<(&'a str, &'a str)> {
+/// The first candidate with that code, and its holder.
+fn first_with<'a>(explanation: &'a Explanation, code: &str) -> Option<(&'a str, &'a Credential)> {
     let finding = explanation
         .decision
         .trail
@@ -104,6 +112,30 @@ fn first_with<'a>(explanation: &'a Explanation, code: &str) -> Option<(&'a str, 
             .credentials
             .iter()
             .find(|c| c.id == finding.credential)?;
-        Some((scope.path.as_str(), credential.name.as_str()))
+        Some((scope.path.as_str(), credential))
     })
+}
+
+/// The command that explains a request, with all the options that it was made with.
+pub fn explain(request: &Request) -> String {
+    let mut command = format!("entail explain {} {}", request.scope, request.provider);
+    let mut option = |name: &str, value: &str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
+        let quoted = match value.chars().all(plain) {
+            true => value.to_owned(),
+            false => format!("'{}'", value.replace('\'', r"'\''")),
+        };
+        // Writing to a string does not fail.
+        let _ = write!(command, " {name} {quoted}");
+    };
+    if let Some(model) = &request.model {
+        option("--model", model.as_str());
+    }
+    if let Some(name) = &request.credential {
+        option("--name", name.as_str());
+    }
+    for (name, value) in &request.attributes {
+        option("--attribute", &format!("{name}={value}"));
+    }
+    command
 }

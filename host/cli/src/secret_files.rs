@@ -25,7 +25,9 @@
 //!
 //! When this process is ended by a signal that cannot be caught, a [`Keeper`] removes the
 //! files after the command has ended. If that is killed as well, they stay, readable by
-//! their owner only.
+//! their owner only, until the next run that needs a file ([`sweep`]), or until `entail
+//! doctor` names them. A directory is in use as long as somebody holds a lock on it, this
+//! process or its keeper, or the command runs whose process stands in it.
 
 use std::fs::{File, Permissions};
 use std::io::Write as _;
@@ -33,11 +35,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Child;
+use std::time::Duration;
 
 use entail::Secret;
 use entail::store::{KeyError, check_private, check_way, check_way_into};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, rmdir, unlinkat};
-use rustix::process::geteuid;
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, openat, rmdir, unlinkat};
+use rustix::io::Errno;
+use rustix::process::{Pid, geteuid, test_kill_process};
 
 use crate::failure::Failure;
 use crate::keeper::Keeper;
@@ -50,8 +54,14 @@ const PREFIX: &str = "entail-run-";
 /// Memory that has names, where there is no runtime directory of one's own.
 const SHARED_MEMORY: &str = "/dev/shm";
 
+/// The file in which the process of the command stands.
+const COMMAND: &str = "command";
+
 /// The most files of one command: there is one for each provider that wants one.
 const MAX_FILES: usize = 256;
+
+/// A directory that is younger may be in the making.
+const SETTLED: Duration = Duration::from_secs(5);
 
 /// Bytes that are overwritten at a time.
 const ZEROS: [u8; 4096] = [0; 4096];
@@ -74,6 +84,7 @@ impl SecretFiles {
         let directory = match &mut self.directory {
             Some(directory) => directory,
             none => {
+                sweep();
                 let made = none.insert(SecretDirectory::new()?);
                 match Keeper::start(&made.path) {
                     Ok(keeper) => self.keeper = Some(keeper),
@@ -91,6 +102,10 @@ impl SecretFiles {
 
     /// Lets the files last as long as `command`, also when this process is killed.
     pub fn keep_for(&mut self, command: &Child) {
+        if let Some(directory) = &self.directory {
+            // Without it a sweep may come too early, but only after two were killed.
+            let _ = directory.note(Process::of(command.id()));
+        }
         if let Some(keeper) = &mut self.keeper {
             keeper.watch(command);
         }
@@ -103,13 +118,98 @@ pub fn remove(path: &Path) {
     if !name.as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
         return;
     }
-    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     // On the way out there is nobody to tell.
-    if let Ok(directory) = openat(CWD, path, flags, Mode::empty()) {
+    if let Ok(directory) = open_directory(path) {
+        let _ = unlinkat(&directory, COMMAND, AtFlags::empty());
         for number in 0..MAX_FILES {
             let _ = unlinkat(&directory, file_name(number), AtFlags::empty());
         }
         let _ = rmdir(path);
+    }
+}
+
+/// Holds the lock on a directory that says that it is in use.
+pub fn hold(path: &Path) -> std::io::Result<OwnedFd> {
+    let directory = open_directory(path)?;
+    flock(&directory, FlockOperation::NonBlockingLockShared)?;
+    Ok(directory)
+}
+
+/// Removes the directories of commands that have ended and whose wrapper and keeper were
+/// killed.
+fn sweep() {
+    for path in leftovers() {
+        remove(&path);
+    }
+}
+
+/// The directories that nobody uses and nobody removed.
+pub fn leftovers() -> Vec<PathBuf> {
+    let places = places().into_iter();
+    let safe = places.filter(|(place, check)| check(place).is_ok());
+    let mut found: Vec<PathBuf> = safe
+        .filter_map(|(place, _)| std::fs::read_dir(place).ok())
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            let name = path.file_name().unwrap_or_default();
+            name.as_encoded_bytes().starts_with(PREFIX.as_bytes()) && is_unused(path)
+        })
+        .collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+fn is_unused(path: &Path) -> bool {
+    let Ok(directory) = open_directory(path).map(File::from) else {
+        return false;
+    };
+    let Ok(found) = directory.metadata() else {
+        return false;
+    };
+    let age = found.modified().ok().and_then(|made| made.elapsed().ok());
+    let command = std::fs::read_to_string(path.join(COMMAND)).unwrap_or_default();
+    found.uid() == geteuid().as_raw()
+        && flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok()
+        // Between its making and its lock nobody holds it.
+        && age.is_some_and(|age| age > SETTLED)
+        && !Process::parse(&command).is_some_and(|process| process.runs())
+}
+
+fn open_directory(path: &Path) -> std::io::Result<OwnedFd> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(openat(CWD, path, flags, Mode::empty())?)
+}
+
+/// A process, told apart from a later one with the same number by when it began.
+struct Process {
+    id: u32,
+    /// The 22nd field of its line in proc(5); empty where the system does not tell.
+    start: String,
+}
+
+impl Process {
+    fn of(id: u32) -> Self {
+        let line = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        // The name of the program may hold spaces and brackets.
+        let after_name = line.rsplit_once(") ").map_or("", |(_, after)| after);
+        let start = after_name.split(' ').nth(19).unwrap_or_default().to_owned();
+        Process { id, start }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (id, start) = text.split_once(' ')?;
+        Some(Process {
+            id: id.parse().ok()?,
+            start: start.to_owned(),
+        })
+    }
+
+    fn runs(&self) -> bool {
+        let id = i32::try_from(self.id).ok().and_then(Pid::from_raw);
+        let is_there = id.is_some_and(|id| test_kill_process(id) != Err(Errno::SRCH));
+        is_there && Process::of(self.id).start == self.start
     }
 }
 
@@ -160,7 +260,6 @@ impl SecretDirectory {
     }
 
     fn new_in(path: &Path) -> std::io::Result<Self> {
-        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let place = openat(
             CWD,
             path,
@@ -174,7 +273,9 @@ impl SecretDirectory {
             .tempdir_in(path)?;
         let name = made.path().file_name().and_then(|name| name.to_str());
         let name = name.unwrap_or_default().to_owned();
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = openat(&place, name.as_str(), flags, Mode::empty())?;
+        flock(&directory, FlockOperation::NonBlockingLockShared)?;
         let found = File::from(directory.try_clone()?).metadata()?;
         if found.uid() != geteuid().as_raw() || found.mode() & 0o777 != 0o700 {
             return Err(std::io::Error::other("what was made there is not private"));
@@ -194,15 +295,7 @@ impl SecretDirectory {
         }
         let name = file_name(self.files.len());
         let path = self.path.join(&name);
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = openat(
-            &self.directory,
-            name.as_str(),
-            flags,
-            Mode::from_raw_mode(0o600),
-        )?;
-        let mut file = File::from(file);
+        let mut file = self.create(&name)?;
         let written = file.write_all(secret.expose());
         self.files.push(SecretFile {
             name,
@@ -210,6 +303,20 @@ impl SecretDirectory {
             length: secret.len(),
         });
         written.map(|()| path)
+    }
+
+    /// Notes which process needs the files.
+    fn note(&self, process: Process) -> std::io::Result<()> {
+        let Process { id, start } = process;
+        self.create(COMMAND)?
+            .write_all(format!("{id} {start}").as_bytes())
+    }
+
+    fn create(&self, name: &str) -> std::io::Result<File> {
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(&self.directory, name, flags, Mode::from_raw_mode(0o600))?;
+        Ok(File::from(file))
     }
 }
 
@@ -235,6 +342,7 @@ impl Drop for SecretDirectory {
             let _ = file.overwrite();
             let _ = unlinkat(&self.directory, file.name.as_str(), AtFlags::empty());
         }
+        let _ = unlinkat(&self.directory, COMMAND, AtFlags::empty());
         if unlinkat(&self.place, self.name.as_str(), AtFlags::REMOVEDIR).is_err() {
             tell!(Style::Warn => "note:"; " {} is left with what the command put into it; the secret is overwritten", self.path.display()
             );

@@ -8,6 +8,7 @@ use crate::failure::Failure;
 use crate::output::{Cell, Style, Table, print_json, say, tell};
 use crate::progress::Bar;
 use crate::session::Session;
+use crate::unknown_providers;
 
 pub async fn verify(session: &Session) -> Result<(), Failure> {
     let entail = match session.open_unlocked() {
@@ -21,6 +22,11 @@ pub async fn verify(session: &Session) -> Result<(), Failure> {
     } else {
         print(&found);
     }
+    let scopes = entail.scopes(&session.principal, None).await;
+    // Where the list itself is at fault, that is said below.
+    unknown_providers::note(session, &entail, scopes.unwrap_or_default())
+        .await
+        .ok();
     match found.faults.len() {
         0 if !found.foreign.is_empty() => Err(Failure::new(
             16,

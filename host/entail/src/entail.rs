@@ -732,10 +732,7 @@ impl Entail {
     ///
     /// [`Error::UnknownProvider`], which names those that are there.
     pub fn provider(&self, id: &ProviderId) -> Result<&Provider, Error> {
-        self.catalog.get(id).ok_or_else(|| Error::UnknownProvider {
-            id: id.clone(),
-            known: self.catalog.ids(),
-        })
+        self.catalog.require(id)
     }
 }
 

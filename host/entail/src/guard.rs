@@ -165,14 +165,14 @@ impl<'a> Ceiling<'a> {
     /// Why a credential cannot be used (rule 7); `None` if it can.
     fn unusable(&self, credential: &Credential) -> Option<&'static str> {
         if !credential.enabled {
-            return Some("is disabled");
+            return Some(DISABLED);
         }
         if !credential.readable {
-            return Some("cannot be read");
+            return Some(UNREADABLE);
         }
         let now_ms = self.facts.request.now_ms;
         if credential.expires_at_ms.is_some_and(|end| now_ms >= end) {
-            return Some("has expired");
+            return Some(EXPIRED);
         }
         let is_allowed = match (&credential.models, self.model) {
             (None, _) => true,
@@ -181,9 +181,29 @@ impl<'a> Ceiling<'a> {
                 .iter()
                 .any(|pattern| WildMatch::new(pattern).matches(model)),
         };
-        (!is_allowed).then_some("does not allow the model")
+        (!is_allowed).then_some(OTHER_MODEL)
     }
 }
+
+/// Whether the facts, and not a policy's own reasons, make a credential unusable for the
+/// reason that has this code in the default policy (rule 7).
+pub fn is_unusable_for(facts: &Facts, credential: &Credential, code: &str) -> bool {
+    let ceiling = Ceiling::of(facts);
+    let reason = ceiling.unusable(credential);
+    match code {
+        "disabled" => reason == Some(DISABLED),
+        "unreadable" => reason == Some(UNREADABLE),
+        "expired" => reason == Some(EXPIRED),
+        "model-required" => reason == Some(OTHER_MODEL) && ceiling.model.is_none(),
+        "model-not-allowed" => reason == Some(OTHER_MODEL),
+        _ => false,
+    }
+}
+
+const DISABLED: &str = "is disabled";
+const UNREADABLE: &str = "cannot be read";
+const EXPIRED: &str = "has expired";
+const OTHER_MODEL: &str = "does not allow the model";
 
 fn is_shared(sharing: &Sharing, requesting: &str) -> bool {
     let segments: Vec<&str> = requesting.split('/').collect();

@@ -7,7 +7,6 @@ use std::fmt;
 use entail_store::{Fields, Revision, Secret};
 
 use crate::name::{CredentialId, CredentialName, ModelId, ProviderId, ScopePath};
-use crate::provider::Provider;
 
 /// A granted credential, opened. Its `Debug` shows no secret; the secrets are
 /// overwritten when it is dropped.
@@ -27,17 +26,6 @@ pub struct Lease {
     pub(crate) revision: Revision,
     pub(crate) policy: String,
     pub(crate) secrets: Fields,
-}
-
-/// What a variable of a child process is set to.
-#[allow(missing_debug_implementations)] // holds a secret
-pub enum VariableValue<'a> {
-    /// A public parameter.
-    Public(&'a str),
-    /// A secret.
-    Secret(&'a Secret),
-    /// The path of a file that holds this secret.
-    SecretFile(&'a Secret),
 }
 
 impl Lease {
@@ -124,23 +112,6 @@ impl Lease {
         self.secrets
             .iter()
             .map(|(name, secret)| (name.as_str(), secret))
-    }
-
-    /// The variables from which the vendors' clients read this credential.
-    pub fn environment<'a>(
-        &'a self,
-        provider: &'a Provider,
-    ) -> impl Iterator<Item = (&'a str, VariableValue<'a>)> {
-        provider.fields.iter().flat_map(move |field| {
-            field.environment.iter().filter_map(move |variable| {
-                let value = match self.secret(&field.name) {
-                    Some(secret) if field.file => VariableValue::SecretFile(secret),
-                    Some(secret) => VariableValue::Secret(secret),
-                    None => VariableValue::Public(self.parameters.get(&field.name)?),
-                };
-                Some((variable.as_str(), value))
-            })
-        })
     }
 }
 

@@ -78,6 +78,7 @@ mod change;
 mod clock;
 mod difference;
 mod entail;
+mod environment;
 mod error;
 mod facts;
 pub mod guard;
@@ -110,12 +111,13 @@ pub use crate::change::{Applied, Change, CredentialRef};
 pub use crate::clock::{CLOCK_MARGIN_MS, Clock, ClockReading, SystemClock, Uptime, now_ms};
 pub use crate::difference::{Answer, Counts, Difference, Offered};
 pub use crate::entail::{DEFAULT_POLICY, Entail, Explanation, Settings};
+pub use crate::environment::{AssumedRole, CommandEnvironment, Kept, Unread, VariableValue};
 pub use crate::error::{Error, ErrorKind};
 pub use crate::facts::Request;
 pub use crate::guard::Violation;
 pub use crate::home::Home;
 pub use crate::key_dry_run::{KeyChange, KeyPlan};
-pub use crate::lease::{Lease, VariableValue};
+pub use crate::lease::Lease;
 pub use crate::name::{
     AttributeName, AttributeValue, CredentialId, CredentialName, InvalidName, ModelId, ProviderId,
     ScopePath, quoted,
@@ -126,8 +128,8 @@ pub use crate::policies::{
 };
 pub use crate::principal::{Action, Principal};
 pub use crate::provider::{
-    Authentication, Catalog, Check, Field, Format, InvalidProviders, Mode, Provider, ProviderKind,
-    SpecialBaseUrl,
+    Authentication, Catalog, Check, Field, FixedVariable, Format, InvalidProviders, KeptVariable,
+    Mode, Provider, ProviderKind, RoleFields, Shield, SpecialBaseUrl, UnreadBy, Variable,
 };
 pub use crate::replay::{RecordPlace, Replay, ReplayedChange, replay};
 pub use crate::restore::{

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::definition::Provider;
 use super::validate::{validate, variable_prefix};
+use crate::error::Error;
 use crate::name::ProviderId;
 use crate::settings::described;
 
@@ -45,20 +46,22 @@ impl Catalog {
         let mut catalog = Catalog {
             providers: Vec::new(),
         };
-        catalog.add(BUILT_IN, |_, _| true)?;
+        catalog.add(BUILT_IN, |_, _, _| true)?;
         if let Some(text) = additions {
-            catalog.add(text, |provider, variable| {
+            catalog.add(text, |known, provider, variable| {
                 variable.starts_with(&variable_prefix(&provider.id))
+                    && !known.iter().any(|other| other.clears(variable))
             })?;
         }
         Ok(catalog)
     }
 
-    /// Adds the providers of a file. `owns` says whether a variable may be a provider's.
+    /// Adds the providers of a file. `owns` says whether a variable, or a pattern of
+    /// some, may be a provider's, beside those that are known already.
     fn add(
         &mut self,
         text: &str,
-        owns: impl Fn(&Provider, &str) -> bool,
+        owns: impl Fn(&Catalog, &Provider, &str) -> bool,
     ) -> Result<(), InvalidProviders> {
         let file: File =
             toml::from_str(text).map_err(|error| InvalidProviders(described(text, &error)))?;
@@ -73,25 +76,30 @@ impl Catalog {
     fn check(
         &self,
         provider: &Provider,
-        owns: impl Fn(&Provider, &str) -> bool,
+        owns: impl Fn(&Catalog, &Provider, &str) -> bool,
     ) -> Result<(), String> {
         if self.get(&provider.id).is_some() {
             return Err("it is there already, and cannot be defined again".to_owned());
         }
         validate(provider)?;
         let is_taken = |variable: &&str| {
-            let mut others = self.iter().flat_map(Provider::variables);
-            others.any(|known| known == *variable)
+            let mut others = self.iter();
+            others.any(|other| other.variables().any(|known| known == *variable))
         };
         if let Some(variable) = provider.variables().find(is_taken) {
             return Err(format!(
                 "the variable {variable} belongs to another provider"
             ));
         }
-        if let Some(variable) = provider.variables().find(|name| !owns(provider, name)) {
+        let patterns = provider.clears.iter().map(String::as_str);
+        if let Some(variable) = provider
+            .variables()
+            .chain(patterns)
+            .find(|name| !owns(self, provider, name))
+        {
             return Err(format!(
                 "the variable {variable} does not begin with {}, as those of a provider do \
-                 that is called {}",
+                 that is called {}, or it belongs to another one",
                 variable_prefix(&provider.id),
                 provider.id
             ));
@@ -102,6 +110,18 @@ impl Catalog {
     /// The provider of that id.
     pub fn get(&self, id: &ProviderId) -> Option<&Provider> {
         self.providers.iter().find(|provider| provider.id == *id)
+    }
+
+    /// The same, which has to be there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownProvider`], which names those that are there.
+    pub fn require(&self, id: &ProviderId) -> Result<&Provider, Error> {
+        self.get(id).ok_or_else(|| Error::UnknownProvider {
+            id: id.clone(),
+            known: self.ids(),
+        })
     }
 
     /// All of them, in the order of the files.

@@ -1,8 +1,12 @@
 //! What a provider is: the form of the provider file.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use wildmatch::WildMatchPattern;
 
 use crate::error::Error;
 use crate::name::{ProviderId, quoted};
@@ -48,9 +52,12 @@ pub struct Field {
     /// How it looks.
     #[serde(default)]
     pub format: Format,
-    /// The variables that the vendors' clients read it from.
+    /// The variables that clients read it from.
     #[serde(default)]
-    pub environment: Vec<String>,
+    pub environment: Vec<Variable>,
+    /// Clients that read it from no variable.
+    #[serde(default)]
+    pub unread_by: Vec<UnreadBy>,
     /// Whether those variables hold the path of a file with the value.
     #[serde(default)]
     pub file: bool,
@@ -63,6 +70,149 @@ pub struct Field {
     /// What a person entering it should know.
     #[serde(default)]
     pub hint: Option<String>,
+}
+
+impl Field {
+    /// The names of the variables that clients read it from.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        self.environment
+            .iter()
+            .map(|variable| variable.name.as_str())
+    }
+}
+
+/// A variable that clients read a field from. In a file, its name alone will do.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Variable {
+    /// Its name: `OPENAI_BASE_URL`.
+    pub name: String,
+    /// Its value as a template, where it is not just that of the field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// The clients that read it.
+    pub read_by: Vec<String>,
+}
+
+impl<'de> Deserialize<'de> for Variable {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(VariableVisitor)
+    }
+}
+
+struct VariableVisitor;
+
+impl<'de> Visitor<'de> for VariableVisitor {
+    type Value = Variable;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a variable, or a table with name, value and read-by")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Variable, E> {
+        Ok(Variable {
+            name: name.to_owned(),
+            ..Variable::default()
+        })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Variable, A::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+        struct Table {
+            name: String,
+            #[serde(default)]
+            value: Option<String>,
+            #[serde(default)]
+            read_by: Vec<String>,
+        }
+        let Table {
+            name,
+            value,
+            read_by,
+        } = Table::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(Variable {
+            name,
+            value,
+            read_by,
+        })
+    }
+}
+
+/// A client that reads a field from no variable.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct UnreadBy {
+    /// The client: `xai-sdk`.
+    pub client: String,
+    /// What a program passes to it instead: `api_host`.
+    pub argument: String,
+}
+
+/// A variable with a fixed value.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct FixedVariable {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// The clients that read it.
+    #[serde(default)]
+    pub read_by: Vec<String>,
+    /// The providers with whose credentials it would be wrong: it is not set where one
+    /// of them is granted too.
+    #[serde(default)]
+    pub unless_granted: Vec<ProviderId>,
+}
+
+/// A variable of the caller that a command keeps although a pattern covers it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct KeptVariable {
+    /// Its name, as a pattern.
+    pub name: String,
+    /// Why it can do no harm, and what needs it.
+    pub reason: String,
+}
+
+/// A variable that keeps clients from credentials that nobody granted: it points a
+/// file at nothing, or switches a source off.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Shield {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// What clients would read.
+    pub reason: String,
+    /// The variables of the caller that need what it shields from: it is not set where
+    /// one of them is kept.
+    #[serde(default)]
+    pub unless_kept: Vec<String>,
+}
+
+/// The fields that say which role of AWS is assumed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RoleFields {
+    /// The role; none is assumed where a credential has no value for it.
+    pub role: String,
+    /// The external id that the role asks for.
+    #[serde(default)]
+    pub external_id: Option<String>,
+    /// The region.
+    pub region: String,
+    /// The fields of the keys that it is assumed with, by their names in an AWS
+    /// configuration file; without any it is assumed with the caller's own identity.
+    #[serde(default)]
+    pub keys: BTreeMap<String, String>,
+}
+
+/// Whether a name fits a pattern: `*` is any run of characters, case does not count.
+fn fits(pattern: &str, name: &str) -> bool {
+    WildMatchPattern::<'*', '\0'>::new_case_insensitive(pattern).matches(name)
 }
 
 /// How a request proves that it has the credential.
@@ -97,10 +247,12 @@ pub struct Mode {
     /// The fields that it may have besides.
     #[serde(default)]
     pub optional: Vec<String>,
-    /// The caller's own variables that a command keeps, since the credential is
-    /// used with the caller's identity.
+    /// Variables with a fixed value that clients need for this mode.
     #[serde(default)]
-    pub keeps: Vec<String>,
+    pub sets: Vec<FixedVariable>,
+    /// The role that a command assumes, by a private AWS configuration.
+    #[serde(default)]
+    pub assumes_role: Option<RoleFields>,
     /// How a request proves that it has the credential.
     pub authentication: Authentication,
 }
@@ -161,10 +313,17 @@ pub struct Provider {
     /// A cheap request that shows whether a key works.
     #[serde(default)]
     pub check: Option<Check>,
-    /// Variables that its clients read besides those of the fields, and that could
-    /// replace or redirect a credential: never set, but taken away from a command.
+    /// The variables that belong to its clients, as patterns in which `*` is any run of
+    /// characters and case does not count. A command gets none of the caller's: each
+    /// could replace a credential or redirect it.
     #[serde(default)]
     pub clears: Vec<String>,
+    /// The exceptions from `clears`.
+    #[serde(default)]
+    pub keeps: Vec<KeptVariable>,
+    /// Variables that keep its clients from credentials that nobody granted.
+    #[serde(default)]
+    pub shields: Vec<Shield>,
     /// What its credentials consist of.
     #[serde(rename = "field")]
     pub fields: Vec<Field>,
@@ -206,18 +365,26 @@ impl Provider {
         names.join(", ")
     }
 
-    /// Every variable that its clients read.
+    /// Every variable that a command may get for it.
     pub fn variables(&self) -> impl Iterator<Item = &str> {
+        let fixed = self.modes.iter().flat_map(|mode| &mode.sets);
+        let shields = self.shields.iter().map(|shield| shield.name.as_str());
         self.field_variables()
-            .chain(self.clears.iter().map(String::as_str))
+            .chain(fixed.map(|variable| variable.name.as_str()))
+            .chain(shields)
     }
 
     /// The variables that its fields are read from.
     pub fn field_variables(&self) -> impl Iterator<Item = &str> {
-        self.fields
-            .iter()
-            .flat_map(|field| &field.environment)
-            .map(String::as_str)
+        self.fields.iter().flat_map(Field::variables)
+    }
+
+    /// Whether a variable of the caller belongs to its clients, and so is cleared.
+    pub fn clears(&self, variable: &str) -> bool {
+        let fits = |pattern: &str| fits(pattern, variable);
+        let mut covering = self.clears.iter().map(String::as_str);
+        (covering.any(fits) || self.variables().any(fits))
+            && !self.keeps.iter().any(|kept| fits(&kept.name))
     }
 
     /// The special base URL that goes with these public parameters.

@@ -20,5 +20,6 @@ mod validate;
 pub(crate) use catalog::MAX_FILE_BYTES;
 pub use catalog::{Catalog, InvalidProviders};
 pub use definition::{
-    Authentication, Check, Field, Format, Mode, Provider, ProviderKind, SpecialBaseUrl,
+    Authentication, Check, Field, FixedVariable, Format, KeptVariable, Mode, Provider,
+    ProviderKind, RoleFields, Shield, SpecialBaseUrl, UnreadBy, Variable,
 };

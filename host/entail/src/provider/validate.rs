@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use entail_text::Shown;
 
-use super::definition::{Authentication, Format, Part, Provider, parts};
+use super::definition::{Authentication, Format, Part, Provider, RoleFields, parts};
 use crate::name::ProviderId;
 
 /// The schemes of a base URL.
@@ -58,16 +58,68 @@ fn check_fields(provider: &Provider) -> Result<(), String> {
             return Err(format!("the field {name} is there twice"));
         }
     }
-    let keeps = provider.modes.iter().flat_map(|mode| &mode.keeps);
-    let mut variables = provider.variables().chain(keeps.map(String::as_str));
-    match variables.find(|variable| !is_variable(variable)) {
-        None => Ok(()),
-        Some(variable) => {
-            let variable = Shown::of(variable);
-            Err(format!(
-                "{variable:?} is no variable: it takes A-Z, 0-9 and _, and does not begin with a digit"
-            ))
+    check_variables(provider)
+}
+
+fn check_variables(provider: &Provider) -> Result<(), String> {
+    if let Some(name) = provider.variables().find(|name| !is_variable(name)) {
+        return Err(format!(
+            "{:?} is no variable: it takes A-Z, 0-9 and _, and does not begin with a digit",
+            Shown::of(name)
+        ));
+    }
+    let kept = provider.keeps.iter().map(|kept| &kept.name);
+    if let Some(pattern) = provider
+        .clears
+        .iter()
+        .chain(kept)
+        .find(|name| !is_pattern(name))
+    {
+        return Err(format!(
+            "{:?} is no pattern of variables: it takes A-Z, 0-9, _ and *, and begins with a letter",
+            Shown::of(pattern)
+        ));
+    }
+    let fixed = provider.modes.iter().flat_map(|mode| &mode.sets);
+    let values = fixed.map(|fixed| &fixed.value);
+    let shields = provider.shields.iter().map(|shield| &shield.value);
+    if let Some(value) = values.chain(shields).find(|value| !is_text(value)) {
+        return Err(format!(
+            "{:?} is no value of a variable: it takes visible characters and spaces",
+            Shown::of(value)
+        ));
+    }
+    for field in &provider.fields {
+        for template in field.environment.iter().filter_map(|v| v.value.as_ref()) {
+            if field.secret {
+                return Err(format!(
+                    "the field {} is secret, so no variable has a template for it",
+                    field.name
+                ));
+            }
+            let is_public = |name: &str| provider.field(name).is_some_and(|field| !field.secret);
+            check_template(template, &is_public)?;
         }
+    }
+    Ok(())
+}
+
+/// Whether the fields of a role are there, and the keys are all that may be secret.
+fn check_role(provider: &Provider, role: &RoleFields) -> Result<(), String> {
+    let public = [
+        Some(&role.role),
+        role.external_id.as_ref(),
+        Some(&role.region),
+    ];
+    let is_public = |name: &String| provider.field(name).is_some_and(|field| !field.secret);
+    let is_field = |name: &String| provider.field(name).is_some();
+    let mut public = public.into_iter().flatten();
+    match public.find(|name| !is_public(name)) {
+        Some(name) => Err(format!("{:?} is no public field", Shown::of(name))),
+        None => match role.keys.values().find(|name| !is_field(name)) {
+            Some(name) => Err(format!("{:?} is no field", Shown::of(name))),
+            None => Ok(()),
+        },
     }
 }
 
@@ -93,6 +145,9 @@ fn check_modes(provider: &Provider) -> Result<(), String> {
             return Err(format!(
                 "the mode {name} names the field {field}, which is not there"
             ));
+        }
+        if let Some(role) = &mode.assumes_role {
+            check_role(provider, role)?;
         }
         match &mode.authentication {
             Authentication::Headers(headers) => {
@@ -132,8 +187,7 @@ fn check_headers(
         if !names.insert(name) {
             return Err(format!("the header {shown} is there twice"));
         }
-        let is_value = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
-        if !template.bytes().all(is_value) || template.trim() != template {
+        if !is_text(template) || template.trim() != template {
             return Err(format!(
                 "the value of the header {shown} has characters that no header can carry"
             ));
@@ -261,10 +315,20 @@ fn is_variable(name: &str) -> bool {
         && !name.starts_with(|first: char| first.is_ascii_digit())
 }
 
+fn is_pattern(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_uppercase())
+        && is_variable(&name.replace('*', "_"))
+}
+
 /// A token of HTTP (RFC 9110, section 5.6.2).
 fn is_token(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(fits)
+}
+
+fn is_text(text: &str) -> bool {
+    let fits = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
+    text.bytes().all(fits)
 }
 
 fn is_visible(text: &str) -> bool {

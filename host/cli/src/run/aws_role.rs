@@ -1,0 +1,442 @@
+//! A role of AWS that a command assumes, by a configuration file of its own.
+//!
+//! No client assumes a role because a variable says so. All of them do by a profile, which
+//! names the role, its external id, and the identity that it is assumed with. So the
+//! command gets a private configuration file with such a profile, and no other identity
+//! beside it. The identity is, the first that is there:
+//!
+//! 1. the granted keys, where the credential has some;
+//! 2. the caller's keys in variables;
+//! 3. the caller's web identity, as in a Kubernetes cluster;
+//! 4. the caller's profile: that of `AWS_PROFILE`, else the default one;
+//! 5. the identity of the container, or of the virtual machine.
+//!
+//! Without any, the run is refused: a command would otherwise go on without the role.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use entail::{AssumedRole, Secret, VariableValue};
+
+use crate::failure::{Failure, shown};
+
+/// No configuration file of a person is longer.
+const MAX_CONFIGURATION_BYTES: usize = 1 << 20;
+
+/// The name of the profile with the role, and of the one that it is assumed with.
+const PROFILE: &str = "entail-role";
+const SOURCE: &str = "entail-source";
+
+/// Nothing, by the name of a file.
+const NO_FILE: &str = "/dev/null";
+
+/// Where the container's identity comes from.
+const CONTAINER: [&str; 4] = [
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+];
+
+/// Where Linux tells who made the machine.
+const VENDOR_FILE: &str = "/sys/class/dmi/id/sys_vendor";
+
+/// A profile that assumes a role.
+pub struct Profile {
+    /// The configuration file that has it.
+    pub configuration: Secret,
+    credentials_file: OsString,
+    region: String,
+    /// What the identity comes from besides.
+    others: Vec<(&'static str, OsString)>,
+}
+
+impl Profile {
+    /// The variables by which clients find it, in the file of that name.
+    pub fn variables(self, file: &Path) -> impl Iterator<Item = (OsString, OsString)> {
+        let fixed: [(&'static str, OsString); 6] = [
+            ("AWS_CONFIG_FILE", file.into()),
+            ("AWS_SHARED_CREDENTIALS_FILE", self.credentials_file),
+            ("AWS_PROFILE", PROFILE.into()),
+            // Older clients read configuration files only then.
+            ("AWS_SDK_LOAD_CONFIG", "1".into()),
+            ("AWS_REGION", self.region.clone().into()),
+            ("AWS_DEFAULT_REGION", self.region.into()),
+        ];
+        fixed
+            .into_iter()
+            .chain(self.others)
+            .map(|(name, value)| (name.into(), value))
+    }
+}
+
+/// The profile for a role.
+///
+/// # Errors
+///
+/// When there is no identity to assume it with, or the one that there is cannot be read.
+pub fn profile(role: &AssumedRole<'_>) -> Result<Profile, Failure> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let vendor = std::fs::read_to_string(VENDOR_FILE).unwrap_or_default();
+    let caller = Caller {
+        variable: &variable,
+        home: std::env::home_dir(),
+        is_virtual_machine: vendor.trim() == "Amazon EC2",
+    };
+    let source = Source::find(role, &caller)?;
+    let mut text = String::with_capacity(source.before.expose().len() + 4096);
+    text.push_str(source.before.expose_text().unwrap_or_default());
+    text.push_str("\n[profile ");
+    text.push_str(PROFILE);
+    text.push_str("]\n");
+    let lines = [
+        ("role_arn", Some(role.role)),
+        ("external_id", role.external_id),
+        ("role_session_name", Some("entail")),
+        ("region", Some(role.region)),
+        source.line(),
+    ];
+    for (name, value) in lines {
+        if let Some(value) = value {
+            push_line(&mut text, name, value)?;
+        }
+    }
+    Ok(Profile {
+        configuration: Secret::from(text),
+        credentials_file: source.credentials_file,
+        region: role.region.to_owned(),
+        others: source.others,
+    })
+}
+
+/// Adds a line to a configuration file, where a value cannot begin another.
+fn push_line(text: &mut String, name: &str, value: &str) -> Result<(), Failure> {
+    if value.contains(|c: char| c.is_control()) {
+        return Err(Failure::invalid(format!(
+            "{name}: the value has characters that no AWS configuration can hold"
+        )));
+    }
+    text.push_str(name);
+    text.push_str(" = ");
+    text.push_str(value);
+    text.push('\n');
+    Ok(())
+}
+
+/// What the caller's own identity can come from.
+struct Caller<'a> {
+    variable: &'a dyn Fn(&str) -> Option<OsString>,
+    home: Option<PathBuf>,
+    is_virtual_machine: bool,
+}
+
+impl Caller<'_> {
+    fn text(&self, name: &str) -> Result<Option<String>, Failure> {
+        let not_text = |_| Failure::invalid(format!("the variable {name} is not UTF-8"));
+        (self.variable)(name)
+            .map(|value| value.into_string().map_err(not_text))
+            .transpose()
+    }
+
+    /// The file that a variable names, else the one in the caller's home directory.
+    fn file(&self, variable: &str, name: &str) -> Option<PathBuf> {
+        match (self.variable)(variable) {
+            Some(file) => Some(file.into()),
+            None => self.home.as_ref().map(|home| home.join(".aws").join(name)),
+        }
+    }
+}
+
+/// The identity that the role is assumed with.
+struct Source {
+    /// What stands in the configuration file before the role's profile.
+    before: Secret,
+    /// The profile of the identity, or the name of another source.
+    identity: Identity,
+    credentials_file: OsString,
+    others: Vec<(&'static str, OsString)>,
+}
+
+enum Identity {
+    Profile(String),
+    Elsewhere(&'static str),
+}
+
+impl Source {
+    fn find(role: &AssumedRole<'_>, caller: &Caller<'_>) -> Result<Self, Failure> {
+        if !role.keys.is_empty() {
+            let mut keys = Vec::new();
+            for (name, value) in &role.keys {
+                keys.push((*name, text_of(name, value)?));
+            }
+            return Self::written(&keys);
+        }
+        if let Some(source) = Self::keys_in_variables(caller)? {
+            return Ok(source);
+        }
+        if let Some(token) = caller.text("AWS_WEB_IDENTITY_TOKEN_FILE")?
+            && let Some(own_role) = caller.text("AWS_ROLE_ARN")?
+        {
+            return Self::written(&[("role_arn", &own_role), ("web_identity_token_file", &token)]);
+        }
+        if let Some(source) = Self::profile(caller)? {
+            return Ok(source);
+        }
+        let of_container: Vec<(&'static str, OsString)> = CONTAINER
+            .iter()
+            .filter_map(|name| Some((*name, (caller.variable)(name)?)))
+            .collect();
+        if !of_container.is_empty() {
+            return Ok(Self::elsewhere("EcsContainer", of_container));
+        }
+        if caller.is_virtual_machine {
+            let looked_up = vec![("AWS_EC2_METADATA_DISABLED", "false".into())];
+            return Ok(Self::elsewhere("Ec2InstanceMetadata", looked_up));
+        }
+        Err(Failure::new(
+            16,
+            "sealed",
+            format!(
+                "there is no AWS identity here to assume the role {} with",
+                role.role
+            ),
+        )
+        .with_remedies(vec![
+            "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, for the run"
+                .to_owned(),
+            "set a credential with the mode access-key and the role: its keys assume it".to_owned(),
+        ]))
+    }
+
+    fn keys_in_variables(caller: &Caller<'_>) -> Result<Option<Self>, Failure> {
+        let (Some(id), Some(key)) = (
+            caller.text("AWS_ACCESS_KEY_ID")?,
+            caller.text("AWS_SECRET_ACCESS_KEY")?,
+        ) else {
+            return Ok(None);
+        };
+        let token = caller.text("AWS_SESSION_TOKEN")?;
+        let mut lines = vec![
+            ("aws_access_key_id", id.as_str()),
+            ("aws_secret_access_key", key.as_str()),
+        ];
+        lines.extend(token.as_deref().map(|token| ("aws_session_token", token)));
+        Self::written(&lines).map(Some)
+    }
+
+    /// A profile that is written with these lines.
+    fn written(lines: &[(&str, &str)]) -> Result<Self, Failure> {
+        let length: usize = lines
+            .iter()
+            .map(|(name, value)| name.len() + value.len() + 4)
+            .sum();
+        // As long as it will be: what grows leaves copies behind.
+        let mut text = String::with_capacity(length + 64);
+        text.push_str("[profile ");
+        text.push_str(SOURCE);
+        text.push_str("]\n");
+        for (name, value) in lines {
+            push_line(&mut text, name, value)?;
+        }
+        Ok(Source {
+            before: Secret::from(text),
+            identity: Identity::Profile(SOURCE.to_owned()),
+            credentials_file: NO_FILE.into(),
+            others: Vec::new(),
+        })
+    }
+
+    fn elsewhere(name: &'static str, others: Vec<(&'static str, OsString)>) -> Self {
+        Source {
+            before: Secret::from(""),
+            identity: Identity::Elsewhere(name),
+            credentials_file: NO_FILE.into(),
+            others,
+        }
+    }
+
+    /// A profile of the caller's own files, which may lead to others in there.
+    fn profile(caller: &Caller<'_>) -> Result<Option<Self>, Failure> {
+        let named = match caller.text("AWS_PROFILE")? {
+            Some(name) => Some(name),
+            None => caller.text("AWS_DEFAULT_PROFILE")?,
+        };
+        let name = named.clone().unwrap_or_else(|| "default".to_owned());
+        let configuration = read(caller.file("AWS_CONFIG_FILE", "config").as_deref())?;
+        let file = caller.file("AWS_SHARED_CREDENTIALS_FILE", "credentials");
+        let credentials = read(file.as_deref())?;
+        let is_there = [&configuration, &credentials]
+            .into_iter()
+            .filter_map(|text| text.expose_text())
+            .any(|text| has_profile(text, &name));
+        match named {
+            _ if is_there => Ok(Some(Source {
+                before: configuration,
+                identity: Identity::Profile(name),
+                credentials_file: file.map_or_else(|| NO_FILE.into(), PathBuf::into_os_string),
+                others: Vec::new(),
+            })),
+            None => Ok(None),
+            Some(name) => Err(Failure::invalid(format!(
+                "AWS_PROFILE is {name:?}, and the AWS configuration has no such profile"
+            ))),
+        }
+    }
+
+    fn line(&self) -> (&'static str, Option<&str>) {
+        match &self.identity {
+            Identity::Profile(name) => ("source_profile", Some(name)),
+            Identity::Elsewhere(name) => ("credential_source", Some(name)),
+        }
+    }
+}
+
+fn text_of<'a>(name: &str, value: &'a VariableValue<'_>) -> Result<&'a str, Failure> {
+    match value {
+        VariableValue::Public(text) => Some(text.as_ref()),
+        VariableValue::Secret(secret) | VariableValue::SecretFile(secret) => secret.expose_text(),
+    }
+    .ok_or_else(|| Failure::invalid(format!("the value of {name} is not text")))
+}
+
+/// What a file holds; nothing if it is not there.
+fn read(file: Option<&Path>) -> Result<Secret, Failure> {
+    let Some(file) = file.filter(|file| *file != OsStr::new(NO_FILE)) else {
+        return Ok(Secret::from(""));
+    };
+    match Secret::read_file(file, MAX_CONFIGURATION_BYTES) {
+        Ok(Some(text)) => Ok(text),
+        Ok(None) => Err(Failure::invalid(format!(
+            "{} is too large for an AWS configuration",
+            shown(file)
+        ))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Secret::from("")),
+        Err(error) => Err(Failure::io(shown(file), &error)),
+    }
+}
+
+/// Whether a configuration or credentials file has the profile.
+fn has_profile(text: &str, name: &str) -> bool {
+    text.lines()
+        .filter_map(|line| line.trim().strip_prefix('[')?.split_once(']'))
+        .map(|(section, _)| section.trim())
+        .any(|section| {
+            let after = section.strip_prefix("profile").map(str::trim);
+            let quoted = after.map(|name| name.trim_matches(['"', '\'']));
+            section == name || quoted == Some(name)
+        })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may
+mod tests {
+    use super::*;
+
+    const ROLE: &str = "arn:aws:iam::123456789012:role/x";
+
+    fn role<'a>(keys: Vec<(&'a str, VariableValue<'a>)>) -> AssumedRole<'a> {
+        AssumedRole {
+            role: ROLE,
+            external_id: Some("e-1"),
+            region: "eu-central-1",
+            keys,
+        }
+    }
+
+    fn found(variables: &[(&str, &str)], home: Option<PathBuf>) -> Result<Source, Failure> {
+        let variable = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| OsString::from(value))
+        };
+        Source::find(
+            &role(Vec::new()),
+            &Caller {
+                variable: &variable,
+                home,
+                is_virtual_machine: false,
+            },
+        )
+    }
+
+    fn text(source: &Source) -> &str {
+        source.before.expose_text().unwrap()
+    }
+
+    #[test]
+    fn the_identity_is_the_first_that_is_there() {
+        let keys = [
+            ("AWS_ACCESS_KEY_ID", "AKIA1"),
+            ("AWS_SECRET_ACCESS_KEY", "s3cret"),
+            ("AWS_PROFILE", "mine"),
+        ];
+        let source = found(&keys, None).unwrap();
+        assert!(text(&source).contains("aws_secret_access_key = s3cret\n"));
+        assert_eq!(source.line(), ("source_profile", Some(SOURCE)));
+
+        let web = [
+            ("AWS_WEB_IDENTITY_TOKEN_FILE", "/run/token"),
+            ("AWS_ROLE_ARN", "arn:own"),
+        ];
+        let source = found(&web, None).unwrap();
+        assert!(text(&source).contains("web_identity_token_file = /run/token\n"));
+        assert!(text(&source).contains("role_arn = arn:own\n"));
+
+        let container = [("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/v2/x")];
+        let source = found(&container, None).unwrap();
+        assert_eq!(source.line(), ("credential_source", Some("EcsContainer")));
+        assert_eq!(source.others.len(), 1);
+    }
+
+    #[test]
+    fn a_profile_is_taken_with_all_that_it_may_lead_to() {
+        let home = tempfile::tempdir().unwrap();
+        let aws = home.path().join(".aws");
+        std::fs::create_dir(&aws).unwrap();
+        let configuration =
+            "[profile mine]\nsource_profile = base\n[profile base]\nsso_session = x\n";
+        std::fs::write(aws.join("config"), configuration).unwrap();
+        let at_home = || Some(home.path().to_owned());
+        let source = found(&[("AWS_PROFILE", "mine")], at_home()).unwrap();
+        assert_eq!(text(&source), configuration);
+        assert_eq!(source.line(), ("source_profile", Some("mine")));
+        assert_eq!(source.credentials_file, aws.join("credentials"));
+
+        assert!(found(&[("AWS_PROFILE", "other")], at_home()).is_err());
+        assert!(found(&[], at_home()).is_err());
+        std::fs::write(
+            aws.join("credentials"),
+            "[default]\naws_access_key_id = x\n",
+        )
+        .unwrap();
+        let source = found(&[], at_home()).unwrap();
+        assert_eq!(source.line(), ("source_profile", Some("default")));
+    }
+
+    #[test]
+    fn without_an_identity_it_is_refused() {
+        assert!(found(&[], None).is_err());
+    }
+
+    #[test]
+    fn no_value_begins_a_line_of_its_own() {
+        let keys = [
+            ("AWS_ACCESS_KEY_ID", "AKIA1\nrole_arn = arn:other"),
+            ("AWS_SECRET_ACCESS_KEY", "s3cret"),
+        ];
+        assert!(found(&keys, None).is_err());
+    }
+
+    #[test]
+    fn granted_keys_come_first() {
+        let secret = Secret::from("granted");
+        let keys = vec![
+            ("aws_access_key_id", VariableValue::Public("AKIA2".into())),
+            ("aws_secret_access_key", VariableValue::Secret(&secret)),
+        ];
+        let profile = profile(&role(keys)).unwrap();
+        let text = profile.configuration.expose_text().unwrap();
+        assert!(text.contains("aws_secret_access_key = granted\n"), "{text}");
+        assert!(text.contains("external_id = e-1\n"), "{text}");
+        assert!(text.contains("source_profile = entail-source\n"), "{text}");
+    }
+}

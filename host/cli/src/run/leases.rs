@@ -1,0 +1,126 @@
+//! What a command gets: the leases of a scope.
+
+use entail::policy::Code;
+use entail::{Entail, Error, Kept, Lease, ProviderId, Request};
+
+use crate::args::{KeepArgs, VariablesArgs};
+use crate::failure::Failure;
+use crate::inquire::{UNREMARKABLE, attributes, granted};
+use crate::output::{Style, tell};
+use crate::remedy::explain;
+use crate::session::Session;
+use crate::unknown_providers;
+
+/// What `scope` gets: for the providers that were named, or for all that are
+/// granted, of which there must be one.
+pub async fn leases(
+    session: &Session,
+    entail: &Entail,
+    wanted: &VariablesArgs,
+) -> Result<Vec<Lease>, Failure> {
+    let VariablesArgs {
+        scope,
+        providers: named,
+        model,
+        attributes: said,
+        keep: _,
+    } = wanted;
+    let attributes = attributes(said)?;
+    let request = |provider: &ProviderId| Request {
+        model: model.clone(),
+        attributes: attributes.clone(),
+        ..Request::new(scope.clone(), provider.clone())
+    };
+    let mut leases = Vec::new();
+    if !named.is_empty() {
+        for provider in named {
+            leases.push(granted(entail, &session.principal, &request(provider)).await?);
+        }
+        return Ok(leases);
+    }
+    let mut refused: Vec<(ProviderId, Code)> = Vec::new();
+    for provider in entail.catalog().iter() {
+        match entail
+            .resolve(&session.principal, &request(&provider.id))
+            .await
+        {
+            Ok(lease) => leases.push(lease),
+            Err(Error::Refused { refusal, .. }) => {
+                refused.push((provider.id.clone(), refusal.code));
+            }
+            // A fault of the store, the policy or the log is no refusal.
+            Err(error) => return Err(error.into()),
+        }
+    }
+    unknown_providers::note(session, entail, scope.chain()).await?;
+    let remarkable: Vec<&(ProviderId, Code)> = refused
+        .iter()
+        .filter(|(_, code)| !UNREMARKABLE.contains(&code.as_str()))
+        .collect();
+    if leases.is_empty() {
+        return Err(nothing_granted(session, entail, &refused, &remarkable, request).await);
+    }
+    for (provider, code) in remarkable {
+        tell!(Style::Warn => "note:"; " {provider} is refused: {code}; see: {}", explain(&request(provider)));
+    }
+    Ok(leases)
+}
+
+/// The refusal of a run that named no provider and is granted none: every provider that
+/// there is something to say of, and where there is one alone, what would lift it.
+async fn nothing_granted(
+    session: &Session,
+    entail: &Entail,
+    refused: &[(ProviderId, Code)],
+    remarkable: &[&(ProviderId, Code)],
+    request: impl Fn(&ProviderId) -> Request,
+) -> Failure {
+    let not_opted_in: Vec<&(ProviderId, Code)> = refused
+        .iter()
+        .filter(|(_, code)| *code == "not-opted-in")
+        .collect();
+    let telling = if remarkable.is_empty() {
+        not_opted_in.as_slice()
+    } else {
+        remarkable
+    };
+    if let [(provider, _)] = telling {
+        let request = request(provider);
+        if let Err(failure) = granted(entail, &session.principal, &request).await {
+            return failure;
+        }
+    }
+    let scope = refused.first().map(|(provider, _)| request(provider).scope);
+    let scope = scope.map_or(String::new(), |scope| scope.to_string());
+    let failure = Failure::new(
+        10,
+        "no-credential",
+        format!("{scope} gets no credential for any provider"),
+    );
+    let details = telling
+        .iter()
+        .map(|(provider, code)| format!("{provider} is refused: {code}"));
+    let mut remedies: Vec<String> = telling
+        .iter()
+        .map(|(provider, _)| explain(&request(provider)))
+        .collect();
+    remedies.push(format!("entail status {scope}"));
+    failure
+        .with_details(details.collect())
+        .with_remedies(remedies)
+}
+
+/// What the caller keeps of its own.
+pub fn kept(entail: &Entail, args: &KeepArgs) -> Result<Kept, Failure> {
+    for provider in &args.providers {
+        entail.provider(provider)?;
+    }
+    let kept = Kept {
+        variables: args.variables.iter().cloned().collect(),
+        providers: args.providers.iter().cloned().collect(),
+    };
+    for name in kept.without_effect(entail.catalog()) {
+        tell!(Style::Warn => "note:"; " --keep {name}: no provider's clients read it, so it stays anyway");
+    }
+    Ok(kept)
+}
