@@ -21,6 +21,7 @@ mod limits;
 mod outside_files;
 mod policy_author;
 mod policy_compare;
+mod processes;
 mod run;
 mod sandbox;
 mod tampering;

@@ -9,7 +9,7 @@ use crate::sandbox::{Ran, Sandbox};
 
 const ACCOUNT: &str = r#"{"type": "service_account", "project_id": "p1", "client_email": "a@p1.iam.gserviceaccount.com", "private_key": "-----BEGIN PRIVATE KEY-----\ncanaryofarunningkey0123456789ABCDEF\n-----END PRIVATE KEY-----\n"}"#;
 
-fn with_account() -> Sandbox {
+pub fn with_account() -> Sandbox {
     let (sandbox, _) = Sandbox::with_acme();
     sandbox.watch_for("canaryofarunningkey0123456789ABCDEF");
     sandbox
@@ -242,7 +242,7 @@ fn the_private_file_does_not_outlive_the_command_where_the_run_is_killed() {
     });
 }
 
-fn until(what: &str, holds: impl Fn() -> bool) {
+pub fn until(what: &str, holds: impl Fn() -> bool) {
     let started = Instant::now();
     while !holds() {
         assert!(
@@ -255,7 +255,7 @@ fn until(what: &str, holds: impl Fn() -> bool) {
 
 /// The same command, but without the signals that whoever runs the tests may
 /// ignore: a shell does so for what it runs in the background.
-fn heeding_signals(command: &Command) -> Command {
+pub fn heeding_signals(command: &Command) -> Command {
     let script = "import os, signal, sys
 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
     signal.signal(number, signal.SIG_DFL)

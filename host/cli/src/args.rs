@@ -492,11 +492,11 @@ pub struct VariablesArgs {
 pub struct KeepArgs {
     /// Keep this variable of the caller although a provider's clients read it; the
     /// policy sees it and the decision log records it
-    #[arg(long = "keep", value_name = "VARIABLE")]
+    #[arg(id = "keep", long = "keep", value_name = "VARIABLE")]
     pub variables: Vec<String>,
     /// Keep all of the caller's variables, files and metadata look-ups for this
     /// provider: for a program that needs AWS for itself, bedrock
-    #[arg(long = "keep-provider", value_name = "PROVIDER")]
+    #[arg(id = "keep-provider", long = "keep-provider", value_name = "PROVIDER")]
     pub providers: Vec<ProviderId>,
 }
 

@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::output::{Style, print_json_error, tell, with_member};
 
 /// What the program says when it fails. The numbers are listed in `--help`.
+#[derive(Debug)]
 pub struct Failure {
     exit: u8,
     /// A word for programs, of this program's own.

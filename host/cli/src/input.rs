@@ -74,7 +74,11 @@ fn from_environment(provider: &Provider, source: &str, fields: &mut Fields) -> R
             }
         }
         if fields.len() == before {
-            let known: Vec<&str> = provider.field_variables().collect();
+            let known: Vec<&str> = provider
+                .fields
+                .iter()
+                .flat_map(Field::entry_variables)
+                .collect();
             return Err(Failure::invalid(format!(
                 "none of {} is set",
                 known.join(", ")
@@ -93,7 +97,7 @@ fn from_environment(provider: &Provider, source: &str, fields: &mut Fields) -> R
             provider
                 .fields
                 .iter()
-                .find(|field| field.variables().any(|known| known == source))
+                .find(|field| field.entry_variables().any(|known| known == source))
                 .or_else(|| provider.fields.iter().find(|field| field.secret))
                 .ok_or_else(|| Failure::invalid(format!("{} has no secret field", provider.id)))?,
             source,
@@ -116,7 +120,7 @@ fn from_environment(provider: &Provider, source: &str, fields: &mut Fields) -> R
 
 /// The value of the first variable that the provider's own clients would read.
 pub fn conventional_value(field: &Field) -> Result<Option<Secret>, Failure> {
-    let Some(value) = field.variables().find_map(variable_value) else {
+    let Some(value) = field.entry_variables().find_map(variable_value) else {
         return Ok(None);
     };
     if field.file {

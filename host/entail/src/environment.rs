@@ -3,7 +3,7 @@
 //! A command gets, the later before the earlier:
 //!
 //! 1. the caller's variables, less those that belong to a provider's clients
-//!    ([`Provider::clears`]): one of them could replace a granted credential, redirect it,
+//!    ([`Catalog::clears`]): one of them could replace a granted credential, redirect it,
 //!    or be a credential that nobody granted;
 //! 2. the shields of all providers ([`Shield`](crate::Shield)), which keep clients from
 //!    what they read unasked, such as files in the home directory;
@@ -111,13 +111,15 @@ impl<'a> CommandEnvironment<'a> {
         Ok(environment)
     }
 
+    fn grants(&self, id: &ProviderId) -> bool {
+        self.granted
+            .iter()
+            .any(|granted| granted.provider.id == *id)
+    }
+
     fn check_kept(&self) -> Result<(), Error> {
         for id in &self.kept.providers {
-            if self
-                .granted
-                .iter()
-                .any(|granted| granted.provider.id == *id)
-            {
+            if self.grants(id) {
                 return Err(Error::Invalid(format!(
                     "{id} is granted, so the caller's own variables for it cannot be kept; \
                      name the other providers with --provider"
@@ -140,19 +142,14 @@ impl<'a> CommandEnvironment<'a> {
 
     /// Whether the command gets this variable of the caller.
     pub fn passes(&self, variable: &str) -> bool {
-        self.is_kept(variable)
-            || !self
-                .catalog
-                .iter()
-                .any(|provider| provider.clears(variable))
+        self.catalog.clears(variable).is_none() || self.is_kept(variable)
     }
 
     /// Whether the caller keeps this variable by name, or with all of its provider.
     pub fn is_kept(&self, variable: &str) -> bool {
-        let of_kept = |provider: &Provider| {
-            self.kept.providers.contains(&provider.id) && provider.clears(variable)
-        };
-        self.kept.variables.contains(variable) || self.catalog.iter().any(of_kept)
+        let owner = self.catalog.owner(variable);
+        self.kept.variables.contains(variable)
+            || owner.is_some_and(|owner| self.kept.providers.contains(&owner.id))
     }
 
     /// The variables that are set, by name.
@@ -169,6 +166,7 @@ impl<'a> CommandEnvironment<'a> {
             .filter(|provider| !self.kept.providers.contains(&provider.id))
             .flat_map(|provider| &provider.shields)
             .filter(|shield| !is_kept(&shield.name) && !shield.unless_kept.iter().any(is_kept))
+            .filter(|shield| !shield.unless_granted.iter().any(|id| self.grants(id)))
             .map(|shield| {
                 let value = VariableValue::Public(Cow::Borrowed(&shield.value));
                 (shield.name.as_str(), value)
@@ -187,15 +185,11 @@ impl<'a> CommandEnvironment<'a> {
     }
 
     fn fixed(&self, granted: &Granted<'a>) -> impl Iterator<Item = (&'a str, VariableValue<'a>)> {
-        let is_granted = |id: &ProviderId| {
-            let mut all = self.granted.iter();
-            all.any(|granted| granted.provider.id == *id)
-        };
         granted
             .mode
             .sets
             .iter()
-            .filter(move |fixed| !fixed.unless_granted.iter().any(is_granted))
+            .filter(|fixed| !fixed.unless_granted.iter().any(|id| self.grants(id)))
             .map(|fixed| {
                 let value = VariableValue::Public(Cow::Borrowed(fixed.value.as_str()));
                 (fixed.name.as_str(), value)
@@ -302,10 +296,9 @@ fn value<'a>(
 impl Kept {
     /// The names that nothing would have taken away, for a note.
     pub fn without_effect<'a>(&'a self, catalog: &'a Catalog) -> impl Iterator<Item = &'a str> {
-        let is_cleared = |name: &str| catalog.iter().any(|provider| provider.clears(name));
         self.variables
             .iter()
             .map(String::as_str)
-            .filter(move |name| !is_cleared(name))
+            .filter(|name| catalog.clears(name).is_none())
     }
 }

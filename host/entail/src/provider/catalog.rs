@@ -50,7 +50,7 @@ impl Catalog {
         if let Some(text) = additions {
             catalog.add(text, |known, provider, variable| {
                 variable.starts_with(&variable_prefix(&provider.id))
-                    && !known.iter().any(|other| other.clears(variable))
+                    && known.owner(variable).is_none()
             })?;
         }
         Ok(catalog)
@@ -122,6 +122,22 @@ impl Catalog {
             id: id.clone(),
             known: self.ids(),
         })
+    }
+
+    /// The provider to whose clients a variable belongs: the one with the longest pattern
+    /// that it fits.
+    pub fn owner(&self, variable: &str) -> Option<&Provider> {
+        self.iter()
+            .filter_map(|provider| Some((provider.claim(variable)?, provider)))
+            .max_by_key(|(length, _)| *length)
+            .map(|(_, provider)| provider)
+    }
+
+    /// The provider because of whose clients a command does not get the caller's
+    /// variable.
+    pub fn clears(&self, variable: &str) -> Option<&Provider> {
+        self.owner(variable)
+            .filter(|provider| !provider.excepts(variable))
     }
 
     /// All of them, in the order of the files.

@@ -6,7 +6,6 @@ use std::fmt;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
-use wildmatch::WildMatchPattern;
 
 use crate::error::Error;
 use crate::name::{ProviderId, quoted};
@@ -55,6 +54,9 @@ pub struct Field {
     /// The variables that clients read it from.
     #[serde(default)]
     pub environment: Vec<Variable>,
+    /// Other variables in which people keep it: read where it is entered, never set.
+    #[serde(default)]
+    pub import_from: Vec<String>,
     /// Clients that read it from no variable.
     #[serde(default)]
     pub unread_by: Vec<UnreadBy>,
@@ -78,6 +80,12 @@ impl Field {
         self.environment
             .iter()
             .map(|variable| variable.name.as_str())
+    }
+
+    /// The names of the variables that people may have it in.
+    pub fn entry_variables(&self) -> impl Iterator<Item = &str> {
+        self.variables()
+            .chain(self.import_from.iter().map(String::as_str))
     }
 }
 
@@ -191,6 +199,9 @@ pub struct Shield {
     /// one of them is kept.
     #[serde(default)]
     pub unless_kept: Vec<String>,
+    /// The providers whose granted credentials make it needless.
+    #[serde(default)]
+    pub unless_granted: Vec<ProviderId>,
 }
 
 /// The fields that say which role of AWS is assumed.
@@ -210,9 +221,14 @@ pub struct RoleFields {
     pub keys: BTreeMap<String, String>,
 }
 
-/// Whether a name fits a pattern: `*` is any run of characters, case does not count.
+/// Whether a name fits a pattern. Case does not count.
 fn fits(pattern: &str, name: &str) -> bool {
-    WildMatchPattern::<'*', '\0'>::new_case_insensitive(pattern).matches(name)
+    match pattern.strip_suffix('*') {
+        None => pattern.eq_ignore_ascii_case(name),
+        Some(prefix) => name
+            .get(..prefix.len())
+            .is_some_and(|beginning| beginning.eq_ignore_ascii_case(prefix)),
+    }
 }
 
 /// How a request proves that it has the credential.
@@ -313,9 +329,9 @@ pub struct Provider {
     /// A cheap request that shows whether a key works.
     #[serde(default)]
     pub check: Option<Check>,
-    /// The variables that belong to its clients, as patterns in which `*` is any run of
-    /// characters and case does not count. A command gets none of the caller's: each
-    /// could replace a credential or redirect it.
+    /// The variables that belong to its clients besides those that are set, as patterns:
+    /// a final `*` is any run of characters, and case does not count. A command gets none
+    /// of the caller's: each could replace a credential or redirect it.
     #[serde(default)]
     pub clears: Vec<String>,
     /// The exceptions from `clears`.
@@ -379,12 +395,20 @@ impl Provider {
         self.fields.iter().flat_map(Field::variables)
     }
 
-    /// Whether a variable of the caller belongs to its clients, and so is cleared.
-    pub fn clears(&self, variable: &str) -> bool {
-        let fits = |pattern: &str| fits(pattern, variable);
-        let mut covering = self.clears.iter().map(String::as_str);
-        (covering.any(fits) || self.variables().any(fits))
-            && !self.keeps.iter().any(|kept| fits(&kept.name))
+    /// How well a variable of the caller fits what belongs to its clients, as the length
+    /// of the longest pattern; `None` if it does not.
+    pub(super) fn claim(&self, variable: &str) -> Option<usize> {
+        let patterns = self.clears.iter().map(String::as_str);
+        patterns
+            .chain(self.variables())
+            .filter(|pattern| fits(pattern, variable))
+            .map(str::len)
+            .max()
+    }
+
+    /// Whether a variable is an exception from `clears`.
+    pub(super) fn excepts(&self, variable: &str) -> bool {
+        self.keeps.iter().any(|kept| fits(&kept.name, variable))
     }
 
     /// The special base URL that goes with these public parameters.

@@ -76,7 +76,7 @@ fn check_variables(provider: &Provider) -> Result<(), String> {
         .find(|name| !is_pattern(name))
     {
         return Err(format!(
-            "{:?} is no pattern of variables: it takes A-Z, 0-9, _ and *, and begins with a letter",
+            "{:?} is no pattern of variables: it is a name, or the beginning of names and a final *",
             Shown::of(pattern)
         ));
     }
@@ -315,9 +315,10 @@ fn is_variable(name: &str) -> bool {
         && !name.starts_with(|first: char| first.is_ascii_digit())
 }
 
-fn is_pattern(name: &str) -> bool {
-    name.starts_with(|first: char| first.is_ascii_uppercase())
-        && is_variable(&name.replace('*', "_"))
+/// Whether it is a name, or the beginning of names with a `*` after it.
+fn is_pattern(pattern: &str) -> bool {
+    let name = pattern.strip_suffix('*').unwrap_or(pattern);
+    is_visible(name) && !name.contains(['*', '='])
 }
 
 /// A token of HTTP (RFC 9110, section 5.6.2).

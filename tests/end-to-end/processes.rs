@@ -1,0 +1,245 @@
+//! `entail run` as a process among others: signals, stops, containers, what it leaves
+//! behind when it is killed.
+
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::run::{heeding_signals, until, with_account};
+use crate::sandbox::Sandbox;
+
+/// Starts a script of Python under `run`, as a child that gets a private file, and returns
+/// it once the script has made the file `ready`.
+fn started(sandbox: &Sandbox, script: &str) -> Child {
+    let ready = sandbox.path("ready");
+    let _ = std::fs::remove_file(&ready);
+    let command = sandbox.command(&["run", "acme/evals", "--", "python3", "-c", script]);
+    let child = heeding_signals(&command)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    until("the command runs", || ready.exists());
+    child
+}
+
+fn send(signal: &str, process: u32) {
+    let sent = Command::new("kill")
+        .args(["-s", signal, &process.to_string()])
+        .status()
+        .unwrap();
+    assert!(sent.success(), "{signal}");
+}
+
+fn children(process: u32) -> Vec<u32> {
+    let file = format!("/proc/{process}/task/{process}/children");
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    text.split_whitespace()
+        .map(|number| number.parse().unwrap())
+        .collect()
+}
+
+/// The state of a process by proc(5): `T` is stopped.
+fn state(process: u32) -> char {
+    let line = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let (_, after) = line.rsplit_once(") ").unwrap();
+    after.chars().next().unwrap()
+}
+
+/// The child of `run` that is the command: the other one is the keeper of its files.
+fn command_of(run: u32, program: &str) -> u32 {
+    let is_it = |process: &u32| {
+        let line = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+        line.starts_with(program.as_bytes())
+    };
+    children(run).into_iter().find(is_it).unwrap()
+}
+
+#[test]
+fn the_command_gets_every_signal_that_can_be_caught() {
+    let sandbox = with_account();
+    let (ready, told) = (sandbox.path("ready"), sandbox.path("told"));
+    let script = format!(
+        "import signal, time
+got = []
+def note(number, frame):
+    got.append(number)
+    open({told:?}, 'w').write(' '.join(map(str, got)))
+for number in set(range(1, 65)) - {{4, 5, 7, 8, 9, 11, 17, 19, 32, 33}}:
+    signal.signal(number, note)
+open({ready:?}, 'w').close()
+while signal.SIGRTMAX not in got:
+    time.sleep(0.01)"
+    );
+    let mut run = started(&sandbox, &script);
+    let not_sent = [4, 5, 7, 8, 9, 11, 17, 19, 32, 33, 64];
+    let expected: Vec<u32> = (1..=64).filter(|n| !not_sent.contains(n)).collect();
+    for number in &expected {
+        send(&number.to_string(), run.id());
+        until(&format!("signal {number} arrives"), || {
+            let got = std::fs::read_to_string(&told).unwrap_or_default();
+            got.split(' ').any(|got| got == number.to_string())
+        });
+    }
+    send("64", run.id());
+    assert!(run.wait().unwrap().success());
+}
+
+#[test]
+fn the_run_stops_and_goes_on_with_the_command() {
+    let sandbox = with_account();
+    let ready = sandbox.path("ready");
+    let script = format!("import time; open({ready:?}, 'w').close(); time.sleep(60)");
+    for signal in ["TSTP", "TTIN", "TTOU"] {
+        let mut run = started(&sandbox, &script);
+        let command = command_of(run.id(), "python3");
+        send(signal, run.id());
+        until("both have stopped", || {
+            state(command) == 'T' && state(run.id()) == 'T'
+        });
+        send("CONT", run.id());
+        until("both go on", || {
+            state(command) != 'T' && state(run.id()) != 'T'
+        });
+        send("TERM", run.id());
+        assert_eq!(run.wait().unwrap().signal(), Some(15), "{signal}");
+    }
+}
+
+/// A command in a process namespace of its own, of which it is the first process.
+fn in_container(command: &Command) -> Command {
+    let mut contained = Command::new("unshare");
+    contained
+        .args([
+            "--user",
+            "--map-current-user",
+            "--pid",
+            "--fork",
+            "--mount-proc",
+        ])
+        .args(["--kill-child"])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_clear();
+    contained.envs(
+        command
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    contained
+}
+
+fn has_containers() -> bool {
+    let tried = in_container(&Command::new("true")).output();
+    let has = tried.is_ok_and(|tried| tried.status.success());
+    if !has {
+        println!("skipped: the system makes no process namespaces here");
+    }
+    has
+}
+
+#[test]
+fn as_the_first_process_of_a_container_it_ends_by_a_signal_and_says_so() {
+    if !has_containers() {
+        return;
+    }
+    let sandbox = with_account();
+    let ready = sandbox.path("ready");
+    for (signal, code) in [("TERM", 143), ("INT", 130), ("HUP", 129)] {
+        let _ = std::fs::remove_file(&ready);
+        let script = format!("touch {}; exec sleep 60", ready.display());
+        let command = sandbox.command(&["run", "acme/evals", "--", "sh", "-c", &script]);
+        let mut outside = in_container(&heeding_signals(&command))
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        until("the command runs", || ready.exists());
+        let [run] = children(outside.id())[..] else {
+            panic!("one process is the first of the container");
+        };
+        send(signal, run);
+        let status = outside.wait().unwrap();
+        assert_eq!(status.code(), Some(code), "{signal}: {status}");
+    }
+}
+
+#[test]
+fn as_the_first_process_of_a_container_it_reaps_what_others_leave() {
+    if !has_containers() {
+        return;
+    }
+    let sandbox = with_account();
+    let script = "(sleep 0.05 &); (sleep 0.05 &); sleep 0.5
+        cat /proc/[0-9]*/stat | grep -c ') Z ' || true";
+    let command = sandbox.command(&["run", "acme/evals", "--", "sh", "-c", script]);
+    let ran = sandbox.run(in_container(&command), "");
+    assert_eq!(ran.ok().stdout, "0\n");
+}
+
+/// Runs a command that ends after its wrapper and its keeper were killed, and returns the
+/// directory that is left.
+fn left_behind(sandbox: &Sandbox) -> PathBuf {
+    let (ready, told) = (sandbox.path("ready"), sandbox.path("told"));
+    let script = format!(
+        "import os, time
+open({told:?}, 'w').write(os.environ['GOOGLE_APPLICATION_CREDENTIALS'])
+open({ready:?}, 'w').close()
+time.sleep(60)"
+    );
+    let mut run = started(sandbox, &script);
+    let file = std::fs::read_to_string(&told).unwrap();
+    let directory = Path::new(&file).parent().unwrap().to_owned();
+    let command = command_of(run.id(), "python3");
+    let keeper = children(run.id())
+        .into_iter()
+        .find(|c| *c != command)
+        .unwrap();
+    send("KILL", keeper);
+    run.kill().unwrap();
+    run.wait().unwrap();
+    make_older(&directory);
+    // It goes on, and needs what it has.
+    sandbox.entail(&["run", "acme/evals", "--", "true"]).ok();
+    assert!(Path::new(&file).exists());
+    send("KILL", command);
+    until("the command is gone", || {
+        !Path::new(&format!("/proc/{command}")).exists() || state(command) == 'Z'
+    });
+    directory
+}
+
+fn make_older(directory: &Path) {
+    let touched = Command::new("touch")
+        .args(["-d", "1 minute ago"])
+        .arg(directory)
+        .status()
+        .unwrap();
+    assert!(touched.success());
+}
+
+#[test]
+fn what_killed_processes_leave_is_named_by_doctor_and_removed_by_the_next_run() {
+    let sandbox = with_account();
+    let directory = left_behind(&sandbox);
+    make_older(&directory);
+    sandbox
+        .entail(&["doctor"])
+        .fails(1)
+        .says(directory.to_str().unwrap());
+    sandbox.entail(&["run", "acme/evals", "--", "true"]).ok();
+    assert!(!directory.exists());
+    sandbox.entail(&["doctor"]).ok();
+}
+
+#[test]
+fn a_script_that_names_no_interpreter_is_run_by_the_shell() {
+    for sandbox in [Sandbox::with_acme().0, with_account()] {
+        let script = sandbox.file("bin/greet", "echo \"hello, $1\"\n");
+        let executable = Command::new("chmod").args(["+x", &script]).status();
+        assert!(executable.unwrap().success());
+        sandbox
+            .entail(&["run", "acme/evals", "--", &script, "you"])
+            .ok()
+            .says("hello, you");
+    }
+}
