@@ -11,6 +11,7 @@ mod code_cache;
 mod codes;
 mod components;
 mod disaster;
+mod environment;
 mod formats;
 mod hardening;
 mod hostile_text;

@@ -185,16 +185,13 @@ fn open_directory(path: &Path) -> std::io::Result<OwnedFd> {
 /// A process, told apart from a later one with the same number by when it began.
 struct Process {
     id: u32,
-    /// The 22nd field of its line in proc(5); empty where the system does not tell.
+    /// As proc(5) has it; empty where the system does not tell.
     start: String,
 }
 
 impl Process {
     fn of(id: u32) -> Self {
-        let line = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-        // The name of the program may hold spaces and brackets.
-        let after_name = line.rsplit_once(") ").map_or("", |(_, after)| after);
-        let start = after_name.split(' ').nth(19).unwrap_or_default().to_owned();
+        let (_, start) = state_and_start(id).unwrap_or_default();
         Process { id, start }
     }
 
@@ -207,10 +204,24 @@ impl Process {
     }
 
     fn runs(&self) -> bool {
-        let id = i32::try_from(self.id).ok().and_then(Pid::from_raw);
-        let is_there = id.is_some_and(|id| test_kill_process(id) != Err(Errno::SRCH));
-        is_there && Process::of(self.id).start == self.start
+        match state_and_start(self.id) {
+            // One that has ended may wait for its parent to take note.
+            Some((state, start)) => start == self.start && !matches!(&*state, "Z" | "X"),
+            None => {
+                let id = i32::try_from(self.id).ok().and_then(Pid::from_raw);
+                id.is_some_and(|id| test_kill_process(id) != Err(Errno::SRCH))
+            }
+        }
     }
+}
+
+/// The 3rd and the 22nd field of a process's line in proc(5).
+fn state_and_start(id: u32) -> Option<(String, String)> {
+    let line = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    // The name of the program may hold spaces and brackets.
+    let (_, after_name) = line.rsplit_once(") ")?;
+    let mut fields = after_name.split(' ');
+    Some((fields.next()?.to_owned(), fields.nth(18)?.to_owned()))
 }
 
 fn file_name(number: usize) -> String {

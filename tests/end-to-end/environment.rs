@@ -1,0 +1,489 @@
+//! The environment of a command under `entail run`: the granted credential, aimed where it
+//! belongs, and nothing of another's beside it.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::sandbox::Sandbox;
+
+/// What `env -0` prints.
+fn parsed(text: &str) -> BTreeMap<String, String> {
+    text.split('\0')
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// The environment of a command under `run acme` with these options, and with variables
+/// of the caller.
+fn environment(
+    sandbox: &Sandbox,
+    options: &[&str],
+    callers: &[(&str, &str)],
+) -> BTreeMap<String, String> {
+    let arguments = [&["run", "acme"], options, &["--", "env", "-0"]].concat();
+    let mut command = sandbox.command(&arguments);
+    command.envs(callers.iter().copied());
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    parsed(&String::from_utf8(output.stdout).unwrap())
+}
+
+/// A home in which `acme` holds a credential for a provider, with these parameters.
+fn with(provider: &str, parameters: &[&str]) -> (Sandbox, String) {
+    let sandbox = Sandbox::new();
+    sandbox.entail(&["init", "acme"]).ok();
+    let key = sandbox.canary();
+    let mut set = vec!["credential", "set", "acme", provider];
+    for parameter in parameters {
+        set.extend(["--param", parameter]);
+    }
+    sandbox.entail_with(&set, &key).ok();
+    (sandbox, key)
+}
+
+fn providers(sandbox: &Sandbox) -> Vec<Value> {
+    let listed = sandbox.entail(&["providers", "--json"]).ok().json();
+    listed["providers"].as_array().unwrap().clone()
+}
+
+fn texts(value: &Value) -> Vec<String> {
+    let all = value.as_array().unwrap().iter();
+    all.map(|text| text.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn nothing_in_the_name_space_of_any_client_reaches_the_command() {
+    let (sandbox, key) = with("openai", &[]);
+    let mut strays = Vec::new();
+    for provider in providers(&sandbox) {
+        for pattern in texts(&provider["clears"]) {
+            let name = pattern.replace('*', "NAME_OF_TOMORROW");
+            strays.push(name.to_lowercase());
+            strays.push(name);
+        }
+    }
+    assert!(strays.len() > 60, "{strays:?}");
+    let specimens = [
+        "OPENAI_CUSTOM_HEADERS",
+        "PORTKEY_PROXY",
+        "AWS_BEDROCK_BASE_URL",
+        "MISTRAL_OTLP_TRACES_ENDPOINT",
+        "MISTRAL_SDK_TELEMETRY",
+        "GOOGLE_GENAI_USE_VERTEXAI",
+        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+        "AWS_CREDENTIAL_EXPIRATION",
+        "GOOGLE_CLOUD_QUOTA_PROJECT",
+        "AWS_REGION_NAME",
+        "CLOUD_ML_REGION",
+        "ANTHROPIC_IDENTITY_TOKEN",
+        "ANTHROPIC_IDENTITY_TOKEN_FILE",
+        "AWS_CREDENTIAL_FILE",
+        "USE_LITELLM_PROXY",
+        "gcloud_project",
+        "google_application_credentials",
+        "openai_api_key",
+    ];
+    strays.extend(specimens.map(str::to_owned));
+    let callers: Vec<(&str, &str)> = strays.iter().map(|name| (&**name, "stray")).collect();
+    let seen = environment(&sandbox, &[], &callers);
+    let left: Vec<_> = seen.iter().filter(|(_, value)| *value == "stray").collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(seen["OPENAI_API_KEY"], key);
+
+    // A shell can unset what it can name, and is told to.
+    let mut command = sandbox.command(&["export-env", "acme"]);
+    command.envs(callers.iter().copied());
+    let script = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    for name in strays.iter().filter(|name| !name.contains(':')) {
+        let line = format!("unset {name}");
+        let is_set = format!("export {name}=");
+        assert!(
+            script
+                .lines()
+                .any(|seen| seen == line || seen.starts_with(&is_set)),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn the_exceptions_stay() {
+    let (sandbox, _) = with("openai", &[]);
+    let mut kept = Vec::new();
+    for provider in providers(&sandbox) {
+        for exception in provider["keeps"].as_array().unwrap() {
+            assert!(exception["reason"].as_str().unwrap().len() > 10);
+            kept.push(exception["name"].as_str().unwrap().replace('*', "X"));
+        }
+    }
+    assert!(kept.contains(&"AWS_CA_BUNDLE".to_owned()), "{kept:?}");
+    let callers: Vec<(&str, &str)> = kept.iter().map(|name| (&**name, "kept")).collect();
+    let seen = environment(&sandbox, &[], &callers);
+    for name in &kept {
+        assert_eq!(seen.get(name).map(String::as_str), Some("kept"), "{name}");
+    }
+}
+
+#[test]
+fn a_home_directory_full_of_credentials_is_not_looked_at() {
+    let (sandbox, _) = with("openai", &[]);
+    let seen = environment(&sandbox, &[], &[]);
+    for (name, value) in [
+        ("AWS_CONFIG_FILE", "/dev/null"),
+        ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
+        ("BOTO_CONFIG", "/dev/null"),
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+        ("CLOUDSDK_CONFIG", "/dev/null"),
+        ("NO_GCE_CHECK", "true"),
+        ("METADATA_SERVER_DETECTION", "none"),
+        ("GCE_METADATA_HOST", "127.0.0.1:1"),
+        ("ANTHROPIC_CONFIG_DIR", "/nonexistent"),
+        ("LITELLM_MODE", "PRODUCTION"),
+    ] {
+        assert_eq!(seen[name], value, "{name}");
+    }
+}
+
+#[test]
+fn a_base_url_of_its_own_reaches_every_client_that_reads_one() {
+    const OWN: &str = "base_url=https://gateway.example/v1";
+    let own = "https://gateway.example/v1";
+    for (provider, names) in [
+        ("openai", &["OPENAI_BASE_URL"][..]),
+        ("anthropic", &["ANTHROPIC_BASE_URL"]),
+        ("gemini", &["GOOGLE_GEMINI_BASE_URL", "GEMINI_API_BASE"]),
+        ("xai", &["XAI_API_BASE"]),
+        ("deepseek", &["DEEPSEEK_API_BASE"]),
+        ("mistral", &["MISTRAL_API_BASE", "MISTRAL_BASE_URL"]),
+        (
+            "perplexity",
+            &["PERPLEXITY_BASE_URL", "PERPLEXITY_API_BASE"],
+        ),
+        ("portkey", &["PORTKEY_BASE_URL", "PORTKEY_PROXY"]),
+        ("litellm", &["LITELLM_PROXY_API_BASE"]),
+    ] {
+        let (sandbox, _) = with(provider, &[OWN]);
+        let seen = environment(&sandbox, &[], &[]);
+        for name in names {
+            assert_eq!(seen[*name], own, "{name}");
+        }
+        let set = seen.values().filter(|value| *value == own).count();
+        assert_eq!(set, names.len(), "{provider}: {seen:?}");
+    }
+}
+
+#[test]
+fn bedrocks_endpoint_reaches_every_client_in_the_form_that_it_reads() {
+    let sandbox = Sandbox::new();
+    sandbox.entail(&["init", "acme"]).ok();
+    let key = sandbox.canary();
+    let set = [
+        "credential",
+        "set",
+        "acme",
+        "bedrock",
+        "--mode",
+        "api-key",
+        "--param",
+        "region=eu-central-1",
+        "--param",
+        "endpoint=https://gateway.example",
+    ];
+    sandbox.entail_with(&set, &key).ok();
+    let seen = environment(&sandbox, &[], &[]);
+    for (name, value) in [
+        ("AWS_BEARER_TOKEN_BEDROCK", &*key),
+        ("AWS_REGION", "eu-central-1"),
+        ("AWS_DEFAULT_REGION", "eu-central-1"),
+        (
+            "AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
+            "https://gateway.example",
+        ),
+        ("AWS_ENDPOINT_URL_BEDROCK", "https://gateway.example"),
+        ("AWS_BEDROCK_BASE_URL", "https://gateway.example/openai/v1"),
+        ("ANTHROPIC_BEDROCK_BASE_URL", "https://gateway.example"),
+        ("BEDROCK_MANTLE_API_BASE", "https://gateway.example/v1"),
+    ] {
+        assert_eq!(seen[name], value, "{name}");
+    }
+    assert!(!seen.contains_key("AWS_ENDPOINT_URL"), "STS would go there");
+}
+
+const ACCOUNT: &str = r#"{"type": "service_account", "project_id": "p1", "client_email": "a@p1.iam.gserviceaccount.com", "private_key": "-----BEGIN PRIVATE KEY-----\ncanaryofavertexkey0123456789ABCDEF\n-----END PRIVATE KEY-----\n"}"#;
+
+#[test]
+fn googles_clients_find_project_and_location_and_are_not_told_two_things() {
+    let sandbox = Sandbox::new();
+    sandbox.watch_for("canaryofavertexkey0123456789ABCDEF");
+    sandbox.entail(&["init", "acme"]).ok();
+    sandbox
+        .entail_with(
+            &[
+                "credential",
+                "set",
+                "acme",
+                "vertex-ai",
+                "--param",
+                "location=eu",
+            ],
+            ACCOUNT,
+        )
+        .ok();
+    let seen = environment(&sandbox, &[], &[("GOOGLE_VERTEX_API_KEY", "stray")]);
+    for (name, value) in [
+        ("GOOGLE_CLOUD_PROJECT", "p1"),
+        ("GOOGLE_CLOUD_LOCATION", "eu"),
+        ("ANTHROPIC_VERTEX_PROJECT_ID", "p1"),
+        ("CLOUD_ML_REGION", "eu"),
+        ("GOOGLE_VERTEX_PROJECT", "p1"),
+        ("GOOGLE_VERTEX_LOCATION", "eu"),
+        ("VERTEXAI_PROJECT", "p1"),
+        ("VERTEXAI_LOCATION", "eu"),
+        ("GOOGLE_GENAI_USE_VERTEXAI", "true"),
+    ] {
+        assert_eq!(seen[name], value, "{name}");
+    }
+    assert!(!seen.contains_key("GOOGLE_VERTEX_API_KEY"));
+    sandbox
+        .lease(&["resolve", "acme", "vertex-ai"])
+        .ok()
+        .says("https://aiplatform.eu.rep.googleapis.com");
+
+    let key = sandbox.canary();
+    sandbox
+        .entail_with(&["credential", "set", "acme", "gemini"], &key)
+        .ok();
+    let seen = environment(&sandbox, &[], &[]);
+    assert_eq!(seen["GEMINI_API_KEY"], key);
+    assert_eq!(seen["GOOGLE_GENERATIVE_AI_API_KEY"], key);
+    assert!(
+        !seen.contains_key("GOOGLE_API_KEY"),
+        "the client would warn"
+    );
+    assert!(!seen.contains_key("GOOGLE_GENAI_USE_VERTEXAI"));
+}
+
+#[test]
+fn a_parameter_that_a_client_does_not_find_is_named_with_the_client() {
+    let own = "base_url=https://gateway.example/v1";
+    for (provider, parameter, said) in [
+        (
+            "xai",
+            own,
+            "xai-sdk does not read base_url of xai from a variable; pass it as api_host",
+        ),
+        (
+            "mistral",
+            own,
+            "mistralai does not read base_url of mistral from a variable; pass it as server_url",
+        ),
+        (
+            "deepseek",
+            own,
+            "openai does not read base_url of deepseek from a variable",
+        ),
+        (
+            "portkey",
+            "config=pc-guard-1",
+            "portkey-ai (Python) does not read config of portkey from a variable",
+        ),
+        (
+            "portkey",
+            "virtual_key=vk-1",
+            "portkey-ai (Node) does not read virtual_key of portkey from a variable",
+        ),
+    ] {
+        let (sandbox, _) = with(provider, &[parameter]);
+        sandbox
+            .entail(&["run", "acme", "--", "true"])
+            .ok()
+            .says(said);
+        sandbox.lease(&["export-env", "acme"]).ok().says(said);
+        let (sandbox, _) = with(provider, &[]);
+        let ran = sandbox.entail(&["run", "acme", "--", "true"]).ok();
+        assert_eq!(ran.stderr, "", "{provider}");
+    }
+}
+
+#[test]
+fn a_loopback_base_url_is_reached_past_the_proxy() {
+    let (sandbox, _) = with("openai", &["base_url=http://127.0.0.1:4000/v1"]);
+    let callers = [
+        ("HTTPS_PROXY", "http://proxy.example"),
+        ("no_proxy", "intranet.example"),
+    ];
+    let seen = environment(&sandbox, &[], &callers);
+    for name in ["NO_PROXY", "no_proxy"] {
+        assert_eq!(seen[name], "intranet.example,127.0.0.1", "{name}");
+    }
+    let (sandbox, _) = with("openai", &[]);
+    let seen = environment(&sandbox, &[], &callers);
+    assert_eq!(seen.get("NO_PROXY"), None);
+    assert_eq!(seen["no_proxy"], "intranet.example");
+}
+
+#[test]
+fn what_the_caller_keeps_on_purpose_stays() {
+    let (sandbox, _) = with("openai", &[]);
+    let callers = [
+        ("AWS_PROFILE", "mine"),
+        ("AWS_SECRET_ACCESS_KEY", "mine too"),
+        ("GOOGLE_CLOUD_PROJECT", "p2"),
+    ];
+    let seen = environment(&sandbox, &["--keep", "AWS_PROFILE"], &callers);
+    assert_eq!(seen["AWS_PROFILE"], "mine");
+    assert!(!seen.contains_key("AWS_SECRET_ACCESS_KEY"));
+    assert!(
+        !seen.contains_key("AWS_CONFIG_FILE"),
+        "the profile is in there"
+    );
+
+    let seen = environment(&sandbox, &["--keep-provider", "bedrock"], &callers);
+    assert_eq!(seen["AWS_SECRET_ACCESS_KEY"], "mine too");
+    assert!(!seen.contains_key("AWS_EC2_METADATA_DISABLED"));
+    assert!(!seen.contains_key("GOOGLE_CLOUD_PROJECT"));
+    assert_eq!(seen["CLOUDSDK_CONFIG"], "/dev/null");
+
+    let options = ["--pristine", "--keep", "GOOGLE_CLOUD_PROJECT"];
+    let seen = environment(&sandbox, &options, &callers);
+    assert_eq!(seen["GOOGLE_CLOUD_PROJECT"], "p2");
+    assert!(!seen.contains_key("PATH"));
+}
+
+#[test]
+fn what_is_granted_cannot_be_kept_from_the_caller() {
+    let (sandbox, _) = with("openai", &[]);
+    for (option, named) in [
+        (
+            ["--keep", "OPENAI_API_KEY"],
+            "OPENAI_API_KEY is set by what is granted",
+        ),
+        (["--keep-provider", "openai"], "openai is granted"),
+    ] {
+        let arguments = [&["run", "acme"], &option[..], &["--", "true"]].concat();
+        sandbox.entail(&arguments).fails(19).says(named);
+    }
+    sandbox
+        .entail(&["run", "acme", "--keep", "MINE", "--", "true"])
+        .ok()
+        .says("--keep MINE: no provider's clients read it");
+}
+
+#[test]
+fn no_variable_is_set_that_no_client_reads() {
+    let sandbox = Sandbox::new();
+    for provider in providers(&sandbox) {
+        for field in provider["field"].as_array().unwrap() {
+            for variable in field["environment"].as_array().unwrap() {
+                let readers = texts(&variable["read-by"]);
+                assert!(!readers.is_empty(), "{variable}");
+                assert!(
+                    readers.iter().all(|reader| reader.contains(": ")),
+                    "{variable}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_provider_that_is_not_known_any_more_is_named_wherever_it_is_missed() {
+    let (sandbox, _) = with("openai", &[]);
+    let file = sandbox.home().join("providers.toml");
+    std::fs::write(&file, INTERNAL).unwrap();
+    let key = sandbox.canary();
+    sandbox
+        .entail_with(&["credential", "set", "acme", "internal"], &key)
+        .ok();
+    std::fs::remove_file(&file).unwrap();
+    let said = "acme has a credential for internal, and no provider of that id is known";
+    sandbox
+        .entail(&["run", "acme", "--", "true"])
+        .ok()
+        .says(said);
+    sandbox.entail(&["status"]).ok().says(said);
+    sandbox.entail(&["verify"]).ok().says(said);
+    sandbox
+        .entail(&["doctor"])
+        .fails(18)
+        .says("the provider internal");
+}
+
+const INTERNAL: &str = r#"
+    [[provider]]
+    id = "internal"
+    name = "Internal gateway"
+    kind = "gateway"
+    docs = "https://llm.example/docs"
+    base-url = "https://llm.example/v1"
+    hosts = ["llm.example"]
+    clears = ["INTERNAL_*"]
+    [[provider.field]]
+    name = "api_key"
+    label = "API key"
+    secret = true
+    environment = ["INTERNAL_LLM_KEY", { name = "INTERNAL_KEY", read-by = ["ours: client.py"] }]
+    [[provider.mode]]
+    name = "api-key"
+    label = "API key"
+    required = ["api_key"]
+    authentication = { headers = { Authorization = "Bearer {api_key}" } }
+"#;
+
+#[test]
+fn a_remedy_repeats_the_options_of_the_request() {
+    let (sandbox, _) = with("openai", &[]);
+    sandbox
+        .entail(&["credential", "disable", "acme", "openai"])
+        .ok();
+    sandbox
+        .entail(&[
+            "run",
+            "acme",
+            "--provider",
+            "openai",
+            "--model",
+            "gpt-5",
+            "--attribute",
+            "session=4711",
+            "--",
+            "true",
+        ])
+        .fails(10)
+        .says("entail credential enable acme openai");
+    let key = sandbox.canary();
+    sandbox
+        .entail_with(&["credential", "set", "acme", "xai"], &key)
+        .ok();
+    sandbox
+        .entail(&["run", "acme", "--attribute", "session=4711", "--", "true"])
+        .ok()
+        .says(
+            "openai is refused: disabled; see: entail explain acme openai --attribute session=4711",
+        );
+}
+
+#[test]
+fn a_run_that_is_granted_nothing_names_every_provider_that_was_refused() {
+    let (sandbox, _) = with("openai", &[]);
+    let key = sandbox.canary();
+    sandbox
+        .entail_with(&["credential", "set", "acme", "xai"], &key)
+        .ok();
+    for provider in ["openai", "xai"] {
+        sandbox
+            .entail(&["credential", "disable", "acme", provider])
+            .ok();
+    }
+    sandbox
+        .entail(&["run", "acme", "--", "true"])
+        .fails(10)
+        .says("openai is refused: disabled")
+        .says("xai is refused: disabled");
+}
