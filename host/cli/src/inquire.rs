@@ -82,11 +82,10 @@ pub async fn granted(
 
 pub fn request(args: &RequestArgs) -> Result<Request, Failure> {
     Ok(Request {
-        scope: args.scope.clone(),
-        provider: args.provider.clone(),
         model: args.model.clone(),
         credential: args.name.clone(),
         attributes: attributes(&args.attributes)?,
+        ..Request::new(args.scope.clone(), args.provider.clone())
     })
 }
 

@@ -288,6 +288,7 @@ fn asked(asked: &Asked) -> String {
             credential,
             model,
             attributes,
+            kept,
             later_ms,
         } => {
             let model = model.as_ref().map_or("none", ModelId::as_str);
@@ -295,8 +296,9 @@ fn asked(asked: &Asked) -> String {
             let said = attributes
                 .iter()
                 .map(|(name, value)| format!("{name}={value}"));
+            let kept = kept.iter().map(|name| format!("keeping {name}"));
             let later = later_ms.iter().map(|later| format!("in {}", hours(*later)));
-            let besides: Vec<String> = named.chain(said).chain(later).collect();
+            let besides: Vec<String> = named.chain(said).chain(kept).chain(later).collect();
             match besides.is_empty() {
                 true => model.to_owned(),
                 false => format!("{model} ({})", besides.join(", ")),
@@ -360,6 +362,7 @@ fn change_json(change: &AccessChange) -> Value {
         credential,
         model,
         attributes,
+        kept,
         later_ms,
     } = &change.asked
     {
@@ -368,6 +371,7 @@ fn change_json(change: &AccessChange) -> Value {
             ("credential", json!(credential)),
             ("model", json!(model)),
             ("attributes", json!(attributes)),
+            ("kept", json!(kept)),
             ("later_ms", json!(later_ms)),
         ] {
             json = with_member(json, name, value);

@@ -125,6 +125,8 @@ pub enum Asked {
         model: Option<ModelId>,
         /// What else the caller says.
         attributes: BTreeMap<AttributeName, AttributeValue>,
+        /// What the caller keeps of its own.
+        kept: Vec<String>,
         /// How long from now, where that comes to something else than now; in
         /// milliseconds.
         later_ms: Option<u64>,
@@ -375,19 +377,20 @@ impl Comparison<'_> {
                 .flatten()
                 .map(|(chain, _)| chain)
         };
-        for provider in self.catalog.iter().map(|provider| &provider.id) {
-            let mut requests = requests(path, provider, chains());
+        for provider in self.catalog.iter() {
+            let id = &provider.id;
+            let mut requests = requests(path, id, chains());
             if !requests.is_empty() {
-                for recorded in self.recorded.of(path, provider) {
+                for recorded in self.recorded.of(path, id) {
                     if !requests.contains(recorded) {
                         requests.push(recorded.clone());
                     }
                 }
             }
-            let answers = requests
-                .into_iter()
-                .flat_map(|request| self.answers(before.as_ref(), after.as_ref(), request));
-            found.add(path, provider, answers.collect());
+            let answers = requests.into_iter().flat_map(|request| {
+                self.answers(before.as_ref(), after.as_ref(), provider, request)
+            });
+            found.add(path, id, answers.collect());
         }
     }
 
@@ -397,6 +400,7 @@ impl Comparison<'_> {
         &self,
         before: Option<&(Chain, &Policy)>,
         after: Option<&(Chain, &Policy)>,
+        provider: &Provider,
         request: Request,
     ) -> Vec<Compared> {
         let compared = |later_ms: u64| {
@@ -406,10 +410,11 @@ impl Comparison<'_> {
                     credential: request.credential.clone(),
                     model: request.model.clone(),
                     attributes: request.attributes.clone(),
+                    kept: request.kept.clone(),
                     later_ms: (later_ms > 0).then_some(later_ms),
                 },
-                from: self.answer(before, &request, at_ms),
-                to: self.answer(after, &request, at_ms),
+                from: self.answer(before, provider, &request, at_ms),
+                to: self.answer(after, provider, &request, at_ms),
             }
         };
         let mut all = vec![compared(0)];
@@ -422,12 +427,20 @@ impl Comparison<'_> {
         all
     }
 
-    fn answer(&self, standing: Option<&(Chain, &Policy)>, request: &Request, at_ms: u64) -> Answer {
+    fn answer(
+        &self,
+        standing: Option<&(Chain, &Policy)>,
+        provider: &Provider,
+        request: &Request,
+        at_ms: u64,
+    ) -> Answer {
         match standing {
             None => Answer::Absent,
             Some((chain, policy)) => {
-                let facts = chain.facts(request, self.principal, at_ms, &self.keys);
-                Answer::of(policy, &facts)
+                match chain.facts(request, provider, self.principal, at_ms, &self.keys) {
+                    Ok(facts) => Answer::of(policy, &facts),
+                    Err(error) => Answer::failed(&error.to_string()),
+                }
             }
         }
     }

@@ -28,7 +28,7 @@ use crate::provider::{Catalog, Format, Provider};
 use crate::retirement::{Retirements, Times, retirements_key};
 use crate::rotation::encode;
 use crate::scope::{self, Credential, SCOPE_KIND, Scope};
-use crate::value::host_of;
+use crate::value::{base_url, host_of};
 
 /// The built-in policy, as built from `guest/default`.
 pub const DEFAULT_POLICY: &[u8] = include_bytes!("../../../guest/default/default-policy.wasm");
@@ -325,7 +325,7 @@ impl Entail {
 
     /// Facts, decide, guard.
     async fn decide(&self, principal: &Principal, request: &Request) -> Result<Decided, Error> {
-        self.provider(&request.provider)?;
+        let provider = self.provider(&request.provider)?;
         let (chain, binding) = Chain::read(&self.store, &request.scope).await?;
         let now_ms = self.now_ms();
         let mut keys = self.store.keys();
@@ -333,7 +333,7 @@ impl Entail {
             // The identity may have been renewed since the keys were read.
             keys = self.store.read_keys_again()?;
         }
-        let facts = Arc::new(chain.facts(request, principal, now_ms, &keys));
+        let facts = Arc::new(chain.facts(request, provider, principal, now_ms, &keys)?);
         let (serving, decision) = match self.serving(&chain, binding.as_ref()).await {
             Ok(serving) => {
                 let decision = serving.policy.decide_in_turn(Arc::clone(&facts)).await;
@@ -745,19 +745,6 @@ impl fmt::Debug for Entail {
             .field("store", &self.store)
             .field("engine", self.policies.engine())
             .finish_non_exhaustive()
-    }
-}
-
-/// Where the API is for a credential: its own URL, else the provider's.
-fn base_url(provider: &Provider, credential: &Credential) -> Option<String> {
-    let parameters = &credential.version.parameters;
-    let mut urls = provider
-        .fields
-        .iter()
-        .filter(|field| field.format == Format::Url);
-    match urls.find_map(|field| parameters.get(&field.name)) {
-        Some(own) => Some(own.clone()),
-        None => provider.base_url(parameters),
     }
 }
 

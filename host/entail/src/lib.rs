@@ -82,6 +82,7 @@ mod error;
 mod facts;
 pub mod guard;
 mod home;
+pub mod host_attributes;
 mod key_dry_run;
 mod lease;
 mod name;
@@ -117,8 +118,8 @@ pub use crate::home::Home;
 pub use crate::key_dry_run::{KeyChange, KeyPlan};
 pub use crate::lease::{Lease, VariableValue};
 pub use crate::name::{
-    AttributeName, AttributeValue, CredentialId, CredentialName, InvalidName, ModelId, ProviderId,
-    ScopePath, quoted,
+    AttributeName, AttributeValue, CredentialId, CredentialName, HOST_PREFIX, InvalidName, ModelId,
+    ProviderId, ScopePath, quoted,
 };
 pub use crate::policies::{
     ActivatePolicy, BUILT_IN, Bound, InstallPolicy, InstalledPolicy, PolicyBinding, ShadowAnswer,

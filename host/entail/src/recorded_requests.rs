@@ -10,6 +10,7 @@ use crate::audit::{Filter, last_records};
 use crate::error::Error;
 use crate::facts::Request;
 use crate::home::Home;
+use crate::host_attributes::{KEPT, parse_kept};
 use crate::name::{ProviderId, ScopePath};
 
 /// The newest records that are read: a day of a busy home, in a second.
@@ -84,13 +85,21 @@ fn parse(json: &str) -> Option<Request> {
     let recorded: Recorded = serde_json::from_str(json).ok()?;
     let asked = recorded.facts.request;
     let mut attributes = BTreeMap::new();
+    let mut kept = Vec::new();
     for (name, value) in asked.attributes {
+        // The host's own attributes are written anew; only what was kept is part of what
+        // was asked.
+        if name == KEPT {
+            kept = parse_kept(&value).ok()?;
+            continue;
+        }
         attributes.insert(name.parse().ok()?, value.parse().ok()?);
     }
     Some(Request {
         model: asked.model.map(|model| model.parse()).transpose().ok()?,
         credential: asked.credential.map(|name| name.parse()).transpose().ok()?,
         attributes,
+        kept,
         ..Request::new(recorded.scope, recorded.provider)
     })
 }
