@@ -436,7 +436,10 @@ async fn a_dry_run_asks_what_the_log_holds_and_at_later_times() {
     let diff = async |condition: &str| {
         let engine = place.entail.engine();
         let policy = engine.admit(&refuses_when(condition)).unwrap();
-        let changes = place.entail.policy_diff(&ME, &policy, Some(&acme())).await;
+        let changes = place
+            .entail
+            .policy_diff(&ME, &policy, Some(&acme()), &Default::default())
+            .await;
         changes.unwrap()
     };
     // By the offsets of the contract's request: the model's case, the attributes' length,

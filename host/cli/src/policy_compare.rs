@@ -79,7 +79,12 @@ pub async fn diff(session: &Session, args: &DiffArgs) -> Result<ExitCode, Failur
     let entail = session.open()?;
     let policy = args.candidate.admit(entail.engine())?;
     let changes = entail
-        .policy_diff(&session.principal, &policy, args.organization.as_ref())
+        .policy_diff(
+            &session.principal,
+            &policy,
+            args.organization.as_ref(),
+            &session.attributes()?,
+        )
         .await?;
     match session.common.json {
         true => print_json(&under(&policy, &changes)),
@@ -103,7 +108,9 @@ pub fn print_dry_run(session: &Session, policy: &Policy, changes: &AccessChanges
 
 /// Prints what a planned change would change in who gets what, without making it.
 pub async fn dry_run(session: &Session, entail: &Entail, change: &Change) -> Result<(), Failure> {
-    let changes = entail.dry_run(&session.principal, change).await?;
+    let changes = entail
+        .dry_run(&session.principal, change, &session.attributes()?)
+        .await?;
     if session.common.json {
         let json = with_member(to_json(&changes), "notes", json!(changes.notes));
         print_json(&with_member(json, "dry_run", true));
@@ -231,16 +238,49 @@ fn print_access(changes: &AccessChanges) {
     let what = format!("requests of {} scopes", changes.scopes);
     summary(&what, &changes.counts);
     say!(Style::Faint => asked_for(&changes.coverage));
+    if let Some(note) = about_attributes(&changes.coverage) {
+        say!(Style::Warn => "note:"; " {note}");
+    }
+}
+
+/// What the log's requests say about attributes; `None` if nothing depends on them.
+fn about_attributes(coverage: &Coverage) -> Option<String> {
+    let Coverage {
+        with_attributes,
+        attributes_decide,
+        left_out,
+        ..
+    } = coverage;
+    if *attributes_decide == 0 {
+        return None;
+    }
+    let left_out = match left_out {
+        0 => String::new(),
+        more => format!(", and {more} more requests of the log were not asked"),
+    };
+    Some(format!(
+        "{with_attributes} of the log's requests say attributes, and {attributes_decide} of them \
+         get another answer without{left_out}: ask for others with --attribute NAME=VALUE"
+    ))
 }
 
 /// What was asked, and what was not.
 fn asked_for(coverage: &Coverage) -> String {
     let times = coverage.later_ms.len();
     let requests = coverage.recorded_requests;
+    let attributes: Vec<String> = coverage
+        .attributes
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    let said = match attributes.is_empty() {
+        true => String::new(),
+        false => format!(", with and without {}", attributes.join(" ")),
+    };
     format!(
-        "asked as of now and of {times} later times, with the models that scopes name and the \
-         {requests} requests that the log's last {} records hold; other models, attributes and \
-         times were not asked",
+        "asked as of now and of {times} later times, with the models that scopes name{said} and \
+         the {requests} requests that the log's last {} records hold; other models, attributes \
+         and times were not asked",
         coverage.records
     )
 }

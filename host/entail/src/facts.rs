@@ -15,7 +15,7 @@ use crate::provider::Provider;
 use crate::scope::{self, Credential, Scope};
 
 /// What is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Request {
     /// The scope that asks.
     pub scope: ScopePath,

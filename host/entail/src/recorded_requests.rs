@@ -1,7 +1,7 @@
 //! What was asked lately, by the decision log: models and attributes that no scope knows
 //! of, and that a policy may go by.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use entail_policy::Facts;
 use serde::Deserialize;
@@ -25,6 +25,8 @@ const OF_A_SCOPE: usize = 16;
 pub(crate) struct RecordedRequests {
     records: usize,
     requests: HashMap<(ScopePath, ProviderId), Vec<Request>>,
+    /// All there are, kept or not.
+    distinct: HashSet<Request>,
 }
 
 /// The part of a record that says what was asked.
@@ -54,6 +56,7 @@ impl RecordedRequests {
     }
 
     fn add(&mut self, request: Request) {
+        self.distinct.insert(request.clone());
         let key = (request.scope.clone(), request.provider.clone());
         let requests = self.requests.entry(key).or_default();
         // The newest ones stay.
@@ -75,9 +78,15 @@ impl RecordedRequests {
         self.records
     }
 
-    /// How many requests there are.
+    /// How many requests there are to ask.
     pub(crate) fn len(&self) -> usize {
         self.requests.values().map(Vec::len).sum()
+    }
+
+    /// How many different ones are not kept, since their scope has asked many others for
+    /// the provider since.
+    pub(crate) fn left_out(&self) -> usize {
+        self.distinct.len() - self.len()
     }
 }
 

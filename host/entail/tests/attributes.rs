@@ -116,7 +116,7 @@ async fn what_a_caller_keeps_reaches_the_policy_the_log_and_a_dry_run() {
         },
         enabled: false,
     };
-    let planned = entail.dry_run(&ME, &off).await.unwrap();
+    let planned = entail.dry_run(&ME, &off, &BTreeMap::new()).await.unwrap();
     assert_eq!(planned.coverage.recorded_requests, 1);
     assert_eq!(planned.counts.narrowed, 2, "with what is kept and without");
     assert_eq!(planned.changes[0].asked, Asked::Anything);
