@@ -226,7 +226,7 @@ impl Entail {
         organization: Option<&ScopePath>,
         attributes: &BTreeMap<AttributeName, AttributeValue>,
     ) -> Result<AccessChanges, Error> {
-        self.until_not_contended(async || {
+        self.until_not_contended(|| async {
             let revision = self.store.revision().await?;
             let paths = self.scopes(principal, organization).await?;
             let before = self.affairs(principal, revision, &paths).await?;

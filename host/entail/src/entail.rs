@@ -456,9 +456,10 @@ impl Entail {
     }
 
     /// Tries again for as long as others are faster, within reason.
-    pub(crate) async fn until_not_contended<T>(
+    // Not `AsyncFn`: nothing says of its futures yet that they are `Send`.
+    pub(crate) async fn until_not_contended<T, F: Future<Output = Result<T, Error>>>(
         &self,
-        attempt: impl AsyncFn() -> Result<T, Error>,
+        attempt: impl Fn() -> F,
     ) -> Result<T, Error> {
         let started = Instant::now();
         loop {
@@ -589,7 +590,7 @@ impl Entail {
 
     /// Whether a scope has a retired version whose time is over beyond doubt.
     async fn has_over(&self, path: &ScopePath) -> Result<bool, Error> {
-        self.until_not_contended(async || {
+        self.until_not_contended(|| async {
             let (revision, retirements) = self.retirements().await?;
             let snapshot = self.store.read(&[scope::document_key(path)]).await?;
             if snapshot.revision != revision {

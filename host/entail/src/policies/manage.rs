@@ -81,7 +81,7 @@ impl Entail {
             "version": installed.version,
         });
         let key = component_key(installed.component);
-        self.until_not_contended(async || {
+        self.until_not_contended(|| async {
             let revision = self.store.revision().await?;
             let batch = Batch {
                 put: vec![(key.clone(), encode(&installed)?)],
@@ -462,7 +462,7 @@ impl Entail {
     ) -> Result<(), Error> {
         authorize_whole(principal, Action::Administer)?;
         let record = json!({"change": "remove-policy", "component": component});
-        self.until_not_contended(async || {
+        self.until_not_contended(|| async {
             let removal = self.removal(principal, component).await?;
             self.commit(principal, removal.revision, removal.batch, &record)
                 .await
@@ -574,7 +574,7 @@ impl Entail {
         record: &Value,
         change: impl Fn(&mut PolicyBinding) -> Result<(), Error>,
     ) -> Result<PolicyBinding, Error> {
-        self.until_not_contended(async || {
+        self.until_not_contended(|| async {
             let (revision, mut binding) = self.read_binding(organization).await?;
             change(&mut binding)?;
             // A component that was removed meanwhile serves nobody.
