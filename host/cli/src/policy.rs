@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use entail::host_attributes::check_host_attributes;
-use entail::policy::{Digest, Engine, Facts, Policy, Sandbox, Settings};
+use entail::policy::{Compile, Digest, Engine, Facts, Policy, Sandbox, Settings};
 use entail::store::InputFile;
 use serde_json::json;
 
@@ -205,7 +205,7 @@ fn decide_lines(
 fn engine() -> Engine {
     Engine::new(Settings {
         concurrent_calls: 1,
-        sandbox: Some(Sandbox::this_program()),
+        compile: Compile::InSandbox(Sandbox::this_program()),
         ..Settings::default()
     })
 }

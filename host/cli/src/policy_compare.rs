@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use entail::policy::{BadSettings, Engine, Policy, Sandbox, Settings, Values};
+use entail::policy::{BadSettings, Compile, Engine, Policy, Sandbox, Settings, Values};
 use entail::{
     AccessChange, AccessChanges, Answer, Asked, Change, Counts, Coverage, Difference, Entail, Home,
     ModelId, Replay, ScopePath, replay as replay_log,
@@ -160,7 +160,7 @@ impl CandidateArgs {
 fn engine(home: &Home) -> Engine {
     Engine::new(Settings {
         code_cache: Some(home.code_cache()),
-        sandbox: Some(Sandbox::this_program()),
+        compile: Compile::InSandbox(Sandbox::this_program()),
         ..Settings::default()
     })
 }

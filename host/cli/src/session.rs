@@ -10,7 +10,7 @@ use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use entail::policy::Sandbox;
+use entail::policy::{Compile, Sandbox};
 use entail::store::{InputFile, check_way, inherited_file};
 use entail::{
     AttributeName, AttributeValue, Entail, Home, IdentitySource, Keys, Principal, SecondSink,
@@ -210,7 +210,7 @@ impl Session {
     fn open_with(home: &Home, keys: Keys) -> Result<Entail, Failure> {
         let mut settings = Settings::default();
         settings.engine.concurrent_calls = CONCURRENT_CALLS;
-        settings.engine.sandbox = Some(Sandbox::this_program());
+        settings.engine.compile = Compile::InSandbox(Sandbox::this_program());
         Ok(Entail::with_keys(home, keys, settings)?)
     }
 
