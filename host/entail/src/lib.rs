@@ -92,6 +92,7 @@ mod principal;
 mod provider;
 mod recorded_requests;
 mod replay;
+mod request_headers;
 mod restore;
 mod retirement;
 mod rotation;

@@ -22,3 +22,4 @@ pub use catalog::{Catalog, InvalidProviders};
 pub use definition::{
     Authentication, Check, Field, Format, Mode, Provider, ProviderKind, SpecialBaseUrl,
 };
+pub(crate) use definition::{Part, parts};
