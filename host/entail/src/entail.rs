@@ -20,6 +20,7 @@ use crate::facts::{Chain, Request};
 use crate::guard;
 use crate::home::Home;
 use crate::lease::Lease;
+use crate::maintenance::LastVerified;
 use crate::name::{ProviderId, ScopePath};
 use crate::opened::OpenedSecrets;
 use crate::policies::{Policies, PolicyBinding, Question, Serving, Shadow, ShadowLog};
@@ -84,6 +85,7 @@ pub struct Entail {
     pub(crate) clock: Arc<dyn Clock>,
     shadow_log: Arc<ShadowLog>,
     opened: OpenedSecrets,
+    pub(crate) last_verified: LastVerified,
 }
 
 /// Why a request gets what it gets: the facts and the decision.
@@ -154,6 +156,7 @@ impl Entail {
             log: DecisionLog::open(home, Arc::clone(&settings.clock))?,
             clock: settings.clock,
             opened: OpenedSecrets::new(settings.keep_opened_secrets),
+            last_verified: LastVerified::default(),
         })
     }
 

@@ -85,6 +85,7 @@ mod home;
 pub mod host_attributes;
 mod key_dry_run;
 mod lease;
+mod maintenance;
 mod name;
 mod opened;
 mod policies;
@@ -118,6 +119,7 @@ pub use crate::guard::Violation;
 pub use crate::home::Home;
 pub use crate::key_dry_run::{KeyChange, KeyPlan};
 pub use crate::lease::{Lease, VariableValue};
+pub use crate::maintenance::{MAINTAIN_EVERY, Maintenance};
 pub use crate::name::{
     AttributeName, AttributeValue, CredentialId, CredentialName, HOST_PREFIX, InvalidName, ModelId,
     ProviderId, ScopePath, quoted,

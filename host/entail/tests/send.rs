@@ -50,6 +50,7 @@ futures! {
         installed_policies(any(), any());
         installed_policy(any(), any(), any());
         journal(any(), any(), any());
+        maintain(any(), any());
         policy_binding(any(), any(), any());
         policy_bindings(any(), any());
         policy_diff(any(), any(), any(), any(), any());
