@@ -483,3 +483,58 @@ fn what_changes_nothing_has_no_dry_run() {
             .says("there is no dry run of this");
     }
 }
+
+#[test]
+fn a_diff_and_a_dry_run_ask_with_attributes_and_say_when_recorded_ones_matter() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let other = ["credential", "set", "acme", "openai", "--name", "other"];
+    sandbox.entail_with(&other, &sandbox.canary()).ok();
+    put_in_service(&sandbox, BALANCE);
+    let diff = ["policy", "diff", BUILT_IN];
+    // Nobody has said anything yet.
+    let silent = sandbox.entail(&diff).stdout;
+    assert!(!silent.contains("--attribute"), "{silent}");
+    // Of eight sessions some get the one credential, some the other.
+    let sessions: Vec<String> = (1..=8).map(|n| format!("session={n}")).collect();
+    for session in &sessions {
+        sandbox
+            .entail(&[&RESOLVE[..], &["--attribute", session]].concat())
+            .ok();
+    }
+    let coverage = |arguments: &[&str]| {
+        let json = sandbox.entail(&[arguments, &["--json"]].concat()).json();
+        json["coverage"].clone()
+    };
+    let found = coverage(&diff);
+    assert_eq!(found["with_attributes"], 8);
+    let matter = found["attributes_decide"].as_u64().unwrap();
+    assert!((1..8).contains(&matter), "{found}");
+    sandbox
+        .entail(&diff)
+        .says(&format!(
+            "8 of the log's requests say attributes, and {matter} of them get another answer \
+             without"
+        ))
+        .says("ask for others with --attribute NAME=VALUE");
+    let said = [&diff[..], &["--attribute", "session=99"]].concat();
+    assert_eq!(coverage(&said)["attributes"]["session"], "99");
+    sandbox
+        .entail(&said)
+        .says("with the models that scopes name, with and without session=99");
+    // A dry run of a change as well; what asks nothing refuses.
+    let change = ["credential", "disable", "acme", "openai", "--name", "other"];
+    let dry = [&change[..], &["--dry-run", "--attribute", "session=99"]].concat();
+    assert_eq!(coverage(&dry)["attributes"]["session"], "99");
+    sandbox
+        .entail(&[&change[..], &["--attribute", "session=99"]].concat())
+        .fails(2)
+        .says("--attribute goes with");
+    sandbox
+        .entail(&[&diff[..], &["--attribute", "entail:kept=x"]].concat())
+        .fails(19)
+        .says("belong to the host");
+    sandbox
+        .entail(&[&RESOLVE[..], &["--attribute", "entail:mode=x"]].concat())
+        .fails(19)
+        .says("belong to the host");
+}

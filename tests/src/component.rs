@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use entail_policy::{Decision, Engine, Facts, Failure, Limits, Policy, Settings};
+use entail_policy::{Compile, Decision, Engine, Facts, Failure, Limits, Policy, Settings};
 
 /// What is compared is what a policy decides, not how soon: a busy machine must
 /// not make a difference.
@@ -23,6 +23,7 @@ pub fn load(file: &Path) -> Result<Policy, String> {
     };
     let settings = Settings {
         limits,
+        compile: Compile::UnsafeInThisProcess,
         ..Settings::default()
     };
     Engine::new(settings)

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use entail::policy::{Digest, Inheritance, Isolation, Values};
+use entail::policy::{Compile, Digest, Inheritance, Isolation, Values};
 use entail::{
     ActivatePolicy, Asked, Change, CredentialRef, Difference, Entail, Error, ErrorKind, Filter,
     Home, InstallPolicy, Principal, RecordedDecision, Request, RuleChanges, ScopePath, Secret,
@@ -15,6 +15,13 @@ use entail_tests::hostile::sketch::Sketch;
 use serde_json::json;
 
 const ME: Principal = Principal::LocalOwner;
+
+/// The components here are made by the tests themselves.
+fn settings() -> Settings {
+    let mut settings = Settings::default();
+    settings.engine.compile = Compile::UnsafeInThisProcess;
+    settings
+}
 
 /// A home with the organization `acme`, which has a key for OpenAI.
 struct Place {
@@ -29,7 +36,7 @@ impl Place {
         let home = Home::create(&folder.path().join("home"), None)
             .await
             .unwrap();
-        let entail = Entail::open(&home, Settings::default()).unwrap();
+        let entail = Entail::open(&home, settings()).unwrap();
         for scope in ["acme", "acme/evals", "other"] {
             let scope = scope.parse().unwrap();
             let change = Change::AddScope { scope };
@@ -166,7 +173,7 @@ async fn what_was_in_service_before_can_be_gone_back_to_and_forth() {
 async fn another_process_follows_and_no_request_fails_meanwhile() {
     let place = Place::new().await;
     // As another process would: all it shares is the home.
-    let other = Entail::open(&place.home, Settings::default()).unwrap();
+    let other = Entail::open(&place.home, settings()).unwrap();
     let (yes, no) = (
         place.install(&says_yes()).await,
         place.install(&says_no()).await,
@@ -200,7 +207,7 @@ async fn bytes_that_were_exchanged_in_the_database_are_not_run() {
         .unwrap();
     assert_eq!(changed, 1);
     drop(database);
-    let later = Entail::open(&place.home, Settings::default()).unwrap();
+    let later = Entail::open(&place.home, settings()).unwrap();
     let error = outcome(&later, "acme").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Tampered, "{error}");
     // That, too, is in the log, under the digest that was meant.
@@ -313,7 +320,7 @@ async fn policies_outlast_a_new_signer() {
     place.activate(yes).await;
     place.entail.rotate_signer(&ME, &mut |_| {}).await.unwrap();
     assert_eq!(outcome(&place.entail, "acme").await.unwrap(), yes);
-    let later = Entail::open(&place.home, Settings::default()).unwrap();
+    let later = Entail::open(&place.home, settings()).unwrap();
     assert_eq!(outcome(&later, "acme").await.unwrap(), yes);
     assert_eq!(later.scopes(&ME, None).await.unwrap().len(), 3);
     let found = later.verify(&ME, &mut |_| {}).await.unwrap();
@@ -436,7 +443,10 @@ async fn a_dry_run_asks_what_the_log_holds_and_at_later_times() {
     let diff = async |condition: &str| {
         let engine = place.entail.engine();
         let policy = engine.admit(&refuses_when(condition)).unwrap();
-        let changes = place.entail.policy_diff(&ME, &policy, Some(&acme())).await;
+        let changes = place
+            .entail
+            .policy_diff(&ME, &policy, Some(&acme()), &Default::default())
+            .await;
         changes.unwrap()
     };
     // By the offsets of the contract's request: the model's case, the attributes' length,
@@ -480,4 +490,25 @@ async fn a_dry_run_asks_what_the_log_holds_and_at_later_times() {
     assert_eq!(changes.changes.len(), 2);
     let mut all = changes.changes.iter();
     assert!(all.all(|change| change.asked == Asked::Anything));
+}
+
+#[tokio::test]
+async fn a_program_that_says_nothing_compiles_no_foreign_component() {
+    let place = Place::new().await;
+    let yes = place.install(&says_yes()).await;
+    place.activate(yes).await;
+    // Neither what is in the store, nor what is given to it; not even from the cache.
+    let careful = Entail::open(&place.home, Settings::default()).unwrap();
+    let error = outcome(&careful, "acme").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PolicyFailed, "{error}");
+    let said = error.to_string();
+    assert!(said.contains("compiles no foreign components"), "{said}");
+    assert!(said.contains("Compile"), "{said}");
+    let error = careful
+        .install_policy(&ME, &says_no(), InstallPolicy::default())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Rejected(_)), "{error}");
+    // An organization of the built-in policy is served.
+    assert!(outcome(&careful, "other").await.is_ok());
 }

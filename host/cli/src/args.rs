@@ -63,6 +63,11 @@ pub struct Common {
     /// Check a change, say what it would change in who gets what, and change nothing
     #[arg(long, global = true)]
     pub dry_run: bool,
+    /// With --dry-run or policy diff: ask for everything also with this attribute
+    // Commands whose requests have attributes have an argument of this name of their own,
+    // which stands in for this one.
+    #[arg(long = "attribute", global = true, value_name = "NAME=VALUE")]
+    pub attributes: Vec<String>,
     /// Read the identity's passphrase from a file instead of the terminal
     #[arg(
         long,

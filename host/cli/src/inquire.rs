@@ -6,13 +6,14 @@ use entail::policy::{Attributes, Finding, Inheritance, Outcome};
 use entail::{
     AttributeName, AttributeValue, Authentication, Catalog, CommandEnvironment, Entail, Error,
     Explanation, Field, Home, Kept, Lease, Principal, Provider, ProviderId, Request, ScopePath,
-    Secret, VariableValue, mask, quoted,
+    Secret, VariableValue, mask,
 };
 use serde_json::{Value, json};
 
 use crate::args::{
     AttributeArgs, ExplainArgs, Format, ProvidersArgs, RequestArgs, ResolveArgs, StatusArgs,
 };
+use crate::attributes::parse_attributes;
 use crate::failure::Failure;
 use crate::manage::time;
 use crate::output::{Cell, Line, Style, Table, exactly, print_json, say, tell};
@@ -86,35 +87,18 @@ pub async fn granted(
 
 pub fn request(args: &RequestArgs) -> Result<Request, Failure> {
     Ok(Request {
-        scope: args.scope.clone(),
-        provider: args.provider.clone(),
         model: args.model.clone(),
         credential: args.name.clone(),
         attributes: attributes(&args.attributes)?,
+        ..Request::new(args.scope.clone(), args.provider.clone())
     })
 }
 
-/// What was said of a request: `NAME=VALUE`, each name once.
+/// What was said of a request.
 pub fn attributes(
     args: &AttributeArgs,
 ) -> Result<BTreeMap<AttributeName, AttributeValue>, Failure> {
-    let mut attributes = BTreeMap::new();
-    for text in &args.attributes {
-        let Some((name, value)) = text.split_once('=') else {
-            return Err(Failure::invalid(format!(
-                "{} is no attribute: give NAME=VALUE",
-                quoted(text)
-            )));
-        };
-        let name: AttributeName = name.parse().map_err(Error::from)?;
-        let value = value.parse().map_err(Error::from)?;
-        if attributes.insert(name.clone(), value).is_some() {
-            return Err(Failure::invalid(format!(
-                "the attribute {name} is given twice"
-            )));
-        }
-    }
-    Ok(attributes)
+    parse_attributes(&args.attributes)
 }
 
 fn print_lease(lease: &Lease, shown: impl Fn(&Secret) -> String) {

@@ -2,6 +2,7 @@
 //! arguments, asks for secrets, and prints; it holds no rules of its own.
 
 mod args;
+mod attributes;
 mod audit;
 mod backup;
 mod component_source;
@@ -101,12 +102,37 @@ fn has_dry_run(command: &Command) -> bool {
     }
 }
 
+/// Whether a command asks requests that attributes can be said of.
+fn takes_attributes(command: &Command, dry_run: bool) -> bool {
+    match command {
+        Command::Resolve(_) | Command::Explain(_) | Command::Run(_) | Command::ExportEnv(_) => true,
+        Command::Policy(command) => match &**command {
+            PolicyCommand::Diff(_) => true,
+            PolicyCommand::Activate(_) | PolicyCommand::Rollback { .. } => dry_run,
+            _ => false,
+        },
+        Command::Project(_) | Command::Credential(_) | Command::Inherit(_) | Command::Model(_) => {
+            dry_run
+        }
+        _ => false,
+    }
+}
+
 async fn perform(session: &Session, command: Command) -> Result<ExitCode, Failure> {
     if session.common.dry_run && !has_dry_run(&command) {
         return Err(Failure::new(
             2,
             "usage",
             "there is no dry run of this: it changes nothing in a home",
+        ));
+    }
+    if !session.common.attributes.is_empty() && !takes_attributes(&command, session.common.dry_run)
+    {
+        return Err(Failure::new(
+            2,
+            "usage",
+            "--attribute goes with commands that ask for a credential, with policy diff, and with \
+             --dry-run of what changes who gets what",
         ));
     }
     match command {

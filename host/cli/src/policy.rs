@@ -4,7 +4,8 @@ use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use entail::policy::{Digest, Engine, Facts, Policy, Sandbox, Settings};
+use entail::host_attributes::check_host_attributes;
+use entail::policy::{Compile, Digest, Engine, Facts, Policy, Sandbox, Settings};
 use entail::store::InputFile;
 use serde_json::json;
 
@@ -183,7 +184,9 @@ fn decide_lines(
         }
         let decided = serde_json::from_slice::<Facts>(&line)
             .map_err(|error| Failure::invalid(format!("{name}, line {number}: not facts: {error}")))
-            .and_then(|facts| {
+            .and_then(|facts: Facts| {
+                check_host_attributes(&facts)
+                    .map_err(|error| Failure::invalid(format!("{name}, line {number}: {error}")))?;
                 policy
                     .decide(&facts)
                     .map_err(|failure| Failure::from(entail::Error::PolicyFailed(failure)))
@@ -202,7 +205,7 @@ fn decide_lines(
 fn engine() -> Engine {
     Engine::new(Settings {
         concurrent_calls: 1,
-        sandbox: Some(Sandbox::this_program()),
+        compile: Compile::InSandbox(Sandbox::this_program()),
         ..Settings::default()
     })
 }

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use entail::policy::{
-    BadSettings, CodeCache, Credential, Engine, Facts, Failure as PolicyFailure, Inheritance,
-    Isolation, Limits, Policy, Rejected, Request, Sandbox, Scope, Settings, Sharing, Values,
+    BadSettings, CodeCache, Compile, Credential, Engine, Facts, Failure as PolicyFailure,
+    Inheritance, Isolation, Limits, Policy, Rejected, Request, Sandbox, Scope, Settings, Sharing,
+    Values,
 };
 use serde_json::json;
 
@@ -112,7 +113,7 @@ impl Bench {
                 code.path().join("code"),
                 code.path().join("key"),
             )),
-            sandbox: Some(Sandbox::this_program()),
+            compile: Compile::InSandbox(Sandbox::this_program()),
             ..Settings::default()
         });
         Ok(Bench {

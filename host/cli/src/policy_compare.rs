@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use entail::policy::{BadSettings, Engine, Policy, Sandbox, Settings, Values};
+use entail::policy::{BadSettings, Compile, Engine, Policy, Sandbox, Settings, Values};
 use entail::{
     AccessChange, AccessChanges, Answer, Asked, Change, Counts, Coverage, Difference, Entail, Home,
     ModelId, Replay, ScopePath, replay as replay_log,
@@ -79,7 +79,12 @@ pub async fn diff(session: &Session, args: &DiffArgs) -> Result<ExitCode, Failur
     let entail = session.open()?;
     let policy = args.candidate.admit(entail.engine())?;
     let changes = entail
-        .policy_diff(&session.principal, &policy, args.organization.as_ref())
+        .policy_diff(
+            &session.principal,
+            &policy,
+            args.organization.as_ref(),
+            &session.attributes()?,
+        )
         .await?;
     match session.common.json {
         true => print_json(&under(&policy, &changes)),
@@ -103,7 +108,9 @@ pub fn print_dry_run(session: &Session, policy: &Policy, changes: &AccessChanges
 
 /// Prints what a planned change would change in who gets what, without making it.
 pub async fn dry_run(session: &Session, entail: &Entail, change: &Change) -> Result<(), Failure> {
-    let changes = entail.dry_run(&session.principal, change).await?;
+    let changes = entail
+        .dry_run(&session.principal, change, &session.attributes()?)
+        .await?;
     if session.common.json {
         let json = with_member(to_json(&changes), "notes", json!(changes.notes));
         print_json(&with_member(json, "dry_run", true));
@@ -153,7 +160,7 @@ impl CandidateArgs {
 fn engine(home: &Home) -> Engine {
     Engine::new(Settings {
         code_cache: Some(home.code_cache()),
-        sandbox: Some(Sandbox::this_program()),
+        compile: Compile::InSandbox(Sandbox::this_program()),
         ..Settings::default()
     })
 }
@@ -231,16 +238,49 @@ fn print_access(changes: &AccessChanges) {
     let what = format!("requests of {} scopes", changes.scopes);
     summary(&what, &changes.counts);
     say!(Style::Faint => asked_for(&changes.coverage));
+    if let Some(note) = about_attributes(&changes.coverage) {
+        say!(Style::Warn => "note:"; " {note}");
+    }
+}
+
+/// What the log's requests say about attributes; `None` if nothing depends on them.
+fn about_attributes(coverage: &Coverage) -> Option<String> {
+    let Coverage {
+        with_attributes,
+        attributes_decide,
+        left_out,
+        ..
+    } = coverage;
+    if *attributes_decide == 0 {
+        return None;
+    }
+    let left_out = match left_out {
+        0 => String::new(),
+        more => format!(", and {more} more requests of the log were not asked"),
+    };
+    Some(format!(
+        "{with_attributes} of the log's requests say attributes, and {attributes_decide} of them \
+         get another answer without{left_out}: ask for others with --attribute NAME=VALUE"
+    ))
 }
 
 /// What was asked, and what was not.
 fn asked_for(coverage: &Coverage) -> String {
     let times = coverage.later_ms.len();
     let requests = coverage.recorded_requests;
+    let attributes: Vec<String> = coverage
+        .attributes
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    let said = match attributes.is_empty() {
+        true => String::new(),
+        false => format!(", with and without {}", attributes.join(" ")),
+    };
     format!(
-        "asked as of now and of {times} later times, with the models that scopes name and the \
-         {requests} requests that the log's last {} records hold; other models, attributes and \
-         times were not asked",
+        "asked as of now and of {times} later times, with the models that scopes name{said} and \
+         the {requests} requests that the log's last {} records hold; other models, attributes \
+         and times were not asked",
         coverage.records
     )
 }
@@ -288,6 +328,7 @@ fn asked(asked: &Asked) -> String {
             credential,
             model,
             attributes,
+            kept,
             later_ms,
         } => {
             let model = model.as_ref().map_or("none", ModelId::as_str);
@@ -295,8 +336,9 @@ fn asked(asked: &Asked) -> String {
             let said = attributes
                 .iter()
                 .map(|(name, value)| format!("{name}={value}"));
+            let kept = kept.iter().map(|name| format!("keeping {name}"));
             let later = later_ms.iter().map(|later| format!("in {}", hours(*later)));
-            let besides: Vec<String> = named.chain(said).chain(later).collect();
+            let besides: Vec<String> = named.chain(said).chain(kept).chain(later).collect();
             match besides.is_empty() {
                 true => model.to_owned(),
                 false => format!("{model} ({})", besides.join(", ")),
@@ -360,6 +402,7 @@ fn change_json(change: &AccessChange) -> Value {
         credential,
         model,
         attributes,
+        kept,
         later_ms,
     } = &change.asked
     {
@@ -368,6 +411,7 @@ fn change_json(change: &AccessChange) -> Value {
             ("credential", json!(credential)),
             ("model", json!(model)),
             ("attributes", json!(attributes)),
+            ("kept", json!(kept)),
             ("later_ms", json!(later_ms)),
         ] {
             json = with_member(json, name, value);

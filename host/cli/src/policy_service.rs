@@ -281,7 +281,12 @@ pub async fn activate(session: &Session, args: &ActivateArgs) -> Result<ExitCode
     let activate = bound(session, &entail, &args.policy, &args.bound).await?;
     if session.common.dry_run {
         let (policy, changes) = entail
-            .dry_run_activate(&session.principal, organization, &activate)
+            .dry_run_activate(
+                &session.principal,
+                organization,
+                &activate,
+                &session.attributes()?,
+            )
             .await?;
         return Ok(policy_compare::print_dry_run(session, &policy, &changes));
     }
@@ -297,7 +302,7 @@ pub async fn roll_back(session: &Session, organization: &ScopePath) -> Result<Ex
     let entail = session.open()?;
     if session.common.dry_run {
         let (policy, changes) = entail
-            .dry_run_roll_back(&session.principal, organization)
+            .dry_run_roll_back(&session.principal, organization, &session.attributes()?)
             .await
             .map_err(|error| nothing_before(error, organization))?;
         return Ok(policy_compare::print_dry_run(session, &policy, &changes));

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use entail::host_attributes::check_host_attributes;
 use entail::policy::{Decision, Facts, Failure as PolicyFailure, Outcome, Policy, Values};
 use entail_text::{Shown, sanitize};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
@@ -250,6 +251,7 @@ impl Vector {
         if let Some(settings) = &written.settings {
             understood(settings).map_err(|error| flawed(&error))?;
         }
+        check_host_attributes(&written.facts).map_err(|error| flawed(&error))?;
         let expected = match (written.decision, written.error) {
             (Some(decision), None) => Answer::from(decision),
             (None, Some(error)) => Answer::Error { error },

@@ -1,6 +1,7 @@
 //! One run of the program: where the home is, who asks, how keys are unlocked.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,12 +10,16 @@ use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use entail::policy::Sandbox;
+use entail::policy::{Compile, Sandbox};
 use entail::store::{InputFile, check_way, inherited_file};
-use entail::{Entail, Home, IdentitySource, Keys, Principal, SecondSink, Secret, Settings};
+use entail::{
+    AttributeName, AttributeValue, Entail, Home, IdentitySource, Keys, Principal, SecondSink,
+    Secret, Settings,
+};
 use entail_text::sanitize;
 
 use crate::args::Common;
+use crate::attributes::parse_attributes;
 use crate::failure::Failure;
 
 /// No passphrase or file of one is longer.
@@ -67,6 +72,11 @@ impl Session {
             principal: self.principal.clone(),
             inherited: RefCell::new(self.inherited.borrow().clone()),
         }
+    }
+
+    /// What dry runs say with the requests that they ask.
+    pub fn attributes(&self) -> Result<BTreeMap<AttributeName, AttributeValue>, Failure> {
+        parse_attributes(&self.common.attributes)
     }
 
     /// The folder of the home: given, or `entail` in the user's data folder, as
@@ -200,7 +210,7 @@ impl Session {
     fn open_with(home: &Home, keys: Keys) -> Result<Entail, Failure> {
         let mut settings = Settings::default();
         settings.engine.concurrent_calls = CONCURRENT_CALLS;
-        settings.engine.sandbox = Some(Sandbox::this_program());
+        settings.engine.compile = Compile::InSandbox(Sandbox::this_program());
         Ok(Entail::with_keys(home, keys, settings)?)
     }
 

@@ -113,7 +113,7 @@ async fn decide_floor(entail: &Entail, request: &Request) -> Duration {
         .unwrap()
         .facts;
     let policy = Engine::new(EngineSettings::default())
-        .admit(DEFAULT_POLICY)
+        .admit_own(DEFAULT_POLICY)
         .unwrap();
     median(CALLS, || {
         std::future::ready(black_box(policy.decide(&facts).unwrap()))

@@ -16,6 +16,7 @@
 //!   default models, and the patterns of its credentials. A pattern with a wildcard
 //!   stands for a model that fits it: the one that is spelled like it;
 //! - where the chain has credentials of several names, the same for each of the names;
+//! - with attributes at hand, each of these with and without them;
 //! - what the decision log says was asked lately: model, credential and attributes;
 //! - each of these as of now, and as of later times ([`LATER`]).
 //!
@@ -76,6 +77,16 @@ pub struct Coverage {
     pub records: usize,
     /// Requests that they hold, each once.
     pub recorded_requests: usize,
+    /// Requests that they hold besides, and that were not asked: the scope has asked many
+    /// others for the provider since.
+    pub left_out: usize,
+    /// What a caller said with one half of the requests, and not with the other half.
+    pub attributes: BTreeMap<AttributeName, AttributeValue>,
+    /// Of the recorded requests that were asked, those with which a caller said something.
+    pub with_attributes: usize,
+    /// Of those, the ones whose answer, now or then, depends on what the caller said.
+    /// Where there are any, attributes that were not asked may come to something else.
+    pub attributes_decide: usize,
 }
 
 /// Who would get what, now against then.
@@ -125,6 +136,8 @@ pub enum Asked {
         model: Option<ModelId>,
         /// What else the caller says.
         attributes: BTreeMap<AttributeName, AttributeValue>,
+        /// What the caller keeps of its own.
+        kept: Vec<String>,
         /// How long from now, where that comes to something else than now; in
         /// milliseconds.
         later_ms: Option<u64>,
@@ -133,7 +146,8 @@ pub enum Asked {
 
 impl Entail {
     /// What a change would change in who gets what: the scope that it changes, and all
-    /// below. The change itself is checked as [`Entail::change`] does, and not made.
+    /// below. The change itself is checked as [`Entail::change`] does, and not made. With
+    /// `attributes`, requests are asked with and without them.
     ///
     /// Blocks while all processors are at work, for a tenth of a millisecond or so a
     /// scope.
@@ -145,10 +159,11 @@ impl Entail {
         &self,
         principal: &Principal,
         change: &Change,
+        attributes: &BTreeMap<AttributeName, AttributeValue>,
     ) -> Result<AccessChanges, Error> {
         authorize(principal, Action::Change, change.scope())?;
         let provider = change.provider().map(|id| self.provider(id)).transpose()?;
-        self.until_not_contended(|| self.try_dry_run(principal, change, provider))
+        self.until_not_contended(|| self.try_dry_run(principal, change, provider, attributes))
             .await
     }
 
@@ -157,6 +172,7 @@ impl Entail {
         principal: &Principal,
         change: &Change,
         provider: Option<&Provider>,
+        attributes: &BTreeMap<AttributeName, AttributeValue>,
     ) -> Result<AccessChanges, Error> {
         let path = change.scope();
         self.check_can_commit().await?;
@@ -188,13 +204,14 @@ impl Entail {
             Some(scope) => after.scopes.insert(path.clone(), Arc::new(scope)),
             None => after.scopes.remove(path),
         };
-        let mut changes = self.compare(principal, &before, &after, &paths)?;
+        let mut changes = self.compare(principal, &before, &after, &paths, attributes)?;
         changes.notes = effects.applied.notes;
         Ok(changes)
     }
 
     /// What would change in who gets what if `policy` were in service: for
-    /// `organization` (or a project) and all below, else for everybody.
+    /// `organization` (or a project) and all below, else for everybody. With `attributes`,
+    /// requests are asked with and without them.
     ///
     /// Blocks as [`Entail::dry_run`] does.
     ///
@@ -207,8 +224,9 @@ impl Entail {
         principal: &Principal,
         policy: &Policy,
         organization: Option<&ScopePath>,
+        attributes: &BTreeMap<AttributeName, AttributeValue>,
     ) -> Result<AccessChanges, Error> {
-        self.until_not_contended(async || {
+        self.until_not_contended(|| async {
             let revision = self.store.revision().await?;
             let paths = self.scopes(principal, organization).await?;
             let before = self.affairs(principal, revision, &paths).await?;
@@ -216,7 +234,7 @@ impl Entail {
             for decides in after.policies.values_mut() {
                 *decides = policy.clone();
             }
-            self.compare(principal, &before, &after, &paths)
+            self.compare(principal, &before, &after, &paths, attributes)
         })
         .await
     }
@@ -268,6 +286,7 @@ impl Entail {
         before: &Affairs,
         after: &Affairs,
         paths: &[ScopePath],
+        attributes: &BTreeMap<AttributeName, AttributeValue>,
     ) -> Result<AccessChanges, Error> {
         let recorded = RecordedRequests::latest(self.home())?;
         let comparison = Comparison {
@@ -276,6 +295,7 @@ impl Entail {
             now_ms: self.now_ms(),
             keys: self.store.read_keys_again()?,
             recorded: &recorded,
+            attributes,
             before,
             after,
         };
@@ -299,11 +319,16 @@ impl Entail {
                 later_ms: LATER.iter().map(in_ms).collect(),
                 records: recorded.records(),
                 recorded_requests: recorded.len(),
+                left_out: recorded.left_out(),
+                attributes: attributes.clone(),
+                ..Coverage::default()
             },
             ..AccessChanges::default()
         };
         for part in parts {
             all.counts.add_all(&part.counts);
+            all.coverage.with_attributes += part.with_attributes;
+            all.coverage.attributes_decide += part.attributes_decide;
             all.changes.extend(part.changes);
         }
         let place = |change: &AccessChange| {
@@ -354,6 +379,7 @@ struct Comparison<'a> {
     now_ms: u64,
     keys: Arc<Keys>,
     recorded: &'a RecordedRequests,
+    attributes: &'a BTreeMap<AttributeName, AttributeValue>,
     before: &'a Affairs,
     after: &'a Affairs,
 }
@@ -363,6 +389,8 @@ struct Comparison<'a> {
 struct Found {
     counts: Counts,
     changes: Vec<AccessChange>,
+    with_attributes: usize,
+    attributes_decide: usize,
 }
 
 impl Comparison<'_> {
@@ -375,20 +403,58 @@ impl Comparison<'_> {
                 .flatten()
                 .map(|(chain, _)| chain)
         };
-        for provider in self.catalog.iter().map(|provider| &provider.id) {
-            let mut requests = requests(path, provider, chains());
+        for provider in self.catalog.iter() {
+            let id = &provider.id;
+            let mut requests = requests(path, id, chains());
             if !requests.is_empty() {
-                for recorded in self.recorded.of(path, provider) {
+                self.say_attributes(&mut requests);
+                for recorded in self.recorded.of(path, id) {
+                    if !recorded.attributes.is_empty() {
+                        found.with_attributes += 1;
+                        if self.attributes_decide(before.as_ref(), provider, recorded)
+                            || self.attributes_decide(after.as_ref(), provider, recorded)
+                        {
+                            found.attributes_decide += 1;
+                        }
+                    }
                     if !requests.contains(recorded) {
                         requests.push(recorded.clone());
                     }
                 }
             }
-            let answers = requests
-                .into_iter()
-                .flat_map(|request| self.answers(before.as_ref(), after.as_ref(), request));
-            found.add(path, provider, answers.collect());
+            let answers = requests.into_iter().flat_map(|request| {
+                self.answers(before.as_ref(), after.as_ref(), provider, request)
+            });
+            found.add(path, id, answers.collect());
         }
+    }
+
+    /// Adds each of the requests once more, with the attributes at hand.
+    fn say_attributes(&self, requests: &mut Vec<Request>) {
+        if self.attributes.is_empty() {
+            return;
+        }
+        let said = requests.iter().map(|request| Request {
+            attributes: self.attributes.clone(),
+            ..request.clone()
+        });
+        let said: Vec<Request> = said.collect();
+        requests.extend(said);
+    }
+
+    /// Whether a request's answer would be another one without its attributes.
+    fn attributes_decide(
+        &self,
+        standing: Option<&(Chain, &Policy)>,
+        provider: &Provider,
+        request: &Request,
+    ) -> bool {
+        let without = Request {
+            attributes: BTreeMap::new(),
+            ..request.clone()
+        };
+        let answer = |request| self.answer(standing, provider, request, self.now_ms);
+        answer(request) != answer(&without)
     }
 
     /// The answers to a request before and after, as of now, and as of the later times
@@ -397,6 +463,7 @@ impl Comparison<'_> {
         &self,
         before: Option<&(Chain, &Policy)>,
         after: Option<&(Chain, &Policy)>,
+        provider: &Provider,
         request: Request,
     ) -> Vec<Compared> {
         let compared = |later_ms: u64| {
@@ -406,10 +473,11 @@ impl Comparison<'_> {
                     credential: request.credential.clone(),
                     model: request.model.clone(),
                     attributes: request.attributes.clone(),
+                    kept: request.kept.clone(),
                     later_ms: (later_ms > 0).then_some(later_ms),
                 },
-                from: self.answer(before, &request, at_ms),
-                to: self.answer(after, &request, at_ms),
+                from: self.answer(before, provider, &request, at_ms),
+                to: self.answer(after, provider, &request, at_ms),
             }
         };
         let mut all = vec![compared(0)];
@@ -422,12 +490,20 @@ impl Comparison<'_> {
         all
     }
 
-    fn answer(&self, standing: Option<&(Chain, &Policy)>, request: &Request, at_ms: u64) -> Answer {
+    fn answer(
+        &self,
+        standing: Option<&(Chain, &Policy)>,
+        provider: &Provider,
+        request: &Request,
+        at_ms: u64,
+    ) -> Answer {
         match standing {
             None => Answer::Absent,
             Some((chain, policy)) => {
-                let facts = chain.facts(request, self.principal, at_ms, &self.keys);
-                Answer::of(policy, &facts)
+                match chain.facts(request, provider, self.principal, at_ms, &self.keys) {
+                    Ok(facts) => Answer::of(policy, &facts),
+                    Err(error) => Answer::failed(&error.to_string()),
+                }
             }
         }
     }
@@ -634,7 +710,14 @@ mod tests {
     async fn a_planned_change_shows_in_the_scope_and_all_below_and_is_not_made() {
         let (_folder, entail) = with_acme().await;
         let revision = entail.store.revision().await.unwrap();
-        let planned = async |change: Change| shown(&entail.dry_run(&ME, &change).await.unwrap());
+        let planned = async |change: Change| {
+            shown(
+                &entail
+                    .dry_run(&ME, &change, &BTreeMap::new())
+                    .await
+                    .unwrap(),
+            )
+        };
         assert_eq!(
             planned(inherit("acme/evals", Inheritance::Isolated)).await,
             [
@@ -684,7 +767,10 @@ mod tests {
             ..RuleChanges::default()
         };
         let change = set("acme", "default", only(&["gpt-*"]), SecretEdit::Keep);
-        let planned = entail.dry_run(&ME, &change).await.unwrap();
+        let planned = entail
+            .dry_run(&ME, &change, &BTreeMap::new())
+            .await
+            .unwrap();
         assert_eq!(
             shown(&planned),
             [
@@ -697,7 +783,10 @@ mod tests {
         );
         entail.change(&ME, &change).await.unwrap();
         let change = set("acme", "default", only(&["o-*"]), SecretEdit::Keep);
-        let planned = entail.dry_run(&ME, &change).await.unwrap();
+        let planned = entail
+            .dry_run(&ME, &change, &BTreeMap::new())
+            .await
+            .unwrap();
         assert_eq!(
             shown(&planned)[..2],
             [
@@ -719,7 +808,10 @@ mod tests {
                 scope: "acme/evals".parse().unwrap(),
             },
         ] {
-            let planned = entail.dry_run(&ME, &change).await.unwrap_err();
+            let planned = entail
+                .dry_run(&ME, &change, &BTreeMap::new())
+                .await
+                .unwrap_err();
             let made = entail.change(&ME, &change).await.unwrap_err();
             assert_eq!(planned.to_string(), made.to_string());
         }
@@ -729,11 +821,16 @@ mod tests {
     async fn the_policy_in_service_differs_in_nothing_from_itself() {
         let (_folder, entail) = with_acme().await;
         let policy = entail.built_in_policy().unwrap().clone();
-        let changes = entail.policy_diff(&ME, &policy, None).await.unwrap();
+        let changes = entail
+            .policy_diff(&ME, &policy, None, &BTreeMap::new())
+            .await
+            .unwrap();
         assert_eq!((changes.scopes, changes.counts.same), (4, 4));
         assert_eq!(shown(&changes), [""; 0]);
         let evals = "acme/evals".parse().unwrap();
-        let changes = entail.policy_diff(&ME, &policy, Some(&evals)).await;
+        let changes = entail
+            .policy_diff(&ME, &policy, Some(&evals), &BTreeMap::new())
+            .await;
         assert_eq!(changes.unwrap().scopes, 2);
     }
 }

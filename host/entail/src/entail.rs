@@ -20,6 +20,7 @@ use crate::facts::{Chain, Request};
 use crate::guard;
 use crate::home::Home;
 use crate::lease::Lease;
+use crate::maintenance::LastVerified;
 use crate::name::{ProviderId, ScopePath};
 use crate::opened::OpenedSecrets;
 use crate::policies::{Policies, PolicyBinding, Question, Serving, Shadow, ShadowLog};
@@ -28,7 +29,7 @@ use crate::provider::{Catalog, Format, Provider};
 use crate::retirement::{Retirements, Times, retirements_key};
 use crate::rotation::encode;
 use crate::scope::{self, Credential, SCOPE_KIND, Scope};
-use crate::value::host_of;
+use crate::value::{base_url, host_of};
 
 /// The built-in policy, as built from `guest/default`.
 pub const DEFAULT_POLICY: &[u8] = include_bytes!("../../../guest/default/default-policy.wasm");
@@ -84,6 +85,7 @@ pub struct Entail {
     pub(crate) clock: Arc<dyn Clock>,
     shadow_log: Arc<ShadowLog>,
     opened: OpenedSecrets,
+    pub(crate) last_verified: LastVerified,
 }
 
 /// Why a request gets what it gets: the facts and the decision.
@@ -154,6 +156,7 @@ impl Entail {
             log: DecisionLog::open(home, Arc::clone(&settings.clock))?,
             clock: settings.clock,
             opened: OpenedSecrets::new(settings.keep_opened_secrets),
+            last_verified: LastVerified::default(),
         })
     }
 
@@ -325,7 +328,7 @@ impl Entail {
 
     /// Facts, decide, guard.
     async fn decide(&self, principal: &Principal, request: &Request) -> Result<Decided, Error> {
-        self.provider(&request.provider)?;
+        let provider = self.provider(&request.provider)?;
         let (chain, binding) = Chain::read(&self.store, &request.scope).await?;
         let now_ms = self.now_ms();
         let mut keys = self.store.keys();
@@ -333,7 +336,7 @@ impl Entail {
             // The identity may have been renewed since the keys were read.
             keys = self.store.read_keys_again()?;
         }
-        let facts = Arc::new(chain.facts(request, principal, now_ms, &keys));
+        let facts = Arc::new(chain.facts(request, provider, principal, now_ms, &keys)?);
         let (serving, decision) = match self.serving(&chain, binding.as_ref()).await {
             Ok(serving) => {
                 let decision = serving.policy.decide_in_turn(Arc::clone(&facts)).await;
@@ -456,9 +459,10 @@ impl Entail {
     }
 
     /// Tries again for as long as others are faster, within reason.
-    pub(crate) async fn until_not_contended<T>(
+    // Not `AsyncFn`: nothing says of its futures yet that they are `Send`.
+    pub(crate) async fn until_not_contended<T, F: Future<Output = Result<T, Error>>>(
         &self,
-        attempt: impl AsyncFn() -> Result<T, Error>,
+        attempt: impl Fn() -> F,
     ) -> Result<T, Error> {
         let started = Instant::now();
         loop {
@@ -589,7 +593,7 @@ impl Entail {
 
     /// Whether a scope has a retired version whose time is over beyond doubt.
     async fn has_over(&self, path: &ScopePath) -> Result<bool, Error> {
-        self.until_not_contended(async || {
+        self.until_not_contended(|| async {
             let (revision, retirements) = self.retirements().await?;
             let snapshot = self.store.read(&[scope::document_key(path)]).await?;
             if snapshot.revision != revision {
@@ -742,19 +746,6 @@ impl fmt::Debug for Entail {
             .field("store", &self.store)
             .field("engine", self.policies.engine())
             .finish_non_exhaustive()
-    }
-}
-
-/// Where the API is for a credential: its own URL, else the provider's.
-fn base_url(provider: &Provider, credential: &Credential) -> Option<String> {
-    let parameters = &credential.version.parameters;
-    let mut urls = provider
-        .fields
-        .iter()
-        .filter(|field| field.format == Format::Url);
-    match urls.find_map(|field| parameters.get(&field.name)) {
-        Some(own) => Some(own.clone()),
-        None => provider.base_url(parameters),
     }
 }
 

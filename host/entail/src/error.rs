@@ -229,7 +229,10 @@ impl Error {
             | Error::Rejected(_)
             | Error::PolicyUnready(_)
             | Error::BadSettings(
-                BadSettings::Failed(_) | BadSettings::Schema(_) | BadSettings::Engine(_),
+                BadSettings::Failed(_)
+                | BadSettings::Schema(_)
+                | BadSettings::Engine(_)
+                | BadSettings::NotCompiled(_),
             ) => ErrorKind::PolicyFailed,
             Error::GuardViolated(_) => ErrorKind::GuardViolated,
             // A secret that is damaged, or lies where it was not sealed for, was

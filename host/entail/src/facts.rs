@@ -7,13 +7,15 @@ use entail_policy::{Credential as OfferedCredential, Facts, Request as PolicyReq
 use entail_store::{Document, Fault, Keys, Revision, Store, Tampering};
 
 use crate::error::Error;
+use crate::host_attributes;
 use crate::name::{AttributeName, AttributeValue, CredentialName, ModelId, ProviderId, ScopePath};
 use crate::policies::binding_key;
 use crate::principal::Principal;
+use crate::provider::Provider;
 use crate::scope::{self, Credential, Scope};
 
 /// What is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Request {
     /// The scope that asks.
     pub scope: ScopePath,
@@ -24,8 +26,13 @@ pub struct Request {
     /// The name of the one credential that the caller wants; none means any.
     pub credential: Option<CredentialName>,
     /// What else the caller says of the request, such as the session that it is part
-    /// of. A policy may go by it; it is written to the decision log.
+    /// of. A policy may go by it; it is written to the decision log. Nobody checks it: it
+    /// is as true as the caller is honest.
     pub attributes: BTreeMap<AttributeName, AttributeValue>,
+    /// The variables and providers that the caller keeps of its own beside the credential
+    /// that it asks for: `AWS_PROFILE`, `bedrock`. The policy and the decision log see them
+    /// as the attribute `entail:kept`.
+    pub kept: Vec<String>,
 }
 
 impl Request {
@@ -37,6 +44,7 @@ impl Request {
             model: None,
             credential: None,
             attributes: BTreeMap::new(),
+            kept: Vec::new(),
         }
     }
 }
@@ -109,48 +117,61 @@ impl Chain {
     }
 
     /// The facts of a request on this chain.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if what the caller keeps cannot be said.
     pub(crate) fn facts(
         &self,
         request: &Request,
+        provider: &Provider,
         principal: &Principal,
         now_ms: u64,
         keys: &Keys,
-    ) -> Facts {
+    ) -> Result<Facts, Error> {
         let identities: Vec<&str> = keys.identity_ids().collect();
-        let provider = &request.provider;
+        let id = &provider.id;
+        let said = request
+            .attributes
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()));
+        let kept = host_attributes::kept(&request.kept)?;
+        let kept = kept.map(|kept| (host_attributes::KEPT.to_owned(), kept));
         let chain = self
             .scopes
             .iter()
             .map(|(path, scope)| entail_policy::Scope {
                 path: path.to_string(),
-                inheritance: scope.inheritance(provider),
-                default_model: scope.models.get(provider).map(ToString::to_string),
+                inheritance: scope.inheritance(id),
+                default_model: scope.models.get(id).map(ToString::to_string),
                 credentials: scope
-                    .credentials_for(provider)
-                    .map(|credential| offer(credential, &identities))
+                    .credentials_for(id)
+                    .map(|credential| {
+                        let attributes = host_attributes::of_credential(provider, path, credential);
+                        OfferedCredential {
+                            attributes,
+                            ..offer(credential, &identities)
+                        }
+                    })
                     .collect(),
                 attributes: [].into(),
             })
             .collect();
-        Facts {
+        Ok(Facts {
             request: PolicyRequest {
-                provider: provider.to_string(),
+                provider: id.to_string(),
                 model: request.model.as_ref().map(ToString::to_string),
                 credential: request.credential.as_ref().map(ToString::to_string),
                 principal: principal.to_string(),
                 now_ms,
-                attributes: request
-                    .attributes
-                    .iter()
-                    .map(|(name, value)| (name.to_string(), value.to_string()))
-                    .collect(),
+                attributes: said.chain(kept).collect(),
             },
             chain,
-        }
+        })
     }
 }
 
-/// A credential as the policy sees it. Without an identity at hand nobody can
+/// A credential as the policy sees it, less the host's attributes. Without an identity at hand nobody can
 /// tell what is readable; opening will.
 fn offer(credential: &Credential, identities: &[&str]) -> OfferedCredential {
     let sealed_to = &credential.version.sealed_to;

@@ -83,8 +83,10 @@ mod error;
 mod facts;
 pub mod guard;
 mod home;
+pub mod host_attributes;
 mod key_dry_run;
 mod lease;
+mod maintenance;
 mod name;
 mod opened;
 mod policies;
@@ -92,6 +94,7 @@ mod principal;
 mod provider;
 mod recorded_requests;
 mod replay;
+mod request_headers;
 mod restore;
 mod retirement;
 mod rotation;
@@ -118,9 +121,10 @@ pub use crate::guard::Violation;
 pub use crate::home::Home;
 pub use crate::key_dry_run::{KeyChange, KeyPlan};
 pub use crate::lease::Lease;
+pub use crate::maintenance::{MAINTAIN_EVERY, Maintenance};
 pub use crate::name::{
-    AttributeName, AttributeValue, CredentialId, CredentialName, InvalidName, ModelId, ProviderId,
-    ScopePath, quoted,
+    AttributeName, AttributeValue, CredentialId, CredentialName, HOST_PREFIX, InvalidName, ModelId,
+    ProviderId, ScopePath, quoted,
 };
 pub use crate::policies::{
     ActivatePolicy, BUILT_IN, Bound, InstallPolicy, InstalledPolicy, PolicyBinding, ShadowAnswer,

@@ -19,6 +19,9 @@ const MAX_MODEL_BYTES: usize = 256;
 /// The longest value of an attribute: room for ids of sessions and users.
 const MAX_ATTRIBUTE_BYTES: usize = 128;
 
+/// How the names of attributes begin that the host alone writes: `entail:region`.
+pub const HOST_PREFIX: &str = "entail:";
+
 /// The longest text that an error repeats. Keys are longer: whoever pastes one
 /// into the wrong place shall not find it in a log.
 const MAX_QUOTED_CHARS: usize = 20;
@@ -225,7 +228,8 @@ impl FromStr for ModelId {
     }
 }
 
-/// The name of something that a caller says of a request: `session`.
+/// The name of something that a caller says of a request: `session`. It is none of the
+/// host's own, which begin with [`HOST_PREFIX`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct AttributeName(String);
@@ -236,7 +240,13 @@ impl FromStr for AttributeName {
     type Err = InvalidName;
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
-        if is_segment(text) {
+        if text.starts_with(HOST_PREFIX) {
+            Err(InvalidName::new(
+                text,
+                "the name of an attribute that a caller can give",
+                "names that begin with entail: belong to the host, which alone writes them",
+            ))
+        } else if is_segment(text) {
             Ok(AttributeName(text.to_owned()))
         } else {
             Err(InvalidName::new(

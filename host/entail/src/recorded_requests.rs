@@ -1,7 +1,7 @@
 //! What was asked lately, by the decision log: models and attributes that no scope knows
 //! of, and that a policy may go by.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use entail_policy::Facts;
 use serde::Deserialize;
@@ -10,6 +10,7 @@ use crate::audit::{Filter, last_records};
 use crate::error::Error;
 use crate::facts::Request;
 use crate::home::Home;
+use crate::host_attributes::{KEPT, parse_kept};
 use crate::name::{ProviderId, ScopePath};
 
 /// The newest records that are read: a day of a busy home, in a second.
@@ -24,6 +25,8 @@ const OF_A_SCOPE: usize = 16;
 pub(crate) struct RecordedRequests {
     records: usize,
     requests: HashMap<(ScopePath, ProviderId), Vec<Request>>,
+    /// All there are, kept or not.
+    distinct: HashSet<Request>,
 }
 
 /// The part of a record that says what was asked.
@@ -53,6 +56,7 @@ impl RecordedRequests {
     }
 
     fn add(&mut self, request: Request) {
+        self.distinct.insert(request.clone());
         let key = (request.scope.clone(), request.provider.clone());
         let requests = self.requests.entry(key).or_default();
         // The newest ones stay.
@@ -74,9 +78,15 @@ impl RecordedRequests {
         self.records
     }
 
-    /// How many requests there are.
+    /// How many requests there are to ask.
     pub(crate) fn len(&self) -> usize {
         self.requests.values().map(Vec::len).sum()
+    }
+
+    /// How many different ones are not kept, since their scope has asked many others for
+    /// the provider since.
+    pub(crate) fn left_out(&self) -> usize {
+        self.distinct.len() - self.len()
     }
 }
 
@@ -84,13 +94,21 @@ fn parse(json: &str) -> Option<Request> {
     let recorded: Recorded = serde_json::from_str(json).ok()?;
     let asked = recorded.facts.request;
     let mut attributes = BTreeMap::new();
+    let mut kept = Vec::new();
     for (name, value) in asked.attributes {
+        // The host's own attributes are written anew; only what was kept is part of what
+        // was asked.
+        if name == KEPT {
+            kept = parse_kept(&value).ok()?;
+            continue;
+        }
         attributes.insert(name.parse().ok()?, value.parse().ok()?);
     }
     Some(Request {
         model: asked.model.map(|model| model.parse()).transpose().ok()?,
         credential: asked.credential.map(|name| name.parse()).transpose().ok()?,
         attributes,
+        kept,
         ..Request::new(recorded.scope, recorded.provider)
     })
 }

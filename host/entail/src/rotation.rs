@@ -479,7 +479,7 @@ impl Entail {
         next: impl Fn(&Recipients) -> Result<Recipients, RecipientError>,
     ) -> Result<(), Error> {
         authorize_whole(principal, Action::Administer)?;
-        self.until_not_contended(async || {
+        self.until_not_contended(|| async {
             let key = recipients_key();
             let snapshot = self.store.read(std::slice::from_ref(&key)).await?;
             let list = self.store.recipients().await?;

@@ -17,6 +17,7 @@ use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use crate::provider::{Field, Format, Provider};
+use crate::scope::Credential;
 
 /// No vendor's value is longer.
 const MAX_VALUE_BYTES: usize = 16 * 1024;
@@ -134,6 +135,19 @@ fn canonical_url(text: &str) -> Result<String, String> {
         return Err("it has a query or a fragment; a base URL has neither".to_owned());
     }
     Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+/// Where the API is for a credential: its own URL, else the provider's.
+pub(crate) fn base_url(provider: &Provider, credential: &Credential) -> Option<String> {
+    let parameters = &credential.version.parameters;
+    let mut urls = provider
+        .fields
+        .iter()
+        .filter(|field| field.format == Format::Url);
+    match urls.find_map(|field| parameters.get(&field.name)) {
+        Some(own) => Some(own.clone()),
+        None => provider.base_url(parameters),
+    }
 }
 
 /// The host of a canonical URL, with the port if it is not the scheme's own.

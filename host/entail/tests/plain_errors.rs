@@ -8,8 +8,8 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use entail::policy::{
-    BadSettings, Code, ComposeError, Engine, Failure, Limits, Rejected, Settings as EngineSettings,
-    compose,
+    BadSettings, Code, Compile, ComposeError, Engine, Failure, Limits, Rejected,
+    Settings as EngineSettings,
 };
 use entail::store::{
     Anchor, AnchorError, BackendError, DocumentKey, Fault, KeyError, Keys, RecipientError, Sqlite,
@@ -192,7 +192,10 @@ fn the_policies_errors_are_plain() {
     });
     shown(&HOSTILE.parse::<Code>().unwrap_err());
     // What an engine and its tools say by themselves.
-    let engine = Engine::new(EngineSettings::default());
+    let engine = Engine::new(EngineSettings {
+        compile: Compile::UnsafeInThisProcess,
+        ..EngineSettings::default()
+    });
     let named = HOSTILE.bytes().map(|byte| format!("\\{byte:02x}"));
     let named: String = named.collect();
     for text in [
@@ -206,7 +209,11 @@ fn the_policies_errors_are_plain() {
                 .admit_within(&component, &Limits::default())
                 .unwrap_err(),
         );
-        plain(&compose(&component, entail::DEFAULT_POLICY).unwrap_err());
+        plain(
+            &engine
+                .compose(&component, entail::DEFAULT_POLICY)
+                .unwrap_err(),
+        );
     }
     let built_in = engine.admit(entail::DEFAULT_POLICY).unwrap();
     let settings = [(hostile(), serde_json::json!(1))].into_iter().collect();

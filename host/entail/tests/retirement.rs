@@ -296,3 +296,27 @@ async fn what_a_person_destroys_is_destroyed_whatever_the_clock_says() {
         assert_eq!(place.blobs(), 0);
     }
 }
+
+#[tokio::test]
+async fn housekeeping_destroys_what_is_due_and_verifies_once_a_day() {
+    let place = Place::new().await;
+    let done = place.entail.maintain(&ME).await;
+    assert!(done.is_well(), "{done:?}");
+    assert_eq!(*done.destroyed.as_ref().unwrap(), 0);
+    assert_eq!(done.store.unwrap().unwrap().opened, 2);
+    assert!(done.log.unwrap().unwrap().breaches.is_empty());
+    place.machine.pass(WEEK + MINUTE);
+    let done = place.entail.maintain(&ME).await;
+    assert_eq!((done.destroyed.unwrap(), place.blobs()), (1, 1));
+    assert!(
+        done.store.is_none() && done.log.is_none(),
+        "less than a day ago"
+    );
+    // What is wrong is found by the first call of another process.
+    let database = rusqlite::Connection::open(place.home.database_file()).unwrap();
+    database.execute("DELETE FROM blobs", ()).unwrap();
+    let later = Entail::open(&place.home, Settings::default()).unwrap();
+    let done = later.maintain(&ME).await;
+    assert!(!done.is_well());
+    assert!(!done.store.unwrap().unwrap().faults.is_empty());
+}

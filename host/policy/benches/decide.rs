@@ -9,7 +9,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use entail_policy::{Engine, Facts, Policy, Settings};
+use entail_policy::{Compile, Engine, Facts, Policy, Settings};
 
 #[allow(dead_code)]
 #[path = "../tests/sketch/mod.rs"]
@@ -18,7 +18,10 @@ mod sketch;
 const CALLS: usize = 200_000;
 
 fn main() {
-    let engine = Engine::new(Settings::default());
+    let engine = Engine::new(Settings {
+        compile: Compile::UnsafeInThisProcess,
+        ..Settings::default()
+    });
     let component = std::fs::read(concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../../guest/default/default-policy.wasm"

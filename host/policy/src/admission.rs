@@ -21,7 +21,7 @@ use crate::facts::{Credential, Facts, Request, Scope, Sharing};
 use crate::failure::{Failure, plain};
 use crate::limits::{Account, Exceeded, Limits};
 use crate::machine::{Machine, ticks};
-use crate::sandbox::{JobError, Sandbox};
+use crate::sandbox::{JobError, NotCompiled, Sandbox};
 use crate::settings::Schema;
 
 /// The longest name, version or summary of a policy, in bytes: they are shown
@@ -63,6 +63,9 @@ pub struct Costs {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Rejected {
+    /// It is foreign, and nobody said where it may be compiled.
+    #[error(transparent)]
+    NotCompiled(#[from] NotCompiled),
     /// It is to be given more than anything is.
     #[error("the limit {0} is above what any policy is given")]
     AboveCeiling(&'static str),

@@ -15,7 +15,7 @@ use wac_graph::{CompositionGraph, EncodeOptions, PackageId, PlugError, plug};
 
 use crate::failure::{Failure, plain};
 use crate::limits::Limits;
-use crate::sandbox::{Bounds, Job, JobError, Sandbox};
+use crate::sandbox::{Bounds, Job, JobError, NotCompiled, Sandbox};
 
 /// The most bytes that composing adds to two components.
 const AROUND_BYTES: usize = 1 << 20;
@@ -53,21 +53,18 @@ pub enum ComposeError {
     #[error("the layer and the policy below cannot be composed: {0}")]
     #[serde(skip)]
     NotDone(JobError),
+    /// Nobody said where it may be done.
+    #[error(transparent)]
+    #[serde(skip)]
+    NotCompiled(#[from] NotCompiled),
     /// It was not tried.
     #[error("the layer and the policy below were not composed: {0}")]
     #[serde(skip)]
     Unfinished(#[from] Failure),
 }
 
-/// Composes a layer with the policy below it, in this process and without limits: for
-/// trusted components; for others use [`Engine::compose`](crate::Engine::compose). The
-/// same two components give the same bytes.
-///
-/// # Errors
-///
-/// [`ComposeError`]. What comes out may still have imports of the layer's own, which
-/// its admission will find.
-pub fn compose(layer: &[u8], below: &[u8]) -> Result<Vec<u8>, ComposeError> {
+/// Composes a layer with the policy below it, in this process and without limits.
+pub(crate) fn compose(layer: &[u8], below: &[u8]) -> Result<Vec<u8>, ComposeError> {
     let mut graph = CompositionGraph::new();
     let layer = register(&mut graph, "layer", layer)?;
     let below = register(&mut graph, "policy below", below)?;

@@ -11,7 +11,7 @@
 //! Only components in binary form are compiled; neither text nor precompiled code is
 //! accepted. Cached code is authenticated before it is loaded ([`CodeCache`]). Compiling
 //! and composing components, and validating settings against a schema, have no deadline:
-//! set a [`Sandbox`] unless all components are trusted.
+//! [`Compile`] says where it happens, and by default it does not.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -26,7 +26,7 @@ use crate::lanes::Lanes;
 use crate::limits::Limits;
 use crate::machine::{Allocation, Machine};
 use crate::policy::Policy;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Compile, NotCompiled, Sandbox};
 
 /// How an engine is set up.
 #[derive(Clone, Debug)]
@@ -41,10 +41,8 @@ pub struct Settings {
     pub concurrent_calls: u32,
     /// The cache of compiled code, so that the next process need not compile again.
     pub code_cache: Option<CodeCache>,
-    /// The child process that compiles and composes foreign components, and validates
-    /// settings. `None` does it in this process: compiling and composing are then not
-    /// limited, and schemas are held to much lower limits.
-    pub sandbox: Option<Sandbox>,
+    /// Where foreign components are compiled and composed, and their settings validated.
+    pub compile: Compile,
 }
 
 impl Default for Settings {
@@ -54,7 +52,7 @@ impl Default for Settings {
             // Far more than there are processors; a call never waits.
             concurrent_calls: 64,
             code_cache: None,
-            sandbox: None,
+            compile: Compile::default(),
         }
     }
 }
@@ -120,12 +118,7 @@ impl Engine {
     ///
     /// [`Rejected`], also when the limits are above [`Limits::CEILING`].
     pub fn admit_within(&self, component: &[u8], limits: &Limits) -> Result<Policy, Rejected> {
-        Policy::admit(
-            self,
-            component,
-            limits,
-            self.inner.settings.sandbox.as_ref(),
-        )
+        Policy::admit(self, component, limits, self.sandbox()?)
     }
 
     /// The same on the threads that are there for admission, which are few: in turn
@@ -158,7 +151,7 @@ impl Engine {
         Policy::admit_own(self, component)
     }
 
-    /// Composes a layer with the policy below it, in the sandbox if there is one. The same
+    /// Composes a layer with the policy below it, where [`Settings::compile`] says. The same
     /// two components give the same bytes.
     ///
     /// # Errors
@@ -166,9 +159,8 @@ impl Engine {
     /// [`ComposeError`]. The result may still have other imports of the layer, which its
     /// admission finds.
     pub fn compose(&self, layer: &[u8], below: &[u8]) -> Result<Vec<u8>, ComposeError> {
-        let settings = &self.inner.settings;
-        match &settings.sandbox {
-            Some(sandbox) => compose::compose_in(sandbox, layer, below, &settings.limits),
+        match self.sandbox()? {
+            Some(sandbox) => compose::compose_in(sandbox, layer, below, self.limits()),
             None => compose::compose(layer, below),
         }
     }
@@ -192,6 +184,11 @@ impl Engine {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.inner.settings.limits
+    }
+
+    /// The sandbox for foreign components; `None` if they are compiled in this process.
+    pub(crate) fn sandbox(&self) -> Result<Option<&Sandbox>, NotCompiled> {
+        self.inner.settings.compile.place()
     }
 
     /// How the engine was set up.

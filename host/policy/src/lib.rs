@@ -39,7 +39,7 @@ mod worker;
 
 pub use admission::{Costs, Description, Rejected, is_core_module};
 pub use code_cache::CodeCache;
-pub use compose::{ComposeError, compose};
+pub use compose::ComposeError;
 pub use contract::Contract;
 pub use decision::{Attributes, Code, Decision, Finding, Grant, InvalidCode, Outcome, Refusal};
 pub use digest::{Digest, InvalidDigest};
@@ -49,6 +49,6 @@ pub use facts::{Credential, Facts, Inheritance, Request, Scope, Sharing};
 pub use failure::Failure;
 pub use limits::{Exceeded, Limits};
 pub use policy::{Isolation, Policy};
-pub use sandbox::{Bounds, Job, JobError, Sandbox};
+pub use sandbox::{Bounds, Compile, Job, JobError, NotCompiled, Sandbox};
 pub use settings::{BadSettings, Problem, Values};
 pub use worker::{serve, serve_with};

@@ -103,7 +103,7 @@ impl Policy {
     }
 
     /// The same policy with other settings, which it has looked over: first they are
-    /// held against its schema, in the engine's sandbox if there is one, then it is asked.
+    /// held against its schema, where the engine compiles, then it is asked.
     /// Takes some milliseconds, and not for every request.
     ///
     /// # Errors
@@ -126,7 +126,7 @@ impl Policy {
         // What the program carries is not foreign.
         let sandbox = match admitted.own {
             true => None,
-            false => admitted.engine.settings().sandbox.as_ref(),
+            false => admitted.engine.sandbox()?,
         };
         schema.check(settings, sandbox)?;
         settings::checked(self.validate(&text)?)?;

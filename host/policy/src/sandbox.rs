@@ -131,6 +131,39 @@ pub enum JobError {
     Refused(String),
 }
 
+/// Where foreign components are compiled and composed, and their settings validated.
+#[derive(Clone, Debug, Default)]
+pub enum Compile {
+    /// Nowhere: foreign components are rejected. What the program itself carries
+    /// ([`Engine::admit_own`](crate::Engine::admit_own)) is not foreign.
+    #[default]
+    Nowhere,
+    /// In a child process, under limits.
+    InSandbox(Sandbox),
+    /// In this process. Nothing limits the time and the memory of compiling: a component of
+    /// a few kilobytes can take all memory, or never end, and a fault of the compiler is a
+    /// fault of this process. For components that are trusted as much as the program.
+    UnsafeInThisProcess,
+}
+
+impl Compile {
+    /// The sandbox; `None` is this process.
+    pub(crate) fn place(&self) -> Result<Option<&Sandbox>, NotCompiled> {
+        match self {
+            Compile::Nowhere => Err(NotCompiled),
+            Compile::InSandbox(sandbox) => Ok(Some(sandbox)),
+            Compile::UnsafeInThisProcess => Ok(None),
+        }
+    }
+}
+
+/// An engine was not told where it may compile foreign components.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this program compiles no foreign components: it is set up with no sandbox for them (entail_policy::Compile)"
+)]
+pub struct NotCompiled;
+
 /// The program that runs jobs in a child process.
 #[derive(Clone, Debug)]
 pub struct Sandbox {

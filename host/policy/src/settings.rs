@@ -24,7 +24,7 @@ use serde_json::{Map, Value};
 
 use crate::engine::EngineError;
 use crate::failure::{Failure, plain};
-use crate::sandbox::{Bounds, Job, JobError, Sandbox};
+use crate::sandbox::{Bounds, Job, JobError, NotCompiled, Sandbox};
 
 /// Settings: a JSON object.
 pub type Values = Map<String, Value>;
@@ -138,6 +138,9 @@ pub enum BadSettings {
     /// The policy's schema is invalid, or takes too much to validate against.
     #[error("the schema of the policy's settings cannot be used: {0}")]
     Schema(String),
+    /// Nobody said where those of a foreign policy may be validated.
+    #[error(transparent)]
+    NotCompiled(#[from] NotCompiled),
     /// The process that validates could not be started.
     #[error(transparent)]
     Engine(EngineError),

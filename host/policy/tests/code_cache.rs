@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use entail_policy::{CodeCache, Engine, Facts, Outcome, Settings};
+use entail_policy::{CodeCache, Compile, Engine, Facts, Outcome, Settings};
 
 mod sketch;
 
@@ -36,6 +36,7 @@ impl Place {
         Engine::new(Settings {
             code_cache: Some(CodeCache::new(self.directory(), self.key())),
             concurrent_calls: 1,
+            compile: Compile::UnsafeInThisProcess,
             ..Settings::default()
         })
     }
@@ -268,6 +269,7 @@ fn where_nothing_can_be_kept_policies_are_admitted_all_the_same() {
     file.use_it(false);
     let engine = Engine::new(Settings {
         code_cache: Some(CodeCache::new("/nowhere/cache", "/nowhere/key")),
+        compile: Compile::UnsafeInThisProcess,
         ..Settings::default()
     });
     engine.admit(&component(false)).unwrap();

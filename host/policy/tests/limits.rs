@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use entail_policy::{Engine, Exceeded, Facts, Failure, Limits, Outcome, Rejected, Settings};
+use entail_policy::{
+    Compile, Engine, Exceeded, Facts, Failure, Limits, Outcome, Rejected, Settings,
+};
 
 mod sketch;
 
@@ -14,6 +16,7 @@ use sketch::Sketch;
 fn engine(limits: Limits) -> Engine {
     Engine::new(Settings {
         limits,
+        compile: Compile::UnsafeInThisProcess,
         ..Settings::default()
     })
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use entail_policy::{
-    BadSettings, Contract, Engine, Exceeded, Facts, Failure, Isolation, Limits, Outcome, Policy,
-    Rejected, Settings, Values, compose,
+    BadSettings, Compile, ComposeError, Contract, Engine, Exceeded, Facts, Failure, Isolation,
+    Limits, Outcome, Policy, Rejected, Settings, Values,
 };
 use serde_json::json;
 
@@ -17,7 +17,10 @@ mod sketch;
 use sketch::Sketch;
 
 fn engine() -> Engine {
-    Engine::new(Settings::default())
+    Engine::new(Settings {
+        compile: Compile::UnsafeInThisProcess,
+        ..Settings::default()
+    })
 }
 
 fn admit(sketch: &Sketch) -> Policy {
@@ -201,10 +204,10 @@ fn a_component_of_the_first_contract_is_served_beside_a_newer_one() {
 #[test]
 fn a_layer_and_a_policy_that_do_not_fit_are_not_composed() {
     let policy = Sketch::default().component();
-    let error = compose(&policy, &policy).unwrap_err();
+    let error = engine().compose(&policy, &policy).unwrap_err();
     assert!(error.to_string().contains("layer"), "{error}");
-    assert!(compose(b"noise", &policy).is_err());
-    assert!(compose(&policy, b"noise").is_err());
+    assert!(engine().compose(b"noise", &policy).is_err());
+    assert!(engine().compose(&policy, b"noise").is_err());
 }
 
 /// With a policy that is stuck in every call, another one still answers at once.
@@ -216,6 +219,7 @@ fn a_policy_that_is_stuck_does_not_hold_up_another() {
     };
     let engine = Engine::new(Settings {
         limits,
+        compile: Compile::UnsafeInThisProcess,
         ..Settings::default()
     });
     let stuck = Sketch {
@@ -260,4 +264,21 @@ fn a_policy_that_is_stuck_does_not_hold_up_another() {
     }
     // All 64 of them, one after the other, would take two seconds.
     assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+}
+
+#[test]
+fn foreign_components_are_compiled_where_the_engine_was_told_to_and_nowhere_else() {
+    let component = Sketch::default().component();
+    let untold = Engine::new(Settings::default());
+    assert!(matches!(
+        untold.admit(&component).unwrap_err(),
+        Rejected::NotCompiled(_)
+    ));
+    assert!(matches!(
+        untold.compose(&component, &component).unwrap_err(),
+        ComposeError::NotCompiled(_)
+    ));
+    // What the program carries is its own.
+    untold.admit_own(&component).unwrap();
+    engine().admit(&component).unwrap();
 }

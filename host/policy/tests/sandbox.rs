@@ -9,8 +9,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use entail_policy::{
-    BadSettings, CodeCache, ComposeError, Engine, Limits, Rejected, Sandbox, Settings, Values,
-    serve,
+    BadSettings, CodeCache, Compile, ComposeError, Engine, Limits, Rejected, Sandbox, Settings,
+    Values, serve,
 };
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::{Value, json};
@@ -55,14 +55,21 @@ fn engine(cache: &Path) -> Engine {
 fn engine_with(cache: &Path, sandbox: Sandbox) -> Engine {
     Engine::new(Settings {
         code_cache: Some(CodeCache::new(cache.join("code"), cache.join("key"))),
-        sandbox: Some(sandbox),
+        compile: Compile::InSandbox(sandbox),
+        ..Settings::default()
+    })
+}
+
+fn in_this_process() -> Engine {
+    Engine::new(Settings {
+        compile: Compile::UnsafeInThisProcess,
         ..Settings::default()
     })
 }
 
 fn without_cache() -> Engine {
     Engine::new(Settings {
-        sandbox: Some(Sandbox::this_program()),
+        compile: Compile::InSandbox(Sandbox::this_program()),
         ..Settings::default()
     })
 }
@@ -122,6 +129,7 @@ fn is_compiled_anew() -> Result<(), Failed> {
             folder.path().join("code"),
             folder.path().join("key"),
         )),
+        compile: Compile::UnsafeInThisProcess,
         ..Settings::default()
     });
     unlimited.admit(&component)?;
@@ -313,11 +321,11 @@ fn joined() -> Result<(), Failed> {
     let policy = Sketch::default().component();
     engine.admit(&policy)?;
     // The reason comes back as it is.
-    let here = entail_policy::compose(&policy, &policy).unwrap_err();
+    let here = in_this_process().compose(&policy, &policy).unwrap_err();
     let there = engine.compose(&policy, &policy).unwrap_err();
     assert!(matches!(there, ComposeError::NoFit), "{there}");
     assert_eq!(here.to_string(), there.to_string());
-    let here = entail_policy::compose(b"noise", &policy).unwrap_err();
+    let here = in_this_process().compose(b"noise", &policy).unwrap_err();
     let there = engine.compose(b"noise", &policy).unwrap_err();
     assert!(matches!(there, ComposeError::Invalid { .. }), "{there}");
     assert_eq!(here.to_string(), there.to_string());
@@ -326,7 +334,7 @@ fn joined() -> Result<(), Failed> {
             compile_memory_bytes: 24 << 20,
             ..Limits::default()
         },
-        sandbox: Some(Sandbox::this_program()),
+        compile: Compile::InSandbox(Sandbox::this_program()),
         ..Settings::default()
     });
     let there = little.compose(&policy, &policy).unwrap_err();

@@ -44,19 +44,31 @@ impl Secret {
     ///
     /// When the system has no memory, as any allocation.
     pub fn new(bytes: &[u8]) -> Self {
-        let copied = Self::filled(bytes.len(), |memory| {
-            memory.copy_from_slice(bytes);
-            Ok(bytes.len())
+        Self::joined(&[bytes])
+    }
+
+    /// Several pieces, one after the other. No other copy of them is made on the way.
+    ///
+    /// # Panics
+    ///
+    /// As [`Secret::new`].
+    pub fn joined(parts: &[&[u8]]) -> Self {
+        let length = parts.iter().map(|part| part.len()).sum();
+        let joined = Self::filled(length, |memory| {
+            let mut rest = memory;
+            for part in parts {
+                let (place, after) = rest
+                    .split_at_mut_checked(part.len())
+                    .ok_or(std::io::ErrorKind::InvalidInput)?;
+                place.copy_from_slice(part);
+                rest = after;
+            }
+            Ok(length)
         });
-        match copied {
+        match joined {
             Ok(secret) => secret,
             Err(_) => std::alloc::handle_alloc_error(std::alloc::Layout::new::<u8>()),
         }
-    }
-
-    /// Several pieces, one after the other.
-    pub(crate) fn joined(parts: &[&[u8]]) -> Self {
-        Secret::new(&zeroize::Zeroizing::new(parts.concat()))
     }
 
     /// A part of it, in the same memory; none if it ends before.

@@ -17,7 +17,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use entail::DEFAULT_POLICY;
-use entail::policy::{Digest, Engine, Facts, Limits, Policy, Settings};
+use entail::policy::{Compile, Digest, Engine, Facts, Limits, Policy, Settings};
 use libfuzzer_sys::fuzz_target;
 
 /// As small as the built-in policy allows: what is to be found is found sooner.
@@ -37,6 +37,7 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     let settings = Settings {
         limits: LIMITS,
         concurrent_calls: 1,
+        compile: Compile::UnsafeInThisProcess,
         ..Settings::default()
     };
     Engine::new(settings)

@@ -11,7 +11,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use entail::policy::{
+use entail::policy::{Compile, 
     Decision, Engine, Facts, Failure, Limits, Outcome, Policy, Settings, Sharing,
 };
 use libfuzzer_sys::fuzz_target;
@@ -31,6 +31,7 @@ static POLICY: LazyLock<Policy> = LazyLock::new(|| {
             deadline: DEADLINE,
             ..Limits::default()
         },
+        compile: Compile::UnsafeInThisProcess,
         ..Settings::default()
     };
     let engine = Engine::new(settings);

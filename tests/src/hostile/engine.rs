@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use entail_policy::{CodeCache, Decision, Engine, Facts, Limits, Outcome, Sandbox, Settings};
+use entail_policy::{
+    CodeCache, Compile, Decision, Engine, Facts, Limits, Outcome, Sandbox, Settings,
+};
 
 use super::{Ask, Case, Cause, Expected};
 
@@ -44,7 +46,7 @@ fn own_limits() -> Limits {
 pub fn settings(sandbox: Sandbox) -> Settings {
     Settings {
         limits: own_limits(),
-        sandbox: Some(sandbox),
+        compile: Compile::InSandbox(sandbox),
         ..Settings::default()
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use entail::policy::{Digest, Facts, Inheritance, Sandbox, Settings as EngineSettings};
+use entail::policy::{Compile, Digest, Facts, Inheritance, Sandbox, Settings as EngineSettings};
 use entail::{
     ActivatePolicy, Change, CredentialRef, Entail, Error, Home, InstallPolicy, Principal, Request,
     RuleChanges, Secret, SecretEdit, SetCredential, Settings, log_files,
@@ -72,7 +72,7 @@ impl Swap {
             .unwrap();
         let settings = Settings {
             engine: EngineSettings {
-                sandbox: Some(sandbox),
+                compile: Compile::InSandbox(sandbox),
                 ..EngineSettings::default()
             },
             ..Settings::default()

@@ -4,6 +4,7 @@
 //! is admitted, and has taken its settings, before its organization's document names
 //! it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use entail_policy::{Digest, Isolation, Limits, Policy, Values};
@@ -19,7 +20,7 @@ use super::documents::{
 use crate::access::AccessChanges;
 use crate::entail::Entail;
 use crate::error::Error;
-use crate::name::{ScopePath, quoted};
+use crate::name::{AttributeName, AttributeValue, ScopePath, quoted};
 use crate::principal::{Action, Principal, authorize, authorize_whole};
 use crate::rotation::encode;
 use crate::scope;
@@ -80,7 +81,7 @@ impl Entail {
             "version": installed.version,
         });
         let key = component_key(installed.component);
-        self.until_not_contended(async || {
+        self.until_not_contended(|| async {
             let revision = self.store.revision().await?;
             let batch = Batch {
                 put: vec![(key.clone(), encode(&installed)?)],
@@ -317,10 +318,12 @@ impl Entail {
         principal: &Principal,
         organization: &ScopePath,
         activate: &ActivatePolicy,
+        attributes: &BTreeMap<AttributeName, AttributeValue>,
     ) -> Result<(Policy, AccessChanges), Error> {
         self.check_can_bind(principal, organization).await?;
         let (policy, _) = self.prepare_policy(principal, activate).await?;
-        self.with_diff(principal, organization, policy).await
+        self.with_diff(principal, organization, policy, attributes)
+            .await
     }
 
     /// The policy that [`Entail::roll_back_policy`] would put back in service, and who
@@ -333,11 +336,13 @@ impl Entail {
         &self,
         principal: &Principal,
         organization: &ScopePath,
+        attributes: &BTreeMap<AttributeName, AttributeValue>,
     ) -> Result<(Policy, AccessChanges), Error> {
         let binding = self.check_can_bind(principal, organization).await?;
         let before = before(binding, organization)?;
         let policy = self.policies.load(&self.store, &before).await?;
-        self.with_diff(principal, organization, policy).await
+        self.with_diff(principal, organization, policy, attributes)
+            .await
     }
 
     async fn with_diff(
@@ -345,9 +350,10 @@ impl Entail {
         principal: &Principal,
         organization: &ScopePath,
         policy: Policy,
+        attributes: &BTreeMap<AttributeName, AttributeValue>,
     ) -> Result<(Policy, AccessChanges), Error> {
         let changes = self
-            .policy_diff(principal, &policy, Some(organization))
+            .policy_diff(principal, &policy, Some(organization), attributes)
             .await?;
         Ok((policy, changes))
     }
@@ -456,7 +462,7 @@ impl Entail {
     ) -> Result<(), Error> {
         authorize_whole(principal, Action::Administer)?;
         let record = json!({"change": "remove-policy", "component": component});
-        self.until_not_contended(async || {
+        self.until_not_contended(|| async {
             let removal = self.removal(principal, component).await?;
             self.commit(principal, removal.revision, removal.batch, &record)
                 .await
@@ -568,7 +574,7 @@ impl Entail {
         record: &Value,
         change: impl Fn(&mut PolicyBinding) -> Result<(), Error>,
     ) -> Result<PolicyBinding, Error> {
-        self.until_not_contended(async || {
+        self.until_not_contended(|| async {
             let (revision, mut binding) = self.read_binding(organization).await?;
             change(&mut binding)?;
             // A component that was removed meanwhile serves nobody.

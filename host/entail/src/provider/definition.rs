@@ -446,13 +446,13 @@ impl Provider {
     }
 }
 
-pub(super) enum Part<'a> {
+pub(crate) enum Part<'a> {
     Text(&'a str),
     Field(&'a str),
 }
 
 /// A template's parts: text, and field names in braces.
-pub(super) fn parts(template: &str) -> impl Iterator<Item = Part<'_>> {
+pub(crate) fn parts(template: &str) -> impl Iterator<Item = Part<'_>> {
     template
         .split('{')
         .enumerate()

@@ -23,3 +23,4 @@ pub use definition::{
     Authentication, Check, Field, FixedVariable, Format, KeptVariable, Mode, Provider,
     ProviderKind, RoleFields, Shield, SpecialBaseUrl, UnreadBy, Variable,
 };
+pub(crate) use definition::{Part, parts};

@@ -1,0 +1,137 @@
+//! Every future of the library can go to another thread, so that it can be awaited in a
+//! handler of a web server. That it compiles is the test; what runs looks whether one is
+//! missing from the list.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may
+
+use std::path::Path;
+
+use entail::policy::{Engine, Policy};
+use entail::store::{Store, Succession};
+use entail::{Entail, Home};
+
+fn is_send<T: Send>(_: &T) {}
+
+/// Stands for an argument, of whatever type it is. Nobody calls the functions.
+fn any<T>() -> T {
+    unreachable!("no future of the list is made")
+}
+
+macro_rules! futures {
+    ($($owner:ident { $($name:ident($($argument:expr),*);)+ })*) => {
+        /// Takes no future that is not `Send`.
+        #[allow(dead_code)]
+        fn all_are_send() {
+            $($(is_send(&$owner::$name($($argument),*));)+)*
+        }
+
+        const NAMES: &[&str] = &[$($(stringify!($name)),+),*];
+    };
+}
+
+futures! {
+    Entail {
+        activate_policy(any(), any(), any(), any());
+        add_recipient(any(), any(), any(), any());
+        backup(any(), any(), any());
+        change(any(), any(), any());
+        component(any(), any(), any());
+        destroy_due(any(), any());
+        dry_run(any(), any(), any(), any());
+        dry_run_activate(any(), any(), any(), any(), any());
+        dry_run_install(any(), any(), any(), any());
+        dry_run_keys(any(), any(), any());
+        dry_run_remove(any(), any(), any());
+        dry_run_roll_back(any(), any(), any(), any());
+        dry_run_shadow(any(), any(), any(), any());
+        explain(any(), any(), any());
+        find_policy(any(), any(), any());
+        install_policy(any(), any(), any(), any());
+        installed_policies(any(), any());
+        installed_policy(any(), any(), any());
+        journal(any(), any(), any());
+        maintain(any(), any());
+        policy_binding(any(), any(), any());
+        policy_bindings(any(), any());
+        policy_diff(any(), any(), any(), any(), any());
+        policy_in_service(any(), any());
+        probe(any(), any(), any());
+        recipients(any(), any());
+        remove_policy(any(), any(), any());
+        remove_recipient(any(), any(), any(), any());
+        reseal(any(), any(), any());
+        resolve(any(), any(), any());
+        roll_back_policy(any(), any(), any());
+        rotate_identity(any(), any(), any(), any());
+        rotate_signer(any(), any(), any());
+        scope(any(), any(), any());
+        scopes(any(), any(), any());
+        settle_shadows(any(), any());
+        shadow_policy(any(), any(), any(), any());
+        verify(any(), any(), any());
+    }
+    Home {
+        create(any(), any());
+    }
+    entail {
+        dry_run_restore_in_place(any(), any(), any(), any());
+        restore_in_place(any(), any(), any(), any(), any());
+        restore_to_clean_machine(any(), any(), any(), any(), any(), any());
+    }
+    Engine {
+        admit_in_turn(any(), any::<Vec<u8>>(), any());
+        compose_in_turn(any(), any(), any());
+    }
+    Policy {
+        decide_in_turn(any(), any());
+        with_settings_in_turn(any(), any());
+    }
+    Store {
+        begin_new_signer(any(), any());
+        blob(any(), any());
+        check(any(), any(), any());
+        commit(any(), any(), any(), any());
+        copy_to(any(), any());
+        journal(any(), any(), any());
+        names(any(), any(), any(), any(), any());
+        newest_entry(any());
+        read(any(), any());
+        recipients(any());
+        revision(any());
+    }
+    Succession {
+        of(any());
+    }
+}
+
+/// The names of the public asynchronous functions in the files below `folder`.
+fn public_async_functions(folder: &Path, names: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            public_async_functions(&path, names);
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let declared = text
+            .lines()
+            .filter_map(|line| line.trim_start().strip_prefix("pub async fn "));
+        names.extend(declared.map(|rest| {
+            let end = rest.find(['(', '<']).unwrap();
+            rest[..end].to_owned()
+        }));
+    }
+}
+
+#[test]
+fn every_public_asynchronous_function_is_in_the_list() {
+    let host = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut declared = Vec::new();
+    for room in ["entail", "policy", "store"] {
+        public_async_functions(&host.join(room).join("src"), &mut declared);
+    }
+    declared.sort();
+    let mut listed = NAMES.to_vec();
+    listed.sort_unstable();
+    assert_eq!(listed, declared);
+}
