@@ -17,14 +17,15 @@ use crate::failure::Failure;
 use crate::manage::time;
 use crate::output::{Cell, Line, Style, Table, exactly, print_json, say, tell};
 use crate::remedy::remedies;
+use crate::request_target;
 use crate::session::Session;
 
 /// Refusals that say no more than that nobody meant the scope to have one.
 pub const UNREMARKABLE: [&str; 2] = ["no-credential", "not-opted-in"];
 
 pub async fn resolve(session: &Session, args: &ResolveArgs) -> Result<(), Failure> {
+    let request = request(session, "resolve", &args.request).await?;
     let entail = session.open_unlocked()?;
-    let request = request(&args.request)?;
     let format = if session.common.json {
         Format::Json
     } else {
@@ -80,10 +81,11 @@ pub async fn granted(
     }
 }
 
-pub fn request(args: &RequestArgs) -> Result<Request, Failure> {
+async fn request(session: &Session, command: &str, args: &RequestArgs) -> Result<Request, Failure> {
+    let (scope, provider) = request_target::of_request(session, command, args).await?;
     Ok(Request {
-        scope: args.scope.clone(),
-        provider: args.provider.clone(),
+        scope,
+        provider,
         model: args.model.clone(),
         credential: args.name.clone(),
         attributes: attributes(&args.attributes)?,
@@ -217,8 +219,8 @@ fn assignment(name: &str, value: &str, format: Format) -> Result<String, Failure
 }
 
 pub async fn explain(session: &Session, args: &ExplainArgs) -> Result<(), Failure> {
+    let request = request(session, "explain", &args.request).await?;
     let entail = session.open()?;
-    let request = request(&args.request)?;
     let explanation = entail.explain(&session.principal, &request).await?;
     if session.common.json {
         print_json(&json!({
@@ -406,10 +408,9 @@ pub async fn matrix(
 }
 
 pub async fn status(session: &Session, args: &StatusArgs) -> Result<(), Failure> {
+    let under = request_target::of_status(session, args)?;
     let entail = session.open_unlocked()?;
-    let scopes = entail
-        .scopes(&session.principal, args.scope.as_ref())
-        .await?;
+    let scopes = entail.scopes(&session.principal, under.as_ref()).await?;
     let matrix = matrix(session, &entail, &scopes).await?;
     if session.common.json {
         print_json(&matrix_json(&matrix));

@@ -33,6 +33,7 @@ use crate::failure::Failure;
 use crate::hardening::as_the_caller_had_it;
 use crate::inquire::{UNREMARKABLE, attributes, granted, print_variables};
 use crate::output::{Style, print_json, say, tell};
+use crate::request_target::{self, Wanted, command_tail};
 use crate::secret_files::SecretFiles;
 use crate::session::Session;
 
@@ -40,8 +41,10 @@ use crate::session::Session;
 const OWN_VARIABLES: [&str; 2] = ["ENTAIL_PASSPHRASE_FILE", "ENTAIL_IDENTITY_FD"];
 
 pub async fn run(session: &Session, args: &RunArgs) -> Result<ExitCode, Failure> {
+    let tail = command_tail(&args.command);
+    let wanted = request_target::of_variables(session, "run", &args.wanted, &tail).await?;
     let entail = session.open_unlocked()?;
-    let leases = leases(session, &entail, &args.wanted).await?;
+    let leases = leases(session, &entail, &wanted).await?;
     let mut command = command(args)?;
     if args.pristine {
         command.env_clear();
@@ -95,8 +98,9 @@ pub async fn run(session: &Session, args: &RunArgs) -> Result<ExitCode, Failure>
 
 pub async fn export_env(session: &Session, args: &VariablesArgs) -> Result<(), Failure> {
     session.check_output_is_free()?;
+    let wanted = request_target::of_variables(session, "export-env", args, &[]).await?;
     let entail = session.open_unlocked()?;
-    let leases = leases(session, &entail, args).await?;
+    let leases = leases(session, &entail, &wanted).await?;
     let stray: Vec<&str> = cleared(&entail, &leases)
         .filter(|variable| std::env::var_os(variable).is_some())
         .collect();
@@ -152,9 +156,9 @@ fn cleared<'a>(entail: &'a Entail, leases: &'a [Lease]) -> impl Iterator<Item = 
 async fn leases(
     session: &Session,
     entail: &Entail,
-    wanted: &VariablesArgs,
+    wanted: &Wanted,
 ) -> Result<Vec<Lease>, Failure> {
-    let VariablesArgs {
+    let Wanted {
         scope,
         providers: named,
         model,
