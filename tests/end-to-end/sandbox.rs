@@ -169,9 +169,15 @@ impl Sandbox {
     /// Runs the program for a lease: its standard output may reveal, its standard
     /// error may not.
     pub fn lease(&self, arguments: &[&str]) -> Ran {
-        let mut output = Self::output(self.command(arguments), "");
+        self.lease_of(self.command(arguments))
+    }
+
+    /// The same for a command that was set up by hand.
+    pub fn lease_of(&self, command: Command) -> Ran {
+        let what = format!("{command:?}");
+        let mut output = Self::output(command, "");
         let revealed = std::mem::take(&mut output.stdout);
-        let mut ran = self.record(&arguments.join(" "), &output);
+        let mut ran = self.record(&what, &output);
         ran.stdout = String::from_utf8(revealed).unwrap();
         ran
     }

@@ -6,10 +6,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use entail::{CredentialName, ModelId, ProviderId, ScopePath};
 
 use crate::component_source::SourceArgs;
+use crate::help::HelpArgs;
+use crate::import::ImportArgs;
 use crate::policy_check::CheckArgs;
 use crate::policy_compare::{DiffArgs, ReplayArgs};
 use crate::policy_new::NewArgs;
 use crate::policy_test::TestArgs;
+use crate::use_scope::UseArgs;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -35,9 +38,14 @@ is not found.
 Secrets are entered at a hidden prompt, by --from-env, --from-file or standard
 input, never as an argument.";
 
+/// The heading of the options that every command has.
+const GLOBAL_OPTIONS: &str = "Global options";
+
 /// An organization's model credentials, inherited by projects that opt in.
+///
+/// `entail help` lists the commands by task.
 #[derive(Parser)]
-#[command(name = "entail", bin_name = "entail", version, after_long_help = EXIT_CODES, arg_required_else_help = true)]
+#[command(name = "entail", bin_name = "entail", version, after_long_help = EXIT_CODES, arg_required_else_help = true, disable_help_subcommand = true)]
 pub struct Cli {
     #[command(flatten)]
     pub common: Common,
@@ -47,21 +55,22 @@ pub struct Cli {
 
 #[derive(Args, Clone)]
 pub struct Common {
-    /// The folder in which everything lies [default: entail in the user's data
-    /// folder]
+    /// The directory that holds everything [default: entail in the user's data
+    /// directory]
     #[arg(
         long,
         global = true,
+        help_heading = GLOBAL_OPTIONS,
         env = "ENTAIL_HOME",
         value_name = "DIR",
         hide_env_values = true
     )]
     pub home: Option<PathBuf>,
     /// Print JSON, also for errors
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL_OPTIONS)]
     pub json: bool,
-    /// Check a change, say what it would change in who gets what, and change nothing
-    #[arg(long, global = true)]
+    /// Check a change, show what it would change in who gets what, and change nothing
+    #[arg(long, global = true, help_heading = GLOBAL_OPTIONS)]
     pub dry_run: bool,
     /// With --dry-run or policy diff: ask for everything also with this attribute
     // Commands whose requests have attributes have an argument of this name of their own,
@@ -72,6 +81,7 @@ pub struct Common {
     #[arg(
         long,
         global = true,
+        help_heading = GLOBAL_OPTIONS,
         env = "ENTAIL_PASSPHRASE_FILE",
         value_name = "FILE",
         hide_env_values = true
@@ -81,6 +91,7 @@ pub struct Common {
     #[arg(
         long,
         global = true,
+        help_heading = GLOBAL_OPTIONS,
         env = "ENTAIL_IDENTITY_FD",
         value_name = "NUMBER",
         hide_env_values = true,
@@ -91,51 +102,57 @@ pub struct Common {
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Make a home, if there is none yet, and an organization in it
+    /// Create a home, if there is none yet, and an organization in it
     Init(InitArgs),
+    /// Import credentials from .env files, shell exports, JSON or the environment
+    Import(ImportArgs),
     /// Add, list and remove projects
     #[command(subcommand)]
     Project(ProjectCommand),
-    /// Set, renew, switch, list and remove credentials
+    /// Set, rotate, enable, disable, list and remove credentials
     #[command(subcommand)]
     Credential(CredentialCommand),
-    /// Let a scope inherit credentials from its parent, or stop it
+    /// Let a scope inherit credentials from its parent, or stop inheriting
     Inherit(InheritArgs),
-    /// Set the model of a scope for requests that name none
+    /// Set the default model of a scope
     Model(ModelArgs),
-    /// Show what a scope gets for a provider, the secrets masked
+    /// Set the scope of a directory, so that other commands need none
+    Use(UseArgs),
+    /// Show the credential that a scope gets for a provider, secrets masked
     Resolve(ResolveArgs),
-    /// Explain what a scope gets for a provider, and why
+    /// Explain which credential a scope gets for a provider, and why
     Explain(ExplainArgs),
-    /// Run a command with the variables of what a scope gets
+    /// Run a command with the credentials that a scope gets as variables
     Run(RunArgs),
-    /// Print shell commands that set the variables of what a scope gets
+    /// Print shell commands that set the variables `run` would set
     ExportEnv(VariablesArgs),
-    /// Show what every scope gets for every provider, by really resolving
+    /// Show what each scope gets for each provider, by resolving it
     Status(StatusArgs),
     /// List the providers, or show one
     Providers(ProvidersArgs),
-    /// Write policies, check and try them, put them in service, take them back
+    /// Write, check, test, install, activate and roll back policies
     #[command(subcommand)]
     Policy(Box<PolicyCommand>),
-    /// Renew keys, and say who secrets are sealed to
+    /// Rotate keys, and set who secrets are sealed to
     #[command(subcommand)]
     Key(KeyCommand),
-    /// Look at the decision log
+    /// Show and verify the decision log
     #[command(subcommand)]
     Audit(AuditCommand),
-    /// Hold everything in the store against its journal, and open every secret
+    /// Verify the whole store against its journal, and open every secret
     Verify,
-    /// Write a copy of the store to a file, while others use it
+    /// Write a copy of the store to a file, while others use the store
     Backup(BackupArgs),
-    /// Go back to a copy, or make a home of one on a clean machine
+    /// Restore a backup, here or on a clean machine
     Restore(RestoreArgs),
-    /// Check permissions, keys, the store, the log, and whether every secret opens
+    /// Check permissions, keys, the store and the log, and that every secret opens
     Doctor,
-    /// Make a throwaway organization to try things on
+    /// Create a throwaway organization to try things out
     Dev,
     /// Print the completions for a shell
     Completions(CompletionsArgs),
+    /// List the commands by task, or show the help of one
+    Help(HelpArgs),
 }
 
 #[derive(Args)]
@@ -143,26 +160,26 @@ pub struct InitArgs {
     /// The organization
     #[arg(value_name = "ORG")]
     pub organization: ScopePath,
-    /// Put the identity under a passphrase
+    /// Protect the identity with a passphrase
     #[arg(long)]
     pub passphrase: bool,
 }
 
 #[derive(Subcommand)]
 pub enum ProjectCommand {
-    /// Add a project below a scope that is there
+    /// Add a project below an existing scope
     Add {
-        /// Its path: acme/evals
+        /// The path of the project: acme/evals
         scope: ScopePath,
     },
     /// List scopes
     List {
-        /// Only this one and what is below
+        /// Only this scope and those below it
         scope: Option<ScopePath>,
     },
     /// Remove a project and destroy its credentials
     Remove {
-        /// Its path
+        /// The path of the project
         scope: ScopePath,
     },
 }
@@ -171,33 +188,33 @@ pub enum ProjectCommand {
 pub struct CredentialArgs {
     /// The scope that holds it: acme, acme/evals
     pub scope: ScopePath,
-    /// Whom it is for: openai (see: entail providers)
+    /// The provider: openai (see: entail providers)
     pub provider: ProviderId,
-    /// Its name, if the scope has several for the provider
+    /// The name of the credential, if the scope has several for the provider
     #[arg(long, default_value_t, hide_default_value = true)]
     pub name: CredentialName,
 }
 
 #[derive(Subcommand)]
 pub enum CredentialCommand {
-    /// Set a credential: add it, or change what is given and leave the rest
+    /// Add a credential, or change what is given and keep the rest
     Set(Box<SetArgs>),
-    /// Renew the secret of a credential: the new one serves at once, the old one is
-    /// kept for a while
+    /// Replace the secret of a credential; the new one is active at once, the old one
+    /// is kept for a while
     Rotate(RotateArgs),
-    /// Bring back the secret that a credential had before; the one that it has is kept,
-    /// so doing it again brings that one back
+    /// Restore the previous secret of a credential; the current one is kept, so that a
+    /// second rollback restores it
     Rollback(RollbackArgs),
     /// List the credentials of a scope
     List {
         /// The scope
         scope: ScopePath,
     },
-    /// Show a credential, the secret masked
+    /// Show a credential without its secret
     Show(CredentialArgs),
-    /// Switch a credential off
+    /// Disable a credential
     Disable(CredentialArgs),
-    /// Switch a credential on
+    /// Enable a credential
     Enable(CredentialArgs),
     /// Remove a credential and destroy its secret
     Remove(CredentialArgs),
@@ -205,17 +222,17 @@ pub enum CredentialCommand {
 
 #[derive(Args)]
 pub struct InputArgs {
-    /// A public field
+    /// Set a public field
     #[arg(long = "param", value_name = "FIELD=VALUE")]
     pub parameters: Vec<String>,
-    /// The mode of the provider [default: the first that the fields suffice for]
+    /// The mode of the provider [default: the first that the given fields complete]
     #[arg(long)]
     pub mode: Option<String>,
-    /// Take fields from variables; without a value from those that the
-    /// provider's own clients read
+    /// Read fields from variables; without a value, from those that the provider's
+    /// clients read
     #[arg(long, value_name = "[FIELD=]VARIABLE", num_args = 0..=1, default_missing_value = "", action = clap::ArgAction::Append)]
     pub from_env: Vec<String>,
-    /// Take a secret field from a file
+    /// Read a secret field from a file
     #[arg(long, value_name = "[FIELD=]FILE")]
     pub from_file: Vec<String>,
 }
@@ -227,7 +244,7 @@ pub struct SetArgs {
     pub credential: CredentialArgs,
     #[command(flatten)]
     pub input: InputArgs,
-    /// Change only the rules and parameters, keep the secret
+    /// Keep the secret; change only rules and parameters
     #[arg(long)]
     pub keep_secret: bool,
     /// Allow only models that match one of these patterns (* and ?)
@@ -239,20 +256,20 @@ pub struct SetArgs {
     /// Allow no model
     #[arg(long, conflicts_with = "all_models")]
     pub no_models: bool,
-    /// Share with all below, with none, or with paths that match (* within a
+    /// Share with all scopes below, with none, or with paths that match (* within a
     /// segment, ** for any number of segments)
     #[arg(long, value_name = "all|none|PATTERN", value_delimiter = ',')]
     pub share: Vec<String>,
-    /// Make those it is shared with use it rather than their own
+    /// Require the scopes it is shared with to use it instead of their own
     #[arg(long, conflicts_with = "no_mandatory")]
     pub mandatory: bool,
-    /// Let those it is shared with use their own
+    /// Allow the scopes it is shared with to use their own
     #[arg(long)]
     pub no_mandatory: bool,
-    /// Its place within the scope: the lower goes first
+    /// Its priority within the scope: lower goes first
     #[arg(long, value_name = "NUMBER")]
     pub priority: Option<u32>,
-    /// When it ends: 12h, 30d, 2027-01-31T12:00:00Z, never
+    /// When the credential expires: 12h, 30d, 2027-01-31T12:00:00Z, never
     #[arg(long, value_name = "WHEN")]
     pub expires: Option<String>,
 }
@@ -263,7 +280,7 @@ pub struct RotateArgs {
     pub credential: CredentialArgs,
     #[command(flatten)]
     pub input: InputArgs,
-    /// When the new secret ends: 12h, 30d, 2027-01-31T12:00:00Z, never
+    /// When the new secret expires: 12h, 30d, 2027-01-31T12:00:00Z, never
     #[arg(long, value_name = "WHEN")]
     pub expires: Option<String>,
     #[command(flatten)]
@@ -272,8 +289,8 @@ pub struct RotateArgs {
 
 #[derive(Args)]
 pub struct GraceArgs {
-    /// How long the secret that is replaced is kept, so that one can go back: 12h,
-    /// 7d; 0 destroys it at once
+    /// How long the replaced secret is kept for a rollback: 12h, 7d; 0 destroys it at
+    /// once
     #[arg(long, value_name = "TIME", default_value = "24h")]
     pub grace: String,
 }
@@ -288,27 +305,27 @@ pub struct RollbackArgs {
 
 #[derive(Subcommand)]
 pub enum KeyCommand {
-    /// Show the keys, and who secrets are sealed to
+    /// List the keys, and who secrets are sealed to
     List,
-    /// Renew a key; everything stays readable meanwhile
+    /// Replace a key; everything stays readable meanwhile
     #[command(subcommand)]
     Rotate(RotateKeyCommand),
-    /// Seal every secret to one more: a second machine, a recovery key
+    /// Add a recipient that every secret is sealed to: a second machine, a recovery key
     AddRecipient(AddRecipientArgs),
-    /// Seal nothing to a recipient any more
+    /// Remove a recipient, and seal nothing to it any more
     RemoveRecipient {
-        /// Its id, label or key (see: entail key list)
+        /// Its id, label or public key (see: entail key list)
         recipient: String,
     },
-    /// Seal again what is not sealed to the present recipients
+    /// Seal every secret again that is not sealed to the current recipients
     Reseal,
 }
 
 #[derive(Subcommand)]
 pub enum RotateKeyCommand {
-    /// The key that opens secrets: seals every one of them again
+    /// Replace the key that opens secrets, and seal all of them again
     Identity,
-    /// The key that writes: signs every document again
+    /// Replace the key that signs documents, and sign all of them again
     Signer,
 }
 
@@ -317,36 +334,35 @@ pub struct AddRecipientArgs {
     /// The age recipient: age1…
     #[arg(required_unless_present = "recovery", conflicts_with = "recovery")]
     pub recipient: Option<String>,
-    /// Make a recovery key, and write it to this file, to be kept away from here
+    /// Create a recovery key and write it to this file, to be kept elsewhere
     #[arg(long, value_name = "FILE")]
     pub recovery: Option<PathBuf>,
-    /// What to call it
+    /// A label for the recipient
     #[arg(long)]
     pub label: Option<String>,
 }
 
 #[derive(Args)]
 pub struct BackupArgs {
-    /// The file to write, which must not be there
+    /// The file to write, which must not exist
     pub file: PathBuf,
 }
 
 #[derive(Args)]
 pub struct RestoreArgs {
-    /// The copy, as `entail backup` wrote it; without one what is in the home is
-    /// taken for the truth
+    /// A file that `entail backup` wrote [default: accept what is in the home]
     pub file: Option<PathBuf>,
-    /// Restore with the identity that `key add-recipient --recovery` wrote: on a clean
-    /// machine, or where this home's own identity opens nothing in the copy
+    /// Restore with the key that `key add-recipient --recovery` wrote: on a clean
+    /// machine, or where this home's own identity does not open the backup
     #[arg(long, value_name = "FILE")]
     pub recovery: Option<PathBuf>,
-    /// Go back behind what this home has seen
+    /// Accept a state older than what this home has seen
     #[arg(long)]
     pub accept_rollback: bool,
-    /// Believe a copy that is signed by this key (see: entail key list)
+    /// Trust a backup that is signed by this key (see: entail key list)
     #[arg(long, value_name = "ID")]
     pub verifier: Option<String>,
-    /// Put the new identity under a passphrase
+    /// Protect the new identity with a passphrase
     #[arg(long, requires = "recovery")]
     pub passphrase: bool,
 }
@@ -355,10 +371,10 @@ pub struct RestoreArgs {
 pub enum AuditCommand {
     /// Show the last decisions
     Tail {
-        /// How many
+        /// How many records
         #[arg(short = 'n', long, default_value_t = 20)]
         lines: usize,
-        /// Go on with those that are made from now on
+        /// Keep printing new records as they are written
         #[arg(short, long)]
         follow: bool,
         #[command(flatten)]
@@ -369,28 +385,28 @@ pub enum AuditCommand {
         #[command(flatten)]
         filter: FilterArgs,
     },
-    /// Check that no record was changed or taken out
+    /// Verify that no record was changed or removed
     Verify,
 }
 
 #[derive(Args)]
 pub struct FilterArgs {
-    /// Of this scope and all below
+    /// Only this scope and those below it
     #[arg(long)]
     pub scope: Option<ScopePath>,
-    /// For this provider
+    /// Only this provider
     #[arg(long)]
     pub provider: Option<ProviderId>,
-    /// Of this principal
+    /// Only this principal
     #[arg(long)]
     pub principal: Option<String>,
-    /// With this outcome: granted, refused, failed, or the code of a refusal
+    /// Only this outcome: granted, refused, failed, or the code of a refusal
     #[arg(long)]
     pub outcome: Option<String>,
-    /// From then on: 2h, 7d (ago), 2027-01-31T12:00:00Z
+    /// Only from this time on: 2h, 7d (ago), 2027-01-31T12:00:00Z
     #[arg(long, value_name = "WHEN")]
     pub since: Option<String>,
-    /// Until then
+    /// Only until this time
     #[arg(long, value_name = "WHEN")]
     pub until: Option<String>,
 }
@@ -399,12 +415,12 @@ pub struct FilterArgs {
 pub struct InheritArgs {
     /// The scope that inherits
     pub scope: ScopePath,
-    /// The provider; without it every one
+    /// The provider [default: every provider]
     pub provider: Option<ProviderId>,
     /// Stop inheriting
     #[arg(long, conflicts_with = "fall_back")]
     pub off: bool,
-    /// Inherit also when all of the scope's own credentials are unusable
+    /// Inherit also if all of the scope's own credentials are unusable
     #[arg(long)]
     pub fall_back: bool,
 }
@@ -415,36 +431,40 @@ pub struct ModelArgs {
     pub scope: ScopePath,
     /// The provider
     pub provider: ProviderId,
-    /// The model; without it the setting is taken away
+    /// The model [default: remove the setting]
     pub model: Option<ModelId>,
 }
 
+/// What `resolve` and `explain` ask for: [`crate::request_target`] works out which word
+/// is which.
 #[derive(Args)]
 pub struct RequestArgs {
-    /// The scope that asks
-    pub scope: ScopePath,
+    /// The scope that asks [default: ENTAIL_SCOPE, or the scope of the directory]
+    #[arg(value_name = "SCOPE")]
+    pub first: Option<ScopePath>,
     /// The provider
-    pub provider: ProviderId,
-    /// The model that it is for
+    #[arg(value_name = "PROVIDER")]
+    pub second: Option<ProviderId>,
+    /// The model that the credential is used for
     #[arg(long)]
     pub model: Option<ModelId>,
-    /// The one credential wanted
+    /// Only the credential of this name
     #[arg(long)]
     pub name: Option<CredentialName>,
     #[command(flatten)]
     pub attributes: AttributeArgs,
 }
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct AttributeArgs {
-    /// Something for the policy to go by, such as session=4711; it is logged
+    /// An attribute for the policy, such as session=4711; it is logged
     #[arg(long = "attribute", value_name = "NAME=VALUE")]
     pub attributes: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 pub enum Format {
-    /// For a person
+    /// Text for a person
     Text,
     /// One JSON object
     Json,
@@ -463,7 +483,7 @@ pub struct ResolveArgs {
     /// Print the secrets
     #[arg(long)]
     pub reveal: bool,
-    /// How to print
+    /// The output format
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
 }
@@ -474,16 +494,16 @@ pub struct ExplainArgs {
     pub request: RequestArgs,
 }
 
-/// What `run` and `export-env` ask for.
+/// What `run` and `export-env` ask for: [`crate::request_target`] works out the scope.
 #[derive(Args)]
 pub struct VariablesArgs {
-    /// The scope whose credentials are used
-    pub scope: ScopePath,
-    /// Only this provider, and fail if it is refused [default: all that are
-    /// granted]
+    /// The scope that asks [default: ENTAIL_SCOPE, or the scope of the directory]
+    #[arg(value_name = "SCOPE")]
+    pub first: Option<ScopePath>,
+    /// Only this provider; fail if it is refused [default: all that are granted]
     #[arg(long = "provider", value_name = "PROVIDER")]
     pub providers: Vec<ProviderId>,
-    /// The model that it is for
+    /// The model that the credential is used for
     #[arg(long)]
     pub model: Option<ModelId>,
     #[command(flatten)]
@@ -493,7 +513,7 @@ pub struct VariablesArgs {
 }
 
 /// What of the caller's own a command keeps, for its own purposes.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct KeepArgs {
     /// Keep this variable of the caller although a provider's clients read it; the
     /// policy sees it and the decision log records it
@@ -509,7 +529,7 @@ pub struct KeepArgs {
 pub struct RunArgs {
     #[command(flatten)]
     pub wanted: VariablesArgs,
-    /// Pass none of the caller's variables
+    /// Pass none of the caller's variables to the command
     #[arg(long)]
     pub pristine: bool,
     /// The command and its arguments
@@ -519,52 +539,56 @@ pub struct RunArgs {
 
 #[derive(Args)]
 pub struct StatusArgs {
-    /// Only this scope and what is below
+    /// Only this scope and those below it [default: ENTAIL_SCOPE, or the scope of the
+    /// directory, or every scope]
     pub scope: Option<ScopePath>,
+    /// Show every scope, also where the directory has a scope
+    #[arg(long, conflicts_with = "scope")]
+    pub all: bool,
 }
 
 #[derive(Args)]
 pub struct ProvidersArgs {
-    /// Show this one in full
+    /// Show this provider in full
     pub provider: Option<ProviderId>,
 }
 
 #[derive(Subcommand)]
 pub enum PolicyCommand {
-    /// Begin a policy of your own, in Rust, JavaScript or Python
+    /// Create a policy of your own in Rust, JavaScript or Python
     New(NewArgs),
-    /// Build a policy from its sources, or make a component of a core module
+    /// Build a policy from its sources, or a component from a core module
     Build(BuildArgs),
-    /// Say whether a component can be a policy, what it takes, or what is wrong with it
+    /// Check whether a component can be a policy, and what it needs
     Check(CheckArgs),
-    /// Run the vectors of a policy
+    /// Run the test vectors of a policy
     Test(TestArgs),
-    /// Decide facts given as JSON lines, and print the decisions as JSON lines;
-    /// needs no home
+    /// Decide facts given as JSON lines, and print the decisions as JSON lines; needs
+    /// no home
     Decide(DecideArgs),
-    /// Decide the requests of the decision log again, and say what would change
+    /// Decide the requests of the decision log again, and show what would change
     Replay(ReplayArgs),
-    /// Compare what every scope gets now with what it would get
+    /// Compare what every scope gets now with what it would get from another policy
     Diff(DiffArgs),
-    /// Admit a component and keep it; nothing changes until it is activated
+    /// Admit a component and store it; nothing changes until it is activated
     Install(InstallArgs),
-    /// List the policies that are installed, and where they are in service
+    /// List the installed policies, and where they are active
     List,
-    /// Show the policy of an organization, or one that is installed
+    /// Show the policy of an organization, or an installed one
     Show(ShowArgs),
-    /// Put a policy in service for an organization and all its projects
+    /// Activate a policy for an organization and all its projects
     Activate(ActivateArgs),
-    /// Go back to the policy that was in service before
+    /// Activate the previous policy again
     Rollback {
         /// The organization
         organization: ScopePath,
     },
-    /// Ask a policy beside the one in service, and only write down what it says; without
-    /// a policy, show how it compares
+    /// Run a policy beside the active one and only record its answers; without a policy,
+    /// show how the two compare
     Shadow(ShadowArgs),
-    /// Remove an installed policy that is in service nowhere
+    /// Remove an installed policy that is active nowhere
     Remove {
-        /// Its digest, the first digits of it, or its name
+        /// The policy: its digest, the first digits of it, or its name
         policy: String,
     },
 }
@@ -573,7 +597,7 @@ pub enum PolicyCommand {
 pub struct InstallArgs {
     #[command(flatten)]
     pub source: SourceArgs,
-    /// It is a layer: compose it with this installed policy, or with the built-in one
+    /// Compose the layer with this installed policy, or with the built-in one
     #[arg(long, value_name = "DIGEST|NAME|built-in")]
     pub over: Option<String>,
 }
@@ -588,13 +612,13 @@ pub struct ShowArgs {
 
 #[derive(Args)]
 pub struct BoundArgs {
-    /// What is set for it: a file with a JSON object [default: nothing]
+    /// The settings: a file with a JSON object [default: none]
     #[arg(long, value_name = "FILE")]
     pub settings: Option<PathBuf>,
-    /// What it may use up, as JSON [default: what it was installed with]
+    /// Its limits, as JSON [default: those it was installed with]
     #[arg(long, value_name = "FILE")]
     pub limits: Option<PathBuf>,
-    /// What its calls share
+    /// What the calls of the policy share
     #[arg(long, value_enum, default_value = "per-call")]
     pub isolation: Isolation,
 }
@@ -604,7 +628,7 @@ pub enum Isolation {
     /// Nothing: each call gets an instance of its own
     PerCall,
     /// One warm instance for all requests of the organization: faster where instances
-    /// take long to make, but the policy can then remember earlier requests
+    /// are slow to create, but the policy can then remember earlier requests
     PerOrganization,
 }
 
@@ -613,7 +637,7 @@ pub struct ActivateArgs {
     /// The organization
     #[arg(value_name = "ORG")]
     pub organization: ScopePath,
-    /// Its digest, the first digits of it, its name, or: built-in
+    /// The policy: its digest, the first digits of it, its name, or built-in
     #[arg(value_name = "POLICY")]
     pub policy: String,
     #[command(flatten)]
@@ -625,10 +649,10 @@ pub struct ShadowArgs {
     /// The organization
     #[arg(value_name = "ORG")]
     pub organization: ScopePath,
-    /// The policy to ask: its digest, the first digits of it, its name, or: built-in
+    /// The policy to run: its digest, the first digits of it, its name, or built-in
     #[arg(value_name = "POLICY", conflicts_with = "off")]
     pub policy: Option<String>,
-    /// Ask nobody any more
+    /// Stop running a policy beside the active one
     #[arg(long)]
     pub off: bool,
     #[command(flatten)]
@@ -637,16 +661,16 @@ pub struct ShadowArgs {
 
 #[derive(Args)]
 pub struct BuildArgs {
-    /// The folder of the sources: a Rust crate, or a project of JavaScript or Python
+    /// The directory of the sources: a Rust crate, or a JavaScript or Python project
     #[arg(default_value = ".")]
     pub folder: PathBuf,
-    /// A core module to make a component of, instead of a crate
+    /// Build the component from this core module instead of sources
     #[arg(long, value_name = "FILE", conflicts_with = "folder")]
     pub module: Option<PathBuf>,
-    /// Where to put the component [default: NAME.wasm in the folder]
+    /// Where to write the component [default: NAME.wasm in the directory]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Write nothing; fail unless this file holds the very same bytes
+    /// Write nothing; fail unless this file has exactly the same bytes
     #[arg(long, value_name = "FILE", conflicts_with = "output")]
     pub check: Option<PathBuf>,
 }

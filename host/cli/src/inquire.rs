@@ -18,6 +18,7 @@ use crate::failure::Failure;
 use crate::manage::time;
 use crate::output::{Cell, Line, Style, Table, exactly, print_json, say, tell};
 use crate::remedy::{explain as explain_command, remedies};
+use crate::request_target;
 use crate::session::Session;
 use crate::unknown_providers;
 
@@ -25,8 +26,8 @@ use crate::unknown_providers;
 pub const UNREMARKABLE: [&str; 2] = ["no-credential", "not-opted-in"];
 
 pub async fn resolve(session: &Session, args: &ResolveArgs) -> Result<(), Failure> {
+    let request = request(session, "resolve", &args.request).await?;
     let entail = session.open_unlocked()?;
-    let request = request(&args.request)?;
     let format = if session.common.json {
         Format::Json
     } else {
@@ -85,12 +86,15 @@ pub async fn granted(
     }
 }
 
-pub fn request(args: &RequestArgs) -> Result<Request, Failure> {
+async fn request(session: &Session, command: &str, args: &RequestArgs) -> Result<Request, Failure> {
+    let (scope, provider) = request_target::of_request(session, command, args).await?;
     Ok(Request {
+        scope,
+        provider,
         model: args.model.clone(),
         credential: args.name.clone(),
         attributes: attributes(&args.attributes)?,
-        ..Request::new(args.scope.clone(), args.provider.clone())
+        kept: Vec::new(),
     })
 }
 
@@ -207,8 +211,8 @@ fn assignment(name: &str, value: &str, format: Format) -> Result<String, Failure
 }
 
 pub async fn explain(session: &Session, args: &ExplainArgs) -> Result<(), Failure> {
+    let request = request(session, "explain", &args.request).await?;
     let entail = session.open()?;
-    let request = request(&args.request)?;
     let explanation = entail.explain(&session.principal, &request).await?;
     if session.common.json {
         print_json(&json!({
@@ -396,10 +400,9 @@ pub async fn matrix(
 }
 
 pub async fn status(session: &Session, args: &StatusArgs) -> Result<(), Failure> {
+    let under = request_target::of_status(session, args)?;
     let entail = session.open_unlocked()?;
-    let scopes = entail
-        .scopes(&session.principal, args.scope.as_ref())
-        .await?;
+    let scopes = entail.scopes(&session.principal, under.as_ref()).await?;
     let matrix = matrix(session, &entail, &scopes).await?;
     if session.common.json {
         print_json(&matrix_json(&matrix));

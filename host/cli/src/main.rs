@@ -8,9 +8,12 @@ mod backup;
 mod component_source;
 mod contract_difference;
 mod dev;
+mod directory_scope;
 mod doctor;
 mod failure;
 mod hardening;
+mod help;
+mod import;
 mod input;
 mod inquire;
 mod keeper;
@@ -27,17 +30,19 @@ mod policy_service;
 mod policy_test;
 mod progress;
 mod remedy;
+mod request_target;
 mod run;
 mod secret_files;
 mod session;
 mod temporary;
 mod unknown_providers;
 mod usage;
+mod use_scope;
 mod verify;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::FromArgMatches as _;
 use entail::policy::Job;
 
 use crate::args::{Cli, Command, CredentialCommand, KeyCommand, PolicyCommand, ProjectCommand};
@@ -61,7 +66,8 @@ fn main() -> ExitCode {
         return exit;
     }
     let unhardened = hardening::harden();
-    let Cli { common, command } = match Cli::try_parse() {
+    let parsed = help::command().try_get_matches();
+    let Cli { common, command } = match parsed.and_then(|mut m| Cli::from_arg_matches_mut(&mut m)) {
         Ok(cli) => cli,
         Err(error) => return usage::usage(&error),
     };
@@ -83,7 +89,11 @@ fn main() -> ExitCode {
 /// Whether a command changes a home in a way that can be tried without changing it.
 fn has_dry_run(command: &Command) -> bool {
     match command {
-        Command::Init(_) | Command::Inherit(_) | Command::Model(_) | Command::Restore(_) => true,
+        Command::Init(_)
+        | Command::Import(_)
+        | Command::Inherit(_)
+        | Command::Model(_)
+        | Command::Restore(_) => true,
         Command::Project(command) => !matches!(command, ProjectCommand::List { .. }),
         Command::Credential(command) => !matches!(
             command,
@@ -137,6 +147,9 @@ async fn perform(session: &Session, command: Command) -> Result<ExitCode, Failur
     }
     match command {
         Command::Init(args) => manage::init(session, &args).await?,
+        Command::Import(args) => import::import(session, &args).await?,
+        Command::Use(args) => use_scope::use_scope(session, &args).await?,
+        Command::Help(args) => help::help(&args)?,
         Command::Project(command) => manage::project(session, command).await?,
         Command::Credential(command) => manage::credential(session, command).await?,
         Command::Inherit(args) => manage::inherit(session, &args).await?,
@@ -157,7 +170,7 @@ async fn perform(session: &Session, command: Command) -> Result<ExitCode, Failur
         Command::Dev => dev::dev(session).await?,
         Command::Completions(args) => {
             let mut script = Vec::new();
-            clap_complete::generate(args.shell, &mut Cli::command(), "entail", &mut script);
+            clap_complete::generate(args.shell, &mut help::command(), "entail", &mut script);
             exactly(String::from_utf8_lossy(&script).trim_end());
         }
     }

@@ -38,10 +38,10 @@ const NEAR: u32 = 4;
 pub struct CheckArgs {
     #[command(flatten)]
     pub component: ComponentArgs,
-    /// Also set this for it: a file with a JSON object
+    /// Settings to check the component with: a file with a JSON object
     #[arg(long, value_name = "FILE")]
     pub settings: Option<PathBuf>,
-    /// Find out what it needs, if its limits are too low: try it again with up to 2 GiB
+    /// If the limits are too low, find out what it needs: try again with up to 2 GiB
     /// of memory and 2 minutes for compiling, and up to 512 MiB and 10 seconds a call
     #[arg(long)]
     pub find_limits: bool,

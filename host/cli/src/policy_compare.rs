@@ -34,7 +34,7 @@ const MAX_ROWS: usize = 200;
 pub struct CandidateArgs {
     #[command(flatten)]
     pub component: ComponentArgs,
-    /// What is set for it: a file with a JSON object [default: nothing]
+    /// The settings: a file with a JSON object [default: none]
     #[arg(long, value_name = "FILE")]
     pub settings: Option<PathBuf>,
 }
@@ -51,7 +51,7 @@ pub struct ReplayArgs {
 pub struct DiffArgs {
     #[command(flatten)]
     pub candidate: CandidateArgs,
-    /// Only this organization, or this project and what is below [default: all]
+    /// Only this organization, or this project and those below it [default: all]
     #[arg(long, value_name = "ORG")]
     pub organization: Option<ScopePath>,
 }

@@ -110,10 +110,10 @@ impl Language {
 
 #[derive(Args)]
 pub struct NewArgs {
-    /// The language
+    /// The programming language
     #[arg(long = "lang", value_enum, value_name = "LANGUAGE")]
     pub language: Language,
-    /// The folder to make; the policy is called as it is
+    /// The directory to create, which gives the policy its name
     pub folder: PathBuf,
 }
 

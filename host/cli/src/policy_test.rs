@@ -42,14 +42,14 @@ const MAX_VECTOR_BYTES: usize = 1 << 20;
 pub struct TestArgs {
     #[command(flatten)]
     pub component: ComponentArgs,
-    /// The folder of the vectors, files *.json [default: vectors in the folder of the
-    /// policy]
+    /// The directory of the vectors, files *.json [default: vectors in the directory of
+    /// the policy]
     #[arg(long, value_name = "DIR")]
     pub vectors: Option<PathBuf>,
-    /// The settings of vectors that have none of their own, a JSON object
+    /// Settings for vectors that have none of their own: a file with a JSON object
     #[arg(long, value_name = "FILE")]
     pub settings: Option<PathBuf>,
-    /// Also write a report for machines, as JUnit does
+    /// Also write a report in the JUnit format
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
 }

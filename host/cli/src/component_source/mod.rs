@@ -45,11 +45,11 @@ pub struct Component {
 /// A component on the command line.
 #[derive(Args)]
 pub struct SourceArgs {
-    /// A component; the folder of a policy that was built; or an OCI image layout:
+    /// A component; the directory of a built policy; or an OCI image layout:
     /// DIR, DIR#TAG or DIR@sha256:…
     #[arg(value_name = "FILE|DIRECTORY", default_value = ".")]
     pub component: PathBuf,
-    /// What it may use up, as JSON [default: limits.json of the folder]
+    /// Its limits, as JSON [default: limits.json in the directory]
     #[arg(long, value_name = "FILE")]
     pub limits: Option<PathBuf>,
 }

@@ -3,11 +3,12 @@
 use entail::policy::Code;
 use entail::{Entail, Error, Kept, Lease, ProviderId, Request};
 
-use crate::args::{KeepArgs, VariablesArgs};
+use crate::args::KeepArgs;
 use crate::failure::Failure;
 use crate::inquire::{UNREMARKABLE, attributes, granted};
 use crate::output::{Style, tell};
 use crate::remedy::explain;
+use crate::request_target::Wanted;
 use crate::session::Session;
 use crate::unknown_providers;
 
@@ -16,19 +17,22 @@ use crate::unknown_providers;
 pub async fn leases(
     session: &Session,
     entail: &Entail,
-    wanted: &VariablesArgs,
+    wanted: &Wanted,
 ) -> Result<Vec<Lease>, Failure> {
-    let VariablesArgs {
+    let Wanted {
         scope,
         providers: named,
         model,
         attributes: said,
-        keep: _,
+        keep,
     } = wanted;
     let attributes = attributes(said)?;
+    let providers = keep.providers.iter().map(ToString::to_string);
+    let kept: Vec<String> = keep.variables.iter().cloned().chain(providers).collect();
     let request = |provider: &ProviderId| Request {
         model: model.clone(),
         attributes: attributes.clone(),
+        kept: kept.clone(),
         ..Request::new(scope.clone(), provider.clone())
     };
     let mut leases = Vec::new();

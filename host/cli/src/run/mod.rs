@@ -30,6 +30,7 @@ use crate::failure::Failure;
 use crate::hardening::as_the_caller_had_it;
 use crate::inquire::print_variable;
 use crate::output::{Style, print_json, say, tell};
+use crate::request_target::{self, command_tail};
 use crate::secret_files::SecretFiles;
 use crate::session::Session;
 
@@ -40,9 +41,11 @@ const OWN_VARIABLES: [&str; 2] = ["ENTAIL_PASSPHRASE_FILE", "ENTAIL_IDENTITY_FD"
 const SHELL: &str = "/bin/sh";
 
 pub async fn run(session: &Session, args: &RunArgs) -> Result<ExitCode, Failure> {
+    let tail = command_tail(&args.command);
+    let wanted = request_target::of_variables(session, "run", &args.wanted, &tail).await?;
     let entail = session.open_unlocked()?;
-    let leases = leases(session, &entail, &args.wanted).await?;
-    let kept = kept(&entail, &args.wanted.keep)?;
+    let kept = kept(&entail, &wanted.keep)?;
+    let leases = leases(session, &entail, &wanted).await?;
     let environment = CommandEnvironment::new(entail.catalog(), &leases, &kept)?;
     warn_of_unread(&environment);
     let mut changes = EnvironmentChanges {
@@ -152,9 +155,10 @@ fn warn_of_unread(environment: &CommandEnvironment<'_>) {
 
 pub async fn export_env(session: &Session, args: &VariablesArgs) -> Result<(), Failure> {
     session.check_output_is_free()?;
+    let wanted = request_target::of_variables(session, "export-env", args, &[]).await?;
     let entail = session.open_unlocked()?;
-    let leases = leases(session, &entail, args).await?;
-    let kept = kept(&entail, &args.keep)?;
+    let kept = kept(&entail, &wanted.keep)?;
+    let leases = leases(session, &entail, &wanted).await?;
     let environment = CommandEnvironment::new(entail.catalog(), &leases, &kept)?;
     warn_of_unread(&environment);
     if environment.assumed_role().is_some() {

@@ -1,0 +1,305 @@
+//! The scope of a directory: commands that need no scope, and files that have to be
+//! allowed.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use crate::sandbox::{Ran, Sandbox};
+
+/// The program, in a directory of the sandbox, which is made.
+fn command_in(sandbox: &Sandbox, directory: &str, arguments: &[&str]) -> Command {
+    std::fs::create_dir_all(sandbox.path(directory)).unwrap();
+    let mut command = sandbox.command(arguments);
+    command.current_dir(sandbox.path(directory));
+    command
+}
+
+fn entail_in(sandbox: &Sandbox, directory: &str, arguments: &[&str]) -> Ran {
+    sandbox.run(command_in(sandbox, directory, arguments), "")
+}
+
+fn mode(path: &Path) -> u32 {
+    path.metadata().unwrap().permissions().mode() & 0o777
+}
+
+/// The one record of a file that was allowed.
+fn record(sandbox: &Sandbox) -> std::path::PathBuf {
+    let mut records = std::fs::read_dir(sandbox.home().join("allowed-scopes")).unwrap();
+    let record = records.next().unwrap().unwrap().path();
+    assert!(records.next().is_none());
+    record
+}
+
+const PRINT_TAIL: &str = "printf %s \"$OPENAI_API_KEY\" | tail -c 4";
+
+#[test]
+fn a_directory_with_a_scope_needs_none_on_the_command_line() {
+    let (sandbox, _) = Sandbox::with_acme();
+    entail_in(&sandbox, "code", &["use", "acme/evals"])
+        .ok()
+        .says("acme/evals, from ");
+    for directory in ["code", "code/src/deep"] {
+        let said = |arguments: &[&str]| entail_in(&sandbox, directory, arguments).ok().stdout;
+        assert_eq!(said(&["run", "--", "sh", "-c", PRINT_TAIL]), "cdef");
+        assert_eq!(
+            said(&["run", "openai", "--", "sh", "-c", PRINT_TAIL]),
+            "cdef"
+        );
+        assert!(said(&["explain", "openai"]).starts_with("acme/evals openai\n"));
+        assert!(said(&["resolve", "openai"]).starts_with("acme/evals openai: granted"));
+        let status = said(&["status"]);
+        assert!(status.contains("acme/evals") && !status.contains("acme/agents"));
+        assert!(said(&["status", "--all"]).contains("acme/agents"));
+        let exported = sandbox.lease_of(command_in(&sandbox, directory, &["export-env"]));
+        assert!(exported.ok().stdout.starts_with("export OPENAI_API_KEY="));
+    }
+    let shown = entail_in(&sandbox, "code/src", &["use", "--json"])
+        .ok()
+        .json();
+    assert_eq!(shown["scope"], "acme/evals");
+    assert_eq!(shown["source"], "file");
+    assert_eq!(shown["allowed"], true);
+}
+
+#[test]
+fn the_file_is_for_committing_and_the_record_is_private() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let script = format!(
+        "umask 022; exec {} use acme/evals",
+        env!("CARGO_BIN_EXE_entail")
+    );
+    let mut command = command_in(&sandbox, "code", &[]);
+    let home = sandbox.home();
+    command = {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script]).env("ENTAIL_HOME", home);
+        shell.current_dir(command.get_current_dir().unwrap());
+        shell
+    };
+    sandbox.run(command, "").ok();
+    let file = sandbox.path("code/.entail.toml");
+    assert!(
+        std::fs::read_to_string(&file)
+            .unwrap()
+            .ends_with("scope = \"acme/evals\"\n")
+    );
+    assert_eq!(mode(&file), 0o644);
+    assert_eq!(mode(&record(&sandbox)), 0o600);
+    assert_eq!(mode(record(&sandbox).parent().unwrap()), 0o700);
+    // Nothing else was left beside it.
+    assert_eq!(std::fs::read_dir(sandbox.path("code")).unwrap().count(), 1);
+}
+
+#[test]
+fn a_file_of_somebodys_repository_counts_once_it_was_allowed() {
+    let (sandbox, _) = Sandbox::with_acme();
+    sandbox.file("code/.entail.toml", "scope = \"acme/evals\"\n");
+    for arguments in [
+        &["run", "--", "true"][..],
+        &["explain", "openai"],
+        &["resolve", "openai"],
+        &["export-env"],
+        &["status"],
+    ] {
+        entail_in(&sandbox, "code", arguments)
+            .fails(19)
+            .says("code/.entail.toml")
+            .says("acme/evals")
+            .says("entail use --allow");
+    }
+    entail_in(&sandbox, "code", &["use"])
+        .ok()
+        .says("is not allowed");
+    // A scope on the command line needs no file.
+    entail_in(&sandbox, "code", &["run", "acme/evals", "--", "true"]).ok();
+    entail_in(&sandbox, "code", &["use", "--allow"]).ok();
+    entail_in(&sandbox, "code", &["run", "--", "true"]).ok();
+    entail_in(&sandbox, "code", &["use", "--revoke"]).ok();
+    entail_in(&sandbox, "code", &["run", "--", "true"]).fails(19);
+    entail_in(&sandbox, "code", &["use", "--revoke"]).fails(19);
+}
+
+#[test]
+fn a_file_that_was_changed_or_moved_has_to_be_allowed_again() {
+    let (sandbox, _) = Sandbox::with_acme();
+    entail_in(&sandbox, "code", &["use", "acme/evals"]).ok();
+    let before = std::fs::read(sandbox.path("code/.entail.toml")).unwrap();
+    sandbox.file("code/.entail.toml", "scope = \"acme\"\n");
+    entail_in(&sandbox, "code", &["run", "--", "true"])
+        .fails(19)
+        .says("sets the scope acme,")
+        .says("entail use --allow");
+    sandbox.file("elsewhere/.entail.toml", &before);
+    entail_in(&sandbox, "elsewhere", &["run", "--", "true"]).fails(19);
+    // As it was, it is what was allowed.
+    sandbox.file("code/.entail.toml", &before);
+    entail_in(&sandbox, "code", &["run", "--", "true"]).ok();
+    // A record that somebody spoiled allows nothing.
+    std::fs::write(record(&sandbox), "{").unwrap();
+    entail_in(&sandbox, "code", &["run", "--", "true"]).fails(19);
+}
+
+#[test]
+fn the_nearest_file_counts_and_the_variable_before_any() {
+    let (sandbox, _) = Sandbox::with_acme();
+    entail_in(&sandbox, "code", &["use", "acme/evals"]).ok();
+    entail_in(&sandbox, "code/inner", &["use", "acme"]).ok();
+    entail_in(&sandbox, "code/inner/deep", &["explain", "openai"])
+        .ok()
+        .says("acme openai\n");
+    let with = |variable: &str, arguments: &[&str]| {
+        let mut command = command_in(&sandbox, "code", arguments);
+        command.env("ENTAIL_SCOPE", variable);
+        sandbox.run(command, "")
+    };
+    with("acme/agents", &["explain", "openai"])
+        .ok()
+        .says("acme/agents openai\n");
+    with("acme/agents", &["use"])
+        .ok()
+        .says("acme/agents, from the variable ENTAIL_SCOPE");
+    with("", &["explain", "openai"])
+        .ok()
+        .says("acme/evals openai\n");
+    with("Acme", &["explain", "openai"])
+        .fails(19)
+        .says("ENTAIL_SCOPE");
+    with("acme/nowhere", &["run", "--", "true"])
+        .fails(18)
+        .says("acme/nowhere");
+}
+
+#[test]
+fn the_first_word_is_the_scope_unless_it_can_only_be_a_provider() {
+    let (sandbox, _) = Sandbox::with_acme();
+    entail_in(&sandbox, "code", &["use", "acme/evals"]).ok();
+    let explained = |arguments: &[&str]| entail_in(&sandbox, "code", arguments);
+    explained(&["explain", "openai"])
+        .ok()
+        .says("acme/evals openai\n");
+    explained(&["explain", "acme", "openai"])
+        .ok()
+        .says("acme openai\n");
+    explained(&["explain", "acme"])
+        .fails(2)
+        .says("no provider is given for the scope acme")
+        .says("entail explain acme PROVIDER");
+    explained(&["explain", "opnai"])
+        .fails(2)
+        .says("opnai is not a provider or a scope");
+    explained(&["explain"])
+        .fails(2)
+        .says("try: entail explain PROVIDER");
+    // An organization of that name is what was there first.
+    sandbox.entail(&["init", "openai"]).ok();
+    explained(&["explain", "openai"])
+        .fails(2)
+        .says("no provider is given for the scope openai");
+    explained(&["run", "openai", "--", "true"])
+        .fails(10)
+        .says("openai gets no credential");
+}
+
+#[test]
+fn a_provider_without_a_scope_is_answered_with_the_scopes_that_there_are() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let ran = entail_in(
+        &sandbox,
+        "code",
+        &["run", "openai", "--model", "gpt-5", "--", "pytest", "-x"],
+    );
+    let said = ran.fails(2).stderr;
+    for line in [
+        "error: openai is a provider, and the scope comes first",
+        "try: entail run acme/agents --provider openai --model gpt-5 -- pytest -x",
+        "try: entail run acme/evals --provider openai --model gpt-5 -- pytest -x",
+        "try: entail run acme --provider openai --model gpt-5 -- pytest -x",
+        "entail use SCOPE",
+    ] {
+        assert!(said.contains(line), "{line} is not in:\n{said}");
+    }
+    entail_in(
+        &sandbox,
+        "code",
+        &[
+            "resolve",
+            "openai",
+            "--attribute",
+            "session=a b",
+            "--name",
+            "x",
+        ],
+    )
+    .fails(2)
+    .says("try: entail resolve acme/evals openai --name x --attribute 'session=a b'");
+    entail_in(&sandbox, "code", &["run", "--", "true"])
+        .fails(2)
+        .says("no scope is given")
+        .says("entail run acme/evals -- true");
+    sandbox.entail(&["project", "add", "acme/openai"]).ok();
+    entail_in(&sandbox, "code", &["export-env", "openai"])
+        .fails(2)
+        .says("did you mean the scope acme/openai?");
+}
+
+#[test]
+fn a_suggestion_repeats_nothing_that_may_be_a_key() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let key = sandbox.canary();
+    entail_in(&sandbox, "code", &["run", "openai", "--", "curl", &key])
+        .fails(2)
+        .says("-- COMMAND");
+    entail_in(
+        &sandbox,
+        "code",
+        &["resolve", "openai", "--attribute", &key],
+    )
+    .fails(2);
+}
+
+#[test]
+fn a_scope_that_is_not_there_is_not_written() {
+    let (sandbox, _) = Sandbox::with_acme();
+    entail_in(&sandbox, "code", &["use", "acme/evls"])
+        .fails(18)
+        .says("acme/evls");
+    assert!(!sandbox.path("code/.entail.toml").exists());
+    entail_in(&sandbox, "code", &["use"])
+        .ok()
+        .says("no scope is set");
+    entail_in(&sandbox, "code", &["use", "--allow"]).fails(18);
+}
+
+#[test]
+fn what_is_no_small_regular_file_is_an_error_and_is_not_waited_for() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let refused = |directory: &str, problem: &str| {
+        entail_in(&sandbox, directory, &["run", "--", "true"])
+            .fails(19)
+            .says(".entail.toml")
+            .says(problem);
+    };
+    std::fs::create_dir_all(sandbox.path("pipe")).unwrap();
+    let made = Command::new("mkfifo")
+        .arg(sandbox.path("pipe/.entail.toml"))
+        .status();
+    assert!(made.unwrap().success());
+    refused("pipe", "a named pipe");
+    std::fs::create_dir_all(sandbox.path("directory/.entail.toml")).unwrap();
+    refused("directory", "a directory");
+    entail_in(&sandbox, "directory", &["use", "acme"])
+        .fails(19)
+        .says("not a regular file");
+    sandbox.file("large/.entail.toml", "#".repeat(5000));
+    refused("large", "more than 4096 bytes");
+    for (name, content) in [
+        ("unknown", "scope = \"acme\"\nexec = \"x\"\n"),
+        ("none", ""),
+        ("name", "scope = \"../acme\"\n"),
+        ("twice", "scope = \"acme\"\nscope = \"acme/evals\"\n"),
+    ] {
+        sandbox.file(&format!("{name}/.entail.toml"), content);
+        refused(name, "entail use SCOPE");
+    }
+}
