@@ -9,6 +9,7 @@ use crate::component_source::SourceArgs;
 use crate::policy_check::CheckArgs;
 use crate::policy_compare::{DiffArgs, ReplayArgs};
 use crate::policy_new::NewArgs;
+use crate::paths;
 use crate::policy_test::TestArgs;
 
 const EXIT_CODES: &str = "\
@@ -27,13 +28,16 @@ Exit codes:
   17  the decision cannot be recorded
   18  there is no such scope, provider or credential
   19  the input is not valid
-  20  a grant would be widened (policy replay and diff; policy activate and
-      rollback with --dry-run)
+  20  a grant would be widened (policy replay and diff; every change with
+      --dry-run)
 `entail run` exits as the command does; 126 if it cannot be started, 127 if it
 is not found.
 
-Secrets are entered at a hidden prompt, by --from-env, --from-file or standard
-input, never as an argument.";
+Secrets are entered at a hidden prompt, by --from-env or --from-file, never as an
+argument. Standard input is read for one where a secret is what the command is for:
+the first `credential set` of a credential, `credential rotate`, or with --stdin.
+
+An empty variable counts as unset.";
 
 /// An organization's model credentials, inherited by projects that opt in.
 #[derive(Parser)]
@@ -47,15 +51,9 @@ pub struct Cli {
 
 #[derive(Args, Clone)]
 pub struct Common {
-    /// The folder in which everything lies [default: entail in the user's data
-    /// folder]
-    #[arg(
-        long,
-        global = true,
-        env = "ENTAIL_HOME",
-        value_name = "DIR",
-        hide_env_values = true
-    )]
+    /// The folder in which everything lies [env: ENTAIL_HOME] [default: entail in the
+    /// user's data folder]
+    #[arg(long, global = true, value_name = "DIR", value_parser = paths::parser())]
     pub home: Option<PathBuf>,
     /// Print JSON, also for errors
     #[arg(long, global = true)]
@@ -63,22 +61,19 @@ pub struct Common {
     /// Check a change, say what it would change in who gets what, and change nothing
     #[arg(long, global = true)]
     pub dry_run: bool,
+    /// Go on without asking
+    #[arg(short, long, global = true)]
+    pub yes: bool,
     /// Read the identity's passphrase from a file instead of the terminal
-    #[arg(
-        long,
-        global = true,
-        env = "ENTAIL_PASSPHRASE_FILE",
-        value_name = "FILE",
-        hide_env_values = true
-    )]
+    /// [env: ENTAIL_PASSPHRASE_FILE]
+    #[arg(long, global = true, value_name = "FILE", value_parser = paths::parser())]
     pub passphrase_file: Option<PathBuf>,
     /// Read the identity from this open file descriptor instead of the home
+    /// [env: ENTAIL_IDENTITY_FD]
     #[arg(
         long,
         global = true,
-        env = "ENTAIL_IDENTITY_FD",
         value_name = "NUMBER",
-        hide_env_values = true,
         value_parser = clap::value_parser!(i32).range(3..)
     )]
     pub identity_fd: Option<i32>,
@@ -175,7 +170,8 @@ pub struct CredentialArgs {
 
 #[derive(Subcommand)]
 pub enum CredentialCommand {
-    /// Set a credential: add it, or change what is given and leave the rest
+    /// Set a credential: add it, or change what is given and leave the rest; a secret
+    /// that is replaced is kept for a while
     Set(Box<SetArgs>),
     /// Renew the secret of a credential: the new one serves at once, the old one is
     /// kept for a while
@@ -194,8 +190,10 @@ pub enum CredentialCommand {
     Disable(CredentialArgs),
     /// Switch a credential on
     Enable(CredentialArgs),
-    /// Remove a credential and destroy its secret
-    Remove(CredentialArgs),
+    /// Remove a credential; it is kept for a while, so that it can be restored
+    Remove(RemoveArgs),
+    /// Restore a credential that was removed
+    Restore(CredentialArgs),
 }
 
 #[derive(Args)]
@@ -213,6 +211,13 @@ pub struct InputArgs {
     /// Take a secret field from a file
     #[arg(long, value_name = "[FIELD=]FILE")]
     pub from_file: Vec<String>,
+    /// Read the secret from standard input
+    #[arg(long)]
+    pub stdin: bool,
+    /// Allow a URL of plain HTTP within a private network: whoever is on it can read the
+    /// secret
+    #[arg(long)]
+    pub allow_unsafe_http: bool,
 }
 
 #[derive(Args)]
@@ -223,7 +228,7 @@ pub struct SetArgs {
     #[command(flatten)]
     pub input: InputArgs,
     /// Change only the rules and parameters, keep the secret
-    #[arg(long)]
+    #[arg(long, conflicts_with = "stdin")]
     pub keep_secret: bool,
     /// Allow only models that match one of these patterns (* and ?)
     #[arg(long, value_name = "PATTERN", value_delimiter = ',', conflicts_with_all = ["all_models", "no_models"])]
@@ -247,9 +252,26 @@ pub struct SetArgs {
     /// Its place within the scope: the lower goes first
     #[arg(long, value_name = "NUMBER")]
     pub priority: Option<u32>,
-    /// When it ends: 12h, 30d, 2027-01-31T12:00:00Z, never
+    /// When it ends: 12h, 30d, 2027-01-31 (the start of that day in UTC),
+    /// 2027-01-31T12:00:00Z, never
     #[arg(long, value_name = "WHEN")]
     pub expires: Option<String>,
+    #[command(flatten)]
+    pub grace: GraceArgs,
+}
+
+impl SetArgs {
+    /// Whether a rule is among what is given.
+    pub fn changes_rules(&self) -> bool {
+        !self.models.is_empty()
+            || self.all_models
+            || self.no_models
+            || !self.share.is_empty()
+            || self.mandatory
+            || self.no_mandatory
+            || self.priority.is_some()
+            || self.expires.is_some()
+    }
 }
 
 #[derive(Args)]
@@ -258,7 +280,8 @@ pub struct RotateArgs {
     pub credential: CredentialArgs,
     #[command(flatten)]
     pub input: InputArgs,
-    /// When the new secret ends: 12h, 30d, 2027-01-31T12:00:00Z, never
+    /// When the new secret ends: 12h, 30d, 2027-01-31 (the start of that day in UTC),
+    /// 2027-01-31T12:00:00Z, never
     #[arg(long, value_name = "WHEN")]
     pub expires: Option<String>,
     #[command(flatten)]
@@ -267,10 +290,18 @@ pub struct RotateArgs {
 
 #[derive(Args)]
 pub struct GraceArgs {
-    /// How long the secret that is replaced is kept, so that one can go back: 12h,
-    /// 7d; 0 destroys it at once
+    /// How long a secret that is replaced or removed is kept, so that one can go back:
+    /// 12h, 7d; 0 destroys it at once
     #[arg(long, value_name = "TIME", default_value = "24h")]
     pub grace: String,
+}
+
+#[derive(Args)]
+pub struct RemoveArgs {
+    #[command(flatten)]
+    pub credential: CredentialArgs,
+    #[command(flatten)]
+    pub grace: GraceArgs,
 }
 
 #[derive(Args)]
@@ -313,7 +344,7 @@ pub struct AddRecipientArgs {
     #[arg(required_unless_present = "recovery", conflicts_with = "recovery")]
     pub recipient: Option<String>,
     /// Make a recovery key, and write it to this file, to be kept away from here
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = paths::parser())]
     pub recovery: Option<PathBuf>,
     /// What to call it
     #[arg(long)]
@@ -323,6 +354,7 @@ pub struct AddRecipientArgs {
 #[derive(Args)]
 pub struct BackupArgs {
     /// The file to write, which must not be there
+    #[arg(value_parser = paths::parser())]
     pub file: PathBuf,
 }
 
@@ -330,10 +362,11 @@ pub struct BackupArgs {
 pub struct RestoreArgs {
     /// The copy, as `entail backup` wrote it; without one what is in the home is
     /// taken for the truth
+    #[arg(value_parser = paths::parser())]
     pub file: Option<PathBuf>,
     /// Restore with the identity that `key add-recipient --recovery` wrote: on a clean
     /// machine, or where this home's own identity opens nothing in the copy
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = paths::parser())]
     pub recovery: Option<PathBuf>,
     /// Go back behind what this home has seen
     #[arg(long)]
@@ -382,7 +415,8 @@ pub struct FilterArgs {
     /// With this outcome: granted, refused, failed, or the code of a refusal
     #[arg(long)]
     pub outcome: Option<String>,
-    /// From then on: 2h, 7d (ago), 2027-01-31T12:00:00Z
+    /// From then on: 2h, 7d (ago), 2027-01-31 (the start of that day in UTC),
+    /// 2027-01-31T12:00:00Z
     #[arg(long, value_name = "WHEN")]
     pub since: Option<String>,
     /// Until then
@@ -569,10 +603,10 @@ pub struct ShowArgs {
 #[derive(Args)]
 pub struct BoundArgs {
     /// What is set for it: a file with a JSON object [default: nothing]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = paths::parser())]
     pub settings: Option<PathBuf>,
     /// What it may use up, as JSON [default: what it was installed with]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = paths::parser())]
     pub limits: Option<PathBuf>,
     /// What its calls share
     #[arg(long, value_enum, default_value = "per-call")]
@@ -618,25 +652,26 @@ pub struct ShadowArgs {
 #[derive(Args)]
 pub struct BuildArgs {
     /// The folder of the sources: a Rust crate, or a project of JavaScript or Python
-    #[arg(default_value = ".")]
+    #[arg(default_value = ".", value_parser = paths::parser())]
     pub folder: PathBuf,
     /// A core module to make a component of, instead of a crate
-    #[arg(long, value_name = "FILE", conflicts_with = "folder")]
+    #[arg(long, value_name = "FILE", conflicts_with = "folder", value_parser = paths::parser())]
     pub module: Option<PathBuf>,
     /// Where to put the component [default: NAME.wasm in the folder]
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_parser = paths::parser())]
     pub output: Option<PathBuf>,
     /// Write nothing; fail unless this file holds the very same bytes
-    #[arg(long, value_name = "FILE", conflicts_with = "output")]
+    #[arg(long, value_name = "FILE", conflicts_with = "output", value_parser = paths::parser())]
     pub check: Option<PathBuf>,
 }
 
 #[derive(Args)]
 pub struct DecideArgs {
     /// The component to decide with [default: the built-in one]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = paths::parser())]
     pub policy: Option<PathBuf>,
     /// Files of facts, one JSON object a line [default: standard input]
+    #[arg(value_parser = paths::parser())]
     pub facts: Vec<PathBuf>,
 }
 

@@ -3,19 +3,18 @@
 use std::time::Duration;
 
 use entail::{
-    Filter, Home, LogReport, OutcomeFilter, RecordedDecision, Records, last_records, now_ms,
-    quoted, records, verify_log,
+    Filter, Home, LogReport, OutcomeFilter, RecordedDecision, Records, last_records, records,
+    verify_log,
 };
 use entail_text::Shown;
-use jiff::Timestamp;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::args::{AuditCommand, FilterArgs};
 use crate::failure::Failure;
-use crate::manage::{span_ms, time};
 use crate::output::{Cell, Style, Table, print_json, print_json_line, say};
 use crate::session::Session;
+use crate::times::{past, time};
 
 /// Between two looks for new decisions.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -76,19 +75,6 @@ pub fn to_filter(args: &FilterArgs) -> Result<Filter, Failure> {
         since_ms,
         until_ms,
     })
-}
-
-/// `2h` and `7d` ago, or a time as RFC 3339 has it.
-fn past(text: &str) -> Result<u64, Failure> {
-    let time = text.parse::<Timestamp>().ok();
-    let time = time.and_then(|time| u64::try_from(time.as_millisecond()).ok());
-    time.or_else(|| Some(now_ms().saturating_sub(span_ms(text)?)))
-        .ok_or_else(|| {
-            Failure::invalid(format!(
-                "{} is no time: give 2h, 7d or 2027-01-31T12:00:00Z",
-                quoted(text)
-            ))
-        })
 }
 
 /// A text of a record as a cell. Whoever wants all of a long one asks for JSON.

@@ -14,10 +14,10 @@ use crate::args::{
     AttributeArgs, ExplainArgs, Format, ProvidersArgs, RequestArgs, ResolveArgs, StatusArgs,
 };
 use crate::failure::Failure;
-use crate::manage::time;
 use crate::output::{Cell, Line, Style, Table, exactly, print_json, say, tell};
 use crate::remedy::remedies;
 use crate::session::Session;
+use crate::times::time;
 
 /// Refusals that say no more than that nobody meant the scope to have one.
 pub const UNREMARKABLE: [&str; 2] = ["no-credential", "not-opted-in"];

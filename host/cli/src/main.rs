@@ -5,17 +5,20 @@ mod args;
 mod audit;
 mod backup;
 mod component_source;
+mod confirm;
 mod contract_difference;
 mod dev;
 mod doctor;
 mod failure;
 mod hardening;
+mod inherited;
 mod input;
 mod inquire;
 mod keeper;
 mod key;
 mod manage;
 mod output;
+mod paths;
 mod policy;
 mod policy_build;
 mod policy_check;
@@ -25,11 +28,14 @@ mod policy_problems;
 mod policy_service;
 mod policy_test;
 mod progress;
+mod prompt;
 mod remedy;
+mod replaced;
 mod run;
 mod secret_files;
 mod session;
 mod temporary;
+mod times;
 mod usage;
 mod verify;
 
@@ -67,7 +73,10 @@ fn main() -> ExitCode {
         tell!(Style::Warn => "warning:"; " {what}");
     }
     let json = common.json;
-    let session = Session::new(common);
+    let session = match Session::new(common) {
+        Ok(session) => session,
+        Err(failure) => return failure.report(json),
+    };
     let runtime = match tokio::runtime::Builder::new_current_thread().build() {
         Ok(runtime) => runtime,
         Err(error) => return Failure::io("the runtime", &error).report(json),
@@ -109,11 +118,11 @@ async fn perform(session: &Session, command: Command) -> Result<ExitCode, Failur
         ));
     }
     match command {
-        Command::Init(args) => manage::init(session, &args).await?,
-        Command::Project(command) => manage::project(session, command).await?,
-        Command::Credential(command) => manage::credential(session, command).await?,
-        Command::Inherit(args) => manage::inherit(session, &args).await?,
-        Command::Model(args) => manage::model(session, &args).await?,
+        Command::Init(args) => return manage::init(session, &args).await,
+        Command::Project(command) => return manage::project(session, command).await,
+        Command::Credential(command) => return manage::credential(session, command).await,
+        Command::Inherit(args) => return manage::inherit(session, &args).await,
+        Command::Model(args) => return manage::model(session, &args).await,
         Command::Resolve(args) => inquire::resolve(session, &args).await?,
         Command::Explain(args) => inquire::explain(session, &args).await?,
         Command::Run(args) => return run::run(session, &args).await,

@@ -38,7 +38,7 @@ pub struct CheckArgs {
     #[command(flatten)]
     pub component: ComponentArgs,
     /// Also set this for it: a file with a JSON object
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = crate::paths::parser())]
     pub settings: Option<PathBuf>,
     /// Find out what it needs, if its limits are too low: try it again with up to 2 GiB
     /// of memory and 2 minutes for compiling, and up to 512 MiB and 10 seconds a call

@@ -35,7 +35,7 @@ pub struct CandidateArgs {
     #[command(flatten)]
     pub component: ComponentArgs,
     /// What is set for it: a file with a JSON object [default: nothing]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = crate::paths::parser())]
     pub settings: Option<PathBuf>,
 }
 
@@ -102,19 +102,24 @@ pub fn print_dry_run(session: &Session, policy: &Policy, changes: &AccessChanges
 }
 
 /// Prints what a planned change would change in who gets what, without making it.
-pub async fn dry_run(session: &Session, entail: &Entail, change: &Change) -> Result<(), Failure> {
+/// Returns how the program ends, as a comparison of policies does.
+pub async fn dry_run(
+    session: &Session,
+    entail: &Entail,
+    change: &Change,
+) -> Result<ExitCode, Failure> {
     let changes = entail.dry_run(&session.principal, change).await?;
     if session.common.json {
         let json = with_member(to_json(&changes), "notes", json!(changes.notes));
         print_json(&with_member(json, "dry_run", true));
-        return Ok(());
+        return Ok(exit(&changes.counts));
     }
     print_access(&changes);
     for note in &changes.notes {
         say!(Style::Warn => "note:"; " {note}");
     }
     say_dry_run();
-    Ok(())
+    Ok(exit(&changes.counts))
 }
 
 impl CandidateArgs {

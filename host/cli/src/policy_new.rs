@@ -114,6 +114,7 @@ pub struct NewArgs {
     #[arg(long = "lang", value_enum, value_name = "LANGUAGE")]
     pub language: Language,
     /// The folder to make; the policy is called as it is
+    #[arg(value_parser = crate::paths::parser())]
     pub folder: PathBuf,
 }
 
