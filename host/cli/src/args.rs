@@ -6,10 +6,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use entail::{CredentialName, ModelId, ProviderId, ScopePath};
 
 use crate::component_source::SourceArgs;
+use crate::paths;
 use crate::policy_check::CheckArgs;
 use crate::policy_compare::{DiffArgs, ReplayArgs};
 use crate::policy_new::NewArgs;
-use crate::paths;
 use crate::policy_test::TestArgs;
 
 const EXIT_CODES: &str = "\

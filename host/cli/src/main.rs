@@ -34,6 +34,7 @@ mod replaced;
 mod run;
 mod secret_files;
 mod session;
+mod suggest;
 mod temporary;
 mod times;
 mod usage;
@@ -81,9 +82,15 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return Failure::io("the runtime", &error).report(json),
     };
+    let is_adding = matches!(
+        command,
+        Command::Project(ProjectCommand::Add { .. }) | Command::Init(_)
+    );
     match runtime.block_on(perform(&session, command)) {
         Ok(exit) => exit,
-        Err(failure) => failure.report(json),
+        Err(failure) => runtime
+            .block_on(suggest::complete(&session, failure, is_adding))
+            .report(json),
     }
 }
 

@@ -234,7 +234,14 @@ async fn set(session: &Session, entail: &Entail, args: &SetArgs) -> Result<ExitC
         None => "is set".to_owned(),
     };
     let serves = inherited::serving(session, entail, id).await;
-    done(session, id, &what, &applied, replaced.as_ref(), serves.as_ref());
+    done(
+        session,
+        id,
+        &what,
+        &applied,
+        replaced.as_ref(),
+        serves.as_ref(),
+    );
     if is_first && id.scope.is_organization() && !session.common.json {
         say!(
             "projects opt in to it: entail inherit {}/PROJECT {}",
@@ -303,10 +310,7 @@ async fn roll_back(
         Attempt::Tried(exit) => return Ok(exit),
     };
     let fate = replaced.as_ref().map(|replaced| replaced.fate(&applied));
-    let what = format!(
-        "has its earlier secret again; {}",
-        fate.unwrap_or_default()
-    );
+    let what = format!("has its earlier secret again; {}", fate.unwrap_or_default());
     done(session, id, &what, &applied, replaced.as_ref(), None);
     Ok(ExitCode::SUCCESS)
 }
@@ -355,7 +359,14 @@ async fn restore(
         Attempt::Tried(exit) => return Ok(exit),
     };
     let serves = inherited::serving(session, entail, args).await;
-    done(session, args, "is restored", &applied, None, serves.as_ref());
+    done(
+        session,
+        args,
+        "is restored",
+        &applied,
+        None,
+        serves.as_ref(),
+    );
     Ok(ExitCode::SUCCESS)
 }
 

@@ -58,8 +58,8 @@ pub struct DiffArgs {
 
 /// Decides the requests of the decision log again.
 pub fn replay(session: &Session, args: &ReplayArgs) -> Result<ExitCode, Failure> {
-    let filter = to_filter(&args.filter)?;
     let home = session.home()?;
+    let filter = to_filter(&home, &args.filter)?;
     let policy = args.candidate.admit(&engine(&home))?;
     let replay = replay_log(&home, &policy, &filter)?;
     if replay.counts.all() == 0 {

@@ -75,7 +75,9 @@ impl Session {
                 .map_err(|error| Failure::io(folder.display(), &error));
         }
         let absolute = |path: &PathBuf| path.is_absolute();
-        let data = variable("XDG_DATA_HOME").map(PathBuf::from).filter(absolute);
+        let data = variable("XDG_DATA_HOME")
+            .map(PathBuf::from)
+            .filter(absolute);
         let home = || std::env::home_dir().filter(absolute);
         data.or_else(|| home().map(|home| home.join(".local/share")))
             .map(|data| data.join("entail"))
@@ -232,7 +234,10 @@ impl Session {
             .ok_or_else(|| Failure::invalid(format!("{} is too long", file.display())))?;
         let text = text
             .expose_text()
-            .map(|text| text.trim_start_matches('\u{feff}').trim_end_matches(['\n', '\r']))
+            .map(|text| {
+                text.trim_start_matches('\u{feff}')
+                    .trim_end_matches(['\n', '\r'])
+            })
             .filter(|text| !text.is_empty())
             .ok_or_else(|| Failure::invalid(format!("{} holds no text", file.display())))?;
         Ok(Secret::from(text))

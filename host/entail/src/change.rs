@@ -363,8 +363,7 @@ impl CredentialRef {
         let expires_at_ms =
             std::mem::replace(&mut credential.rules.expires_at_ms, back.expires_at_ms);
         // It was allowed when that version was set.
-        credential.rules.unsafe_http =
-            value::unsafe_url(&credential.version.parameters).is_some();
+        credential.rules.unsafe_http = value::unsafe_url(&credential.version.parameters).is_some();
         effects.retire(credential, replaced, expires_at_ms, grace_ms, context);
         effects.applied.version = Some(credential.version.number);
         Ok(())

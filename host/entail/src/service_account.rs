@@ -80,8 +80,8 @@ pub(crate) fn canonical(text: &str) -> Result<Secret, String> {
     let key = serde_json::from_str::<String>(written.get())
         .map(Zeroizing::new)
         .map_err(|_| "its private_key is not a text".to_owned())?;
-    let pem = private_key(&key)
-        .ok_or("its private_key is not in PEM form, or not all of it is there")?;
+    let pem =
+        private_key(&key).ok_or("its private_key is not in PEM form, or not all of it is there")?;
     if *pem == *key {
         return Ok(Secret::from(json.as_str()));
     }
@@ -299,7 +299,8 @@ mod tests {
 
     use super::*;
 
-    const BODY: &str = "Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5\nY2FuYXJ5Y2Fu";
+    const BODY: &str =
+        "Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5\nY2FuYXJ5Y2Fu";
 
     fn account() -> Value {
         json!({
@@ -348,13 +349,13 @@ mod tests {
             BASE64_STANDARD.encode(&pretty),
             BASE64_URL_SAFE_NO_PAD.encode(&pretty),
             BASE64_STANDARD.encode(format!("\u{feff}{escaped}")),
-            BASE64_STANDARD.encode(&pretty).chars().fold(
-                String::new(),
-                |lines, c| match lines.len() % 77 {
+            BASE64_STANDARD
+                .encode(&pretty)
+                .chars()
+                .fold(String::new(), |lines, c| match lines.len() % 77 {
                     76 => lines + "\n" + &c.to_string(),
                     _ => lines + &c.to_string(),
-                },
-            ),
+                }),
             // Resolved by `echo -e`: the line breaks of the key are real ones.
             pretty.replace("\\n", "\n"),
             pretty.replace("\\n", "\r\n"),
@@ -381,10 +382,7 @@ mod tests {
             ("no project", text.replace("project_id", "project")),
             ("half a private key", with("private_key", json!(cut))),
             ("no private key", with("private_key", Value::Null)),
-            (
-                "a public key",
-                text.replace("PRIVATE KEY", "PUBLIC KEY"),
-            ),
+            ("a public key", text.replace("PRIVATE KEY", "PUBLIC KEY")),
             (
                 "a foreign token URI",
                 with("token_uri", json!("https://example.com/token")),
@@ -395,7 +393,10 @@ mod tests {
             ),
             ("the first half", text[..text.len() / 2].to_owned()),
             ("not JSON", "nonsense".to_owned()),
-            ("base64 of something else", BASE64_STANDARD.encode("nonsense")),
+            (
+                "base64 of something else",
+                BASE64_STANDARD.encode("nonsense"),
+            ),
             ("quotes alone", "\"".to_owned()),
             ("quotes in quotes", "'\"'\"'\"'\"".to_owned()),
         ] {

@@ -26,7 +26,9 @@ impl Entail {
         principal: &Principal,
         credential: &CredentialRef,
     ) -> Result<Vec<ScopePath>, Error> {
-        let CredentialRef { scope, provider, .. } = credential;
+        let CredentialRef {
+            scope, provider, ..
+        } = credential;
         let id = self.find(principal, credential).await?.id;
         self.until_not_contended(async || {
             let revision = self.store.revision().await?;

@@ -96,7 +96,7 @@ pub fn take(field: &Field, value: &Secret, allows_http: bool) -> Result<Taken, I
         Format::Region => region(trimmed).map_err(invalid)?,
         Format::ServiceAccount => {
             service_account::canonical(trimmed).map_err(|rule| invalid(&rule))?
-        },
+        }
     };
     let surrounded = trimmed.len() != text.len() && field.format != Format::ServiceAccount;
     // A file or a pipe ends with a line break as a matter of course.
@@ -335,7 +335,8 @@ mod tests {
             take(&key, &Secret::from("  canary-value-1 "), false).unwrap_or_else(|_| panic!());
         assert_eq!(with_spaces.value.expose(), b"canary-value-1");
         assert!(with_spaces.note.is_some());
-        let piped = take(&key, &Secret::from("canary-value-1\n"), false).unwrap_or_else(|_| panic!());
+        let piped =
+            take(&key, &Secret::from("canary-value-1\n"), false).unwrap_or_else(|_| panic!());
         assert!(piped.note.is_none());
         for bad in [
             "",
@@ -392,27 +393,71 @@ mod tests {
     }
 
     #[test]
-    fn a_service_account_is_taken_as_json_or_base64_and_checked() {
-        let account = field("vertex-ai", "service_account_json");
-        let json = r#"{"type": "service_account", "project_id": "p1", "client_email": "a@p1.iam.gserviceaccount.com",
-            "private_key": "-----BEGIN PRIVATE KEY-----\ncanary-value-4\n-----END PRIVATE KEY-----\n",
-            "token_uri": "https://oauth2.googleapis.com/token"}"#;
-        assert_eq!(taken(&account, json).unwrap(), json);
-        assert_eq!(service_account::project(&Secret::from(json)).unwrap(), "p1");
-        for (what, bad) in [
-            (
-                "another type",
-                json.replace("service_account\"", "authorized_user\""),
-            ),
-            ("no project", json.replace("project_id", "project")),
-            ("no key", json.replace("PRIVATE KEY-----", "")),
-            (
-                "a stranger's token URI",
-                json.replace("oauth2.googleapis.com", "example.com"),
-            ),
-            ("not JSON", "nonsense".to_owned()),
+    fn a_line_of_an_env_file_and_a_quoted_value_are_no_keys() {
+        let key = field("openai", "api_key");
+        for bad in [
+            "OPENAI_API_KEY=sk-canary",
+            "OPENAI_API_KEY=\"sk-canary\"",
+            "export OPENAI_API_KEY='sk-canary'",
+            "export key=sk-canary",
+            "set OPENAI_API_KEY=sk-canary",
+            "$env:OPENAI_API_KEY=\"sk-canary\"",
+            "KEY = sk-canary",
+            "# keys\nOPENAI_API_KEY=sk-canary\nOTHER=1",
+            "\"sk-canary\"",
+            "'sk-canary'",
+            "{\"api_key\":\"sk-canary\"}",
         ] {
-            assert!(taken(&account, &bad).is_err(), "{what}");
+            let error = taken(&key, bad).unwrap_err();
+            assert!(!error.contains("canary"), "{error}");
+        }
+        for good in [
+            "sk-canary==",
+            "c2tfY2FuYXJ5",
+            "c2tfY2Fu_YXJ5=",
+            "a\"b",
+            "abc=def",
+        ] {
+            assert_eq!(taken(&key, good).unwrap(), good);
+        }
+        let account = field("vertex-ai", "service_account_json");
+        let error = taken(&account, "ACCOUNT='{\"type\": \"service_account\"}'").unwrap_err();
+        assert!(error.contains(".env"), "{error}");
+    }
+
+    #[test]
+    fn plain_http_is_for_this_machine_or_where_it_is_allowed_for_a_private_network() {
+        let url = field("litellm", "base_url");
+        let take = |text: &str, allows| take(&url, &Secret::from(text), allows).map(drop);
+        for private in [
+            "http://litellm:4000",
+            "http://litellm.models.svc:4000",
+            "http://litellm.models.svc.cluster.local",
+            "http://host.docker.internal:4000",
+            "http://10.1.2.3:4000",
+            "http://172.16.0.1",
+            "http://192.168.1.5",
+            "http://[fd00::1]:4000",
+        ] {
+            let error = take(private, false).unwrap_err().to_string();
+            assert!(error.contains("--allow-unsafe-http"), "{error}");
+            take(private, true).unwrap();
+            let parameters = [("base_url".to_owned(), private.to_owned())].into();
+            assert!(unsafe_url(&parameters).is_some(), "{private}");
+        }
+        for public in [
+            "http://example.com",
+            "http://8.8.8.8",
+            "http://169.254.169.254",
+            "http://[2001:db8::1]",
+            "http://svc.example.com",
+        ] {
+            assert!(take(public, true).is_err(), "{public}");
+        }
+        for harmless in ["http://127.0.0.1:4000", "https://litellm:4000"] {
+            take(harmless, false).unwrap();
+            let parameters = [("base_url".to_owned(), harmless.to_owned())].into();
+            assert_eq!(unsafe_url(&parameters), None);
         }
     }
 
