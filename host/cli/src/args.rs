@@ -8,6 +8,7 @@ use entail::{CredentialName, ModelId, ProviderId, ScopePath};
 use crate::component_source::SourceArgs;
 use crate::help::HelpArgs;
 use crate::import::ImportArgs;
+use crate::paths;
 use crate::policy_check::CheckArgs;
 use crate::policy_compare::{DiffArgs, ReplayArgs};
 use crate::policy_new::NewArgs;
@@ -30,13 +31,16 @@ Exit codes:
   17  the decision cannot be recorded
   18  there is no such scope, provider or credential
   19  the input is not valid
-  20  a grant would be widened (policy replay and diff; policy activate and
-      rollback with --dry-run)
+  20  a grant would be widened (policy replay and diff; every change with
+      --dry-run)
 `entail run` exits as the command does; 126 if it cannot be started, 127 if it
 is not found.
 
-Secrets are entered at a hidden prompt, by --from-env, --from-file or standard
-input, never as an argument.";
+Secrets are entered at a hidden prompt, by --from-env or --from-file, never as an
+argument. Standard input is read for one where a secret is what the command is for:
+the first `credential set` of a credential, `credential rotate`, or with --stdin.
+
+An empty variable counts as unset.";
 
 /// The heading of the options that every command has.
 const GLOBAL_OPTIONS: &str = "Global options";
@@ -55,16 +59,9 @@ pub struct Cli {
 
 #[derive(Args, Clone)]
 pub struct Common {
-    /// The directory that holds everything [default: entail in the user's data
-    /// directory]
-    #[arg(
-        long,
-        global = true,
-        help_heading = GLOBAL_OPTIONS,
-        env = "ENTAIL_HOME",
-        value_name = "DIR",
-        hide_env_values = true
-    )]
+    /// The directory that holds everything [env: ENTAIL_HOME] [default: entail in the
+    /// user's data directory]
+    #[arg(long, global = true, help_heading = GLOBAL_OPTIONS, value_name = "DIR", value_parser = paths::parser())]
     pub home: Option<PathBuf>,
     /// Print JSON, also for errors
     #[arg(long, global = true, help_heading = GLOBAL_OPTIONS)]
@@ -75,26 +72,22 @@ pub struct Common {
     /// With --dry-run or policy diff: ask for everything also with this attribute
     // Commands whose requests have attributes have an argument of this name of their own,
     // which stands in for this one.
-    #[arg(long = "attribute", global = true, value_name = "NAME=VALUE")]
+    #[arg(long = "attribute", global = true, help_heading = GLOBAL_OPTIONS, value_name = "NAME=VALUE")]
     pub attributes: Vec<String>,
+    /// Continue without asking for confirmation
+    #[arg(short, long, global = true, help_heading = GLOBAL_OPTIONS)]
+    pub yes: bool,
     /// Read the identity's passphrase from a file instead of the terminal
-    #[arg(
-        long,
-        global = true,
-        help_heading = GLOBAL_OPTIONS,
-        env = "ENTAIL_PASSPHRASE_FILE",
-        value_name = "FILE",
-        hide_env_values = true
-    )]
+    /// [env: ENTAIL_PASSPHRASE_FILE]
+    #[arg(long, global = true, help_heading = GLOBAL_OPTIONS, value_name = "FILE", value_parser = paths::parser())]
     pub passphrase_file: Option<PathBuf>,
     /// Read the identity from this open file descriptor instead of the home
+    /// [env: ENTAIL_IDENTITY_FD]
     #[arg(
         long,
         global = true,
         help_heading = GLOBAL_OPTIONS,
-        env = "ENTAIL_IDENTITY_FD",
         value_name = "NUMBER",
-        hide_env_values = true,
         value_parser = clap::value_parser!(i32).range(3..)
     )]
     pub identity_fd: Option<i32>,
@@ -197,7 +190,8 @@ pub struct CredentialArgs {
 
 #[derive(Subcommand)]
 pub enum CredentialCommand {
-    /// Add a credential, or change what is given and keep the rest
+    /// Add a credential, or change what is given and keep the rest; a replaced secret is
+    /// kept for a while
     Set(Box<SetArgs>),
     /// Replace the secret of a credential; the new one is active at once, the old one
     /// is kept for a while
@@ -216,8 +210,10 @@ pub enum CredentialCommand {
     Disable(CredentialArgs),
     /// Enable a credential
     Enable(CredentialArgs),
-    /// Remove a credential and destroy its secret
-    Remove(CredentialArgs),
+    /// Remove a credential; it is kept for a while, so that it can be restored
+    Remove(RemoveArgs),
+    /// Restore a credential that was removed
+    Restore(CredentialArgs),
 }
 
 #[derive(Args)]
@@ -235,6 +231,13 @@ pub struct InputArgs {
     /// Read a secret field from a file
     #[arg(long, value_name = "[FIELD=]FILE")]
     pub from_file: Vec<String>,
+    /// Read the secret from standard input
+    #[arg(long)]
+    pub stdin: bool,
+    /// Allow a URL of plain HTTP within a private network: whoever is on it can read the
+    /// secret
+    #[arg(long)]
+    pub allow_unsafe_http: bool,
 }
 
 #[derive(Args)]
@@ -245,7 +248,7 @@ pub struct SetArgs {
     #[command(flatten)]
     pub input: InputArgs,
     /// Keep the secret; change only rules and parameters
-    #[arg(long)]
+    #[arg(long, conflicts_with = "stdin")]
     pub keep_secret: bool,
     /// Allow only models that match one of these patterns (* and ?)
     #[arg(long, value_name = "PATTERN", value_delimiter = ',', conflicts_with_all = ["all_models", "no_models"])]
@@ -269,9 +272,26 @@ pub struct SetArgs {
     /// Its priority within the scope: lower goes first
     #[arg(long, value_name = "NUMBER")]
     pub priority: Option<u32>,
-    /// When the credential expires: 12h, 30d, 2027-01-31T12:00:00Z, never
+    /// When the credential expires: 12h, 30d, 2027-01-31 (the start of that day in UTC),
+    /// 2027-01-31T12:00:00Z, never
     #[arg(long, value_name = "WHEN")]
     pub expires: Option<String>,
+    #[command(flatten)]
+    pub grace: GraceArgs,
+}
+
+impl SetArgs {
+    /// Whether a rule is among what is given.
+    pub fn changes_rules(&self) -> bool {
+        !self.models.is_empty()
+            || self.all_models
+            || self.no_models
+            || !self.share.is_empty()
+            || self.mandatory
+            || self.no_mandatory
+            || self.priority.is_some()
+            || self.expires.is_some()
+    }
 }
 
 #[derive(Args)]
@@ -280,7 +300,8 @@ pub struct RotateArgs {
     pub credential: CredentialArgs,
     #[command(flatten)]
     pub input: InputArgs,
-    /// When the new secret expires: 12h, 30d, 2027-01-31T12:00:00Z, never
+    /// When the new secret expires: 12h, 30d, 2027-01-31 (the start of that day in UTC),
+    /// 2027-01-31T12:00:00Z, never
     #[arg(long, value_name = "WHEN")]
     pub expires: Option<String>,
     #[command(flatten)]
@@ -289,10 +310,18 @@ pub struct RotateArgs {
 
 #[derive(Args)]
 pub struct GraceArgs {
-    /// How long the replaced secret is kept for a rollback: 12h, 7d; 0 destroys it at
-    /// once
+    /// How long a secret that is replaced or removed is kept for a rollback: 12h, 7d; 0
+    /// destroys it at once
     #[arg(long, value_name = "TIME", default_value = "24h")]
     pub grace: String,
+}
+
+#[derive(Args)]
+pub struct RemoveArgs {
+    #[command(flatten)]
+    pub credential: CredentialArgs,
+    #[command(flatten)]
+    pub grace: GraceArgs,
 }
 
 #[derive(Args)]
@@ -335,7 +364,7 @@ pub struct AddRecipientArgs {
     #[arg(required_unless_present = "recovery", conflicts_with = "recovery")]
     pub recipient: Option<String>,
     /// Create a recovery key and write it to this file, to be kept elsewhere
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = paths::parser())]
     pub recovery: Option<PathBuf>,
     /// A label for the recipient
     #[arg(long)]
@@ -345,16 +374,18 @@ pub struct AddRecipientArgs {
 #[derive(Args)]
 pub struct BackupArgs {
     /// The file to write, which must not exist
+    #[arg(value_parser = paths::parser())]
     pub file: PathBuf,
 }
 
 #[derive(Args)]
 pub struct RestoreArgs {
     /// A file that `entail backup` wrote [default: accept what is in the home]
+    #[arg(value_parser = paths::parser())]
     pub file: Option<PathBuf>,
     /// Restore with the key that `key add-recipient --recovery` wrote: on a clean
     /// machine, or where this home's own identity does not open the backup
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = paths::parser())]
     pub recovery: Option<PathBuf>,
     /// Accept a state older than what this home has seen
     #[arg(long)]
@@ -403,7 +434,8 @@ pub struct FilterArgs {
     /// Only this outcome: granted, refused, failed, or the code of a refusal
     #[arg(long)]
     pub outcome: Option<String>,
-    /// Only from this time on: 2h, 7d (ago), 2027-01-31T12:00:00Z
+    /// Only from this time on: 2h, 7d (ago), 2027-01-31 (the start of that day in UTC),
+    /// 2027-01-31T12:00:00Z
     #[arg(long, value_name = "WHEN")]
     pub since: Option<String>,
     /// Only until this time
@@ -613,10 +645,10 @@ pub struct ShowArgs {
 #[derive(Args)]
 pub struct BoundArgs {
     /// The settings: a file with a JSON object [default: none]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = paths::parser())]
     pub settings: Option<PathBuf>,
     /// Its limits, as JSON [default: those it was installed with]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = paths::parser())]
     pub limits: Option<PathBuf>,
     /// What the calls of the policy share
     #[arg(long, value_enum, default_value = "per-call")]
@@ -662,25 +694,26 @@ pub struct ShadowArgs {
 #[derive(Args)]
 pub struct BuildArgs {
     /// The directory of the sources: a Rust crate, or a JavaScript or Python project
-    #[arg(default_value = ".")]
+    #[arg(default_value = ".", value_parser = paths::parser())]
     pub folder: PathBuf,
     /// Build the component from this core module instead of sources
-    #[arg(long, value_name = "FILE", conflicts_with = "folder")]
+    #[arg(long, value_name = "FILE", conflicts_with = "folder", value_parser = paths::parser())]
     pub module: Option<PathBuf>,
     /// Where to write the component [default: NAME.wasm in the directory]
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_parser = paths::parser())]
     pub output: Option<PathBuf>,
     /// Write nothing; fail unless this file has exactly the same bytes
-    #[arg(long, value_name = "FILE", conflicts_with = "output")]
+    #[arg(long, value_name = "FILE", conflicts_with = "output", value_parser = paths::parser())]
     pub check: Option<PathBuf>,
 }
 
 #[derive(Args)]
 pub struct DecideArgs {
     /// The component to decide with [default: the built-in one]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = paths::parser())]
     pub policy: Option<PathBuf>,
     /// Files of facts, one JSON object a line [default: standard input]
+    #[arg(value_parser = paths::parser())]
     pub facts: Vec<PathBuf>,
 }
 

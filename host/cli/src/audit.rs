@@ -1,21 +1,21 @@
 //! Commands about the decision log.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use entail::{
-    Filter, Home, LogReport, OutcomeFilter, RecordedDecision, Records, last_records, now_ms,
-    quoted, records, verify_log,
+    Filter, Home, LogReport, OutcomeFilter, RecordedDecision, Records, last_records, quoted,
+    records, verify_log,
 };
 use entail_text::Shown;
-use jiff::Timestamp;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::args::{AuditCommand, FilterArgs};
 use crate::failure::Failure;
-use crate::manage::{span_ms, time};
 use crate::output::{Cell, Style, Table, print_json, print_json_line, say};
 use crate::session::Session;
+use crate::times::{past, time};
 
 /// Between two looks for new decisions.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -32,7 +32,7 @@ pub fn audit(session: &Session, command: AuditCommand) -> Result<(), Failure> {
             filter,
         } => tail(session, &home, lines, follow, &filter),
         AuditCommand::Show { filter } => {
-            let mut found = records(&home, &to_filter(&filter)?)?;
+            let mut found = records(&home, &to_filter(&home, &filter)?)?;
             Printer::new(session).print(&mut found)
         }
         AuditCommand::Verify => verify(session, &home),
@@ -46,7 +46,7 @@ fn tail(
     follow: bool,
     filter: &FilterArgs,
 ) -> Result<(), Failure> {
-    let mut found = last_records(home, &to_filter(filter)?, lines)?;
+    let mut found = last_records(home, &to_filter(home, filter)?, lines)?;
     let mut printer = Printer::new(session);
     loop {
         printer.print(&mut found)?;
@@ -58,7 +58,7 @@ fn tail(
 }
 
 /// What is wanted of the log.
-pub fn to_filter(args: &FilterArgs) -> Result<Filter, Failure> {
+pub fn to_filter(home: &Home, args: &FilterArgs) -> Result<Filter, Failure> {
     let since_ms = args.since.as_deref().map(past).transpose()?;
     let until_ms = args.until.as_deref().map(past).transpose()?;
     if let (Some(since), Some(until)) = (since_ms, until_ms)
@@ -72,23 +72,55 @@ pub fn to_filter(args: &FilterArgs) -> Result<Filter, Failure> {
         scope: args.scope.clone(),
         provider: args.provider.clone(),
         principal: args.principal.clone(),
-        outcome: args.outcome.as_deref().map(OutcomeFilter::from),
+        outcome: args
+            .outcome
+            .as_deref()
+            .map(|outcome| to_outcome(home, outcome))
+            .transpose()?,
         since_ms,
         until_ms,
     })
 }
 
-/// `2h` and `7d` ago, or a time as RFC 3339 has it.
-fn past(text: &str) -> Result<u64, Failure> {
-    let time = text.parse::<Timestamp>().ok();
-    let time = time.and_then(|time| u64::try_from(time.as_millisecond()).ok());
-    time.or_else(|| Some(now_ms().saturating_sub(span_ms(text)?)))
-        .ok_or_else(|| {
-            Failure::invalid(format!(
-                "{} is no time: give 2h, 7d or 2027-01-31T12:00:00Z",
-                quoted(text)
-            ))
-        })
+/// The codes of the built-in policy's refusals.
+const CODES: [&str; 9] = [
+    "disabled",
+    "expired",
+    "model-not-allowed",
+    "model-required",
+    "no-credential",
+    "not-opted-in",
+    "organization-credential-required",
+    "override-forbidden",
+    "unreadable",
+];
+
+/// What an outcome means: a code that is neither the built-in policy's nor in the log is
+/// a slip of the pen.
+fn to_outcome(home: &Home, text: &str) -> Result<OutcomeFilter, Failure> {
+    let outcome = OutcomeFilter::from(text);
+    if !matches!(outcome, OutcomeFilter::Code(_)) || CODES.contains(&text) {
+        return Ok(outcome);
+    }
+    let refused = Filter {
+        outcome: Some(OutcomeFilter::Refused),
+        ..Filter::default()
+    };
+    let mut known: BTreeSet<String> = CODES.map(str::to_owned).into();
+    for record in records(home, &refused)? {
+        let record = record?;
+        match record.refusal() {
+            Some(code) if code == text => return Ok(outcome),
+            Some(code) => known.insert(Shown::of(code).to_string()),
+            None => continue,
+        };
+    }
+    let known: Vec<String> = known.into_iter().collect();
+    Err(Failure::invalid(format!(
+        "{} is no outcome; there are granted, refused, failed, and the codes of refusals: {}",
+        quoted(text),
+        known.join(", ")
+    )))
 }
 
 /// A text of a record as a cell. Whoever wants all of a long one asks for JSON.

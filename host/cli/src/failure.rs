@@ -9,6 +9,7 @@ use entail::{Error, ErrorKind, quoted};
 use serde_json::json;
 
 use crate::output::{Style, print_json_error, tell, with_member};
+use crate::suggest::{Unknown, nearest};
 
 /// What the program says when it fails. The numbers are listed in `--help`.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub struct Failure {
     details: Vec<String>,
     /// Commands or steps that would help.
     remedies: Vec<String>,
+    /// What was named and is not there.
+    unknown: Option<Unknown>,
 }
 
 impl Failure {
@@ -35,6 +38,7 @@ impl Failure {
             message: message.into(),
             details: Vec::new(),
             remedies: Vec::new(),
+            unknown: None,
         }
     }
 
@@ -56,6 +60,17 @@ impl Failure {
     pub fn with_remedies(mut self, remedies: Vec<String>) -> Self {
         self.remedies = remedies;
         self
+    }
+
+    /// Asks whether something else was meant.
+    pub fn meaning(mut self, near: &str) -> Self {
+        self.message = format!("{}; did you mean {near}?", self.message);
+        self
+    }
+
+    /// What was named and is not there.
+    pub fn unknown(&self) -> Option<&Unknown> {
+        self.unknown.as_ref()
     }
 
     pub fn exit_number(&self) -> u8 {
@@ -126,22 +141,9 @@ impl From<Error> for Failure {
             _ => None,
         };
         let remedies = match &error {
-            Error::UnknownScope(scope) if scope.is_organization() => {
-                vec![format!("entail init {scope}")]
-            }
-            Error::UnknownScope(scope) => vec![format!("entail project add {scope}")],
-            Error::UnknownCredential {
-                scope,
-                provider,
-                name,
-            } => {
-                vec![
-                    format!("entail credential list {scope}"),
-                    format!(
-                        "entail credential set {scope} {provider}{}",
-                        named(name.as_str())
-                    ),
-                ]
+            Error::UnknownScope(_) => vec!["entail project list".to_owned()],
+            Error::UnknownCredential { scope, .. } => {
+                vec![format!("entail credential list {scope}")]
             }
             Error::PolicyFailed(_) | Error::GuardViolated(_) | Error::PolicyUnready(_) => vec![
                 "entail policy show ORG, and, to go back to the one before: entail policy rollback ORG"
@@ -153,17 +155,48 @@ impl From<Error> for Failure {
             ],
             _ => Vec::new(),
         };
-        Failure {
+        let failure = Failure {
             refusal,
             ..Failure::new(exit, code, error.to_string()).with_remedies(remedies)
+        };
+        match error {
+            Error::UnknownProvider { id, known } => match nearest(id.as_str(), known.split(", ")) {
+                Some(near) => failure.meaning(near),
+                None => failure,
+            },
+            Error::UnknownScope(scope) => Failure {
+                unknown: Some(Unknown::Scope(scope)),
+                ..failure
+            },
+            Error::UnknownCredential {
+                scope,
+                provider,
+                name,
+            } => Failure {
+                unknown: Some(Unknown::Credential {
+                    scope,
+                    provider: provider.to_string(),
+                    name: name.to_string(),
+                }),
+                ..failure
+            },
+            _ => failure,
         }
     }
 }
 
+/// The longest extension of a file's name. Keys have points in them as well, with more
+/// after them.
+const MAX_EXTENSION_BYTES: usize = 8;
+
 /// The name of a file, unless it may be a key in the place of one.
 pub fn shown(file: &Path) -> String {
     let text = file.display().to_string();
-    let looks_like_a_path = file.components().count() > 1 || file.extension().is_some();
+    let has_folder = file
+        .parent()
+        .is_some_and(|folder| folder != Path::new("") && folder.is_dir());
+    let extension = file.extension().map_or(0, |extension| extension.len());
+    let looks_like_a_path = has_folder || (1..=MAX_EXTENSION_BYTES).contains(&extension);
     if looks_like_a_path {
         text
     } else {

@@ -1,29 +1,43 @@
 //! How the fields of a credential come in: parameters as arguments, secrets by
 //! prompt, variable, file or standard input.
 
+use std::env::VarError;
 use std::io::{IsTerminal as _, Read as _};
 use std::path::Path;
 
-use entail::{Field, Mode, Provider, Secret, quoted};
+use entail::{Field, Format, Mode, Provider, Secret, quoted};
 
 use crate::args::InputArgs;
 use crate::failure::{Failure, shown};
 use crate::output::tell;
-use crate::session::prompt_secret;
+use crate::paths;
+use crate::prompt::{Shape, prompt_secret};
 
 /// No vendor's value is longer.
 const MAX_VALUE_BYTES: usize = 64 * 1024;
 
 type Fields = Vec<(String, Secret)>;
 
+/// Whether a secret is asked for that no option gives. Standard input may be meant for
+/// something else, such as the loop of a shell that the command stands in: it is read
+/// only where a secret is what the command is for.
+pub enum Ask {
+    /// No.
+    No,
+    /// At the terminal. Without one it is an error, which says `otherwise`.
+    Terminal { otherwise: String },
+    /// At the terminal, or else on standard input.
+    Input,
+}
+
 /// Collects the fields that `input` gives, for a credential that is in the mode
-/// `present` if it is there. If none of them is secret and `ask` says so, the
-/// secrets are asked for.
+/// `present` if it is there. If none of them is secret, the secrets are asked for as
+/// `ask` says.
 pub fn fields(
     provider: &Provider,
     input: &InputArgs,
     present: Option<&str>,
-    ask: bool,
+    ask: &Ask,
 ) -> Result<Fields, Failure> {
     let mut fields = Fields::new();
     for parameter in &input.parameters {
@@ -45,8 +59,8 @@ pub fn fields(
     let secret_given = fields
         .iter()
         .any(|(name, _)| provider.field(name).is_some_and(|f| f.secret));
-    if ask && !secret_given {
-        ask_for_secrets(provider, input, present, &mut fields)?;
+    if input.stdin || (!secret_given && !matches!(ask, Ask::No)) {
+        ask_for_secrets(provider, input, present, ask, &mut fields)?;
     }
     Ok(fields)
 }
@@ -103,11 +117,11 @@ fn from_environment(provider: &Provider, source: &str, fields: &mut Fields) -> R
             source,
         ),
     };
-    let value = variable_value(variable).ok_or_else(|| {
-        // A key in the place of a variable's name is not repeated.
-        Failure::invalid(format!("the variable {} is not set", quoted(variable))).with_remedies(
-            vec!["--from-env takes the name of a variable, not a value".to_owned()],
-        )
+    let value = variable_value(variable)?.ok_or_else(|| {
+        let message = format!("the variable {} is not set, or empty", named(variable));
+        Failure::invalid(message).with_remedies(vec![
+            "--from-env takes the name of a variable, not a value; a variable of the shell has to be exported".to_owned(),
+        ])
     })?;
     let value = if field.file {
         file_or_value(value)?
@@ -120,21 +134,37 @@ fn from_environment(provider: &Provider, source: &str, fields: &mut Fields) -> R
 
 /// The value of the first variable that the provider's own clients would read.
 pub fn conventional_value(field: &Field) -> Result<Option<Secret>, Failure> {
-    let Some(value) = field.entry_variables().find_map(variable_value) else {
-        return Ok(None);
-    };
-    if field.file {
-        file_or_value(value).map(Some)
-    } else {
-        Ok(Some(value))
+    for variable in field.entry_variables() {
+        match variable_value(variable)? {
+            Some(value) if field.file => return file_or_value(value).map(Some),
+            Some(value) => return Ok(Some(value)),
+            None => {}
+        }
+    }
+    Ok(None)
+}
+
+/// The value of a variable; an empty one counts as unset.
+fn variable_value(variable: &str) -> Result<Option<Secret>, Failure> {
+    match std::env::var(variable) {
+        Ok(value) if value.is_empty() => Ok(None),
+        Ok(value) => Ok(Some(Secret::from(value))),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(Failure::invalid(format!(
+            "the value of the variable {} is not UTF-8 text",
+            named(variable)
+        ))),
     }
 }
 
-fn variable_value(variable: &str) -> Option<Secret> {
-    std::env::var(variable)
-        .ok()
-        .filter(|value| !value.is_empty())
-        .map(Secret::from)
+/// A variable's name, unless it may be a key in the place of one: keys have no
+/// underscores, or are not of capital letters.
+fn named(variable: &str) -> String {
+    let fits = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    match variable.contains('_') && variable.chars().all(fits) {
+        true => variable.to_owned(),
+        false => quoted(variable),
+    }
 }
 
 /// A variable that is to hold a path may hold the value itself.
@@ -143,11 +173,16 @@ fn file_or_value(value: Secret) -> Result<Secret, Failure> {
         Some(text) if !text.trim_start().starts_with('{') && Path::new(text).is_file() => {
             read_file(Path::new(text))
         }
+        // It can be nothing else.
+        Some(text) if text.starts_with(['/', '~']) && text.lines().count() == 1 => {
+            read_file(Path::new(text))
+        }
         _ => Ok(value),
     }
 }
 
 fn read_file(file: &Path) -> Result<Secret, Failure> {
+    paths::check(file).map_err(Failure::invalid)?;
     Secret::read_file(file, MAX_VALUE_BYTES)
         .map_err(|error| Failure::io(shown(file), &error))?
         .ok_or_else(|| Failure::invalid(format!("{} is too large for a secret", shown(file))))
@@ -157,6 +192,7 @@ fn ask_for_secrets(
     provider: &Provider,
     input: &InputArgs,
     present: Option<&str>,
+    ask: &Ask,
     fields: &mut Fields,
 ) -> Result<(), Failure> {
     let mode = likely_mode(provider, input, present, fields)?;
@@ -164,18 +200,27 @@ fn ask_for_secrets(
         .required
         .iter()
         .filter_map(|name| provider.field(name))
-        .filter(|field| field.secret)
+        .filter(|field| field.secret && !fields.iter().any(|(name, _)| *name == field.name))
         .collect();
     if std::io::stdin().is_terminal() {
         for field in wanted {
             if let Some(hint) = &field.hint {
                 tell!("{hint}");
             }
-            let value =
-                prompt_secret(&format!("{} for {} (hidden): ", field.label, provider.name))?;
+            let shape = match field.format {
+                Format::ServiceAccount => Shape::Json,
+                _ => Shape::Line,
+            };
+            let prompt = format!("{} for {} (hidden): ", field.label, provider.name);
+            let value = prompt_secret(&prompt, shape)?;
             fields.push((field.name.clone(), value));
         }
         return Ok(());
+    }
+    if let Ask::Terminal { otherwise } = ask
+        && !wanted.is_empty()
+    {
+        return Err(Failure::invalid(otherwise.clone()));
     }
     match wanted.as_slice() {
         [] => Ok(()),
@@ -185,10 +230,7 @@ fn ask_for_secrets(
                 .ok_or_else(|| Failure::invalid("standard input is too large for a secret"))?;
             if value.is_empty() {
                 let name = &field.name;
-                return Err(Failure::invalid(format!("{name}: standard input is empty"))
-                    .with_remedies(vec![
-                        "to change only rules and parameters, add --keep-secret".to_owned(),
-                    ]));
+                return Err(Failure::invalid(format!("{name}: standard input is empty")));
             }
             fields.push((field.name.clone(), value));
             Ok(())

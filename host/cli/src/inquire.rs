@@ -15,11 +15,11 @@ use crate::args::{
 };
 use crate::attributes::parse_attributes;
 use crate::failure::Failure;
-use crate::manage::time;
 use crate::output::{Cell, Line, Style, Table, exactly, print_json, say, tell};
 use crate::remedy::{explain as explain_command, remedies};
 use crate::request_target;
 use crate::session::Session;
+use crate::times::time;
 use crate::unknown_providers;
 
 /// Refusals that say no more than that nobody meant the scope to have one.

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use crate::args::{AddRecipientArgs, KeyCommand, RotateKeyCommand};
 use crate::failure::Failure;
-use crate::manage::time;
 use crate::output::{Cell, Style, Table, print_json, say, say_dry_run, tell};
 use crate::progress::Bar;
 use crate::session::Session;
+use crate::times::time;
 
 pub async fn key(session: &Session, command: KeyCommand) -> Result<(), Failure> {
     match command {

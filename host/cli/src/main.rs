@@ -6,6 +6,7 @@ mod attributes;
 mod audit;
 mod backup;
 mod component_source;
+mod confirm;
 mod contract_difference;
 mod dev;
 mod directory_scope;
@@ -14,12 +15,14 @@ mod failure;
 mod hardening;
 mod help;
 mod import;
+mod inherited;
 mod input;
 mod inquire;
 mod keeper;
 mod key;
 mod manage;
 mod output;
+mod paths;
 mod policy;
 mod policy_build;
 mod policy_check;
@@ -29,12 +32,16 @@ mod policy_problems;
 mod policy_service;
 mod policy_test;
 mod progress;
+mod prompt;
 mod remedy;
+mod replaced;
 mod request_target;
 mod run;
 mod secret_files;
 mod session;
+mod suggest;
 mod temporary;
+mod times;
 mod unknown_providers;
 mod usage;
 mod use_scope;
@@ -75,14 +82,23 @@ fn main() -> ExitCode {
         tell!(Style::Warn => "warning:"; " {what}");
     }
     let json = common.json;
-    let session = Session::new(common);
+    let session = match Session::new(common) {
+        Ok(session) => session,
+        Err(failure) => return failure.report(json),
+    };
     let runtime = match tokio::runtime::Builder::new_current_thread().build() {
         Ok(runtime) => runtime,
         Err(error) => return Failure::io("the runtime", &error).report(json),
     };
+    let is_adding = matches!(
+        command,
+        Command::Project(ProjectCommand::Add { .. }) | Command::Init(_)
+    );
     match runtime.block_on(perform(&session, command)) {
         Ok(exit) => exit,
-        Err(failure) => failure.report(json),
+        Err(failure) => runtime
+            .block_on(suggest::complete(&session, failure, is_adding))
+            .report(json),
     }
 }
 
@@ -146,14 +162,14 @@ async fn perform(session: &Session, command: Command) -> Result<ExitCode, Failur
         ));
     }
     match command {
-        Command::Init(args) => manage::init(session, &args).await?,
         Command::Import(args) => import::import(session, &args).await?,
         Command::Use(args) => use_scope::use_scope(session, &args).await?,
         Command::Help(args) => help::help(&args)?,
-        Command::Project(command) => manage::project(session, command).await?,
-        Command::Credential(command) => manage::credential(session, command).await?,
-        Command::Inherit(args) => manage::inherit(session, &args).await?,
-        Command::Model(args) => manage::model(session, &args).await?,
+        Command::Init(args) => return manage::init(session, &args).await,
+        Command::Project(command) => return manage::project(session, command).await,
+        Command::Credential(command) => return manage::credential(session, command).await,
+        Command::Inherit(args) => return manage::inherit(session, &args).await,
+        Command::Model(args) => return manage::model(session, &args).await,
         Command::Resolve(args) => inquire::resolve(session, &args).await?,
         Command::Explain(args) => inquire::explain(session, &args).await?,
         Command::Run(args) => return run::run(session, &args).await,

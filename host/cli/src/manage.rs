@@ -1,26 +1,30 @@
 //! Commands that change what is there.
 
 use std::path::Path;
+use std::process::ExitCode;
 
 use entail::policy::{Inheritance, Sharing};
 use entail::{
     Applied, Change, CredentialRef, Edit, Entail, Home, RuleChanges, Scope, ScopePath, SecretEdit,
-    SetCredential, now_ms, quoted,
+    SetCredential, now_ms,
 };
-use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::args::{
     CredentialArgs, CredentialCommand, InheritArgs, InitArgs, ModelArgs, ProjectCommand,
-    RollbackArgs, RotateArgs, SetArgs,
+    RemoveArgs, RollbackArgs, RotateArgs, SetArgs,
 };
+use crate::confirm;
 use crate::failure::{Failure, named};
-use crate::input;
+use crate::inherited;
+use crate::input::{self, Ask};
 use crate::output::{Cell, Style, Table, print_json, say, say_dry_run};
 use crate::policy_compare;
+use crate::replaced::Replaced;
 use crate::session::Session;
+use crate::times::{duration_ms, expiry, time};
 
-pub async fn init(session: &Session, args: &InitArgs) -> Result<(), Failure> {
+pub async fn init(session: &Session, args: &InitArgs) -> Result<ExitCode, Failure> {
     let organization = &args.organization;
     if !organization.is_organization() {
         return Err(
@@ -43,7 +47,7 @@ pub async fn init(session: &Session, args: &InitArgs) -> Result<(), Failure> {
         if !session.common.json {
             say_dry_run();
         }
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     if made {
         make_home(session, args, &folder).await?;
@@ -54,16 +58,11 @@ pub async fn init(session: &Session, args: &InitArgs) -> Result<(), Failure> {
         )));
     }
     let entail = session.open()?;
-    let applied = apply(
-        session,
-        &entail,
-        Change::AddScope {
-            scope: organization.clone(),
-        },
-    )
-    .await?;
-    if applied.is_none() {
-        return Ok(());
+    let change = Change::AddScope {
+        scope: organization.clone(),
+    };
+    if let Attempt::Tried(exit) = apply(session, &entail, change).await? {
+        return Ok(exit);
     }
     answer(
         session,
@@ -79,7 +78,7 @@ pub async fn init(session: &Session, args: &InitArgs) -> Result<(), Failure> {
             Some(format!("next: entail credential set {organization} openai")),
         ],
     );
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Makes the home, unless another process is faster.
@@ -94,7 +93,7 @@ async fn make_home(session: &Session, args: &InitArgs, folder: &Path) -> Result<
     }
 }
 
-pub async fn project(session: &Session, command: ProjectCommand) -> Result<(), Failure> {
+pub async fn project(session: &Session, command: ProjectCommand) -> Result<ExitCode, Failure> {
     let entail = session.open()?;
     match command {
         ProjectCommand::Add { scope } => {
@@ -104,16 +103,11 @@ pub async fn project(session: &Session, command: ProjectCommand) -> Result<(), F
                         .with_remedies(vec![format!("entail init {scope}")]),
                 );
             }
-            let applied = apply(
-                session,
-                &entail,
-                Change::AddScope {
-                    scope: scope.clone(),
-                },
-            )
-            .await?;
-            if applied.is_none() {
-                return Ok(());
+            let change = Change::AddScope {
+                scope: scope.clone(),
+            };
+            if let Attempt::Tried(exit) = apply(session, &entail, change).await? {
+                return Ok(exit);
             }
             answer(
                 session,
@@ -125,16 +119,11 @@ pub async fn project(session: &Session, command: ProjectCommand) -> Result<(), F
             );
         }
         ProjectCommand::Remove { scope } => {
-            let applied = apply(
-                session,
-                &entail,
-                Change::RemoveProject {
-                    scope: scope.clone(),
-                },
-            )
-            .await?;
-            if applied.is_none() {
-                return Ok(());
+            let change = Change::RemoveProject {
+                scope: scope.clone(),
+            };
+            if let Attempt::Tried(exit) = apply(session, &entail, change).await? {
+                return Ok(exit);
             }
             answer(
                 session,
@@ -144,7 +133,7 @@ pub async fn project(session: &Session, command: ProjectCommand) -> Result<(), F
         }
         ProjectCommand::List { scope } => list(session, &entail, scope.as_ref()).await?,
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn list(
@@ -163,7 +152,10 @@ async fn list(
     Ok(())
 }
 
-pub async fn credential(session: &Session, command: CredentialCommand) -> Result<(), Failure> {
+pub async fn credential(
+    session: &Session,
+    command: CredentialCommand,
+) -> Result<ExitCode, Failure> {
     let entail = session.open()?;
     if !session.common.dry_run {
         session.destroy_due(&entail).await?;
@@ -176,35 +168,48 @@ pub async fn credential(session: &Session, command: CredentialCommand) -> Result
         CredentialCommand::Show(args) => show_credential(session, &entail, &args).await,
         CredentialCommand::Disable(args) => switch(session, &entail, &args, false).await,
         CredentialCommand::Enable(args) => switch(session, &entail, &args, true).await,
-        CredentialCommand::Remove(args) => {
-            let credential = reference(&args);
-            let applied = apply(session, &entail, Change::RemoveCredential { credential }).await?;
-            if applied.is_none() {
-                return Ok(());
-            }
-            done(session, &args, "is removed, its secret destroyed", None);
-            Ok(())
-        }
+        CredentialCommand::Remove(args) => remove(session, &entail, &args).await,
+        CredentialCommand::Restore(args) => restore(session, &entail, &args).await,
     }
 }
 
-async fn set(session: &Session, entail: &Entail, args: &SetArgs) -> Result<(), Failure> {
+async fn set(session: &Session, entail: &Entail, args: &SetArgs) -> Result<ExitCode, Failure> {
     let id = &args.credential;
     let provider = entail.provider(&id.provider)?;
     // Before a secret is asked for.
     let scope = entail.scope(&session.principal, &id.scope).await?;
-    if args.keep_secret && scope.credential(&id.provider, &id.name).is_none() {
-        return Err(Failure::invalid(format!(
-            "{} has no {} credential {} whose secret could be kept",
-            id.scope, id.provider, id.name
-        )));
-    }
+    let present = scope.credential(&id.provider, &id.name);
     let rules = rule_changes(args)?;
-    let present = scope
-        .credential(&id.provider, &id.name)
-        .map(|c| c.version.mode.as_str());
-    let fields = input::fields(provider, &args.input, present, !args.keep_secret)?;
-    let change = Change::SetCredential(Box::new(SetCredential {
+    let ask = match present {
+        None if args.keep_secret => {
+            return Err(Failure::invalid(format!(
+                "{} has no {} credential {} whose secret could be kept",
+                id.scope, id.provider, id.name
+            )));
+        }
+        None => Ask::Input,
+        Some(_) if args.keep_secret => Ask::No,
+        Some(_) if args.input.stdin => Ask::Input,
+        Some(present) => match &args.input.mode {
+            Some(mode) if *mode != present.version.mode => Ask::Terminal {
+                otherwise: format!(
+                    "the mode {mode} takes a secret of its own; add --stdin, --from-env or --from-file"
+                ),
+            },
+            None if !args.changes_rules() && args.input.parameters.is_empty() => Ask::Terminal {
+                otherwise: format!(
+                    "{} has a {} credential{} already, and nothing to change is given; to replace its secret, add --stdin",
+                    id.scope,
+                    id.provider,
+                    named(id.name.as_str())
+                ),
+            },
+            _ => Ask::No,
+        },
+    };
+    let mode = present.map(|credential| credential.version.mode.as_str());
+    let fields = input::fields(provider, &args.input, mode, &ask)?;
+    let set = SetCredential {
         credential: reference(id),
         mode: args.input.mode.clone(),
         fields,
@@ -214,35 +219,58 @@ async fn set(session: &Session, entail: &Entail, args: &SetArgs) -> Result<(), F
         } else {
             SecretEdit::Given
         },
-        grace_ms: 0,
-    }));
-    let Some(applied) = apply(session, entail, change).await? else {
-        return Ok(());
+        grace_ms: duration_ms(&args.grace.grace)?,
     };
-    done(session, id, "is set", Some(&applied));
-    let first = applied.version == Some(1) && !args.keep_secret;
-    if first && id.scope.is_organization() && !session.common.json {
+    let is_first = present.is_none();
+    let replaced = Replaced::before(session, entail, &reference(id), present).await?;
+    let change = Change::SetCredential(Box::new(set));
+    let applied = match apply(session, entail, change).await? {
+        Attempt::Made(applied) => applied,
+        Attempt::Tried(exit) => return Ok(exit),
+    };
+    let replaced = replaced.filter(|before| Some(before.version) != applied.version);
+    let what = match &replaced {
+        Some(replaced) => format!("has a new secret; {}", replaced.fate(&applied)),
+        None => "is set".to_owned(),
+    };
+    let serves = inherited::serving(session, entail, id).await;
+    done(
+        session,
+        id,
+        &what,
+        &applied,
+        replaced.as_ref(),
+        serves.as_ref(),
+    );
+    if is_first && id.scope.is_organization() && !session.common.json {
         say!(
             "projects opt in to it: entail inherit {}/PROJECT {}",
             id.scope,
             id.provider
         );
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
-async fn rotate(session: &Session, entail: &Entail, args: &RotateArgs) -> Result<(), Failure> {
+async fn rotate(
+    session: &Session,
+    entail: &Entail,
+    args: &RotateArgs,
+) -> Result<ExitCode, Failure> {
     let id = &args.credential;
     let provider = entail.provider(&id.provider)?;
     let scope = entail.scope(&session.principal, &id.scope).await?;
     let present = scope
         .credential(&id.provider, &id.name)
         .ok_or_else(|| unknown(id))?;
-    let fields = input::fields(provider, &args.input, Some(&present.version.mode), true)?;
+    let mode = Some(present.version.mode.as_str());
+    let fields = input::fields(provider, &args.input, mode, &Ask::Input)?;
     let rules = RuleChanges {
         expires_at_ms: expiry(args.expires.as_deref())?,
+        unsafe_http: args.input.allow_unsafe_http.then_some(true),
         ..RuleChanges::default()
     };
+    let replaced = Replaced::before(session, entail, &reference(id), Some(present)).await?;
     let change = Change::SetCredential(Box::new(SetCredential {
         credential: reference(id),
         mode: args.input.mode.clone(),
@@ -251,36 +279,95 @@ async fn rotate(session: &Session, entail: &Entail, args: &RotateArgs) -> Result
         secret: SecretEdit::Renew,
         grace_ms: duration_ms(&args.grace.grace)?,
     }));
-    let Some(applied) = apply(session, entail, change).await? else {
-        return Ok(());
+    let applied = match apply(session, entail, change).await? {
+        Attempt::Made(applied) => applied,
+        Attempt::Tried(exit) => return Ok(exit),
     };
-    let old = kept(&applied);
-    let what = format!("has a new secret, which serves from now on; the old one {old}");
-    done(session, id, &what, Some(&applied));
-    Ok(())
+    let fate = replaced.as_ref().map(|replaced| replaced.fate(&applied));
+    let what = format!(
+        "has a new secret, which serves from now on; {}",
+        fate.unwrap_or_default()
+    );
+    done(session, id, &what, &applied, replaced.as_ref(), None);
+    Ok(ExitCode::SUCCESS)
 }
 
-async fn roll_back(session: &Session, entail: &Entail, args: &RollbackArgs) -> Result<(), Failure> {
+async fn roll_back(
+    session: &Session,
+    entail: &Entail,
+    args: &RollbackArgs,
+) -> Result<ExitCode, Failure> {
     let id = &args.credential;
+    let scope = entail.scope(&session.principal, &id.scope).await?;
+    let present = scope.credential(&id.provider, &id.name);
+    let replaced = Replaced::before(session, entail, &reference(id), present).await?;
     let change = Change::RollBackCredential {
         credential: reference(id),
         grace_ms: duration_ms(&args.grace.grace)?,
     };
-    let Some(applied) = apply(session, entail, change).await? else {
-        return Ok(());
+    let applied = match apply(session, entail, change).await? {
+        Attempt::Made(applied) => applied,
+        Attempt::Tried(exit) => return Ok(exit),
     };
-    let newer = kept(&applied);
-    let what = format!("has its earlier secret again; the newer one {newer}");
-    done(session, id, &what, Some(&applied));
-    Ok(())
+    let fate = replaced.as_ref().map(|replaced| replaced.fate(&applied));
+    let what = format!("has its earlier secret again; {}", fate.unwrap_or_default());
+    done(session, id, &what, &applied, replaced.as_ref(), None);
+    Ok(ExitCode::SUCCESS)
 }
 
-/// What becomes of a secret that was replaced.
-fn kept(applied: &Applied) -> String {
-    applied.retired_until_ms.map_or_else(
-        || "is destroyed".to_owned(),
-        |until| format!("is kept until {}, then destroyed", time(until)),
-    )
+async fn remove(
+    session: &Session,
+    entail: &Entail,
+    args: &RemoveArgs,
+) -> Result<ExitCode, Failure> {
+    let id = &args.credential;
+    let scope = entail.scope(&session.principal, &id.scope).await?;
+    let present = scope.credential(&id.provider, &id.name);
+    let removed = Replaced::before(session, entail, &reference(id), present).await?;
+    let change = Change::RemoveCredential {
+        credential: reference(id),
+        grace_ms: duration_ms(&args.grace.grace)?,
+    };
+    let applied = match apply(session, entail, change).await? {
+        Attempt::Made(applied) => applied,
+        Attempt::Tried(exit) => return Ok(exit),
+    };
+    let fate = removed.as_ref().map(|removed| removed.fate(&applied));
+    let what = format!("is removed; {}", fate.unwrap_or_default());
+    done(session, id, &what, &applied, removed.as_ref(), None);
+    if applied.retired_until_ms.is_some() && !session.common.json {
+        say!(
+            "to take it back: entail credential restore {} {}{}",
+            id.scope,
+            id.provider,
+            named(id.name.as_str())
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn restore(
+    session: &Session,
+    entail: &Entail,
+    args: &CredentialArgs,
+) -> Result<ExitCode, Failure> {
+    let change = Change::RestoreCredential {
+        credential: reference(args),
+    };
+    let applied = match apply(session, entail, change).await? {
+        Attempt::Made(applied) => applied,
+        Attempt::Tried(exit) => return Ok(exit),
+    };
+    let serves = inherited::serving(session, entail, args).await;
+    done(
+        session,
+        args,
+        "is restored",
+        &applied,
+        None,
+        serves.as_ref(),
+    );
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn switch(
@@ -288,29 +375,21 @@ async fn switch(
     entail: &Entail,
     args: &CredentialArgs,
     enabled: bool,
-) -> Result<(), Failure> {
-    let applied = apply(
-        session,
-        entail,
-        Change::SetEnabled {
-            credential: reference(args),
-            enabled,
-        },
-    )
-    .await?;
-    if applied.is_none() {
-        return Ok(());
-    }
-    done(
-        session,
-        args,
-        if enabled { "is enabled" } else { "is disabled" },
-        None,
-    );
-    Ok(())
+) -> Result<ExitCode, Failure> {
+    let change = Change::SetEnabled {
+        credential: reference(args),
+        enabled,
+    };
+    let applied = match apply(session, entail, change).await? {
+        Attempt::Made(applied) => applied,
+        Attempt::Tried(exit) => return Ok(exit),
+    };
+    let what = if enabled { "is enabled" } else { "is disabled" };
+    done(session, args, what, &applied, None, None);
+    Ok(ExitCode::SUCCESS)
 }
 
-pub async fn inherit(session: &Session, args: &InheritArgs) -> Result<(), Failure> {
+pub async fn inherit(session: &Session, args: &InheritArgs) -> Result<ExitCode, Failure> {
     let entail = session.open()?;
     let inheritance = match (args.off, args.fall_back) {
         (true, _) => Inheritance::Isolated,
@@ -323,19 +402,18 @@ pub async fn inherit(session: &Session, args: &InheritArgs) -> Result<(), Failur
             args.scope
         )));
     };
-    let applied = apply(
-        session,
-        &entail,
-        Change::SetInheritance {
-            scope: args.scope.clone(),
-            provider: args.provider.clone(),
-            inheritance,
-        },
-    )
-    .await?;
-    if applied.is_none() {
-        return Ok(());
+    let change = Change::SetInheritance {
+        scope: args.scope.clone(),
+        provider: args.provider.clone(),
+        inheritance,
+    };
+    if let Attempt::Tried(exit) = apply(session, &entail, change).await? {
+        return Ok(exit);
     }
+    let missing = match inheritance {
+        Inheritance::Isolated => None,
+        _ => inherited::missing(session, &entail, &args.scope, args.provider.as_ref()).await?,
+    };
     let what = args
         .provider
         .as_ref()
@@ -354,31 +432,35 @@ pub async fn inherit(session: &Session, args: &InheritArgs) -> Result<(), Failur
     };
     answer(
         session,
-        json!({"scope": scope, "provider": args.provider, "inheritance": inheritance}),
+        json!({
+            "scope": scope, "provider": args.provider, "inheritance": inheritance,
+            "no_effect_yet": missing.as_ref().map(|missing| &missing.reason),
+        }),
         &[Some(text)],
     );
-    Ok(())
+    if let Some(missing) = missing.filter(|_| !session.common.json) {
+        say!(Style::Warn => "note:"; " it has no effect yet: {}", missing.reason);
+        for remedy in missing.remedies {
+            say!(Style::Faint => "  try:"; " {remedy}");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
-pub async fn model(session: &Session, args: &ModelArgs) -> Result<(), Failure> {
+pub async fn model(session: &Session, args: &ModelArgs) -> Result<ExitCode, Failure> {
     let entail = session.open()?;
     let ModelArgs {
         scope,
         provider,
         model,
     } = args;
-    let applied = apply(
-        session,
-        &entail,
-        Change::SetModel {
-            scope: scope.clone(),
-            provider: provider.clone(),
-            model: model.clone(),
-        },
-    )
-    .await?;
-    if applied.is_none() {
-        return Ok(());
+    let change = Change::SetModel {
+        scope: scope.clone(),
+        provider: provider.clone(),
+        model: model.clone(),
+    };
+    if let Attempt::Tried(exit) = apply(session, &entail, change).await? {
+        return Ok(exit);
     }
     let text = match model {
         Some(model) => {
@@ -391,32 +473,36 @@ pub async fn model(session: &Session, args: &ModelArgs) -> Result<(), Failure> {
         json!({"scope": scope, "provider": provider, "model": model}),
         &[Some(text)],
     );
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn list_credentials(
     session: &Session,
     entail: &Entail,
     path: &ScopePath,
-) -> Result<(), Failure> {
+) -> Result<ExitCode, Failure> {
     let scope = entail.scope(&session.principal, path).await?;
     if session.common.json {
         let credentials: Vec<Value> = scope.credentials.iter().map(|c| json!(c)).collect();
-        print_json(&json!({"scope": path, "credentials": credentials}));
-        return Ok(());
+        print_json(&json!({
+            "scope": path, "credentials": credentials, "removed": scope.removed,
+        }));
+        return Ok(ExitCode::SUCCESS);
     }
     if scope.credentials.is_empty() {
         say!("{path} has no credentials of its own");
-        return Ok(());
+        print_removed(&scope);
+        return Ok(ExitCode::SUCCESS);
     }
     let mut table = Table::with_headings([
-        "PROVIDER", "NAME", "MODE", "VERSION", "STATE", "SHARING", "MODELS",
+        "PROVIDER", "NAME", "PRIORITY", "MODE", "VERSION", "STATE", "SHARING", "MODELS",
     ]);
     for credential in &scope.credentials {
         let (state, style) = state(credential);
         table.row([
             credential.provider.as_str().into(),
             credential.name.as_str().into(),
+            credential.rules.priority.to_string().into(),
             credential.version.mode.as_str().into(),
             credential.version.number.to_string().into(),
             Cell::new(state, style),
@@ -425,7 +511,20 @@ async fn list_credentials(
         ]);
     }
     table.print();
-    Ok(())
+    print_removed(&scope);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says what was removed and can be restored.
+fn print_removed(scope: &Scope) {
+    for removed in &scope.removed {
+        say!(Style::Faint => format_args!(
+            "removed, and can be restored until {}: {} {}",
+            time(removed.until_ms),
+            removed.credential.provider,
+            removed.credential.name
+        ));
+    }
 }
 
 fn state(credential: &entail::Credential) -> (String, Style) {
@@ -433,11 +532,15 @@ fn state(credential: &entail::Credential) -> (String, Style) {
         .rules
         .expires_at_ms
         .is_some_and(|end| end <= now_ms());
-    match (credential.enabled, expired, credential.rules.mandatory) {
-        (false, _, _) => ("disabled".to_owned(), Style::Warn),
-        (_, true, _) => ("expired".to_owned(), Style::Bad),
-        (_, _, true) => ("mandatory".to_owned(), Style::Good),
-        _ => ("enabled".to_owned(), Style::Good),
+    let (state, style) = match (credential.enabled, expired, credential.rules.mandatory) {
+        (false, _, _) => ("disabled", Style::Warn),
+        (_, true, _) => ("expired", Style::Bad),
+        (_, _, true) => ("mandatory", Style::Good),
+        _ => ("enabled", Style::Good),
+    };
+    match credential.rules.unsafe_http {
+        true => (format!("{state}, unsafe HTTP"), Style::Warn),
+        false => (state.to_owned(), style),
     }
 }
 
@@ -461,14 +564,14 @@ async fn show_credential(
     session: &Session,
     entail: &Entail,
     args: &CredentialArgs,
-) -> Result<(), Failure> {
+) -> Result<ExitCode, Failure> {
     let scope: std::sync::Arc<Scope> = entail.scope(&session.principal, &args.scope).await?;
     let credential = scope
         .credential(&args.provider, &args.name)
         .ok_or_else(|| unknown(args))?;
     if session.common.json {
         print_json(&json!(credential));
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     let (state, style) = state(credential);
     let version = &credential.version;
@@ -502,6 +605,10 @@ async fn show_credential(
     row("models", models(credential.rules.models.as_deref()));
     row("priority", credential.rules.priority.to_string());
     row("bound to", version.hosts.join(", "));
+    if credential.rules.unsafe_http {
+        let what = "allowed: whoever is on that network can read the secret";
+        row("unsafe HTTP", what.to_owned());
+    }
     for retired in &credential.retired {
         row(
             "also kept",
@@ -519,43 +626,141 @@ async fn show_credential(
         row(name, "sealed".to_owned());
     }
     table.print();
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
-/// Makes a change; or, in a dry run, says what it would change in who gets what, and
-/// answers with nothing.
-async fn apply(
+/// What came of trying to make a change.
+enum Attempt {
+    /// It is made.
+    Made(Applied),
+    /// It was a dry run, which ends like this.
+    Tried(ExitCode),
+}
+
+/// Makes a change; or, in a dry run, says what it would change in who gets what. A person
+/// at a terminal is asked first where that matters.
+async fn apply(session: &Session, entail: &Entail, change: Change) -> Result<Attempt, Failure> {
+    if session.common.dry_run {
+        let exit = policy_compare::dry_run(session, entail, &change).await?;
+        return Ok(Attempt::Tried(exit));
+    }
+    if confirm::is_wanted(session) {
+        confirm::ask(&consequences(session, entail, &change).await?)?;
+    }
+    let applied = entail.change(&session.principal, &change).await?;
+    Ok(Attempt::Made(applied))
+}
+
+/// What a change destroys, what it grants that nobody had, and what it takes from others.
+async fn consequences(
     session: &Session,
     entail: &Entail,
-    change: Change,
-) -> Result<Option<Applied>, Failure> {
-    if session.common.dry_run {
-        policy_compare::dry_run(session, entail, &change).await?;
-        return Ok(None);
+    change: &Change,
+) -> Result<Vec<String>, Failure> {
+    let changes = entail
+        .dry_run(&session.principal, change, &session.attributes()?)
+        .await?;
+    let path = change.scope();
+    let scope = entail.scope(&session.principal, path).await.ok();
+    let version_of = |id: &CredentialRef| {
+        let credential = scope.as_ref()?.credential(&id.provider, &id.name)?;
+        Some(credential.version.number)
+    };
+    let destroyed = |id: &CredentialRef| {
+        version_of(id).map(|version| {
+            format!(
+                "the secret of {path} {}{} (version {version}) is destroyed at once",
+                id.provider,
+                named(id.name.as_str())
+            )
+        })
+    };
+    let mut lines = Vec::new();
+    // What a scope does with its own credentials is its owner's affair; what it opts in
+    // to is another's.
+    let mut own = Some(path);
+    match change {
+        Change::RemoveProject { .. } => {
+            own = None;
+            let credentials = scope.iter().flat_map(|scope| scope.all_credentials());
+            lines.extend(credentials.map(|credential| {
+                format!(
+                    "{path} {}{} is destroyed with its secrets",
+                    credential.provider,
+                    named(credential.name.as_str())
+                )
+            }));
+        }
+        Change::SetCredential(set) if set.grace_ms == 0 => {
+            let replaces = set.secret == SecretEdit::Renew
+                || set.secret == SecretEdit::Given && has_secret(entail, set);
+            lines.extend(destroyed(&set.credential).filter(|_| replaces));
+        }
+        Change::RollBackCredential {
+            credential,
+            grace_ms: 0,
+        }
+        | Change::RemoveCredential {
+            credential,
+            grace_ms: 0,
+        } => lines.extend(destroyed(credential)),
+        Change::RemoveCredential { credential, .. } => lines.push(format!(
+            "{path} {}{} is removed",
+            credential.provider,
+            named(credential.name.as_str())
+        )),
+        Change::SetInheritance { inheritance, .. } if *inheritance != Inheritance::Isolated => {
+            own = None;
+        }
+        _ => {}
     }
-    Ok(Some(entail.change(&session.principal, &change).await?))
+    lines.extend(confirm::access(&changes, own));
+    Ok(lines)
+}
+
+/// Whether a secret is among the fields that are set.
+fn has_secret(entail: &Entail, set: &SetCredential) -> bool {
+    let provider = entail.provider(&set.credential.provider).ok();
+    let is_secret = |name: &str| {
+        let field = provider.and_then(|provider| provider.field(name));
+        field.is_some_and(|field| field.secret)
+    };
+    set.fields.iter().any(|(name, _)| is_secret(name))
 }
 
 /// Says what was done to a credential.
-fn done(session: &Session, id: &CredentialArgs, what: &str, applied: Option<&Applied>) {
-    let version = applied.and_then(|applied| applied.version);
+fn done(
+    session: &Session,
+    id: &CredentialArgs,
+    what: &str,
+    applied: &Applied,
+    replaced: Option<&Replaced>,
+    serves: Option<&inherited::Serving>,
+) {
     if session.common.json {
         print_json(&json!({
             "scope": id.scope, "provider": id.provider, "credential": id.name,
-            "version": version, "notes": applied.map(|applied| &applied.notes),
-            "retired_until_ms": applied.and_then(|applied| applied.retired_until_ms),
+            "version": applied.version, "notes": applied.notes,
+            "retired_until_ms": applied.retired_until_ms,
+            "replaced": replaced.map(Replaced::to_json),
+            "serves": serves.map(|serves| &serves.name),
         }));
         return;
     }
-    let version = version.map_or(String::new(), |version| format!(" (version {version})"));
+    let version = applied
+        .version
+        .map_or(String::new(), |version| format!(" (version {version})"));
     say!(
         "{} {}{} {what}{version}",
         id.scope,
         id.provider,
         named(id.name.as_str())
     );
-    for note in applied.iter().flat_map(|applied| &applied.notes) {
+    for note in &applied.notes {
         say!(Style::Warn => "note:"; " {note}");
+    }
+    if let Some(serves) = serves.filter(|serves| serves.others > 0) {
+        say!("{}", serves.text(id));
     }
 }
 
@@ -614,70 +819,6 @@ fn rule_changes(args: &SetArgs) -> Result<RuleChanges, Failure> {
         mandatory,
         priority: args.priority,
         expires_at_ms: expiry(args.expires.as_deref())?,
+        unsafe_http: args.input.allow_unsafe_http.then_some(true),
     })
-}
-
-/// `12h` and `30d` from now on, a time as RFC 3339 has it, or `never`.
-fn expiry(text: Option<&str>) -> Result<Edit<u64>, Failure> {
-    let Some(text) = text else {
-        return Ok(Edit::Keep);
-    };
-    if text == "never" {
-        return Ok(Edit::Clear);
-    }
-    let invalid = || {
-        Failure::invalid(format!(
-            "{} is no time to expire: give 12h, 30d, 2027-01-31T12:00:00Z or never",
-            quoted(text)
-        ))
-    };
-    let end = if let Ok(time) = text.parse::<Timestamp>() {
-        u64::try_from(time.as_millisecond()).map_err(|_| invalid())?
-    } else {
-        now_ms().saturating_add(span_ms(text).ok_or_else(invalid)?)
-    };
-    if end <= now_ms() {
-        return Err(Failure::invalid(format!("{} is in the past", quoted(text))));
-    }
-    // What cannot be written as a date cannot be meant.
-    i64::try_from(end)
-        .ok()
-        .and_then(|end| Timestamp::from_millisecond(end).ok())
-        .ok_or_else(invalid)?;
-    Ok(Edit::Set(end))
-}
-
-/// `90s`, `12h`, `30d`, `2w`, in milliseconds.
-pub fn span_ms(text: &str) -> Option<u64> {
-    const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
-    let whole = |suffix: char, length_ms: u64| {
-        let count: u64 = text.strip_suffix(suffix)?.parse().ok()?;
-        count.checked_mul(length_ms)
-    };
-    whole('d', DAY_MS)
-        .or_else(|| whole('w', 7 * DAY_MS))
-        .or_else(|| {
-            let span: SignedDuration = text.parse().ok()?;
-            u64::try_from(span.as_millis()).ok()
-        })
-}
-
-fn duration_ms(text: &str) -> Result<u64, Failure> {
-    if text == "0" {
-        return Ok(0);
-    }
-    span_ms(text).ok_or_else(|| {
-        Failure::invalid(format!(
-            "{} is no length of time: give 12h, 7d or 0",
-            quoted(text)
-        ))
-    })
-}
-
-/// The time as RFC 3339 has it.
-pub fn time(at_ms: u64) -> String {
-    i64::try_from(at_ms)
-        .ok()
-        .and_then(|at_ms| Timestamp::from_millisecond(at_ms).ok())
-        .map_or_else(|| format!("{at_ms} ms"), |time| format!("{time:.0}"))
 }

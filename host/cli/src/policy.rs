@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use entail::host_attributes::check_host_attributes;
 use entail::policy::{Compile, Digest, Engine, Facts, Policy, Sandbox, Settings};
 use entail::store::InputFile;
+use entail_text::strict;
 use serde_json::json;
 
 use crate::args::{BuildArgs, DecideArgs, PolicyCommand};
@@ -182,7 +183,7 @@ fn decide_lines(
         if line.trim_ascii().is_empty() {
             continue;
         }
-        let decided = serde_json::from_slice::<Facts>(&line)
+        let decided = strict::from_slice::<Facts>(&line)
             .map_err(|error| Failure::invalid(format!("{name}, line {number}: not facts: {error}")))
             .and_then(|facts: Facts| {
                 check_host_attributes(&facts)

@@ -15,6 +15,7 @@ use std::process::{Command, Stdio};
 
 use entail::policy::{Bounds, Job, Limits, Sandbox};
 use entail::store::InputFile;
+use entail_text::strict;
 use serde::Deserialize;
 use wit_component::ComponentEncoder;
 
@@ -146,7 +147,7 @@ fn build_javascript(folder: &Path) -> Result<Vec<u8>, BuildError> {
     let text = InputFile::open_regular(&package)
         .and_then(|opened| opened.read_to_limit(MAX_PACKAGE_BYTES))
         .map_err(|error| file(error.into()))?;
-    let Package { main } = serde_json::from_slice(&text).map_err(|error| file(error.into()))?;
+    let Package { main } = strict::from_slice(&text).map_err(|error| file(error.into()))?;
     let main = main.ok_or_else(|| BuildError::NoMain(package.clone()))?;
     if !folder.join(JCO).exists() {
         let mut npm = Command::new("npm");

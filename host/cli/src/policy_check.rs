@@ -39,7 +39,7 @@ pub struct CheckArgs {
     #[command(flatten)]
     pub component: ComponentArgs,
     /// Settings to check the component with: a file with a JSON object
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = crate::paths::parser())]
     pub settings: Option<PathBuf>,
     /// If the limits are too low, find out what it needs: try again with up to 2 GiB
     /// of memory and 2 minutes for compiling, and up to 512 MiB and 10 seconds a call

@@ -35,7 +35,7 @@ pub struct CandidateArgs {
     #[command(flatten)]
     pub component: ComponentArgs,
     /// The settings: a file with a JSON object [default: none]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = crate::paths::parser())]
     pub settings: Option<PathBuf>,
 }
 
@@ -58,8 +58,8 @@ pub struct DiffArgs {
 
 /// Decides the requests of the decision log again.
 pub fn replay(session: &Session, args: &ReplayArgs) -> Result<ExitCode, Failure> {
-    let filter = to_filter(&args.filter)?;
     let home = session.home()?;
+    let filter = to_filter(&home, &args.filter)?;
     let policy = args.candidate.admit(&engine(&home))?;
     let replay = replay_log(&home, &policy, &filter)?;
     if replay.counts.all() == 0 {
@@ -107,21 +107,26 @@ pub fn print_dry_run(session: &Session, policy: &Policy, changes: &AccessChanges
 }
 
 /// Prints what a planned change would change in who gets what, without making it.
-pub async fn dry_run(session: &Session, entail: &Entail, change: &Change) -> Result<(), Failure> {
+/// Returns how the program ends, as a comparison of policies does.
+pub async fn dry_run(
+    session: &Session,
+    entail: &Entail,
+    change: &Change,
+) -> Result<ExitCode, Failure> {
     let changes = entail
         .dry_run(&session.principal, change, &session.attributes()?)
         .await?;
     if session.common.json {
         let json = with_member(to_json(&changes), "notes", json!(changes.notes));
         print_json(&with_member(json, "dry_run", true));
-        return Ok(());
+        return Ok(exit(&changes.counts));
     }
     print_access(&changes);
     for note in &changes.notes {
         say!(Style::Warn => "note:"; " {note}");
     }
     say_dry_run();
-    Ok(())
+    Ok(exit(&changes.counts))
 }
 
 impl CandidateArgs {

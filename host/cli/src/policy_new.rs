@@ -114,6 +114,7 @@ pub struct NewArgs {
     #[arg(long = "lang", value_enum, value_name = "LANGUAGE")]
     pub language: Language,
     /// The directory to create, which gives the policy its name
+    #[arg(value_parser = crate::paths::parser())]
     pub folder: PathBuf,
 }
 

@@ -13,12 +13,13 @@ use serde_json::{Value, json};
 
 use crate::args::{ActivateArgs, BoundArgs, InstallArgs, Isolation, ShadowArgs, ShowArgs};
 use crate::component_source::{read_limits, read_settings};
+use crate::confirm;
 use crate::failure::{Failure, shown};
-use crate::manage::time;
 use crate::output::{Cell, Style, Table, exactly, print_json, say, say_dry_run, with_member};
 use crate::policy_check::not_admitted;
 use crate::policy_compare::{self, answer};
 use crate::session::Session;
+use crate::times::time;
 
 /// The digits of a digest that tables show; as many name a policy.
 const SHOWN_DIGITS: usize = 12;
@@ -290,6 +291,17 @@ pub async fn activate(session: &Session, args: &ActivateArgs) -> Result<ExitCode
             .await?;
         return Ok(policy_compare::print_dry_run(session, &policy, &changes));
     }
+    if confirm::is_wanted(session) {
+        let (_, changes) = entail
+            .dry_run_activate(
+                &session.principal,
+                organization,
+                &activate,
+                &session.attributes()?,
+            )
+            .await?;
+        confirm::ask(&confirm::access(&changes, None))?;
+    }
     let binding = entail
         .activate_policy(&session.principal, organization, activate)
         .await?;
@@ -306,6 +318,13 @@ pub async fn roll_back(session: &Session, organization: &ScopePath) -> Result<Ex
             .await
             .map_err(|error| nothing_before(error, organization))?;
         return Ok(policy_compare::print_dry_run(session, &policy, &changes));
+    }
+    if confirm::is_wanted(session) {
+        let (_, changes) = entail
+            .dry_run_roll_back(&session.principal, organization, &session.attributes()?)
+            .await
+            .map_err(|error| nothing_before(error, organization))?;
+        confirm::ask(&confirm::access(&changes, None))?;
     }
     let binding = entail
         .roll_back_policy(&session.principal, organization)

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use entail::host_attributes::check_host_attributes;
 use entail::policy::{Decision, Facts, Failure as PolicyFailure, Outcome, Policy, Values};
-use entail_text::{Shown, sanitize};
+use entail_text::{Shown, sanitize, strict};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -44,13 +44,13 @@ pub struct TestArgs {
     pub component: ComponentArgs,
     /// The directory of the vectors, files *.json [default: vectors in the directory of
     /// the policy]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = crate::paths::parser())]
     pub vectors: Option<PathBuf>,
     /// Settings for vectors that have none of their own: a file with a JSON object
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = crate::paths::parser())]
     pub settings: Option<PathBuf>,
     /// Also write a report in the JUnit format
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = crate::paths::parser())]
     pub junit: Option<PathBuf>,
 }
 
@@ -211,7 +211,7 @@ fn read_files(folder: &Path) -> Result<Vec<File>, Failure> {
 impl File {
     fn read(path: &Path, text: &[u8]) -> Result<Self, Failure> {
         let name = shown(path);
-        let list: Vec<&RawValue> = serde_json::from_slice(text)
+        let list: Vec<&RawValue> = strict::from_slice(text)
             .map_err(|error| Failure::invalid(format!("{name}: no list of vectors: {error}")))?;
         let vectors = list
             .into_iter()

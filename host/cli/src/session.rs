@@ -2,13 +2,9 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::IsTerminal as _;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
-use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
-use signal_hook::iterator::Signals;
 
 use entail::policy::{Compile, Sandbox};
 use entail::store::{InputFile, check_way, inherited_file};
@@ -16,11 +12,12 @@ use entail::{
     AttributeName, AttributeValue, Entail, Home, IdentitySource, Keys, Principal, SecondSink,
     Secret, Settings,
 };
-use entail_text::sanitize;
 
 use crate::args::Common;
 use crate::attributes::parse_attributes;
 use crate::failure::Failure;
+use crate::paths;
+use crate::prompt::{Shape, prompt_secret};
 
 /// No passphrase or file of one is longer.
 const MAX_PASSPHRASE_BYTES: usize = 4096;
@@ -34,9 +31,6 @@ const MAX_IDENTITY_BYTES: usize = 64 * 1024;
 /// The name of the identity among the credentials that systemd passes to a service:
 /// `LoadCredential=entail-identity:/path/to/identity.txt`.
 const SYSTEMD_CREDENTIAL: &str = "entail-identity";
-
-/// How long a signal is given to end the program.
-const TO_END: Duration = Duration::from_secs(1);
 
 /// The program never makes more than a few calls at once, but to compare policies it
 /// uses all processors.
@@ -54,12 +48,16 @@ pub struct Session {
 }
 
 impl Session {
-    pub fn new(common: Common) -> Self {
-        Session {
+    /// # Errors
+    ///
+    /// When a variable that stands for an option cannot.
+    pub fn new(common: Common) -> Result<Self, Failure> {
+        let common = from_environment(common)?;
+        Ok(Session {
             inherited: RefCell::new(Self::take_identity(&common)),
             common,
             principal: Principal::LocalOwner,
-        }
+        })
     }
 
     /// The same run, at another home.
@@ -86,10 +84,12 @@ impl Session {
             return std::path::absolute(folder)
                 .map_err(|error| Failure::io(folder.display(), &error));
         }
-        let data = std::env::var_os("XDG_DATA_HOME")
+        let absolute = |path: &PathBuf| path.is_absolute();
+        let data = variable("XDG_DATA_HOME")
             .map(PathBuf::from)
-            .filter(|path| path.is_absolute());
-        data.or_else(|| std::env::home_dir().map(|home| home.join(".local/share")))
+            .filter(absolute);
+        let home = || std::env::home_dir().filter(absolute);
+        data.or_else(|| home().map(|home| home.join(".local/share")))
             .map(|data| data.join("entail"))
             .ok_or_else(|| {
                 Failure::invalid("there is no user data folder")
@@ -160,7 +160,7 @@ impl Session {
                 ))),
             };
         }
-        let Some(folder) = std::env::var_os("CREDENTIALS_DIRECTORY") else {
+        let Some(folder) = variable("CREDENTIALS_DIRECTORY") else {
             return Ok(IdentitySource::Folder);
         };
         let file = PathBuf::from(folder).join(SYSTEMD_CREDENTIAL);
@@ -181,7 +181,7 @@ impl Session {
 
     /// Whether the folder of credentials that systemd passes has the identity.
     pub fn identity_is_from_systemd() -> bool {
-        std::env::var_os("CREDENTIALS_DIRECTORY")
+        variable("CREDENTIALS_DIRECTORY")
             .is_some_and(|folder| Path::new(&folder).join(SYSTEMD_CREDENTIAL).exists())
     }
 
@@ -237,51 +237,57 @@ impl Session {
     /// Reads a passphrase from the file that was given, else from the terminal.
     pub fn passphrase(&self, prompt: &str) -> Result<Secret, Failure> {
         let Some(file) = &self.common.passphrase_file else {
-            return prompt_secret(prompt);
+            return prompt_secret(prompt, Shape::Line);
         };
         let text = Secret::read_file(file, MAX_PASSPHRASE_BYTES)
             .map_err(|error| Failure::io(file.display(), &error))?
             .ok_or_else(|| Failure::invalid(format!("{} is too long", file.display())))?;
         let text = text
             .expose_text()
-            .map(|text| text.trim_end_matches(['\n', '\r']))
+            .map(|text| {
+                text.trim_start_matches('\u{feff}')
+                    .trim_end_matches(['\n', '\r'])
+            })
             .filter(|text| !text.is_empty())
             .ok_or_else(|| Failure::invalid(format!("{} holds no text", file.display())))?;
         Ok(Secret::from(text))
     }
 }
 
-/// Asks for a secret at the terminal, without showing what is typed. The
-/// terminal shows again what is typed also when a signal ends the program
-/// meanwhile.
-pub fn prompt_secret(prompt: &str) -> Result<Secret, Failure> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::invalid("there is no terminal to ask at"));
-    }
-    let failed = |error: &std::io::Error| Failure::io("the terminal", error);
-    let before = tcgetattr(std::io::stdin()).map_err(|error| failed(&error.into()))?;
-    let mut signals =
-        Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT]).map_err(|error| failed(&error))?;
-    let handle = signals.handle();
-    let restorer = std::thread::Builder::new()
-        .spawn(move || {
-            if let Some(signal) = signals.forever().next() {
-                // On the way out there is nobody to tell.
-                let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &before);
-                let _ = signal_hook::low_level::emulate_default_handler(signal);
-            }
-        })
-        .map_err(|error| failed(&error))?;
-    let answer = rpassword::prompt_password(&*sanitize(prompt));
-    if answer
-        .as_ref()
-        .is_err_and(|error| error.kind() == std::io::ErrorKind::Interrupted)
-    {
-        // The signal that interrupted is about to end the program.
-        std::thread::sleep(TO_END);
-    }
-    let answer = answer.map_err(|error| failed(&error));
-    handle.close();
-    let _ = restorer.join();
-    Ok(Secret::from(answer?))
+/// The value of a variable; an empty one counts as unset.
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// The options with those that variables give where the command line does not.
+fn from_environment(common: Common) -> Result<Common, Failure> {
+    let path = |name: &str| {
+        let Some(value) = variable(name).map(PathBuf::from) else {
+            return Ok::<_, Failure>(None);
+        };
+        let checked = paths::check(&value);
+        checked.map_err(|error| Failure::invalid(format!("{name}: {error}")))?;
+        Ok(Some(value))
+    };
+    let identity_fd = match variable("ENTAIL_IDENTITY_FD") {
+        Some(number) if common.identity_fd.is_none() => {
+            let number = number.to_str().and_then(|number| number.parse().ok());
+            Some(number.filter(|number| *number >= 3).ok_or_else(|| {
+                Failure::invalid("ENTAIL_IDENTITY_FD is no number of a file descriptor from 3 on")
+            })?)
+        }
+        _ => common.identity_fd,
+    };
+    Ok(Common {
+        home: match common.home {
+            None => path("ENTAIL_HOME")?,
+            given => given,
+        },
+        passphrase_file: match common.passphrase_file {
+            None => path("ENTAIL_PASSPHRASE_FILE")?,
+            given => given,
+        },
+        identity_fd,
+        ..common
+    })
 }

@@ -241,7 +241,7 @@ impl Entail {
 
     /// What `paths` and all above them hold at `revision`, and which policies decide
     /// for them.
-    async fn affairs(
+    pub(crate) async fn affairs(
         &self,
         principal: &Principal,
         revision: Revision,
@@ -347,7 +347,7 @@ impl Entail {
 
 /// A state of affairs: what scopes hold, and which policy decides for them.
 #[derive(Clone)]
-struct Affairs {
+pub(crate) struct Affairs {
     revision: Revision,
     scopes: BTreeMap<ScopePath, Arc<Scope>>,
     /// By organization.
@@ -356,7 +356,7 @@ struct Affairs {
 
 impl Affairs {
     /// The chain of a scope, and who decides for it; none if it is not there.
-    fn standing(&self, path: &ScopePath) -> Option<(Chain, &Policy)> {
+    pub(crate) fn standing(&self, path: &ScopePath) -> Option<(Chain, &Policy)> {
         let scopes: Option<Vec<_>> = path
             .chain()
             .map(|path| {
@@ -571,7 +571,7 @@ impl Found {
 
 /// What a scope is asked for a provider: nothing, if no scope of these chains has a
 /// credential for it.
-fn requests<'a>(
+pub(crate) fn requests<'a>(
     path: &ScopePath,
     provider: &ProviderId,
     chains: impl Iterator<Item = &'a Chain>,

@@ -11,9 +11,10 @@ use serde_json::json;
 use crate::error::Error;
 use crate::name::{CredentialName, ModelId, ProviderId, ScopePath};
 use crate::provider::Provider;
-use crate::retirement::Times;
+use crate::retirement::{Grace, Times};
 use crate::scope::{Credential, Scope, Version};
 use crate::set_credential::{SecretEdit, SetCredential};
+use crate::value;
 
 /// A change of the store.
 #[allow(missing_debug_implementations)] // holds secrets
@@ -53,8 +54,15 @@ pub enum Change {
         /// The scope that holds them.
         scope: ScopePath,
     },
-    /// Removes a credential and destroys its secret.
+    /// Removes a credential.
     RemoveCredential {
+        /// Which one.
+        credential: CredentialRef,
+        /// For how long it can be restored, in milliseconds; 0 destroys its secret.
+        grace_ms: u64,
+    },
+    /// Restores the credential of that name that was removed last.
+    RestoreCredential {
         /// Which one.
         credential: CredentialRef,
     },
@@ -120,6 +128,18 @@ pub(crate) struct Effects {
 }
 
 impl Effects {
+    /// For how long something is kept that is taken out of service now.
+    fn grace(&mut self, grace_ms: u64, context: &Context<'_>) -> Option<Grace> {
+        let grace = context.times.grace(grace_ms);
+        if grace.is_some() && context.times.is_behind() {
+            self.applied.notes.push(
+                "this machine's clock is far behind the newest change, so the time to go back counts from that change on"
+                    .to_owned(),
+            );
+        }
+        grace
+    }
+
     /// Takes a version of a credential out of service.
     pub(crate) fn retire(
         &mut self,
@@ -129,14 +149,8 @@ impl Effects {
         grace_ms: u64,
         context: &Context<'_>,
     ) {
-        let grace = context.times.grace(grace_ms);
+        let grace = self.grace(grace_ms, context);
         self.applied.retired_until_ms = grace.as_ref().map(|grace| grace.until_ms);
-        if grace.is_some() && context.times.is_behind() {
-            self.applied.notes.push(
-                "this machine's clock is far behind the newest change, so the time to go back counts from that change on"
-                    .to_owned(),
-            );
-        }
         let note = credential.retire(version, expires_at_ms, grace, &mut self.remove_blobs);
         self.applied.notes.extend(note);
     }
@@ -154,7 +168,8 @@ impl Change {
             Change::SetCredential(set) => &set.credential.scope,
             Change::SetEnabled { credential, .. }
             | Change::RollBackCredential { credential, .. }
-            | Change::RemoveCredential { credential } => &credential.scope,
+            | Change::RemoveCredential { credential, .. }
+            | Change::RestoreCredential { credential } => &credential.scope,
         }
     }
 
@@ -167,7 +182,8 @@ impl Change {
             | Change::SetEnabled { .. }
             | Change::RollBackCredential { .. }
             | Change::DestroyRetired { .. }
-            | Change::RemoveCredential { .. } => None,
+            | Change::RemoveCredential { .. }
+            | Change::RestoreCredential { .. } => None,
             Change::SetInheritance { provider, .. } => provider.as_ref(),
             Change::SetModel { provider, .. } => Some(provider),
             Change::SetCredential(set) => Some(&set.credential.provider),
@@ -207,8 +223,14 @@ impl Change {
                 "provider": credential.provider,
                 "credential": credential.name,
             }),
-            Change::RemoveCredential { credential } => json!({
+            Change::RemoveCredential { credential, .. } => json!({
                 "change": "remove-credential",
+                "scope": credential.scope,
+                "provider": credential.provider,
+                "credential": credential.name,
+            }),
+            Change::RestoreCredential { credential } => json!({
+                "change": "restore-credential",
                 "scope": credential.scope,
                 "provider": credential.provider,
                 "credential": credential.name,
@@ -271,14 +293,12 @@ impl Change {
                 credential: id,
                 grace_ms,
             } => id.roll_back(&mut scope, *grace_ms, context, &mut effects)?,
-            Change::RemoveCredential { credential } => {
-                let found = credential.find(&mut scope)?;
-                effects
-                    .remove_blobs
-                    .extend(found.versions().map(|version| version.blob));
-                scope
-                    .credentials
-                    .retain(|c| !c.is(&credential.provider, &credential.name));
+            Change::RemoveCredential {
+                credential,
+                grace_ms,
+            } => credential.remove(&mut scope, *grace_ms, context, &mut effects)?,
+            Change::RestoreCredential { credential } => {
+                credential.restore(&mut scope, &mut effects)?;
             }
             Change::SetInheritance {
                 provider: Some(provider),
@@ -342,8 +362,56 @@ impl CredentialRef {
         let replaced = std::mem::replace(&mut credential.version, back.version);
         let expires_at_ms =
             std::mem::replace(&mut credential.rules.expires_at_ms, back.expires_at_ms);
+        // It was allowed when that version was set.
+        credential.rules.unsafe_http = value::unsafe_url(&credential.version.parameters).is_some();
         effects.retire(credential, replaced, expires_at_ms, grace_ms, context);
         effects.applied.version = Some(credential.version.number);
+        Ok(())
+    }
+
+    fn remove(
+        &self,
+        scope: &mut Scope,
+        grace_ms: u64,
+        context: &Context<'_>,
+        effects: &mut Effects,
+    ) -> Result<(), Error> {
+        let mut credentials = scope.credentials.iter();
+        let position = credentials
+            .position(|credential| credential.is(&self.provider, &self.name))
+            .ok_or_else(|| self.unknown())?;
+        let grace = effects.grace(grace_ms, context);
+        effects.applied.retired_until_ms = scope.remove(
+            position,
+            grace,
+            &mut effects.remove_blobs,
+            &mut effects.applied.notes,
+        );
+        Ok(())
+    }
+
+    fn restore(&self, scope: &mut Scope, effects: &mut Effects) -> Result<(), Error> {
+        if scope.credential(&self.provider, &self.name).is_some() {
+            return Err(Error::Invalid(format!(
+                "{} has a credential {} for {}, so the one that was removed cannot be restored \
+                 under that name",
+                self.scope, self.name, self.provider
+            )));
+        }
+        scope.check_room(&self.scope)?;
+        let mut removed = scope.removed.iter();
+        let position = removed
+            .position(|removed| removed.credential.is(&self.provider, &self.name))
+            .ok_or_else(|| {
+                Error::Invalid(format!(
+                    "{} has no removed credential {} for {}: none was removed, or the time to \
+                     restore it is over",
+                    self.scope, self.name, self.provider
+                ))
+            })?;
+        let credential = scope.removed.remove(position).credential;
+        effects.applied.version = Some(credential.version.number);
+        scope.credentials.push(credential);
         Ok(())
     }
 

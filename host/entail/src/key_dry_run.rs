@@ -101,7 +101,7 @@ impl Entail {
             let snapshot = self.store.read(&keys).await?;
             for document in snapshot.documents.iter().flatten() {
                 let scope = document.body::<Scope>()?;
-                let versions = scope.credentials.iter().flat_map(Credential::versions);
+                let versions = scope.all_credentials().flat_map(Credential::versions);
                 count += versions.filter(|version| version.epoch != epoch).count();
             }
         }

@@ -100,8 +100,10 @@ mod retirement;
 mod rotation;
 mod rule_changes;
 mod scope;
+mod service_account;
 mod set_credential;
 mod settings;
+mod usage;
 mod value;
 mod verify;
 
@@ -142,7 +144,7 @@ pub use crate::restore::{
 };
 pub use crate::rotation::{Leftover, OnStep, Renewal, Step};
 pub use crate::rule_changes::{Edit, RuleChanges};
-pub use crate::scope::{Credential, Retired, Rules, Scope, Version};
+pub use crate::scope::{Credential, Removed, Retired, Rules, Scope, Version};
 pub use crate::set_credential::{SecretEdit, SetCredential};
 pub use crate::settings::{DecisionLogSettings, Enough, HomeSettings, InvalidSettings, SecondSink};
 pub use crate::value::{InvalidValue, mask};

@@ -9,14 +9,16 @@
 //! journal says so.
 
 use std::collections::BTreeSet;
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
 use entail_store::{
-    Author, Backend, BackendError, Batch, DocumentKey, IdentitySource, KeyId, Keys, Mark,
-    Recipient, Revision, Secret, Sqlite, Store, Succession, Verifier, recipients_key,
+    Author, Backend, BackendError, Batch, DocumentKey, IdentitySource, InputError, InputFile,
+    KeyId, Keys, Mark, Recipient, Revision, Secret, Sqlite, Store, Succession, Verifier,
+    recipients_key,
 };
 use serde_json::json;
 
@@ -32,6 +34,16 @@ const RESTORED: &str = "restored";
 
 /// The bytes of a copy, in the workshop, until its rows were taken over.
 const RECEIVED: &str = "received.db";
+
+/// The most bytes of a copy that are read. A store takes some kilobytes for each secret
+/// and for each change, so that is a million of them, and more.
+const MAX_COPY_BYTES: u64 = 16 << 30;
+
+/// How a database begins.
+const SQLITE_MAGIC: &[u8] = b"SQLite format 3\0";
+
+/// The most bytes of a key's file.
+const MAX_KEY_BYTES: usize = 64 * 1024;
 
 /// What going back came to.
 #[derive(Debug)]
@@ -449,13 +461,9 @@ async fn listed_in(made: &Home) -> Result<entail_store::Recipients, Error> {
 /// Makes a database in the workshop out of the rows of a copy, and reads whose it is.
 async fn take_copy(made: &Home, copy: &Path) -> Result<Succession, Error> {
     let unread = |error: std::io::Error| Error::Invalid(format!("{}: {error}", copy.display()));
-    if !copy.is_file() {
-        return Err(Error::Invalid(format!("{} is not a file", copy.display())));
-    }
     // As bytes first: it may lie where nothing can be written, or where others write.
     let received = made.folder().join(RECEIVED);
-    std::fs::copy(copy, &received).map_err(unread)?;
-    std::fs::set_permissions(&received, Permissions::from_mode(0o600)).map_err(unread)?;
+    receive(copy, &received).map_err(|error| unread(error.into()))?;
     let taken = Sqlite::import(&received, &made.database_file()).map_err(|error| match error {
         BackendError::Tampered(fault) => Error::Tampered(fault),
         error => Error::Invalid(format!(
@@ -467,6 +475,37 @@ async fn take_copy(made: &Home, copy: &Path) -> Result<Succession, Error> {
     Ok(Succession::of(&taken).await?)
 }
 
+/// Copies the bytes of a copy, if it looks like one and is not too large. What it says of
+/// its length, and how it begins, is looked at before anything is copied.
+fn receive(copy: &Path, received: &Path) -> Result<(), InputError> {
+    let mut opened = InputFile::open_regular(copy)?;
+    let too_large = || InputError::TooLarge {
+        limit: usize::try_from(MAX_COPY_BYTES).unwrap_or(usize::MAX),
+    };
+    if opened.metadata()?.len() > MAX_COPY_BYTES {
+        return Err(too_large());
+    }
+    let mut begin = Vec::with_capacity(SQLITE_MAGIC.len());
+    let length = u64::try_from(SQLITE_MAGIC.len()).unwrap_or(u64::MAX);
+    opened.by_ref().take(length).read_to_end(&mut begin)?;
+    if begin != SQLITE_MAGIC {
+        let error = "it is not a copy of a store: it is no database";
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, error).into());
+    }
+    let mut file = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(received)?;
+    file.write_all(&begin)?;
+    let rest = MAX_COPY_BYTES - length + 1;
+    let copied = std::io::copy(&mut opened.take(rest), &mut file)?;
+    match copied < rest {
+        true => Ok(()),
+        false => Err(too_large()),
+    }
+}
+
 /// What the workshop needs to sign, and nothing that opens secrets.
 fn copy_public_keys(home: &Home, made: &Home) -> Result<(), Error> {
     let failed = |error: std::io::Error| Error::Home(format!("the keys: {error}"));
@@ -475,8 +514,17 @@ fn copy_public_keys(home: &Home, made: &Home) -> Result<(), Error> {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name();
         if name.to_string_lossy().ends_with(".pem") {
-            // The modes are copied as well.
-            std::fs::copy(entry.path(), made.keys_folder().join(name)).map_err(failed)?;
+            let key = Secret::read_regular_file(&entry.path(), MAX_KEY_BYTES)
+                .map_err(failed)?
+                .ok_or_else(|| Error::Home(format!("the keys: {name:?} is too large")))?;
+            let mode = entry.metadata().map_err(failed)?.permissions().mode();
+            let file = File::options()
+                .write(true)
+                .create_new(true)
+                .mode(mode & 0o700)
+                .open(made.keys_folder().join(name));
+            file.and_then(|mut file| file.write_all(key.expose()))
+                .map_err(failed)?;
         }
     }
     Ok(())

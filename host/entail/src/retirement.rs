@@ -28,7 +28,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{CLOCK_MARGIN_MS, ClockReading};
 use crate::name::ScopePath;
-use crate::scope::Retired;
 
 /// When retired versions are to be destroyed: for each scope that has some, the
 /// time of the first, in milliseconds since 1970-01-01T00:00:00Z. It is a document,
@@ -117,16 +116,16 @@ impl Times<'_> {
         self.newest_ms.saturating_sub(self.now.at_ms) > CLOCK_MARGIN_MS
     }
 
-    /// Whether the time of a retired version is over beyond doubt.
-    pub(crate) fn is_over(&self, retired: &Retired) -> bool {
-        if retired.until_ms > self.now.at_ms || self.is_behind() {
+    /// Whether the time of what was retired at `since` is over beyond doubt.
+    pub(crate) fn is_over(&self, since: &ClockReading, until_ms: u64) -> bool {
+        if until_ms > self.now.at_ms || self.is_behind() {
             return false;
         }
-        match retired.since.elapsed_ms(self.now) {
-            Some(elapsed) => elapsed >= retired.until_ms.saturating_sub(retired.since.at_ms),
+        match since.elapsed_ms(self.now) {
+            Some(elapsed) => elapsed >= until_ms.saturating_sub(since.at_ms),
             None => self
                 .seen_over
-                .is_some_and(|seen| retired.until_ms <= seen.at_ms && bears_out(seen, self.now)),
+                .is_some_and(|seen| until_ms <= seen.at_ms && bears_out(seen, self.now)),
         }
     }
 

@@ -351,7 +351,7 @@ impl Entail {
         left: &mut Vec<Leftover>,
     ) -> Result<usize, Error> {
         let mut renewed = 0;
-        for credential in &mut scope.credentials {
+        for credential in scope.all_credentials_mut() {
             let described = credential.clone();
             for version in credential.versions_mut() {
                 if version.epoch == recipients.epoch {

@@ -48,6 +48,8 @@ pub struct RuleChanges {
     /// When it ends, in milliseconds since 1970-01-01T00:00:00Z; without the
     /// setting never.
     pub expires_at_ms: Edit<u64>,
+    /// Whether its URL may be of another machine of a private network over plain HTTP.
+    pub unsafe_http: Option<bool>,
 }
 
 impl RuleChanges {

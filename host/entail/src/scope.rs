@@ -9,12 +9,19 @@ use entail_store::{Binding, Digest, DocumentKey, RECIPIENTS_KIND, RecipientId};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::ClockReading;
+use crate::error::Error;
 use crate::name::{CredentialId, CredentialName, ModelId, ProviderId, ScopePath};
 use crate::policies::{COMPONENT_KIND, POLICY_KIND};
 use crate::retirement::{Grace, SCHEDULE_KIND, Times};
 
 /// The most versions of a credential that are kept besides the present one.
 const MAX_RETIRED: usize = 8;
+
+/// The most credentials that one scope holds; a policy gets all of a provider's.
+const MAX_CREDENTIALS: usize = 200;
+
+/// The most removed credentials that a scope keeps: as many as it may have.
+const MAX_REMOVED: usize = 200;
 
 /// The kind of a scope's document.
 pub(crate) const SCOPE_KIND: &str = "scope";
@@ -44,34 +51,63 @@ pub struct Scope {
     /// Its credentials.
     #[serde(default)]
     pub credentials: Vec<Credential>,
+    /// Credentials that were removed and can be restored for a while, the newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<Removed>,
 }
 
 impl Scope {
     /// The blobs of all its secrets.
     pub(crate) fn blobs(&self) -> impl Iterator<Item = Digest> {
-        let versions = self.credentials.iter().flat_map(Credential::versions);
+        let versions = self.all_credentials().flat_map(Credential::versions);
         versions.map(|version| version.blob)
     }
 
-    /// When the first of its retired versions is to be destroyed.
+    /// Its credentials, and those that were removed and can be restored: all that have
+    /// secrets in the store.
+    pub fn all_credentials(&self) -> impl Iterator<Item = &Credential> {
+        let removed = self.removed.iter().map(|removed| &removed.credential);
+        self.credentials.iter().chain(removed)
+    }
+
+    pub(crate) fn all_credentials_mut(&mut self) -> impl Iterator<Item = &mut Credential> {
+        let removed = self.removed.iter_mut();
+        let removed = removed.map(|removed| &mut removed.credential);
+        self.credentials.iter_mut().chain(removed)
+    }
+
+    /// What it keeps for a while: since when, and until when.
+    fn kept(&self) -> impl Iterator<Item = (&ClockReading, u64)> {
+        let retired = self.all_credentials().flat_map(|c| &c.retired);
+        let removed = self.removed.iter();
+        retired
+            .map(|retired| (&retired.since, retired.until_ms))
+            .chain(removed.map(|removed| (&removed.since, removed.until_ms)))
+    }
+
+    /// When the first of what it keeps for a while is to be destroyed.
     pub(crate) fn first_due(&self) -> Option<u64> {
-        let retired = self.credentials.iter().flat_map(|c| &c.retired);
-        retired.map(|retired| retired.until_ms).min()
+        self.kept().map(|(_, until_ms)| until_ms).min()
     }
 
-    /// Whether the time of one of its retired versions is over beyond doubt.
+    /// Whether the time of something that it keeps for a while is over beyond doubt.
     pub(crate) fn has_over(&self, times: &Times<'_>) -> bool {
-        let mut retired = self.credentials.iter().flat_map(|c| &c.retired);
-        retired.any(|retired| times.is_over(retired))
+        self.kept()
+            .any(|(since, until_ms)| times.is_over(since, until_ms))
     }
 
-    /// Drops the retired versions whose time is over beyond doubt; returns their blobs.
+    /// Drops the retired versions and removed credentials whose time is over beyond
+    /// doubt; returns their blobs.
     pub(crate) fn drop_over(&mut self, times: &Times<'_>) -> Vec<Digest> {
-        let mut dropped = Vec::new();
-        for credential in &mut self.credentials {
+        let (over, kept): (Vec<Removed>, _) = std::mem::take(&mut self.removed)
+            .into_iter()
+            .partition(|removed| times.is_over(&removed.since, removed.until_ms));
+        self.removed = kept;
+        let mut dropped: Vec<Digest> = over.iter().flat_map(Removed::blobs).collect();
+        for credential in self.all_credentials_mut() {
             let (over, kept) = std::mem::take(&mut credential.retired)
                 .into_iter()
-                .partition(|retired| times.is_over(retired));
+                .partition(|retired: &Retired| times.is_over(&retired.since, retired.until_ms));
             credential.retired = kept;
             dropped.extend(
                 over.into_iter()
@@ -79,6 +115,51 @@ impl Scope {
             );
         }
         dropped
+    }
+
+    /// Refuses one credential more than a scope may have.
+    pub(crate) fn check_room(&self, path: &ScopePath) -> Result<(), Error> {
+        match self.credentials.len() < MAX_CREDENTIALS {
+            true => Ok(()),
+            false => Err(Error::Invalid(format!(
+                "{path} holds {MAX_CREDENTIALS} credentials, and no more are allowed in one scope"
+            ))),
+        }
+    }
+
+    /// Takes a credential away. It can be restored during the time of grace, and is
+    /// destroyed at once without. Returns until when it is kept, and adds what is to be
+    /// destroyed to `destroyed` and what a person should be told to `notes`.
+    pub(crate) fn remove(
+        &mut self,
+        position: usize,
+        grace: Option<Grace>,
+        destroyed: &mut Vec<Digest>,
+        notes: &mut Vec<String>,
+    ) -> Option<u64> {
+        let credential = self.credentials.remove(position);
+        let Some(Grace { since, until_ms }) = grace else {
+            destroyed.extend(credential.versions().map(|version| version.blob));
+            return None;
+        };
+        // What it was before was promised a time as well.
+        let retired = credential.retired.iter().map(|retired| retired.until_ms);
+        let until_ms = retired.fold(until_ms, u64::max);
+        let removed = Removed {
+            credential,
+            since,
+            until_ms,
+        };
+        self.removed.insert(0, removed);
+        for surplus in self.removed.split_off(self.removed.len().min(MAX_REMOVED)) {
+            notes.push(format!(
+                "the removed credential {} for {} is destroyed before its time: at most \
+                 {MAX_REMOVED} are kept",
+                surplus.credential.name, surplus.credential.provider
+            ));
+            destroyed.extend(surplus.blobs());
+        }
+        Some(until_ms)
     }
 
     /// What it does about a provider, toward its parent.
@@ -193,6 +274,25 @@ impl Credential {
     }
 }
 
+/// A credential that was removed, and can be restored for a while.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Removed {
+    /// The credential as it was.
+    pub credential: Credential,
+    /// When it was removed.
+    pub since: ClockReading,
+    /// When its time is over, in milliseconds since 1970-01-01T00:00:00Z. It is
+    /// destroyed after that, once that is not on the word of one clock alone.
+    pub until_ms: u64,
+}
+
+impl Removed {
+    fn blobs(&self) -> impl Iterator<Item = Digest> {
+        self.credential.versions().map(|version| version.blob)
+    }
+}
+
 /// A version that no longer serves, and is kept for a while.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -228,6 +328,15 @@ pub struct Rules {
     /// When it ends, in milliseconds since 1970-01-01T00:00:00Z.
     #[serde(default)]
     pub expires_at_ms: Option<u64>,
+    /// Whether it goes to another machine of a private network over plain HTTP, which
+    /// somebody allowed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unsafe_http: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// One secret of a credential, and what goes with it.

@@ -11,10 +11,8 @@ use crate::name::{CredentialId, quoted};
 use crate::provider::{Format, Mode, Provider};
 use crate::rule_changes::{Edit, RuleChanges};
 use crate::scope::{Credential, Rules, Scope, Version};
+use crate::service_account;
 use crate::value::{self, InvalidValue};
-
-/// The most credentials that one scope holds; a policy gets all of a provider's.
-const MAX_CREDENTIALS: usize = 200;
 
 /// What to set of a credential.
 #[allow(missing_debug_implementations)] // holds secrets
@@ -94,20 +92,17 @@ impl SetCredential {
         if self.secret != SecretEdit::Given && existing.is_none() {
             return Err(id.unknown());
         }
-        if existing.is_none() && scope.credentials.len() >= MAX_CREDENTIALS {
-            return Err(Error::Invalid(format!(
-                "{} holds {MAX_CREDENTIALS} credentials, and no more are allowed in one scope",
-                id.scope
-            )));
+        if existing.is_none() {
+            scope.check_room(&id.scope)?;
         }
-        let given = self.take(provider, &mut effects.applied.notes)?;
+        let mut rules = existing
+            .as_ref()
+            .map_or_else(|| first_rules(scope, id), |c| c.rules.clone());
+        let allows_http = self.rules.unsafe_http.unwrap_or(rules.unsafe_http);
+        let given = self.take(provider, allows_http, &mut effects.applied.notes)?;
         let mode = self.mode(provider, existing.as_ref(), &given)?;
         check_fields(&given, provider, mode)?;
 
-        let mut rules = existing
-            .as_ref()
-            .map(|c| c.rules.clone())
-            .unwrap_or_default();
         let same_mode = existing
             .as_ref()
             .is_some_and(|c| c.version.mode == mode.name);
@@ -166,6 +161,17 @@ impl SetCredential {
             keep_secret(&mut credential.version, given, provider, mode)?;
         }
         self.rules.apply(&mut rules, &id.scope)?;
+        let unsafe_url = value::unsafe_url(&credential.version.parameters);
+        rules.unsafe_http = unsafe_url.is_some();
+        match unsafe_url {
+            Some((name, url)) if !allows_http => {
+                return Err(InvalidValue::new(name, value::http_rule(url)).into());
+            }
+            Some((_, url)) if !credential.rules.unsafe_http => effects.applied.notes.push(format!(
+                "the secret goes to {url} over plain HTTP: whoever is on that network can read it"
+            )),
+            _ => {}
+        }
         credential.rules = rules;
         effects.applied.version = Some(credential.version.number);
         match scope.credentials.iter_mut().find(|c| c.id == credential.id) {
@@ -176,7 +182,12 @@ impl SetCredential {
     }
 
     /// Checks the given fields, each by its format.
-    fn take(&self, provider: &Provider, notes: &mut Vec<String>) -> Result<Given, Error> {
+    fn take(
+        &self,
+        provider: &Provider,
+        allows_http: bool,
+        notes: &mut Vec<String>,
+    ) -> Result<Given, Error> {
         let mut given = Given::default();
         for (name, secret) in &self.fields {
             let field = provider.field(name).ok_or_else(|| {
@@ -197,7 +208,7 @@ impl SetCredential {
                 given.removed.push(name.clone());
                 continue;
             }
-            let taken = value::take(field, secret)?;
+            let taken = value::take(field, secret, allows_http)?;
             notes.extend(taken.note.map(|note| format!("{name}: {note}")));
             if field.secret {
                 given.secrets.push((name.clone(), taken.value));
@@ -304,6 +315,17 @@ impl SetCredential {
     }
 }
 
+/// The rules that a new credential begins with. It comes after those that the scope has
+/// for the provider, so that what serves goes on serving.
+fn first_rules(scope: &Scope, id: &CredentialRef) -> Rules {
+    let others = scope.credentials_for(&id.provider);
+    let last = others.map(|credential| credential.rules.priority).max();
+    Rules {
+        priority: last.map_or(0, |last| last.saturating_add(1)),
+        ..Rules::default()
+    }
+}
+
 /// Stands for the version before the first.
 fn unwritten(mode: &Mode) -> Version {
     Version {
@@ -333,7 +355,7 @@ fn complete(
             .is_some_and(|field| field.format == Format::ServiceAccount)
     };
     let account = secrets.iter().find(|(name, _)| is_account(name));
-    let project = account.and_then(|(_, account)| value::project_of(account));
+    let project = account.and_then(|(_, account)| service_account::project(account));
     if let Some(project) = project.filter(|_| mode.takes("project")) {
         let present = parameters
             .entry("project".to_owned())

@@ -5,19 +5,15 @@
 //! characters and line breaks, which could forge a header; the mask that
 //! [`mask`] puts in a secret's place, pasted back.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use entail_store::Secret;
 use entail_text::sanitized;
-use serde::Deserialize;
 use url::{Host, Url};
-use zeroize::Zeroizing;
 
 use crate::provider::{Field, Format, Provider};
 use crate::scope::Credential;
+use crate::service_account;
 
 /// No vendor's value is longer.
 const MAX_VALUE_BYTES: usize = 16 * 1024;
@@ -50,12 +46,13 @@ pub struct Taken {
     pub note: Option<&'static str>,
 }
 
-/// Checks a value for `field` and brings it into its canonical form.
+/// Checks a value for `field` and brings it into its canonical form. `allows_http` says
+/// that a URL may lead to another machine of a private network over plain HTTP.
 ///
 /// # Errors
 ///
 /// [`InvalidValue`] names the field and the rule.
-pub fn take(field: &Field, value: &Secret) -> Result<Taken, InvalidValue> {
+pub fn take(field: &Field, value: &Secret, allows_http: bool) -> Result<Taken, InvalidValue> {
     let invalid = |rule: &str| InvalidValue::new(&field.name, rule);
     if value.len() > MAX_VALUE_BYTES {
         return Err(invalid("it has more than 16,384 bytes"));
@@ -77,15 +74,30 @@ pub fn take(field: &Field, value: &Secret) -> Result<Taken, InvalidValue> {
             "this is the mask shown in place of a value, not the value",
         ));
     }
+    let is_json = field.format == Format::ServiceAccount;
+    if !(is_json && trimmed.starts_with('{')) && is_assignment(trimmed) {
+        return Err(invalid(
+            "this sets a variable, as a line of a .env file does; give only the value, \
+             which is what stands after the =, without quotes",
+        ));
+    }
+    if !is_json && is_quoted(trimmed) {
+        return Err(invalid("it is in quotes; give it without them"));
+    }
+    if !is_json && trimmed.starts_with(['{', '[']) {
+        return Err(invalid("it looks like JSON, and a single value is wanted"));
+    }
     let value = match field.format {
         Format::Token => token(trimmed).map_err(invalid)?,
         Format::Url => Secret::from(
-            canonical_url(trimmed)
+            canonical_url(trimmed, allows_http)
                 .map_err(|rule| invalid(&rule))?
                 .as_str(),
         ),
         Format::Region => region(trimmed).map_err(invalid)?,
-        Format::ServiceAccount => service_account(trimmed).map_err(|rule| invalid(&rule))?,
+        Format::ServiceAccount => {
+            service_account::canonical(trimmed).map_err(|rule| invalid(&rule))?
+        }
     };
     let surrounded = trimmed.len() != text.len() && field.format != Format::ServiceAccount;
     // A file or a pipe ends with a line break as a matter of course.
@@ -115,18 +127,80 @@ fn region(text: &str) -> Result<Secret, &'static str> {
     Ok(Secret::from(text))
 }
 
-/// The one spelling of a base URL: https (or http on this machine), without
-/// user, query or fragment, and without a slash at the end.
-fn canonical_url(text: &str) -> Result<String, String> {
-    let url = Url::parse(text).map_err(|error| format!("it is not a URL: {error}"))?;
-    let local = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => return Err("it has no host".to_owned()),
+/// Where a host is, as far as its name or address tells.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    ThisMachine,
+    PrivateNetwork,
+    Elsewhere,
+}
+
+/// The ends of names that no public name server knows: of services in a cluster
+/// (`svc`), of multicast DNS (RFC 6762), and those that are set aside for private use
+/// (`internal`, RFC 8375).
+const PRIVATE_DOMAINS: [&str; 4] = [".svc", ".local", ".internal", ".home.arpa"];
+
+fn place(host: &Host<&str>) -> Place {
+    let is_loopback = match host {
+        Host::Domain(name) => *name == "localhost",
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => address.is_loopback(),
     };
-    if url.scheme() != "https" && !(url.scheme() == "http" && local) {
-        return Err("it must be https; http is for this machine only".to_owned());
+    let is_private = match host {
+        Host::Domain(name) => {
+            !name.contains('.') || PRIVATE_DOMAINS.iter().any(|end| name.ends_with(end))
+        }
+        // Not the link-local ones: cloud machines are asked for their credentials there.
+        Host::Ipv4(address) => {
+            let [first, second, ..] = address.octets();
+            let is_shared = first == 100 && (64..128).contains(&second);
+            address.is_private() || is_shared
+        }
+        Host::Ipv6(address) => address.is_unique_local(),
+    };
+    match (is_loopback, is_private) {
+        (true, _) => Place::ThisMachine,
+        (_, true) => Place::PrivateNetwork,
+        _ => Place::Elsewhere,
+    }
+}
+
+/// Why plain HTTP is not taken for a URL of this host.
+pub(crate) fn http_rule(host: &str) -> String {
+    format!(
+        "plain HTTP to {host} shows the secret to whoever is on the network; use https, or, if \
+         that network is trusted, add --allow-unsafe-http"
+    )
+}
+
+/// The parameter that is a URL of another machine over plain HTTP: its name, and the URL.
+/// Which of them are URLs does not matter, so that the answer does not depend on the
+/// provider file.
+pub(crate) fn unsafe_url(parameters: &BTreeMap<String, String>) -> Option<(&str, &str)> {
+    parameters.iter().find_map(|(name, text)| {
+        let url = Url::parse(text).ok()?;
+        let is_unsafe = url.scheme() == "http" && place(&url.host()?) != Place::ThisMachine;
+        is_unsafe.then_some((name.as_str(), text.as_str()))
+    })
+}
+
+/// The one spelling of a base URL: https (or http on this machine, or, if that is
+/// allowed, in a private network), without user, query or fragment, and without a slash
+/// at the end.
+fn canonical_url(text: &str, allows_http: bool) -> Result<String, String> {
+    let url = Url::parse(text).map_err(|error| format!("it is not a URL: {error}"))?;
+    let host = url.host().ok_or("it has no host")?;
+    match (url.scheme(), place(&host)) {
+        ("https", _) | ("http", Place::ThisMachine) => {}
+        ("http", Place::PrivateNetwork) if allows_http => {}
+        ("http", Place::PrivateNetwork) => return Err(http_rule(&host.to_string())),
+        _ => {
+            return Err(
+                "it must be https; http is for this machine and, with --allow-unsafe-http, for \
+                 the names and addresses of a private network"
+                    .to_owned(),
+            );
+        }
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err("it contains a user or a password, which would end up in logs".to_owned());
@@ -160,81 +234,34 @@ pub(crate) fn host_of(url: &str) -> Option<String> {
     })
 }
 
-/// The parts of a service account key without which it is none.
-#[derive(Deserialize)]
-struct ServiceAccount<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Cow<'a, str>,
-    #[serde(borrow)]
-    project_id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    client_email: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    private_key: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    token_uri: Option<Cow<'a, str>>,
+/// Whether a text is a line, or several, of a `.env` file or a shell that sets a
+/// variable, in place of the variable's value.
+fn is_assignment(text: &str) -> bool {
+    text.lines().any(|line| {
+        let line = line.trim();
+        let bare = ["export ", "set ", "setx ", "$env:", "$Env:"]
+            .iter()
+            .find_map(|prefix| line.strip_prefix(prefix));
+        let Some((name, value)) = bare.unwrap_or(line).split_once('=') else {
+            return false;
+        };
+        let name = name.trim();
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && name.chars().all(fits);
+        // Base64 has = at its end only.
+        let has_value = value.trim().chars().any(|c| c != '=');
+        let is_variable = name.contains('_') || !name.contains(|c: char| c.is_ascii_lowercase());
+        is_name && has_value && (is_variable || bare.is_some())
+    })
 }
 
-/// Takes a service account key as JSON or as the same in base64.
-fn service_account(text: &str) -> Result<Secret, String> {
-    if text.starts_with('{') {
-        check_service_account(text)?;
-        return Ok(Secret::from(text));
-    }
-    let packed: Zeroizing<Vec<u8>> = text
-        .bytes()
-        .filter(|byte| !byte.is_ascii_whitespace())
-        .collect::<Vec<u8>>()
-        .into();
-    let json = BASE64_STANDARD
-        .decode(&packed)
-        .map(|json| Secret::new(&Zeroizing::new(json)))
-        .map_err(|_| "it is neither JSON nor base64 of JSON")?;
-    let text = json.expose_text().ok_or("it is base64, but not of JSON")?;
-    check_service_account(text)?;
-    Ok(json)
-}
-
-fn check_service_account(text: &str) -> Result<(), String> {
-    // The parser's own message could quote the text.
-    let account: ServiceAccount<'_> = serde_json::from_str(text).map_err(|error| {
-        format!(
-            "it is not the JSON of a service account (line {})",
-            error.line()
-        )
-    })?;
-    if account.kind != "service_account" {
-        return Err("its type is not service_account".to_owned());
-    }
-    let missing = [
-        ("project_id", account.project_id.is_none()),
-        ("client_email", account.client_email.is_none()),
-        ("private_key", account.private_key.is_none()),
-    ];
-    if let Some((name, _)) = missing.into_iter().find(|(_, missing)| *missing) {
-        return Err(format!("its {name} is missing"));
-    }
-    if !account
-        .private_key
-        .is_some_and(|key| key.contains("PRIVATE KEY-----"))
-    {
-        return Err("its private_key is not in PEM form".to_owned());
-    }
-    // The signed token request goes there.
-    match account.token_uri.as_deref() {
-        None
-        | Some(
-            "https://oauth2.googleapis.com/token" | "https://accounts.google.com/o/oauth2/token",
-        ) => Ok(()),
-        Some(_) => Err("its token_uri is not Google's".to_owned()),
-    }
-}
-
-/// The project that a service account key is of.
-pub(crate) fn project_of(service_account: &Secret) -> Option<String> {
-    let text = service_account.expose_text()?;
-    let account: ServiceAccount<'_> = serde_json::from_str(text).ok()?;
-    account.project_id.map(Cow::into_owned)
+/// Whether the first character and the last are the same quote.
+fn is_quoted(text: &str) -> bool {
+    ['"', '\'', '`'].iter().any(|quote| {
+        text.strip_prefix(*quote)
+            .is_some_and(|rest| rest.ends_with(*quote))
+    })
 }
 
 /// The hosts that a credential with these public parameters may be sent to: its
@@ -309,7 +336,7 @@ mod tests {
     }
 
     fn taken(field: &Field, text: &str) -> Result<String, String> {
-        match take(field, &Secret::from(text)) {
+        match take(field, &Secret::from(text), false) {
             Ok(taken) => Ok(taken.value.expose_text().unwrap().to_owned()),
             Err(error) => Err(error.to_string()),
         }
@@ -319,10 +346,11 @@ mod tests {
     fn a_key_is_trimmed_with_a_word_and_harmful_ones_are_refused() {
         let key = field("openai", "api_key");
         let with_spaces =
-            take(&key, &Secret::from("  canary-value-1 ")).unwrap_or_else(|_| panic!());
+            take(&key, &Secret::from("  canary-value-1 "), false).unwrap_or_else(|_| panic!());
         assert_eq!(with_spaces.value.expose(), b"canary-value-1");
         assert!(with_spaces.note.is_some());
-        let piped = take(&key, &Secret::from("canary-value-1\n")).unwrap_or_else(|_| panic!());
+        let piped =
+            take(&key, &Secret::from("canary-value-1\n"), false).unwrap_or_else(|_| panic!());
         assert!(piped.note.is_none());
         for bad in [
             "",
@@ -379,29 +407,71 @@ mod tests {
     }
 
     #[test]
-    fn a_service_account_is_taken_as_json_or_base64_and_checked() {
-        let account = field("vertex-ai", "service_account_json");
-        let json = r#"{"type": "service_account", "project_id": "p1", "client_email": "a@p1.iam.gserviceaccount.com",
-            "private_key": "-----BEGIN PRIVATE KEY-----\ncanary-value-4\n-----END PRIVATE KEY-----\n",
-            "token_uri": "https://oauth2.googleapis.com/token"}"#;
-        assert_eq!(taken(&account, json).unwrap(), json);
-        let packed = BASE64_STANDARD.encode(json);
-        assert_eq!(taken(&account, &packed).unwrap(), json);
-        assert_eq!(project_of(&Secret::from(json)).unwrap(), "p1");
-        for (what, bad) in [
-            (
-                "another type",
-                json.replace("service_account\"", "authorized_user\""),
-            ),
-            ("no project", json.replace("project_id", "project")),
-            ("no key", json.replace("PRIVATE KEY-----", "")),
-            (
-                "a stranger's token URI",
-                json.replace("oauth2.googleapis.com", "example.com"),
-            ),
-            ("not JSON", "nonsense".to_owned()),
+    fn a_line_of_an_env_file_and_a_quoted_value_are_no_keys() {
+        let key = field("openai", "api_key");
+        for bad in [
+            "OPENAI_API_KEY=sk-canary",
+            "OPENAI_API_KEY=\"sk-canary\"",
+            "export OPENAI_API_KEY='sk-canary'",
+            "export key=sk-canary",
+            "set OPENAI_API_KEY=sk-canary",
+            "$env:OPENAI_API_KEY=\"sk-canary\"",
+            "KEY = sk-canary",
+            "# keys\nOPENAI_API_KEY=sk-canary\nOTHER=1",
+            "\"sk-canary\"",
+            "'sk-canary'",
+            "{\"api_key\":\"sk-canary\"}",
         ] {
-            assert!(taken(&account, &bad).is_err(), "{what}");
+            let error = taken(&key, bad).unwrap_err();
+            assert!(!error.contains("canary"), "{error}");
+        }
+        for good in [
+            "sk-canary==",
+            "c2tfY2FuYXJ5",
+            "c2tfY2Fu_YXJ5=",
+            "a\"b",
+            "abc=def",
+        ] {
+            assert_eq!(taken(&key, good).unwrap(), good);
+        }
+        let account = field("vertex-ai", "service_account_json");
+        let error = taken(&account, "ACCOUNT='{\"type\": \"service_account\"}'").unwrap_err();
+        assert!(error.contains(".env"), "{error}");
+    }
+
+    #[test]
+    fn plain_http_is_for_this_machine_or_where_it_is_allowed_for_a_private_network() {
+        let url = field("litellm", "base_url");
+        let take = |text: &str, allows| take(&url, &Secret::from(text), allows).map(drop);
+        for private in [
+            "http://litellm:4000",
+            "http://litellm.models.svc:4000",
+            "http://litellm.models.svc.cluster.local",
+            "http://host.docker.internal:4000",
+            "http://10.1.2.3:4000",
+            "http://172.16.0.1",
+            "http://192.168.1.5",
+            "http://[fd00::1]:4000",
+        ] {
+            let error = take(private, false).unwrap_err().to_string();
+            assert!(error.contains("--allow-unsafe-http"), "{error}");
+            take(private, true).unwrap();
+            let parameters = [("base_url".to_owned(), private.to_owned())].into();
+            assert!(unsafe_url(&parameters).is_some(), "{private}");
+        }
+        for public in [
+            "http://example.com",
+            "http://8.8.8.8",
+            "http://169.254.169.254",
+            "http://[2001:db8::1]",
+            "http://svc.example.com",
+        ] {
+            assert!(take(public, true).is_err(), "{public}");
+        }
+        for harmless in ["http://127.0.0.1:4000", "https://litellm:4000"] {
+            take(harmless, false).unwrap();
+            let parameters = [("base_url".to_owned(), harmless.to_owned())].into();
+            assert_eq!(unsafe_url(&parameters), None);
         }
     }
 

@@ -19,7 +19,7 @@ use crate::name::ScopePath;
 use crate::policies::{COMPONENT_KIND, InstalledPolicy, POLICY_KIND, PolicyBinding};
 use crate::principal::{Action, Principal, authorize_whole};
 use crate::rotation::Leftover;
-use crate::scope::{Credential, Retired, SCOPE_KIND, Scope, Version};
+use crate::scope::{Credential, SCOPE_KIND, Scope, Version};
 
 /// What the long look found.
 #[derive(Debug, Default)]
@@ -193,18 +193,23 @@ impl Visitor for Look<'_> {
         };
         self.found.scopes += 1;
         let mut faults = Vec::new();
-        for credential in &scope.credentials {
+        for credential in scope.all_credentials() {
             for version in credential.versions() {
                 self.secret(&path, credential, version, moment, &mut faults);
             }
             let overdue = credential
                 .retired
                 .iter()
-                .filter(|retired| is_overdue(retired, self.now_ms));
+                .filter(|retired| is_overdue(retired.until_ms, self.now_ms));
             self.found
                 .overdue
                 .extend(overdue.map(|retired| named(&path, credential, &retired.version)));
         }
+        let removed = scope.removed.iter();
+        let overdue = removed.filter(|removed| is_overdue(removed.until_ms, self.now_ms));
+        self.found.overdue.extend(
+            overdue.map(|removed| named(&path, &removed.credential, &removed.credential.version)),
+        );
         faults
     }
 }
@@ -270,9 +275,10 @@ impl Look<'_> {
     }
 }
 
-/// Whether a retired version should have been destroyed, doubts about the time included.
-fn is_overdue(retired: &Retired, now_ms: u64) -> bool {
-    retired.until_ms.saturating_add(CLOCK_MARGIN_MS) <= now_ms
+/// Whether what is kept until then should have been destroyed, doubts about the time
+/// included.
+fn is_overdue(until_ms: u64, now_ms: u64) -> bool {
+    until_ms.saturating_add(CLOCK_MARGIN_MS) <= now_ms
 }
 
 /// A version of a credential, in words.

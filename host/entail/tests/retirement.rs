@@ -292,7 +292,12 @@ async fn what_a_person_destroys_is_destroyed_whatever_the_clock_says() {
         let place = Place::new().await;
         place.machine.set(now);
         let credential = credential();
-        place.change(Change::RemoveCredential { credential }).await;
+        place
+            .change(Change::RemoveCredential {
+                credential,
+                grace_ms: 0,
+            })
+            .await;
         assert_eq!(place.blobs(), 0);
     }
 }

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use entail_text::strict::unique_map;
 use serde::{Deserialize, Serialize};
 
 /// What a policy decides on.
@@ -37,7 +38,11 @@ pub struct Request {
     /// The time of the request, in milliseconds since 1970-01-01T00:00:00Z.
     pub now_ms: u64,
     /// What else is known of the request.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "unique_map",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub attributes: BTreeMap<String, String>,
 }
 
@@ -84,7 +89,11 @@ pub struct Scope {
     #[serde(default)]
     pub credentials: Vec<Credential>,
     /// What else is known of the scope.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "unique_map",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub attributes: BTreeMap<String, String>,
 }
 
@@ -119,7 +128,11 @@ pub struct Credential {
     #[serde(default, skip_serializing_if = "is_default")]
     pub priority: u32,
     /// What else is known of the credential.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "unique_map",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub attributes: BTreeMap<String, String>,
 }
 

@@ -17,7 +17,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use entail_text::sanitized;
+use entail_text::{sanitized, strict};
 use jsonschema::{Draft, PatternOptions};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -169,7 +169,7 @@ impl Schema {
             ));
         }
         let schema: Value =
-            serde_json::from_str(text).map_err(|error| format!("it is no JSON: {error}"))?;
+            strict::from_str(text).map_err(|error| format!("it is no JSON: {error}"))?;
         if !matches!(schema, Value::Object(_) | Value::Bool(_)) {
             return Err("it is neither a JSON object nor true or false".to_owned());
         }

@@ -10,6 +10,7 @@
 //!   [`sanitized`] does the same for what has a `Display`, such as a part of an error.
 //! - [`json`] writes the same characters as JSON escapes (`\u202e`), so that a program
 //!   reads the exact text. JSON for output and for logs is written with it.
+//! - [`strict`] reads JSON from outside: no member twice, no byte order mark.
 //! - [`ForeignText`] holds text from outside. It has no `Display`, so that it cannot
 //!   become output without one of the two.
 //!
@@ -18,6 +19,7 @@
 
 mod foreign;
 pub mod json;
+pub mod strict;
 
 use std::borrow::Cow;
 use std::fmt;

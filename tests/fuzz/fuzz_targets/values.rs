@@ -212,7 +212,7 @@ impl Installation {
 
     fn remove(&mut self, place: &Place) {
         let credential = self.credential(place);
-        self.change(&Change::RemoveCredential { credential })
+        self.change(&Change::RemoveCredential { credential, grace_ms: 0 })
             .expect("a credential that is there can be removed");
     }
 

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use entail::policy::{Digest, Engine, Limits};
 use entail::store::{InputError, InputFile};
+use entail_text::strict;
 use serde::de::DeserializeOwned;
 
 use self::oci_layout::{LAYOUT_VERSION, Wanted, read_layout};
@@ -26,6 +27,10 @@ const LIMITS_FILE: &str = "limits.json";
 /// The longest file of limits, index, manifest or configuration: they are lists of
 /// a few names and numbers.
 const MAX_DOCUMENT_BYTES: usize = 1 << 20;
+
+/// The most values in a file of settings, limits or a layout. Small ones take up hundreds
+/// of times their text; as many take up some ten megabytes.
+const MAX_VALUES: usize = 10_000;
 
 /// The most entries of a directory that are looked at: no directory of a policy or of
 /// vectors has as many, and a listing takes memory for each.
@@ -47,10 +52,10 @@ pub struct Component {
 pub struct SourceArgs {
     /// A component; the directory of a built policy; or an OCI image layout:
     /// DIR, DIR#TAG or DIR@sha256:…
-    #[arg(value_name = "FILE|DIRECTORY", default_value = ".")]
+    #[arg(value_name = "FILE|DIRECTORY", default_value = ".", value_parser = crate::paths::parser())]
     pub component: PathBuf,
     /// Its limits, as JSON [default: limits.json in the directory]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = crate::paths::parser())]
     pub limits: Option<PathBuf>,
 }
 
@@ -75,7 +80,7 @@ pub struct ComponentArgs {
     #[command(flatten)]
     pub source: SourceArgs,
     /// The policy below, if it is a layer: a component as well, or the built-in one
-    #[arg(long, value_name = "FILE|DIRECTORY|built-in")]
+    #[arg(long, value_name = "FILE|DIRECTORY|built-in", value_parser = crate::paths::parser())]
     pub over: Option<PathBuf>,
 }
 
@@ -448,7 +453,7 @@ fn read_json<T: DeserializeOwned>(file: &Path) -> Result<T, SourceError> {
 }
 
 fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, SourceError> {
-    serde_json::from_slice(bytes).map_err(|error| SourceError::Malformed {
+    strict::from_slice_within(bytes, MAX_VALUES).map_err(|error| SourceError::Malformed {
         name: name.to_owned(),
         error,
     })
