@@ -1,0 +1,466 @@
+#!/usr/bin/env python3
+"""Starts each official client under `entail run`, against a recording server.
+
+For each client of clients.toml and each of its credentials, the client runs twice: with a
+credential for the vendor's host, and with one that has a base URL of its own. The caller
+has everything around that strays.toml lists. A run passes if the client found the granted
+key by itself, asked the right host for the right path, sent the key in the right header,
+and sent nothing that nobody granted, to nobody else.
+
+The result is the table host/CLIENTS.md; with --check it is compared, not written.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+CLIENTS = ROOT / "target" / "clients"
+TABLE = ROOT / "host" / "CLIENTS.md"
+# A client that retries or waits for a metadata server takes its time.
+DEADLINE_SECONDS = 90
+
+
+def fail(message):
+    print(f"matrix: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def filled(text, values):
+    """`text` with the names in braces replaced; other braces stay."""
+    for name, value in values.items():
+        text = text.replace("{" + name + "}", str(value))
+    return text
+
+
+class Recorder:
+    """The recording server, in a directory of its own."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        for arguments in (
+            ["genrsa", "-out", "ca.key", "2048"],
+            ["req", "-x509", "-new", "-key", "ca.key", "-days", "2", "-subj", "/CN=throwaway authority",
+             "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign", "-out", "ca.pem"],
+            ["genrsa", "-out", "leaf.key", "2048"],
+        ):
+            subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True)
+        self.authority = directory / "ca.pem"
+        self.log = directory / "requests.jsonl"
+        self.log.touch()
+        self.process = subprocess.Popen(
+            ["node", str(HERE / "recorder.mjs"), str(directory)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+        )
+        ports = directory / "ports.json"
+        for _ in range(200):
+            if ports.exists():
+                break
+            if self.process.poll() is not None:
+                fail("the recorder does not start")
+            time.sleep(0.05)
+        self.ports = json.loads(ports.read_text())
+        self.offset = 0
+
+    def take(self):
+        """The requests since the last call."""
+        with self.log.open() as log:
+            log.seek(self.offset)
+            lines = log.readlines()
+            self.offset = log.tell()
+        return [json.loads(line) for line in lines]
+
+    def stop(self):
+        self.process.stdin.close()
+        self.process.wait(timeout=10)
+
+
+class Matrix:
+    def __init__(self, entail, directory, with_strays):
+        self.entail = entail
+        self.directory = directory
+        self.recorder = Recorder(directory / "recorder")
+        self.ports = self.recorder.ports
+        self.homes = {}
+        self.service_account = None
+        stray_host = f"127.0.0.1:{self.ports['stray']}"
+        self.home = directory / "home"
+        values = {
+            "stray": f"http://{stray_host}",
+            "stray_host": stray_host,
+            "home": self.home,
+        }
+        strays = tomllib.loads((HERE / "strays.toml").read_text())
+        self.home.mkdir(mode=0o700)
+        self.strays = {}
+        self.dotenv = CLIENTS / ".env"
+        self.dotenv.unlink(missing_ok=True)
+        if with_strays:
+            self.strays = {name: filled(value, values) for name, value in strays["variables"].items()}
+            for name, content in strays["files"].items():
+                path = self.home / name
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                path.write_text(filled(content, values).lstrip("\n"))
+                path.chmod(0o600)
+            self.dotenv.write_text(
+                "".join(f"{name}={filled(value, values)}\n" for name, value in strays["dotenv"].items())
+            )
+        (directory / "runtime").mkdir(mode=0o700)
+        # A module is looked up from where its importer lies.
+        self.snippets = CLIENTS / "node" / "snippets"
+        shutil.rmtree(self.snippets, ignore_errors=True)
+        shutil.copytree(HERE / "node", self.snippets)
+
+    def close(self):
+        self.recorder.stop()
+        self.dotenv.unlink(missing_ok=True)
+
+    def make_service_account(self):
+        if self.service_account is None:
+            key = subprocess.run(["openssl", "genrsa", "2048"], check=True, capture_output=True, text=True).stdout
+            self.service_account = self.directory / "service-account.json"
+            self.service_account.write_text(json.dumps({
+                "type": "service_account",
+                "project_id": "granted-project",
+                "private_key_id": "granted",
+                "private_key": key,
+                "client_email": "granted@granted-project.iam.gserviceaccount.com",
+                "client_id": "1",
+                "token_uri": "https://oauth2.googleapis.com/token",
+            }))
+        return self.service_account
+
+    def home_of(self, credential, own):
+        """The home of Entail that holds this credential alone."""
+        key = (credential["name"], own)
+        if key in self.homes:
+            return self.homes[key]
+        home = self.directory / "homes" / f"{credential['name']}{'-own' if own else ''}"
+        home.parent.mkdir(exist_ok=True)
+        self.run_entail(home, ["init", "acme"])
+        arguments = ["credential", "set", "acme", credential["provider"]]
+        if "mode" in credential:
+            arguments += ["--mode", credential["mode"]]
+        parameters = dict(credential.get("parameters", {}))
+        if own:
+            parameters |= {n: filled(v, self.ports) for n, v in credential["own"].items()}
+        for name, value in parameters.items():
+            arguments += ["--param", f"{name}={value}"]
+        if credential.get("service_account"):
+            arguments += ["--from-file", f"service_account_json={self.make_service_account()}"]
+        variables = {}
+        for number, (name, value) in enumerate(credential.get("secrets", {}).items()):
+            variables[f"MATRIX_SECRET_{number}"] = value
+            arguments += ["--from-env", f"{name}=MATRIX_SECRET_{number}"]
+        self.run_entail(home, arguments, variables)
+        self.homes[key] = home
+        return home
+
+    def run_entail(self, home, arguments, variables=()):
+        result = subprocess.run(
+            [self.entail, "--home", str(home), *arguments],
+            env={"PATH": os.environ["PATH"], "HOME": str(self.home), **dict(variables)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        if result.returncode != 0:
+            fail(f"{' '.join(arguments)}: {result.stderr.strip()}")
+
+    def caller(self, client):
+        """The variables of the caller."""
+        proxy = f"http://127.0.0.1:{self.ports['proxy']}"
+        authority = str(self.recorder.authority)
+        variables = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.home),
+            "LANG": "C.UTF-8",
+            "XDG_RUNTIME_DIR": str(self.directory / "runtime"),
+            "HTTPS_PROXY": proxy,
+            "https_proxy": proxy,
+            "HTTP_PROXY": proxy,
+            "http_proxy": proxy,
+            "SSL_CERT_FILE": authority,
+            "REQUESTS_CA_BUNDLE": authority,
+            "AWS_CA_BUNDLE": authority,
+            "NODE_EXTRA_CA_CERTS": authority,
+            "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": authority,
+            # Its prices come from the package, not from the network.
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "NODE_NO_WARNINGS": "1",
+        }
+        if client["language"] == "node":
+            variables["NODE_OPTIONS"] = f"--import={HERE / 'redirect.mjs'}"
+            variables["RECORDER_PORTS"] = json.dumps(self.ports)
+        return variables | self.strays
+
+    def start(self, client, credential, own):
+        """Runs the client; the faults found, none if all is well."""
+        home = self.home_of(credential, own)
+        if client["language"] == "python":
+            program = [str(CLIENTS / "python" / "bin" / "python"), str(HERE / "python" / client["file"])]
+        else:
+            program = ["node", str(self.snippets / client["file"])]
+        self.recorder.take()
+        try:
+            result = subprocess.run(
+                [self.entail, "--home", str(home), "run", "acme", "--", *program, *client.get("arguments", [])],
+                env=self.caller(client),
+                cwd=self.directory,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=DEADLINE_SECONDS,
+            )
+            status, said, printed = result.returncode, result.stderr, result.stdout
+        except subprocess.TimeoutExpired as expired:
+            status, said, printed = None, (expired.stderr or b"").decode(), ""
+        requests = self.recorder.take()
+        return Judgement(self, client, credential, own, status, said, printed, requests)
+
+
+class Judgement:
+    """What is right and wrong with one run."""
+
+    def __init__(self, matrix, client, credential, own, status, said, printed, requests):
+        self.requests = requests
+        self.said = said
+        self.client = client
+        self.credential = credential
+        # Without a way to have the base URL from outside, the vendor is asked.
+        asked_own = own and not isinstance(client.get("own"), str)
+        values = credential.get("secrets", {}) | credential.get("parameters", {}) | {"aws": self.aws()}
+        if asked_own:
+            [base] = credential["own"].values()
+            host = urlsplit(filled(base, matrix.ports)).netloc
+            path = client.get("own_path", client["path"])
+        else:
+            host = client.get("host", credential.get("host"))
+            path = client["path"]
+        path = re.compile(filled(path, credential.get("parameters", {})) + r"(\?.*)?\Z")
+        complete = [r for r in requests if "method" in r]
+        right_host = [r for r in complete if (r.get("host") or "").removesuffix(":443") == host]
+        right = [r for r in right_host if path.match(unquote(r["path"]))]
+
+        self.key = []
+        self.host = []
+        self.strays = []
+        self.remarks = []
+        if not complete:
+            self.key.append(f"no request: {_last_line(said)}")
+        elif not right:
+            seen = sorted({f"{r['host']}{r['path']}" for r in complete})
+            self.host.append(f"asks {', '.join(seen)}")
+        for name, wanted in client.get("headers", {}).items():
+            wanted = filled(wanted, values)
+            sent = [r["headers"].get(name, "") for r in right or complete]
+            # A signature has more after the key's id.
+            wrong = [v for v in sent if not (v.startswith(wanted) if "AWS4" in wanted else v == wanted)]
+            if wrong and (right or len(wrong) == len(sent)):
+                self.key.append(f"`{name}` is {_shown(wrong[0])}")
+        if host.startswith("127.0.0.1:") and any(r["via"] != "plain" for r in right):
+            self.host.append("goes through the proxy")
+        expected = {host, client.get("host", host)}
+        if credential.get("service_account"):
+            expected.add("oauth2.googleapis.com")
+        if credential["name"] == "bedrock-role":
+            expected.add("sts.eu-central-1.amazonaws.com")
+            asked = [r for r in complete if "sts." in (r.get("host") or "")]
+            if not any("granted-external-id" in r["body"] and "role%2Freader" in r["body"] for r in asked):
+                self.key.append("does not assume the role")
+        contacted = {(r.get("host") or r.get("connect") or "").removesuffix(":443") for r in requests}
+        for other in sorted(contacted - expected - set(client.get("also", []))):
+            if other == f"127.0.0.1:{matrix.ports['stray']}":
+                self.strays.append("goes where a stray variable or file points")
+            elif complete and (right or not self.host):
+                self.strays.append(f"contacts {other}")
+        for request in complete:
+            sent = {"path": request["path"], "body": request["body"], **request["headers"]}
+            for name, value in sorted(sent.items()):
+                if "stray" in str(value).lower() and f":{matrix.ports['stray']}" not in str(value):
+                    self.strays.append(f"sends a stray `{name}`")
+        if right and status != 0 and not client.get("unanswered"):
+            self.remarks.append(f"then fails: {_last_line(said)}")
+        if "prints" in client and client["prints"] not in printed:
+            self.key.append(f"does not find {client['prints']}")
+        if "silent" in client and client["silent"] in said:
+            self.remarks.append(f"warns: {client['silent']}…")
+        for word in credential.get("warns", []):
+            if not re.search(word, said):
+                self.remarks.append(f"no warning that {word.replace('.', ' ')} reaches nobody")
+        if own and not asked_own and client["package"] not in said:
+            self.host.append("no variable, and no warning")
+        self.faults = [*self.key, *self.host, *self.strays, *self.remarks]
+
+    def aws(self):
+        """The Authorization header of a request to Amazon."""
+        return {
+            "bedrock": "AWS4-HMAC-SHA256 Credential=AKIAGRANTED000000000/",
+            "bedrock-role": "AWS4-HMAC-SHA256 Credential=ASIAASSUMEDROLE00000/",
+            "bedrock-key": self.key_of_api(self.credential),
+        }.get(self.credential["name"], "")
+
+    @staticmethod
+    def key_of_api(credential):
+        return f"Bearer {credential.get('secrets', {}).get('api_key')}"
+
+
+def _shown(value):
+    """A header's value, short; everything here is made up."""
+    if not value:
+        return "missing"
+    return f"`{value[:50]}…`" if len(value) > 50 else f"`{value}`"
+
+
+def _last_line(text):
+    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
+    # An exception's own line, not the stack or a version below it.
+    errors = [line for line in lines if re.match(r"[\w.\[\]]*(Error|Exception|Rejected)\b", line)]
+    line = (errors or lines or ["says nothing"])[-1]
+    line = re.sub(r"(/[\w.@+-]+){2,}/?", "…", line)
+    line = re.sub(r"127\.0\.0\.1:\d+", "loopback", line)
+    return (line[:120] + "…") if len(line) > 120 else line
+
+
+def versions():
+    found = {}
+    pip = subprocess.run(
+        [str(CLIENTS / "python" / "bin" / "python"), "-m", "pip", "list", "--format", "json"],
+        check=True, capture_output=True, text=True,
+    )
+    for package in json.loads(pip.stdout):
+        found["python", package["name"].lower().replace("_", "-")] = package["version"]
+    for manifest in (CLIENTS / "node" / "node_modules").glob("**/package.json"):
+        relative = manifest.parent.relative_to(CLIENTS / "node" / "node_modules")
+        if len(relative.parts) <= 2 and "node_modules" not in relative.parts:
+            content = json.loads(manifest.read_text())
+            if content.get("name") == str(relative):
+                found["node", content["name"]] = content.get("version", "?")
+    return found
+
+
+def cell(faults):
+    return "yes" if not faults else "**no**: " + "; ".join(dict.fromkeys(faults))
+
+
+HEADING = """\
+# Clients
+
+What each vendor's own client does under `entail run`: whether it finds the granted key by
+itself, asks the right host, honours a base URL of the credential's own, and is led astray
+by nothing that the caller has around ([what that is](../tests/clients/strays.toml)).
+Made by [`tests/clients/run`](../tests/clients/README.md), against a recording server.
+
+"""
+
+
+def table(rows):
+    lines = []
+    for language, title in (("python", "Python"), ("node", "Node")):
+        lines += [f"## {title}", "", "| client | version | key | vendor's host | own base URL | the caller's own ignored | remark |", "|---|---|---|---|---|---|---|"]
+        lines += [
+            "| " + " | ".join(row["cells"]) + " |" for row in rows if row["language"] == language
+        ]
+        lines.append("")
+    return HEADING + "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--entail", default=os.environ.get("ENTAIL", str(ROOT / "target" / "debug" / "entail")))
+    parser.add_argument("--check", action="store_true", help="compare with host/CLIENTS.md, write nothing")
+    parser.add_argument("--output", type=Path, default=TABLE, help="where the table goes")
+    parser.add_argument("--only", help="run only clients whose name matches this expression; writes no table")
+    parser.add_argument("--no-strays", action="store_true", help="have nothing of the caller around; writes no table")
+    parser.add_argument("--verbose", action="store_true", help="show each request and what the client says")
+    options = parser.parse_args()
+    if not Path(options.entail).exists():
+        fail(f"there is no {options.entail}: build it, or name it with --entail")
+
+    data = tomllib.loads((HERE / "clients.toml").read_text())
+    credentials = {c["name"]: c for c in data["credential"]}
+    installed = versions()
+    rows = []
+    failed = 0
+    with tempfile.TemporaryDirectory(prefix="entail-clients-") as name:
+        directory = Path(name)
+        (directory / "recorder").mkdir()
+        matrix = Matrix(options.entail, directory, not options.no_strays)
+        try:
+            for client in data["client"]:
+                shown = client["package"] + (f" ({client['of']})" if "of" in client else "")
+                if options.only and not re.search(options.only, f"{client['language']} {shown}"):
+                    continue
+                version = installed.get((client["language"], client["package"]))
+                if version is None:
+                    fail(f"{client['package']} is not installed: run tests/clients/install.sh")
+                columns = {"key": [], "vendor": [], "own": [], "strays": [], "remarks": []}
+                ran_own = False
+                for credential in (credentials[n] for n in client["credentials"]):
+                    several = len(client["credentials"]) > 1
+                    for own in (False, True):
+                        if own and "own" not in credential or not own and "host" not in credential:
+                            continue
+                        judgement = matrix.start(client, credential, own)
+                        ran_own |= own
+                        prefix = f"{credential['name']}: " if several else ""
+                        for column, faults in (
+                            ("key", judgement.key),
+                            ("own" if own else "vendor", judgement.host),
+                            ("strays", judgement.strays),
+                            ("remarks", judgement.remarks),
+                        ):
+                            columns[column] += [prefix + fault for fault in faults]
+                        mark = "ok" if not judgement.faults else "FAILED"
+                        failed += bool(judgement.faults)
+                        print(f"{mark:6} {client['language']} {shown}, {credential['name']}, {'own' if own else 'vendor'}", flush=True)
+                        for fault in judgement.faults:
+                            print(f"         {fault}", flush=True)
+                        if options.verbose:
+                            for request in judgement.requests:
+                                print("         >", json.dumps(request)[:1500])
+                            print("\n".join("         | " + line for line in judgement.said.splitlines()[-40:]))
+                if isinstance(client.get("own"), str) and ran_own:
+                    own_cell = "no variable: `run` warns" if not columns["own"] else cell(columns["own"])
+                    columns["remarks"].append(client["own"])
+                else:
+                    own_cell = cell(columns["own"]) if ran_own else "–"
+                vendor_known = any("host" in credentials[n] for n in client["credentials"])
+                remarks = [*columns["remarks"], *([client["remark"]] if "remark" in client else [])]
+                rows.append({
+                    "language": client["language"],
+                    "cells": [
+                        shown.replace("|", "\\|"), version, cell(columns["key"]),
+                        cell(columns["vendor"]) if vendor_known else "–", own_cell,
+                        cell(columns["strays"]), "; ".join(dict.fromkeys(remarks)),
+                    ],
+                })
+        finally:
+            matrix.close()
+    text = table(rows)
+    print(f"{failed} of the runs failed" if failed else "every run passed")
+    if options.only or options.no_strays:
+        sys.exit(1 if failed else 0)
+    if options.check:
+        if options.output.read_text() != text:
+            print(f"matrix: {options.output} is not what was found; run without --check", file=sys.stderr)
+            sys.exit(1)
+    else:
+        options.output.write_text(text)
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,7 @@
+from anthropic import Anthropic
+
+client = Anthropic()
+message = client.messages.create(
+    model="claude-sonnet-5", max_tokens=16, messages=[{"role": "user", "content": "hello"}]
+)
+print(message.content[0].text)

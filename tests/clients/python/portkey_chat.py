@@ -1,0 +1,7 @@
+from portkey_ai import Portkey
+
+client = Portkey()
+completion = client.chat.completions.create(
+    model="gpt-4o", messages=[{"role": "user", "content": "hello"}]
+)
+print(completion.choices[0].message.content)
