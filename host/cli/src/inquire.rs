@@ -6,7 +6,7 @@ use entail::policy::{Attributes, Finding, Inheritance, Outcome};
 use entail::{
     AttributeName, AttributeValue, Authentication, Catalog, CommandEnvironment, Entail, Error,
     Explanation, Field, Home, Kept, Lease, Principal, Provider, ProviderId, Request, ScopePath,
-    Secret, VariableValue, mask,
+    Secret, Shield, VariableValue, mask,
 };
 use serde_json::{Value, json};
 
@@ -595,6 +595,45 @@ fn print_provider(provider: &Provider) {
         ]);
     }
     fields.print();
+    print_clients(provider);
+}
+
+/// What its clients read, and what a command gets of it.
+fn print_clients(provider: &Provider) {
+    let mut clients = Table::default();
+    let mut row = |name: &str, value: String| {
+        clients.row([Cell::new(format!("  {name}"), Style::Faint), value.into()]);
+    };
+    for field in &provider.fields {
+        for variable in &field.environment {
+            row(
+                &variable.name,
+                format!("read by {}", variable.read_by.join(", ")),
+            );
+        }
+        for by in &field.unread_by {
+            let argument = &by.argument;
+            row(
+                &field.name,
+                format!("not read by {}: pass it as {argument}", by.client),
+            );
+        }
+    }
+    row("cleared", provider.clears.join(", "));
+    for kept in &provider.keeps {
+        row(&kept.name, format!("stays: {}", kept.reason));
+    }
+    for shield in &provider.shields {
+        let Shield {
+            name,
+            value,
+            reason,
+            ..
+        } = shield;
+        row(name, format!("is set to {value}, against {reason}"));
+    }
+    say!(Style::Faint => "clients");
+    clients.print();
 }
 
 fn variables(field: &Field) -> String {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use entail::policy::{Inheritance, Sharing};
 use entail::{
     Applied, Change, CredentialRef, Edit, Entail, Home, RuleChanges, Scope, ScopePath, SecretEdit,
-    SetCredential, now_ms,
+    SetCredential, Unread, now_ms,
 };
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ use crate::confirm;
 use crate::failure::{Failure, named};
 use crate::inherited;
 use crate::input::{self, Ask};
-use crate::output::{Cell, Style, Table, print_json, say, say_dry_run};
+use crate::output::{Cell, Style, Table, print_json, say, say_dry_run, tell};
 use crate::policy_compare;
 use crate::replaced::Replaced;
 use crate::session::Session;
@@ -173,6 +173,28 @@ pub async fn credential(
     }
 }
 
+/// Names the parameters that a client does not find by itself.
+async fn warn_of_unread(
+    session: &Session,
+    entail: &Entail,
+    id: &CredentialArgs,
+) -> Result<(), Failure> {
+    let provider = entail.provider(&id.provider)?;
+    let scope = entail.scope(&session.principal, &id.scope).await?;
+    let Some(credential) = scope.credential(&id.provider, &id.name) else {
+        return Ok(());
+    };
+    for (field, by) in provider.unread(&credential.version.parameters) {
+        let unread = Unread {
+            provider,
+            field,
+            by,
+        };
+        tell!(Style::Warn => "note:"; " {unread}");
+    }
+    Ok(())
+}
+
 async fn set(session: &Session, entail: &Entail, args: &SetArgs) -> Result<ExitCode, Failure> {
     let id = &args.credential;
     let provider = entail.provider(&id.provider)?;
@@ -242,6 +264,7 @@ async fn set(session: &Session, entail: &Entail, args: &SetArgs) -> Result<ExitC
         replaced.as_ref(),
         serves.as_ref(),
     );
+    warn_of_unread(session, entail, id).await?;
     if is_first && id.scope.is_organization() && !session.common.json {
         say!(
             "projects opt in to it: entail inherit {}/PROJECT {}",

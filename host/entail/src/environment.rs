@@ -17,6 +17,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use entail_store::Secret;
 
@@ -68,6 +69,17 @@ pub struct Unread<'a> {
     pub field: &'a Field,
     /// The client, and what it takes instead of a variable.
     pub by: &'a UnreadBy,
+}
+
+impl fmt::Display for Unread<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let UnreadBy { client, argument } = self.by;
+        let (field, provider) = (&self.field.name, &self.provider.id);
+        write!(
+            f,
+            "{client} does not read {field} of {provider} from a variable; pass it as {argument}"
+        )
+    }
 }
 
 /// The environment of a command.
@@ -205,20 +217,14 @@ impl<'a> CommandEnvironment<'a> {
     /// What of the granted credentials clients do not find by themselves.
     pub fn unread(&self) -> impl Iterator<Item = Unread<'a>> {
         self.granted.iter().flat_map(|granted| {
-            let Granted {
-                lease, provider, ..
-            } = *granted;
-            let is_own = |field: &&Field| {
-                let value = lease.parameters.get(&field.name);
-                value.is_some() && value != field.default.as_ref()
-            };
-            provider.fields.iter().filter(is_own).flat_map(|field| {
-                field.unread_by.iter().map(|by| Unread {
+            let provider = granted.provider;
+            provider
+                .unread(&granted.lease.parameters)
+                .map(move |(field, by)| Unread {
                     provider,
                     field,
                     by,
                 })
-            })
         })
     }
 }

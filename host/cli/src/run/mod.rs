@@ -147,9 +147,7 @@ fn callers_part(
 /// to the vendor's host, or do without.
 fn warn_of_unread(environment: &CommandEnvironment<'_>) {
     for unread in environment.unread() {
-        tell!(Style::Warn => "note:"; " {} does not read {} of {} from a variable; pass it as {}",
-            unread.by.client, unread.field.name, unread.provider.id, unread.by.argument
-        );
+        tell!(Style::Warn => "note:"; " {unread}");
     }
 }
 

@@ -411,6 +411,22 @@ impl Provider {
         self.keeps.iter().any(|kept| fits(&kept.name, variable))
     }
 
+    /// Which of these public parameters some client does not find by itself, and which
+    /// client. A field's default is no matter: it is what clients do unasked.
+    pub fn unread<'a>(
+        &'a self,
+        parameters: &BTreeMap<String, String>,
+    ) -> impl Iterator<Item = (&'a Field, &'a UnreadBy)> {
+        let is_own = |field: &&Field| {
+            let value = parameters.get(&field.name);
+            value.is_some() && value != field.default.as_ref()
+        };
+        self.fields
+            .iter()
+            .filter(is_own)
+            .flat_map(|field| field.unread_by.iter().map(move |by| (field, by)))
+    }
+
     /// The special base URL that goes with these public parameters.
     pub(crate) fn special_base_url(
         &self,
