@@ -243,3 +243,101 @@ fn a_script_that_names_no_interpreter_is_run_by_the_shell() {
             .says("hello, you");
     }
 }
+
+/// Runs the program after a line of Python, or of shell in a mount namespace of its own.
+fn after(sandbox: &Sandbox, prelude: &str, arguments: &[&str]) -> crate::sandbox::Ran {
+    let command = sandbox.command(arguments);
+    let script = format!("import ctypes, os, sys\n{prelude}\nos.execv(sys.argv[1], sys.argv[1:])");
+    let mut changed = Command::new("python3");
+    changed
+        .args(["-c", &script])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_clear();
+    changed.envs(
+        command
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    sandbox.run(changed, "")
+}
+
+#[test]
+fn where_no_memory_may_become_executable_that_is_said() {
+    let (sandbox, _) = Sandbox::with_acme();
+    // PR_SET_MDWE with PR_MDWE_REFUSE_EXEC_GAIN, as systemd's MemoryDenyWriteExecute does.
+    let prelude = "if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0): sys.exit(99)";
+    let ran = after(&sandbox, prelude, &["run", "acme/evals", "--", "true"]);
+    if ran.code == Some(99) {
+        println!("skipped: this kernel cannot forbid it");
+        return;
+    }
+    ran.fails(12).says("MemoryDenyWriteExecute=no");
+}
+
+#[test]
+fn a_home_on_a_read_only_file_system_is_named_with_what_is_needed() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let home = sandbox.home();
+    let command = sandbox.command(&["run", "acme/evals", "--", "true"]);
+    let script = "mount --bind \"$0\" \"$0\" && mount -o remount,ro,bind \"$0\" || exit 99; exec \"$@\"";
+    let mut contained = Command::new("unshare");
+    contained
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", script])
+        .arg(&home)
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_clear();
+    contained.envs(
+        command
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    let ran = sandbox.run(contained, "");
+    if !matches!(ran.code, Some(14)) && ran.stderr.contains("unshare") {
+        println!("skipped: the system makes no mount namespaces here");
+        return;
+    }
+    ran.fails(14)
+        .says("cannot be written (Read-only file system")
+        .says("mount it for reading and writing");
+}
+
+#[test]
+fn without_proc_a_command_runs_all_the_same() {
+    if !has_containers() {
+        return;
+    }
+    let sandbox = with_account();
+    let command = sandbox.command(&["run", "acme/evals", "--", "echo", "ran"]);
+    let mut contained = Command::new("unshare");
+    contained
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c"])
+        .arg("mount -t tmpfs none /proc || exit 99; exec \"$0\" \"$@\"")
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_clear();
+    contained.envs(
+        command
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    let ran = sandbox.run(contained, "");
+    if ran.code == Some(99) {
+        println!("skipped: the system mounts nothing here");
+        return;
+    }
+    ran.ok().says("ran");
+}
+
+#[test]
+fn a_directory_that_a_cluster_made_for_a_group_is_refused_with_what_to_change() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (sandbox, _) = Sandbox::with_acme();
+    let mode = std::fs::Permissions::from_mode(0o2770);
+    std::fs::set_permissions(sandbox.home(), mode).unwrap();
+    sandbox.entail(&["status"]).fails(14).says("fsGroup");
+    let mode = std::fs::Permissions::from_mode(0o700);
+    std::fs::set_permissions(sandbox.home(), mode).unwrap();
+    sandbox.entail(&["status"]).ok();
+}

@@ -376,8 +376,21 @@ fn check_description(said: &Description) -> Result<(), Rejected> {
     Ok(())
 }
 
+/// Whether the system does not let code be run that was written to memory.
+fn is_execution_forbidden(error: &wasmtime::Error) -> bool {
+    // The engine has no type for it.
+    format!("{error:#}").contains("unable to make memory executable")
+}
+
 fn invalid(error: wasmtime::Error) -> Rejected {
-    Rejected::Invalid(plain(&format!("{error:#}")))
+    let hint = match is_execution_forbidden(&error) {
+        true => {
+            "; policies are compiled to machine code, and the system forbids memory to become \
+             executable: allow it (systemd: MemoryDenyWriteExecute=no)"
+        }
+        false => "",
+    };
+    Rejected::Invalid(plain(&format!("{error:#}{hint}")))
 }
 
 /// Facts that any policy must be able to answer in one way or another.

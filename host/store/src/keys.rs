@@ -47,6 +47,18 @@ const VERIFIER: &str = "verifier.pem";
 /// No key file is larger; nothing more is read.
 const MAX_KEY_FILE_BYTES: usize = 64 * 1024;
 
+/// What is said besides of a directory as a cluster makes it for a group (`fsGroup`): it
+/// does so each time that a volume is mounted.
+fn of_group(mode: u32) -> &'static str {
+    if mode & 0o2020 == 0o2020 {
+        "; if a cluster mounts it for a group, mount it for the user alone: without fsGroup, \
+         or with the home in a directory of its own that fsGroup does not change \
+         (fsGroupChangePolicy: OnRootMismatch)"
+    } else {
+        ""
+    }
+}
+
 /// What can go wrong with keys. No message contains anything of a key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -62,7 +74,8 @@ pub enum KeyError {
     },
     /// Others than the owner can read or write it.
     #[error(
-        "{file} can be used by others (mode {mode:04o}); run: chmod {remedy} {file}",
+        "{file} can be used by others (mode {mode:04o}); run: chmod {remedy} {file}{}",
+        of_group(*.mode),
         file = sanitized(.file.display())
     )]
     TooOpen {

@@ -88,11 +88,15 @@ impl Guarded {
         may_be_new: bool,
     ) -> Result<Self, BackendError> {
         let file = absolute(file)?;
+        Self::open_at(&file, access, may_be_new).map_err(|error| explained(&file, error))
+    }
+
+    fn open_at(file: &Path, access: Access, may_be_new: bool) -> Result<Self, BackendError> {
         if access == Access::Shared {
-            shared_memory::check_before_opening(&file)?;
+            shared_memory::check_before_opening(file)?;
         }
         // A file that is gone is not to be mistaken for an empty one.
-        let mut connection = connect(&file, OpenFlags::SQLITE_OPEN_READ_WRITE, access)?;
+        let mut connection = connect(file, OpenFlags::SQLITE_OPEN_READ_WRITE, access)?;
         set(&connection, "journal_mode", "wal", "wal")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "secure_delete", true)?;
@@ -100,7 +104,7 @@ impl Guarded {
         let guarded = Guarded {
             checked: Arc::new(Mutex::new(Checked::new(connection))),
             shared_memory: match access {
-                Access::Shared => SharedMemory::of(&file),
+                Access::Shared => SharedMemory::of(file),
                 Access::Exclusive => None,
             },
         };
@@ -299,6 +303,21 @@ fn connect(file: &Path, flags: OpenFlags, access: Access) -> Result<Connection, 
     set(&connection, "mmap_size", "0", "0")?;
     connection.pragma_update(None, "cell_size_check", true)?;
     Ok(connection)
+}
+
+/// Says why a database cannot be opened where SQLite does not: its directory must be
+/// writable also for who only reads.
+fn explained(file: &Path, error: BackendError) -> BackendError {
+    let directory = file.parent().unwrap_or(file);
+    match rustix::fs::access(directory, rustix::fs::Access::WRITE_OK) {
+        Err(reason) if matches!(error, BackendError::Failed(_)) => BackendError::Failed(format!(
+            "{} cannot be written ({}): the database keeps its log there, and decisions are \
+             recorded there; mount it for reading and writing",
+            directory.display(),
+            std::io::Error::from(reason)
+        )),
+        _ => error,
+    }
 }
 
 /// Sets what SQLite answers with, and fails if it does not take it.
