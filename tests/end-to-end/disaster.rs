@@ -91,7 +91,7 @@ fn going_back_is_a_deliberate_act_and_is_journalled() {
     let copy = copy.to_str().unwrap();
     let newer = sandbox.canary();
     sandbox
-        .entail_with(&["credential", "set", "acme", "openai"], &newer)
+        .entail_with(&["credential", "set", "acme", "openai", "--stdin"], &newer)
         .ok();
     sandbox
         .entail(&["restore", copy])
@@ -119,7 +119,7 @@ fn going_back_is_a_deliberate_act_and_is_journalled() {
     sandbox.entail(&["doctor"]).ok();
     // Again, this time from the copy, over a database that is in order.
     sandbox
-        .entail_with(&["credential", "set", "acme", "openai"], &newer)
+        .entail_with(&["credential", "set", "acme", "openai", "--stdin"], &newer)
         .ok();
     sandbox.entail(&["restore", copy, "--accept-rollback"]).ok();
     sandbox.entail(&["verify"]).ok();

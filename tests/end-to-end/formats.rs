@@ -89,7 +89,7 @@ fn a_shell_runs_nothing_of_a_value_that_it_reads() {
     ] {
         sandbox.watch_for(&key);
         sandbox
-            .entail_with(&["credential", "set", "acme", "openai"], &key)
+            .entail_with(&["credential", "set", "acme", "openai", "--stdin"], &key)
             .ok();
         for format in ["dotenv", "shell"] {
             let script = format!(

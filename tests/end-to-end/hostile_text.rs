@@ -23,6 +23,7 @@ use serde_json::Value;
 use self::corpus::{Kind, MARK, harmless};
 use self::sources::{BUILT_IN, SOURCES};
 use crate::sandbox::{Ran, Sandbox};
+use crate::terminal::Person;
 
 /// Where a foreign text comes from, and the commands whose output it reaches.
 struct Source {
@@ -567,9 +568,11 @@ fn a_real_terminal_gets_the_programs_own_styles_and_nothing_else() {
 fn a_prompt_on_a_real_terminal_is_one_line_and_plain() {
     let world = World::new(source("the words of a provider"), Kind::Everything, false);
     let arguments = ["credential", "set", "acme", "local"];
-    let Some(ran) = on_a_terminal(&world, &arguments, "canary-of-nobody-0000\n") else {
-        return;
-    };
+    let ran = Person::entail(&world.sandbox, &arguments)
+        .at("(hidden): ", "canary-of-nobody-0000\n")
+        .run()
+        .ran
+        .ok();
     let plain = without_styles("the prompt", &ran.stdout);
     assert_plain("the prompt", &plain);
     let prompts: Vec<&str> = plain.lines().filter(|line| line.contains(MARK)).collect();

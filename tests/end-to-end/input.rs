@@ -187,7 +187,15 @@ fn a_changed_base_url_does_not_take_the_key_to_another_host() {
     let parameter = "base_url=https://proxy.example/v1";
     sandbox
         .entail_with(
-            &["credential", "set", "acme", "openai", "--param", parameter],
+            &[
+                "credential",
+                "set",
+                "acme",
+                "openai",
+                "--param",
+                parameter,
+                "--stdin",
+            ],
             &key,
         )
         .ok();
@@ -458,7 +466,7 @@ fn a_service_account_is_taken_however_it_was_pasted() {
     sandbox.watch_for(key);
     let json = service_account(key);
     let base64 = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, &json);
-    let set = ["credential", "set", "acme", "vertex-ai"];
+    let set = ["credential", "set", "acme", "vertex-ai", "--stdin"];
     for pasted in [&json, &base64] {
         sandbox.entail_with(&set, pasted).ok();
         let lease = sandbox
@@ -573,7 +581,7 @@ fn a_secret_stays_with_its_hosts_when_the_provider_file_changes() {
     let (sandbox, _) = Sandbox::with_acme();
     let providers = sandbox.home().join("providers.toml");
     std::fs::write(&providers, INTERNAL).unwrap();
-    let set = ["credential", "set", "acme", "internal"];
+    let set = ["credential", "set", "acme", "internal", "--stdin"];
     sandbox.entail_with(&set, &sandbox.canary()).ok();
     let resolve = ["resolve", "acme", "internal"];
     sandbox.entail(&resolve).ok().says("https://llm.example/v1");

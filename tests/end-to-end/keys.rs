@@ -88,7 +88,7 @@ fn keys_are_renewed_while_everything_stays_readable() {
     // What is sealed from now on, the old identity does not open.
     let later = sandbox.canary();
     sandbox
-        .entail_with(&["credential", "set", "acme", "openai"], &later)
+        .entail_with(&["credential", "set", "acme", "openai", "--stdin"], &later)
         .ok();
     let file = sandbox.path("old-identity");
     std::fs::write(&file, old_identity).unwrap();

@@ -369,3 +369,27 @@ fn a_line_of_facts_without_end_is_refused() {
             .says("line 1: it has more than 4194304 bytes");
     }
 }
+
+#[test]
+fn a_copy_to_restore_is_read_only_where_it_can_be_one() {
+    let (sandbox, key) = Sandbox::with_acme();
+    let file = sandbox.path("odd.file");
+    let restore = ["restore", "--accept-rollback", file.to_str().unwrap()];
+    for (odd, said) in [
+        (Odd::Endless, "only a regular file is read here"),
+        (Odd::Pipe, "only a regular file is read here"),
+        (Odd::Sparse, "it has more than 17179869184 bytes"),
+    ] {
+        odd.put(&file);
+        soon(|| sandbox.entail(&restore)).fails(19).says(said);
+        std::fs::remove_file(&file).unwrap();
+    }
+    // Not a byte more of it than tells that it is none.
+    let sparse = File::create(&file).unwrap();
+    sparse.set_len(10 << 30).unwrap();
+    soon(|| sandbox.entail(&restore))
+        .fails(19)
+        .says("it is no database");
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(sandbox.revealed_key(), key);
+}

@@ -230,7 +230,7 @@ fn a_project_goes_only_when_nothing_lies_below_and_takes_its_secrets_along() {
     sandbox
         .entail(&["resolve", "acme/evals", "openai"])
         .fails(18)
-        .says("entail project add acme/evals");
+        .says("entail project list");
     let database = rusqlite::Connection::open(sandbox.database()).unwrap();
     let blobs: u32 = database
         .query_row("SELECT count(*) FROM blobs", [], |row| row.get(0))

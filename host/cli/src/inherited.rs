@@ -90,8 +90,6 @@ pub async fn missing(
 pub struct Serving {
     /// Its name.
     pub name: String,
-    /// How many others the scope has for the provider.
-    pub others: usize,
 }
 
 impl Serving {
@@ -112,8 +110,15 @@ impl Serving {
     }
 }
 
-/// Which credential serves the scope for its provider, if one of its own does.
+/// Which credential serves the scope for its provider, if it has several and one of them
+/// does.
 pub async fn serving(session: &Session, entail: &Entail, id: &CredentialArgs) -> Option<Serving> {
+    let scope = entail.scope(&session.principal, &id.scope).await.ok()?;
+    let others = scope.credentials_for(&id.provider).count().checked_sub(1)?;
+    if others == 0 {
+        // Nobody needs to be asked.
+        return None;
+    }
     let request = Request::new(id.scope.clone(), id.provider.clone());
     let explanation = entail.explain(&session.principal, &request).await.ok()?;
     let Outcome::Granted(grant) = &explanation.decision.outcome else {
@@ -123,6 +128,5 @@ pub async fn serving(session: &Session, entail: &Entail, id: &CredentialArgs) ->
     let chosen = own.iter().find(|own| own.id == grant.credential)?;
     Some(Serving {
         name: chosen.name.clone(),
-        others: own.len().saturating_sub(1),
     })
 }

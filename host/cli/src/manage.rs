@@ -252,8 +252,12 @@ async fn set(session: &Session, entail: &Entail, args: &SetArgs) -> Result<ExitC
     };
     let replaced = replaced.filter(|before| Some(before.version) != applied.version);
     let what = match &replaced {
-        Some(replaced) => format!("has a new secret; {}", replaced.fate(&applied)),
-        None => "is set".to_owned(),
+        Some(replaced) => format!(
+            "has a new secret{}; {}",
+            version(&applied),
+            replaced.fate(&applied)
+        ),
+        None => format!("is set{}", version(&applied)),
     };
     let serves = inherited::serving(session, entail, id).await;
     done(
@@ -308,7 +312,8 @@ async fn rotate(
     };
     let fate = replaced.as_ref().map(|replaced| replaced.fate(&applied));
     let what = format!(
-        "has a new secret, which serves from now on; {}",
+        "has a new secret{}, which serves from now on; {}",
+        version(&applied),
         fate.unwrap_or_default()
     );
     done(session, id, &what, &applied, replaced.as_ref(), None);
@@ -333,7 +338,11 @@ async fn roll_back(
         Attempt::Tried(exit) => return Ok(exit),
     };
     let fate = replaced.as_ref().map(|replaced| replaced.fate(&applied));
-    let what = format!("has its earlier secret again; {}", fate.unwrap_or_default());
+    let what = format!(
+        "has its earlier secret again{}; {}",
+        version(&applied),
+        fate.unwrap_or_default()
+    );
     done(session, id, &what, &applied, replaced.as_ref(), None);
     Ok(ExitCode::SUCCESS)
 }
@@ -382,14 +391,8 @@ async fn restore(
         Attempt::Tried(exit) => return Ok(exit),
     };
     let serves = inherited::serving(session, entail, args).await;
-    done(
-        session,
-        args,
-        "is restored",
-        &applied,
-        None,
-        serves.as_ref(),
-    );
+    let what = format!("is restored{}", version(&applied));
+    done(session, args, &what, &applied, None, serves.as_ref());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -751,6 +754,13 @@ fn has_secret(entail: &Entail, set: &SetCredential) -> bool {
     set.fields.iter().any(|(name, _)| is_secret(name))
 }
 
+/// The version that a credential is at, in words.
+fn version(applied: &Applied) -> String {
+    applied
+        .version
+        .map_or(String::new(), |version| format!(" (version {version})"))
+}
+
 /// Says what was done to a credential.
 fn done(
     session: &Session,
@@ -770,11 +780,8 @@ fn done(
         }));
         return;
     }
-    let version = applied
-        .version
-        .map_or(String::new(), |version| format!(" (version {version})"));
     say!(
-        "{} {}{} {what}{version}",
+        "{} {}{} {what}",
         id.scope,
         id.provider,
         named(id.name.as_str())
@@ -782,7 +789,7 @@ fn done(
     for note in &applied.notes {
         say!(Style::Warn => "note:"; " {note}");
     }
-    if let Some(serves) = serves.filter(|serves| serves.others > 0) {
+    if let Some(serves) = serves {
         say!("{}", serves.text(id));
     }
 }

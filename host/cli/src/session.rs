@@ -10,7 +10,7 @@ use entail::policy::{Compile, Sandbox};
 use entail::store::{InputFile, check_way, inherited_file};
 use entail::{
     AttributeName, AttributeValue, Entail, Home, IdentitySource, Keys, Principal, SecondSink,
-    Secret, Settings,
+    Secret, Settings, quoted,
 };
 
 use crate::args::Common;
@@ -271,9 +271,13 @@ fn from_environment(common: Common) -> Result<Common, Failure> {
     };
     let identity_fd = match variable("ENTAIL_IDENTITY_FD") {
         Some(number) if common.identity_fd.is_none() => {
-            let number = number.to_str().and_then(|number| number.parse().ok());
-            Some(number.filter(|number| *number >= 3).ok_or_else(|| {
-                Failure::invalid("ENTAIL_IDENTITY_FD is no number of a file descriptor from 3 on")
+            let parsed = number.to_str().and_then(|number| number.parse().ok());
+            Some(parsed.filter(|number| *number >= 3).ok_or_else(|| {
+                let given = quoted(&number.to_string_lossy());
+                let message = format!(
+                    "ENTAIL_IDENTITY_FD: {given} is no number of a file descriptor from 3 on"
+                );
+                Failure::new(2, "usage", message)
             })?)
         }
         _ => common.identity_fd,

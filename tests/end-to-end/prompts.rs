@@ -1,0 +1,228 @@
+//! What is entered at a terminal.
+
+use crate::sandbox::Sandbox;
+use crate::terminal::Person;
+
+/// A service account of the length of a real one.
+fn account(sandbox: &Sandbox) -> String {
+    let key = format!("canary{}", "0123456789abcdef".repeat(100));
+    sandbox.watch_for(&key[..64]);
+    let lines: Vec<String> = key
+        .as_bytes()
+        .chunks(64)
+        .map(|line| String::from_utf8(line.to_vec()).unwrap())
+        .collect();
+    let account = serde_json::json!({
+        "type": "service_account", "project_id": "p1", "private_key_id": "0".repeat(900),
+        "client_email": "a@p1.iam.gserviceaccount.com",
+        "private_key": format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n")),
+        "token_uri": "https://oauth2.googleapis.com/token",
+    });
+    let text = format!("{account:#}");
+    assert!(text.len() > 2_800, "{}", text.len());
+    text
+}
+
+fn secret(sandbox: &Sandbox, provider: &str, field: &str) -> String {
+    let lease = sandbox
+        .lease(&["resolve", "acme", provider, "--reveal", "--json"])
+        .ok();
+    lease.json()["secrets"][field].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn json_of_many_lines_is_read_whole_and_nothing_is_left_for_the_shell() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let account = account(&sandbox);
+    let script = "\"$0\" credential set acme vertex-ai; echo code=$?; \
+                  IFS= read -r -t 1 rest; echo \"rest=[$rest]\"; stty -a";
+    let sat = Person::script(&sandbox, script)
+        .at("(hidden): ", &format!("{account}\n"))
+        .run();
+    assert_eq!(sat.hidden, [true]);
+    let ran = sat.ran.ok().says("code=0").says("rest=[]").says(" icanon");
+    assert!(ran.stdout.contains(" echo "), "{}", ran.stdout);
+    assert_eq!(
+        secret(&sandbox, "vertex-ai", "service_account_json"),
+        account
+    );
+}
+
+#[test]
+fn json_also_ends_without_a_line_break_and_base64_has_lines() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let account = account(&sandbox);
+    let rotate = ["credential", "rotate", "acme", "vertex-ai"];
+    sandbox
+        .entail_with(&["credential", "set", "acme", "vertex-ai"], &account)
+        .ok();
+    Person::entail(&sandbox, &rotate)
+        .at("(hidden): ", &account)
+        .run()
+        .ran
+        .ok()
+        .says("version 2");
+    let base64 = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, &account);
+    let lines: Vec<&str> = (0..base64.len().div_ceil(76))
+        .map(|line| &base64[line * 76..base64.len().min(line * 76 + 76)])
+        .collect();
+    Person::entail(&sandbox, &rotate)
+        .at("(hidden): ", &format!("{}\n", lines.join("\n")))
+        .run()
+        .ran
+        .ok()
+        .says("version 3");
+    assert_eq!(
+        secret(&sandbox, "vertex-ai", "service_account_json"),
+        account
+    );
+}
+
+#[test]
+fn a_line_of_more_than_4095_characters_is_not_cut() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let key = format!("{}{}", sandbox.canary(), "x1".repeat(3_000));
+    assert!(key.len() > 6_000);
+    Person::entail(&sandbox, &["credential", "set", "acme", "xai"])
+        .at("(hidden): ", &format!("{key}\n"))
+        .run()
+        .ran
+        .ok();
+    assert_eq!(secret(&sandbox, "xai", "api_key"), key);
+}
+
+#[test]
+fn a_line_can_be_edited() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let key = sandbox.canary();
+    let typed = format!("wrong\u{15}one two\u{17}\u{7f}\u{7f}\u{7f}\u{7f}{key}öx\u{7f}\u{7f}\n");
+    Person::entail(&sandbox, &["credential", "set", "acme", "xai"])
+        .at("(hidden): ", &typed)
+        .run()
+        .ran
+        .ok();
+    assert_eq!(secret(&sandbox, "xai", "api_key"), key);
+    // Ctrl-D ends it as well.
+    let other = sandbox.canary();
+    Person::entail(&sandbox, &["credential", "rotate", "acme", "xai"])
+        .at("(hidden): ", &format!("{other}\u{4}"))
+        .run()
+        .ran
+        .ok();
+    assert_eq!(secret(&sandbox, "xai", "api_key"), other);
+}
+
+#[test]
+fn several_lines_where_one_is_wanted_are_refused_and_left_to_nobody() {
+    let (sandbox, key) = Sandbox::with_acme();
+    let script = "\"$0\" credential rotate acme openai; echo code=$?; \
+                  IFS= read -r -t 1 rest; echo \"rest=[$rest]\"";
+    let (first, second) = (sandbox.canary(), sandbox.canary());
+    Person::script(&sandbox, script)
+        .at("(hidden): ", &format!("{first}\n{second}\necho owned\n"))
+        .run()
+        .ran
+        .ok()
+        .says("several lines")
+        .says("code=19")
+        .says("rest=[]");
+    assert_eq!(sandbox.revealed_key(), key);
+}
+
+#[test]
+fn what_was_typed_before_the_prompt_is_discarded_with_a_word() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let key = sandbox.canary();
+    let script = "echo ready; sleep 1; \"$0\" credential rotate acme openai";
+    Person::script(&sandbox, script)
+        .at("ready", "half of a key\n")
+        .at("(hidden): ", &format!("{key}\n"))
+        .run()
+        .ran
+        .ok()
+        .says("discarded");
+    assert_eq!(sandbox.revealed_key(), key);
+}
+
+#[test]
+fn an_interrupted_prompt_leaves_the_terminal_as_it_was() {
+    let (sandbox, key) = Sandbox::with_acme();
+    let script = "trap : INT; \"$0\" credential rotate acme openai; echo code=$?; stty -a";
+    let ran = Person::script(&sandbox, script)
+        .at("(hidden): ", "abc\u{3}")
+        .run()
+        .ran
+        .ok()
+        .says("code=130")
+        .says(" icanon");
+    assert!(ran.stdout.contains(" echo "), "{}", ran.stdout);
+    assert_eq!(sandbox.revealed_key(), key);
+}
+
+#[test]
+fn a_passphrase_is_asked_for_at_the_terminal_when_standard_input_is_redirected() {
+    let sandbox = Sandbox::new();
+    let passphrase = sandbox.canary();
+    Person::entail(&sandbox, &["init", "acme", "--passphrase"])
+        .at("New passphrase", &format!("{passphrase}\n"))
+        .at("The same again", &format!("{passphrase}\n"))
+        .run()
+        .ran
+        .ok();
+    let key = sandbox.canary();
+    sandbox
+        .entail_with(&["credential", "set", "acme", "openai"], &key)
+        .ok();
+    let file = sandbox.file("input", "a line for the command\n");
+    let sat = Person::entail(&sandbox, &["run", "acme", "--", "cat"])
+        .with_stdin(&file)
+        .at("Passphrase of the identity", &format!("{passphrase}\n"))
+        .run();
+    assert_eq!(sat.hidden, [true]);
+    sat.ran.ok().says("a line for the command");
+}
+
+#[test]
+fn what_widens_destroys_or_takes_from_others_is_asked_at_a_terminal() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let declined = |arguments: &[&str], said: &str| {
+        Person::entail(&sandbox, arguments)
+            .at("go on? [y/N] ", "\n")
+            .run()
+            .ran
+            .fails(1)
+            .says(said)
+            .says("nothing is changed");
+    };
+    declined(&["inherit", "acme/agents", "openai"], "acme/agents openai");
+    sandbox
+        .entail(&["resolve", "acme/agents", "openai"])
+        .fails(10);
+    let share = ["credential", "set", "acme", "openai", "--share", "none"];
+    declined(&share, "acme/evals openai");
+    declined(&["credential", "disable", "acme", "openai"], "narrowed");
+    declined(&["credential", "remove", "acme", "openai"], "is removed");
+    sandbox
+        .entail_with(
+            &["credential", "set", "acme/agents", "xai"],
+            &sandbox.canary(),
+        )
+        .ok();
+    declined(&["project", "remove", "acme/agents"], "acme/agents xai");
+    sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
+
+    Person::entail(&sandbox, &["inherit", "acme/agents", "openai"])
+        .at("go on? [y/N] ", "y\n")
+        .run()
+        .ran
+        .ok();
+    sandbox.entail(&["resolve", "acme/agents", "openai"]).ok();
+    let yes = ["credential", "disable", "acme", "openai", "--yes"];
+    Person::entail(&sandbox, &yes).run().ran.ok();
+    sandbox
+        .entail(&["resolve", "acme/agents", "openai"])
+        .fails(10);
+    // What changes nothing for anybody else is not asked.
+    let enable = ["credential", "set", "acme/agents", "xai", "--priority", "3"];
+    Person::entail(&sandbox, &enable).run().ran.ok();
+}

@@ -1,0 +1,200 @@
+//! What becomes of a secret that was there: nothing replaces it unasked, and what was
+//! replaced or removed can be brought back.
+
+use crate::sandbox::{Ran, Sandbox};
+
+const SET: [&str; 4] = ["credential", "set", "acme", "openai"];
+
+#[test]
+fn a_change_of_rules_in_a_loop_takes_no_line_of_it_for_a_secret() {
+    let (sandbox, key) = Sandbox::with_acme();
+    let mut command = std::process::Command::new("bash");
+    command
+        .args([
+            "-c",
+            "printf 'gpt-4o\ngpt-5\n' | while read m; do \"$0\" credential set acme openai --models \"$m\"; done; \
+             \"$0\" credential show acme openai",
+            env!("CARGO_BIN_EXE_entail"),
+        ])
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap())
+        .env("ENTAIL_HOME", sandbox.home());
+    sandbox.run(command, "").ok().says("gpt-5");
+    let shown = sandbox
+        .entail(&["credential", "show", "acme", "openai", "--json"])
+        .ok()
+        .json();
+    assert_eq!(shown["version"]["number"], 1);
+    sandbox
+        .entail_with(&[&SET[..], &["--all-models"]].concat(), "gpt-5")
+        .ok();
+    assert_eq!(sandbox.revealed_key(), key);
+}
+
+#[test]
+fn a_credential_that_is_there_takes_a_secret_from_standard_input_only_when_told() {
+    let (sandbox, key) = Sandbox::with_acme();
+    let newer = sandbox.canary();
+    sandbox
+        .entail_with(&SET, &newer)
+        .fails(19)
+        .says("add --stdin");
+    sandbox
+        .entail_with(
+            &[&SET[..], &["--param", "organization=o1"]].concat(),
+            &newer,
+        )
+        .ok();
+    assert_eq!(sandbox.revealed_key(), key);
+    sandbox
+        .entail_with(&[&SET[..], &["--stdin"]].concat(), &newer)
+        .ok();
+    assert_eq!(sandbox.revealed_key(), newer);
+    sandbox
+        .entail(&[&SET[..], &["--stdin", "--keep-secret"]].concat())
+        .fails(2);
+    // The first one is what the command is for.
+    sandbox
+        .entail_with(&["credential", "set", "acme", "xai"], &sandbox.canary())
+        .ok();
+}
+
+#[test]
+fn what_was_replaced_is_named_by_its_end_and_can_be_brought_back() {
+    let (sandbox, key) = Sandbox::with_acme();
+    let end = format!("version 1 (••••{})", &key[key.len() - 4..]);
+    let said = |ran: Ran| {
+        ran.ok()
+            .says(&end)
+            .says("is kept until")
+            .says("2 scopes use the credential")
+    };
+    let newer = sandbox.canary();
+    said(sandbox.entail_with(&[&SET[..], &["--stdin"]].concat(), &newer));
+    let ids = ["credential", "rollback", "acme", "openai"];
+    sandbox
+        .entail(&ids)
+        .ok()
+        .says("version 2 (••••")
+        .says("has its earlier secret again");
+    assert_eq!(sandbox.revealed_key(), key);
+    said(sandbox.entail_with(&["credential", "rotate", "acme", "openai"], &newer));
+
+    let json = sandbox
+        .entail_with(
+            &[&SET[..], &["--stdin", "--json"]].concat(),
+            &sandbox.canary(),
+        )
+        .ok()
+        .json();
+    assert_eq!(json["replaced"]["version"], 3);
+    assert_eq!(json["replaced"]["used_by"], 2);
+    let shown = json["replaced"]["masked"]["api_key"].as_str().unwrap();
+    assert_eq!(shown.chars().count(), 8);
+    assert!(json["retired_until_ms"].is_u64());
+    // Unless it is told otherwise.
+    let at_once = [&SET[..], &["--stdin", "--grace", "0"]].concat();
+    sandbox
+        .entail_with(&at_once, &sandbox.canary())
+        .ok()
+        .says("is destroyed");
+}
+
+#[test]
+fn a_removed_credential_can_be_restored_for_a_while() {
+    let (sandbox, key) = Sandbox::with_acme();
+    let id = ["acme", "openai"];
+    let with = |command: &str, more: &[&str]| {
+        sandbox.entail(&[&["credential", command], &id[..], more].concat())
+    };
+    with("set", &["--models", "gpt-*,o*"]).ok();
+    with("remove", &[])
+        .ok()
+        .says("is kept until")
+        .says("entail credential restore acme openai");
+    sandbox
+        .entail(&["resolve", "acme/evals", "openai"])
+        .fails(10);
+    sandbox
+        .entail(&["credential", "list", "acme"])
+        .ok()
+        .says("can be restored until");
+    // Its secret is a secret of the store like any other.
+    sandbox.entail(&["verify"]).ok().says("1 secret");
+    sandbox.entail(&["key", "rotate", "identity"]).ok();
+    with("restore", &[]).ok().says("is restored");
+    let models = with("show", &["--json"]).ok().json()["models"].clone();
+    assert_eq!(models, serde_json::json!(["gpt-*", "o*"]));
+    with("set", &["--all-models"]).ok();
+    assert_eq!(sandbox.revealed_key(), key);
+    with("restore", &[]).fails(19).says("has a credential");
+
+    // Another took its name: nothing is overwritten.
+    with("remove", &[]).ok();
+    let other = sandbox.canary();
+    sandbox.entail_with(&SET, &other).ok();
+    with("restore", &[]).fails(19);
+    assert_eq!(sandbox.revealed_key(), other);
+    with("remove", &["--grace", "0"]).ok().says("is destroyed");
+    with("restore", &[]).ok();
+    with("set", &["--all-models"]).ok();
+    assert_eq!(sandbox.revealed_key(), key);
+    with("remove", &["--grace", "0"]).ok();
+    with("restore", &[]).fails(19).says("no removed credential");
+    sandbox.entail(&["verify"]).ok();
+}
+
+#[test]
+fn a_second_credential_does_not_take_over_because_its_name_sorts_first() {
+    let (sandbox, key) = Sandbox::with_acme();
+    let backup = [&SET[..], &["--name", "backup"]].concat();
+    sandbox
+        .entail_with(&backup, &sandbox.canary())
+        .ok()
+        .says("default goes on serving acme for openai");
+    assert_eq!(sandbox.revealed_key(), key);
+    let third = [&SET[..], &["--name", "a", "--json"]].concat();
+    let json = sandbox.entail_with(&third, &sandbox.canary()).ok().json();
+    assert_eq!(json["serves"], "default");
+    let listed = sandbox
+        .entail(&["credential", "list", "acme", "--json"])
+        .ok()
+        .json();
+    let priorities: Vec<u64> = listed["credentials"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|credential| credential["priority"].as_u64().unwrap())
+        .collect();
+    assert_eq!(priorities, [0, 1, 2]);
+    // Somebody may want it to.
+    let first = [&SET[..], &["--name", "b", "--priority", "0"]].concat();
+    let newest = sandbox.canary();
+    sandbox
+        .entail_with(&first, &newest)
+        .ok()
+        .says("b is the openai credential that serves acme");
+    assert_eq!(sandbox.revealed_key(), newest);
+}
+
+#[test]
+fn a_dry_run_that_would_widen_ends_with_20() {
+    let (sandbox, _) = Sandbox::with_acme();
+    sandbox
+        .entail(&["inherit", "acme/agents", "openai", "--dry-run"])
+        .fails(20)
+        .says("widened");
+    sandbox
+        .entail(&["inherit", "acme/agents", "openai", "--dry-run", "--json"])
+        .fails(20);
+    sandbox
+        .entail(&["inherit", "acme/evals", "openai", "--off", "--dry-run"])
+        .ok()
+        .says("narrowed");
+    let set = ["credential", "set", "acme", "xai", "--dry-run"];
+    sandbox.entail_with(&set, &sandbox.canary()).fails(20);
+    let share = [&SET[..], &["--share", "none"]].concat();
+    sandbox.entail(&share).ok();
+    let widen = [&SET[..], &["--share", "all", "--dry-run"]].concat();
+    sandbox.entail(&widen).fails(20);
+}

@@ -1,0 +1,372 @@
+//! Slips of the pen, and what an environment is like that nobody thought of.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+
+use crate::sandbox::Sandbox;
+
+#[test]
+fn a_typo_in_a_name_is_answered_with_what_was_meant_and_never_made_real() {
+    let (sandbox, _) = Sandbox::with_acme();
+    for command in [
+        &["resolve", "acme/evasl", "openai"][..],
+        &[
+            "credential",
+            "set",
+            "acme/eval",
+            "openai",
+            "--from-env",
+            "K",
+        ],
+        &["credential", "remove", "acme/evalss", "openai"],
+        &["inherit", "evals", "openai"],
+        &["run", "acme/evasl", "--", "true"],
+        &["status", "acme/evasl"],
+        &["project", "remove", "acme/evasl"],
+        &["project", "add", "acme/evasl/nightly"],
+    ] {
+        let ran = sandbox
+            .entail(command)
+            .fails(18)
+            .says("did you mean acme/evals?");
+        for made in ["project add", "entail init", "--off", "remove "] {
+            assert!(!ran.stderr.contains(made), "{command:?}: {}", ran.stderr);
+        }
+    }
+    let json = sandbox
+        .entail(&["resolve", "acne", "openai", "--json"])
+        .fails(18);
+    let error: serde_json::Value = serde_json::from_str(&json.stderr).unwrap();
+    let message = error["error"]["message"].as_str().unwrap();
+    assert!(message.ends_with("did you mean acme?"), "{message}");
+    assert_eq!(
+        error["error"]["remedies"],
+        serde_json::json!(["entail project list"])
+    );
+    // What resembles nothing that is there.
+    let ran = sandbox.entail(&["resolve", "globex", "openai"]).fails(18);
+    assert!(!ran.stderr.contains("entail init"), "{}", ran.stderr);
+    sandbox
+        .entail(&["resolve", "acme", "opanai"])
+        .fails(18)
+        .says("did you mean openai?");
+    let named = ["credential", "show", "acme", "openai", "--name", "defualt"];
+    let ran = sandbox
+        .entail(&named)
+        .fails(18)
+        .says("did you mean default?");
+    assert!(!ran.stderr.contains("credential set"), "{}", ran.stderr);
+}
+
+#[test]
+fn inheriting_says_at_once_when_it_has_no_effect_yet() {
+    let (sandbox, _) = Sandbox::with_acme();
+    sandbox
+        .entail(&["project", "add", "acme/agents/nightly"])
+        .ok();
+    sandbox
+        .entail(&["inherit", "acme/agents/nightly", "openai"])
+        .ok()
+        .says("it has no effect yet")
+        .says("acme/agents has no credential for openai and does not inherit from acme")
+        .says("entail inherit acme/agents openai");
+    let ran = sandbox.entail(&["inherit", "acme/agents", "openai"]).ok();
+    assert!(!ran.stdout.contains("no effect"), "{}", ran.stdout);
+    sandbox
+        .entail(&["inherit", "acme/agents", "xai"])
+        .ok()
+        .says("acme has no credential for xai yet")
+        .says("entail credential set acme xai");
+    let json = sandbox
+        .entail(&["inherit", "acme/agents", "xai", "--json"])
+        .ok()
+        .json();
+    assert!(json["no_effect_yet"].is_string());
+    let share = ["credential", "set", "acme", "openai", "--share", "none"];
+    sandbox.entail(&share).ok();
+    sandbox
+        .entail(&["inherit", "acme/evals", "openai"])
+        .ok()
+        .says("it has no effect yet");
+}
+
+#[test]
+fn a_source_that_is_not_there_is_named() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let set =
+        |source: &[&str]| sandbox.entail(&[&["credential", "set", "acme", "xai"], source].concat());
+    set(&["--from-env", "THE_VERY_LONG_NAME_OF_A_VARIABLE_KEY"])
+        .fails(19)
+        .says("THE_VERY_LONG_NAME_OF_A_VARIABLE_KEY is not set");
+    set(&[
+        "--from-file",
+        "no-such-folder/the-very-long-name-of-a-file.key",
+    ])
+    .fails(1)
+    .says("the-very-long-name-of-a-file.key");
+    let here = sandbox.path("a-file-without-any-extension");
+    set(&["--from-file", here.to_str().unwrap()])
+        .fails(1)
+        .says("a-file-without-any-extension");
+    // What may be a key itself is not.
+    for key in [
+        "wJalrXUtnFEMI/K7MDENG/bPxRfiCYCANARYKEY",
+        "ya29.a0AfB_byCanaryCanaryCanaryCanary",
+        "AKIAIOSFODNN7CANARYX",
+    ] {
+        sandbox.watch_for(key);
+        assert_ne!(set(&["--from-file", key]).code, Some(0));
+        let env = format!("{key}X");
+        assert_ne!(set(&["--from-env", &env]).code, Some(0));
+    }
+}
+
+#[test]
+fn a_tilde_that_no_shell_expanded_is_refused() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let said = "which did not do it here";
+    let from = ["credential", "set", "acme", "xai", "--from-file"];
+    for file in ["~/key.json", "api_key=~/key.json", "~someone/key"] {
+        sandbox
+            .entail(&[&from[..], &[file]].concat())
+            .fails(19)
+            .says(said);
+    }
+    for command in [
+        &["--home", "~/entail", "status"][..],
+        &["--passphrase-file", "~/pass", "status"],
+        &["backup", "~/copy.db"],
+        &["restore", "~/copy.db", "--accept-rollback"],
+        &["policy", "check", "~/policy.wasm"],
+        &[
+            "policy",
+            "activate",
+            "acme",
+            "built-in",
+            "--settings",
+            "~/s.json",
+        ],
+    ] {
+        sandbox.entail(command).fails(2).says(said);
+    }
+    let mut command = sandbox.command(&["status"]);
+    command.env("ENTAIL_HOME", "~/entail");
+    sandbox.run(command, "").fails(19).says(said);
+    // A file of that name is one.
+    let key = sandbox.canary();
+    sandbox.file("there/~key", &key);
+    let mut command = sandbox.command(&[&from[..], &["~key"]].concat());
+    command.current_dir(sandbox.path("there"));
+    sandbox.run(command, "").ok();
+}
+
+#[test]
+fn what_is_no_utf8_is_an_error_and_nothing_of_it_is_repeated() {
+    let (sandbox, _) = Sandbox::with_acme();
+    sandbox.watch_for("canary-not-utf8");
+    let bad = OsStr::from_bytes(b"canary-not-utf8-\xff-0123456789");
+    for arguments in [
+        &["resolve"][..],
+        &["resolve", "acme"],
+        &["credential", "set", "acme", "xai", "--from-file"],
+        &["credential", "set", "acme", "xai", "--from-env"],
+        &["credential", "set", "acme", "xai", "--param"],
+        &["resolve", "acme", "openai", "--model"],
+        &["--passphrase-file"],
+        &["policy", "check"],
+        &[],
+    ] {
+        let mut command = sandbox.command(arguments);
+        command.arg(bad);
+        let ran = sandbox.run(command, "");
+        assert!(
+            matches!(ran.code, Some(code) if code != 0 && code != 101),
+            "{arguments:?}"
+        );
+        assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+    }
+    let mut command =
+        sandbox.command(&["credential", "set", "acme", "xai", "--from-env", "MY_KEY"]);
+    command.env("MY_KEY", bad);
+    sandbox
+        .run(command, "")
+        .fails(19)
+        .says("MY_KEY is not UTF-8");
+    let mut command = sandbox.command(&["credential", "set", "acme", "xai", "--from-env"]);
+    command.env("XAI_API_KEY", bad);
+    sandbox.run(command, "").fails(19).says("not UTF-8");
+    let input = [b"canary-not-utf8-\xff".as_slice(), b"0123456789"].concat();
+    let output = Sandbox::output(
+        sandbox.command(&["credential", "set", "acme", "xai"]),
+        input,
+    );
+    assert_eq!(output.status.code(), Some(19));
+    for home in [&b"home-\xff"[..], b"\xff"] {
+        let home = sandbox.path("").join(OsStr::from_bytes(home));
+        for arguments in [&["init", "acme"][..], &["status"]] {
+            let mut command = sandbox.command(arguments);
+            command.env("ENTAIL_HOME", &home);
+            let ran = sandbox.run(command, "");
+            assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+            assert!(
+                matches!(ran.code, Some(code) if code != 101),
+                "{arguments:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_date_is_the_start_of_that_day() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let expires = |when: &str| {
+        let set = ["credential", "set", "acme", "openai", "--expires", when];
+        sandbox.entail(&set)
+    };
+    expires("2040-01-31").ok();
+    let shown = sandbox
+        .entail(&["credential", "show", "acme", "openai", "--json"])
+        .ok()
+        .json();
+    assert_eq!(shown["expires_at_ms"], 2_211_580_800_000_u64);
+    expires("2020-01-31").fails(19).says("in the past");
+    for bad in ["2040-01", "2040-13-01", "31.01.2040", "2040-01-31T12"] {
+        expires(bad).fails(19).says("2027-01-31");
+    }
+    sandbox
+        .entail(&[
+            "audit",
+            "show",
+            "--since",
+            "2026-01-01",
+            "--until",
+            "2040-01-01",
+        ])
+        .ok();
+    sandbox
+        .entail(&["credential", "set", "--help"])
+        .ok()
+        .says("start of that day in UTC");
+}
+
+#[test]
+fn an_outcome_that_there_is_not_is_an_error_that_lists_those_there_are() {
+    let (sandbox, _) = Sandbox::with_acme();
+    sandbox
+        .entail(&["resolve", "acme/agents", "openai"])
+        .fails(10);
+    for command in [
+        &["audit", "tail", "--outcome", "grantd"][..],
+        &["audit", "show", "--outcome", "not-opted"],
+    ] {
+        sandbox
+            .entail(command)
+            .fails(19)
+            .says("granted, refused, failed")
+            .says("not-opted-in");
+    }
+    for outcome in ["granted", "refused", "failed", "expired", "not-opted-in"] {
+        sandbox
+            .entail(&["audit", "show", "--outcome", outcome])
+            .ok();
+    }
+}
+
+#[test]
+fn an_empty_variable_counts_as_unset() {
+    let (sandbox, key) = Sandbox::with_acme();
+    let mut command = sandbox.command(&["resolve", "acme", "openai"]);
+    for name in [
+        "ENTAIL_PASSPHRASE_FILE",
+        "ENTAIL_IDENTITY_FD",
+        "CREDENTIALS_DIRECTORY",
+        "XDG_RUNTIME_DIR",
+        "NO_COLOR",
+    ] {
+        command.env(name, "");
+    }
+    sandbox.run(command, "").ok();
+    // The home is then where it is by default.
+    for (name, value, home) in [
+        ("XDG_DATA_HOME", sandbox.path("data"), "data/entail"),
+        ("HOME", sandbox.path("user"), "user/.local/share/entail"),
+    ] {
+        let mut command = sandbox.command(&["init", "acme"]);
+        command.env("ENTAIL_HOME", "").env(name, value);
+        if name == "HOME" {
+            command.env("XDG_DATA_HOME", "");
+        }
+        sandbox.run(command, "").ok();
+        assert!(sandbox.path(home).is_dir(), "{name}");
+    }
+    let mut command = sandbox.command(&[
+        "credential",
+        "set",
+        "acme",
+        "xai",
+        "--from-env",
+        "EMPTY_KEY",
+    ]);
+    command.env("EMPTY_KEY", "");
+    sandbox
+        .run(command, "")
+        .fails(19)
+        .says("EMPTY_KEY is not set");
+    assert_eq!(sandbox.revealed_key(), key);
+}
+
+#[test]
+fn plain_http_in_a_private_network_takes_a_flag_that_is_recorded_and_shown() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let url = "base_url=http://litellm:4000";
+    let set = ["credential", "set", "acme", "litellm", "--param", url];
+    sandbox
+        .entail_with(&set, &sandbox.canary())
+        .fails(19)
+        .says("--allow-unsafe-http");
+    let key = sandbox.canary();
+    sandbox
+        .entail_with(&[&set[..], &["--allow-unsafe-http"]].concat(), &key)
+        .ok()
+        .says("over plain HTTP");
+    let show = ["credential", "show", "acme", "litellm"];
+    sandbox.entail(&show).ok().says("unsafe HTTP");
+    let json = sandbox.entail(&[&show[..], &["--json"]].concat()).ok();
+    assert_eq!(json.json()["unsafe_http"], true);
+    sandbox
+        .entail(&["credential", "list", "acme"])
+        .ok()
+        .says("unsafe HTTP");
+    // It holds for that credential, on the way as well, and goes with the URL.
+    let lease = sandbox
+        .lease(&["resolve", "acme", "litellm", "--json"])
+        .ok();
+    assert_eq!(lease.json()["base_url"], "http://litellm:4000");
+    sandbox
+        .entail_with(
+            &["credential", "rotate", "acme", "litellm"],
+            &sandbox.canary(),
+        )
+        .ok();
+    let safe = ["--stdin", "--param", "base_url=https://litellm.example"];
+    sandbox
+        .entail_with(&[&set[..4], &safe].concat(), &sandbox.canary())
+        .ok();
+    let json = sandbox.entail(&[&show[..], &["--json"]].concat()).ok();
+    assert!(json.json().get("unsafe_http").is_none());
+    sandbox
+        .entail_with(&[&set[..], &["--stdin"]].concat(), &sandbox.canary())
+        .fails(19);
+    sandbox
+        .entail(&["credential", "rollback", "acme", "litellm"])
+        .ok();
+    sandbox.entail(&show).ok().says("unsafe HTTP");
+    // Never to a public host.
+    let public = [
+        "--param",
+        "base_url=http://litellm.example",
+        "--allow-unsafe-http",
+    ];
+    let public = [&set[..4], &["--name", "other"], &public].concat();
+    sandbox.entail_with(&public, &sandbox.canary()).fails(19);
+}
