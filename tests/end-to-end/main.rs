@@ -16,6 +16,7 @@ mod formats;
 mod hardening;
 mod help;
 mod hostile_text;
+mod import;
 mod input;
 mod interop;
 mod keys;
