@@ -13,6 +13,7 @@ mod components;
 mod directory_scope;
 mod disaster;
 mod formats;
+mod guides;
 mod hardening;
 mod help;
 mod hostile_text;
