@@ -44,6 +44,8 @@ pub enum SecretEdit {
     Keep,
     /// It is renewed; the credential must be there already.
     Renew,
+    /// It is set for the first time; the credential must not exist yet.
+    New,
 }
 
 /// The fields that were given, checked and told apart.
@@ -89,8 +91,17 @@ impl SetCredential {
             .provider
             .ok_or_else(|| Error::Invalid(format!("{} is unknown", id.provider)))?;
         let existing = scope.credential(&id.provider, &id.name).cloned();
-        if self.secret != SecretEdit::Given && existing.is_none() {
-            return Err(id.unknown());
+        match self.secret {
+            SecretEdit::Keep | SecretEdit::Renew if existing.is_none() => {
+                return Err(id.unknown());
+            }
+            SecretEdit::New if existing.is_some() => {
+                return Err(Error::Invalid(format!(
+                    "{} has a {} credential {} already",
+                    id.scope, id.provider, id.name
+                )));
+            }
+            _ => {}
         }
         if existing.is_none() {
             scope.check_room(&id.scope)?;
@@ -112,7 +123,7 @@ impl SetCredential {
                 .as_ref()
                 .is_some_and(|c| c.version.secret_fields.is_empty());
         let renewed = match self.secret {
-            SecretEdit::Renew => true,
+            SecretEdit::New | SecretEdit::Renew => true,
             SecretEdit::Given => !same_mode || !given.secrets.is_empty() || keyless,
             SecretEdit::Keep if !given.secrets.is_empty() => {
                 return Err(Error::Invalid(

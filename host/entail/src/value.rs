@@ -36,6 +36,24 @@ impl InvalidValue {
     }
 }
 
+impl InvalidValue {
+    /// The rule that the value breaks, without the name of the field.
+    pub fn rule(&self) -> &str {
+        &self.rule
+    }
+}
+
+impl Field {
+    /// Checks a value for this field, and returns it in its canonical form.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidValue`] names the field and the rule.
+    pub fn normalize(&self, value: &Secret) -> Result<Secret, InvalidValue> {
+        Ok(take(self, value)?.value)
+    }
+}
+
 /// A value that was taken, and what was done to it.
 #[derive(Clone)]
 #[allow(missing_debug_implementations)] // holds a secret

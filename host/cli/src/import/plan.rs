@@ -1,0 +1,574 @@
+//! What an import does: one plan, which is shown, and then carried out as it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use entail::policy::Inheritance;
+use entail::{
+    Change, CredentialName, CredentialRef, Entail, Error, ProviderId, Request, RuleChanges, Scope,
+    ScopePath, Secret, SecretEdit, SetCredential,
+};
+use serde::Serialize;
+
+use super::fingerprint::Fingerprint;
+use super::recognize::{
+    Candidate, NotImported, NotUnderstood, Recognized, VariableName, VariableUse,
+};
+use super::sources::{Project, Skipped};
+use crate::failure::Failure;
+use crate::session::Session;
+
+/// What is shown, and the changes that carry it out.
+pub struct Plan {
+    pub report: ImportReport,
+    pub steps: Vec<Step>,
+}
+
+/// What an import found and does. Nothing in it is secret.
+#[derive(Serialize)]
+pub struct ImportReport {
+    pub organization: ScopePath,
+    pub projects: Vec<ProjectReport>,
+    /// The files that were found and not read.
+    pub skipped: Vec<Skipped>,
+    /// The scopes that use the same key for a provider, where there are several.
+    pub shared: Vec<SharedKey>,
+    /// The changes, in their order.
+    pub changes: Vec<ChangeReport>,
+    pub dry_run: bool,
+    /// Whether the changes are made.
+    pub applied: bool,
+    /// The variables whose values are in the home: none before the changes are made.
+    pub deletable: Vec<VariableName>,
+}
+
+impl ImportReport {
+    /// Notes that the changes are made.
+    pub fn set_applied(&mut self) {
+        self.applied = true;
+        let is_kept = |credential: &&CredentialReport| {
+            matches!(
+                credential.outcome,
+                Outcome::OptIn | Outcome::Own | Outcome::AlreadySet(Comparison::Same)
+            )
+        };
+        let credentials = self
+            .projects
+            .iter()
+            .flat_map(|project| &project.credentials);
+        self.deletable = credentials
+            .filter(is_kept)
+            .flat_map(|credential| &credential.variables)
+            .map(|used| VariableName {
+                place: used.place.clone(),
+                variable: used.variable.clone(),
+            })
+            .collect();
+    }
+}
+
+/// What was found in one project.
+#[derive(Serialize)]
+pub struct ProjectReport {
+    /// The directory or file, or words for the environment.
+    pub source: String,
+    pub scope: ScopePath,
+    /// Whether the scope exists already.
+    pub exists: bool,
+    pub credentials: Vec<CredentialReport>,
+    pub not_imported: Vec<NotImported>,
+    pub not_understood: Vec<NotUnderstood>,
+    pub skipped: Vec<Skipped>,
+    /// How many variables are no provider's.
+    pub other_variables: usize,
+}
+
+/// What becomes of a credential that was found.
+#[derive(Serialize)]
+pub struct CredentialReport {
+    pub provider: ProviderId,
+    pub mode: String,
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    pub variables: Vec<VariableUse>,
+    pub notes: Vec<String>,
+}
+
+/// What becomes of a credential.
+#[derive(Clone, Serialize, PartialEq)]
+#[serde(rename_all = "kebab-case", tag = "outcome")]
+pub enum Outcome {
+    /// The project inherits the organization's, which is the same.
+    OptIn,
+    /// It is set on the scope itself.
+    Own,
+    /// The scope has one, which stays.
+    AlreadySet(Comparison),
+    /// It could not be compared with the organization's.
+    NotCompared {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// How a credential compares with the one that is set.
+#[derive(Clone, Serialize, PartialEq)]
+#[serde(rename_all = "kebab-case", tag = "compared")]
+pub enum Comparison {
+    Same,
+    Different,
+    /// They could not be compared.
+    Unknown {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Scopes that use the same key.
+#[derive(Serialize)]
+pub struct SharedKey {
+    pub provider: ProviderId,
+    pub scopes: Vec<ScopePath>,
+}
+
+/// A change, without what is secret.
+#[derive(Serialize)]
+pub struct ChangeReport {
+    pub change: ChangeKind,
+    pub scope: ScopePath,
+    pub provider: Option<ProviderId>,
+}
+
+#[derive(Clone, Copy, Serialize, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChangeKind {
+    AddScope,
+    SetCredential,
+    Inherit,
+}
+
+/// One change of the store.
+pub enum Step {
+    AddScope(ScopePath),
+    SetCredential {
+        scope: ScopePath,
+        provider: ProviderId,
+        mode: String,
+        fields: Vec<(String, Secret)>,
+    },
+    Inherit {
+        scope: ScopePath,
+        provider: ProviderId,
+    },
+}
+
+impl Step {
+    fn report(&self) -> ChangeReport {
+        let (change, scope, provider) = match self {
+            Step::AddScope(scope) => (ChangeKind::AddScope, scope, None),
+            Step::SetCredential {
+                scope, provider, ..
+            } => (ChangeKind::SetCredential, scope, Some(provider)),
+            Step::Inherit { scope, provider } => (ChangeKind::Inherit, scope, Some(provider)),
+        };
+        ChangeReport {
+            change,
+            scope: scope.clone(),
+            provider: provider.cloned(),
+        }
+    }
+
+    /// The change of the library. A credential that somebody set meanwhile makes it fail.
+    pub fn change(self) -> Change {
+        match self {
+            Step::AddScope(scope) => Change::AddScope { scope },
+            Step::SetCredential {
+                scope,
+                provider,
+                mode,
+                fields,
+            } => Change::SetCredential(Box::new(SetCredential {
+                credential: CredentialRef {
+                    scope,
+                    provider,
+                    name: CredentialName::default(),
+                },
+                mode: Some(mode),
+                fields,
+                rules: RuleChanges::default(),
+                secret: SecretEdit::New,
+                grace_ms: 0,
+            })),
+            Step::Inherit { scope, provider } => Change::SetInheritance {
+                scope,
+                provider: Some(provider),
+                inheritance: Inheritance::Inherit,
+            },
+        }
+    }
+}
+
+/// What the home has of the scopes that an import is about.
+pub struct Present {
+    scopes: BTreeMap<ScopePath, Option<Scope>>,
+}
+
+impl Present {
+    /// Reads the organization, the scopes of the projects and those between.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be read.
+    pub async fn read(
+        session: &Session,
+        entail: &Entail,
+        scopes: impl Iterator<Item = &ScopePath>,
+    ) -> Result<Self, Failure> {
+        let mut present = BTreeMap::new();
+        for path in scopes.flat_map(ScopePath::chain) {
+            if present.contains_key(&path) {
+                continue;
+            }
+            let scope = match entail.scope(&session.principal, &path).await {
+                Ok(scope) => Some((*scope).clone()),
+                Err(Error::UnknownScope(_)) => None,
+                Err(error) => return Err(error.into()),
+            };
+            present.insert(path, scope);
+        }
+        Ok(Present { scopes: present })
+    }
+
+    fn get(&self, path: &ScopePath) -> Option<&Scope> {
+        self.scopes.get(path)?.as_ref()
+    }
+
+    pub fn exists(&self, path: &ScopePath) -> bool {
+        self.get(path).is_some()
+    }
+
+    /// The names of the credentials that a scope holds for a provider.
+    pub fn credentials(&self, path: &ScopePath, provider: &ProviderId) -> Vec<CredentialName> {
+        let scope = self.get(path).into_iter();
+        scope
+            .flat_map(|scope| scope.credentials_for(provider))
+            .map(|credential| credential.name.clone())
+            .collect()
+    }
+
+    fn inheritance(&self, path: &ScopePath, provider: &ProviderId) -> Inheritance {
+        self.get(path)
+            .map_or(Inheritance::Isolated, |scope| scope.inheritance(provider))
+    }
+}
+
+/// Works out a plan. Who has the credential of the organization is decided for each
+/// provider on its own: the key that most projects use, unless each uses another.
+pub struct Planning<'a> {
+    pub session: &'a Session,
+    pub entail: &'a Entail,
+    pub organization: &'a ScopePath,
+    pub present: &'a Present,
+}
+
+/// A credential that was found, and the project that it was found in.
+struct Use<'a> {
+    project: usize,
+    scope: &'a ScopePath,
+    candidate: &'a Candidate,
+}
+
+impl Planning<'_> {
+    /// Makes the plan for what was found.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be read.
+    pub async fn plan(
+        &self,
+        found: Vec<(Project, Recognized)>,
+        skipped: Vec<Skipped>,
+    ) -> Result<Plan, Failure> {
+        let mut outcomes: BTreeMap<(usize, ProviderId), Outcome> = BTreeMap::new();
+        let mut shared = Vec::new();
+        let mut organization_steps = Vec::new();
+        let mut own_steps = Vec::new();
+        let mut opt_ins = Vec::new();
+        let providers: BTreeSet<&ProviderId> = found
+            .iter()
+            .flat_map(|(_, recognized)| &recognized.candidates)
+            .map(|candidate| &candidate.provider)
+            .collect();
+        for provider in providers {
+            let uses: Vec<Use<'_>> = uses_of(&found, provider);
+            shared.extend(shared_keys(provider, &uses));
+            let decided = self.decide(provider, &uses).await?;
+            for (used, outcome) in uses.iter().zip(decided.outcomes) {
+                match &outcome {
+                    Outcome::Own => own_steps.push(set(used.scope, used.candidate)),
+                    Outcome::OptIn => self.opt_in(used.scope, provider, &mut opt_ins),
+                    Outcome::AlreadySet(_) | Outcome::NotCompared { .. } => {}
+                }
+                outcomes.insert((used.project, provider.clone()), outcome);
+            }
+            if let Some(candidate) = decided.for_organization {
+                organization_steps.push(set(self.organization, candidate));
+            }
+        }
+        let mut steps = self.missing_scopes(&own_steps, &opt_ins);
+        steps.extend(organization_steps);
+        steps.extend(own_steps);
+        steps.extend(opt_ins);
+        let projects = found
+            .into_iter()
+            .enumerate()
+            .map(|(position, (project, recognized))| {
+                self.project_report(position, project, recognized, &outcomes)
+            })
+            .collect();
+        Ok(Plan {
+            report: ImportReport {
+                organization: self.organization.clone(),
+                projects,
+                skipped,
+                shared,
+                changes: steps.iter().map(Step::report).collect(),
+                dry_run: self.session.common.dry_run,
+                applied: false,
+                deletable: Vec::new(),
+            },
+            steps,
+        })
+    }
+
+    /// Decides what becomes of each use of a provider's credentials.
+    async fn decide<'a>(
+        &self,
+        provider: &ProviderId,
+        uses: &[Use<'a>],
+    ) -> Result<Decided<'a>, Failure> {
+        let held = !self
+            .present
+            .credentials(self.organization, provider)
+            .is_empty();
+        let for_organization = if held { None } else { self.most_used(uses) };
+        let mut outcomes = Vec::new();
+        for used in uses {
+            let has_own = !self.present.credentials(used.scope, provider).is_empty();
+            let outcome = if has_own {
+                Outcome::AlreadySet(self.compare(used.scope, used.candidate).await)
+            } else if let Some(chosen) = for_organization {
+                match (
+                    chosen.fingerprint == used.candidate.fingerprint,
+                    used.scope == self.organization,
+                ) {
+                    (true, true) => Outcome::Own,
+                    (true, false) => Outcome::OptIn,
+                    (false, _) => Outcome::Own,
+                }
+            } else if held {
+                match self.compare(self.organization, used.candidate).await {
+                    Comparison::Same => Outcome::OptIn,
+                    Comparison::Different => Outcome::Own,
+                    Comparison::Unknown { reason } => Outcome::NotCompared { reason },
+                }
+            } else {
+                Outcome::Own
+            };
+            outcomes.push(outcome);
+        }
+        // The organization's own use sets it.
+        let is_set_by_use = uses.iter().any(|used| used.scope == self.organization);
+        Ok(Decided {
+            for_organization: for_organization.filter(|_| !is_set_by_use),
+            outcomes,
+        })
+    }
+
+    /// The credential that the organization gets: its own, else the one that most projects
+    /// use; none if there are several and each is used once.
+    fn most_used<'a>(&self, uses: &[Use<'a>]) -> Option<&'a Candidate> {
+        if let Some(own) = uses.iter().find(|used| used.scope == self.organization) {
+            return Some(own.candidate);
+        }
+        let count = |fingerprint: Fingerprint| {
+            uses.iter()
+                .filter(|used| used.candidate.fingerprint == fingerprint)
+                .count()
+        };
+        let mut most: Option<(&Candidate, usize)> = None;
+        for used in uses {
+            let count = count(used.candidate.fingerprint);
+            // Of several that are used as much, the first.
+            if most.is_none_or(|(_, before)| count > before) {
+                most = Some((used.candidate, count));
+            }
+        }
+        let (candidate, count) = most?;
+        (count > 1 || uses.len() == 1).then_some(candidate)
+    }
+
+    /// Compares a candidate with the one credential that a scope holds for its provider.
+    async fn compare(&self, scope: &ScopePath, candidate: &Candidate) -> Comparison {
+        let unknown = |reason| Comparison::Unknown { reason };
+        let names = self.present.credentials(scope, &candidate.provider);
+        let [name] = names.as_slice() else {
+            return unknown(format!("{scope} has several for {}", candidate.provider));
+        };
+        let request = Request {
+            credential: Some(name.clone()),
+            ..Request::new(scope.clone(), candidate.provider.clone())
+        };
+        let lease = match self.entail.resolve(&self.session.principal, &request).await {
+            Ok(lease) if lease.holder() == scope => lease,
+            Ok(_) => return unknown("another one takes precedence".to_owned()),
+            Err(error) => return unknown(error.to_string()),
+        };
+        let given = |field: &str| {
+            let found = candidate.fields.iter().find(|(name, _)| name == field);
+            found.map(|(_, value)| value.expose())
+        };
+        let secrets_agree = lease
+            .secrets()
+            .all(|(name, secret)| given(name) == Some(secret.expose()));
+        let parameters_agree = candidate.fields.iter().all(|(name, value)| {
+            let is_secret = lease.secrets().any(|(secret, _)| secret == name);
+            let parameter = lease.parameters().get(name).map(String::as_bytes);
+            is_secret || parameter == Some(value.expose())
+        });
+        // One that goes elsewhere than what was found is not the same.
+        let leads_elsewhere = lease
+            .parameters()
+            .keys()
+            .any(|name| name == "base_url" && given(name).is_none());
+        if lease.mode() == candidate.mode && secrets_agree && parameters_agree && !leads_elsewhere {
+            Comparison::Same
+        } else {
+            Comparison::Different
+        }
+    }
+
+    /// Adds the links by which `scope` comes to the organization's credential: those that
+    /// are there stay as they are.
+    fn opt_in(&self, scope: &ScopePath, provider: &ProviderId, opt_ins: &mut Vec<Step>) {
+        let links: Vec<ScopePath> = scope
+            .chain()
+            .filter(|link| !link.is_organization())
+            .filter(|link| self.present.inheritance(link, provider) == Inheritance::Isolated)
+            .collect();
+        for link in links.into_iter().rev() {
+            let is_planned = opt_ins.iter().any(|step| {
+                matches!(step, Step::Inherit { scope, provider: planned } if *scope == link && planned == provider)
+            });
+            if !is_planned {
+                opt_ins.push(Step::Inherit {
+                    scope: link,
+                    provider: provider.clone(),
+                });
+            }
+        }
+    }
+
+    /// Adds the scopes that the steps need and that do not exist, parents first.
+    fn missing_scopes(&self, own: &[Step], opt_ins: &[Step]) -> Vec<Step> {
+        let needed: BTreeSet<ScopePath> = own
+            .iter()
+            .chain(opt_ins)
+            .flat_map(|step| step.report().scope.chain().collect::<Vec<_>>())
+            .chain(std::iter::once(self.organization.clone()))
+            .collect();
+        let is_needed = !own.is_empty() || !opt_ins.is_empty();
+        needed
+            .into_iter()
+            .filter(|scope| is_needed && !self.present.exists(scope))
+            .map(Step::AddScope)
+            .collect()
+    }
+
+    fn project_report(
+        &self,
+        position: usize,
+        project: Project,
+        recognized: Recognized,
+        outcomes: &BTreeMap<(usize, ProviderId), Outcome>,
+    ) -> ProjectReport {
+        let credentials = recognized
+            .candidates
+            .into_iter()
+            .filter_map(|candidate| {
+                let outcome = outcomes.get(&(position, candidate.provider.clone()))?;
+                Some(CredentialReport {
+                    provider: candidate.provider,
+                    mode: candidate.mode,
+                    outcome: outcome.clone(),
+                    variables: candidate.variables,
+                    notes: candidate.notes,
+                })
+            })
+            .collect();
+        ProjectReport {
+            exists: self.present.exists(&project.scope),
+            source: project.label,
+            scope: project.scope,
+            credentials,
+            not_imported: recognized.not_imported,
+            not_understood: recognized.not_understood,
+            skipped: recognized.skipped,
+            other_variables: recognized.other_variables,
+        }
+    }
+}
+
+/// What was decided for one provider.
+struct Decided<'a> {
+    /// The credential to set on the organization.
+    for_organization: Option<&'a Candidate>,
+    /// One for each use.
+    outcomes: Vec<Outcome>,
+}
+
+fn uses_of<'a>(found: &'a [(Project, Recognized)], provider: &ProviderId) -> Vec<Use<'a>> {
+    found
+        .iter()
+        .enumerate()
+        .filter_map(|(position, (project, recognized))| {
+            let mut candidates = recognized.candidates.iter();
+            let candidate = candidates.find(|candidate| candidate.provider == *provider)?;
+            Some(Use {
+                project: position,
+                scope: &project.scope,
+                candidate,
+            })
+        })
+        .collect()
+}
+
+/// The groups of scopes that use the same key.
+fn shared_keys(provider: &ProviderId, uses: &[Use<'_>]) -> Vec<SharedKey> {
+    let mut groups: BTreeMap<Fingerprint, Vec<ScopePath>> = BTreeMap::new();
+    for used in uses {
+        groups
+            .entry(used.candidate.fingerprint)
+            .or_default()
+            .push(used.scope.clone());
+    }
+    let mut shared: Vec<SharedKey> = groups
+        .into_values()
+        .filter(|scopes| scopes.len() > 1)
+        .map(|scopes| SharedKey {
+            provider: provider.clone(),
+            scopes,
+        })
+        .collect();
+    // Their order would say something of the fingerprints.
+    shared.sort_by(|one, other| one.scopes.cmp(&other.scopes));
+    shared
+}
+
+fn set(scope: &ScopePath, candidate: &Candidate) -> Step {
+    Step::SetCredential {
+        scope: scope.clone(),
+        provider: candidate.provider.clone(),
+        mode: candidate.mode.clone(),
+        fields: candidate.fields.clone(),
+    }
+}

@@ -1,0 +1,493 @@
+//! Which credentials the variables of a project make.
+
+use std::path::Path;
+
+use entail::store::InputFile;
+use entail::{Catalog, Field, Format, Mode, Provider, ProviderId, Secret, mask};
+use serde::Serialize;
+
+use super::fingerprint::{Fingerprint, Fingerprints};
+use super::known_variables::{is_of_a_field, looks_like_credential, may_divert, variables_of};
+use super::sources::{Place, Project, Skipped};
+use super::variables::Value;
+use crate::failure::Failure;
+
+/// No file that a variable names is longer.
+const MAX_FILE_BYTES: usize = 64 * 1024;
+
+/// A credential that a project has.
+pub struct Candidate {
+    pub provider: ProviderId,
+    pub mode: String,
+    /// In canonical form.
+    pub fields: Vec<(String, Secret)>,
+    /// Of all fields.
+    pub fingerprint: Fingerprint,
+    /// Where it is set, each field in every place that says the same.
+    pub variables: Vec<VariableUse>,
+    pub notes: Vec<String>,
+}
+
+/// A variable that a field is read from.
+#[derive(Clone, Serialize)]
+pub struct VariableUse {
+    #[serde(flatten)]
+    pub place: Place,
+    pub variable: String,
+    pub field: String,
+    /// The value, masked but for a URL or a region.
+    pub shown: String,
+}
+
+/// What looks like a credential and is not imported.
+#[derive(Serialize)]
+pub struct NotImported {
+    pub provider: ProviderId,
+    pub reason: String,
+    pub variables: Vec<VariableName>,
+}
+
+/// A variable, by its name.
+#[derive(Clone, Serialize)]
+pub struct VariableName {
+    #[serde(flatten)]
+    pub place: Place,
+    pub variable: String,
+}
+
+/// What is not understood.
+#[derive(Serialize)]
+pub struct NotUnderstood {
+    #[serde(flatten)]
+    pub place: Place,
+    /// The variable, if it is one.
+    pub variable: Option<String>,
+    pub reason: &'static str,
+}
+
+/// What was found in one project.
+#[derive(Default)]
+pub struct Recognized {
+    pub candidates: Vec<Candidate>,
+    pub not_imported: Vec<NotImported>,
+    pub not_understood: Vec<NotUnderstood>,
+    pub skipped: Vec<Skipped>,
+    /// How many variables are nobody's credential.
+    pub other_variables: usize,
+}
+
+/// A variable of a provider's, where it is set.
+struct Occurrence {
+    place: Place,
+    directory: std::path::PathBuf,
+    name: String,
+    /// `None` if it is not understood.
+    value: Option<Secret>,
+}
+
+/// Reads the sources of a project, and recognizes what they hold for the providers that
+/// are `wanted`.
+///
+/// # Errors
+///
+/// Fails if there is no randomness; what is wrong with a source is part of the result.
+pub fn recognize(
+    project: &Project,
+    catalog: &Catalog,
+    wanted: &dyn Fn(&Provider) -> bool,
+    fingerprints: &Fingerprints,
+) -> Result<Recognized, Failure> {
+    let mut recognized = Recognized::default();
+    let occurrences = read(project, catalog, &mut recognized);
+    for provider in catalog.iter().filter(|provider| wanted(provider)) {
+        match candidate(provider, &occurrences, fingerprints)? {
+            Outcome::Nothing => {}
+            Outcome::Candidate(candidate) => recognized.candidates.push(candidate),
+            Outcome::NotImported(refused) => recognized.not_imported.push(refused),
+        }
+    }
+    let is_other = |occurrence: &&Occurrence| {
+        let used = recognized
+            .candidates
+            .iter()
+            .flat_map(|candidate| &candidate.variables)
+            .any(|used| used.place == occurrence.place && used.variable == occurrence.name);
+        let refused = recognized
+            .not_imported
+            .iter()
+            .flat_map(|refused| &refused.variables)
+            .any(|named| named.place == occurrence.place && named.variable == occurrence.name);
+        // What is not understood is listed already.
+        let is_listed = occurrence.value.is_none() && is_of_a_field(catalog, &occurrence.name);
+        !used && !refused && !is_listed
+    };
+    recognized.other_variables += occurrences.iter().filter(is_other).count();
+    Ok(recognized)
+}
+
+/// Reads all sources; returns the variables that are some provider's.
+fn read(project: &Project, catalog: &Catalog, recognized: &mut Recognized) -> Vec<Occurrence> {
+    let mut occurrences = Vec::new();
+    for source in &project.sources {
+        let parsed = match source.read(&|name| is_of_a_field(catalog, name)) {
+            Ok(parsed) => parsed,
+            Err(reason) => {
+                recognized.skipped.push(Skipped {
+                    file: source.place(0).file.unwrap_or_default(),
+                    reason,
+                });
+                continue;
+            }
+        };
+        for line in parsed.other_lines {
+            recognized.not_understood.push(NotUnderstood {
+                place: source.place(line),
+                variable: None,
+                reason: "it does not set a variable in a form that is understood",
+            });
+        }
+        for variable in parsed.variables {
+            let place = source.place(variable.line);
+            let value = match variable.value {
+                // Not set, by the convention of most clients.
+                Value::Text(value) if value.is_empty() => continue,
+                Value::Text(value) => Some(value),
+                Value::NotUnderstood(reason) => {
+                    recognized.not_understood.push(NotUnderstood {
+                        place: place.clone(),
+                        variable: Some(variable.name.clone()),
+                        reason,
+                    });
+                    None
+                }
+                Value::Unwanted if diverts(catalog, &variable.name) => None,
+                Value::Unwanted if looks_like_credential(catalog, &variable.name) => {
+                    recognized.not_understood.push(NotUnderstood {
+                        place,
+                        variable: Some(variable.name),
+                        reason: "no provider that is known has it as a field",
+                    });
+                    continue;
+                }
+                Value::Unwanted => {
+                    recognized.other_variables += 1;
+                    continue;
+                }
+            };
+            occurrences.push(Occurrence {
+                place,
+                directory: source.directory().unwrap_or(Path::new("")).to_owned(),
+                name: variable.name,
+                value,
+            });
+        }
+    }
+    occurrences
+}
+
+fn diverts(catalog: &Catalog, name: &str) -> bool {
+    catalog.iter().any(|provider| may_divert(provider, name))
+}
+
+enum Outcome {
+    Nothing,
+    Candidate(Candidate),
+    NotImported(NotImported),
+}
+
+/// A field that has a value, and every variable that says so.
+struct Filled<'a> {
+    field: &'a Field,
+    value: Secret,
+    uses: Vec<&'a Occurrence>,
+    /// Those that say something else, and count less.
+    others: Vec<&'a Occurrence>,
+}
+
+/// Why a field has no value that could be imported.
+struct Unfit<'a> {
+    occurrence: &'a Occurrence,
+    reason: String,
+}
+
+fn candidate(
+    provider: &Provider,
+    occurrences: &[Occurrence],
+    fingerprints: &Fingerprints,
+) -> Result<Outcome, Failure> {
+    let mut filled = Vec::new();
+    let mut unfit = Vec::new();
+    for field in &provider.fields {
+        match fill(field, occurrences) {
+            Ok(Some(field)) => filled.push(field),
+            Ok(None) => {}
+            Err(field) => unfit.push(field),
+        }
+    }
+    let is_secret = |filled: &Filled<'_>| filled.field.secret;
+    let has_secret = filled.iter().any(is_secret)
+        || unfit.iter().any(|unfit| {
+            provider
+                .fields
+                .iter()
+                .any(|f| f.secret && reads(f, &unfit.occurrence.name))
+        });
+    let mode = suitable_mode(provider, &filled);
+    if !has_secret && mode.is_none() {
+        return Ok(Outcome::Nothing);
+    }
+    let refused = |reason: String, also: Option<&Occurrence>| {
+        let used = filled.iter().flat_map(|filled| filled.uses.iter().copied());
+        let mut named: Vec<&Occurrence> = used.chain(also).collect();
+        named.sort_by_key(|occurrence| (occurrence.place.file.clone(), occurrence.place.line));
+        Ok(Outcome::NotImported(NotImported {
+            provider: provider.id.clone(),
+            reason,
+            variables: named
+                .into_iter()
+                .map(|occurrence| VariableName {
+                    place: occurrence.place.clone(),
+                    variable: occurrence.name.clone(),
+                })
+                .collect(),
+        }))
+    };
+    if let Some(Unfit { occurrence, reason }) = unfit.first() {
+        return refused(format!("{}: {reason}", occurrence.name), Some(occurrence));
+    }
+    let diverting = occurrences
+        .iter()
+        .find(|o| fields_are_none(provider, &o.name) && may_divert(provider, &o.name));
+    if let Some(diverting) = diverting {
+        let reason = format!(
+            "{} may lead its key to another host, and is not a field of {}",
+            diverting.name, provider.id
+        );
+        return refused(reason, Some(diverting));
+    }
+    let Some(mode) = mode else {
+        return refused(missing(provider, &filled), None);
+    };
+    let (taken, left): (Vec<Filled<'_>>, Vec<Filled<'_>>) = filled
+        .into_iter()
+        .partition(|filled| mode.takes(&filled.field.name));
+    let mut notes = Vec::new();
+    for name in left.iter().flat_map(|filled| &filled.uses) {
+        notes.push(format!(
+            "{} ({}) is not part of the mode {}",
+            name.name, name.place, mode.name
+        ));
+    }
+    for other in taken.iter().flat_map(|filled| &filled.others) {
+        notes.push(format!(
+            "{} ({}) has another value, which is not imported",
+            other.name, other.place
+        ));
+    }
+    let fields = taken
+        .iter()
+        .map(|filled| (filled.field.name.as_str(), &filled.value));
+    let context = [provider.id.as_str(), mode.name.as_str()];
+    Ok(Outcome::Candidate(Candidate {
+        provider: provider.id.clone(),
+        mode: mode.name.clone(),
+        fingerprint: fingerprints.of(&context, fields)?,
+        variables: taken.iter().flat_map(uses).collect(),
+        fields: taken
+            .into_iter()
+            .map(|filled| (filled.field.name.clone(), filled.value))
+            .collect(),
+        notes,
+    }))
+}
+
+fn reads(field: &Field, name: &str) -> bool {
+    variables_of(field).any(|variable| variable == name)
+}
+
+fn fields_are_none(provider: &Provider, name: &str) -> bool {
+    !provider.fields.iter().any(|field| reads(field, name))
+}
+
+fn uses(filled: &Filled<'_>) -> Vec<VariableUse> {
+    let shown = match filled.field.format {
+        Format::Url | Format::Region if !filled.field.secret => {
+            filled.value.expose_text().unwrap_or_default().to_owned()
+        }
+        _ => mask(&filled.value),
+    };
+    let of = |occurrence: &&Occurrence| VariableUse {
+        place: occurrence.place.clone(),
+        variable: occurrence.name.clone(),
+        field: filled.field.name.clone(),
+        shown: shown.clone(),
+    };
+    filled.uses.iter().map(of).collect()
+}
+
+/// The value of a field: the one of the first source that has it, and of the usual variable
+/// before others.
+fn fill<'a>(
+    field: &'a Field,
+    occurrences: &'a [Occurrence],
+) -> Result<Option<Filled<'a>>, Unfit<'a>> {
+    let rank = |name: &str| variables_of(field).position(|variable| variable == name);
+    let mut found: Vec<(&Occurrence, usize)> = occurrences
+        .iter()
+        .filter_map(|occurrence| Some((occurrence, rank(&occurrence.name)?)))
+        .collect();
+    let Some((first, _)) = found.first().copied() else {
+        return Ok(None);
+    };
+    // The first file counts, and within it the usual variable.
+    let is_first_file = |o: &Occurrence| o.place.file == first.place.file;
+    found.sort_by_key(|(occurrence, rank)| (!is_first_file(occurrence), *rank));
+    let mut filled: Option<Filled<'a>> = None;
+    for (occurrence, _) in found {
+        let value = match value(field, occurrence) {
+            Ok(value) => value,
+            // What counts less does not matter.
+            Err(_) if filled.is_some() => continue,
+            Err(reason) => return Err(Unfit { occurrence, reason }),
+        };
+        match &mut filled {
+            None => {
+                filled = Some(Filled {
+                    field,
+                    value,
+                    uses: vec![occurrence],
+                    others: Vec::new(),
+                });
+            }
+            Some(filled) if filled.value.expose() == value.expose() => filled.uses.push(occurrence),
+            Some(filled) => {
+                let is_set_twice = filled.uses.iter().any(|used| {
+                    used.name == occurrence.name && used.place.file == occurrence.place.file
+                });
+                if is_set_twice {
+                    let reason = format!("it is set twice in {}", first.place.file_name());
+                    return Err(Unfit { occurrence, reason });
+                }
+                filled.others.push(occurrence);
+            }
+        }
+    }
+    Ok(filled)
+}
+
+impl Place {
+    fn file_name(&self) -> &str {
+        self.file.as_deref().unwrap_or("the environment")
+    }
+}
+
+/// The value of a variable in canonical form.
+fn value(field: &Field, occurrence: &Occurrence) -> Result<Secret, String> {
+    let value = occurrence
+        .value
+        .as_ref()
+        .ok_or("its value is not understood")?;
+    if field.format == Format::Token
+        && let Some(reason) = value.expose_text().and_then(stands_for_a_value)
+    {
+        return Err(reason.to_owned());
+    }
+    let value = match field.file {
+        true => file_or_value(value, &occurrence.directory)?,
+        false => value.clone(),
+    };
+    // The error would begin with the name of the field.
+    field
+        .normalize(&value)
+        .map_err(|error| error.rule().to_owned())
+}
+
+/// Whether a text is what people write where a value is to come, and in which sense.
+fn stands_for_a_value(text: &str) -> Option<&'static str> {
+    const PLACEHOLDERS: [&str; 7] = [
+        "change-me",
+        "change_me",
+        "changeme",
+        "example",
+        "placeholder",
+        "your-",
+        "your_",
+    ];
+    const REFERENCES: [&str; 6] = ["encrypted:", "ENC[", "op://", "secret://", "ref+", "vault:"];
+
+    let lower = text.to_ascii_lowercase();
+    if REFERENCES.iter().any(|start| text.starts_with(start)) {
+        Some("it is a reference to a value that is kept elsewhere, or encrypted")
+    } else if text.starts_with('<')
+        || text.ends_with("...")
+        || PLACEHOLDERS.iter().any(|word| lower.contains(word))
+    {
+        Some("it looks like a placeholder")
+    } else {
+        None
+    }
+}
+
+/// A variable that names a file may hold the value itself.
+fn file_or_value(value: &Secret, directory: &Path) -> Result<Secret, String> {
+    let text = value.expose_text().unwrap_or_default().trim();
+    let looks_like_a_path = text.ends_with(".json") || text.contains('/') || text.len() < 256;
+    if text.starts_with('{') || !looks_like_a_path {
+        return Ok(value.clone());
+    }
+    if text.starts_with('~') {
+        return Err("it names a file by ~, which nothing expands here".to_owned());
+    }
+    // The name of the file is not repeated: it may be a key in its place.
+    let mut file = InputFile::open_regular(&directory.join(text))
+        .map_err(|error| format!("the file that it names cannot be read: {error}"))?;
+    Secret::read(&mut file, MAX_FILE_BYTES)
+        .map_err(|error| format!("the file that it names cannot be read: {error}"))?
+        .ok_or_else(|| "the file that it names is too large".to_owned())
+}
+
+/// The first mode whose fields are all there, at least one of them not by default.
+fn suitable_mode<'a>(provider: &'a Provider, filled: &[Filled<'_>]) -> Option<&'a Mode> {
+    let is_given = |name: &String| filled.iter().any(|filled| filled.field.name == *name);
+    let has_default = |name: &String| provider.field(name).is_some_and(|f| f.default.is_some());
+    provider.modes.iter().find(|mode| {
+        mode.required.iter().any(is_given)
+            && mode
+                .required
+                .iter()
+                .all(|name| is_given(name) || has_default(name))
+    })
+}
+
+/// What the nearest mode still needs.
+fn missing(provider: &Provider, filled: &[Filled<'_>]) -> String {
+    let is_given = |name: &&String| filled.iter().any(|filled| filled.field.name == **name);
+    let lacks = |mode: &&Mode| mode.required.iter().filter(|name| !is_given(name)).count();
+    let has_its_secret = |mode: &&Mode| {
+        let mut secrets = filled.iter().filter(|filled| filled.field.secret);
+        secrets.any(|filled| mode.takes(&filled.field.name))
+    };
+    let nearest = provider
+        .modes
+        .iter()
+        .filter(has_its_secret)
+        .min_by_key(lacks);
+    let Some(mode) = nearest else {
+        return "no mode takes these fields".to_owned();
+    };
+    let names: Vec<String> = mode
+        .required
+        .iter()
+        .filter(|name| !is_given(name))
+        .map(|name| {
+            let variables = provider
+                .field(name)
+                .map(|field| variables_of(field).collect::<Vec<_>>());
+            match variables.as_deref() {
+                Some([first, ..]) => format!("{name} ({first})"),
+                _ => name.clone(),
+            }
+        })
+        .collect();
+    format!("the mode {} also needs {}", mode.name, names.join(", "))
+}

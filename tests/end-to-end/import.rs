@@ -1,0 +1,607 @@
+//! `entail import`: what people have becomes credentials, once, and nothing else changes.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::sandbox::{Ran, Sandbox};
+
+/// A home with the organization `acme` and nothing else.
+fn with_organization() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.entail(&["init", "acme"]).ok();
+    sandbox
+}
+
+fn import(sandbox: &Sandbox, arguments: &[&str]) -> Ran {
+    sandbox.entail(&[&["import"], arguments].concat())
+}
+
+/// The report of an import, dry or not.
+fn report(sandbox: &Sandbox, arguments: &[&str]) -> Value {
+    import(sandbox, &[arguments, &["--json"]].concat())
+        .ok()
+        .json()
+}
+
+/// A directory with projects that share a key, and one that has another. Returns its path,
+/// the shared key, and the other.
+fn projects(sandbox: &Sandbox) -> (String, String, String) {
+    let (shared, own) = (sandbox.canary(), sandbox.canary());
+    sandbox.file(
+        "src/evals/.env",
+        format!("# keys\nOPENAI_API_KEY={shared}\nDEBUG=1\n"),
+    );
+    sandbox.file(
+        "src/agents/.envrc",
+        format!("use flake\nexport OPENAI_API_KEY='{shared}'\n"),
+    );
+    sandbox.file("src/My App/.env.local", format!("OPENAI_API_KEY='{own}'\n"));
+    sandbox.file("src/notes/README.md", "nothing");
+    let src = sandbox.path("src").to_str().unwrap().to_owned();
+    (src, shared, own)
+}
+
+/// The key that a scope gets for a provider.
+fn key(sandbox: &Sandbox, scope: &str, provider: &str) -> String {
+    let lease = sandbox
+        .lease(&["resolve", scope, provider, "--reveal", "--json"])
+        .ok()
+        .json();
+    lease["secrets"]["api_key"].as_str().unwrap().to_owned()
+}
+
+fn outcomes(report: &Value) -> Vec<(String, String)> {
+    let mut outcomes: Vec<(String, String)> = report["projects"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|project| {
+            let credentials = project["credentials"].as_array().unwrap().iter();
+            credentials.map(|credential| {
+                (
+                    format!(
+                        "{} {}",
+                        project["scope"].as_str().unwrap(),
+                        credential["provider"].as_str().unwrap()
+                    ),
+                    credential["outcome"].as_str().unwrap().to_owned(),
+                )
+            })
+        })
+        .collect();
+    outcomes.sort();
+    outcomes
+}
+
+fn changes(report: &Value) -> Vec<String> {
+    let changes = report["changes"].as_array().unwrap().iter();
+    changes
+        .map(|change| {
+            let text = |name: &str| change[name].as_str().unwrap_or_default().to_owned();
+            format!("{} {} {}", text("change"), text("scope"), text("provider"))
+                .trim_end()
+                .to_owned()
+        })
+        .collect()
+}
+
+fn everything_in(sandbox: &Sandbox, directory: &str) -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    crate::sandbox::read_all(&sandbox.path(directory), &mut files);
+    files.sort();
+    files
+}
+
+#[test]
+fn a_shared_key_goes_to_the_organization_and_a_different_one_stays_with_its_project() {
+    let sandbox = with_organization();
+    let (src, shared, own) = projects(&sandbox);
+    let before = everything_in(&sandbox, "src");
+    let dry = report(&sandbox, &[&src, "--dry-run"]);
+    let expected = [
+        "add-scope acme/agents",
+        "add-scope acme/evals",
+        "add-scope acme/my-app",
+        "set-credential acme openai",
+        "set-credential acme/my-app openai",
+        "inherit acme/agents openai",
+        "inherit acme/evals openai",
+    ];
+    assert_eq!(changes(&dry), expected);
+    assert_eq!(
+        dry["shared"][0]["scopes"],
+        serde_json::json!(["acme/agents", "acme/evals"])
+    );
+    assert_eq!(
+        (&dry["applied"], &dry["dry_run"]),
+        (&false.into(), &true.into())
+    );
+    sandbox.entail(&["project", "list"]).ok().says("acme\n");
+    assert!(
+        !sandbox
+            .entail(&["project", "list"])
+            .stdout
+            .contains("evals")
+    );
+
+    let said = import(&sandbox, &[&src, "--yes"]).ok().stdout;
+    for line in [
+        "→ acme/my-app (new)",
+        "OPENAI_API_KEY=••••cdef",
+        "src/evals/.env:2",
+        "the same openai key: acme/agents, acme/evals",
+        "set openai on acme/my-app, for itself",
+        "done: 7 changes are made",
+        "these can be deleted",
+    ] {
+        assert!(said.contains(line), "{line} is not in:\n{said}");
+    }
+    assert_eq!(key(&sandbox, "acme", "openai"), shared);
+    assert_eq!(key(&sandbox, "acme/evals", "openai"), shared);
+    assert_eq!(key(&sandbox, "acme/agents", "openai"), shared);
+    assert_eq!(key(&sandbox, "acme/my-app", "openai"), own);
+    sandbox
+        .entail(&["status", "--all"])
+        .ok()
+        .says("acme/evals   from acme");
+    // A revision for each of the seven changes besides the two of `init`, and no foreign file is touched.
+    sandbox
+        .entail(&["verify"])
+        .ok()
+        .says("revision 9: 9 changes");
+    assert_eq!(everything_in(&sandbox, "src"), before);
+}
+
+#[test]
+fn a_second_import_changes_nothing_and_says_what_is_set() {
+    let sandbox = with_organization();
+    let (src, ..) = projects(&sandbox);
+    import(&sandbox, &[&src, "--yes"]).ok();
+    let again = report(&sandbox, &[&src, "--yes"]);
+    assert_eq!(changes(&again), Vec::<String>::new());
+    assert_eq!(
+        outcomes(&again),
+        [
+            ("acme/agents openai".to_owned(), "opt-in".to_owned()),
+            ("acme/evals openai".to_owned(), "opt-in".to_owned()),
+            ("acme/my-app openai".to_owned(), "already-set".to_owned()),
+        ]
+    );
+    assert_eq!(again["deletable"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn an_import_that_was_stopped_half_way_goes_on() {
+    let sandbox = with_organization();
+    let (src, shared, _) = projects(&sandbox);
+    // What the first changes of the plan would have done.
+    sandbox.entail(&["project", "add", "acme/agents"]).ok();
+    sandbox
+        .entail_with(&["credential", "set", "acme", "openai"], &shared)
+        .ok();
+    let rest = report(&sandbox, &[&src, "--yes"]);
+    assert_eq!(
+        changes(&rest),
+        [
+            "add-scope acme/evals",
+            "add-scope acme/my-app",
+            "set-credential acme/my-app openai",
+            "inherit acme/agents openai",
+            "inherit acme/evals openai",
+        ]
+    );
+    assert_eq!(key(&sandbox, "acme/evals", "openai"), shared);
+}
+
+#[test]
+fn what_is_set_already_is_never_replaced() {
+    let sandbox = with_organization();
+    let (src, shared, own) = projects(&sandbox);
+    let (organizations, projects) = (sandbox.canary(), sandbox.canary());
+    sandbox.entail(&["project", "add", "acme/my-app"]).ok();
+    for (scope, key) in [("acme", &organizations), ("acme/my-app", &projects)] {
+        sandbox
+            .entail_with(&["credential", "set", scope, "openai"], key)
+            .ok();
+    }
+    let said = import(&sandbox, &[&src, "--yes"])
+        .ok()
+        .says("already set (different), not replaced")
+        .stdout;
+    assert!(
+        !said.contains("My App/.env.local:1  OPENAI_API_KEY\n"),
+        "{said}"
+    );
+    assert_eq!(key(&sandbox, "acme", "openai"), organizations);
+    assert_eq!(key(&sandbox, "acme/my-app", "openai"), projects);
+    assert_ne!(own, projects);
+    // The organization's is another, so each keeps what it has.
+    assert_eq!(key(&sandbox, "acme/evals", "openai"), shared);
+    assert_eq!(key(&sandbox, "acme/agents", "openai"), shared);
+}
+
+#[test]
+fn without_the_identity_nothing_is_taken_for_different() {
+    let sandbox = with_organization();
+    let (src, shared, _) = projects(&sandbox);
+    sandbox
+        .entail_with(&["credential", "set", "acme", "openai"], &shared)
+        .ok();
+    std::fs::rename(
+        sandbox.home().join("keys/identity.txt"),
+        sandbox.path("identity.txt"),
+    )
+    .unwrap();
+    let report = report(&sandbox, &[&src, "--yes"]);
+    assert_eq!(changes(&report), Vec::<String>::new());
+    assert!(
+        outcomes(&report)
+            .iter()
+            .all(|(_, outcome)| outcome == "not-compared")
+    );
+    assert_eq!(report["deletable"], serde_json::json!([]));
+}
+
+#[test]
+fn nothing_is_imported_unasked() {
+    let sandbox = with_organization();
+    let (src, ..) = projects(&sandbox);
+    for arguments in [&[src.as_str()][..], &[&src, "--json"]] {
+        import(&sandbox, arguments)
+            .fails(19)
+            .says("--dry-run")
+            .says("--yes");
+    }
+    assert_eq!(sandbox.entail(&["project", "list"]).ok().stdout, "acme\n");
+}
+
+#[test]
+fn a_terminal_is_asked_and_no_is_the_default() {
+    let sandbox = with_organization();
+    let (src, shared, _) = projects(&sandbox);
+    let script = r"
+import os, pty, sys
+answer, program = sys.argv[1], sys.argv[2:]
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(program[0], program)
+said = b''
+while True:
+    try:
+        piece = os.read(terminal, 4096)
+    except OSError:
+        break
+    if not piece:
+        break
+    said += piece
+    if b'[y/N]' in said and answer is not None:
+        os.write(terminal, answer.encode() + b'\n')
+        answer = None
+_, status = os.waitpid(pid, 0)
+sys.stdout.buffer.write(said)
+sys.exit(os.waitstatus_to_exitcode(status))
+";
+    let ask = |answer: &str| {
+        let mut command = Command::new("python3");
+        command
+            .args([
+                "-c",
+                script,
+                answer,
+                env!("CARGO_BIN_EXE_entail"),
+                "import",
+                &src,
+            ])
+            .env("ENTAIL_HOME", sandbox.home());
+        sandbox.run(command, "")
+    };
+    for no in ["", "n", "yess"] {
+        ask(no)
+            .ok()
+            .says("Make these 7 changes? [y/N]")
+            .says("nothing is changed");
+        assert_eq!(sandbox.entail(&["project", "list"]).ok().stdout, "acme\n");
+    }
+    ask("y").ok().says(": 7 changes are made");
+    assert_eq!(key(&sandbox, "acme/evals", "openai"), shared);
+}
+
+#[test]
+fn modes_are_recognized_by_their_variables() {
+    let sandbox = with_organization();
+    let (secret, bearer, gemini, token) = (
+        sandbox.canary(),
+        sandbox.canary(),
+        sandbox.canary(),
+        sandbox.canary(),
+    );
+    sandbox.watch_for("canaryofanimportedkey0123456789ABCDEF");
+    sandbox.file(
+        "account.json",
+        r#"{"type": "service_account", "project_id": "p1", "client_email": "a@p1.iam.gserviceaccount.com", "private_key": "-----BEGIN PRIVATE KEY-----\ncanaryofanimportedkey0123456789ABCDEF\n-----END PRIVATE KEY-----\n"}"#,
+    );
+    sandbox.file(
+        "clouds/.env",
+        format!(
+            "AWS_ACCESS_KEY_ID=AKIAQQQQQQQQQQQQQQQQ\nAWS_SECRET_ACCESS_KEY='{secret}'\nAWS_REGION=eu-central-1\nAWS_BEARER_TOKEN_BEDROCK='{bearer}'\nGOOGLE_APPLICATION_CREDENTIALS=../account.json\nGOOGLE_CLOUD_LOCATION=europe-west4\nGOOGLE_API_KEY='{gemini}'\nGEMINI_API_KEY='{gemini}'\nLITELLM_PROXY_API_KEY='{token}'\nLITELLM_PROXY_API_BASE=https://litellm.example/\n"
+        ),
+    );
+    let directory = sandbox.path("clouds").to_str().unwrap().to_owned();
+    let said = import(&sandbox, &[&directory, "--yes"])
+        .ok()
+        .says("AWS_BEARER_TOKEN_BEDROCK")
+        .says("is not part of the mode access-key")
+        .stdout;
+    assert!(
+        said.contains("GOOGLE_CLOUD_LOCATION=europe-west4"),
+        "{said}"
+    );
+    // Both variables of the one key can go.
+    assert!(said.contains("clouds/.env:7  GOOGLE_API_KEY\n"), "{said}");
+    assert!(said.contains("clouds/.env:8  GEMINI_API_KEY\n"), "{said}");
+    assert!(!said.contains("  AWS_BEARER_TOKEN_BEDROCK\n"), "{said}");
+    for (provider, mode) in [
+        ("bedrock", "access-key"),
+        ("vertex-ai", "service-account"),
+        ("gemini", "api-key"),
+        ("litellm", "api-key"),
+    ] {
+        let shown = sandbox
+            .entail(&["credential", "show", "acme", provider, "--json"])
+            .ok()
+            .json();
+        assert_eq!(shown["version"]["mode"], mode, "{provider}");
+    }
+    let script = "tail -c 200 \"$GOOGLE_APPLICATION_CREDENTIALS\" | grep -c ABCDEF";
+    sandbox
+        .entail(&[
+            "run",
+            "acme/clouds",
+            "--provider",
+            "vertex-ai",
+            "--",
+            "sh",
+            "-c",
+            script,
+        ])
+        .ok()
+        .says("1\n");
+}
+
+#[test]
+fn what_is_not_understood_is_named_and_never_shown() {
+    let sandbox = with_organization();
+    let (azure, literal) = (sandbox.canary(), sandbox.canary());
+    sandbox.file(
+        "app/.env",
+        format!(
+            "AZURE_OPENAI_API_KEY='{azure}'\nMISTRAL_API_KEY=${{MISTRAL}}\n{literal}\nXAI_API_KEY=\"$(pass show x)\"\nOPENAI_API_KEY=your-key-here\nDEEPSEEK_API_KEY=\nPERPLEXITY_API_KEY=op://vault/item\n"
+        ),
+    );
+    sandbox.file("app/.env.example", "OPENAI_API_KEY=\n");
+    sandbox.file("app/.env.bin", b"\xff\xfe");
+    let app = sandbox.path("app").to_str().unwrap().to_owned();
+    let said = import(&sandbox, &[&app, "--yes"]).ok().stdout;
+    for line in [
+        "app/.env:1 AZURE_OPENAI_API_KEY",
+        "app/.env:2 MISTRAL_API_KEY",
+        "app/.env:3: it does not set",
+        "app/.env:4 XAI_API_KEY",
+        "OPENAI_API_KEY: it looks like a placeholder",
+        "PERPLEXITY_API_KEY: it is a reference",
+        "app/.env.example: it is a template",
+        "app/.env.bin: it is not UTF-8 text",
+        "there is nothing to change",
+    ] {
+        assert!(said.contains(line), "{line} is not in:\n{said}");
+    }
+    assert!(!said.contains("DEEPSEEK"), "{said}");
+    assert!(!said.contains("pass show"), "{said}");
+}
+
+#[test]
+fn a_key_that_may_be_another_hosts_is_not_imported() {
+    let sandbox = with_organization();
+    for (number, other) in [
+        "OPENAI_API_BASE=https://x.openai.azure.com",
+        "OPENAI_API_TYPE=azure",
+        "OPENAI_BASE_URL=$GATEWAY",
+        "OPENAI_BASE_URL=http://litellm:4000",
+        "OPENAI_BASE_URL=https://user:pw@gateway.example",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let key = sandbox.canary();
+        let file = sandbox.file(
+            &format!("app{number}/.env"),
+            format!("OPENAI_API_KEY='{key}'\n{other}\n"),
+        );
+        let report = report(&sandbox, &[&file, "--dry-run"]);
+        assert_eq!(changes(&report), Vec::<String>::new(), "{other}");
+        let refused = &report["projects"][0]["not_imported"][0];
+        assert_eq!(refused["provider"], "openai", "{other}");
+        let (name, value) = other.split_once('=').unwrap();
+        let reason = refused["reason"].as_str().unwrap();
+        assert!(reason.contains(name), "{reason}");
+        assert!(!reason.contains(value), "{reason}");
+    }
+}
+
+#[test]
+fn files_of_one_project_that_disagree_say_so() {
+    let sandbox = with_organization();
+    let (first, second, third) = (sandbox.canary(), sandbox.canary(), sandbox.canary());
+    sandbox.file(
+        "app/.env",
+        format!("OPENAI_API_KEY='{first}'\nXAI_API_KEY='{second}'\nXAI_API_KEY='{third}'\n"),
+    );
+    sandbox.file(
+        "app/.env.production",
+        format!("OPENAI_API_KEY='{second}'\n"),
+    );
+    sandbox.file("app/.env.staging", format!("OPENAI_API_KEY='{first}'\n"));
+    let app = sandbox.path("app").to_str().unwrap().to_owned();
+    let said = import(&sandbox, &[&app, "--yes"])
+        .ok()
+        .says(".env.production:1) has another value, which is not imported")
+        .says("XAI_API_KEY: it is set twice in")
+        .stdout;
+    assert!(
+        said.contains("app/.env.staging:1  OPENAI_API_KEY\n"),
+        "{said}"
+    );
+    assert!(
+        !said.contains("app/.env.production:1  OPENAI_API_KEY\n"),
+        "{said}"
+    );
+    assert_eq!(key(&sandbox, "acme/app", "openai"), first);
+}
+
+#[test]
+fn json_shell_scripts_and_pipes_that_are_named_are_read() {
+    let sandbox = with_organization();
+    let keys: Vec<String> = (0..3).map(|_| sandbox.canary()).collect();
+    let json = serde_json::json!({"OPENAI_API_KEY": keys[0], "DEBUG": "1", "nested": {"a": 1}});
+    let vars = sandbox.file("a/vars.json", json.to_string());
+    let script = sandbox.file(
+        "b/keys.sh",
+        format!("#!/bin/sh\nset -e\nexport XAI_API_KEY='{}'\n", keys[1]),
+    );
+    report(&sandbox, &[&vars, &script, "--yes"]);
+    assert_eq!(key(&sandbox, "acme/a", "openai"), keys[0]);
+    assert_eq!(key(&sandbox, "acme/b", "xai"), keys[1]);
+    let file = sandbox.file("c", format!("MISTRAL_API_KEY='{}'\n", keys[2]));
+    let shell = format!(
+        "{} import <(cat {file}) --map /dev/fd/63=acme/piped --yes",
+        env!("CARGO_BIN_EXE_entail")
+    );
+    let mut command = Command::new("bash");
+    command
+        .args(["-c", &shell])
+        .env("ENTAIL_HOME", sandbox.home());
+    sandbox.run(command, "").ok();
+    assert_eq!(key(&sandbox, "acme/piped", "mistral"), keys[2]);
+}
+
+#[test]
+fn a_pipe_or_a_device_that_was_found_is_not_waited_for() {
+    let sandbox = with_organization();
+    std::fs::create_dir_all(sandbox.path("app")).unwrap();
+    let made = Command::new("mkfifo")
+        .arg(sandbox.path("app/.env"))
+        .status();
+    assert!(made.unwrap().success());
+    std::os::unix::fs::symlink("/dev/zero", sandbox.path("app/.env.local")).unwrap();
+    sandbox.file("app/.env.large", "#".repeat(300 * 1024));
+    let app = sandbox.path("app").to_str().unwrap().to_owned();
+    let said = import(&sandbox, &[&app, "--yes"]).ok().stdout;
+    for line in [
+        "app/.env: it is a named pipe",
+        "app/.env.local: it is a ",
+        "app/.env.large: it has more than 262144 bytes",
+    ] {
+        assert!(said.contains(line), "{line} is not in:\n{said}");
+    }
+}
+
+#[test]
+fn the_environment_is_imported_into_the_scope_in_effect() {
+    let sandbox = with_organization();
+    let key_of = |scope: Option<&str>| {
+        let canary = sandbox.canary();
+        let mut command = sandbox.command(&["import", "--env", "--yes"]);
+        command.env("OPENAI_API_KEY", &canary).env("EMPTY", "");
+        if let Some(scope) = scope {
+            command.env("ENTAIL_SCOPE", scope);
+        }
+        let said = sandbox.run(command, "").ok().stdout;
+        assert!(said.contains("the environment"), "{said}");
+        canary
+    };
+    let organizations = key_of(None);
+    assert_eq!(key(&sandbox, "acme", "openai"), organizations);
+    let projects = key_of(Some("acme/evals"));
+    assert_eq!(key(&sandbox, "acme/evals", "openai"), projects);
+}
+
+#[test]
+fn projects_go_where_the_map_says_and_links_between_are_set() {
+    let sandbox = with_organization();
+    let (src, shared, _) = projects(&sandbox);
+    let evals = format!("{src}/evals=acme/team/evals");
+    let said = import(&sandbox, &[&src, "--map", &evals, "--yes"])
+        .ok()
+        .says("add the project acme/team\n")
+        .says("let acme/team inherit openai")
+        .says("let acme/team/evals inherit openai")
+        .stdout;
+    assert!(!said.contains("acme/evals"), "{said}");
+    assert_eq!(key(&sandbox, "acme/team/evals", "openai"), shared);
+    for (map, problem) in [
+        (format!("{src}/evals=other/x"), "not in acme"),
+        (format!("{src}/nowhere=acme/x"), "nothing was found"),
+        (format!("{src}/evals=Acme"), "not the path of a scope"),
+        (format!("{src}/evals"), "--map takes PATH=SCOPE"),
+        (
+            format!("{src}/evals=acme/agents"),
+            "would both become acme/agents",
+        ),
+    ] {
+        let arguments = [src.as_str(), "--org", "acme", "--map", &map, "--yes"];
+        import(&sandbox, &arguments).fails(19).says(problem);
+    }
+}
+
+#[test]
+fn a_directory_with_files_of_its_own_is_one_project() {
+    let sandbox = with_organization();
+    let (key_of_app, deeper) = (sandbox.canary(), sandbox.canary());
+    sandbox.file("app/.env", format!("OPENAI_API_KEY='{key_of_app}'\n"));
+    sandbox.file("app/deploy/.env", format!("OPENAI_API_KEY='{deeper}'\n"));
+    let mut command = sandbox.command(&["import", "--yes"]);
+    command.current_dir(sandbox.path("app"));
+    sandbox
+        .run(command, "")
+        .ok()
+        .says("./deploy/.env: . is a project itself");
+    assert_eq!(key(&sandbox, "acme/app", "openai"), key_of_app);
+    assert!(
+        !sandbox
+            .entail(&["project", "list"])
+            .stdout
+            .contains("deploy")
+    );
+}
+
+#[test]
+fn the_organization_is_named_where_there_are_several() {
+    let sandbox = with_organization();
+    let (src, ..) = projects(&sandbox);
+    sandbox.entail(&["init", "other"]).ok();
+    import(&sandbox, &[&src, "--yes"])
+        .fails(19)
+        .says("add --org acme")
+        .says("add --org other");
+    import(&sandbox, &[&src, "--org", "acme/evals", "--yes"]).fails(19);
+    let report = report(&sandbox, &[&src, "--org", "third", "--dry-run"]);
+    assert_eq!(changes(&report)[0], "add-scope third");
+}
+
+#[test]
+fn only_the_providers_that_are_named_are_imported() {
+    let sandbox = with_organization();
+    let (openai, xai) = (sandbox.canary(), sandbox.canary());
+    let file = sandbox.file(
+        "app/.env",
+        format!("OPENAI_API_KEY='{openai}'\nXAI_API_KEY='{xai}'\n"),
+    );
+    let report = report(&sandbox, &[&file, "--provider", "xai", "--yes"]);
+    assert_eq!(
+        outcomes(&report),
+        [("acme/app xai".to_owned(), "opt-in".to_owned())]
+    );
+    assert_eq!(key(&sandbox, "acme/app", "xai"), xai);
+    import(&sandbox, &[&file, "--provider", "opnai", "--yes"]).fails(18);
+}
