@@ -5,6 +5,8 @@ mod args;
 mod attributes;
 mod audit;
 mod backup;
+mod build_record;
+mod code_cache;
 mod component_source;
 mod contract_difference;
 mod dev;
