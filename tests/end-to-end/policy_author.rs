@@ -1,13 +1,15 @@
 //! What somebody does who writes a policy: begins, builds, checks, tests, and is told
 //! what is wrong.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use entail::policy::Digest;
 use serde_json::{Value, json};
 
-use crate::components::{CONTRACT, trapping};
+use crate::components::{CONTRACT, closed, trapping};
 use crate::sandbox::{Ran, Sandbox};
 
 fn workspace() -> PathBuf {
@@ -31,6 +33,7 @@ impl Sandbox {
             .args(arguments)
             .current_dir(folder)
             .env("ENTAIL_HOME", self.home())
+            .env("XDG_CACHE_HOME", self.path("cache"))
             .env("CARGO_TARGET_DIR", tools("rust"));
         self.run(command, "")
     }
@@ -459,8 +462,107 @@ fn a_flaw_in_a_vector_is_no_failure_of_the_policy() {
         .says("\"an empty chain\"")
         .says("unknown field `now`");
     let mut flawed = vectors();
+    flawed[2]["facts"]["request"]["attributes"] = json!({"entail:region": "eu"});
+    sandbox.file("policy/vectors/rules.json", flawed.to_string());
+    test()
+        .fails(19)
+        .says("entail:region")
+        .says("belong to the host");
+    let mut flawed = vectors();
     flawed[0]["settings"] = json!({"models": []});
     flawed.as_array_mut().unwrap().truncate(1);
     sandbox.file("policy/vectors/rules.json", flawed.to_string());
     test().fails(1).says("does not take these settings");
+}
+
+/// A project in JavaScript whose compiler copies a component that is there, and fails
+/// while there is a file `broken`.
+fn quick_project(sandbox: &Sandbox) -> PathBuf {
+    const COMPILER: &str = "#!/bin/sh
+        test -e broken && exit 1
+        while test \"$1\" != --out; do shift; done
+        cp prebuilt \"$2\"
+    ";
+    sandbox.file("mine/package.json", r#"{"main": "src/main.js"}"#);
+    sandbox.file("mine/src/main.js", "one");
+    sandbox.file("mine/prebuilt", default_policy());
+    let vectors = std::fs::read(workspace().join("tests/vectors/rule-2-effective-model.json"));
+    sandbox.file("mine/vectors/rules.json", vectors.unwrap());
+    let compiler = sandbox.file("mine/node_modules/.bin/jco", COMPILER);
+    std::fs::set_permissions(compiler, Permissions::from_mode(0o755)).unwrap();
+    sandbox.path("mine")
+}
+
+#[test]
+fn a_test_never_passes_on_a_component_of_other_sources() {
+    let sandbox = Sandbox::new();
+    let project = quick_project(&sandbox);
+    let project = project.to_str().unwrap();
+    let build = || sandbox.entail(&["policy", "build", project]);
+    let test = || sandbox.entail(&["policy", "test", project]);
+    build().ok();
+    test().ok().says(" passed, 0 failed");
+    // Older than its sources, whatever the times of the files are.
+    sandbox.file("mine/src/main.js", "two");
+    let remedy = format!("entail policy build {project}");
+    test()
+        .fails(19)
+        .says("default.wasm is not what its sources give: src/main.js has changed since")
+        .says(&remedy);
+    // Nor is it installed, or checked.
+    sandbox
+        .entail(&["policy", "check", project])
+        .fails(19)
+        .says("src/main.js has changed since");
+    // Left over from a failed build, even with the sources as they were.
+    sandbox.file("mine/broken", "");
+    build().fails(1).says("jco failed");
+    std::fs::remove_file(sandbox.path("mine/broken")).unwrap();
+    sandbox.file("mine/src/main.js", "one");
+    test().fails(19).says("the last build failed").says(&remedy);
+    build().ok();
+    test().ok();
+    // Another file in its place.
+    let component = sandbox.path("mine/default.wasm");
+    std::fs::write(&component, closed()).unwrap();
+    test()
+        .fails(19)
+        .says("the file is another one than was built");
+    build().ok();
+    // What was never built here is tested when it is named, and the doubt is said.
+    std::fs::remove_file(sandbox.path("mine/.entail-build.json")).unwrap();
+    let component = component.to_str().unwrap();
+    sandbox
+        .entail(&["policy", "test", component])
+        .ok()
+        .says("nothing says whether");
+    test()
+        .fails(19)
+        .says(&format!("as it is: entail policy test {component}"));
+    // That the committed component is what a build gives says it as well.
+    sandbox
+        .entail(&["policy", "build", project, "--check", component])
+        .ok();
+    test().ok();
+}
+
+#[test]
+fn a_component_is_compiled_once_for_building_testing_checking_and_installing_it() {
+    let sandbox = Sandbox::new();
+    let project = quick_project(&sandbox);
+    let project = project.to_str().unwrap();
+    let compiled = || {
+        let checked = sandbox.entail(&["policy", "check", project, "--json"]);
+        checked.ok().json()["compiled"].as_bool().unwrap()
+    };
+    // Without a home, in the user's cache.
+    sandbox.entail(&["policy", "build", project]).ok();
+    assert!(!compiled());
+    sandbox.entail(&["policy", "test", project]).ok();
+    // A home has a cache of its own.
+    sandbox.entail(&["init", "acme"]).ok();
+    assert!(compiled());
+    assert!(!compiled());
+    sandbox.entail(&["policy", "install", project]).ok();
+    assert!(!compiled());
 }

@@ -280,7 +280,8 @@ fn a_home_on_a_read_only_file_system_is_named_with_what_is_needed() {
     let (sandbox, _) = Sandbox::with_acme();
     let home = sandbox.home();
     let command = sandbox.command(&["run", "acme/evals", "--", "true"]);
-    let script = "mount --bind \"$0\" \"$0\" && mount -o remount,ro,bind \"$0\" || exit 99; exec \"$@\"";
+    let script =
+        "mount --bind \"$0\" \"$0\" && mount -o remount,ro,bind \"$0\" || exit 99; exec \"$@\"";
     let mut contained = Command::new("unshare");
     contained
         .args(["--user", "--map-root-user", "--mount", "sh", "-c", script])

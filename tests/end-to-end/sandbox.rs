@@ -143,6 +143,7 @@ impl Sandbox {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap())
             .env("ENTAIL_HOME", self.home())
+            .env("XDG_CACHE_HOME", self.path("cache"))
             .env("RUST_LOG", "trace")
             .env("RUST_BACKTRACE", "full");
         command

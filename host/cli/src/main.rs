@@ -5,6 +5,8 @@ mod args;
 mod attributes;
 mod audit;
 mod backup;
+mod build_record;
+mod code_cache;
 mod component_source;
 mod confirm;
 mod contract_difference;

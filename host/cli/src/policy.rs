@@ -5,19 +5,21 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use entail::host_attributes::check_host_attributes;
-use entail::policy::{Compile, Digest, Engine, Facts, Policy, Sandbox, Settings};
+use entail::policy::{CodeCache, Compile, Digest, Engine, Facts, Policy, Sandbox, Settings};
 use entail::store::InputFile;
 use entail_text::strict;
 use serde_json::json;
 
 use crate::args::{BuildArgs, DecideArgs, PolicyCommand};
+use crate::code_cache::code_cache;
 use crate::component_source::read_component;
 use crate::failure::{Failure, shown};
-use crate::output::{Cell, Style, Table, print_json, print_json_line, say};
+use crate::output::{Cell, Style, Table, print_json, print_json_line, say, tell};
 use crate::policy_build::{self, BuildError};
 use crate::session::Session;
 use crate::{
-    component_source, policy_check, policy_compare, policy_new, policy_service, policy_test,
+    build_record, component_source, policy_check, policy_compare, policy_new, policy_service,
+    policy_test,
 };
 
 /// The longest line of facts that is read.
@@ -29,7 +31,7 @@ pub async fn policy(session: &Session, command: &PolicyCommand) -> Result<ExitCo
         PolicyCommand::Build(args) => build(session, args)?,
         PolicyCommand::Check(args) => policy_check::check(session, args)?,
         PolicyCommand::Test(args) => policy_test::test(session, args)?,
-        PolicyCommand::Decide(args) => decide(args)?,
+        PolicyCommand::Decide(args) => decide(session, args)?,
         PolicyCommand::Replay(args) => return policy_compare::replay(session, args),
         PolicyCommand::Diff(args) => return policy_compare::diff(session, args).await,
         PolicyCommand::Install(args) => policy_service::install(session, args).await?,
@@ -56,9 +58,39 @@ impl From<BuildError> for Failure {
 }
 
 fn build(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
-    let component = match &args.module {
-        Some(module) => policy_build::componentize(module)?,
-        None => policy_build::build(&args.folder)?,
+    let (component, built_of) = match &args.module {
+        Some(module) => (policy_build::componentize(module)?, None),
+        None => {
+            // Whatever is there is of other sources, should this fail.
+            if args.check.is_none()
+                && args
+                    .output
+                    .as_ref()
+                    .is_none_or(|file| is_in(file, &args.folder))
+            {
+                build_record::forget(&args.folder)
+                    .map_err(|error| Failure::io(args.folder.display(), &error))?;
+            }
+            let roots = policy_build::roots(&args.folder)?;
+            let before = build_record::sources(&args.folder, &roots);
+            let component = policy_build::build(&args.folder)?;
+            (component, Some((roots, before)))
+        }
+    };
+    // Notes what the component in `file` was built of. A source that is changed while it is
+    // built is noted as it was before.
+    let note = |file: &Path, component: &[u8]| -> Result<(), Failure> {
+        let Some((roots, before)) = built_of.as_ref().filter(|_| is_in(file, &args.folder)) else {
+            return Ok(());
+        };
+        let after = build_record::sources(&args.folder, roots);
+        let (Ok(before), Ok(mut sources)) = (before, after) else {
+            tell!(Style::Warn => "note:"; " the sources cannot all be read, so policy test cannot tell whether {} is of them", file.display());
+            return Ok(());
+        };
+        sources.extend(before.iter().map(|(name, digest)| (name.clone(), *digest)));
+        build_record::write(&args.folder, file, component, roots.clone(), sources)
+            .map_err(|error| Failure::io(args.folder.display(), &error))
     };
     if let Some(file) = &args.check {
         let committed = read_component(file)?;
@@ -79,11 +111,12 @@ fn build(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
                 file.display()
             )]));
         }
+        note(file, &component)?;
         say!("{} is what a fresh build gives", file.display());
         return Ok(());
     }
     let (policy, component) =
-        policy_check::admit_built(&args.folder, args.module.as_deref(), component)?;
+        policy_check::admit_built(session, &args.folder, args.module.as_deref(), component)?;
     let output = args.output.clone().unwrap_or_else(|| {
         let name = format!("{}.wasm", policy.description().name);
         match args.module {
@@ -92,8 +125,19 @@ fn build(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
         }
     });
     std::fs::write(&output, &component).map_err(|error| Failure::io(output.display(), &error))?;
+    note(&output, &component)?;
     describe(session, &policy, &component, &output);
     Ok(())
+}
+
+/// Whether a file lies in a folder, or will.
+fn is_in(file: &Path, folder: &Path) -> bool {
+    let parent = match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let canonical = |path: &Path| path.canonicalize().ok();
+    canonical(parent).is_some_and(|parent| Some(parent) == canonical(folder))
 }
 
 fn describe(session: &Session, policy: &Policy, component: &[u8], file: &Path) {
@@ -130,8 +174,9 @@ fn describe(session: &Session, policy: &Policy, component: &[u8], file: &Path) {
 /// Facts as JSON lines in, decisions as JSON lines out, in the same order. A line
 /// that has no decision gives `{"error": …}`, and the command fails after the
 /// last line, as the first of them did.
-fn decide(args: &DecideArgs) -> Result<(), Failure> {
-    let engine = engine();
+fn decide(session: &Session, args: &DecideArgs) -> Result<(), Failure> {
+    let code = code_cache(session)?;
+    let engine = engine(code.cache.clone());
     let policy = match &args.policy {
         Some(file) => engine.admit(&component_source::read(file)?.bytes),
         None => engine.admit_own(entail::DEFAULT_POLICY),
@@ -203,8 +248,9 @@ fn decide_lines(
     Ok(())
 }
 
-fn engine() -> Engine {
+fn engine(code: CodeCache) -> Engine {
     Engine::new(Settings {
+        code_cache: Some(code),
         concurrent_calls: 1,
         compile: Compile::InSandbox(Sandbox::this_program()),
         ..Settings::default()

@@ -10,6 +10,7 @@
 //! that it could ask: all calls of the system are replaced by traps. Their tools are
 //! installed in the project's folder if they are not there.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -119,6 +120,41 @@ pub enum BuildError {
     Encode(String),
 }
 
+/// What the component of `folder` is built of, as seen from there: the folder itself, and
+/// of a Rust crate the crates beside it that it depends on, and the files of its workspace.
+pub fn roots(folder: &Path) -> Result<Vec<PathBuf>, BuildError> {
+    let mut roots = vec![PathBuf::from(".")];
+    let manifest = folder.join("Cargo.toml");
+    if manifest.is_file() {
+        let canonical = |path: &Path| {
+            let failed = |error| BuildError::File(path.to_owned(), error);
+            path.canonicalize().map_err(failed)
+        };
+        let here = canonical(folder)?;
+        for found in local_sources(folder, &manifest)? {
+            let found = canonical(&found)?;
+            if !found.starts_with(&here) {
+                roots.push(seen_from(&here, &found));
+            }
+        }
+        roots.sort();
+        roots.dedup();
+    }
+    Ok(roots)
+}
+
+/// The way from one canonical folder to a canonical path.
+fn seen_from(folder: &Path, path: &Path) -> PathBuf {
+    let mut up = PathBuf::new();
+    for above in folder.ancestors() {
+        if let Ok(rest) = path.strip_prefix(above) {
+            return up.join(rest);
+        }
+        up.push("..");
+    }
+    path.to_owned()
+}
+
 /// Builds the policy in `folder` and returns the component. What the tools have to say
 /// goes to standard error.
 pub fn build(folder: &Path) -> Result<Vec<u8>, BuildError> {
@@ -138,7 +174,7 @@ pub fn build(folder: &Path) -> Result<Vec<u8>, BuildError> {
 
 fn build_javascript(folder: &Path) -> Result<Vec<u8>, BuildError> {
     #[derive(Deserialize)]
-    struct Package {
+    struct Main {
         main: Option<String>,
     }
 
@@ -147,7 +183,7 @@ fn build_javascript(folder: &Path) -> Result<Vec<u8>, BuildError> {
     let text = InputFile::open_regular(&package)
         .and_then(|opened| opened.read_to_limit(MAX_PACKAGE_BYTES))
         .map_err(|error| file(error.into()))?;
-    let Package { main } = strict::from_slice(&text).map_err(|error| file(error.into()))?;
+    let Main { main } = strict::from_slice(&text).map_err(|error| file(error.into()))?;
     let main = main.ok_or_else(|| BuildError::NoMain(package.clone()))?;
     if !folder.join(JCO).exists() {
         let mut npm = Command::new("npm");
@@ -312,6 +348,74 @@ pub fn componentize(module: &Path) -> Result<Vec<u8>, BuildError> {
 #[derive(Deserialize)]
 struct Metadata {
     workspace_root: PathBuf,
+    packages: Vec<Package>,
+    resolve: Option<Resolve>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    id: String,
+    /// None of a crate that lies on this machine.
+    source: Option<String>,
+    manifest_path: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct Resolve {
+    root: Option<String>,
+    nodes: Vec<Node>,
+}
+
+#[derive(Deserialize)]
+struct Node {
+    id: String,
+    deps: Vec<Dependency>,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    pkg: String,
+    dep_kinds: Vec<DependencyKind>,
+}
+
+#[derive(Deserialize)]
+struct DependencyKind {
+    kind: Option<String>,
+}
+
+/// The folders of the crates on this machine that a crate is built of, and the files of
+/// its workspace.
+fn local_sources(folder: &Path, manifest: &Path) -> Result<Vec<PathBuf>, BuildError> {
+    let Metadata {
+        workspace_root,
+        packages,
+        resolve,
+    } = metadata(folder, manifest, &["--filter-platform", TARGET])?;
+    let mut sources: Vec<PathBuf> = ["Cargo.toml", "Cargo.lock"]
+        .iter()
+        .map(|name| workspace_root.join(name))
+        .filter(|file| file.is_file())
+        .collect();
+    let resolve = resolve.ok_or_else(|| BuildError::Metadata(folder.to_owned()))?;
+    let mut wanted: Vec<&str> = resolve.root.iter().map(String::as_str).collect();
+    let mut seen = BTreeSet::new();
+    while let Some(id) = wanted.pop() {
+        let local = packages
+            .iter()
+            .find(|found| found.id == id && found.source.is_none());
+        // What comes from a registry depends on nothing here.
+        let Some(package) = local.filter(|_| seen.insert(id)) else {
+            continue;
+        };
+        sources.extend(package.manifest_path.parent().map(Path::to_owned));
+        let nodes = resolve.nodes.iter().filter(|node| node.id == id);
+        let needed = nodes.flat_map(|node| &node.deps).filter(|dependency| {
+            let kinds = &dependency.dep_kinds;
+            kinds.iter().any(|kind| kind.kind.as_deref() != Some("dev"))
+        });
+        wanted.extend(needed.map(|dependency| dependency.pkg.as_str()));
+    }
+    Ok(sources)
 }
 
 #[derive(Deserialize)]
@@ -323,7 +427,7 @@ struct Message {
 }
 
 fn compile(folder: &Path, manifest: &Path) -> Result<PathBuf, BuildError> {
-    let root = workspace_root(folder, manifest)?;
+    let root = metadata(folder, manifest, &["--no-deps"])?.workspace_root;
     let output = cargo()
         .args(["build", "--release", "--lib", "--target", TARGET])
         .args([
@@ -360,25 +464,19 @@ fn compile(folder: &Path, manifest: &Path) -> Result<PathBuf, BuildError> {
         .ok_or_else(|| BuildError::NoModule(folder.to_owned()))
 }
 
-fn workspace_root(folder: &Path, manifest: &Path) -> Result<PathBuf, BuildError> {
+fn metadata(folder: &Path, manifest: &Path, besides: &[&str]) -> Result<Metadata, BuildError> {
     let unreadable = || BuildError::Metadata(folder.to_owned());
     let output = cargo()
-        .args([
-            "metadata",
-            "--no-deps",
-            "--format-version",
-            "1",
-            "--manifest-path",
-        ])
+        .args(["metadata", "--format-version", "1", "--manifest-path"])
         .arg(manifest)
+        .args(besides)
         .stderr(Stdio::inherit())
         .output()
         .map_err(no_cargo)?;
     if !output.status.success() {
         return Err(unreadable());
     }
-    let metadata: Metadata = serde_json::from_slice(&output.stdout).map_err(|_| unreadable())?;
-    Ok(metadata.workspace_root)
+    serde_json::from_slice(&output.stdout).map_err(|_| unreadable())
 }
 
 /// Compiler flags that replace the paths of this machine.

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use entail::policy::{
-    BadSettings, CodeCache, Compile, Credential, Engine, Facts, Failure as PolicyFailure,
-    Inheritance, Isolation, Limits, Policy, Rejected, Request, Sandbox, Scope, Settings, Sharing,
-    Values,
+    BadSettings, Compile, Credential, Engine, Facts, Failure as PolicyFailure, Inheritance,
+    Isolation, Limits, Policy, Rejected, Request, Sandbox, Scope, Settings, Sharing, Values,
 };
 use serde_json::json;
 
+use crate::build_record::Built;
+use crate::code_cache::{Cache, code_cache};
 use crate::component_source::{Component, ComponentArgs, limits_in, read_settings};
 use crate::failure::Failure;
 use crate::output::{Cell, Style, Table, print_json, say, tell};
@@ -19,7 +20,6 @@ use crate::policy_problems::{
     Problem, failure, failure_of_calls, needs, on_call, on_settings, problems,
 };
 use crate::session::Session;
-use crate::temporary;
 
 /// How often a policy is called to tell how long it takes.
 const CALLS: usize = 100;
@@ -53,7 +53,7 @@ pub struct CheckArgs {
 ///
 /// That it is not admitted, and why; that there is none.
 pub fn check(session: &Session, args: &CheckArgs) -> Result<(), Failure> {
-    let bench = Bench::new()?;
+    let bench = Bench::new(session)?;
     let component = args.component.read(&bench.engine)?;
     let policy = match bench.try_on(&component) {
         Ok(policy) => policy,
@@ -91,11 +91,10 @@ pub fn check(session: &Session, args: &CheckArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// An engine to try components on, which is set up as one that serves. The code that
-/// it compiles goes when it does.
+/// An engine to try components on, which is set up as one that serves.
 pub struct Bench {
     engine: Engine,
-    _code: tempfile::TempDir,
+    _code: Cache,
 }
 
 impl Bench {
@@ -104,15 +103,10 @@ impl Bench {
     /// # Errors
     ///
     /// When there is no place for code.
-    pub fn new() -> Result<Self, Failure> {
-        // Only its owner may enter it.
-        let code = temporary::directory()
-            .map_err(|error| Failure::io("a folder for compiled code", &error))?;
+    pub fn new(session: &Session) -> Result<Self, Failure> {
+        let code = code_cache(session)?;
         let engine = Engine::new(Settings {
-            code_cache: Some(CodeCache::new(
-                code.path().join("code"),
-                code.path().join("key"),
-            )),
+            code_cache: Some(code.cache.clone()),
             compile: Compile::InSandbox(Sandbox::this_program()),
             ..Settings::default()
         });
@@ -139,7 +133,10 @@ impl Bench {
 
     fn try_on(&self, component: &Component) -> Result<Policy, Rejected> {
         if component.bytes.len() > LARGE_BYTES {
-            tell!("compiling {}, which may take a minute …", component.name);
+            tell!(
+                "{} is large: unless it was before, it is compiled now, which may take a minute …",
+                component.name
+            );
         }
         self.engine
             .admit_within(&component.bytes, &limits_of(component))
@@ -161,11 +158,12 @@ impl Bench {
 ///
 /// That it is not admitted, with all that [`check`] would tell of it.
 pub fn admit_built(
+    session: &Session,
     folder: &Path,
     module: Option<&Path>,
     bytes: Vec<u8>,
 ) -> Result<(Policy, Vec<u8>), Failure> {
-    let bench = Bench::new()?;
+    let bench = Bench::new(session)?;
     // A layer is nothing by itself; it is tried over the built-in policy. Whatever is no
     // layer does not go over anything.
     let over_built_in = bench.engine.compose(&bytes, entail::DEFAULT_POLICY);
@@ -174,6 +172,7 @@ pub fn admit_built(
         bytes: whole,
         limits: limits_in(folder)?,
         name: module.unwrap_or(folder).display().to_string(),
+        built: Built::OfItsSources,
     };
     let policy = bench.admit(&component)?;
     Ok((policy, bytes))
@@ -266,6 +265,7 @@ fn report(
             "contract": policy.contract().to_string(), "schema": policy.schema(),
             "bytes": component.bytes.len(),
             "admission_us": costs.admission.as_micros(),
+            "compiled": costs.compiled,
             "trial_call_us": costs.trial_call.as_micros(),
             "fresh_call_us": fresh.as_micros(), "warm_call_us": warm.as_micros(),
             "memory_bytes": costs.memory_bytes, "table_elements": costs.table_elements,
@@ -301,7 +301,10 @@ fn report(
     );
     row(
         "admission",
-        format!("{}, compiling included", time(costs.admission)),
+        match costs.compiled {
+            true => format!("{}, compiling included", time(costs.admission)),
+            false => format!("{}; it was compiled before", time(costs.admission)),
+        },
     );
     row(
         "calls",

@@ -21,9 +21,12 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use similar::{ChangeTag, TextDiff};
 
-use crate::component_source::{ComponentArgs, SourceError, files_named, read_found, read_settings};
+use crate::build_record::Built;
+use crate::component_source::{
+    Component, ComponentArgs, SourceError, files_named, read_found, read_settings,
+};
 use crate::failure::{Failure, shown};
-use crate::output::{Line, Style, print_json, say};
+use crate::output::{Line, Style, print_json, say, tell};
 use crate::policy_check::Bench;
 use crate::session::Session;
 
@@ -61,8 +64,9 @@ pub struct TestArgs {
 /// When a vector does not hold; when one is malformed, or there is none; when the
 /// policy is not admitted.
 pub fn test(session: &Session, args: &TestArgs) -> Result<(), Failure> {
-    let bench = Bench::new()?;
+    let bench = Bench::new(session)?;
     let component = args.component.read(bench.engine())?;
+    check_is_of_its_sources(&args.component, &component)?;
     let Some(folder) = vectors_folder(args) else {
         // What is no policy has no vectors either.
         bench.admit(&component)?;
@@ -107,6 +111,28 @@ pub fn test(session: &Session, args: &TestArgs) -> Result<(), Failure> {
             format!("{failed} of {total} vectors failed"),
         )),
     }
+}
+
+/// Refuses a component of which nobody knows whether it is what the sources beside it
+/// give, unless it was named itself.
+fn check_is_of_its_sources(args: &ComponentArgs, component: &Component) -> Result<(), Failure> {
+    if component.built != Built::Unknown {
+        return Ok(());
+    }
+    let name = &component.name;
+    let named = &args.source.component;
+    if !named.is_dir() {
+        tell!(Style::Warn => "note:"; " nothing says whether {name} is what the sources beside it give");
+        return Ok(());
+    }
+    Err(Failure::invalid(format!(
+        "nothing says whether {name} is what the sources beside it give: it was not built here, \
+         or the last build failed"
+    ))
+    .with_remedies(vec![
+        format!("entail policy build {}", shown(named)),
+        format!("as it is: entail policy test {name}"),
+    ]))
 }
 
 /// The folder that was named, else the one in the folder of the policy, if it is there.

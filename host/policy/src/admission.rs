@@ -51,6 +51,8 @@ pub struct Description {
 pub struct Costs {
     /// The whole of it. Compiling is most of it, unless the code was in the cache.
     pub admission: Duration,
+    /// Whether it was compiled now; else its code was in the cache.
+    pub compiled: bool,
     /// The trial call, in a fresh instance.
     pub trial_call: Duration,
     /// Bytes of linear memory that the instance of the trial call had in the end.
@@ -211,7 +213,7 @@ pub(crate) fn admit(
     check_form(bytes, limits.component_bytes)?;
     let digest = Digest::of(bytes);
     let machine = engine.machine(limits)?;
-    let code = code(engine, &machine, digest, bytes, limits, sandbox)?;
+    let (code, compiled) = code(engine, &machine, digest, bytes, limits, sandbox)?;
     let component = code.load(&machine.engine).map_err(invalid)?;
     // It was copied.
     drop(code);
@@ -236,7 +238,10 @@ pub(crate) fn admit(
         description: said.description,
         contract: exports.contract(),
         schema: said.schema,
-        costs: Costs::default(),
+        costs: Costs {
+            compiled,
+            ..Costs::default()
+        },
         exports,
         instance,
         own: false,
@@ -246,7 +251,7 @@ pub(crate) fn admit(
 }
 
 /// The code of a component: what is kept of it, if compiling took no more than it may
-/// take now, else what is compiled anew.
+/// take now, else what is compiled anew; and whether it is.
 fn code(
     engine: &Engine,
     machine: &Machine,
@@ -254,7 +259,7 @@ fn code(
     bytes: &[u8],
     limits: &Limits,
     sandbox: Option<&Sandbox>,
-) -> Result<Code, Rejected> {
+) -> Result<(Code, bool), Rejected> {
     let cache = engine.settings().code_cache.as_ref();
     let compatibility = Compatibility::of(&machine.engine);
     let wanted = match sandbox {
@@ -265,7 +270,7 @@ fn code(
     if let Some((code, needed)) = cache.and_then(|cache| cache.find(digest, compatibility))
         && needed.is_within(wanted)
     {
-        return Ok(code);
+        return Ok((code, false));
     }
     let code = match sandbox {
         Some(sandbox) => {
@@ -276,7 +281,7 @@ fn code(
     if let Some(cache) = cache {
         cache.keep(digest, compatibility, &code, wanted);
     }
-    Ok(code)
+    Ok((code, true))
 }
 
 fn not_compiled(error: JobError) -> Rejected {

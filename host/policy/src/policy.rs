@@ -353,6 +353,7 @@ fn try_out(admitted: &Admitted, began: Instant) -> Result<Costs, Rejected> {
     let account = instance.store.data();
     Ok(Costs {
         admission: began.elapsed(),
+        compiled: admitted.costs.compiled,
         trial_call: started.elapsed(),
         memory_bytes: account.memory_used(),
         table_elements: account.table_used(),

@@ -19,6 +19,7 @@ use entail_text::strict;
 use serde::de::DeserializeOwned;
 
 use self::oci_layout::{LAYOUT_VERSION, Wanted, read_layout};
+use crate::build_record::{self, Built, Stale};
 use crate::failure::{Failure, shown};
 
 /// The file in the folder of a policy that says what the policy needs.
@@ -45,6 +46,8 @@ pub struct Component {
     pub limits: Option<Limits>,
     /// Where it was found, to be shown.
     pub name: String,
+    /// Whether it is of the sources beside it.
+    pub built: Built,
 }
 
 /// A component on the command line.
@@ -194,6 +197,16 @@ pub enum SourceError {
         /// What stands there.
         digest: String,
     },
+    /// A component that is not of the sources beside it.
+    #[error("{name} is not what its sources give: {stale}")]
+    Stale {
+        /// The component.
+        name: String,
+        /// The folder of its sources.
+        folder: String,
+        /// What differs.
+        stale: Stale,
+    },
     /// Something else than a component.
     #[error("{name}: the {part} has the type {found:?}, and a component's has {expected:?}")]
     MediaType {
@@ -246,7 +259,9 @@ impl From<SourceError> for Failure {
         let message = error.to_string();
         let remedies = match error {
             SourceError::Unreadable { .. } => return Failure::new(1, "io", message),
-            SourceError::NoComponent(folder) => vec![format!("entail policy build {folder}")],
+            SourceError::NoComponent(folder) | SourceError::Stale { folder, .. } => {
+                vec![format!("entail policy build {folder}")]
+            }
             SourceError::SeveralComponents { folder, names } => names
                 .first()
                 .map(|name| {
@@ -282,8 +297,10 @@ impl From<SourceError> for Failure {
 pub fn read(path: &Path) -> Result<Component, SourceError> {
     let (place, wanted) = chosen(path);
     if !place.is_dir() {
+        let bytes = read_component(&place)?;
         return Ok(Component {
-            bytes: read_component(&place)?,
+            built: is_built(&place, &bytes)?,
+            bytes,
             limits: None,
             name: shown(&place),
         });
@@ -295,10 +312,20 @@ pub fn read(path: &Path) -> Result<Component, SourceError> {
         return Err(SourceError::NotALayout(place.display().to_string()));
     }
     let file = only_component(&place)?;
+    let bytes = read_found(&file, component_limit())?;
     Ok(Component {
-        bytes: read_found(&file, component_limit())?,
+        built: is_built(&file, &bytes)?,
+        bytes,
         limits: limits_in(&place)?,
         name: shown(&file),
+    })
+}
+
+fn is_built(file: &Path, bytes: &[u8]) -> Result<Built, SourceError> {
+    build_record::check(file, bytes).map_err(|stale| SourceError::Stale {
+        name: shown(file),
+        folder: shown(file.parent().unwrap_or(file)),
+        stale,
     })
 }
 

@@ -17,6 +17,7 @@ use serde::Deserialize;
 use super::{
     Component, MAX_DOCUMENT_BYTES, SourceError, component_limit, parse, read_json, read_opened,
 };
+use crate::build_record::Built;
 use crate::failure::shown;
 
 /// The one version of layouts that there is.
@@ -132,6 +133,7 @@ pub(super) fn read_layout(layout: &Path, wanted: &Wanted) -> Result<Component, S
     layer.expect(&name, "layer", LAYER_TYPE)?;
     let (_, bytes) = blob(layout, &name, layer, component_limit())?;
     Ok(Component {
+        built: Built::Elsewhere,
         bytes,
         limits: None,
         name: format!("{}{}", layout.display(), chosen.selector()),

@@ -10,7 +10,7 @@ pub fn is_of_a_field(catalog: &Catalog, name: &str) -> bool {
 
 /// The variables that the clients read the field from, the usual one first.
 pub fn variables_of(field: &Field) -> impl Iterator<Item = &str> {
-    field.environment.iter().map(String::as_str)
+    field.entry_variables()
 }
 
 /// Whether a variable without a field of its own may lead the key of `provider` to another
