@@ -1,6 +1,8 @@
 //! Values as people have them: service accounts that went through a clipboard or a shell,
 //! lines of `.env` files, JSON with a member twice.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -214,6 +216,7 @@ fn a_byte_order_mark_is_skipped_wherever_a_text_is_read() {
         let file = sandbox.home().join(file);
         let text = std::fs::read_to_string(&file).unwrap_or_default();
         std::fs::write(&file, format!("{MARK}{text}")).unwrap();
+        std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
     }
     sandbox.entail(&["status"]).ok();
     let passphrase = sandbox.file("passphrase", format!("{MARK}a long passphrase\r\n"));

@@ -202,7 +202,7 @@ fn a_dry_run_shows_the_blast_radius_and_changes_nothing() {
         sandbox.entail_with(&arguments, input)
     };
     planned(&["inherit", "acme/agents", "openai"], "")
-        .ok()
+        .fails(20)
         .says("1 widened")
         .says("nothing is changed");
     planned(&["inherit", "acme/evals", "openai", "--off"], "")
@@ -231,14 +231,14 @@ fn a_dry_run_shows_the_blast_radius_and_changes_nothing() {
     // The secret that was given is nowhere afterwards.
     let own = sandbox.canary();
     planned(&["credential", "set", "acme/agents", "openai"], &own)
-        .ok()
+        .fails(20)
         .says("default of acme/agents")
         .says("widened");
     planned(&["credential", "rotate", "acme", "openai"], &own)
         .ok()
         .says("4 requests of 4 scopes: 4 the same");
     let json = planned(&["inherit", "acme/agents", "openai", "--json"], "");
-    let json = json.ok().json();
+    let json = json.fails(20).json();
     assert_eq!(json["dry_run"], true);
     assert_eq!(json["changes"][0]["scope"], "acme/agents");
     assert_eq!(revision(&sandbox), before);

@@ -160,6 +160,18 @@ impl Sandbox {
         self.record(&arguments.join(" "), &output)
     }
 
+    /// The same where there is no terminal to ask at, whoever runs the tests.
+    pub fn entail_without_terminal(&self, arguments: &[&str]) -> Ran {
+        let usual = self.command(arguments);
+        let mut command = Command::new("setsid");
+        command.arg(usual.get_program()).args(usual.get_args());
+        command.env_clear();
+        for (name, value) in usual.get_envs() {
+            command.env(name, value.unwrap_or_default());
+        }
+        self.run(command, "")
+    }
+
     /// Runs a command that was set up by hand; nothing of a canary may be printed.
     pub fn run(&self, command: Command, input: &str) -> Ran {
         let what = format!("{command:?}");

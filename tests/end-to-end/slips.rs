@@ -112,7 +112,6 @@ fn a_source_that_is_not_there_is_named() {
     for key in [
         "wJalrXUtnFEMI/K7MDENG/bPxRfiCYCANARYKEY",
         "ya29.a0AfB_byCanaryCanaryCanaryCanary",
-        "AKIAIOSFODNN7CANARYX",
     ] {
         sandbox.watch_for(key);
         assert_ne!(set(&["--from-file", key]).code, Some(0));
@@ -208,10 +207,7 @@ fn what_is_no_utf8_is_an_error_and_nothing_of_it_is_repeated() {
             command.env("ENTAIL_HOME", &home);
             let ran = sandbox.run(command, "");
             assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
-            assert!(
-                matches!(ran.code, Some(code) if code != 101),
-                "{arguments:?}"
-            );
+            assert_eq!(ran.code, Some(19), "{arguments:?}");
         }
     }
 }
@@ -246,7 +242,7 @@ fn a_date_is_the_start_of_that_day() {
     sandbox
         .entail(&["credential", "set", "--help"])
         .ok()
-        .says("start of that day in UTC");
+        .says("2027-01-31 (the start of that day");
 }
 
 #[test]

@@ -107,7 +107,8 @@ impl<'a> Person<'a> {
         Sat {
             hidden: serde_json::from_value(report["hidden"].clone()).unwrap(),
             ran: Ran {
-                stdout: report["seen"].as_str().unwrap().to_owned(),
+                // The terminal adds the other half of each line break.
+                stdout: report["seen"].as_str().unwrap().replace("\r\n", "\n"),
                 ..ran
             },
         }

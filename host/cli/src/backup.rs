@@ -10,6 +10,7 @@ use entail::{
 use serde_json::json;
 
 use crate::args::{BackupArgs, RestoreArgs};
+use crate::confirm;
 use crate::failure::Failure;
 use crate::key::verifier_of;
 use crate::output::{Style, print_json, say, say_dry_run, tell};
@@ -44,6 +45,12 @@ pub async fn restore(session: &Session, args: &RestoreArgs) -> Result<(), Failur
     }
     let restored = match (&args.file, &args.recovery) {
         (file, recovery) if args.accept_rollback => {
+            if confirm::is_wanted(session) {
+                confirm::ask(&[
+                    "what was changed after the copy was made is undone (see: --dry-run)"
+                        .to_owned(),
+                ])?;
+            }
             in_place(session, args, file.as_deref(), recovery.as_deref()).await?
         }
         (Some(_), Some(_)) if session.common.dry_run => {

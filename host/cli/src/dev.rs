@@ -33,7 +33,7 @@ pub async fn dev(session: &Session) -> Result<(), Failure> {
     let matrix = matrix(&session, &entail, &scopes).await?;
     if session.common.json {
         print_json(
-            &json!({"home": home.folder(), "keys_from_environment": found, "matrix": matrix_json(&matrix)}),
+            &json!({"home": home.folder().to_string_lossy(), "keys_from_environment": found, "matrix": matrix_json(&matrix)}),
         );
         return Ok(());
     }

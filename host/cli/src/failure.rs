@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use entail::policy::Code;
 use entail::store::AnchorError;
-use entail::{Error, ErrorKind, quoted};
+use entail::{Error, ErrorKind, ScopePath, quoted};
 use serde_json::json;
 
+use crate::nearest::nearest;
 use crate::output::{Style, print_json_error, tell, with_member};
-use crate::suggest::{Unknown, nearest};
 
 /// What the program says when it fails. The numbers are listed in `--help`.
 #[derive(Debug)]
@@ -27,6 +27,19 @@ pub struct Failure {
     remedies: Vec<String>,
     /// What was named and is not there.
     unknown: Option<Unknown>,
+}
+
+/// What was named and is not there.
+#[derive(Debug)]
+pub enum Unknown {
+    /// A scope.
+    Scope(ScopePath),
+    /// A credential.
+    Credential {
+        scope: ScopePath,
+        provider: String,
+        name: String,
+    },
 }
 
 impl Failure {

@@ -7,6 +7,7 @@ use entail::{Entail, KeyChange, Renewal, Secret, now_ms};
 use serde_json::{Value, json};
 
 use crate::args::{AddRecipientArgs, KeyCommand, RotateKeyCommand};
+use crate::confirm;
 use crate::failure::Failure;
 use crate::output::{Cell, Style, Table, print_json, say, say_dry_run, tell};
 use crate::progress::Bar;
@@ -221,6 +222,14 @@ async fn remove_recipient(session: &Session, which: &str) -> Result<(), Failure>
     let entail = session.open_unlocked()?;
     if session.common.dry_run {
         return dry_run(session, &entail, KeyChange::RemoveRecipient(which)).await;
+    }
+    if confirm::is_wanted(session) {
+        let change = KeyChange::RemoveRecipient(which);
+        let plan = entail.dry_run_keys(&session.principal, change).await?;
+        confirm::ask(&[format!(
+            "a recipient loses what it could open: {} secrets are sealed again, without it",
+            plan.to_renew
+        )])?;
     }
     let bar = Bar::new("sealing again");
     let renewal = entail

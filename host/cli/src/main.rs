@@ -23,6 +23,7 @@ mod inquire;
 mod keeper;
 mod key;
 mod manage;
+mod nearest;
 mod output;
 mod paths;
 mod policy;

@@ -423,6 +423,8 @@ pub async fn inherit(session: &Session, args: &InheritArgs) -> Result<ExitCode, 
         _ => Inheritance::Inherit,
     };
     let Some(parent) = args.scope.parent() else {
+        // A project may be meant, without its organization.
+        entail.scope(&session.principal, &args.scope).await?;
         return Err(Failure::invalid(format!(
             "{} is an organization; there is nothing above it to inherit from",
             args.scope

@@ -569,6 +569,21 @@ pub async fn remove(session: &Session, policy: &str) -> Result<(), Failure> {
         say_dry_run();
         return Ok(());
     }
+    if confirm::is_wanted(session) {
+        let no_way_back = entail
+            .dry_run_remove(&session.principal, installed.component)
+            .await?;
+        let mut lines = vec![format!(
+            "the component of {} {} is destroyed",
+            installed.name, installed.version
+        )];
+        lines.extend(
+            no_way_back
+                .iter()
+                .map(|organization| format!("{organization} can then no longer go back to it")),
+        );
+        confirm::ask(&lines)?;
+    }
     entail
         .remove_policy(&session.principal, installed.component)
         .await?;

@@ -80,6 +80,16 @@ impl Session {
     /// The folder of the home: given, or `entail` in the user's data folder, as
     /// the XDG Base Directory Specification has it.
     pub fn home_folder(&self) -> Result<PathBuf, Failure> {
+        let folder = self.chosen_home()?;
+        match folder.to_str() {
+            Some(_) => Ok(folder),
+            None => Err(Failure::invalid(
+                "the path of the home is not UTF-8 text; set ENTAIL_HOME, or give --home",
+            )),
+        }
+    }
+
+    fn chosen_home(&self) -> Result<PathBuf, Failure> {
         if let Some(folder) = &self.common.home {
             return std::path::absolute(folder)
                 .map_err(|error| Failure::io(folder.display(), &error));

@@ -5,26 +5,10 @@
 //! away.
 
 use entail::{Entail, Error, ScopePath};
-use strsim::damerau_levenshtein;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Unknown, named};
+use crate::nearest::nearest;
 use crate::session::Session;
-
-/// The fewest characters for one slip. Shorter names are too much alike.
-const CHARACTERS_FOR_A_SLIP: usize = 4;
-
-/// What was named and is not there.
-#[derive(Debug)]
-pub enum Unknown {
-    /// A scope.
-    Scope(ScopePath),
-    /// A credential.
-    Credential {
-        scope: ScopePath,
-        provider: String,
-        name: String,
-    },
-}
 
 /// Adds to a failure what may have been meant. `is_adding` says that the command was to
 /// add a project, for which a scope may well be missing on purpose.
@@ -53,7 +37,7 @@ pub async fn complete(session: &Session, failure: Failure, is_adding: bool) -> F
             match nearest(&name, names.iter().map(String::as_str)) {
                 Some(near) => failure.meaning(near),
                 None if names.is_empty() => {
-                    let name = crate::failure::named(&name);
+                    let name = named(&name);
                     let set = format!("entail credential set {scope} {provider}{name}");
                     failure.with_remedies(vec![set])
                 }
@@ -104,32 +88,4 @@ async fn names(
         .collect();
     names.sort();
     names
-}
-
-/// The one of `known` that `given` is with a slip or two.
-pub fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let most = given.chars().count() / CHARACTERS_FOR_A_SLIP;
-    known
-        .map(|known| (damerau_levenshtein(given, known), known))
-        .filter(|(slips, _)| *slips <= most.min(3))
-        .min()
-        .map(|(_, known)| known)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slip_is_near_and_another_name_is_not() {
-        let known = ["acme", "acme/evals", "acme/agents", "acme/evals/nightly"];
-        let near = |given| nearest(given, known.into_iter());
-        assert_eq!(near("acme/evasl"), Some("acme/evals"));
-        assert_eq!(near("acme/eval"), Some("acme/evals"));
-        assert_eq!(near("acne"), Some("acme"));
-        assert_eq!(near("acme/evals/nigthly"), Some("acme/evals/nightly"));
-        assert_eq!(near("acme/nowhere"), None);
-        assert_eq!(near("other"), None);
-        assert_eq!(near("a"), None);
-    }
 }

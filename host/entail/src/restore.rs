@@ -516,7 +516,7 @@ fn copy_public_keys(home: &Home, made: &Home) -> Result<(), Error> {
         if name.to_string_lossy().ends_with(".pem") {
             let key = Secret::read_regular_file(&entry.path(), MAX_KEY_BYTES)
                 .map_err(failed)?
-                .ok_or_else(|| Error::Home(format!("the keys: {name:?} is too large")))?;
+                .ok_or_else(|| Error::Home(format!("the keys: {} is too large", name.display())))?;
             let mode = entry.metadata().map_err(failed)?.permissions().mode();
             let file = File::options()
                 .write(true)

@@ -50,7 +50,7 @@ impl Field {
     ///
     /// [`InvalidValue`] names the field and the rule.
     pub fn normalize(&self, value: &Secret) -> Result<Secret, InvalidValue> {
-        Ok(take(self, value)?.value)
+        Ok(take(self, value, false)?.value)
     }
 }
 

@@ -287,6 +287,40 @@ async fn a_change_from_the_far_future_delays_and_poisons_nothing() {
 }
 
 #[tokio::test]
+async fn a_removed_credential_is_kept_until_its_time_is_over_by_more_than_one_clock() {
+    let place = Place::new().await;
+    let change = Change::RemoveCredential {
+        credential: credential(),
+        grace_ms: DAY,
+    };
+    let applied = place.change(change).await;
+    // Its earlier version has a week.
+    let until = place.machine.now_ms() + WEEK;
+    assert_eq!(applied.retired_until_ms, Some(until));
+    assert!(place.scope().await.credentials.is_empty());
+    // A clock that is ahead destroys nothing.
+    place.machine.set(until + YEAR);
+    assert_eq!((place.destroy_due().await, place.blobs()), (0, 2));
+    place.machine.set(until - WEEK);
+    let credential = credential();
+    place.change(Change::RestoreCredential { credential }).await;
+    let scope = place.scope().await;
+    assert_eq!((scope.credentials.len(), scope.removed.len()), (1, 0));
+    assert_eq!(scope.credentials[0].retired.len(), 1);
+
+    let credential = self::credential();
+    place
+        .change(Change::RemoveCredential {
+            credential,
+            grace_ms: WEEK,
+        })
+        .await;
+    place.machine.pass(WEEK + MINUTE);
+    assert_eq!((place.destroy_due().await, place.blobs()), (1, 0));
+    assert!(place.scope().await.removed.is_empty());
+}
+
+#[tokio::test]
 async fn what_a_person_destroys_is_destroyed_whatever_the_clock_says() {
     for now in [0, 100 * YEAR] {
         let place = Place::new().await;

@@ -770,7 +770,7 @@ sources! {
     }, [
         row(0, "providers").exact(),
         row(0, "providers local").exact(),
-        row(0, "credential set acme local").hidden(),
+        row(0, "credential set acme local --stdin").hidden(),
         row(0, "credential show acme local").hidden(),
         row(0, "credential rotate acme local").hidden(),
         row(19, "credential set acme local --mode nothing").hidden(),
@@ -978,7 +978,7 @@ sources! {
         row(2, "audit tail --scope {text}"),
         row(2, "audit tail --provider {text}"),
         row(0, "audit tail --principal {text}").hidden(),
-        row(0, "audit tail --outcome {text}").hidden(),
+        row(19, "audit tail --outcome {text}"),
         row(19, "audit show --since {text}"),
         row(19, "audit show --until {text}"),
         row(2, "audit verify {text}"),

@@ -212,8 +212,11 @@ impl Installation {
 
     fn remove(&mut self, place: &Place) {
         let credential = self.credential(place);
-        self.change(&Change::RemoveCredential { credential, grace_ms: 0 })
-            .expect("a credential that is there can be removed");
+        self.change(&Change::RemoveCredential {
+            credential,
+            grace_ms: 0,
+        })
+        .expect("a credential that is there can be removed");
     }
 
     fn change(&mut self, change: &Change) -> Result<(), Error> {

@@ -395,6 +395,11 @@ impl Provider {
         self.fields.iter().flat_map(Field::variables)
     }
 
+    /// Whether a variable is in the name space of its clients.
+    pub fn owns(&self, variable: &str) -> bool {
+        self.claim(variable).is_some()
+    }
+
     /// How well a variable of the caller fits what belongs to its clients, as the length
     /// of the longest pattern; `None` if it does not.
     pub(super) fn claim(&self, variable: &str) -> Option<usize> {
