@@ -538,3 +538,52 @@ fn a_diff_and_a_dry_run_ask_with_attributes_and_say_when_recorded_ones_matter() 
         .fails(19)
         .says("belong to the host");
 }
+
+#[test]
+fn all_problems_of_settings_show_at_once_each_with_its_path() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let settings = write(
+        &sandbox,
+        "settings.json",
+        r#"{"by": "", "other": 1, "weights": [{"scope": "acme", "credential": "default"},
+            {"scope": "ACME", "credential": "default", "weight": 1000001}]}"#,
+    );
+    sandbox.entail(&["policy", "install", BALANCE]).ok();
+    let diff = ["policy", "diff", BALANCE, "--settings", &settings];
+    let activate = [
+        "policy",
+        "activate",
+        "acme",
+        "balance",
+        "--settings",
+        &settings,
+    ];
+    for command in [&diff[..], &activate] {
+        let told = sandbox.entail(command).fails(19);
+        let told = told.says("does not take these settings: there are 5 problems");
+        for line in [
+            "  - /other: is not known; there are: by, weights",
+            "  - /by: ",
+            "  - /weights/0: ",
+            "  - /weights/1/scope: ",
+            "  - /weights/1/weight: ",
+        ] {
+            assert!(told.stderr.contains(line), "{line:?}: {}", told.stderr);
+        }
+        let json = sandbox.entail(&[command, &["--json"]].concat()).fails(19);
+        let json: serde_json::Value = serde_json::from_str(&json.stderr).unwrap();
+        assert_eq!(json["error"]["details"].as_array().unwrap().len(), 5);
+    }
+    // What only the policy can say shows beside what its schema says.
+    let settings = write(
+        &sandbox,
+        "settings.json",
+        r#"{"by": "", "weights": [{"scope": "acme", "credential": "default", "weight": 1},
+            {"scope": "acme", "credential": "default", "weight": 2}]}"#,
+    );
+    sandbox
+        .entail(&["policy", "diff", BALANCE, "--settings", &settings])
+        .fails(19)
+        .says("  - /by: ")
+        .says("  - /weights/1: must be of another credential than /weights/0");
+}

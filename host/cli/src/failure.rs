@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use entail::policy::Code;
+use entail::policy::{BadSettings, Code, Problem};
 use entail::store::AnchorError;
 use entail::{Error, ErrorKind, ScopePath, quoted};
 use serde_json::json;
@@ -58,6 +58,15 @@ impl Failure {
     /// The input is not valid.
     pub fn invalid(message: impl Into<String>) -> Self {
         Failure::new(19, "invalid", message)
+    }
+
+    /// A policy does not take what is set for it: each problem on a line of its own.
+    pub fn not_accepted(message: impl std::fmt::Display, problems: &[Problem]) -> Self {
+        match problems {
+            [one] => Failure::invalid(format!("{message}: {one}")),
+            several => Failure::invalid(format!("{message}: there are {} problems", several.len()))
+                .with_details(several.iter().map(ToString::to_string).collect()),
+        }
     }
 
     /// The system said no.
@@ -137,6 +146,9 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
+        if let Error::BadSettings(BadSettings::NotAccepted(problems)) = &error {
+            return Failure::not_accepted("the policy does not take these settings", problems);
+        }
         let (exit, code) = match error.kind() {
             ErrorKind::Refused => (10, "refused"),
             ErrorKind::NotAuthorized => (11, "not-authorized"),

@@ -138,13 +138,21 @@ impl CandidateArgs {
             None => Values::new(),
         };
         let policy = self.admit_alone(engine, &component)?;
-        policy.with_settings(&settings).map_err(|error| {
-            let message = format!("{}: {error}", component.name);
-            match error {
-                BadSettings::NotAccepted(_) => Failure::invalid(message),
-                _ => Failure::new(12, "policy-failed", message),
-            }
-        })
+        policy
+            .with_settings(&settings)
+            .map_err(|error| match error {
+                BadSettings::NotAccepted(problems) => {
+                    let message = format!(
+                        "{}: the policy does not take these settings",
+                        component.name
+                    );
+                    Failure::not_accepted(message, &problems)
+                }
+                error => {
+                    let message = format!("{}: {error}", component.name);
+                    Failure::new(12, "policy-failed", message)
+                }
+            })
     }
 
     /// The same, with nothing set for it.

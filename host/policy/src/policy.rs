@@ -102,9 +102,9 @@ impl Policy {
         }
     }
 
-    /// The same policy with other settings, which it has looked over: first they are
-    /// held against its schema, where the engine compiles, then it is asked.
-    /// Takes some milliseconds, and not for every request.
+    /// The same policy with other settings, which it has looked over: they are held against
+    /// its schema, where the engine compiles, and it is asked, so that all that is wrong
+    /// with them shows at once. Takes some milliseconds, and not for every request.
     ///
     /// # Errors
     ///
@@ -114,22 +114,19 @@ impl Policy {
         let admitted = &self.inner.admitted;
         let text = settings::to_text(settings)?;
         let Some(schema) = &admitted.schema else {
-            return match settings.keys().next() {
-                None => Ok(self.with(text, self.inner.isolation)),
-                Some(name) => {
-                    let rule = "nothing can be set for this policy";
-                    let problem = Problem::new(&settings::pointer(name), rule);
-                    Err(BadSettings::NotAccepted(vec![problem]))
-                }
-            };
+            let rule = "nothing can be set for this policy";
+            let names = settings.keys();
+            let problems = names.map(|name| Problem::new(&settings::pointer(name), rule));
+            settings::checked(problems.collect(), Ok(Vec::new()))?;
+            return Ok(self.with(text, self.inner.isolation));
         };
         // What the program carries is not foreign.
         let sandbox = match admitted.own {
             true => None,
             false => admitted.engine.sandbox()?,
         };
-        schema.check(settings, sandbox)?;
-        settings::checked(self.validate(&text)?)?;
+        let by_schema = schema.check(settings, sandbox)?;
+        settings::checked(by_schema, self.validate(&text))?;
         Ok(self.with(text, self.inner.isolation))
     }
 

@@ -18,6 +18,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use entail_text::{sanitized, strict};
+use jsonschema::error::ValidationErrorKind;
 use jsonschema::{Draft, PatternOptions};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -29,8 +30,9 @@ use crate::sandbox::{Bounds, Job, JobError, NotCompiled, Sandbox};
 /// Settings: a JSON object.
 pub type Values = Map<String, Value>;
 
-/// The most problems that are told of at once.
-const MAX_PROBLEMS: usize = 20;
+/// The most problems that are told of at once: more than any file of settings has that a
+/// person wrote.
+const MAX_PROBLEMS: usize = 100;
 
 /// The longest schema, in bytes; hosts show it, and keep it with what is installed.
 const MAX_SCHEMA_BYTES: usize = 64 << 10;
@@ -118,6 +120,14 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// Whether another one is about the same place, or one around it.
+    fn is_in(&self, other: &Problem) -> bool {
+        let rest = self.path.strip_prefix(&other.path);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let rule = sanitized(&self.rule);
@@ -181,21 +191,20 @@ impl Schema {
         &self.0
     }
 
-    /// Validates settings: in the sandbox, or in this process under low limits.
+    /// Validates settings: in the sandbox, or in this process under low limits. Returns
+    /// what is wrong with them.
     pub(crate) fn check(
         &self,
         settings: &Values,
         sandbox: Option<&Sandbox>,
-    ) -> Result<(), BadSettings> {
-        let found = if let Some(sandbox) = sandbox {
-            self.check_in(sandbox, settings)?
-        } else {
-            check_small_settings(settings)?;
-            check_small(&self.0).map_err(BadSettings::Schema)?;
-            let settings = Value::Object(settings.clone());
-            problems(&self.0, &settings, SMALL_PATTERN_BYTES).map_err(BadSettings::Schema)?
-        };
-        checked(found)
+    ) -> Result<Vec<Problem>, BadSettings> {
+        if let Some(sandbox) = sandbox {
+            return self.check_in(sandbox, settings);
+        }
+        check_small_settings(settings)?;
+        check_small(&self.0).map_err(BadSettings::Schema)?;
+        let settings = Value::Object(settings.clone());
+        problems(&self.0, &settings, SMALL_PATTERN_BYTES).map_err(BadSettings::Schema)
     }
 
     fn check_in(&self, sandbox: &Sandbox, settings: &Values) -> Result<Vec<Problem>, BadSettings> {
@@ -254,16 +263,25 @@ fn problems(
         .with_pattern_options(PatternOptions::regex().size_limit(pattern_bytes))
         .build(schema)
         .map_err(|error| plain(&format!("it is no JSON Schema: {error}")))?;
-    let unknown = unknown(schema, settings);
-    if !unknown.is_empty() {
-        return Ok(unknown);
-    }
+    let mut all = unknown(schema, settings);
+    // What is not known is told with what there is.
+    let told = !all.is_empty();
+    let is_told = |error: &jsonschema::ValidationError<'_>| {
+        told && error.instance_path().as_str().is_empty()
+            && matches!(
+                error.kind(),
+                ValidationErrorKind::AdditionalProperties { .. }
+            )
+    };
     let problem = |error: jsonschema::ValidationError<'_>| {
         let path = error.instance_path().to_string();
         Problem::new(&path, &error.masked_with("the value").to_string())
     };
     let found = validator.iter_errors(settings);
-    Ok(found.take(MAX_PROBLEMS).map(problem).collect())
+    let found = found.filter(|error| !is_told(error)).map(problem);
+    all.extend(found.take(MAX_PROBLEMS));
+    all.truncate(MAX_PROBLEMS);
+    Ok(all)
 }
 
 /// Finds members that a closed schema does not know. The validator finds them too, but does
@@ -298,8 +316,26 @@ pub(crate) fn pointer(name: &str) -> String {
     format!("/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
-/// What a policy's own look found.
-pub(crate) fn checked(mut problems: Vec<Problem>) -> Result<(), BadSettings> {
+/// What a policy's own look found, besides what its schema did.
+pub(crate) fn checked(
+    mut problems: Vec<Problem>,
+    own: Result<Vec<Problem>, Failure>,
+) -> Result<(), BadSettings> {
+    match own {
+        Ok(own) => {
+            let by_schema = problems.len();
+            for problem in own {
+                // The schema has said it closer to the place.
+                let (known, _) = problems.split_at(by_schema);
+                if !known.iter().any(|known| known.is_in(&problem)) {
+                    problems.push(problem);
+                }
+            }
+        }
+        // A policy need not be able to read what its schema does not let pass.
+        Err(_) if !problems.is_empty() => {}
+        Err(failure) => return Err(failure.into()),
+    }
     problems.truncate(MAX_PROBLEMS);
     match problems.is_empty() {
         true => Ok(()),
@@ -400,7 +436,10 @@ mod tests {
 
     fn check(schema: &str, settings: &str) -> Result<(), BadSettings> {
         let schema = Schema::parse(schema).unwrap();
-        schema.check(&serde_json::from_str(settings).unwrap(), None)
+        checked(
+            schema.check(&serde_json::from_str(settings).unwrap(), None)?,
+            Ok(Vec::new()),
+        )
     }
 
     fn problems(schema: &str, settings: &str) -> Vec<(String, String)> {
@@ -432,6 +471,39 @@ mod tests {
                 "is not known; there are: weights".to_owned()
             )]
         );
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told_at_once() {
+        let schema = r#"{"type": "object", "additionalProperties": false, "required": ["by"],
+            "properties": {"by": {"minLength": 1}, "n": {"items": {"minimum": 1}}}}"#;
+        let found = problems(schema, r#"{"other": 1, "more": 2, "n": [0, 1, 0]}"#);
+        let paths: Vec<&str> = found.iter().map(|(path, _)| path.as_str()).collect();
+        assert_eq!(paths, ["/more", "/other", "/n/0", "/n/2", ""]);
+        assert!(found[4].1.contains("by"), "{found:?}");
+    }
+
+    #[test]
+    fn a_policy_adds_what_its_schema_has_not_said_closer() {
+        let of = |path: &str| Problem::new(path, "rule");
+        let told = |by_schema: &[&str], own: Result<Vec<Problem>, Failure>| {
+            let by_schema = by_schema.iter().map(|path| of(path)).collect();
+            match checked(by_schema, own) {
+                Err(BadSettings::NotAccepted(all)) => {
+                    all.into_iter().map(|problem| problem.path).collect()
+                }
+                other => vec![format!("{other:?}")],
+            }
+        };
+        let own = || Ok(vec![of(""), of("/a"), of("/a/b/c"), of("/d")]);
+        assert_eq!(told(&["/a/b"], own()), ["/a/b", "/a/b/c", "/d"]);
+        assert_eq!(told(&[], own()), ["", "/a", "/a/b/c", "/d"]);
+        // That a policy cannot read what its schema refuses is no failure of its own.
+        assert_eq!(told(&["/a"], Err(Failure::Busy)), ["/a"]);
+        assert!(matches!(
+            checked(Vec::new(), Err(Failure::Busy)),
+            Err(BadSettings::Failed(Failure::Busy))
+        ));
     }
 
     #[test]
