@@ -303,3 +303,22 @@ fn what_is_no_small_regular_file_is_an_error_and_is_not_waited_for() {
         refused(name, "entail use SCOPE");
     }
 }
+
+#[test]
+fn a_path_that_is_not_utf8_works_and_has_a_form_in_json() {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let (sandbox, _) = Sandbox::with_acme();
+    let directory = sandbox
+        .path("")
+        .join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    std::fs::create_dir(&directory).unwrap();
+    let inside = |arguments: &[&str]| {
+        let mut command = sandbox.command(arguments);
+        command.current_dir(&directory);
+        sandbox.run(command, "").ok()
+    };
+    inside(&["use", "acme/evals"]);
+    assert_eq!(inside(&["use", "--json"]).json()["allowed"], true);
+    inside(&["run", "--", "true"]);
+}

@@ -524,6 +524,9 @@ fn the_environment_is_imported_into_the_scope_in_effect() {
     assert_eq!(key(&sandbox, "acme", "openai"), organizations);
     let projects = key_of(Some("acme/evals"));
     assert_eq!(key(&sandbox, "acme/evals", "openai"), projects);
+    let mut elsewhere = sandbox.command(&["import", "--env", "--yes"]);
+    elsewhere.env("ENTAIL_SCOPE", "other/evals");
+    sandbox.run(elsewhere, "").fails(19).says("not in acme");
 }
 
 #[test]
@@ -604,4 +607,75 @@ fn only_the_providers_that_are_named_are_imported() {
     );
     assert_eq!(key(&sandbox, "acme/app", "xai"), xai);
     import(&sandbox, &[&file, "--provider", "opnai", "--yes"]).fails(18);
+}
+
+#[test]
+fn the_same_key_with_other_parameters_is_shared_and_another_credential() {
+    let sandbox = with_organization();
+    let key_of_both = sandbox.canary();
+    for (name, organization) in [("a", "org-1"), ("b", "org-2")] {
+        sandbox.file(
+            &format!("src/{name}/.env"),
+            format!("OPENAI_API_KEY='{key_of_both}'\nOPENAI_ORG_ID={organization}\n"),
+        );
+    }
+    let src = sandbox.path("src").to_str().unwrap().to_owned();
+    let report = report(&sandbox, &[&src, "--yes"]);
+    assert_eq!(
+        report["shared"][0]["scopes"],
+        serde_json::json!(["acme/a", "acme/b"])
+    );
+    assert_eq!(
+        changes(&report)[2..],
+        [
+            "set-credential acme/a openai",
+            "set-credential acme/b openai"
+        ]
+    );
+}
+
+#[test]
+fn what_export_env_and_resolve_print_is_imported_as_it_was() {
+    let (sandbox, key_of_acme) = Sandbox::with_acme();
+    sandbox.entail(&["init", "other"]).ok();
+    let resolve = &["resolve", "acme", "openai", "--reveal", "--format"][..];
+    for (name, arguments) in [
+        ("a/.env", [resolve, &["dotenv"]].concat()),
+        ("b/.env", [resolve, &["env"]].concat()),
+        ("c/.envrc", [resolve, &["shell"]].concat()),
+        ("d/keys.sh", vec!["export-env", "acme"]),
+        ("e/keys.json", vec!["export-env", "acme", "--json"]),
+    ] {
+        let mut printed = sandbox.lease(&arguments).ok().stdout;
+        if name.ends_with(".json") {
+            let json: Value = serde_json::from_str(&printed).unwrap();
+            printed = json["variables"].to_string();
+        }
+        let file = sandbox.file(name, printed);
+        let map = format!("{file}=other/x");
+        import(&sandbox, &[&file, "--map", &map, "--yes"]).ok();
+        assert_eq!(key(&sandbox, "other/x", "openai"), key_of_acme, "{name}");
+        sandbox.entail(&["project", "remove", "other/x"]).ok();
+        sandbox
+            .entail(&["credential", "remove", "other", "openai"])
+            .ok();
+    }
+}
+
+#[test]
+fn a_project_whose_own_scope_was_allowed_is_imported_into_it() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let (of_evals, of_agents) = (sandbox.canary(), sandbox.canary());
+    sandbox.file("src/one/.env", format!("XAI_API_KEY='{of_evals}'\n"));
+    sandbox.file("src/two/.env", format!("XAI_API_KEY='{of_agents}'\n"));
+    let mut command = sandbox.command(&["use", "acme/evals"]);
+    command.current_dir(sandbox.path("src/one"));
+    sandbox.run(command, "").ok();
+    // This one came with a repository.
+    sandbox.file("src/two/.entail.toml", "scope = \"acme/agents\"\n");
+    let src = sandbox.path("src").to_str().unwrap().to_owned();
+    import(&sandbox, &[&src, "--yes"]).ok();
+    assert_eq!(key(&sandbox, "acme/evals", "xai"), of_evals);
+    assert_eq!(key(&sandbox, "acme/two", "xai"), of_agents);
+    sandbox.entail(&["resolve", "acme/agents", "xai"]).fails(10);
 }

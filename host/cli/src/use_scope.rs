@@ -1,7 +1,5 @@
 //! `entail use`: sets, shows and allows the scope of a directory.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use entail::ScopePath;
 use serde::Serialize;
@@ -32,8 +30,8 @@ struct DirectoryScope {
     /// `None` if neither the variable nor a file sets one.
     scope: Option<ScopePath>,
     source: Option<SourceKind>,
-    /// The file that sets it.
-    file: Option<PathBuf>,
+    /// The file that sets it. (Text: what is not UTF-8 in a name has no form in JSON.)
+    file: Option<String>,
     /// Whether commands use it.
     allowed: bool,
 }
@@ -123,7 +121,7 @@ impl DirectoryScope {
         DirectoryScope {
             scope: Some(file.scope),
             source: Some(SourceKind::File),
-            file: Some(file.path),
+            file: Some(file.path.display().to_string()),
             allowed,
         }
     }
@@ -140,12 +138,9 @@ impl DirectoryScope {
         };
         match &self.file {
             None => say!("{scope}, from the variable {VARIABLE}"),
-            Some(file) if self.allowed => say!("{scope}, from {}", file.display()),
+            Some(file) if self.allowed => say!("{scope}, from {file}"),
             Some(file) => {
-                say!(
-                    "{} sets the scope {scope}, and is not allowed",
-                    file.display()
-                );
+                say!("{file} sets the scope {scope}, and is not allowed");
                 say!(Style::Faint => "  try:"; " entail use --allow");
             }
         }

@@ -547,7 +547,7 @@ fn shared_keys(provider: &ProviderId, uses: &[Use<'_>]) -> Vec<SharedKey> {
     let mut groups: BTreeMap<Fingerprint, Vec<ScopePath>> = BTreeMap::new();
     for used in uses {
         groups
-            .entry(used.candidate.fingerprint)
+            .entry(used.candidate.key)
             .or_default()
             .push(used.scope.clone());
     }

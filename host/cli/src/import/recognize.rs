@@ -23,6 +23,8 @@ pub struct Candidate {
     pub fields: Vec<(String, Secret)>,
     /// Of all fields.
     pub fingerprint: Fingerprint,
+    /// Of the secret ones, or of all if none is secret.
+    pub key: Fingerprint,
     /// Where it is set, each field in every place that says the same.
     pub variables: Vec<VariableUse>,
     pub notes: Vec<String>,
@@ -287,11 +289,17 @@ fn candidate(
     let fields = taken
         .iter()
         .map(|filled| (filled.field.name.as_str(), &filled.value));
+    let has_key = taken.iter().any(is_secret);
+    let key = taken
+        .iter()
+        .filter(|filled| !has_key || is_secret(filled))
+        .map(|filled| (filled.field.name.as_str(), &filled.value));
     let context = [provider.id.as_str(), mode.name.as_str()];
     Ok(Outcome::Candidate(Candidate {
         provider: provider.id.clone(),
         mode: mode.name.clone(),
         fingerprint: fingerprints.of(&context, fields)?,
+        key: fingerprints.of(&context, key)?,
         variables: taken.iter().flat_map(uses).collect(),
         fields: taken
             .into_iter()

@@ -10,8 +10,9 @@ use entail::{ScopePath, Secret};
 use serde::Serialize;
 
 use super::variables::{Dialect, Parsed, Value, Variable, parse};
-use crate::directory_scope::in_effect;
+use crate::directory_scope::{AllowedFiles, FILE_NAME, ScopeFile, in_effect};
 use crate::failure::Failure;
+use crate::request_target::shell_word;
 use crate::session::Session;
 
 /// No file of variables is longer.
@@ -105,7 +106,7 @@ pub fn find(
     let mut projects = Vec::new();
     for (directory, sources) in found.projects {
         projects.push(Project {
-            scope: wanted.scope_of(&directory, &sources)?,
+            scope: wanted.scope_of(session, &directory, &sources)?,
             label: directory.display().to_string(),
             sources,
         });
@@ -123,7 +124,16 @@ pub fn find(
         }
     }
     if wanted.environment {
-        let scope = in_effect(session)?.filter(|scope| wanted.organization.covers(scope.as_str()));
+        let scope = in_effect(session)?;
+        if let Some(scope) = scope
+            .as_ref()
+            .filter(|scope| !wanted.organization.covers(scope.as_str()))
+        {
+            return Err(Failure::invalid(format!(
+                "the environment belongs to the scope in effect, {scope}, which is not in {}",
+                wanted.organization
+            )));
+        }
         projects.push(Project {
             label: "the environment".to_owned(),
             scope: scope.unwrap_or_else(|| wanted.organization.clone()),
@@ -145,7 +155,7 @@ fn check_scopes(projects: &[Project]) -> Result<(), Failure> {
             ))
             .with_remedies(vec![format!(
                 "say which becomes what: --map {}=SCOPE",
-                project.label
+                shell_word(&project.label)
             )]));
         }
     }
@@ -193,7 +203,7 @@ impl Finding<'_> {
             return self.add_sources(project, vec![source]);
         }
         let own = self.sources_in(path)?;
-        let below = directories_in(path)?;
+        let below = self.directories_in(path)?;
         if own.is_empty() {
             for directory in below {
                 let sources = self.sources_in(&directory)?;
@@ -247,6 +257,29 @@ impl Finding<'_> {
         Ok(())
     }
 
+    /// The directories in a directory, but for hidden ones and links, by name.
+    fn directories_in(&mut self, directory: &Path) -> Result<Vec<PathBuf>, Failure> {
+        let is_hidden = |name: &OsStr| name.as_encoded_bytes().starts_with(b".");
+        let mut directories: Vec<PathBuf> = entries(directory)?
+            .iter()
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+            .filter(|entry| !is_hidden(&entry.file_name()))
+            .map(std::fs::DirEntry::path)
+            .collect();
+        directories.sort();
+        directories.retain(|path| match std::fs::read_dir(path) {
+            Ok(_) => true,
+            Err(error) => {
+                self.skipped.push(Skipped {
+                    file: path.display().to_string(),
+                    reason: error.to_string(),
+                });
+                false
+            }
+        });
+        Ok(directories)
+    }
+
     /// The files of variables in a directory, those first that others complement.
     fn sources_in(&mut self, directory: &Path) -> Result<Vec<Source>, Failure> {
         let mut names: Vec<OsString> = Vec::new();
@@ -292,24 +325,15 @@ fn entries(directory: &Path) -> Result<Vec<std::fs::DirEntry>, Failure> {
         .map_err(|error| Failure::io(directory.display(), &error))
 }
 
-/// The directories in a directory, but for hidden ones and links, by name. Those that
-/// cannot be read are left out.
-fn directories_in(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let is_hidden = |name: &OsStr| name.as_encoded_bytes().starts_with(b".");
-    let mut directories: Vec<PathBuf> = entries(directory)?
-        .iter()
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .filter(|entry| !is_hidden(&entry.file_name()))
-        .map(std::fs::DirEntry::path)
-        .filter(|path| std::fs::read_dir(path).is_ok())
-        .collect();
-    directories.sort();
-    Ok(directories)
-}
-
 impl Wanted<'_> {
-    /// The scope of a project: as `--map` says, else below the organization by its name.
-    fn scope_of(&self, directory: &Path, sources: &[Source]) -> Result<ScopePath, Failure> {
+    /// The scope of a project: as `--map` says, else as its own `.entail.toml` does, if that
+    /// was allowed, else below the organization by its name.
+    fn scope_of(
+        &self,
+        session: &Session,
+        directory: &Path,
+        sources: &[Source],
+    ) -> Result<ScopePath, Failure> {
         let mapped = self.map.iter().find(|(path, _)| {
             same_file(directory, path) || sources.iter().any(|source| source.is(path))
         });
@@ -318,6 +342,12 @@ impl Wanted<'_> {
         }
         let canonical = std::fs::canonicalize(directory)
             .map_err(|error| Failure::io(directory.display(), &error))?;
+        if let Ok(file) = ScopeFile::read(canonical.join(FILE_NAME))
+            && self.organization.covers(file.scope.as_str())
+            && AllowedFiles::of(session)?.contains(&file)
+        {
+            return Ok(file.scope);
+        }
         let name = canonical.file_name().map(OsStr::to_string_lossy);
         name.as_deref()
             .and_then(segment)
@@ -329,7 +359,7 @@ impl Wanted<'_> {
                 ))
                 .with_remedies(vec![format!(
                     "say what it becomes: --map {}={}/NAME",
-                    directory.display(),
+                    shell_word(&directory.display().to_string()),
                     self.organization
                 )])
             })
