@@ -126,6 +126,9 @@ class Matrix:
         self.recorder.stop()
         self.dotenv.unlink(missing_ok=True)
 
+    def without_ports(self, text):
+        return text.replace(f"127.0.0.1:{self.ports['plain']}", "OWN").replace(f"127.0.0.1:{self.ports['stray']}", "STRAY")
+
     def make_service_account(self):
         if self.service_account is None:
             key = subprocess.run(["openssl", "genrsa", "2048"], check=True, capture_output=True, text=True).stdout
@@ -302,6 +305,9 @@ class Judgement:
                 self.remarks.append(f"no warning that {word.replace('.', ' ')} reaches nobody")
         if own and not asked_own and client["package"] not in said:
             self.host.append("no variable, and no warning")
+        for faults in (self.key, self.host, self.strays, self.remarks):
+            # The ports differ from run to run.
+            faults[:] = [matrix.without_ports(fault) for fault in faults]
         self.faults = [*self.key, *self.host, *self.strays, *self.remarks]
 
     def aws(self):

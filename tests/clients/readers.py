@@ -1,25 +1,25 @@
 """Finds the environment variables that a package's source reads.
 
-Python sources are parsed; a function that looks up one of its parameters in the
-environment counts as a reader, so that calls of it with a constant name are
-found too, through any number of such functions. JavaScript sources are searched
-with patterns, after the constants that name variables were collected.
+Python sources are parsed. A function that looks up one of its parameters in the
+environment counts as a reader, so that calls of it with a constant name are found too,
+through any number of such functions. JavaScript sources are searched with patterns, after
+the constants that name variables were collected.
 
-What neither way can name (`os.environ[name]` with a computed name) is listed as
-a computed read, so that it is looked at by a person once and written down.
+What neither way can name (`os.environ[name]` with a name that is put together) is found as
+a read without a name, so that a person looks at it once and writes it down.
 """
 
 import ast
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?:__[A-Za-z0-9_]+)*\Z")
+# A name of small letters alone is seldom a variable's, but for those of proxies.
+NAME = re.compile(r"(?=.*[A-Z]|\w*_proxy\Z)[A-Za-z_][A-Za-z0-9_]*\Z|https?://\S+\Z")
 
 
 @dataclass(frozen=True, order=True)
 class Read:
-    """One place that reads one variable. `name` is None if it is computed."""
+    """One place that reads one variable. `name` is None if it is put together there."""
 
     name: str | None
     file: str
@@ -31,103 +31,131 @@ class Read:
 
 ENVIRON = {"environ", "_environ", "environb"}
 LOOKUPS = {"get", "pop", "setdefault", "__getitem__", "__contains__"}
+# Names too common to be followed as readers: a call of one says nothing.
+COMMON = {"get", "__call__", "run", "load", "pop", "set", "read"}
 
 
-def is_environ(node):
-    """`os.environ`, `environ`, `self.environ`, `os.environ.copy()`, …"""
-    if isinstance(node, ast.Name):
-        return node.id in ENVIRON
-    if isinstance(node, ast.Attribute):
-        return node.attr in ENVIRON
-    return False
+def attribute_of(node):
+    return getattr(node, "id", None) or getattr(node, "attr", None)
 
 
-class PythonModule:
+class Module:
+    """A parsed source, with what the search looks at."""
+
     def __init__(self, path, label):
-        self.path = path
         self.label = label
         source = path.read_text(encoding="utf-8", errors="replace")
         self.lines = source.splitlines()
-        self.tree = ast.parse(source)
+        tree = ast.parse(source)
         self.constants = {}
-        self.environs = set()
-        for node in ast.walk(self.tree):
-            if isinstance(node, (ast.Assign, ast.AnnAssign)):
-                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        # Names of variables that stand for the environment.
+        self.environs = set(ENVIRON)
+        self.literals = {}
+        self.strings = []
+        # Each function, with the nodes that may read the environment in it.
+        self.functions = []
+        self.classes = {}
+        self.looks = []
+        self.loops = {}
+        # The parameters of the functions around a node.
+        self.parameters = {}
+        self.visit(tree, [], None)
+
+    def visit(self, node, functions, owner):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                function = Function(child, owner)
+                self.functions.append(function)
+                self.visit(child, [*functions, function], None)
+                continue
+            if isinstance(child, ast.ClassDef):
+                self.visit(child, functions, child.name)
+                continue
+            self.note(child, functions)
+            self.visit(child, functions, owner)
+
+    def note(self, node, functions):
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            for name in filter(None, map(attribute_of, targets)):
                 value = node.value
-                for target in targets:
-                    name = target.id if isinstance(target, ast.Name) else getattr(target, "attr", None)
-                    if name is None or value is None:
-                        continue
-                    if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                        self.constants.setdefault(name, value.value)
-                    elif is_environ(value) or (
-                        isinstance(value, ast.IfExp) and (is_environ(value.body) or is_environ(value.orelse))
-                    ):
-                        self.environs.add(name)
-            elif isinstance(node, ast.ImportFrom):
-                for alias in node.names:
-                    if alias.name in ENVIRON and alias.asname:
-                        self.environs.add(alias.asname)
+                if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                    self.constants.setdefault(name, value.value)
+                elif isinstance(value, (ast.Tuple, ast.List)):
+                    self.literals.setdefault(name, value)
+                elif attribute_of(value) in ENVIRON or (
+                    isinstance(value, ast.IfExp) and attribute_of(value.orelse) in ENVIRON
+                ):
+                    self.environs.add(name)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            self.strings.append(node)
+        elif isinstance(node, (ast.For, ast.AsyncFor, ast.comprehension)):
+            targets = node.target.elts if isinstance(node.target, ast.Tuple) else [node.target]
+            for index, target in enumerate(targets):
+                if isinstance(target, ast.Name):
+                    position = index if isinstance(node.target, ast.Tuple) else None
+                    self.loops.setdefault(target.id, []).append((node.iter, position))
+                    for function in functions:
+                        function.loops.setdefault(target.id, set()).update(names_in(node.iter))
+        if isinstance(node, (ast.Call, ast.Subscript, ast.Compare)):
+            self.looks.append(node)
+            self.parameters[id(node)] = {p for f in functions for p in f.positional + f.keywords}
+            for function in functions:
+                function.looks.append(node)
 
-    def environ(self, node):
-        if is_environ(node):
-            return True
-        name = node.id if isinstance(node, ast.Name) else getattr(node, "attr", None)
-        return name in self.environs
-
-
-def called_name(call):
-    func = call.func
-    if isinstance(func, ast.Name):
-        return func.id
-    if isinstance(func, ast.Attribute):
-        return func.attr
-    return None
-
-
-def key_of(module, node):
-    """The expression that names the variable, if `node` reads the environment."""
-    if isinstance(node, ast.Call):
-        name = called_name(node)
-        if name in {"getenv", "getenvb"} and node.args:
-            return node.args[0]
-        if (
-            name in LOOKUPS
-            and isinstance(node.func, ast.Attribute)
-            and module.environ(node.func.value)
-            and node.args
-        ):
-            return node.args[0]
-    if isinstance(node, ast.Subscript) and module.environ(node.value) and isinstance(node.ctx, ast.Load):
-        return node.slice
-    if (
-        isinstance(node, ast.Compare)
-        and len(node.ops) == 1
-        and isinstance(node.ops[0], (ast.In, ast.NotIn))
-        and module.environ(node.comparators[0])
-    ):
-        return node.left
-    return None
+    def key_of(self, node):
+        """The expression that names the variable, if `node` reads the environment."""
+        if isinstance(node, ast.Call):
+            name = attribute_of(node.func)
+            if name in {"getenv", "getenvb"} and node.args:
+                return node.args[0]
+            if (
+                name in LOOKUPS
+                and isinstance(node.func, ast.Attribute)
+                and attribute_of(node.func.value) in self.environs
+                and node.args
+            ):
+                return node.args[0]
+        elif isinstance(node, ast.Subscript):
+            if attribute_of(node.value) in self.environs and isinstance(node.ctx, ast.Load):
+                return node.slice
+        elif isinstance(node.ops[0], (ast.In, ast.NotIn)) and attribute_of(node.comparators[0]) in self.environs:
+            return node.left
+        return None
 
 
-def functions_of(tree):
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            yield node
+class Function:
+    def __init__(self, node, owner):
+        arguments = node.args
+        self.positional = [a.arg for a in arguments.posonlyargs + arguments.args]
+        self.keywords = [a.arg for a in arguments.kwonlyargs]
+        # A class is called by its own name.
+        self.called = owner if node.name == "__init__" and owner else node.name
+        self.looks = []
+        self.loops = {}
+
+    def argument(self, name):
+        """Where a call gives this parameter: a position without self, and its name."""
+        if name in self.positional:
+            position = self.positional.index(name) - (self.positional[0] in ("self", "cls"))
+            return (position, name) if position >= 0 else None
+        return (None, name) if name in self.keywords else None
 
 
-def parameters(function):
-    names = [a.arg for a in function.args.posonlyargs + function.args.args]
-    return names, [a.arg for a in function.args.kwonlyargs]
+def names_in(expression):
+    return {n.id for n in ast.walk(expression) if isinstance(n, ast.Name)}
 
 
-def read_python(files):
-    """`files`: pairs of a path and the label that reports show for it."""
+def read_python(files, constants_that_are_names=()):
+    """The reads in `files`, pairs of a path and the label that reports show for it.
+
+    In the files of `constants_that_are_names` (a label's ending and a pattern), each
+    string that matches is a name that is read: their tables are looked up by key.
+    """
     modules = []
     for path, label in files:
         try:
-            modules.append(PythonModule(path, label))
+            modules.append(Module(path, label))
         except SyntaxError:
             continue
     constants = {}
@@ -135,188 +163,151 @@ def read_python(files):
         for name, value in module.constants.items():
             constants.setdefault(name, set()).add(value)
 
-    # function name -> set of (position without self, keyword)
     readers = {}
 
-    def argument(call, spec):
-        position, keyword = spec
-        for given in call.keywords:
-            if given.arg == keyword:
-                return given.value
-        if position is not None and position < len(call.args):
-            return call.args[position]
-        return None
-
     def keys(module, node):
-        key = key_of(module, node)
+        key = module.key_of(node)
         if key is not None:
             yield key
         if isinstance(node, ast.Call):
-            for spec in readers.get(called_name(node), ()):
-                value = argument(node, spec)
-                if value is not None:
-                    yield value
+            for position, name in readers.get(attribute_of(node.func), ()):
+                given = next((k.value for k in node.keywords if k.arg == name), None)
+                if given is None and position is not None and position < len(node.args):
+                    given = node.args[position]
+                if given is not None:
+                    yield given
 
-    def names_in(expression):
-        return {n.id for n in ast.walk(expression) if isinstance(n, ast.Name)}
-
-    while True:
+    grew = True
+    while grew:
         grew = False
         for module in modules:
-            for function in functions_of(module.tree):
-                positional, keyword_only = parameters(function)
-                if not positional and not keyword_only:
+            for function in module.functions:
+                if function.called in COMMON:
                     continue
-                # `for name in names` makes the names of a list one step away.
-                loops = {}
-                for node in ast.walk(function):
-                    if isinstance(node, (ast.For, ast.comprehension)) and isinstance(node.target, ast.Name):
-                        loops[node.target.id] = names_in(node.iter)
                 wanted = set()
-                for node in ast.walk(function):
+                for node in function.looks:
                     for key in keys(module, node):
                         if isinstance(key, ast.Name):
-                            wanted |= {key.id} | loops.get(key.id, set())
-                for name in wanted:
-                    if name in positional:
-                        position = positional.index(name)
-                        if positional[0] in ("self", "cls"):
-                            position -= 1
-                        spec = (position, name)
-                    elif name in keyword_only:
-                        spec = (None, name)
-                    else:
-                        continue
-                    if function.name in {"get", "__init__", "__call__", "run", "load"} and function.name != "__init__":
-                        continue
-                    called = function.name
-                    if called == "__init__":
-                        called = next(
-                            (
-                                c.name
-                                for c in ast.walk(module.tree)
-                                if isinstance(c, ast.ClassDef) and function in c.body
-                            ),
-                            called,
-                        )
-                    if spec not in readers.setdefault(called, set()):
-                        readers[called].add(spec)
+                            wanted |= {key.id} | function.loops.get(key.id, set())
+                for place in filter(None, map(function.argument, wanted)):
+                    if place not in readers.setdefault(function.called, set()):
+                        readers[function.called].add(place)
                         grew = True
-        if not grew:
-            break
 
-    found = set()
-
-    def values(module, expression):
+    def values(module, expression, position=None):
+        """The strings that the expression may be; None if that cannot be told."""
         if isinstance(expression, ast.Constant):
             return [expression.value] if isinstance(expression.value, str) else []
         if isinstance(expression, (ast.Tuple, ast.List, ast.Set)):
-            return [v for e in expression.elts for v in values(module, e) or []]
-        if isinstance(expression, ast.Name):
-            if expression.id in module.constants:
-                return [module.constants[expression.id]]
-            return sorted(constants.get(expression.id, ())) or None
-        if isinstance(expression, ast.Attribute):
-            return sorted(constants.get(expression.attr, ())) or None
-        if isinstance(expression, ast.IfExp):
-            return (values(module, expression.body) or []) + (values(module, expression.orelse) or [])
-        if isinstance(expression, ast.BoolOp):
-            return [v for e in expression.values for v in values(module, e) or []]
+            elements = expression.elts
+            if position is not None:
+                elements = [e.elts[position] for e in elements if isinstance(e, ast.Tuple) and position < len(e.elts)]
+            return [value for e in elements for value in values(module, e) or []]
+        if isinstance(expression, (ast.Name, ast.Attribute)):
+            name = attribute_of(expression)
+            if name in module.literals:
+                return values(module, module.literals[name], position)
+            if isinstance(expression, ast.Name) and name in module.constants:
+                return [module.constants[name]]
+            found = sorted(constants.get(name, ()))
+            if not found and isinstance(expression, ast.Name):
+                for iterated, index in module.loops.get(name, ()):
+                    if attribute_of(iterated) != name:
+                        found += values(module, iterated, index) or []
+            return found or None
+        if isinstance(expression, (ast.IfExp, ast.BoolOp)):
+            parts = expression.values if isinstance(expression, ast.BoolOp) else [expression.body, expression.orelse]
+            return [value for part in parts for value in values(module, part) or []]
         return None
 
+    found = set()
     for module in modules:
-        own_parameters = {}
-        for function in functions_of(module.tree):
-            positional, keyword_only = parameters(function)
-            for node in ast.walk(function):
-                own_parameters.setdefault(id(node), set()).update(positional + keyword_only)
-        # A loop over a literal list of names.
-        loops = {}
-        for node in ast.walk(module.tree):
-            if isinstance(node, (ast.For, ast.comprehension)) and isinstance(node.target, ast.Name):
-                loops.setdefault(node.target.id, []).append(node.iter)
-        for node in ast.walk(module.tree):
+        for node in module.looks:
             for key in keys(module, node):
                 got = values(module, key)
-                if isinstance(key, ast.Name) and not got:
-                    for it in loops.get(key.id, ()):
-                        got = (got or []) + (values(module, it) or [])
                 line = module.lines[node.lineno - 1].strip()
-                if got:
-                    for value in got:
-                        if NAME.match(value):
-                            found.add(Read(value, module.label, node.lineno, line))
-                elif got is None and not (
-                    isinstance(key, ast.Name) and key.id in own_parameters.get(id(node), ())
-                ):
+                for value in got or ():
+                    if NAME.match(value):
+                        found.add(Read(value, module.label, node.lineno, line))
+                is_parameter = isinstance(key, ast.Name) and key.id in module.parameters[id(node)]
+                if got is None and not is_parameter and not followed(module, key, node):
                     found.add(Read(None, module.label, node.lineno, line))
-    return sorted(found, key=lambda r: (r.name or "", r.file, r.line)), readers
+        for ending, pattern in constants_that_are_names:
+            if module.label.endswith(ending):
+                for string in module.strings:
+                    if re.fullmatch(pattern, string.value):
+                        found.add(Read(string.value, module.label, string.lineno, module.lines[string.lineno - 1].strip()))
+    return sorted(found, key=lambda r: (r.name or "", r.file, r.line))
+
+
+def followed(module, key, node):
+    """Whether the name comes from a loop over a parameter, so that callers are followed."""
+    if not isinstance(key, ast.Name):
+        return False
+    parameters = module.parameters[id(node)]
+    return any(names_in(iterated) & parameters for iterated, _ in module.loops.get(key.id, ()))
 
 
 # ---------------------------------------------------------------- JavaScript
 
-QUOTED = r"""["'`]([A-Za-z][A-Za-z0-9_]*)["'`]"""
-JS_DIRECT = [
+QUOTED = r"""["'`]([A-Za-z_][A-Za-z0-9_]*)["'`]"""
+ENVIRONMENT = r"""(?:process\??\.env|\benv|\bprocessEnv|\bparameterStore|\benvironment)"""
+READER = r"""\b(?:readEnv|getEnv|readEnvironment|readEnvVar|getEnvVar|loadEnv|getEnvironmentVariable)\)?\s*\(\s*"""
+OPTION = r"""\b(?:environmentVariableName|serviceEndpointUrlEnvironmentVariableName|apiKeyEnvVarName)\s*:\s*"""
+DIRECT = [
     re.compile(r"""process\??\.env\??\.([A-Za-z_][A-Za-z0-9_]*)"""),
-    re.compile(r"""(?:process\??\.env|\benv|\bprocessEnv|\bparameterStore|\benvironment)\s*(?:\?\.)?\[\s*""" + QUOTED + r"""\s*\]"""),
-    re.compile(
-        r"""\b(?:readEnv|getEnv|readEnvironment|readEnvVar|getEnvVar|envVar|loadEnv|getEnvironmentVariable|booleanSelector|numberSelector)\)?\s*\(\s*(?:env,\s*)?"""
-        + QUOTED
-    ),
-    re.compile(r"""environmentVariableName\s*:\s*""" + QUOTED),
-    re.compile(r"""apiKeyEnvVarName\s*:\s*""" + QUOTED),
+    re.compile(ENVIRONMENT + r"""\s*(?:\?\.)?\[\s*""" + QUOTED + r"""\s*\]"""),
+    re.compile(READER + QUOTED),
+    re.compile(r"""\b(?:boolean|number)Selector\)?\s*\(\s*env,\s*""" + QUOTED),
+    re.compile(OPTION + QUOTED),
 ]
-JS_NAMED = [
-    re.compile(r"""(?:process\??\.env|\benv|\bprocessEnv|\bparameterStore|\benvironment)\s*(?:\?\.)?\[\s*([A-Za-z_$][\w$.]*)\s*\]"""),
-    re.compile(r"""\b(?:readEnv|getEnv|readEnvVar|getEnvVar|booleanSelector|numberSelector)\)?\s*\(\s*(?:env,\s*)?([A-Za-z_$][\w$.]*)\s*[,)]"""),
-    re.compile(r"""environmentVariableName\s*:\s*([A-Za-z_$][\w$.]*)\s*[,}\n]"""),
+NAMED = [
+    re.compile(ENVIRONMENT + r"""\s*(?:\?\.)?\[\s*([A-Za-z_$][\w$.]*)\s*\]"""),
+    re.compile(READER + r"""([A-Za-z_$][\w$.]*)\s*[,)]"""),
+    re.compile(r"""\b(?:boolean|number)Selector\)?\s*\(\s*env,\s*([A-Za-z_$][\w$.]*)\s*[,)]"""),
+    re.compile(OPTION + r"""([A-Za-z_$][\w$.]*)\s*[,}\n]"""),
 ]
-JS_CONSTANT = re.compile(
-    r"""(?:\b(?:const|let|var)\s+|[,{]\s*|\bexports\.|\b[A-Za-z_$][\w$]*\.)?\b([A-Za-z_$][\w$]*)\s*[=:]\s*"""
-    + r"""["']([A-Za-z][A-Za-z0-9_]*)["']"""
+# A schema of the environment names its variables as members.
+SCHEMA = re.compile(r"""\benvSchema\s*=\s*[\w.]+\(\{(.*?)\}\)""", re.DOTALL)
+MEMBER = re.compile(r"""^\s*([A-Za-z_][A-Za-z0-9_]*)\s*:""", re.MULTILINE)
+CONSTANT = re.compile(
+    r"""\b([A-Za-z_$][\w$]*)\s*[=:]\s*["']([A-Za-z_][A-Za-z0-9_]*)["']"""
 )
 COMMENT = re.compile(r"\s*(?:\*|//|/\*)")
 
 
 def read_javascript(files):
+    """The reads in `files`, pairs of a path and the label that reports show for it."""
     texts = []
     constants = {}
     for path, label in files:
         text = path.read_text(encoding="utf-8", errors="replace")
         texts.append((label, text))
-        for match in JS_CONSTANT.finditer(text):
-            if match.group(2).upper() == match.group(2) or "env" in match.group(1).lower():
+        for match in CONSTANT.finditer(text):
+            if match.group(2).upper() == match.group(2):
                 constants.setdefault(match.group(1), set()).add(match.group(2))
     found = set()
     for label, text in texts:
-        starts = [0]
-        for match in re.finditer("\n", text):
-            starts.append(match.end())
 
         def place(offset):
-            low, high = 0, len(starts)
-            while low + 1 < high:
-                middle = (low + high) // 2
-                if starts[middle] <= offset:
-                    low = middle
-                else:
-                    high = middle
-            end = text.find("\n", starts[low])
-            return low + 1, text[starts[low] : end if end >= 0 else None].strip()
+            start = text.rfind("\n", 0, offset) + 1
+            end = text.find("\n", offset)
+            return text.count("\n", 0, offset) + 1, text[start : end if end >= 0 else None].strip()
 
-        for pattern in JS_DIRECT:
+        def note(name, offset):
+            number, line = place(offset)
+            if not COMMENT.match(line):
+                found.add(Read(name, label, number, line))
+
+        for pattern in DIRECT:
             for match in pattern.finditer(text):
-                number, line = place(match.start())
-                if not COMMENT.match(line):
-                    found.add(Read(match.group(1), label, number, line))
-        for pattern in JS_NAMED:
+                note(match.group(1), match.start())
+        for pattern in NAMED:
             for match in pattern.finditer(text):
-                number, line = place(match.start())
-                if COMMENT.match(line):
-                    continue
-                names = constants.get(match.group(1).split(".")[-1], ())
+                names = constants.get(match.group(1).split(".")[-1]) or {None}
                 for name in names:
-                    found.add(Read(name, label, number, line))
-                if not names:
-                    found.add(Read(None, label, number, line))
+                    note(name, match.start())
+        for schema in SCHEMA.finditer(text):
+            for member in MEMBER.finditer(schema.group(1)):
+                note(member.group(1), schema.start(1) + member.start(1))
     return sorted(found, key=lambda r: (r.name or "", r.file, r.line))
