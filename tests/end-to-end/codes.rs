@@ -239,3 +239,44 @@ fn a_layers_code_that_is_no_name_is_malformed_where_it_is_in_service() {
         .ok()
         .says("(closed)");
 }
+
+#[test]
+fn a_policys_own_reasons_get_no_remedy_that_lifts_nothing() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let shown = sandbox
+        .entail(&["credential", "show", "acme", "openai", "--json"])
+        .ok()
+        .json();
+    let id = shown["id"].as_str().unwrap();
+    for code in ["model-not-allowed", "model-required", "expired", "disabled"] {
+        let mut policy = refusing(Kind::Policy, code);
+        if let Answer::Refused { more, .. } = &mut policy.answer {
+            more.trail = vec![Finding {
+                credential: id.to_owned(),
+                code: code.to_owned(),
+                attributes: Vec::new(),
+            }];
+        }
+        let file = sandbox.file("policy.wasm", policy.component());
+        let install = ["policy", "install", &file, "--json"];
+        let installed = sandbox.entail(&install).ok().json();
+        let digest = installed["component"].as_str().unwrap();
+        sandbox.entail(&["policy", "activate", "acme", digest]).ok();
+        let refused = sandbox
+            .entail(&["resolve", "acme", "openai"])
+            .fails(10)
+            .says("entail explain acme openai");
+        for remedy in [
+            "credential set",
+            "credential rotate",
+            "credential enable",
+            "--model",
+        ] {
+            assert!(
+                !refused.stderr.contains(remedy),
+                "{code}: {}",
+                refused.stderr
+            );
+        }
+    }
+}

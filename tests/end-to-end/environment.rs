@@ -357,6 +357,25 @@ fn what_the_caller_keeps_on_purpose_stays() {
 }
 
 #[test]
+fn what_the_caller_keeps_is_recorded() {
+    let (sandbox, _) = with("openai", &[]);
+    let options = [
+        "--keep",
+        "AWS_PROFILE",
+        "--keep-provider",
+        "vertex-ai",
+        "--provider",
+        "openai",
+    ];
+    environment(&sandbox, &options, &[("AWS_PROFILE", "mine")]);
+    let log = std::fs::read_to_string(sandbox.home().join("decisions.jsonl")).unwrap();
+    let last: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+    let said = serde_json::to_string(&last["facts"]["request"]["attributes"]).unwrap();
+    assert!(said.contains("entail:kept"), "{said}");
+    assert!(said.contains("AWS_PROFILE,vertex-ai"), "{said}");
+}
+
+#[test]
 fn what_is_granted_cannot_be_kept_from_the_caller() {
     let (sandbox, _) = with("openai", &[]);
     for (option, named) in [

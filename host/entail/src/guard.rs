@@ -275,6 +275,27 @@ mod tests {
     }
 
     #[test]
+    fn a_code_is_a_policys_own_where_the_facts_do_not_bear_it_out() {
+        let facts = facts();
+        let holds = |id: &str, code: &str| {
+            let mut credentials = facts.chain.iter().flat_map(|scope| &scope.credentials);
+            let credential = credentials.find(|credential| credential.id == id).unwrap();
+            is_unusable_for(&facts, credential, code)
+        };
+        for (id, code) in [
+            ("off", "disabled"),
+            ("unreadable", "unreadable"),
+            ("expired", "expired"),
+            ("other-model", "model-not-allowed"),
+        ] {
+            assert!(holds(id, code), "{code}");
+            assert!(!holds("own", code), "{code}");
+            assert!(!holds(id, "closed-for-now"), "{code}");
+        }
+        assert!(!holds("other-model", "model-required"));
+    }
+
+    #[test]
     fn the_usable_credentials_of_the_search_pass_in_any_order() {
         let all = ["own", "shared", "shared-deep", "shared-near"];
         for first in all {
