@@ -157,10 +157,17 @@ fn a_base_url_of_its_own_reaches_every_client_that_reads_one() {
     for (provider, names) in [
         ("openai", &["OPENAI_BASE_URL"][..]),
         ("anthropic", &["ANTHROPIC_BASE_URL"]),
-        ("gemini", &["GOOGLE_GEMINI_BASE_URL", "GEMINI_API_BASE"]),
+        ("gemini", &["GOOGLE_GEMINI_BASE_URL"]),
         ("xai", &["XAI_API_BASE"]),
         ("deepseek", &["DEEPSEEK_API_BASE"]),
-        ("mistral", &["MISTRAL_API_BASE", "MISTRAL_BASE_URL"]),
+        (
+            "mistral",
+            &[
+                "MISTRAL_API_BASE",
+                "MISTRAL_AZURE_API_BASE",
+                "MISTRAL_BASE_URL",
+            ],
+        ),
         (
             "perplexity",
             &["PERPLEXITY_BASE_URL", "PERPLEXITY_API_BASE"],
@@ -175,6 +182,9 @@ fn a_base_url_of_its_own_reaches_every_client_that_reads_one() {
         }
         let set = seen.values().filter(|value| *value == own).count();
         assert_eq!(set, names.len(), "{provider}: {seen:?}");
+        if provider == "gemini" {
+            assert_eq!(seen["GEMINI_API_BASE"], format!("{own}/v1beta"));
+        }
     }
 }
 

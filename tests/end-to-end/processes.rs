@@ -1,7 +1,7 @@
 //! `entail run` as a process among others: signals, stops, containers, what it leaves
 //! behind when it is killed.
 
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -15,6 +15,8 @@ fn started(sandbox: &Sandbox, script: &str) -> Child {
     let _ = std::fs::remove_file(&ready);
     let command = sandbox.command(&["run", "acme/evals", "--", "python3", "-c", script]);
     let child = heeding_signals(&command)
+        // The kernel stops no group of processes that nobody could continue.
+        .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn()

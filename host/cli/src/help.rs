@@ -104,7 +104,7 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 57] = [
             ),
             (
                 "Allow only some models, keep the secret",
-                "entail credential set acme openai --keep-secret --models 'gpt-*'",
+                "entail credential set acme openai --models 'gpt-*'",
             ),
         ],
     ),
@@ -152,6 +152,13 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 57] = [
     (
         "credential enable",
         &[("Enable it again", "entail credential enable acme openai")],
+    ),
+    (
+        "credential restore",
+        &[(
+            "Restore a credential that was removed a while ago",
+            "entail credential restore acme openai",
+        )],
     ),
     (
         "credential remove",
@@ -530,6 +537,10 @@ const TASKS: [(&str, &[(&str, &str)]); 6] = [
             (
                 "restore the previous key",
                 "entail credential rollback SCOPE PROVIDER",
+            ),
+            (
+                "take back a removal",
+                "entail credential restore SCOPE PROVIDER",
             ),
             (
                 "see providers, their fields and variables",
