@@ -193,8 +193,8 @@ fn json_with_a_member_twice_is_refused_everywhere() {
 
 #[test]
 fn a_byte_order_mark_is_skipped_wherever_a_text_is_read() {
-    let (sandbox, _) = Sandbox::with_acme();
     const MARK: &str = "\u{feff}";
+    let (sandbox, _) = Sandbox::with_acme();
     let settings = sandbox.file("settings.json", format!("{MARK}{{}}"));
     for option in ["--settings", "--limits"] {
         let activate = ["policy", "activate", "acme", "built-in", option, &settings];

@@ -26,7 +26,7 @@ pub struct Failure {
     /// Commands or steps that would help.
     remedies: Vec<String>,
     /// What was named and is not there.
-    unknown: Option<Unknown>,
+    unknown: Option<Box<Unknown>>,
 }
 
 /// What was named and is not there.
@@ -92,7 +92,7 @@ impl Failure {
 
     /// What was named and is not there.
     pub fn unknown(&self) -> Option<&Unknown> {
-        self.unknown.as_ref()
+        self.unknown.as_deref()
     }
 
     pub fn exit_number(&self) -> u8 {
@@ -190,7 +190,7 @@ impl From<Error> for Failure {
                 None => failure,
             },
             Error::UnknownScope(scope) => Failure {
-                unknown: Some(Unknown::Scope(scope)),
+                unknown: Some(Box::new(Unknown::Scope(scope))),
                 ..failure
             },
             Error::UnknownCredential {
@@ -198,11 +198,11 @@ impl From<Error> for Failure {
                 provider,
                 name,
             } => Failure {
-                unknown: Some(Unknown::Credential {
+                unknown: Some(Box::new(Unknown::Credential {
                     scope,
                     provider: provider.to_string(),
                     name: name.to_string(),
-                }),
+                })),
                 ..failure
             },
             _ => failure,
@@ -220,7 +220,7 @@ pub fn shown(file: &Path) -> String {
     let has_folder = file
         .parent()
         .is_some_and(|folder| folder != Path::new("") && folder.is_dir());
-    let extension = file.extension().map_or(0, |extension| extension.len());
+    let extension = file.extension().map_or(0, std::ffi::OsStr::len);
     let looks_like_a_path = has_folder || (1..=MAX_EXTENSION_BYTES).contains(&extension);
     if looks_like_a_path {
         text

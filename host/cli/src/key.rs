@@ -298,7 +298,8 @@ pub fn report(session: &Session, renewal: &Renewal, what: &str, how: &str) {
 
 /// The name of the key that a recovery file trusts.
 pub fn verifier_of(recovery: &Secret) -> Option<String> {
-    let mut lines = recovery.expose_text()?.lines();
+    let text = recovery.expose_text()?.trim_start_matches('\u{feff}');
+    let mut lines = text.lines();
     let named = lines.find_map(|line| line.strip_prefix(Keys::VERIFIER_COMMENT))?;
     Some(named.trim().to_owned())
 }

@@ -205,11 +205,10 @@ impl Terminal {
                 byte if byte == word => erase_word(&mut text),
                 byte if byte == end => break,
                 b'\n' | b'\r' => match shape {
-                    Shape::Line => break,
                     Shape::Json if is_object(&text) => text.push(b'\n'),
                     // A paste goes on at once, a person has pressed the key.
                     Shape::Json if !text.is_empty() && self.is_ready(QUIET)? => text.push(b'\n'),
-                    Shape::Json => break,
+                    Shape::Line | Shape::Json => break,
                 },
                 byte => text.push(byte),
             }

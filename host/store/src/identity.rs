@@ -65,7 +65,9 @@ pub(crate) fn to_text<'a>(identities: impl IntoIterator<Item = &'a Identity>) ->
 
 /// Reads identities in the form of the age tools: at least one.
 pub(crate) fn parse(text: &Secret) -> Option<Vec<Identity>> {
-    let lines = text.expose_text()?.lines().map(str::trim);
+    // Some editors put a byte order mark before what they save.
+    let text = text.expose_text()?.trim_start_matches('\u{feff}');
+    let lines = text.lines().map(str::trim);
     let keys = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
     let identities: Vec<Identity> = keys
         .take(MAX_IDENTITIES)

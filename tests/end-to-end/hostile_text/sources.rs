@@ -770,7 +770,7 @@ sources! {
     }, [
         row(0, "providers").exact(),
         row(0, "providers local").exact(),
-        row(0, "credential set acme local --stdin").hidden(),
+        row(0, "credential set acme local --stdin --grace 0").hidden(),
         row(0, "credential show acme local").hidden(),
         row(0, "credential rotate acme local").hidden(),
         row(19, "credential set acme local --mode nothing").hidden(),
