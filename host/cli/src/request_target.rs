@@ -5,7 +5,7 @@
 //! the provider; in all other cases the first word is the scope. Without a scope in effect
 //! a provider alone is an error that says what was probably meant.
 
-use entail::{ModelId, ProviderId, ScopePath};
+use entail::{CredentialName, ModelId, ProviderId, ScopePath};
 
 use crate::args::{AttributeArgs, KeepArgs, RequestArgs, StatusArgs, VariablesArgs};
 use crate::directory_scope::in_effect;
@@ -39,19 +39,18 @@ pub async fn of_request(
         let mut line = CommandLine::new(command);
         line.extend(words);
         line.option("--model", args.model.as_ref().map(ModelId::as_str));
-        line.option("--name", args.name.as_ref().map(|name| name.as_str()));
+        line.option("--name", args.name.as_ref().map(CredentialName::as_str));
         line.attributes(&args.attributes);
         line.text()
     };
-    let (first, second) = match (&args.first, &args.second) {
-        (Some(scope), Some(provider)) => return Ok((scope.clone(), provider.clone())),
-        (first, _) => (first.as_ref(), args.second.as_ref()),
-    };
-    let named = match first {
+    if let (Some(scope), Some(provider)) = (&args.first, &args.second) {
+        return Ok((scope.clone(), provider.clone()));
+    }
+    let named = match &args.first {
         Some(word) => provider_named(session, word).await?,
         None => None,
     };
-    match (first, named.as_ref().or(second)) {
+    match (&args.first, &named) {
         (_, Some(provider)) => match in_effect(session)? {
             Some(scope) => Ok((scope, provider.clone())),
             None => Err(no_scope(session, Some(provider), |scope| {

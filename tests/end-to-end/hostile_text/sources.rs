@@ -896,6 +896,11 @@ sources! {
         row(2, "status acme {text}"),
         row(2, "status --{text}"),
         row(2, "init {text}"),
+        row(2, "help {text}"),
+        row(2, "use {text}"),
+        row(1, "import {text} --dry-run"),
+        row(2, "import --org {text}"),
+        row(2, "import --provider {text}"),
         row(2, "project {text}"),
         row(2, "project add {text}"),
         row(2, "project list {text}"),
@@ -1035,6 +1040,36 @@ sources! {
     }, [
         row(16, "status").hidden(),
         row(16, "key list").hidden(),
+    ];
+
+    a_variable_with_a_scope: "the variable of the scope", |world| {
+        world.variable("ENTAIL_SCOPE");
+    }, [
+        row(19, "use"),
+        row(19, "run -- true"),
+        row(19, "resolve openai"),
+        row(19, "explain openai"),
+        row(19, "export-env"),
+        row(19, "status"),
+    ];
+
+    the_directory_of_an_import: "the name of a directory to import", |world| {
+        let directory = file_name(&world.text);
+        let contents = "OPENAI_API_KEY=not-a-real-key-0000-1234\nset -e\n";
+        world.file("", &format!("{directory}/.env"), contents);
+        let directory = world.sandbox.path(&directory);
+        world.set("directory", directory.to_str().unwrap());
+    }, [
+        row(0, "import {directory} --dry-run"),
+        row(0, "import {directory} --map {directory}=acme/new --yes"),
+        row(19, "import {directory} --map {directory}/none=acme/new --yes"),
+    ];
+
+    what_is_imported: "what a file to import says", |world| {
+        let contents = format!("{}\nXAI_API_KEY='{}'\n", world.text, world.text.replace('\'', ""));
+        world.file("file", "app/keys.env", contents);
+    }, [
+        row(0, "import {file} --dry-run").hidden().alone(),
     ];
 
     a_variable_with_the_temporary_folder: "the variable of the temporary folder", |world| {

@@ -357,13 +357,11 @@ impl Planning<'_> {
             let outcome = if has_own {
                 Outcome::AlreadySet(self.compare(used.scope, used.candidate).await)
             } else if let Some(chosen) = for_organization {
-                match (
-                    chosen.fingerprint == used.candidate.fingerprint,
-                    used.scope == self.organization,
-                ) {
-                    (true, true) => Outcome::Own,
-                    (true, false) => Outcome::OptIn,
-                    (false, _) => Outcome::Own,
+                let is_same = chosen.fingerprint == used.candidate.fingerprint;
+                if is_same && used.scope != self.organization {
+                    Outcome::OptIn
+                } else {
+                    Outcome::Own
                 }
             } else if held {
                 match self.compare(self.organization, used.candidate).await {

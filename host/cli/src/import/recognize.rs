@@ -12,6 +12,9 @@ use super::sources::{Place, Project, Skipped};
 use super::variables::Value;
 use crate::failure::Failure;
 
+/// A longer value of a variable that names a file is no path, but what the file would hold.
+const MAX_PATH_BYTES: usize = 1024;
+
 /// No file that a variable names is longer.
 const MAX_FILE_BYTES: usize = 64 * 1024;
 
@@ -439,8 +442,8 @@ fn stands_for_a_value(text: &str) -> Option<&'static str> {
 /// A variable that names a file may hold the value itself.
 fn file_or_value(value: &Secret, directory: &Path) -> Result<Secret, String> {
     let text = value.expose_text().unwrap_or_default().trim();
-    let looks_like_a_path = text.ends_with(".json") || text.contains('/') || text.len() < 256;
-    if text.starts_with('{') || !looks_like_a_path {
+    // A service account key is longer than any path, in base64 as well.
+    if text.starts_with('{') || text.len() > MAX_PATH_BYTES {
         return Ok(value.clone());
     }
     if text.starts_with('~') {

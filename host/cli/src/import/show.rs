@@ -1,5 +1,7 @@
 //! The report of an import, for a person.
 
+use entail::ScopePath;
+
 use super::plan::{
     ChangeKind, ChangeReport, Comparison, CredentialReport, ImportReport, Outcome, ProjectReport,
 };
@@ -17,7 +19,7 @@ pub fn plan(report: &ImportReport) {
         say!(Style::Faint => "not read"; ": {}: {}", skipped.file, skipped.reason);
     }
     for shared in &report.shared {
-        let scopes: Vec<&str> = shared.scopes.iter().map(|scope| scope.as_str()).collect();
+        let scopes: Vec<&str> = shared.scopes.iter().map(ScopePath::as_str).collect();
         say!("the same {} key: {}", shared.provider, scopes.join(", "));
     }
     if report.changes.is_empty() {

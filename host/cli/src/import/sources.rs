@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::variables::{Dialect, Parsed, Value, Variable, parse};
 use crate::directory_scope::{AllowedFiles, FILE_NAME, ScopeFile, in_effect};
-use crate::failure::Failure;
+use crate::failure::{Failure, shown};
 use crate::request_target::shell_word;
 use crate::session::Session;
 
@@ -185,8 +185,7 @@ struct Finding<'a> {
 
 impl Finding<'_> {
     fn add(&mut self, path: &Path) -> Result<(), Failure> {
-        let metadata =
-            std::fs::metadata(path).map_err(|error| Failure::io(path.display(), &error))?;
+        let metadata = std::fs::metadata(path).map_err(|error| Failure::io(shown(path), &error))?;
         if !metadata.is_dir() {
             let directory = match path.parent() {
                 Some(parent) if parent.as_os_str().is_empty() => Path::new("."),

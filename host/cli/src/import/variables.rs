@@ -77,14 +77,13 @@ pub fn parse(
             Dialect::Shell => reader.shell_statement(wanted),
             _ => reader.dotenv_statement(wanted),
         };
-        match statement {
-            Some(variables) => parsed.variables.extend(variables),
-            None => {
-                // What follows may be understood.
-                reader = start;
-                reader.skip_line();
-                parsed.other_lines.push(start.line);
-            }
+        if let Some(variables) = statement {
+            parsed.variables.extend(variables);
+        } else {
+            // What follows may be understood.
+            reader = start;
+            reader.skip_line();
+            parsed.other_lines.push(start.line);
         }
     }
     Ok(parsed)
@@ -447,8 +446,8 @@ fn parse_json(text: &str, wanted: &dyn Fn(&str) -> bool) -> Result<Parsed, Strin
     })?;
     let line_of = |value: &RawValue| {
         let offset = (value.get().as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
-        let before = text.as_bytes().get(..offset).unwrap_or_default();
-        1 + before.iter().filter(|byte| **byte == b'\n').count()
+        let before = text.get(..offset).unwrap_or_default();
+        1 + before.matches('\n').count()
     };
     let mut parsed = Parsed::default();
     for (name, value) in members {
