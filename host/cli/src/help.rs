@@ -14,7 +14,7 @@ pub struct HelpArgs {
 }
 
 /// The examples of each command, by its name below `entail`: what one does, and how.
-const EXAMPLES: [(&str, &[(&str, &str)]); 57] = [
+const EXAMPLES: [(&str, &[(&str, &str)]); 58] = [
     (
         "init",
         &[
