@@ -198,3 +198,20 @@ fn a_dry_run_that_would_widen_ends_with_20() {
     let widen = [&SET[..], &["--share", "all", "--dry-run"]].concat();
     sandbox.entail(&widen).fails(20);
 }
+
+#[test]
+fn a_locked_identity_is_not_asked_for_to_say_what_is_replaced() {
+    let sandbox = Sandbox::new();
+    let passphrase = sandbox.file("passphrase", "a long passphrase");
+    let file = ["--passphrase-file", &passphrase];
+    sandbox
+        .entail(&[&["init", "acme", "--passphrase"], &file[..]].concat())
+        .ok();
+    sandbox.entail_with(&SET, &sandbox.canary()).ok();
+    let newer = sandbox.canary();
+    let ran = sandbox
+        .entail_with(&[&SET[..], &["--stdin"]].concat(), &newer)
+        .ok()
+        .says("version 1 is kept until");
+    assert!(!ran.stdout.contains('•'), "{}", ran.stdout);
+}

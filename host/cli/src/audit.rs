@@ -212,7 +212,7 @@ fn to_json(report: &LogReport) -> Value {
     let breaches: Vec<Value> = report
         .breaches
         .iter()
-        .map(|breach| json!({"file": breach.file, "line": breach.line, "how": breach.how}))
+        .map(|breach| json!({"file": breach.file.to_string_lossy(), "line": breach.line, "how": breach.how}))
         .collect();
     json!({
         "files": report.files, "records": report.records, "writers": report.writers,

@@ -22,7 +22,7 @@ pub struct Failure {
     /// One line.
     message: String,
     /// More lines, each a point of its own.
-    details: Vec<String>,
+    details: Box<[String]>,
     /// Commands or steps that would help.
     remedies: Vec<String>,
     /// What was named and is not there.
@@ -49,7 +49,7 @@ impl Failure {
             code,
             refusal: None,
             message: message.into(),
-            details: Vec::new(),
+            details: Box::default(),
             remedies: Vec::new(),
             unknown: None,
         }
@@ -75,7 +75,7 @@ impl Failure {
     }
 
     pub fn with_details(mut self, details: Vec<String>) -> Self {
-        self.details = details;
+        self.details = details.into();
         self
     }
 
@@ -128,7 +128,7 @@ impl Failure {
                 error = with_member(error, "refusal", refusal.as_str());
             }
             if !self.details.is_empty() {
-                error = with_member(error, "details", self.details.clone());
+                error = with_member(error, "details", self.details.to_vec());
             }
             print_json_error(&json!({"error": error}));
         } else {

@@ -12,16 +12,12 @@ pub fn parser() -> impl clap::builder::TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(|path| check(&path).map(|()| path))
 }
 
-/// Refuses a path that is not UTF-8 text, which no JSON and no message could name, and
-/// one that no shell has expanded, unless there is such a file.
+/// Refuses a path that no shell has expanded, unless there is such a file.
 ///
 /// # Errors
 ///
 /// Says why, in words that repeat nothing of the path.
 pub fn check(path: &Path) -> Result<(), String> {
-    if path.to_str().is_none() {
-        return Err("a path is not UTF-8 text".to_owned());
-    }
     let is_tilde = path
         .iter()
         .next()

@@ -148,7 +148,7 @@ fn describe(session: &Session, policy: &Policy, component: &[u8], file: &Path) {
         print_json(&json!({
             "name": description.name, "version": description.version,
             "summary": description.summary, "digest": digest,
-            "bytes": bytes, "file": file,
+            "bytes": bytes, "file": file.to_string_lossy(),
         }));
         return;
     }

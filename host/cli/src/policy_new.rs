@@ -137,7 +137,7 @@ pub fn new(session: &Session, args: &NewArgs) -> Result<(), Failure> {
     written.sort();
     if session.common.json {
         print_json(&json!({
-            "name": name, "language": args.language.name(), "folder": folder, "files": written,
+            "name": name, "language": args.language.name(), "folder": folder.to_string_lossy(), "files": written,
         }));
         return Ok(());
     }

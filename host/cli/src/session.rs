@@ -15,7 +15,7 @@ use entail::{
 
 use crate::args::Common;
 use crate::attributes::parse_attributes;
-use crate::failure::Failure;
+use crate::failure::{Failure, shown};
 use crate::paths;
 use crate::prompt::{Shape, prompt_secret};
 
@@ -250,8 +250,8 @@ impl Session {
             return prompt_secret(prompt, Shape::Line);
         };
         let text = Secret::read_file(file, MAX_PASSPHRASE_BYTES)
-            .map_err(|error| Failure::io(file.display(), &error))?
-            .ok_or_else(|| Failure::invalid(format!("{} is too long", file.display())))?;
+            .map_err(|error| Failure::io(shown(file), &error))?
+            .ok_or_else(|| Failure::invalid(format!("{} is too long", shown(file))))?;
         let text = text
             .expose_text()
             .map(|text| {
@@ -259,7 +259,7 @@ impl Session {
                     .trim_end_matches(['\n', '\r'])
             })
             .filter(|text| !text.is_empty())
-            .ok_or_else(|| Failure::invalid(format!("{} holds no text", file.display())))?;
+            .ok_or_else(|| Failure::invalid(format!("{} holds no text", shown(file))))?;
         Ok(Secret::from(text))
     }
 }

@@ -46,7 +46,8 @@ pub enum Change {
         /// For how long the present version is kept, in milliseconds; 0 destroys it.
         grace_ms: u64,
     },
-    /// Destroys the retired versions whose time is over beyond doubt: see
+    /// Destroys the retired versions and removed credentials whose time is over beyond
+    /// doubt: see
     /// [`Entail::destroy_due`].
     ///
     /// [`Entail::destroy_due`]: crate::Entail::destroy_due

@@ -1,7 +1,7 @@
 //! When retired secrets are destroyed: once their time is over, and that is not on the
 //! word of one clock alone.
 //!
-//! A retired version is destroyed when the clock says that its time is over, is not
+//! A retired version, or a removed credential, is destroyed when the clock says that its time is over, is not
 //! behind the newest change in the journal by more than a day ([`CLOCK_MARGIN_MS`]), and
 //! either
 //!
@@ -29,8 +29,8 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{CLOCK_MARGIN_MS, ClockReading};
 use crate::name::ScopePath;
 
-/// When retired versions are to be destroyed: for each scope that has some, the
-/// time of the first, in milliseconds since 1970-01-01T00:00:00Z. It is a document,
+/// When retired versions and removed credentials are to be destroyed: for each scope
+/// that has some, the time of the first, in milliseconds since 1970-01-01T00:00:00Z. It is a document,
 /// so that nobody has to look through all scopes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -445,7 +445,7 @@ fn keep_secret(
     let hosts = value::hosts(provider, &parameters)?;
     if let Some(host) = hosts.iter().find(|host| !version.hosts.contains(host)) {
         return Err(Error::Invalid(format!(
-            "the secret is bound to {}; to use it with {host}, enter it again",
+            "the secret is bound to {}; to use it with {host}, enter it again, by rotate or with --stdin",
             version.hosts.join(", ")
         )));
     }
