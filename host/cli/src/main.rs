@@ -35,6 +35,7 @@ mod session;
 mod temporary;
 mod usage;
 mod verify;
+mod wasm_bindgen;
 
 use std::process::ExitCode;
 
