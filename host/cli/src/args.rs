@@ -361,6 +361,9 @@ pub enum AuditCommand {
         /// Go on with those that are made from now on
         #[arg(short, long)]
         follow: bool,
+        /// Also the looks at what would be granted, which handed out nothing
+        #[arg(long)]
+        all: bool,
         #[command(flatten)]
         filter: FilterArgs,
     },
@@ -371,6 +374,21 @@ pub enum AuditCommand {
     },
     /// Check that no record was changed or taken out
     Verify,
+    /// Move full files of the log elsewhere, so that they are not missed
+    Archive {
+        /// The directory to move them to
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+        /// Only those before the file of this number [default: all that are full]
+        #[arg(long, value_name = "NUMBER")]
+        before: Option<u64>,
+    },
+    /// Note that what is wrong with the log is known, and go on
+    AcceptLoss {
+        /// How it came, for whoever verifies the log later
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
 }
 
 #[derive(Args)]
