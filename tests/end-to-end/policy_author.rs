@@ -566,3 +566,19 @@ fn a_component_is_compiled_once_for_building_testing_checking_and_installing_it(
     sandbox.entail(&["policy", "install", project]).ok();
     assert!(!compiled());
 }
+
+#[test]
+fn a_module_for_wasm_bindgen_is_told_which_crates_want_it() {
+    let sandbox = Sandbox::new();
+    let module = r#"(module
+        (import "__wbindgen_placeholder__" "__wbg_getRandomValues_1c61fac1" (func))
+        (import "__wbindgen_placeholder__" "__wbg_getTimezoneOffset_6b57" (func)))"#;
+    let module = sandbox.file("mine.wasm", wat::parse_str(module).unwrap());
+    sandbox
+        .entail(&["policy", "build", "--module", &module])
+        .fails(1)
+        .says("it needs wasm-bindgen")
+        .says("getrandom with its feature js")
+        .says("chrono with its feature wasmbind")
+        .says("__wbg_getRandomValues_1c61fac1");
+}

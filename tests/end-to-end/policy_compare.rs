@@ -587,3 +587,23 @@ fn all_problems_of_settings_show_at_once_each_with_its_path() {
         .says("  - /by: ")
         .says("  - /weights/1: must be of another credential than /weights/0");
 }
+
+#[test]
+fn a_replay_hides_what_only_changed_words_unless_it_is_asked_for() {
+    let (sandbox, closed) = with_closed();
+    sandbox
+        .entail(&["resolve", "acme/agents", "openai"])
+        .fails(10);
+    let replay = ["policy", "replay", &closed];
+    let silent = sandbox.entail(&replay).ok();
+    let silent = silent.says("1 records: 1 reworded").says("--reworded");
+    assert!(!silent.stdout.contains("not-opted-in"), "{}", silent.stdout);
+    let asked = [&replay[..], &["--reworded"]].concat();
+    sandbox.entail(&asked).ok().says("not-opted-in");
+    let changes = |arguments: &[&str]| {
+        let json = sandbox.entail(&[arguments, &["--json"]].concat()).json();
+        assert_eq!(json["counts"]["reworded"], 1);
+        json["changes"].as_array().unwrap().len()
+    };
+    assert_eq!((changes(&replay), changes(&asked)), (0, 1));
+}

@@ -512,3 +512,33 @@ async fn a_program_that_says_nothing_compiles_no_foreign_component() {
     // An organization of the built-in policy is served.
     assert!(outcome(&careful, "other").await.is_ok());
 }
+
+#[tokio::test]
+async fn a_shadow_that_is_put_in_service_is_a_shadow_no_more() {
+    let place = Place::new().await;
+    let (yes, no) = (
+        place.install(&says_yes()).await,
+        place.install(&says_no()).await,
+    );
+    let of = |component| ActivatePolicy {
+        component: Some(component),
+        ..ActivatePolicy::default()
+    };
+    let shadow = async |component| {
+        let bound = place
+            .entail
+            .shadow_policy(&ME, &acme(), Some(of(component)))
+            .await;
+        assert_eq!(bound.unwrap().shadow.unwrap().component, Some(component));
+    };
+    shadow(no).await;
+    let bound = place.entail.activate_policy(&ME, &acme(), of(no)).await;
+    assert_eq!(bound.unwrap().shadow, None);
+    // Another one stays, until one goes back to it.
+    place.activate(yes).await;
+    shadow(no).await;
+    let bound = place.entail.activate_policy(&ME, &acme(), of(yes)).await;
+    assert!(bound.unwrap().shadow.is_some());
+    let bound = place.entail.roll_back_policy(&ME, &acme()).await.unwrap();
+    assert_eq!((bound.active.component, bound.shadow), (Some(no), None));
+}

@@ -408,6 +408,9 @@ pub enum AuditCommand {
         /// Keep printing new records as they are written
         #[arg(short, long)]
         follow: bool,
+        /// Also the looks at what would be granted, which handed out nothing
+        #[arg(long)]
+        all: bool,
         #[command(flatten)]
         filter: FilterArgs,
     },
@@ -418,6 +421,21 @@ pub enum AuditCommand {
     },
     /// Verify that no record was changed or removed
     Verify,
+    /// Move full files of the log elsewhere, so that they are not missed
+    Archive {
+        /// The directory to move them to
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+        /// Only those before the file of this number [default: all that are full]
+        #[arg(long, value_name = "NUMBER")]
+        before: Option<u64>,
+    },
+    /// Note that what is wrong with the log is known, and go on
+    AcceptLoss {
+        /// How it came, for whoever verifies the log later
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
 }
 
 #[derive(Args)]

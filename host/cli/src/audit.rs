@@ -4,18 +4,18 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use entail::{
-    Filter, Home, LogReport, OutcomeFilter, RecordedDecision, Records, last_records, quoted,
-    records, verify_log,
+    Filter, Home, LogEvent, LogEventKind, LogReport, OutcomeFilter, RecordedDecision, Records,
+    accept_log_loss, archive_log, last_records, now_ms, quoted, records, verify_log,
 };
 use entail_text::Shown;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::args::{AuditCommand, FilterArgs};
-use crate::failure::Failure;
+use crate::failure::{Failure, shown};
 use crate::output::{Cell, Style, Table, print_json, print_json_line, say};
 use crate::session::Session;
-use crate::times::{past, time};
+use crate::times::{past, span_ms, time};
 
 /// Between two looks for new decisions.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -29,13 +29,38 @@ pub fn audit(session: &Session, command: AuditCommand) -> Result<(), Failure> {
         AuditCommand::Tail {
             lines,
             follow,
+            all,
             filter,
-        } => tail(session, &home, lines, follow, &filter),
+        } => {
+            let filter = Filter {
+                without_looks: !all,
+                ..to_filter(&home, &filter)?
+            };
+            tail(session, &home, lines, follow, &filter)
+        }
         AuditCommand::Show { filter } => {
             let mut found = records(&home, &to_filter(&home, &filter)?)?;
             Printer::new(session).print(&mut found)
         }
         AuditCommand::Verify => verify(session, &home),
+        AuditCommand::Archive { to, before } => {
+            let done = archive_log(&home, &session.principal, &to, before)?;
+            print_archived(session, done.as_ref());
+            Ok(())
+        }
+        AuditCommand::AcceptLoss { reason } => {
+            let done = accept_log_loss(&home, &session.principal, &reason)?;
+            match session.common.json {
+                true => print_json(&done),
+                false => {
+                    say!("{}", said(&done));
+                    say!(
+                        "programs that have the log open, such as a service, are to be started anew"
+                    );
+                }
+            }
+            Ok(())
+        }
     }
 }
 
@@ -44,12 +69,20 @@ fn tail(
     home: &Home,
     lines: usize,
     follow: bool,
-    filter: &FilterArgs,
+    filter: &Filter,
 ) -> Result<(), Failure> {
-    let mut found = last_records(home, &to_filter(home, filter)?, lines)?;
+    let mut found = last_records(home, filter, lines)?;
     let mut printer = Printer::new(session);
+    let mut is_said = session.common.json;
     loop {
         printer.print(&mut found)?;
+        let looks = found.left_out();
+        if looks > 0 && !is_said {
+            is_said = true;
+            say!(Style::Faint => format!(
+                "{looks} looks (of status and the like) are left out, which handed out nothing; they are shown with --all"
+            ));
+        }
         if !follow {
             return Ok(());
         }
@@ -79,6 +112,7 @@ pub fn to_filter(home: &Home, args: &FilterArgs) -> Result<Filter, Failure> {
             .transpose()?,
         since_ms,
         until_ms,
+        ..Filter::default()
     })
 }
 
@@ -186,6 +220,42 @@ impl Printer {
     }
 }
 
+fn print_archived(session: &Session, done: Option<&LogEvent>) {
+    match done {
+        _ if session.common.json => print_json(&json!({"archived": done})),
+        Some(done) => say!("{}", said(done)),
+        None => say!("no file of the log is full, so there is nothing to archive"),
+    }
+}
+
+/// An event of the log, in words.
+fn said(event: &LogEvent) -> String {
+    let at = time(event.at_ms);
+    let by = Shown::of(&event.principal).to_string();
+    match &event.what {
+        LogEventKind::Archived {
+            from,
+            to,
+            directory,
+            ..
+        } => {
+            let directory = shown(directory);
+            match from == to {
+                true => format!("file {from} was archived to {directory} on {at} by {by}"),
+                false => {
+                    format!("the files {from} to {to} were archived to {directory} on {at} by {by}")
+                }
+            }
+        }
+        LogEventKind::LossAccepted {
+            reason, breaches, ..
+        } => format!(
+            "what was wrong in {breaches} places was accepted on {at} by {by}: {}",
+            Shown::of(reason)
+        ),
+    }
+}
+
 fn verify(session: &Session, home: &Home) -> Result<(), Failure> {
     let report = verify_log(home)?;
     if session.common.json {
@@ -199,7 +269,10 @@ fn verify(session: &Session, home: &Home) -> Result<(), Failure> {
             15,
             "tampered",
             format!("the decision log is not what was written in {breaches} places"),
-        )),
+        )
+        .with_remedies(vec![
+            "if it is known how that came: entail audit accept-loss --reason TEXT".to_owned(),
+        ])),
     }
 }
 
@@ -219,6 +292,7 @@ fn to_json(report: &LogReport) -> Value {
         "unfinished": report.unfinished, "begins_with": report.begins_with,
         "has_head": report.has_head, "after_head": report.after_head, "lost": report.lost,
         "breaches": breaches, "more_breaches": report.more_breaches,
+        "accepted": report.accepted, "events": report.events,
     })
 }
 
@@ -229,7 +303,10 @@ fn print_report(report: &LogReport) {
         report.writers
     );
     if let Some(number) = report.begins_with {
-        say!("it begins with file {number}: those before it were put away");
+        say!("it begins with file {number}");
+    }
+    for event in &report.events {
+        say!("{}", said(event));
     }
     if report.unfinished > 0 {
         say!(

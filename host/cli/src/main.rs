@@ -49,6 +49,7 @@ mod unknown_providers;
 mod usage;
 mod use_scope;
 mod verify;
+mod wasm_bindgen;
 
 use std::process::ExitCode;
 

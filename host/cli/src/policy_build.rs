@@ -21,7 +21,7 @@ use serde::Deserialize;
 use wit_component::ComponentEncoder;
 
 use crate::component_source::component_limit;
-use crate::temporary;
+use crate::{temporary, wasm_bindgen};
 
 /// The target without a system interface: whatever is built for it imports
 /// nothing that its author did not declare.
@@ -322,6 +322,9 @@ fn run(
 pub const COMPONENTIZE: Job = Job {
     name: "componentize",
     run: |module| {
+        if let Some(reason) = wasm_bindgen::reason(module) {
+            return Err(reason);
+        }
         ComponentEncoder::default()
             .validate(true)
             .module(module)

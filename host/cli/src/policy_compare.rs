@@ -8,7 +8,7 @@ use clap::Args;
 use entail::policy::{BadSettings, Compile, Engine, Policy, Sandbox, Settings, Values};
 use entail::{
     AccessChange, AccessChanges, Answer, Asked, Change, Counts, Coverage, Difference, Entail, Home,
-    ModelId, Replay, ScopePath, replay as replay_log,
+    ModelId, Replay, ReplayedChange, ScopePath, replay as replay_log,
 };
 use serde_json::{Value, json};
 
@@ -45,6 +45,9 @@ pub struct ReplayArgs {
     pub candidate: CandidateArgs,
     #[command(flatten)]
     pub filter: FilterArgs,
+    /// Also show what is refused before and after, for another reason
+    #[arg(long)]
+    pub reworded: bool,
 }
 
 #[derive(Args)]
@@ -61,7 +64,11 @@ pub fn replay(session: &Session, args: &ReplayArgs) -> Result<ExitCode, Failure>
     let home = session.home()?;
     let filter = to_filter(&home, &args.filter)?;
     let policy = args.candidate.admit(&engine(&home))?;
-    let replay = replay_log(&home, &policy, &filter)?;
+    let mut replay = replay_log(&home, &policy, &filter)?;
+    if !args.reworded {
+        let is_reworded = |change: &ReplayedChange| change.difference == Difference::Reworded;
+        replay.changes.retain(|change| !is_reworded(change));
+    }
     if replay.counts.all() == 0 {
         tell!(Style::Warn => "note:"; " no record of the decision log fits, so nothing was tried"
         );
@@ -69,7 +76,7 @@ pub fn replay(session: &Session, args: &ReplayArgs) -> Result<ExitCode, Failure>
     if session.common.json {
         print_json(&with_member(json!(replay), "policy", described(&policy)));
     } else {
-        print_replay(&replay);
+        print_replay(&replay, args.reworded);
     }
     Ok(exit(&replay.counts))
 }
@@ -194,7 +201,7 @@ fn described(policy: &Policy) -> Value {
     })
 }
 
-fn print_replay(replay: &Replay) {
+fn print_replay(replay: &Replay, reworded: bool) {
     if !replay.changes.is_empty() {
         let mut table = Table::with_headings([
             "SCOPE", "PROVIDER", "RECORDED", "THEN", "CHANGE", "TIMES", "SUCH AS",
@@ -218,6 +225,9 @@ fn print_replay(replay: &Replay) {
     }
     left_out(replay.changes.len(), "groups of changes");
     summary("records", &replay.counts);
+    if !reworded && replay.counts.reworded > 0 {
+        say!(Style::Faint => "what is refused for another reason is left out; it is shown with --reworded");
+    }
     if replay.ungrouped > 0 {
         say!(
             "{} more changed, in more ways than are told apart",

@@ -114,7 +114,28 @@ struct Decided {
     now_ms: u64,
 }
 
+/// Which decisions are recorded. Whatever reveals something is, in each case.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Recording {
+    Always,
+    /// All but those about nothing ([`Decided::is_bare`]).
+    UnlessBare,
+}
+
 impl Decided {
+    /// Whether there was nothing to decide on, and it was refused.
+    fn is_bare(&self) -> bool {
+        let is_refused = matches!(
+            &self.decision,
+            Ok(Decision {
+                outcome: Outcome::Refused(_),
+                ..
+            })
+        );
+        let mut scopes = self.facts.chain.iter();
+        is_refused && scopes.all(|scope| scope.credentials.is_empty())
+    }
+
     /// The shadow, if there is one, and what it is to be asked.
     fn for_shadow(&self) -> Option<(Arc<Shadow>, Question)> {
         let shadow = self.serving.as_ref()?.shadow.as_ref()?;
@@ -213,18 +234,36 @@ impl Entail {
     /// [`Error::Refused`] when the policy refuses; else whatever failed on the
     /// way. In each case nothing was revealed.
     pub async fn resolve(&self, principal: &Principal, request: &Request) -> Result<Lease, Error> {
-        self.resolve_for(principal, request, Purpose::Lease).await
+        self.resolve_for(principal, request, Purpose::Lease, Recording::Always)
+            .await
+    }
+
+    /// The same for a caller that asks for every provider and takes what it gets: that a
+    /// provider has no credential anywhere in the chain is not recorded. Nothing could
+    /// have been revealed, and a record for each provider would drown those of grants.
+    ///
+    /// # Errors
+    ///
+    /// As [`Entail::resolve`].
+    pub async fn resolve_any(
+        &self,
+        principal: &Principal,
+        request: &Request,
+    ) -> Result<Lease, Error> {
+        self.resolve_for(principal, request, Purpose::Lease, Recording::UnlessBare)
+            .await
     }
 
     /// Does all that [`Entail::resolve`] does, for what it takes to know whether
-    /// it would work, and lets the secret go.
+    /// it would work, and lets the secret go. That a provider has no credential anywhere
+    /// in the chain is not recorded, as by [`Entail::resolve_any`].
     ///
     /// # Errors
     ///
     /// As [`Entail::resolve`].
     pub async fn probe(&self, principal: &Principal, request: &Request) -> Result<Lease, Error> {
         let mut lease = self
-            .resolve_for(principal, request, Purpose::Status)
+            .resolve_for(principal, request, Purpose::Status, Recording::UnlessBare)
             .await?;
         lease.secrets.clear();
         Ok(lease)
@@ -235,11 +274,14 @@ impl Entail {
         principal: &Principal,
         request: &Request,
         purpose: Purpose,
+        recording: Recording,
     ) -> Result<Lease, Error> {
         authorize(principal, Action::Resolve, &request.scope)?;
         for _ in 0..RENEWED_MEANWHILE {
             let decided = self.decide(principal, request).await?;
-            self.record(principal, request, purpose, &decided)?;
+            if recording == Recording::Always || !decided.is_bare() {
+                self.record(principal, request, purpose, &decided)?;
+            }
             let revision = decided.chain.revision;
             let asked = decided.for_shadow();
             let lease = self.lease(request, decided).await;

@@ -109,8 +109,9 @@ mod verify;
 
 pub use crate::access::{AccessChange, AccessChanges, Asked, Coverage};
 pub use crate::audit::{
-    Breach, Filter, LogFile, LogReport, OutcomeFilter, Purpose, RecordedDecision, Records,
-    count_records, last_records, log_files, records, verify as verify_log,
+    Breach, Filter, LogEvent, LogEventKind, LogFile, LogReport, OutcomeFilter, Purpose,
+    RecordedDecision, Records, accept_log_loss, archive_log, count_records, last_records,
+    log_files, records, verify as verify_log,
 };
 pub use crate::change::{Applied, Change, CredentialRef};
 pub use crate::clock::{CLOCK_MARGIN_MS, Clock, ClockReading, SystemClock, Uptime, now_ms};

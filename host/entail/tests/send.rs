@@ -60,6 +60,7 @@ futures! {
         remove_policy(any(), any(), any());
         remove_recipient(any(), any(), any(), any());
         reseal(any(), any(), any());
+        resolve_any(any(), any(), any());
         resolve(any(), any(), any());
         roll_back_policy(any(), any(), any());
         rotate_identity(any(), any(), any(), any());

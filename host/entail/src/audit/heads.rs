@@ -288,9 +288,26 @@ impl Key {
     }
 
     fn code(&self, body: &[u8]) -> [u8; 32] {
+        *self.code_of(&[body]).as_bytes()
+    }
+
+    fn mac(&self, parts: &[&[u8]]) -> Hmac<Sha256> {
         let mut mac = self.0.clone();
-        mac.update(body);
-        mac.finalize().into_bytes().into()
+        for part in parts {
+            mac.update(part);
+        }
+        mac
+    }
+
+    /// The authentication code of some bytes that do not begin as marks do.
+    pub(super) fn code_of(&self, parts: &[&[u8]]) -> Digest {
+        let code: [u8; 32] = self.mac(parts).finalize().into_bytes().into();
+        Digest::from(code)
+    }
+
+    /// Whether it is the authentication code of these bytes.
+    pub(super) fn authenticates(&self, parts: &[&[u8]], code: &Digest) -> bool {
+        self.mac(parts).verify_slice(code.as_bytes()).is_ok()
     }
 }
 
@@ -620,6 +637,10 @@ impl Heads {
         if let Some(settling) = self.file.mark(&kept.key, Kind::Settling)? {
             kept.settling = settling;
         }
+        // Somebody may have accepted a loss, and begun anew.
+        if let Some(begin) = self.file.mark(&kept.key, Kind::Begin)? {
+            kept.begin = begin;
+        }
         Ok(is_other)
     }
 
@@ -867,6 +888,45 @@ fn make_key(path: &Path, text: &str) -> std::io::Result<()> {
 /// Fsyncs the names in the directory of a file.
 pub(super) fn sync_directory(file: &Path) -> std::io::Result<()> {
     File::open(file.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Forgets what was remembered of a log, and begins anew where it ends now, under the lock.
+/// `note` is told the key and the end, which it may give a higher number, and notes it
+/// before anything is forgotten.
+pub(super) fn begin_anew<T>(
+    paths: &Paths,
+    clock: &dyn Clock,
+    note: impl FnOnce(&Key, &mut Position) -> std::io::Result<T>,
+) -> std::io::Result<T> {
+    let failed = |error| about(&paths.key, error);
+    let file = HeadFile::open(&paths.heads)?;
+    let _held = file.lock()?;
+    let key = if let Some(key) = Key::read(&paths.key).map_err(failed)? {
+        key
+    } else {
+        let (key, text) = Key::generate()?;
+        make_key(&paths.key, &text).map_err(failed)?;
+        key
+    };
+    let known = file.mark(&key, Kind::Head)?.map(|head| head.at);
+    let mut heads = Heads {
+        file,
+        kept: None,
+        at: Position {
+            file: 1,
+            bytes: 0,
+            // Processes that remember more go on with the new heads.
+            lines: known.map_or(0, |known| known.lines),
+            digest: Digest::from([0; 32]),
+            last: None,
+        },
+        began: (MachineTime::of(clock.uptime()), Instant::now()),
+    };
+    heads.at = end_of_log(paths, heads.at)?;
+    heads.at.file = heads.at.file.max(known.map_or(1, |known| known.file));
+    let noted = note(&key, &mut heads.at)?;
+    heads.start(paths, Some(key), 0)?;
+    Ok(noted)
 }
 
 /// Where the log ends if nothing is remembered of it: what is there is taken as it is.

@@ -17,8 +17,10 @@
 //! add records to it. Who must know of what the head does not catch records in a second
 //! place.
 
+mod archive;
 mod files;
 mod heads;
+mod ledger;
 mod lines;
 mod log;
 mod read;
@@ -29,8 +31,10 @@ mod sink;
 mod tests;
 mod verify;
 
+pub use archive::{accept_log_loss, archive_log};
 pub(crate) use files::open_if_there;
 pub use files::{LogFile, log_files};
+pub use ledger::{LogEvent, LogEventKind};
 pub(crate) use lines::{LineKind, Lines};
 pub(crate) use log::DecisionLog;
 pub use read::{

@@ -47,6 +47,8 @@ pub struct Filter {
     pub since_ms: Option<u64>,
     /// Before this time.
     pub until_ms: Option<u64>,
+    /// Without the looks at what would be granted ([`RecordedDecision::is_look`]).
+    pub without_looks: bool,
 }
 
 /// What a line tells of a request.
@@ -203,6 +205,12 @@ impl RecordedDecision {
         &self.purpose
     }
 
+    /// Whether somebody only looked what would be granted, and nothing failed: nothing was
+    /// handed out.
+    pub fn is_look(&self) -> bool {
+        self.purpose == "status" && self.outcome() != "failed"
+    }
+
     /// What came of it: `granted`, `refused` or `failed`.
     pub fn outcome(&self) -> &'static str {
         match &self.refused {
@@ -230,6 +238,11 @@ impl RecordedDecision {
 }
 
 impl Filter {
+    /// Whether a line that it fits is left out for being a look.
+    fn leaves_out(&self, record: &RecordedDecision) -> bool {
+        self.without_looks && record.is_look()
+    }
+
     /// Whether a line is wanted for what came of it.
     fn fits_outcome(&self, record: &RecordedDecision) -> bool {
         let failed = !record.is_granted && record.refused.is_none();
@@ -390,6 +403,14 @@ pub struct Records {
     lines: LogLines,
     filter: Filter,
     line: Vec<u8>,
+    left_out: usize,
+}
+
+impl Records {
+    /// How many looks were left out so far ([`Filter::without_looks`]).
+    pub fn left_out(&self) -> usize {
+        self.left_out
+    }
 }
 
 impl Iterator for Records {
@@ -400,8 +421,10 @@ impl Iterator for Records {
             match self.lines.next(&mut self.line) {
                 Ok(None) => return None,
                 Ok(Some(LineKind::Whole)) => {
-                    if let Some(record) = RecordedDecision::read(&self.line, &self.filter) {
-                        return Some(Ok(record));
+                    match RecordedDecision::read(&self.line, &self.filter) {
+                        Some(look) if self.filter.leaves_out(&look) => self.left_out += 1,
+                        Some(record) => return Some(Ok(record)),
+                        None => {}
                     }
                 }
                 Ok(Some(_)) => {}
@@ -436,6 +459,7 @@ pub fn records(home: &Home, filter: &Filter) -> Result<Records, Error> {
         lines: LogLines::all(home.decision_log()),
         filter: filter.clone(),
         line: Vec::new(),
+        left_out: 0,
     })
 }
 
@@ -451,6 +475,7 @@ pub fn last_records(home: &Home, filter: &Filter, count: usize) -> Result<Record
         lines,
         filter: filter.clone(),
         line: Vec::new(),
+        left_out: 0,
     })
 }
 
@@ -523,7 +548,8 @@ fn look_back(
         if size <= MAX_LINE_BYTES {
             line.resize(size, 0);
             std::os::unix::fs::FileExt::read_exact_at(file, &mut line, begin)?;
-            if RecordedDecision::read(&line, filter).is_some() {
+            let found = RecordedDecision::read(&line, filter);
+            if found.is_some_and(|record| !filter.leaves_out(&record)) {
                 *wanted -= 1;
                 if *wanted == 0 {
                     return Ok(Some(begin));

@@ -411,7 +411,7 @@ fn a_second_place_that_takes_nothing_leaves_the_chain_of_the_first_whole() {
 }
 
 #[test]
-fn full_files_that_are_changed_or_removed_show_and_older_ones_may_be_put_away() {
+fn full_files_that_are_changed_or_removed_show_unless_they_were_archived() {
     let made = || {
         let place = Place::with_small_files();
         for _ in 0..20 {
@@ -471,14 +471,32 @@ fn full_files_that_are_changed_or_removed_show_and_older_ones_may_be_put_away() 
     place.run(100);
     let told = place.is_breached("planted");
     assert!(told.contains("none of the log's"), "{told}");
-    // Older ones are put away, one after the other, and then all.
+    // The oldest one, taken.
     let place = made();
+    std::fs::remove_file(place.numbered(1)).unwrap();
+    let told = place.is_breached("the oldest one");
+    assert!(
+        told.contains("file 1 is missing, and it was not archived"),
+        "{told}"
+    );
+    // Older ones are archived, one after the other, and then all.
+    let place = made();
+    let elsewhere = place.folder.path().join("archive");
     for number in 1..=newest {
-        std::fs::remove_file(place.numbered(number)).unwrap();
+        let done = archive_log(&place.home, &ME, &elsewhere, Some(number + 1));
+        assert!(done.unwrap().is_some());
+        assert!(!place.numbered(number).exists());
         let report = place.verify();
         assert_eq!(report.breaches, [], "{number}");
         assert_eq!(report.begins_with, Some(number + 1));
+        assert_eq!(report.events.len() as u64, number);
     }
+    let archived = std::fs::read_dir(&elsewhere).unwrap().count();
+    assert_eq!(archived as u64, newest);
+    assert_eq!(
+        archive_log(&place.home, &ME, &elsewhere, None).unwrap(),
+        None
+    );
     // The numbers go on.
     place.run(60);
     assert!(place.numbered(newest + 1).exists() && !place.numbered(1).exists());
@@ -744,8 +762,9 @@ fn one_who_follows_misses_nothing_and_sees_nothing_twice_across_full_files() {
     }
     let expected: Vec<String> = (3..written.get()).map(|n| format!("acme/p{n}")).collect();
     assert_eq!(seen, expected);
-    // Full files may be put away behind it.
-    std::fs::remove_file(place.numbered(1)).unwrap();
+    // Full files may be archived behind it.
+    let elsewhere = place.folder.path().join("archive");
+    archive_log(&place.home, &ME, &elsewhere, Some(2)).unwrap();
     write(100);
     assert_eq!(scopes(&mut following).len(), 100);
     // A record that is not finished yet is seen once it is.
@@ -874,4 +893,121 @@ fn a_huge_file_without_a_line_is_looked_through() {
     place.run(1);
     let all = scopes(records(&place.home, &Filter::default()).unwrap());
     assert_eq!(all.len(), 3);
+}
+
+const ME: crate::Principal = crate::Principal::LocalOwner;
+
+#[test]
+fn what_is_archived_is_what_was_written_and_what_is_noted_of_it_cannot_be_forged() {
+    let made = || {
+        let place = Place::with_small_files();
+        for _ in 0..20 {
+            place.run(10);
+        }
+        place
+    };
+    // A file that was changed is not archived, and stays.
+    let place = made();
+    let mut text = std::fs::read_to_string(place.numbered(2)).unwrap();
+    text = text.replacen("acme", "evil", 1);
+    std::fs::write(place.numbered(2), text).unwrap();
+    let elsewhere = place.folder.path().join("archive");
+    let error = archive_log(&place.home, &ME, &elsewhere, None).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("file 2: it is not what was written"),
+        "{error}"
+    );
+    assert!(place.numbered(1).exists() && place.numbered(2).exists());
+    // Into the directory where they lie they do not go.
+    let place = made();
+    let own = place.log();
+    let error = archive_log(&place.home, &ME, own.parent().unwrap(), None).unwrap_err();
+    assert!(
+        error.to_string().contains("choose another directory"),
+        "{error}"
+    );
+    // Stopped after copying, it goes on.
+    let elsewhere = place.folder.path().join("archive");
+    std::fs::create_dir(&elsewhere).unwrap();
+    std::fs::copy(place.numbered(1), elsewhere.join("decisions.000001.jsonl")).unwrap();
+    archive_log(&place.home, &ME, &elsewhere, Some(3))
+        .unwrap()
+        .unwrap();
+    archive_log(&place.home, &ME, &elsewhere, Some(4))
+        .unwrap()
+        .unwrap();
+    assert_eq!(place.verify().breaches, []);
+    // A note that was changed is believed no more, nor what comes after it.
+    let ledger = place.log().with_extension("ledger");
+    let written = std::fs::read_to_string(&ledger).unwrap();
+    std::fs::write(&ledger, written.replacen("\"to\":2", "\"to\":9", 1)).unwrap();
+    let told = place.is_breached("changed");
+    assert!(
+        told.contains("archived files and accepted losses was changed"),
+        "{told}"
+    );
+    assert!(told.contains("the files 1 to 3 are missing"), "{told}");
+    // One that was taken off the end excuses nothing more.
+    let first = written.split_inclusive('\n').next().unwrap();
+    std::fs::write(&ledger, first).unwrap();
+    let told = place.is_breached("taken");
+    assert!(told.contains("file 3 is missing"), "{told}");
+    // Nor one of another log.
+    std::fs::write(&ledger, "").unwrap();
+    let other = made();
+    std::fs::copy(&ledger, other.log().with_extension("ledger")).unwrap();
+    std::fs::write(other.log().with_extension("ledger"), &written).unwrap();
+    other.is_breached("another one's");
+}
+
+#[test]
+fn an_accepted_loss_is_noted_and_the_log_goes_on() {
+    let place = Place::with_small_files();
+    for _ in 0..20 {
+        place.run(10);
+    }
+    let accept = || super::archive::accept_at(&place.home, &ME, "the disk was full", &*place.clock);
+    let error = accept().unwrap_err();
+    assert!(error.to_string().contains("nothing is wrong"), "{error}");
+    // A full file is gone, a line of another was changed, and the end was cut.
+    std::fs::remove_file(place.numbered(1)).unwrap();
+    let text = std::fs::read_to_string(place.numbered(2)).unwrap();
+    std::fs::write(place.numbered(2), text.replacen("acme", "evil", 1)).unwrap();
+    let mut last = lines(&place.text());
+    last.pop();
+    place.put(&last);
+    let wrong = place.verify().breaches.len() as u64;
+    assert!(wrong >= 3, "{:?}", place.verify());
+    let event = accept().unwrap();
+    let LogEventKind::LossAccepted {
+        breaches, reason, ..
+    } = &event.what
+    else {
+        panic!("{event:?}");
+    };
+    assert_eq!((*breaches, reason.as_str()), (wrong, "the disk was full"));
+    let report = place.verify();
+    assert_eq!(report.breaches, [], "{report:?}");
+    assert_eq!(report.events, [event]);
+    assert!(report.accepted > 0, "the changed line is still told of");
+    // From there on, nothing more is excused.
+    for _ in 0..10 {
+        place.run(10);
+    }
+    assert_eq!(place.verify().breaches, []);
+    let mut last = lines(&place.text());
+    last.pop();
+    place.put(&last);
+    place.is_breached("cut after that");
+    // A log that was emptied with all that was remembered of it shows, and can be accepted.
+    std::fs::write(place.log(), "").unwrap();
+    std::fs::write(place.head(), "").unwrap();
+    let told = place.is_breached("emptied");
+    assert!(told.contains("emptied or changed"), "{told}");
+    accept().unwrap();
+    assert_eq!(place.verify().breaches, []);
+    place.run(3);
+    assert_eq!(place.verify().breaches, []);
 }

@@ -4,7 +4,7 @@
 //! Whatever the size of the log, one line of it is in memory at a time, the last few
 //! digests, and where the chains are of the writers that wrote last.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use super::files::{LogFile, about, log_files, numbered, open_if_there, open_to_read};
 use super::heads::{HeadFile, Key, Kind, MachineTime, Mark, Paths, Position, settled_part};
+use super::ledger::{Ledger, LogEvent};
 use super::lines::{LineKind, Lines};
 use super::read::failed;
 use crate::clock::{Clock, SystemClock};
@@ -58,8 +59,13 @@ pub struct LogReport {
     /// Lines that were never finished: the disk was full, or the power went. Nothing
     /// was revealed on their account.
     pub unfinished: u64,
-    /// The number of the oldest file, if those before it were put away.
+    /// The number of the oldest file, if those before it were archived, or come from before
+    /// anything was remembered of the log.
     pub begins_with: Option<u64>,
+    /// What was done to the log on purpose, the oldest first.
+    pub events: Vec<LogEvent>,
+    /// How much is wrong that was accepted.
+    pub accepted: u64,
     /// Whether it is remembered outside of the log how far it had come. Without that,
     /// a log whose end was cut off looks like one that ends there.
     pub has_head: bool,
@@ -112,6 +118,7 @@ pub(super) fn verify_at(home: &Home, clock: &dyn Clock) -> std::io::Result<LogRe
     let mut report = LogReport::default();
     let mut log = Snapshot::take(&paths, &mut report)?;
     report.files = log.files.len();
+    report.events.clone_from(&log.ledger.events);
     report.begins_with = log.begins_with();
     let mut check = Check {
         chains: Chains {
@@ -135,6 +142,7 @@ struct Snapshot {
     paths: Paths,
     files: Vec<OpenFile>,
     remembered: Option<Remembered>,
+    ledger: Ledger,
 }
 
 /// A file of the log.
@@ -168,6 +176,14 @@ impl Snapshot {
         let key = Key::read(&paths.key).map_err(|error| about(&paths.key, error))?;
         let heads = HeadFile::open_to_read(&paths.heads)?;
         let _held = heads.as_ref().map(HeadFile::lock).transpose()?;
+        let ledger = Ledger::read(paths, key.as_ref())?;
+        if !ledger.is_whole {
+            report.breach(
+                &Ledger::path(paths),
+                0,
+                "what is noted of archived files and accepted losses was changed",
+            );
+        }
         let remembered = match (key, heads) {
             (Some(key), Some(file)) => Self::remembered(paths, key, file, report)?,
             (Some(_), None) => {
@@ -213,6 +229,7 @@ impl Snapshot {
             paths: paths.clone(),
             files,
             remembered,
+            ledger,
         })
     }
 
@@ -274,40 +291,41 @@ struct Check {
 }
 
 impl Check {
-    /// Tells of files that are missing, and of some that should not be there.
+    /// Tells of files that are missing and were not archived.
     fn missing(&mut self, paths: &Paths, log: &Snapshot) {
-        let mut expected = None;
-        for file in &log.files {
-            let Some(number) = file.number else { continue };
-            if let Some(wanted) = expected
-                && number > wanted
-            {
-                let how = match number - wanted {
-                    1 => format!("file {wanted} is missing before it"),
-                    _ => format!("the files {wanted} to {} are missing before it", number - 1),
-                };
-                self.report.breach(&file.path, 0, how);
+        let present: BTreeSet<u64> = log.files.iter().filter_map(|file| file.number).collect();
+        let head = log.remembered.as_ref().map(|known| known.head.at);
+        let begin = log.remembered.as_ref().map(|known| known.begin.at.file);
+        // What is from before anything was remembered of the log may have been put away.
+        let Some(first) = present.first().copied().into_iter().chain(begin).min() else {
+            return;
+        };
+        let end = match head {
+            Some(head) => head.file,
+            None => present.last().map_or(first, |newest| newest + 1),
+        };
+        let is_missing = |number: &u64| !present.contains(number) && !log.ledger.excuses(*number);
+        let mut missing = (first..end).filter(is_missing).peekable();
+        while let Some(from) = missing.next() {
+            let mut to = from;
+            while let Some(next) = missing.next_if(|next| *next == to + 1) {
+                to = next;
             }
-            expected = Some(number + 1);
+            let how = match to == from {
+                true => format!("file {from} is missing, and it was not archived"),
+                false => {
+                    format!("the files {from} to {to} are missing, and they were not archived")
+                }
+            };
+            self.report.breach(&numbered(&paths.log, from), 0, how);
         }
-        let Some(known) = &log.remembered else { return };
-        let head = &known.head.at;
-        let is_there = log.files.iter().any(|file| file.number == Some(head.file));
-        if !is_there && head.bytes > 0 {
+        if let Some(head) = head
+            && head.bytes > 0
+            && !present.contains(&head.file)
+        {
             let lines = head.lines;
-            self.report.breach(
-                &paths.log,
-                0,
-                format!("it is missing; {lines} records had been written up to its end"),
-            );
-        } else if head.bytes == 0 && head.file > known.begin.at.file {
-            let before = numbered(&paths.log, head.file - 1);
-            let newest = log.files.iter().filter_map(|file| file.number).max();
-            // Older ones may have been put away, all of them together.
-            if newest.is_some_and(|newest| newest < head.file - 1) {
-                let how = "it is missing, and older ones are there";
-                self.report.breach(&before, 0, how);
-            }
+            let how = format!("it is missing; {lines} records had been written up to its end");
+            self.report.breach(&paths.log, 0, how);
         }
     }
 
@@ -328,6 +346,10 @@ impl Check {
             end,
             is_last,
         } = remembered;
+        let is_accepted = |offset| {
+            file.number
+                .is_some_and(|number| log.ledger.is_accepted(number, offset))
+        };
         let mut is_met = end.is_none_or(|end| end.bytes == 0 || at == Some(end));
         let mut lines = Lines::at(opened, 0)?;
         let mut line = Vec::new();
@@ -354,6 +376,7 @@ impl Check {
             match taken {
                 Ok(()) => self.report.records += 1,
                 Err(Broken::Unfinished) => self.report.unfinished += 1,
+                Err(Broken::Chain(_)) if is_accepted(before) => self.report.accepted += 1,
                 Err(Broken::Chain(how)) => self.report.breach(path, number, how),
             }
             let (Some(at), Some(end)) = (&mut at, &end) else {

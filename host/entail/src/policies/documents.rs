@@ -137,7 +137,7 @@ impl Default for PolicyBinding {
 
 impl PolicyBinding {
     /// Puts another in service; the present one can be gone back to. One that decides
-    /// in the same way is no other.
+    /// in the same way is no other; a shadow that does is a shadow no more.
     pub(crate) fn activate(&mut self, next: Bound) {
         let is_other = !self.active.serves_as(&next);
         let before = std::mem::replace(&mut self.active, next);
@@ -145,6 +145,31 @@ impl PolicyBinding {
             self.earlier.insert(0, before);
             self.earlier.truncate(MAX_EARLIER);
         }
+        self.end_shadow_in_service();
+    }
+
+    /// Puts the one before back in service; that can be taken back in the same way.
+    pub(crate) fn roll_back(&mut self, bound_by: String, bound_at_ms: u64) {
+        if self.earlier.is_empty() {
+            return;
+        }
+        let back = Bound {
+            bound_by,
+            bound_at_ms,
+            ..self.earlier.remove(0)
+        };
+        let replaced = std::mem::replace(&mut self.active, back);
+        self.earlier.insert(0, replaced);
+        self.end_shadow_in_service();
+    }
+
+    /// A shadow that decides as the one in service does has nothing to tell.
+    fn end_shadow_in_service(&mut self) {
+        let active = &self.active;
+        self.shadow = self
+            .shadow
+            .take()
+            .filter(|shadow| !shadow.serves_as(active));
     }
 
     /// The components that are named as in service or as a shadow.

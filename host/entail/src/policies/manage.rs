@@ -411,13 +411,7 @@ impl Entail {
             if binding.earlier.first() != Some(&before) {
                 return Err(Error::Contended);
             }
-            let back = Bound {
-                bound_by: principal.to_string(),
-                bound_at_ms: self.now_ms(),
-                ..binding.earlier.remove(0)
-            };
-            let replaced = std::mem::replace(&mut binding.active, back);
-            binding.earlier.insert(0, replaced);
+            binding.roll_back(principal.to_string(), self.now_ms());
             Ok(())
         })
         .await
