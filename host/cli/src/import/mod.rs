@@ -96,8 +96,9 @@ pub async fn import(session: &Session, args: &ImportArgs) -> Result<(), Failure>
         say!("nothing is changed");
         return Ok(());
     }
-    apply(session, steps).await?;
-    report.set_applied();
+    let entail = session.open()?;
+    apply(session, &entail, steps).await?;
+    report.set_applied(session, &entail).await?;
     if common.json {
         print_json(&json!(report));
     } else {
@@ -243,8 +244,7 @@ async fn organization(
 }
 
 /// Makes the changes, in their order.
-async fn apply(session: &Session, steps: Vec<plan::Step>) -> Result<(), Failure> {
-    let entail = session.open()?;
+async fn apply(session: &Session, entail: &Entail, steps: Vec<plan::Step>) -> Result<(), Failure> {
     let total = steps.len();
     for (done, step) in steps.into_iter().enumerate() {
         if let Err(error) = entail.change(&session.principal, &step.change()).await {
