@@ -135,6 +135,13 @@ fn a_file_that_was_changed_or_moved_has_to_be_allowed_again() {
     // As it was, it is what was allowed.
     sandbox.file("code/.entail.toml", &before);
     entail_in(&sandbox, "code", &["run", "--", "true"]).ok();
+    // One that is not valid any more can be revoked.
+    sandbox.file("code/.entail.toml", "scope = 1\n");
+    entail_in(&sandbox, "code", &["use", "--allow"]).fails(19);
+    entail_in(&sandbox, "code", &["use", "--revoke"]).ok();
+    sandbox.file("code/.entail.toml", &before);
+    entail_in(&sandbox, "code", &["run", "--", "true"]).fails(19);
+    entail_in(&sandbox, "code", &["use", "--allow"]).ok();
     // A record that somebody spoiled allows nothing.
     std::fs::write(record(&sandbox), "{").unwrap();
     entail_in(&sandbox, "code", &["run", "--", "true"]).fails(19);
@@ -229,10 +236,13 @@ fn a_provider_without_a_scope_is_answered_with_the_scopes_that_there_are() {
             "session=a b",
             "--name",
             "x",
+            "--reveal",
+            "--format",
+            "env",
         ],
     )
     .fails(2)
-    .says("try: entail resolve acme/evals openai --name x --attribute 'session=a b'");
+    .says("try: entail resolve acme/evals openai --name x --attribute 'session=a b' --reveal --format env");
     entail_in(&sandbox, "code", &["run", "--", "true"])
         .fails(2)
         .says("no scope is given")

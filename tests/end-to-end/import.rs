@@ -688,3 +688,46 @@ fn a_key_in_the_place_of_a_path_is_not_repeated() {
     import(&sandbox, &["--map", &key, "--dry-run"]).fails(19);
     import(&sandbox, &["--provider", &key]).fails(2);
 }
+
+#[test]
+fn what_a_scope_does_not_get_is_not_called_deletable() {
+    let sandbox = with_organization();
+    let (src, shared, _) = projects(&sandbox);
+    sandbox
+        .entail_with(
+            &[
+                "credential",
+                "set",
+                "acme",
+                "openai",
+                "--share",
+                "acme/agents",
+            ],
+            &shared,
+        )
+        .ok();
+    let report = report(&sandbox, &[&src, "--yes"]);
+    let granted: Vec<(&str, &Value)> = report["projects"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|project| {
+            (
+                project["scope"].as_str().unwrap(),
+                &project["credentials"][0]["granted"],
+            )
+        })
+        .collect();
+    assert_eq!(
+        granted,
+        [
+            ("acme/my-app", &true.into()),
+            ("acme/agents", &true.into()),
+            ("acme/evals", &false.into()),
+        ]
+    );
+    assert!(!report["deletable"].to_string().contains("evals"));
+    import(&sandbox, &[&src, "--yes"]).ok().says(
+        "acme/evals does not get this openai credential; see: entail explain acme/evals openai",
+    );
+}

@@ -85,12 +85,21 @@ struct Content {
 }
 
 impl ScopeFile {
+    /// Reads the nearest file.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it cannot be read, or is not valid.
+    pub fn nearest() -> Result<Option<Self>, Failure> {
+        Self::nearest_path()?.map(Self::read).transpose()
+    }
+
     /// Finds the nearest file: in the working directory or above.
     ///
     /// # Errors
     ///
-    /// Fails if the nearest one cannot be read, or is not valid.
-    pub fn nearest() -> Result<Option<Self>, Failure> {
+    /// Fails if the system does not say what is there.
+    pub fn nearest_path() -> Result<Option<PathBuf>, Failure> {
         let directory = match std::env::current_dir().and_then(std::fs::canonicalize) {
             Ok(directory) => directory,
             // It was removed; then there is no file in it.
@@ -100,7 +109,7 @@ impl ScopeFile {
         for directory in directory.ancestors() {
             let path = directory.join(FILE_NAME);
             match path.symlink_metadata() {
-                Ok(_) => return Self::read(path).map(Some),
+                Ok(_) => return Ok(Some(path)),
                 // Not searchable: what is in there is not for this user.
                 Err(error)
                     if matches!(

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use clap::ValueEnum as _;
 use entail::policy::{Attributes, Finding, Inheritance, Outcome};
 use entail::{
     AttributeName, AttributeValue, Authentication, Catalog, CommandEnvironment, Entail, Error,
@@ -26,7 +27,16 @@ use crate::unknown_providers;
 pub const UNREMARKABLE: [&str; 2] = ["no-credential", "not-opted-in"];
 
 pub async fn resolve(session: &Session, args: &ResolveArgs) -> Result<(), Failure> {
-    let request = request(session, "resolve", &args.request).await?;
+    let mut options = Vec::new();
+    if args.reveal {
+        options.push("--reveal".to_owned());
+    }
+    if args.format != Format::Text
+        && let Some(format) = args.format.to_possible_value()
+    {
+        options.extend(["--format".to_owned(), format.get_name().to_owned()]);
+    }
+    let request = request(session, "resolve", &args.request, &options).await?;
     let entail = session.open_unlocked()?;
     let format = if session.common.json {
         Format::Json
@@ -86,8 +96,13 @@ pub async fn granted(
     }
 }
 
-async fn request(session: &Session, command: &str, args: &RequestArgs) -> Result<Request, Failure> {
-    let (scope, provider) = request_target::of_request(session, command, args).await?;
+async fn request(
+    session: &Session,
+    command: &str,
+    args: &RequestArgs,
+    options: &[String],
+) -> Result<Request, Failure> {
+    let (scope, provider) = request_target::of_request(session, command, args, options).await?;
     Ok(Request {
         scope,
         provider,
@@ -211,7 +226,7 @@ fn assignment(name: &str, value: &str, format: Format) -> Result<String, Failure
 }
 
 pub async fn explain(session: &Session, args: &ExplainArgs) -> Result<(), Failure> {
-    let request = request(session, "explain", &args.request).await?;
+    let request = request(session, "explain", &args.request, &[]).await?;
     let entail = session.open()?;
     let explanation = entail.explain(&session.principal, &request).await?;
     if session.common.json {

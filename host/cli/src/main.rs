@@ -53,7 +53,7 @@ mod wasm_bindgen;
 
 use std::process::ExitCode;
 
-use clap::FromArgMatches as _;
+use clap::{FromArgMatches as _, Parser as _};
 use entail::policy::Job;
 
 use crate::args::{Cli, Command, CredentialCommand, KeyCommand, PolicyCommand, ProjectCommand};
@@ -77,8 +77,12 @@ fn main() -> ExitCode {
         return exit;
     }
     let unhardened = hardening::harden();
-    let parsed = help::command().try_get_matches();
-    let Cli { common, command } = match parsed.and_then(|mut m| Cli::from_arg_matches_mut(&mut m)) {
+    // What an error or help needs besides takes time, and is not for every start.
+    let parsed = Cli::try_parse().or_else(|_| {
+        let mut matches = help::command().try_get_matches()?;
+        Cli::from_arg_matches_mut(&mut matches)
+    });
+    let Cli { common, command } = match parsed {
         Ok(cli) => cli,
         Err(error) => return usage::usage(&error),
     };

@@ -25,7 +25,8 @@ pub struct Wanted {
 /// The most scopes that a suggestion lists.
 const MAX_SUGGESTIONS: usize = 3;
 
-/// Returns the scope and the provider of `resolve` or `explain`.
+/// Returns the scope and the provider of `resolve` or `explain`. A suggestion repeats the
+/// options of `args`, and `options`.
 ///
 /// # Errors
 ///
@@ -34,6 +35,7 @@ pub async fn of_request(
     session: &Session,
     command: &str,
     args: &RequestArgs,
+    options: &[String],
 ) -> Result<(ScopePath, ProviderId), Failure> {
     let line = |words: &[&str]| {
         let mut line = CommandLine::new(command);
@@ -41,6 +43,7 @@ pub async fn of_request(
         line.option("--model", args.model.as_ref().map(ModelId::as_str));
         line.option("--name", args.name.as_ref().map(CredentialName::as_str));
         line.attributes(&args.attributes);
+        line.extend(options);
         line.text()
     };
     if let (Some(scope), Some(provider)) = (&args.first, &args.second) {

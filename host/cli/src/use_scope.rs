@@ -1,5 +1,7 @@
 //! `entail use`: sets, shows and allows the scope of a directory.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use entail::ScopePath;
 use serde::Serialize;
@@ -47,18 +49,11 @@ pub async fn use_scope(session: &Session, args: &UseArgs) -> Result<(), Failure>
     let shown = if let Some(scope) = &args.scope {
         set(session, scope).await?
     } else if args.allow {
-        let file = nearest()?;
+        let file = ScopeFile::read(nearest()?)?;
         AllowedFiles::of(session)?.allow(&file)?;
         DirectoryScope::of_file(file, true)
     } else if args.revoke {
-        let file = nearest()?;
-        if !AllowedFiles::of(session)?.revoke(&file.path)? {
-            return Err(Failure::invalid(format!(
-                "{} was not allowed",
-                file.path.display()
-            )));
-        }
-        DirectoryScope::of_file(file, false)
+        revoke(session)?
     } else {
         current(session)?
     };
@@ -84,8 +79,23 @@ async fn set(session: &Session, scope: &ScopePath) -> Result<DirectoryScope, Fai
     Ok(DirectoryScope::of_file(file, true))
 }
 
-fn nearest() -> Result<ScopeFile, Failure> {
-    ScopeFile::nearest()?.ok_or_else(|| {
+/// Allows the nearest file no more, also if it is not valid now.
+fn revoke(session: &Session) -> Result<DirectoryScope, Failure> {
+    let path = nearest()?;
+    let file = path.display().to_string();
+    if !AllowedFiles::of(session)?.revoke(&path)? {
+        return Err(Failure::invalid(format!("{file} was not allowed")));
+    }
+    Ok(DirectoryScope {
+        scope: ScopeFile::read(path).ok().map(|file| file.scope),
+        source: Some(SourceKind::File),
+        file: Some(file),
+        allowed: false,
+    })
+}
+
+fn nearest() -> Result<PathBuf, Failure> {
+    ScopeFile::nearest_path()?.ok_or_else(|| {
         Failure::new(
             18,
             "not-found",
@@ -132,6 +142,10 @@ impl DirectoryScope {
 
     fn print(&self) {
         let Some(scope) = &self.scope else {
+            if let Some(file) = &self.file {
+                say!("{file} is not allowed, and not valid");
+                return;
+            }
             say!("no scope is set: neither {VARIABLE} nor a {FILE_NAME} here or above sets one");
             say!(Style::Faint => "  try:"; " entail use SCOPE");
             return;

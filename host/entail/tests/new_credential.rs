@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used)] // a test may
 
 use entail::{
-    Change, CredentialRef, Entail, ErrorKind, Home, Principal, Request, Secret, SecretEdit,
-    SetCredential, Settings,
+    Change, CredentialRef, Entail, ErrorKind, Home, Principal, Request, RuleChanges, Secret,
+    SecretEdit, SetCredential, Settings,
 };
 
 fn set(key: &str) -> Change {
@@ -16,7 +16,7 @@ fn set(key: &str) -> Change {
         },
         mode: None,
         fields: vec![("api_key".to_owned(), Secret::from(key))],
-        rules: Default::default(),
+        rules: RuleChanges::default(),
         secret: SecretEdit::New,
         grace_ms: 0,
     }))

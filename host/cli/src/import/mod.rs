@@ -55,9 +55,6 @@ pub struct ImportArgs {
     /// Import only this provider's credentials [default: all that are known]
     #[arg(long = "provider", value_name = "PROVIDER")]
     pub providers: Vec<ProviderId>,
-    /// Make the changes without asking
-    #[arg(short, long)]
-    pub yes: bool,
 }
 
 /// Imports credentials.
@@ -68,7 +65,7 @@ pub struct ImportArgs {
 /// fails.
 pub async fn import(session: &Session, args: &ImportArgs) -> Result<(), Failure> {
     let common = &session.common;
-    if !common.dry_run && !args.yes && (common.json || !std::io::stdin().is_terminal()) {
+    if !common.dry_run && !common.yes && (common.json || !std::io::stdin().is_terminal()) {
         return Err(
             Failure::invalid("there is no terminal to ask at before credentials are set")
                 .with_remedies(vec![
@@ -89,15 +86,16 @@ pub async fn import(session: &Session, args: &ImportArgs) -> Result<(), Failure>
         }
         return Ok(());
     }
-    if !args.yes
+    if !common.yes
         && !steps.is_empty()
-        && !confirmed(&format!("Make these {} changes?", steps.len()))?
+        && !prompt::confirm(&format!("Make these {} changes?", steps.len()))?
     {
         say!("nothing is changed");
         return Ok(());
     }
-    apply(session, steps).await?;
-    report.set_applied();
+    let entail = session.open()?;
+    apply(session, &entail, steps).await?;
+    report.set_applied(session, &entail).await?;
     if common.json {
         print_json(&json!(report));
     } else {
@@ -243,8 +241,7 @@ async fn organization(
 }
 
 /// Makes the changes, in their order.
-async fn apply(session: &Session, steps: Vec<plan::Step>) -> Result<(), Failure> {
-    let entail = session.open()?;
+async fn apply(session: &Session, entail: &Entail, steps: Vec<plan::Step>) -> Result<(), Failure> {
     let total = steps.len();
     for (done, step) in steps.into_iter().enumerate() {
         if let Err(error) = entail.change(&session.principal, &step.change()).await {
@@ -256,16 +253,4 @@ async fn apply(session: &Session, steps: Vec<plan::Step>) -> Result<(), Failure>
         }
     }
     Ok(())
-}
-
-/// Asks at the terminal; everything but a yes is a no.
-fn confirmed(question: &str) -> Result<bool, Failure> {
-    tell!("{question} [y/N]");
-    let mut answer = String::new();
-    std::io::stdin()
-        .lock()
-        .read_line(&mut answer)
-        .map_err(|error| Failure::io("the terminal", &error))?;
-    let answer = answer.trim().to_ascii_lowercase();
-    Ok(matches!(answer.as_str(), "y" | "yes"))
 }

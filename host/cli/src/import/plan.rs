@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use entail::policy::Inheritance;
+use entail::policy::{Inheritance, Outcome as Decided};
 use entail::{
-    Change, CredentialName, CredentialRef, Entail, Error, ProviderId, Request, RuleChanges, Scope,
-    ScopePath, Secret, SecretEdit, SetCredential,
+    Change, CredentialName, CredentialRef, Entail, Error, Explanation, ProviderId, Request,
+    RuleChanges, Scope, ScopePath, Secret, SecretEdit, SetCredential,
 };
 use serde::Serialize;
 
@@ -42,28 +42,47 @@ pub struct ImportReport {
 }
 
 impl ImportReport {
-    /// Notes that the changes are made.
-    pub fn set_applied(&mut self) {
+    /// Notes that the changes are made, and asks what each scope gets now: rules that were
+    /// set before, or a policy, may refuse it what was found.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be read, or the policy fails.
+    pub async fn set_applied(&mut self, session: &Session, entail: &Entail) -> Result<(), Failure> {
         self.applied = true;
-        let is_kept = |credential: &&CredentialReport| {
-            matches!(
-                credential.outcome,
-                Outcome::OptIn | Outcome::Own | Outcome::AlreadySet(Comparison::Same)
-            )
-        };
+        for project in &mut self.projects {
+            for credential in &mut project.credentials {
+                let Some(holder) = credential.holder(&self.organization, &project.scope) else {
+                    continue;
+                };
+                let request = Request::new(project.scope.clone(), credential.provider.clone());
+                let explanation = entail.explain(&session.principal, &request).await?;
+                credential.granted = Some(is_granted_from(&explanation, holder));
+            }
+        }
         let credentials = self
             .projects
             .iter()
             .flat_map(|project| &project.credentials);
         self.deletable = credentials
-            .filter(is_kept)
+            .filter(|credential| credential.granted == Some(true))
             .flat_map(|credential| &credential.variables)
             .map(|used| VariableName {
                 place: used.place.clone(),
                 variable: used.variable.clone(),
             })
             .collect();
+        Ok(())
     }
+}
+
+fn is_granted_from(explanation: &Explanation, holder: &ScopePath) -> bool {
+    let Decided::Granted(grant) = &explanation.decision.outcome else {
+        return false;
+    };
+    let mut chain = explanation.facts.chain.iter();
+    let from = chain.find(|scope| scope.credentials.iter().any(|c| c.id == grant.credential));
+    from.is_some_and(|scope| scope.path == holder.as_str())
 }
 
 /// What was found in one project.
@@ -91,6 +110,24 @@ pub struct CredentialReport {
     pub outcome: Outcome,
     pub variables: Vec<VariableUse>,
     pub notes: Vec<String>,
+    /// Whether the scope gets this credential now; `None` before the changes are made, and
+    /// where nothing becomes of it.
+    pub granted: Option<bool>,
+}
+
+impl CredentialReport {
+    /// The scope that holds it in the end; `None` if nothing becomes of it.
+    fn holder<'a>(
+        &self,
+        organization: &'a ScopePath,
+        project: &'a ScopePath,
+    ) -> Option<&'a ScopePath> {
+        match self.outcome {
+            Outcome::OptIn => Some(organization),
+            Outcome::Own | Outcome::AlreadySet(Comparison::Same) => Some(project),
+            Outcome::AlreadySet(_) | Outcome::NotCompared { .. } => None,
+        }
+    }
 }
 
 /// What becomes of a credential.
@@ -345,7 +382,7 @@ impl Planning<'_> {
         &self,
         provider: &ProviderId,
         uses: &[Use<'a>],
-    ) -> Result<Decided<'a>, Failure> {
+    ) -> Result<Shares<'a>, Failure> {
         let held = !self
             .present
             .credentials(self.organization, provider)
@@ -376,7 +413,7 @@ impl Planning<'_> {
         }
         // The organization's own use sets it.
         let is_set_by_use = uses.iter().any(|used| used.scope == self.organization);
-        Ok(Decided {
+        Ok(Shares {
             for_organization: for_organization.filter(|_| !is_set_by_use),
             outcomes,
         })
@@ -500,6 +537,7 @@ impl Planning<'_> {
                     outcome: outcome.clone(),
                     variables: candidate.variables,
                     notes: candidate.notes,
+                    granted: None,
                 })
             })
             .collect();
@@ -517,7 +555,7 @@ impl Planning<'_> {
 }
 
 /// What was decided for one provider.
-struct Decided<'a> {
+struct Shares<'a> {
     /// The credential to set on the organization.
     for_organization: Option<&'a Candidate>,
     /// One for each use.

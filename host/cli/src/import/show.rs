@@ -133,6 +133,14 @@ pub fn done(report: &ImportReport) {
     if !report.changes.is_empty() {
         say!(Style::Good => "done"; ": {} changes are made", report.changes.len());
     }
+    let credentials = report
+        .projects
+        .iter()
+        .flat_map(|project| project.credentials.iter().map(move |c| (project, c)));
+    for (project, credential) in credentials.filter(|(_, c)| c.granted == Some(false)) {
+        let (scope, provider) = (&project.scope, &credential.provider);
+        say!(Style::Warn => "note"; ": {scope} does not get this {provider} credential; see: entail explain {scope} {provider}");
+    }
     if report.deletable.is_empty() {
         return;
     }
