@@ -319,10 +319,12 @@ class Judgement:
             self.key.append(f"does not find {client['prints']}")
         if "silent" in client and client["silent"] in said:
             self.remarks.append(f"warns: {client['silent']}…")
+        # What Entail itself says, not what a client's stack shows.
+        notes = "\n".join(l for l in said.splitlines() if re.match("(note|warning): ", l))
         for word in credential.get("warns", []):
-            if not re.search(word, said):
+            if not re.search(word, notes):
                 self.remarks.append(f"no warning that {word.replace('.', ' ')} reaches nobody")
-        if own and not asked_own and client["package"] not in said:
+        if own and not asked_own and client["package"] not in notes:
             self.host.append("no variable, and no warning")
         for faults in (self.key, self.host, self.strays, self.remarks):
             # The ports differ from run to run.
