@@ -5,7 +5,8 @@ For each client of clients.toml and each of its credentials, the client runs twi
 credential for the vendor's host, and with one that has a base URL of its own. The caller
 has everything around that strays.toml lists. A run passes if the client found the granted
 key by itself, asked the right host for the right path, sent the key in the right header,
-and sent nothing that nobody granted, to nobody else.
+and sent nothing that nobody granted, to nobody else. A last run grants something else:
+then the client must find nothing, and ask nobody.
 
 The result is the table host/CLIENTS.md; with --check it is compared, not written.
 """
@@ -29,6 +30,8 @@ CLIENTS = ROOT / "target" / "clients"
 TABLE = ROOT / "host" / "CLIENTS.md"
 # A client that retries or waits for a metadata server takes its time.
 DEADLINE_SECONDS = 90
+# Where machines of clouds get credentials.
+METADATA = {"169.254.169.254", "metadata.google.internal", "metadata", "169.254.170.2"}
 
 
 def fail(message):
@@ -209,9 +212,8 @@ class Matrix:
             variables["RECORDER_PORTS"] = json.dumps(self.ports)
         return variables | self.strays
 
-    def start(self, client, credential, own):
-        """Runs the client; the faults found, none if all is well."""
-        home = self.home_of(credential, own)
+    def start(self, client, home):
+        """Runs the client; its status, what it says and prints, and what was recorded."""
         if client["language"] == "python":
             program = [str(CLIENTS / "python" / "bin" / "python"), str(HERE / "python" / client["file"])]
         else:
@@ -230,8 +232,26 @@ class Matrix:
             status, said, printed = result.returncode, result.stderr, result.stdout
         except subprocess.TimeoutExpired as expired:
             status, said, printed = None, (expired.stderr or b"").decode(), ""
-        requests = self.recorder.take()
-        return Judgement(self, client, credential, own, status, said, printed, requests)
+        return status, said, printed, self.recorder.take()
+
+    def judge(self, client, credential, own):
+        return Judgement(self, client, credential, own, *self.start(client, self.home_of(credential, own)))
+
+    def judge_ungranted(self, client, other):
+        """The faults of a run that is granted the `other` credential alone."""
+        _, _, _, requests = self.start(client, self.home_of(other, False))
+        # To ask without any key is a client's own way to find out that it has none.
+        faults = set()
+        for request in requests:
+            host = (request.get("host") or "").removesuffix(":443")
+            if host in METADATA or host == f"127.0.0.1:{self.ports['stray']}":
+                faults.add(f"asks {host} without a grant")
+            faults |= {
+                f"sends `{name}` to {host} without a grant"
+                for name, value in sent(request)
+                if re.search("stray|granted|assumed", value, re.IGNORECASE) and host != f"127.0.0.1:{self.ports['stray']}"
+            }
+        return sorted(map(self.without_ports, faults)), requests
 
 
 class Judgement:
@@ -268,10 +288,10 @@ class Judgement:
             self.host.append(f"asks {', '.join(seen)}")
         for name, wanted in client.get("headers", {}).items():
             wanted = filled(wanted, values)
-            sent = [r["headers"].get(name, "") for r in right or complete]
+            seen = [r["headers"].get(name, "") for r in right or complete]
             # A signature has more after the key's id.
-            wrong = [v for v in sent if not (v.startswith(wanted) if "AWS4" in wanted else v == wanted)]
-            if wrong and (right or len(wrong) == len(sent)):
+            wrong = [v for v in seen if not (v.startswith(wanted) if "AWS4" in wanted else v == wanted)]
+            if wrong and (right or len(wrong) == len(seen)):
                 self.key.append(f"`{name}` is {_shown(wrong[0])}")
         if host.startswith("127.0.0.1:") and any(r["via"] != "plain" for r in right):
             self.host.append("goes through the proxy")
@@ -290,9 +310,8 @@ class Judgement:
             elif complete and (right or not self.host):
                 self.strays.append(f"contacts {other}")
         for request in complete:
-            sent = {"path": request["path"], "body": request["body"], **request["headers"]}
-            for name, value in sorted(sent.items()):
-                if "stray" in str(value).lower() and f":{matrix.ports['stray']}" not in str(value):
+            for name, value in sent(request):
+                if "stray" in value.lower() and f":{matrix.ports['stray']}" not in value:
                     self.strays.append(f"sends a stray `{name}`")
         if right and status != 0 and not client.get("unanswered"):
             self.remarks.append(f"then fails: {_last_line(said)}")
@@ -300,10 +319,12 @@ class Judgement:
             self.key.append(f"does not find {client['prints']}")
         if "silent" in client and client["silent"] in said:
             self.remarks.append(f"warns: {client['silent']}…")
+        # What Entail itself says, not what a client's stack shows.
+        notes = "\n".join(l for l in said.splitlines() if re.match("(note|warning): ", l))
         for word in credential.get("warns", []):
-            if not re.search(word, said):
+            if not re.search(word, notes):
                 self.remarks.append(f"no warning that {word.replace('.', ' ')} reaches nobody")
-        if own and not asked_own and client["package"] not in said:
+        if own and not asked_own and client["package"] not in notes:
             self.host.append("no variable, and no warning")
         for faults in (self.key, self.host, self.strays, self.remarks):
             # The ports differ from run to run.
@@ -321,6 +342,12 @@ class Judgement:
     @staticmethod
     def key_of_api(credential):
         return f"Bearer {credential.get('secrets', {}).get('api_key')}"
+
+
+def sent(request):
+    """What a request carries, by name."""
+    carried = {"path": request.get("path", ""), "body": request.get("body", ""), **request.get("headers", {})}
+    return [(name, str(value)) for name, value in sorted(carried.items())]
 
 
 def _shown(value):
@@ -366,7 +393,8 @@ HEADING = """\
 
 What each vendor's own client does under `entail run`: whether it finds the granted key by
 itself, asks the right host, honours a base URL of the credential's own, and is led astray
-by nothing that the caller has around ([what that is](../tests/clients/strays.toml)).
+by nothing that the caller has around ([what that is](../tests/clients/strays.toml)), also
+when nothing is granted for it.
 Made by [`tests/clients/run`](../tests/clients/README.md), against a recording server.
 
 """
@@ -375,7 +403,7 @@ Made by [`tests/clients/run`](../tests/clients/README.md), against a recording s
 def table(rows):
     lines = []
     for language, title in (("python", "Python"), ("node", "Node")):
-        lines += [f"## {title}", "", "| client | version | key | vendor's host | own base URL | the caller's own ignored | remark |", "|---|---|---|---|---|---|---|"]
+        lines += [f"## {title}", "", "| client | version | key | vendor's host | own base URL | ignores the caller's own | remark |", "|---|---|---|---|---|---|---|"]
         lines += [
             "| " + " | ".join(row["cells"]) + " |" for row in rows if row["language"] == language
         ]
@@ -419,7 +447,7 @@ def main():
                     for own in (False, True):
                         if own and "own" not in credential or not own and "host" not in credential:
                             continue
-                        judgement = matrix.start(client, credential, own)
+                        judgement = matrix.judge(client, credential, own)
                         ran_own |= own
                         prefix = f"{credential['name']}: " if several else ""
                         for column, faults in (
@@ -438,6 +466,20 @@ def main():
                             for request in judgement.requests:
                                 print("         >", json.dumps(request)[:1500])
                             print("\n".join("         | " + line for line in judgement.said.splitlines()[-40:]))
+                providers = {credentials[n]["provider"] for n in client["credentials"]}
+                other = next(
+                    c for c in data["credential"]
+                    if c["provider"] not in providers and "host" in c and "parameters" not in c
+                )
+                faults, requests = matrix.judge_ungranted(client, other)
+                columns["strays"] += faults
+                failed += bool(faults)
+                print(f"{'FAILED' if faults else 'ok':6} {client['language']} {shown}, not granted", flush=True)
+                for fault in faults:
+                    print(f"         {fault}", flush=True)
+                if options.verbose:
+                    for request in requests:
+                        print("         >", json.dumps(request)[:1500])
                 if isinstance(client.get("own"), str) and ran_own:
                     own_cell = "no variable: `run` warns" if not columns["own"] else cell(columns["own"])
                     columns["remarks"].append(client["own"])
