@@ -424,7 +424,7 @@ pub enum AuditCommand {
     /// Move full files of the log elsewhere, so that they are not missed
     Archive {
         /// The directory to move them to
-        #[arg(long, value_name = "DIR")]
+        #[arg(long, value_name = "DIR", value_parser = paths::parser())]
         to: PathBuf,
         /// Only those before the file of this number [default: all that are full]
         #[arg(long, value_name = "NUMBER")]

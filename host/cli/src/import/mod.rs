@@ -22,7 +22,7 @@ mod show;
 mod sources;
 mod variables;
 
-use std::io::{BufRead as _, IsTerminal as _};
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -34,7 +34,8 @@ use self::plan::{Plan, Planning, Present};
 use self::recognize::recognize;
 use self::sources::{Wanted, find};
 use crate::failure::Failure;
-use crate::output::{print_json, say, say_dry_run, tell};
+use crate::output::{print_json, say, say_dry_run};
+use crate::prompt;
 use crate::session::Session;
 
 #[derive(Args)]
