@@ -12,7 +12,10 @@ use entail_store::Digest;
 
 use super::heads::{HeadFile, Key, Kind, Paths};
 use super::verify::verify_at;
-use super::{DecisionLog, Filter, LogReport, Outcome, Purpose, Record, last_records, records};
+use super::{
+    DecisionLog, Filter, LogEventKind, LogReport, Outcome, Purpose, Record, archive_log,
+    last_records, records,
+};
 use crate::clock::fake::FakeClock;
 use crate::error::Error;
 use crate::home::Home;
