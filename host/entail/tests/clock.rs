@@ -1,0 +1,90 @@
+//! Times at the edge of expiry, and clocks that are wrong: as documented.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use entail::{
+    Change, Clock, CredentialRef, Edit, Entail, Error, Home, Principal, Request, RuleChanges,
+    Secret, SetCredential, Settings, Uptime,
+};
+
+const ME: Principal = Principal::LocalOwner;
+
+/// A clock that is set by hand.
+#[derive(Debug)]
+struct Set(AtomicU64);
+
+impl Clock for Set {
+    fn now_ms(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn uptime(&self) -> Option<Uptime> {
+        None
+    }
+}
+
+#[tokio::test]
+async fn a_credential_is_expired_from_its_very_millisecond_on_by_the_clock_of_each_request() {
+    const END: u64 = 2_000_000_000_000;
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::create(&folder.path().join("home"), None)
+        .await
+        .unwrap();
+    let clock = Arc::new(Set(AtomicU64::new(END - 1)));
+    let settings = Settings {
+        clock: clock.clone(),
+        ..Settings::default()
+    };
+    let entail = Entail::open(&home, settings).unwrap();
+    let scope: entail::ScopePath = "acme".parse().unwrap();
+    for change in [
+        Change::AddScope {
+            scope: scope.clone(),
+        },
+        Change::SetCredential(Box::new(SetCredential {
+            credential: CredentialRef {
+                scope: scope.clone(),
+                provider: "openai".parse().unwrap(),
+                name: "default".parse().unwrap(),
+            },
+            mode: None,
+            fields: vec![("api_key".to_owned(), Secret::from("canary-of-the-clock"))],
+            rules: RuleChanges {
+                expires_at_ms: Edit::Set(END),
+                ..RuleChanges::default()
+            },
+            secret: Default::default(),
+            grace_ms: 0,
+        })),
+    ] {
+        entail.change(&ME, &change).await.unwrap();
+    }
+    let request = Request::new(scope, "openai".parse().unwrap());
+    let outcome = async |now_ms: u64| {
+        clock.0.store(now_ms, Ordering::Relaxed);
+        match entail.resolve(&ME, &request).await {
+            Ok(lease) => {
+                assert_eq!(lease.expires_at_ms(), Some(END));
+                "granted".to_owned()
+            }
+            Err(Error::Refused { refusal, .. }) => refusal.code.to_string(),
+            Err(other) => panic!("{other}"),
+        }
+    };
+    for (now_ms, expected) in [
+        (END - 1, "granted"),
+        (END, "expired"),
+        (END + 1, "expired"),
+        // Far ahead, as far as a clock goes.
+        (u64::MAX, "expired"),
+        // Set back: the clock of the request alone decides.
+        (END - 1, "granted"),
+        (0, "granted"),
+        (END, "expired"),
+    ] {
+        assert_eq!(outcome(now_ms).await, expected, "{now_ms}");
+    }
+}
