@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use entail::{
     Filter, Home, LogEvent, LogEventKind, LogReport, OutcomeFilter, RecordedDecision, Records,
-    accept_log_loss, archive_log, last_records, now_ms, quoted, records, verify_log,
+    accept_log_loss, archive_log, last_records, quoted, records, verify_log,
 };
 use entail_text::Shown;
 use serde_json::value::RawValue;
@@ -15,7 +15,7 @@ use crate::args::{AuditCommand, FilterArgs};
 use crate::failure::{Failure, shown};
 use crate::output::{Cell, Style, Table, print_json, print_json_line, say};
 use crate::session::Session;
-use crate::times::{past, span_ms, time};
+use crate::times::{past, time};
 
 /// Between two looks for new decisions.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -51,7 +51,7 @@ pub fn audit(session: &Session, command: AuditCommand) -> Result<(), Failure> {
         AuditCommand::AcceptLoss { reason } => {
             let done = accept_log_loss(&home, &session.principal, &reason)?;
             match session.common.json {
-                true => print_json(&done),
+                true => print_json(&json!(done)),
                 false => {
                     say!("{}", said(&done));
                     say!(

@@ -22,7 +22,7 @@ fn point_ms(text: &str) -> Option<u64> {
 }
 
 /// `90s`, `12h`, `30d`, `2w`, in milliseconds.
-pub fn span_ms(text: &str) -> Option<u64> {
+fn span_ms(text: &str) -> Option<u64> {
     const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
     let whole = |suffix: char, length_ms: u64| {
         let count: u64 = text.strip_suffix(suffix)?.parse().ok()?;
