@@ -277,6 +277,10 @@ fn googles_clients_find_project_and_location_and_are_not_told_two_things() {
         "the client would warn"
     );
     assert!(!seen.contains_key("GOOGLE_GENAI_USE_VERTEXAI"));
+    sandbox
+        .entail(&["run", "acme", "--", "true"])
+        .ok()
+        .says("GOOGLE_GENAI_USE_VERTEXAI is not set, since gemini is granted too");
 }
 
 #[test]

@@ -24,7 +24,7 @@ use entail_store::Secret;
 use crate::error::Error;
 use crate::lease::Lease;
 use crate::name::ProviderId;
-use crate::provider::{Catalog, Field, Mode, Provider, RoleFields, UnreadBy};
+use crate::provider::{Catalog, Field, FixedVariable, Mode, Provider, RoleFields, UnreadBy};
 
 /// What of the caller's own a command keeps.
 #[derive(Clone, Debug, Default)]
@@ -212,6 +212,16 @@ impl<'a> CommandEnvironment<'a> {
     /// are not among the variables.
     pub fn assumed_role(&self) -> Option<AssumedRole<'a>> {
         self.granted.iter().find_map(Granted::assumed_role)
+    }
+
+    /// The fixed variables that are not set because of another granted credential, which
+    /// clients would leave aside with them; each with that provider.
+    pub fn withheld(&self) -> impl Iterator<Item = (&'a FixedVariable, &'a ProviderId)> {
+        let fixed = self.granted.iter().flat_map(|granted| &granted.mode.sets);
+        fixed.filter_map(|fixed| {
+            let mut others = fixed.unless_granted.iter();
+            Some((fixed, others.find(|id| self.grants(id))?))
+        })
     }
 
     /// What of the granted credentials clients do not find by themselves.

@@ -149,6 +149,9 @@ fn warn_of_unread(environment: &CommandEnvironment<'_>) {
     for unread in environment.unread() {
         tell!(Style::Warn => "note:"; " {unread}");
     }
+    for (fixed, other) in environment.withheld() {
+        tell!(Style::Warn => "note:"; " {} is not set, since {other} is granted too; give --provider if only one is meant", fixed.name);
+    }
 }
 
 pub async fn export_env(session: &Session, args: &VariablesArgs) -> Result<(), Failure> {
