@@ -51,7 +51,7 @@ pub fn audit(session: &Session, command: AuditCommand) -> Result<(), Failure> {
         AuditCommand::AcceptLoss { reason } => {
             let done = accept_log_loss(&home, &session.principal, &reason)?;
             match session.common.json {
-                true => print_json(&done),
+                true => print_json(&json!(done)),
                 false => {
                     say!("{}", said(&done));
                     say!(
