@@ -50,14 +50,11 @@ pub fn audit(session: &Session, command: AuditCommand) -> Result<(), Failure> {
         }
         AuditCommand::AcceptLoss { reason } => {
             let done = accept_log_loss(&home, &session.principal, &reason)?;
-            match session.common.json {
-                true => print_json(&json!(done)),
-                false => {
-                    say!("{}", said(&done));
-                    say!(
-                        "programs that have the log open, such as a service, are to be started anew"
-                    );
-                }
+            if session.common.json {
+                print_json(&json!(done));
+            } else {
+                say!("{}", said(&done));
+                say!("programs that have the log open, such as a service, are to be started anew");
             }
             Ok(())
         }
