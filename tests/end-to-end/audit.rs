@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -222,21 +223,87 @@ fn a_pipe_that_nobody_reads_is_no_record() {
 }
 
 #[test]
-fn older_files_may_be_put_away_and_the_rest_is_still_looked_at() {
+fn files_that_were_archived_are_told_apart_from_files_that_were_taken() {
     let (sandbox, _) = Sandbox::with_acme();
     settings(&sandbox, "max-bytes = 16384");
     for _ in 0..60 {
         sandbox.entail(&RESOLVE).ok();
     }
-    std::fs::remove_file(sandbox.home().join("decisions.000001.jsonl")).unwrap();
+    let verify = || sandbox.entail(&["audit", "verify"]);
+    let elsewhere = sandbox.path("archive");
+    let elsewhere = elsewhere.to_str().unwrap();
+    let archive = ["audit", "archive", "--to", elsewhere, "--before", "2"];
     sandbox
-        .entail(&["audit", "verify"])
+        .entail(&archive)
         .ok()
-        .says("begins with file 2");
+        .says("file 1 was archived to")
+        .says("by local:owner");
+    assert!(!sandbox.home().join("decisions.000001.jsonl").exists());
+    assert!(Path::new(elsewhere).join("decisions.000001.jsonl").exists());
+    verify()
+        .ok()
+        .says("begins with file 2")
+        .says("file 1 was archived to");
+    sandbox
+        .entail(&archive)
+        .ok()
+        .says("there is nothing to archive");
+    std::fs::remove_file(sandbox.home().join("decisions.000002.jsonl")).unwrap();
+    verify()
+        .fails(15)
+        .says("file 2 is missing, and it was not archived")
+        .says("entail audit accept-loss --reason TEXT");
+    let accept = [
+        "audit",
+        "accept-loss",
+        "--reason",
+        "moved by the old script",
+    ];
+    sandbox.entail(&accept).ok().says("moved by the old script");
+    verify().ok().says("moved by the old script");
+    sandbox
+        .entail(&accept)
+        .fails(19)
+        .says("nothing is wrong with the decision log");
+    // From there on, everything shows as before.
+    sandbox.entail(&RESOLVE).ok();
+    sandbox.entail(&RESOLVE).ok();
+    verify().ok();
     let text = std::fs::read_to_string(log(&sandbox)).unwrap();
-    let less: Vec<&str> = text.lines().skip(1).collect();
-    std::fs::write(log(&sandbox), less.join("\n") + "\n").unwrap();
-    sandbox.entail(&["audit", "verify"]).fails(15);
+    let less: Vec<&str> = text.lines().collect();
+    std::fs::write(log(&sandbox), less[..less.len() - 1].join("\n") + "\n").unwrap();
+    verify().fails(15);
+}
+
+#[test]
+fn looks_do_not_drown_grants() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let records = || {
+        let text = std::fs::read_to_string(log(&sandbox)).unwrap_or_default();
+        text.lines().count()
+    };
+    sandbox.entail(&["status"]).ok();
+    // Of eleven providers and three scopes, only what there is a credential of.
+    assert_eq!(records(), 3);
+    sandbox.entail(&RESOLVE).ok();
+    for _ in 0..10 {
+        sandbox.entail(&["status"]).ok();
+    }
+    let tail = sandbox.entail(&["audit", "tail", "-n", "5"]).ok();
+    let tail = tail.says("33 looks").says("--all").says("lease");
+    assert!(!tail.stdout.contains("status  "), "{}", tail.stdout);
+    sandbox
+        .entail(&["audit", "tail", "--all", "-n", "5"])
+        .ok()
+        .says("status");
+    // What somebody asked for by name is recorded, whatever became of it.
+    sandbox
+        .entail(&["resolve", "acme/evals", "litellm"])
+        .fails(10);
+    sandbox
+        .entail(&["audit", "tail", "-n", "1"])
+        .ok()
+        .says("refused: no-credential");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use entail::policy::{Compile, Digest, Inheritance, Isolation, Values};
@@ -445,7 +446,7 @@ async fn a_dry_run_asks_what_the_log_holds_and_at_later_times() {
         let policy = engine.admit(&refuses_when(condition)).unwrap();
         let changes = place
             .entail
-            .policy_diff(&ME, &policy, Some(&acme()), &Default::default())
+            .policy_diff(&ME, &policy, Some(&acme()), &BTreeMap::new())
             .await;
         changes.unwrap()
     };

@@ -50,14 +50,11 @@ pub fn audit(session: &Session, command: AuditCommand) -> Result<(), Failure> {
         }
         AuditCommand::AcceptLoss { reason } => {
             let done = accept_log_loss(&home, &session.principal, &reason)?;
-            match session.common.json {
-                true => print_json(&json!(done)),
-                false => {
-                    say!("{}", said(&done));
-                    say!(
-                        "programs that have the log open, such as a service, are to be started anew"
-                    );
-                }
+            if session.common.json {
+                print_json(&json!(done));
+            } else {
+                say!("{}", said(&done));
+                say!("programs that have the log open, such as a service, are to be started anew");
             }
             Ok(())
         }
@@ -224,7 +221,7 @@ fn print_archived(session: &Session, done: Option<&LogEvent>) {
     match done {
         _ if session.common.json => print_json(&json!({"archived": done})),
         Some(done) => say!("{}", said(done)),
-        None => say!("no file of the log is full, so there is nothing to archive"),
+        None => say!("no such file of the log is full: there is nothing to archive"),
     }
 }
 
@@ -332,6 +329,18 @@ fn print_report(report: &LogReport) {
 /// What is not wrong with the log, and should be known, in words.
 pub fn notes(report: &LogReport) -> Vec<String> {
     let mut notes = Vec::new();
+    if !report.has_head && report.files == 0 && report.breaches.is_empty() {
+        notes.push(
+            "there is no log, and nothing remembers one: no decision was made yet, or all of it was removed, its key included"
+                .to_owned(),
+        );
+    }
+    if report.accepted > 0 {
+        notes.push(format!(
+            "{} records are not as they were written, which was accepted",
+            report.accepted
+        ));
+    }
     if !report.has_head && report.records > 0 && report.breaches.is_empty() {
         notes.push(
             "nothing outside of the log remembers how far it had come, so a cut would not show"

@@ -58,24 +58,23 @@ impl From<BuildError> for Failure {
 }
 
 fn build(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
-    let (component, built_of) = match &args.module {
-        Some(module) => (policy_build::componentize(module)?, None),
-        None => {
-            // Whatever is there is of other sources, should this fail.
-            if args.check.is_none()
-                && args
-                    .output
-                    .as_ref()
-                    .is_none_or(|file| is_in(file, &args.folder))
-            {
-                build_record::forget(&args.folder)
-                    .map_err(|error| Failure::io(args.folder.display(), &error))?;
-            }
-            let roots = policy_build::roots(&args.folder)?;
-            let before = build_record::sources(&args.folder, &roots);
-            let component = policy_build::build(&args.folder)?;
-            (component, Some((roots, before)))
+    let (component, built_of) = if let Some(module) = &args.module {
+        (policy_build::componentize(module)?, None)
+    } else {
+        // Whatever is there is of other sources, should this fail.
+        if args.check.is_none()
+            && args
+                .output
+                .as_ref()
+                .is_none_or(|file| is_in(file, &args.folder))
+        {
+            build_record::forget(&args.folder)
+                .map_err(|error| Failure::io(args.folder.display(), &error))?;
         }
+        let roots = policy_build::roots(&args.folder)?;
+        let before = build_record::sources(&args.folder, &roots);
+        let component = policy_build::build(&args.folder)?;
+        (component, Some((roots, before)))
     };
     // Notes what the component in `file` was built of. A source that is changed while it is
     // built is noted as it was before.

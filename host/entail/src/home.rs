@@ -6,6 +6,7 @@
 //! | `anchor.json` | the newest change that was seen, which the database cannot take back |
 //! | `keys/` | the keys ([`entail_store::Keys`]) |
 //! | `decisions.jsonl` | the decision log; full ones have a number: `decisions.000001.jsonl` |
+//! | `decisions.ledger` | what was done to the log on purpose |
 //! | `decisions.head` | how far the log had come, authenticated by `keys/log.key` |
 //! | `settings.toml` | settings, if any ([`HomeSettings`]) |
 //! | `providers.toml` | providers of one's own, if any |

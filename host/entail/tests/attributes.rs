@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use entail::{
-    Asked, AttributeName, Change, CredentialRef, Entail, Filter, Home, Principal, Request, Secret,
-    SetCredential, Settings, records,
+    Asked, AttributeName, Change, CredentialRef, Entail, Filter, Home, Principal, Request,
+    RuleChanges, Secret, SecretEdit, SetCredential, Settings, records,
 };
 
 const ME: Principal = Principal::LocalOwner;
@@ -23,8 +23,8 @@ async fn set(entail: &Entail, scope: &str, provider: &str, fields: &[(&str, &str
             .iter()
             .map(|(name, value)| ((*name).to_owned(), Secret::from(*value)))
             .collect(),
-        rules: Default::default(),
-        secret: Default::default(),
+        rules: RuleChanges::default(),
+        secret: SecretEdit::default(),
         grace_ms: 0,
     }));
     entail.change(&ME, &change).await.unwrap();

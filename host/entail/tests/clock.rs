@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use entail::{
     Change, Clock, CredentialRef, Edit, Entail, Error, Home, Principal, Request, RuleChanges,
-    Secret, SetCredential, Settings, Uptime,
+    Secret, SecretEdit, SetCredential, Settings, Uptime,
 };
 
 const ME: Principal = Principal::LocalOwner;
@@ -56,7 +56,7 @@ async fn a_credential_is_expired_from_its_very_millisecond_on_by_the_clock_of_ea
                 expires_at_ms: Edit::Set(END),
                 ..RuleChanges::default()
             },
-            secret: Default::default(),
+            secret: SecretEdit::default(),
             grace_ms: 0,
         })),
     ] {

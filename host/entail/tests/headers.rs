@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may
 
 use entail::{
-    Change, CredentialRef, Entail, Home, Principal, Request, Secret, SetCredential, Settings,
+    Change, CredentialRef, Entail, Home, Principal, Request, RuleChanges, Secret, SecretEdit,
+    SetCredential, Settings,
 };
 
 const ME: Principal = Principal::LocalOwner;
@@ -32,8 +33,8 @@ async fn headers(provider: &str, fields: &[(&str, &str)]) -> Option<Vec<(String,
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), Secret::from(*value)))
                 .collect(),
-            rules: Default::default(),
-            secret: Default::default(),
+            rules: RuleChanges::default(),
+            secret: SecretEdit::default(),
             grace_ms: 0,
         })),
     ] {

@@ -481,6 +481,8 @@ sources! {
         row(0, "audit tail --principal {text}"),
         failing("policy replay {built-in}"),
         failing("doctor").hidden(),
+        row(0, "audit archive --to elsewhere").hidden(),
+        row(0, "audit accept-loss --reason known").hidden(),
     ];
 
     a_line_of_a_shadow_s_log: "a line of a shadow's log", forged_shadow_log, [
