@@ -481,8 +481,7 @@ sources! {
         row(0, "audit tail --principal {text}"),
         failing("policy replay {built-in}"),
         failing("doctor").hidden(),
-        row(0, "audit archive --to elsewhere").hidden(),
-        row(0, "audit accept-loss --reason known").hidden(),
+        row(14, "audit archive --to elsewhere").hidden(),
     ];
 
     a_line_of_a_shadow_s_log: "a line of a shadow's log", forged_shadow_log, [
@@ -584,6 +583,7 @@ sources! {
         row(0, "status").hidden(),
         row(0, "run acme -- true").hidden(),
         row(0, "audit verify").hidden(),
+        row(19, "audit accept-loss --reason known").hidden(),
         row(0, "verify").hidden(),
         row(0, "policy diff {built-in}").hidden(),
     ];

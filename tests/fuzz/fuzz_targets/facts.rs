@@ -11,8 +11,8 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use entail::policy::{Compile, 
-    Decision, Engine, Facts, Failure, Limits, Outcome, Policy, Settings, Sharing,
+use entail::policy::{
+    Compile, Decision, Engine, Facts, Failure, Limits, Outcome, Policy, Settings, Sharing,
 };
 use libfuzzer_sys::fuzz_target;
 
