@@ -51,6 +51,7 @@ futures! {
         installed_policy(any(), any(), any());
         journal(any(), any(), any());
         maintain(any(), any());
+        masked(any(), any(), any());
         policy_binding(any(), any(), any());
         policy_bindings(any(), any());
         policy_diff(any(), any(), any(), any(), any());
@@ -69,6 +70,7 @@ futures! {
         scopes(any(), any(), any());
         settle_shadows(any(), any());
         shadow_policy(any(), any(), any(), any());
+        users(any(), any(), any());
         verify(any(), any(), any());
     }
     Home {

@@ -45,7 +45,7 @@ pub async fn leases(
     let mut refused: Vec<(ProviderId, Code)> = Vec::new();
     for provider in entail.catalog().iter() {
         match entail
-            .resolve(&session.principal, &request(&provider.id))
+            .resolve_any(&session.principal, &request(&provider.id))
             .await
         {
             Ok(lease) => leases.push(lease),
