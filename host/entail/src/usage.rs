@@ -31,7 +31,7 @@ impl Entail {
         } = credential;
         let known = self.provider(provider)?;
         let id = self.find(principal, credential).await?.id;
-        self.until_not_contended(async || {
+        self.until_not_contended(|| async {
             let revision = self.store.revision().await?;
             let mut paths = self.scopes(principal, Some(scope)).await?;
             let state = self.affairs(principal, revision, &paths).await?;
