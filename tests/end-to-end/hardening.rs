@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
 
+use crate::components::Scripted;
 use crate::sandbox::Sandbox;
 
 /// The program, stuck with an opened secret: it prints into a pipe that is full.
@@ -304,16 +305,15 @@ fn a_log_may_be_a_link_to_a_file_that_is_not_made_yet_but_to_no_place_that_other
 #[test]
 fn code_is_not_compiled_where_others_could_put_theirs() {
     let (sandbox, _) = Sandbox::with_acme();
-    let component = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../guest/default/default-policy.wasm"
-    );
     let place = sandbox.path("temporary");
     std::fs::create_dir(&place).unwrap();
     let is_used = |mode| {
         std::fs::set_permissions(&place, std::fs::Permissions::from_mode(mode)).unwrap();
         let before = modified(&place);
-        let mut command = sandbox.command(&["policy", "check", component]);
+        // One that is compiled for the first time.
+        let policy = Scripted::refusing(&format!("closed-{mode:o}"), "");
+        let component = sandbox.file(&format!("{mode:o}.wasm"), policy.component());
+        let mut command = sandbox.command(&["policy", "check", &component]);
         command.env("TMPDIR", &place);
         sandbox.run(command, "").ok();
         modified(&place) != before

@@ -234,6 +234,30 @@ fn what_killed_processes_leave_is_named_by_doctor_and_removed_by_the_next_run() 
 }
 
 #[test]
+fn what_somebody_else_calls_a_leftover_is_not_looked_at() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let sandbox = with_account();
+    let runtime = sandbox.path("runtime");
+    let theirs = runtime.join("entail-run-theirs");
+    std::fs::create_dir_all(&theirs).unwrap();
+    for (path, mode) in [(&runtime, 0o700), (&theirs, 0o755)] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let pipe = theirs.join("command");
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    for mode in [0o755, 0o700] {
+        std::fs::set_permissions(&theirs, std::fs::Permissions::from_mode(mode)).unwrap();
+        make_older(&theirs);
+        let mut command = sandbox.command(&["run", "acme/evals", "--", "true"]);
+        command.env("XDG_RUNTIME_DIR", &runtime);
+        sandbox.run(command, "").ok();
+    }
+    // The second time it might be one, and what is in it is not what this program makes.
+    assert!(!pipe.exists(), "its own name is removed, unread");
+}
+
+#[test]
 fn a_script_that_names_no_interpreter_is_run_by_the_shell() {
     for sandbox in [Sandbox::with_acme().0, with_account()] {
         let script = sandbox.file("bin/greet", "echo \"hello, $1\"\n");
@@ -297,7 +321,7 @@ fn a_home_on_a_read_only_file_system_is_named_with_what_is_needed() {
             .filter_map(|(name, value)| Some((name, value?))),
     );
     let ran = sandbox.run(contained, "");
-    if !matches!(ran.code, Some(14)) && ran.stderr.contains("unshare") {
+    if ran.code == Some(99) || ran.stderr.starts_with("unshare") {
         println!("skipped: the system makes no mount namespaces here");
         return;
     }

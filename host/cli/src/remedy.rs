@@ -19,9 +19,7 @@ pub fn remedies(explanation: &Explanation) -> Vec<String> {
     let provider = &facts.request.provider;
     let scope = facts.chain.first().map_or("", |scope| scope.path.as_str());
     match refusal.code.as_str() {
-        "no-credential" if !facts.chain.iter().any(|s| !s.credentials.is_empty()) => {
-            vec![format!("entail credential set {scope} {provider}")]
-        }
+        "no-credential" => vec![format!("entail credential set {scope} {provider}")],
         "not-opted-in" => opt_in(facts, |scope| !scope.credentials.is_empty()),
         "organization-credential-required" => opt_in(facts, |scope| {
             scope

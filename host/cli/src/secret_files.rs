@@ -38,7 +38,7 @@ use std::process::Child;
 use std::time::Duration;
 
 use entail::Secret;
-use entail::store::{KeyError, check_private, check_way, check_way_into};
+use entail::store::{InputFile, KeyError, check_private, check_way, check_way_into};
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, openat, rmdir, unlinkat};
 use rustix::io::Errno;
 use rustix::process::{Pid, geteuid, test_kill_process};
@@ -56,6 +56,9 @@ const SHARED_MEMORY: &str = "/dev/shm";
 
 /// The file in which the process of the command stands.
 const COMMAND: &str = "command";
+
+/// Two numbers and a space.
+const MAX_NOTE_BYTES: usize = 64;
 
 /// The most files of one command: there is one for each provider that wants one.
 const MAX_FILES: usize = 256;
@@ -161,6 +164,8 @@ pub fn leftovers() -> Vec<PathBuf> {
     found
 }
 
+/// Whether a directory is this user's own, and nobody uses it. In that of somebody else
+/// nothing is looked at.
 fn is_unused(path: &Path) -> bool {
     let Ok(directory) = open_directory(path).map(File::from) else {
         return false;
@@ -168,13 +173,21 @@ fn is_unused(path: &Path) -> bool {
     let Ok(found) = directory.metadata() else {
         return false;
     };
+    if found.uid() != geteuid().as_raw() || found.mode() & 0o777 != 0o700 {
+        return false;
+    }
     let age = found.modified().ok().and_then(|made| made.elapsed().ok());
-    let command = std::fs::read_to_string(path.join(COMMAND)).unwrap_or_default();
-    found.uid() == geteuid().as_raw()
-        && flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok()
+    flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok()
         // Between its making and its lock nobody holds it.
         && age.is_some_and(|age| age > SETTLED)
-        && !Process::parse(&command).is_some_and(|process| process.runs())
+        && !command_in(path).is_some_and(|process| process.runs())
+}
+
+/// The process of the command that stands in a directory.
+fn command_in(directory: &Path) -> Option<Process> {
+    let file = InputFile::open_regular_no_link(&directory.join(COMMAND)).ok()?;
+    let text = file.read_to_limit(MAX_NOTE_BYTES).ok()?;
+    Process::parse(std::str::from_utf8(&text).ok()?)
 }
 
 fn open_directory(path: &Path) -> std::io::Result<OwnedFd> {

@@ -1,6 +1,6 @@
 //! What a command gets: the leases of a scope.
 
-use entail::policy::Code;
+use entail::policy::Refusal;
 use entail::{Entail, Error, Kept, Lease, ProviderId, Request};
 
 use crate::args::KeepArgs;
@@ -42,7 +42,7 @@ pub async fn leases(
         }
         return Ok(leases);
     }
-    let mut refused: Vec<(ProviderId, Code)> = Vec::new();
+    let mut refused: Vec<(ProviderId, Refusal)> = Vec::new();
     for provider in entail.catalog().iter() {
         match entail
             .resolve_any(&session.principal, &request(&provider.id))
@@ -50,21 +50,22 @@ pub async fn leases(
         {
             Ok(lease) => leases.push(lease),
             Err(Error::Refused { refusal, .. }) => {
-                refused.push((provider.id.clone(), refusal.code));
+                refused.push((provider.id.clone(), refusal));
             }
             // A fault of the store, the policy or the log is no refusal.
             Err(error) => return Err(error.into()),
         }
     }
     unknown_providers::note(session, entail, scope.chain()).await?;
-    let remarkable: Vec<&(ProviderId, Code)> = refused
+    let remarkable: Vec<&(ProviderId, Refusal)> = refused
         .iter()
-        .filter(|(_, code)| !UNREMARKABLE.contains(&code.as_str()))
+        .filter(|(_, refusal)| !UNREMARKABLE.contains(&refusal.code.as_str()))
         .collect();
     if leases.is_empty() {
         return Err(nothing_granted(session, entail, &refused, &remarkable, request).await);
     }
-    for (provider, code) in remarkable {
+    for (provider, refusal) in remarkable {
+        let code = &refusal.code;
         tell!(Style::Warn => "note:"; " {provider} is refused: {code}; see: {}", explain(&request(provider)));
     }
     Ok(leases)
@@ -75,13 +76,13 @@ pub async fn leases(
 async fn nothing_granted(
     session: &Session,
     entail: &Entail,
-    refused: &[(ProviderId, Code)],
-    remarkable: &[&(ProviderId, Code)],
+    refused: &[(ProviderId, Refusal)],
+    remarkable: &[&(ProviderId, Refusal)],
     request: impl Fn(&ProviderId) -> Request,
 ) -> Failure {
-    let not_opted_in: Vec<&(ProviderId, Code)> = refused
+    let not_opted_in: Vec<&(ProviderId, Refusal)> = refused
         .iter()
-        .filter(|(_, code)| *code == "not-opted-in")
+        .filter(|(_, refusal)| refusal.code == "not-opted-in")
         .collect();
     let telling = if remarkable.is_empty() {
         not_opted_in.as_slice()
@@ -101,9 +102,10 @@ async fn nothing_granted(
         "no-credential",
         format!("{scope} gets no credential for any provider"),
     );
-    let details = telling
-        .iter()
-        .map(|(provider, code)| format!("{provider} is refused: {code}"));
+    let details = telling.iter().map(|(provider, refusal)| {
+        let Refusal { code, message, .. } = refusal;
+        format!("{provider} is refused: {code} ({})", message.shown())
+    });
     let mut remedies: Vec<String> = telling
         .iter()
         .map(|(provider, _)| explain(&request(provider)))

@@ -166,9 +166,14 @@ pub async fn export_env(session: &Session, args: &VariablesArgs) -> Result<(), F
         tell!(Style::Warn => "note:"; " the role is assumed by a private file, which only `entail run` can provide");
     }
     let variables = environment.variables();
+    // One that would name a file is not set here, and so is unset.
+    let is_set = |name: &str| {
+        let value = variables.get(name);
+        value.is_some_and(|value| !matches!(value, VariableValue::SecretFile(_)))
+    };
     let stray: Vec<String> = std::env::vars_os()
         .filter_map(|(name, _)| name.into_string().ok())
-        .filter(|name| !environment.passes(name) && !variables.contains_key(name.as_str()))
+        .filter(|name| !environment.passes(name) && !is_set(name))
         // A shell has no other variables.
         .filter(|name| is_shell_name(name))
         .collect();
