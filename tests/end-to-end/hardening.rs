@@ -314,7 +314,11 @@ fn code_is_not_compiled_where_others_could_put_theirs() {
         let policy = Scripted::refusing(&format!("closed-{mode:o}"), "");
         let component = sandbox.file(&format!("{mode:o}.wasm"), policy.component());
         let mut command = sandbox.command(&["policy", "check", &component]);
-        command.env("TMPDIR", &place);
+        // Without a home or a cache directory the code goes where temporary files do.
+        command
+            .env("TMPDIR", &place)
+            .env("ENTAIL_HOME", sandbox.path("nobody"))
+            .env("XDG_CACHE_HOME", "/dev/null");
         sandbox.run(command, "").ok();
         modified(&place) != before
     };

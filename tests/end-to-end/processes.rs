@@ -182,6 +182,7 @@ fn as_the_first_process_of_a_container_it_reaps_what_others_leave() {
 /// directory that is left.
 fn left_behind(sandbox: &Sandbox) -> PathBuf {
     let (ready, told) = (sandbox.path("ready"), sandbox.path("told"));
+    let (ready, told) = (ready.to_str().unwrap(), told.to_str().unwrap());
     let script = format!(
         "import os, time
 open({told:?}, 'w').write(os.environ['GOOGLE_APPLICATION_CREDENTIALS'])
@@ -189,7 +190,7 @@ open({ready:?}, 'w').close()
 time.sleep(60)"
     );
     let mut run = started(sandbox, &script);
-    let file = std::fs::read_to_string(&told).unwrap();
+    let file = std::fs::read_to_string(told).unwrap();
     let directory = Path::new(&file).parent().unwrap().to_owned();
     let command = command_of(run.id(), "python3");
     let keeper = children(run.id())

@@ -217,14 +217,12 @@ impl Process {
     }
 
     fn runs(&self) -> bool {
-        match state_and_start(self.id) {
+        if let Some((state, start)) = state_and_start(self.id) {
             // One that has ended may wait for its parent to take note.
-            Some((state, start)) => start == self.start && !matches!(&*state, "Z" | "X"),
-            None => {
-                let id = i32::try_from(self.id).ok().and_then(Pid::from_raw);
-                id.is_some_and(|id| test_kill_process(id) != Err(Errno::SRCH))
-            }
+            return start == self.start && !matches!(&*state, "Z" | "X");
         }
+        let id = i32::try_from(self.id).ok().and_then(Pid::from_raw);
+        id.is_some_and(|id| test_kill_process(id) != Err(Errno::SRCH))
     }
 }
 
