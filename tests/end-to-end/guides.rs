@@ -127,7 +127,10 @@ fn the_steps_of_the_workflow_restore_a_home_and_run_with_it() {
     let key = sandbox.canary();
     let directory = repository_of_the_workflow(&sandbox, &key);
     let page = page("github-actions.md");
-    let setup = block(&page, "On your machine, in the repository:");
+    let setup = block(
+        &page,
+        "On your machine, in the repository, with the key in a file `openai.key` outside of it:",
+    );
     shell(&sandbox, &directory, &setup, &[]).ok();
     let secret = std::fs::read_to_string(directory.join("ci.key")).unwrap();
     std::fs::remove_file(directory.join("ci.key")).unwrap();
@@ -149,7 +152,7 @@ fn the_steps_of_the_workflow_restore_a_home_and_run_with_it() {
 }
 
 fn repository_of_the_workflow(sandbox: &Sandbox, key: &str) -> PathBuf {
-    sandbox.file("code/openai.key", key);
+    sandbox.file("openai.key", key);
     sandbox.file(
         "code/test_key.py",
         "import os, unittest\n\nclass Key(unittest.TestCase):\n    def test_it_is_there(self):\n        self.assertTrue(os.environ[\"OPENAI_API_KEY\"].endswith(\"cdef\"))\n",

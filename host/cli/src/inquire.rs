@@ -620,11 +620,10 @@ fn print_clients(provider: &Provider) {
         clients.row([Cell::new(format!("  {name}"), Style::Faint), value.into()]);
     };
     for field in &provider.fields {
-        for variable in &field.environment {
-            row(
-                &variable.name,
-                format!("read by {}", variable.read_by.join(", ")),
-            );
+        let read = field.environment.iter().filter(|v| !v.read_by.is_empty());
+        for variable in read {
+            let clients = variable.read_by.join(", ");
+            row(&variable.name, format!("read by {clients}"));
         }
         for by in &field.unread_by {
             let argument = &by.argument;
@@ -634,7 +633,12 @@ fn print_clients(provider: &Provider) {
             );
         }
     }
-    row("cleared", provider.clears.join(", "));
+    // One client takes a URL for the name of a variable: of no use to a reader.
+    let patterns: Vec<&str> = provider.clears.iter().map(String::as_str).collect();
+    let patterns: Vec<&str> = patterns.into_iter().filter(|p| !p.contains(':')).collect();
+    if !patterns.is_empty() {
+        row("cleared", patterns.join(", "));
+    }
     for kept in &provider.keeps {
         row(&kept.name, format!("stays: {}", kept.reason));
     }

@@ -220,7 +220,7 @@ async fn set(session: &Session, entail: &Entail, args: &SetArgs) -> Result<ExitC
             },
             None if !args.changes_rules() && args.input.parameters.is_empty() => Ask::Terminal {
                 otherwise: format!(
-                    "{} has a {} credential{} already, and nothing to change is given; to replace its secret, add --stdin",
+                    "{} has a credential for {}{} already, and nothing to change is given; to replace its secret, add --stdin",
                     id.scope,
                     id.provider,
                     named(id.name.as_str())

@@ -1,6 +1,6 @@
 //! The environment of a command that runs with granted credentials.
 //!
-//! A command gets, the later before the earlier:
+//! A command gets the following; a later one overrides an earlier one:
 //!
 //! 1. the caller's variables, less those that belong to a provider's clients
 //!    ([`Catalog::clears`]): one of them could replace a granted credential, redirect it,

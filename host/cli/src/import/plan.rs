@@ -387,11 +387,13 @@ impl Planning<'_> {
             .present
             .credentials(self.organization, provider)
             .is_empty();
-        let for_organization = if held { None } else { self.most_used(uses) };
+        // A scope that has its own gets nothing from the organization.
+        let has_own = |used: &&Use<'a>| !self.present.credentials(used.scope, provider).is_empty();
+        let wanting: Vec<&Use<'a>> = uses.iter().filter(|used| !has_own(used)).collect();
+        let for_organization = if held { None } else { self.most_used(&wanting) };
         let mut outcomes = Vec::new();
         for used in uses {
-            let has_own = !self.present.credentials(used.scope, provider).is_empty();
-            let outcome = if has_own {
+            let outcome = if has_own(&used) {
                 Outcome::AlreadySet(self.compare(used.scope, used.candidate).await)
             } else if let Some(chosen) = for_organization {
                 let is_same = chosen.fingerprint == used.candidate.fingerprint;
@@ -421,7 +423,7 @@ impl Planning<'_> {
 
     /// The credential that the organization gets: its own, else the one that most projects
     /// use; none if there are several and each is used once.
-    fn most_used<'a>(&self, uses: &[Use<'a>]) -> Option<&'a Candidate> {
+    fn most_used<'a>(&self, uses: &[&Use<'a>]) -> Option<&'a Candidate> {
         if let Some(own) = uses.iter().find(|used| used.scope == self.organization) {
             return Some(own.candidate);
         }

@@ -7,7 +7,7 @@ use crate::args::KeepArgs;
 use crate::failure::Failure;
 use crate::inquire::{UNREMARKABLE, attributes, granted};
 use crate::output::{Style, tell};
-use crate::remedy::explain;
+use crate::remedy::{explain, remedies as lifting};
 use crate::request_target::Wanted;
 use crate::session::Session;
 use crate::unknown_providers;
@@ -106,10 +106,18 @@ async fn nothing_granted(
         let Refusal { code, message, .. } = refusal;
         format!("{provider} is refused: {code} ({})", message.shown())
     });
-    let mut remedies: Vec<String> = telling
-        .iter()
-        .map(|(provider, _)| explain(&request(provider)))
-        .collect();
+    let mut remedies = Vec::new();
+    for (provider, _) in telling {
+        let request = request(provider);
+        let lifting = match entail.explain(&session.principal, &request).await {
+            Ok(explanation) => lifting(&explanation),
+            Err(_) => Vec::new(),
+        };
+        match lifting.is_empty() {
+            true => remedies.push(explain(&request)),
+            false => remedies.extend(lifting),
+        }
+    }
     remedies.push(format!("entail status {scope}"));
     failure
         .with_details(details.collect())
