@@ -257,7 +257,8 @@ async fn set(session: &Session, entail: &Entail, args: &SetArgs) -> Result<ExitC
             version(&applied),
             replaced.fate(&applied)
         ),
-        None => format!("is set{}", version(&applied)),
+        None if is_first => format!("is set{}", version(&applied)),
+        None => format!("is changed; its secret stays{}", version(&applied)),
     };
     let serves = inherited::serving(session, entail, id).await;
     done(
@@ -448,7 +449,13 @@ pub async fn inherit(session: &Session, args: &InheritArgs) -> Result<ExitCode, 
         .map_or("every provider".to_owned(), ToString::to_string);
     let scope = &args.scope;
     let text = match inheritance {
-        Inheritance::Isolated => format!("{scope} no longer inherits from {parent} for {what}"),
+        Inheritance::Isolated => {
+            let any = args
+                .provider
+                .as_ref()
+                .map_or("any provider".to_owned(), ToString::to_string);
+            format!("{scope} no longer inherits from {parent} for {any}")
+        }
         Inheritance::Inherit => {
             format!(
                 "{scope} uses the credentials of {parent} for {what} when it has none of its own"
