@@ -390,6 +390,37 @@ fn what_the_caller_keeps_is_recorded() {
 }
 
 #[test]
+fn what_is_no_name_of_a_variable_is_not_kept_recorded_or_repeated() {
+    let (sandbox, _) = with("openai", &[]);
+    let stray = sandbox.canary();
+    for kept in [
+        stray.clone(),
+        format!("OPENAI_API_KEY={stray}"),
+        "a".repeat(81),
+    ] {
+        let ran = sandbox.entail(&["run", "acme", "--keep", &kept, "--", "true"]);
+        ran.fails(19).says("--keep takes the name of a variable");
+    }
+}
+
+#[test]
+fn every_host_stays_past_the_proxy_where_the_caller_says_so() {
+    let (sandbox, _) = with("openai", &["base_url=http://127.0.0.1:4000/v1"]);
+    let seen = environment(&sandbox, &[], &[("NO_PROXY", "*")]);
+    assert_eq!(seen["NO_PROXY"], "*");
+}
+
+#[test]
+fn what_no_shell_can_unset_is_named() {
+    let (sandbox, _) = with("portkey", &[]);
+    let mut command = sandbox.command(&["export-env", "acme"]);
+    command.env("https://api.portkey.ai/v1", "https://evil.example");
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("no shell can unset the variable"), "{said}");
+}
+
+#[test]
 fn what_is_granted_cannot_be_kept_from_the_caller() {
     let (sandbox, _) = with("openai", &[]);
     for (option, named) in [

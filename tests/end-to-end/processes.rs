@@ -235,27 +235,48 @@ fn what_killed_processes_leave_is_named_by_doctor_and_removed_by_the_next_run() 
 }
 
 #[test]
-fn what_somebody_else_calls_a_leftover_is_not_looked_at() {
+fn what_is_only_called_like_a_leftover_is_neither_read_nor_removed() {
     use std::os::unix::fs::PermissionsExt as _;
     let sandbox = with_account();
     let runtime = sandbox.path("runtime");
-    let theirs = runtime.join("entail-run-theirs");
-    std::fs::create_dir_all(&theirs).unwrap();
-    for (path, mode) in [(&runtime, 0o700), (&theirs, 0o755)] {
+    let with_mode = |path: &Path, mode: u32| {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let directories = [
+        // The mode, the name, a file in it.
+        (0o755, "entail-run-abcdef", "command"),
+        (0o700, "entail-run-ghijkl", "results.csv"),
+        (0o700, "entail-run-of-mine", "credential-0.json"),
+    ];
+    for (mode, name, file) in directories {
+        let file = runtime.join(name).join(file);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, "mine").unwrap();
+        with_mode(&file, 0o600);
+        with_mode(file.parent().unwrap(), mode);
     }
-    let pipe = theirs.join("command");
-    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
-    assert!(made.success());
-    for mode in [0o755, 0o700] {
-        std::fs::set_permissions(&theirs, std::fs::Permissions::from_mode(mode)).unwrap();
-        make_older(&theirs);
-        let mut command = sandbox.command(&["run", "acme/evals", "--", "true"]);
+    // Who opens it waits.
+    let piped = runtime.join("entail-run-mnopqr");
+    std::fs::create_dir(&piped).unwrap();
+    let made = Command::new("mkfifo").arg(piped.join("command")).status();
+    assert!(made.unwrap().success());
+    with_mode(&piped, 0o700);
+    with_mode(&runtime, 0o700);
+    let of = |arguments: &[&str]| {
+        let mut command = sandbox.command(arguments);
         command.env("XDG_RUNTIME_DIR", &runtime);
-        sandbox.run(command, "").ok();
+        sandbox.run(command, "")
+    };
+    for entry in std::fs::read_dir(&runtime).unwrap() {
+        make_older(&entry.unwrap().path());
     }
-    // The second time it might be one, and what is in it is not what this program makes.
-    assert!(!pipe.exists(), "its own name is removed, unread");
+    of(&["doctor"]).ok();
+    of(&["run", "acme/evals", "--", "true"]).ok();
+    for (_, name, file) in directories {
+        let left = std::fs::read_to_string(runtime.join(name).join(file)).unwrap();
+        assert_eq!(left, "mine", "{name}");
+    }
+    assert!(piped.join("command").exists());
 }
 
 #[test]

@@ -383,16 +383,16 @@ fn a_role_is_assumed_by_a_private_configuration_with_the_callers_own_identity() 
         .env("AWS_CREDENTIAL_EXPIRATION", "2020-01-01T00:00:00Z");
     let seen = sandbox_output(command);
     for line in [
-        "AWS_PROFILE=entail-role",
         "AWS_REGION=us-east-1",
         "AWS_SHARED_CREDENTIALS_FILE=/dev/null",
         "role_arn = arn:aws:iam::1:role/x",
         "external_id = acme-7",
-        "source_profile = entail-source",
         "aws_secret_access_key = my-own-secret",
     ] {
         assert!(seen.lines().any(|seen| seen == line), "{line}: {seen}");
     }
+    assert!(seen.contains("AWS_PROFILE=entail-role-"), "{seen}");
+    assert!(seen.contains("source_profile = entail-source-"), "{seen}");
     // The identity alone, beside the role, would be used instead of it.
     for gone in [
         &*stray,
@@ -402,6 +402,19 @@ fn a_role_is_assumed_by_a_private_configuration_with_the_callers_own_identity() 
     ] {
         assert!(!seen.contains(gone), "{gone}: {seen}");
     }
+}
+
+#[test]
+fn the_variables_of_a_role_cannot_be_kept_from_the_caller() {
+    let sandbox = with_role();
+    let mut command = sandbox.command(&["run", "acme", "--keep", "AWS_PROFILE", "--", "true"]);
+    command
+        .env("AWS_ACCESS_KEY_ID", "AKIAMINE")
+        .env("AWS_SECRET_ACCESS_KEY", "my-own-secret");
+    sandbox
+        .run(command, "")
+        .fails(19)
+        .says("AWS_PROFILE is set for the role that is granted");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use entail::{Entail, ProviderId, Request, ScopePath};
 
 use crate::args::CredentialArgs;
 use crate::failure::Failure;
+use crate::output::{Style, tell};
 use crate::remedy::remedies;
 use crate::session::Session;
 
@@ -119,6 +120,24 @@ pub async fn serving(session: &Session, entail: &Entail, id: &CredentialArgs) ->
         // Nobody needs to be asked.
         return None;
     }
+    let name = granted(session, entail, id).await?;
+    Some(Serving { name })
+}
+
+/// Says which credential of the scope serves it now that this one does not.
+pub async fn note_successor(session: &Session, entail: &Entail, id: &CredentialArgs) {
+    if let Some(name) = granted(session, entail, id).await
+        && name != id.name.as_str()
+    {
+        let CredentialArgs {
+            scope, provider, ..
+        } = id;
+        tell!(Style::Warn => "note:"; " {name} of {scope} serves {provider} from now on");
+    }
+}
+
+/// The name of the scope's own credential that it is granted, if it is.
+async fn granted(session: &Session, entail: &Entail, id: &CredentialArgs) -> Option<String> {
     let request = Request::new(id.scope.clone(), id.provider.clone());
     let explanation = entail.explain(&session.principal, &request).await.ok()?;
     let Outcome::Granted(grant) = &explanation.decision.outcome else {
@@ -126,7 +145,5 @@ pub async fn serving(session: &Session, entail: &Entail, id: &CredentialArgs) ->
     };
     let own = &explanation.facts.chain.first()?.credentials;
     let chosen = own.iter().find(|own| own.id == grant.credential)?;
-    Some(Serving {
-        name: chosen.name.clone(),
-    })
+    Some(chosen.name.clone())
 }

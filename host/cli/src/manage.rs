@@ -368,6 +368,7 @@ async fn remove(
     let fate = removed.as_ref().map(|removed| removed.fate(&applied));
     let what = format!("is removed; {}", fate.unwrap_or_default());
     done(session, id, &what, &applied, removed.as_ref(), None);
+    inherited::note_successor(session, entail, id).await;
     if applied.retired_until_ms.is_some() && !session.common.json {
         say!(
             "to take it back: entail credential restore {} {}{}",
@@ -413,6 +414,9 @@ async fn switch(
     };
     let what = if enabled { "is enabled" } else { "is disabled" };
     done(session, args, what, &applied, None, None);
+    if !enabled {
+        inherited::note_successor(session, entail, args).await;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

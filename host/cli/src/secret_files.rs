@@ -51,6 +51,9 @@ use crate::temporary;
 /// What the names of the directories begin with.
 const PREFIX: &str = "entail-run-";
 
+/// How many characters are drawn for the rest of a name.
+const DRAWN_CHARACTERS: usize = 6;
+
 /// Memory that has names, where there is no runtime directory of one's own.
 const SHARED_MEMORY: &str = "/dev/shm";
 
@@ -154,14 +157,39 @@ pub fn leftovers() -> Vec<PathBuf> {
         .filter_map(|(place, _)| std::fs::read_dir(place).ok())
         .flatten()
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| {
-            let name = path.file_name().unwrap_or_default();
-            name.as_encoded_bytes().starts_with(PREFIX.as_bytes()) && is_unused(path)
-        })
+        .filter(|path| is_of_a_run(path) && is_unused(path))
         .collect();
     found.sort();
     found.dedup();
     found
+}
+
+/// Whether a directory is called as those of runs are, and holds what they hold and nothing
+/// else.
+fn is_of_a_run(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let drawn = name.and_then(|name| name.strip_prefix(PREFIX));
+    let is_drawn = |drawn: &str| {
+        drawn.len() == DRAWN_CHARACTERS && drawn.bytes().all(|b| b.is_ascii_alphanumeric())
+    };
+    let is_made_by_runs = |path: PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let is_called_so = name.is_some_and(|name| {
+            let number = name
+                .strip_prefix("credential-")
+                .and_then(|rest| rest.strip_suffix(".json"));
+            name == COMMAND || number.is_some_and(|number| number.parse::<u8>().is_ok())
+        });
+        let is_private = path
+            .symlink_metadata()
+            .is_ok_and(|found| found.is_file() && found.mode() & 0o777 == 0o600);
+        is_called_so && is_private
+    };
+    drawn.is_some_and(is_drawn)
+        && std::fs::read_dir(path).is_ok_and(|entries| {
+            let mut entries = entries.map(|entry| entry.map(|entry| entry.path()));
+            entries.all(|path| path.is_ok_and(is_made_by_runs))
+        })
 }
 
 /// Whether a directory is this user's own, and nobody uses it. In that of somebody else
@@ -291,6 +319,7 @@ impl SecretDirectory {
         // Fails if the name is taken.
         let made = tempfile::Builder::new()
             .prefix(PREFIX)
+            .rand_bytes(DRAWN_CHARACTERS)
             .permissions(Permissions::from_mode(0o700))
             .tempdir_in(path)?;
         let name = made.path().file_name().and_then(|name| name.to_str());

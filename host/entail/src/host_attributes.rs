@@ -78,13 +78,15 @@ pub(crate) fn of_credential(
 pub(crate) fn kept(names: &[String]) -> Result<Option<String>, Error> {
     let is_name = |name: &&String| {
         (1..=MAX_KEPT_NAME_BYTES).contains(&name.len())
-            && name.bytes().all(|b| b.is_ascii_graphic() && b != b',')
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
     };
     if let Some(name) = names.iter().find(|name| !is_name(name)) {
         return Err(Error::Invalid(format!(
-            "{} is nothing that can be kept: a name has 1 to {MAX_KEPT_NAME_BYTES} visible ASCII \
-             characters, and no comma",
-            quoted(name)
+            "what is kept is named by 1 to {MAX_KEPT_NAME_BYTES} letters, digits, _ and -, and not by \
+             {} characters, of which some are others",
+            name.chars().count()
         )));
     }
     let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();

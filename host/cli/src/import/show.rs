@@ -148,8 +148,11 @@ pub fn done(report: &ImportReport) {
     for named in &report.deletable {
         say!("  {}  {}", named.place, named.variable);
     }
-    let mut with_credentials = report.projects.iter().filter(|p| !p.credentials.is_empty());
-    if let Some(project) = with_credentials.next() {
+    let is_granted = |project: &&ProjectReport| {
+        let mut credentials = project.credentials.iter();
+        credentials.any(|credential| credential.granted == Some(true))
+    };
+    if let Some(project) = report.projects.iter().find(is_granted) {
         say!(
             "next: entail run {} -- COMMAND, or, in its directory: entail use {0}",
             project.scope

@@ -16,16 +16,28 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use entail::{AssumedRole, Secret, VariableValue};
+use entail::{AssumedRole, Kept, Secret, VariableValue};
 
 use crate::failure::{Failure, shown};
 
 /// No configuration file of a person is longer.
 const MAX_CONFIGURATION_BYTES: usize = 1 << 20;
 
-/// The name of the profile with the role, and of the one that it is assumed with.
-const PROFILE: &str = "entail-role";
-const SOURCE: &str = "entail-source";
+/// What the names of the profiles begin with: of the one with the role, and of the one that
+/// it is assumed with. What follows cannot be guessed, so no file of the caller's has a
+/// section of that name, whose endpoints or keys a client would merge with this one's.
+const PROFILE: &str = "entail-role-";
+const SOURCE: &str = "entail-source-";
+
+/// The variables by which a command finds the profile.
+const VARIABLES: [&str; 6] = [
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_PROFILE",
+    "AWS_SDK_LOAD_CONFIG",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+];
 
 /// Nothing, by the name of a file.
 const NO_FILE: &str = "/dev/null";
@@ -45,6 +57,7 @@ const VENDOR_FILE: &str = "/sys/class/dmi/id/sys_vendor";
 pub struct Profile {
     /// The configuration file that has it.
     pub configuration: Secret,
+    name: String,
     credentials_file: OsString,
     region: String,
     /// What the identity comes from besides.
@@ -54,20 +67,41 @@ pub struct Profile {
 impl Profile {
     /// The variables by which clients find it, in the file of that name.
     pub fn variables(self, file: &Path) -> impl Iterator<Item = (OsString, OsString)> {
-        let fixed: [(&'static str, OsString); 6] = [
-            ("AWS_CONFIG_FILE", file.into()),
-            ("AWS_SHARED_CREDENTIALS_FILE", self.credentials_file),
-            ("AWS_PROFILE", PROFILE.into()),
+        let values: [OsString; 6] = [
+            file.into(),
+            self.credentials_file,
+            self.name.into(),
             // Older clients read configuration files only then.
-            ("AWS_SDK_LOAD_CONFIG", "1".into()),
-            ("AWS_REGION", self.region.clone().into()),
-            ("AWS_DEFAULT_REGION", self.region.into()),
+            "1".into(),
+            self.region.clone().into(),
+            self.region.into(),
         ];
-        fixed
+        VARIABLES
             .into_iter()
+            .zip(values)
             .chain(self.others)
             .map(|(name, value)| (name.into(), value))
     }
+}
+
+/// Fails if the caller would keep a variable by which the profile is found.
+pub fn check_kept(kept: &Kept) -> Result<(), Failure> {
+    let found = VARIABLES
+        .iter()
+        .find(|name| kept.variables.contains(**name));
+    found.map_or(Ok(()), |name| {
+        Err(Failure::invalid(format!(
+            "{name} is set for the role that is granted, so the caller's own cannot be kept"
+        )))
+    })
+}
+
+/// A name that nobody can guess.
+fn unguessable(prefix: &str) -> Result<String, Failure> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Failure::new(1, "io", format!("random numbers: {error}")))?;
+    Ok(format!("{prefix}{:016x}", u64::from_ne_bytes(bytes)))
 }
 
 /// The profile for a role.
@@ -84,10 +118,12 @@ pub fn profile(role: &AssumedRole<'_>) -> Result<Profile, Failure> {
         is_virtual_machine: vendor.trim() == "Amazon EC2",
     };
     let source = Source::find(role, &caller)?;
-    let mut text = String::with_capacity(source.before.expose().len() + 4096);
-    text.push_str(source.before.expose_text().unwrap_or_default());
+    let name = unguessable(PROFILE)?;
+    let before = source.before.expose_text().ok_or_else(not_text)?;
+    let mut text = String::with_capacity(before.len() + 4096);
+    text.push_str(before);
     text.push_str("\n[profile ");
-    text.push_str(PROFILE);
+    text.push_str(&name);
     text.push_str("]\n");
     let lines = [
         ("role_arn", Some(role.role)),
@@ -103,10 +139,15 @@ pub fn profile(role: &AssumedRole<'_>) -> Result<Profile, Failure> {
     }
     Ok(Profile {
         configuration: Secret::from(text),
+        name,
         credentials_file: source.credentials_file,
         region: role.region.to_owned(),
         others: source.others,
     })
+}
+
+fn not_text() -> Failure {
+    Failure::invalid("the AWS configuration is not UTF-8 text, so its profiles are not used")
 }
 
 /// Adds a line to a configuration file, where a value cannot begin another.
@@ -231,16 +272,17 @@ impl Source {
             .map(|(name, value)| name.len() + value.len() + 4)
             .sum();
         // As long as it will be: what grows leaves copies behind.
+        let name = unguessable(SOURCE)?;
         let mut text = String::with_capacity(length + 64);
         text.push_str("[profile ");
-        text.push_str(SOURCE);
+        text.push_str(&name);
         text.push_str("]\n");
         for (name, value) in lines {
             push_line(&mut text, name, value)?;
         }
         Ok(Source {
             before: Secret::from(text),
-            identity: Identity::Profile(SOURCE.to_owned()),
+            identity: Identity::Profile(name),
             credentials_file: NO_FILE.into(),
             others: Vec::new(),
         })
@@ -265,10 +307,10 @@ impl Source {
         let configuration = read(caller.file("AWS_CONFIG_FILE", "config").as_deref())?;
         let file = caller.file("AWS_SHARED_CREDENTIALS_FILE", "credentials");
         let credentials = read(file.as_deref())?;
-        let is_there = [&configuration, &credentials]
-            .into_iter()
-            .filter_map(|text| text.expose_text())
-            .any(|text| has_profile(text, &name));
+        let mut is_there = false;
+        for file in [&configuration, &credentials] {
+            is_there |= has_profile(file.expose_text().ok_or_else(not_text)?, &name);
+        }
         match named {
             _ if is_there => Ok(Some(Source {
                 before: configuration,
@@ -371,7 +413,9 @@ mod tests {
         ];
         let source = found(&keys, None).unwrap();
         assert!(text(&source).contains("aws_secret_access_key = s3cret\n"));
-        assert_eq!(source.line(), ("source_profile", Some(SOURCE)));
+        let (name, value) = source.line();
+        assert_eq!(name, "source_profile");
+        assert!(value.unwrap().starts_with(SOURCE));
 
         let web = [
             ("AWS_WEB_IDENTITY_TOKEN_FILE", "/run/token"),
@@ -413,6 +457,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_text_is_said_and_not_left_out() {
+        let home = tempfile::tempdir().unwrap();
+        let aws = home.path().join(".aws");
+        std::fs::create_dir(&aws).unwrap();
+        std::fs::write(aws.join("config"), b"# caf\xe9\n[profile mine]\nx = y\n").unwrap();
+        std::fs::write(aws.join("credentials"), "[mine]\naws_access_key_id = x\n").unwrap();
+        let error = found(&[("AWS_PROFILE", "mine")], Some(home.path().to_owned()));
+        assert!(error.err().unwrap().message().contains("not UTF-8"));
+    }
+
+    #[test]
     fn without_an_identity_it_is_refused() {
         assert!(found(&[], None).is_err());
     }
@@ -437,6 +492,6 @@ mod tests {
         let text = profile.configuration.expose_text().unwrap();
         assert!(text.contains("aws_secret_access_key = granted\n"), "{text}");
         assert!(text.contains("external_id = e-1\n"), "{text}");
-        assert!(text.contains("source_profile = entail-source\n"), "{text}");
+        assert!(text.contains("source_profile = entail-source-"), "{text}");
     }
 }

@@ -129,6 +129,12 @@ pub fn kept(entail: &Entail, args: &KeepArgs) -> Result<Kept, Failure> {
     for provider in &args.providers {
         entail.provider(provider)?;
     }
+    // What was given may be a key, so it is not repeated.
+    if !args.variables.iter().all(|name| is_variable(name)) {
+        return Err(Failure::invalid(
+            "--keep takes the name of a variable: letters, digits and _, and no value",
+        ));
+    }
     let kept = Kept {
         variables: args.variables.iter().cloned().collect(),
         providers: args.providers.iter().cloned().collect(),
@@ -137,4 +143,14 @@ pub fn kept(entail: &Entail, args: &KeepArgs) -> Result<Kept, Failure> {
         tell!(Style::Warn => "note:"; " --keep {name}: no provider's clients read it, so it stays anyway");
     }
     Ok(kept)
+}
+
+/// Whether it is the name of a variable as shells have them, and no longer than those are.
+fn is_variable(name: &str) -> bool {
+    const MAX_BYTES: usize = 80;
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    !name.is_empty()
+        && name.len() <= MAX_BYTES
+        && name.bytes().all(fits)
+        && !name.starts_with(|first: char| first.is_ascii_digit())
 }

@@ -70,6 +70,7 @@ pub async fn run(session: &Session, args: &RunArgs) -> Result<ExitCode, Failure>
         changes.set.push((name.into(), value));
     }
     if let Some(role) = environment.assumed_role() {
+        aws_role::check_kept(&kept)?;
         let profile = aws_role::profile(&role)?;
         let file = add_file(&profile.configuration)?;
         changes.set.extend(profile.variables(&file));
@@ -174,9 +175,10 @@ pub async fn export_env(session: &Session, args: &VariablesArgs) -> Result<(), F
     let stray: Vec<String> = std::env::vars_os()
         .filter_map(|(name, _)| name.into_string().ok())
         .filter(|name| !environment.passes(name) && !is_set(name))
-        // A shell has no other variables.
-        .filter(|name| is_shell_name(name))
         .collect();
+    for name in stray.iter().filter(|name| !is_shell_name(name)) {
+        tell!(Style::Warn => "note:"; " no shell can unset the variable {name}, which a client reads; use entail run");
+    }
     let bypass = proxies::bypass(&leases);
     if session.common.json {
         let mut values = serde_json::Map::new();
@@ -197,7 +199,7 @@ pub async fn export_env(session: &Session, args: &VariablesArgs) -> Result<(), F
         print_json(&json!({"unset": stray, "variables": values}));
         return Ok(());
     }
-    for name in stray {
+    for name in stray.iter().filter(|name| is_shell_name(name)) {
         say!("unset {name}");
     }
     for (name, value) in &bypass {

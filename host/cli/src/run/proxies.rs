@@ -22,9 +22,18 @@ pub fn bypass(leases: &[Lease]) -> Vec<(OsString, OsString)> {
     let present = NAMES
         .iter()
         .rev()
-        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
-    let all: Vec<&str> = present.as_deref().into_iter().chain(hosts).collect();
-    let all = OsString::from(all.join(","));
+        .find_map(|name| std::env::var_os(name).filter(|value| !value.is_empty()));
+    // That stands for every host, and only where it stands alone.
+    if present.as_ref().is_some_and(|present| present == "*") {
+        return Vec::new();
+    }
+    let mut all = present.unwrap_or_default();
+    for host in hosts {
+        if !all.is_empty() {
+            all.push(",");
+        }
+        all.push(host);
+    }
     NAMES.map(|name| (name.into(), all.clone())).into()
 }
 
