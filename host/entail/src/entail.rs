@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use entail_policy::{Decision, Digest, Engine, Facts, Outcome, Policy, Settings as EngineSettings};
 use entail_store::{
     Access, Batch, Document, Entry, Fault, Fields, IdentitySource, Keys, Recipients, Revision,
-    Store, Tampering, Verifier, recipients_key,
+    Secret, Store, Tampering, Verifier, recipients_key,
 };
 use serde_json::json;
 
@@ -267,6 +267,30 @@ impl Entail {
             .await?;
         lease.secrets.clear();
         Ok(lease)
+    }
+
+    /// Does all that [`Entail::resolve`] does, says whether the secret fields are exactly
+    /// these, and lets the secret go.
+    ///
+    /// # Errors
+    ///
+    /// As [`Entail::resolve`].
+    pub async fn compare_secret(
+        &self,
+        principal: &Principal,
+        request: &Request,
+        secrets: &[(String, Secret)],
+    ) -> Result<(Lease, bool), Error> {
+        let mut lease = self
+            .resolve_for(principal, request, Purpose::Status, Recording::Always)
+            .await?;
+        let is_given = |(name, secret): (&str, &Secret)| {
+            let mut given = secrets.iter();
+            given.any(|(given, value)| given == name && value.expose() == secret.expose())
+        };
+        let agree = lease.secrets.len() == secrets.len() && lease.secrets().all(is_given);
+        lease.secrets.clear();
+        Ok((lease, agree))
     }
 
     async fn resolve_for(

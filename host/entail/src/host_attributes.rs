@@ -84,9 +84,9 @@ pub(crate) fn kept(names: &[String]) -> Result<Option<String>, Error> {
     };
     if let Some(name) = names.iter().find(|name| !is_name(name)) {
         return Err(Error::Invalid(format!(
-            "what is kept is named by 1 to {MAX_KEPT_NAME_BYTES} letters, digits, _ and -, and not by \
-             {} characters, of which some are others",
-            name.chars().count()
+            "what is kept is named by 1 to {MAX_KEPT_NAME_BYTES} letters, digits, _ and -, and a \
+             name of {} bytes is not",
+            name.len()
         )));
     }
     let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
@@ -168,7 +168,10 @@ mod tests {
         );
         for wrong in ["", "A,B", "A B", "A\n", "Ä", &"A".repeat(129)] {
             let error = kept(&names(&[wrong])).unwrap_err();
-            assert!(error.to_string().contains("no comma"), "{wrong:?}: {error}");
+            assert!(
+                error.to_string().contains("letters, digits"),
+                "{wrong:?}: {error}"
+            );
         }
         let many: Vec<String> = (0..300).map(|n| format!("VARIABLE_{n}")).collect();
         let error = kept(&many).unwrap_err();

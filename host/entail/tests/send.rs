@@ -36,6 +36,7 @@ futures! {
         backup(any(), any(), any());
         change(any(), any(), any());
         component(any(), any(), any());
+        compare_secret(any(), any(), any(), any());
         destroy_due(any(), any());
         dry_run(any(), any(), any(), any());
         dry_run_activate(any(), any(), any(), any(), any());

@@ -455,28 +455,36 @@ impl Planning<'_> {
             credential: Some(name.clone()),
             ..Request::new(scope.clone(), candidate.provider.clone())
         };
-        let lease = match self.entail.resolve(&self.session.principal, &request).await {
-            Ok(lease) if lease.holder() == scope => lease,
+        let provider = self.entail.catalog().get(&candidate.provider);
+        let is_secret = |name: &str| {
+            let field = provider.and_then(|provider| provider.field(name));
+            field.is_some_and(|field| field.secret)
+        };
+        let (secrets, public): (Vec<_>, Vec<_>) = candidate
+            .fields
+            .iter()
+            .cloned()
+            .partition(|(name, _)| is_secret(name));
+        let principal = &self.session.principal;
+        let (lease, secrets_agree) = match self
+            .entail
+            .compare_secret(principal, &request, &secrets)
+            .await
+        {
+            Ok((lease, agree)) if lease.holder() == scope => (lease, agree),
             Ok(_) => return unknown("another one takes precedence".to_owned()),
             Err(error) => return unknown(error.to_string()),
         };
-        let given = |field: &str| {
-            let found = candidate.fields.iter().find(|(name, _)| name == field);
-            found.map(|(_, value)| value.expose())
-        };
-        let secrets_agree = lease
-            .secrets()
-            .all(|(name, secret)| given(name) == Some(secret.expose()));
-        let parameters_agree = candidate.fields.iter().all(|(name, value)| {
-            let is_secret = lease.secrets().any(|(secret, _)| secret == name);
+        let parameters_agree = public.iter().all(|(name, value)| {
             let parameter = lease.parameters().get(name).map(String::as_bytes);
-            is_secret || parameter == Some(value.expose())
+            parameter == Some(value.expose())
         });
+        let given = |field: &str| public.iter().any(|(name, _)| name == field);
         // One that goes elsewhere than what was found is not the same.
         let leads_elsewhere = lease
             .parameters()
             .keys()
-            .any(|name| name == "base_url" && given(name).is_none());
+            .any(|name| name == "base_url" && !given(name));
         if lease.mode() == candidate.mode && secrets_agree && parameters_agree && !leads_elsewhere {
             Comparison::Same
         } else {
