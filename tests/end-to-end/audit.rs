@@ -290,7 +290,7 @@ fn looks_do_not_drown_grants() {
         sandbox.entail(&["status"]).ok();
     }
     let tail = sandbox.entail(&["audit", "tail", "-n", "5"]).ok();
-    let tail = tail.says("33 looks").says("--all").says("lease");
+    let tail = tail.says("33 checks").says("--all").says("lease");
     assert!(!tail.stdout.contains("status  "), "{}", tail.stdout);
     sandbox
         .entail(&["audit", "tail", "--all", "-n", "5"])

@@ -408,7 +408,7 @@ pub enum AuditCommand {
         /// Keep printing new records as they are written
         #[arg(short, long)]
         follow: bool,
-        /// Also the looks at what would be granted, which handed out nothing
+        /// Also the checks by status and the like, which hand out nothing
         #[arg(long)]
         all: bool,
         #[command(flatten)]

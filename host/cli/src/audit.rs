@@ -77,7 +77,7 @@ fn tail(
         if looks > 0 && !is_said {
             is_said = true;
             say!(Style::Faint => format!(
-                "{looks} looks (of status and the like) are left out, which handed out nothing; they are shown with --all"
+                "{looks} checks by `status` and the like, which hand out nothing, are not shown; add --all to see them"
             ));
         }
         if !follow {
