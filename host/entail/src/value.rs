@@ -134,6 +134,9 @@ fn token(text: &str) -> Result<Secret, &'static str> {
     if !text.is_ascii() {
         return Err("it contains characters that no HTTP header can carry");
     }
+    if text.starts_with("~/") {
+        return Err("it is the path of a file; give what is in that file");
+    }
     Ok(Secret::from(text))
 }
 
@@ -439,6 +442,7 @@ mod tests {
             "\"sk-canary\"",
             "'sk-canary'",
             "{\"api_key\":\"sk-canary\"}",
+            "~/canary.txt",
         ] {
             let error = taken(&key, bad).unwrap_err();
             assert!(!error.contains("canary"), "{error}");
