@@ -119,16 +119,22 @@ fn in_container(command: &Command) -> Command {
             "--fork",
             "--mount-proc",
         ])
-        .args(["--kill-child"])
+        .args(["--kill-child"]);
+    started_by(contained, command)
+}
+
+/// A command as the last arguments of another, in its own environment.
+fn started_by(mut outer: Command, command: &Command) -> Command {
+    outer
         .arg(command.get_program())
         .args(command.get_args())
         .env_clear();
-    contained.envs(
+    outer.envs(
         command
             .get_envs()
             .filter_map(|(name, value)| Some((name, value?))),
     );
-    contained
+    outer
 }
 
 fn has_containers() -> bool {
@@ -297,17 +303,8 @@ fn after(sandbox: &Sandbox, prelude: &str, arguments: &[&str]) -> crate::sandbox
     let command = sandbox.command(arguments);
     let script = format!("import ctypes, os, sys\n{prelude}\nos.execv(sys.argv[1], sys.argv[1:])");
     let mut changed = Command::new("python3");
-    changed
-        .args(["-c", &script])
-        .arg(command.get_program())
-        .args(command.get_args())
-        .env_clear();
-    changed.envs(
-        command
-            .get_envs()
-            .filter_map(|(name, value)| Some((name, value?))),
-    );
-    sandbox.run(changed, "")
+    changed.args(["-c", &script]);
+    sandbox.run(started_by(changed, &command), "")
 }
 
 #[test]
@@ -333,16 +330,8 @@ fn a_home_on_a_read_only_file_system_is_named_with_what_is_needed() {
     let mut contained = Command::new("unshare");
     contained
         .args(["--user", "--map-root-user", "--mount", "sh", "-c", script])
-        .arg(&home)
-        .arg(command.get_program())
-        .args(command.get_args())
-        .env_clear();
-    contained.envs(
-        command
-            .get_envs()
-            .filter_map(|(name, value)| Some((name, value?))),
-    );
-    let ran = sandbox.run(contained, "");
+        .arg(&home);
+    let ran = sandbox.run(started_by(contained, &command), "");
     if ran.code == Some(99) || ran.stderr.starts_with("unshare") {
         println!("skipped: the system makes no mount namespaces here");
         return;
@@ -362,16 +351,8 @@ fn without_proc_a_command_runs_all_the_same() {
     let mut contained = Command::new("unshare");
     contained
         .args(["--user", "--map-root-user", "--mount", "sh", "-c"])
-        .arg("mount -t tmpfs none /proc || exit 99; exec \"$0\" \"$@\"")
-        .arg(command.get_program())
-        .args(command.get_args())
-        .env_clear();
-    contained.envs(
-        command
-            .get_envs()
-            .filter_map(|(name, value)| Some((name, value?))),
-    );
-    let ran = sandbox.run(contained, "");
+        .arg("mount -t tmpfs none /proc || exit 99; exec \"$0\" \"$@\"");
+    let ran = sandbox.run(started_by(contained, &command), "");
     if ran.code == Some(99) {
         println!("skipped: the system mounts nothing here");
         return;

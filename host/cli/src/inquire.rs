@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::ValueEnum as _;
-use entail::policy::{Attributes, Finding, Inheritance, Outcome};
+use entail::policy::{Attributes, Finding, Inheritance, Outcome, Refusal};
 use entail::{
     AttributeName, AttributeValue, Authentication, Catalog, CommandEnvironment, Entail, Error,
     Explanation, Field, Home, Kept, Lease, Principal, Provider, ProviderId, Request, ScopePath,
@@ -82,18 +82,33 @@ pub async fn granted(
 ) -> Result<Lease, Failure> {
     match entail.resolve(principal, request).await {
         Ok(lease) => Ok(lease),
-        Err(error @ Error::Refused { .. }) => {
-            let mut remedies = match entail.explain(principal, request).await {
-                Ok(explanation) => remedies(&explanation),
-                Err(_) => Vec::new(),
-            };
-            if remedies.is_empty() {
-                remedies.push(explain_command(request));
-            }
-            Err(Failure::from(error).with_remedies(remedies))
+        Err(Error::Refused { refusal, .. }) => {
+            Err(refused_with_remedies(entail, principal, request, refusal).await)
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// A refusal, with what would lift it.
+pub async fn refused_with_remedies(
+    entail: &Entail,
+    principal: &Principal,
+    request: &Request,
+    refusal: Refusal,
+) -> Failure {
+    let mut remedies = match entail.explain(principal, request).await {
+        Ok(explanation) => remedies(&explanation),
+        Err(_) => Vec::new(),
+    };
+    if remedies.is_empty() {
+        remedies.push(explain_command(request));
+    }
+    Failure::from(Error::Refused {
+        scope: request.scope.clone(),
+        provider: request.provider.clone(),
+        refusal,
+    })
+    .with_remedies(remedies)
 }
 
 async fn request(

@@ -280,26 +280,14 @@ pub async fn activate(session: &Session, args: &ActivateArgs) -> Result<ExitCode
     let entail = session.open()?;
     let organization = &args.organization;
     let activate = bound(session, &entail, &args.policy, &args.bound).await?;
-    if session.common.dry_run {
+    if session.common.dry_run || confirm::is_wanted(session) {
+        let attributes = session.attributes()?;
         let (policy, changes) = entail
-            .dry_run_activate(
-                &session.principal,
-                organization,
-                &activate,
-                &session.attributes()?,
-            )
+            .dry_run_activate(&session.principal, organization, &activate, &attributes)
             .await?;
-        return Ok(policy_compare::print_dry_run(session, &policy, &changes));
-    }
-    if confirm::is_wanted(session) {
-        let (_, changes) = entail
-            .dry_run_activate(
-                &session.principal,
-                organization,
-                &activate,
-                &session.attributes()?,
-            )
-            .await?;
+        if session.common.dry_run {
+            return Ok(policy_compare::print_dry_run(session, &policy, &changes));
+        }
         confirm::ask(&confirm::access(&changes, None))?;
     }
     let binding = entail
@@ -312,18 +300,14 @@ pub async fn activate(session: &Session, args: &ActivateArgs) -> Result<ExitCode
 /// Goes back to the policy before.
 pub async fn roll_back(session: &Session, organization: &ScopePath) -> Result<ExitCode, Failure> {
     let entail = session.open()?;
-    if session.common.dry_run {
+    if session.common.dry_run || confirm::is_wanted(session) {
         let (policy, changes) = entail
             .dry_run_roll_back(&session.principal, organization, &session.attributes()?)
             .await
             .map_err(|error| nothing_before(error, organization))?;
-        return Ok(policy_compare::print_dry_run(session, &policy, &changes));
-    }
-    if confirm::is_wanted(session) {
-        let (_, changes) = entail
-            .dry_run_roll_back(&session.principal, organization, &session.attributes()?)
-            .await
-            .map_err(|error| nothing_before(error, organization))?;
+        if session.common.dry_run {
+            return Ok(policy_compare::print_dry_run(session, &policy, &changes));
+        }
         confirm::ask(&confirm::access(&changes, None))?;
     }
     let binding = entail

@@ -9,6 +9,7 @@ use entail::policy::{Credential, Facts, Inheritance, Outcome, Scope};
 use entail::{Explanation, Request, guard};
 
 use crate::failure::named;
+use crate::request_target::shell_word;
 
 /// The commands that would lift a refusal; none for a grant.
 pub fn remedies(explanation: &Explanation) -> Vec<String> {
@@ -118,13 +119,8 @@ fn first_with<'a>(explanation: &'a Explanation, code: &str) -> Option<(&'a str, 
 pub fn explain(request: &Request) -> String {
     let mut command = format!("entail explain {} {}", request.scope, request.provider);
     let mut option = |name: &str, value: &str| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
-        let quoted = match value.chars().all(plain) {
-            true => value.to_owned(),
-            false => format!("'{}'", value.replace('\'', r"'\''")),
-        };
         // Writing to a string does not fail.
-        let _ = write!(command, " {name} {quoted}");
+        let _ = write!(command, " {name} {}", shell_word(value));
     };
     if let Some(model) = &request.model {
         option("--model", model.as_str());

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use entail::{AssumedRole, Kept, Secret, VariableValue};
 
+use super::text_of;
 use crate::failure::{Failure, shown};
 
 /// No configuration file of a person is longer.
@@ -208,7 +209,7 @@ impl Source {
         if !role.keys.is_empty() {
             let mut keys = Vec::new();
             for (name, value) in &role.keys {
-                keys.push((*name, text_of(name, value)?));
+                keys.push((*name, value_of(name, value)?));
             }
             return Self::written(&keys);
         }
@@ -333,12 +334,11 @@ impl Source {
     }
 }
 
-fn text_of<'a>(name: &str, value: &'a VariableValue<'_>) -> Result<&'a str, Failure> {
+fn value_of<'a>(name: &str, value: &'a VariableValue<'_>) -> Result<&'a str, Failure> {
     match value {
-        VariableValue::Public(text) => Some(text.as_ref()),
-        VariableValue::Secret(secret) | VariableValue::SecretFile(secret) => secret.expose_text(),
+        VariableValue::Public(text) => Ok(text.as_ref()),
+        VariableValue::Secret(secret) | VariableValue::SecretFile(secret) => text_of(name, secret),
     }
-    .ok_or_else(|| Failure::invalid(format!("the value of {name} is not text")))
 }
 
 /// What a file holds; nothing if it is not there.

@@ -3,14 +3,18 @@
 use entail::policy::Refusal;
 use entail::{Entail, Error, Kept, Lease, ProviderId, Request};
 
+use super::is_shell_name;
 use crate::args::KeepArgs;
 use crate::failure::Failure;
-use crate::inquire::{UNREMARKABLE, attributes, granted};
+use crate::inquire::{UNREMARKABLE, attributes, granted, refused_with_remedies};
 use crate::output::{Style, tell};
 use crate::remedy::{explain, remedies as lifting};
 use crate::request_target::Wanted;
 use crate::session::Session;
 use crate::unknown_providers;
+
+/// No variable of a client has a longer name.
+const MAX_KEPT_BYTES: usize = 80;
 
 /// What `scope` gets: for the providers that were named, or for all that are
 /// granted, of which there must be one.
@@ -89,11 +93,9 @@ async fn nothing_granted(
     } else {
         remarkable
     };
-    if let [(provider, _)] = telling {
+    if let [(provider, refusal)] = telling {
         let request = request(provider);
-        if let Err(failure) = granted(entail, &session.principal, &request).await {
-            return failure;
-        }
+        return refused_with_remedies(entail, &session.principal, &request, refusal.clone()).await;
     }
     let scope = refused.first().map(|(provider, _)| request(provider).scope);
     let scope = scope.map_or(String::new(), |scope| scope.to_string());
@@ -130,7 +132,8 @@ pub fn kept(entail: &Entail, args: &KeepArgs) -> Result<Kept, Failure> {
         entail.provider(provider)?;
     }
     // What was given may be a key, so it is not repeated.
-    if !args.variables.iter().all(|name| is_variable(name)) {
+    let is_variable = |name: &String| name.len() <= MAX_KEPT_BYTES && is_shell_name(name);
+    if !args.variables.iter().all(is_variable) {
         return Err(Failure::invalid(
             "--keep takes the name of a variable: letters, digits and _, and no value",
         ));
@@ -143,14 +146,4 @@ pub fn kept(entail: &Entail, args: &KeepArgs) -> Result<Kept, Failure> {
         tell!(Style::Warn => "note:"; " --keep {name}: no provider's clients read it, so it stays anyway");
     }
     Ok(kept)
-}
-
-/// Whether it is the name of a variable as shells have them, and no longer than those are.
-fn is_variable(name: &str) -> bool {
-    const MAX_BYTES: usize = 80;
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    !name.is_empty()
-        && name.len() <= MAX_BYTES
-        && name.bytes().all(fits)
-        && !name.starts_with(|first: char| first.is_ascii_digit())
 }

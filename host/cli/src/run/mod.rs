@@ -213,9 +213,12 @@ pub async fn export_env(session: &Session, args: &VariablesArgs) -> Result<(), F
     Ok(())
 }
 
+/// Whether it is the name of a variable as shells have them.
 fn is_shell_name(name: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    name.bytes().all(fits) && !name.starts_with(|first: char| first.is_ascii_digit())
+    !name.is_empty()
+        && name.bytes().all(fits)
+        && !name.starts_with(|first: char| first.is_ascii_digit())
 }
 
 fn text_of<'a>(name: &str, secret: &'a Secret) -> Result<&'a str, Failure> {
