@@ -1,0 +1,398 @@
+//! OCI image layouts, which is how registries distribute components.
+//!
+//! # Security
+//!
+//! A layout is as foreign as the component in it. Every blob is found by its digest, which
+//! is parsed and cannot lead out of the layout; it must be a regular file and no link, have
+//! the size that its descriptor says, and hash to its digest. No more of a blob is read
+//! than its kind may have.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use entail::policy::Digest;
+use entail::store::InputFile;
+use serde::Deserialize;
+
+use super::error::{LAYOUT_VERSION, SourceError};
+use super::file::{MAX_DOCUMENT_BYTES, component_limit, parse, read_json, read_opened};
+use crate::component::Component;
+use crate::display::display_path;
+use crate::record::Provenance;
+
+/// The media type of a manifest.
+const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// The media type of a component's configuration, by the guidance of the CNCF for
+/// WebAssembly in registries.
+const CONFIG_TYPE: &str = "application/vnd.wasm.config.v0+json";
+
+/// The media type of the layer with the component.
+const LAYER_TYPE: &str = "application/wasm";
+
+/// The annotation that holds the tag of a manifest.
+const TAG: &str = "org.opencontainers.image.ref.name";
+
+/// Which manifest of a layout.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Selector {
+    /// The only one.
+    Only,
+    Tag(String),
+    Digest(String),
+}
+
+/// `oci-layout`. OCI documents may have members that are unknown here.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Layout {
+    image_layout_version: String,
+}
+
+/// `index.json`.
+#[derive(Deserialize)]
+struct Index {
+    manifests: Vec<Descriptor>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Manifest {
+    config: Descriptor,
+    layers: Vec<Descriptor>,
+}
+
+/// Describes a blob.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Descriptor {
+    media_type: String,
+    digest: String,
+    size: u64,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+impl Descriptor {
+    /// Returns what selects it on a path: `#1.0.0`, or `@` and its digest.
+    fn selector(&self) -> String {
+        match self.annotations.get(TAG) {
+            Some(tag) => format!("#{tag}"),
+            None => format!("@{}", self.digest),
+        }
+    }
+
+    fn expect(
+        &self,
+        name: &str,
+        part: &'static str,
+        expected: &'static str,
+    ) -> Result<(), SourceError> {
+        if self.media_type == expected {
+            return Ok(());
+        }
+        Err(SourceError::MediaType {
+            name: name.to_owned(),
+            part,
+            found: self.media_type.clone(),
+            expected,
+        })
+    }
+}
+
+/// Reads the component of the selected manifest.
+pub(super) fn read_layout(layout: &Path, selector: &Selector) -> Result<Component, SourceError> {
+    let marker = layout.join("oci-layout");
+    let version = read_json::<Layout>(&marker)?.image_layout_version;
+    if version != LAYOUT_VERSION {
+        return Err(SourceError::LayoutVersion {
+            name: display_path(&marker),
+            found: version,
+        });
+    }
+    let index_file = layout.join("index.json");
+    let index: Index = read_json(&index_file)?;
+    let chosen = manifest(layout, &index, selector)?;
+    chosen.expect(&display_path(&index_file), "manifest", MANIFEST_TYPE)?;
+    let (name, bytes) = blob(
+        layout,
+        &display_path(&index_file),
+        chosen,
+        MAX_DOCUMENT_BYTES,
+    )?;
+    let manifest: Manifest = parse(&name, &bytes)?;
+    manifest
+        .config
+        .expect(&name, "configuration", CONFIG_TYPE)?;
+    let (config, bytes) = blob(layout, &name, &manifest.config, MAX_DOCUMENT_BYTES)?;
+    // Nothing in it is needed; but it must be JSON.
+    parse::<serde::de::IgnoredAny>(&config, &bytes)?;
+    let [layer] = manifest.layers.as_slice() else {
+        return Err(SourceError::Layers {
+            name,
+            found: manifest.layers.len(),
+        });
+    };
+    layer.expect(&name, "layer", LAYER_TYPE)?;
+    let (_, bytes) = blob(layout, &name, layer, component_limit())?;
+    Ok(Component {
+        provenance: Provenance::NoSources,
+        bytes,
+        limits: None,
+        name: format!("{}{}", layout.display(), chosen.selector()),
+    })
+}
+
+fn manifest<'a>(
+    layout: &Path,
+    index: &'a Index,
+    selector: &Selector,
+) -> Result<&'a Descriptor, SourceError> {
+    let suits = |descriptor: &&Descriptor| match selector {
+        Selector::Only => true,
+        Selector::Tag(tag) => descriptor.annotations.get(TAG) == Some(tag),
+        Selector::Digest(digest) => descriptor.digest == *digest,
+    };
+    let suitable: Vec<&Descriptor> = index.manifests.iter().filter(suits).collect();
+    let named = |manifests: &mut dyn Iterator<Item = &Descriptor>| {
+        manifests.map(Descriptor::selector).collect()
+    };
+    match suitable.as_slice() {
+        [one] => Ok(*one),
+        [] => Err(SourceError::NoManifest {
+            layout: layout.display().to_string(),
+            wanted: match selector {
+                Selector::Only => "manifest".to_owned(),
+                Selector::Tag(tag) => format!("manifest with the tag {tag:?}"),
+                Selector::Digest(digest) => format!("manifest {digest}"),
+            },
+            found: named(&mut index.manifests.iter()),
+        }),
+        several => Err(SourceError::SeveralManifests {
+            layout: layout.display().to_string(),
+            found: named(&mut several.iter().copied()),
+        }),
+    }
+}
+
+/// Reads a blob, and checks it against its descriptor in `parent`.
+fn blob(
+    layout: &Path,
+    parent: &str,
+    descriptor: &Descriptor,
+    limit: usize,
+) -> Result<(String, Vec<u8>), SourceError> {
+    let no_digest = || SourceError::Digest {
+        name: parent.to_owned(),
+        digest: descriptor.digest.clone(),
+    };
+    let digest: Digest = descriptor.digest.parse().map_err(|_| no_digest())?;
+    // Formatted from the parsed digest, so the path contains only digits.
+    let name = digest.to_string();
+    let digits = name.strip_prefix("sha256:").ok_or_else(no_digest)?;
+    let file = layout.join("blobs").join("sha256").join(digits);
+    let name = file.display().to_string();
+    if usize::try_from(descriptor.size).map_or(true, |size| size > limit) {
+        return Err(SourceError::TooLarge { name, limit });
+    }
+    let bytes = read_opened(&file, InputFile::open_regular_no_link(&file), limit)?;
+    let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    if size != descriptor.size {
+        return Err(SourceError::Size {
+            name,
+            found: size,
+            expected: descriptor.size,
+        });
+    }
+    let found = Digest::of(&bytes);
+    if found != digest {
+        return Err(SourceError::Changed { name, found });
+    }
+    Ok((name, bytes))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)] // a test may
+mod tests {
+    use std::path::PathBuf;
+
+    use super::super::read;
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// A layout in a temporary directory.
+    struct Made {
+        directory: tempfile::TempDir,
+        manifests: Vec<Value>,
+    }
+
+    impl Made {
+        fn new() -> Self {
+            let made = Made {
+                directory: tempfile::tempdir().unwrap(),
+                manifests: Vec::new(),
+            };
+            std::fs::create_dir_all(made.path().join("blobs/sha256")).unwrap();
+            std::fs::write(
+                made.path().join("oci-layout"),
+                r#"{"imageLayoutVersion": "1.0.0"}"#,
+            )
+            .unwrap();
+            made
+        }
+
+        fn path(&self) -> &Path {
+            self.directory.path()
+        }
+
+        fn blob(&self, media_type: &str, bytes: &[u8]) -> Value {
+            let digest = Digest::of(bytes).to_string();
+            let digits = digest.strip_prefix("sha256:").unwrap();
+            std::fs::write(self.path().join("blobs/sha256").join(digits), bytes).unwrap();
+            json!({"mediaType": media_type, "digest": digest, "size": bytes.len()})
+        }
+
+        fn with(mut self, tag: &str, component: &[u8]) -> Self {
+            let config = self.blob(CONFIG_TYPE, b"{}");
+            let layer = self.blob(LAYER_TYPE, component);
+            self.add(
+                tag,
+                &json!({"schemaVersion": 2, "config": config, "layers": [layer]}),
+            );
+            self
+        }
+
+        fn add(&mut self, tag: &str, manifest: &Value) {
+            let mut manifest = self.blob(MANIFEST_TYPE, manifest.to_string().as_bytes());
+            manifest["annotations"] = json!({TAG: tag});
+            self.manifests.push(manifest);
+            self.write_index();
+        }
+
+        fn write_index(&self) {
+            let index = json!({"schemaVersion": 2, "manifests": self.manifests});
+            std::fs::write(self.path().join("index.json"), index.to_string()).unwrap();
+        }
+
+        fn read(&self, selector: &str) -> Result<Vec<u8>, SourceError> {
+            let path = format!("{}{selector}", self.path().display());
+            read(Path::new(&path)).map(|component| component.bytes)
+        }
+
+        fn component_file(&self, component: &[u8]) -> PathBuf {
+            let digest = Digest::of(component).to_string();
+            let digits = digest.strip_prefix("sha256:").unwrap().to_owned();
+            self.path().join("blobs/sha256").join(digits)
+        }
+    }
+
+    #[test]
+    fn a_layout_with_one_manifest_needs_no_name() {
+        assert_eq!(Made::new().with("1.0.0", b"one").read("").unwrap(), b"one");
+    }
+
+    #[test]
+    fn one_of_several_is_chosen_by_tag_or_digest() {
+        let made = Made::new().with("1.0.0", b"one").with("2.0.0", b"two");
+        assert!(matches!(
+            made.read(""),
+            Err(SourceError::SeveralManifests { found, .. }) if found == ["#1.0.0", "#2.0.0"]
+        ));
+        assert_eq!(made.read("#2.0.0").unwrap(), b"two");
+        let digest = made.manifests.first().unwrap()["digest"].as_str().unwrap();
+        assert_eq!(made.read(&format!("@{digest}")).unwrap(), b"one");
+        assert!(matches!(
+            made.read("#3.0.0"),
+            Err(SourceError::NoManifest { .. })
+        ));
+    }
+
+    #[test]
+    fn a_changed_blob_is_found_out() {
+        let made = Made::new().with("1.0.0", b"one");
+        std::fs::write(made.component_file(b"one"), b"ill").unwrap();
+        assert!(matches!(made.read(""), Err(SourceError::Changed { .. })));
+        std::fs::write(made.component_file(b"one"), b"longer").unwrap();
+        assert!(matches!(
+            made.read(""),
+            Err(SourceError::Size {
+                found: 6,
+                expected: 3,
+                ..
+            })
+        ));
+        std::fs::remove_file(made.component_file(b"one")).unwrap();
+        assert!(matches!(made.read(""), Err(SourceError::Unreadable { .. })));
+    }
+
+    #[test]
+    fn a_malformed_digest_does_not_lead_out_of_the_layout() {
+        for digest in [
+            "sha256:../../oci-layout",
+            "sha256:",
+            "sha512:00",
+            "../../index.json",
+            "sha256:E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855",
+        ] {
+            let mut made = Made::new().with("1.0.0", b"one");
+            for manifest in &mut made.manifests {
+                manifest["digest"] = json!(digest);
+            }
+            made.write_index();
+            assert!(
+                matches!(made.read(""), Err(SourceError::Digest { .. })),
+                "{digest}"
+            );
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_blob_is_no_link() {
+        let made = Made::new().with("1.0.0", b"one");
+        let elsewhere = made.path().join("elsewhere");
+        std::fs::write(&elsewhere, b"one").unwrap();
+        std::fs::remove_file(made.component_file(b"one")).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, made.component_file(b"one")).unwrap();
+        assert!(matches!(made.read(""), Err(SourceError::NotAFile { .. })));
+    }
+
+    #[test]
+    fn a_size_is_bounded_before_anything_is_read() {
+        let mut made = Made::new().with("1.0.0", b"one");
+        for manifest in &mut made.manifests {
+            manifest["size"] = json!(MAX_DOCUMENT_BYTES + 1);
+        }
+        made.write_index();
+        assert!(matches!(made.read(""), Err(SourceError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn other_images_are_not_components() {
+        let mut made = Made::new();
+        let config = made.blob("application/vnd.oci.image.config.v1+json", b"{}");
+        let layer = made.blob("application/vnd.oci.image.layer.v1.tar", b"tar");
+        made.add("1", &json!({"config": config, "layers": [layer]}));
+        assert!(matches!(
+            made.read(""),
+            Err(SourceError::MediaType {
+                part: "configuration",
+                ..
+            })
+        ));
+        let mut made = Made::new();
+        let config = made.blob(CONFIG_TYPE, b"{}");
+        made.add("1", &json!({"config": config, "layers": [layer]}));
+        assert!(matches!(
+            made.read(""),
+            Err(SourceError::MediaType { part: "layer", .. })
+        ));
+        let mut made = Made::new();
+        let config = made.blob(CONFIG_TYPE, b"{}");
+        made.add("1", &json!({"config": config, "layers": []}));
+        assert!(matches!(
+            made.read(""),
+            Err(SourceError::Layers { found: 0, .. })
+        ));
+    }
+}

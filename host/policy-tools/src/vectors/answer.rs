@@ -1,0 +1,114 @@
+//! Answers of policies, as far as they are compared.
+
+use std::fmt::Write as _;
+
+use entail::policy::{Decision, Failure as PolicyFailure, Outcome};
+use entail_text::Shown;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+/// An answer of a policy, without the message of a refusal or error.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Answer {
+    /// A decision.
+    Decision(Decision),
+    /// An error.
+    Error {
+        /// Its code.
+        error: ErrorCode,
+    },
+}
+
+/// The code of an error that a policy returns instead of a decision: a case of the
+/// contract's variant `error`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorCode {
+    /// The facts break the contract.
+    InvalidFacts,
+    /// Another reason.
+    Other,
+}
+
+impl ErrorCode {
+    /// Returns the code of a policy's error; `None` if the policy failed without one.
+    pub fn of(failure: &PolicyFailure) -> Option<Self> {
+        match failure {
+            PolicyFailure::InvalidFacts(_) => Some(ErrorCode::InvalidFacts),
+            PolicyFailure::Undecided(_) => Some(ErrorCode::Other),
+            _ => None,
+        }
+    }
+
+    /// Returns its name: `invalid-facts`.
+    pub fn name(self) -> &'static str {
+        match self {
+            ErrorCode::InvalidFacts => "invalid-facts",
+            ErrorCode::Other => "other",
+        }
+    }
+}
+
+impl From<Decision> for Answer {
+    fn from(mut decision: Decision) -> Self {
+        if let Outcome::Refused(refusal) = &mut decision.outcome {
+            refusal.message = String::new().into();
+        }
+        Answer::Decision(decision)
+    }
+}
+
+impl Answer {
+    /// Returns the answer of a call, or the failure if the policy gave none.
+    pub(super) fn from_call(
+        result: Result<Decision, PolicyFailure>,
+    ) -> Result<Self, PolicyFailure> {
+        match result {
+            Ok(decision) => Ok(decision.into()),
+            Err(failure) => match ErrorCode::of(&failure) {
+                Some(error) => Ok(Answer::Error { error }),
+                None => Err(failure),
+            },
+        }
+    }
+
+    /// Returns the answer as lines that a person can compare.
+    pub(super) fn lines(&self) -> String {
+        let mut lines = String::new();
+        // Writing to a string does not fail.
+        let _ = match self {
+            Answer::Error { error } => writeln!(lines, "error {}", error.name()),
+            Answer::Decision(decision) => write_decision(&mut lines, decision),
+        };
+        lines
+    }
+}
+
+fn write_decision(lines: &mut String, decision: &Decision) -> std::fmt::Result {
+    match &decision.outcome {
+        Outcome::Granted(grant) => {
+            writeln!(lines, "granted {}", Shown::of(&grant.credential))?;
+            if let Some(model) = &grant.model {
+                writeln!(lines, "  model {}", Shown::of(model))?;
+            }
+            for alternate in &grant.alternates {
+                writeln!(lines, "  alternate {}", Shown::of(alternate))?;
+            }
+        }
+        Outcome::Refused(refusal) => writeln!(lines, "refused {}", refusal.code)?,
+    }
+    for finding in &decision.trail {
+        let credential = Shown::of(&finding.credential);
+        write!(lines, "trail {credential}: {}", finding.code)?;
+        if finding.attributes.is_empty() {
+            writeln!(lines)?;
+        } else {
+            writeln!(lines, " {}", json!(finding.attributes))?;
+        }
+    }
+    if decision.attributes.is_empty() {
+        return Ok(());
+    }
+    writeln!(lines, "attributes {}", json!(decision.attributes))
+}

@@ -1,0 +1,18 @@
+//! Test vectors of policies: facts, and the answer that a policy must give to them.
+//!
+//! A file of vectors is a JSON list. A vector has a `name`, which says what it shows;
+//! `settings`, unless there are none; `facts`; and either the `decision` or the `error`
+//! (`invalid-facts` or `other`) that must result from them. The message of a refusal is for
+//! people, and is not compared.
+
+mod answer;
+mod error;
+mod file;
+mod junit;
+mod run;
+
+pub use self::answer::{Answer, ErrorCode};
+pub use self::error::VectorError;
+pub use self::file::{VECTORS_DIRECTORY, VectorFile, find_directory, read_directory};
+pub use self::junit::write_junit;
+pub use self::run::{CaseResult, DiffLine, FileResult, LineKind, Mismatch, run};
