@@ -136,7 +136,7 @@ fn a_folder_without_a_project_cannot_be_built() {
     sandbox
         .entail(&["policy", "build", folder])
         .fails(1)
-        .says("neither Cargo.toml");
+        .says("no Cargo.toml");
     sandbox
         .entail(&["policy", "check", folder])
         .fails(19)
@@ -235,7 +235,7 @@ fn an_export_that_is_missing_or_differs_is_named() {
         .says("entail policy new");
     check("priority: u32", "priority: u8").says("credentials[].priority: expected u32, found u8");
     check("package entail:policy@0.2.0", "package entail:policy@0.9.0")
-        .says("entail:policy/resolver@0.9.0 is exported; the versions that are served are 0.2.0");
+        .says("entail:policy/resolver@0.9.0 is exported; the supported versions are 0.2.0");
     // Several at once, for programs.
     let file = sandbox.file("two.wasm", trapping("policy", "u64", "s64"));
     let told = sandbox
@@ -507,7 +507,7 @@ fn a_test_never_passes_on_a_component_of_other_sources() {
     let remedy = format!("entail policy build {project}");
     test()
         .fails(19)
-        .says("default.wasm is not what its sources give: src/main.js has changed since")
+        .says("default.wasm was not built from the current sources: src/main.js has changed since")
         .says(&remedy);
     // Nor is it installed, or checked.
     sandbox
@@ -527,7 +527,7 @@ fn a_test_never_passes_on_a_component_of_other_sources() {
     std::fs::write(&component, closed()).unwrap();
     test()
         .fails(19)
-        .says("the file is another one than was built");
+        .says("the file is not the component that was built");
     build().ok();
     // What was never built here is tested when it is named, and the doubt is said.
     std::fs::remove_file(sandbox.path("mine/.entail-build.json")).unwrap();
@@ -535,10 +535,10 @@ fn a_test_never_passes_on_a_component_of_other_sources() {
     sandbox
         .entail(&["policy", "test", component])
         .ok()
-        .says("nothing says whether");
-    test()
-        .fails(19)
-        .says(&format!("as it is: entail policy test {component}"));
+        .says("it is unknown whether");
+    test().fails(19).says(&format!(
+        "to test it anyway: entail policy test {component}"
+    ));
     // That the committed component is what a build gives says it as well.
     sandbox
         .entail(&["policy", "build", project, "--check", component])

@@ -61,11 +61,11 @@ fn the_same_policy_would_change_nothing() {
     sandbox
         .entail(&["policy", "diff", BUILT_IN])
         .ok()
-        .says("3 requests of 3 scopes: 3 the same");
+        .says("3 requests in 3 scopes: 3 unchanged");
     sandbox
         .entail(&["policy", "replay", BUILT_IN])
         .ok()
-        .says("1 records: 1 the same");
+        .says("1 record: 1 unchanged");
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn a_policy_that_refuses_more_narrows_and_shows_where() {
     sandbox
         .entail(&["policy", "diff", &closed])
         .ok()
-        .says("2 narrowed, 1 reworded, 0 the same");
+        .says("2 narrowed, 1 reason-changed, 0 unchanged");
     let diff = sandbox.entail(&["policy", "diff", &closed, "--json"]);
     let diff = diff.ok().json();
     assert_eq!(diff["policy"]["name"], "closed");
@@ -93,7 +93,7 @@ fn a_policy_that_refuses_more_narrows_and_shows_where() {
     sandbox
         .entail(&arguments)
         .ok()
-        .says("0 requests of 1 scopes");
+        .says("0 requests in 1 scope");
     sandbox
         .entail(&["policy", "diff", &closed, "--organization", "nobody"])
         .fails(18);
@@ -112,11 +112,11 @@ fn a_policy_that_grants_more_widens_and_says_so_by_its_exit_code() {
     sandbox
         .entail(&["policy", "diff", BUILT_IN])
         .fails(20)
-        .says("2 widened, 1 reworded, 0 the same");
+        .says("2 widened, 1 reason-changed, 0 unchanged");
     sandbox
         .entail(&["policy", "replay", BUILT_IN])
         .fails(20)
-        .says("3 records: 2 widened, 1 reworded, 0 the same");
+        .says("3 records: 2 widened, 1 reason-changed, 0 unchanged");
     let replay = sandbox.entail(&["policy", "replay", BUILT_IN, "--json"]);
     let replay = replay.fails(20).json();
     let first = &replay["changes"][0];
@@ -145,12 +145,12 @@ fn only_the_records_that_are_wanted_are_decided_again() {
         let arguments = [&["policy", "replay", &closed], arguments].concat();
         sandbox.entail(&arguments).ok()
     };
-    replay(&[]).says("2 records: 1 narrowed, 1 reworded, 0 the same");
+    replay(&[]).says("2 records: 1 narrowed, 1 reason-changed, 0 unchanged");
     replay(&["--since", "1h"]).says("2 records");
     replay(&["--until", "1h"]).says("0 records");
-    replay(&["--scope", "acme/evals"]).says("1 records: 1 narrowed");
+    replay(&["--scope", "acme/evals"]).says("1 record: 1 narrowed");
     replay(&["--scope", "acme/eva"]).says("0 records");
-    replay(&["--outcome", "not-opted-in"]).says("1 records: 1 reworded");
+    replay(&["--outcome", "not-opted-in"]).says("1 record: 1 reason-changed");
     replay(&["--provider", "anthropic"]).says("0 records");
     // What is no record is told of; a line that is still being written is not.
     let log = sandbox.home().join("decisions.jsonl");
@@ -158,7 +158,7 @@ fn only_the_records_that_are_wanted_are_decided_again() {
     std::fs::write(&log, format!("{{}}\n{text}unfinished")).unwrap();
     replay(&[])
         .says("2 records")
-        .says("1 lines of the decision log are no records");
+        .says("1 line of the decision log cannot be read");
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn a_dry_run_shows_the_blast_radius_and_changes_nothing() {
         .says("widened");
     planned(&["credential", "rotate", "acme", "openai"], &own)
         .ok()
-        .says("4 requests of 4 scopes: 4 the same");
+        .says("4 requests in 4 scopes: 4 unchanged");
     let json = planned(&["inherit", "acme/agents", "openai", "--json"], "");
     let json = json.fails(20).json();
     assert_eq!(json["dry_run"], true);
@@ -353,7 +353,7 @@ fn dry_runs_of_policies_admit_them_and_change_nothing() {
     let before = revision(&sandbox);
     planned(&["policy", "shadow", "acme", &digest])
         .ok()
-        .says("would be asked beside the policy of acme")
+        .says("would run beside the active policy of acme")
         .says("nothing is changed");
     let settings = write(&sandbox, "settings.json", r#"{"hours": 5}"#);
     let shadow = [
@@ -369,8 +369,8 @@ fn dry_runs_of_policies_admit_them_and_change_nothing() {
     planned(&["policy", "remove", &digest])
         .ok()
         .says("would remove closed 1.0.0")
-        .says("acme could no longer go back to it");
-    planned(&["init", "beta"]).ok().says("of 1 scopes");
+        .says("acme could no longer roll back to it");
+    planned(&["init", "beta"]).ok().says("in 1 scope");
     assert_eq!(revision(&sandbox), before);
     sandbox.entail(&["policy", "show", &digest]).ok();
 }
@@ -386,15 +386,15 @@ fn a_policy_that_fails_is_no_refusal() {
     sandbox
         .entail(&["policy", "diff", file])
         .fails(12)
-        .says("3 failing, 0 the same");
+        .says("3 now-failing, 0 unchanged");
     sandbox
         .entail(&["policy", "replay", file])
         .fails(12)
-        .says("1 failing");
+        .says("1 now-failing");
     sandbox.entail(&["policy", "install", file]).ok();
     let activate = ["policy", "activate", "acme", &digest];
     let planned = sandbox.entail(&[&activate[..], &["--dry-run", "--json"]].concat());
-    assert_eq!(planned.fails(12).json()["counts"]["failing"], 3);
+    assert_eq!(planned.fails(12).json()["counts"]["now_failing"], 3);
     sandbox.entail(&["doctor"]).ok();
     sandbox.entail(&activate).ok();
     sandbox
@@ -457,7 +457,7 @@ fn a_replay_of_nothing_says_so() {
     sandbox
         .entail(&["policy", "replay", &closed, "--provider", "anthropic"])
         .ok()
-        .says("no record of the decision log fits");
+        .says("no record of the decision log matches");
     let reversed = ["--since", "1d", "--until", "2d"];
     sandbox
         .entail(&[&["policy", "replay", &closed], &reversed[..]].concat())
@@ -507,20 +507,20 @@ fn a_diff_and_a_dry_run_ask_with_attributes_and_say_when_recorded_ones_matter() 
     };
     let found = coverage(&diff);
     assert_eq!(found["with_attributes"], 8);
-    let matter = found["attributes_decide"].as_u64().unwrap();
+    let matter = found["attributes_matter"].as_u64().unwrap();
     assert!((1..8).contains(&matter), "{found}");
     sandbox
         .entail(&diff)
         .says(&format!(
-            "8 of the log's requests say attributes, and {matter} of them get another answer \
-             without"
+            "8 requests of the log have attributes, and {matter} of them are decided in another \
+             way without"
         ))
-        .says("ask for others with --attribute NAME=VALUE");
+        .says("compare others with --attribute NAME=VALUE");
     let said = [&diff[..], &["--attribute", "session=99"]].concat();
     assert_eq!(coverage(&said)["attributes"]["session"], "99");
     sandbox
         .entail(&said)
-        .says("with the models that scopes name, with and without session=99");
+        .says("for the models that scopes name, with and without session=99");
     // A dry run of a change as well; what asks nothing refuses.
     let change = ["credential", "disable", "acme", "openai", "--name", "other"];
     let dry = [&change[..], &["--dry-run", "--attribute", "session=99"]].concat();
@@ -596,13 +596,15 @@ fn a_replay_hides_what_only_changed_words_unless_it_is_asked_for() {
         .fails(10);
     let replay = ["policy", "replay", &closed];
     let silent = sandbox.entail(&replay).ok();
-    let silent = silent.says("1 records: 1 reworded").says("--reworded");
+    let silent = silent
+        .says("1 record: 1 reason-changed")
+        .says("--reason-changed");
     assert!(!silent.stdout.contains("not-opted-in"), "{}", silent.stdout);
-    let asked = [&replay[..], &["--reworded"]].concat();
+    let asked = [&replay[..], &["--reason-changed"]].concat();
     sandbox.entail(&asked).ok().says("not-opted-in");
     let changes = |arguments: &[&str]| {
         let json = sandbox.entail(&[arguments, &["--json"]].concat()).json();
-        assert_eq!(json["counts"]["reworded"], 1);
+        assert_eq!(json["counts"]["reason_changed"], 1);
         json["changes"].as_array().unwrap().len()
     };
     assert_eq!((changes(&replay), changes(&asked)), (0, 1));

@@ -1,15 +1,14 @@
 //! The `entail` program: a thin front of the `entail` library. It parses
 //! arguments, asks for secrets, and prints; it holds no rules of its own.
 
+mod api;
 mod args;
 mod attributes;
 mod audit;
 mod backup;
-mod build_record;
 mod code_cache;
-mod component_source;
+mod commands;
 mod confirm;
-mod contract_difference;
 mod dev;
 mod directory_scope;
 mod doctor;
@@ -26,14 +25,6 @@ mod manage;
 mod nearest;
 mod output;
 mod paths;
-mod policy;
-mod policy_build;
-mod policy_check;
-mod policy_compare;
-mod policy_new;
-mod policy_problems;
-mod policy_service;
-mod policy_test;
 mod progress;
 mod prompt;
 mod remedy;
@@ -49,27 +40,20 @@ mod unknown_providers;
 mod usage;
 mod use_scope;
 mod verify;
-mod wasm_bindgen;
 
 use std::process::ExitCode;
 
 use clap::{FromArgMatches as _, Parser as _};
-use entail::policy::Job;
 
-use crate::args::{Cli, Command, CredentialCommand, KeyCommand, PolicyCommand, ProjectCommand};
-use crate::contract_difference::DIFFERENCES;
+use crate::args::{Cli, Command, CredentialCommand, KeyCommand, ProjectCommand};
+use crate::commands::policy;
 use crate::failure::Failure;
 use crate::output::{Style, exactly, tell};
-use crate::policy_build::COMPONENTIZE;
 use crate::session::Session;
-
-/// What this program does with foreign bytes in a process of its own, besides what the
-/// library does.
-const JOBS: [Job; 2] = [DIFFERENCES, COMPONENTIZE];
 
 fn main() -> ExitCode {
     // Started by itself to look at foreign code, it does nothing else.
-    if let Some(exit) = entail::policy::serve_with(&JOBS) {
+    if let Some(exit) = entail::policy::serve_with(&entail_policy_tools::JOBS) {
         return exit;
     }
     // Nor when it was started to remove what a run leaves behind.
@@ -124,14 +108,7 @@ fn has_dry_run(command: &Command) -> bool {
             CredentialCommand::List { .. } | CredentialCommand::Show(_)
         ),
         Command::Key(command) => !matches!(command, KeyCommand::List),
-        Command::Policy(command) => match &**command {
-            PolicyCommand::Install(_)
-            | PolicyCommand::Activate(_)
-            | PolicyCommand::Rollback { .. }
-            | PolicyCommand::Remove { .. } => true,
-            PolicyCommand::Shadow(args) => args.policy.is_some() || args.off,
-            _ => false,
-        },
+        Command::Policy(command) => command.has_dry_run(),
         _ => false,
     }
 }
@@ -140,11 +117,7 @@ fn has_dry_run(command: &Command) -> bool {
 fn takes_attributes(command: &Command, dry_run: bool) -> bool {
     match command {
         Command::Resolve(_) | Command::Explain(_) | Command::Run(_) | Command::ExportEnv(_) => true,
-        Command::Policy(command) => match &**command {
-            PolicyCommand::Diff(_) => true,
-            PolicyCommand::Activate(_) | PolicyCommand::Rollback { .. } => dry_run,
-            _ => false,
-        },
+        Command::Policy(command) => command.takes_attributes(dry_run),
         Command::Project(_) | Command::Credential(_) | Command::Inherit(_) | Command::Model(_) => {
             dry_run
         }

@@ -14,12 +14,12 @@ use crate::args::{
     CredentialArgs, CredentialCommand, InheritArgs, InitArgs, ModelArgs, ProjectCommand,
     RemoveArgs, RollbackArgs, RotateArgs, SetArgs,
 };
+use crate::commands::dry_run::dry_run;
 use crate::confirm;
 use crate::failure::{Failure, named};
 use crate::inherited;
 use crate::input::{self, Ask};
 use crate::output::{Cell, Style, Table, print_json, say, say_dry_run, tell};
-use crate::policy_compare;
 use crate::replaced::Replaced;
 use crate::session::Session;
 use crate::times::{duration_ms, expiry, time};
@@ -680,7 +680,7 @@ enum Attempt {
 /// at a terminal is asked first where that matters.
 async fn apply(session: &Session, entail: &Entail, change: Change) -> Result<Attempt, Failure> {
     if session.common.dry_run {
-        let exit = policy_compare::dry_run(session, entail, &change).await?;
+        let exit = dry_run(session, entail, &change).await?;
         return Ok(Attempt::Tried(exit));
     }
     if confirm::is_wanted(session) {

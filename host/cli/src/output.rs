@@ -7,6 +7,8 @@
 //! [`Style`] adds what a terminal obeys. So a line stays one line, and JSON stays JSON.
 //! [`exactly`] is for what another program reads as it is.
 
+pub mod access;
+
 use std::fmt;
 use std::io::Write as _;
 

@@ -1,0 +1,88 @@
+//! Dry runs of changes: who would get what.
+
+use std::process::ExitCode;
+
+use entail::policy::Policy;
+use entail::{AccessChanges, Change, Entail};
+use serde_json::json;
+
+use crate::api::access::{AccessComparison, DifferenceCounts};
+use crate::api::policy::PolicyReference;
+use crate::failure::Failure;
+use crate::output::access::print_access;
+use crate::output::{Style, print_json, say, say_dry_run};
+use crate::session::Session;
+
+/// A credential may be used that could not be used before. The status is used for nothing
+/// else, so that a pipeline can stop for it alone.
+const WIDENED: u8 = 20;
+
+/// The policy would fail where a policy decides now.
+const NOW_FAILING: u8 = 12;
+
+/// Returns the exit status of a comparison.
+pub fn comparison_exit(counts: &DifferenceCounts) -> ExitCode {
+    if counts.widened > 0 {
+        ExitCode::from(WIDENED)
+    } else if counts.now_failing > 0 {
+        ExitCode::from(NOW_FAILING)
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+/// Prints who would get what after a change, without making it.
+pub async fn dry_run(
+    session: &Session,
+    entail: &Entail,
+    change: &Change,
+) -> Result<ExitCode, Failure> {
+    let changes = entail
+        .dry_run(&session.principal, change, &session.attributes()?)
+        .await?;
+    Ok(print_dry_run(session, &changes, None))
+}
+
+/// Prints who would get what if a policy were activated.
+pub fn print_policy_dry_run(
+    session: &Session,
+    policy: &Policy,
+    changes: &AccessChanges,
+) -> ExitCode {
+    print_dry_run(session, changes, Some(policy_reference(policy)))
+}
+
+fn print_dry_run(
+    session: &Session,
+    changes: &AccessChanges,
+    policy: Option<PolicyReference>,
+) -> ExitCode {
+    let comparison = AccessComparison {
+        policy,
+        dry_run: true,
+        ..AccessComparison::from(changes)
+    };
+    if session.common.json {
+        print_json(&json!(comparison));
+    } else {
+        if let Some(policy) = &comparison.policy {
+            say!("with the policy {} {}:", policy.name, policy.version);
+        }
+        print_access(&comparison);
+        for note in &comparison.notes {
+            say!(Style::Warn => "note:"; " {note}");
+        }
+        say_dry_run();
+    }
+    comparison_exit(&comparison.counts)
+}
+
+/// Names a policy in JSON.
+pub fn policy_reference(policy: &Policy) -> PolicyReference {
+    let description = policy.description();
+    PolicyReference {
+        name: description.name.clone(),
+        version: description.version.clone(),
+        digest: policy.digest().to_string(),
+    }
+}

@@ -1,0 +1,54 @@
+//! `policy activate`: activates a policy for an organization and all its projects.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use entail::ScopePath;
+
+use super::activation::{ActivationArgs, print_active};
+use crate::commands::dry_run::print_policy_dry_run;
+use crate::confirm;
+use crate::failure::Failure;
+use crate::session::Session;
+
+#[derive(Args)]
+pub struct ActivateArgs {
+    /// The organization
+    #[arg(value_name = "ORG")]
+    organization: ScopePath,
+    /// The policy: its digest, the first digits of it, its name, or built-in
+    #[arg(value_name = "POLICY")]
+    policy: String,
+    #[command(flatten)]
+    activation: ActivationArgs,
+}
+
+/// Activates it, after asking if it changes who gets what.
+///
+/// # Errors
+///
+/// Fails if there is no such policy or organization, or the policy does not accept the
+/// settings.
+pub async fn activate(session: &Session, args: &ActivateArgs) -> Result<ExitCode, Failure> {
+    let entail = session.open()?;
+    let organization = &args.organization;
+    let activation = &args.activation;
+    let activate = activation
+        .activation(session, &entail, &args.policy)
+        .await?;
+    if session.common.dry_run || confirm::is_wanted(session) {
+        let attributes = session.attributes()?;
+        let (policy, changes) = entail
+            .dry_run_activate(&session.principal, organization, &activate, &attributes)
+            .await?;
+        if session.common.dry_run {
+            return Ok(print_policy_dry_run(session, &policy, &changes));
+        }
+        confirm::ask(&confirm::access(&changes, None))?;
+    }
+    let binding = entail
+        .activate_policy(&session.principal, organization, activate)
+        .await?;
+    print_active(session, &entail, organization, binding).await?;
+    Ok(ExitCode::SUCCESS)
+}

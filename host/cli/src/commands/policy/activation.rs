@@ -1,0 +1,101 @@
+//! How a policy is activated: shared by `policy activate` and `policy shadow`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use entail::policy::{self, Values};
+use entail::{ActivatePolicy, Entail, PolicyBinding, ScopePath};
+use entail_policy_tools::source::{read_limits, read_settings};
+use serde_json::json;
+
+use super::lookup::{PolicyNames, find_digest};
+use crate::api::policy::OrganizationPolicy;
+use crate::failure::Failure;
+use crate::output::{print_json, say};
+use crate::paths;
+use crate::session::Session;
+
+#[derive(Args)]
+pub struct ActivationArgs {
+    /// The settings: a file with a JSON object [default: none]
+    #[arg(long, value_name = "FILE", value_parser = paths::parser())]
+    settings: Option<PathBuf>,
+    /// Its limits, as JSON [default: those it was installed with]
+    #[arg(long, value_name = "FILE", value_parser = paths::parser())]
+    limits: Option<PathBuf>,
+    /// What the calls of the policy share
+    #[arg(long, value_enum, default_value = "per-call")]
+    isolation: Isolation,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Isolation {
+    /// Nothing: each call gets an instance of its own
+    PerCall,
+    /// One warm instance for all requests of the organization: faster where instances
+    /// are slow to create, but the policy can then remember earlier requests
+    PerOrganization,
+}
+
+impl ActivationArgs {
+    /// Returns the activation of a policy with these settings.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no such policy, or a file cannot be read.
+    pub async fn activation(
+        &self,
+        session: &Session,
+        entail: &Entail,
+        policy: &str,
+    ) -> Result<ActivatePolicy, Failure> {
+        Ok(ActivatePolicy {
+            component: find_digest(session, entail, policy).await?,
+            settings: match &self.settings {
+                Some(file) => read_settings(file)?,
+                None => Values::new(),
+            },
+            limits: self.limits.as_deref().map(read_limits).transpose()?,
+            isolation: match self.isolation {
+                Isolation::PerCall => policy::Isolation::PerCall,
+                Isolation::PerOrganization => policy::Isolation::PerOrganization,
+            },
+        })
+    }
+}
+
+/// Returns the policies of an organization for JSON.
+pub fn organization_policy(
+    organization: &ScopePath,
+    binding: PolicyBinding,
+    dry_run: bool,
+) -> OrganizationPolicy {
+    OrganizationPolicy {
+        organization: organization.to_string(),
+        policies: binding.into(),
+        dry_run,
+    }
+}
+
+/// Prints which policy an organization uses now.
+///
+/// # Errors
+///
+/// Fails if the names of the policies cannot be read.
+pub async fn print_active(
+    session: &Session,
+    entail: &Entail,
+    organization: &ScopePath,
+    binding: PolicyBinding,
+) -> Result<(), Failure> {
+    let policy = organization_policy(organization, binding, false);
+    if session.common.json {
+        print_json(&json!(policy));
+        return Ok(());
+    }
+    let names = PolicyNames::read(session, entail).await?;
+    let name = names.name(policy.policies.active.component.as_deref());
+    say!("{organization} now uses the policy {name}");
+    say!("to go back: entail policy rollback {organization}");
+    Ok(())
+}

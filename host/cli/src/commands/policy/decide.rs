@@ -1,0 +1,143 @@
+//! `policy decide`: facts as JSON lines in, decisions as JSON lines out.
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::path::PathBuf;
+
+use clap::Args;
+use entail::host_attributes::check_host_attributes;
+use entail::policy::{Compile, Decision, Engine, Facts, Policy, Sandbox, Settings};
+use entail::store::InputFile;
+use entail_policy_tools::display::display_path;
+use entail_policy_tools::source;
+use entail_policy_tools::vectors::ErrorCode;
+use entail_text::strict;
+
+use crate::api::policy::{DecideError, DecideErrorReason};
+use crate::code_cache::code_cache;
+use crate::failure::Failure;
+use crate::output::print_json_line;
+use crate::paths;
+use crate::session::Session;
+
+/// The longest line of facts.
+const MAX_LINE_BYTES: u64 = 4 << 20;
+
+/// The code of a line that has no facts.
+const MALFORMED_FACTS: &str = "malformed-facts";
+
+#[derive(Args)]
+pub struct DecideArgs {
+    /// The component to decide with [default: the built-in one]
+    #[arg(long, value_name = "FILE", value_parser = paths::parser())]
+    policy: Option<PathBuf>,
+    /// Files of facts, one JSON object a line [default: standard input]
+    #[arg(value_name = "FACTS", value_parser = paths::parser())]
+    facts: Vec<PathBuf>,
+}
+
+/// A line without a decision.
+struct Undecided {
+    code: String,
+    failure: Failure,
+}
+
+/// Decides each line, in order. A line without a decision gives `{"error": …}`, and the
+/// command fails after the last line, as the first of these did.
+///
+/// # Errors
+///
+/// Fails if a line has no decision, or a file cannot be read.
+pub fn decide(session: &Session, args: &DecideArgs) -> Result<(), Failure> {
+    let code = code_cache(session)?;
+    let engine = Engine::new(Settings {
+        code_cache: Some(code.cache.clone()),
+        concurrent_calls: 1,
+        compile: Compile::InSandbox(Sandbox::this_program()),
+        ..Settings::default()
+    });
+    let policy = match &args.policy {
+        Some(file) => engine.admit(&source::read(file)?.bytes),
+        None => engine.admit_own(entail::DEFAULT_POLICY),
+    };
+    let policy = policy.map_err(entail::Error::from)?;
+    let standard_input = [PathBuf::from("-")];
+    let files = if args.facts.is_empty() {
+        &standard_input[..]
+    } else {
+        &args.facts
+    };
+    let mut first_failure = None;
+    for file in files {
+        let failure = if file.as_os_str() == "-" {
+            decide_lines(&policy, "standard input", &mut std::io::stdin().lock())?
+        } else {
+            let name = display_path(file);
+            let mut opened =
+                InputFile::open_stream(file).map_err(|error| Failure::io(&name, &error.into()))?;
+            decide_lines(&policy, &name, &mut opened)?
+        };
+        first_failure = first_failure.or(failure);
+    }
+    first_failure.map_or(Ok(()), Err)
+}
+
+/// Decides the lines of a file. Returns the first failure of a line.
+fn decide_lines(
+    policy: &Policy,
+    name: &str,
+    source: &mut dyn Read,
+) -> Result<Option<Failure>, Failure> {
+    let mut source = BufReader::new(source);
+    let mut line = Vec::new();
+    let mut first_failure = None;
+    for number in 1.. {
+        line.clear();
+        let read = Read::by_ref(&mut source)
+            .take(MAX_LINE_BYTES)
+            .read_until(b'\n', &mut line)
+            .map_err(|error| Failure::io(name, &error))?;
+        if read == 0 {
+            break;
+        }
+        let place = format!("{name}, line {number}");
+        if u64::try_from(read) == Ok(MAX_LINE_BYTES) && !line.ends_with(b"\n") {
+            return Err(Failure::invalid(format!(
+                "{place}: it has more than {MAX_LINE_BYTES} bytes"
+            )));
+        }
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        match decide_line(policy, &place, &line) {
+            Ok(decision) => print_json_line(&decision),
+            Err(Undecided { code, failure }) => {
+                print_json_line(&DecideError {
+                    error: DecideErrorReason {
+                        code,
+                        message: failure.message().to_owned(),
+                    },
+                });
+                first_failure.get_or_insert(failure);
+            }
+        }
+    }
+    Ok(first_failure)
+}
+
+fn decide_line(policy: &Policy, place: &str, line: &[u8]) -> Result<Decision, Undecided> {
+    let malformed = |message: String| Undecided {
+        code: MALFORMED_FACTS.to_owned(),
+        failure: Failure::invalid(message),
+    };
+    let facts: Facts = strict::from_slice(line)
+        .map_err(|error| malformed(format!("{place}: not facts: {error}")))?;
+    check_host_attributes(&facts).map_err(|error| malformed(format!("{place}: {error}")))?;
+    policy.decide(&facts).map_err(|failure| {
+        let code = ErrorCode::of(&failure);
+        let failure = Failure::from(entail::Error::PolicyFailed(failure));
+        Undecided {
+            code: code.map_or(failure.code(), ErrorCode::name).to_owned(),
+            failure,
+        }
+    })
+}

@@ -1,0 +1,53 @@
+//! `policy diff`: compares what every scope gets now with what it would get from another
+//! policy.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use entail::ScopePath;
+use serde_json::json;
+
+use super::candidate::CandidateArgs;
+use crate::api::access::AccessComparison;
+use crate::commands::dry_run::{comparison_exit, policy_reference};
+use crate::failure::Failure;
+use crate::output::access::print_access;
+use crate::output::print_json;
+use crate::session::Session;
+
+#[derive(Args)]
+pub struct DiffArgs {
+    #[command(flatten)]
+    candidate: CandidateArgs,
+    /// Only this organization, or this project and those below it [default: all]
+    #[arg(long, value_name = "ORG")]
+    organization: Option<ScopePath>,
+}
+
+/// Compares them. Returns an exit status that says whether a request is widened.
+///
+/// # Errors
+///
+/// Fails if the policy is not admitted, or the scope does not exist.
+pub async fn diff(session: &Session, args: &DiffArgs) -> Result<ExitCode, Failure> {
+    let entail = session.open()?;
+    let policy = args.candidate.admit(entail.engine())?;
+    let changes = entail
+        .policy_diff(
+            &session.principal,
+            &policy,
+            args.organization.as_ref(),
+            &session.attributes()?,
+        )
+        .await?;
+    let comparison = AccessComparison {
+        policy: Some(policy_reference(&policy)),
+        ..AccessComparison::from(&changes)
+    };
+    if session.common.json {
+        print_json(&json!(comparison));
+    } else {
+        print_access(&comparison);
+    }
+    Ok(comparison_exit(&comparison.counts))
+}

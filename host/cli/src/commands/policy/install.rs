@@ -1,0 +1,96 @@
+//! `policy install`: admits a component and stores it.
+
+use clap::Args;
+use entail::InstallPolicy;
+use entail::policy::Sandbox;
+use entail_policy_tools::display::display_path;
+use entail_policy_tools::test_engine::diagnose_rejected;
+use serde_json::{Value, json};
+
+use super::component_args::SourceArgs;
+use super::lookup::{find_digest, short_digest};
+use crate::api::policy::InstalledPolicy;
+use crate::failure::Failure;
+use crate::output::{print_json, say, say_dry_run};
+use crate::session::Session;
+
+#[derive(Args)]
+pub struct InstallArgs {
+    #[command(flatten)]
+    source: SourceArgs,
+    /// Compose the layer with this installed policy, or with the built-in one
+    #[arg(long, value_name = "DIGEST|NAME|built-in")]
+    over: Option<String>,
+}
+
+/// Installs it.
+///
+/// # Errors
+///
+/// Fails if it is not admitted, with what is wrong with it.
+pub async fn install(session: &Session, args: &InstallArgs) -> Result<(), Failure> {
+    let entail = session.open()?;
+    let component = args.source.read()?;
+    let over = match &args.over {
+        None => None,
+        Some(text) => match find_digest(session, &entail, text).await? {
+            Some(below) => Some(below),
+            None => Some(entail.built_in_policy()?.digest()),
+        },
+    };
+    let install = InstallPolicy {
+        limits: component.limits.clone(),
+        source: display_path(&args.source.component),
+        over,
+    };
+    let (principal, bytes) = (&session.principal, &component.bytes);
+    let installed = if session.common.dry_run {
+        entail.dry_run_install(principal, bytes, install).await
+    } else {
+        entail.install_policy(principal, bytes, install).await
+    };
+    let installed = installed.map_err(|error| match error {
+        entail::Error::Rejected(rejected) => {
+            diagnose_rejected(&component, rejected, &Sandbox::this_program()).into()
+        }
+        other => Failure::from(other),
+    })?;
+    print(
+        session,
+        &InstalledPolicy {
+            dry_run: session.common.dry_run,
+            ..installed.into()
+        },
+    );
+    Ok(())
+}
+
+fn print(session: &Session, policy: &InstalledPolicy) {
+    if session.common.json {
+        print_json(&json!(policy));
+        return;
+    }
+    let name = format!("{} {} ({})", policy.name, policy.version, policy.component);
+    if policy.dry_run {
+        say!("would install {name}: it can be a policy");
+        say_dry_run();
+        return;
+    }
+    say!("installed {name}");
+    let short = short_digest(&policy.component);
+    let settings = settings_option(policy.schema.as_ref());
+    say!("next: entail policy activate ORG {short}{settings}");
+}
+
+/// Returns the option for settings, in brackets if it may be left out.
+fn settings_option(schema: Option<&Value>) -> &'static str {
+    let Some(schema) = schema else {
+        return "";
+    };
+    let required = schema.get("required").and_then(Value::as_array);
+    if required.is_some_and(|names| !names.is_empty()) {
+        " --settings FILE"
+    } else {
+        " [--settings FILE]"
+    }
+}

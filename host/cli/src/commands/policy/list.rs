@@ -1,0 +1,79 @@
+//! `policy list`: lists the installed policies, and where they are active.
+
+use serde_json::json;
+
+use super::lookup::short_digest;
+use crate::api::policy::PolicyList;
+use crate::failure::Failure;
+use crate::output::{Cell, Style, Table, print_json};
+use crate::session::Session;
+
+/// Lists them.
+///
+/// # Errors
+///
+/// Fails if the store cannot be read.
+pub async fn list(session: &Session) -> Result<(), Failure> {
+    let entail = session.open()?;
+    let installed = entail.installed_policies(&session.principal).await?;
+    let bindings = entail.policy_bindings(&session.principal).await?;
+    let list = PolicyList {
+        built_in: entail.built_in_policy()?.into(),
+        installed: installed.into_iter().map(Into::into).collect(),
+        organizations: bindings
+            .into_iter()
+            .map(|(organization, binding)| (organization.to_string(), binding.into()))
+            .collect(),
+    };
+    if session.common.json {
+        print_json(&json!(list));
+    } else {
+        print(&list);
+    }
+    Ok(())
+}
+
+fn print(list: &PolicyList) {
+    let mut table = Table::with_headings(["POLICY", "VERSION", "DIGEST", "SIZE", "ACTIVE IN"]);
+    let built_in = &list.built_in;
+    let active_in = match used_by(list, None).as_str() {
+        "" => "(built-in) wherever no other is active".to_owned(),
+        used => format!("(built-in) wherever no other is active; {used}"),
+    };
+    table.row([
+        built_in.name.as_str().into(),
+        built_in.version.as_str().into(),
+        short_digest(&built_in.digest).into(),
+        built_in.bytes.to_string().into(),
+        Cell::new(active_in, Style::Faint),
+    ]);
+    for policy in &list.installed {
+        let name = match &policy.over {
+            Some(over) => format!("{} over {}", policy.name, short_digest(over)),
+            None => policy.name.clone(),
+        };
+        table.row([
+            name.into(),
+            policy.version.as_str().into(),
+            short_digest(&policy.component).into(),
+            policy.bytes.to_string().into(),
+            Cell::new(used_by(list, Some(&policy.component)), Style::Good),
+        ]);
+    }
+    table.print();
+}
+
+/// Returns the organizations that use a policy; `None` is the built-in one.
+fn used_by(list: &PolicyList, component: Option<&str>) -> String {
+    let mut used: Vec<String> = Vec::new();
+    for (organization, policies) in &list.organizations {
+        if policies.active.component.as_deref() == component {
+            used.push(organization.clone());
+        }
+        let shadow = policies.shadow.as_ref();
+        if shadow.is_some_and(|shadow| shadow.component.as_deref() == component) {
+            used.push(format!("{organization} (shadow)"));
+        }
+    }
+    used.join(", ")
+}

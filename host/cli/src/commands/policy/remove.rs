@@ -1,0 +1,82 @@
+//! `policy remove`: removes an installed policy.
+
+use clap::Args;
+use entail::{Entail, InstalledPolicy, ScopePath};
+use serde_json::json;
+
+use super::lookup::find;
+use crate::api::policy::RemovedPolicy;
+use crate::confirm;
+use crate::failure::Failure;
+use crate::output::{Style, print_json, say, say_dry_run};
+use crate::session::Session;
+
+#[derive(Args)]
+pub struct RemoveArgs {
+    /// The policy: its digest, the first digits of it, or its name
+    policy: String,
+}
+
+/// Removes it, after asking.
+///
+/// # Errors
+///
+/// Fails if it is active somewhere, or built in.
+pub async fn remove(session: &Session, args: &RemoveArgs) -> Result<(), Failure> {
+    let entail = session.open()?;
+    let Some(installed) = find(session, &entail, &args.policy).await? else {
+        return Err(Failure::invalid(
+            "the built-in policy is part of the program, and cannot be removed",
+        ));
+    };
+    let name = format!("{} {}", installed.name, installed.version);
+    let loses_rollback = lose_rollback(session, &entail, &installed).await?;
+    let removed = RemovedPolicy {
+        removed: installed.component.to_string(),
+        loses_rollback: loses_rollback.iter().map(ToString::to_string).collect(),
+        dry_run: session.common.dry_run,
+    };
+    if !session.common.dry_run {
+        if confirm::is_wanted(session) {
+            let mut consequences = vec![format!("the component of {name} is destroyed")];
+            consequences.extend(
+                removed
+                    .loses_rollback
+                    .iter()
+                    .map(|organization| format!("{organization} can no longer roll back to it")),
+            );
+            confirm::ask(&consequences)?;
+        }
+        entail
+            .remove_policy(&session.principal, installed.component)
+            .await?;
+    }
+    print(session, &name, &removed);
+    Ok(())
+}
+
+/// Returns the organizations that can no longer roll back to it.
+async fn lose_rollback(
+    session: &Session,
+    entail: &Entail,
+    installed: &InstalledPolicy,
+) -> Result<Vec<ScopePath>, Failure> {
+    let component = installed.component;
+    Ok(entail.dry_run_remove(&session.principal, component).await?)
+}
+
+fn print(session: &Session, name: &str, removed: &RemovedPolicy) {
+    if session.common.json {
+        print_json(&json!(removed));
+        return;
+    }
+    if !removed.dry_run {
+        say!("removed {name}");
+        return;
+    }
+    say!("would remove {name}");
+    for organization in &removed.loses_rollback {
+        say!(Style::Warn => "note:"; " {organization} could no longer roll back to it");
+    }
+    say_dry_run();
+}

@@ -1,0 +1,56 @@
+//! `policy rollback`: activates the previous policy again.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use entail::ScopePath;
+
+use super::activation::print_active;
+use crate::commands::dry_run::print_policy_dry_run;
+use crate::confirm;
+use crate::failure::Failure;
+use crate::session::Session;
+
+#[derive(Args)]
+pub struct RollbackArgs {
+    /// The organization
+    #[arg(value_name = "ORG")]
+    organization: ScopePath,
+}
+
+/// Activates it, after asking if it changes who gets what.
+///
+/// # Errors
+///
+/// Fails if there is no previous policy.
+pub async fn roll_back(session: &Session, args: &RollbackArgs) -> Result<ExitCode, Failure> {
+    let entail = session.open()?;
+    let organization = &args.organization;
+    let failed = |error| no_previous_policy(error, organization);
+    if session.common.dry_run || confirm::is_wanted(session) {
+        let (policy, changes) = entail
+            .dry_run_roll_back(&session.principal, organization, &session.attributes()?)
+            .await
+            .map_err(failed)?;
+        if session.common.dry_run {
+            return Ok(print_policy_dry_run(session, &policy, &changes));
+        }
+        confirm::ask(&confirm::access(&changes, None))?;
+    }
+    let binding = entail
+        .roll_back_policy(&session.principal, organization)
+        .await
+        .map_err(failed)?;
+    print_active(session, &entail, organization, binding).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn no_previous_policy(error: entail::Error, organization: &ScopePath) -> Failure {
+    match error {
+        entail::Error::Invalid(_) => Failure::from(error).with_remedies(vec![
+            "entail policy list".to_owned(),
+            format!("entail policy activate {organization} POLICY"),
+        ]),
+        other => other.into(),
+    }
+}

@@ -1,0 +1,267 @@
+//! `policy shadow`: runs a policy beside the active one, or shows how the two compare.
+
+use std::collections::VecDeque;
+
+use clap::Args;
+use entail::policy::Digest;
+use entail::{ActivatePolicy, Counts, Entail, Filter, ScopePath, count_records, shadow_answers};
+use serde::Serialize;
+use serde_json::json;
+
+use super::activation::{ActivationArgs, organization_policy};
+use super::lookup::PolicyNames;
+use crate::api::access::Difference;
+use crate::api::policy::OrganizationPolicy;
+use crate::api::policy_comparison::{ShadowAnswer, ShadowSummary};
+use crate::failure::Failure;
+use crate::output::access::{counted, decision_cell, difference_cell, print_summary};
+use crate::output::{Table, exactly, print_json, say, say_dry_run};
+use crate::session::Session;
+use crate::times::time;
+
+/// The most differing answers that are listed; the JSON has them all.
+const MAX_ROWS: usize = 20;
+
+#[derive(Args)]
+pub struct ShadowArgs {
+    /// The organization
+    #[arg(value_name = "ORG")]
+    organization: ScopePath,
+    /// The policy to run: its digest, the first digits of it, its name, or built-in
+    #[arg(value_name = "POLICY", conflicts_with = "off")]
+    policy: Option<String>,
+    /// Stop running a policy beside the active one
+    #[arg(long)]
+    off: bool,
+    #[command(flatten)]
+    activation: ActivationArgs,
+}
+
+impl ShadowArgs {
+    /// Returns whether it sets or removes a shadow.
+    pub fn changes_shadow(&self) -> bool {
+        self.policy.is_some() || self.off
+    }
+}
+
+/// Sets or removes a shadow, or shows how it compares.
+///
+/// # Errors
+///
+/// Fails if there is no such policy or organization, or no shadow to compare.
+pub async fn shadow(session: &Session, args: &ShadowArgs) -> Result<(), Failure> {
+    let entail = session.open()?;
+    if !args.changes_shadow() {
+        return compare(session, &entail, &args.organization).await;
+    }
+    let shadow = match &args.policy {
+        Some(policy) => {
+            let activation = args.activation.activation(session, &entail, policy);
+            Some(activation.await?)
+        }
+        None => None,
+    };
+    set(session, &entail, &args.organization, shadow).await
+}
+
+async fn set(
+    session: &Session,
+    entail: &Entail,
+    organization: &ScopePath,
+    shadow: Option<ActivatePolicy>,
+) -> Result<(), Failure> {
+    let principal = &session.principal;
+    let dry_run = session.common.dry_run;
+    let binding = if dry_run {
+        let planned = entail.dry_run_shadow(principal, organization, shadow.as_ref());
+        planned.await?
+    } else {
+        let set = entail.shadow_policy(principal, organization, shadow);
+        set.await?
+    };
+    let policy = organization_policy(organization, binding, dry_run);
+    if session.common.json {
+        print_json(&json!(policy));
+        return Ok(());
+    }
+    let names = PolicyNames::read(session, entail).await?;
+    print_set(&policy, &names);
+    Ok(())
+}
+
+fn print_set(policy: &OrganizationPolicy, names: &PolicyNames) {
+    let organization = &policy.organization;
+    let shadow = policy.policies.shadow.as_ref();
+    let name = shadow.map(|shadow| names.name(shadow.component.as_deref()));
+    if policy.dry_run {
+        match name {
+            None => say!("{organization} would have no shadow policy"),
+            Some(name) => say!("{name} would run beside the active policy of {organization}"),
+        }
+        say!("who gets what would not change");
+        say_dry_run();
+        return;
+    }
+    match name {
+        None => say!("{organization} has no shadow policy now"),
+        Some(name) => {
+            say!(
+                "{name} runs beside the active policy of {organization}; its answers are only recorded"
+            );
+            say!("to compare the two: entail policy shadow {organization}");
+        }
+    }
+}
+
+/// The answers of a shadow.
+struct Answers {
+    counts: Counts,
+    /// The newest that differ.
+    differing: VecDeque<ShadowAnswer>,
+    json: JsonList,
+}
+
+/// Prints how the shadow of an organization compares with the active policy.
+async fn compare(
+    session: &Session,
+    entail: &Entail,
+    organization: &ScopePath,
+) -> Result<(), Failure> {
+    let binding = entail
+        .policy_binding(&session.principal, organization)
+        .await?;
+    let Some(shadow) = &binding.shadow else {
+        let message = format!("{organization} has no shadow policy");
+        return Err(Failure::invalid(message)
+            .with_remedies(vec![format!("entail policy shadow {organization} POLICY")]));
+    };
+    let digest = match shadow.component {
+        Some(component) => component,
+        None => entail.built_in_policy()?.digest(),
+    };
+    let since_ms = shadow.bound_at_ms;
+    let answers = read_answers(session, organization, digest, since_ms)?;
+    let filter = Filter {
+        scope: Some(organization.clone()),
+        since_ms: Some(since_ms),
+        ..Filter::default()
+    };
+    let requests = count_records(&session.home()?, &filter)?;
+    let summary = ShadowSummary {
+        organization: organization.to_string(),
+        shadow: digest.to_string(),
+        requests: u64::try_from(requests).unwrap_or(u64::MAX),
+        counts: (&answers.counts).into(),
+    };
+    if session.common.json {
+        answers.json.end(&summary);
+    } else {
+        print_comparison(answers.differing, &summary);
+    }
+    Ok(())
+}
+
+/// Reads the answers of a shadow since it was set; with `--json`, prints each.
+fn read_answers(
+    session: &Session,
+    organization: &ScopePath,
+    shadow: Digest,
+    since_ms: u64,
+) -> Result<Answers, Failure> {
+    let mut answers = Answers {
+        counts: Counts::default(),
+        differing: VecDeque::new(),
+        json: JsonList::default(),
+    };
+    for answer in shadow_answers(&session.home()?)? {
+        let answer = answer?;
+        let is_current = answer.shadow == shadow && answer.at_ms >= since_ms;
+        if !is_current || !organization.covers(&answer.scope) {
+            continue;
+        }
+        answers.counts.add(answer.difference);
+        let answer = to_api(answer);
+        if session.common.json {
+            answers.json.item(&answer);
+        } else if answer.difference != Difference::Same {
+            answers.differing.push_front(answer);
+            answers.differing.truncate(MAX_ROWS);
+        }
+    }
+    Ok(answers)
+}
+
+fn to_api(answer: entail::ShadowAnswer) -> ShadowAnswer {
+    ShadowAnswer {
+        at_ms: answer.at_ms,
+        scope: answer.scope,
+        provider: answer.provider,
+        policy: answer.policy.to_string(),
+        answer: (&answer.answer).into(),
+        shadow: answer.shadow.to_string(),
+        shadow_answer: (&answer.shadow_answer).into(),
+        difference: answer.difference.into(),
+    }
+}
+
+fn print_comparison(differing: VecDeque<ShadowAnswer>, summary: &ShadowSummary) {
+    if !differing.is_empty() {
+        let headings = ["TIME", "SCOPE", "PROVIDER", "ACTIVE", "SHADOW", "CHANGE"];
+        let mut table = Table::with_headings(headings);
+        for answer in differing {
+            table.row([
+                time(answer.at_ms).into(),
+                answer.scope.as_str().into(),
+                answer.provider.as_str().into(),
+                decision_cell(&answer.answer),
+                decision_cell(&answer.shadow_answer),
+                difference_cell(answer.difference),
+            ]);
+        }
+        table.print();
+    }
+    let answers = summary.counts.all();
+    print_summary(&counted(answers, "answer", "answers"), &summary.counts);
+    if answers < summary.requests {
+        say!(
+            "the shadow answered {answers} of {}; the others were skipped, or are not answered yet",
+            counted(summary.requests, "request", "requests")
+        );
+    }
+}
+
+/// Prints a JSON object whose member `answers` may be too long for memory.
+#[derive(Default)]
+struct JsonList {
+    has_begun: bool,
+    /// The last item, which is printed once it is known whether another follows.
+    pending: Option<String>,
+}
+
+impl JsonList {
+    fn item(&mut self, item: &impl Serialize) {
+        if !self.has_begun {
+            exactly("{\"answers\": [");
+            self.has_begun = true;
+        }
+        if let Some(item) = self.pending.replace(sanitized_json(item)) {
+            exactly(&format!("  {item},"));
+        }
+    }
+
+    /// Prints the other members.
+    fn end(self, others: &impl Serialize) {
+        let others = sanitized_json(others);
+        let others = others.strip_prefix('{').unwrap_or_default();
+        match self.pending {
+            Some(item) => exactly(&format!("  {item}\n],{others}")),
+            None => exactly(&format!("{{\"answers\": [],{others}")),
+        }
+    }
+}
+
+/// Returns a value as JSON without characters that a terminal obeys.
+fn sanitized_json(value: &impl Serialize) -> String {
+    // These structs always have a form in JSON.
+    entail_text::json::to_string(value).unwrap_or_default()
+}

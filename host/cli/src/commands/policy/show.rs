@@ -1,0 +1,163 @@
+//! `policy show`: shows the policy of an organization, an installed policy, or the built-in
+//! one.
+
+use clap::Args;
+use entail::policy::Limits;
+use entail::{BUILT_IN, Entail, PolicyBinding, ScopePath};
+use serde_json::json;
+
+use super::activation::organization_policy;
+use super::lookup::{PolicyNames, find};
+use crate::api::policy::{BuiltInPolicy, InstalledPolicy, PolicyHistory, PolicyLimits};
+use crate::failure::Failure;
+use crate::output::{Cell, Style, Table, print_json};
+use crate::session::Session;
+use crate::times::time;
+
+#[derive(Args)]
+pub struct ShowArgs {
+    /// An organization; or the digest, its first digits, or the name of a policy
+    /// [default: the built-in policy]
+    #[arg(value_name = "ORG|POLICY")]
+    which: Option<String>,
+}
+
+/// Shows it.
+///
+/// # Errors
+///
+/// Fails if there is no such organization or policy.
+pub async fn show(session: &Session, args: &ShowArgs) -> Result<(), Failure> {
+    let entail = session.open()?;
+    let which = args.which.as_deref().unwrap_or(BUILT_IN);
+    if which != BUILT_IN
+        && let Ok(organization) = which.parse::<ScopePath>()
+    {
+        let binding = entail.policy_binding(&session.principal, &organization);
+        match binding.await {
+            Ok(binding) => return show_active(session, &entail, &organization, binding).await,
+            // It may be the name of a policy.
+            Err(entail::Error::UnknownScope(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match find(session, &entail, which).await? {
+        Some(installed) => print_installed(session, &installed.into()),
+        None => print_built_in(session, &entail.built_in_policy()?.into()),
+    }
+    Ok(())
+}
+
+async fn show_active(
+    session: &Session,
+    entail: &Entail,
+    organization: &ScopePath,
+    binding: PolicyBinding,
+) -> Result<(), Failure> {
+    let policy = organization_policy(organization, binding, false);
+    if session.common.json {
+        print_json(&json!(policy));
+        return Ok(());
+    }
+    print_active(&policy.policies, &PolicyNames::read(session, entail).await?);
+    Ok(())
+}
+
+fn print_active(policies: &PolicyHistory, names: &PolicyNames) {
+    let mut table = Table::default();
+    let active = &policies.active;
+    row(
+        &mut table,
+        "active",
+        names.name(active.component.as_deref()),
+    );
+    if active.activated_at_ms > 0 {
+        let at = time(active.activated_at_ms);
+        let since = format!("{at}, by {}", active.activated_by);
+        row(&mut table, "since", since);
+        row(&mut table, "settings", json!(active.settings).to_string());
+        row(&mut table, "limits", limits_text(&active.limits));
+        row(&mut table, "isolation", active.isolation.clone());
+    }
+    if let Some(shadow) = &policies.shadow {
+        row(
+            &mut table,
+            "shadow",
+            names.name(shadow.component.as_deref()),
+        );
+    }
+    for (index, earlier) in policies.earlier.iter().enumerate() {
+        let label = if index == 0 { "before" } else { "" };
+        row(&mut table, label, names.name(earlier.component.as_deref()));
+    }
+    table.print();
+}
+
+fn print_installed(session: &Session, policy: &InstalledPolicy) {
+    if session.common.json {
+        print_json(&json!(policy));
+        return;
+    }
+    let mut table = Table::default();
+    let name = format!("{} {}", policy.name, policy.version);
+    row(&mut table, "policy", name);
+    row(&mut table, "summary", policy.summary.clone());
+    row(&mut table, "digest", policy.component.clone());
+    row(&mut table, "size", format!("{} bytes", policy.bytes));
+    row(&mut table, "contract", policy.contract.clone());
+    row(&mut table, "imports", "none".to_owned());
+    if let Some(over) = &policy.over {
+        row(&mut table, "over", over.clone());
+    }
+    let settings = match &policy.schema {
+        Some(schema) => schema.to_string(),
+        None => "none".to_owned(),
+    };
+    row(&mut table, "settings", settings);
+    row(&mut table, "limits", limits_text(&policy.limits));
+    let installed = format!(
+        "{}, by {}, from {}",
+        time(policy.installed_at_ms),
+        policy.installed_by,
+        policy.source
+    );
+    row(&mut table, "installed", installed);
+    table.print();
+}
+
+fn print_built_in(session: &Session, policy: &BuiltInPolicy) {
+    if session.common.json {
+        print_json(&json!(policy));
+        return;
+    }
+    let mut table = Table::default();
+    let name = format!("{} {}, built-in", policy.name, policy.version);
+    row(&mut table, "policy", name);
+    row(&mut table, "summary", policy.summary.clone());
+    row(&mut table, "digest", policy.digest.clone());
+    row(&mut table, "size", format!("{} bytes", policy.bytes));
+    row(&mut table, "contract", policy.contract.clone());
+    row(&mut table, "imports", "none".to_owned());
+    table.print();
+}
+
+/// Returns the limits that differ from the default.
+fn limits_text(limits: &PolicyLimits) -> String {
+    let default = json!(PolicyLimits::from(&Limits::default()));
+    let limits = json!(limits);
+    let differing: Vec<String> = limits
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(name, value)| default.get(name.as_str()) != Some(value))
+        .map(|(name, value)| format!("{name} {value}"))
+        .collect();
+    if differing.is_empty() {
+        return "default".to_owned();
+    }
+    differing.join(", ")
+}
+
+fn row(table: &mut Table, name: &str, value: String) {
+    table.row([Cell::new(name, Style::Faint), value.into()]);
+}
