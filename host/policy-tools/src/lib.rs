@@ -17,13 +17,21 @@ pub mod contract;
 pub mod contract_diff;
 pub mod diagnosis;
 pub mod display;
+pub mod export;
+mod oci;
 pub mod record;
 pub mod source;
 pub mod template;
 pub mod test_engine;
 pub mod vectors;
+pub mod wit;
 
 use entail::policy::Job;
 
 /// What this crate runs in the limited child process.
-pub const JOBS: [Job; 2] = [contract_diff::CONTRACT_DIFFERENCES, build::COMPONENTIZE];
+pub const JOBS: [Job; 4] = [
+    build::ADD_METADATA,
+    build::COMPONENTIZE,
+    contract_diff::CONTRACT_DIFFERENCES,
+    wit::READ_WIT,
+];

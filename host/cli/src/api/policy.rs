@@ -172,3 +172,32 @@ pub struct DecideErrorReason {
     /// Why, as a sentence.
     pub message: String,
 }
+
+/// A component was written. `policy export`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ExportedPolicy {
+    /// The name of the policy.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The digest of the component.
+    pub digest: String,
+    /// The size of the component.
+    pub bytes: u64,
+    /// The file, or the directory of the layout.
+    pub path: String,
+    /// The digest of the manifest, if it is a layout.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<String>,
+}
+
+/// The interface of a component. `policy show --wit`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PolicyWit {
+    /// What it imports and exports, as WIT.
+    pub wit: String,
+    /// The names of its imports.
+    pub imports: Vec<String>,
+    /// The names of its exports.
+    pub exports: Vec<String>,
+}

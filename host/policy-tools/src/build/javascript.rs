@@ -8,6 +8,7 @@ use entail_text::strict;
 use serde::Deserialize;
 
 use super::error::BuildError;
+use super::metadata::ComponentMetadata;
 use super::tool::{ToolFiles, in_project, run};
 use crate::contract::WORLD;
 
@@ -22,10 +23,17 @@ const JCO: &str = "node_modules/.bin/jco";
 
 #[derive(Deserialize)]
 struct Manifest {
+    name: Option<String>,
+    version: Option<String>,
+    description: Option<String>,
+    license: Option<String>,
     main: Option<String>,
 }
 
-pub(super) fn build(directory: &Path, scratch: &Path) -> Result<Vec<u8>, BuildError> {
+pub(super) fn build(
+    directory: &Path,
+    scratch: &Path,
+) -> Result<(Vec<u8>, ComponentMetadata), BuildError> {
     let path = directory.join(MANIFEST);
     let failed = |error| BuildError::File(path.clone(), error);
     let text = InputFile::open_regular(&path)
@@ -51,7 +59,13 @@ pub(super) fn build(directory: &Path, scratch: &Path) -> Result<Vec<u8>, BuildEr
         .arg("--out")
         .arg(&files.component);
     run("jco", "install Node.js, which runs it", jco, directory)?;
-    files.read_component()
+    let metadata = ComponentMetadata {
+        name: manifest.name,
+        version: manifest.version,
+        description: manifest.description,
+        licenses: manifest.license,
+    };
+    Ok((files.read_component()?, metadata))
 }
 
 fn install_tools(directory: &Path) -> Result<(), BuildError> {

@@ -15,6 +15,7 @@
 mod componentize;
 mod error;
 mod javascript;
+mod metadata;
 mod python;
 mod rust;
 mod tool;
@@ -27,6 +28,7 @@ use entail::policy::{Digest, Sandbox};
 
 pub use self::componentize::COMPONENTIZE;
 pub use self::error::BuildError;
+pub use self::metadata::ADD_METADATA;
 use crate::record::{self, Stale};
 
 /// What a build needs from its caller.
@@ -81,8 +83,10 @@ pub fn build(directory: &Path, options: BuildOptions<'_>) -> Result<BuiltCompone
         vec![PathBuf::from(".")]
     };
     let before = record::digest_sources(directory, &roots);
-    let bytes = if is_crate {
-        componentize::componentize(&rust::compile(directory, &manifest)?, options.sandbox)?
+    let (bytes, metadata) = if is_crate {
+        let (module, metadata) = rust::compile(directory, &manifest)?;
+        let bytes = componentize::componentize(&module, options.sandbox)?;
+        (bytes, metadata)
     } else if directory.join(javascript::MANIFEST).is_file() {
         javascript::build(directory, options.scratch)?
     } else if directory.join(python::MANIFEST).is_file() {
@@ -91,7 +95,7 @@ pub fn build(directory: &Path, options: BuildOptions<'_>) -> Result<BuiltCompone
         return Err(BuildError::NoProject(directory.to_owned()));
     };
     Ok(BuiltComponent {
-        bytes,
+        bytes: metadata::add_metadata(bytes, &metadata, options.sandbox)?,
         sources: Sources {
             directory: directory.to_owned(),
             roots,

@@ -1,9 +1,14 @@
 //! Builds policies in Python with componentize-py, which runs them on CPython.
 
+use std::io;
 use std::path::Path;
 use std::process::Command;
 
+use entail::store::InputFile;
+use serde::Deserialize;
+
 use super::error::BuildError;
+use super::metadata::ComponentMetadata;
 use super::tool::{ToolFiles, in_project, run};
 use crate::contract::WORLD;
 
@@ -22,7 +27,32 @@ const SOURCE_DIRECTORY: &str = "src";
 /// How to install Python.
 const REMEDY: &str = "install Python 3.9 or later, with venv and pip";
 
-pub(super) fn build(directory: &Path, scratch: &Path) -> Result<Vec<u8>, BuildError> {
+/// The manifest of a Python project, for its metadata. A policy needs none.
+const PROJECT: &str = "pyproject.toml";
+
+/// The longest manifest; people write them by hand.
+const MAX_PROJECT_BYTES: usize = 1 << 20;
+
+#[derive(Deserialize)]
+struct PyProject {
+    #[serde(default)]
+    project: ProjectTable,
+}
+
+#[derive(Default, Deserialize)]
+struct ProjectTable {
+    name: Option<String>,
+    version: Option<String>,
+    description: Option<String>,
+    /// An SPDX expression; tables, the older form, have no place in a component.
+    license: Option<toml::Value>,
+}
+
+pub(super) fn build(
+    directory: &Path,
+    scratch: &Path,
+) -> Result<(Vec<u8>, ComponentMetadata), BuildError> {
+    let metadata = read_metadata(directory)?;
     install_tools(directory)?;
     let files = ToolFiles::new(directory, scratch)?;
     let mut componentize = Command::new(in_project(directory, COMPONENTIZE_PY)?);
@@ -37,7 +67,29 @@ pub(super) fn build(directory: &Path, scratch: &Path) -> Result<Vec<u8>, BuildEr
         .arg(&files.component)
         .arg(MAIN_MODULE);
     run("componentize-py", REMEDY, componentize, directory)?;
-    files.read_component()
+    Ok((files.read_component()?, metadata))
+}
+
+/// Reads `pyproject.toml`, if there is one.
+fn read_metadata(directory: &Path) -> Result<ComponentMetadata, BuildError> {
+    let path = directory.join(PROJECT);
+    if !path.exists() {
+        return Ok(ComponentMetadata::default());
+    }
+    let failed = |error| BuildError::File(path.clone(), error);
+    let text = InputFile::open_regular(&path)
+        .and_then(|opened| opened.read_to_limit(MAX_PROJECT_BYTES))
+        .map_err(|error| failed(error.into()))?;
+    let PyProject { project } =
+        toml::from_slice(&text).map_err(|error| failed(io::Error::other(error)))?;
+    Ok(ComponentMetadata {
+        name: project.name,
+        version: project.version,
+        description: project.description,
+        licenses: project
+            .license
+            .and_then(|license| license.as_str().map(str::to_owned)),
+    })
 }
 
 fn install_tools(directory: &Path) -> Result<(), BuildError> {

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use serde::Deserialize;
 
 use super::error::BuildError;
+use super::metadata::ComponentMetadata;
 use crate::contract::RUST_TARGET;
 
 /// The profile, whatever the crate's manifest says: it decides the bytes. Speed before
@@ -66,6 +67,10 @@ struct Package {
     /// `None` if the crate is on this machine.
     source: Option<String>,
     manifest_path: PathBuf,
+    name: String,
+    version: String,
+    description: Option<String>,
+    license: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -134,9 +139,16 @@ struct Message {
     filenames: Vec<PathBuf>,
 }
 
-/// Compiles a crate, and returns the core module.
-pub(super) fn compile(directory: &Path, manifest: &Path) -> Result<PathBuf, BuildError> {
-    let root = metadata(directory, manifest, &["--no-deps"])?.workspace_root;
+/// Compiles a crate, and returns the core module and what the manifest says of it.
+pub(super) fn compile(
+    directory: &Path,
+    manifest: &Path,
+) -> Result<(PathBuf, ComponentMetadata), BuildError> {
+    let Metadata {
+        workspace_root: root,
+        packages,
+        ..
+    } = metadata(directory, manifest, &["--no-deps"])?;
     let output = cargo()
         .args(["build", "--release", "--lib", "--target", RUST_TARGET])
         .args([
@@ -163,7 +175,16 @@ pub(super) fn compile(directory: &Path, manifest: &Path) -> Result<PathBuf, Buil
     let manifest = manifest
         .canonicalize()
         .map_err(|error| BuildError::File(manifest.to_owned(), error))?;
-    output
+    let package = packages
+        .into_iter()
+        .find(|package| package.manifest_path == manifest);
+    let component_metadata = package.map(|package| ComponentMetadata {
+        name: Some(package.name),
+        version: Some(package.version),
+        description: package.description,
+        licenses: package.license,
+    });
+    let module = output
         .stdout
         .split(|byte| *byte == b'\n')
         .filter_map(|line| serde_json::from_slice::<Message>(line).ok())
@@ -174,7 +195,8 @@ pub(super) fn compile(directory: &Path, manifest: &Path) -> Result<PathBuf, Buil
             file.extension()
                 .is_some_and(|extension| extension == "wasm")
         })
-        .ok_or_else(|| BuildError::NoModule(directory.to_owned()))
+        .ok_or_else(|| BuildError::NoModule(directory.to_owned()))?;
+    Ok((module, component_metadata.unwrap_or_default()))
 }
 
 fn metadata(directory: &Path, manifest: &Path, arguments: &[&str]) -> Result<Metadata, BuildError> {

@@ -4,10 +4,8 @@ use entail::policy::Digest;
 use entail::store::InputError;
 
 use super::file::MAX_ENTRIES;
+use crate::oci::LAYOUT_VERSION;
 use crate::record::Stale;
-
-/// The only version of OCI image layouts.
-pub(super) const LAYOUT_VERSION: &str = "1.0.0";
 
 /// Why a component, its limits or its settings cannot be read.
 #[derive(Debug, thiserror::Error)]

@@ -25,6 +25,7 @@ use self::file::{parse, read_json, read_named};
 use self::oci_layout::{Selector, read_layout};
 use crate::component::Component;
 use crate::display::display_path;
+use crate::oci::LAYOUT_FILE;
 use crate::record::{self, Provenance};
 
 /// The file in the directory of a policy that holds the limits that the policy needs.
@@ -48,7 +49,7 @@ pub fn read(path: &Path) -> Result<Component, SourceError> {
             name: display_path(&place),
         });
     }
-    if place.join("oci-layout").exists() {
+    if place.join(LAYOUT_FILE).exists() {
         return read_layout(&place, &selector);
     }
     if selector != Selector::Only {

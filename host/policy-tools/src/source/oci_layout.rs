@@ -7,31 +7,20 @@
 //! the size that its descriptor says, and hash to its digest. No more of a blob is read
 //! than its kind may have.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use entail::policy::Digest;
 use entail::store::InputFile;
-use serde::Deserialize;
 
-use super::error::{LAYOUT_VERSION, SourceError};
+use super::error::SourceError;
 use super::file::{MAX_DOCUMENT_BYTES, component_limit, parse, read_json, read_opened};
 use crate::component::Component;
 use crate::display::display_path;
+use crate::oci::{
+    CONFIG_TYPE, Descriptor, INDEX_FILE, Index, LAYER_TYPE, LAYOUT_FILE, LAYOUT_VERSION, Layout,
+    MANIFEST_TYPE, Manifest, TAG,
+};
 use crate::record::Provenance;
-
-/// The media type of a manifest.
-const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
-
-/// The media type of a component's configuration, by the guidance of the CNCF for
-/// WebAssembly in registries.
-const CONFIG_TYPE: &str = "application/vnd.wasm.config.v0+json";
-
-/// The media type of the layer with the component.
-const LAYER_TYPE: &str = "application/wasm";
-
-/// The annotation that holds the tag of a manifest.
-const TAG: &str = "org.opencontainers.image.ref.name";
 
 /// Which manifest of a layout.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,67 +31,34 @@ pub(super) enum Selector {
     Digest(String),
 }
 
-/// `oci-layout`. OCI documents may have members that are unknown here.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Layout {
-    image_layout_version: String,
-}
-
-/// `index.json`.
-#[derive(Deserialize)]
-struct Index {
-    manifests: Vec<Descriptor>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Manifest {
-    config: Descriptor,
-    layers: Vec<Descriptor>,
-}
-
-/// Describes a blob.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Descriptor {
-    media_type: String,
-    digest: String,
-    size: u64,
-    #[serde(default)]
-    annotations: BTreeMap<String, String>,
-}
-
-impl Descriptor {
-    /// Returns what selects it on a path: `#1.0.0`, or `@` and its digest.
-    fn selector(&self) -> String {
-        match self.annotations.get(TAG) {
-            Some(tag) => format!("#{tag}"),
-            None => format!("@{}", self.digest),
-        }
+/// Returns what selects a manifest on a path: `#1.0.0`, or `@` and its digest.
+fn selector_of(descriptor: &Descriptor) -> String {
+    match descriptor.annotations.get(TAG) {
+        Some(tag) => format!("#{tag}"),
+        None => format!("@{}", descriptor.digest),
     }
+}
 
-    fn expect(
-        &self,
-        name: &str,
-        part: &'static str,
-        expected: &'static str,
-    ) -> Result<(), SourceError> {
-        if self.media_type == expected {
-            return Ok(());
-        }
-        Err(SourceError::MediaType {
-            name: name.to_owned(),
-            part,
-            found: self.media_type.clone(),
-            expected,
-        })
+fn expect_type(
+    descriptor: &Descriptor,
+    name: &str,
+    part: &'static str,
+    expected: &'static str,
+) -> Result<(), SourceError> {
+    if descriptor.media_type == expected {
+        return Ok(());
     }
+    Err(SourceError::MediaType {
+        name: name.to_owned(),
+        part,
+        found: descriptor.media_type.clone(),
+        expected,
+    })
 }
 
 /// Reads the component of the selected manifest.
 pub(super) fn read_layout(layout: &Path, selector: &Selector) -> Result<Component, SourceError> {
-    let marker = layout.join("oci-layout");
+    let marker = layout.join(LAYOUT_FILE);
     let version = read_json::<Layout>(&marker)?.image_layout_version;
     if version != LAYOUT_VERSION {
         return Err(SourceError::LayoutVersion {
@@ -110,10 +66,15 @@ pub(super) fn read_layout(layout: &Path, selector: &Selector) -> Result<Componen
             found: version,
         });
     }
-    let index_file = layout.join("index.json");
+    let index_file = layout.join(INDEX_FILE);
     let index: Index = read_json(&index_file)?;
     let chosen = manifest(layout, &index, selector)?;
-    chosen.expect(&display_path(&index_file), "manifest", MANIFEST_TYPE)?;
+    expect_type(
+        chosen,
+        &display_path(&index_file),
+        "manifest",
+        MANIFEST_TYPE,
+    )?;
     let (name, bytes) = blob(
         layout,
         &display_path(&index_file),
@@ -121,9 +82,7 @@ pub(super) fn read_layout(layout: &Path, selector: &Selector) -> Result<Componen
         MAX_DOCUMENT_BYTES,
     )?;
     let manifest: Manifest = parse(&name, &bytes)?;
-    manifest
-        .config
-        .expect(&name, "configuration", CONFIG_TYPE)?;
+    expect_type(&manifest.config, &name, "configuration", CONFIG_TYPE)?;
     let (config, bytes) = blob(layout, &name, &manifest.config, MAX_DOCUMENT_BYTES)?;
     // Nothing in it is needed; but it must be JSON.
     parse::<serde::de::IgnoredAny>(&config, &bytes)?;
@@ -133,13 +92,13 @@ pub(super) fn read_layout(layout: &Path, selector: &Selector) -> Result<Componen
             found: manifest.layers.len(),
         });
     };
-    layer.expect(&name, "layer", LAYER_TYPE)?;
+    expect_type(layer, &name, "layer", LAYER_TYPE)?;
     let (_, bytes) = blob(layout, &name, layer, component_limit())?;
     Ok(Component {
         provenance: Provenance::NoSources,
         bytes,
         limits: None,
-        name: format!("{}{}", layout.display(), chosen.selector()),
+        name: format!("{}{}", layout.display(), selector_of(chosen)),
     })
 }
 
@@ -154,9 +113,8 @@ fn manifest<'a>(
         Selector::Digest(digest) => descriptor.digest == *digest,
     };
     let suitable: Vec<&Descriptor> = index.manifests.iter().filter(suits).collect();
-    let named = |manifests: &mut dyn Iterator<Item = &Descriptor>| {
-        manifests.map(Descriptor::selector).collect()
-    };
+    let named =
+        |manifests: &mut dyn Iterator<Item = &Descriptor>| manifests.map(selector_of).collect();
     match suitable.as_slice() {
         [one] => Ok(*one),
         [] => Err(SourceError::NoManifest {

@@ -6,10 +6,12 @@ use std::path::Path;
 use entail_policy_tools::build::BuildError;
 use entail_policy_tools::contract::RUST_TARGET;
 use entail_policy_tools::diagnosis::{Defect, Remedy, SystemRemedy};
+use entail_policy_tools::export::ExportError;
 use entail_policy_tools::source::SourceError;
 use entail_policy_tools::template::TemplateError;
 use entail_policy_tools::test_engine::NotAdmitted;
 use entail_policy_tools::vectors::VectorError;
+use entail_policy_tools::wit::WitError;
 
 use crate::failure::Failure;
 
@@ -74,6 +76,22 @@ impl From<TemplateError> for Failure {
                 .with_remedies(vec!["entail policy new --lang rust my-policy".to_owned()]),
             _ => Failure::invalid(message),
         }
+    }
+}
+
+impl From<ExportError> for Failure {
+    fn from(error: ExportError) -> Self {
+        let message = error.to_string();
+        match error {
+            ExportError::Io(..) => Failure::new(OTHER, "io", message),
+            _ => Failure::invalid(message),
+        }
+    }
+}
+
+impl From<WitError> for Failure {
+    fn from(error: WitError) -> Self {
+        Failure::new(POLICY_FAILED, "policy-failed", error.to_string())
     }
 }
 

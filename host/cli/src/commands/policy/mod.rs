@@ -11,6 +11,7 @@ mod decide;
 mod diff;
 mod engine;
 mod errors;
+mod export;
 mod install;
 mod list;
 mod lookup;
@@ -20,6 +21,7 @@ mod replay;
 mod rollback;
 mod shadow;
 mod show;
+mod stored;
 mod test;
 
 use std::process::ExitCode;
@@ -52,6 +54,9 @@ pub enum PolicyCommand {
     List,
     /// Show the policy of an organization, or an installed one
     Show(show::ShowArgs),
+    /// Write the component of an installed or the built-in policy to a file, or as an OCI
+    /// image layout
+    Export(export::ExportArgs),
     /// Activate a policy for an organization and all its projects
     Activate(activate::ActivateArgs),
     /// Activate the previous policy again
@@ -103,6 +108,7 @@ pub async fn policy(session: &Session, command: &PolicyCommand) -> Result<ExitCo
         PolicyCommand::Install(args) => install::install(session, args).await?,
         PolicyCommand::List => list::list(session).await?,
         PolicyCommand::Show(args) => show::show(session, args).await?,
+        PolicyCommand::Export(args) => export::export(session, args).await?,
         PolicyCommand::Activate(args) => return activate::activate(session, args).await,
         PolicyCommand::Rollback(args) => return rollback::roll_back(session, args).await,
         PolicyCommand::Shadow(args) => shadow::shadow(session, args).await?,

@@ -1,25 +1,33 @@
 //! `policy show`: shows the policy of an organization, an installed policy, or the built-in
 //! one.
 
+use std::path::Path;
+
 use clap::Args;
-use entail::policy::Limits;
+use entail::policy::{Limits, Sandbox};
 use entail::{BUILT_IN, Entail, PolicyBinding, ScopePath};
+use entail_policy_tools::source;
+use entail_policy_tools::wit::read_wit;
 use serde_json::json;
 
 use super::activation::organization_policy;
 use super::lookup::{PolicyNames, find};
-use crate::api::policy::{BuiltInPolicy, InstalledPolicy, PolicyHistory, PolicyLimits};
+use super::stored::stored_component;
+use crate::api::policy::{BuiltInPolicy, InstalledPolicy, PolicyHistory, PolicyLimits, PolicyWit};
 use crate::failure::Failure;
-use crate::output::{Cell, Style, Table, print_json};
+use crate::output::{Cell, Style, Table, print_json, say};
 use crate::session::Session;
 use crate::times::time;
 
 #[derive(Args)]
 pub struct ShowArgs {
-    /// An organization; or the digest, its first digits, or the name of a policy
-    /// [default: the built-in policy]
+    /// An organization; or the digest, its first digits, or the name of a policy; with
+    /// --wit also a component, as for policy check [default: the built-in policy]
     #[arg(value_name = "ORG|POLICY")]
     which: Option<String>,
+    /// Print what the component imports and exports, as WIT
+    #[arg(long)]
+    wit: bool,
 }
 
 /// Shows it.
@@ -28,8 +36,11 @@ pub struct ShowArgs {
 ///
 /// Fails if there is no such organization or policy.
 pub async fn show(session: &Session, args: &ShowArgs) -> Result<(), Failure> {
-    let entail = session.open()?;
     let which = args.which.as_deref().unwrap_or(BUILT_IN);
+    if args.wit {
+        return show_wit(session, which).await;
+    }
+    let entail = session.open()?;
     if which != BUILT_IN
         && let Ok(organization) = which.parse::<ScopePath>()
     {
@@ -46,6 +57,54 @@ pub async fn show(session: &Session, args: &ShowArgs) -> Result<(), Failure> {
         None => print_built_in(session, &entail.built_in_policy()?.into()),
     }
     Ok(())
+}
+
+async fn show_wit(session: &Session, which: &str) -> Result<(), Failure> {
+    let (bytes, limits) = if which != BUILT_IN && Path::new(which).exists() {
+        let component = source::read(Path::new(which))?;
+        let limits = component.limits_or_default();
+        (component.bytes, limits)
+    } else {
+        let bytes = wit_component(session, which).await?;
+        (bytes, Limits::default())
+    };
+    let wit = read_wit(&bytes, &limits, &Sandbox::this_program())?;
+    let wit = PolicyWit {
+        wit: wit.text,
+        imports: wit.imports,
+        exports: wit.exports,
+    };
+    if session.common.json {
+        print_json(&json!(wit));
+        return Ok(());
+    }
+    for line in wit.wit.lines() {
+        say!("{line}");
+    }
+    Ok(())
+}
+
+/// Returns the component of a policy, or of the active policy of an organization.
+async fn wit_component(session: &Session, which: &str) -> Result<Vec<u8>, Failure> {
+    if which != BUILT_IN
+        && let Ok(organization) = which.parse::<ScopePath>()
+    {
+        let entail = session.open()?;
+        let binding = entail.policy_binding(&session.principal, &organization);
+        match binding.await {
+            Ok(binding) => {
+                let digest = match binding.active.component {
+                    Some(digest) => digest,
+                    None => entail.built_in_policy()?.digest(),
+                };
+                return Ok(entail.component(&session.principal, digest).await?);
+            }
+            // It may be the name of a policy.
+            Err(entail::Error::UnknownScope(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(stored_component(session, which).await?.bytes)
 }
 
 async fn show_active(

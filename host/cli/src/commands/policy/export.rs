@@ -1,0 +1,86 @@
+//! `policy export`: writes the component of a policy to a file, or as an OCI image layout.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use entail::policy::{Digest, Limits, Sandbox};
+use entail_policy_tools::export::{ExportInfo, write_file, write_layout};
+use entail_policy_tools::wit::read_wit;
+use serde_json::json;
+
+use super::stored::{StoredComponent, stored_component};
+use crate::api::policy::ExportedPolicy;
+use crate::failure::Failure;
+use crate::output::{print_json, say};
+use crate::paths;
+use crate::session::Session;
+
+#[derive(Args)]
+pub struct ExportArgs {
+    /// The policy: its digest, the first digits of it, its name, or built-in, which needs
+    /// no home
+    #[arg(value_name = "POLICY")]
+    policy: String,
+    /// The file to write, which must not exist with other contents [default: NAME.wasm]
+    #[arg(short, long, value_name = "FILE", value_parser = paths::parser())]
+    output: Option<PathBuf>,
+    /// Write an OCI image layout to this directory; the same component gives the same
+    /// bytes
+    #[arg(long, value_name = "DIR", conflicts_with = "output", value_parser = paths::parser())]
+    oci: Option<PathBuf>,
+}
+
+/// Writes it.
+///
+/// # Errors
+///
+/// Fails if there is no such policy, or the file exists with other contents.
+pub async fn export(session: &Session, args: &ExportArgs) -> Result<(), Failure> {
+    let stored = stored_component(session, &args.policy).await?;
+    let exported = match &args.oci {
+        Some(directory) => {
+            let wit = read_wit(&stored.bytes, &Limits::default(), &Sandbox::this_program())?;
+            let info = ExportInfo {
+                name: &stored.name,
+                version: &stored.version,
+                summary: &stored.summary,
+                wit: &wit,
+            };
+            let manifest = write_layout(directory, &stored.bytes, &info)?;
+            let place = directory.to_string_lossy().into_owned();
+            exported(&stored, place, Some(manifest.to_string()))
+        }
+        None => {
+            let default = || PathBuf::from(format!("{}.wasm", stored.name));
+            let file = args.output.clone().unwrap_or_else(default);
+            write_file(&file, &stored.bytes)?;
+            exported(&stored, file.to_string_lossy().into_owned(), None)
+        }
+    };
+    if session.common.json {
+        print_json(&json!(exported));
+        return Ok(());
+    }
+    say!(
+        "wrote {} {} ({}) to {}",
+        exported.name,
+        exported.version,
+        exported.digest,
+        exported.path
+    );
+    if let Some(manifest) = &exported.manifest {
+        say!("manifest: {manifest}");
+    }
+    Ok(())
+}
+
+fn exported(stored: &StoredComponent, path: String, manifest: Option<String>) -> ExportedPolicy {
+    ExportedPolicy {
+        name: stored.name.clone(),
+        version: stored.version.clone(),
+        digest: Digest::of(&stored.bytes).to_string(),
+        bytes: u64::try_from(stored.bytes.len()).unwrap_or(u64::MAX),
+        path,
+        manifest,
+    }
+}

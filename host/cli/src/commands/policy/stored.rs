@@ -1,0 +1,57 @@
+//! The component of an installed or the built-in policy.
+
+use entail::policy::{CodeCache, Engine, Settings};
+use entail::{BUILT_IN, DEFAULT_POLICY};
+
+use super::lookup::find;
+use crate::code_cache::code_cache;
+use crate::failure::Failure;
+use crate::session::Session;
+
+/// A component, and what it says of itself.
+pub struct StoredComponent {
+    pub name: String,
+    pub version: String,
+    pub summary: String,
+    pub bytes: Vec<u8>,
+}
+
+/// Returns the component of a policy. The built-in one needs no home.
+///
+/// # Errors
+///
+/// Fails if there is no such policy.
+pub async fn stored_component(session: &Session, text: &str) -> Result<StoredComponent, Failure> {
+    if text == BUILT_IN {
+        return built_in(code_cache(session)?.cache.clone());
+    }
+    let entail = session.open()?;
+    match find(session, &entail, text).await? {
+        Some(installed) => Ok(StoredComponent {
+            bytes: entail
+                .component(&session.principal, installed.component)
+                .await?,
+            name: installed.name,
+            version: installed.version,
+            summary: installed.summary,
+        }),
+        None => built_in(code_cache(session)?.cache.clone()),
+    }
+}
+
+fn built_in(code_cache: CodeCache) -> Result<StoredComponent, Failure> {
+    let engine = Engine::new(Settings {
+        code_cache: Some(code_cache),
+        ..Settings::default()
+    });
+    let policy = engine
+        .admit_own(DEFAULT_POLICY)
+        .map_err(entail::Error::from)?;
+    let description = policy.description();
+    Ok(StoredComponent {
+        name: description.name.clone(),
+        version: description.version.clone(),
+        summary: description.summary.clone(),
+        bytes: DEFAULT_POLICY.to_vec(),
+    })
+}
