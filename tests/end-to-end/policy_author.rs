@@ -73,6 +73,12 @@ fn a_new_policy_builds_and_holds(language: &str) {
     assert_eq!(checked["name"], "my-policy");
     assert_eq!(checked["contract"], "0.2.0");
     assert_eq!(checked["schema"]["type"], "object");
+    let component = std::fs::read(project.join("my-policy.wasm")).unwrap();
+    let carries = |text: &[u8]| component.windows(text.len()).any(|bytes| bytes == text);
+    assert!(
+        carries(b"\x07version0.1.0"),
+        "the component carries no version"
+    );
     sandbox
         .with_tools(&["policy", "test"], &project)
         .ok()
@@ -581,4 +587,112 @@ fn a_module_for_wasm_bindgen_is_told_which_crates_want_it() {
         .says("getrandom with its feature js")
         .says("chrono with its feature wasmbind")
         .says("__wbg_getRandomValues_1c61fac1");
+}
+
+/// The files below a directory, by their paths, with their contents.
+fn files_below(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let name = PathBuf::from(path.file_name().unwrap());
+        if path.is_dir() {
+            let below = files_below(&path).into_iter();
+            found.extend(below.map(|(file, bytes)| (name.join(file), bytes)));
+        } else {
+            found.push((name, std::fs::read(path).unwrap()));
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn an_exported_policy_is_installed_with_the_same_digest() {
+    let sandbox = Sandbox::new();
+    let path = |name: &str| sandbox.path(name).to_str().unwrap().to_owned();
+    let export = |arguments: &[&str]| sandbox.entail(&[&["policy", "export"], arguments].concat());
+    // The built-in policy needs no home.
+    let file = path("default.wasm");
+    export(&["built-in", "--output", &file])
+        .ok()
+        .says("default 0.1.0");
+    assert_eq!(std::fs::read(&file).unwrap(), default_policy());
+    // Again is no error; other contents are not overwritten.
+    export(&["built-in", "--output", &file]).ok();
+    let taken = sandbox.file("taken.wasm", "mine");
+    export(&["built-in", "--output", &taken])
+        .fails(19)
+        .says("has other contents");
+    let digest = Digest::of(&default_policy()).to_string();
+    let (one, two) = (path("one"), path("two"));
+    let exported = export(&["built-in", "--oci", &one, "--json"]).ok().json();
+    assert_eq!(exported["digest"], digest.as_str());
+    export(&["built-in", "--oci", &two]).ok();
+    assert_eq!(files_below(Path::new(&one)), files_below(Path::new(&two)));
+    // An installed policy goes the same way.
+    sandbox.entail(&["init", "acme"]).ok();
+    let balance = workspace().join("guest/balance/balance.wasm");
+    let balance = balance.to_str().unwrap();
+    let installed = sandbox
+        .entail(&["policy", "install", balance, "--json"])
+        .ok();
+    let layout = path("balance");
+    let exported = export(&["balance", "--oci", &layout, "--json"]).ok().json();
+    assert_eq!(exported["digest"], installed.json()["component"]);
+    sandbox.entail(&["policy", "remove", "balance"]).ok();
+    let manifest = exported["manifest"].as_str().unwrap();
+    let again = format!("{layout}@{manifest}");
+    let again = sandbox
+        .entail(&["policy", "install", &again, "--json"])
+        .ok();
+    assert_eq!(again.json()["component"], exported["digest"]);
+    export(&["nobody"]).fails(19);
+}
+
+#[test]
+fn the_interface_of_a_policy_is_printed_as_wit() {
+    let sandbox = Sandbox::new();
+    let show = |which: &str, more: &[&str]| {
+        let show = ["policy", "show", which, "--wit"];
+        sandbox.entail(&[&show, more].concat())
+    };
+    show("built-in", &[])
+        .ok()
+        .says("export entail:policy/resolver@0.2.0;")
+        .says("expires-at-ms: option<u64>");
+    let layer = sandbox.file("layer.wasm", trapping("layer", "", ""));
+    let shown = show(&layer, &["--json"]).ok().json();
+    assert_eq!(shown["imports"][0], "entail:policy/resolver@0.2.0");
+    sandbox.entail(&["init", "acme"]).ok();
+    show("acme", &[]).ok().says("decide: func(");
+    let text = sandbox.file("text.wasm", "no component");
+    show(&text, &[]).fails(12).says("cannot be read");
+}
+
+#[test]
+fn a_line_without_a_decision_has_the_code_of_the_vectors() {
+    let sandbox = Sandbox::new();
+    let facts = r#"{"request":{"provider":"openai","now_ms":1},"chain":[]}"#;
+    let ran = sandbox
+        .entail_with(&["policy", "decide"], &format!("{facts}\nnone\n"))
+        .fails(12);
+    let codes: Vec<String> = ran
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|line| line["error"]["code"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(codes, ["invalid-facts", "malformed-facts"]);
+}
+
+#[test]
+fn an_install_says_whether_the_policy_takes_settings() {
+    let sandbox = Sandbox::new();
+    sandbox.entail(&["init", "acme"]).ok();
+    let balance = workspace().join("guest/balance/balance.wasm");
+    sandbox
+        .entail(&["policy", "install", balance.to_str().unwrap()])
+        .ok()
+        .says("next: entail policy activate ORG")
+        .says("[--settings FILE]");
 }

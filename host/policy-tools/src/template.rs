@@ -18,12 +18,20 @@ pub const MAX_NAME_BYTES: usize = 64;
 /// A file of a template: its path in the project, and its text.
 type TemplateFile = (&'static str, &'static str);
 
+/// The files of a template: those in its directory, and those that it shares with the
+/// built-in policy in the same language.
 macro_rules! template {
-    ($directory:literal, [$($file:literal),* $(,)?]) => {
-        &[$((
-            $file,
-            include_str!(concat!("../../../guest/templates/", $directory, "/", $file)),
-        )),*]
+    ($directory:literal, [$($file:literal),* $(,)?], $shared:literal, [$($copy:literal),*]) => {
+        &[
+            $((
+                $file,
+                include_str!(concat!("../../../guest/templates/", $directory, "/", $file)),
+            ),)*
+            $((
+                $copy,
+                include_str!(concat!("../../../guest/", $shared, "/", $copy)),
+            ),)*
+        ]
     };
 }
 
@@ -37,10 +45,11 @@ const RUST: &[TemplateFile] = template!(
         "gitignore",
         "limits.json",
         "src/lib.rs",
-        "src/pattern.rs",
         "vectors/models.json",
         "vectors/nearest.json",
-    ]
+    ],
+    "default",
+    ["src/pattern.rs"]
 );
 
 const JAVASCRIPT: &[TemplateFile] = template!(
@@ -51,11 +60,11 @@ const JAVASCRIPT: &[TemplateFile] = template!(
         "limits.json",
         "package.json",
         "src/main.js",
-        "src/number.js",
-        "src/pattern.js",
         "vectors/models.json",
         "vectors/nearest.json",
-    ]
+    ],
+    "default-javascript",
+    ["src/number.js", "src/pattern.js"]
 );
 
 const PYTHON: &[TemplateFile] = template!(
@@ -64,12 +73,14 @@ const PYTHON: &[TemplateFile] = template!(
         "README.md",
         "gitignore",
         "limits.json",
+        "pyproject.toml",
         "requirements.txt",
         "src/main.py",
-        "src/pattern.py",
         "vectors/models.json",
         "vectors/nearest.json",
-    ]
+    ],
+    "default-python",
+    ["src/pattern.py"]
 );
 
 /// The programming language of a policy.
@@ -243,7 +254,10 @@ mod tests {
                 .iter()
                 .map(|(path, _)| (*path).to_owned())
                 .collect();
-            assert_eq!(included, expected, "{directory}");
+            let missing: Vec<&String> = expected.difference(&included).collect();
+            assert!(missing.is_empty(), "{directory}: {missing:?}");
+            // The shared files are included once.
+            assert_eq!(included.len(), language.template().len(), "{directory}");
         }
     }
 

@@ -240,9 +240,13 @@ sources! {
         });
         let schema = schema.to_string();
         installed(world, &Scripted { schema, ..Scripted::refusing("closed", "") });
+        let exported = world.sandbox.path("exported.wasm");
+        world.set("exported", exported);
         world.file("settings", "settings.json", json!({"other": 1}).to_string());
     }, [
         row(0, "policy show {digest}").exact(),
+        row(0, "policy show {digest} --wit").hidden(),
+        row(0, "policy export {digest} --output {exported}").hidden(),
         row(0, "policy list").exact().hidden(),
         row(0, "policy check {component}").exact().hidden(),
         row(0, "policy install {component} --dry-run").exact().hidden(),
@@ -341,6 +345,7 @@ sources! {
         world.file("component", "component.wasm", component);
         usual(world);
     }, [
+        row(12, "policy show {component} --wit").hidden(),
         row(12, "policy check {component}"),
         row(12, "policy install {component}"),
         row(12, "policy replay {component}"),
@@ -553,6 +558,10 @@ sources! {
         row(1, "policy build --module {missing}"),
         row(1, "policy build --module {component}"),
         row(19, "policy new --lang rust {fresh}"),
+        row(1, "policy show {empty} --wit").hidden(),
+        row(0, "policy export built-in --output {fresh}"),
+        row(0, "policy export built-in --oci {fresh}"),
+        row(19, "policy export built-in --output {no-component}"),
         row(0, "backup {fresh}"),
         row(19, "backup {no-component}"),
         failing("restore {missing} --accept-rollback"),
