@@ -15,6 +15,7 @@ mod facts;
 mod rules;
 mod settings;
 mod text;
+mod validation;
 mod vocabulary;
 
 use std::cell::RefCell;
@@ -45,7 +46,7 @@ impl entail_default_policy::settings::Guest for Policy {
     }
 
     fn validate(settings: String) -> Result<(), Vec<entail_default_policy::settings::Problem>> {
-        settings::validate(&settings)
+        validation::validate(&settings)
     }
 }
 
