@@ -52,7 +52,7 @@ pub struct RecordPlace {
 
 /// A request that a shadow has decided too. An item of `answers` in `policy shadow ORG`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ShadowAnswer {
+pub struct ComparedAnswer {
     /// When, in milliseconds since 1970-01-01T00:00:00Z.
     pub at_ms: u64,
     /// The scope that asked.
@@ -72,7 +72,7 @@ pub struct ShadowAnswer {
 }
 
 /// How a shadow compares with the active policy: what `policy shadow ORG` prints after the
-/// list `answers` of [`ShadowAnswer`], which may be too long for memory.
+/// list `answers` of [`ComparedAnswer`], which may be too long for memory.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ShadowSummary {
     /// The organization.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use entail::policy::{
     Costs, Engine, Exceeded, Failure as PolicyFailure, Limits, Rejected, Sandbox,
 };
-use serde_json::Map;
 
 use super::defect::{Defect, DefectCode, Remedy};
 use super::rejection::{diagnose, exceeds_adjustable_limit, may_need_higher_limits};
@@ -89,7 +88,7 @@ pub fn find_limits(
     let members = needs
         .iter()
         .map(|need| (need.limit.to_owned(), need.value.into()));
-    let remedy = Remedy::SetLimits(Map::from_iter(members));
+    let remedy = Remedy::SetLimits(members.collect());
     needs
         .into_iter()
         .map(|need| Defect::new(DefectCode::Limit, need.message, remedy.clone()))

@@ -37,8 +37,8 @@ pub struct DecideArgs {
 
 /// A line without a decision.
 struct Undecided {
-    code: String,
-    failure: Failure,
+    code: &'static str,
+    failure: Box<Failure>,
 }
 
 /// Decides each line, in order. A line without a decision gives `{"error": …}`, and the
@@ -113,11 +113,11 @@ fn decide_lines(
             Err(Undecided { code, failure }) => {
                 print_json_line(&DecideError {
                     error: DecideErrorReason {
-                        code,
+                        code: code.to_owned(),
                         message: failure.message().to_owned(),
                     },
                 });
-                first_failure.get_or_insert(failure);
+                first_failure.get_or_insert(*failure);
             }
         }
     }
@@ -126,8 +126,8 @@ fn decide_lines(
 
 fn decide_line(policy: &Policy, place: &str, line: &[u8]) -> Result<Decision, Undecided> {
     let malformed = |message: String| Undecided {
-        code: MALFORMED_FACTS.to_owned(),
-        failure: Failure::invalid(message),
+        code: MALFORMED_FACTS,
+        failure: Box::new(Failure::invalid(message)),
     };
     let facts: Facts = strict::from_slice(line)
         .map_err(|error| malformed(format!("{place}: not facts: {error}")))?;
@@ -136,8 +136,8 @@ fn decide_line(policy: &Policy, place: &str, line: &[u8]) -> Result<Decision, Un
         let code = ErrorCode::of(&failure);
         let failure = Failure::from(entail::Error::PolicyFailed(failure));
         Undecided {
-            code: code.map_or(failure.code(), ErrorCode::name).to_owned(),
-            failure,
+            code: code.map_or(failure.code(), ErrorCode::name),
+            failure: Box::new(failure),
         }
     })
 }

@@ -1,6 +1,6 @@
 //! `policy export`: writes the component of a policy to a file, or as an OCI image layout.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use entail::policy::{Digest, Limits, Sandbox};
@@ -37,29 +37,36 @@ pub struct ExportArgs {
 /// Fails if there is no such policy, or the file exists with other contents.
 pub async fn export(session: &Session, args: &ExportArgs) -> Result<(), Failure> {
     let stored = stored_component(session, &args.policy).await?;
-    let exported = match &args.oci {
-        Some(directory) => {
-            let wit = read_wit(&stored.bytes, &Limits::default(), &Sandbox::this_program())?;
-            let info = ExportInfo {
-                name: &stored.name,
-                version: &stored.version,
-                summary: &stored.summary,
-                wit: &wit,
-            };
-            let manifest = write_layout(directory, &stored.bytes, &info)?;
-            let place = directory.to_string_lossy().into_owned();
-            exported(&stored, place, Some(manifest.to_string()))
-        }
-        None => {
-            let default = || PathBuf::from(format!("{}.wasm", stored.name));
-            let file = args.output.clone().unwrap_or_else(default);
-            write_file(&file, &stored.bytes)?;
-            exported(&stored, file.to_string_lossy().into_owned(), None)
-        }
+    let exported = if let Some(directory) = &args.oci {
+        let manifest = export_layout(&stored, directory)?;
+        let place = directory.to_string_lossy().into_owned();
+        exported(&stored, place, Some(manifest.to_string()))
+    } else {
+        let default = || PathBuf::from(format!("{}.wasm", stored.name));
+        let file = args.output.clone().unwrap_or_else(default);
+        write_file(&file, &stored.bytes)?;
+        exported(&stored, file.to_string_lossy().into_owned(), None)
     };
+    print(session, &exported);
+    Ok(())
+}
+
+/// Writes a layout, and returns the digest of its manifest.
+fn export_layout(stored: &StoredComponent, directory: &Path) -> Result<Digest, Failure> {
+    let wit = read_wit(&stored.bytes, &Limits::default(), &Sandbox::this_program())?;
+    let info = ExportInfo {
+        name: &stored.name,
+        version: &stored.version,
+        summary: &stored.summary,
+        wit: &wit,
+    };
+    Ok(write_layout(directory, &stored.bytes, &info)?)
+}
+
+fn print(session: &Session, exported: &ExportedPolicy) {
     if session.common.json {
         print_json(&json!(exported));
-        return Ok(());
+        return;
     }
     say!(
         "wrote {} {} ({}) to {}",
@@ -71,7 +78,6 @@ pub async fn export(session: &Session, args: &ExportArgs) -> Result<(), Failure>
     if let Some(manifest) = &exported.manifest {
         say!("manifest: {manifest}");
     }
-    Ok(())
 }
 
 fn exported(stored: &StoredComponent, path: String, manifest: Option<String>) -> ExportedPolicy {

@@ -12,7 +12,7 @@ use super::activation::{ActivationArgs, organization_policy};
 use super::lookup::PolicyNames;
 use crate::api::access::Difference;
 use crate::api::policy::OrganizationPolicy;
-use crate::api::policy_comparison::{ShadowAnswer, ShadowSummary};
+use crate::api::policy_comparison::{ComparedAnswer, ShadowSummary};
 use crate::failure::Failure;
 use crate::output::access::{counted, decision_cell, difference_cell, print_summary};
 use crate::output::{Table, exactly, print_json, say, say_dry_run};
@@ -117,7 +117,7 @@ fn print_set(policy: &OrganizationPolicy, names: &PolicyNames) {
 struct Answers {
     counts: Counts,
     /// The newest that differ.
-    differing: VecDeque<ShadowAnswer>,
+    differing: VecDeque<ComparedAnswer>,
     json: JsonList,
 }
 
@@ -191,8 +191,8 @@ fn read_answers(
     Ok(answers)
 }
 
-fn to_api(answer: entail::ShadowAnswer) -> ShadowAnswer {
-    ShadowAnswer {
+fn to_api(answer: entail::ShadowAnswer) -> ComparedAnswer {
+    ComparedAnswer {
         at_ms: answer.at_ms,
         scope: answer.scope,
         provider: answer.provider,
@@ -204,7 +204,7 @@ fn to_api(answer: entail::ShadowAnswer) -> ShadowAnswer {
     }
 }
 
-fn print_comparison(differing: VecDeque<ShadowAnswer>, summary: &ShadowSummary) {
+fn print_comparison(differing: VecDeque<ComparedAnswer>, summary: &ShadowSummary) {
     if !differing.is_empty() {
         let headings = ["TIME", "SCOPE", "PROVIDER", "ACTIVE", "SHADOW", "CHANGE"];
         let mut table = Table::with_headings(headings);
