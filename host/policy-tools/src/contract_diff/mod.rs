@@ -72,8 +72,8 @@ fn differences(component: &[u8]) -> Vec<String> {
     };
     for (name, expected) in contract.exports() {
         match exports.iter().find(|(found, _)| *found == name) {
-            Some((_, found)) => comparison.interfaces(expected, *found),
-            None => comparison.missing(&name, version, &exports),
+            Some((_, found)) => comparison.compare_interfaces(expected, *found),
+            None => comparison.report_missing(&name, version, &exports),
         }
     }
     comparison.differences.truncate(MAX_DIFFERENCES);
@@ -132,7 +132,7 @@ impl<'a> Comparison<'a> {
     }
 
     /// Reports an interface that is not exported, or only in another version.
-    fn missing(&mut self, name: &str, version: &str, exports: &[(String, InterfaceId)]) {
+    fn report_missing(&mut self, name: &str, version: &str, exports: &[(String, InterfaceId)]) {
         let Some((plain, _)) = name.split_once('@') else {
             return;
         };
@@ -152,7 +152,7 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    fn interfaces(&mut self, expected: InterfaceId, found: InterfaceId) {
+    fn compare_interfaces(&mut self, expected: InterfaceId, found: InterfaceId) {
         let (Some(expected), Some(found)) = (
             self.expected.interfaces.get(expected),
             self.found.interfaces.get(found),
@@ -163,29 +163,29 @@ impl<'a> Comparison<'a> {
         for (name, function) in &expected.functions {
             let path = format!("{interface}.{name}");
             match found.functions.get(name) {
-                Some(found) => self.functions(&path, function, found),
+                Some(found) => self.compare_functions(&path, function, found),
                 None => self.report(&path, "a function", NOTHING),
             }
         }
     }
 
-    fn functions(&mut self, path: &str, expected: &'a Function, found: &'a Function) {
-        self.members(
+    fn compare_functions(&mut self, path: &str, expected: &'a Function, found: &'a Function) {
+        self.compare_members(
             &format!("{path} → "),
             &parameters(expected),
             &parameters(found),
         );
         let path = format!("{path} → result");
-        self.optional_types(&path, expected.result.as_ref(), found.result.as_ref());
+        self.compare_optional_types(&path, expected.result.as_ref(), found.result.as_ref());
     }
 
     /// Compares lists of named members, whose order matters.
-    fn members(&mut self, prefix: &str, expected: &[Member<'a>], found: &[Member<'a>]) {
+    fn compare_members(&mut self, prefix: &str, expected: &[Member<'a>], found: &[Member<'a>]) {
         let before = self.differences.len();
         for (name, kind) in expected {
             let path = format!("{prefix}{name}");
             match found.iter().find(|(found, _)| found == name) {
-                Some((_, found)) => self.optional_types(&path, *kind, *found),
+                Some((_, found)) => self.compare_optional_types(&path, *kind, *found),
                 None => self.report(&path, &type_text(self.expected, *kind), NOTHING),
             }
         }
@@ -203,16 +203,21 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    fn optional_types(&mut self, path: &str, expected: Option<&'a Type>, found: Option<&'a Type>) {
+    fn compare_optional_types(
+        &mut self,
+        path: &str,
+        expected: Option<&'a Type>,
+        found: Option<&'a Type>,
+    ) {
         match (expected, found) {
             (None, None) => {}
-            (Some(expected), Some(found)) => self.types(path, expected, found),
+            (Some(expected), Some(found)) => self.compare_types(path, expected, found),
             (Some(_), None) => self.report(path, &type_text(self.expected, expected), NOTHING),
             (None, Some(_)) => self.report(path, NOTHING, &type_text(self.found, found)),
         }
     }
 
-    fn types(&mut self, path: &str, expected: &'a Type, found: &'a Type) {
+    fn compare_types(&mut self, path: &str, expected: &'a Type, found: &'a Type) {
         let (expected, found) = (unalias(self.expected, expected), unalias(self.found, found));
         let kinds = (kind(self.expected, expected), kind(self.found, found));
         match kinds {
@@ -224,7 +229,7 @@ impl<'a> Comparison<'a> {
                         .map(|field| (field.name.as_str(), Some(&field.ty)))
                         .collect()
                 };
-                self.members(&format!("{path}."), &fields(expected), &fields(found));
+                self.compare_members(&format!("{path}."), &fields(expected), &fields(found));
             }
             (Some(TypeDefKind::Variant(expected)), Some(TypeDefKind::Variant(found))) => {
                 let cases = |variant: &'a wit_parser::Variant| -> Vec<Member<'a>> {
@@ -233,7 +238,7 @@ impl<'a> Comparison<'a> {
                         .map(|case| (case.name.as_str(), case.ty.as_ref()))
                         .collect()
                 };
-                self.members(&format!("{path}."), &cases(expected), &cases(found));
+                self.compare_members(&format!("{path}."), &cases(expected), &cases(found));
             }
             (Some(TypeDefKind::Enum(expected)), Some(TypeDefKind::Enum(found))) => {
                 let cases = |listed: &'a wit_parser::Enum| -> Vec<Member<'a>> {
@@ -243,21 +248,21 @@ impl<'a> Comparison<'a> {
                         .map(|case| (case.name.as_str(), None))
                         .collect()
                 };
-                self.members(&format!("{path}."), &cases(expected), &cases(found));
+                self.compare_members(&format!("{path}."), &cases(expected), &cases(found));
             }
             (Some(TypeDefKind::List(expected)), Some(TypeDefKind::List(found))) => {
-                self.types(&format!("{path}[]"), expected, found);
+                self.compare_types(&format!("{path}[]"), expected, found);
             }
             (Some(TypeDefKind::Option(expected)), Some(TypeDefKind::Option(found))) => {
-                self.types(path, expected, found);
+                self.compare_types(path, expected, found);
             }
             (Some(TypeDefKind::Result(expected)), Some(TypeDefKind::Result(found))) => {
-                self.optional_types(
+                self.compare_optional_types(
                     &format!("{path}.ok"),
                     expected.ok.as_ref(),
                     found.ok.as_ref(),
                 );
-                self.optional_types(
+                self.compare_optional_types(
                     &format!("{path}.err"),
                     expected.err.as_ref(),
                     found.err.as_ref(),
@@ -268,7 +273,7 @@ impl<'a> Comparison<'a> {
             {
                 let pairs = expected.types.iter().zip(&found.types);
                 for (index, (expected, found)) in pairs.enumerate() {
-                    self.types(&format!("{path}.{index}"), expected, found);
+                    self.compare_types(&format!("{path}.{index}"), expected, found);
                 }
             }
             _ => {
