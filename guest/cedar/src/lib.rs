@@ -15,7 +15,6 @@ mod facts;
 mod rules;
 mod settings;
 mod text;
-mod validation;
 mod vocabulary;
 
 use std::cell::RefCell;
@@ -46,7 +45,7 @@ impl entail_default_policy::settings::Guest for Policy {
     }
 
     fn validate(settings: String) -> Result<(), Vec<entail_default_policy::settings::Problem>> {
-        validation::validate(&settings)
+        settings::validate(&settings)
     }
 }
 
