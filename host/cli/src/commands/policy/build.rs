@@ -15,8 +15,9 @@ use super::engine::CommandEngine;
 use crate::api::policy_project::{BuildCheck, PolicyBuild};
 use crate::failure::Failure;
 use crate::output::{Cell, Style, Table, print_json, say, tell};
+use crate::paths;
 use crate::session::Session;
-use crate::{paths, temporary};
+use crate::temporary;
 
 #[derive(Args)]
 pub struct BuildArgs {

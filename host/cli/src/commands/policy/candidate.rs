@@ -8,7 +8,6 @@ use entail_policy_tools::display::display_path;
 use entail_policy_tools::source::read_settings;
 
 use super::component_args::ComponentArgs;
-use super::errors::POLICY_FAILED;
 use crate::failure::Failure;
 use crate::paths;
 
@@ -51,7 +50,7 @@ impl CandidateArgs {
                     let message = format!("{name}: the policy does not take these settings");
                     Failure::not_accepted(message, &problems)
                 }
-                error => Failure::new(POLICY_FAILED, "policy-failed", format!("{name}: {error}")),
+                error => Failure::new(12, "policy-failed", format!("{name}: {error}")),
             })
     }
 }

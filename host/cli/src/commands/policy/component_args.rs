@@ -7,7 +7,6 @@ use entail::policy::Engine;
 use entail_policy_tools::component::Component;
 use entail_policy_tools::source::{self, SourceError};
 
-use super::errors::POLICY_FAILED;
 use crate::failure::Failure;
 use crate::paths;
 
@@ -67,7 +66,7 @@ impl ComponentArgs {
         let name = component.name.clone();
         component.compose_over(engine, &below).map_err(|error| {
             let message = format!("{name} over {}: {error}", over.display());
-            Failure::new(POLICY_FAILED, "policy-failed", message)
+            Failure::new(12, "policy-failed", message)
         })
     }
 }

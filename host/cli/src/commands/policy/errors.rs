@@ -15,15 +15,9 @@ use entail_policy_tools::wit::WitError;
 
 use crate::failure::Failure;
 
-/// The exit status if a policy fails, would fail, or is not admitted.
-pub const POLICY_FAILED: u8 = 12;
-
-/// The exit status of other failures.
-const OTHER: u8 = 1;
-
 impl From<BuildError> for Failure {
     fn from(error: BuildError) -> Self {
-        Failure::new(OTHER, "build", error.to_string())
+        Failure::new(1, "build", error.to_string())
     }
 }
 
@@ -31,7 +25,7 @@ impl From<SourceError> for Failure {
     fn from(error: SourceError) -> Self {
         let message = error.to_string();
         let remedy = match error {
-            SourceError::Unreadable { .. } => return Failure::new(OTHER, "io", message),
+            SourceError::Unreadable { .. } => return Failure::new(1, "io", message),
             SourceError::NoComponent(directory) | SourceError::Stale { directory, .. } => {
                 Some(format!("entail policy build {directory}"))
             }
@@ -71,7 +65,7 @@ impl From<TemplateError> for Failure {
     fn from(error: TemplateError) -> Self {
         let message = error.to_string();
         match error {
-            TemplateError::Io { .. } => Failure::new(OTHER, "io", message),
+            TemplateError::Io { .. } => Failure::new(1, "io", message),
             TemplateError::Name(_) => Failure::invalid(message)
                 .with_remedies(vec!["entail policy new --lang rust my-policy".to_owned()]),
             _ => Failure::invalid(message),
@@ -83,7 +77,7 @@ impl From<ExportError> for Failure {
     fn from(error: ExportError) -> Self {
         let message = error.to_string();
         match error {
-            ExportError::Io(..) => Failure::new(OTHER, "io", message),
+            ExportError::Io(..) => Failure::new(1, "io", message),
             _ => Failure::invalid(message),
         }
     }
@@ -91,7 +85,7 @@ impl From<ExportError> for Failure {
 
 impl From<WitError> for Failure {
     fn from(error: WitError) -> Self {
-        Failure::new(POLICY_FAILED, "policy-failed", error.to_string())
+        Failure::new(12, "policy-failed", error.to_string())
     }
 }
 
@@ -119,7 +113,7 @@ fn with_defects(mut message: String, defects: &[Defect]) -> Failure {
             remedies.push(remedy);
         }
     }
-    Failure::new(POLICY_FAILED, "policy-failed", message)
+    Failure::new(12, "policy-failed", message)
         .with_details(details)
         .with_remedies(remedies)
 }
