@@ -124,7 +124,7 @@ fn decide(log: &DecisionLog, scope: &str) -> Result<(), Error> {
         },
         granted: None,
         facts: &Facts {
-            request: Request {
+            request: RequestFacts {
                 provider: "openai".to_owned(),
                 model: None,
                 credential: None,
