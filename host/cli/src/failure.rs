@@ -185,7 +185,10 @@ impl From<Error> for Failure {
             ..Failure::new(exit, code, error.to_string()).with_remedies(remedies)
         };
         match error {
-            Error::UnknownProvider { id, known } => match nearest(id.as_str(), known.split(", ")) {
+            Error::UnknownProvider(unknown) => match nearest(
+                unknown.id.as_str(),
+                unknown.known.iter().map(entail::ProviderId::as_str),
+            ) {
                 Some(near) => failure.meaning(near),
                 None => failure,
             },

@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use entail::policy::{
-    CodeCache, Compile, Credential, Engine, Facts, Failure as PolicyFailure, Inheritance, Limits,
-    Policy, Rejected, Request, Sandbox, Scope, Settings, Sharing,
+    CodeCache, Compile, CredentialFacts, Engine, Facts, Failure as PolicyFailure, Inheritance,
+    Limits, Policy, Rejected, RequestFacts, Sandbox, ScopeFacts, Settings, Sharing,
 };
 
 use crate::component::Component;
@@ -159,7 +159,7 @@ pub fn median_call_time(policy: &Policy) -> Result<Duration, PolicyFailure> {
 /// Returns the facts of an ordinary request: a project and its organization, with two
 /// credentials.
 fn ordinary_facts() -> Facts {
-    let credential = |id: &str, name: &str| Credential {
+    let credential = |id: &str, name: &str| CredentialFacts {
         id: id.to_owned(),
         name: name.to_owned(),
         enabled: true,
@@ -171,7 +171,7 @@ fn ordinary_facts() -> Facts {
         priority: 0,
         attributes: [("region".to_owned(), "eu".to_owned())].into(),
     };
-    let scope = |path: &str, inheritance, credentials| Scope {
+    let scope = |path: &str, inheritance, credentials| ScopeFacts {
         path: path.to_owned(),
         inheritance,
         default_model: Some("gpt-5".to_owned()),
@@ -179,7 +179,7 @@ fn ordinary_facts() -> Facts {
         attributes: [].into(),
     };
     Facts {
-        request: Request {
+        request: RequestFacts {
             provider: "openai".to_owned(),
             model: None,
             credential: None,

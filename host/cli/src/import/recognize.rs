@@ -408,9 +408,7 @@ fn value(field: &Field, occurrence: &Occurrence) -> Result<Secret, String> {
         false => value.clone(),
     };
     // The error would begin with the name of the field.
-    field
-        .normalize(&value)
-        .map_err(|error| error.rule().to_owned())
+    entail::normalize_value(field, &value).map_err(|error| error.rule().to_owned())
 }
 
 /// Whether a text is what people write where a value is to come, and in which sense.
