@@ -345,7 +345,6 @@ sources! {
         world.file("component", "component.wasm", component);
         usual(world);
     }, [
-        row(12, "policy show {component} --wit").hidden(),
         row(12, "policy check {component}"),
         row(12, "policy install {component}"),
         row(12, "policy replay {component}"),
@@ -558,7 +557,7 @@ sources! {
         row(1, "policy build --module {missing}"),
         row(1, "policy build --module {component}"),
         row(19, "policy new --lang rust {fresh}"),
-        row(1, "policy show {empty} --wit").hidden(),
+        row(19, "policy show {empty} --wit").hidden(),
         row(0, "policy export built-in --output {fresh}"),
         row(0, "policy export built-in --oci {fresh}"),
         row(19, "policy export built-in --output {no-component}"),

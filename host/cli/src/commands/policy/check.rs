@@ -10,7 +10,7 @@ use entail_policy_tools::component::Component;
 use entail_policy_tools::diagnosis::{Defect, diagnose_call, diagnose_settings};
 use entail_policy_tools::source::read_settings;
 use entail_policy_tools::test_engine::{CALLS, median_call_time};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::component_args::ComponentArgs;
 use super::engine::{CommandEngine, announce};
@@ -171,9 +171,9 @@ fn warnings(policy: &Policy, fresh: Duration) -> Vec<String> {
 
 fn print(component: &str, policy: &CheckedPolicy) {
     let limits = &policy.limits;
-    let settings = match policy.schema {
-        Some(_) => "has a schema (see --json)",
-        None => "none",
+    let settings = match &policy.schema {
+        Some(schema) => setting_names(schema),
+        None => "none".to_owned(),
     };
     let admission = if policy.compiled {
         format!("{}, including compilation", time(policy.admission_us))
@@ -187,7 +187,7 @@ fn print(component: &str, policy: &CheckedPolicy) {
         ("digest", policy.digest.clone()),
         ("contract", policy.contract.clone()),
         ("imports", "none".to_owned()),
-        ("settings", settings.to_owned()),
+        ("settings", settings),
         (
             "size",
             format!("{} bytes of {}", policy.bytes, limits.component_bytes),
@@ -225,6 +225,19 @@ fn print(component: &str, policy: &CheckedPolicy) {
         say!(Style::Warn => "warning:"; " {warning}");
     }
     say!(Style::Good => "admitted:"; " {component} can be installed");
+}
+
+/// Returns the names of the settings in a schema.
+fn setting_names(schema: &Value) -> String {
+    let properties = schema.get("properties").and_then(Value::as_object);
+    let names: Vec<&str> = properties
+        .into_iter()
+        .flat_map(|properties| properties.keys().map(String::as_str))
+        .collect();
+    if names.is_empty() {
+        return "by a schema (see: --json)".to_owned();
+    }
+    format!("{} (schema: --json)", names.join(", "))
 }
 
 /// Returns a time in the unit that suits it.
