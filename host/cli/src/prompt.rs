@@ -29,7 +29,7 @@ use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 use zeroize::Zeroizing;
 
-use crate::failure::Failure;
+use crate::error::CliError;
 
 /// No secret is longer.
 const MAX_BYTES: usize = 64 * 1024;
@@ -59,7 +59,7 @@ pub enum Shape {
 
 /// Asks for a secret, without showing what is typed. The terminal shows again what is
 /// typed also when a signal ends the program meanwhile.
-pub fn prompt_secret(prompt: &str, shape: Shape) -> Result<Secret, Failure> {
+pub fn prompt_secret(prompt: &str, shape: Shape) -> Result<Secret, CliError> {
     let mut terminal = Terminal::open()?;
     let hidden = terminal.hide().map_err(|error| failed(&error))?;
     let entered = terminal.enter(prompt, shape);
@@ -68,15 +68,15 @@ pub fn prompt_secret(prompt: &str, shape: Shape) -> Result<Secret, Failure> {
 }
 
 /// Asks a question at the terminal; the answer is no unless it is yes.
-pub fn confirm(question: &str) -> Result<bool, Failure> {
+pub fn confirm(question: &str) -> Result<bool, CliError> {
     let mut terminal = Terminal::open()?;
     let answer = terminal.answer(question).map_err(|error| failed(&error))?;
     let answer = answer.trim_ascii();
     Ok(answer.eq_ignore_ascii_case(b"y") || answer.eq_ignore_ascii_case(b"yes"))
 }
 
-fn failed(error: &std::io::Error) -> Failure {
-    Failure::io("the terminal", error)
+fn failed(error: &std::io::Error) -> CliError {
+    CliError::io("the terminal", error)
 }
 
 struct Terminal {
@@ -93,7 +93,7 @@ struct Hidden {
 }
 
 impl Terminal {
-    fn open() -> Result<Self, Failure> {
+    fn open() -> Result<Self, CliError> {
         let flags = OFlags::NOCTTY.bits().cast_signed();
         let opened = File::options()
             .read(true)
@@ -109,7 +109,7 @@ impl Terminal {
                 .try_clone_to_owned()
                 .map_err(|error| failed(&error))?
                 .into(),
-            Err(_) => return Err(Failure::invalid("there is no terminal to ask at")),
+            Err(_) => return Err(CliError::invalid("there is no terminal to ask at")),
         };
         let before = tcgetattr(&tty).map_err(|error| failed(&error.into()))?;
         Ok(Terminal { tty, before })
@@ -154,7 +154,7 @@ impl Terminal {
         }
     }
 
-    fn enter(&mut self, prompt: &str, shape: Shape) -> Result<Secret, Failure> {
+    fn enter(&mut self, prompt: &str, shape: Shape) -> Result<Secret, CliError> {
         let io = |error: std::io::Error| failed(&error);
         if self.is_ready(Duration::ZERO).map_err(io)? {
             self.discard().map_err(io)?;
@@ -175,14 +175,14 @@ impl Terminal {
         self.write("\n").map_err(io)?;
         let entered = entered.map_err(io)?;
         if rest.map_err(io)? {
-            return Err(Failure::invalid(match shape {
+            return Err(CliError::invalid(match shape {
                 Shape::Line => "several lines were entered where one is wanted; nothing is taken",
                 Shape::Json => "something follows the JSON that was entered; nothing is taken",
             }));
         }
         entered
             .map(|text| Secret::new(&text))
-            .ok_or_else(|| Failure::invalid(format!("more than {MAX_BYTES} bytes were entered")))
+            .ok_or_else(|| CliError::invalid(format!("more than {MAX_BYTES} bytes were entered")))
     }
 
     /// Reads an answer to its end; `None` if it is too long.
