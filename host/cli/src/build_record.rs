@@ -19,7 +19,7 @@ use entail::policy::Digest;
 use entail::store::InputFile;
 use serde::{Deserialize, Serialize};
 
-use crate::failure::shown;
+use crate::error::shown;
 
 /// The record, in the folder of the policy.
 const FILE: &str = ".entail-build.json";

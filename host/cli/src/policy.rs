@@ -10,11 +10,11 @@ use entail::store::InputFile;
 use entail_text::strict;
 use serde_json::json;
 
-use crate::args::{BuildArgs, DecideArgs, PolicyCommand};
 use crate::code_cache::code_cache;
 use crate::component_source::read_component;
-use crate::failure::{Failure, shown};
-use crate::output::{Cell, Style, Table, print_json, print_json_line, say, tell};
+use crate::error::{CliError, ErrorCode, shown};
+use crate::output::{Cell, Style, Table, err, out, print_json, print_json_line};
+use crate::policy_args::{BuildArgs, DecideArgs, PolicyCommand};
 use crate::policy_build::{self, BuildError};
 use crate::session::Session;
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
 /// The longest line of facts that is read.
 const MAX_LINE_BYTES: u64 = 4 << 20;
 
-pub async fn policy(session: &Session, command: &PolicyCommand) -> Result<ExitCode, Failure> {
+pub async fn policy(session: &Session, command: &PolicyCommand) -> Result<ExitCode, CliError> {
     match command {
         PolicyCommand::New(args) => policy_new::new(session, args)?,
         PolicyCommand::Build(args) => build(session, args)?,
@@ -38,26 +38,31 @@ pub async fn policy(session: &Session, command: &PolicyCommand) -> Result<ExitCo
         PolicyCommand::List => policy_service::list(session).await?,
         PolicyCommand::Show(args) => policy_service::show(session, args).await?,
         PolicyCommand::Activate(args) => return policy_service::activate(session, args).await,
-        PolicyCommand::Rollback { organization } => {
-            return policy_service::roll_back(session, organization).await;
+        PolicyCommand::Rollback {
+            organization,
+            dry_run,
+        } => {
+            return policy_service::roll_back(session, organization, dry_run).await;
         }
         PolicyCommand::Shadow(args) => policy_service::shadow(session, args).await?,
-        PolicyCommand::Remove { policy } => policy_service::remove(session, policy).await?,
+        PolicyCommand::Remove { policy, dry_run } => {
+            policy_service::remove(session, policy, *dry_run).await?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-impl From<BuildError> for Failure {
+impl From<BuildError> for CliError {
     fn from(error: BuildError) -> Self {
         let message = match std::error::Error::source(&error) {
             Some(source) => format!("{error}: {source}"),
             None => error.to_string(),
         };
-        Failure::new(1, "build", message)
+        CliError::new(ErrorCode::Build, message)
     }
 }
 
-fn build(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
+fn build(session: &Session, args: &BuildArgs) -> Result<(), CliError> {
     let (component, built_of) = if let Some(module) = &args.module {
         (policy_build::componentize(module)?, None)
     } else {
@@ -69,7 +74,7 @@ fn build(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
                 .is_none_or(|file| is_in(file, &args.folder))
         {
             build_record::forget(&args.folder)
-                .map_err(|error| Failure::io(args.folder.display(), &error))?;
+                .map_err(|error| CliError::io(args.folder.display(), &error))?;
         }
         let roots = policy_build::roots(&args.folder)?;
         let before = build_record::sources(&args.folder, &roots);
@@ -78,25 +83,24 @@ fn build(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
     };
     // Notes what the component in `file` was built of. A source that is changed while it is
     // built is noted as it was before.
-    let note = |file: &Path, component: &[u8]| -> Result<(), Failure> {
+    let note = |file: &Path, component: &[u8]| -> Result<(), CliError> {
         let Some((roots, before)) = built_of.as_ref().filter(|_| is_in(file, &args.folder)) else {
             return Ok(());
         };
         let after = build_record::sources(&args.folder, roots);
         let (Ok(before), Ok(mut sources)) = (before, after) else {
-            tell!(Style::Warn => "note:"; " the sources cannot all be read, so policy test cannot tell whether {} is of them", file.display());
+            err!(Style::Warn => "note:"; " the sources cannot all be read, so policy test cannot tell whether {} is of them", file.display());
             return Ok(());
         };
         sources.extend(before.iter().map(|(name, digest)| (name.clone(), *digest)));
         build_record::write(&args.folder, file, component, roots.clone(), sources)
-            .map_err(|error| Failure::io(args.folder.display(), &error))
+            .map_err(|error| CliError::io(args.folder.display(), &error))
     };
     if let Some(file) = &args.check {
         let committed = read_component(file)?;
         if committed != component {
-            return Err(Failure::new(
-                1,
-                "differs",
+            return Err(CliError::new(
+                ErrorCode::Differs,
                 format!(
                     "{} differs from a fresh build: {} against {}",
                     file.display(),
@@ -111,7 +115,7 @@ fn build(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
             )]));
         }
         note(file, &component)?;
-        say!("{} is what a fresh build gives", file.display());
+        out!("{} is what a fresh build gives", file.display());
         return Ok(());
     }
     let (policy, component) =
@@ -123,7 +127,7 @@ fn build(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
             None => args.folder.join(name),
         }
     });
-    std::fs::write(&output, &component).map_err(|error| Failure::io(output.display(), &error))?;
+    std::fs::write(&output, &component).map_err(|error| CliError::io(output.display(), &error))?;
     note(&output, &component)?;
     describe(session, &policy, &component, &output);
     Ok(())
@@ -143,7 +147,7 @@ fn describe(session: &Session, policy: &Policy, component: &[u8], file: &Path) {
     let description = policy.description();
     let digest = Digest::of(component);
     let bytes = component.len();
-    if session.common.json {
+    if session.global.json {
         print_json(&json!({
             "name": description.name, "version": description.version,
             "summary": description.summary, "digest": digest,
@@ -173,7 +177,7 @@ fn describe(session: &Session, policy: &Policy, component: &[u8], file: &Path) {
 /// Facts as JSON lines in, decisions as JSON lines out, in the same order. A line
 /// that has no decision gives `{"error": …}`, and the command fails after the
 /// last line, as the first of them did.
-fn decide(session: &Session, args: &DecideArgs) -> Result<(), Failure> {
+fn decide(session: &Session, args: &DecideArgs) -> Result<(), CliError> {
     let code = code_cache(session)?;
     let engine = engine(code.cache.clone());
     let policy = match &args.policy {
@@ -195,7 +199,7 @@ fn decide(session: &Session, args: &DecideArgs) -> Result<(), Failure> {
         } else {
             let name = shown(file);
             let mut opened =
-                InputFile::open_stream(file).map_err(|error| Failure::io(&name, &error.into()))?;
+                InputFile::open_stream(file).map_err(|error| CliError::io(&name, &error.into()))?;
             decide_lines(&policy, &name, &mut opened, &mut failed)?;
         }
     }
@@ -206,8 +210,8 @@ fn decide_lines(
     policy: &Policy,
     name: &str,
     source: &mut dyn Read,
-    failed: &mut Option<Failure>,
-) -> Result<(), Failure> {
+    failed: &mut Option<CliError>,
+) -> Result<(), CliError> {
     let mut source = BufReader::new(source);
     let mut line = Vec::new();
     for number in 1.. {
@@ -215,12 +219,12 @@ fn decide_lines(
         let read = Read::by_ref(&mut source)
             .take(MAX_LINE_BYTES)
             .read_until(b'\n', &mut line)
-            .map_err(|error| Failure::io(name, &error))?;
+            .map_err(|error| CliError::io(name, &error))?;
         if read == 0 {
             break;
         }
         if u64::try_from(read) == Ok(MAX_LINE_BYTES) && !line.ends_with(b"\n") {
-            return Err(Failure::invalid(format!(
+            return Err(CliError::invalid(format!(
                 "{name}, line {number}: it has more than {MAX_LINE_BYTES} bytes"
             )));
         }
@@ -228,13 +232,16 @@ fn decide_lines(
             continue;
         }
         let decided = strict::from_slice::<Facts>(&line)
-            .map_err(|error| Failure::invalid(format!("{name}, line {number}: not facts: {error}")))
+            .map_err(|error| {
+                CliError::invalid(format!("{name}, line {number}: not facts: {error}"))
+            })
             .and_then(|facts: Facts| {
-                check_host_attributes(&facts)
-                    .map_err(|error| Failure::invalid(format!("{name}, line {number}: {error}")))?;
+                check_host_attributes(&facts).map_err(|error| {
+                    CliError::invalid(format!("{name}, line {number}: {error}"))
+                })?;
                 policy
                     .decide(&facts)
-                    .map_err(|failure| Failure::from(entail::Error::PolicyFailed(failure)))
+                    .map_err(|failure| CliError::from(entail::Error::PolicyFailed(failure)))
             });
         match decided {
             Ok(decision) => print_json_line(&decision),

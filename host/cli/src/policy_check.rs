@@ -14,8 +14,8 @@ use serde_json::json;
 use crate::build_record::Built;
 use crate::code_cache::{Cache, code_cache};
 use crate::component_source::{Component, ComponentArgs, limits_in, read_settings};
-use crate::failure::Failure;
-use crate::output::{Cell, Style, Table, print_json, say, tell};
+use crate::error::CliError;
+use crate::output::{Cell, Style, Table, err, out, print_json};
 use crate::policy_problems::{
     Problem, failure, failure_of_calls, needs, on_call, on_settings, problems,
 };
@@ -39,7 +39,7 @@ pub struct CheckArgs {
     #[command(flatten)]
     pub component: ComponentArgs,
     /// Settings to check the component with: a file with a JSON object
-    #[arg(long, value_name = "FILE", value_parser = crate::paths::parser())]
+    #[arg(long, value_name = "FILE", value_parser = crate::args::path::parser())]
     pub settings: Option<PathBuf>,
     /// If the limits are too low, find out what it needs: try again with up to 2 GiB
     /// of memory and 2 minutes for compiling, and up to 512 MiB and 10 seconds a call
@@ -52,21 +52,21 @@ pub struct CheckArgs {
 /// # Errors
 ///
 /// That it is not admitted, and why; that there is none.
-pub fn check(session: &Session, args: &CheckArgs) -> Result<(), Failure> {
+pub fn check(session: &Session, args: &CheckArgs) -> Result<(), CliError> {
     let bench = Bench::new(session)?;
     let component = args.component.read(&bench.engine)?;
     let policy = match bench.try_on(&component) {
         Ok(policy) => policy,
         Err(rejected) => {
             let found = bench.problems(&component, &rejected, args.find_limits);
-            if session.common.json {
+            if session.global.json {
                 print_json(&json!({"admitted": false, "problems": found}));
             }
             return Err(failure(&component.name, &found));
         }
     };
     let useless = |found: &[Problem]| {
-        if session.common.json {
+        if session.global.json {
             print_json(&json!({"admitted": true, "problems": found}));
         }
         failure_of_calls(&component.name, found)
@@ -103,7 +103,7 @@ impl Bench {
     /// # Errors
     ///
     /// When there is no place for code.
-    pub fn new(session: &Session) -> Result<Self, Failure> {
+    pub fn new(session: &Session) -> Result<Self, CliError> {
         let code = code_cache(session)?;
         let engine = Engine::new(Settings {
             code_cache: Some(code.cache.clone()),
@@ -126,14 +126,14 @@ impl Bench {
     /// # Errors
     ///
     /// That it is not, with all that [`check`] would tell of it.
-    pub fn admit(&self, component: &Component) -> Result<Policy, Failure> {
+    pub fn admit(&self, component: &Component) -> Result<Policy, CliError> {
         self.try_on(component)
             .map_err(|rejected| not_admitted(component, &rejected))
     }
 
     fn try_on(&self, component: &Component) -> Result<Policy, Rejected> {
         if component.bytes.len() > LARGE_BYTES {
-            tell!(
+            err!(
                 "{} is large: unless it was before, it is compiled now, which may take a minute …",
                 component.name
             );
@@ -162,7 +162,7 @@ pub fn admit_built(
     folder: &Path,
     module: Option<&Path>,
     bytes: Vec<u8>,
-) -> Result<(Policy, Vec<u8>), Failure> {
+) -> Result<(Policy, Vec<u8>), CliError> {
     let bench = Bench::new(session)?;
     // A layer is nothing by itself; it is tried over the built-in policy. Whatever is no
     // layer does not go over anything.
@@ -179,7 +179,7 @@ pub fn admit_built(
 }
 
 /// How a command fails for a component that an engine did not admit.
-pub fn not_admitted(component: &Component, rejected: &Rejected) -> Failure {
+pub fn not_admitted(component: &Component, rejected: &Rejected) -> CliError {
     let found = problems(&component.bytes, &limits_of(component), rejected);
     failure(&component.name, &found)
 }
@@ -257,7 +257,7 @@ fn report(
     let description = policy.description();
     let costs = policy.costs();
     let limits = policy.limits();
-    if session.common.json {
+    if session.global.json {
         print_json(&json!({
             "admitted": true,
             "name": description.name, "version": description.version,
@@ -329,9 +329,9 @@ fn report(
     );
     table.print();
     for warning in warnings(policy, fresh) {
-        say!(Style::Warn => "mind:"; " {warning}");
+        out!(Style::Warn => "mind:"; " {warning}");
     }
-    say!(Style::Good => "admitted:"; " {} can be installed",
+    out!(Style::Good => "admitted:"; " {} can be installed",
         component.name
     );
 }

@@ -1,22 +1,27 @@
 //! Trying a policy or a change before it is put in service: what requests of the past
 //! would have got, and who would get what from now on.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 use entail::policy::{BadSettings, Compile, Engine, Policy, Sandbox, Settings, Values};
 use entail::{
-    AccessChange, AccessChanges, Answer, Asked, Change, Counts, Coverage, Difference, Entail, Home,
-    ModelId, Replay, ReplayedChange, ScopePath, replay as replay_log,
+    AccessChange, AccessChanges, Answer, Asked, AttributeName, AttributeValue, Change, Counts,
+    Coverage, Difference, Entail, Home, ModelId, Replay, ReplayedChange, ScopePath,
+    replay as replay_log,
 };
 use serde_json::{Value, json};
 
-use crate::args::FilterArgs;
-use crate::audit::to_filter;
+use crate::args::attributes::AttributeArgs;
+use crate::args::filter::FilterArgs;
+use crate::args::filter::to_filter;
 use crate::component_source::{Component, ComponentArgs, read_settings};
-use crate::failure::{Failure, shown};
-use crate::output::{Cell, Line, Style, Table, print_json, say, say_dry_run, tell, with_member};
+use crate::error::{CliError, ErrorCode, shown};
+use crate::output::{
+    Cell, Line, Style, Table, err, out, print_dry_run_notice, print_json, with_member,
+};
 use crate::session::Session;
 
 /// Something may be used that could not be before. A number of its own, so that a
@@ -35,7 +40,7 @@ pub struct CandidateArgs {
     #[command(flatten)]
     pub component: ComponentArgs,
     /// The settings: a file with a JSON object [default: none]
-    #[arg(long, value_name = "FILE", value_parser = crate::paths::parser())]
+    #[arg(long, value_name = "FILE", value_parser = crate::args::path::parser())]
     pub settings: Option<PathBuf>,
 }
 
@@ -57,10 +62,12 @@ pub struct DiffArgs {
     /// Only this organization, or this project and those below it [default: all]
     #[arg(long, value_name = "ORG")]
     pub organization: Option<ScopePath>,
+    #[command(flatten)]
+    pub attributes: AttributeArgs,
 }
 
 /// Decides the requests of the decision log again.
-pub fn replay(session: &Session, args: &ReplayArgs) -> Result<ExitCode, Failure> {
+pub fn replay(session: &Session, args: &ReplayArgs) -> Result<ExitCode, CliError> {
     let home = session.home()?;
     let filter = to_filter(&home, &args.filter)?;
     let policy = args.candidate.admit(&engine(&home))?;
@@ -70,10 +77,10 @@ pub fn replay(session: &Session, args: &ReplayArgs) -> Result<ExitCode, Failure>
         replay.changes.retain(|change| !is_reworded(change));
     }
     if replay.counts.all() == 0 {
-        tell!(Style::Warn => "note:"; " no record of the decision log fits, so nothing was tried"
+        err!(Style::Warn => "note:"; " no record of the decision log fits, so nothing was tried"
         );
     }
-    if session.common.json {
+    if session.global.json {
         print_json(&with_member(json!(replay), "policy", described(&policy)));
     } else {
         print_replay(&replay, args.reworded);
@@ -82,7 +89,7 @@ pub fn replay(session: &Session, args: &ReplayArgs) -> Result<ExitCode, Failure>
 }
 
 /// Compares the effective access of every scope and provider, now against then.
-pub async fn diff(session: &Session, args: &DiffArgs) -> Result<ExitCode, Failure> {
+pub async fn diff(session: &Session, args: &DiffArgs) -> Result<ExitCode, CliError> {
     let entail = session.open()?;
     let policy = args.candidate.admit(entail.engine())?;
     let changes = entail
@@ -90,10 +97,10 @@ pub async fn diff(session: &Session, args: &DiffArgs) -> Result<ExitCode, Failur
             &session.principal,
             &policy,
             args.organization.as_ref(),
-            &session.attributes()?,
+            &args.attributes.parse()?,
         )
         .await?;
-    match session.common.json {
+    match session.global.json {
         true => print_json(&under(&policy, &changes)),
         false => print_access(&changes),
     }
@@ -102,13 +109,13 @@ pub async fn diff(session: &Session, args: &DiffArgs) -> Result<ExitCode, Failur
 
 /// Prints who would get what if a policy were put in service, which it is not.
 pub fn print_dry_run(session: &Session, policy: &Policy, changes: &AccessChanges) -> ExitCode {
-    if session.common.json {
+    if session.global.json {
         print_json(&with_member(under(policy, changes), "dry_run", true));
     } else {
         let description = policy.description();
-        say!("{} {} would decide", description.name, description.version);
+        out!("{} {} would decide", description.name, description.version);
         print_access(changes);
-        say_dry_run();
+        print_dry_run_notice();
     }
     exit(&changes.counts)
 }
@@ -119,26 +126,27 @@ pub async fn dry_run(
     session: &Session,
     entail: &Entail,
     change: &Change,
-) -> Result<ExitCode, Failure> {
+    attributes: &BTreeMap<AttributeName, AttributeValue>,
+) -> Result<ExitCode, CliError> {
     let changes = entail
-        .dry_run(&session.principal, change, &session.attributes()?)
+        .dry_run(&session.principal, change, attributes)
         .await?;
-    if session.common.json {
+    if session.global.json {
         let json = with_member(to_json(&changes), "notes", json!(changes.notes));
         print_json(&with_member(json, "dry_run", true));
         return Ok(exit(&changes.counts));
     }
     print_access(&changes);
     for note in &changes.notes {
-        say!(Style::Warn => "note:"; " {note}");
+        out!(Style::Warn => "note:"; " {note}");
     }
-    say_dry_run();
+    print_dry_run_notice();
     Ok(exit(&changes.counts))
 }
 
 impl CandidateArgs {
     /// Makes a policy of the component, as it would be in service.
-    fn admit(&self, engine: &Engine) -> Result<Policy, Failure> {
+    fn admit(&self, engine: &Engine) -> Result<Policy, CliError> {
         let component = self.component.read(engine)?;
         let settings = match &self.settings {
             Some(file) => read_settings(file)?,
@@ -153,24 +161,24 @@ impl CandidateArgs {
                         "{}: the policy does not take these settings",
                         component.name
                     );
-                    Failure::not_accepted(message, &problems)
+                    CliError::not_accepted(message, &problems)
                 }
                 error => {
                     let message = format!("{}: {error}", component.name);
-                    Failure::new(12, "policy-failed", message)
+                    CliError::new(ErrorCode::PolicyFailed, message)
                 }
             })
     }
 
     /// The same, with nothing set for it.
-    fn admit_alone(&self, engine: &Engine, component: &Component) -> Result<Policy, Failure> {
+    fn admit_alone(&self, engine: &Engine, component: &Component) -> Result<Policy, CliError> {
         let admitted = match &component.limits {
             Some(limits) => engine.admit_within(&component.bytes, limits),
             None => engine.admit(&component.bytes),
         };
         admitted.map_err(|rejected| {
             let file = shown(&self.component.source.component);
-            Failure::from(entail::Error::from(rejected))
+            CliError::from(entail::Error::from(rejected))
                 .with_remedies(vec![format!("entail policy check {file}")])
         })
     }
@@ -226,16 +234,16 @@ fn print_replay(replay: &Replay, reworded: bool) {
     left_out(replay.changes.len(), "groups of changes");
     summary("records", &replay.counts);
     if !reworded && replay.counts.reworded > 0 {
-        say!(Style::Faint => "what is refused for another reason is left out; it is shown with --reworded");
+        out!(Style::Faint => "what is refused for another reason is left out; it is shown with --reworded");
     }
     if replay.ungrouped > 0 {
-        say!(
+        out!(
             "{} more changed, in more ways than are told apart",
             replay.ungrouped
         );
     }
     if replay.unreadable > 0 {
-        tell!(Style::Warn => "note:"; " {} lines of the decision log are no records; run: entail audit verify",
+        err!(Style::Warn => "note:"; " {} lines of the decision log are no records; run: entail audit verify",
             replay.unreadable
         );
     }
@@ -260,9 +268,9 @@ fn print_access(changes: &AccessChanges) {
     left_out(changes.changes.len(), "changes");
     let what = format!("requests of {} scopes", changes.scopes);
     summary(&what, &changes.counts);
-    say!(Style::Faint => asked_for(&changes.coverage));
+    out!(Style::Faint => asked_for(&changes.coverage));
     if let Some(note) = about_attributes(&changes.coverage) {
-        say!(Style::Warn => "note:"; " {note}");
+        out!(Style::Warn => "note:"; " {note}");
     }
 }
 
@@ -310,7 +318,7 @@ fn asked_for(coverage: &Coverage) -> String {
 
 fn left_out(rows: usize, what: &str) {
     if rows > MAX_ROWS {
-        say!("… and {} more {what} (see: --json)", rows - MAX_ROWS);
+        out!("… and {} more {what} (see: --json)", rows - MAX_ROWS);
     }
 }
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use crate::failure::Failure;
-use crate::output::{Style, print_json, say};
+use crate::error::CliError;
+use crate::output::{Style, out, print_json};
 use crate::policy_build;
 use crate::session::Session;
 
@@ -114,7 +114,7 @@ pub struct NewArgs {
     #[arg(long = "lang", value_enum, value_name = "LANGUAGE")]
     pub language: Language,
     /// The directory to create, which gives the policy its name
-    #[arg(value_parser = crate::paths::parser())]
+    #[arg(value_parser = crate::args::path::parser())]
     pub folder: PathBuf,
 }
 
@@ -124,7 +124,7 @@ pub struct NewArgs {
 ///
 /// When the folder is not empty, its name is none for a policy, or it cannot be
 /// written.
-pub fn new(session: &Session, args: &NewArgs) -> Result<(), Failure> {
+pub fn new(session: &Session, args: &NewArgs) -> Result<(), CliError> {
     let folder = &args.folder;
     let name = policy_name(folder)?;
     check_empty(folder)?;
@@ -135,13 +135,13 @@ pub fn new(session: &Session, args: &NewArgs) -> Result<(), Failure> {
         written.push(path);
     }
     written.sort();
-    if session.common.json {
+    if session.global.json {
         print_json(&json!({
             "name": name, "language": args.language.name(), "folder": folder.to_string_lossy(), "files": written,
         }));
         return Ok(());
     }
-    say!(Style::Heading => &name; " is a policy in {} now. Next:",
+    out!(Style::Heading => &name; " is a policy in {} now. Next:",
         args.language.name()
     );
     let shown = folder.display();
@@ -151,15 +151,15 @@ pub fn new(session: &Session, args: &NewArgs) -> Result<(), Failure> {
         format!("entail policy test {shown}"),
         format!("entail policy install {shown}"),
     ] {
-        say!("  {step}");
+        out!("  {step}");
     }
     Ok(())
 }
 
 /// The name of the folder, which has to do for a package of each language.
-fn policy_name(folder: &Path) -> Result<String, Failure> {
+fn policy_name(folder: &Path) -> Result<String, CliError> {
     let absolute =
-        std::path::absolute(folder).map_err(|error| Failure::io(folder.display(), &error))?;
+        std::path::absolute(folder).map_err(|error| CliError::io(folder.display(), &error))?;
     let name = absolute.file_name().and_then(|name| name.to_str());
     let is_fit = |name: &&str| {
         name.len() <= MAX_NAME_BYTES
@@ -169,7 +169,7 @@ fn policy_name(folder: &Path) -> Result<String, Failure> {
                 .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
     };
     name.filter(is_fit).map(ToOwned::to_owned).ok_or_else(|| {
-        Failure::invalid(format!(
+        CliError::invalid(format!(
             "{}: a policy is called as its folder, in lower-case letters, digits and hyphens, at most {MAX_NAME_BYTES}, a letter first",
             folder.display()
         ))
@@ -179,14 +179,14 @@ fn policy_name(folder: &Path) -> Result<String, Failure> {
     })
 }
 
-fn check_empty(folder: &Path) -> Result<(), Failure> {
+fn check_empty(folder: &Path) -> Result<(), CliError> {
     let not_empty = match std::fs::read_dir(folder) {
         Ok(mut entries) => entries.next().is_some(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
-        Err(error) => return Err(Failure::io(folder.display(), &error)),
+        Err(error) => return Err(CliError::io(folder.display(), &error)),
     };
     match not_empty {
-        true => Err(Failure::invalid(format!(
+        true => Err(CliError::invalid(format!(
             "{} is there and not empty; a new policy needs a folder of its own",
             folder.display()
         ))),
@@ -206,8 +206,8 @@ fn path_in_project(path: &str) -> String {
 }
 
 /// Writes a file that is not there yet.
-fn write(file: &Path, contents: &str) -> Result<(), Failure> {
-    let failed = |error| Failure::io(file.display(), &error);
+fn write(file: &Path, contents: &str) -> Result<(), CliError> {
+    let failed = |error| CliError::io(file.display(), &error);
     if let Some(folder) = file.parent() {
         std::fs::create_dir_all(folder).map_err(failed)?;
     }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::contract_difference::differences_within;
-use crate::failure::Failure;
+use crate::error::{CliError, ErrorCode};
 
 /// The most imports that are named one by one.
 const MAX_NAMED: usize = 4;
@@ -145,16 +145,16 @@ pub fn on_settings(bad: &BadSettings) -> Vec<Problem> {
 }
 
 /// How a command fails for a component with such problems.
-pub fn failure(name: &str, problems: &[Problem]) -> Failure {
+pub fn failure(name: &str, problems: &[Problem]) -> CliError {
     listed_under(format!("{name} is not admitted"), problems)
 }
 
 /// How a command fails for one that is admitted, and is of no use.
-pub fn failure_of_calls(name: &str, problems: &[Problem]) -> Failure {
+pub fn failure_of_calls(name: &str, problems: &[Problem]) -> CliError {
     listed_under(format!("{name} would be admitted, and fail"), problems)
 }
 
-fn listed_under(mut message: String, problems: &[Problem]) -> Failure {
+fn listed_under(mut message: String, problems: &[Problem]) -> CliError {
     let mut details = Vec::new();
     match problems {
         [one] => message = format!("{message}: {}", one.what),
@@ -166,7 +166,7 @@ fn listed_under(mut message: String, problems: &[Problem]) -> Failure {
             remedies.push(remedy);
         }
     }
-    Failure::new(12, "policy-failed", message)
+    CliError::new(ErrorCode::PolicyFailed, message)
         .with_details(details)
         .with_remedies(remedies)
 }

@@ -11,15 +11,18 @@ use entail::{
 };
 use serde_json::{Value, json};
 
-use crate::args::{ActivateArgs, BoundArgs, InstallArgs, Isolation, ShadowArgs, ShowArgs};
+use crate::args::dry_run::{AccessDryRun, DryRun};
 use crate::component_source::{read_limits, read_settings};
 use crate::confirm;
-use crate::failure::{Failure, shown};
-use crate::output::{Cell, Style, Table, exactly, print_json, say, say_dry_run, with_member};
+use crate::error::{CliError, shown};
+use crate::output::time;
+use crate::output::{
+    Cell, Style, Table, out, print_dry_run_notice, print_json, print_raw, with_member,
+};
+use crate::policy_args::{ActivateArgs, BoundArgs, InstallArgs, Isolation, ShadowArgs, ShowArgs};
 use crate::policy_check::not_admitted;
 use crate::policy_compare::{self, answer};
 use crate::session::Session;
-use crate::times::time;
 
 /// The digits of a digest that tables show; as many name a policy.
 const SHOWN_DIGITS: usize = 12;
@@ -28,7 +31,7 @@ const SHOWN_DIGITS: usize = 12;
 const MAX_ROWS: usize = 20;
 
 /// Admits a component and keeps it.
-pub async fn install(session: &Session, args: &InstallArgs) -> Result<(), Failure> {
+pub async fn install(session: &Session, args: &InstallArgs) -> Result<(), CliError> {
     let entail = session.open()?;
     let principal = &session.principal;
     let component = args.source.read()?;
@@ -47,7 +50,7 @@ pub async fn install(session: &Session, args: &InstallArgs) -> Result<(), Failur
         source: shown(&args.source.component),
         over,
     };
-    let dry_run = session.common.dry_run;
+    let dry_run = args.dry_run.dry_run;
     let bytes = &component.bytes;
     let installed = if dry_run {
         entail.dry_run_install(principal, bytes, install).await
@@ -58,7 +61,7 @@ pub async fn install(session: &Session, args: &InstallArgs) -> Result<(), Failur
         entail::Error::Rejected(rejected) => not_admitted(&component, &rejected),
         other => other.into(),
     })?;
-    if session.common.json {
+    if session.global.json {
         let installed = json!(installed);
         print_json(&match dry_run {
             true => with_member(installed, "dry_run", true),
@@ -67,22 +70,22 @@ pub async fn install(session: &Session, args: &InstallArgs) -> Result<(), Failur
         return Ok(());
     }
     if dry_run {
-        say!(
+        out!(
             "would install {} {} ({}): it can be a policy",
             installed.name,
             installed.version,
             installed.component
         );
-        say_dry_run();
+        print_dry_run_notice();
         return Ok(());
     }
-    say!(
+    out!(
         "installed {} {} ({})",
         installed.name,
         installed.version,
         installed.component
     );
-    say!(
+    out!(
         "next: entail policy activate ORG {}",
         short(installed.component)
     );
@@ -90,11 +93,11 @@ pub async fn install(session: &Session, args: &InstallArgs) -> Result<(), Failur
 }
 
 /// Lists what is installed, and where it is in service.
-pub async fn list(session: &Session) -> Result<(), Failure> {
+pub async fn list(session: &Session) -> Result<(), CliError> {
     let entail = session.open()?;
     let installed = entail.installed_policies(&session.principal).await?;
     let bindings = entail.policy_bindings(&session.principal).await?;
-    if session.common.json {
+    if session.global.json {
         let bindings: serde_json::Map<String, Value> = bindings
             .into_iter()
             .map(|(organization, binding)| (organization.to_string(), json!(binding)))
@@ -149,7 +152,7 @@ pub async fn list(session: &Session) -> Result<(), Failure> {
 }
 
 /// Shows the policy of an organization, or one that is installed, or the built-in one.
-pub async fn show(session: &Session, args: &ShowArgs) -> Result<(), Failure> {
+pub async fn show(session: &Session, args: &ShowArgs) -> Result<(), CliError> {
     let entail = session.open()?;
     let which = args.which.as_deref().unwrap_or(BUILT_IN);
     if which != BUILT_IN
@@ -169,7 +172,7 @@ pub async fn show(session: &Session, args: &ShowArgs) -> Result<(), Failure> {
         show_built_in(session, entail.built_in_policy()?);
         return Ok(());
     };
-    if session.common.json {
+    if session.global.json {
         print_json(&json!(installed));
         return Ok(());
     }
@@ -209,7 +212,7 @@ pub async fn show(session: &Session, args: &ShowArgs) -> Result<(), Failure> {
 }
 
 fn show_built_in(session: &Session, built_in: &Policy) {
-    if session.common.json {
+    if session.global.json {
         print_json(&built_in_json(built_in));
         return;
     }
@@ -242,8 +245,8 @@ async fn show_binding(
     entail: &Entail,
     organization: &ScopePath,
     binding: &PolicyBinding,
-) -> Result<(), Failure> {
-    if session.common.json {
+) -> Result<(), CliError> {
+    if session.global.json {
         print_binding(organization, binding);
         return Ok(());
     }
@@ -276,16 +279,16 @@ async fn show_binding(
 }
 
 /// Puts a policy in service.
-pub async fn activate(session: &Session, args: &ActivateArgs) -> Result<ExitCode, Failure> {
+pub async fn activate(session: &Session, args: &ActivateArgs) -> Result<ExitCode, CliError> {
     let entail = session.open()?;
     let organization = &args.organization;
     let activate = bound(session, &entail, &args.policy, &args.bound).await?;
-    if session.common.dry_run || confirm::is_wanted(session) {
-        let attributes = session.attributes()?;
+    if args.dry_run.dry_run || confirm::is_needed(session) {
+        let attributes = args.dry_run.attributes()?;
         let (policy, changes) = entail
             .dry_run_activate(&session.principal, organization, &activate, &attributes)
             .await?;
-        if session.common.dry_run {
+        if args.dry_run.dry_run {
             return Ok(policy_compare::print_dry_run(session, &policy, &changes));
         }
         confirm::ask(&confirm::access(&changes, None))?;
@@ -298,14 +301,18 @@ pub async fn activate(session: &Session, args: &ActivateArgs) -> Result<ExitCode
 }
 
 /// Goes back to the policy before.
-pub async fn roll_back(session: &Session, organization: &ScopePath) -> Result<ExitCode, Failure> {
+pub async fn roll_back(
+    session: &Session,
+    organization: &ScopePath,
+    dry_run: &AccessDryRun,
+) -> Result<ExitCode, CliError> {
     let entail = session.open()?;
-    if session.common.dry_run || confirm::is_wanted(session) {
+    if dry_run.dry_run || confirm::is_needed(session) {
         let (policy, changes) = entail
-            .dry_run_roll_back(&session.principal, organization, &session.attributes()?)
+            .dry_run_roll_back(&session.principal, organization, &dry_run.attributes()?)
             .await
             .map_err(|error| nothing_before(error, organization))?;
-        if session.common.dry_run {
+        if dry_run.dry_run {
             return Ok(policy_compare::print_dry_run(session, &policy, &changes));
         }
         confirm::ask(&confirm::access(&changes, None))?;
@@ -318,9 +325,9 @@ pub async fn roll_back(session: &Session, organization: &ScopePath) -> Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
-fn nothing_before(error: entail::Error, organization: &ScopePath) -> Failure {
+fn nothing_before(error: entail::Error, organization: &ScopePath) -> CliError {
     match error {
-        entail::Error::Invalid(_) => Failure::from(error).with_remedies(vec![
+        entail::Error::Invalid(_) => CliError::from(error).with_remedies(vec![
             "entail policy list".to_owned(),
             format!("entail policy activate {organization} POLICY"),
         ]),
@@ -333,20 +340,20 @@ async fn in_service(
     entail: &Entail,
     organization: &ScopePath,
     binding: &PolicyBinding,
-) -> Result<(), Failure> {
-    if session.common.json {
+) -> Result<(), CliError> {
+    if session.global.json {
         print_binding(organization, binding);
         return Ok(());
     }
     let installed = entail.installed_policies(&session.principal).await?;
     let name = called(entail, &installed, binding.active.component)?;
-    say!("{organization} is decided by {name}");
-    say!("to go back: entail policy rollback {organization}");
+    out!("{organization} is decided by {name}");
+    out!("to go back: entail policy rollback {organization}");
     Ok(())
 }
 
 /// Begins or ends a shadow, or shows how it compares.
-pub async fn shadow(session: &Session, args: &ShadowArgs) -> Result<(), Failure> {
+pub async fn shadow(session: &Session, args: &ShadowArgs) -> Result<(), CliError> {
     let entail = session.open()?;
     let organization = &args.organization;
     let shadow = match (&args.policy, args.off) {
@@ -354,25 +361,25 @@ pub async fn shadow(session: &Session, args: &ShadowArgs) -> Result<(), Failure>
         (None, true) => None,
         (None, false) => return report(session, &entail, organization).await,
     };
-    if session.common.dry_run {
+    if args.dry_run.dry_run {
         return planned_shadow(session, &entail, organization, shadow.as_ref()).await;
     }
     let binding = entail
         .shadow_policy(&session.principal, organization, shadow)
         .await?;
-    if session.common.json {
+    if session.global.json {
         print_binding(organization, &binding);
         return Ok(());
     }
     match &binding.shadow {
-        None => say!("{organization} has no shadow any more"),
+        None => out!("{organization} has no shadow any more"),
         Some(shadow) => {
             let installed = entail.installed_policies(&session.principal).await?;
             let name = called(&entail, &installed, shadow.component)?;
-            say!(
+            out!(
                 "{name} is asked beside the policy of {organization}; nobody acts on what it says"
             );
-            say!("how it compares: entail policy shadow {organization}");
+            out!("how it compares: entail policy shadow {organization}");
         }
     }
     Ok(())
@@ -384,26 +391,26 @@ async fn planned_shadow(
     entail: &Entail,
     organization: &ScopePath,
     shadow: Option<&ActivatePolicy>,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let binding = entail
         .dry_run_shadow(&session.principal, organization, shadow)
         .await?;
-    if session.common.json {
+    if session.global.json {
         print_json(&json!({
             "dry_run": true, "organization": organization, "binding": binding,
         }));
         return Ok(());
     }
     match &binding.shadow {
-        None => say!("{organization} would have no shadow any more"),
+        None => out!("{organization} would have no shadow any more"),
         Some(shadow) => {
             let installed = entail.installed_policies(&session.principal).await?;
             let name = called(entail, &installed, shadow.component)?;
-            say!("{name} would be asked beside the policy of {organization}");
+            out!("{name} would be asked beside the policy of {organization}");
         }
     }
-    say!("who gets what stays as it is");
-    say_dry_run();
+    out!("who gets what stays as it is");
+    print_dry_run_notice();
     Ok(())
 }
 
@@ -416,12 +423,12 @@ async fn report(
     session: &Session,
     entail: &Entail,
     organization: &ScopePath,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let binding = entail
         .policy_binding(&session.principal, organization)
         .await?;
     let Some(shadow) = &binding.shadow else {
-        return Err(Failure::invalid(format!("{organization} has no shadow"))
+        return Err(CliError::invalid(format!("{organization} has no shadow"))
             .with_remedies(vec![format!("entail policy shadow {organization} POLICY")]));
     };
     let digest = match shadow.component {
@@ -429,7 +436,7 @@ async fn report(
         None => entail.built_in_policy()?.digest(),
     };
     let home = session.home()?;
-    let as_json = session.common.json;
+    let as_json = session.global.json;
     let mut counts = Counts::default();
     let mut differing = VecDeque::new();
     let mut list = JsonList::default();
@@ -484,7 +491,7 @@ async fn report(
     policy_compare::summary("answers", &counts);
     let answers = usize::try_from(counts.all()).unwrap_or(usize::MAX);
     if answers < requests {
-        say!(
+        out!(
             "it answered {answers} of {requests} requests; the others were left out, or are not answered yet"
         );
     }
@@ -502,11 +509,11 @@ struct JsonList {
 impl JsonList {
     fn item(&mut self, item: &Value) {
         if !self.is_begun {
-            exactly("{\"answers\": [");
+            print_raw("{\"answers\": [");
             self.is_begun = true;
         }
         if let Some(item) = self.pending.replace(escaped(item)) {
-            exactly(&format!("  {item},"));
+            print_raw(&format!("  {item},"));
         }
     }
 
@@ -515,8 +522,8 @@ impl JsonList {
         let others = escaped(others);
         let others = others.strip_prefix('{').unwrap_or_default();
         match self.pending {
-            Some(item) => exactly(&format!("  {item}\n],{others}")),
-            None => exactly(&format!("{{\"answers\": [],{others}")),
+            Some(item) => print_raw(&format!("  {item}\n],{others}")),
+            None => print_raw(&format!("{{\"answers\": [],{others}")),
         }
     }
 }
@@ -528,32 +535,32 @@ fn escaped(value: &Value) -> String {
 }
 
 /// Removes an installed policy.
-pub async fn remove(session: &Session, policy: &str) -> Result<(), Failure> {
+pub async fn remove(session: &Session, policy: &str, dry_run: DryRun) -> Result<(), CliError> {
     let entail = session.open()?;
     let Some(installed) = find(session, &entail, policy).await? else {
-        return Err(Failure::invalid(
+        return Err(CliError::invalid(
             "the built-in policy comes with the program, and cannot be removed",
         ));
     };
-    if session.common.dry_run {
+    if dry_run.dry_run {
         let no_way_back = entail
             .dry_run_remove(&session.principal, installed.component)
             .await?;
-        if session.common.json {
+        if session.global.json {
             print_json(&json!({
                 "dry_run": true, "removed": installed.component, "no_way_back": no_way_back,
             }));
             return Ok(());
         }
-        say!("would remove {} {}", installed.name, installed.version);
+        out!("would remove {} {}", installed.name, installed.version);
         for organization in no_way_back {
-            say!(Style::Warn => "note:"; " {organization} could no longer go back to it"
+            out!(Style::Warn => "note:"; " {organization} could no longer go back to it"
             );
         }
-        say_dry_run();
+        print_dry_run_notice();
         return Ok(());
     }
-    if confirm::is_wanted(session) {
+    if confirm::is_needed(session) {
         let no_way_back = entail
             .dry_run_remove(&session.principal, installed.component)
             .await?;
@@ -571,11 +578,11 @@ pub async fn remove(session: &Session, policy: &str) -> Result<(), Failure> {
     entail
         .remove_policy(&session.principal, installed.component)
         .await?;
-    if session.common.json {
+    if session.global.json {
         print_json(&json!({"removed": installed.component}));
         return Ok(());
     }
-    say!("removed {} {}", installed.name, installed.version);
+    out!("removed {} {}", installed.name, installed.version);
     Ok(())
 }
 
@@ -584,10 +591,10 @@ async fn find(
     session: &Session,
     entail: &Entail,
     text: &str,
-) -> Result<Option<InstalledPolicy>, Failure> {
+) -> Result<Option<InstalledPolicy>, CliError> {
     let found = entail.find_policy(&session.principal, text).await;
     found.map_err(|error| match Path::new(text).exists() {
-        true => Failure::from(error).with_remedies(vec![format!("entail policy install {text}")]),
+        true => CliError::from(error).with_remedies(vec![format!("entail policy install {text}")]),
         false => error.into(),
     })
 }
@@ -596,7 +603,7 @@ async fn component_of(
     session: &Session,
     entail: &Entail,
     text: &str,
-) -> Result<Option<Digest>, Failure> {
+) -> Result<Option<Digest>, CliError> {
     let found = find(session, entail, text).await?;
     Ok(found.map(|installed| installed.component))
 }
@@ -606,7 +613,7 @@ async fn bound(
     entail: &Entail,
     policy: &str,
     args: &BoundArgs,
-) -> Result<ActivatePolicy, Failure> {
+) -> Result<ActivatePolicy, CliError> {
     Ok(ActivatePolicy {
         component: component_of(session, entail, policy).await?,
         settings: match &args.settings {
@@ -626,7 +633,7 @@ fn called(
     entail: &Entail,
     installed: &[InstalledPolicy],
     component: Option<Digest>,
-) -> Result<String, Failure> {
+) -> Result<String, CliError> {
     let Some(component) = component else {
         let description = entail.built_in_policy()?.description();
         let (name, version) = (&description.name, &description.version);

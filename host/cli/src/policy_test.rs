@@ -25,8 +25,8 @@ use crate::build_record::Built;
 use crate::component_source::{
     Component, ComponentArgs, SourceError, files_named, read_found, read_settings,
 };
-use crate::failure::{Failure, shown};
-use crate::output::{Line, Style, print_json, say, tell};
+use crate::error::{CliError, ErrorCode, shown};
+use crate::output::{Line, Style, err, out, print_json};
 use crate::policy_check::Bench;
 use crate::session::Session;
 
@@ -47,13 +47,13 @@ pub struct TestArgs {
     pub component: ComponentArgs,
     /// The directory of the vectors, files *.json [default: vectors in the directory of
     /// the policy]
-    #[arg(long, value_name = "DIR", value_parser = crate::paths::parser())]
+    #[arg(long, value_name = "DIR", value_parser = crate::args::path::parser())]
     pub vectors: Option<PathBuf>,
     /// Settings for vectors that have none of their own: a file with a JSON object
-    #[arg(long, value_name = "FILE", value_parser = crate::paths::parser())]
+    #[arg(long, value_name = "FILE", value_parser = crate::args::path::parser())]
     pub settings: Option<PathBuf>,
     /// Also write a report in the JUnit format
-    #[arg(long, value_name = "FILE", value_parser = crate::paths::parser())]
+    #[arg(long, value_name = "FILE", value_parser = crate::args::path::parser())]
     pub junit: Option<PathBuf>,
 }
 
@@ -63,7 +63,7 @@ pub struct TestArgs {
 ///
 /// When a vector does not hold; when one is malformed, or there is none; when the
 /// policy is not admitted.
-pub fn test(session: &Session, args: &TestArgs) -> Result<(), Failure> {
+pub fn test(session: &Session, args: &TestArgs) -> Result<(), CliError> {
     let bench = Bench::new(session)?;
     let component = args.component.read(bench.engine())?;
     check_is_of_its_sources(&args.component, &component)?;
@@ -86,7 +86,7 @@ pub fn test(session: &Session, args: &TestArgs) -> Result<(), Failure> {
     if let Some(file) = &args.junit {
         write_junit(file, &component.name, &results)?;
     }
-    if session.common.json {
+    if session.global.json {
         print_results(&results);
     } else {
         for result in &results {
@@ -95,19 +95,18 @@ pub fn test(session: &Session, args: &TestArgs) -> Result<(), Failure> {
     }
     let total: usize = results.iter().map(|file| file.cases.len()).sum();
     let failed: usize = results.iter().map(FileResult::failed).sum();
-    if !session.common.json {
+    if !session.global.json {
         let style = match failed {
             0 => Style::Good,
             _ => Style::Bad,
         };
         let summary = format!("{} passed, {failed} failed", total - failed);
-        say!(style => summary);
+        out!(style => summary);
     }
     match failed {
         0 => Ok(()),
-        _ => Err(Failure::new(
-            1,
-            "vectors-failed",
+        _ => Err(CliError::new(
+            ErrorCode::VectorsFailed,
             format!("{failed} of {total} vectors failed"),
         )),
     }
@@ -115,17 +114,17 @@ pub fn test(session: &Session, args: &TestArgs) -> Result<(), Failure> {
 
 /// Refuses a component of which nobody knows whether it is what the sources beside it
 /// give, unless it was named itself.
-fn check_is_of_its_sources(args: &ComponentArgs, component: &Component) -> Result<(), Failure> {
+fn check_is_of_its_sources(args: &ComponentArgs, component: &Component) -> Result<(), CliError> {
     if component.built != Built::Unknown {
         return Ok(());
     }
     let name = &component.name;
     let named = &args.source.component;
     if !named.is_dir() {
-        tell!(Style::Warn => "note:"; " nothing says whether {name} is what the sources beside it give");
+        err!(Style::Warn => "note:"; " nothing says whether {name} is what the sources beside it give");
         return Ok(());
     }
-    Err(Failure::invalid(format!(
+    Err(CliError::invalid(format!(
         "nothing says whether {name} is what the sources beside it give: it was not built here, \
          or the last build failed"
     ))
@@ -148,9 +147,9 @@ fn vectors_folder(args: &TestArgs) -> Option<PathBuf> {
     folder.is_dir().then_some(folder)
 }
 
-fn no_vectors(component: &Path) -> Failure {
+fn no_vectors(component: &Path) -> CliError {
     let component = component.display();
-    Failure::invalid(format!(
+    CliError::invalid(format!(
         "there is no folder {FOLDER} with {component}; say where the vectors are"
     ))
     .with_remedies(vec![format!(
@@ -211,10 +210,10 @@ fn understood(settings: &RawValue) -> serde_json::Result<Values> {
     serde_json::from_str(settings.get())
 }
 
-fn read_files(folder: &Path) -> Result<Vec<File>, Failure> {
+fn read_files(folder: &Path) -> Result<Vec<File>, CliError> {
     let paths = files_named(folder, "json")?;
     if paths.is_empty() {
-        return Err(Failure::invalid(format!(
+        return Err(CliError::invalid(format!(
             "{} has no vectors: no file in it ends in .json",
             folder.display()
         )));
@@ -223,7 +222,7 @@ fn read_files(folder: &Path) -> Result<Vec<File>, Failure> {
     let mut files = Vec::new();
     for path in paths {
         let text = read_found(&path, left).map_err(|error| match error {
-            SourceError::TooLarge { name, .. } => Failure::invalid(format!(
+            SourceError::TooLarge { name, .. } => CliError::invalid(format!(
                 "{name}: the vectors of a run have at most {MAX_BYTES} bytes together"
             )),
             error => error.into(),
@@ -235,15 +234,15 @@ fn read_files(folder: &Path) -> Result<Vec<File>, Failure> {
 }
 
 impl File {
-    fn read(path: &Path, text: &[u8]) -> Result<Self, Failure> {
+    fn read(path: &Path, text: &[u8]) -> Result<Self, CliError> {
         let name = shown(path);
         let list: Vec<&RawValue> = strict::from_slice(text)
-            .map_err(|error| Failure::invalid(format!("{name}: no list of vectors: {error}")))?;
+            .map_err(|error| CliError::invalid(format!("{name}: no list of vectors: {error}")))?;
         let vectors = list
             .into_iter()
             .enumerate()
             .map(|(index, vector)| Vector::read(&name, index, vector.get()))
-            .collect::<Result<_, Failure>>()?;
+            .collect::<Result<_, CliError>>()?;
         Ok(File { name, vectors })
     }
 
@@ -261,13 +260,13 @@ impl File {
 }
 
 impl Vector {
-    fn read(file: &str, index: usize, vector: &str) -> Result<Self, Failure> {
+    fn read(file: &str, index: usize, vector: &str) -> Result<Self, CliError> {
         let flawed = |flaw: &dyn std::fmt::Display| {
             let called = match serde_json::from_str(vector) {
                 Ok(Named { name: Some(name) }) => format!("{name:?}"),
                 _ => format!("vector {}", index + 1),
             };
-            Failure::invalid(format!("{file}, {called}: {flaw}"))
+            CliError::invalid(format!("{file}, {called}: {flaw}"))
         };
         if vector.len() > MAX_VECTOR_BYTES {
             let flaw = format!("it has more than {MAX_VECTOR_BYTES} bytes, and no more are read");
@@ -470,7 +469,7 @@ impl FileResult {
             let Some(wrong) = &case.wrong else {
                 continue;
             };
-            say!(Style::Heading => format_args!("  {}", case.name));
+            out!(Style::Heading => format_args!("  {}", case.name));
             if let Wrong::Differs(_) = wrong {
                 Line::styled(Style::Good, "    - expected")
                     .then_styled(Style::Bad, " + actual")
@@ -482,7 +481,7 @@ impl FileResult {
                     ChangeTag::Delete => Style::Good,
                     ChangeTag::Insert => Style::Bad,
                 };
-                say!(style => format_args!("    {tag} {line}"));
+                out!(style => format_args!("    {tag} {line}"));
             }
         }
     }
@@ -507,7 +506,7 @@ fn print_results(results: &[FileResult]) {
     print_json(&json!(files));
 }
 
-fn write_junit(file: &Path, policy: &str, results: &[FileResult]) -> Result<(), Failure> {
+fn write_junit(file: &Path, policy: &str, results: &[FileResult]) -> Result<(), CliError> {
     let mut report = Report::new(&*sanitize(policy));
     for result in results {
         let mut suite = TestSuite::new(&*sanitize(&result.name));
@@ -541,7 +540,7 @@ fn write_junit(file: &Path, policy: &str, results: &[FileResult]) -> Result<(), 
         report.add_test_suite(suite);
     }
     let failed = |error: &dyn std::fmt::Display| {
-        Failure::new(1, "io", format!("{}: {error}", file.display()))
+        CliError::new(ErrorCode::Io, format!("{}: {error}", file.display()))
     };
     let text = report.to_string().map_err(|error| failed(&error))?;
     std::fs::write(file, text).map_err(|error| failed(&error))

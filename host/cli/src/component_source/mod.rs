@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 
 use self::oci_layout::{LAYOUT_VERSION, Wanted, read_layout};
 use crate::build_record::{self, Built, Stale};
-use crate::failure::{Failure, shown};
+use crate::error::{CliError, ErrorCode, shown};
 
 /// The file in the folder of a policy that says what the policy needs.
 const LIMITS_FILE: &str = "limits.json";
@@ -55,10 +55,10 @@ pub struct Component {
 pub struct SourceArgs {
     /// A component; the directory of a built policy; or an OCI image layout:
     /// DIR, DIR#TAG or DIR@sha256:…
-    #[arg(value_name = "FILE|DIRECTORY", default_value = ".", value_parser = crate::paths::parser())]
+    #[arg(value_name = "FILE|DIRECTORY", default_value = ".", value_parser = crate::args::path::parser())]
     pub component: PathBuf,
     /// Its limits, as JSON [default: limits.json in the directory]
-    #[arg(long, value_name = "FILE", value_parser = crate::paths::parser())]
+    #[arg(long, value_name = "FILE", value_parser = crate::args::path::parser())]
     pub limits: Option<PathBuf>,
 }
 
@@ -83,7 +83,7 @@ pub struct ComponentArgs {
     #[command(flatten)]
     pub source: SourceArgs,
     /// The policy below, if it is a layer: a component as well, or the built-in one
-    #[arg(long, value_name = "FILE|DIRECTORY|built-in", value_parser = crate::paths::parser())]
+    #[arg(long, value_name = "FILE|DIRECTORY|built-in", value_parser = crate::args::path::parser())]
     pub over: Option<PathBuf>,
 }
 
@@ -94,7 +94,7 @@ impl ComponentArgs {
     /// # Errors
     ///
     /// What is wrong with which file; that the two do not go together.
-    pub fn read(&self, engine: &Engine) -> Result<Component, Failure> {
+    pub fn read(&self, engine: &Engine) -> Result<Component, CliError> {
         let mut component = self.source.read()?;
         let Some(over) = &self.over else {
             return Ok(component);
@@ -105,7 +105,7 @@ impl ComponentArgs {
         };
         component.bytes = engine.compose(&component.bytes, &below).map_err(|error| {
             let message = format!("{} over {}: {error}", component.name, over.display());
-            Failure::new(12, "policy-failed", message)
+            CliError::new(ErrorCode::PolicyFailed, message)
         })?;
         Ok(component)
     }
@@ -254,11 +254,11 @@ fn listed(names: &[String]) -> String {
     }
 }
 
-impl From<SourceError> for Failure {
+impl From<SourceError> for CliError {
     fn from(error: SourceError) -> Self {
         let message = error.to_string();
         let remedies = match error {
-            SourceError::Unreadable { .. } => return Failure::new(1, "io", message),
+            SourceError::Unreadable { .. } => return CliError::new(ErrorCode::Io, message),
             SourceError::NoComponent(folder) | SourceError::Stale { folder, .. } => {
                 vec![format!("entail policy build {folder}")]
             }
@@ -283,7 +283,7 @@ impl From<SourceError> for Failure {
             }
             _ => Vec::new(),
         };
-        Failure::invalid(message).with_remedies(remedies)
+        CliError::invalid(message).with_remedies(remedies)
     }
 }
 

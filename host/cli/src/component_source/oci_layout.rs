@@ -18,7 +18,7 @@ use super::{
     Component, MAX_DOCUMENT_BYTES, SourceError, component_limit, parse, read_json, read_opened,
 };
 use crate::build_record::Built;
-use crate::failure::shown;
+use crate::error::shown;
 
 /// The one version of layouts that there is.
 pub(super) const LAYOUT_VERSION: &str = "1.0.0";
