@@ -8,7 +8,7 @@ use std::process::ExitCode;
 pub enum ExitStatus {
     /// The command did what it was asked to do.
     Done = 0,
-    /// An error without a status of its own, such as one of the file system.
+    /// Another error, such as one of the file system.
     OtherError = 1,
     /// The command line is wrong.
     Usage = 2,
@@ -32,8 +32,8 @@ pub enum ExitStatus {
     NotFound = 18,
     /// The input is not valid.
     Invalid = 19,
-    /// A comparison found a request that would get more than it gets now. It has a status
-    /// of its own so that a pipeline can stop for this and for nothing else.
+    /// A comparison found a request that would get more than it gets now. A pipeline can stop
+    /// for this status and for no other.
     Widened = 20,
     /// `entail run` found the command but could not start it, by the convention of env(1).
     CannotStart = 126,

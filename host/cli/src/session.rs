@@ -17,7 +17,7 @@ use crate::prompt::{Shape, prompt_secret};
 /// The maximum length of a passphrase and of a file with one.
 const MAX_PASSPHRASE_BYTES: usize = 4096;
 
-/// Shorter passphrases are found by guessing, whatever the work factor.
+/// Shorter passphrases can be guessed despite the work factor.
 const MIN_PASSPHRASE_BYTES: usize = 8;
 
 /// The maximum length of a file with an identity.

@@ -97,7 +97,7 @@ pub enum Inheritance {
     /// Nothing.
     #[default]
     Isolated,
-    /// The parent's credentials, if the scope has none of its own.
+    /// The parent's credentials, if the scope has none.
     Inherit,
     /// The parent's credentials, also if all of the scope's own are unusable.
     FallBack,

@@ -43,7 +43,7 @@ pub struct VariablesArgs {
     pub keep: KeepArgs,
 }
 
-/// The caller's own variables that a command keeps for its own purposes.
+/// The caller's variables that a command keeps.
 #[derive(Args, Clone)]
 pub struct KeepArgs {
     /// Keep this variable of the caller although a provider's clients read it; the

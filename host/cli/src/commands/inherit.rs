@@ -118,7 +118,7 @@ async fn find_obstacle(
 ) -> Result<Option<Obstacle>, CliError> {
     let own = entail.scope(&session.principal, scope).await?;
     if provider.is_some_and(|provider| own.credentials_for(provider).next().is_some()) {
-        // The scope's own credential takes precedence, as its owner wants.
+        // The scope's credential takes precedence.
         return Ok(None);
     }
     for path in scope.chain().skip(1) {

@@ -5,7 +5,7 @@ use strsim::damerau_levenshtein;
 /// The number of characters per allowed edit. Shorter names are too similar.
 const CHARACTERS_PER_EDIT: usize = 4;
 
-/// The maximum number of edits, whatever the length of the name.
+/// The maximum number of edits, also for long names.
 const MAX_EDITS: usize = 3;
 
 /// Returns the name in `known` with the fewest edits from `given`; `None` if all differ too

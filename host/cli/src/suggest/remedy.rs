@@ -1,7 +1,5 @@
-//! What to do about a refusal, as commands.
-//!
-//! Hints, not rules: they read the facts and the trail that the policy left, and
-//! decide nothing.
+//! Commands that would lift a refusal. They are hints that are made of the facts and of the
+//! policy's findings, not rules.
 
 use std::fmt::Write as _;
 
@@ -10,7 +8,7 @@ use entail::{Explanation, Request, guard};
 
 use super::command_line::{name_option, shell_word};
 
-/// The commands that would lift a refusal; none for a grant.
+/// The commands that would lift a refusal; empty for a grant.
 pub fn remedies(explanation: &Explanation) -> Vec<String> {
     let Outcome::Refused(refusal) = &explanation.decision.outcome else {
         return Vec::new();
@@ -48,14 +46,14 @@ pub fn remedies(explanation: &Explanation) -> Vec<String> {
                 .request
                 .credential
                 .is_some()
-                .then(|| "ask without --name".to_owned());
+                .then(|| "leave out --name".to_owned());
             own.into_iter().chain(lift).collect()
         }
         code => {
             let Some((holder, credential)) = first_with(explanation, code) else {
                 return Vec::new();
             };
-            // A policy may use the code for reasons of its own, which no command lifts.
+            // A policy may use the code for another reason, which no command lifts.
             if !guard::is_unusable_for(facts, credential, code) {
                 return Vec::new();
             }
@@ -82,11 +80,10 @@ pub fn remedies(explanation: &Explanation) -> Vec<String> {
     }
 }
 
-/// The commands by which each isolated scope below the nearest one that `wanted`
-/// fits would opt in.
+/// The commands by which each isolated scope below the nearest `wanted` scope would opt in.
 fn opt_in(facts: &Facts, wanted: impl Fn(&Scope) -> bool) -> Vec<String> {
     let provider = &facts.request.provider;
-    // Beyond what is reachable: the requesting scope has none that would do.
+    // The requesting scope itself has no such credential.
     let distance = facts.chain.iter().skip(1).position(wanted).unwrap_or(0);
     let isolated = |scope: &&Scope| scope.inheritance == Inheritance::Isolated;
     facts
@@ -98,7 +95,7 @@ fn opt_in(facts: &Facts, wanted: impl Fn(&Scope) -> bool) -> Vec<String> {
         .collect()
 }
 
-/// The first candidate with that code, and its holder.
+/// The first candidate with a code, and the scope that holds it.
 fn first_with<'a>(explanation: &'a Explanation, code: &str) -> Option<(&'a str, &'a Credential)> {
     let finding = explanation
         .decision
@@ -114,7 +111,7 @@ fn first_with<'a>(explanation: &'a Explanation, code: &str) -> Option<(&'a str, 
     })
 }
 
-/// The command that explains a request, with all the options that it was made with.
+/// The command that explains a request, with all of its options.
 pub fn explain(request: &Request) -> String {
     let mut command = format!("entail explain {} {}", request.scope, request.provider);
     let mut option = |name: &str, value: &str| {

@@ -35,10 +35,14 @@ pub async fn remove(
     let id = &args.credential;
     let scope = entail.scope(&session.principal, &id.scope).await?;
     let present = scope.credential(&id.provider, &id.name);
-    let removed = match args.dry_run.dry_run {
-        true => None,
-        false => Replaced::before(session, entail, &id.reference(), present).await?,
-    };
+    let removed = Replaced::before(
+        session,
+        entail,
+        &id.reference(),
+        present,
+        args.dry_run.dry_run,
+    )
+    .await?;
     let change = Change::RemoveCredential {
         credential: id.reference(),
         grace_ms: duration_ms(&args.grace.grace)?,

@@ -18,7 +18,8 @@ pub struct Replaced {
 }
 
 impl Replaced {
-    /// Reads the active version before a change. Returns `None` if there is no credential.
+    /// Reads the active version before a change. Returns `None` if there is no credential, or
+    /// if this is a dry run.
     ///
     /// # Errors
     ///
@@ -28,8 +29,9 @@ impl Replaced {
         entail: &Entail,
         id: &CredentialRef,
         credential: Option<&Credential>,
+        dry_run: bool,
     ) -> Result<Option<Self>, CliError> {
-        let Some(credential) = credential else {
+        let Some(credential) = credential.filter(|_| !dry_run) else {
             return Ok(None);
         };
         let masked = entail.masked(&session.principal, id).await?;
@@ -45,9 +47,10 @@ impl Replaced {
     /// What happens to the version, as the end of a sentence.
     pub fn fate(&self, applied: &Applied) -> String {
         let ends: Vec<&str> = self.masked.iter().map(|(_, end)| end.as_str()).collect();
-        let ends = match ends.is_empty() {
-            true => String::new(),
-            false => format!(" ({})", ends.join(", ")),
+        let ends = if ends.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", ends.join(", "))
         };
         let fate = match applied.retired_until_ms {
             None => "is destroyed".to_owned(),

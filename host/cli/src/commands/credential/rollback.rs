@@ -32,10 +32,14 @@ pub async fn roll_back(
     let id = &args.credential;
     let scope = entail.scope(&session.principal, &id.scope).await?;
     let present = scope.credential(&id.provider, &id.name);
-    let replaced = match args.dry_run.dry_run {
-        true => None,
-        false => Replaced::before(session, entail, &id.reference(), present).await?,
-    };
+    let replaced = Replaced::before(
+        session,
+        entail,
+        &id.reference(),
+        present,
+        args.dry_run.dry_run,
+    )
+    .await?;
     let change = Change::RollBackCredential {
         credential: id.reference(),
         grace_ms: duration_ms(&args.grace.grace)?,

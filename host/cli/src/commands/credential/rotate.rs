@@ -56,10 +56,14 @@ pub async fn rotate(
         secret: SecretEdit::Renew,
         grace_ms: duration_ms(&args.grace.grace)?,
     }));
-    let replaced = match args.dry_run.dry_run {
-        true => None,
-        false => Replaced::before(session, entail, &id.reference(), Some(present)).await?,
-    };
+    let replaced = Replaced::before(
+        session,
+        entail,
+        &id.reference(),
+        Some(present),
+        args.dry_run.dry_run,
+    )
+    .await?;
     let applied = match apply(session, entail, change, &args.dry_run).await? {
         Attempt::Made(applied) => applied,
         Attempt::DryRun(exit) => return Ok(exit),

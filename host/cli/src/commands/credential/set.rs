@@ -125,10 +125,14 @@ pub async fn set(session: &Session, entail: &Entail, args: &SetArgs) -> Result<E
         },
         grace_ms: duration_ms(&args.grace.grace)?,
     }));
-    let before = match args.dry_run.dry_run {
-        true => None,
-        false => Replaced::before(session, entail, &id.reference(), present).await?,
-    };
+    let before = Replaced::before(
+        session,
+        entail,
+        &id.reference(),
+        present,
+        args.dry_run.dry_run,
+    )
+    .await?;
     let applied = match apply(session, entail, change, &args.dry_run).await? {
         Attempt::Made(applied) => applied,
         Attempt::DryRun(exit) => return Ok(exit),

@@ -298,7 +298,7 @@ impl Planning<'_> {
             .present
             .credentials(self.organization, provider)
             .is_empty();
-        // A scope that has its own gets nothing from the organization.
+        // A scope with a credential gets none from the organization.
         let has_own = |used: &&Use<'a>| !self.present.credentials(used.scope, provider).is_empty();
         let wanting: Vec<&Use<'a>> = uses.iter().filter(|used| !has_own(used)).collect();
         let for_organization = if held { None } else { self.most_used(&wanting) };

@@ -389,9 +389,10 @@ fn value(field: &Field, occurrence: &Occurrence) -> Result<Secret, String> {
     {
         return Err(reason.to_owned());
     }
-    let value = match field.file {
-        true => file_or_value(value, &occurrence.directory)?,
-        false => value.clone(),
+    let value = if field.file {
+        file_or_value(value, &occurrence.directory)?
+    } else {
+        value.clone()
     };
     // The error would begin with the name of the field.
     field

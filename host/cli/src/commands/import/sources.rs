@@ -369,9 +369,10 @@ impl Source {
         let Source::File { path, is_given } = self else {
             return Ok(environment(wanted));
         };
-        let open = match is_given {
-            true => InputFile::open_given,
-            false => InputFile::open_regular,
+        let open = if *is_given {
+            InputFile::open_given
+        } else {
+            InputFile::open_regular
         };
         let mut file = open(path).map_err(|error| error.to_string())?;
         let bytes = Secret::read(&mut file, MAX_FILE_BYTES)
