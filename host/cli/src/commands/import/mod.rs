@@ -37,7 +37,7 @@ use self::sources::{SourceSelection, find};
 use crate::args::dry_run::DryRun;
 use crate::commands::providers::unknown_provider;
 use crate::error::CliError;
-use crate::output::{count, out, print_dry_run_notice, print_json};
+use crate::output::{out, print_dry_run_notice, print_json};
 use crate::prompt;
 use crate::session::Session;
 
@@ -92,10 +92,7 @@ pub async fn import(session: &Session, args: &ImportArgs) -> Result<(), CliError
         }
         return Ok(());
     }
-    if !global.yes
-        && !steps.is_empty()
-        && !prompt::confirm(&format!("{}. Continue?", count(steps.len(), "change")))?
-    {
+    if !global.yes && !steps.is_empty() && !prompt::confirm("Continue?")? {
         out!("nothing was changed");
         return Ok(());
     }
