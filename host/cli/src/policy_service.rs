@@ -359,6 +359,9 @@ pub async fn shadow(session: &Session, args: &ShadowArgs) -> Result<(), CliError
     let shadow = match (&args.policy, args.off) {
         (Some(policy), _) => Some(bound(session, &entail, policy, &args.bound).await?),
         (None, true) => None,
+        (None, false) if args.dry_run.dry_run => {
+            return Err(CliError::usage("--dry-run needs a policy or --off"));
+        }
         (None, false) => return report(session, &entail, organization).await,
     };
     if args.dry_run.dry_run {
