@@ -41,7 +41,7 @@ fn the_drill_a_clean_machine_a_copy_and_the_recovery_key() {
 
     restore(&sandbox, &sandbox.home(), &copy, &recovery)
         .ok()
-        .says("1 secrets are sealed to this machine's new identity");
+        .says("this machine's new identity can open 1 secret too");
     assert_eq!(sandbox.revealed_key(), key);
     sandbox.entail(&["doctor"]).ok();
     sandbox.entail(&["verify"]).ok();
@@ -114,7 +114,7 @@ fn going_back_is_a_deliberate_act_and_is_journalled() {
     sandbox
         .entail(&["restore", "--accept-rollback"])
         .ok()
-        .says("is undone");
+        .says("were undone");
     assert_eq!(sandbox.revealed_key(), key);
     sandbox.entail(&["doctor"]).ok();
     // Again, this time from the copy, over a database that is in order.
@@ -259,8 +259,8 @@ fn going_back_is_tried_without_going_back() {
     back(&["--recovery", recovery, "--dry-run"])
         .ok()
         .says("would be undone")
-        .says("1 secrets would be sealed again")
-        .says("nothing is changed");
+        .says("1 secret would be sealed again")
+        .says("nothing was changed");
 
     // What the change refuses, with nothing lost by it.
     let garbage = sandbox.path("garbage.txt");
@@ -282,7 +282,7 @@ fn going_back_is_tried_without_going_back() {
     sandbox.entail(&["project", "list"]).ok().says("acme/later");
     back(&["--recovery", recovery])
         .ok()
-        .says("1 secrets are sealed again");
+        .says("1 secret was sealed again");
     assert_eq!(sandbox.revealed_key(), key);
 
     // A home that is to be made is tried elsewhere.

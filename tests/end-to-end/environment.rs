@@ -280,7 +280,7 @@ fn googles_clients_find_project_and_location_and_are_not_told_two_things() {
     sandbox
         .entail(&["run", "acme", "--", "true"])
         .ok()
-        .says("GOOGLE_GENAI_USE_VERTEXAI is not set, since gemini is granted too");
+        .says("GOOGLE_GENAI_USE_VERTEXAI is not set, because gemini is granted too");
 }
 
 #[test]
@@ -466,7 +466,7 @@ fn a_provider_that_is_not_known_any_more_is_named_wherever_it_is_missed() {
         .entail_with(&["credential", "set", "acme", "internal"], &key)
         .ok();
     std::fs::remove_file(&file).unwrap();
-    let said = "acme has a credential for internal, and no provider of that id is known";
+    let said = "acme has a credential for internal, which is not a known provider";
     sandbox
         .entail(&["run", "acme", "--", "true"])
         .ok()

@@ -131,9 +131,9 @@ fn a_shared_key_goes_to_the_organization_and_a_different_one_stays_with_its_proj
         "OPENAI_API_KEY=••••cdef",
         "src/evals/.env:2",
         "the same openai key: acme/agents, acme/evals",
-        "set openai on acme/my-app, for itself",
-        "done: 7 changes are made",
-        "these can be deleted",
+        "set openai on acme/my-app, as its own key",
+        "done: 7 changes were made",
+        "you can delete these",
     ] {
         assert!(said.contains(line), "{line} is not in:\n{said}");
     }
@@ -149,7 +149,7 @@ fn a_shared_key_goes_to_the_organization_and_a_different_one_stays_with_its_proj
     sandbox
         .entail(&["verify"])
         .ok()
-        .says("revision 9: 9 changes");
+        .says("(revision 9, 9 changes");
     assert_eq!(everything_in(&sandbox, "src"), before);
 }
 
@@ -299,11 +299,11 @@ sys.exit(os.waitstatus_to_exitcode(status))
     for no in ["", "n", "yess"] {
         ask(no)
             .ok()
-            .says("Make these 7 changes? [y/N]")
-            .says("nothing is changed");
+            .says("Continue? [y/N]")
+            .says("nothing was changed");
         assert_eq!(sandbox.entail(&["project", "list"]).ok().stdout, "acme\n");
     }
-    ask("y").ok().says(": 7 changes are made");
+    ask("y").ok().says(": 7 changes were made");
     assert_eq!(key(&sandbox, "acme/evals", "openai"), shared);
 }
 
@@ -500,7 +500,7 @@ fn a_pipe_or_a_device_that_was_found_is_not_waited_for() {
     for line in [
         "app/.env: it is a named pipe",
         "app/.env.local: it is a ",
-        "app/.env.large: it has more than 262144 bytes",
+        "app/.env.large: it is longer than 262144 bytes",
     ] {
         assert!(said.contains(line), "{line} is not in:\n{said}");
     }

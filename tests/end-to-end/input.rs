@@ -595,7 +595,7 @@ fn a_secret_stays_with_its_hosts_when_the_provider_file_changes() {
         let ran = ran.says("elsewhere.example").says("llm.example only");
         assert!(!ran.stdout.contains("elsewhere.example"), "{}", ran.stdout);
     }
-    sandbox.entail(&["status"]).fails(16).says("error: sealed");
+    sandbox.entail(&["status"]).fails(16).says("cannot open");
     // Rules can change; the hosts only with the secret.
     let rules = ["credential", "set", "acme", "internal", "--priority", "1"];
     let keep = [&rules[..], &["--keep-secret"]].concat();

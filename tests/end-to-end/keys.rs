@@ -44,7 +44,7 @@ fn a_renewed_secret_serves_at_once_and_the_old_one_can_be_brought_back() {
     sandbox
         .entail(&["verify"])
         .ok()
-        .says("everything is what was written");
+        .says("ok: the store matches its journal");
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn keys_are_renewed_while_everything_stays_readable() {
     sandbox
         .entail(&["key", "rotate", "identity"])
         .ok()
-        .says("1 sealed to it");
+        .says("1 secret was sealed to it");
     assert_ne!(identity(), old_identity);
     sandbox
         .entail(&["key", "rotate", "signer"])
@@ -116,7 +116,7 @@ fn an_identity_under_a_passphrase_is_renewed_under_it() {
     with(&["credential", "set", "acme", "openai"], &key).ok();
     with(&["key", "rotate", "identity"], "")
         .ok()
-        .says("1 sealed to it");
+        .says("1 secret was sealed to it");
     assert!(!sandbox.home().join("keys/identity.txt").exists());
     with(&["resolve", "acme", "openai"], "")
         .ok()
@@ -132,7 +132,7 @@ fn a_recipient_opens_what_is_sealed_until_it_is_removed() {
     sandbox
         .entail(&["key", "add-recipient", "--recovery", file])
         .ok()
-        .says("1 sealed to it as well");
+        .says("1 secret can be opened with it too");
     let with_recovery = |arguments: &[&str]| {
         let mut command = sandbox.command(arguments);
         let folder = sandbox.path("credentials");
@@ -148,7 +148,7 @@ fn a_recipient_opens_what_is_sealed_until_it_is_removed() {
     sandbox
         .entail(&["key", "remove-recipient", "recovery"])
         .ok()
-        .says("renew those keys at their providers");
+        .says("replace those at their providers");
     sandbox
         .run(with_recovery(&["resolve", "acme/evals", "openai"]), "")
         .fails(10)
@@ -180,7 +180,7 @@ fn without_the_identity_everything_but_resolving_works() {
         .ok();
     sandbox.entail(&["project", "add", "acme/more"]).ok();
     sandbox.entail(&["explain", "acme/evals", "openai"]).ok();
-    sandbox.entail(&["verify"]).ok().says("were not opened");
+    sandbox.entail(&["verify"]).ok().says("not tried to open");
     sandbox.entail(&["doctor"]).ok();
     let copy = sandbox.path("copy.entail");
     sandbox.entail(&["backup", copy.to_str().unwrap()]).ok();
@@ -261,15 +261,15 @@ fn a_dry_run_says_what_would_be_renewed_and_renews_nothing() {
     let recovery = recovery.to_str().unwrap();
     planned(&["rotate", "identity"])
         .ok()
-        .says("1 secrets would be sealed again")
-        .says("nothing is changed");
+        .says("1 secret would be sealed again")
+        .says("nothing was changed");
     // Three scopes, and the list of recipients.
     planned(&["rotate", "signer"])
         .ok()
         .says("4 documents would be signed again");
     planned(&["add-recipient", "--recovery", recovery])
         .ok()
-        .says("1 secrets");
+        .says("1 secret ");
     planned(&["reseal"]).ok().says("0 secrets");
     assert!(!std::fs::exists(recovery).unwrap());
     assert_eq!(keys(), before);
@@ -279,14 +279,14 @@ fn a_dry_run_says_what_would_be_renewed_and_renews_nothing() {
     sandbox
         .entail(&["key", "add-recipient", "--recovery", recovery])
         .ok()
-        .says("1 sealed to it as well");
+        .says("1 secret can be opened with it too");
     planned(&["remove-recipient", "recovery"])
         .ok()
-        .says("1 secrets");
+        .says("1 secret ");
     sandbox
         .entail(&["key", "rotate", "signer"])
         .ok()
-        .says("4 signed by it");
+        .says("4 documents were signed by it");
     for (arguments, code) in [
         (&["add-recipient", "age1nonsense"][..], 19),
         (&["add-recipient", "--recovery", recovery], 16),

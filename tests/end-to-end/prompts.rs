@@ -187,12 +187,12 @@ fn what_widens_destroys_or_takes_from_others_is_asked_at_a_terminal() {
     let (sandbox, _) = Sandbox::with_acme();
     let declined = |arguments: &[&str], said: &str| {
         Person::entail(&sandbox, arguments)
-            .at("go on? [y/N] ", "\n")
+            .at("Continue? [y/N] ", "\n")
             .run()
             .ran
             .fails(1)
             .says(said)
-            .says("nothing is changed");
+            .says("nothing was changed");
     };
     declined(&["inherit", "acme/agents", "openai"], "acme/agents openai");
     sandbox
@@ -212,7 +212,7 @@ fn what_widens_destroys_or_takes_from_others_is_asked_at_a_terminal() {
     sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
 
     Person::entail(&sandbox, &["inherit", "acme/agents", "openai"])
-        .at("go on? [y/N] ", "y\n")
+        .at("Continue? [y/N] ", "y\n")
         .run()
         .ran
         .ok();

@@ -76,7 +76,7 @@ fn what_was_replaced_is_named_by_its_end_and_can_be_brought_back() {
         .entail(&ids)
         .ok()
         .says("version 2 (••••")
-        .says("has its earlier secret again");
+        .says("has its previous secret again");
     assert_eq!(sandbox.revealed_key(), key);
     said(sandbox.entail_with(&["credential", "rotate", "acme", "openai"], &newer));
 
@@ -151,7 +151,7 @@ fn a_second_credential_does_not_take_over_because_its_name_sorts_first() {
     sandbox
         .entail_with(&backup, &sandbox.canary())
         .ok()
-        .says("default goes on serving acme for openai");
+        .says("requests of acme for openai still get default");
     assert_eq!(sandbox.revealed_key(), key);
     let third = [&SET[..], &["--name", "a", "--json"]].concat();
     let json = sandbox.entail_with(&third, &sandbox.canary()).ok().json();
@@ -173,7 +173,7 @@ fn a_second_credential_does_not_take_over_because_its_name_sorts_first() {
     sandbox
         .entail_with(&first, &newest)
         .ok()
-        .says("b is the openai credential that serves acme");
+        .says("requests of acme for openai now get b");
     assert_eq!(sandbox.revealed_key(), newest);
 }
 

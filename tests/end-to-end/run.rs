@@ -172,7 +172,7 @@ fn what_the_command_moved_away_is_overwritten_and_what_it_made_is_left() {
     );
     run_with_file(&sandbox, Some(&runtime), &script)
         .ok()
-        .says("is left with what the command put into it");
+        .says("is not removed, because the command put files into it");
     let moved = std::fs::read(moved).unwrap();
     assert_eq!(moved, vec![0; ACCOUNT.len()]);
     let left = std::fs::read_dir(&runtime).unwrap().next().unwrap();
@@ -425,7 +425,7 @@ fn a_role_without_an_identity_to_assume_it_with_is_refused() {
     sandbox
         .run(command, "")
         .fails(16)
-        .says("no AWS identity here to assume the role arn:aws:iam::1:role/x with");
+        .says("no AWS identity was found to assume the role arn:aws:iam::1:role/x with");
 }
 
 #[test]

@@ -165,7 +165,7 @@ fn explain_shows_every_candidate_and_what_became_of_it() {
     sandbox.entail_with(&arguments, &backup).ok();
     let explained = sandbox.entail(&["explain", "acme/evals", "openai"]).ok();
     let tree = "acme/evals openai
-├─ acme/evals  inherits when it has none of its own
+├─ acme/evals  inherits if it has no credential
 │  · none
 └─ acme\n   • default   chosen
    • backup    alternate
@@ -239,13 +239,13 @@ fn a_project_goes_only_when_nothing_lies_below_and_takes_its_secrets_along() {
 }
 
 #[test]
-fn doctor_finds_all_well_and_dev_makes_something_to_see() {
+fn doctor_passes_and_dev_creates_an_organization() {
     let (sandbox, _) = Sandbox::with_acme();
     sandbox
         .entail(&["doctor"])
         .ok()
-        .says("3 scopes verify")
-        .says("1 secrets open");
+        .says("3 scopes are verified")
+        .says("1 secret can be opened");
     let mut command = sandbox.command(&["dev"]);
     command.env("TMPDIR", sandbox.path(""));
     sandbox

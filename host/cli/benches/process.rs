@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 const RUNS: usize = 200;
 
 fn main() {
-    let folder = tempfile::tempdir().unwrap();
-    let home = folder.path().join("home");
+    let directory = tempfile::tempdir().unwrap();
+    let home = directory.path().join("home");
     let entail = |arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_entail"));
         command.args(arguments).env("ENTAIL_HOME", &home);
         command
     };
-    let key = folder.path().join("key");
+    let key = directory.path().join("key");
     std::fs::write(&key, "canary-of-the-benchmark-0123456789").unwrap();
     for arguments in [
         &["init", "acme"][..],
@@ -42,7 +42,7 @@ fn main() {
         );
     }
     report("/bin/true", || Command::new("/bin/true"));
-    if let Some(file) = age_file(folder.path(), &home) {
+    if let Some(file) = age_file(directory.path(), &home) {
         let identity = home.join("keys/identity.txt");
         report("age --decrypt", || {
             let mut command = Command::new("age");
@@ -81,13 +81,13 @@ fn report(what: &str, mut command: impl FnMut() -> Command) {
     );
 }
 
-fn age_file(folder: &Path, home: &Path) -> Option<std::path::PathBuf> {
+fn age_file(directory: &Path, home: &Path) -> Option<std::path::PathBuf> {
     let recipient = std::fs::read_to_string(home.join("keys/recipients.txt")).unwrap();
-    let file = folder.join("file.age");
+    let file = directory.join("file.age");
     let made = Command::new("age")
         .args(["--encrypt", "--recipient", recipient.trim(), "--output"])
         .arg(&file)
-        .arg(folder.join("key"))
+        .arg(directory.join("key"))
         .status();
     made.is_ok_and(|status| status.success()).then_some(file)
 }

@@ -1,5 +1,5 @@
-//! Where the compiled code of components that are tried is kept, so that building, testing,
-//! checking and installing one compiles it once.
+//! The cache of compiled components, so that building, testing, checking and installing a
+//! component compiles it once.
 
 use std::path::{Path, PathBuf};
 
@@ -7,59 +7,59 @@ use entail::policy::CodeCache;
 use entail::store::{check_private, check_way_into, private_folder};
 use tempfile::TempDir;
 
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::session::Session;
 use crate::temporary;
 
-/// A cache of compiled code; one in a temporary directory goes with it.
+/// A cache of compiled code. A cache in a temporary directory is removed with this value.
 pub struct Cache {
     pub cache: CodeCache,
     _directory: Option<TempDir>,
 }
 
-/// The cache of the home if there is one, so that a policy that is tried and then put in
-/// service is not compiled again. Without a home, one in the user's cache directory; where
-/// that is not safe, one that goes when the program ends.
+/// Returns the cache of the home if there is one, so that a policy that is tried and then
+/// activated is not compiled again. Without a home, the cache is in the user's cache
+/// directory; if that is not safe, in a temporary directory.
 ///
 /// # Errors
 ///
-/// When there is no place for code at all.
-pub fn code_cache(session: &Session) -> Result<Cache, Failure> {
+/// Fails if there is no safe directory.
+pub fn code_cache(session: &Session) -> Result<Cache, CliError> {
     if let Ok(home) = session.home() {
         return Ok(Cache {
             cache: home.code_cache(),
             _directory: None,
         });
     }
-    if let Some(folder) = user_folder() {
+    if let Some(directory) = user_directory() {
         return Ok(Cache {
-            cache: cache_in(&folder),
+            cache: cache_in(&directory),
             _directory: None,
         });
     }
-    // Only its owner may enter it.
+    // Only its owner can enter it.
     let directory = temporary::directory()
-        .map_err(|error| Failure::io("a directory for compiled code", &error))?;
+        .map_err(|error| CliError::io("a directory for compiled code", &error))?;
     Ok(Cache {
         cache: cache_in(directory.path()),
         _directory: Some(directory),
     })
 }
 
-fn cache_in(folder: &Path) -> CodeCache {
-    CodeCache::new(folder.join("code"), folder.join("code.key"))
+fn cache_in(directory: &Path) -> CodeCache {
+    CodeCache::new(directory.join("code"), directory.join("code.key"))
 }
 
-/// `entail` in the user's cache directory, as the XDG Base Directory Specification has it;
-/// `None` if others could put code there.
-fn user_folder() -> Option<PathBuf> {
+/// `entail` in the user's cache directory, by the XDG Base Directory Specification; `None` if
+/// other users could write code there.
+fn user_directory() -> Option<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .filter(|path| path.is_absolute())
         .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))?;
-    let folder = cache.join("entail");
-    private_folder(&folder).ok()?;
-    check_way_into(&folder).ok()?;
-    check_private(&folder).ok()?;
-    Some(folder)
+    let directory = cache.join("entail");
+    private_folder(&directory).ok()?;
+    check_way_into(&directory).ok()?;
+    check_private(&directory).ok()?;
+    Some(directory)
 }

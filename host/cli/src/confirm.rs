@@ -1,50 +1,50 @@
-//! Asking before something is destroyed, more is granted, or others lose what they are
-//! granted. Only a person at a terminal is asked; `--yes` answers beforehand, and a
-//! script goes on as it always did.
+//! Asks for confirmation before something is destroyed, before scopes get more than now, or
+//! before other scopes lose what they get. Only a person at a terminal is asked; `--yes`
+//! answers in advance, and a script is not stopped.
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
 
 use entail::{AccessChanges, Difference, ScopePath};
 
-use crate::failure::Failure;
-use crate::output::{Style, tell};
+use crate::error::{CliError, ErrorCode};
+use crate::output::{Style, err};
 use crate::prompt;
 use crate::session::Session;
 
-/// The most lines about who gets what.
+/// The maximum number of lines about what scopes get.
 const MAX_LINES: usize = 10;
 
-/// Whether there is somebody to ask.
-pub fn is_wanted(session: &Session) -> bool {
-    !session.common.yes && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+/// Whether there is a person to ask.
+pub fn is_needed(session: &Session) -> bool {
+    !session.global.yes && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
-/// Says what a change would do, and asks whether to go on; if it would do nothing that a
-/// person should know, it goes on.
+/// Shows what a change would do, and asks whether to continue. Without consequences it does
+/// not ask.
 ///
 /// # Errors
 ///
-/// When the answer is no.
-pub fn ask(consequences: &[String]) -> Result<(), Failure> {
+/// Fails if the answer is no.
+pub fn ask(consequences: &[String]) -> Result<(), CliError> {
     if consequences.is_empty() {
         return Ok(());
     }
     for consequence in consequences {
-        tell!(Style::Warn => "  •"; " {consequence}");
+        err!(Style::Warn => "  •"; " {consequence}");
     }
-    match prompt::confirm("go on?")? {
-        true => Ok(()),
-        false => Err(Failure::new(
-            1,
-            "declined",
-            "it was not confirmed, so nothing is changed",
-        )),
+    if prompt::confirm("Continue?")? {
+        Ok(())
+    } else {
+        Err(CliError::new(
+            ErrorCode::Declined,
+            "not confirmed: nothing was changed",
+        ))
     }
 }
 
-/// Who would get more, or lose what they get, in words. The scope `own`, if there is one,
-/// does to itself what its owner wants.
+/// Lists who would get more, or lose what they get. A scope `own` is left out: its owner
+/// makes the change.
 pub fn access(changes: &AccessChanges, own: Option<&ScopePath>) -> Vec<String> {
     let lines: BTreeSet<String> = changes
         .changes

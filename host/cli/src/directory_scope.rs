@@ -1,15 +1,15 @@
-//! The scope of a directory: what commands use when no scope is given.
+//! The scope of a directory, which commands use if no scope is given.
 //!
 //! A file [`FILE_NAME`] (`scope = "acme/evals"`) sets it for its directory and those
 //! below, and is meant to be committed. The variable [`VARIABLE`] takes precedence.
 //!
 //! # Security
 //!
-//! Which scope is asked decides which credentials a command gets, and a file may come with
-//! somebody else's repository. So a file counts only once it was allowed by its path and
-//! content: one that is moved or changed has to be allowed again. What is allowed is kept
-//! in the home, which is private. The content is read once; what is parsed is what was
-//! compared.
+//! The scope decides which credentials a command gets, and a file may come with somebody
+//! else's repository. So a file is used only after it was allowed, by its path and content:
+//! after a move or a change it has to be allowed again. The records of allowed files are in
+//! the home, which is private. The content is read once, so the parsed text is the compared
+//! text.
 
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt as _;
@@ -19,7 +19,7 @@ use entail::ScopePath;
 use entail::store::{Digest, InputFile, private_folder};
 use serde::{Deserialize, Serialize};
 
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::session::Session;
 
 /// The file that sets the scope of a directory.
@@ -28,19 +28,19 @@ pub const FILE_NAME: &str = ".entail.toml";
 /// The variable that sets the scope.
 pub const VARIABLE: &str = "ENTAIL_SCOPE";
 
-/// A path of eight segments, and room for comments.
+/// The maximum length of the file: a path of eight segments, and comments.
 const MAX_FILE_BYTES: usize = 4096;
 
-/// The directory of the home with one file for each path that was allowed.
+/// The directory of the home with one record for each allowed file.
 const ALLOWED_DIRECTORY: &str = "allowed-scopes";
 
-/// Returns the scope of the variable, else the one of the nearest file; `None` if there is
-/// neither.
+/// Returns the scope that the variable sets, else the nearest file; `None` if neither sets
+/// one.
 ///
 /// # Errors
 ///
 /// Fails if the variable or the file is not valid, or the file was not allowed.
-pub fn in_effect(session: &Session) -> Result<Option<ScopePath>, Failure> {
+pub fn in_effect(session: &Session) -> Result<Option<ScopePath>, CliError> {
     if let Some(scope) = from_variable()? {
         return Ok(Some(scope));
     }
@@ -58,21 +58,21 @@ pub fn in_effect(session: &Session) -> Result<Option<ScopePath>, Failure> {
 /// # Errors
 ///
 /// Fails if it is not the path of a scope.
-pub fn from_variable() -> Result<Option<ScopePath>, Failure> {
+pub fn from_variable() -> Result<Option<ScopePath>, CliError> {
     let Some(text) = std::env::var_os(VARIABLE).filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
     let scope = text
         .to_str()
-        .ok_or_else(|| Failure::invalid(format!("{VARIABLE} is not UTF-8 text")))?
+        .ok_or_else(|| CliError::invalid(format!("{VARIABLE} is not UTF-8 text")))?
         .parse()
-        .map_err(|error| Failure::invalid(format!("{VARIABLE}: {error}")))?;
+        .map_err(|error| CliError::invalid(format!("{VARIABLE}: {error}")))?;
     Ok(Some(scope))
 }
 
 /// A file that sets the scope of a directory.
 pub struct ScopeFile {
-    /// Absolute and canonical, but for the file's own name.
+    /// The path; its directory is canonical.
     pub path: PathBuf,
     pub scope: ScopePath,
     content: Digest,
@@ -90,7 +90,7 @@ impl ScopeFile {
     /// # Errors
     ///
     /// Fails if it cannot be read, or is not valid.
-    pub fn nearest() -> Result<Option<Self>, Failure> {
+    pub fn nearest() -> Result<Option<Self>, CliError> {
         Self::nearest_path()?.map(Self::read).transpose()
     }
 
@@ -98,25 +98,25 @@ impl ScopeFile {
     ///
     /// # Errors
     ///
-    /// Fails if the system does not say what is there.
-    pub fn nearest_path() -> Result<Option<PathBuf>, Failure> {
+    /// Fails if a directory cannot be read.
+    pub fn nearest_path() -> Result<Option<PathBuf>, CliError> {
         let directory = match std::env::current_dir().and_then(std::fs::canonicalize) {
             Ok(directory) => directory,
-            // It was removed; then there is no file in it.
+            // The directory was removed, so there is no file in it.
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Failure::io("the working directory", &error)),
+            Err(error) => return Err(CliError::io("the working directory", &error)),
         };
         for directory in directory.ancestors() {
             let path = directory.join(FILE_NAME);
             match path.symlink_metadata() {
                 Ok(_) => return Ok(Some(path)),
-                // Not searchable: what is in there is not for this user.
+                // A directory that this user may not search sets no scope.
                 Err(error)
                     if matches!(
                         error.kind(),
                         ErrorKind::NotFound | ErrorKind::PermissionDenied
                     ) => {}
-                Err(error) => return Err(Failure::io(path.display(), &error)),
+                Err(error) => return Err(CliError::io(path.display(), &error)),
             }
         }
         Ok(None)
@@ -127,13 +127,13 @@ impl ScopeFile {
     /// # Errors
     ///
     /// Fails if it cannot be read, or is not valid.
-    pub fn read(path: PathBuf) -> Result<Self, Failure> {
+    pub fn read(path: PathBuf) -> Result<Self, CliError> {
         let bytes = InputFile::open_regular(&path)
             .and_then(|file| file.read_to_limit(MAX_FILE_BYTES))
-            .map_err(|error| Failure::invalid(format!("{}: {error}", path.display())))?;
+            .map_err(|error| CliError::invalid(format!("{}: {error}", path.display())))?;
         let invalid = |problem: String| {
-            Failure::invalid(format!("{}: {problem}", path.display())).with_remedies(vec![
-                "write it again, in the directory that it is for: entail use SCOPE".to_owned(),
+            CliError::invalid(format!("{}: {problem}", path.display())).with_remedies(vec![
+                "write it again, in its directory: entail use SCOPE".to_owned(),
             ])
         };
         let text =
@@ -147,81 +147,79 @@ impl ScopeFile {
         })
     }
 
-    /// Writes the file of `directory`, which is canonical, in place of the one that is
-    /// there.
+    /// Writes the file of `directory`, which is canonical. Replaces an existing file.
     ///
     /// # Errors
     ///
-    /// Fails if something else is there by that name, or it cannot be written.
-    pub fn write(directory: &Path, scope: &ScopePath) -> Result<Self, Failure> {
+    /// Fails if the name is taken by something else, or the file cannot be written.
+    pub fn write(directory: &Path, scope: &ScopePath) -> Result<Self, CliError> {
         let path = directory.join(FILE_NAME);
         match path.symlink_metadata() {
             Ok(found) if !found.is_file() => {
-                return Err(Failure::invalid(format!(
+                return Err(CliError::invalid(format!(
                     "{} is not a regular file, so it is not replaced",
                     path.display()
                 )));
             }
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(Failure::io(path.display(), &error)),
+            Err(error) => return Err(CliError::io(path.display(), &error)),
         }
         let content = Content {
             scope: scope.clone(),
         };
-        // The form of a path needs no escapes.
+        // A path needs no escapes.
         let text = format!(
             "# The scope of this directory: see `entail help use`.\nscope = \"{}\"\n",
             content.scope
         );
-        let failed = |error: &std::io::Error| Failure::io(path.display(), error);
+        let failed = |error: &std::io::Error| CliError::io(path.display(), error);
         write_whole(directory, &path, text.as_bytes(), SHARED_MODE)
             .map_err(|error| failed(&error))?;
         Self::read(path)
     }
 
-    /// The error of a file that was not allowed.
-    fn not_allowed(&self) -> Failure {
-        Failure::invalid(format!(
-            "{} sets the scope {}, and is not allowed yet, or was changed since",
+    /// The error of a file that is not allowed.
+    fn not_allowed(&self) -> CliError {
+        CliError::invalid(format!(
+            "{} sets the scope {}, and is not allowed yet, or was changed since it was allowed",
             self.path.display(),
             self.scope
         ))
         .with_remedies(vec![
             "if you trust it: entail use --allow".to_owned(),
-            "else give a scope, or set ENTAIL_SCOPE".to_owned(),
+            "otherwise give a scope, or set ENTAIL_SCOPE".to_owned(),
         ])
     }
 }
 
-/// The files that were allowed, each with its content.
+/// The allowed files, each with its content.
 pub struct AllowedFiles {
     directory: PathBuf,
 }
 
-/// What is kept of a file that was allowed. The name of the record is the digest of the
-/// file's path.
+/// The record of an allowed file. The name of the record is the digest of the file's path.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Allowed {
-    /// Where it is, for a person who looks.
+    /// The path, for a person who reads the record.
     file: String,
     content: Digest,
 }
 
 impl AllowedFiles {
-    /// Those of the home.
+    /// The records of the home.
     ///
     /// # Errors
     ///
-    /// Fails if there is no home, or others can use it.
-    pub fn of(session: &Session) -> Result<Self, Failure> {
+    /// Fails if there is no home, or other users can access it.
+    pub fn of(session: &Session) -> Result<Self, CliError> {
         Ok(AllowedFiles {
             directory: session.home()?.folder().join(ALLOWED_DIRECTORY),
         })
     }
 
-    /// Whether the file was allowed with this content. A record that cannot be read allows
+    /// Whether the file is allowed with this content. A record that cannot be read allows
     /// nothing.
     pub fn contains(&self, file: &ScopeFile) -> bool {
         InputFile::open_regular_no_link(&self.record(&file.path))
@@ -231,13 +229,13 @@ impl AllowedFiles {
             .is_some_and(|allowed| allowed.content == file.content)
     }
 
-    /// Allows the file with this content, and no other content of it.
+    /// Allows the file with this content, instead of an earlier content.
     ///
     /// # Errors
     ///
     /// Fails if the record cannot be written.
-    pub fn allow(&self, file: &ScopeFile) -> Result<(), Failure> {
-        let failed = |error: &std::io::Error| Failure::io(self.directory.display(), error);
+    pub fn allow(&self, file: &ScopeFile) -> Result<(), CliError> {
+        let failed = |error: &std::io::Error| CliError::io(self.directory.display(), error);
         private_folder(&self.directory).map_err(|error| failed(&error))?;
         let record = serde_json::to_vec(&Allowed {
             file: file.path.display().to_string(),
@@ -253,16 +251,16 @@ impl AllowedFiles {
         .map_err(|error| failed(&error))
     }
 
-    /// Allows the file no more; returns whether it was allowed, with whatever content.
+    /// Stops allowing the file. Returns whether it was allowed, with any content.
     ///
     /// # Errors
     ///
     /// Fails if the record cannot be removed.
-    pub fn revoke(&self, path: &Path) -> Result<bool, Failure> {
+    pub fn revoke(&self, path: &Path) -> Result<bool, CliError> {
         match std::fs::remove_file(self.record(path)) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(Failure::io(self.directory.display(), &error)),
+            Err(error) => Err(CliError::io(self.directory.display(), &error)),
         }
     }
 
@@ -272,17 +270,16 @@ impl AllowedFiles {
     }
 }
 
-/// A path of 4,096 bytes, each of which JSON may escape with six.
+/// The maximum length of a record: a path of 4,096 bytes, each escaped with six in JSON.
 const MAX_RECORD_BYTES: usize = 32 * 1024;
 
-/// For the owner alone.
+/// The mode of a record, for its owner only.
 const PRIVATE_MODE: u32 = 0o600;
 
-/// As any file of a repository, less the caller's mask.
+/// The mode of a file of a repository, before the caller's mask.
 const SHARED_MODE: u32 = 0o666;
 
-/// Writes a file as a whole: whoever reads it sees what was there before, or all of
-/// `bytes`.
+/// Writes a file atomically: a reader sees the old content, or all of `bytes`.
 fn write_whole(directory: &Path, path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
     use std::io::Write as _;
     use std::os::unix::fs::PermissionsExt as _;
@@ -296,7 +293,7 @@ fn write_whole(directory: &Path, path: &Path, bytes: &[u8], mode: u32) -> std::i
     let mut file = if mode == PRIVATE_MODE {
         create()
     } else {
-        crate::hardening::as_the_caller_had_it(create)
+        crate::hardening::with_callers_settings(create)
     }?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;

@@ -1,4 +1,4 @@
-//! What this process does so that its memory stays its own.
+//! Protects the memory of this process.
 
 use std::sync::OnceLock;
 
@@ -7,7 +7,7 @@ use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit, umask,
 };
 
-/// What the caller set; a command that is run gets it back.
+/// The caller's settings; a command that is run gets them back.
 static CALLERS: OnceLock<Callers> = OnceLock::new();
 
 struct Callers {
@@ -15,11 +15,11 @@ struct Callers {
     mask: Mode,
 }
 
-/// Whatever is made by whatever library is the owner's alone.
+/// Every new file, also of a library, is accessible to its owner only.
 const MASK: Mode = Mode::from_raw_mode(0o077);
 
-/// Sees to it that no other process of the user reads this one's memory, and that it
-/// leaves no core behind. What the system does not allow comes back, in words.
+/// Prevents other processes of the user from reading this one's memory, and core dumps.
+/// Returns a warning for each measure that the system does not allow.
 pub fn harden() -> Vec<&'static str> {
     let mut refused = Vec::new();
     if set_dumpable_behavior(DumpableBehavior::NotDumpable).is_err() {
@@ -35,17 +35,16 @@ pub fn harden() -> Vec<&'static str> {
         maximum: callers.core_limit.maximum,
     };
     if setrlimit(Resource::Core, none).is_err() {
-        refused.push("a crash may leave a core behind");
+        refused.push("a crash may leave a core dump");
     }
     refused
 }
 
-/// Runs `start` with the mask and the limit on core dumps that the caller set, for what
-/// it starts.
-pub fn as_the_caller_had_it<T>(start: impl FnOnce() -> T) -> T {
+/// Runs `start` with the caller's file mode mask and limit on core dumps.
+pub fn with_callers_settings<T>(start: impl FnOnce() -> T) -> T {
     if let Some(callers) = CALLERS.get() {
         umask(callers.mask);
-        // The command does without; it is no worse off for that.
+        // If this fails, the command runs without core dumps.
         let _ = setrlimit(Resource::Core, callers.core_limit);
     }
     let started = start();

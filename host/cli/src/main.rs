@@ -1,175 +1,87 @@
-//! The `entail` program: a thin front of the `entail` library. It parses
-//! arguments, asks for secrets, and prints; it holds no rules of its own.
+//! The `entail` program: a command line for the `entail` library. It parses arguments, asks
+//! for secrets, and prints; it contains no rules.
 
 mod api;
 mod args;
-mod attributes;
-mod audit;
-mod backup;
+mod cli;
 mod code_cache;
 mod commands;
 mod confirm;
-mod dev;
 mod directory_scope;
-mod doctor;
-mod failure;
+mod error;
+mod exit_status;
+mod global;
 mod hardening;
-mod help;
-mod import;
-mod inherited;
-mod input;
-mod inquire;
-mod keeper;
-mod key;
-mod manage;
-mod nearest;
 mod output;
-mod paths;
-mod progress;
+mod private_files;
 mod prompt;
-mod remedy;
-mod replaced;
-mod request_target;
-mod run;
-mod secret_files;
 mod session;
 mod suggest;
 mod temporary;
-mod times;
 mod unknown_providers;
 mod usage;
-mod use_scope;
-mod verify;
 
 use std::process::ExitCode;
 
-use clap::{FromArgMatches as _, Parser as _};
-
-use crate::args::{Cli, Command, CredentialCommand, KeyCommand, ProjectCommand};
-use crate::commands::policy;
-use crate::failure::Failure;
-use crate::output::{Style, exactly, tell};
+use crate::cli::Cli;
+use crate::commands::dispatch;
+use crate::error::CliError;
+use crate::exit_status::ExitStatus;
+use crate::output::{Style, err};
+use crate::private_files::keeper;
 use crate::session::Session;
+use crate::suggest::complete::complete;
 
 fn main() -> ExitCode {
-    // Started by itself to look at foreign code, it does nothing else.
+    // This program starts itself as a child process for jobs and as a keeper of files.
     if let Some(exit) = entail::policy::serve_with(&entail_policy_tools::JOBS) {
         return exit;
     }
-    // Nor when it was started to remove what a run leaves behind.
-    if let Some(exit) = keeper::keep() {
+    if let Some(exit) = keeper::run_if_requested() {
         return exit;
     }
-    let unhardened = hardening::harden();
-    // What an error or help needs besides takes time, and is not for every start.
-    let parsed = Cli::try_parse().or_else(|_| {
-        let mut matches = help::command().try_get_matches()?;
-        Cli::from_arg_matches_mut(&mut matches)
-    });
-    let Cli { common, command } = match parsed {
+    let warnings = hardening::harden();
+    let cli = match cli::parse() {
         Ok(cli) => cli,
-        Err(error) => return usage::usage(&error),
+        Err(error) => return finish(usage::print(&error).into(), None),
     };
-    for what in unhardened {
-        tell!(Style::Warn => "warning:"; " {what}");
+    for warning in warnings {
+        err!(Style::Warn => "warning:"; " {warning}");
     }
-    let json = common.json;
-    let session = match Session::new(common) {
-        Ok(session) => session,
-        Err(failure) => return failure.report(json),
-    };
-    let runtime = match tokio::runtime::Builder::new_current_thread().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return Failure::io("the runtime", &error).report(json),
-    };
-    let is_adding = matches!(
-        command,
-        Command::Project(ProjectCommand::Add { .. }) | Command::Init(_)
-    );
-    match runtime.block_on(perform(&session, command)) {
-        Ok(exit) => exit,
-        Err(failure) => runtime
-            .block_on(suggest::complete(&session, failure, is_adding))
-            .report(json),
+    let as_json = cli.global.json;
+    match run(cli) {
+        Ok(exit) => finish(exit, None),
+        Err(error) => finish(error.code().exit_status().into(), Some((&error, as_json))),
     }
 }
 
-/// Whether a command changes a home in a way that can be tried without changing it.
-fn has_dry_run(command: &Command) -> bool {
-    match command {
-        Command::Init(_)
-        | Command::Import(_)
-        | Command::Inherit(_)
-        | Command::Model(_)
-        | Command::Restore(_) => true,
-        Command::Project(command) => !matches!(command, ProjectCommand::List { .. }),
-        Command::Credential(command) => !matches!(
-            command,
-            CredentialCommand::List { .. } | CredentialCommand::Show(_)
-        ),
-        Command::Key(command) => !matches!(command, KeyCommand::List),
-        Command::Policy(command) => command.has_dry_run(),
-        _ => false,
-    }
-}
-
-/// Whether a command asks requests that attributes can be said of.
-fn takes_attributes(command: &Command, dry_run: bool) -> bool {
-    match command {
-        Command::Resolve(_) | Command::Explain(_) | Command::Run(_) | Command::ExportEnv(_) => true,
-        Command::Policy(command) => command.takes_attributes(dry_run),
-        Command::Project(_) | Command::Credential(_) | Command::Inherit(_) | Command::Model(_) => {
-            dry_run
+/// Runs the command in a session.
+fn run(cli: Cli) -> Result<ExitCode, CliError> {
+    let Cli { global, command } = cli;
+    let session = Session::new(global)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .map_err(|error| CliError::io("the runtime", &error))?;
+    runtime.block_on(async {
+        match dispatch(&session, &command, cli::parser).await {
+            Err(error) => Err(complete(&session, error, command.adds_scope()).await),
+            done => done,
         }
-        _ => false,
-    }
+    })
 }
 
-async fn perform(session: &Session, command: Command) -> Result<ExitCode, Failure> {
-    if session.common.dry_run && !has_dry_run(&command) {
-        return Err(Failure::new(
-            2,
-            "usage",
-            "there is no dry run of this: it changes nothing in a home",
-        ));
+/// Prints the error, and returns the status with which the program ends. Output that could
+/// not be written is an error too, unless the reader closed the pipe.
+fn finish(exit: ExitCode, error: Option<(&CliError, bool)>) -> ExitCode {
+    if let Some((error, as_json)) = error {
+        output::print_error(error, as_json);
+        return exit;
     }
-    if !session.common.attributes.is_empty() && !takes_attributes(&command, session.common.dry_run)
-    {
-        return Err(Failure::new(
-            2,
-            "usage",
-            "--attribute goes with commands that ask for a credential, with policy diff, and with \
-             --dry-run of what changes who gets what",
-        ));
-    }
-    match command {
-        Command::Import(args) => import::import(session, &args).await?,
-        Command::Use(args) => use_scope::use_scope(session, &args).await?,
-        Command::Help(args) => help::help(&args)?,
-        Command::Init(args) => return manage::init(session, &args).await,
-        Command::Project(command) => return manage::project(session, command).await,
-        Command::Credential(command) => return manage::credential(session, command).await,
-        Command::Inherit(args) => return manage::inherit(session, &args).await,
-        Command::Model(args) => return manage::model(session, &args).await,
-        Command::Resolve(args) => inquire::resolve(session, &args).await?,
-        Command::Explain(args) => inquire::explain(session, &args).await?,
-        Command::Run(args) => return run::run(session, &args).await,
-        Command::ExportEnv(args) => run::export_env(session, &args).await?,
-        Command::Status(args) => inquire::status(session, &args).await?,
-        Command::Providers(args) => inquire::providers(session, &args)?,
-        Command::Policy(command) => return policy::policy(session, &command).await,
-        Command::Key(command) => key::key(session, command).await?,
-        Command::Audit(command) => audit::audit(session, command)?,
-        Command::Verify => verify::verify(session).await?,
-        Command::Backup(args) => backup::backup(session, &args).await?,
-        Command::Restore(args) => backup::restore(session, &args).await?,
-        Command::Doctor => doctor::doctor(session).await?,
-        Command::Dev => dev::dev(session).await?,
-        Command::Completions(args) => {
-            let mut script = Vec::new();
-            clap_complete::generate(args.shell, &mut help::command(), "entail", &mut script);
-            exactly(String::from_utf8_lossy(&script).trim_end());
+    match output::failure_to_report() {
+        None => exit,
+        Some(failure) => {
+            err!("error: standard output: {failure}");
+            ExitStatus::OtherError.into()
         }
     }
-    Ok(ExitCode::SUCCESS)
 }

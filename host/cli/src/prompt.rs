@@ -1,14 +1,13 @@
-//! Asking at the terminal: for secrets, which are not shown, and whether to go on.
+//! Prompts at the terminal: for secrets, which are not shown, and for confirmation.
 //!
-//! The terminal itself is asked, also when standard input is redirected. While a secret
-//! is entered the terminal hands over each character as it is typed: a line may have any
-//! length, where the kernel's own line editing drops what is beyond 4,095 characters, and
-//! JSON may have several lines. What a line editor does is done here: backspace, Ctrl-W,
-//! Ctrl-U, Ctrl-D.
+//! The terminal is used even if standard input is redirected. While a secret is entered, each
+//! character is read as it is typed, because the kernel's line editing drops what is beyond
+//! 4,095 characters, and JSON may have several lines. So this module implements the keys of a
+//! line editor: backspace, Ctrl-W, Ctrl-U, Ctrl-D.
 //!
-//! What is typed before the prompt is shown is discarded: it was visible, and half of
-//! something pasted is worse than nothing. What is pasted beyond the end of the answer is
-//! discarded as well and an error, so that no shell takes it for a command.
+//! Input before the prompt is discarded: it was visible, and part of a paste is useless. Input
+//! after the end of the answer is discarded too and an error, so that no shell runs it as a
+//! command.
 
 use std::fs::File;
 use std::io::{ErrorKind, IsTerminal as _, Read as _, Write as _};
@@ -29,54 +28,64 @@ use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 use zeroize::Zeroizing;
 
-use crate::failure::Failure;
+use crate::error::CliError;
 
-/// No secret is longer.
+/// The maximum length of a secret.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// How long nothing arrives after the last of what was pasted. Terminals hand over a
-/// paste in pieces, without a pause that a person could make.
-const QUIET: Duration = Duration::from_millis(100);
+/// The pause that ends a paste. A terminal delivers a paste in pieces, with shorter pauses
+/// than a person makes.
+const PASTE_END: Duration = Duration::from_millis(100);
 
-/// How long a signal is given to end the program.
-const TO_END: Duration = Duration::from_secs(1);
+/// How long to wait for a signal to end the program.
+const SIGNAL_WAIT: Duration = Duration::from_secs(1);
 
-/// The longest answer to a question.
+/// The maximum length of an answer to a question.
 const MAX_ANSWER_BYTES: usize = 64;
 
-/// What terminals put around what is pasted, where a program before asked them to.
+/// The marks that terminals put around a paste if an earlier program asked for them.
 const PASTE_MARKS: [&[u8]; 2] = [b"\x1b[200~", b"\x1b[201~"];
 
-/// What is to be entered.
+/// The form of a secret.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Shape {
     /// One line.
     Line,
-    /// JSON, which may have several lines and ends where its first object does; or
-    /// anything else that is pasted, such as base64 in lines.
+    /// JSON, which may have several lines and ends with its first object; or another paste of
+    /// several lines, such as base64.
     Json,
 }
 
-/// Asks for a secret, without showing what is typed. The terminal shows again what is
-/// typed also when a signal ends the program meanwhile.
-pub fn prompt_secret(prompt: &str, shape: Shape) -> Result<Secret, Failure> {
+/// Asks for a secret without showing what is typed. The terminal's settings are restored even
+/// if a signal ends the program meanwhile.
+///
+/// # Errors
+///
+/// Fails if there is no terminal, or the input is too long or does not end with the answer.
+pub fn prompt_secret(prompt: &str, shape: Shape) -> Result<Secret, CliError> {
     let mut terminal = Terminal::open()?;
-    let hidden = terminal.hide().map_err(|error| failed(&error))?;
+    let hidden = terminal.hide().map_err(|error| terminal_error(&error))?;
     let entered = terminal.enter(prompt, shape);
     hidden.show();
     entered
 }
 
-/// Asks a question at the terminal; the answer is no unless it is yes.
-pub fn confirm(question: &str) -> Result<bool, Failure> {
+/// Asks a question at the terminal. Returns whether the answer was `y` or `yes`.
+///
+/// # Errors
+///
+/// Fails if there is no terminal.
+pub fn confirm(question: &str) -> Result<bool, CliError> {
     let mut terminal = Terminal::open()?;
-    let answer = terminal.answer(question).map_err(|error| failed(&error))?;
+    let answer = terminal
+        .answer(question)
+        .map_err(|error| terminal_error(&error))?;
     let answer = answer.trim_ascii();
     Ok(answer.eq_ignore_ascii_case(b"y") || answer.eq_ignore_ascii_case(b"yes"))
 }
 
-fn failed(error: &std::io::Error) -> Failure {
-    Failure::io("the terminal", error)
+fn terminal_error(error: &std::io::Error) -> CliError {
+    CliError::io("the terminal", error)
 }
 
 struct Terminal {
@@ -84,7 +93,7 @@ struct Terminal {
     before: Termios,
 }
 
-/// A terminal that does not show what is typed, until it is told to.
+/// A terminal that does not show what is typed.
 struct Hidden {
     tty: File,
     before: Termios,
@@ -93,7 +102,7 @@ struct Hidden {
 }
 
 impl Terminal {
-    fn open() -> Result<Self, Failure> {
+    fn open() -> Result<Self, CliError> {
         let flags = OFlags::NOCTTY.bits().cast_signed();
         let opened = File::options()
             .read(true)
@@ -103,26 +112,26 @@ impl Terminal {
         let stdin = std::io::stdin();
         let tty = match opened {
             Ok(tty) => tty,
-            // A terminal that is nobody's.
+            // A terminal that does not control this process.
             Err(_) if stdin.is_terminal() => stdin
                 .as_fd()
                 .try_clone_to_owned()
-                .map_err(|error| failed(&error))?
+                .map_err(|error| terminal_error(&error))?
                 .into(),
-            Err(_) => return Err(Failure::invalid("there is no terminal to ask at")),
+            Err(_) => return Err(CliError::invalid("there is no terminal to ask at")),
         };
-        let before = tcgetattr(&tty).map_err(|error| failed(&error.into()))?;
+        let before = tcgetattr(&tty).map_err(|error| terminal_error(&error.into()))?;
         Ok(Terminal { tty, before })
     }
 
-    /// Stops showing what is typed, and editing lines.
+    /// Turns off echo and line editing.
     fn hide(&self) -> std::io::Result<Hidden> {
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT])?;
         let handle = signals.handle();
         let (tty, before) = (self.tty.try_clone()?, self.before.clone());
         let restorer = std::thread::Builder::new().spawn(move || {
             if let Some(signal) = signals.forever().next() {
-                // On the way out there is nobody to tell.
+                // The program ends, so errors do not matter.
                 let _ = tcsetattr(&tty, OptionalActions::Flush, &before);
                 let _ = signal_hook::low_level::emulate_default_handler(signal);
             }
@@ -143,7 +152,7 @@ impl Terminal {
         mode.input_modes -= InputModes::IXON | InputModes::ISTRIP;
         mode.special_codes[SpecialCodeIndex::VMIN] = 1;
         mode.special_codes[SpecialCodeIndex::VTIME] = 0;
-        // Stopped, the shell would be left with a terminal that shows nothing.
+        // If the program stopped, the shell would get a terminal without echo.
         mode.special_codes[SpecialCodeIndex::VSUSP] = 0;
         match tcsetattr(&self.tty, OptionalActions::Now, &mode) {
             Ok(()) => Ok(hidden),
@@ -154,40 +163,42 @@ impl Terminal {
         }
     }
 
-    fn enter(&mut self, prompt: &str, shape: Shape) -> Result<Secret, Failure> {
-        let io = |error: std::io::Error| failed(&error);
+    fn enter(&mut self, prompt: &str, shape: Shape) -> Result<Secret, CliError> {
+        let io = |error: std::io::Error| terminal_error(&error);
         if self.is_ready(Duration::ZERO).map_err(io)? {
             self.discard().map_err(io)?;
-            self.write("what was typed before this prompt is discarded\n")
+            self.write("input before this prompt was discarded\n")
                 .map_err(io)?;
         }
         self.write(&sanitize(prompt)).map_err(io)?;
         let entered = self.read(shape);
         let rest = match entered {
-            // The signal that interrupted is about to end the program.
+            // The signal that interrupted the read is about to end the program.
             Err(ref error) if error.kind() == ErrorKind::Interrupted => {
-                std::thread::sleep(TO_END);
+                std::thread::sleep(SIGNAL_WAIT);
                 Ok(false)
             }
             _ => self.discard(),
         };
-        // The line break of the answer was not shown.
+        // The end of the answer was not shown.
         self.write("\n").map_err(io)?;
         let entered = entered.map_err(io)?;
         if rest.map_err(io)? {
-            return Err(Failure::invalid(match shape {
-                Shape::Line => "several lines were entered where one is wanted; nothing is taken",
-                Shape::Json => "something follows the JSON that was entered; nothing is taken",
+            return Err(CliError::invalid(match shape {
+                Shape::Line => {
+                    "several lines were entered where one is expected; nothing was changed"
+                }
+                Shape::Json => "there is more input after the JSON; nothing was changed",
             }));
         }
         entered
             .map(|text| Secret::new(&text))
-            .ok_or_else(|| Failure::invalid(format!("more than {MAX_BYTES} bytes were entered")))
+            .ok_or_else(|| CliError::invalid(format!("more than {MAX_BYTES} bytes were entered")))
     }
 
     /// Reads an answer to its end; `None` if it is too long.
     fn read(&mut self, shape: Shape) -> std::io::Result<Option<Zeroizing<Vec<u8>>>> {
-        // Never larger, so that nothing is left behind where it was before.
+        // The buffer never grows, because that would leave copies behind.
         let mut text = Zeroizing::new(Vec::with_capacity(MAX_BYTES + 1));
         let code = |index| self.before.special_codes[index];
         let (kill, end, word) = (
@@ -198,7 +209,7 @@ impl Terminal {
         let mut is_too_long = false;
         while let Some(byte) = self.next()? {
             match byte {
-                // A character that is switched off is 0.
+                // A special character that is off is 0.
                 0 => {}
                 8 | 127 => erase(&mut text),
                 byte if byte == kill => text.clear(),
@@ -206,8 +217,10 @@ impl Terminal {
                 byte if byte == end => break,
                 b'\n' | b'\r' => match shape {
                     Shape::Json if is_object(&text) => text.push(b'\n'),
-                    // A paste goes on at once, a person has pressed the key.
-                    Shape::Json if !text.is_empty() && self.is_ready(QUIET)? => text.push(b'\n'),
+                    // A paste continues at once; otherwise a person pressed the key.
+                    Shape::Json if !text.is_empty() && self.is_ready(PASTE_END)? => {
+                        text.push(b'\n')
+                    }
                     Shape::Line | Shape::Json => break,
                 },
                 byte => text.push(byte),
@@ -216,7 +229,7 @@ impl Terminal {
                 is_too_long = true;
                 text.clear();
             }
-            if byte == b'}' && shape == Shape::Json && is_whole(&text) {
+            if byte == b'}' && shape == Shape::Json && is_complete(&text) {
                 break;
             }
         }
@@ -224,19 +237,19 @@ impl Terminal {
         Ok((!is_too_long).then_some(text))
     }
 
-    /// The next byte; `None` at the end of the terminal.
+    /// Reads a byte; `None` at the end of the input.
     fn next(&mut self) -> std::io::Result<Option<u8>> {
         let mut byte = Zeroizing::new([0]);
         let count = self.tty.read(&mut *byte)?;
         Ok(byte.first().copied().filter(|_| count > 0))
     }
 
-    /// Drops what arrives until nothing more does. Returns whether there was anything
-    /// but white space.
+    /// Discards input until no more arrives. Returns whether it contained more than white
+    /// space.
     fn discard(&mut self) -> std::io::Result<bool> {
         let mut found = Zeroizing::new(Vec::with_capacity(PASTE_MARKS[0].len()));
         let mut is_more = false;
-        while self.is_ready(QUIET)? {
+        while self.is_ready(PASTE_END)? {
             let Some(byte) = self.next()? else { break };
             found.push(byte);
             if !PASTE_MARKS.iter().any(|mark| mark.starts_with(&found)) {
@@ -249,7 +262,7 @@ impl Terminal {
         Ok(is_more || !found.trim_ascii().is_empty())
     }
 
-    /// Whether something can be read within that time.
+    /// Whether input arrives within a time.
     fn is_ready(&self, within: Duration) -> std::io::Result<bool> {
         let within = Timespec::try_from(within).map_err(std::io::Error::other)?;
         let mut waiting = [PollFd::new(&self.tty, PollFlags::IN)];
@@ -257,7 +270,7 @@ impl Terminal {
     }
 
     fn answer(&mut self, question: &str) -> std::io::Result<Vec<u8>> {
-        // What was typed before the question does not answer it.
+        // Input before the question does not answer it.
         tcflush(&self.tty, QueueSelector::IFlush)?;
         self.write(&format!("{} [y/N] ", sanitize(question)))?;
         let mut answer = Vec::new();
@@ -279,7 +292,7 @@ impl Terminal {
 }
 
 impl Hidden {
-    /// Shows again what is typed; what nobody has read until now is lost.
+    /// Restores the terminal's settings. Unread input is lost.
     fn show(mut self) {
         let _ = tcsetattr(&self.tty, OptionalActions::Flush, &self.before);
         self.handle.close();
@@ -289,12 +302,12 @@ impl Hidden {
     }
 }
 
-/// Takes the last character away.
+/// Removes the last character.
 fn erase(text: &mut Vec<u8>) {
     while text.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {}
 }
 
-/// Takes the last word away.
+/// Removes the last word.
 fn erase_word(text: &mut Vec<u8>) {
     while text.last().is_some_and(u8::is_ascii_whitespace) {
         text.pop();
@@ -304,7 +317,7 @@ fn erase_word(text: &mut Vec<u8>) {
     }
 }
 
-/// Takes away what a terminal puts around a paste.
+/// Removes the marks around a paste.
 fn without_marks(text: &mut Vec<u8>) {
     for mark in PASTE_MARKS {
         while let Some(start) = text.windows(mark.len()).position(|part| part == mark) {
@@ -313,7 +326,7 @@ fn without_marks(text: &mut Vec<u8>) {
     }
 }
 
-/// Whether a text begins as an object of JSON does.
+/// Whether a text starts like a JSON object.
 fn is_object(text: &[u8]) -> bool {
     let [begin, _] = PASTE_MARKS;
     let text = text.trim_ascii_start();
@@ -322,20 +335,20 @@ fn is_object(text: &[u8]) -> bool {
     text.trim_ascii_start().starts_with(b"{")
 }
 
-/// Whether a text begins with an object of JSON that ends in it. Outside of its texts
-/// there may be escapes, as in what was escaped as a whole.
-fn is_whole(text: &[u8]) -> bool {
+/// Whether a text starts with a complete JSON object. There may be escapes outside of its
+/// strings, as in JSON that was escaped as a whole.
+fn is_complete(text: &[u8]) -> bool {
     if !is_object(text) {
         return false;
     }
-    let (mut depth, mut is_text, mut is_escaped) = (0usize, false, false);
+    let (mut depth, mut is_string, mut is_escaped) = (0usize, false, false);
     for byte in text {
         match byte {
             _ if is_escaped => is_escaped = false,
             b'\\' => is_escaped = true,
-            b'"' => is_text = !is_text,
-            b'{' if !is_text => depth += 1,
-            b'}' if !is_text => {
+            b'"' => is_string = !is_string,
+            b'{' if !is_string => depth += 1,
+            b'}' if !is_string => {
                 depth = depth.saturating_sub(1);
                 if depth == 0 {
                     return true;
@@ -353,7 +366,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_object_is_whole_where_its_last_brace_is() {
+    fn an_object_is_complete_at_its_last_brace() {
         for whole in [
             "{}",
             " {\"a\": {\"b\": \"}\"}}",
@@ -362,16 +375,16 @@ mod tests {
             "\u{feff}{}",
             "\u{1b}[200~{}",
         ] {
-            assert!(is_whole(whole.as_bytes()), "{whole}");
+            assert!(is_complete(whole.as_bytes()), "{whole}");
             let cut = &whole[..whole.len() - 1];
-            assert!(!is_whole(cut.as_bytes()), "{cut}");
+            assert!(!is_complete(cut.as_bytes()), "{cut}");
         }
-        assert!(!is_whole(b"}"));
-        assert!(!is_whole(b"'{}'"));
+        assert!(!is_complete(b"}"));
+        assert!(!is_complete(b"'{}'"));
     }
 
     #[test]
-    fn characters_and_words_are_erased_whole() {
+    fn whole_characters_and_words_are_erased() {
         let mut text = "schlüssel ö".as_bytes().to_vec();
         erase(&mut text);
         assert_eq!(text, "schlüssel ".as_bytes());

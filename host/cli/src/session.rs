@@ -1,98 +1,95 @@
-//! One run of the program: where the home is, who asks, how keys are unlocked.
+//! A run of the program: its home, its principal, and how it unlocks keys.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use entail::policy::{Compile, Sandbox};
 use entail::store::{InputFile, check_way, inherited_file};
-use entail::{
-    AttributeName, AttributeValue, Entail, Home, IdentitySource, Keys, Principal, SecondSink,
-    Secret, Settings, quoted,
-};
+use entail::{Entail, Home, IdentitySource, Keys, Principal, SecondSink, Secret, Settings, quoted};
 
-use crate::args::Common;
-use crate::attributes::parse_attributes;
-use crate::failure::{Failure, shown};
-use crate::paths;
+use crate::args::path;
+use crate::error::{CliError, ErrorCode, shown};
+use crate::global::GlobalArgs;
 use crate::prompt::{Shape, prompt_secret};
 
-/// No passphrase or file of one is longer.
+/// The maximum length of a passphrase and of a file with one.
 const MAX_PASSPHRASE_BYTES: usize = 4096;
 
-/// Shorter ones are found by trying, whatever the work factor.
+/// Shorter passphrases can be guessed despite the work factor.
 const MIN_PASSPHRASE_BYTES: usize = 8;
 
-/// No file of an identity is longer.
+/// The maximum length of a file with an identity.
 const MAX_IDENTITY_BYTES: usize = 64 * 1024;
 
-/// The name of the identity among the credentials that systemd passes to a service:
+/// The name of the credential by which systemd passes the identity to a service:
 /// `LoadCredential=entail-identity:/path/to/identity.txt`.
 const SYSTEMD_CREDENTIAL: &str = "entail-identity";
 
-/// The program never makes more than a few calls at once, but to compare policies it
+/// The number of concurrent calls of a policy. Usually there are few, but comparing policies
 /// uses all processors.
 const CONCURRENT_CALLS: u32 = 16;
 
-/// How long the program stays, when all is said, for shadow policies to answer.
+/// How long the program waits for shadow policies before it ends.
 const SETTLE_WITHIN: Duration = Duration::from_secs(1);
 
-/// One run of the program.
+/// A run of the program.
 pub struct Session {
-    pub common: Common,
+    /// The options that every command has.
+    pub global: GlobalArgs,
+    /// Who makes the requests.
     pub principal: Principal,
-    /// The identity that came by a file descriptor.
+    /// The identity that was read from a file descriptor.
     inherited: RefCell<Option<Secret>>,
 }
 
 impl Session {
+    /// Starts a session with the options and the variables that replace them.
+    ///
     /// # Errors
     ///
-    /// When a variable that stands for an option cannot.
-    pub fn new(common: Common) -> Result<Self, Failure> {
-        let common = from_environment(common)?;
+    /// Fails if a variable is not valid.
+    pub fn new(global: GlobalArgs) -> Result<Self, CliError> {
+        let global = from_environment(global)?;
         Ok(Session {
-            inherited: RefCell::new(Self::take_identity(&common)),
-            common,
+            inherited: RefCell::new(Self::take_identity(&global)),
+            global,
             principal: Principal::LocalOwner,
         })
     }
 
-    /// The same run, at another home.
+    /// The same session with another home.
     pub fn at(&self, home: &Path) -> Self {
         Session {
-            common: Common {
+            global: GlobalArgs {
                 home: Some(home.to_owned()),
-                ..self.common.clone()
+                ..self.global.clone()
             },
             principal: self.principal.clone(),
             inherited: RefCell::new(self.inherited.borrow().clone()),
         }
     }
 
-    /// What dry runs say with the requests that they ask.
-    pub fn attributes(&self) -> Result<BTreeMap<AttributeName, AttributeValue>, Failure> {
-        parse_attributes(&self.common.attributes)
-    }
-
-    /// The folder of the home: given, or `entail` in the user's data folder, as
-    /// the XDG Base Directory Specification has it.
-    pub fn home_folder(&self) -> Result<PathBuf, Failure> {
-        let folder = self.chosen_home()?;
-        match folder.to_str() {
-            Some(_) => Ok(folder),
-            None => Err(Failure::invalid(
+    /// The directory of the home: the given one, or `entail` in the user's data directory by
+    /// the XDG Base Directory Specification.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no such directory, or its path is not UTF-8 text.
+    pub fn home_directory(&self) -> Result<PathBuf, CliError> {
+        let directory = self.chosen_home()?;
+        if directory.to_str().is_none() {
+            return Err(CliError::invalid(
                 "the path of the home is not UTF-8 text; set ENTAIL_HOME, or give --home",
-            )),
+            ));
         }
+        Ok(directory)
     }
 
-    fn chosen_home(&self) -> Result<PathBuf, Failure> {
-        if let Some(folder) = &self.common.home {
-            return std::path::absolute(folder)
-                .map_err(|error| Failure::io(folder.display(), &error));
+    fn chosen_home(&self) -> Result<PathBuf, CliError> {
+        if let Some(home) = &self.global.home {
+            return std::path::absolute(home).map_err(|error| CliError::io(home.display(), &error));
         }
         let absolute = |path: &PathBuf| path.is_absolute();
         let data = variable("XDG_DATA_HOME")
@@ -102,34 +99,51 @@ impl Session {
         data.or_else(|| home().map(|home| home.join(".local/share")))
             .map(|data| data.join("entail"))
             .ok_or_else(|| {
-                Failure::invalid("there is no user data folder")
+                CliError::invalid("the user has no data directory")
                     .with_remedies(vec!["set ENTAIL_HOME, or give --home".to_owned()])
             })
     }
 
-    pub fn home(&self) -> Result<Home, Failure> {
-        Ok(Home::open(&self.home_folder()?)?)
+    /// Opens the home, without its store.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no home, or other users can access it.
+    pub fn home(&self) -> Result<Home, CliError> {
+        Ok(Home::open(&self.home_directory()?)?)
     }
 
-    /// Opens the home for what needs no secret.
-    pub fn open(&self) -> Result<Entail, Failure> {
+    /// Opens the store for a command that reveals no secret.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it cannot be opened.
+    pub fn open(&self) -> Result<Entail, CliError> {
         let home = self.home()?;
         let keys = self.keys(&home)?;
         Self::open_with(&home, keys)
     }
 
-    /// Opens the home for what reveals secrets: a locked identity is unlocked.
-    pub fn open_unlocked(&self) -> Result<Entail, Failure> {
+    /// Opens the store for a command that reveals secrets: a locked identity is unlocked.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it cannot be opened, or the identity cannot be unlocked.
+    pub fn open_unlocked(&self) -> Result<Entail, CliError> {
         Ok(self.open_with_passphrase()?.0)
     }
 
-    /// Refuses to print what a program reads where the settings send the decision log
-    /// as well.
-    pub fn check_output_is_free(&self) -> Result<(), Failure> {
+    /// Checks that the settings do not send the decision log to standard output, for a command
+    /// whose output a program reads.
+    ///
+    /// # Errors
+    ///
+    /// Fails if they do.
+    pub fn check_output_is_free(&self) -> Result<(), CliError> {
         let settings = self.home()?.settings()?;
         match settings.decision_log.also_to {
-            Some(SecondSink::Stdout) => Err(Failure::invalid(
-                "the settings send the decision log to the standard output, where this command prints for a program",
+            Some(SecondSink::Stdout) => Err(CliError::invalid(
+                "the settings send the decision log to standard output, where this command prints for a program",
             )
             .with_remedies(vec![
                 "in settings.toml, set decision-log.also-to to \"syslog\" or a file".to_owned(),
@@ -138,12 +152,17 @@ impl Session {
         }
     }
 
-    /// The same, and with it the passphrase, if the identity is under one.
-    pub fn open_with_passphrase(&self) -> Result<(Entail, Option<Secret>), Failure> {
+    /// Opens the store as [`Session::open_unlocked`] does, and returns the passphrase of the
+    /// identity too, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be opened, or the identity cannot be unlocked.
+    pub fn open_with_passphrase(&self) -> Result<(Entail, Option<Secret>), CliError> {
         let home = self.home()?;
         let mut keys = self.keys(&home)?;
         let mut passphrase = None;
-        if self.common.json {
+        if self.global.json {
             self.check_output_is_free()?;
         }
         if keys.is_locked() {
@@ -154,104 +173,119 @@ impl Session {
         Ok((Self::open_with(&home, keys)?, passphrase))
     }
 
-    /// The keys of the home, with the identity from wherever it is given.
-    pub fn keys(&self, home: &Home) -> Result<Keys, Failure> {
+    /// Reads the keys of the home. The identity may come from elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a key cannot be read.
+    pub fn keys(&self, home: &Home) -> Result<Keys, CliError> {
         Ok(home.keys(self.identity_source()?)?)
     }
 
-    /// Where the identity comes from: the file descriptor that was named, else the
-    /// credentials that systemd passes to a service, else the home.
-    fn identity_source(&self) -> Result<IdentitySource, Failure> {
-        if let Some(number) = self.common.identity_fd {
+    /// Where the identity comes from: the given file descriptor, else the credentials that
+    /// systemd passes to a service, else the home.
+    fn identity_source(&self) -> Result<IdentitySource, CliError> {
+        if let Some(number) = self.global.identity_fd {
             return match &*self.inherited.borrow() {
                 Some(text) => Ok(IdentitySource::Given(text.clone())),
-                None => Err(Failure::invalid(format!(
+                None => Err(CliError::invalid(format!(
                     "--identity-fd {number}: that file descriptor is not open, or no identity can be read from it"
                 ))),
             };
         }
-        let Some(folder) = variable("CREDENTIALS_DIRECTORY") else {
+        let Some(directory) = variable("CREDENTIALS_DIRECTORY") else {
             return Ok(IdentitySource::Folder);
         };
-        let file = PathBuf::from(folder).join(SYSTEMD_CREDENTIAL);
+        let file = PathBuf::from(directory).join(SYSTEMD_CREDENTIAL);
         match file.symlink_metadata() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(IdentitySource::Folder);
             }
-            Err(error) => return Err(Failure::io(file.display(), &error)),
+            Err(error) => return Err(CliError::io(file.display(), &error)),
             Ok(_) => check_way(&file).map_err(entail::Error::from)?,
         }
         Secret::read_regular_file(&file, MAX_IDENTITY_BYTES)
-            .map_err(|error| Failure::io(file.display(), &error))?
+            .map_err(|error| CliError::io(file.display(), &error))?
             .map(IdentitySource::Given)
             .ok_or_else(|| {
-                Failure::invalid(format!("{} is too large for an identity", file.display()))
+                CliError::invalid(format!("{} is too large for an identity", file.display()))
             })
     }
 
-    /// Whether the folder of credentials that systemd passes has the identity.
+    /// Whether systemd passes the identity to this process.
     pub fn identity_is_from_systemd() -> bool {
         variable("CREDENTIALS_DIRECTORY")
-            .is_some_and(|folder| Path::new(&folder).join(SYSTEMD_CREDENTIAL).exists())
+            .is_some_and(|directory| Path::new(&directory).join(SYSTEMD_CREDENTIAL).exists())
     }
 
-    /// Takes over the file descriptor that the identity comes by, so that no child
-    /// gets it.
-    fn take_identity(common: &Common) -> Option<Secret> {
-        let mut file = InputFile::inherited(inherited_file(common.identity_fd?)?).ok()?;
+    /// Reads the identity from its file descriptor and closes it, so that no child gets it.
+    fn take_identity(global: &GlobalArgs) -> Option<Secret> {
+        let mut file = InputFile::inherited(inherited_file(global.identity_fd?)?).ok()?;
         Secret::read(&mut file, MAX_IDENTITY_BYTES).ok().flatten()
     }
 
-    /// Destroys the retired secrets whose time is over. It matters little when, so
-    /// commands that have to do with credentials do it by the way.
-    pub async fn destroy_due(&self, entail: &Entail) -> Result<(), Failure> {
+    /// Destroys the retired secrets whose time is over. Commands that list or change
+    /// credentials do this, because there is no service that would.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be changed.
+    pub async fn destroy_due(&self, entail: &Entail) -> Result<(), CliError> {
         match entail.destroy_due(&self.principal).await {
-            // One who can change nothing leaves it to others.
+            // A node without a signer leaves it to others.
             Ok(_) | Err(entail::Error::Keys(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Lets shadow policies answer, once a person has what they asked for.
+    /// Waits a moment for shadow policies, after the output is printed.
     pub async fn settle(entail: &Entail) {
         entail.settle_shadows(SETTLE_WITHIN).await;
     }
 
-    fn open_with(home: &Home, keys: Keys) -> Result<Entail, Failure> {
+    fn open_with(home: &Home, keys: Keys) -> Result<Entail, CliError> {
         let mut settings = Settings::default();
         settings.engine.concurrent_calls = CONCURRENT_CALLS;
         settings.engine.compile = Compile::InSandbox(Sandbox::this_program());
         Ok(Entail::with_keys(home, keys, settings)?)
     }
 
-    /// Reads a passphrase for a new identity: asked for twice, since a slip would
-    /// lose every secret.
-    pub fn new_passphrase(&self) -> Result<Secret, Failure> {
+    /// Asks for the passphrase of a new identity, twice, because a typing error would lose
+    /// every secret.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the passphrase is too short, or the two differ.
+    pub fn new_passphrase(&self) -> Result<Secret, CliError> {
         let passphrase = self.passphrase("New passphrase of the identity: ")?;
         if passphrase.len() < MIN_PASSPHRASE_BYTES {
-            return Err(Failure::invalid(format!(
+            return Err(CliError::invalid(format!(
                 "the passphrase has fewer than {MIN_PASSPHRASE_BYTES} characters"
             )));
         }
-        // A file says the same again, and a pipe says it only once.
-        let again = match self.common.passphrase_file {
+        // A file would give the same text, and a pipe only once.
+        let again = match self.global.passphrase_file {
             Some(_) => passphrase.clone(),
             None => self.passphrase("The same again: ")?,
         };
         if again.expose() != passphrase.expose() {
-            return Err(Failure::invalid("the two passphrases differ"));
+            return Err(CliError::invalid("the two passphrases differ"));
         }
         Ok(passphrase)
     }
 
-    /// Reads a passphrase from the file that was given, else from the terminal.
-    pub fn passphrase(&self, prompt: &str) -> Result<Secret, Failure> {
-        let Some(file) = &self.common.passphrase_file else {
+    /// Reads a passphrase from the given file, else from the terminal.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it cannot be read.
+    pub fn passphrase(&self, prompt: &str) -> Result<Secret, CliError> {
+        let Some(file) = &self.global.passphrase_file else {
             return prompt_secret(prompt, Shape::Line);
         };
         let text = Secret::read_file(file, MAX_PASSPHRASE_BYTES)
-            .map_err(|error| Failure::io(shown(file), &error))?
-            .ok_or_else(|| Failure::invalid(format!("{} is too long", shown(file))))?;
+            .map_err(|error| CliError::io(shown(file), &error))?
+            .ok_or_else(|| CliError::invalid(format!("{} is too long", shown(file))))?;
         let text = text
             .expose_text()
             .map(|text| {
@@ -259,49 +293,49 @@ impl Session {
                     .trim_end_matches(['\n', '\r'])
             })
             .filter(|text| !text.is_empty())
-            .ok_or_else(|| Failure::invalid(format!("{} holds no text", shown(file))))?;
+            .ok_or_else(|| CliError::invalid(format!("{} contains no text", shown(file))))?;
         Ok(Secret::from(text))
     }
 }
 
-/// The value of a variable; an empty one counts as unset.
+/// Returns the value of a variable; an empty one counts as unset.
 fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
-/// The options with those that variables give where the command line does not.
-fn from_environment(common: Common) -> Result<Common, Failure> {
-    let path = |name: &str| {
+/// Adds the options that variables give and the command line does not.
+fn from_environment(global: GlobalArgs) -> Result<GlobalArgs, CliError> {
+    let path_of = |name: &str| {
         let Some(value) = variable(name).map(PathBuf::from) else {
-            return Ok::<_, Failure>(None);
+            return Ok::<_, CliError>(None);
         };
-        let checked = paths::check(&value);
-        checked.map_err(|error| Failure::invalid(format!("{name}: {error}")))?;
+        let checked = path::check(&value);
+        checked.map_err(|error| CliError::invalid(format!("{name}: {error}")))?;
         Ok(Some(value))
     };
     let identity_fd = match variable("ENTAIL_IDENTITY_FD") {
-        Some(number) if common.identity_fd.is_none() => {
+        Some(number) if global.identity_fd.is_none() => {
             let parsed = number.to_str().and_then(|number| number.parse().ok());
             Some(parsed.filter(|number| *number >= 3).ok_or_else(|| {
                 let given = quoted(&number.to_string_lossy());
                 let message = format!(
-                    "ENTAIL_IDENTITY_FD: {given} is no number of a file descriptor from 3 on"
+                    "ENTAIL_IDENTITY_FD: {given} is not a file descriptor number of 3 or more"
                 );
-                Failure::new(2, "usage", message)
+                CliError::new(ErrorCode::Usage, message)
             })?)
         }
-        _ => common.identity_fd,
+        _ => global.identity_fd,
     };
-    Ok(Common {
-        home: match common.home {
-            None => path("ENTAIL_HOME")?,
+    Ok(GlobalArgs {
+        home: match global.home {
+            None => path_of("ENTAIL_HOME")?,
             given => given,
         },
-        passphrase_file: match common.passphrase_file {
-            None => path("ENTAIL_PASSPHRASE_FILE")?,
+        passphrase_file: match global.passphrase_file {
+            None => path_of("ENTAIL_PASSPHRASE_FILE")?,
             given => given,
         },
         identity_fd,
-        ..common
+        ..global
     })
 }

@@ -1,44 +1,45 @@
-//! Directories for what is needed for a while.
+//! Temporary directories.
 //!
 //! # Security
 //!
-//! Code is compiled into such a directory and run from there, so nobody else may put
-//! another in its place: one in a directory that others can lead elsewhere is not made.
+//! Code is compiled into such a directory and run from there, so no other user may be able to
+//! replace it: it is not created below a directory that other users can redirect.
 
 use std::path::{Path, PathBuf};
 
 use entail::store::check_way_into;
 use tempfile::TempDir;
 
-/// Where temporary files are when `TMPDIR` names no safe place.
-const USUAL: &str = "/tmp";
+/// The place for temporary files if `TMPDIR` names no safe place.
+const DEFAULT: &str = "/tmp";
 
-/// The directories for temporary files, the one of the user's choice first.
+/// The places for temporary files, the user's choice first.
 pub fn places() -> Vec<PathBuf> {
     let chosen = std::env::temp_dir();
-    match chosen == Path::new(USUAL) {
-        true => vec![chosen],
-        false => vec![chosen, PathBuf::from(USUAL)],
+    if chosen == Path::new(DEFAULT) {
+        vec![chosen]
+    } else {
+        vec![chosen, PathBuf::from(DEFAULT)]
     }
 }
 
-/// Makes a directory that only the owner can enter, in the first of [`places`] that is
-/// safe. It goes when it is dropped.
+/// Creates a directory that only the owner can enter, in the first of [`places`] that is
+/// safe. It is removed when it is dropped.
 ///
 /// # Errors
 ///
-/// When none of them is, or the system does not let it be made.
+/// Fails if none of them is safe, or the directory cannot be created.
 pub fn directory() -> std::io::Result<TempDir> {
-    let mut passed_over = Vec::new();
+    let mut skipped = Vec::new();
     for place in places() {
         match check_way_into(&place) {
             // Its mode is 0700.
             Ok(()) => return tempfile::tempdir_in(&place),
-            Err(error) => passed_over.push(error.to_string()),
+            Err(error) => skipped.push(error.to_string()),
         }
     }
     Err(std::io::Error::other(format!(
         "there is no safe place for temporary files ({}); set TMPDIR to a directory of your own with mode 0700",
-        passed_over.join("; ")
+        skipped.join("; ")
     )))
 }

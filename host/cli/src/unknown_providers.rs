@@ -1,26 +1,30 @@
-//! Credentials for providers that the home does not know: its file of own providers was
-//! lost, or not restored. Nobody gets them until it is back.
+//! Finds credentials for unknown providers. They exist if the home's file of providers was lost
+//! or not restored; nobody gets them until it is there again.
 
 use std::collections::BTreeMap;
 
 use entail::{Entail, ProviderId, ScopePath};
 
-use crate::failure::Failure;
-use crate::output::{Style, tell};
+use crate::error::CliError;
+use crate::output::{Style, err};
 use crate::session::Session;
 
-/// The unknown providers of these scopes, each with the first scope that has a
+/// Finds the unknown providers of these scopes, each with the first scope that has a
 /// credential for it.
+///
+/// # Errors
+///
+/// Fails if the store cannot be read.
 pub async fn find(
     session: &Session,
     entail: &Entail,
     scopes: impl IntoIterator<Item = ScopePath>,
-) -> Result<BTreeMap<ProviderId, ScopePath>, Failure> {
+) -> Result<BTreeMap<ProviderId, ScopePath>, CliError> {
     let mut unknown = BTreeMap::new();
     for path in scopes {
         let scope = match entail.scope(&session.principal, &path).await {
             Ok(scope) => scope,
-            // It may be removed after it was listed.
+            // A scope may be removed after it was listed.
             Err(entail::Error::UnknownScope(_)) => continue,
             Err(error) => return Err(error.into()),
         };
@@ -35,15 +39,19 @@ pub async fn find(
     Ok(unknown)
 }
 
-/// Says on standard error which there are.
+/// Prints a note for each unknown provider.
+///
+/// # Errors
+///
+/// Fails if the store cannot be read.
 pub async fn note(
     session: &Session,
     entail: &Entail,
     scopes: impl IntoIterator<Item = ScopePath>,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let file = session.home()?.providers_file();
     for (provider, scope) in find(session, entail, scopes).await? {
-        tell!(Style::Warn => "note:"; " {scope} has a credential for {provider}, and no provider of that id is known; define it in {}",
+        err!(Style::Warn => "note:"; " {scope} has a credential for {provider}, which is not a known provider; define it in {}",
             file.display()
         );
     }

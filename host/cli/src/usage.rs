@@ -1,28 +1,27 @@
-//! What the program says to a command line that it does not understand.
+//! Help, and the errors of a command line that is not valid.
 //!
-//! An argument may be anything: a key in the wrong place, or a text that drives a
-//! terminal. What an error repeats of the command line is therefore cut when it is long,
-//! and sanitized before the message is made of it, so that each line of the message is
-//! the program's own.
+//! An argument may be a key in the wrong place, or text that controls a terminal. So an error
+//! does not repeat long arguments, and sanitizes short ones before they become part of its
+//! message: an argument cannot add a line.
 
 use std::borrow::Cow;
-use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use entail_text::{sanitize, sanitized};
 
-use crate::failure::Failure;
-use crate::help::command;
-use crate::output::{exactly, tell};
+use crate::cli::parser;
+use crate::error::CliError;
+use crate::exit_status::ExitStatus;
+use crate::output::{err, print_error, print_raw};
 
-/// The longest argument that an error repeats; keys are longer.
+/// The maximum length of an argument that an error repeats; keys are longer.
 const MAX_SHOWN_BYTES: usize = 20;
 
-/// Shows help, or what is wrong with the command line.
-pub fn usage(error: &clap::Error) -> ExitCode {
+/// Prints help, or the error of the command line. Returns the status of the program.
+pub fn print(error: &clap::Error) -> ExitStatus {
     if !error.use_stderr() {
-        exactly(error.render().ansi().to_string().trim_end());
-        return ExitCode::SUCCESS;
+        print_raw(error.render().ansi().to_string().trim_end());
+        return ExitStatus::Done;
     }
     let arguments: Vec<String> = std::env::args_os()
         .skip(1)
@@ -30,15 +29,16 @@ pub fn usage(error: &clap::Error) -> ExitCode {
         .collect();
     let text = message(error, &arguments);
     if arguments.iter().any(|argument| argument == "--json") {
-        return Failure::new(2, "usage", text).report(true);
+        print_error(&CliError::usage(text), true);
+        return ExitStatus::Usage;
     }
     for line in text.lines() {
-        tell!("{line}");
+        err!("{line}");
     }
-    ExitCode::from(2)
+    ExitStatus::Usage
 }
 
-/// The message of an error, whose line breaks are the program's own.
+/// The message of an error. No argument can add a line to it.
 fn message(error: &clap::Error, arguments: &[String]) -> String {
     let mut text = rendered(error);
     for argument in arguments {
@@ -53,25 +53,24 @@ fn message(error: &clap::Error, arguments: &[String]) -> String {
 }
 
 fn rendered(error: &clap::Error) -> String {
-    // Help in place of an error has no part of the command line in it.
+    // Help contains no part of the command line.
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return error.render().to_string();
     }
-    let mut harmless = clap::Error::new(error.kind()).with_cmd(&command());
+    let mut harmless = clap::Error::new(error.kind()).with_cmd(&parser());
     for (kind, value) in error.context() {
         harmless.insert(kind, harmless_value(kind, value));
     }
     let text = harmless.render().to_string();
-    // Why a value was not taken, which cannot be handed to the new error.
+    // The reason why a value is not valid cannot be set on the new error.
     match (std::error::Error::source(error), text.split_once('\n')) {
-        (Some(why), Some((first, rest))) => format!("{first}: {}\n{rest}", sanitized(why)),
+        (Some(reason), Some((first, rest))) => format!("{first}: {}\n{rest}", sanitized(reason)),
         _ => text,
     }
 }
 
 fn harmless_value(kind: ContextKind, value: &ContextValue) -> ContextValue {
     match value {
-        // It may come from a variable as well.
         ContextValue::String(text)
             if kind == ContextKind::InvalidValue && text.len() > MAX_SHOWN_BYTES =>
         {
@@ -88,7 +87,7 @@ fn harmless_value(kind: ContextKind, value: &ContextValue) -> ContextValue {
                 .map(|text| Cow::into_owned(sanitize(&text.to_string())).into());
             ContextValue::StyledStrs(texts.collect())
         }
-        // Numbers, and how the command is used.
+        // Numbers and usage lines contain no argument.
         own => own.clone(),
     }
 }
@@ -99,8 +98,8 @@ mod tests {
     use super::*;
     use entail_text::is_plain;
 
-    fn said(arguments: &[&str]) -> String {
-        let error = command()
+    fn message_of(arguments: &[&str]) -> String {
+        let error = parser()
             .try_get_matches_from([&["entail"], arguments].concat())
             .err()
             .unwrap();
@@ -109,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_as_clap_has_it() {
+    fn a_message_is_that_of_clap() {
         for arguments in [
             &["status", "Acme"][..],
             &["statos"],
@@ -122,14 +121,14 @@ mod tests {
             &["project"],
             &["status", "--json", "--json"],
         ] {
-            let error = command().try_get_matches_from([&["entail"], arguments].concat());
+            let error = parser().try_get_matches_from([&["entail"], arguments].concat());
             let expected = error.err().unwrap().render().to_string();
-            assert_eq!(said(arguments), expected.trim_end());
+            assert_eq!(message_of(arguments), expected.trim_end());
         }
     }
 
     #[test]
-    fn no_argument_adds_a_line_or_drives_a_terminal() {
+    fn no_argument_adds_a_line_or_controls_a_terminal() {
         let hostile = "x\n\r\u{1b}[2K\u{9b}\u{202e}";
         let option = format!("--{hostile}");
         let short = format!("-{hostile}");
@@ -149,16 +148,16 @@ mod tests {
                 &["--identity-fd", "q", "status"],
             ),
         ] {
-            let said_so = said(arguments);
-            let lines = said_so.lines().count();
-            assert_eq!(lines, said(harmless).lines().count(), "{said_so}");
+            let text = message_of(arguments);
+            let lines = text.lines().count();
+            assert_eq!(lines, message_of(harmless).lines().count(), "{text}");
             let is_harmless = |character| is_plain(character) || character == '\n';
-            assert!(said_so.chars().all(is_harmless), "{said_so:?}");
+            assert!(text.chars().all(is_harmless), "{text:?}");
         }
     }
 
     #[test]
-    fn what_may_be_a_key_is_not_repeated() {
+    fn an_argument_that_may_be_a_key_is_not_repeated() {
         let key = "sk-CANARY-0123456789-\u{1b}[31m";
         for arguments in [
             &["status", key][..],
@@ -167,8 +166,8 @@ mod tests {
             &[&format!("--identity-fd={key}"), "status"],
             &["credential", "set", "acme", "openai", key],
         ] {
-            let said = said(arguments);
-            assert!(!said.contains("CANARY"), "{said}");
+            let message = message_of(arguments);
+            assert!(!message.contains("CANARY"), "{message}");
         }
     }
 }

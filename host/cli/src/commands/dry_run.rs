@@ -1,16 +1,17 @@
 //! Dry runs of changes: who would get what.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use entail::policy::Policy;
-use entail::{AccessChanges, Change, Entail};
+use entail::{AccessChanges, AttributeName, AttributeValue, Change, Entail};
 use serde_json::json;
 
 use crate::api::access::{AccessComparison, DifferenceCounts};
 use crate::api::policy::PolicyReference;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::output::access::print_access;
-use crate::output::{Style, print_json, say, say_dry_run};
+use crate::output::{Style, out, print_dry_run_notice, print_json};
 use crate::session::Session;
 
 /// A credential may be used that could not be used before. The status is used for nothing
@@ -36,9 +37,10 @@ pub async fn dry_run(
     session: &Session,
     entail: &Entail,
     change: &Change,
-) -> Result<ExitCode, Failure> {
+    attributes: &BTreeMap<AttributeName, AttributeValue>,
+) -> Result<ExitCode, CliError> {
     let changes = entail
-        .dry_run(&session.principal, change, &session.attributes()?)
+        .dry_run(&session.principal, change, attributes)
         .await?;
     Ok(print_dry_run(session, &changes, None))
 }
@@ -62,17 +64,17 @@ fn print_dry_run(
         dry_run: true,
         ..AccessComparison::from(changes)
     };
-    if session.common.json {
+    if session.global.json {
         print_json(&json!(comparison));
     } else {
         if let Some(policy) = &comparison.policy {
-            say!("with the policy {} {}:", policy.name, policy.version);
+            out!("with the policy {} {}:", policy.name, policy.version);
         }
         print_access(&comparison);
         for note in &comparison.notes {
-            say!(Style::Warn => "note:"; " {note}");
+            out!(Style::Warn => "note:"; " {note}");
         }
-        say_dry_run();
+        print_dry_run_notice();
     }
     comparison_exit(&comparison.counts)
 }

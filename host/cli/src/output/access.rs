@@ -3,7 +3,7 @@
 
 use entail::{AccessChanges, Answer, Asked, Counts, Offered};
 
-use super::{Cell, Line, Style, Table, say};
+use super::{Cell, Line, Style, Table, out};
 use crate::api::access::{
     AccessChange, AccessComparison, ComparisonCoverage, Difference, DifferenceCounts,
     EffectiveDecision, OfferedCredential,
@@ -11,6 +11,9 @@ use crate::api::access::{
 
 /// The most rows of a table; the JSON has them all.
 pub const MAX_ROWS: usize = 200;
+
+/// Explains the column of models.
+const MODEL_LEGEND: &str = "  MODEL: any is every request; none is a request that names no model";
 
 impl From<&Answer> for EffectiveDecision {
     fn from(answer: &Answer) -> Self {
@@ -158,21 +161,22 @@ pub fn print_access(comparison: &AccessComparison) {
             ]);
         }
         table.print();
+        out!(Style::Faint => MODEL_LEGEND);
     }
     print_omitted(comparison.changes.len(), "changes");
     let requests = counted(comparison.counts.all(), "request", "requests");
     let scopes = counted(comparison.scopes, "scope", "scopes");
     print_summary(&format!("{requests} in {scopes}"), &comparison.counts);
-    say!(Style::Faint => coverage_text(&comparison.coverage));
+    out!(Style::Faint => coverage_text(&comparison.coverage));
     if let Some(note) = attributes_note(&comparison.coverage) {
-        say!(Style::Warn => "note:"; " {note}");
+        out!(Style::Warn => "note:"; " {note}");
     }
 }
 
 /// Says how many rows of a table are omitted.
 pub fn print_omitted(rows: usize, what: &str) {
     if rows > MAX_ROWS {
-        say!("… and {} more {what} (see: --json)", rows - MAX_ROWS);
+        out!("… and {} more {what} (see: --json)", rows - MAX_ROWS);
     }
 }
 
@@ -198,7 +202,7 @@ pub fn print_summary(what: &str, counts: &DifferenceCounts) {
     line.then(format_args!("{} unchanged", counts.same)).print();
     for (_, difference) in found {
         let name = difference_name(difference);
-        say!(Style::Faint => format_args!("  {name}: {}", meaning(difference)));
+        out!(Style::Faint => format_args!("  {name}: {}", meaning(difference)));
     }
 }
 
@@ -227,7 +231,7 @@ fn coverage_text(coverage: &ComparisonCoverage) -> String {
     let requests = counted(coverage.recorded_requests, "request", "requests");
     let records = counted(coverage.records, "record", "records");
     format!(
-        "compared as of now and of {later}: requests for the models that scopes name{attributes}, \
+        "compared now and at {later}: requests for the models that scopes name{attributes}, \
          and {requests} from the last {records} of the decision log; \
          not compared: other models, attributes and times"
     )

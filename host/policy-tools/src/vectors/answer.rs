@@ -16,7 +16,7 @@ pub enum Answer {
     /// An error.
     Error {
         /// Its code.
-        error: ErrorCode,
+        error: DecideErrorCode,
     },
 }
 
@@ -24,19 +24,19 @@ pub enum Answer {
 /// contract's variant `error`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum ErrorCode {
+pub enum DecideErrorCode {
     /// The facts break the contract.
     InvalidFacts,
     /// Another reason.
     Other,
 }
 
-impl ErrorCode {
+impl DecideErrorCode {
     /// Returns the code of a policy's error; `None` if the policy failed without one.
     pub fn of(failure: &PolicyFailure) -> Option<Self> {
         match failure {
-            PolicyFailure::InvalidFacts(_) => Some(ErrorCode::InvalidFacts),
-            PolicyFailure::Undecided(_) => Some(ErrorCode::Other),
+            PolicyFailure::InvalidFacts(_) => Some(DecideErrorCode::InvalidFacts),
+            PolicyFailure::Undecided(_) => Some(DecideErrorCode::Other),
             _ => None,
         }
     }
@@ -44,8 +44,8 @@ impl ErrorCode {
     /// Returns its name: `invalid-facts`.
     pub fn name(self) -> &'static str {
         match self {
-            ErrorCode::InvalidFacts => "invalid-facts",
-            ErrorCode::Other => "other",
+            DecideErrorCode::InvalidFacts => "invalid-facts",
+            DecideErrorCode::Other => "other",
         }
     }
 }
@@ -66,7 +66,7 @@ impl Answer {
     ) -> Result<Self, PolicyFailure> {
         match result {
             Ok(decision) => Ok(decision.into()),
-            Err(failure) => match ErrorCode::of(&failure) {
+            Err(failure) => match DecideErrorCode::of(&failure) {
                 Some(error) => Ok(Answer::Error { error }),
                 None => Err(failure),
             },

@@ -8,7 +8,7 @@ use entail_text::strict;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::answer::{Answer, ErrorCode};
+use super::answer::{Answer, DecideErrorCode};
 use super::error::VectorError;
 use crate::display::display_path;
 use crate::source::{SourceError, files_with_extension, read_found};
@@ -49,7 +49,7 @@ struct WrittenVector {
     settings: Option<Box<RawValue>>,
     facts: Facts,
     decision: Option<Decision>,
-    error: Option<ErrorCode>,
+    error: Option<DecideErrorCode>,
 }
 
 /// The name of an invalid vector.

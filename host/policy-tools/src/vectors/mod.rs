@@ -11,7 +11,7 @@ mod file;
 mod junit;
 mod run;
 
-pub use self::answer::{Answer, ErrorCode};
+pub use self::answer::{Answer, DecideErrorCode};
 pub use self::error::VectorError;
 pub use self::file::{VECTORS_DIRECTORY, VectorFile, find_directory, read_directory};
 pub use self::junit::write_junit;

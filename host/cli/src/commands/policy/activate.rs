@@ -6,9 +6,10 @@ use clap::Args;
 use entail::ScopePath;
 
 use super::activation::{ActivationArgs, print_active};
+use crate::args::dry_run::AccessDryRun;
 use crate::commands::dry_run::print_policy_dry_run;
 use crate::confirm;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::session::Session;
 
 #[derive(Args)]
@@ -21,6 +22,8 @@ pub struct ActivateArgs {
     policy: String,
     #[command(flatten)]
     activation: ActivationArgs,
+    #[command(flatten)]
+    dry_run: AccessDryRun,
 }
 
 /// Activates it, after asking if it changes who gets what.
@@ -29,19 +32,19 @@ pub struct ActivateArgs {
 ///
 /// Fails if there is no such policy or organization, or the policy does not accept the
 /// settings.
-pub async fn activate(session: &Session, args: &ActivateArgs) -> Result<ExitCode, Failure> {
+pub async fn activate(session: &Session, args: &ActivateArgs) -> Result<ExitCode, CliError> {
     let entail = session.open()?;
     let organization = &args.organization;
     let activation = &args.activation;
     let activate = activation
         .activation(session, &entail, &args.policy)
         .await?;
-    if session.common.dry_run || confirm::is_wanted(session) {
-        let attributes = session.attributes()?;
+    if args.dry_run.dry_run || confirm::is_needed(session) {
+        let attributes = args.dry_run.attributes()?;
         let (policy, changes) = entail
             .dry_run_activate(&session.principal, organization, &activate, &attributes)
             .await?;
-        if session.common.dry_run {
+        if args.dry_run.dry_run {
             return Ok(print_policy_dry_run(session, &policy, &changes));
         }
         confirm::ask(&confirm::access(&changes, None))?;

@@ -10,9 +10,9 @@ use serde_json::json;
 
 use super::lookup::{PolicyNames, find_digest};
 use crate::api::policy::OrganizationPolicy;
-use crate::failure::Failure;
-use crate::output::{print_json, say};
-use crate::paths;
+use crate::args::path as paths;
+use crate::error::CliError;
+use crate::output::{out, print_json};
 use crate::session::Session;
 
 #[derive(Args)]
@@ -48,7 +48,7 @@ impl ActivationArgs {
         session: &Session,
         entail: &Entail,
         policy: &str,
-    ) -> Result<ActivatePolicy, Failure> {
+    ) -> Result<ActivatePolicy, CliError> {
         Ok(ActivatePolicy {
             component: find_digest(session, entail, policy).await?,
             settings: match &self.settings {
@@ -87,15 +87,15 @@ pub async fn print_active(
     entail: &Entail,
     organization: &ScopePath,
     binding: PolicyBinding,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let policy = organization_policy(organization, binding, false);
-    if session.common.json {
+    if session.global.json {
         print_json(&json!(policy));
         return Ok(());
     }
     let names = PolicyNames::read(session, entail).await?;
     let name = names.name(policy.policies.active.component.as_deref());
-    say!("{organization} now uses the policy {name}");
-    say!("to go back: entail policy rollback {organization}");
+    out!("{organization} now uses the policy {name}");
+    out!("to go back: entail policy rollback {organization}");
     Ok(())
 }

@@ -13,9 +13,9 @@ use serde_json::json;
 
 use super::engine::CommandEngine;
 use crate::api::policy_project::{BuildCheck, PolicyBuild};
-use crate::failure::Failure;
-use crate::output::{Cell, Style, Table, print_json, say, tell};
-use crate::paths;
+use crate::args::path as paths;
+use crate::error::{CliError, ErrorCode};
+use crate::output::{Cell, Style, Table, err, out, print_json};
 use crate::session::Session;
 use crate::temporary;
 
@@ -30,7 +30,7 @@ pub struct BuildArgs {
     /// Where to write the component [default: NAME.wasm in the directory]
     #[arg(short, long, value_name = "FILE", value_parser = paths::parser())]
     output: Option<PathBuf>,
-    /// Write nothing; fail unless this file has exactly the same bytes
+    /// Write nothing; fail unless this file has print_raw the same bytes
     #[arg(long, value_name = "FILE", conflicts_with = "output", value_parser = paths::parser())]
     check: Option<PathBuf>,
 }
@@ -55,7 +55,7 @@ impl Built {
 /// # Errors
 ///
 /// Fails if it cannot be built or is not admitted; with `--check`, if the file differs.
-pub fn build(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
+pub fn build(session: &Session, args: &BuildArgs) -> Result<(), CliError> {
     let built = run_build(args)?;
     if let Some(file) = &args.check {
         return check(session, args, &built, file);
@@ -74,13 +74,13 @@ pub fn build(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
         }
     });
     std::fs::write(&output, built.bytes())
-        .map_err(|error| Failure::io(output.display(), &error))?;
+        .map_err(|error| CliError::io(output.display(), &error))?;
     record_build(args, &built, &output)?;
     print(session, &summary(&policy, built.bytes(), &output));
     Ok(())
 }
 
-fn run_build(args: &BuildArgs) -> Result<Built, Failure> {
+fn run_build(args: &BuildArgs) -> Result<Built, CliError> {
     let sandbox = Sandbox::this_program();
     if let Some(module) = &args.module {
         return Ok(Built::FromModule(componentize_module(module, &sandbox)?));
@@ -92,10 +92,10 @@ fn run_build(args: &BuildArgs) -> Result<Built, Failure> {
     if args.check.is_none() && replaces_component {
         // If the build fails, the component in the directory is of unknown sources.
         record::remove(&args.directory)
-            .map_err(|error| Failure::io(args.directory.display(), &error))?;
+            .map_err(|error| CliError::io(args.directory.display(), &error))?;
     }
     let scratch = temporary::directory()
-        .map_err(|error| Failure::io("a directory for intermediate files", &error))?;
+        .map_err(|error| CliError::io("a directory for intermediate files", &error))?;
     let options = BuildOptions {
         sandbox: &sandbox,
         scratch: scratch.path(),
@@ -103,7 +103,7 @@ fn run_build(args: &BuildArgs) -> Result<Built, Failure> {
     Ok(Built::FromSources(build::build(&args.directory, options)?))
 }
 
-fn check(session: &Session, args: &BuildArgs, built: &Built, file: &Path) -> Result<(), Failure> {
+fn check(session: &Session, args: &BuildArgs, built: &Built, file: &Path) -> Result<(), CliError> {
     let committed = read_component(file)?;
     let digest = Digest::of(built.bytes());
     if committed != built.bytes() {
@@ -117,31 +117,31 @@ fn check(session: &Session, args: &BuildArgs, built: &Built, file: &Path) -> Res
             args.directory.display(),
             file.display()
         );
-        return Err(Failure::new(1, "differs", message).with_remedies(vec![remedy]));
+        return Err(CliError::new(ErrorCode::Differs, message).with_remedies(vec![remedy]));
     }
     record_build(args, built, file)?;
     let check = BuildCheck {
         file: file.to_string_lossy().into_owned(),
         digest: digest.to_string(),
     };
-    if session.common.json {
+    if session.global.json {
         print_json(&json!(check));
     } else {
-        say!("{} has the bytes of a fresh build", check.file);
+        out!("{} has the bytes of a fresh build", check.file);
     }
     Ok(())
 }
 
 /// Records what the component in `file` was built from.
-fn record_build(args: &BuildArgs, built: &Built, file: &Path) -> Result<(), Failure> {
+fn record_build(args: &BuildArgs, built: &Built, file: &Path) -> Result<(), CliError> {
     let Built::FromSources(component) = built else {
         return Ok(());
     };
     let recorded = component
         .record(file)
-        .map_err(|error| Failure::io(args.directory.display(), &error))?;
+        .map_err(|error| CliError::io(args.directory.display(), &error))?;
     if recorded == Recorded::SourcesUnreadable {
-        tell!(Style::Warn => "note:"; " the sources cannot all be read, so policy test cannot tell whether {} was built from them", file.display());
+        err!(Style::Warn => "note:"; " the sources cannot all be read, so policy test cannot tell whether {} was built from them", file.display());
     }
     Ok(())
 }
@@ -162,7 +162,7 @@ fn summary(policy: &Policy, component: &[u8], file: &Path) -> PolicyBuild {
 }
 
 fn print(session: &Session, build: &PolicyBuild) {
-    if session.common.json {
+    if session.global.json {
         print_json(&json!(build));
         return;
     }

@@ -8,8 +8,8 @@ use entail_policy_tools::display::display_path;
 use entail_policy_tools::source::read_settings;
 
 use super::component_args::ComponentArgs;
-use crate::failure::Failure;
-use crate::paths;
+use crate::args::path as paths;
+use crate::error::{CliError, ErrorCode};
 
 /// A policy that is not active, and its settings.
 #[derive(Args)]
@@ -27,7 +27,7 @@ impl CandidateArgs {
     /// # Errors
     ///
     /// Fails if it is not admitted, or does not accept the settings.
-    pub fn admit(&self, engine: &Engine) -> Result<Policy, Failure> {
+    pub fn admit(&self, engine: &Engine) -> Result<Policy, CliError> {
         let component = self.component.read(engine)?;
         let settings = match &self.settings {
             Some(file) => read_settings(file)?,
@@ -39,7 +39,7 @@ impl CandidateArgs {
         };
         let policy = admitted.map_err(|rejected| {
             let file = display_path(&self.component.source.component);
-            Failure::from(entail::Error::from(rejected))
+            CliError::from(entail::Error::from(rejected))
                 .with_remedies(vec![format!("entail policy check {file}")])
         })?;
         let name = &component.name;
@@ -48,9 +48,9 @@ impl CandidateArgs {
             .map_err(|error| match error {
                 BadSettings::NotAccepted(problems) => {
                     let message = format!("{name}: the policy does not take these settings");
-                    Failure::not_accepted(message, &problems)
+                    CliError::not_accepted(message, &problems)
                 }
-                error => Failure::new(12, "policy-failed", format!("{name}: {error}")),
+                error => CliError::new(ErrorCode::PolicyFailed, format!("{name}: {error}")),
             })
     }
 }

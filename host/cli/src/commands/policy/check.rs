@@ -16,9 +16,9 @@ use super::component_args::ComponentArgs;
 use super::engine::{CommandEngine, announce};
 use super::errors::{does_not_work, remedy_text};
 use crate::api::policy_check::{CheckedPolicy, ComponentProblem, PolicyCheck};
-use crate::failure::Failure;
-use crate::output::{Cell, Style, Table, print_json, say};
-use crate::paths;
+use crate::args::path as paths;
+use crate::error::CliError;
+use crate::output::{Cell, Style, Table, out, print_json};
 use crate::session::Session;
 
 /// A call that takes more than this part of its deadline on an idle machine may miss it on
@@ -43,7 +43,7 @@ pub struct CheckArgs {
 /// # Errors
 ///
 /// Fails if it cannot be read, is not admitted, or fails when it is called.
-pub fn check(session: &Session, args: &CheckArgs) -> Result<(), Failure> {
+pub fn check(session: &Session, args: &CheckArgs) -> Result<(), CliError> {
     let engine = CommandEngine::new(session)?;
     let component = args.component.read(engine.tests.engine())?;
     announce(&component);
@@ -64,7 +64,7 @@ pub fn check(session: &Session, args: &CheckArgs) -> Result<(), Failure> {
         print_problems(session, true, &defects);
         does_not_work(&component.name, &defects)
     })?;
-    if session.common.json {
+    if session.global.json {
         print_json(&json!(PolicyCheck {
             admitted: true,
             problems: Vec::new(),
@@ -81,7 +81,7 @@ fn check_works(
     args: &CheckArgs,
     component: &Component,
     policy: Policy,
-) -> Result<Result<CheckedPolicy, Vec<Defect>>, Failure> {
+) -> Result<Result<CheckedPolicy, Vec<Defect>>, CliError> {
     let settings = match &args.settings {
         Some(file) => read_settings(file)?,
         None => Values::new(),
@@ -103,7 +103,7 @@ fn check_works(
 }
 
 fn print_problems(session: &Session, admitted: bool, defects: &[Defect]) {
-    if !session.common.json {
+    if !session.global.json {
         return;
     }
     let problems = defects.iter().map(|defect| ComponentProblem {
@@ -222,9 +222,9 @@ fn print(component: &str, policy: &CheckedPolicy) {
     }
     table.print();
     for warning in &policy.warnings {
-        say!(Style::Warn => "warning:"; " {warning}");
+        out!(Style::Warn => "warning:"; " {warning}");
     }
-    say!(Style::Good => "admitted:"; " {component} can be installed");
+    out!(Style::Good => "admitted:"; " {component} can be installed");
 }
 
 /// Returns the names of the settings in a schema.

@@ -7,8 +7,8 @@ use entail::policy::Engine;
 use entail_policy_tools::component::Component;
 use entail_policy_tools::source::{self, SourceError};
 
-use crate::failure::Failure;
-use crate::paths;
+use crate::args::path as paths;
+use crate::error::{CliError, ErrorCode};
 
 /// A component on the command line.
 #[derive(Args)]
@@ -53,7 +53,7 @@ impl ComponentArgs {
     /// # Errors
     ///
     /// Fails if one of them cannot be read, or the two cannot be composed.
-    pub fn read(&self, engine: &Engine) -> Result<Component, Failure> {
+    pub fn read(&self, engine: &Engine) -> Result<Component, CliError> {
         let component = self.source.read()?;
         let Some(over) = &self.over else {
             return Ok(component);
@@ -66,7 +66,7 @@ impl ComponentArgs {
         let name = component.name.clone();
         component.compose_over(engine, &below).map_err(|error| {
             let message = format!("{name} over {}: {error}", over.display());
-            Failure::new(12, "policy-failed", message)
+            CliError::new(ErrorCode::PolicyFailed, message)
         })
     }
 }

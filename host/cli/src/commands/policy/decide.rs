@@ -9,14 +9,14 @@ use entail::policy::{Compile, Decision, Engine, Facts, Policy, Sandbox, Settings
 use entail::store::InputFile;
 use entail_policy_tools::display::display_path;
 use entail_policy_tools::source;
-use entail_policy_tools::vectors::ErrorCode;
+use entail_policy_tools::vectors::DecideErrorCode;
 use entail_text::strict;
 
 use crate::api::policy::{DecideError, DecideErrorReason};
+use crate::args::path as paths;
 use crate::code_cache::code_cache;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::output::print_json_line;
-use crate::paths;
 use crate::session::Session;
 
 /// The longest line of facts.
@@ -38,7 +38,7 @@ pub struct DecideArgs {
 /// A line without a decision.
 struct Undecided {
     code: &'static str,
-    failure: Box<Failure>,
+    failure: Box<CliError>,
 }
 
 /// Decides each line, in order. A line without a decision gives `{"error": …}`, and the
@@ -47,7 +47,7 @@ struct Undecided {
 /// # Errors
 ///
 /// Fails if a line has no decision, or a file cannot be read.
-pub fn decide(session: &Session, args: &DecideArgs) -> Result<(), Failure> {
+pub fn decide(session: &Session, args: &DecideArgs) -> Result<(), CliError> {
     let code = code_cache(session)?;
     let engine = Engine::new(Settings {
         code_cache: Some(code.cache.clone()),
@@ -73,7 +73,7 @@ pub fn decide(session: &Session, args: &DecideArgs) -> Result<(), Failure> {
         } else {
             let name = display_path(file);
             let mut opened =
-                InputFile::open_stream(file).map_err(|error| Failure::io(&name, &error.into()))?;
+                InputFile::open_stream(file).map_err(|error| CliError::io(&name, &error.into()))?;
             decide_lines(&policy, &name, &mut opened)?
         };
         first_failure = first_failure.or(failure);
@@ -86,7 +86,7 @@ fn decide_lines(
     policy: &Policy,
     name: &str,
     source: &mut dyn Read,
-) -> Result<Option<Failure>, Failure> {
+) -> Result<Option<CliError>, CliError> {
     let mut source = BufReader::new(source);
     let mut line = Vec::new();
     let mut first_failure = None;
@@ -95,13 +95,13 @@ fn decide_lines(
         let read = Read::by_ref(&mut source)
             .take(MAX_LINE_BYTES)
             .read_until(b'\n', &mut line)
-            .map_err(|error| Failure::io(name, &error))?;
+            .map_err(|error| CliError::io(name, &error))?;
         if read == 0 {
             break;
         }
         let place = format!("{name}, line {number}");
         if u64::try_from(read) == Ok(MAX_LINE_BYTES) && !line.ends_with(b"\n") {
-            return Err(Failure::invalid(format!(
+            return Err(CliError::invalid(format!(
                 "{place}: it has more than {MAX_LINE_BYTES} bytes"
             )));
         }
@@ -127,16 +127,16 @@ fn decide_lines(
 fn decide_line(policy: &Policy, place: &str, line: &[u8]) -> Result<Decision, Undecided> {
     let malformed = |message: String| Undecided {
         code: MALFORMED_FACTS,
-        failure: Box::new(Failure::invalid(message)),
+        failure: Box::new(CliError::invalid(message)),
     };
     let facts: Facts = strict::from_slice(line)
         .map_err(|error| malformed(format!("{place}: not facts: {error}")))?;
     check_host_attributes(&facts).map_err(|error| malformed(format!("{place}: {error}")))?;
     policy.decide(&facts).map_err(|failure| {
-        let code = ErrorCode::of(&failure);
-        let failure = Failure::from(entail::Error::PolicyFailed(failure));
+        let code = DecideErrorCode::of(&failure);
+        let failure = CliError::from(entail::Error::PolicyFailed(failure));
         Undecided {
-            code: code.map_or(failure.code(), ErrorCode::name),
+            code: code.map_or(failure.code().as_str(), DecideErrorCode::name),
             failure: Box::new(failure),
         }
     })

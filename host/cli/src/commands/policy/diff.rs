@@ -9,8 +9,9 @@ use serde_json::json;
 
 use super::candidate::CandidateArgs;
 use crate::api::access::AccessComparison;
+use crate::args::attributes::AttributeArgs;
 use crate::commands::dry_run::{comparison_exit, policy_reference};
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::output::access::print_access;
 use crate::output::print_json;
 use crate::session::Session;
@@ -22,6 +23,8 @@ pub struct DiffArgs {
     /// Only this organization, or this project and those below it [default: all]
     #[arg(long, value_name = "ORG")]
     organization: Option<ScopePath>,
+    #[command(flatten)]
+    attributes: AttributeArgs,
 }
 
 /// Compares them. Returns an exit status that says whether a request is widened.
@@ -29,7 +32,7 @@ pub struct DiffArgs {
 /// # Errors
 ///
 /// Fails if the policy is not admitted, or the scope does not exist.
-pub async fn diff(session: &Session, args: &DiffArgs) -> Result<ExitCode, Failure> {
+pub async fn diff(session: &Session, args: &DiffArgs) -> Result<ExitCode, CliError> {
     let entail = session.open()?;
     let policy = args.candidate.admit(entail.engine())?;
     let changes = entail
@@ -37,14 +40,14 @@ pub async fn diff(session: &Session, args: &DiffArgs) -> Result<ExitCode, Failur
             &session.principal,
             &policy,
             args.organization.as_ref(),
-            &session.attributes()?,
+            &args.attributes.parse()?,
         )
         .await?;
     let comparison = AccessComparison {
         policy: Some(policy_reference(&policy)),
         ..AccessComparison::from(&changes)
     };
-    if session.common.json {
+    if session.global.json {
         print_json(&json!(comparison));
     } else {
         print_access(&comparison);

@@ -5,8 +5,8 @@ use entail_policy_tools::component::Component;
 use entail_policy_tools::test_engine::TestEngine;
 
 use crate::code_cache::{Cache, code_cache};
-use crate::failure::Failure;
-use crate::output::tell;
+use crate::error::CliError;
+use crate::output::err;
 use crate::session::Session;
 
 /// Compiling a component from this size on takes noticeably long.
@@ -25,7 +25,7 @@ impl CommandEngine {
     /// # Errors
     ///
     /// Fails if there is no directory for code.
-    pub fn new(session: &Session) -> Result<Self, Failure> {
+    pub fn new(session: &Session) -> Result<Self, CliError> {
         let code = code_cache(session)?;
         Ok(CommandEngine {
             tests: TestEngine::new(code.cache.clone(), Sandbox::this_program()),
@@ -38,7 +38,7 @@ impl CommandEngine {
     /// # Errors
     ///
     /// Fails if it is not admitted, with what is wrong with it.
-    pub fn admit(&self, component: &Component) -> Result<Policy, Failure> {
+    pub fn admit(&self, component: &Component) -> Result<Policy, CliError> {
         announce(component);
         Ok(self.tests.admit(component)?)
     }
@@ -47,7 +47,7 @@ impl CommandEngine {
 /// Says that compiling a large component takes long.
 pub fn announce(component: &Component) {
     if component.bytes.len() > LARGE_BYTES {
-        tell!(
+        err!(
             "{} is large: unless it was compiled before, compiling it may take a minute …",
             component.name
         );

@@ -13,19 +13,19 @@ use entail_policy_tools::test_engine::NotAdmitted;
 use entail_policy_tools::vectors::VectorError;
 use entail_policy_tools::wit::WitError;
 
-use crate::failure::Failure;
+use crate::error::{CliError, ErrorCode};
 
-impl From<BuildError> for Failure {
+impl From<BuildError> for CliError {
     fn from(error: BuildError) -> Self {
-        Failure::new(1, "build", error.to_string())
+        CliError::new(ErrorCode::Build, error.to_string())
     }
 }
 
-impl From<SourceError> for Failure {
+impl From<SourceError> for CliError {
     fn from(error: SourceError) -> Self {
         let message = error.to_string();
         let remedy = match error {
-            SourceError::Unreadable { .. } => return Failure::new(1, "io", message),
+            SourceError::Unreadable { .. } => return CliError::new(ErrorCode::Io, message),
             SourceError::NoComponent(directory) | SourceError::Stale { directory, .. } => {
                 Some(format!("entail policy build {directory}"))
             }
@@ -42,65 +42,65 @@ impl From<SourceError> for Failure {
             }
             _ => None,
         };
-        Failure::invalid(message).with_remedies(remedy.into_iter().collect())
+        CliError::invalid(message).with_remedies(remedy.into_iter().collect())
     }
 }
 
-impl From<VectorError> for Failure {
+impl From<VectorError> for CliError {
     fn from(error: VectorError) -> Self {
         match error {
             VectorError::Source(error) => error.into(),
-            VectorError::NoDirectory(component) => Failure::invalid(format!(
+            VectorError::NoDirectory(component) => CliError::invalid(format!(
                 "there is no directory vectors beside {component}; say where the vectors are"
             ))
             .with_remedies(vec![format!(
                 "entail policy test {component} --vectors DIR"
             )]),
-            error => Failure::invalid(error.to_string()),
+            error => CliError::invalid(error.to_string()),
         }
     }
 }
 
-impl From<TemplateError> for Failure {
+impl From<TemplateError> for CliError {
     fn from(error: TemplateError) -> Self {
         let message = error.to_string();
         match error {
-            TemplateError::Io { .. } => Failure::new(1, "io", message),
-            TemplateError::Name(_) => Failure::invalid(message)
+            TemplateError::Io { .. } => CliError::new(ErrorCode::Io, message),
+            TemplateError::Name(_) => CliError::invalid(message)
                 .with_remedies(vec!["entail policy new --lang rust my-policy".to_owned()]),
-            _ => Failure::invalid(message),
+            _ => CliError::invalid(message),
         }
     }
 }
 
-impl From<ExportError> for Failure {
+impl From<ExportError> for CliError {
     fn from(error: ExportError) -> Self {
         let message = error.to_string();
         match error {
-            ExportError::Io(..) => Failure::new(1, "io", message),
-            _ => Failure::invalid(message),
+            ExportError::Io(..) => CliError::new(ErrorCode::Io, message),
+            _ => CliError::invalid(message),
         }
     }
 }
 
-impl From<WitError> for Failure {
+impl From<WitError> for CliError {
     fn from(error: WitError) -> Self {
-        Failure::new(12, "policy-failed", error.to_string())
+        CliError::new(ErrorCode::PolicyFailed, error.to_string())
     }
 }
 
-impl From<NotAdmitted> for Failure {
+impl From<NotAdmitted> for CliError {
     fn from(error: NotAdmitted) -> Self {
         with_defects(format!("{} is not admitted", error.name), &error.defects)
     }
 }
 
 /// Returns the failure for a component that is admitted but does not work.
-pub fn does_not_work(name: &str, defects: &[Defect]) -> Failure {
+pub fn does_not_work(name: &str, defects: &[Defect]) -> CliError {
     with_defects(format!("{name} would be admitted, but fails"), defects)
 }
 
-fn with_defects(mut message: String, defects: &[Defect]) -> Failure {
+fn with_defects(mut message: String, defects: &[Defect]) -> CliError {
     let mut details = Vec::new();
     match defects {
         [one] => message = format!("{message}: {}", one.message),
@@ -113,7 +113,7 @@ fn with_defects(mut message: String, defects: &[Defect]) -> Failure {
             remedies.push(remedy);
         }
     }
-    Failure::new(12, "policy-failed", message)
+    CliError::new(ErrorCode::PolicyFailed, message)
         .with_details(details)
         .with_remedies(remedies)
 }

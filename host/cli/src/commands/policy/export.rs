@@ -10,9 +10,9 @@ use serde_json::json;
 
 use super::stored::{StoredComponent, stored_component};
 use crate::api::policy::ExportedPolicy;
-use crate::failure::Failure;
-use crate::output::{print_json, say};
-use crate::paths;
+use crate::args::path as paths;
+use crate::error::CliError;
+use crate::output::{out, print_json};
 use crate::session::Session;
 
 #[derive(Args)]
@@ -35,7 +35,7 @@ pub struct ExportArgs {
 /// # Errors
 ///
 /// Fails if there is no such policy, or the file exists with other contents.
-pub async fn export(session: &Session, args: &ExportArgs) -> Result<(), Failure> {
+pub async fn export(session: &Session, args: &ExportArgs) -> Result<(), CliError> {
     let stored = stored_component(session, &args.policy).await?;
     let exported = if let Some(directory) = &args.oci {
         let manifest = export_layout(&stored, directory)?;
@@ -52,7 +52,7 @@ pub async fn export(session: &Session, args: &ExportArgs) -> Result<(), Failure>
 }
 
 /// Writes a layout, and returns the digest of its manifest.
-fn export_layout(stored: &StoredComponent, directory: &Path) -> Result<Digest, Failure> {
+fn export_layout(stored: &StoredComponent, directory: &Path) -> Result<Digest, CliError> {
     let wit = read_wit(&stored.bytes, &Limits::default(), &Sandbox::this_program())?;
     let info = ExportInfo {
         name: &stored.name,
@@ -64,11 +64,11 @@ fn export_layout(stored: &StoredComponent, directory: &Path) -> Result<Digest, F
 }
 
 fn print(session: &Session, exported: &ExportedPolicy) {
-    if session.common.json {
+    if session.global.json {
         print_json(&json!(exported));
         return;
     }
-    say!(
+    out!(
         "wrote {} {} ({}) to {}",
         exported.name,
         exported.version,
@@ -76,7 +76,7 @@ fn print(session: &Session, exported: &ExportedPolicy) {
         exported.path
     );
     if let Some(manifest) = &exported.manifest {
-        say!("manifest: {manifest}");
+        out!("manifest: {manifest}");
     }
 }
 

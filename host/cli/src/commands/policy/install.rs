@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 use super::component_args::SourceArgs;
 use super::lookup::{find_digest, short_digest};
 use crate::api::policy::InstalledPolicy;
-use crate::failure::Failure;
-use crate::output::{print_json, say, say_dry_run};
+use crate::args::dry_run::DryRun;
+use crate::error::CliError;
+use crate::output::{out, print_dry_run_notice, print_json};
 use crate::session::Session;
 
 #[derive(Args)]
@@ -21,6 +22,8 @@ pub struct InstallArgs {
     /// Compose the layer with this installed policy, or with the built-in one
     #[arg(long, value_name = "DIGEST|NAME|built-in")]
     over: Option<String>,
+    #[command(flatten)]
+    dry_run: DryRun,
 }
 
 /// Installs it.
@@ -28,7 +31,7 @@ pub struct InstallArgs {
 /// # Errors
 ///
 /// Fails if it is not admitted, with what is wrong with it.
-pub async fn install(session: &Session, args: &InstallArgs) -> Result<(), Failure> {
+pub async fn install(session: &Session, args: &InstallArgs) -> Result<(), CliError> {
     let entail = session.open()?;
     let component = args.source.read()?;
     let over = match &args.over {
@@ -44,7 +47,7 @@ pub async fn install(session: &Session, args: &InstallArgs) -> Result<(), Failur
         over,
     };
     let (principal, bytes) = (&session.principal, &component.bytes);
-    let installed = if session.common.dry_run {
+    let installed = if args.dry_run.dry_run {
         entail.dry_run_install(principal, bytes, install).await
     } else {
         entail.install_policy(principal, bytes, install).await
@@ -53,12 +56,12 @@ pub async fn install(session: &Session, args: &InstallArgs) -> Result<(), Failur
         entail::Error::Rejected(rejected) => {
             diagnose_rejected(&component, rejected, &Sandbox::this_program()).into()
         }
-        other => Failure::from(other),
+        other => CliError::from(other),
     })?;
     print(
         session,
         &InstalledPolicy {
-            dry_run: session.common.dry_run,
+            dry_run: args.dry_run.dry_run,
             ..installed.into()
         },
     );
@@ -66,20 +69,20 @@ pub async fn install(session: &Session, args: &InstallArgs) -> Result<(), Failur
 }
 
 fn print(session: &Session, policy: &InstalledPolicy) {
-    if session.common.json {
+    if session.global.json {
         print_json(&json!(policy));
         return;
     }
     let name = format!("{} {} ({})", policy.name, policy.version, policy.component);
     if policy.dry_run {
-        say!("would install {name}: it can be a policy");
-        say_dry_run();
+        out!("would install {name}: it can be a policy");
+        print_dry_run_notice();
         return;
     }
-    say!("installed {name}");
+    out!("installed {name}");
     let short = short_digest(&policy.component);
     let settings = settings_option(policy.schema.as_ref());
-    say!("next: entail policy activate ORG {short}{settings}");
+    out!("next: entail policy activate ORG {short}{settings}");
 }
 
 /// Returns the option for settings, in brackets if it may be left out.

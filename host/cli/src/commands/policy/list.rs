@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::lookup::short_digest;
 use crate::api::policy::PolicyList;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::output::{Cell, Style, Table, print_json};
 use crate::session::Session;
 
@@ -13,7 +13,7 @@ use crate::session::Session;
 /// # Errors
 ///
 /// Fails if the store cannot be read.
-pub async fn list(session: &Session) -> Result<(), Failure> {
+pub async fn list(session: &Session) -> Result<(), CliError> {
     let entail = session.open()?;
     let installed = entail.installed_policies(&session.principal).await?;
     let bindings = entail.policy_bindings(&session.principal).await?;
@@ -25,7 +25,7 @@ pub async fn list(session: &Session) -> Result<(), Failure> {
             .map(|(organization, binding)| (organization.to_string(), binding.into()))
             .collect(),
     };
-    if session.common.json {
+    if session.global.json {
         print_json(&json!(list));
     } else {
         print(&list);

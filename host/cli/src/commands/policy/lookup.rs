@@ -5,7 +5,7 @@ use std::path::Path;
 use entail::policy::Digest;
 use entail::{Entail, InstalledPolicy};
 
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::session::Session;
 
 /// The digits of a digest that tables show. As many identify a policy on the command line.
@@ -21,10 +21,10 @@ pub async fn find(
     session: &Session,
     entail: &Entail,
     text: &str,
-) -> Result<Option<InstalledPolicy>, Failure> {
+) -> Result<Option<InstalledPolicy>, CliError> {
     let found = entail.find_policy(&session.principal, text).await;
     found.map_err(|error| {
-        let failure = Failure::from(error);
+        let failure = CliError::from(error);
         if Path::new(text).exists() {
             failure.with_remedies(vec![format!("entail policy install {text}")])
         } else {
@@ -42,7 +42,7 @@ pub async fn find_digest(
     session: &Session,
     entail: &Entail,
     text: &str,
-) -> Result<Option<Digest>, Failure> {
+) -> Result<Option<Digest>, CliError> {
     let found = find(session, entail, text).await?;
     Ok(found.map(|installed| installed.component))
 }
@@ -59,7 +59,7 @@ impl PolicyNames {
     /// # Errors
     ///
     /// Fails if the store cannot be read.
-    pub async fn read(session: &Session, entail: &Entail) -> Result<Self, Failure> {
+    pub async fn read(session: &Session, entail: &Entail) -> Result<Self, CliError> {
         let description = entail.built_in_policy()?.description();
         let (name, version) = (&description.name, &description.version);
         Ok(PolicyNames {

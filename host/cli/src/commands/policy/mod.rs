@@ -28,7 +28,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::session::Session;
 
 #[derive(Subcommand)]
@@ -68,35 +68,12 @@ pub enum PolicyCommand {
     Remove(remove::RemoveArgs),
 }
 
-impl PolicyCommand {
-    /// Whether it changes a home in a way that can be tried without changing it.
-    pub fn has_dry_run(&self) -> bool {
-        match self {
-            PolicyCommand::Install(_)
-            | PolicyCommand::Activate(_)
-            | PolicyCommand::Rollback(_)
-            | PolicyCommand::Remove(_) => true,
-            PolicyCommand::Shadow(args) => args.changes_shadow(),
-            _ => false,
-        }
-    }
-
-    /// Whether it compares requests that can have attributes.
-    pub fn takes_attributes(&self, dry_run: bool) -> bool {
-        match self {
-            PolicyCommand::Diff(_) => true,
-            PolicyCommand::Activate(_) | PolicyCommand::Rollback(_) => dry_run,
-            _ => false,
-        }
-    }
-}
-
 /// Runs a command.
 ///
 /// # Errors
 ///
 /// Fails as the command does.
-pub async fn policy(session: &Session, command: &PolicyCommand) -> Result<ExitCode, Failure> {
+pub async fn policy(session: &Session, command: &PolicyCommand) -> Result<ExitCode, CliError> {
     match command {
         PolicyCommand::New(args) => new::new(session, args)?,
         PolicyCommand::Build(args) => build::build(session, args)?,

@@ -7,9 +7,9 @@ use entail_policy_tools::template;
 use serde_json::json;
 
 use crate::api::policy_project::NewPolicy;
-use crate::failure::Failure;
-use crate::output::{Style, print_json, say};
-use crate::paths;
+use crate::args::path as paths;
+use crate::error::CliError;
+use crate::output::{Style, out, print_json};
 use crate::session::Session;
 
 #[derive(Args)]
@@ -49,7 +49,7 @@ impl From<Language> for template::Language {
 ///
 /// Fails if the directory is not empty, its name is not valid for a policy, or it cannot
 /// be written.
-pub fn new(session: &Session, args: &NewArgs) -> Result<(), Failure> {
+pub fn new(session: &Session, args: &NewArgs) -> Result<(), CliError> {
     let language = template::Language::from(args.language);
     let project = template::create(language, &args.directory)?;
     let new = NewPolicy {
@@ -58,14 +58,14 @@ pub fn new(session: &Session, args: &NewArgs) -> Result<(), Failure> {
         directory: args.directory.to_string_lossy().into_owned(),
         files: project.files,
     };
-    if session.common.json {
+    if session.global.json {
         print_json(&json!(new));
         return Ok(());
     }
-    say!("created the policy {} in {}", new.name, new.language);
-    say!(Style::Heading => "next:");
+    out!("created the policy {} in {}", new.name, new.language);
+    out!(Style::Heading => "next:");
     for step in ["build", "check", "test", "install"] {
-        say!("  entail policy {step} {}", new.directory);
+        out!("  entail policy {step} {}", new.directory);
     }
     Ok(())
 }

@@ -6,15 +6,18 @@ use serde_json::json;
 
 use super::lookup::find;
 use crate::api::policy::RemovedPolicy;
+use crate::args::dry_run::DryRun;
 use crate::confirm;
-use crate::failure::Failure;
-use crate::output::{Style, print_json, say, say_dry_run};
+use crate::error::CliError;
+use crate::output::{Style, out, print_dry_run_notice, print_json};
 use crate::session::Session;
 
 #[derive(Args)]
 pub struct RemoveArgs {
     /// The policy: its digest, the first digits of it, or its name
     policy: String,
+    #[command(flatten)]
+    dry_run: DryRun,
 }
 
 /// Removes it, after asking.
@@ -22,10 +25,10 @@ pub struct RemoveArgs {
 /// # Errors
 ///
 /// Fails if it is active somewhere, or built in.
-pub async fn remove(session: &Session, args: &RemoveArgs) -> Result<(), Failure> {
+pub async fn remove(session: &Session, args: &RemoveArgs) -> Result<(), CliError> {
     let entail = session.open()?;
     let Some(installed) = find(session, &entail, &args.policy).await? else {
-        return Err(Failure::invalid(
+        return Err(CliError::invalid(
             "the built-in policy is part of the program, and cannot be removed",
         ));
     };
@@ -34,10 +37,10 @@ pub async fn remove(session: &Session, args: &RemoveArgs) -> Result<(), Failure>
     let removed = RemovedPolicy {
         removed: installed.component.to_string(),
         loses_rollback: loses_rollback.iter().map(ToString::to_string).collect(),
-        dry_run: session.common.dry_run,
+        dry_run: args.dry_run.dry_run,
     };
-    if !session.common.dry_run {
-        if confirm::is_wanted(session) {
+    if !args.dry_run.dry_run {
+        if confirm::is_needed(session) {
             let mut consequences = vec![format!("the component of {name} is destroyed")];
             consequences.extend(
                 removed
@@ -60,23 +63,23 @@ async fn lose_rollback(
     session: &Session,
     entail: &Entail,
     installed: &InstalledPolicy,
-) -> Result<Vec<ScopePath>, Failure> {
+) -> Result<Vec<ScopePath>, CliError> {
     let component = installed.component;
     Ok(entail.dry_run_remove(&session.principal, component).await?)
 }
 
 fn print(session: &Session, name: &str, removed: &RemovedPolicy) {
-    if session.common.json {
+    if session.global.json {
         print_json(&json!(removed));
         return;
     }
     if !removed.dry_run {
-        say!("removed {name}");
+        out!("removed {name}");
         return;
     }
-    say!("would remove {name}");
+    out!("would remove {name}");
     for organization in &removed.loses_rollback {
-        say!(Style::Warn => "note:"; " {organization} could no longer roll back to it");
+        out!(Style::Warn => "note:"; " {organization} could no longer roll back to it");
     }
-    say_dry_run();
+    print_dry_run_notice();
 }

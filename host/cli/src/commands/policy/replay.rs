@@ -10,14 +10,14 @@ use serde_json::json;
 use super::candidate::CandidateArgs;
 use crate::api::access::Difference;
 use crate::api::policy_comparison::{RecordPlace, ReplayReport, ReplayedChange};
-use crate::args::FilterArgs;
-use crate::audit::to_filter;
+use crate::args::filter::FilterArgs;
+use crate::args::filter::to_filter;
 use crate::commands::dry_run::{comparison_exit, policy_reference};
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::output::access::{
     MAX_ROWS, counted, decision_cell, difference_cell, print_omitted, print_summary,
 };
-use crate::output::{Cell, Style, Table, print_json, say, tell};
+use crate::output::{Cell, Style, Table, err, out, print_json};
 use crate::session::Session;
 
 #[derive(Args)]
@@ -36,17 +36,17 @@ pub struct ReplayArgs {
 /// # Errors
 ///
 /// Fails if the policy is not admitted, or the log cannot be read.
-pub fn replay(session: &Session, args: &ReplayArgs) -> Result<ExitCode, Failure> {
+pub fn replay(session: &Session, args: &ReplayArgs) -> Result<ExitCode, CliError> {
     let home = session.home()?;
     let filter = to_filter(&home, &args.filter)?;
     let policy = args.candidate.admit(&engine(&home))?;
     let replay = replay_log(&home, &policy, &filter)?;
     let report = report(&policy, replay, args.reason_changed);
     if report.counts.all() == 0 {
-        tell!(Style::Warn => "note:"; " no record of the decision log matches, so nothing was decided again"
+        err!(Style::Warn => "note:"; " no record of the decision log matches, so nothing was decided again"
         );
     }
-    if session.common.json {
+    if session.global.json {
         print_json(&json!(report));
     } else {
         print(&report, args.reason_changed);
@@ -115,16 +115,16 @@ fn print(report: &ReplayReport, with_reason_changed: bool) {
     let records = counted(report.counts.all(), "record", "records");
     print_summary(&records, &report.counts);
     if !with_reason_changed && report.counts.reason_changed > 0 {
-        say!(Style::Faint => "requests that are refused for another reason are not listed; list them with --reason-changed");
+        out!(Style::Faint => "requests that are refused for another reason are not listed; list them with --reason-changed");
     }
     if report.ungrouped > 0 {
-        say!(
+        out!(
             "{} more records changed, in too many ways to list",
             report.ungrouped
         );
     }
     if report.unreadable > 0 {
         let lines = counted(report.unreadable, "line", "lines");
-        tell!(Style::Warn => "note:"; " {lines} of the decision log cannot be read; run: entail audit verify");
+        err!(Style::Warn => "note:"; " {lines} of the decision log cannot be read; run: entail audit verify");
     }
 }

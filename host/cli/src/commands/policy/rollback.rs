@@ -6,9 +6,10 @@ use clap::Args;
 use entail::ScopePath;
 
 use super::activation::print_active;
+use crate::args::dry_run::AccessDryRun;
 use crate::commands::dry_run::print_policy_dry_run;
 use crate::confirm;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::session::Session;
 
 #[derive(Args)]
@@ -16,6 +17,8 @@ pub struct RollbackArgs {
     /// The organization
     #[arg(value_name = "ORG")]
     organization: ScopePath,
+    #[command(flatten)]
+    dry_run: AccessDryRun,
 }
 
 /// Activates it, after asking if it changes who gets what.
@@ -23,16 +26,20 @@ pub struct RollbackArgs {
 /// # Errors
 ///
 /// Fails if there is no previous policy.
-pub async fn roll_back(session: &Session, args: &RollbackArgs) -> Result<ExitCode, Failure> {
+pub async fn roll_back(session: &Session, args: &RollbackArgs) -> Result<ExitCode, CliError> {
     let entail = session.open()?;
     let organization = &args.organization;
     let failed = |error| no_previous_policy(error, organization);
-    if session.common.dry_run || confirm::is_wanted(session) {
+    if args.dry_run.dry_run || confirm::is_needed(session) {
         let (policy, changes) = entail
-            .dry_run_roll_back(&session.principal, organization, &session.attributes()?)
+            .dry_run_roll_back(
+                &session.principal,
+                organization,
+                &args.dry_run.attributes()?,
+            )
             .await
             .map_err(failed)?;
-        if session.common.dry_run {
+        if args.dry_run.dry_run {
             return Ok(print_policy_dry_run(session, &policy, &changes));
         }
         confirm::ask(&confirm::access(&changes, None))?;
@@ -45,9 +52,9 @@ pub async fn roll_back(session: &Session, args: &RollbackArgs) -> Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
-fn no_previous_policy(error: entail::Error, organization: &ScopePath) -> Failure {
+fn no_previous_policy(error: entail::Error, organization: &ScopePath) -> CliError {
     match error {
-        entail::Error::Invalid(_) => Failure::from(error).with_remedies(vec![
+        entail::Error::Invalid(_) => CliError::from(error).with_remedies(vec![
             "entail policy list".to_owned(),
             format!("entail policy activate {organization} POLICY"),
         ]),

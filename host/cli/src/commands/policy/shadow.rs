@@ -13,11 +13,12 @@ use super::lookup::PolicyNames;
 use crate::api::access::Difference;
 use crate::api::policy::OrganizationPolicy;
 use crate::api::policy_comparison::{ComparedAnswer, ShadowSummary};
-use crate::failure::Failure;
+use crate::args::dry_run::DryRun;
+use crate::error::{CliError, ErrorCode};
 use crate::output::access::{counted, decision_cell, difference_cell, print_summary};
-use crate::output::{Table, exactly, print_json, say, say_dry_run};
+use crate::output::time;
+use crate::output::{Table, out, print_dry_run_notice, print_json, print_raw};
 use crate::session::Session;
-use crate::times::time;
 
 /// The most differing answers that are listed; the JSON has them all.
 const MAX_ROWS: usize = 20;
@@ -35,6 +36,8 @@ pub struct ShadowArgs {
     off: bool,
     #[command(flatten)]
     activation: ActivationArgs,
+    #[command(flatten)]
+    dry_run: DryRun,
 }
 
 impl ShadowArgs {
@@ -49,9 +52,15 @@ impl ShadowArgs {
 /// # Errors
 ///
 /// Fails if there is no such policy or organization, or no shadow to compare.
-pub async fn shadow(session: &Session, args: &ShadowArgs) -> Result<(), Failure> {
+pub async fn shadow(session: &Session, args: &ShadowArgs) -> Result<(), CliError> {
     let entail = session.open()?;
     if !args.changes_shadow() {
+        if args.dry_run.dry_run {
+            return Err(CliError::new(
+                ErrorCode::Usage,
+                "a dry run of policy shadow needs a policy or --off: without them it changes nothing",
+            ));
+        }
         return compare(session, &entail, &args.organization).await;
     }
     let shadow = match &args.policy {
@@ -61,17 +70,18 @@ pub async fn shadow(session: &Session, args: &ShadowArgs) -> Result<(), Failure>
         }
         None => None,
     };
-    set(session, &entail, &args.organization, shadow).await
+    set(session, &entail, args, shadow).await
 }
 
 async fn set(
     session: &Session,
     entail: &Entail,
-    organization: &ScopePath,
+    args: &ShadowArgs,
     shadow: Option<ActivatePolicy>,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let principal = &session.principal;
-    let dry_run = session.common.dry_run;
+    let organization = &args.organization;
+    let dry_run = args.dry_run.dry_run;
     let binding = if dry_run {
         let planned = entail.dry_run_shadow(principal, organization, shadow.as_ref());
         planned.await?
@@ -80,7 +90,7 @@ async fn set(
         set.await?
     };
     let policy = organization_policy(organization, binding, dry_run);
-    if session.common.json {
+    if session.global.json {
         print_json(&json!(policy));
         return Ok(());
     }
@@ -95,20 +105,20 @@ fn print_set(policy: &OrganizationPolicy, names: &PolicyNames) {
     let name = shadow.map(|shadow| names.name(shadow.component.as_deref()));
     if policy.dry_run {
         match name {
-            None => say!("{organization} would have no shadow policy"),
-            Some(name) => say!("{name} would run beside the active policy of {organization}"),
+            None => out!("{organization} would have no shadow policy"),
+            Some(name) => out!("{name} would run beside the active policy of {organization}"),
         }
-        say!("who gets what would not change");
-        say_dry_run();
+        out!("who gets what would not change");
+        print_dry_run_notice();
         return;
     }
     match name {
-        None => say!("{organization} has no shadow policy now"),
+        None => out!("{organization} has no shadow policy now"),
         Some(name) => {
-            say!(
+            out!(
                 "{name} runs beside the active policy of {organization}; its answers are only recorded"
             );
-            say!("to compare the two: entail policy shadow {organization}");
+            out!("to compare the two: entail policy shadow {organization}");
         }
     }
 }
@@ -126,13 +136,13 @@ async fn compare(
     session: &Session,
     entail: &Entail,
     organization: &ScopePath,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let binding = entail
         .policy_binding(&session.principal, organization)
         .await?;
     let Some(shadow) = &binding.shadow else {
         let message = format!("{organization} has no shadow policy");
-        return Err(Failure::invalid(message)
+        return Err(CliError::invalid(message)
             .with_remedies(vec![format!("entail policy shadow {organization} POLICY")]));
     };
     let digest = match shadow.component {
@@ -153,7 +163,7 @@ async fn compare(
         requests: u64::try_from(requests).unwrap_or(u64::MAX),
         counts: (&answers.counts).into(),
     };
-    if session.common.json {
+    if session.global.json {
         answers.json.end(&summary);
     } else {
         print_comparison(answers.differing, &summary);
@@ -167,7 +177,7 @@ fn read_answers(
     organization: &ScopePath,
     shadow: Digest,
     since_ms: u64,
-) -> Result<Answers, Failure> {
+) -> Result<Answers, CliError> {
     let mut answers = Answers {
         counts: Counts::default(),
         differing: VecDeque::new(),
@@ -181,7 +191,7 @@ fn read_answers(
         }
         answers.counts.add(answer.difference);
         let answer = to_api(answer);
-        if session.common.json {
+        if session.global.json {
             answers.json.item(&answer);
         } else if answer.difference != Difference::Same {
             answers.differing.push_front(answer);
@@ -223,7 +233,7 @@ fn print_comparison(differing: VecDeque<ComparedAnswer>, summary: &ShadowSummary
     let answers = summary.counts.all();
     print_summary(&counted(answers, "answer", "answers"), &summary.counts);
     if answers < summary.requests {
-        say!(
+        out!(
             "the shadow answered {answers} of {}; the others were skipped, or are not answered yet",
             counted(summary.requests, "request", "requests")
         );
@@ -241,11 +251,11 @@ struct JsonList {
 impl JsonList {
     fn item(&mut self, item: &impl Serialize) {
         if !self.has_begun {
-            exactly("{\"answers\": [");
+            print_raw("{\"answers\": [");
             self.has_begun = true;
         }
         if let Some(item) = self.pending.replace(sanitized_json(item)) {
-            exactly(&format!("  {item},"));
+            print_raw(&format!("  {item},"));
         }
     }
 
@@ -254,8 +264,8 @@ impl JsonList {
         let others = sanitized_json(others);
         let others = others.strip_prefix('{').unwrap_or_default();
         match self.pending {
-            Some(item) => exactly(&format!("  {item}\n],{others}")),
-            None => exactly(&format!("{{\"answers\": [],{others}")),
+            Some(item) => print_raw(&format!("  {item}\n],{others}")),
+            None => print_raw(&format!("{{\"answers\": [],{others}")),
         }
     }
 }

@@ -14,10 +14,10 @@ use super::activation::organization_policy;
 use super::lookup::{PolicyNames, find};
 use super::stored::stored_component;
 use crate::api::policy::{BuiltInPolicy, InstalledPolicy, PolicyHistory, PolicyLimits, PolicyWit};
-use crate::failure::Failure;
-use crate::output::{Cell, Style, Table, print_json, say};
+use crate::error::CliError;
+use crate::output::time;
+use crate::output::{Cell, Style, Table, out, print_json};
 use crate::session::Session;
-use crate::times::time;
 
 #[derive(Args)]
 pub struct ShowArgs {
@@ -35,7 +35,7 @@ pub struct ShowArgs {
 /// # Errors
 ///
 /// Fails if there is no such organization or policy.
-pub async fn show(session: &Session, args: &ShowArgs) -> Result<(), Failure> {
+pub async fn show(session: &Session, args: &ShowArgs) -> Result<(), CliError> {
     let which = args.which.as_deref().unwrap_or(BUILT_IN);
     if args.wit {
         return show_wit(session, which).await;
@@ -59,7 +59,7 @@ pub async fn show(session: &Session, args: &ShowArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn show_wit(session: &Session, which: &str) -> Result<(), Failure> {
+async fn show_wit(session: &Session, which: &str) -> Result<(), CliError> {
     let (bytes, limits) = if which != BUILT_IN && Path::new(which).exists() {
         let component = source::read(Path::new(which))?;
         let limits = component.limits_or_default();
@@ -74,18 +74,18 @@ async fn show_wit(session: &Session, which: &str) -> Result<(), Failure> {
         imports: wit.imports,
         exports: wit.exports,
     };
-    if session.common.json {
+    if session.global.json {
         print_json(&json!(wit));
         return Ok(());
     }
     for line in wit.wit.lines() {
-        say!("{line}");
+        out!("{line}");
     }
     Ok(())
 }
 
 /// Returns the component of a policy, or of the active policy of an organization.
-async fn wit_component(session: &Session, which: &str) -> Result<Vec<u8>, Failure> {
+async fn wit_component(session: &Session, which: &str) -> Result<Vec<u8>, CliError> {
     if which != BUILT_IN
         && let Ok(organization) = which.parse::<ScopePath>()
     {
@@ -112,9 +112,9 @@ async fn show_active(
     entail: &Entail,
     organization: &ScopePath,
     binding: PolicyBinding,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let policy = organization_policy(organization, binding, false);
-    if session.common.json {
+    if session.global.json {
         print_json(&json!(policy));
         return Ok(());
     }
@@ -153,7 +153,7 @@ fn print_active(policies: &PolicyHistory, names: &PolicyNames) {
 }
 
 fn print_installed(session: &Session, policy: &InstalledPolicy) {
-    if session.common.json {
+    if session.global.json {
         print_json(&json!(policy));
         return;
     }
@@ -185,7 +185,7 @@ fn print_installed(session: &Session, policy: &InstalledPolicy) {
 }
 
 fn print_built_in(session: &Session, policy: &BuiltInPolicy) {
-    if session.common.json {
+    if session.global.json {
         print_json(&json!(policy));
         return;
     }

@@ -5,7 +5,7 @@ use entail::{BUILT_IN, DEFAULT_POLICY};
 
 use super::lookup::find;
 use crate::code_cache::code_cache;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::session::Session;
 
 /// A component, and what it says of itself.
@@ -21,7 +21,7 @@ pub struct StoredComponent {
 /// # Errors
 ///
 /// Fails if there is no such policy.
-pub async fn stored_component(session: &Session, text: &str) -> Result<StoredComponent, Failure> {
+pub async fn stored_component(session: &Session, text: &str) -> Result<StoredComponent, CliError> {
     if text == BUILT_IN {
         return built_in(code_cache(session)?.cache.clone());
     }
@@ -39,7 +39,7 @@ pub async fn stored_component(session: &Session, text: &str) -> Result<StoredCom
     }
 }
 
-fn built_in(code_cache: CodeCache) -> Result<StoredComponent, Failure> {
+fn built_in(code_cache: CodeCache) -> Result<StoredComponent, CliError> {
     let engine = Engine::new(Settings {
         code_cache: Some(code_cache),
         ..Settings::default()

@@ -16,9 +16,9 @@ use serde_json::json;
 use super::component_args::ComponentArgs;
 use super::engine::CommandEngine;
 use crate::api::policy_test::{FailedVector, VectorFileResult};
-use crate::failure::Failure;
-use crate::output::{Line, Style, print_json, say, tell};
-use crate::paths;
+use crate::args::path as paths;
+use crate::error::{CliError, ErrorCode};
+use crate::output::{Line, Style, err, out, print_json};
 use crate::session::Session;
 
 #[derive(Args)]
@@ -43,7 +43,7 @@ pub struct TestArgs {
 ///
 /// Fails if a vector fails or is malformed, if there is none, or if the policy is not
 /// admitted.
-pub fn test(session: &Session, args: &TestArgs) -> Result<(), Failure> {
+pub fn test(session: &Session, args: &TestArgs) -> Result<(), CliError> {
     let engine = CommandEngine::new(session)?;
     let component = args.component.read(engine.tests.engine())?;
     check_provenance(args, &component)?;
@@ -68,42 +68,42 @@ pub fn test(session: &Session, args: &TestArgs) -> Result<(), Failure> {
     let results = vectors::run(files, engine.admit(&component)?, &settings);
     if let Some(file) = &args.junit {
         write_junit(file, &component.name, &results)
-            .map_err(|error| Failure::io(file.display(), &error))?;
+            .map_err(|error| CliError::io(file.display(), &error))?;
     }
     let passed: usize = results.iter().map(FileResult::passed).sum();
     let failed: usize = results.iter().map(FileResult::failed).sum();
-    if session.common.json {
+    if session.global.json {
         let results: Vec<VectorFileResult> = results.iter().map(to_api).collect();
         print_json(&json!(results));
     } else {
         results.iter().for_each(print);
         let style = if failed == 0 { Style::Good } else { Style::Bad };
-        say!(style => format_args!("{passed} passed, {failed} failed"));
+        out!(style => format_args!("{passed} passed, {failed} failed"));
     }
     if failed == 0 {
         return Ok(());
     }
     let message = format!("{failed} of {} vectors failed", passed + failed);
-    Err(Failure::new(1, "vectors-failed", message))
+    Err(CliError::new(ErrorCode::VectorsFailed, message))
 }
 
 /// Refuses a component that may not be built from the sources beside it, unless it was
 /// named itself.
-fn check_provenance(args: &TestArgs, component: &Component) -> Result<(), Failure> {
+fn check_provenance(args: &TestArgs, component: &Component) -> Result<(), CliError> {
     if component.provenance != Provenance::Unknown {
         return Ok(());
     }
     let name = &component.name;
     let named = &args.component.source.component;
     if !named.is_dir() {
-        tell!(Style::Warn => "note:"; " it is unknown whether {name} was built from the sources beside it");
+        err!(Style::Warn => "note:"; " it is unknown whether {name} was built from the sources beside it");
         return Ok(());
     }
     let message = format!(
         "it is unknown whether {name} was built from the sources beside it: it was not built \
          here, or the last build failed"
     );
-    Err(Failure::invalid(message).with_remedies(vec![
+    Err(CliError::invalid(message).with_remedies(vec![
         format!("entail policy build {}", display_path(named)),
         format!("to test it anyway: entail policy test {name}"),
     ]))
@@ -146,7 +146,7 @@ fn print(result: &FileResult) {
         let Some(mismatch) = &case.mismatch else {
             continue;
         };
-        say!(Style::Heading => format_args!("  {}", case.name));
+        out!(Style::Heading => format_args!("  {}", case.name));
         if let Mismatch::Differs { .. } = mismatch {
             Line::styled(Style::Good, "    - expected")
                 .then_styled(Style::Bad, " + actual")
@@ -158,7 +158,7 @@ fn print(result: &FileResult) {
                 LineKind::Expected => Style::Good,
                 LineKind::Actual => Style::Bad,
             };
-            say!(style => format_args!("    {} {}", line.kind.mark(), line.text));
+            out!(style => format_args!("    {} {}", line.kind.mark(), line.text));
         }
     }
 }

@@ -1,0 +1,40 @@
+//! Backups.
+
+use serde::{Deserialize, Serialize};
+
+/// `backup`: a copy of the store was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backup {
+    /// The file.
+    pub file: String,
+    /// The revision of the store in it.
+    pub revision: u64,
+}
+
+/// `restore`: the store was restored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restored {
+    /// The revision of the backup.
+    pub copy: u64,
+    /// The highest revision that this home has seen before.
+    pub seen: u64,
+    /// The revision of the store now.
+    pub revision: u64,
+    /// How many secrets were sealed again.
+    pub renewed: u64,
+    /// How many secrets could not be sealed again.
+    pub skipped: u64,
+}
+
+/// The dry run of `restore`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestorePlan {
+    /// Always `true`.
+    pub dry_run: bool,
+    /// The revision of the backup.
+    pub copy: u64,
+    /// The highest revision that this home has seen.
+    pub seen: u64,
+    /// How many secrets would be sealed again.
+    pub to_renew: u64,
+}

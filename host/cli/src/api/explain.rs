@@ -1,0 +1,22 @@
+//! Explanations.
+
+use serde::{Deserialize, Serialize};
+
+use super::decision::{Decision, Facts};
+
+/// `explain`: what a scope gets for a provider, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The revision of the store that the facts come from.
+    pub revision: u64,
+    /// The digest of the policy that decided.
+    pub policy: String,
+    /// What the policy decided on.
+    pub facts: Facts,
+    /// What the policy decided.
+    pub decision: Decision,
+    /// Commands that would lift a refusal.
+    pub remedies: Vec<String>,
+    /// Whether the identity is unlocked here, so that `readable` is known for each secret.
+    pub identity_open: bool,
+}

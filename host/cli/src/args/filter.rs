@@ -1,0 +1,102 @@
+//! Filters of the decision log.
+
+use std::collections::BTreeSet;
+
+use clap::Args;
+use entail::{Filter, Home, OutcomeFilter, ProviderId, ScopePath, quoted, records};
+use entail_text::Shown;
+
+use super::time::past;
+use crate::error::CliError;
+
+/// Selects records of the decision log.
+#[derive(Args)]
+pub struct FilterArgs {
+    /// Only this scope and those below it
+    #[arg(long)]
+    pub scope: Option<ScopePath>,
+    /// Only this provider
+    #[arg(long)]
+    pub provider: Option<ProviderId>,
+    /// Only this principal
+    #[arg(long)]
+    pub principal: Option<String>,
+    /// Only this outcome: granted, refused, failed, or the code of a refusal
+    #[arg(long)]
+    pub outcome: Option<String>,
+    /// Only from this time on: 2h, 7d (ago), 2027-01-31 (the start of that day in UTC),
+    /// 2027-01-31T12:00:00Z
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<String>,
+    /// Only until this time
+    #[arg(long, value_name = "WHEN")]
+    pub until: Option<String>,
+}
+
+/// Makes a filter of the arguments.
+///
+/// # Errors
+///
+/// Fails if a time or the outcome is not valid, or the log cannot be read.
+pub fn to_filter(home: &Home, args: &FilterArgs) -> Result<Filter, CliError> {
+    let since_ms = args.since.as_deref().map(past).transpose()?;
+    let until_ms = args.until.as_deref().map(past).transpose()?;
+    if let (Some(since), Some(until)) = (since_ms, until_ms)
+        && since > until
+    {
+        return Err(CliError::invalid(
+            "--since is after --until, so nothing lies between them",
+        ));
+    }
+    let outcome = args.outcome.as_deref();
+    Ok(Filter {
+        scope: args.scope.clone(),
+        provider: args.provider.clone(),
+        principal: args.principal.clone(),
+        outcome: outcome.map(|text| to_outcome(home, text)).transpose()?,
+        since_ms,
+        until_ms,
+        ..Filter::default()
+    })
+}
+
+/// The codes of the built-in policy's refusals.
+const CODES: [&str; 9] = [
+    "disabled",
+    "expired",
+    "model-not-allowed",
+    "model-required",
+    "no-credential",
+    "not-opted-in",
+    "organization-credential-required",
+    "override-forbidden",
+    "unreadable",
+];
+
+/// Parses an outcome. A code that neither the built-in policy nor the log contains is a
+/// typing error.
+fn to_outcome(home: &Home, text: &str) -> Result<OutcomeFilter, CliError> {
+    let outcome = OutcomeFilter::from(text);
+    if !matches!(outcome, OutcomeFilter::Code(_)) || CODES.contains(&text) {
+        return Ok(outcome);
+    }
+    let refused = Filter {
+        outcome: Some(OutcomeFilter::Refused),
+        ..Filter::default()
+    };
+    let mut known: BTreeSet<String> = CODES.map(str::to_owned).into();
+    for record in records(home, &refused)? {
+        let record = record?;
+        match record.refusal() {
+            Some(code) if code == text => return Ok(outcome),
+            Some(code) => known.insert(Shown::of(code).to_string()),
+            None => continue,
+        };
+    }
+    let known: Vec<String> = known.into_iter().collect();
+    Err(CliError::invalid(format!(
+        "{} is not an outcome; give granted, refused, failed, or the code of a refusal: {}",
+        quoted(text),
+        known.join(", ")
+    )))
+}

@@ -1,0 +1,164 @@
+//! `entail audit verify`: verifies the log.
+
+use entail::{Home, LogReport, verify_log};
+
+use super::event::sentence;
+use crate::api::audit::{LogBreach, LogVerification};
+use crate::error::{CliError, ErrorCode};
+use crate::output::{Style, choose, convert, count, out, print_json};
+use crate::session::Session;
+
+pub fn verify(session: &Session) -> Result<(), CliError> {
+    let found = verification(&session.home()?)?;
+    if session.global.json {
+        print_json(&found);
+    } else {
+        print_text(&found);
+    }
+    let breaches = breaches(&found);
+    if breaches == 0 {
+        return Ok(());
+    }
+    Err(CliError::new(
+        ErrorCode::Tampered,
+        format!(
+            "the decision log does not hold what was written in {}",
+            count(breaches, "place")
+        ),
+    )
+    .with_remedies(vec![
+        "if you know how that came about: entail audit accept-loss --reason TEXT".to_owned(),
+    ]))
+}
+
+/// Verifies the log.
+///
+/// # Errors
+///
+/// Fails if it cannot be read.
+pub fn verification(home: &Home) -> Result<LogVerification, CliError> {
+    let LogReport {
+        files,
+        records,
+        writers,
+        unfinished,
+        begins_with,
+        events,
+        accepted,
+        has_head,
+        after_head,
+        lost,
+        breaches,
+        more_breaches,
+    } = verify_log(home)?;
+    let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    Ok(LogVerification {
+        files: number(files),
+        records,
+        writers: number(writers),
+        unfinished,
+        begins_with,
+        has_head,
+        after_head,
+        lost,
+        breaches: breaches
+            .into_iter()
+            .map(|breach| LogBreach {
+                file: breach.file.to_string_lossy().into_owned(),
+                line: breach.line,
+                reason: breach.how,
+            })
+            .collect(),
+        more_breaches,
+        accepted,
+        events: convert(&events)?,
+    })
+}
+
+/// In how many places something is wrong with the log.
+pub fn breaches(found: &LogVerification) -> u64 {
+    found.more_breaches + u64::try_from(found.breaches.len()).unwrap_or(u64::MAX)
+}
+
+fn print_text(found: &LogVerification) {
+    out!(
+        "{} of {} {} as {} written",
+        count(found.records, "record"),
+        count(found.writers, "writer"),
+        choose(found.records, "is", "are"),
+        choose(found.records, "it was", "they were"),
+    );
+    if let Some(number) = found.begins_with {
+        out!("the log begins with file {number}");
+    }
+    for event in &found.events {
+        out!("{}", sentence(event));
+    }
+    if found.unfinished > 0 {
+        out!(
+            "{} never finished, so nothing was revealed for {}",
+            format_args!(
+                "{} {}",
+                count(found.unfinished, "line"),
+                choose(found.unfinished, "was", "were")
+            ),
+            choose(found.unfinished, "it", "them"),
+        );
+    }
+    for note in notes(found) {
+        out!(Style::Warn => "note:"; " {note}");
+    }
+    for breach in &found.breaches {
+        let file = &breach.file;
+        match breach.line {
+            0 => out!(Style::Bad => "✗"; " {file}: {}", breach.reason),
+            line => out!(Style::Bad => "✗"; " {file} line {line}: {}", breach.reason),
+        }
+    }
+    if found.more_breaches > 0 {
+        out!("and {} more", found.more_breaches);
+    }
+}
+
+/// What a person should know although it is not wrong.
+pub fn notes(found: &LogVerification) -> Vec<String> {
+    let mut notes = Vec::new();
+    let has_breaches = !found.breaches.is_empty();
+    if !found.has_head && found.files == 0 && !has_breaches {
+        notes.push(
+            "there is no log and no record of one: either no decision was made yet, or the log was removed together with its key"
+                .to_owned(),
+        );
+    }
+    if found.accepted > 0 {
+        notes.push(format!(
+            "{} {} not as written, which was accepted",
+            count(found.accepted, "record"),
+            choose(found.accepted, "is", "are"),
+        ));
+    }
+    if !found.has_head && found.records > 0 && !has_breaches {
+        notes.push(
+            "the length of the log is not remembered outside of it, so it would not be noticed if its end was cut off"
+                .to_owned(),
+        );
+    }
+    if found.after_head > 0 {
+        notes.push(format!(
+            "{} written just now, or by a process that was stopped before it could remember the length of the log",
+            format_args!(
+                "{} {}",
+                count(found.after_head, "record"),
+                choose(found.after_head, "was", "were")
+            ),
+        ));
+    }
+    if found.lost > 0 {
+        notes.push(format!(
+            "{} of the newest records {} missing after the machine was restarted: lost when it stopped, or cut off in between",
+            found.lost,
+            choose(found.lost, "was", "were"),
+        ));
+    }
+    notes
+}

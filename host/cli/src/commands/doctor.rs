@@ -1,0 +1,337 @@
+//! `entail doctor`: checks permissions, keys, the store and the log, and that every secret
+//! can be opened.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use entail::store::{KeyError, times_not_locked};
+use entail::{Entail, Error, Home, Keys, Request, ScopePath};
+
+use super::audit::verify::{breaches, notes, verification as verify_log};
+use super::verify::{leftovers, to_output, verification};
+use crate::api::doctor::{Check, Checks};
+use crate::error::{CliError, ErrorCode};
+use crate::output::{Style, choose, count, out, print_json};
+use crate::private_files::directory;
+use crate::session::Session;
+use crate::unknown_providers;
+
+pub async fn doctor(session: &Session) -> Result<(), CliError> {
+    let mut report = Report::default();
+    if let Err(error) = run_checks(session, &mut report).await {
+        report.failed("the checks ended here", error);
+    }
+    if session.global.json {
+        print_json(&report.checks);
+    } else {
+        print_text(&report.checks);
+    }
+    let failed = report.errors.len();
+    // Tampering takes precedence over other errors.
+    let is_tampered = |code: &ErrorCode| *code == ErrorCode::Tampered;
+    match report.errors.into_iter().max_by_key(is_tampered) {
+        None => Ok(()),
+        Some(code) => Err(CliError::new(
+            code,
+            format!("{} failed", count(failed, "check")),
+        )),
+    }
+}
+
+/// The checks that were made, and the errors of those that failed.
+#[derive(Default)]
+struct Report {
+    checks: Checks,
+    errors: Vec<ErrorCode>,
+}
+
+impl Report {
+    fn ok(&mut self, what: impl Into<String>) {
+        self.checks.checks.push(Check {
+            what: what.into(),
+            ok: true,
+            code: None,
+            message: None,
+            remedies: None,
+        });
+    }
+
+    fn failed(&mut self, what: impl Into<String>, error: CliError) {
+        self.checks.checks.push(Check {
+            what: what.into(),
+            ok: false,
+            code: Some(error.code().as_str().to_owned()),
+            message: Some(error.message().to_owned()),
+            remedies: Some(error.remedies().to_vec()),
+        });
+        self.errors.push(error.code());
+    }
+}
+
+async fn run_checks(session: &Session, report: &mut Report) -> Result<(), CliError> {
+    let home = session.home()?;
+    check_files(report, &home)?;
+    let keys = session.keys(&home)?;
+    check_keys(report, &keys);
+    let entail = session.open_unlocked()?;
+    check_identity(session, report, &entail).await?;
+    check_policies(session, report, &entail).await?;
+    session.destroy_due(&entail).await?;
+    check_store(session, report, &entail).await?;
+    check_log(report, &home);
+    check_providers(session, report, &entail, &home).await?;
+    check_leftover_directories(report);
+    if times_not_locked() == 0 {
+        report.ok("memory for secrets is locked");
+    } else {
+        report.failed(
+            "memory for secrets",
+            CliError::new(
+                ErrorCode::NotLocked,
+                "it cannot be locked, so secrets may be swapped to disk; raise the limit: ulimit -l",
+            ),
+        );
+    }
+    Ok(())
+}
+
+fn check_files(report: &mut Report, home: &Home) -> Result<(), CliError> {
+    report.ok(format!(
+        "only its owner can read the home {}",
+        home.folder().display()
+    ));
+    for file in [
+        home.database_file(),
+        home.decision_log(),
+        home.providers_file(),
+    ] {
+        check_mode(report, &file);
+    }
+    for path in home.unfinished()? {
+        let path = path.display().to_string();
+        let message = format!(
+            "a process was stopped while it was creating it, and it may contain keys; if no process is using it, run: rm -r {path}"
+        );
+        report.failed(path, CliError::new(ErrorCode::Unfinished, message));
+    }
+    Ok(())
+}
+
+fn check_mode(report: &mut Report, file: &Path) {
+    let shown = file.display().to_string();
+    match std::fs::metadata(file) {
+        Ok(metadata) if metadata.permissions().mode() & 0o077 == 0 => {
+            report.ok(format!("only its owner can read {shown}"));
+        }
+        Ok(metadata) => {
+            let mode = metadata.permissions().mode() & 0o7777;
+            let message =
+                format!("other users can access it (mode {mode:04o}); run: chmod 600 {shown}");
+            report.failed(shown, CliError::new(ErrorCode::TooOpen, message));
+        }
+        // The file is created when it is first needed.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => report.failed(shown.clone(), CliError::io(shown, &error)),
+    }
+}
+
+fn check_keys(report: &mut Report, keys: &Keys) {
+    report.ok("the keys can be read, and only by their owner");
+    match keys.signer() {
+        Ok(_) => report.ok("the signer matches the verifier"),
+        Err(KeyError::NoSigner) => {
+            report.ok("there is no signer, so this node cannot make changes");
+        }
+        Err(error) => report.failed("the signer", Error::from(error).into()),
+    }
+}
+
+async fn check_identity(
+    session: &Session,
+    report: &mut Report,
+    entail: &Entail,
+) -> Result<(), CliError> {
+    if !entail.can_unseal() {
+        report.ok(
+            "there is no identity, so this node cannot open secrets (to give it one: --identity-fd, or a file in the home's directory keys)",
+        );
+        return Ok(());
+    }
+    let recipients = entail.recipients(&session.principal).await?;
+    let keys = entail.keys();
+    let mut own = keys.identity_ids();
+    if own.any(|id| recipients.has(id)) {
+        report.ok("secrets are sealed to this node's identity");
+    } else {
+        let error = CliError::new(ErrorCode::Sealed, "secrets are not sealed to it")
+            .with_remedies(vec!["entail key list".to_owned()]);
+        report.failed("the identity", error);
+    }
+    Ok(())
+}
+
+async fn check_policies(
+    session: &Session,
+    report: &mut Report,
+    entail: &Entail,
+) -> Result<(), CliError> {
+    let built_in = entail.built_in_policy()?.description();
+    report.ok(format!(
+        "the built-in policy {} {} is admitted",
+        built_in.name, built_in.version
+    ));
+    for (organization, _) in entail.policy_bindings(&session.principal).await? {
+        let what = format!("the policy of {organization}");
+        match entail.policy_in_service(&organization).await {
+            Ok(policy) => match policy_failure(session, entail, &organization).await {
+                None => {
+                    let description = policy.description();
+                    report.ok(format!(
+                        "{organization} uses the policy {} {}",
+                        description.name, description.version
+                    ));
+                }
+                Some(error) => {
+                    let remedy = format!("entail policy rollback {organization}");
+                    report.failed(what, error.with_remedies(vec![remedy]));
+                }
+            },
+            Err(error) => report.failed(what, error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// The error of an organization's policy, if it fails for a provider.
+async fn policy_failure(
+    session: &Session,
+    entail: &Entail,
+    organization: &ScopePath,
+) -> Option<CliError> {
+    for provider in entail.catalog().iter() {
+        let request = Request::new(organization.clone(), provider.id.clone());
+        let explained = entail.explain(&session.principal, &request).await;
+        // Other checks find other errors.
+        if let Err(error @ (Error::PolicyFailed(_) | Error::GuardViolated(_))) = explained {
+            return Some(error.into());
+        }
+    }
+    None
+}
+
+async fn check_store(
+    session: &Session,
+    report: &mut Report,
+    entail: &Entail,
+) -> Result<(), CliError> {
+    let verification = verification(session, entail).await?;
+    let found = to_output(&verification);
+    let scopes = verification.scopes;
+    report.ok(format!(
+        "{} {} verified",
+        count(scopes, "scope"),
+        choose(scopes, "is", "are")
+    ));
+    match found.secrets_not_opened {
+        0 => report.ok(format!(
+            "{} can be opened",
+            count(found.secrets_opened, "secret")
+        )),
+        unopened => report.ok(format!(
+            "{} {} not tried to open: the identity is locked or not here",
+            count(unopened, "secret"),
+            choose(unopened, "was", "were")
+        )),
+    }
+    for secret in &found.secrets_for_others {
+        let error = CliError::new(ErrorCode::Sealed, "this identity cannot open its secret");
+        report.failed(secret.clone(), error);
+    }
+    report.ok(format!(
+        "{} {} in the journal",
+        count(found.changes, "change"),
+        choose(found.changes, "is", "are")
+    ));
+    for note in leftovers(&found) {
+        report.failed("work left to do", CliError::new(ErrorCode::Leftover, note));
+    }
+    for fault in verification.faults {
+        report.failed(fault.what().to_owned(), Error::from(fault).into());
+    }
+    Ok(())
+}
+
+fn check_log(report: &mut Report, home: &Home) {
+    let what = "the decision log";
+    match verify_log(home) {
+        Ok(log) => match breaches(&log) {
+            0 => {
+                let verb = choose(log.records, "is", "are");
+                let mut what = format!(
+                    "{} {verb} in the decision log",
+                    count(log.records, "record")
+                );
+                for note in notes(&log) {
+                    what.push_str("; ");
+                    what.push_str(&note);
+                }
+                report.ok(what);
+            }
+            breaches => {
+                let message = format!(
+                    "it does not hold what was written in {}",
+                    count(breaches, "place")
+                );
+                let error = CliError::new(ErrorCode::Tampered, message)
+                    .with_remedies(vec!["entail audit verify".to_owned()]);
+                report.failed(what, error);
+            }
+        },
+        Err(error) => report.failed(what, error),
+    }
+}
+
+async fn check_providers(
+    session: &Session,
+    report: &mut Report,
+    entail: &Entail,
+    home: &Home,
+) -> Result<(), CliError> {
+    let scopes = entail.scopes(&session.principal, None).await?;
+    for (provider, scope) in unknown_providers::find(session, entail, scopes).await? {
+        let message = format!(
+            "{scope} has a credential for it, but it is not a known provider; define it in {}",
+            home.providers_file().display()
+        );
+        report.failed(
+            format!("the provider {provider}"),
+            CliError::new(ErrorCode::NotFound, message),
+        );
+    }
+    Ok(())
+}
+
+/// Reports the directories with secrets that killed runs left.
+fn check_leftover_directories(report: &mut Report) {
+    for path in directory::leftovers() {
+        let path = path.display().to_string();
+        let message = format!(
+            "an `entail run` was killed before it could remove this directory, which contains secrets; run: rm -r {path}"
+        );
+        report.failed(path, CliError::new(ErrorCode::Leftover, message));
+    }
+}
+
+fn print_text(checks: &Checks) {
+    for check in &checks.checks {
+        if check.ok {
+            out!(Style::Good => "✓"; " {}", check.what);
+            continue;
+        }
+        let message = check.message.as_deref().unwrap_or_default();
+        out!(Style::Bad => "✗"; " {}: {message}", check.what);
+        for remedy in check.remedies.iter().flatten() {
+            out!(Style::Faint => "    try:"; " {remedy}");
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! `entail key`: lists and rotates keys, and changes the recipients of secrets.
+
+mod changed;
+mod list;
+mod recipients;
+mod rotate;
+
+use clap::Subcommand;
+
+use self::recipients::{AddRecipientArgs, RemoveRecipientArgs};
+use crate::args::dry_run::DryRun;
+use crate::error::CliError;
+use crate::session::Session;
+
+#[derive(Subcommand)]
+pub enum KeyCommand {
+    /// List the keys, and the recipients that can open secrets
+    List,
+    /// Replace a key; everything stays readable meanwhile
+    #[command(subcommand)]
+    Rotate(RotateCommand),
+    /// Add a recipient that can open every secret: a second machine, a recovery key
+    AddRecipient(AddRecipientArgs),
+    /// Remove a recipient, so that it cannot open what is sealed from now on
+    RemoveRecipient(RemoveRecipientArgs),
+    /// Seal every secret again that is not sealed to the current recipients
+    Reseal(DryRun),
+}
+
+#[derive(Subcommand)]
+pub enum RotateCommand {
+    /// Replace the key that opens secrets, and seal all of them again
+    Identity(DryRun),
+    /// Replace the key that signs documents, and sign all of them again
+    Signer(DryRun),
+}
+
+pub async fn key(session: &Session, command: &KeyCommand) -> Result<(), CliError> {
+    match command {
+        KeyCommand::List => list::list(session).await,
+        KeyCommand::Rotate(RotateCommand::Identity(args)) => rotate::identity(session, *args).await,
+        KeyCommand::Rotate(RotateCommand::Signer(args)) => rotate::signer(session, *args).await,
+        KeyCommand::AddRecipient(args) => recipients::add(session, args).await,
+        KeyCommand::RemoveRecipient(args) => recipients::remove(session, args).await,
+        KeyCommand::Reseal(args) => recipients::reseal(session, *args).await,
+    }
+}

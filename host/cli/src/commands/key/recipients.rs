@@ -1,0 +1,162 @@
+//! `entail key add-recipient`, `remove-recipient` and `reseal`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use entail::store::{KeyError, Keys, Recipient};
+use entail::{Entail, KeyChange, now_ms};
+
+use super::changed::{dry_run, print};
+use crate::args::dry_run::DryRun;
+use crate::args::path;
+use crate::confirm;
+use crate::error::CliError;
+use crate::output::progress::Bar;
+use crate::output::{choose, count};
+use crate::session::Session;
+
+#[derive(Args)]
+pub struct AddRecipientArgs {
+    /// The age recipient: age1…
+    #[arg(required_unless_present = "recovery", conflicts_with = "recovery")]
+    pub recipient: Option<String>,
+    /// Create a recovery key and write it to this file, to be kept elsewhere
+    #[arg(long, value_name = "FILE", value_parser = path::parser())]
+    pub recovery: Option<PathBuf>,
+    /// A label for the recipient
+    #[arg(long)]
+    pub label: Option<String>,
+    #[command(flatten)]
+    pub dry_run: DryRun,
+}
+
+#[derive(Args)]
+pub struct RemoveRecipientArgs {
+    /// Its id, label or public key (see: entail key list)
+    pub recipient: String,
+    #[command(flatten)]
+    pub dry_run: DryRun,
+}
+
+pub async fn add(session: &Session, args: &AddRecipientArgs) -> Result<(), CliError> {
+    let entail = session.open_unlocked()?;
+    let keys = entail.keys();
+    keys.check_can_write().map_err(entail::Error::from)?;
+    let is_dry_run = args.dry_run.dry_run;
+    let (recipient, what) = match (&args.recipient, &args.recovery) {
+        (Some(key), _) => {
+            let label = args.label.as_deref().unwrap_or("another machine");
+            let recipient = Recipient::new(key, label, now_ms()).map_err(entail::Error::from)?;
+            if is_dry_run {
+                let change = KeyChange::AddRecipient(Some(&recipient));
+                return dry_run(session, &entail, change).await;
+            }
+            (recipient, "the recipient was added".to_owned())
+        }
+        (None, Some(file)) => {
+            if is_dry_run {
+                check_new_file(file)?;
+                return dry_run(session, &entail, KeyChange::AddRecipient(None)).await;
+            }
+            let label = args.label.as_deref().unwrap_or("recovery");
+            let recipient = create_recovery_key(&entail, file, label)?;
+            let what = format!(
+                "the recovery key is in {0}; keep it and a backup in another place, and remove {0}",
+                file.display()
+            );
+            (recipient, what)
+        }
+        (None, None) => return Err(CliError::usage("no recipient is given")),
+    };
+    let bar = Bar::new("sealing again");
+    let renewal = entail
+        .add_recipient(&session.principal, recipient, &mut |step| bar.step(step))
+        .await?;
+    drop(bar);
+    print(session, &renewal, &what, |secrets| {
+        format!("{} can be opened with it too", count(secrets, "secret"))
+    });
+    Ok(())
+}
+
+/// Checks that a recovery key would not overwrite a file, and that the directory exists.
+fn check_new_file(file: &Path) -> Result<(), CliError> {
+    let directory = match file.parent() {
+        Some(directory) if directory != Path::new("") => directory,
+        _ => Path::new("."),
+    };
+    let error = match (file.symlink_metadata(), directory.metadata()) {
+        (Ok(_), _) => rustix::io::Errno::EXIST.into(),
+        (Err(_), Ok(directory)) if directory.is_dir() => return Ok(()),
+        (Err(error), _) => error,
+    };
+    let file = file.to_owned();
+    Err(entail::Error::from(KeyError::File { file, error }).into())
+}
+
+/// Writes a new recovery key to a new file, with the id of the key that must have signed a
+/// backup.
+fn create_recovery_key(entail: &Entail, file: &Path, label: &str) -> Result<Recipient, CliError> {
+    let verifiers = entail.verifiers();
+    let verifier = verifiers
+        .first()
+        .map(|verifier| verifier.id().to_string())
+        .unwrap_or_default();
+    let recovery = Keys::make_recovery(file, &verifier).map_err(entail::Error::from)?;
+    Ok(Recipient {
+        label: label.to_owned(),
+        added_at_ms: now_ms(),
+        ..recovery
+    })
+}
+
+pub async fn remove(session: &Session, args: &RemoveRecipientArgs) -> Result<(), CliError> {
+    let entail = session.open_unlocked()?;
+    let recipient = &args.recipient;
+    if args.dry_run.dry_run {
+        return dry_run(session, &entail, KeyChange::RemoveRecipient(recipient)).await;
+    }
+    if confirm::is_needed(session) {
+        let change = KeyChange::RemoveRecipient(recipient);
+        let plan = entail.dry_run_keys(&session.principal, change).await?;
+        confirm::ask(&[format!(
+            "the recipient loses access: {} {} sealed again without it",
+            count(plan.to_renew, "secret"),
+            choose(plan.to_renew, "is", "are")
+        )])?;
+    }
+    let bar = Bar::new("sealing again");
+    let renewal = entail
+        .remove_recipient(&session.principal, recipient, &mut |step| bar.step(step))
+        .await?;
+    drop(bar);
+    let what = "the recipient was removed; it cannot open what is sealed from now on, but it may have copies of earlier secrets: replace those at their providers";
+    print(session, &renewal, what, |secrets| {
+        format!(
+            "only the other recipients can open {} now",
+            count(secrets, "secret")
+        )
+    });
+    Ok(())
+}
+
+pub async fn reseal(session: &Session, args: DryRun) -> Result<(), CliError> {
+    let entail = session.open_unlocked()?;
+    if args.dry_run {
+        return dry_run(session, &entail, KeyChange::Reseal).await;
+    }
+    let bar = Bar::new("sealing again");
+    let renewal = entail
+        .reseal(&session.principal, &mut |step| bar.step(step))
+        .await?;
+    drop(bar);
+    let what = "every secret that can be opened here is sealed to the current recipients";
+    print(session, &renewal, what, |secrets| {
+        format!(
+            "{} {} sealed again",
+            count(secrets, "secret"),
+            choose(secrets, "was", "were")
+        )
+    });
+    Ok(())
+}

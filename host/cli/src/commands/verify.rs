@@ -1,0 +1,183 @@
+//! `entail verify`: verifies the whole store against its journal.
+
+use entail::Entail;
+
+use crate::api::verify::{SecretName, StoreFault, Verification};
+use crate::error::{CliError, ErrorCode};
+use crate::output::progress::Bar;
+use crate::output::{Cell, Style, Table, choose, count, err, out, print_json};
+use crate::session::Session;
+use crate::unknown_providers;
+
+pub async fn verify(session: &Session) -> Result<(), CliError> {
+    let entail = match session.open_unlocked() {
+        // Without the passphrase everything else can still be verified.
+        Err(error) if error.code() == ErrorCode::Invalid => session.open()?,
+        opened => opened?,
+    };
+    let found = to_output(&verification(session, &entail).await?);
+    if session.global.json {
+        print_json(&found);
+    } else {
+        print_text(&found);
+    }
+    let scopes = entail.scopes(&session.principal, None).await;
+    // If the list of scopes is damaged, the error below says so.
+    unknown_providers::note(session, &entail, scopes.unwrap_or_default())
+        .await
+        .ok();
+    if !found.faults.is_empty() {
+        let objects = found.faults.len();
+        return Err(CliError::new(
+            ErrorCode::Tampered,
+            format!(
+                "{} {} not what was written",
+                count(objects, "object"),
+                choose(objects, "is", "are")
+            ),
+        )
+        .with_remedies(vec!["entail restore BACKUP --accept-rollback".to_owned()]));
+    }
+    match found.secrets_for_others.first() {
+        None => Ok(()),
+        Some(first) => Err(CliError::new(
+            ErrorCode::Sealed,
+            format!(
+                "this identity cannot open {}, such as {first}",
+                count(found.secrets_for_others.len(), "secret")
+            ),
+        )
+        .with_remedies(vec!["entail key list".to_owned()])),
+    }
+}
+
+/// Verifies the store, with a progress bar.
+///
+/// # Errors
+///
+/// Fails if the store cannot be read. Damage is part of the result.
+pub async fn verification(
+    session: &Session,
+    entail: &Entail,
+) -> Result<entail::Verification, CliError> {
+    let bar = Bar::new("verifying");
+    Ok(entail
+        .verify(&session.principal, &mut |progress| {
+            bar.set(progress.done, progress.all);
+        })
+        .await?)
+}
+
+fn print_text(found: &Verification) {
+    if found.faults.is_empty() {
+        out!(
+            Style::Good => "ok";
+            ": the store matches its journal (revision {}, {}, {}, {})",
+            found.revision,
+            count(found.changes, "change"),
+            count(found.documents, "document"),
+            count(found.blobs, "blob")
+        );
+    }
+    match found.secrets_not_opened {
+        0 => out!("{} can be opened", count(found.secrets_opened, "secret")),
+        unopened => out!(
+            "{} not tried to open: the identity is locked or not here",
+            format_args!(
+                "{} {}",
+                count(unopened, "secret"),
+                choose(unopened, "was", "were")
+            )
+        ),
+    }
+    for note in leftovers(found) {
+        err!(Style::Warn => "note:"; " {note}");
+    }
+    if found.faults.is_empty() {
+        return;
+    }
+    out!("revision {}", found.revision);
+    let mut table = Table::with_headings(["FAULT", "OBJECT", "REASON"]);
+    for fault in &found.faults {
+        table.row([
+            Cell::new(&fault.fault, Style::Bad),
+            fault.what.as_str().into(),
+            fault.reason.as_str().into(),
+        ]);
+    }
+    table.print();
+}
+
+/// Work that is left to do although nothing is wrong.
+pub fn leftovers(found: &Verification) -> Vec<String> {
+    let mut notes = Vec::new();
+    let secrets = found.under_old_recipients.len();
+    if let Some(first) = found.under_old_recipients.first() {
+        notes.push(format!(
+            "{} sealed to an earlier list of recipients, such as {} {}; seal again with: entail key reseal",
+            format_args!(
+                "{} {}",
+                count(secrets, "secret"),
+                choose(secrets, "is", "are")
+            ),
+            first.scope,
+            first.credential
+        ));
+    }
+    let documents = found.under_old_signer.len();
+    if documents > 0 {
+        notes.push(format!(
+            "{} the signature of an earlier signer; finish with: entail key rotate signer",
+            format_args!(
+                "{} {}",
+                count(documents, "document"),
+                choose(documents, "has", "have")
+            ),
+        ));
+    }
+    let overdue = found.overdue.len();
+    if overdue > 0 {
+        notes.push(format!(
+            "{} should have been destroyed a day ago or more; commands that change or list credentials do it, if necessary two of them a day apart",
+            count(overdue, "secret")
+        ));
+    }
+    notes
+}
+
+/// The result of a verification for output.
+pub fn to_output(found: &entail::Verification) -> Verification {
+    let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    Verification {
+        revision: found.revision,
+        changes: found.counts.entries,
+        documents: found.counts.documents,
+        blobs: found.counts.blobs,
+        secrets_opened: number(found.opened),
+        secrets_not_opened: number(found.unopened),
+        secrets_for_others: found.foreign.clone(),
+        faults: found
+            .faults
+            .iter()
+            .map(|fault| StoreFault {
+                fault: fault.fault().as_str().to_owned(),
+                what: fault.what().to_owned(),
+                reason: fault.how().to_owned(),
+            })
+            .collect(),
+        under_old_recipients: found
+            .under_old_recipients
+            .iter()
+            .map(|secret| SecretName {
+                scope: secret.scope.to_string(),
+                credential: secret.credential.clone(),
+            })
+            .collect(),
+        under_old_signer: found
+            .under_old_signer
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        overdue: found.overdue.clone(),
+    }
+}
