@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use entail_policy::{Credential, Facts, Inheritance, Request, Scope, Sharing};
+use entail_policy::{CredentialFacts, Facts, Inheritance, RequestFacts, ScopeFacts, Sharing};
 
 /// The time of every generated request.
 const NOW_MS: u64 = 1_767_225_600_000;
@@ -113,7 +113,7 @@ impl Shape {
             .map(|level| {
                 let is_organization = level + 1 == self.scopes;
                 let inheritance = if is_organization { 0 } else { digits.next(3) };
-                Scope {
+                ScopeFacts {
                     path: path(self.scopes - level),
                     inheritance: INHERITANCES[usize::try_from(inheritance).expect("below 3")],
                     default_model: None,
@@ -123,7 +123,7 @@ impl Shape {
             })
             .collect();
         Facts {
-            request: Request {
+            request: RequestFacts {
                 provider: "openai".to_owned(),
                 model: None,
                 credential: self.names_credential.then(|| "a".to_owned()),
@@ -135,7 +135,7 @@ impl Shape {
         }
     }
 
-    fn credentials(&self, level: u64, holding: u64, turn: u64) -> Vec<Credential> {
+    fn credentials(&self, level: u64, holding: u64, turn: u64) -> Vec<CredentialFacts> {
         let kinds = kinds(level);
         let a = |kind| credential(level, 0, kind, turn);
         let b = |kind| credential(level, 1, kind, turn);
@@ -173,14 +173,14 @@ fn path(depth: u64) -> String {
     segments[..usize::try_from(depth).expect("few segments")].join("/")
 }
 
-fn credential(level: u64, name: u64, kind: u64, turn: u64) -> Credential {
+fn credential(level: u64, name: u64, kind: u64, turn: u64) -> CredentialFacts {
     let mut digits = Digits(kind);
     let usable = digits.next(2) == 0;
     let mandatory = digits.next(2) == 1;
     let shared = digits.next(2) == 0;
     let by_pattern = (level + name + turn) % 2 == 1;
     let letter = if name == 0 { "a" } else { "b" };
-    let mut credential = Credential {
+    let mut credential = CredentialFacts {
         id: format!("{letter}{level}"),
         name: letter.to_owned(),
         enabled: true,
@@ -230,7 +230,7 @@ pub fn random(seed: u64) -> Facts {
     let segments: Vec<&str> = (0..depth).map(|_| random.one_of(&SEGMENTS)).collect();
     let mut ids = random.ids(depth * MOST_CREDENTIALS);
     let chain = (0..depth)
-        .map(|level| Scope {
+        .map(|level| ScopeFacts {
             path: segments[..depth - level].join("/"),
             inheritance: random.inheritance(),
             default_model: random
@@ -241,7 +241,7 @@ pub fn random(seed: u64) -> Facts {
         })
         .collect();
     Facts {
-        request: Request {
+        request: RequestFacts {
             provider: random.one_of(&["openai", "bedrock"]).to_owned(),
             model: random
                 .sometimes(2)
@@ -324,13 +324,13 @@ impl Random {
         }
     }
 
-    fn credentials(&mut self, segments: &[&str], ids: &mut Vec<String>) -> Vec<Credential> {
+    fn credentials(&mut self, segments: &[&str], ids: &mut Vec<String>) -> Vec<CredentialFacts> {
         let mut names = NAMES;
         self.0.shuffle(&mut names);
         let held = self.0.usize(0..=MOST_CREDENTIALS);
         names[..held]
             .iter()
-            .map(|name| Credential {
+            .map(|name| CredentialFacts {
                 id: ids.pop().expect("an id for each"),
                 name: (*name).to_owned(),
                 enabled: !self.sometimes(6),

@@ -8,7 +8,8 @@
 use std::collections::BTreeMap;
 
 use entail_policy::{
-    Credential, Decision, Facts, Finding, Grant, Inheritance, Outcome, Refusal, Scope, Sharing,
+    CredentialFacts, Decision, Facts, Finding, Grant, Inheritance, Outcome, Refusal, ScopeFacts,
+    Sharing,
 };
 
 /// Decides by the rules. The sentence of a refusal is left empty: it is prose.
@@ -42,14 +43,14 @@ pub fn ceiling(facts: &Facts) -> (Vec<String>, Option<String>) {
 #[derive(Clone, Copy)]
 struct Candidate<'a> {
     level: usize,
-    credential: &'a Credential,
+    credential: &'a CredentialFacts,
 }
 
 fn levels(facts: &Facts) -> Vec<usize> {
     (0..facts.chain.len()).collect()
 }
 
-fn scope(facts: &Facts, level: usize) -> &Scope {
+fn scope(facts: &Facts, level: usize) -> &ScopeFacts {
     &facts.chain[level]
 }
 
@@ -77,7 +78,7 @@ fn effective_model(facts: &Facts) -> Option<String> {
 
 // Rule 3: mandatory.
 
-fn shared_with_the_requesting_scope(facts: &Facts, credential: &Credential) -> bool {
+fn shared_with_the_requesting_scope(facts: &Facts, credential: &CredentialFacts) -> bool {
     match &credential.sharing {
         Sharing::All => true,
         Sharing::None => false,

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use entail_default_policy::{resolver, rules};
 use entail_policy::{
-    Attributes, Credential, Decision, Facts, Finding, Grant, Inheritance, Outcome, Refusal, Scope,
-    Sharing,
+    Attributes, CredentialFacts, Decision, Facts, Finding, Grant, Inheritance, Outcome, Refusal,
+    ScopeFacts, Sharing,
 };
 
 /// Asks the default policy.
@@ -32,7 +32,7 @@ pub fn decide(facts: &Facts) -> Result<Decision, String> {
     }
 }
 
-fn scope(scope: &Scope) -> resolver::Scope {
+fn scope(scope: &ScopeFacts) -> resolver::Scope {
     resolver::Scope {
         path: scope.path.clone(),
         inheritance: match scope.inheritance {
@@ -46,7 +46,7 @@ fn scope(scope: &Scope) -> resolver::Scope {
     }
 }
 
-fn credential(credential: &Credential) -> resolver::Credential {
+fn credential(credential: &CredentialFacts) -> resolver::Credential {
     resolver::Credential {
         id: credential.id.clone(),
         name: credential.name.clone(),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use entail::policy::{BadSettings, Code, Problem};
 use entail::store::{AnchorError, KeyError};
-use entail::{Error, ErrorKind, ScopePath, quoted};
+use entail::{Error, ErrorKind, ProviderId, ScopePath, quoted};
 
 use crate::exit_status::ExitStatus;
 use crate::suggest::nearest::nearest;
@@ -267,10 +267,13 @@ impl From<Error> for CliError {
             ..CliError::new(error.kind().into(), error.to_string()).with_remedies(remedies(&error))
         };
         match error {
-            Error::UnknownProvider { id, known } => match nearest(id.as_str(), known.split(", ")) {
-                Some(near) => failure.did_you_mean(near),
-                None => failure,
-            },
+            Error::UnknownProvider(unknown) => {
+                let known = unknown.known.iter().map(ProviderId::as_str);
+                match nearest(unknown.id.as_str(), known) {
+                    Some(near) => failure.did_you_mean(near),
+                    None => failure,
+                }
+            }
             Error::UnknownScope(scope) => CliError {
                 unknown: Some(Box::new(Unknown::Scope(scope))),
                 ..failure

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use entail::policy::{
-    BadSettings, Compile, Credential, Engine, Facts, Failure as PolicyFailure, Inheritance,
-    Isolation, Limits, Policy, Rejected, Request, Sandbox, Scope, Settings, Sharing, Values,
+    BadSettings, Compile, Engine, Facts, Failure as PolicyFailure, Inheritance, Isolation, Limits,
+    Policy, Rejected, Sandbox, Settings, Sharing, Values,
 };
+use entail::policy::{CredentialFacts as Credential, RequestFacts as Request, ScopeFacts as Scope};
 use serde_json::json;
 
 use crate::build_record::Built;

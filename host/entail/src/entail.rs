@@ -12,24 +12,24 @@ use entail_store::{
 use serde_json::json;
 
 use crate::audit::{self, DecisionLog, Granted, Purpose, Record};
+use crate::change::value::{base_url, host_of};
 use crate::change::{Applied, Change, Context};
 use crate::clock::{Clock, ClockReading, SystemClock};
-use crate::difference::Answer;
+use crate::compare::decision::Answer;
+use crate::documents::retirements::{Retirements, Times, retirements_key};
+use crate::documents::scope::{self, Credential, SCOPE_KIND, Scope};
 use crate::error::Error;
-use crate::facts::{Chain, Request};
-use crate::guard;
 use crate::home::Home;
-use crate::lease::Lease;
-use crate::maintenance::LastVerified;
-use crate::name::{ProviderId, ScopePath};
-use crate::opened::OpenedSecrets;
+use crate::keys::rotation::encode;
 use crate::policies::{Policies, PolicyBinding, Question, Serving, Shadow, ShadowLog};
 use crate::principal::{Action, Principal, authorize};
-use crate::provider::{Catalog, Format, Provider};
-use crate::retirement::{Retirements, Times, retirements_key};
-use crate::rotation::encode;
-use crate::scope::{self, Credential, SCOPE_KIND, Scope};
-use crate::value::{base_url, host_of};
+use crate::recovery::maintenance::LastVerified;
+use crate::resolve::facts::{Chain, Request};
+use crate::resolve::lease::Lease;
+use crate::resolve::secret_cache::OpenedSecrets;
+use entail_decision::guard;
+use entail_decision::name::{ProviderId, ScopePath};
+use entail_decision::provider::{Catalog, Format, Provider};
 
 /// The built-in policy, as built from `guest/default`.
 pub const DEFAULT_POLICY: &[u8] = include_bytes!("../../../guest/default/default-policy.wasm");
@@ -802,7 +802,7 @@ impl Entail {
     ///
     /// [`Error::UnknownProvider`], which names those that are there.
     pub fn provider(&self, id: &ProviderId) -> Result<&Provider, Error> {
-        self.catalog.require(id)
+        Ok(self.catalog.require(id)?)
     }
 }
 

@@ -7,12 +7,12 @@ use entail_policy::{BadSettings, ComposeError, Digest, EngineError, Failure, Ref
 use entail_store::{AnchorError, KeyError, RecipientError, SealError, Tampering};
 use entail_text::sanitized;
 
-use crate::guard::Violation;
-use crate::name::{CredentialName, InvalidName, ProviderId, ScopePath};
+use crate::change::value::InvalidValue;
+use crate::home::settings::InvalidSettings;
 use crate::principal::{Action, Principal};
-use crate::provider::InvalidProviders;
-use crate::settings::InvalidSettings;
-use crate::value::InvalidValue;
+use entail_decision::guard::Violation;
+use entail_decision::name::{CredentialName, InvalidName, ProviderId, ScopePath};
+use entail_decision::provider::{InvalidProviders, UnknownMode, UnknownProvider};
 
 /// What went wrong. Nothing was revealed, and nothing was changed.
 ///
@@ -120,13 +120,11 @@ pub enum Error {
     #[error("there is no scope {0}")]
     UnknownScope(ScopePath),
     /// There is no such provider.
-    #[error("there is no provider {id}; there are: {}", sanitized(.known))]
-    UnknownProvider {
-        /// The one asked for.
-        id: ProviderId,
-        /// Those that are there.
-        known: String,
-    },
+    #[error(transparent)]
+    UnknownProvider(#[from] UnknownProvider),
+    /// The provider has no such mode.
+    #[error(transparent)]
+    UnknownMode(#[from] UnknownMode),
     /// There is no such credential.
     #[error("{scope} has no credential {name} for {provider}")]
     UnknownCredential {
@@ -254,7 +252,7 @@ impl Error {
             Error::Keys(_) | Error::Sealed { .. } | Error::HostNotBound { .. } => ErrorKind::Sealed,
             Error::NotRecorded { .. } => ErrorKind::NotRecorded,
             Error::UnknownScope(_)
-            | Error::UnknownProvider { .. }
+            | Error::UnknownProvider(_)
             | Error::UnknownCredential { .. }
             | Error::UnknownPolicy(_) => ErrorKind::NotFound,
             Error::ScopeExists(_)
@@ -262,6 +260,7 @@ impl Error {
             | Error::Invalid(_)
             | Error::InvalidValue(_)
             | Error::InvalidName(_)
+            | Error::UnknownMode(_)
             | Error::Recipient(_)
             | Error::BadSettings(_)
             | Error::Compose(_)

@@ -72,84 +72,70 @@
 //! Reads of the database and calls of the built-in policy run on the caller's thread:
 //! microseconds in the ordinary case. Other policies run on threads of their own.
 
-mod access;
 mod audit;
 mod change;
 mod clock;
-mod difference;
+mod compare;
+mod documents;
 mod entail;
-mod environment;
 mod error;
-mod facts;
-pub mod guard;
 mod home;
-pub mod host_attributes;
-mod key_dry_run;
-mod lease;
-mod maintenance;
-mod name;
-mod opened;
+mod keys;
 mod policies;
 mod principal;
-mod provider;
-mod recorded_requests;
-mod replay;
-mod request_headers;
-mod restore;
-mod retirement;
-mod rotation;
-mod rule_changes;
-mod scope;
-mod service_account;
-mod set_credential;
-mod settings;
-mod usage;
-mod value;
-mod verify;
+mod recovery;
+mod resolve;
 
-pub use crate::access::{AccessChange, AccessChanges, Asked, Coverage};
 pub use crate::audit::{
     Breach, Filter, LogEvent, LogEventKind, LogFile, LogReport, OutcomeFilter, Purpose,
     RecordedDecision, Records, accept_log_loss, archive_log, count_records, last_records,
     log_files, records, verify as verify_log,
 };
+pub use crate::change::rules::{Edit, RuleChanges};
+pub use crate::change::set_credential::{SecretEdit, SetCredential};
+pub use crate::change::value::{InvalidValue, mask, normalize_value};
 pub use crate::change::{Applied, Change, CredentialRef};
 pub use crate::clock::{CLOCK_MARGIN_MS, Clock, ClockReading, SystemClock, Uptime, now_ms};
-pub use crate::difference::{Answer, Counts, Difference, Offered};
+pub use crate::compare::access::{AccessChange, AccessChanges, Asked, Coverage};
+pub use crate::compare::decision::{Answer, Counts, Difference, Offered};
+pub use crate::compare::replay::{RecordPlace, Replay, ReplayedChange, replay};
+pub use crate::documents::scope::{Credential, Removed, Retired, Rules, Scope, Version};
 pub use crate::entail::{DEFAULT_POLICY, Entail, Explanation, Settings};
-pub use crate::environment::{AssumedRole, CommandEnvironment, Kept, Unread, VariableValue};
 pub use crate::error::{Error, ErrorKind};
-pub use crate::facts::Request;
-pub use crate::guard::Violation;
 pub use crate::home::Home;
-pub use crate::key_dry_run::{KeyChange, KeyPlan};
-pub use crate::lease::Lease;
-pub use crate::maintenance::{MAINTAIN_EVERY, Maintenance};
-pub use crate::name::{
-    AttributeName, AttributeValue, CredentialId, CredentialName, HOST_PREFIX, InvalidName, ModelId,
-    ProviderId, ScopePath, quoted,
+pub use crate::home::settings::{
+    DecisionLogSettings, Enough, HomeSettings, InvalidSettings, SecondSink,
 };
+pub use crate::keys::dry_run::{KeyChange, KeyPlan};
+pub use crate::keys::rotation::{Leftover, OnStep, Renewal, Step};
 pub use crate::policies::{
     ActivatePolicy, BUILT_IN, Bound, InstallPolicy, InstalledPolicy, PolicyBinding, ShadowAnswer,
     ShadowAnswers, shadow_answers,
 };
 pub use crate::principal::{Action, Principal};
-pub use crate::provider::{
-    Authentication, Catalog, Check, Field, FixedVariable, Format, InvalidProviders, KeptVariable,
-    Mode, Provider, ProviderKind, RoleFields, Shield, SpecialBaseUrl, UnreadBy, Variable,
-};
-pub use crate::replay::{RecordPlace, Replay, ReplayedChange, replay};
-pub use crate::restore::{
+pub use crate::recovery::maintenance::{MAINTAIN_EVERY, Maintenance};
+pub use crate::recovery::restore::{
     RestorePlan, Restored, Trust, dry_run_restore_in_place, restore_in_place,
     restore_to_clean_machine,
 };
-pub use crate::rotation::{Leftover, OnStep, Renewal, Step};
-pub use crate::rule_changes::{Edit, RuleChanges};
-pub use crate::scope::{Credential, Removed, Retired, Rules, Scope, Version};
-pub use crate::set_credential::{SecretEdit, SetCredential};
-pub use crate::settings::{DecisionLogSettings, Enough, HomeSettings, InvalidSettings, SecondSink};
-pub use crate::value::{InvalidValue, mask};
-pub use crate::verify::{BackgroundCheck, OnProgress, Verification};
+pub use crate::recovery::verify::{BackgroundCheck, OnProgress, Verification};
+pub use crate::resolve::environment::{
+    AssumedRole, CommandEnvironment, Kept, Unread, VariableValue,
+};
+pub use crate::resolve::facts::Request;
+pub use crate::resolve::host_attributes;
+pub use crate::resolve::lease::Lease;
+pub use entail_decision as decision;
+pub use entail_decision::guard;
+pub use entail_decision::guard::Violation;
+pub use entail_decision::name::{
+    AttributeName, AttributeValue, CredentialId, CredentialName, HOST_PREFIX, InvalidName, ModelId,
+    ProviderId, ScopePath, quoted,
+};
+pub use entail_decision::provider::{
+    Authentication, Catalog, Check, Field, FixedVariable, Format, InvalidProviders, KeptVariable,
+    Mode, Provider, ProviderKind, RoleFields, Shield, SpecialBaseUrl, UnreadBy, Variable,
+};
 pub use entail_policy as policy;
 pub use entail_store as store;
 pub use entail_store::{IdentitySource, Keys, Secret};

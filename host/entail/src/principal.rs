@@ -8,7 +8,7 @@
 use std::fmt;
 
 use crate::error::Error;
-use crate::name::ScopePath;
+use entail_decision::name::ScopePath;
 
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

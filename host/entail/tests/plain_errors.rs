@@ -83,10 +83,6 @@ fn the_library_s_errors_are_plain() {
             scope: scope(),
             below: hostile(),
         },
-        Error::UnknownProvider {
-            id: provider.clone(),
-            known: hostile(),
-        },
         Error::NotRecorded {
             file: path(),
             error: io(),

@@ -17,12 +17,12 @@ use crate::compiled::{Code, Compatibility, CompileLimits};
 use crate::contract::{Contract, Exports};
 use crate::digest::Digest;
 use crate::engine::{Engine, EngineError};
-use crate::facts::{Credential, Facts, Request, Scope, Sharing};
 use crate::failure::{Failure, plain};
 use crate::limits::{Account, Exceeded, Limits};
 use crate::machine::{Machine, ticks};
 use crate::sandbox::{JobError, NotCompiled, Sandbox};
 use crate::settings::Schema;
+use entail_decision::{CredentialFacts, Facts, RequestFacts, ScopeFacts, Sharing};
 
 /// The longest name, version or summary of a policy, in bytes: they are shown
 /// in tables.
@@ -400,7 +400,7 @@ fn invalid(error: wasmtime::Error) -> Rejected {
 
 /// Facts that any policy must be able to answer in one way or another.
 pub(crate) fn trial_facts() -> Facts {
-    let credential = Credential {
+    let credential = CredentialFacts {
         id: "trial".to_owned(),
         name: "default".to_owned(),
         enabled: true,
@@ -413,7 +413,7 @@ pub(crate) fn trial_facts() -> Facts {
         attributes: [("trial".to_owned(), "yes".to_owned())].into(),
     };
     Facts {
-        request: Request {
+        request: RequestFacts {
             provider: "trial".to_owned(),
             model: Some("trial".to_owned()),
             credential: None,
@@ -421,7 +421,7 @@ pub(crate) fn trial_facts() -> Facts {
             now_ms: 1,
             attributes: [("trial".to_owned(), "yes".to_owned())].into(),
         },
-        chain: vec![Scope {
+        chain: vec![ScopeFacts {
             path: "trial".to_owned(),
             inheritance: crate::Inheritance::Isolated,
             default_model: None,

@@ -24,10 +24,8 @@ mod code_cache;
 mod compiled;
 mod compose;
 mod contract;
-mod decision;
 mod digest;
 mod engine;
-mod facts;
 mod failure;
 mod lanes;
 mod limits;
@@ -41,11 +39,13 @@ pub use admission::{Costs, Description, Rejected, is_core_module};
 pub use code_cache::CodeCache;
 pub use compose::ComposeError;
 pub use contract::Contract;
-pub use decision::{Attributes, Code, Decision, Finding, Grant, InvalidCode, Outcome, Refusal};
 pub use digest::{Digest, InvalidDigest};
 pub use engine::{Engine, EngineError, Settings};
+pub use entail_decision::{
+    Attributes, Code, CredentialFacts, Decision, Facts, Finding, Grant, Inheritance, InvalidCode,
+    Outcome, Refusal, RequestFacts, ScopeFacts, Sharing,
+};
 pub use entail_text::ForeignText;
-pub use facts::{Credential, Facts, Inheritance, Request, Scope, Sharing};
 pub use failure::Failure;
 pub use limits::{Exceeded, Limits};
 pub use policy::{Isolation, Policy};

@@ -15,15 +15,15 @@ use wasmtime::Store;
 
 use crate::admission::{Admitted, Costs, Description, Rejected, admit, trial_facts};
 use crate::contract::{Contract, DecideError, Error, Resolver};
-use crate::decision::Decision;
 use crate::digest::Digest;
 use crate::engine::Engine;
-use crate::facts::Facts;
 use crate::failure::{Failure, plain};
 use crate::lanes::Turns;
 use crate::limits::{Account, Limits};
 use crate::sandbox::Sandbox;
 use crate::settings::{self, BadSettings, Problem, Schema, Values};
+use entail_decision::Decision;
+use entail_decision::Facts;
 
 /// What the calls of a policy share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

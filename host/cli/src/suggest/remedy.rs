@@ -3,7 +3,9 @@
 
 use std::fmt::Write as _;
 
-use entail::policy::{Credential, Facts, Inheritance, Outcome, Scope};
+use entail::policy::{
+    CredentialFacts as Credential, Facts, Inheritance, Outcome, ScopeFacts as Scope,
+};
 use entail::{Explanation, Request, guard};
 
 use super::command_line::{name_option, shell_word};

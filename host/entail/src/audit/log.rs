@@ -18,7 +18,7 @@ use super::sink::{self, Sink};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::home::Home;
-use crate::settings::{DecisionLogSettings, Enough, SecondSink};
+use crate::home::settings::{DecisionLogSettings, Enough, SecondSink};
 
 /// Room for an ordinary record.
 const LINE_BYTES: usize = 2048;

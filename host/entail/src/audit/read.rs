@@ -14,7 +14,7 @@ use super::files::{LogFile, about, id_of, log_files, open_if_there, open_to_read
 use super::lines::{LineKind, Lines, MAX_LINE_BYTES, Newlines};
 use crate::error::Error;
 use crate::home::Home;
-use crate::name::{ProviderId, ScopePath};
+use entail_decision::name::{ProviderId, ScopePath};
 
 /// A line of the log, as read.
 #[derive(Clone, Debug)]

@@ -17,7 +17,7 @@ use super::files::{FileId, id_of};
 use super::sink::Sink;
 use crate::error::Error;
 use crate::home::Home;
-use crate::settings::{DecisionLogSettings, InvalidSettings, SecondSink};
+use crate::home::settings::{DecisionLogSettings, InvalidSettings, SecondSink};
 
 /// Links that are followed one after the other; the system follows as many.
 const MAX_LINKS: usize = 40;

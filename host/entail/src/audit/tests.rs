@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use entail_policy::{Facts, Request};
+use entail_policy::{Facts, RequestFacts};
 use entail_store::Digest;
 
 use super::heads::{HeadFile, Key, Kind, Paths};
@@ -124,7 +124,7 @@ fn decide(log: &DecisionLog, scope: &str) -> Result<(), Error> {
         },
         granted: None,
         facts: &Facts {
-            request: Request {
+            request: RequestFacts {
                 provider: "openai".to_owned(),
                 model: None,
                 credential: None,

@@ -13,17 +13,17 @@ use entail_text::sanitize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::documents::{
+use crate::compare::access::AccessChanges;
+use crate::documents::policy::{
     Bound, COMPONENT_KIND, InstalledPolicy, POLICY_KIND, PolicyBinding, binding_key, blob_of,
     component_key,
 };
-use crate::access::AccessChanges;
+use crate::documents::scope;
 use crate::entail::Entail;
 use crate::error::Error;
-use crate::name::{AttributeName, AttributeValue, ScopePath, quoted};
+use crate::keys::rotation::encode;
 use crate::principal::{Action, Principal, authorize, authorize_whole};
-use crate::rotation::encode;
-use crate::scope;
+use entail_decision::name::{AttributeName, AttributeValue, ScopePath, quoted};
 
 /// The longest source of a component, in characters.
 const MAX_SOURCE_CHARS: usize = 200;

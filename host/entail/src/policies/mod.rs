@@ -6,20 +6,18 @@
 //! then writes that one document. A call that is under way ends with the policy that
 //! it began with.
 //!
-//! - [`documents`] are what the store keeps;
 //! - [`serving`] finds out which policy decides, and makes it ready;
 //! - [`manage`] installs, activates, rolls back and removes;
 //! - [`shadow`] asks a policy that nobody listens to.
 
-mod documents;
 mod manage;
 mod serving;
 mod shadow;
 
-pub use documents::{Bound, InstalledPolicy, PolicyBinding};
+pub use crate::documents::policy::{Bound, InstalledPolicy, PolicyBinding};
 pub use manage::{ActivatePolicy, BUILT_IN, InstallPolicy};
 pub use shadow::{ShadowAnswer, ShadowAnswers, shadow_answers};
 
-pub(crate) use documents::{COMPONENT_KIND, POLICY_KIND, binding_key};
+pub(crate) use crate::documents::policy::{COMPONENT_KIND, POLICY_KIND, binding_key};
 pub(crate) use serving::{Policies, Serving};
 pub(crate) use shadow::{Question, Shadow, ShadowLog};

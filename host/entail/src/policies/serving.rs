@@ -21,10 +21,10 @@ use entail_policy::{Digest, Engine, Limits, Policy, Rejected};
 use entail_store::{Document, Revision, Store, Tampering};
 use tokio::sync::OnceCell;
 
-use super::documents::{Bound, PolicyBinding, blob_of};
 use super::shadow::Shadow;
+use crate::documents::policy::{Bound, PolicyBinding, blob_of};
 use crate::error::Error;
-use crate::name::ScopePath;
+use entail_decision::name::ScopePath;
 
 /// How long the policy before still decides while the new one is made ready. Others
 /// follow a change within a second.

@@ -19,10 +19,10 @@ use entail_store::Store;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
-use super::documents::Bound;
 use super::serving::Policies;
 use crate::audit::{LineKind, Lines, open_if_there};
-use crate::difference::{Answer, Difference};
+use crate::compare::decision::{Answer, Difference};
+use crate::documents::policy::Bound;
 use crate::entail::sleep;
 use crate::error::Error;
 use crate::home::Home;

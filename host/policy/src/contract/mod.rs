@@ -12,10 +12,10 @@ use std::fmt;
 use wasmtime::component::{Component, Func, Instance, InstancePre};
 use wasmtime::{Result, Store};
 
-use crate::decision::{Attributes, Decision, Finding, Grant, InvalidCode, Outcome, Refusal};
-use crate::facts::{Credential, Facts, Inheritance, Sharing};
 use crate::limits::Account;
 use crate::settings::Problem;
+use entail_decision::{Attributes, Decision, Finding, Grant, InvalidCode, Outcome, Refusal};
+use entail_decision::{CredentialFacts, Facts, Inheritance, Sharing};
 
 // Generated code vouches for the types it has checked.
 #[allow(
@@ -282,7 +282,7 @@ fn lend<R>(facts: &Facts, settings: &str, call: impl FnOnce(Request<'_>, &[Scope
     call(request, &chain)
 }
 
-fn lists_of(credential: &Credential) -> CredentialLists<'_> {
+fn lists_of(credential: &CredentialFacts) -> CredentialLists<'_> {
     CredentialLists {
         models: credential.models.as_deref().map(strs),
         paths: match &credential.sharing {
@@ -294,7 +294,7 @@ fn lists_of(credential: &Credential) -> CredentialLists<'_> {
 }
 
 fn lend_credential<'a>(
-    (credential, lists): (&'a Credential, &'a CredentialLists<'a>),
+    (credential, lists): (&'a CredentialFacts, &'a CredentialLists<'a>),
 ) -> wire::Credential<'a> {
     wire::Credential {
         id: &credential.id,

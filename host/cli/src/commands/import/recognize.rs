@@ -395,9 +395,7 @@ fn value(field: &Field, occurrence: &Occurrence) -> Result<Secret, String> {
         value.clone()
     };
     // The error would begin with the name of the field.
-    field
-        .normalize(&value)
-        .map_err(|error| error.rule().to_owned())
+    entail::normalize_value(field, &value).map_err(|error| error.rule().to_owned())
 }
 
 /// The reason why a text is a placeholder or a reference; `None` if it may be a value.

@@ -1,0 +1,24 @@
+//! The data of a decision, and the rules that a host enforces on it.
+//!
+//! This crate needs neither an engine nor a store, so that every host can use it:
+//!
+//! - [`Facts`] are what a policy sees: the request and the chain of scopes.
+//! - [`Decision`] is what a policy returns: a grant or a refusal, and a trail.
+//! - [`guard::enforce`] rejects a decision that grants more than the facts allow.
+//! - [`Catalog`] holds the providers, built-in and added.
+//! - [`name`] parses every name once, into its canonical form.
+//!
+//! Facts and decisions have one JSON form: that of the conformance vectors, of
+//! `entail policy decide` and of the decision log.
+
+mod decision;
+mod facts;
+pub mod guard;
+pub mod name;
+pub mod provider;
+mod toml_error;
+
+pub use decision::{Attributes, Code, Decision, Finding, Grant, InvalidCode, Outcome, Refusal};
+pub use facts::{CredentialFacts, Facts, Inheritance, RequestFacts, ScopeFacts, Sharing};
+pub use provider::Catalog;
+pub use toml_error::describe_toml_error;
