@@ -38,7 +38,7 @@ fn a_directory_with_a_scope_needs_none_on_the_command_line() {
     let (sandbox, _) = Sandbox::with_acme();
     entail_in(&sandbox, "code", &["use", "acme/evals"])
         .ok()
-        .says("acme/evals, from ");
+        .says("now use the scope acme/evals");
     for directory in ["code", "code/src/deep"] {
         let said = |arguments: &[&str]| entail_in(&sandbox, directory, arguments).ok().stdout;
         assert_eq!(said(&["run", "--", "sh", "-c", PRINT_TAIL]), "cdef");

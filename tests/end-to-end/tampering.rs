@@ -154,7 +154,7 @@ fn a_secret_sealed_by_a_stranger_to_the_right_recipient_is_not_taken() {
     // database; without the signer it is worth nothing.
     let (sandbox, _) = Sandbox::with_acme();
     let keys = sandbox.entail(&["key", "list", "--json"]).ok().json();
-    let recipient = keys["recipients"][0]["recipient"]
+    let recipient = keys["recipients"][0]["public_key"]
         .as_str()
         .unwrap()
         .to_owned();

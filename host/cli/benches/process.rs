@@ -1,6 +1,6 @@
-//! The program as a whole process, its code cache warm, beside its floors: a
-//! process that does nothing, and `age --decrypt` of one small file if the
-//! program is there. `cargo bench -p entail-cli`.
+//! Measures the program as a process, with a warm code cache, and for comparison a process
+//! that does nothing and `age --decrypt` of a small file, if age is installed.
+//! `cargo bench -p entail-cli`.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)] // a bench may
 

@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::Path;
 
 use entail::policy::{BadSettings, Code, Problem};
-use entail::store::AnchorError;
-use entail::{Error, ErrorKind, ScopePath, quoted};
+use entail::store::{AnchorError, KeyError};
+use entail::{Error, ErrorKind, ProviderId, ScopePath, quoted};
 
 use crate::exit_status::ExitStatus;
 use crate::suggest::nearest::nearest;
@@ -268,7 +268,7 @@ impl From<Error> for CliError {
         };
         match error {
             Error::UnknownProvider(unknown) => {
-                let known = unknown.known.iter().map(entail::ProviderId::as_str);
+                let known = unknown.known.iter().map(ProviderId::as_str);
                 match nearest(unknown.id.as_str(), known) {
                     Some(near) => failure.did_you_mean(near),
                     None => failure,
@@ -307,6 +307,10 @@ fn remedies(error: &Error) -> Vec<String> {
                 .to_owned(),
         ],
         Error::Tampered(_) => vec!["entail verify".to_owned()],
+        Error::Keys(KeyError::NoIdentity) => vec![
+            "run it on a machine with the identity, or give one: --identity-fd NUMBER".to_owned(),
+            "if the identity is lost, restore a backup with a recovery key: entail restore FILE --recovery KEY".to_owned(),
+        ],
         Error::Anchor(AnchorError::Missing(_) | AnchorError::Malformed(_)) => vec![
             "restore that file; or, if you know that the database is right: entail restore --accept-rollback".to_owned(),
         ],

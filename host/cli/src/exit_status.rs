@@ -82,18 +82,16 @@ const DESCRIPTIONS: [(ExitStatus, &str); 14] = [
 
 /// The list of exit statuses in `entail --help`.
 pub fn help() -> String {
-    let mut text = String::from("Exit codes:\n");
-    for (status, description) in DESCRIPTIONS {
-        text.push_str(&format!("  {:>2}  {description}\n", status as u8));
-    }
-    let (cannot_start, not_found) = (
+    let lines: Vec<String> = DESCRIPTIONS
+        .iter()
+        .map(|(status, description)| format!("  {:>2}  {description}", *status as u8))
+        .collect();
+    format!(
+        "Exit codes:\n{}\n`entail run` exits as the command does; {} if it cannot be started, {} if it\nis not found.",
+        lines.join("\n"),
         ExitStatus::CannotStart as u8,
-        ExitStatus::CommandNotFound as u8,
-    );
-    text.push_str(&format!(
-        "`entail run` exits as the command does; {cannot_start} if the command cannot be started, {not_found} if it\nis not found.",
-    ));
-    text
+        ExitStatus::CommandNotFound as u8
+    )
 }
 
 impl From<ExitStatus> for ExitCode {
@@ -118,6 +116,6 @@ mod tests {
         );
         let help = help();
         assert!(help.contains("\n   0  done\n  "));
-        assert!(help.contains("126 if the command cannot be started"));
+        assert!(help.contains("126 if it cannot be started"));
     }
 }

@@ -219,7 +219,7 @@ impl Terminal {
                     Shape::Json if is_object(&text) => text.push(b'\n'),
                     // A paste continues at once; otherwise a person pressed the key.
                     Shape::Json if !text.is_empty() && self.is_ready(PASTE_END)? => {
-                        text.push(b'\n')
+                        text.push(b'\n');
                     }
                     Shape::Line | Shape::Json => break,
                 },

@@ -12,9 +12,9 @@ pub struct LogVerification {
     /// How many chains of records there are; each process that writes has one.
     pub writers: u64,
     /// How many lines were never finished, so that nothing was revealed for them.
-    pub unfinished: u64,
+    pub incomplete: u64,
     /// The number of the oldest file, if earlier files were archived.
-    pub begins_with: Option<u64>,
+    pub first_file: Option<u64>,
     /// Whether the length of the log is remembered outside of it, so that a log that was cut
     /// off is found.
     pub has_head: bool,

@@ -15,7 +15,7 @@ pub struct Backup {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restored {
     /// The revision of the backup.
-    pub copy: u64,
+    pub backup: u64,
     /// The highest revision that this home has seen before.
     pub seen: u64,
     /// The revision of the store now.
@@ -32,7 +32,7 @@ pub struct RestorePlan {
     /// Always `true`.
     pub dry_run: bool,
     /// The revision of the backup.
-    pub copy: u64,
+    pub backup: u64,
     /// The highest revision that this home has seen.
     pub seen: u64,
     /// How many secrets would be sealed again.

@@ -8,7 +8,7 @@ use super::decision::Sharing;
 
 /// `credential list`: what a scope holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Credentials {
+pub struct CredentialList {
     /// The scope.
     pub scope: String,
     /// Its credentials.

@@ -25,7 +25,7 @@ pub struct Recipient {
     /// The id.
     pub id: String,
     /// The age public key.
-    pub recipient: String,
+    pub public_key: String,
     /// The label.
     pub label: String,
     /// When it was added.
@@ -44,7 +44,7 @@ pub struct KeysChanged {
     /// The secrets that could not be sealed again, each with the reason.
     pub skipped: Vec<SkippedSecret>,
     /// Whether the old identity is kept to open them.
-    pub old_kept: bool,
+    pub old_identity_kept: bool,
 }
 
 /// A secret that could not be sealed again.

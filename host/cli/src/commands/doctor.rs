@@ -120,7 +120,7 @@ fn check_files(report: &mut Report, home: &Home) -> Result<(), CliError> {
 fn check_mode(report: &mut Report, file: &Path) {
     let shown = file.display().to_string();
     match std::fs::metadata(file) {
-        Ok(metadata) if metadata.permissions().mode() & 0o077 == 0 => {
+        Ok(metadata) if !is_open_to_others(&metadata) => {
             report.ok(format!("only its owner can read {shown}"));
         }
         Ok(metadata) => {
@@ -133,6 +133,11 @@ fn check_mode(report: &mut Report, file: &Path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => report.failed(shown.clone(), CliError::io(shown, &error)),
     }
+}
+
+/// Whether the group or other users have any permission.
+fn is_open_to_others(metadata: &std::fs::Metadata) -> bool {
+    metadata.permissions().mode() & 0o077 != 0
 }
 
 fn check_keys(report: &mut Report, keys: &Keys) {

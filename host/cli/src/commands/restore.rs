@@ -88,7 +88,7 @@ async fn print_plan(session: &Session, args: &RestoreArgs) -> Result<(), CliErro
     .await?;
     let plan = RestorePlan {
         dry_run: true,
-        copy,
+        backup: copy,
         seen,
         to_renew: u64::try_from(to_renew).unwrap_or(u64::MAX),
     };
@@ -185,7 +185,7 @@ fn print_restored(session: &Session, restored: &entail::Restored, is_new: bool) 
     } = restored;
     let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     let output = Restored {
-        copy: *copy,
+        backup: *copy,
         seen: *seen,
         revision: *revision,
         renewed: number(renewal.renewed),

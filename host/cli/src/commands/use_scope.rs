@@ -28,7 +28,7 @@ pub struct UseArgs {
 pub async fn use_scope(session: &Session, args: &UseArgs) -> Result<(), CliError> {
     let (scope, print_text): (DirectoryScope, fn(&DirectoryScope)) =
         if let Some(scope) = &args.scope {
-            (set(session, scope).await?, print_allowed)
+            (set(session, scope).await?, print_set)
         } else if args.allow {
             let file = ScopeFile::read(nearest()?)?;
             AllowedFiles::of(session)?.allow(&file)?;
@@ -115,6 +115,12 @@ fn of_file(file: &ScopeFile, allowed: bool) -> DirectoryScope {
         file: Some(file.path.display().to_string()),
         allowed,
     }
+}
+
+fn print_set(scope: &DirectoryScope) {
+    let file = scope.file.as_deref().unwrap_or_default();
+    let scope = scope.scope.as_deref().unwrap_or_default();
+    out!("commands in this directory now use the scope {scope}, as set in {file}");
 }
 
 fn print_allowed(scope: &DirectoryScope) {

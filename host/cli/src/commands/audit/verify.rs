@@ -56,8 +56,8 @@ pub fn verification(home: &Home) -> Result<LogVerification, CliError> {
         files: number(files),
         records,
         writers: number(writers),
-        unfinished,
-        begins_with,
+        incomplete: unfinished,
+        first_file: begins_with,
         has_head,
         after_head,
         lost,
@@ -88,21 +88,21 @@ fn print_text(found: &LogVerification) {
         choose(found.records, "is", "are"),
         choose(found.records, "it was", "they were"),
     );
-    if let Some(number) = found.begins_with {
+    if let Some(number) = found.first_file {
         out!("the log begins with file {number}");
     }
     for event in &found.events {
         out!("{}", sentence(event));
     }
-    if found.unfinished > 0 {
+    if found.incomplete > 0 {
         out!(
             "{} never finished, so nothing was revealed for {}",
             format_args!(
                 "{} {}",
-                count(found.unfinished, "line"),
-                choose(found.unfinished, "was", "were")
+                count(found.incomplete, "line"),
+                choose(found.incomplete, "was", "were")
             ),
-            choose(found.unfinished, "it", "them"),
+            choose(found.incomplete, "it", "them"),
         );
     }
     for note in notes(found) {

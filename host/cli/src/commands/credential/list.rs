@@ -6,7 +6,7 @@ use clap::Args;
 use entail::{Entail, ScopePath};
 
 use super::words::{models, sharing, state};
-use crate::api::credential::Credentials;
+use crate::api::credential::CredentialList;
 use crate::error::CliError;
 use crate::output::{Cell, Style, Table, convert, out, print_json, time};
 use crate::session::Session;
@@ -23,27 +23,27 @@ pub async fn list(
     args: &ListArgs,
 ) -> Result<ExitCode, CliError> {
     let scope = entail.scope(&session.principal, &args.scope).await?;
-    let credentials = Credentials {
+    let list = CredentialList {
         scope: args.scope.to_string(),
         credentials: convert(&scope.credentials)?,
         removed: convert(&scope.removed)?,
     };
     if session.global.json {
-        print_json(&credentials);
+        print_json(&list);
     } else {
-        print_text(&credentials);
+        print_text(&list);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_text(credentials: &Credentials) {
-    if credentials.credentials.is_empty() {
-        out!("{} holds no credentials", credentials.scope);
+fn print_text(list: &CredentialList) {
+    if list.credentials.is_empty() {
+        out!("{} holds no credentials", list.scope);
     } else {
         let mut table = Table::with_headings([
             "PROVIDER", "NAME", "PRIORITY", "MODE", "VERSION", "STATE", "SHARING", "MODELS",
         ]);
-        for credential in &credentials.credentials {
+        for credential in &list.credentials {
             let (state, style) = state(credential);
             table.row([
                 credential.provider.as_str().into(),
@@ -58,7 +58,7 @@ fn print_text(credentials: &Credentials) {
         }
         table.print();
     }
-    for removed in &credentials.removed {
+    for removed in &list.removed {
         out!(Style::Faint => format_args!(
             "removed, and can be restored until {}: {} {}",
             time(removed.until_ms),

@@ -17,10 +17,12 @@
 mod fingerprint;
 mod known_variables;
 mod plan;
+mod present;
 mod reader;
 mod recognize;
 mod show;
 mod sources;
+mod step;
 mod variable;
 mod variables;
 
@@ -31,9 +33,11 @@ use clap::Args;
 use entail::{Entail, Provider, ProviderId, ScopePath};
 
 use self::fingerprint::Fingerprints;
-use self::plan::{Plan, Planning, Present, set_applied};
+use self::plan::{Plan, Planning, set_applied};
+use self::present::Present;
 use self::recognize::recognize;
 use self::sources::{SourceSelection, find};
+use self::step::Step;
 use crate::args::dry_run::DryRun;
 use crate::commands::providers::unknown_provider;
 use crate::error::CliError;
@@ -243,7 +247,7 @@ async fn organization(
 }
 
 /// Makes the changes in order.
-async fn apply(session: &Session, entail: &Entail, steps: Vec<plan::Step>) -> Result<(), CliError> {
+async fn apply(session: &Session, entail: &Entail, steps: Vec<Step>) -> Result<(), CliError> {
     let total = steps.len();
     for (done, step) in steps.into_iter().enumerate() {
         if let Err(error) = entail.change(&session.principal, &step.change()).await {

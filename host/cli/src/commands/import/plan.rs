@@ -3,17 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use entail::policy::{Inheritance, Outcome};
-use entail::{
-    Change, CredentialName, CredentialRef, Entail, Error, Explanation, ProviderId, Request,
-    RuleChanges, Scope, ScopePath, Secret, SecretEdit, SetCredential,
-};
+use entail::{Entail, Error, Explanation, ProviderId, Request, ScopePath};
 
 use super::fingerprint::Fingerprint;
+use super::present::Present;
 use super::recognize::{Candidate, Recognized};
 use super::sources::Project;
+use super::step::Step;
 use crate::api::import::{
-    ChangeKind, ChangeReport, Comparison, CredentialReport, ImportOutcome, ImportReport,
-    ProjectReport, SharedKey, SkippedFile, VariableName,
+    Comparison, CredentialReport, ImportOutcome, ImportReport, ProjectReport, SharedKey,
+    SkippedFile, VariableName,
 };
 use crate::error::CliError;
 use crate::session::Session;
@@ -85,129 +84,6 @@ fn is_granted_from(explanation: &Explanation, holder: &str) -> bool {
     from.is_some_and(|scope| scope.path == holder)
 }
 
-/// One change of the store.
-pub enum Step {
-    AddScope(ScopePath),
-    SetCredential {
-        scope: ScopePath,
-        provider: ProviderId,
-        mode: String,
-        fields: Vec<(String, Secret)>,
-    },
-    Inherit {
-        scope: ScopePath,
-        provider: ProviderId,
-    },
-}
-
-impl Step {
-    fn scope(&self) -> &ScopePath {
-        match self {
-            Step::AddScope(scope)
-            | Step::SetCredential { scope, .. }
-            | Step::Inherit { scope, .. } => scope,
-        }
-    }
-
-    fn report(&self) -> ChangeReport {
-        let (change, scope, provider) = match self {
-            Step::AddScope(scope) => (ChangeKind::AddScope, scope, None),
-            Step::SetCredential {
-                scope, provider, ..
-            } => (ChangeKind::SetCredential, scope, Some(provider)),
-            Step::Inherit { scope, provider } => (ChangeKind::Inherit, scope, Some(provider)),
-        };
-        ChangeReport {
-            change,
-            scope: scope.to_string(),
-            provider: provider.map(ToString::to_string),
-        }
-    }
-
-    /// The change for the library. It fails if somebody set the credential meanwhile.
-    pub fn change(self) -> Change {
-        match self {
-            Step::AddScope(scope) => Change::AddScope { scope },
-            Step::SetCredential {
-                scope,
-                provider,
-                mode,
-                fields,
-            } => Change::SetCredential(Box::new(SetCredential {
-                credential: CredentialRef {
-                    scope,
-                    provider,
-                    name: CredentialName::default(),
-                },
-                mode: Some(mode),
-                fields,
-                rules: RuleChanges::default(),
-                secret: SecretEdit::New,
-                grace_ms: 0,
-            })),
-            Step::Inherit { scope, provider } => Change::SetInheritance {
-                scope,
-                provider: Some(provider),
-                inheritance: Inheritance::Inherit,
-            },
-        }
-    }
-}
-
-/// What the scopes of an import hold before it.
-pub struct Present {
-    scopes: BTreeMap<ScopePath, Option<Scope>>,
-}
-
-impl Present {
-    /// Reads the organization, the scopes of the projects and those between.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the store cannot be read.
-    pub async fn read(
-        session: &Session,
-        entail: &Entail,
-        scopes: impl Iterator<Item = &ScopePath>,
-    ) -> Result<Self, CliError> {
-        let mut present = BTreeMap::new();
-        for path in scopes.flat_map(ScopePath::chain) {
-            if present.contains_key(&path) {
-                continue;
-            }
-            let scope = match entail.scope(&session.principal, &path).await {
-                Ok(scope) => Some((*scope).clone()),
-                Err(Error::UnknownScope(_)) => None,
-                Err(error) => return Err(error.into()),
-            };
-            present.insert(path, scope);
-        }
-        Ok(Present { scopes: present })
-    }
-
-    fn get(&self, path: &ScopePath) -> Option<&Scope> {
-        self.scopes.get(path)?.as_ref()
-    }
-
-    pub fn exists(&self, path: &ScopePath) -> bool {
-        self.get(path).is_some()
-    }
-
-    /// The names of the credentials that a scope holds for a provider.
-    pub fn credentials(&self, path: &ScopePath, provider: &ProviderId) -> Vec<CredentialName> {
-        let scope = self.get(path).into_iter();
-        scope
-            .flat_map(|scope| scope.credentials_for(provider))
-            .map(|credential| credential.name.clone())
-            .collect()
-    }
-
-    fn inheritance(&self, path: &ScopePath, provider: &ProviderId) -> Inheritance {
-        self.get(path)
-            .map_or(Inheritance::Isolated, |scope| scope.inheritance(provider))
-    }
-}
-
 /// Makes a plan. For each provider, the organization gets the key that most projects use,
 /// unless each uses another.
 pub struct Planning<'a> {
@@ -252,14 +128,14 @@ impl Planning<'_> {
             let decided = self.decide(provider, &uses).await?;
             for (used, outcome) in uses.iter().zip(decided.outcomes) {
                 match &outcome {
-                    ImportOutcome::Own => own_steps.push(set(used.scope, used.candidate)),
+                    ImportOutcome::Own => own_steps.push(Step::set(used.scope, used.candidate)),
                     ImportOutcome::OptIn => self.opt_in(used.scope, provider, &mut opt_ins),
                     ImportOutcome::AlreadySet(_) | ImportOutcome::NotCompared { .. } => {}
                 }
                 outcomes.insert((used.project, provider.clone()), outcome);
             }
             if let Some(candidate) = decided.for_organization {
-                organization_steps.push(set(self.organization, candidate));
+                organization_steps.push(Step::set(self.organization, candidate));
             }
         }
         let mut steps = self.missing_scopes(&own_steps, &opt_ins);
@@ -522,13 +398,4 @@ fn shared_keys(provider: &ProviderId, uses: &[Use<'_>]) -> Vec<SharedKey> {
     // The order of the groups would reveal something about the fingerprints.
     shared.sort_by(|one, other| one.scopes.cmp(&other.scopes));
     shared
-}
-
-fn set(scope: &ScopePath, candidate: &Candidate) -> Step {
-    Step::SetCredential {
-        scope: scope.clone(),
-        provider: candidate.provider.clone(),
-        mode: candidate.mode.clone(),
-        fields: candidate.fields.clone(),
-    }
 }

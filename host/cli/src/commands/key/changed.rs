@@ -61,7 +61,7 @@ pub fn print(
                 reason: skipped.reason.as_ref().map(ToString::to_string),
             })
             .collect(),
-        old_kept: renewal.old_kept,
+        old_identity_kept: renewal.old_kept,
     };
     if session.global.json {
         print_json(&changed);

@@ -16,8 +16,8 @@ pub async fn list(session: &Session) -> Result<(), CliError> {
             .recipients
             .iter()
             .map(|recipient| Recipient {
-                id: recipient.id().to_string(),
-                recipient: recipient.key.to_string(),
+                id: recipient.id().clone(),
+                public_key: recipient.key.clone(),
                 label: recipient.label.clone(),
                 added_at_ms: recipient.added_at_ms,
                 own: own.contains(&&*recipient.id()),
@@ -59,13 +59,13 @@ fn print_text(keys: &Keys) {
     table.labelled("verifier", keys.verifiers.join(", then "));
     table.print();
     out!("recipients that can open secrets (list {}):", keys.epoch);
-    let mut table = Table::with_headings(["ID", "LABEL", "ADDED", "RECIPIENT"]);
+    let mut table = Table::with_headings(["ID", "LABEL", "ADDED", "PUBLIC KEY"]);
     for recipient in &keys.recipients {
         table.row([
             recipient.id.as_str().into(),
             recipient.label.as_str().into(),
             time(recipient.added_at_ms).into(),
-            recipient.recipient.as_str().into(),
+            recipient.public_key.as_str().into(),
         ]);
     }
     table.print();
