@@ -118,7 +118,7 @@ async fn a_process_that_is_alone_shares_no_memory() {
     let store = home.open(Access::Exclusive).unwrap();
     read(&store, "third").await.unwrap();
     put(&store, 3, "acme", "fourth").await.unwrap();
-    let mark = std::fs::read_dir(home.folder.path()).unwrap();
+    let mark = std::fs::read_dir(home.directory.path()).unwrap();
     let names: Vec<_> = mark.map(|entry| entry.unwrap().file_name()).collect();
     assert!(
         !names

@@ -6,23 +6,26 @@ mod common;
 
 use common::{Home, put, read};
 use entail_store::{
-    Access, Backend as _, BackendError, Document, Error, Fault, Moment, Progress, Sqlite, Store,
-    Tampering, Visitor,
+    Access, Backend as _, BackendError, Document, DocumentBlobs, Error, Fault, Progress, Sqlite,
+    Store, Tampering, Visitor,
 };
 
 /// Looks into nothing.
-struct Unseen;
+struct NoopVisitor;
 
-impl Visitor for Unseen {
+impl Visitor for NoopVisitor {
     fn progress(&mut self, _progress: Progress) {}
 
-    fn document(&mut self, _document: &Document, _moment: &Moment<'_>) -> Vec<Tampering> {
+    fn document(&mut self, _document: &Document, _blobs: &DocumentBlobs<'_>) -> Vec<Tampering> {
         Vec::new()
     }
 }
 
 async fn verify(store: &Store) -> Vec<Tampering> {
-    let report = store.check(&mut Unseen, &|_| Vec::new()).await.unwrap();
+    let report = store
+        .check(&mut NoopVisitor, &|_| Vec::new())
+        .await
+        .unwrap();
     report.faults
 }
 
@@ -287,13 +290,16 @@ async fn what_changes_no_meaning_is_no_tampering() {
 async fn texts_in_another_encoding_are_refused() {
     let home = Home::filled().await;
     std::fs::remove_file(home.database()).unwrap();
-    let script = include_str!("../src/migrations/0001_initial.sql");
+    let script = include_str!("../src/backend/sqlite/migrations/0001_initial.sql");
     home.sql(&format!(
         "PRAGMA encoding = 'UTF-16le'; {script}; PRAGMA user_version = 1;"
     ));
     match Sqlite::open(&home.database()) {
         Err(BackendError::Tampered(tampering)) => {
-            assert_eq!(tampering.how(), "has encoding \"UTF-16le\", not \"UTF-8\"");
+            assert_eq!(
+                tampering.reason(),
+                "has encoding \"UTF-16le\", not \"UTF-8\""
+            );
         }
         other => panic!("{other:?}"),
     }
@@ -337,7 +343,7 @@ async fn a_row_that_no_index_leads_to_is_listed_counted_and_verified() {
     let faults = verify(&store).await;
     let damaged = faults
         .iter()
-        .any(|fault| fault.how().contains("missing from index"));
+        .any(|fault| fault.reason().contains("missing from index"));
     assert!(damaged, "{faults:?}");
     // The bytes were counted and looked at where they are.
     assert!(
@@ -402,7 +408,7 @@ async fn rows_that_were_swapped_on_their_page_are_found() {
     let faults = verify(&store).await;
     let damaged = faults
         .iter()
-        .any(|fault| fault.how().contains("is damaged"));
+        .any(|fault| fault.reason().contains("is damaged"));
     assert!(damaged, "{faults:?}");
 }
 
@@ -419,7 +425,7 @@ async fn a_copy_is_made_of_rows_and_is_what_was_read() {
         ":memory:",
         "a?b#c%41.db",
     ] {
-        let file = home.folder.path().join(name);
+        let file = home.directory.path().join(name);
         assert_eq!(store.copy_to(&file).await.unwrap(), 3);
         let metadata = std::fs::metadata(&file).unwrap();
         assert_eq!(metadata.permissions().mode() & 0o7777, 0o600);
@@ -428,13 +434,13 @@ async fn a_copy_is_made_of_rows_and_is_what_was_read() {
             store.copy_to(&file).await,
             Err(Error::Unavailable(_))
         ));
-        let made = home.folder.path().join(format!("{name}.restored"));
+        let made = home.directory.path().join(format!("{name}.restored"));
         drop(Sqlite::import(&file, &made).unwrap());
         let restored = home.open_file(&made, Access::Shared).unwrap();
         read(&restored, "third").await.unwrap();
         assert_eq!(verify(&restored).await, []);
     }
-    let names: Vec<String> = std::fs::read_dir(home.folder.path())
+    let names: Vec<String> = std::fs::read_dir(home.directory.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
@@ -454,7 +460,7 @@ async fn a_copy_of_what_is_not_what_was_written_is_none() {
         home.sql(script);
         let file = home.beside(".copy");
         named(home.store().copy_to(&file).await);
-        let left = std::fs::read_dir(home.folder.path()).unwrap();
+        let left = std::fs::read_dir(home.directory.path()).unwrap();
         let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
         assert!(
             left.iter()

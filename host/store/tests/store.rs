@@ -6,35 +6,35 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use entail_store::{
-    Anchor, Author, Batch, Digest, DocumentKey, Error, Fault, Keys, Mark, Sqlite, Store,
+    Anchor, Author, Batch, Digest, DocumentKey, Error, Fault, JournalPosition, Keys, Sqlite, Store,
 };
 use rusqlite::Connection;
 use serde_json::value::{RawValue, to_raw_value};
 
 struct Home {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Home {
     fn new() -> Self {
         let home = Home {
-            folder: tempfile::tempdir().unwrap(),
+            directory: tempfile::tempdir().unwrap(),
         };
         Keys::create(&home.keys(), None).unwrap();
-        home.anchor().set(Mark::default()).unwrap();
+        home.anchor().set(JournalPosition::default()).unwrap();
         home
     }
 
     fn keys(&self) -> PathBuf {
-        self.folder.path().join("keys")
+        self.directory.path().join("keys")
     }
 
     fn database(&self) -> PathBuf {
-        self.folder.path().join("entail.db")
+        self.directory.path().join("entail.db")
     }
 
     fn anchor(&self) -> Anchor {
-        Anchor::at(self.folder.path().join("anchor.json"))
+        Anchor::at(self.directory.path().join("anchor.json"))
     }
 
     fn store(&self) -> Store {
@@ -269,7 +269,7 @@ async fn a_row_that_was_added_does_not_pass_for_a_document() {
 async fn a_database_put_back_is_noticed_by_a_process_that_saw_the_newer_one() {
     let home = filled().await;
     let witness = home.store();
-    let old = home.folder.path().join("old.db");
+    let old = home.directory.path().join("old.db");
     Connection::open(home.database())
         .unwrap()
         .execute("VACUUM INTO ?1", [old.to_str().unwrap()])
@@ -303,7 +303,7 @@ async fn fault(store: &Store, name: &str) -> Option<Fault> {
 #[tokio::test]
 async fn an_older_row_a_dropped_row_and_a_removed_row_put_back_are_found_on_reading() {
     let home = filled().await;
-    let old = home.folder.path().join("old.db");
+    let old = home.directory.path().join("old.db");
     let keep = Connection::open(home.database()).unwrap();
     keep.execute("VACUUM INTO ?1", [old.to_str().unwrap()])
         .unwrap();
@@ -337,7 +337,7 @@ async fn an_older_row_a_dropped_row_and_a_removed_row_put_back_are_found_on_read
 #[tokio::test]
 async fn a_database_put_back_is_noticed_by_a_newcomer_that_has_the_anchor() {
     let home = filled().await;
-    let copy = home.folder.path().join("copy.db");
+    let copy = home.directory.path().join("copy.db");
     let open = |file: &std::path::Path| Sqlite::open(file).unwrap();
     entail_store::Backend::copy_to(&open(&home.database()), &copy)
         .await
@@ -353,7 +353,7 @@ async fn a_file_that_takes_the_place_of_the_database_is_looked_at() {
     let home = filled().await;
     let witness = home.store();
     assert_eq!(body(&witness, "acme").await.unwrap(), "third");
-    let copy = home.folder.path().join("copy.db");
+    let copy = home.directory.path().join("copy.db");
     let sqlite = Sqlite::open(&home.database()).unwrap();
     entail_store::Backend::copy_to(&sqlite, &copy)
         .await
@@ -362,7 +362,7 @@ async fn a_file_that_takes_the_place_of_the_database_is_looked_at() {
     put(&home.store(), 3, "acme", "fourth").await.unwrap();
     assert_eq!(body(&witness, "acme").await.unwrap(), "fourth");
     for suffix in ["-wal", "-shm"] {
-        let _ = std::fs::remove_file(home.folder.path().join(format!("entail.db{suffix}")));
+        let _ = std::fs::remove_file(home.directory.path().join(format!("entail.db{suffix}")));
     }
     std::fs::rename(copy, home.database()).unwrap();
     assert_eq!(fault(&witness, "acme").await, Some(Fault::Stale));

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use entail_store::{
-    Access, Anchor, Author, Backend as _, Batch, Digest, DocumentKey, Error, Keys, Mark, Sqlite,
-    Store,
+    Access, Anchor, Author, Backend as _, Batch, Digest, DocumentKey, Error, JournalPosition, Keys,
+    Sqlite, Store,
 };
 use serde_json::value::{RawValue, to_raw_value};
 
 pub struct Home {
-    pub folder: tempfile::TempDir,
+    pub directory: tempfile::TempDir,
 }
 
 impl Home {
@@ -20,10 +20,10 @@ impl Home {
     /// blob each time, and whose journal says who may write.
     pub async fn filled() -> Self {
         let home = Home {
-            folder: tempfile::tempdir().unwrap(),
+            directory: tempfile::tempdir().unwrap(),
         };
-        Keys::create(&home.folder.path().join("keys"), None).unwrap();
-        home.anchor().set(Mark::default()).unwrap();
+        Keys::create(&home.directory.path().join("keys"), None).unwrap();
+        home.anchor().set(JournalPosition::default()).unwrap();
         drop(Sqlite::create(&home.database()).unwrap());
         let store = home.store();
         let first = Batch {
@@ -37,15 +37,15 @@ impl Home {
     }
 
     pub fn database(&self) -> PathBuf {
-        self.folder.path().join("entail.db")
+        self.directory.path().join("entail.db")
     }
 
     pub fn beside(&self, suffix: &str) -> PathBuf {
-        self.folder.path().join(format!("entail.db{suffix}"))
+        self.directory.path().join(format!("entail.db{suffix}"))
     }
 
     pub fn anchor(&self) -> Anchor {
-        Anchor::at(self.folder.path().join("anchor.json"))
+        Anchor::at(self.directory.path().join("anchor.json"))
     }
 
     pub fn store(&self) -> Store {
@@ -57,7 +57,7 @@ impl Home {
     }
 
     pub fn open_file(&self, file: &Path, access: Access) -> Result<Store, Error> {
-        let keys = Keys::open(&self.folder.path().join("keys")).unwrap();
+        let keys = Keys::open(&self.directory.path().join("keys")).unwrap();
         let backend = Sqlite::open_with(file, access)?;
         Store::open(Arc::new(backend), keys, self.anchor())
     }
