@@ -1,8 +1,8 @@
-//! Whoever can write the database can change what its tables mean. The definition of a
-//! valid database is changed at random, by statements, by edits of the schema table, by
-//! edits of pages, before a process opens the database and while one has it open. Each
-//! time it is refused, by name, or nothing has changed for anybody: what is read, listed,
-//! changed and verified is as it should be. None passes in silence.
+//! An attacker who can write the database changes its definition. Random changes are made
+//! by statements, edits of the schema table and edits of pages, before a process opens the
+//! database and while a process has it open. Each time the definition is refused by name,
+//! or nothing changes for anyone: reads, lists, changes and verifications work correctly.
+//! No change passes unnoticed.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::FileExt as _;
@@ -12,79 +12,79 @@ use entail::{Change, Entail, Error, ErrorKind, Home, Principal, Request};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags};
 
-use super::{add_scope, block_on, copy_folder, set_key, settings};
+use super::{add_scope, block_on, copy_directory, set_key, settings};
 
-/// The scopes that have a secret of their own. The second is not to be removed, since
-/// the third is below it.
+/// The scopes, each with a separate secret. The second cannot be removed, since the third
+/// is below it.
 const SCOPES: [&str; 4] = ["acme", "acme/p0", "acme/p0/x", "acme/p1"];
 
-/// The scope that is changed by whoever has the database open.
+/// The scope that is changed while the database is open.
 const CHANGED: &str = "acme/p1";
 
-/// Changes to a home before it is copied: enough for more than one page of each table.
+/// The number of changes per scope before the home is copied: enough for more than one page
+/// per table.
 const ROUNDS: usize = 6;
 
-/// What came of it.
+/// The result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mutated {
-    /// Ways in which the database was changed.
+    /// The number of mutations of the database.
     pub mutations: usize,
-    /// Of them, those made while a process had the database open.
+    /// Those made while a process had the database open.
     pub while_open: usize,
-    /// Refused as tampering when the database was opened.
+    /// Reported as tampering when the database was opened.
     pub refused: usize,
-    /// Refused otherwise when it was opened: it is no database, or of a newer version.
+    /// Refused with another error on opening: not a database, or of a newer version.
     pub unreadable: usize,
-    /// Found, in a database that opens, by whoever uses or verifies it.
+    /// Found by using or verifying a database that opens.
     pub found: usize,
-    /// Changed nothing: everything is as it should be.
+    /// Without effect: everything works.
     pub harmless: usize,
-    /// Changes that a process with the database open made all the same, and that are
-    /// there.
+    /// Changes that a process with the open database made nevertheless, and that exist.
     pub acknowledged: usize,
-    /// Changes that it was refused.
+    /// Changes that were refused to it.
     pub not_acknowledged: usize,
 }
 
-/// What a mutation may come to.
+/// The permitted results of a mutation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expected {
-    /// Refused as tampering, if the definition is another than before.
+    /// Reported as tampering, if the definition differs from before.
     Refused,
-    /// Refused as whatever it looks like: whole pages may be gone.
+    /// Refused with any error: whole pages may be missing.
     NotServed,
-    /// Nothing but that all is well.
+    /// Without effect.
     Harmless,
 }
 
-/// A mutation that was made.
+/// A mutation.
 struct Mutation {
     what: String,
     expected: Expected,
 }
 
-/// A home that is in order.
+/// The unmodified home.
 struct Original {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     cache: tempfile::TempDir,
     definition: Definition,
 }
 
-/// The rows of the schema table, and what else gives the others a meaning; `None` if they
-/// cannot be read.
+/// The rows of the schema table, and the settings that affect the meaning of rows; `None`
+/// if they cannot be read.
 type Definition = Option<Vec<Vec<Value>>>;
 
-/// Mutates a database so many times.
+/// Mutates a database `mutations` times.
 ///
 /// # Panics
 ///
-/// When a mutation passes in silence.
+/// If a mutation passes unnoticed.
 pub fn mutate(mutations: usize, seed: u64, mut on_progress: impl FnMut(Mutated)) -> Mutated {
-    let original = block_on(Original::make());
+    let original = block_on(Original::create());
     let mut random = fastrand::Rng::with_seed(seed);
     let mut mutated = Mutated::default();
     while mutated.mutations < mutations {
-        // Mutations that SQLite does not make are none.
+        // Mutations that SQLite rejects do not count.
         if original.try_one(&mut random, &mut mutated) {
             mutated.mutations += 1;
             on_progress(mutated);
@@ -98,10 +98,10 @@ fn secret(scope: &str, round: usize) -> String {
 }
 
 impl Original {
-    async fn make() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+    async fn create() -> Self {
+        let directory = tempfile::tempdir().unwrap();
         let cache = tempfile::tempdir().unwrap();
-        let home = Home::create(&folder.path().join("home"), None)
+        let home = Home::create(&directory.path().join("home"), None)
             .await
             .unwrap();
         let entail = Entail::open(&home, settings(cache.path())).unwrap();
@@ -117,22 +117,22 @@ impl Original {
         let definition = definition(&home.database_file());
         assert!(definition.is_some());
         Original {
-            folder,
+            directory,
             cache,
             definition,
         }
     }
 
-    /// Makes one mutation and judges it; whether one was made.
+    /// Makes one mutation and checks the result. Returns whether a mutation was made.
     fn try_one(&self, random: &mut fastrand::Rng, mutated: &mut Mutated) -> bool {
-        let folder = tempfile::tempdir().unwrap();
-        let place = folder.path().join("home");
-        copy_folder(&self.folder.path().join("home"), &place);
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().join("home");
+        copy_directory(&self.directory.path().join("home"), &place);
         let home = Home::open(&place).unwrap();
         let database = home.database_file();
         let witness = random.bool().then(|| {
             let witness = self.open(&home).unwrap();
-            block_on(judge_reads(&witness, ROUNDS)).unwrap();
+            block_on(check_reads(&witness, ROUNDS)).unwrap();
             witness
         });
         let Some(mutation) = mutation(random, &database, witness.is_some()) else {
@@ -142,14 +142,14 @@ impl Original {
         let mut round = ROUNDS;
         if let Some(witness) = witness {
             mutated.while_open += 1;
-            round = Self::judge_witness(what, &witness, mutated);
+            round = Self::check_open_store(what, &witness, mutated);
         }
         let changed = definition(&database) != self.definition;
         if *expected == Expected::Harmless {
             assert!(!changed, "{what}: is not harmless");
         }
-        let newcomer = match self.open(&home) {
-            Ok(newcomer) => newcomer,
+        let reopened = match self.open(&home) {
+            Ok(reopened) => reopened,
             Err(Error::Tampered(fault)) => {
                 assert_ne!(*expected, Expected::Harmless, "{what}: {fault}");
                 assert!(!fault.what().is_empty(), "{what}: nothing is named");
@@ -164,8 +164,8 @@ impl Original {
                 return true;
             }
         };
-        assert!(!changed, "{what}: passed in silence");
-        match self.judge_newcomer(&home, &newcomer, round) {
+        assert!(!changed, "{what}: passed unnoticed");
+        match self.check_reopened_store(&home, &reopened, round) {
             Ok(()) => mutated.harmless += 1,
             Err(said) => {
                 assert_eq!(*expected, Expected::NotServed, "{what}: {said}");
@@ -179,10 +179,9 @@ impl Original {
         Entail::open(home, settings(self.cache.path()))
     }
 
-    /// What one that had the database open is told; answers with the newest secret that
-    /// was acknowledged.
-    fn judge_witness(what: &str, witness: &Entail, mutated: &mut Mutated) -> usize {
-        if let Err(said) = block_on(judge_reads(witness, ROUNDS)) {
+    /// Uses a store that was open during the mutation. Returns the newest acknowledged round.
+    fn check_open_store(what: &str, witness: &Entail, mutated: &mut Mutated) -> usize {
+        if let Err(said) = block_on(check_reads(witness, ROUNDS)) {
             assert!(!said.is_empty(), "{what}");
         }
         match block_on(set(witness, CHANGED, ROUNDS + 1)) {
@@ -198,9 +197,14 @@ impl Original {
         }
     }
 
-    /// Uses a database that opens in every way, and verifies it, before and after a
-    /// change. What is found is told, what is wrong ends the program.
-    fn judge_newcomer(&self, home: &Home, newcomer: &Entail, round: usize) -> Result<(), String> {
+    /// Uses a reopened store in every way, and verifies it, before and after a change. Returns
+    /// a reported fault; panics for wrong data.
+    fn check_reopened_store(
+        &self,
+        home: &Home,
+        reopened: &Entail,
+        round: usize,
+    ) -> Result<(), String> {
         let me = Principal::LocalOwner;
         let verified = |entail: &Entail| {
             let verified = block_on(entail.verify(&me, &mut |_| {}));
@@ -212,28 +216,28 @@ impl Original {
                 Err(error) => Err(refused(&error).unwrap_or_else(|| panic!("{error}"))),
             }
         };
-        let found = verified(newcomer);
-        let read = block_on(judge_reads(newcomer, round));
-        // What is in order for the one is for the other.
-        let backup = self.folder.path().join("backup.db");
-        let copied = block_on(newcomer.backup(&me, &backup));
+        let found = verified(reopened);
+        let read = block_on(check_reads(reopened, round));
+        // Reads and verification must agree.
+        let backup = self.directory.path().join("backup.db");
+        let copied = block_on(reopened.backup(&me, &backup));
         let _ = std::fs::remove_file(&backup);
         let copied = copied.map_err(|error| refused(&error).unwrap_or_else(|| panic!("{error}")));
         found?;
-        read.unwrap_or_else(|said| panic!("verified, and: {said}"));
-        copied.unwrap_or_else(|said| panic!("verified, and no copy: {said}"));
-        block_on(set(newcomer, CHANGED, round + 1))
-            .unwrap_or_else(|error| panic!("verified, and: {error}"));
+        read.unwrap_or_else(|said| panic!("verified, but: {said}"));
+        copied.unwrap_or_else(|said| panic!("verified, but not copied: {said}"));
+        block_on(set(reopened, CHANGED, round + 1))
+            .unwrap_or_else(|error| panic!("verified, but: {error}"));
         let again = self.open(home).unwrap();
-        block_on(judge_reads(&again, round + 1)).unwrap();
+        block_on(check_reads(&again, round + 1)).unwrap();
         verified(&again).unwrap();
         Ok(())
     }
 }
 
-/// Reads, lists and does what must fail. Nothing may come of it but what is right, or an
-/// error that says that something is not.
-async fn judge_reads(entail: &Entail, round: usize) -> Result<(), String> {
+/// Reads, lists, and tries a change that must fail. Each must work correctly or report an
+/// error.
+async fn check_reads(entail: &Entail, round: usize) -> Result<(), String> {
     let me = Principal::LocalOwner;
     let mut said = Vec::new();
     for scope in SCOPES {
@@ -277,7 +281,7 @@ async fn set(entail: &Entail, scope: &str, round: usize) -> Result<(), Error> {
     entail.change(&Principal::LocalOwner, &set).await.map(drop)
 }
 
-/// What an error says that names something that is wrong.
+/// The text of an error that reports tampering or unavailability.
 fn refused(error: &Error) -> Option<String> {
     match error.kind() {
         ErrorKind::Tampered | ErrorKind::Unavailable => Some(error.to_string()),
@@ -285,8 +289,8 @@ fn refused(error: &Error) -> Option<String> {
     }
 }
 
-/// Opens a database as anybody can, so that even what it cannot parse can be read and
-/// edited.
+/// Opens a database directly, so that even a definition that SQLite cannot parse can be
+/// read and edited.
 fn open(database: &Path) -> Option<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
     let connection = Connection::open_with_flags(database, flags).ok()?;
@@ -336,7 +340,7 @@ fn columns(table: &str) -> &'static [&'static str] {
     }
 }
 
-/// Makes a mutation; `None` if SQLite did not take it.
+/// Makes a mutation; `None` if SQLite rejected it.
 fn mutation(random: &mut fastrand::Rng, database: &Path, is_open: bool) -> Option<Mutation> {
     let refused = |what: Option<String>| {
         what.map(|what| Mutation {
@@ -350,12 +354,12 @@ fn mutation(random: &mut fastrand::Rng, database: &Path, is_open: bool) -> Optio
         5 | 6 => refused(rebuild(random, database)),
         7 => refused(setting(random, database, is_open)),
         8 => harmless(random, database),
-        // What is in the file is not yet what is in the log.
+        // The file does not contain what is in the log.
         _ => pages(random, database),
     }
 }
 
-/// Something more, by a statement.
+/// Adds or changes an object by a statement.
 fn statement(random: &mut fastrand::Rng, database: &Path) -> Option<String> {
     let table = choice(random, &TABLES);
     let column = choice(random, columns(table));
@@ -413,7 +417,7 @@ fn statement(random: &mut fastrand::Rng, database: &Path) -> Option<String> {
         .ok()?;
     connection.execute_batch(&text).ok()?;
     if random.u8(..4) == 0 {
-        // As if nothing had changed.
+        // Hides the change from open connections.
         connection
             .execute_batch(&format!("PRAGMA schema_version = {before}"))
             .ok()?;
@@ -422,7 +426,7 @@ fn statement(random: &mut fastrand::Rng, database: &Path) -> Option<String> {
     Some(text)
 }
 
-/// A row of the schema table with another text.
+/// Edits a row of the schema table.
 fn edit_row(random: &mut fastrand::Rng, database: &Path) -> Option<String> {
     let connection = open(database)?;
     let table = choice(random, &TABLES);
@@ -470,7 +474,7 @@ fn edit_row(random: &mut fastrand::Rng, database: &Path) -> Option<String> {
                     |row| row.get(0),
                 )
                 .ok()?;
-            // A page of its own that is another's is found by what is in it.
+            // Another unused page is detected by its contents.
             if !there && page > 1 {
                 return None;
             }
@@ -480,7 +484,7 @@ fn edit_row(random: &mut fastrand::Rng, database: &Path) -> Option<String> {
             )
         }
         7 => {
-            what = "a row is gone".to_owned();
+            what = "a row deleted".to_owned();
             connection.execute(
                 "DELETE FROM sqlite_schema
                  WHERE rowid = (SELECT rowid FROM sqlite_schema ORDER BY random() LIMIT 1)",
@@ -488,7 +492,7 @@ fn edit_row(random: &mut fastrand::Rng, database: &Path) -> Option<String> {
             )
         }
         8 => {
-            what = "a row is there twice".to_owned();
+            what = "a row duplicated".to_owned();
             connection.execute(
                 "INSERT INTO sqlite_schema SELECT * FROM sqlite_schema ORDER BY random() LIMIT 1",
                 [],
@@ -517,7 +521,7 @@ fn edit_row(random: &mut fastrand::Rng, database: &Path) -> Option<String> {
         return None;
     }
     if random.bool() {
-        // So that whoever has it open looks again.
+        // So that open connections notice.
         let version: i64 = connection
             .query_row("PRAGMA schema_version", [], |row| row.get(0))
             .ok()?;
@@ -528,7 +532,7 @@ fn edit_row(random: &mut fastrand::Rng, database: &Path) -> Option<String> {
     Some(what)
 }
 
-/// Changes the text of a definition in some place.
+/// Edits the text of a definition.
 fn edit_text(random: &mut fastrand::Rng, text: &mut String, table: &str) {
     let column = choice(random, columns(table));
     let conflict = choice(random, &["IGNORE", "REPLACE", "FAIL", "ABORT", "ROLLBACK"]);
@@ -583,8 +587,7 @@ fn edit_text(random: &mut fastrand::Rng, text: &mut String, table: &str) {
     }
 }
 
-/// A table with another definition and the same rows, as somebody would make it who
-/// wants it to work.
+/// Rebuilds a table with another definition and the same rows, in a way that works.
 fn rebuild(random: &mut fastrand::Rng, database: &Path) -> Option<String> {
     let connection = open(database)?;
     let table = choice(random, &TABLES);
@@ -618,7 +621,7 @@ fn rebuild(random: &mut fastrand::Rng, database: &Path) -> Option<String> {
     Some(format!("{table} made anew as {edited:?}"))
 }
 
-/// Another setting of the file.
+/// Changes a setting of the file.
 fn setting(random: &mut fastrand::Rng, database: &Path, is_open: bool) -> Option<String> {
     let number = choice(random, &["-1", "0", "2", "7", "2147483647"]);
     let text = match random.u8(..5) {
@@ -635,7 +638,7 @@ fn setting(random: &mut fastrand::Rng, database: &Path, is_open: bool) -> Option
     Some(text)
 }
 
-/// The same database with its texts in another encoding.
+/// Rebuilds the database with another text encoding.
 fn utf16(random: &mut fastrand::Rng, database: &Path) -> Option<String> {
     let encoding = choice(random, &["UTF-16le", "UTF-16be"]);
     let made = PathBuf::from(format!("{}.other", database.display()));
@@ -676,7 +679,7 @@ fn utf16(random: &mut fastrand::Rng, database: &Path) -> Option<String> {
     Some(format!("texts in {encoding}"))
 }
 
-/// What anybody may do with a database.
+/// Harmless maintenance.
 fn harmless(random: &mut fastrand::Rng, database: &Path) -> Option<Mutation> {
     let text = choice(
         random,
@@ -700,7 +703,7 @@ fn harmless(random: &mut fastrand::Rng, database: &Path) -> Option<Mutation> {
     })
 }
 
-/// Bytes of the file.
+/// Edits bytes of the file.
 fn pages(random: &mut fastrand::Rng, database: &Path) -> Option<Mutation> {
     let connection = open(database)?;
     let size: u32 = connection
@@ -714,7 +717,7 @@ fn pages(random: &mut fastrand::Rng, database: &Path) -> Option<Mutation> {
         .open(database)
         .ok()?;
     let count = file.metadata().ok()?.len() / size;
-    // The schema table is on the first page.
+    // The schema table begins on the first page.
     let page = if random.bool() {
         0
     } else {
@@ -731,7 +734,7 @@ fn pages(random: &mut fastrand::Rng, database: &Path) -> Option<Mutation> {
             format!("a bit of byte {at} of page {page}")
         }
         1 => {
-            // Two rows in the wrong order: what is looked up between them is not found.
+            // Swaps two rows: a lookup between them fails.
             let cells = usize::from(u16::from_be_bytes([bytes[header + 3], bytes[header + 4]]));
             let pointers = header + if bytes[header] < 8 { 12 } else { 8 };
             if cells < 2 || pointers + 2 * cells > bytes.len() {
@@ -749,7 +752,7 @@ fn pages(random: &mut fastrand::Rng, database: &Path) -> Option<Mutation> {
             format!("byte {at} of page {page}")
         }
         _ => {
-            // A row less, or more.
+            // One row less, or more.
             let at = header + 4;
             bytes[at] = bytes[at].wrapping_add(if random.bool() { 1 } else { 255 });
             format!("another number of rows on page {page}")

@@ -1,55 +1,55 @@
-//! Whoever can write the database: every row, column and byte range of it is changed,
-//! dropped, doubled, moved or put back, and every time the right name must be said
-//! for it, and nothing be handed out but what belongs there.
+//! An attacker who can write the database: every row, column and byte range is changed,
+//! deleted, duplicated, moved or rolled back. Each time the right fault must be reported,
+//! and no wrong data may be returned.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use entail::store::{Binding, Digest, Fault, Keys, Recipients};
+use entail::store::{Digest, Fault, Keys, Recipients, SealContext};
 use entail::{Change, Entail, ErrorKind, Home, Principal, Request, Secret};
 use rusqlite::{Connection, params};
 
-use super::{add_scope, block_on, copy_folder, set_key, settings};
+use super::{add_scope, block_on, copy_directory, set_key, settings};
 
-/// Projects, each with a secret of its own.
+/// The number of projects, each with a separate secret.
 const PROJECTS: usize = 6;
 
-/// The bytes of a document that one case changes.
+/// The number of bytes of a document that one case changes.
 const RANGE_BYTES: usize = 16;
 
-/// Bits flipped and cuts made, per blob.
+/// The number of bit flips and truncations per blob.
 const FLIPS: usize = 24;
 
-/// What came of it.
+/// The result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tampered {
-    /// Ways in which the database was changed.
+    /// The number of changes of the database.
     pub cases: usize,
-    /// Requests that were refused for it.
+    /// The number of refused requests.
     pub refused: usize,
-    /// Requests that it did not concern, and that got what belongs to them.
+    /// The number of unaffected requests that were served correctly.
     pub granted: usize,
 }
 
-/// A way to change the database.
+/// A change of the database.
 struct Case {
     what: String,
     change: Box<dyn Fn(&Connection)>,
-    /// One of them must be named.
+    /// One of these faults must be reported.
     faults: Vec<Fault>,
-    /// Requests of these projects must be refused.
-    concerns: Concerned,
+    /// The projects whose requests must be refused.
+    affects: Affected,
 }
 
-enum Concerned {
+enum Affected {
     Nobody,
     Projects(BTreeSet<usize>),
     Everybody,
 }
 
-/// A home as it was before anybody changed it.
+/// The unmodified home.
 struct Original {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     cache: tempfile::TempDir,
     /// Copies of the database, one after each change.
     older: Vec<PathBuf>,
@@ -63,29 +63,29 @@ fn secret(number: usize, round: usize) -> String {
     format!("canary-of-project-{number}-round-{round:03}")
 }
 
-/// Changes the database in every way there is, and puts `older` older ones back.
+/// Changes the database in every way, and replaces it with `older` older copies.
 ///
 /// # Panics
 ///
-/// When something is not named, or is handed out that must not be.
+/// If a fault is not reported, or wrong data is returned.
 pub fn tamper(older: usize, seed: u64) -> Tampered {
-    let original = Original::make(older);
+    let original = Original::create(older);
     let mut tampered = Tampered::default();
     for case in cases(&original, seed) {
         original.try_case(&case, &mut tampered);
     }
     for copy in &original.older {
-        original.put_back(copy, &mut tampered);
+        original.roll_back(copy, &mut tampered);
     }
     tampered
 }
 
 impl Original {
-    /// A home that has seen more than `older` changes, with a copy after each.
-    fn make(older: usize) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+    /// Creates a home with more than `older` changes, and a copy after each.
+    fn create(older: usize) -> Self {
+        let directory = tempfile::tempdir().unwrap();
         let mut original = Original {
-            folder,
+            directory,
             cache: tempfile::tempdir().unwrap(),
             older: Vec::new(),
         };
@@ -94,7 +94,7 @@ impl Original {
     }
 
     fn home(&self) -> PathBuf {
-        self.folder.path().join("home")
+        self.directory.path().join("home")
     }
 
     async fn fill(&mut self, older: usize) {
@@ -111,13 +111,16 @@ impl Original {
                 let set = set(number, round);
                 entail.change(&me, &set).await.unwrap();
                 if self.older.len() < older {
-                    let copy = self.folder.path().join(format!("{}.db", self.older.len()));
+                    let copy = self
+                        .directory
+                        .path()
+                        .join(format!("{}.db", self.older.len()));
                     entail.backup(&me, &copy).await.unwrap();
                     self.older.push(copy);
                 }
             }
         }
-        // So that even the newest copy is an older one.
+        // So that even the newest copy is outdated.
         entail.change(&me, &set(0, rounds)).await.unwrap();
         for number in 1..PROJECTS {
             entail.change(&me, &set(number, rounds)).await.unwrap();
@@ -128,12 +131,12 @@ impl Original {
         self.older.len().div_ceil(PROJECTS).max(2)
     }
 
-    /// A copy of the home, to be changed.
+    /// Copies the home.
     fn copy(&self) -> (tempfile::TempDir, Home) {
-        let folder = tempfile::tempdir().unwrap();
-        let home = folder.path().join("home");
-        copy_folder(&self.home(), &home);
-        (folder, Home::open(&home).unwrap())
+        let directory = tempfile::tempdir().unwrap();
+        let home = directory.path().join("home");
+        copy_directory(&self.home(), &home);
+        (directory, Home::open(&home).unwrap())
     }
 
     fn open(&self, home: &Home) -> Entail {
@@ -144,20 +147,20 @@ impl Original {
         let (_folder, home) = self.copy();
         let witness = self.open(&home);
         for number in 0..PROJECTS {
-            self.ask(&witness, number).unwrap();
+            self.request(&witness, number).unwrap();
         }
         let database = Connection::open(home.database_file()).unwrap();
         (case.change)(&database);
         drop(database);
-        self.judge(case, &home, &witness, tampered);
+        self.verify_case(case, &home, &witness, tampered);
     }
 
-    /// Puts a whole older database in the place of the present one.
-    fn put_back(&self, copy: &Path, tampered: &mut Tampered) {
+    /// Replaces the database with an older one.
+    fn roll_back(&self, copy: &Path, tampered: &mut Tampered) {
         let (_folder, home) = self.copy();
         let witness = self.open(&home);
         for number in 0..PROJECTS {
-            self.ask(&witness, number).unwrap();
+            self.request(&witness, number).unwrap();
         }
         for suffix in ["-wal", "-shm"] {
             let mut name = home.database_file().into_os_string();
@@ -171,18 +174,18 @@ impl Original {
             what: format!("the older database {}", copy.display()),
             change: Box::new(|_| {}),
             faults: vec![Fault::Stale],
-            concerns: Concerned::Everybody,
+            affects: Affected::Everybody,
         };
-        self.judge(&case, &home, &witness, tampered);
+        self.verify_case(&case, &home, &witness, tampered);
     }
 
-    fn judge(&self, case: &Case, home: &Home, witness: &Entail, tampered: &mut Tampered) {
+    fn verify_case(&self, case: &Case, home: &Home, witness: &Entail, tampered: &mut Tampered) {
         tampered.cases += 1;
-        let newcomer = self.open(home);
-        for entail in [witness, &newcomer] {
+        let reopened = self.open(home);
+        for entail in [witness, &reopened] {
             for number in 0..PROJECTS {
                 let what = &case.what;
-                match (self.ask(entail, number), case.concerns.has(number)) {
+                match (self.request(entail, number), case.affects.has(number)) {
                     (Ok(()), false) => tampered.granted += 1,
                     (Ok(()), true) => panic!("{what}: project {number} was served"),
                     (Err(ErrorKind::Tampered | ErrorKind::Unavailable), _) => {
@@ -193,7 +196,7 @@ impl Original {
             }
         }
         let me = Principal::LocalOwner;
-        let verified = block_on(newcomer.verify(&me, &mut |_| {})).unwrap();
+        let verified = block_on(reopened.verify(&me, &mut |_| {})).unwrap();
         let named: Vec<String> = verified.faults.iter().map(ToString::to_string).collect();
         assert!(
             verified
@@ -206,8 +209,8 @@ impl Original {
         );
     }
 
-    /// Asks for a project's secret; what is handed out must be the right one.
-    fn ask(&self, entail: &Entail, number: usize) -> Result<(), ErrorKind> {
+    /// Requests a project's secret, which must be the right one if it is served.
+    fn request(&self, entail: &Entail, number: usize) -> Result<(), ErrorKind> {
         let request = Request::new(project(number).parse().unwrap(), "openai".parse().unwrap());
         let lease = block_on(entail.resolve(&Principal::LocalOwner, &request))
             .map_err(|error| error.kind())?;
@@ -217,21 +220,21 @@ impl Original {
     }
 }
 
-impl Concerned {
+impl Affected {
     fn has(&self, project: usize) -> bool {
         match self {
-            Concerned::Nobody => false,
-            Concerned::Everybody => true,
-            Concerned::Projects(projects) => projects.contains(&project),
+            Affected::Nobody => false,
+            Affected::Everybody => true,
+            Affected::Projects(projects) => projects.contains(&project),
         }
     }
 
-    /// Who is concerned by a document.
+    /// The projects that a document affects.
     fn by(kind: &str, name: &str) -> Self {
         match (kind, name.strip_prefix("acme/p")) {
-            ("scope", Some(number)) => Concerned::Projects([number.parse().unwrap()].into()),
-            ("scope", None) => Concerned::Everybody,
-            _ => Concerned::Nobody,
+            ("scope", Some(number)) => Affected::Projects([number.parse().unwrap()].into()),
+            ("scope", None) => Affected::Everybody,
+            _ => Affected::Nobody,
         }
     }
 }
@@ -240,7 +243,7 @@ fn set(number: usize, round: usize) -> Change {
     Change::SetCredential(Box::new(set_key(&project(number), secret(number, round))))
 }
 
-/// What is in the database to be changed.
+/// The rows of the database.
 struct Rows {
     documents: Vec<(String, String, usize)>,
     /// The digest of each blob, and the project whose document names it.
@@ -299,24 +302,24 @@ fn rows(original: &Original) -> Rows {
     }
 }
 
-/// A change by one statement, which must concern some row.
+/// A change by one statement, which must change a row.
 fn statement(
     what: String,
     text: &'static str,
     parameters: Vec<rusqlite::types::Value>,
     faults: &[Fault],
-    concerns: Concerned,
+    affects: Affected,
 ) -> Case {
-    let said = what.clone();
+    let label = what.clone();
     Case {
         what,
         change: Box::new(move |database| {
             let parameters = rusqlite::params_from_iter(parameters.iter());
             let changed = database.execute(text, parameters).unwrap();
-            assert!(changed > 0, "{said} changed nothing");
+            assert!(changed > 0, "{label} changed nothing");
         }),
         faults: faults.to_vec(),
-        concerns,
+        affects,
     }
 }
 
@@ -336,8 +339,8 @@ fn documents(rows: &Rows, original: &Original, cases: &mut Vec<Case>) {
         let this = || vec![kind.clone().into(), name.clone().into()];
         let mut case = |what: &str, text: &'static str, faults: &[Fault]| {
             let what = format!("{kind} {name}: {what}");
-            let concerns = Concerned::by(kind, name);
-            cases.push(statement(what, text, this(), faults, concerns));
+            let affects = Affected::by(kind, name);
+            cases.push(statement(what, text, this(), faults, affects));
         };
         case(
             "another revision",
@@ -391,7 +394,7 @@ fn documents(rows: &Rows, original: &Original, cases: &mut Vec<Case>) {
              FROM documents WHERE kind = ?1 AND name = ?2",
             this(),
             &[Extra],
-            Concerned::Nobody,
+            Affected::Nobody,
         ));
         if name.starts_with("acme/p") {
             let before = original.older.last().unwrap().to_str().unwrap().to_owned();
@@ -399,7 +402,7 @@ fn documents(rows: &Rows, original: &Original, cases: &mut Vec<Case>) {
             cases.push(Case {
                 what: format!("{kind} {name}: as it was before"),
                 faults: vec![Stale],
-                concerns: Concerned::by(kind, name),
+                affects: Affected::by(kind, name),
                 change: Box::new(move |database| {
                     database.execute("ATTACH ?1 AS before", [&before]).unwrap();
                     let changed = database
@@ -423,7 +426,7 @@ fn documents(rows: &Rows, original: &Original, cases: &mut Vec<Case>) {
                      FROM documents WHERE kind = ?3 AND name = ?4",
                     parameters,
                     &[Swapped],
-                    Concerned::by(kind, name),
+                    Affected::by(kind, name),
                 ));
             }
         }
@@ -433,13 +436,13 @@ fn documents(rows: &Rows, original: &Original, cases: &mut Vec<Case>) {
     }
 }
 
-/// Changes some bytes of a document.
+/// Changes a byte range of a document.
 fn byte_range(kind: &str, name: &str, start: usize) -> Case {
     let this = [kind.to_owned(), name.to_owned()];
     Case {
         what: format!("{kind} {name}: bytes from {start}"),
         faults: vec![Fault::Forged],
-        concerns: Concerned::by(kind, name),
+        affects: Affected::by(kind, name),
         change: Box::new(move |database| {
             let mut payload: Vec<u8> = database
                 .query_row(
@@ -465,7 +468,7 @@ fn blobs(rows: &Rows, original: &Original, seed: u64, cases: &mut Vec<Case>) {
     use Fault::{Extra, Forged, Missing, Swapped};
     let mut random = fastrand::Rng::with_seed(seed);
     for (position, (digest, length, owner)) in rows.blobs.iter().enumerate() {
-        let mine = || Concerned::Projects([*owner].into());
+        let mine = || Affected::Projects([*owner].into());
         let this = || vec![digest.clone().into()];
         cases.push(statement(
             format!("blob of {owner}: dropped"),
@@ -486,14 +489,14 @@ fn blobs(rows: &Rows, original: &Original, seed: u64, cases: &mut Vec<Case>) {
             "INSERT INTO blobs SELECT zeroblob(32), bytes FROM blobs WHERE digest = ?1",
             this(),
             &[Extra],
-            Concerned::Nobody,
+            Affected::Nobody,
         ));
         for (other, _, others) in rows.blobs.iter().skip(position + 1) {
             let (one, two) = (digest.clone(), other.clone());
             cases.push(Case {
                 what: format!("the blobs of {owner} and {others} swapped"),
                 faults: vec![Swapped],
-                concerns: Concerned::Projects([*owner, *others].into()),
+                affects: Affected::Projects([*owner, *others].into()),
                 change: Box::new(move |database| {
                     let bytes = |digest: &Vec<u8>| -> Vec<u8> {
                         let query = "SELECT bytes FROM blobs WHERE digest = ?1";
@@ -534,7 +537,7 @@ fn blobs(rows: &Rows, original: &Original, seed: u64, cases: &mut Vec<Case>) {
         cases.push(Case {
             what: format!("blob of {owner}: another secret, sealed to the right recipient"),
             faults: vec![Forged],
-            concerns: mine(),
+            affects: mine(),
             change: Box::new(move |database| {
                 database
                     .execute(
@@ -547,13 +550,13 @@ fn blobs(rows: &Rows, original: &Original, seed: u64, cases: &mut Vec<Case>) {
     }
 }
 
-/// A blob with other bytes.
+/// Changes the bytes of a blob.
 fn edited(digest: &[u8], owner: usize, how: String, edit: impl Fn(&mut Vec<u8>) + 'static) -> Case {
     let digest = digest.to_vec();
     Case {
         what: format!("blob of {owner}: {how}"),
         faults: vec![Fault::Forged],
-        concerns: Concerned::Projects([owner].into()),
+        affects: Affected::Projects([owner].into()),
         change: Box::new(move |database| {
             let mut bytes: Vec<u8> = database
                 .query_row(
@@ -573,7 +576,7 @@ fn edited(digest: &[u8], owner: usize, how: String, edit: impl Fn(&mut Vec<u8>) 
     }
 }
 
-/// What anybody who knows the recipients can make: a secret with the right frame.
+/// Forges a secret with the right context, as anyone who knows the recipients can.
 async fn forge(original: &Original, owner: usize) -> Vec<u8> {
     let home = Home::open(&original.home()).unwrap();
     let entail = original.open(&home);
@@ -584,7 +587,7 @@ async fn forge(original: &Original, owner: usize) -> Vec<u8> {
         .await
         .unwrap();
     let credential = &scope.credentials[0];
-    let binding = Binding {
+    let context = SealContext {
         scope: project(owner),
         credential: credential.id.to_string(),
         version: credential.version.number,
@@ -594,9 +597,9 @@ async fn forge(original: &Original, owner: usize) -> Vec<u8> {
     };
     let fields = vec![(
         "api_key".to_owned(),
-        Secret::from("canary-of-a-stranger-0001"),
+        Secret::from("canary-of-an-attacker-0001"),
     )];
-    Keys::seal(&recipients, &binding, &fields).unwrap()
+    Keys::seal(&recipients, &context, &fields).unwrap()
 }
 
 fn journal(rows: &Rows, cases: &mut Vec<Case>) {
@@ -605,12 +608,12 @@ fn journal(rows: &Rows, cases: &mut Vec<Case>) {
         let is_newest = revision == rows.entries;
         let this = || vec![revision.into()];
         let mut case = |what: &str, text: &'static str, all_if_newest: bool| {
-            let concerns = match is_newest && all_if_newest {
-                true => Concerned::Everybody,
-                false => Concerned::Nobody,
+            let affects = match is_newest && all_if_newest {
+                true => Affected::Everybody,
+                false => Affected::Nobody,
             };
             let what = format!("journal entry {revision}: {what}");
-            cases.push(statement(what, text, this(), &[Forged, Stale], concerns));
+            cases.push(statement(what, text, this(), &[Forged, Stale], affects));
         };
         case("dropped", "DELETE FROM journal WHERE revision = ?1", true);
         case(
@@ -640,9 +643,9 @@ fn journal(rows: &Rows, cases: &mut Vec<Case>) {
             cases.push(Case {
                 what: format!("journal entries {revision} and {} swapped", revision + 1),
                 faults: vec![Forged],
-                concerns: match revision + 1 == rows.entries {
-                    true => Concerned::Everybody,
-                    false => Concerned::Nobody,
+                affects: match revision + 1 == rows.entries {
+                    true => Affected::Everybody,
+                    false => Affected::Nobody,
                 },
                 change: Box::new(move |database| {
                     for (from, to) in [(revision, -1), (revision + 1, revision), (-1, revision + 1)]
@@ -665,13 +668,13 @@ fn nodes(rows: &Rows, cases: &mut Vec<Case>) {
     use Fault::{Extra, Forged, Missing};
     for path in &rows.nodes {
         let this = || vec![path.clone().into()];
-        let concerns = || match path.is_empty() {
-            true => Concerned::Everybody,
-            false => Concerned::Nobody,
+        let affects = || match path.is_empty() {
+            true => Affected::Everybody,
+            false => Affected::Nobody,
         };
         let mut case = |what: &str, text: &'static str, faults: &[Fault]| {
             let what = format!("node {path:?}: {what}");
-            cases.push(statement(what, text, this(), faults, concerns()));
+            cases.push(statement(what, text, this(), faults, affects()));
         };
         case(
             "a byte changed",

@@ -1,6 +1,6 @@
-//! A database with keys and an anchor, thrown away after the test.
+//! A temporary home for tests: a database with keys and an anchor.
 
-#![allow(dead_code)] // each program of tests uses some of it
+#![allow(dead_code)] // no test program uses all of it
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,8 +16,8 @@ pub struct Home {
 }
 
 impl Home {
-    /// One whose scopes `acme` (revisions 1, 3) and `acme/evals` (2) were written, with a
-    /// blob each time, and whose journal says who may write.
+    /// A home with the scopes `acme` (written at revisions 1 and 3) and `acme/evals` (2), a
+    /// blob for each, and a journal that names the signer.
     pub async fn filled() -> Self {
         let home = Home {
             directory: tempfile::tempdir().unwrap(),
@@ -62,7 +62,7 @@ impl Home {
         Store::open(Arc::new(backend), keys, self.anchor())
     }
 
-    /// Changes the database as anybody can who may write the file.
+    /// Changes the database directly, as anyone who can write the file can.
     pub fn sql(&self, script: &str) {
         rusqlite::Connection::open(self.database())
             .unwrap()
@@ -70,7 +70,7 @@ impl Home {
             .unwrap();
     }
 
-    /// Writes a copy with no more of a store than the database.
+    /// Copies the database through the backend, without verification.
     pub async fn copy_to(&self, file: &Path) {
         let database = Sqlite::open(&self.database()).unwrap();
         drop(database.copy_to(file).await.unwrap());
@@ -107,8 +107,7 @@ pub async fn commit(store: &Store, expected: u64, batch: Batch) -> Result<u64, E
     store.commit(expected, batch, author).await
 }
 
-/// Reads all there is and holds it against `acme`'s body, the blob of that name and the
-/// names of all.
+/// Reads everything and compares it with the expected body of `acme`.
 pub async fn read(store: &Store, acme: &str) -> Result<(), Error> {
     let snapshot = store.read(&[key("acme"), key("acme/evals")]).await?;
     let bodies: Vec<String> = snapshot

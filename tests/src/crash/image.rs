@@ -1,4 +1,4 @@
-//! Whole folders, in memory: read from a disk and written to one.
+//! In-memory images of directories, read from a disk and written to one.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirEntry, Permissions};
@@ -9,18 +9,18 @@ use std::sync::Arc;
 
 use super::effect::{Node, Place, ROOT};
 
-/// The bits of a mode that are kept.
+/// The mode bits in an image.
 const MODE: u32 = 0o7777;
 
-/// A folder and everything below it.
+/// A directory and everything below it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Image {
     pub(super) mode: u32,
-    /// By the path from the folder; a folder comes before what it holds.
+    /// By relative path; a directory comes before its contents.
     pub(super) entries: BTreeMap<PathBuf, Entry>,
 }
 
-/// A file, or a folder, which has no contents of its own.
+/// A file, or a directory, which has no contents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) mode: u32,
@@ -28,15 +28,15 @@ pub(super) struct Entry {
 }
 
 impl Image {
-    /// Its entries in their places, if they are numbered in this order from 1.
+    /// The entries with their places. Nodes are numbered in this order, from 1.
     pub(super) fn placed(&self) -> Vec<(Place, &Entry)> {
         let mut nodes: BTreeMap<&Path, Node> = BTreeMap::from([(Path::new(""), ROOT)]);
         let mut placed = Vec::new();
         for (path, entry) in &self.entries {
-            let folder = path.parent().and_then(|parent| nodes.get(parent));
-            if let (Some(folder), Some(name)) = (folder, path.file_name()) {
+            let directory = path.parent().and_then(|parent| nodes.get(parent));
+            if let (Some(directory), Some(name)) = (directory, path.file_name()) {
                 let place = Place {
-                    folder: *folder,
+                    directory: *directory,
                     name: name.to_owned(),
                 };
                 placed.push((place, entry));
@@ -46,7 +46,7 @@ impl Image {
         placed
     }
 
-    /// A path at which the two are not the same.
+    /// A path at which the two images differ.
     pub(super) fn difference<'a>(&'a self, other: &'a Image) -> Option<&'a Path> {
         let paths = self.entries.keys().chain(other.entries.keys());
         paths
@@ -55,21 +55,22 @@ impl Image {
     }
 }
 
-/// SQLite's shared memory. It is written through a mapping, which no trace shows,
-/// and means nothing once no process has it: SQLite makes it anew from the log.
+/// Whether the path is SQLite's shared-memory file. It is written through a mapping, which
+/// no trace shows, and has no meaning after the last process closed the database: SQLite
+/// rebuilds it from the log.
 pub(super) fn is_shared_memory(path: &Path) -> bool {
     path.as_os_str().as_encoded_bytes().ends_with(b"-shm")
 }
 
-/// Everything but SQLite's shared memory.
-pub(super) fn read(folder: &Path) -> io::Result<Image> {
+/// Reads a directory, except SQLite's shared-memory file.
+pub(super) fn read(directory: &Path) -> io::Result<Image> {
     let mut image = Image {
-        mode: mode(&fs::metadata(folder)?),
+        mode: mode(&fs::metadata(directory)?),
         entries: BTreeMap::new(),
     };
-    let mut folders = vec![PathBuf::new()];
-    while let Some(parent) = folders.pop() {
-        for entry in fs::read_dir(folder.join(&parent))? {
+    let mut directories = vec![PathBuf::new()];
+    while let Some(parent) = directories.pop() {
+        for entry in fs::read_dir(directory.join(&parent))? {
             let entry = entry?;
             let path = parent.join(entry.file_name());
             if is_shared_memory(&path) {
@@ -77,7 +78,7 @@ pub(super) fn read(folder: &Path) -> io::Result<Image> {
             }
             let read = read_entry(&entry)?;
             if read.contents.is_none() {
-                folders.push(path.clone());
+                directories.push(path.clone());
             }
             image.entries.insert(path, read);
         }
@@ -93,7 +94,7 @@ fn read_entry(entry: &DirEntry) -> io::Result<Entry> {
         Some(Arc::new(fs::read(entry.path())?))
     } else {
         return Err(io::Error::other(format!(
-            "{} is neither a file nor a folder",
+            "{} is neither a file nor a directory",
             entry.path().display()
         )));
     };
@@ -107,7 +108,7 @@ fn mode(metadata: &fs::Metadata) -> u32 {
     metadata.permissions().mode() & MODE
 }
 
-/// Into a folder that is empty, or is not there yet.
+/// Writes an image to a directory that is empty or does not exist.
 pub(super) fn write(image: &Image, into: &Path) -> io::Result<()> {
     fs::create_dir_all(into)?;
     if fs::read_dir(into)?.next().is_some() {
@@ -123,7 +124,7 @@ pub(super) fn write(image: &Image, into: &Path) -> io::Result<()> {
             }
         }
     }
-    // Once nothing more is made in them, for they may be read-only.
+    // Last, since a read-only directory allows no new files.
     for (path, entry) in image.entries.iter().rev() {
         if entry.contents.is_none() {
             fs::set_permissions(into.join(path), Permissions::from_mode(entry.mode))?;

@@ -1,22 +1,22 @@
-//! Follows a program call by call, to tell what each does to the folder.
+//! Derives the effects of a program on a directory from its system calls.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
-use super::FileNames;
 use super::effect::{Effect, Kind, Node, Place};
-use super::folder::{Image, is_shared_memory};
+use super::file_names::FileNames;
+use super::image::{Image, is_shared_memory};
 use super::names::Names;
 use super::processes::{Description, Processes, starts_thread};
-use super::trace::{Argument, Call, Event, Outcome};
+use super::trace::{Argument, Call, CallResult, Event};
 
-/// The argument with the descriptor that a path starts from, if there is one, and
+/// The index of the argument with the descriptor that a path is relative to, if any, and of
 /// the argument with the path.
 type PathArgument = (Option<usize>, usize);
 
-/// Which arguments of a call are paths.
+/// The path arguments of each call.
 const PATHS: [(&str, &[PathArgument]); 20] = [
     ("chdir", &[(None, 0)]),
     ("chmod", &[(None, 0)]),
@@ -40,9 +40,9 @@ const PATHS: [(&str, &[PathArgument]); 20] = [
     ("unlinkat", &[(Some(0), 1)]),
 ];
 
-/// Calls that may concern a file of the folder and change nothing that is kept:
-/// not its contents, its names or its mode. Those that sync are here if they
-/// promise nothing about a loss of power.
+/// Calls that may affect a file of the directory but change nothing that is recorded: not
+/// the contents, the names or the mode. Sync calls that promise nothing about a power loss
+/// are included.
 const HARMLESS: [&str; 19] = [
     "chown",
     "execve",
@@ -65,57 +65,57 @@ const HARMLESS: [&str; 19] = [
     "utimensat",
 ];
 
-/// Calls that do to files what no trace shows.
-const UNSEEN: [&str; 2] = ["io_uring_setup", "io_setup"];
+/// Calls whose effects on files no trace shows.
+const UNTRACEABLE: [&str; 2] = ["io_uring_setup", "io_setup"];
 
-/// Tells of each call what it does.
+/// Derives the effects of calls.
 #[derive(Debug)]
-pub(super) struct Follower {
-    /// The folder, by its paths.
+pub(super) struct EffectRecorder {
+    /// The paths of the directory.
     roots: Vec<PathBuf>,
-    /// What the system calls the standard output.
+    /// The system's name of the standard output.
     output: PathBuf,
     processes: Processes,
-    /// How many effects there were when a thread's call began that has not ended.
+    /// The number of effects when a thread's unfinished call began.
     begun: BTreeMap<u32, usize>,
-    /// How things are while the program runs.
+    /// The current names.
     names: Names,
-    /// Of every node, in bytes.
+    /// The length of every node, in bytes.
     lengths: Vec<usize>,
     effects: Vec<Effect>,
-    /// What stands after the last end of a line.
+    /// The unfinished last line of the standard output.
     line: Vec<u8>,
-    /// The names that the program used.
+    /// The paths that the program used.
     used: BTreeSet<PathBuf>,
 }
 
-impl Follower {
-    /// Before the program has begun.
-    pub(super) fn new(folder: &Path, command: &Command, before: &Image) -> io::Result<Self> {
-        let roots = vec![std::path::absolute(folder)?, folder.canonicalize()?];
-        let mut follower = Self::in_folders(roots, command)?;
+impl EffectRecorder {
+    /// Starts before the program, with the contents of the directory.
+    pub(super) fn new(directory: &Path, command: &Command, before: &Image) -> io::Result<Self> {
+        let roots = vec![std::path::absolute(directory)?, directory.canonicalize()?];
+        let mut recorder = Self::in_directories(roots, command)?;
         for (place, entry) in before.placed() {
             let kind = match entry.contents {
-                None => Kind::Folder,
+                None => Kind::Directory,
                 Some(_) => Kind::File,
             };
-            let node = follower.new_node();
+            let node = recorder.new_node();
             let length = entry.contents.as_ref().map_or(0, |contents| contents.len());
-            follower.set_length(node, length);
+            recorder.set_length(node, length);
             let mode = entry.mode;
-            follower.names.apply(&Effect::Create {
+            recorder.names.apply(&Effect::Create {
                 place,
                 node,
                 kind,
                 mode,
             });
         }
-        Ok(follower)
+        Ok(recorder)
     }
 
-    /// Of an empty folder that has these paths.
-    pub(super) fn in_folders(roots: Vec<PathBuf>, command: &Command) -> io::Result<Self> {
-        Ok(Follower {
+    /// Starts with an empty directory that has these paths.
+    pub(super) fn in_directories(roots: Vec<PathBuf>, command: &Command) -> io::Result<Self> {
+        Ok(EffectRecorder {
             roots,
             output: PathBuf::new(),
             processes: Processes::new(command)?,
@@ -128,12 +128,12 @@ impl Follower {
         })
     }
 
-    /// The name of the pipe on which the program acknowledges.
+    /// Sets the name of the pipe on which the program acknowledges.
     pub(super) fn acknowledge_on(&mut self, pipe: PathBuf) {
         self.output = pipe;
     }
 
-    /// What there was to tell.
+    /// Returns the effects and the names.
     pub(super) fn finish(self) -> (Vec<Effect>, FileNames) {
         let names = FileNames {
             process: self.processes.first(),
@@ -142,7 +142,7 @@ impl Follower {
         (self.effects, names)
     }
 
-    pub(super) fn follow(&mut self, event: Event) -> io::Result<()> {
+    pub(super) fn record(&mut self, event: Event) -> io::Result<()> {
         match event {
             Event::Begun {
                 thread,
@@ -158,7 +158,7 @@ impl Follower {
             }
             Event::Done(call) => {
                 let before = self.begun.remove(&call.thread);
-                // Closed when it began: by now another file may have the number.
+                // Handled when it began: another file may have the descriptor now.
                 if before.is_some() && call.name == "close" {
                     return Ok(());
                 }
@@ -186,20 +186,20 @@ impl Follower {
         }
         let paths = self.paths(process, call)?;
         let returned = match &call.result {
-            Outcome::Failed => return Ok(()),
-            Outcome::Returned(returned) => returned,
-            Outcome::Unknown => {
-                return if self.concerns(process, call, &paths) {
-                    Err(unknown(call, "whether it took place"))
+            CallResult::Failed => return Ok(()),
+            CallResult::Returned(returned) => returned,
+            CallResult::Unknown => {
+                return if self.affects(process, call, &paths) {
+                    Err(unknown(call, "whether it happened"))
                 } else {
                     Ok(())
                 };
             }
         };
-        if UNSEEN.contains(&call.name.as_str()) {
-            return Err(unknown(call, "what it will do"));
+        if UNTRACEABLE.contains(&call.name.as_str()) {
+            return Err(unknown(call, "its later effects"));
         }
-        let done = Done {
+        let done = CompletedCall {
             call,
             process,
             paths,
@@ -209,8 +209,7 @@ impl Follower {
         self.done(&done)
     }
 
-    /// The paths among the arguments, relative to the folder; `None` for each that
-    /// is elsewhere.
+    /// The path arguments, relative to the directory; `None` for each path outside.
     fn paths(&mut self, process: usize, call: &Call) -> io::Result<Vec<Option<PathBuf>>> {
         let Some((_, places)) = PATHS.iter().find(|(name, _)| *name == call.name) else {
             return Ok(Vec::new());
@@ -228,15 +227,15 @@ impl Follower {
                 Some(start) => argument(call, *start)?.path_beside(),
                 None => None,
             };
-            let start = start.unwrap_or_else(|| self.processes.folder(process));
+            let start = start.unwrap_or_else(|| self.processes.directory(process));
             paths.push(self.below(&start.join(path)));
         }
         Ok(paths)
     }
 
-    /// The path from the folder, of what is kept there.
+    /// The path relative to the directory, if it is inside and recorded.
     fn below(&mut self, path: &Path) -> Option<PathBuf> {
-        let path = normal(path);
+        let path = normalize(path);
         let relative = self
             .roots
             .iter()
@@ -246,19 +245,19 @@ impl Follower {
         (!is_shared_memory(&relative)).then_some(relative)
     }
 
-    /// Whether a call that is not known has to do with the folder.
-    fn concerns(&mut self, process: usize, call: &Call, paths: &[Option<PathBuf>]) -> bool {
+    /// Whether an unknown call affects the directory.
+    fn affects(&mut self, process: usize, call: &Call, paths: &[Option<PathBuf>]) -> bool {
         if paths.iter().any(Option::is_some) {
             return true;
         }
-        let start = self.processes.folder(process);
+        let start = self.processes.directory(process);
         call.arguments.iter().any(|argument| {
             let beside = argument.path_beside().and_then(|path| self.below(&path));
             beside.is_some() || self.is_name(&start, argument)
         })
     }
 
-    /// Whether it is a string that leads to something in the folder.
+    /// Whether the argument is a string that names something in the directory.
     fn is_name(&self, start: &Path, argument: &Argument) -> bool {
         let Ok(path) = argument.path() else {
             return false;
@@ -266,7 +265,7 @@ impl Follower {
         if !argument.is_string() || path.as_os_str().is_empty() {
             return false;
         }
-        let path = normal(&start.join(path));
+        let path = normalize(&start.join(path));
         let below = self
             .roots
             .iter()
@@ -274,7 +273,7 @@ impl Follower {
         below.is_some_and(|path| !is_shared_memory(path) && self.names.find(path).is_some())
     }
 
-    fn done(&mut self, done: &Done) -> io::Result<()> {
+    fn done(&mut self, done: &CompletedCall) -> io::Result<()> {
         match done.call.name.as_str() {
             "open" | "openat" | "creat" => self.open(done),
             "close" => self.close(done),
@@ -288,23 +287,23 @@ impl Follower {
             "ftruncate" | "truncate" => self.truncate(done),
             "fallocate" => self.allocate(done),
             "fsync" | "fdatasync" => self.sync(done),
-            "mkdir" | "mkdirat" => self.make_folder(done),
+            "mkdir" | "mkdirat" => self.create_directory(done),
             "link" | "linkat" => self.link(done),
             "rename" | "renameat" | "renameat2" => self.rename(done),
             "unlink" | "unlinkat" | "rmdir" => self.remove(done),
             "chmod" | "fchmod" | "fchmodat" | "fchmodat2" => self.change_mode(done),
             "umask" => self.change_umask(done),
-            "chdir" | "fchdir" => self.change_folder(done),
+            "chdir" | "fchdir" => self.change_directory(done),
             "mmap" if !writes_file(done.call) => Ok(()),
             name if HARMLESS.contains(&name) => Ok(()),
-            _ if self.concerns(done.process, done.call, &done.paths) => {
-                Err(unknown(done.call, "what it does"))
+            _ if self.affects(done.process, done.call, &done.paths) => {
+                Err(unknown(done.call, "its effect"))
             }
             _ => Ok(()),
         }
     }
 
-    fn open(&mut self, done: &Done) -> io::Result<()> {
+    fn open(&mut self, done: &CompletedCall) -> io::Result<()> {
         let descriptor = number(done.call, done.returned)?;
         self.processes.close(done.process, descriptor);
         let Some(path) = done.path(0) else {
@@ -315,12 +314,12 @@ impl Follower {
             "open" => argument(done.call, 1)?,
             _ => argument(done.call, 2)?,
         };
-        // O_DSYNC stands in the text of neither other one.
+        // `O_DSYNC` is not a substring of the other two.
         if ["O_TMPFILE", "O_SYNC", "O_DSYNC"]
             .iter()
             .any(|flag| flags.has(flag))
         {
-            return Err(unknown(done.call, "what such a flag does"));
+            return Err(unknown(done.call, "the effect of its flag"));
         }
         let node = match self.names.find(path) {
             Some(node) => node,
@@ -328,7 +327,7 @@ impl Follower {
                 let mode = done.call.arguments.last().and_then(Argument::number);
                 self.create(done, Kind::File, mode)?
             }
-            None => return Err(unknown(done.call, "who made it")),
+            None => return Err(unknown(done.call, "who created the file")),
         };
         if flags.has("O_TRUNC") && self.length(node) > 0 {
             self.resize(node, 0);
@@ -339,7 +338,7 @@ impl Follower {
         Ok(())
     }
 
-    fn create(&mut self, done: &Done, kind: Kind, mode: Option<i64>) -> io::Result<Node> {
+    fn create(&mut self, done: &CompletedCall, kind: Kind, mode: Option<i64>) -> io::Result<Node> {
         let place = self.place(done, 0)?;
         let umask = self.processes.umask(done.process);
         let mode = mode.and_then(|mode| u32::try_from(mode).ok()).unwrap_or(0) & !umask;
@@ -363,19 +362,19 @@ impl Follower {
         self.effects.push(effect);
     }
 
-    fn place(&self, done: &Done, path: usize) -> io::Result<Place> {
+    fn place(&self, done: &CompletedCall, path: usize) -> io::Result<Place> {
         done.path(path)
             .and_then(|path| self.names.place(path))
-            .ok_or_else(|| unknown(done.call, "which folder it is in"))
+            .ok_or_else(|| unknown(done.call, "its directory"))
     }
 
-    fn close(&mut self, done: &Done) -> io::Result<()> {
+    fn close(&mut self, done: &CompletedCall) -> io::Result<()> {
         let descriptor = number(done.call, argument(done.call, 0)?)?;
         self.processes.close(done.process, descriptor);
         Ok(())
     }
 
-    fn duplicate(&mut self, done: &Done) -> io::Result<()> {
+    fn duplicate(&mut self, done: &CompletedCall) -> io::Result<()> {
         let from = number(done.call, argument(done.call, 0)?)?;
         let to = number(done.call, done.returned)?;
         match self.processes.opened(done.process, from) {
@@ -385,14 +384,14 @@ impl Follower {
         Ok(())
     }
 
-    /// What the first argument has open, if it is of the folder.
-    fn opened(&mut self, done: &Done) -> io::Result<Option<Opened>> {
+    /// The open file of the first argument, if it is in the directory.
+    fn opened(&mut self, done: &CompletedCall) -> io::Result<Option<Opened>> {
         let first = argument(done.call, 0)?;
         let path = first.path_beside().and_then(|path| self.below(&path));
         let descriptor = number(done.call, first)?;
         let description = self.processes.opened(done.process, descriptor);
         match (path, description) {
-            // Closed unseen, when another program was begun, and used again.
+            // Closed without a call when another program was executed, and reused.
             (None, _) => Ok(None),
             (Some(_), Some(index)) => match self.processes.description(index) {
                 Some(description) => Ok(Some(Opened {
@@ -406,13 +405,13 @@ impl Follower {
                     node,
                     description: None,
                 })),
-                _ => Err(unknown(done.call, "which file it is")),
+                _ => Err(unknown(done.call, "the file")),
             },
         }
     }
 
-    fn read(&mut self, done: &Done) -> io::Result<()> {
-        // Written down as bare numbers, without a path.
+    fn read(&mut self, done: &CompletedCall) -> io::Result<()> {
+        // Traced as bare numbers, without a path.
         let descriptor = number(done.call, argument(done.call, 0)?)?;
         let length = size(done.call, done.returned)?;
         if let Some(index) = self.processes.opened(done.process, descriptor)
@@ -423,7 +422,7 @@ impl Follower {
         Ok(())
     }
 
-    fn seek(&mut self, done: &Done) -> io::Result<()> {
+    fn seek(&mut self, done: &CompletedCall) -> io::Result<()> {
         let Some(opened) = self.opened(done)? else {
             return Ok(());
         };
@@ -432,14 +431,18 @@ impl Follower {
         Ok(())
     }
 
-    fn description_of(&mut self, done: &Done, opened: &Opened) -> io::Result<&mut Description> {
+    fn description_of(
+        &mut self,
+        done: &CompletedCall,
+        opened: &Opened,
+    ) -> io::Result<&mut Description> {
         opened
             .description
             .and_then(|index| self.processes.description_mut(index))
-            .ok_or_else(|| unknown(done.call, "at which position"))
+            .ok_or_else(|| unknown(done.call, "its position"))
     }
 
-    fn write(&mut self, done: &Done) -> io::Result<()> {
+    fn write(&mut self, done: &CompletedCall) -> io::Result<()> {
         if argument(done.call, 0)?.path_beside().as_deref() == Some(self.output.as_path()) {
             let bytes = written(done)?;
             self.acknowledge(&bytes);
@@ -473,7 +476,7 @@ impl Follower {
         }
     }
 
-    fn write_at(&mut self, done: &Done) -> io::Result<()> {
+    fn write_at(&mut self, done: &CompletedCall) -> io::Result<()> {
         let Some(opened) = self.opened(done)? else {
             return Ok(());
         };
@@ -481,7 +484,7 @@ impl Follower {
             .description
             .and_then(|index| self.processes.description(index))
             .is_some_and(|description| description.appends);
-        // Linux appends whatever offset is given.
+        // Linux appends regardless of the offset.
         let offset = if appends {
             self.length(opened.node)
         } else {
@@ -519,19 +522,19 @@ impl Follower {
         self.effects.push(Effect::Resize { file, length });
     }
 
-    /// The node of a call's path or, without one, of its descriptor.
-    fn node(&mut self, done: &Done) -> io::Result<Option<Node>> {
+    /// The node of a call's path or, if it has none, of its descriptor.
+    fn node(&mut self, done: &CompletedCall) -> io::Result<Option<Node>> {
         match done.paths.first() {
             None => Ok(self.opened(done)?.map(|opened| opened.node)),
             Some(None) => Ok(None),
             Some(Some(path)) => match self.names.find(path) {
                 Some(node) => Ok(Some(node)),
-                None => Err(unknown(done.call, "which file it is")),
+                None => Err(unknown(done.call, "the file")),
             },
         }
     }
 
-    fn truncate(&mut self, done: &Done) -> io::Result<()> {
+    fn truncate(&mut self, done: &CompletedCall) -> io::Result<()> {
         if let Some(node) = self.node(done)? {
             let length = size(done.call, argument(done.call, 1)?)?;
             self.resize(node, length);
@@ -539,12 +542,12 @@ impl Follower {
         Ok(())
     }
 
-    fn allocate(&mut self, done: &Done) -> io::Result<()> {
+    fn allocate(&mut self, done: &CompletedCall) -> io::Result<()> {
         let Some(opened) = self.opened(done)? else {
             return Ok(());
         };
         if number(done.call, argument(done.call, 1)?)? != 0 {
-            return Err(unknown(done.call, "what such a flag does"));
+            return Err(unknown(done.call, "the effect of its flag"));
         }
         let offset = size(done.call, argument(done.call, 2)?)?;
         let end = offset + size(done.call, argument(done.call, 3)?)?;
@@ -554,7 +557,7 @@ impl Follower {
         Ok(())
     }
 
-    fn sync(&mut self, done: &Done) -> io::Result<()> {
+    fn sync(&mut self, done: &CompletedCall) -> io::Result<()> {
         if let Some(opened) = self.opened(done)? {
             self.effects.push(Effect::Sync {
                 node: opened.node,
@@ -564,15 +567,15 @@ impl Follower {
         Ok(())
     }
 
-    fn make_folder(&mut self, done: &Done) -> io::Result<()> {
+    fn create_directory(&mut self, done: &CompletedCall) -> io::Result<()> {
         if done.path(0).is_some() {
             let mode = done.call.arguments.last().and_then(Argument::number);
-            self.create(done, Kind::Folder, mode)?;
+            self.create(done, Kind::Directory, mode)?;
         }
         Ok(())
     }
 
-    fn link(&mut self, done: &Done) -> io::Result<()> {
+    fn link(&mut self, done: &CompletedCall) -> io::Result<()> {
         let Some((from, _)) = both_paths(done)? else {
             return Ok(());
         };
@@ -582,7 +585,7 @@ impl Follower {
         Ok(())
     }
 
-    fn rename(&mut self, done: &Done) -> io::Result<()> {
+    fn rename(&mut self, done: &CompletedCall) -> io::Result<()> {
         let Some((from, to)) = both_paths(done)? else {
             return Ok(());
         };
@@ -592,10 +595,10 @@ impl Follower {
             .get(4)
             .is_some_and(|flags| flags.has("RENAME_EXCHANGE"))
         {
-            return Err(unknown(done.call, "what such a flag does"));
+            return Err(unknown(done.call, "the effect of its flag"));
         }
         let node = self.found(done, &from)?;
-        // Two names of one file stay as they are.
+        // Renaming between two names of one file does nothing.
         if self.names.find(&to) == Some(node) {
             return Ok(());
         }
@@ -604,13 +607,13 @@ impl Follower {
         Ok(())
     }
 
-    fn found(&self, done: &Done, path: &Path) -> io::Result<Node> {
+    fn found(&self, done: &CompletedCall, path: &Path) -> io::Result<Node> {
         self.names
             .find(path)
-            .ok_or_else(|| unknown(done.call, "which file it is"))
+            .ok_or_else(|| unknown(done.call, "the file"))
     }
 
-    fn remove(&mut self, done: &Done) -> io::Result<()> {
+    fn remove(&mut self, done: &CompletedCall) -> io::Result<()> {
         if done.path(0).is_some() {
             let place = self.place(done, 0)?;
             self.change_names(Effect::Remove(place));
@@ -618,7 +621,7 @@ impl Follower {
         Ok(())
     }
 
-    fn change_mode(&mut self, done: &Done) -> io::Result<()> {
+    fn change_mode(&mut self, done: &CompletedCall) -> io::Result<()> {
         let Some(node) = self.node(done)? else {
             return Ok(());
         };
@@ -632,53 +635,53 @@ impl Follower {
         Ok(())
     }
 
-    fn change_umask(&mut self, done: &Done) -> io::Result<()> {
+    fn change_umask(&mut self, done: &CompletedCall) -> io::Result<()> {
         let umask = number(done.call, argument(done.call, 0)?)?;
         let umask = u32::try_from(umask).map_err(|_| unknown(done.call, "its mask"))?;
         self.processes.set_umask(done.process, umask);
         Ok(())
     }
 
-    fn change_folder(&mut self, done: &Done) -> io::Result<()> {
-        let folder = match done.call.name.as_str() {
+    fn change_directory(&mut self, done: &CompletedCall) -> io::Result<()> {
+        let directory = match done.call.name.as_str() {
             "fchdir" => argument(done.call, 0)?
                 .path_beside()
-                .ok_or_else(|| unknown(done.call, "which folder"))?,
+                .ok_or_else(|| unknown(done.call, "the directory"))?,
             _ => argument(done.call, 0)?.path()?,
         };
-        let folder = normal(&self.processes.folder(done.process).join(folder));
-        self.processes.set_folder(done.process, folder);
+        let directory = normalize(&self.processes.directory(done.process).join(directory));
+        self.processes.set_directory(done.process, directory);
         Ok(())
     }
 }
 
-/// A call that has taken place.
+/// A call that succeeded.
 #[derive(Debug)]
-struct Done<'a> {
+struct CompletedCall<'a> {
     call: &'a Call,
     process: usize,
     paths: Vec<Option<PathBuf>>,
     returned: &'a Argument,
-    /// How many effects there were when it began.
+    /// The number of effects when it began.
     before: usize,
 }
 
-impl Done<'_> {
+impl CompletedCall<'_> {
     fn path(&self, index: usize) -> Option<&PathBuf> {
         self.paths.get(index)?.as_ref()
     }
 }
 
-/// Neither path or both must be in the folder.
-fn both_paths(done: &Done) -> io::Result<Option<(PathBuf, PathBuf)>> {
+/// Fails if one path is in the directory and the other is not.
+fn both_paths(done: &CompletedCall) -> io::Result<Option<(PathBuf, PathBuf)>> {
     match (done.path(0), done.path(1)) {
         (None, None) => Ok(None),
         (Some(from), Some(to)) => Ok(Some((from.clone(), to.clone()))),
-        _ => Err(unknown(done.call, "what is outside the folder")),
+        _ => Err(unknown(done.call, "the path outside the directory")),
     }
 }
 
-/// A file of the folder that is open.
+/// An open file of the directory.
 #[derive(Debug)]
 struct Opened {
     node: Node,
@@ -698,19 +701,19 @@ fn writes_file(call: &Call) -> bool {
     has("PROT_WRITE") && (has("MAP_SHARED") || has("MAP_SHARED_VALIDATE"))
 }
 
-/// The bytes that were written, of all that were to be.
-fn written(done: &Done) -> io::Result<Vec<u8>> {
+/// The bytes that were actually written.
+fn written(done: &CompletedCall) -> io::Result<Vec<u8>> {
     let mut bytes = argument(done.call, 1)?.bytes()?;
     let length = size(done.call, done.returned)?;
     if bytes.len() < length {
-        return Err(unknown(done.call, "what it wrote"));
+        return Err(unknown(done.call, "what was written"));
     }
     bytes.truncate(length);
     Ok(bytes)
 }
 
-/// Without `.` and `..`; symbolic links are not looked at.
-fn normal(path: &Path) -> PathBuf {
+/// Removes `.` and `..` without resolving symbolic links.
+fn normalize(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for component in path.components() {
         match component {
@@ -727,23 +730,23 @@ fn normal(path: &Path) -> PathBuf {
 fn argument(call: &Call, index: usize) -> io::Result<&Argument> {
     call.arguments
         .get(index)
-        .ok_or_else(|| unknown(call, "what its arguments are"))
+        .ok_or_else(|| unknown(call, "its arguments"))
 }
 
 fn number(call: &Call, argument: &Argument) -> io::Result<i64> {
     argument
         .number()
-        .ok_or_else(|| unknown(call, "what its numbers are"))
+        .ok_or_else(|| unknown(call, "its numbers"))
 }
 
 fn size(call: &Call, argument: &Argument) -> io::Result<usize> {
-    usize::try_from(number(call, argument)?).map_err(|_| unknown(call, "what its numbers are"))
+    usize::try_from(number(call, argument)?).map_err(|_| unknown(call, "its numbers"))
 }
 
 fn unknown(call: &Call, what: &str) -> io::Error {
     let arguments: Vec<String> = call.arguments.iter().map(shown).collect();
     io::Error::other(format!(
-        "it is not known of a call {what}: {}({})",
+        "cannot determine {what} for a call: {}({})",
         call.name,
         arguments.join(", ")
     ))
