@@ -4,7 +4,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::backend::BackendError;
 
-/// Runs `work` on a thread of its own.
+/// Runs `work` on a separate thread.
 pub(crate) async fn on_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, BackendError> {
@@ -22,7 +22,7 @@ pub(crate) async fn on_thread<T: Send + 'static>(
         .map_err(|_| BackendError::Failed("a thread of the store ended unexpectedly".to_owned()))
 }
 
-/// Runs `work` on a thread of its own if the caller runs on a multi-threaded tokio
+/// Runs `work` on a separate thread if the caller runs on a multi-threaded tokio
 /// runtime, else on the calling thread. For work that usually takes microseconds, so
 /// that a program with a single task does not pay for a thread.
 pub(crate) async fn off_runtime<T: Send + 'static>(
@@ -33,4 +33,25 @@ pub(crate) async fn off_runtime<T: Send + 'static>(
         return on_thread(work).await;
     }
     Ok(work())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn work_leaves_the_threads_of_a_multi_threaded_runtime() {
+        let caller = std::thread::current().id();
+        let worker = off_runtime(|| std::thread::current().id()).await.unwrap();
+        assert_ne!(worker, caller);
+    }
+
+    #[tokio::test]
+    async fn work_stays_on_the_thread_of_a_current_thread_runtime() {
+        let caller = std::thread::current().id();
+        let worker = off_runtime(|| std::thread::current().id()).await.unwrap();
+        assert_eq!(worker, caller);
+        let worker = on_thread(|| std::thread::current().id()).await.unwrap();
+        assert_ne!(worker, caller);
+    }
 }

@@ -301,16 +301,16 @@ mod tests {
 
     const SHORT: Duration = Duration::from_millis(200);
 
-    fn pipe(folder: &Path) -> std::path::PathBuf {
-        let pipe = folder.join("pipe");
+    fn pipe(directory: &Path) -> std::path::PathBuf {
+        let pipe = directory.join("pipe");
         mknodat(CWD, &pipe, NodeType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
         pipe
     }
 
     #[test]
     fn the_limit_applies_to_the_bytes_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("file");
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
         std::fs::write(&file, "12345").unwrap();
         let read = |limit| InputFile::open_regular(&file).unwrap().read_to_limit(limit);
         assert_eq!(read(5).unwrap(), b"12345");
@@ -335,21 +335,21 @@ mod tests {
 
     #[test]
     fn only_regular_files_are_opened_unless_a_user_named_the_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let pipe = pipe(folder.path());
-        let link = folder.path().join("link");
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = pipe(directory.path());
+        let link = directory.path().join("link");
         symlink("/dev/zero", &link).unwrap();
         for (path, expected) in [
             (&*pipe, "a named pipe"),
             (&link, "a device"),
-            (folder.path(), "a directory"),
+            (directory.path(), "a directory"),
         ] {
             match InputFile::open_regular(path) {
                 Err(InputError::NotRegular { found }) => assert_eq!(found, expected),
                 other => panic!("{}: {other:?}", path.display()),
             }
         }
-        let file = folder.path().join("file");
+        let file = directory.path().join("file");
         std::fs::write(&file, "text").unwrap();
         std::fs::remove_file(&link).unwrap();
         symlink(&file, &link).unwrap();
@@ -364,8 +364,8 @@ mod tests {
 
     #[test]
     fn reading_a_pipe_without_a_writer_times_out() {
-        let folder = tempfile::tempdir().unwrap();
-        let pipe = pipe(folder.path());
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = pipe(directory.path());
         for has_writer in [false, true] {
             let mut opened = InputFile::open_given(&pipe).unwrap();
             opened.timeout = SHORT;
@@ -382,8 +382,8 @@ mod tests {
 
     #[test]
     fn reading_a_slow_pipe_times_out() {
-        let folder = tempfile::tempdir().unwrap();
-        let pipe = pipe(folder.path());
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = pipe(directory.path());
         let mut opened = InputFile::open_given(&pipe).unwrap();
         opened.timeout = SHORT;
         let mut writer = File::options().write(true).open(&pipe).unwrap();
@@ -399,8 +399,8 @@ mod tests {
 
     #[test]
     fn a_pipe_is_read_to_its_end_even_if_the_writer_is_late() {
-        let folder = tempfile::tempdir().unwrap();
-        let pipe = pipe(folder.path());
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = pipe(directory.path());
         let opened = InputFile::open_given(&pipe).unwrap();
         let writing = std::thread::spawn(move || {
             std::thread::sleep(SHORT);
@@ -415,8 +415,8 @@ mod tests {
 
     #[test]
     fn a_stream_has_the_timeout_for_each_piece() {
-        let folder = tempfile::tempdir().unwrap();
-        let pipe = pipe(folder.path());
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = pipe(directory.path());
         let mut opened = InputFile::open_stream(&pipe).unwrap();
         opened.timeout = SHORT;
         let mut writer = File::options().write(true).open(&pipe).unwrap();

@@ -24,22 +24,26 @@
 //!
 //! # Blocking
 //!
-//! [`Store::read`] of documents that were verified before, in a database that did not
-//! change since, makes a few `stat` calls and returns without switching threads. It
-//! never waits for a lock.
+//! [`Store::read`] takes a fast path if the documents were verified before and the
+//! database has not changed since. It makes a few `stat` calls on the calling thread. It
+//! does not touch the disk otherwise; at most it waits for a concurrent read of the same
+//! store.
 //!
-//! Everything else may wait for the disk or for another process. On a multi-threaded
-//! tokio runtime, the async functions of [`Store`] and [`Sqlite`] run this work on
-//! separate threads, so that no runtime thread waits. On a current-thread runtime, or
-//! without tokio, reads run on the calling thread; commits and copies always run on
-//! a thread of their own. [`Store::check`] reads on separate threads, but verifies
-//! signatures on the calling thread: run it in a task of its own.
+//! Everything else may wait for the disk or for another process:
 //!
-//! These functions are not async and may block: [`Store::open`], [`Store::unseal`],
-//! [`Store::reload_keys`], [`Store::trust`], [`Store::end_old_signer`], the
-//! constructors of [`Sqlite`], and everything that reads or writes files in [`Anchor`],
-//! [`Keys`], [`Secret`] and [`InputFile`]. Call them through
-//! `tokio::task::spawn_blocking` where that matters.
+//! - On a multi-threaded tokio runtime, the async functions of [`Store`] and [`Sqlite`]
+//!   do this on separate threads, so that no runtime thread waits. The exception is the
+//!   anchor, a file of about 110 bytes, which is read on the calling thread.
+//! - On a current-thread runtime, or without tokio, reads and updates of the anchor run
+//!   on the calling thread. Commits and copies always run on a separate thread.
+//! - [`Store::check`] reads on separate threads, but verifies signatures on the calling
+//!   thread. Run it in a separate task, or with `tokio::task::spawn_blocking`.
+//!
+//! These functions are not async and may block: [`Store::open`], [`Store::unseal`] (which
+//! also decrypts), [`Store::reload_keys`], [`Store::trust`], [`Store::end_old_signer`],
+//! the constructors of [`Sqlite`], and all functions of [`Anchor`], [`Keys`], [`Secret`]
+//! and [`InputFile`] that read or write files. On an async runtime, call them through
+//! `tokio::task::spawn_blocking`.
 
 mod anchor;
 mod backend;

@@ -45,7 +45,7 @@ async fn a_truncated_shared_memory_file_is_an_error_until_it_has_its_length_back
         let home = Home::filled().await;
         let store = home.store();
         read(&store, "third").await.unwrap();
-        let file = home.beside("-shm");
+        let file = home.sibling("-shm");
         let whole = std::fs::metadata(&file).unwrap().len();
         truncate(&file, length);
         let errors = use_all(&store).await;
@@ -72,13 +72,13 @@ async fn a_store_without_its_shared_memory_file_can_be_dropped() {
         let home = Home::filled().await;
         let store = home.store();
         read(&store, "third").await.unwrap();
-        let file = home.beside("-shm");
+        let file = home.sibling("-shm");
         match change {
             "truncated" => truncate(&file, 0),
             "removed" => std::fs::remove_file(&file).unwrap(),
             _ => {
-                std::fs::write(home.beside("-other"), vec![0; 32768]).unwrap();
-                std::fs::rename(home.beside("-other"), &file).unwrap();
+                std::fs::write(home.sibling("-other"), vec![0; 32768]).unwrap();
+                std::fs::rename(home.sibling("-other"), &file).unwrap();
             }
         }
         assert_eq!(use_all(&store).await.len(), 4, "{change}");
@@ -95,7 +95,7 @@ async fn a_truncated_database_or_log_is_an_error_or_has_no_effect() {
                 let store = home.open(access).unwrap();
                 // So that the log is not empty.
                 put(&store, 3, "acme", "fourth").await.unwrap();
-                let file = home.beside(suffix);
+                let file = home.sibling(suffix);
                 let length = std::fs::metadata(&file).unwrap().len();
                 truncate(&file, length.checked_div(divisor).unwrap_or(0) / 2);
                 // Any error is fine, but no wrong data.
@@ -127,11 +127,11 @@ async fn a_process_with_exclusive_access_has_no_shared_memory_file() {
         "{names:?}"
     );
     // A leftover file is ignored.
-    std::fs::write(home.beside("-shm"), b"").unwrap();
+    std::fs::write(home.sibling("-shm"), b"").unwrap();
     read(&store, "fourth").await.unwrap();
-    std::fs::remove_file(home.beside("-shm")).unwrap();
+    std::fs::remove_file(home.sibling("-shm")).unwrap();
     // Several connections of one process share the lock.
-    let copy = home.beside(".copy");
+    let copy = home.sibling(".copy");
     assert_eq!(store.copy_to(&copy).await.unwrap(), 4);
 
     // For other processes the database is busy, and complete afterwards.

@@ -186,9 +186,9 @@ async fn a_changed_definition_is_refused_by_name() {
         let created = Sqlite::create(&home.database()).map_err(Error::from);
         assert_eq!(named(created), expected, "{script}");
         // Nor does importing it as a copy.
-        let imported = Sqlite::import(&home.database(), &home.beside(".new"));
+        let imported = Sqlite::import(&home.database(), &home.sibling(".new"));
         assert_eq!(named(imported.map_err(Error::from)), expected, "{script}");
-        assert!(!home.beside(".new").exists());
+        assert!(!home.sibling(".new").exists());
     }
 }
 
@@ -212,7 +212,7 @@ async fn a_definition_that_changes_under_an_open_connection_is_refused_by_name()
             .map(|found| (found.what().to_owned(), found.fault()))
             .collect();
         assert_eq!(found, [expected], "{script}");
-        let copy = home.beside(".copy");
+        let copy = home.sibling(".copy");
         named(reader.copy_to(&copy).await);
         assert!(!copy.exists());
     }
@@ -459,7 +459,7 @@ async fn a_tampered_database_cannot_be_copied() {
     ] {
         let home = Home::filled().await;
         home.sql(script);
-        let file = home.beside(".copy");
+        let file = home.sibling(".copy");
         named(home.store().copy_to(&file).await);
         let left = std::fs::read_dir(home.directory.path()).unwrap();
         let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
@@ -474,7 +474,7 @@ async fn a_tampered_database_cannot_be_copied() {
 #[tokio::test]
 async fn a_database_can_be_replaced_by_the_rows_of_a_copy() {
     let home = Home::filled().await;
-    let copy = home.beside(".copy");
+    let copy = home.sibling(".copy");
     home.copy_to(&copy).await;
     let store = home.store();
     put(&store, 3, "acme", "fourth").await.unwrap();

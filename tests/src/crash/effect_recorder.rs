@@ -224,7 +224,7 @@ impl EffectRecorder {
                 }
             };
             let start = match start {
-                Some(start) => argument(call, *start)?.path_beside(),
+                Some(start) => argument(call, *start)?.descriptor_path(),
                 None => None,
             };
             let start = start.unwrap_or_else(|| self.processes.directory(process));
@@ -252,8 +252,10 @@ impl EffectRecorder {
         }
         let start = self.processes.directory(process);
         call.arguments.iter().any(|argument| {
-            let beside = argument.path_beside().and_then(|path| self.below(&path));
-            beside.is_some() || self.is_name(&start, argument)
+            let path = argument
+                .descriptor_path()
+                .and_then(|path| self.below(&path));
+            path.is_some() || self.is_name(&start, argument)
         })
     }
 
@@ -387,7 +389,7 @@ impl EffectRecorder {
     /// The open file of the first argument, if it is in the directory.
     fn opened(&mut self, done: &CompletedCall) -> io::Result<Option<Opened>> {
         let first = argument(done.call, 0)?;
-        let path = first.path_beside().and_then(|path| self.below(&path));
+        let path = first.descriptor_path().and_then(|path| self.below(&path));
         let descriptor = number(done.call, first)?;
         let description = self.processes.opened(done.process, descriptor);
         match (path, description) {
@@ -443,7 +445,7 @@ impl EffectRecorder {
     }
 
     fn write(&mut self, done: &CompletedCall) -> io::Result<()> {
-        if argument(done.call, 0)?.path_beside().as_deref() == Some(self.output.as_path()) {
+        if argument(done.call, 0)?.descriptor_path().as_deref() == Some(self.output.as_path()) {
             let bytes = written(done)?;
             self.acknowledge(&bytes);
             return Ok(());
@@ -645,7 +647,7 @@ impl EffectRecorder {
     fn change_directory(&mut self, done: &CompletedCall) -> io::Result<()> {
         let directory = match done.call.name.as_str() {
             "fchdir" => argument(done.call, 0)?
-                .path_beside()
+                .descriptor_path()
                 .ok_or_else(|| unknown(done.call, "the directory"))?,
             _ => argument(done.call, 0)?.path()?,
         };
@@ -753,7 +755,7 @@ fn unknown(call: &Call, what: &str) -> io::Error {
 }
 
 fn shown(argument: &Argument) -> String {
-    let readable = match (argument.path_beside(), argument.path()) {
+    let readable = match (argument.descriptor_path(), argument.path()) {
         (Some(path), _) => path.display().to_string(),
         (None, Ok(path)) if argument.is_string() => path.display().to_string(),
         _ => argument.0.clone(),

@@ -167,9 +167,9 @@ impl Original {
             name.push(suffix);
             let _ = std::fs::remove_file(name);
         }
-        let beside = home.folder().join("older.db");
-        std::fs::copy(copy, &beside).unwrap();
-        std::fs::rename(beside, home.database_file()).unwrap();
+        let staged = home.folder().join("older.db");
+        std::fs::copy(copy, &staged).unwrap();
+        std::fs::rename(staged, home.database_file()).unwrap();
         let case = Case {
             what: format!("the older database {}", copy.display()),
             change: Box::new(|_| {}),

@@ -40,7 +40,7 @@ impl Home {
         self.directory.path().join("entail.db")
     }
 
-    pub fn beside(&self, suffix: &str) -> PathBuf {
+    pub fn sibling(&self, suffix: &str) -> PathBuf {
         self.directory.path().join(format!("entail.db{suffix}"))
     }
 

@@ -4,7 +4,7 @@
 //! log), a commit is durable when it returns (`synchronous=FULL`), and deleted data is
 //! overwritten (`secure_delete`).
 //!
-//! Commits and copies run on a thread of their own. Reads take microseconds; on a
+//! Commits and copies run on a separate thread. Reads take microseconds; on a
 //! multi-threaded runtime they run on a thread as well, since they may wait for the disk.
 //! [`Backend::state`] makes only `stat` calls and runs on the calling thread.
 //!
