@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use entail::policy::CodeCache;
-use entail::store::{check_private, check_way_into, private_folder};
+use entail::store::{check_parent, check_private, private_directory};
 use tempfile::TempDir;
 
 use crate::failure::Failure;
@@ -58,8 +58,8 @@ fn user_folder() -> Option<PathBuf> {
         .filter(|path| path.is_absolute())
         .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))?;
     let folder = cache.join("entail");
-    private_folder(&folder).ok()?;
-    check_way_into(&folder).ok()?;
+    private_directory(&folder).ok()?;
+    check_parent(&folder).ok()?;
     check_private(&folder).ok()?;
     Some(folder)
 }

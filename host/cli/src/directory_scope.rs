@@ -16,7 +16,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use entail::ScopePath;
-use entail::store::{Digest, InputFile, private_folder};
+use entail::store::{Digest, InputFile, private_directory};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
@@ -238,7 +238,7 @@ impl AllowedFiles {
     /// Fails if the record cannot be written.
     pub fn allow(&self, file: &ScopeFile) -> Result<(), Failure> {
         let failed = |error: &std::io::Error| Failure::io(self.directory.display(), error);
-        private_folder(&self.directory).map_err(|error| failed(&error))?;
+        private_directory(&self.directory).map_err(|error| failed(&error))?;
         let record = serde_json::to_vec(&Allowed {
             file: file.path.display().to_string(),
             content: file.content,

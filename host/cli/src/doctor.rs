@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use entail::store::{KeyError, times_not_locked};
+use entail::store::{KeyError, memory_lock_failures};
 use entail::{Entail, Error, Home, Request, ScopePath, verify_log};
 use serde_json::{Value, json};
 
@@ -199,7 +199,7 @@ async fn examine(session: &Session, report: &mut Report) -> Result<(), Failure> 
             ),
         );
     }
-    match times_not_locked() {
+    match memory_lock_failures() {
         0 => report.well("memory for secrets is locked"),
         _ => report.faulty(
             "memory for secrets",

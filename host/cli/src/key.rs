@@ -184,7 +184,7 @@ async fn add_recipient(session: &Session, args: &AddRecipientArgs) -> Result<(),
                 return dry_run(session, &entail, KeyChange::AddRecipient(None)).await;
             }
             let label = args.label.as_deref().unwrap_or("recovery");
-            let recipient = make_recovery(&entail, file, label)?;
+            let recipient = create_recovery_key(&entail, file, label)?;
             let said = format!(
                 "the recovery key is in {0}; keep it and a backup away from here, and remove {0}",
                 file.display()
@@ -204,13 +204,13 @@ async fn add_recipient(session: &Session, args: &AddRecipientArgs) -> Result<(),
 
 /// Makes a recovery key, and writes it to a new file together with the name of the
 /// key whose signature a copy must have.
-fn make_recovery(entail: &Entail, file: &Path, label: &str) -> Result<Recipient, Failure> {
+fn create_recovery_key(entail: &Entail, file: &Path, label: &str) -> Result<Recipient, Failure> {
     let verifiers = entail.verifiers();
     let verifier = verifiers
         .first()
         .map(|verifier| verifier.id().to_string())
         .unwrap_or_default();
-    let recovery = Keys::make_recovery(file, &verifier).map_err(entail::Error::from)?;
+    let recovery = Keys::create_recovery_key(file, &verifier).map_err(entail::Error::from)?;
     Ok(Recipient {
         label: label.to_owned(),
         added_at_ms: now_ms(),

@@ -38,7 +38,7 @@ use std::process::Child;
 use std::time::Duration;
 
 use entail::Secret;
-use entail::store::{InputFile, KeyError, check_private, check_way, check_way_into};
+use entail::store::{InputFile, KeyError, check_ancestors, check_parent, check_private};
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, openat, rmdir, unlinkat};
 use rustix::io::Errno;
 use rustix::process::{Pid, geteuid, test_kill_process};
@@ -405,7 +405,7 @@ type Check = fn(&Path) -> Result<(), KeyError>;
 
 /// Where a private directory may be made, the best first, and what must hold there.
 fn places() -> Vec<(PathBuf, Check)> {
-    let own: Check = |place| check_private(place).and_then(|()| check_way(place));
+    let own: Check = |place| check_private(place).and_then(|()| check_ancestors(place));
     let runtime = std::env::var_os("XDG_RUNTIME_DIR")
         .map(PathBuf::from)
         .filter(|place| place.is_absolute());
@@ -414,7 +414,7 @@ fn places() -> Vec<(PathBuf, Check)> {
     places.extend(
         shared
             .chain(temporary::places())
-            .map(|place| (place, check_way_into as Check)),
+            .map(|place| (place, check_parent as Check)),
     );
     places
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use entail::policy::{Compile, Sandbox};
-use entail::store::{InputFile, check_way, inherited_file};
+use entail::store::{InputFile, check_ancestors, inherited_file};
 use entail::{
     AttributeName, AttributeValue, Entail, Home, IdentitySource, Keys, Principal, SecondSink,
     Secret, Settings, quoted,
@@ -171,15 +171,15 @@ impl Session {
             };
         }
         let Some(folder) = variable("CREDENTIALS_DIRECTORY") else {
-            return Ok(IdentitySource::Folder);
+            return Ok(IdentitySource::Directory);
         };
         let file = PathBuf::from(folder).join(SYSTEMD_CREDENTIAL);
         match file.symlink_metadata() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(IdentitySource::Folder);
+                return Ok(IdentitySource::Directory);
             }
             Err(error) => return Err(Failure::io(file.display(), &error)),
-            Ok(_) => check_way(&file).map_err(entail::Error::from)?,
+            Ok(_) => check_ancestors(&file).map_err(entail::Error::from)?,
         }
         Secret::read_regular_file(&file, MAX_IDENTITY_BYTES)
             .map_err(|error| Failure::io(file.display(), &error))?

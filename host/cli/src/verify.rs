@@ -83,7 +83,7 @@ fn print(found: &Verification) {
         table.row([
             Cell::new(fault.fault().as_str(), Style::Bad),
             fault.what().into(),
-            fault.how().into(),
+            fault.reason().into(),
         ]);
     }
     table.print();
@@ -118,7 +118,7 @@ pub fn leftovers(found: &Verification) -> Vec<String> {
 }
 
 fn to_json(found: &Verification) -> Value {
-    let fault = |fault: &Tampering| json!({"fault": fault.fault().as_str(), "what": fault.what(), "how": fault.how()});
+    let fault = |fault: &Tampering| json!({"fault": fault.fault().as_str(), "what": fault.what(), "how": fault.reason()});
     let left: Vec<Value> = found
         .under_old_recipients
         .iter()
