@@ -150,7 +150,7 @@ fn shell(command: &Command, options: &str) -> Command {
         .arg("sh")
         .arg(command.get_program())
         .args(command.get_args());
-    strace::surround(&mut shell, command);
+    strace::copy_environment(&mut shell, command);
     shell
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::effect::Node;
-use super::trace::{Call, Outcome};
+use super::trace::{Call, CallResult};
 
 /// All processes, including ended ones.
 #[derive(Debug)]
@@ -100,7 +100,7 @@ impl Processes {
     /// Handles a call that started a thread.
     pub(super) fn started_by(&mut self, call: &Call) {
         self.starting.retain(|(parent, _)| *parent != call.thread);
-        let Outcome::Returned(returned) = &call.result else {
+        let CallResult::Returned(returned) = &call.result else {
             return;
         };
         let number = returned.number();
