@@ -26,7 +26,8 @@ pub(crate) struct Locked {
     length: usize,
     /// The mapped number of bytes: at least one page.
     mapped: usize,
-    is_locked: bool,
+    /// Whether the system locked the pages.
+    is_pinned: bool,
 }
 
 // SAFETY: this value owns the mapping, like a `Vec<u8>` owns its heap memory; any thread
@@ -66,19 +67,19 @@ impl Locked {
         let pages = start.as_ptr().cast();
         // SAFETY: `mapped` bytes from `start` on are the mapping that was just created; neither
         // call changes its contents. An older kernel rejects advice that it does not know.
-        let is_locked = unsafe {
+        let is_pinned = unsafe {
             let _ = madvise(pages, mapped, Advice::LinuxDontDump);
             let _ = madvise(pages, mapped, Advice::LinuxWipeOnFork);
             mlock(pages, mapped).is_ok()
         };
-        if !is_locked {
+        if !is_pinned {
             LOCK_FAILURES.fetch_add(1, Ordering::Relaxed);
         }
         Ok(Locked {
             start,
             length,
             mapped,
-            is_locked,
+            is_pinned,
         })
     }
 
@@ -100,7 +101,7 @@ impl Drop for Locked {
         let pages = self.start.as_ptr().cast();
         // SAFETY: `new` created the mapping with this length, and it is not used afterwards.
         unsafe {
-            if self.is_locked {
+            if self.is_pinned {
                 let _ = munlock(pages, self.mapped);
             }
             let _ = munmap(pages, self.mapped);
