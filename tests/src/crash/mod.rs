@@ -34,7 +34,9 @@
 //!   the end detects that.
 //! - A fault fails a whole call; short writes are not simulated.
 
+mod call_effects;
 mod chance;
+mod completed_call;
 mod disk;
 mod effect;
 mod effect_recorder;

@@ -1,18 +1,13 @@
-//! An attacker who can write the database: every row, column and byte range is changed,
-//! deleted, duplicated, moved or rolled back. Each time the right fault must be reported,
-//! and no wrong data may be returned.
+//! The changes of the database.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 
 use entail::store::{Digest, Fault, Keys, Recipients, SealContext};
-use entail::{Change, Entail, ErrorKind, Home, Principal, Request, Secret};
+use entail::{Home, Principal, Secret};
 use rusqlite::{Connection, params};
 
-use super::{add_scope, block_on, copy_directory, set_key, settings};
-
-/// The number of projects, each with a separate secret.
-const PROJECTS: usize = 6;
+use super::original::{Original, project};
+use crate::torture::block_on;
 
 /// The number of bytes of a document that one case changes.
 const RANGE_BYTES: usize = 16;
@@ -20,208 +15,24 @@ const RANGE_BYTES: usize = 16;
 /// The number of bit flips and truncations per blob.
 const FLIPS: usize = 24;
 
-/// The result.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tampered {
-    /// The number of changes of the database.
-    pub cases: usize,
-    /// The number of refused requests.
-    pub refused: usize,
-    /// The number of unaffected requests that were served correctly.
-    pub granted: usize,
-}
-
 /// A change of the database.
-struct Case {
-    what: String,
-    change: Box<dyn Fn(&Connection)>,
+pub(super) struct Case {
+    pub(super) what: String,
+    pub(super) change: Box<dyn Fn(&Connection)>,
     /// One of these faults must be reported.
-    faults: Vec<Fault>,
+    pub(super) faults: Vec<Fault>,
     /// The projects whose requests must be refused.
-    affects: Affected,
+    pub(super) affects: Affected,
 }
 
-enum Affected {
+pub(super) enum Affected {
     Nobody,
     Projects(BTreeSet<usize>),
     Everybody,
 }
 
-/// The unmodified home.
-struct Original {
-    directory: tempfile::TempDir,
-    cache: tempfile::TempDir,
-    /// Copies of the database, one after each change.
-    older: Vec<PathBuf>,
-}
-
-fn project(number: usize) -> String {
-    format!("acme/p{number}")
-}
-
-fn secret(number: usize, round: usize) -> String {
-    format!("canary-of-project-{number}-round-{round:03}")
-}
-
-/// Changes the database in every way, and replaces it with `older` older copies.
-///
-/// # Panics
-///
-/// If a fault is not reported, or wrong data is returned.
-pub fn tamper(older: usize, seed: u64) -> Tampered {
-    let original = Original::create(older);
-    let mut tampered = Tampered::default();
-    for case in cases(&original, seed) {
-        original.try_case(&case, &mut tampered);
-    }
-    for copy in &original.older {
-        original.roll_back(copy, &mut tampered);
-    }
-    tampered
-}
-
-impl Original {
-    /// Creates a home with more than `older` changes, and a copy after each.
-    fn create(older: usize) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let mut original = Original {
-            directory,
-            cache: tempfile::tempdir().unwrap(),
-            older: Vec::new(),
-        };
-        block_on(original.fill(older));
-        original
-    }
-
-    fn home(&self) -> PathBuf {
-        self.directory.path().join("home")
-    }
-
-    async fn fill(&mut self, older: usize) {
-        let home = Home::create(&self.home(), None).await.unwrap();
-        let entail = Entail::open(&home, settings(self.cache.path())).unwrap();
-        let me = Principal::LocalOwner;
-        add_scope(&entail, "acme").await;
-        for number in 0..PROJECTS {
-            add_scope(&entail, &project(number)).await;
-        }
-        let rounds = older.div_ceil(PROJECTS).max(2);
-        for round in 0..rounds {
-            for number in 0..PROJECTS {
-                let set = set(number, round);
-                entail.change(&me, &set).await.unwrap();
-                if self.older.len() < older {
-                    let copy = self
-                        .directory
-                        .path()
-                        .join(format!("{}.db", self.older.len()));
-                    entail.backup(&me, &copy).await.unwrap();
-                    self.older.push(copy);
-                }
-            }
-        }
-        // So that even the newest copy is outdated.
-        entail.change(&me, &set(0, rounds)).await.unwrap();
-        for number in 1..PROJECTS {
-            entail.change(&me, &set(number, rounds)).await.unwrap();
-        }
-    }
-
-    fn rounds(&self) -> usize {
-        self.older.len().div_ceil(PROJECTS).max(2)
-    }
-
-    /// Copies the home.
-    fn copy(&self) -> (tempfile::TempDir, Home) {
-        let directory = tempfile::tempdir().unwrap();
-        let home = directory.path().join("home");
-        copy_directory(&self.home(), &home);
-        (directory, Home::open(&home).unwrap())
-    }
-
-    fn open(&self, home: &Home) -> Entail {
-        Entail::open(home, settings(self.cache.path())).unwrap()
-    }
-
-    fn try_case(&self, case: &Case, tampered: &mut Tampered) {
-        let (_folder, home) = self.copy();
-        let witness = self.open(&home);
-        for number in 0..PROJECTS {
-            self.request(&witness, number).unwrap();
-        }
-        let database = Connection::open(home.database_file()).unwrap();
-        (case.change)(&database);
-        drop(database);
-        self.verify_case(case, &home, &witness, tampered);
-    }
-
-    /// Replaces the database with an older one.
-    fn roll_back(&self, copy: &Path, tampered: &mut Tampered) {
-        let (_folder, home) = self.copy();
-        let witness = self.open(&home);
-        for number in 0..PROJECTS {
-            self.request(&witness, number).unwrap();
-        }
-        for suffix in ["-wal", "-shm"] {
-            let mut name = home.database_file().into_os_string();
-            name.push(suffix);
-            let _ = std::fs::remove_file(name);
-        }
-        let staged = home.folder().join("older.db");
-        std::fs::copy(copy, &staged).unwrap();
-        std::fs::rename(staged, home.database_file()).unwrap();
-        let case = Case {
-            what: format!("the older database {}", copy.display()),
-            change: Box::new(|_| {}),
-            faults: vec![Fault::Stale],
-            affects: Affected::Everybody,
-        };
-        self.verify_case(&case, &home, &witness, tampered);
-    }
-
-    fn verify_case(&self, case: &Case, home: &Home, witness: &Entail, tampered: &mut Tampered) {
-        tampered.cases += 1;
-        let reopened = self.open(home);
-        for entail in [witness, &reopened] {
-            for number in 0..PROJECTS {
-                let what = &case.what;
-                match (self.request(entail, number), case.affects.has(number)) {
-                    (Ok(()), false) => tampered.granted += 1,
-                    (Ok(()), true) => panic!("{what}: project {number} was served"),
-                    (Err(ErrorKind::Tampered | ErrorKind::Unavailable), _) => {
-                        tampered.refused += 1;
-                    }
-                    (Err(other), _) => panic!("{what}: project {number}: {other:?}"),
-                }
-            }
-        }
-        let me = Principal::LocalOwner;
-        let verified = block_on(reopened.verify(&me, &mut |_| {})).unwrap();
-        let named: Vec<String> = verified.faults.iter().map(ToString::to_string).collect();
-        assert!(
-            verified
-                .faults
-                .iter()
-                .any(|fault| case.faults.contains(&fault.fault())),
-            "{}: expected {:?}, named {named:?}",
-            case.what,
-            case.faults
-        );
-    }
-
-    /// Requests a project's secret, which must be the right one if it is served.
-    fn request(&self, entail: &Entail, number: usize) -> Result<(), ErrorKind> {
-        let request = Request::new(project(number).parse().unwrap(), "openai".parse().unwrap());
-        let lease = block_on(entail.resolve(&Principal::LocalOwner, &request))
-            .map_err(|error| error.kind())?;
-        let key = lease.secret("api_key").unwrap().expose_text().unwrap();
-        assert_eq!(key, secret(number, self.rounds()));
-        Ok(())
-    }
-}
-
 impl Affected {
-    fn has(&self, project: usize) -> bool {
+    pub(super) fn has(&self, project: usize) -> bool {
         match self {
             Affected::Nobody => false,
             Affected::Everybody => true,
@@ -237,10 +48,6 @@ impl Affected {
             _ => Affected::Nobody,
         }
     }
-}
-
-fn set(number: usize, round: usize) -> Change {
-    Change::SetCredential(Box::new(set_key(&project(number), secret(number, round))))
 }
 
 /// The rows of the database.
@@ -323,7 +130,8 @@ fn statement(
     }
 }
 
-fn cases(original: &Original, seed: u64) -> Vec<Case> {
+/// All cases.
+pub(super) fn cases(original: &Original, seed: u64) -> Vec<Case> {
     let rows = rows(original);
     let mut cases = Vec::new();
     documents(&rows, original, &mut cases);
