@@ -144,8 +144,8 @@ impl Original {
         assert!(!changed, "{what}: passed unnoticed");
         match self.check_reopened_store(&home, &reopened, round) {
             Ok(()) => mutated.harmless += 1,
-            Err(said) => {
-                assert_eq!(*expected, Expected::NotServed, "{what}: {said}");
+            Err(error) => {
+                assert_eq!(*expected, Expected::NotServed, "{what}: {error}");
                 mutated.found += 1;
             }
         }
@@ -158,8 +158,8 @@ impl Original {
 
     /// Uses a store that was open during the mutation. Returns the newest acknowledged round.
     fn check_open_store(what: &str, witness: &Entail, mutated: &mut Mutated) -> usize {
-        if let Err(said) = block_on(check_reads(witness, ROUNDS)) {
-            assert!(!said.is_empty(), "{what}");
+        if let Err(error) = block_on(check_reads(witness, ROUNDS)) {
+            assert!(!error.is_empty(), "{what}");
         }
         match block_on(set(witness, CHANGED, ROUNDS + 1)) {
             Ok(()) => {
@@ -201,8 +201,8 @@ impl Original {
         let _ = std::fs::remove_file(&backup);
         let copied = copied.map_err(|error| refused(&error).unwrap_or_else(|| panic!("{error}")));
         found?;
-        read.unwrap_or_else(|said| panic!("verified, but: {said}"));
-        copied.unwrap_or_else(|said| panic!("verified, but not copied: {said}"));
+        read.unwrap_or_else(|error| panic!("verified, but: {error}"));
+        copied.unwrap_or_else(|error| panic!("verified, but not copied: {error}"));
         block_on(set(reopened, CHANGED, round + 1))
             .unwrap_or_else(|error| panic!("verified, but: {error}"));
         let again = self.open(home).unwrap();
@@ -216,7 +216,7 @@ impl Original {
 /// error.
 async fn check_reads(entail: &Entail, round: usize) -> Result<(), String> {
     let me = Principal::LocalOwner;
-    let mut said = Vec::new();
+    let mut errors = Vec::new();
     for scope in SCOPES {
         let request = Request::new(scope.parse().unwrap(), "openai".parse().unwrap());
         match entail.resolve(&me, &request).await {
@@ -225,7 +225,7 @@ async fn check_reads(entail: &Entail, round: usize) -> Result<(), String> {
                 let newest = if scope == CHANGED { round } else { ROUNDS };
                 assert_eq!(key, secret(scope, newest));
             }
-            Err(error) => said.push(refused(&error).unwrap_or_else(|| panic!("{error}"))),
+            Err(error) => errors.push(refused(&error).unwrap_or_else(|| panic!("{error}"))),
         }
     }
     for (under, expected) in [
@@ -238,18 +238,19 @@ async fn check_reads(entail: &Entail, round: usize) -> Result<(), String> {
                 let scopes: Vec<String> = scopes.iter().map(ToString::to_string).collect();
                 assert_eq!(scopes, expected);
             }
-            Err(error) => said.push(refused(&error).unwrap_or_else(|| panic!("{error}"))),
+            Err(error) => errors.push(refused(&error).unwrap_or_else(|| panic!("{error}"))),
         }
     }
     let scope = "acme/p0".parse().unwrap();
     match entail.change(&me, &Change::RemoveProject { scope }).await {
         Err(Error::HasProjects { .. }) => {}
-        Err(error) => said.push(refused(&error).unwrap_or_else(|| panic!("{error}"))),
+        Err(error) => errors.push(refused(&error).unwrap_or_else(|| panic!("{error}"))),
         Ok(_) => panic!("a project was removed above its child"),
     }
-    match said.is_empty() {
-        true => Ok(()),
-        false => Err(said.join("; ")),
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(errors.join("; "))
     }
 }
 

@@ -416,9 +416,10 @@ fn journal(rows: &Rows, cases: &mut Vec<Case>) {
         let is_newest = revision == rows.entries;
         let this = || vec![revision.into()];
         let mut case = |what: &str, text: &'static str, all_if_newest: bool| {
-            let affects = match is_newest && all_if_newest {
-                true => Affected::Everybody,
-                false => Affected::Nobody,
+            let affects = if is_newest && all_if_newest {
+                Affected::Everybody
+            } else {
+                Affected::Nobody
             };
             let what = format!("journal entry {revision}: {what}");
             cases.push(statement(what, text, this(), &[Forged, Stale], affects));
@@ -451,9 +452,10 @@ fn journal(rows: &Rows, cases: &mut Vec<Case>) {
             cases.push(Case {
                 what: format!("journal entries {revision} and {} swapped", revision + 1),
                 faults: vec![Forged],
-                affects: match revision + 1 == rows.entries {
-                    true => Affected::Everybody,
-                    false => Affected::Nobody,
+                affects: if revision + 1 == rows.entries {
+                    Affected::Everybody
+                } else {
+                    Affected::Nobody
                 },
                 change: Box::new(move |database| {
                     for (from, to) in [(revision, -1), (revision + 1, revision), (-1, revision + 1)]
@@ -476,9 +478,12 @@ fn nodes(rows: &Rows, cases: &mut Vec<Case>) {
     use Fault::{Extra, Forged, Missing};
     for path in &rows.nodes {
         let this = || vec![path.clone().into()];
-        let affects = || match path.is_empty() {
-            true => Affected::Everybody,
-            false => Affected::Nobody,
+        let affects = || {
+            if path.is_empty() {
+                Affected::Everybody
+            } else {
+                Affected::Nobody
+            }
         };
         let mut case = |what: &str, text: &'static str, faults: &[Fault]| {
             let what = format!("node {path:?}: {what}");
