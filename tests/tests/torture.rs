@@ -35,7 +35,7 @@ fn nothing_acknowledged_is_lost_with_the_power() {
 #[test]
 fn nothing_is_acknowledged_that_failed() {
     let failed = io_errors(&program(), 40, |_| {});
-    assert!(failed.said > 10, "{failed:?}");
+    assert!(failed.reported > 10, "{failed:?}");
 }
 
 #[test]

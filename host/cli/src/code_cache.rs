@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use entail::policy::CodeCache;
-use entail::store::{check_private, check_way_into, private_folder};
+use entail::store::{check_parent, check_private, private_directory};
 use tempfile::TempDir;
 
 use crate::error::CliError;

@@ -16,7 +16,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use entail::ScopePath;
-use entail::store::{Digest, InputFile, private_folder};
+use entail::store::{Digest, InputFile, private_directory};
 use serde::{Deserialize, Serialize};
 
 use crate::error::CliError;

@@ -199,7 +199,7 @@ impl Session {
         let file = PathBuf::from(directory).join(SYSTEMD_CREDENTIAL);
         match file.symlink_metadata() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(IdentitySource::Folder);
+                return Ok(IdentitySource::Directory);
             }
             Err(error) => return Err(CliError::io(file.display(), &error)),
             Ok(_) => check_way(&file).map_err(entail::Error::from)?,

@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use entail::store::check_way_into;
+use entail::store::check_parent;
 use tempfile::TempDir;
 
 /// The place for temporary files if `TMPDIR` names no safe place.
@@ -32,7 +32,7 @@ pub fn places() -> Vec<PathBuf> {
 pub fn directory() -> std::io::Result<TempDir> {
     let mut skipped = Vec::new();
     for place in places() {
-        match check_way_into(&place) {
+        match check_parent(&place) {
             // Its mode is 0700.
             Ok(()) => return tempfile::tempdir_in(&place),
             Err(error) => skipped.push(error.to_string()),

@@ -186,7 +186,7 @@ async fn fill(home: &Home, projects: usize) {
     drop(entail);
     // Many at a time, which is what an import would do.
     let store = home
-        .store(home.keys(IdentitySource::Folder).unwrap())
+        .store(home.keys(IdentitySource::Directory).unwrap())
         .unwrap();
     let inherit = serde_json::json!({"default_inheritance": Inheritance::Inherit});
     let body: Box<RawValue> = to_raw_value(&inherit).unwrap();

@@ -155,7 +155,7 @@ impl Entail {
     ///
     /// [`Error::Home`], [`Error::Keys`], [`Error::Unavailable`].
     pub fn open(home: &Home, settings: Settings) -> Result<Self, Error> {
-        Self::with_keys(home, home.keys(IdentitySource::Folder)?, settings)
+        Self::with_keys(home, home.keys(IdentitySource::Directory)?, settings)
     }
 
     /// Opens a home with `keys`, which the caller may have unlocked.
@@ -400,7 +400,7 @@ impl Entail {
         let mut keys = self.store.keys();
         if chain.has_unreadable(&request.provider, &keys) {
             // The identity may have been renewed since the keys were read.
-            keys = self.store.read_keys_again()?;
+            keys = self.store.reload_keys()?;
         }
         let facts = Arc::new(chain.facts(request, provider, principal, now_ms, &keys)?);
         let (serving, decision) = match self.serving(&chain, binding.as_ref()).await {

@@ -143,7 +143,7 @@ fn the_store_s_errors_are_plain() {
         shown_with_sources(&error);
     }
     for error in [
-        RecipientError::Known(hostile()),
+        RecipientError::Duplicate(hostile()),
         RecipientError::Ambiguous(hostile()),
         RecipientError::Unknown(hostile()),
     ] {
@@ -154,7 +154,7 @@ fn the_store_s_errors_are_plain() {
     let tampering = Tampering::new(Fault::Extra, HOSTILE, HOSTILE);
     shown(&tampering);
     assert!(tampering.what().chars().all(is_plain));
-    assert!(tampering.how().chars().all(is_plain));
+    assert!(tampering.reason().chars().all(is_plain));
     // A name in a database may have megabytes.
     let long = "x\n".repeat(1 << 20);
     let long = Tampering::new(Fault::Extra, &long, &long).to_string();

@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use entail::policy::{Engine, Policy};
-use entail::store::{Store, Succession};
+use entail::store::{SignerChain, Store};
 use entail::{Entail, Home};
 
 fn is_send<T: Send>(_: &T) {}
@@ -103,7 +103,7 @@ futures! {
         recipients(any());
         revision(any());
     }
-    Succession {
+    SignerChain {
         of(any());
     }
 }

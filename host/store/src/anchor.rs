@@ -1,85 +1,73 @@
-//! The anchor: a small file outside of the database that remembers the newest
-//! journal entry that this node has seen.
+//! The anchor: a small file outside the database that records the newest journal entry that
+//! this node has seen.
 //!
-//! A database that ends before it, or that has another entry in its place, has been
-//! put back. The anchor is told after the database: it never knows of a change that
-//! a loss of power could take back, and a change that it does not know of yet is
-//! found through the journal's chain.
+//! A database that ends before that entry, or has another entry at its revision, was rolled
+//! back. The anchor is updated after the database, so it never names a change that a power
+//! loss can undo. A change that is missing from the anchor is found through the journal's
+//! hash chain.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use entail_text::sanitized;
-use serde::{Deserialize, Serialize};
 
-use crate::Revision;
-use crate::digest::Digest;
 use crate::files;
 use crate::input_file::{InputError, InputFile};
+use crate::journal::position::JournalPosition;
 
-/// An anchor has some 110 bytes; nothing more is read.
+/// An anchor has about 110 bytes; larger files are refused.
 const MAX_BYTES: usize = 4096;
 
-/// How long to wait for another process that is telling the anchor, which takes
+/// How long to wait for another process that is updating the anchor, which takes
 /// milliseconds.
-const LOCK_WITHIN: Duration = Duration::from_secs(5);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Between two looks whether the lock is free.
-const PAUSE: Duration = Duration::from_millis(2);
+/// The pause between two attempts to take the lock.
+const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(2);
 
-/// What can go wrong with the anchor.
+/// Why the anchor cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AnchorError {
-    /// The file cannot be read or made.
+    /// The file cannot be read or written.
     #[error("{}: {}", sanitized(.file.display()), sanitized(.error))]
     File {
-        /// Which one.
+        /// The file.
         file: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         error: std::io::Error,
     },
-    /// It is not there: whether the database was put back cannot be known.
+    /// The file is missing, so a rollback of the database cannot be detected.
     #[error(
-        "{} is missing, so whether the database was put back cannot be known",
+        "{} is missing, so a rollback of the database cannot be detected",
         sanitized(.0.display())
     )]
     Missing(PathBuf),
-    /// It is no anchor.
-    #[error("{} is not an anchor", sanitized(.0.display()))]
+    /// The file is not a valid anchor.
+    #[error("{} is not a valid anchor", sanitized(.0.display()))]
     Malformed(PathBuf),
 }
 
-/// A place in the journal.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Mark {
-    /// The revision of an entry; 0 is before the first.
-    pub revision: Revision,
-    /// The SHA-256 of the entry's signed bytes.
-    pub entry: Option<Digest>,
-}
-
-/// The file that remembers the newest journal entry.
+/// The file that records the newest journal entry.
 #[derive(Clone, Debug)]
 pub struct Anchor {
     file: PathBuf,
 }
 
 impl Anchor {
-    /// The anchor in `file`.
+    /// Returns the anchor in `file`, without reading it.
     pub fn at(file: impl Into<PathBuf>) -> Self {
         Anchor { file: file.into() }
     }
 
-    /// Reads the mark.
+    /// Reads the recorded position.
     ///
     /// # Errors
     ///
-    /// [`AnchorError`], also when there is no file.
-    pub fn read(&self) -> Result<Mark, AnchorError> {
+    /// [`AnchorError`], also if the file does not exist.
+    pub fn read(&self) -> Result<JournalPosition, AnchorError> {
         let read =
             InputFile::open_regular(&self.file).and_then(|file| file.read_to_limit(MAX_BYTES));
         let bytes = read.map_err(|error| match error {
@@ -88,92 +76,92 @@ impl Anchor {
                 error if error.kind() == std::io::ErrorKind::NotFound => {
                     AnchorError::Missing(self.file.clone())
                 }
-                error => self.failed(error),
+                error => self.file_error(error),
             },
         })?;
-        let mark: Option<Mark> = serde_json::from_slice(&bytes).ok();
-        mark.filter(|mark| (mark.revision == 0) == mark.entry.is_none())
+        let position: Option<JournalPosition> = serde_json::from_slice(&bytes).ok();
+        position
+            .filter(|position| (position.revision == 0) == position.entry.is_none())
             .ok_or_else(|| AnchorError::Malformed(self.file.clone()))
     }
 
-    /// Remembers `mark`, unless a later one is remembered already. Before that it
-    /// does what belongs to the way from the earlier one to this, and nobody else does
-    /// meanwhile.
+    /// Records `position`, unless a later one is already recorded. Calls `before` first, while
+    /// holding the lock: the work that must be done once on the way to the new position.
     ///
     /// # Errors
     ///
-    /// [`AnchorError`], or what `before` says.
+    /// [`AnchorError`], or the error of `before`.
     pub(crate) fn advance<E: From<AnchorError>>(
         &self,
-        mark: Mark,
+        position: JournalPosition,
         before: impl FnOnce() -> Result<(), E>,
     ) -> Result<(), E> {
         let _lock = self.lock()?;
-        if self.read()?.revision >= mark.revision {
+        if self.read()?.revision >= position.revision {
             return Ok(());
         }
         before()?;
-        Ok(self.write(mark)?)
+        Ok(self.write(position)?)
     }
 
-    /// Does what must not happen while the anchor moves on.
+    /// Runs `work` while holding the lock, so that the anchor does not advance meanwhile.
     ///
     /// # Errors
     ///
-    /// [`AnchorError`], or what `what` says.
-    pub(crate) fn hold<E: From<AnchorError>, T>(
+    /// [`AnchorError`], or the error of `work`.
+    pub(crate) fn with_lock<E: From<AnchorError>, T>(
         &self,
-        what: impl FnOnce() -> Result<T, E>,
+        work: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
         let _lock = self.lock()?;
-        what()
+        work()
     }
 
-    /// Remembers `mark`, whatever was remembered: the deliberate way back.
+    /// Records `position` even if a later one is recorded. Only a restore goes back this way.
     ///
     /// # Errors
     ///
     /// [`AnchorError`].
-    pub fn set(&self, mark: Mark) -> Result<(), AnchorError> {
+    pub fn set(&self, position: JournalPosition) -> Result<(), AnchorError> {
         let _lock = self.lock()?;
-        self.write(mark)
+        self.write(position)
     }
 
-    /// Sees onto the disk what is remembered: before a key is forgotten that the way
-    /// here from an older mark would take.
+    /// Fsyncs the directory, so that the recorded position survives a power loss. Required
+    /// before a key is removed that a verification from an older position would need.
     ///
     /// # Errors
     ///
     /// [`AnchorError`].
-    pub(crate) fn settle(&self) -> Result<(), AnchorError> {
-        let folder = self.file.parent().unwrap_or(Path::new("."));
-        files::sync_folder(folder).map_err(|error| self.failed(error))
+    pub(crate) fn sync(&self) -> Result<(), AnchorError> {
+        let directory = self.file.parent().unwrap_or(Path::new("."));
+        files::sync_directory(directory).map_err(|error| self.file_error(error))
     }
 
-    fn write(&self, mark: Mark) -> Result<(), AnchorError> {
-        let mut text =
-            serde_json::to_vec(&mark).map_err(|error| self.failed(std::io::Error::other(error)))?;
+    fn write(&self, position: JournalPosition) -> Result<(), AnchorError> {
+        let mut text = serde_json::to_vec(&position)
+            .map_err(|error| self.file_error(std::io::Error::other(error)))?;
         text.push(b'\n');
-        files::replace(&self.file, &text).map_err(|error| self.failed(error))
+        files::replace(&self.file, &text).map_err(|error| self.file_error(error))
     }
 
-    /// Holds off other processes until it is dropped.
+    /// Locks the anchor against other processes until the returned file is dropped.
     fn lock(&self) -> Result<File, AnchorError> {
-        let folder = self.file.parent().unwrap_or(Path::new("."));
-        let folder = File::open(folder).map_err(|error| self.failed(error))?;
-        let end = Instant::now() + LOCK_WITHIN;
+        let directory = self.file.parent().unwrap_or(Path::new("."));
+        let directory = File::open(directory).map_err(|error| self.file_error(error))?;
+        let deadline = Instant::now() + LOCK_TIMEOUT;
         loop {
-            match folder.try_lock() {
-                Ok(()) => return Ok(folder),
-                Err(std::fs::TryLockError::WouldBlock) if Instant::now() < end => {
-                    std::thread::sleep(PAUSE);
+            match directory.try_lock() {
+                Ok(()) => return Ok(directory),
+                Err(std::fs::TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    std::thread::sleep(LOCK_RETRY_INTERVAL);
                 }
-                Err(error) => return Err(self.failed(error.into())),
+                Err(error) => return Err(self.file_error(error.into())),
             }
         }
     }
 
-    fn failed(&self, error: std::io::Error) -> AnchorError {
+    fn file_error(&self, error: std::io::Error) -> AnchorError {
         AnchorError::File {
             file: self.file.clone(),
             error,
@@ -184,32 +172,34 @@ impl Anchor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::Digest;
+    use crate::journal::position::Revision;
 
-    fn mark(revision: Revision) -> Mark {
-        Mark {
+    fn position(revision: Revision) -> JournalPosition {
+        JournalPosition {
             revision,
             entry: Some(Digest::of(&revision.to_be_bytes())),
         }
     }
 
     #[test]
-    fn an_anchor_goes_forward_only_but_for_the_deliberate_way() {
-        let folder = tempfile::tempdir().unwrap();
-        let anchor = Anchor::at(folder.path().join("anchor.json"));
+    fn an_anchor_only_advances_unless_it_is_set() {
+        let directory = tempfile::tempdir().unwrap();
+        let anchor = Anchor::at(directory.path().join("anchor.json"));
         assert!(matches!(anchor.read(), Err(AnchorError::Missing(_))));
-        anchor.set(Mark::default()).unwrap();
-        let advance = |mark| anchor.advance(mark, || Ok::<(), AnchorError>(()));
-        advance(mark(7)).unwrap();
-        advance(mark(5)).unwrap();
-        assert_eq!(anchor.read().unwrap(), mark(7));
-        anchor.set(mark(3)).unwrap();
-        assert_eq!(anchor.read().unwrap(), mark(3));
+        anchor.set(JournalPosition::default()).unwrap();
+        let advance = |position| anchor.advance(position, || Ok::<(), AnchorError>(()));
+        advance(position(7)).unwrap();
+        advance(position(5)).unwrap();
+        assert_eq!(anchor.read().unwrap(), position(7));
+        anchor.set(position(3)).unwrap();
+        assert_eq!(anchor.read().unwrap(), position(3));
     }
 
     #[test]
-    fn what_is_no_anchor_is_not_taken_for_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("anchor.json");
+    fn an_invalid_anchor_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("anchor.json");
         for text in ["", "{}", "{\"revision\":1,\"entry\":null}", "7"] {
             std::fs::write(&file, text).unwrap();
             let read = Anchor::at(&file).read();

@@ -1,4 +1,4 @@
-//! SHA-256, the name of bytes.
+//! SHA-256 digests.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// The SHA-256 of some bytes, written as 64 lower-case hexadecimal digits.
+/// A SHA-256 digest, written as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest([u8; 32]);
@@ -17,7 +17,7 @@ impl Digest {
         Digest(Sha256::digest(bytes).into())
     }
 
-    /// The 32 bytes.
+    /// Returns the 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -31,7 +31,7 @@ impl From<[u8; 32]> for Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // At once: it is done for each record of a log.
+        // Written in one call, since every record of the decision log contains digests.
         let mut text = [b'0'; 64];
         for (digits, byte) in text.as_chunks_mut().0.iter_mut().zip(self.0) {
             *digits = [digit(byte >> 4), digit(byte & 0xf)];
@@ -50,31 +50,31 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// A text that is no digest.
+/// The text is not a digest.
 #[derive(Debug, thiserror::Error)]
 #[error("a digest is 64 lower-case hexadecimal digits")]
-pub struct NotADigest;
+pub struct InvalidDigest;
 
 impl FromStr for Digest {
-    type Err = NotADigest;
+    type Err = InvalidDigest;
 
-    fn from_str(text: &str) -> Result<Self, NotADigest> {
+    fn from_str(text: &str) -> Result<Self, InvalidDigest> {
         if text.len() != 64 || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-            return Err(NotADigest);
+            return Err(InvalidDigest);
         }
         let mut bytes = [0; 32];
         for (byte, start) in bytes.iter_mut().zip((0..).step_by(2)) {
-            let pair = text.get(start..start + 2).ok_or(NotADigest)?;
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| NotADigest)?;
+            let pair = text.get(start..start + 2).ok_or(InvalidDigest)?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| InvalidDigest)?;
         }
         Ok(Digest(bytes))
     }
 }
 
 impl TryFrom<String> for Digest {
-    type Error = NotADigest;
+    type Error = InvalidDigest;
 
-    fn try_from(text: String) -> Result<Self, NotADigest> {
+    fn try_from(text: String) -> Result<Self, InvalidDigest> {
         text.parse()
     }
 }
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_digest_is_written_in_two_digits_a_byte_and_read_again() {
+    fn a_digest_round_trips_through_its_text() {
         let mut bytes = [0; 32];
         for (byte, value) in bytes.iter_mut().zip((0..=255).step_by(8)) {
             *byte = value;

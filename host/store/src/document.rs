@@ -1,49 +1,23 @@
 //! Signed documents.
 //!
-//! A document's kind, name and revision stand inside the signed bytes and must
-//! match the row they were found in: a row can be dropped, but not forged,
-//! edited, renamed, or passed off as a newer one.
+//! The signed bytes include the document's kind, name and revision, which must match its
+//! row. So a document cannot be forged, edited, renamed, or presented as a newer one. It
+//! can be deleted or replaced by an older version: the [tree](crate::tree) detects that.
 
 use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use entail_text::sanitized;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::Revision;
-use crate::backend::SignedRow;
 use crate::digest::Digest;
-use crate::error::{Error, Fault, Tampering};
+use crate::error::Error;
+use crate::journal::position::Revision;
+use crate::row::{DocumentKey, SignedRow};
 use crate::signing::{PayloadType, Signer, Verifier};
-
-/// Names a document: what kind of thing it is, and which one.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct DocumentKey {
-    /// Such as `scope`.
-    pub kind: String,
-    /// Such as `acme/evals`.
-    pub name: String,
-}
-
-impl DocumentKey {
-    /// Names a document.
-    pub fn new(kind: impl Into<String>, name: impl Into<String>) -> Self {
-        DocumentKey {
-            kind: kind.into(),
-            name: name.into(),
-        }
-    }
-}
-
-/// For a person: a name in a database may be anybody's.
-impl fmt::Display for DocumentKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", sanitized(&self.kind), sanitized(&self.name))
-    }
-}
+use crate::tampering::{Fault, Tampering};
 
 /// A verified document.
 pub struct Document {
@@ -67,77 +41,81 @@ struct Payload<Body> {
 }
 
 impl Document {
-    /// What kind of thing it is, and which one.
+    /// The kind and name.
     pub fn key(&self) -> &DocumentKey {
         &self.key
     }
 
-    /// The change of the store that wrote it.
+    /// The revision of the change that wrote it.
     pub fn revision(&self) -> Revision {
         self.revision
     }
 
-    /// The SHA-256 of its signed bytes.
+    /// The SHA-256 of the signed bytes.
     pub fn digest(&self) -> Digest {
         self.digest
     }
 
-    /// What it says, parsed once for as long as the document is kept.
+    /// Returns the parsed body. It is parsed once, and the result is cached in the document.
     ///
     /// # Errors
     ///
-    /// [`Error::Tampered`], when it does not say a `T`: it was signed, but by
-    /// something that means another form.
+    /// [`Error::Tampered`] if the body does not parse as a `T`: it was signed, but in a format
+    /// that this version does not support.
     pub fn body<T: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Arc<T>, Error> {
-        let unfit = || {
+        let invalid = || {
             Tampering::new(
                 Fault::Forged,
                 &self.key,
-                "has a form that this version does not know",
+                "has a format that this version does not support",
             )
         };
         if let Some(parsed) = self.parsed.get() {
-            return Arc::clone(parsed).downcast().map_err(|_| unfit().into());
+            return Arc::clone(parsed).downcast().map_err(|_| invalid().into());
         }
-        let parsed: Arc<T> = Arc::new(serde_json::from_str(self.body.get()).map_err(|_| unfit())?);
-        // Two readers at once parse twice and keep either.
+        let parsed: Arc<T> =
+            Arc::new(serde_json::from_str(self.body.get()).map_err(|_| invalid())?);
+        // Two concurrent readers may both parse; either result is kept.
         let _ = self
             .parsed
             .set(Arc::clone(&parsed) as Arc<dyn Any + Send + Sync>);
         Ok(parsed)
     }
 
-    /// Reads the document `key` from its row: signed by one of `verifiers`, and
-    /// having the digest that the journal tells of.
+    /// Verifies the row of the document `key`: it must be signed by one of `verifiers` and have
+    /// the expected digest.
     pub(crate) fn verify(
         key: &DocumentKey,
         row: &SignedRow,
         verifiers: &[Verifier],
-        told: Digest,
+        expected_digest: Digest,
     ) -> Result<Self, Tampering> {
-        let tampered = |fault, how| Err(Tampering::new(fault, key, how));
-        // Of another key it is worth no more than of none.
+        let tampered = |fault, reason| Err(Tampering::new(fault, key, reason));
+        // A signature by any other key counts as no signature.
         let verifier = verifiers
             .iter()
             .find(|verifier| verifier.id().as_str() == row.signer);
         let Some(verifier) = verifier else {
             return tampered(Fault::Forged, "is signed by a key that is not trusted");
         };
-        if let Err(how) = verifier.check_row(PayloadType::Document, row) {
-            return tampered(Fault::Forged, how);
+        if let Err(reason) = verifier.check_row(PayloadType::Document, row) {
+            return tampered(Fault::Forged, reason);
         }
         let Ok(payload) = serde_json::from_slice::<Payload<Box<RawValue>>>(&row.payload) else {
-            return tampered(Fault::Forged, "has a form that this version does not know");
+            return tampered(
+                Fault::Forged,
+                "has a format that this version does not support",
+            );
         };
         if payload.kind != key.kind || payload.name != key.name {
-            return tampered(Fault::Swapped, "holds another document");
+            return tampered(Fault::Swapped, "contains another document");
         }
         if payload.revision != row.revision {
-            return tampered(Fault::Forged, "has another revision than its row says");
+            return tampered(Fault::Forged, "has a revision other than its row's");
         }
         let digest = Digest::of(&row.payload);
-        if digest != told {
-            return tampered(Fault::Stale, "is not the newest that the journal tells of");
+        if digest != expected_digest {
+            return tampered(Fault::Stale, "is not the newest version in the journal");
         }
         Ok(Document {
             key: key.clone(),
@@ -150,21 +128,21 @@ impl Document {
         })
     }
 
-    /// Whether this is what `row` holds, verified earlier.
-    pub(crate) fn is_of(&self, row: &SignedRow, told: Digest) -> bool {
-        self.digest == told
+    /// Whether `row` holds the same bytes and signature as this verified document.
+    pub(crate) fn matches(&self, row: &SignedRow, expected_digest: Digest) -> bool {
+        self.digest == expected_digest
             && self.revision == row.revision
             && self.signer == row.signer
             && self.signature == row.signature
-            && Digest::of(&row.payload) == told
+            && Digest::of(&row.payload) == expected_digest
     }
 
-    /// Names the key that signed it.
+    /// The id of the key that signed it.
     pub fn signer(&self) -> &str {
         &self.signer
     }
 
-    /// What it says, as it stands in the signed bytes.
+    /// The body as JSON, exactly as signed.
     pub fn raw(&self) -> &RawValue {
         &self.body
     }

@@ -1,22 +1,22 @@
-//! Files from outside, opened and read within a limit of bytes and of time.
+//! Input files, opened and read within a limit of bytes and of time.
 //!
 //! # Security
 //!
-//! A name may lead to anything: a sparse file of a terabyte, a link to `/dev/zero`, a
-//! named pipe to which nobody writes. So:
+//! A path can lead to anything: a sparse file of a terabyte, a link to `/dev/zero`, a named
+//! pipe without a writer. Therefore:
 //!
-//! - The limit of bytes counts what is read, never what the metadata says, and no more
-//!   memory is allocated than has been read.
-//! - A file that the program found by itself ([`InputFile::open_regular`]: files of a
-//!   home, of a directory of vectors, of an image layout) must be a regular file, or lead
-//!   to one by links. Anything else is refused before it is opened.
-//! - A file that a person named ([`InputFile::open_given`]) may also be a pipe or a
-//!   terminal, since `--settings <(command)` and `/dev/stdin` are that. It is waited for,
-//!   but for [`WITHIN`] at most.
+//! - The byte limit applies to the bytes read, not to the size in the metadata, and memory
+//!   is allocated only as bytes arrive.
+//! - A file that the program found itself ([`InputFile::open_regular`]: files of a home, of
+//!   a directory of vectors, of an image layout) must be a regular file or a link to one.
+//!   Anything else is refused before it is opened.
+//! - A file that a user named ([`InputFile::open_given`]) may also be a pipe or a terminal,
+//!   so that `--settings <(command)` and `/dev/stdin` work. Reading it fails after
+//!   [`INPUT_TIMEOUT`].
 //! - Opening never waits.
 //!
-//! Not covered: a file system that does not answer (a hung network mount) keeps whoever
-//! asks waiting, in the kernel.
+//! Not covered: a file system that does not respond (a hung network mount) blocks the
+//! caller in the kernel.
 
 use std::fs::{File, FileType, Metadata};
 use std::io::Read;
@@ -27,40 +27,40 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 
-/// How long a pipe or a terminal may take to hand over everything. A password manager
-/// behind `<(…)` may first ask its owner; a minute is enough to answer.
-pub const WITHIN: Duration = Duration::from_mins(1);
+/// How long a pipe or a terminal may take to deliver everything. A password manager behind
+/// `<(…)` may prompt its user first; a minute is enough for that.
+pub const INPUT_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Why a file is not read.
+/// Why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InputError {
-    /// The system refuses.
+    /// The system reports an error.
     #[error(transparent)]
     System(#[from] std::io::Error),
-    /// It is a pipe, a device, a directory or a socket.
-    #[error("it is {found}, and only a regular file is read here")]
+    /// The file is a pipe, a device, a directory or a socket.
+    #[error("it is {found}, not a regular file")]
     NotRegular {
-        /// What it is, in words.
+        /// The file type, in words.
         found: &'static str,
     },
-    /// It is a directory, a socket or a block device.
-    #[error("it is {found}; give a file, or a pipe")]
+    /// The file is a directory, a socket or a block device.
+    #[error("it is {found}, not a file or a pipe")]
     NotReadable {
-        /// What it is, in words.
+        /// The file type, in words.
         found: &'static str,
     },
-    /// It has more bytes than are read.
-    #[error("it has more than {limit} bytes, and no more are read")]
+    /// The file is larger than the limit.
+    #[error("it is larger than {limit} bytes")]
     TooLarge {
-        /// How many are read.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// Nobody wrote, or not all of it, in time.
-    #[error("nothing more came from it within {} seconds", .within.as_secs())]
+    /// The file did not end in time.
+    #[error("it did not end within {} seconds", .timeout.as_secs())]
     TimedOut {
-        /// How long it was waited for.
-        within: Duration,
+        /// The timeout.
+        timeout: Duration,
     },
 }
 
@@ -78,27 +78,27 @@ impl From<InputError> for std::io::Error {
     }
 }
 
-/// What a pipe or a terminal has to do within [`WITHIN`].
+/// What a pipe or a terminal must do within [`INPUT_TIMEOUT`].
 #[derive(Clone, Copy, Debug)]
-enum Pace {
-    /// Come to its end.
-    Whole,
-    /// Hand over the next piece.
+enum Deadline {
+    /// Deliver everything.
+    Everything,
+    /// Deliver the next piece.
     EachPiece,
 }
 
-/// A file that is open for reading, within a limit of time.
+/// A file that is open for reading with a timeout.
 #[derive(Debug)]
 pub struct InputFile {
     file: File,
     is_regular: bool,
-    pace: Pace,
-    within: Duration,
+    deadline: Deadline,
+    timeout: Duration,
     started: Instant,
 }
 
 impl InputFile {
-    /// Opens a file that the program found by itself: a regular one, or a link to one.
+    /// Opens a file that the program found itself: a regular file or a link to one.
     ///
     /// # Errors
     ///
@@ -108,7 +108,8 @@ impl InputFile {
         Self::open(path, &found, OFlags::empty(), check_regular)
     }
 
-    /// The same, but the file itself must not be a link. (A directory above may be.)
+    /// Like [`open_regular`](Self::open_regular), but the file itself must not be a link. A
+    /// parent directory may be one.
     ///
     /// # Errors
     ///
@@ -118,8 +119,8 @@ impl InputFile {
         Self::open(path, &found, OFlags::NOFOLLOW, check_regular)
     }
 
-    /// Opens a file that a person named: also a pipe or a terminal, which have to come to
-    /// their end within [`WITHIN`].
+    /// Opens a file that a user named. It may be a pipe or a terminal, which must end within
+    /// [`INPUT_TIMEOUT`].
     ///
     /// # Errors
     ///
@@ -129,27 +130,26 @@ impl InputFile {
         Self::open(path, &found, OFlags::empty(), check_readable)
     }
 
-    /// The same for what may go on for long and is read a piece at a time: a pipe has
-    /// [`WITHIN`] for each piece.
+    /// Like [`open_given`](Self::open_given), for streams that are read in pieces: a pipe has
+    /// [`INPUT_TIMEOUT`] for each piece.
     ///
     /// # Errors
     ///
-    /// As [`InputFile::open_given`].
+    /// The same as [`InputFile::open_given`].
     pub fn open_stream(path: &Path) -> Result<Self, InputError> {
         let mut opened = Self::open_given(path)?;
-        opened.pace = Pace::EachPiece;
+        opened.deadline = Deadline::EachPiece;
         Ok(opened)
     }
 
-    /// Takes a descriptor that this process was started with, and holds it to the limit
-    /// of time.
+    /// Reads from a descriptor that this process inherited, with the timeout.
     ///
     /// # Errors
     ///
     /// [`InputError::NotReadable`], [`InputError::System`].
     pub fn inherited(file: File) -> Result<Self, InputError> {
         let kind = file.metadata()?.file_type();
-        // Sockets cannot be opened by name, but handed on.
+        // A socket cannot be opened by path, but it can be inherited.
         if !kind.is_socket() {
             check_readable(kind)?;
         }
@@ -162,14 +162,14 @@ impl InputFile {
         flags: OFlags,
         check: fn(FileType) -> Result<(), InputError>,
     ) -> Result<Self, InputError> {
-        // To open a device can do something, such as rewind a tape.
+        // Opening a device can have side effects, such as rewinding a tape.
         check(found.file_type())?;
         let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY;
         let file = File::options()
             .read(true)
             .custom_flags(flags.bits().cast_signed())
             .open(path)?;
-        // The name may mean another file by now.
+        // Another file may have the name now.
         let kind = file.metadata()?.file_type();
         check(kind)?;
         Ok(Self::new(file, kind))
@@ -179,22 +179,22 @@ impl InputFile {
         InputFile {
             file,
             is_regular: kind.is_file(),
-            pace: Pace::Whole,
-            within: WITHIN,
+            deadline: Deadline::Everything,
+            timeout: INPUT_TIMEOUT,
             started: Instant::now(),
         }
     }
 
-    /// What the system says of the file that is open.
+    /// The metadata of the open file.
     ///
     /// # Errors
     ///
-    /// Whatever the system says.
+    /// Any error of the system.
     pub fn metadata(&self) -> std::io::Result<Metadata> {
         self.file.metadata()
     }
 
-    /// Reads all of it.
+    /// Reads the whole file.
     ///
     /// # Errors
     ///
@@ -211,15 +211,15 @@ impl InputFile {
     }
 
     fn timed_out(&self) -> std::io::Error {
-        let within = self.within;
-        InputError::TimedOut { within }.into()
+        let timeout = self.timeout;
+        InputError::TimedOut { timeout }.into()
     }
 
-    /// Waits until something can be read, or the other end is closed. A named pipe that
-    /// nobody has opened for writing yet is waited for as well.
+    /// Waits until bytes can be read or the other end is closed. Also waits for the first
+    /// writer of a named pipe.
     fn wait(&self) -> std::io::Result<()> {
         loop {
-            let left = self.within.saturating_sub(self.started.elapsed());
+            let left = self.timeout.saturating_sub(self.started.elapsed());
             if left.is_zero() {
                 return Err(self.timed_out());
             }
@@ -242,12 +242,12 @@ impl Read for InputFile {
             }
             match self.file.read(buffer) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                // Another reader took it. What looks like a regular file and makes its
-                // readers wait, such as /proc/kmsg, is not waited for.
+                // Another reader was faster. Files such as /proc/kmsg look regular but make readers
+                // wait; those are not waited for.
                 Err(error)
                     if error.kind() == std::io::ErrorKind::WouldBlock && !self.is_regular => {}
                 Ok(count) => {
-                    if matches!(self.pace, Pace::EachPiece) {
+                    if matches!(self.deadline, Deadline::EachPiece) {
                         self.started = Instant::now();
                     }
                     return Ok(count);
@@ -258,20 +258,20 @@ impl Read for InputFile {
     }
 }
 
-/// Refuses what is no regular file.
+/// Fails if the file is not a regular file.
 pub(crate) fn check_regular(kind: FileType) -> Result<(), InputError> {
-    match kind.is_file() {
-        true => Ok(()),
-        false => Err(InputError::NotRegular { found: name(kind) }),
+    if kind.is_file() {
+        return Ok(());
     }
+    Err(InputError::NotRegular { found: name(kind) })
 }
 
-/// Refuses what can neither be read to its end nor be waited for.
+/// Fails if the file can neither be read to its end nor polled.
 fn check_readable(kind: FileType) -> Result<(), InputError> {
-    match kind.is_file() || kind.is_fifo() || kind.is_char_device() {
-        true => Ok(()),
-        false => Err(InputError::NotReadable { found: name(kind) }),
+    if kind.is_file() || kind.is_fifo() || kind.is_char_device() {
+        return Ok(());
     }
+    Err(InputError::NotReadable { found: name(kind) })
 }
 
 fn name(kind: FileType) -> &'static str {
@@ -295,22 +295,22 @@ mod tests {
     use std::io::Write as _;
     use std::os::unix::fs::symlink;
 
-    use rustix::fs::{CWD, FileType as Made, Mode, mknodat};
+    use rustix::fs::{CWD, FileType as NodeType, Mode, mknodat};
 
     use super::*;
 
     const SHORT: Duration = Duration::from_millis(200);
 
-    fn pipe(folder: &Path) -> std::path::PathBuf {
-        let pipe = folder.join("pipe");
-        mknodat(CWD, &pipe, Made::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    fn pipe(directory: &Path) -> std::path::PathBuf {
+        let pipe = directory.join("pipe");
+        mknodat(CWD, &pipe, NodeType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
         pipe
     }
 
     #[test]
-    fn a_limit_counts_what_is_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("file");
+    fn the_limit_applies_to_the_bytes_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
         std::fs::write(&file, "12345").unwrap();
         let read = |limit| InputFile::open_regular(&file).unwrap().read_to_limit(limit);
         assert_eq!(read(5).unwrap(), b"12345");
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_device_ends_at_the_limit_where_a_person_names_it() {
+    fn an_endless_device_is_read_up_to_the_limit_if_a_user_named_it() {
         let zero = Path::new("/dev/zero");
         let read = InputFile::open_given(zero).unwrap().read_to_limit(1 << 20);
         assert!(matches!(read, Err(InputError::TooLarge { .. })));
@@ -334,22 +334,22 @@ mod tests {
     }
 
     #[test]
-    fn what_is_found_must_be_a_regular_file_and_nothing_else_is_opened() {
-        let folder = tempfile::tempdir().unwrap();
-        let pipe = pipe(folder.path());
-        let link = folder.path().join("link");
+    fn only_regular_files_are_opened_unless_a_user_named_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = pipe(directory.path());
+        let link = directory.path().join("link");
         symlink("/dev/zero", &link).unwrap();
         for (path, expected) in [
             (&*pipe, "a named pipe"),
             (&link, "a device"),
-            (folder.path(), "a directory"),
+            (directory.path(), "a directory"),
         ] {
             match InputFile::open_regular(path) {
                 Err(InputError::NotRegular { found }) => assert_eq!(found, expected),
                 other => panic!("{}: {other:?}", path.display()),
             }
         }
-        let file = folder.path().join("file");
+        let file = directory.path().join("file");
         std::fs::write(&file, "text").unwrap();
         std::fs::remove_file(&link).unwrap();
         symlink(&file, &link).unwrap();
@@ -363,12 +363,12 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_to_which_nobody_writes_is_waited_for_in_vain_only_so_long() {
-        let folder = tempfile::tempdir().unwrap();
-        let pipe = pipe(folder.path());
+    fn reading_a_pipe_without_a_writer_times_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = pipe(directory.path());
         for has_writer in [false, true] {
             let mut opened = InputFile::open_given(&pipe).unwrap();
-            opened.within = SHORT;
+            opened.timeout = SHORT;
             let writer = has_writer.then(|| File::options().write(true).open(&pipe).unwrap());
             let read = opened.read_to_limit(9);
             assert!(
@@ -381,11 +381,11 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_that_trickles_is_not_waited_for_without_end() {
-        let folder = tempfile::tempdir().unwrap();
-        let pipe = pipe(folder.path());
+    fn reading_a_slow_pipe_times_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = pipe(directory.path());
         let mut opened = InputFile::open_given(&pipe).unwrap();
-        opened.within = SHORT;
+        opened.timeout = SHORT;
         let mut writer = File::options().write(true).open(&pipe).unwrap();
         let trickling = std::thread::spawn(move || {
             while writer.write_all(b".").is_ok() {
@@ -393,14 +393,14 @@ mod tests {
             }
         });
         let read = opened.read_to_limit(1 << 20);
-        assert!(read.is_err_and(|error| error.to_string().contains("nothing more came")));
+        assert!(read.is_err_and(|error| error.to_string().contains("did not end within")));
         trickling.join().unwrap();
     }
 
     #[test]
-    fn a_pipe_is_read_to_its_end_also_by_a_late_writer() {
-        let folder = tempfile::tempdir().unwrap();
-        let pipe = pipe(folder.path());
+    fn a_pipe_is_read_to_its_end_even_if_the_writer_is_late() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = pipe(directory.path());
         let opened = InputFile::open_given(&pipe).unwrap();
         let writing = std::thread::spawn(move || {
             std::thread::sleep(SHORT);
@@ -414,11 +414,11 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_has_the_time_for_each_piece() {
-        let folder = tempfile::tempdir().unwrap();
-        let pipe = pipe(folder.path());
+    fn a_stream_has_the_timeout_for_each_piece() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = pipe(directory.path());
         let mut opened = InputFile::open_stream(&pipe).unwrap();
-        opened.within = SHORT;
+        opened.timeout = SHORT;
         let mut writer = File::options().write(true).open(&pipe).unwrap();
         let writing = std::thread::spawn(move || {
             for _ in 0..5 {

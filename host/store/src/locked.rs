@@ -1,13 +1,12 @@
-//! Memory for secrets: pages of their own that are not swapped out, not in a core
-//! dump, and not in a child process, as far as the platform allows.
+//! Memory for secrets: separate pages that are not swapped out, not included in core dumps,
+//! and not inherited by child processes, as far as the platform supports it.
 //!
-//! The one place of the host with `unsafe` code of its own. What it rests on:
+//! This is the only module of the host with `unsafe` code. It relies on these invariants:
 //!
-//! - A [`Locked`] owns one anonymous, private mapping, from its making to its drop;
-//!   nobody else has the pointer, and it is not handed out.
-//! - A slice of it is only lent for as long as the `Locked` is borrowed, shared or
-//!   exclusively, and is never longer than the mapping.
-//! - The mapping begins as zeros, so every byte of it is initialised.
+//! - A [`Locked`] owns one anonymous private mapping until it is dropped. Nobody else has
+//!   the pointer.
+//! - A slice of the mapping borrows the `Locked`, and is never longer than the mapping.
+//! - The mapping is zero-filled, so every byte of it is initialized.
 
 #![allow(unsafe_code)] // see above
 
@@ -17,42 +16,43 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mlock, mmap_anonymous, munlock, munmap};
 use zeroize::Zeroize as _;
 
-/// How many times memory could not be locked.
-static NOT_LOCKED: AtomicUsize = AtomicUsize::new(0);
+/// How often memory could not be locked.
+static LOCK_FAILURES: AtomicUsize = AtomicUsize::new(0);
 
-/// Bytes in pages of their own. They begin as zeros and are overwritten on drop.
+/// Bytes in separate pages. Zero at first, overwritten on drop.
 pub(crate) struct Locked {
     start: NonNull<u8>,
-    /// What was asked for.
+    /// The requested number of bytes.
     length: usize,
-    /// What is mapped: at least one page.
+    /// The mapped number of bytes: at least one page.
     mapped: usize,
-    stays: bool,
+    /// Whether the system locked the pages.
+    is_pinned: bool,
 }
 
-// SAFETY: the mapping belongs to this value alone, like the heap memory of a
-// `Vec<u8>`: it can be used and unmapped from any thread.
+// SAFETY: this value owns the mapping, like a `Vec<u8>` owns its heap memory; any thread
+// can use and unmap it.
 unsafe impl Send for Locked {}
-// SAFETY: through a shared reference it can only be read.
+// SAFETY: a shared reference only allows reading.
 unsafe impl Sync for Locked {}
 
-/// How many times memory for a secret could not be locked, since this process
-/// began; it was used nevertheless. The usual cause is a low `ulimit -l`.
-pub fn times_not_locked() -> usize {
-    NOT_LOCKED.load(Ordering::Relaxed)
+/// How often memory for a secret could not be locked since this process started. The memory
+/// was used anyway. The usual cause is a low `ulimit -l`.
+pub fn memory_lock_failures() -> usize {
+    LOCK_FAILURES.load(Ordering::Relaxed)
 }
 
 impl Locked {
-    /// Maps and locks `length` bytes. That they cannot be locked is no error: see
-    /// [`times_not_locked`].
+    /// Maps and locks `length` bytes. A failure to lock is not an error: see
+    /// [`memory_lock_failures`].
     ///
     /// # Errors
     ///
-    /// When there is no memory.
+    /// If no memory can be mapped.
     pub(crate) fn new(length: usize) -> std::io::Result<Self> {
         let mapped = length.max(1).next_multiple_of(rustix::param::page_size());
-        // SAFETY: a new mapping at a place of the system's choosing touches nothing
-        // that is in use.
+        // SAFETY: a new mapping at an address that the system chooses does not touch existing
+        // memory.
         let start = unsafe {
             mmap_anonymous(
                 std::ptr::null_mut(),
@@ -65,28 +65,27 @@ impl Locked {
             return Err(std::io::ErrorKind::OutOfMemory.into());
         };
         let pages = start.as_ptr().cast();
-        // SAFETY: `mapped` bytes from `start` on are the mapping that was just made;
-        // neither call changes what is in it. Advice that an older kernel does not
-        // know, it refuses.
-        let stays = unsafe {
+        // SAFETY: `mapped` bytes from `start` on are the mapping that was just created; neither
+        // call changes its contents. An older kernel rejects advice that it does not know.
+        let is_pinned = unsafe {
             let _ = madvise(pages, mapped, Advice::LinuxDontDump);
             let _ = madvise(pages, mapped, Advice::LinuxWipeOnFork);
             mlock(pages, mapped).is_ok()
         };
-        if !stays {
-            NOT_LOCKED.fetch_add(1, Ordering::Relaxed);
+        if !is_pinned {
+            LOCK_FAILURES.fetch_add(1, Ordering::Relaxed);
         }
         Ok(Locked {
             start,
             length,
             mapped,
-            stays,
+            is_pinned,
         })
     }
 
     pub(crate) fn as_slice(&self) -> &[u8] {
-        // SAFETY: the mapping has at least `length` initialised bytes, lives as long
-        // as `self`, and is not written while `self` is shared.
+        // SAFETY: the mapping has at least `length` initialized bytes, lives as long as `self`,
+        // and is not written while `self` is shared.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length) }
     }
 
@@ -100,10 +99,9 @@ impl Drop for Locked {
     fn drop(&mut self) {
         self.as_mut_slice().zeroize();
         let pages = self.start.as_ptr().cast();
-        // SAFETY: the mapping was made by `new` with this length, and nobody can
-        // use it after this.
+        // SAFETY: `new` created the mapping with this length, and it is not used afterwards.
         unsafe {
-            if self.stays {
+            if self.is_pinned {
                 let _ = munlock(pages, self.mapped);
             }
             let _ = munmap(pages, self.mapped);
@@ -111,19 +109,18 @@ impl Drop for Locked {
     }
 }
 
-/// Takes over a file descriptor that this process was started with; it is closed
-/// when the file is dropped. None for the three standard ones and for one that is
-/// not open.
+/// Takes ownership of a file descriptor that this process inherited; it is closed when the
+/// file is dropped. `None` for the three standard descriptors and for one that is not open.
 pub fn inherited_file(number: i32) -> Option<std::fs::File> {
     use std::os::fd::{FromRawFd as _, OwnedFd};
     if number <= 2 {
         return None;
     }
-    // SAFETY: the number is only asked about; the borrow ends at once.
+    // SAFETY: the descriptor is only queried; the borrow ends immediately.
     let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
     rustix::io::fcntl_getfd(borrowed).ok()?;
-    // SAFETY: it is open, and the caller names a descriptor that was handed to this
-    // process for this purpose, so nothing in it owns it.
+    // SAFETY: it is open, and the caller names a descriptor that was passed to this process
+    // for this purpose, so nothing else in the process owns it.
     Some(std::fs::File::from(unsafe { OwnedFd::from_raw_fd(number) }))
 }
 
@@ -132,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_zero_at_first_and_keeps_what_is_written() {
+    fn new_memory_is_zero_and_writable() {
         let mut memory = Locked::new(5000).unwrap();
         assert!(memory.as_slice().iter().all(|byte| *byte == 0));
         memory.as_mut_slice().fill(7);
@@ -140,18 +137,17 @@ mod tests {
     }
 
     #[test]
-    fn its_pages_are_locked_and_left_out_of_core_dumps() {
+    fn pages_are_locked_and_excluded_from_core_dumps() {
         let memory = Locked::new(1).unwrap();
         let address = format!("{:x}-", memory.start.as_ptr() as usize);
         let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
         let mut lines = maps.lines().skip_while(|line| !line.contains(&address));
-        // The system may show it as a part of a larger one; then there is another
-        // test that sees it.
+        // The system may have merged the mapping into a larger one.
         let Some(flags) = lines.find_map(|line| line.strip_prefix("VmFlags:")) else {
             return;
         };
         assert!(flags.contains(" dd"), "{flags}");
-        if times_not_locked() == 0 {
+        if memory_lock_failures() == 0 {
             assert!(flags.contains(" lo"), "{flags}");
         }
     }

@@ -1,78 +1,78 @@
-//! Who secrets are sealed to.
+//! The recipients that secrets are sealed to.
 //!
-//! The list is a document like any other: signed, journalled, and read at the same
-//! revision as what is written, so that whoever was taken off it gets nothing new
-//! from any writer, however long that writer has been running.
+//! The list is a document: signed, journaled, and read at the same revision as the data it
+//! protects. So a removed recipient receives nothing new, even from a process that has been
+//! running since before the removal.
 
 use entail_text::sanitized;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::document::DocumentKey;
+use crate::row::DocumentKey;
 
-/// The most recipients; each adds 98 bytes to every secret.
+/// The maximum number of recipients. Each adds 98 bytes to every secret.
 const MAX_RECIPIENTS: usize = 64;
 
-/// Names a recipient without the length of its key: the first 16 hexadecimal
-/// digits of its SHA-256.
+/// Identifies a recipient by the first 16 hexadecimal digits of the SHA-256 of its key.
 pub type RecipientId = String;
 
 /// The kind of the document that lists the recipients.
 pub const RECIPIENTS_KIND: &str = "keys";
 
-/// The document that lists the recipients.
+/// The key of the document that lists the recipients.
 pub fn document_key() -> DocumentKey {
     DocumentKey::new(RECIPIENTS_KIND, "recipients")
 }
 
-/// Who secrets are sealed to.
+/// The list of recipients that secrets are sealed to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipients {
-    /// Counts the lists there have been, from 1. What is sealed says to which list.
+    /// Counts the versions of the list, from 1. A sealed secret names the version it was sealed
+    /// for.
     pub epoch: u32,
-    /// Those on the list.
+    /// The recipients on the list.
     pub recipients: Vec<Recipient>,
 }
 
-/// One who secrets are sealed to.
+/// A recipient that secrets are sealed to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipient {
     /// The age recipient: `age1…`.
     pub key: String,
-    /// What people call it.
+    /// A label for people.
     pub label: String,
-    /// When it was added, in milliseconds since 1970-01-01T00:00:00Z.
+    /// The time it was added, in milliseconds since 1970-01-01T00:00:00Z.
     pub added_at_ms: u64,
 }
 
-/// A text that is no recipient, or one that does not fit the list.
+/// Why a recipient cannot be parsed, added or removed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecipientError {
-    /// It is no age recipient.
-    #[error("that is not an age recipient (age1…)")]
+    /// The text is not an age recipient.
+    #[error("not an age recipient (age1…)")]
     Malformed,
-    /// It is on the list.
-    #[error("the recipient {} is there already", sanitized(.0))]
-    Known(RecipientId),
-    /// Several are called that.
-    #[error("several recipients are called that; say which by its id: {}", sanitized(.0))]
+    /// The recipient is already on the list.
+    #[error("the recipient {} is already on the list", sanitized(.0))]
+    Duplicate(RecipientId),
+    /// Several recipients match.
+    #[error("several recipients match; give the id of one of them: {}", sanitized(.0))]
     Ambiguous(String),
-    /// It is not on the list.
+    /// The recipient is not on the list.
     #[error("there is no recipient {}", sanitized(.0))]
     Unknown(String),
-    /// The list would be empty: nobody could open what is sealed.
-    #[error("the last recipient cannot be removed: nobody could open what is sealed")]
+    /// The list would be empty, and nobody could open sealed secrets.
+    #[error("the last recipient cannot be removed: nobody could open sealed secrets")]
     Last,
     /// The list is full.
-    #[error("there are {MAX_RECIPIENTS} recipients, and no more are allowed")]
+    #[error("the list already has {MAX_RECIPIENTS} recipients, the maximum")]
     TooMany,
 }
 
 impl Recipient {
-    /// Checks that `key` is an age recipient (X25519).
+    /// Creates a recipient, if `key` is an age recipient (X25519).
     ///
     /// # Errors
     ///
@@ -86,20 +86,20 @@ impl Recipient {
         })
     }
 
-    /// Names it.
+    /// The id of this recipient.
     pub fn id(&self) -> RecipientId {
         id_of(&self.key)
     }
 }
 
-/// Names the recipient of that text.
+/// The id of a recipient with that key.
 pub(crate) fn id_of(key: &str) -> RecipientId {
     let digest = Digest::of(key.as_bytes()).to_string();
     digest.chars().take(16).collect()
 }
 
 impl Recipients {
-    /// The first list.
+    /// Creates the first version of the list.
     pub fn first(recipients: Vec<Recipient>) -> Self {
         Recipients {
             epoch: 1,
@@ -107,24 +107,24 @@ impl Recipients {
         }
     }
 
-    /// Names all of them.
+    /// The ids of all recipients.
     pub fn ids(&self) -> Vec<RecipientId> {
         self.recipients.iter().map(Recipient::id).collect()
     }
 
-    /// Whether the recipient of that name is on the list.
+    /// Whether the recipient with that id is on the list.
     pub fn has(&self, id: &str) -> bool {
         self.recipients.iter().any(|recipient| recipient.id() == id)
     }
 
-    /// The next list, with `recipient` on it.
+    /// Returns the next version of the list, with `recipient` added.
     ///
     /// # Errors
     ///
-    /// [`RecipientError::Known`], [`RecipientError::TooMany`].
+    /// [`RecipientError::Duplicate`], [`RecipientError::TooMany`].
     pub fn with(&self, recipient: Recipient) -> Result<Self, RecipientError> {
         if self.has(&recipient.id()) {
-            return Err(RecipientError::Known(recipient.id()));
+            return Err(RecipientError::Duplicate(recipient.id()));
         }
         self.check_room()?;
         let mut next = self.next();
@@ -132,41 +132,41 @@ impl Recipients {
         Ok(next)
     }
 
-    /// Refuses if there is no room for one more.
+    /// Fails if the list is full.
     ///
     /// # Errors
     ///
     /// [`RecipientError::TooMany`].
     pub fn check_room(&self) -> Result<(), RecipientError> {
-        match self.recipients.len() >= MAX_RECIPIENTS {
-            true => Err(RecipientError::TooMany),
-            false => Ok(()),
+        if self.recipients.len() >= MAX_RECIPIENTS {
+            return Err(RecipientError::TooMany);
         }
+        Ok(())
     }
 
-    /// The next list, without the recipient of that name, label or key.
+    /// Returns the next version of the list, without the recipient of that id, label or key.
     ///
     /// # Errors
     ///
     /// [`RecipientError::Unknown`], [`RecipientError::Last`].
     pub fn without(&self, which: &str) -> Result<Self, RecipientError> {
-        let is_meant = |recipient: &&Recipient| {
+        let matches = |recipient: &&Recipient| {
             recipient.id() == which || recipient.label == which || recipient.key == which
         };
-        let meant: Vec<RecipientId> = self
+        let matching: Vec<RecipientId> = self
             .recipients
             .iter()
-            .filter(is_meant)
+            .filter(matches)
             .map(Recipient::id)
             .collect();
-        match meant.as_slice() {
+        match matching.as_slice() {
             [] => return Err(RecipientError::Unknown(which.to_owned())),
             [_] => {}
             several => return Err(RecipientError::Ambiguous(several.join(", "))),
         }
         let mut next = self.next();
         next.recipients
-            .retain(|recipient| !meant.contains(&recipient.id()));
+            .retain(|recipient| !matching.contains(&recipient.id()));
         if next.recipients.is_empty() {
             return Err(RecipientError::Last);
         }

@@ -1,4 +1,4 @@
-//! The one type that holds secret bytes.
+//! The type that holds secret bytes.
 
 use std::ops::Range;
 use std::path::Path;
@@ -7,11 +7,11 @@ use std::sync::Arc;
 use crate::input_file::InputFile;
 use crate::locked::Locked;
 
-/// Secret bytes, in memory that is locked, left out of core dumps, and overwritten
-/// when the last clone is dropped. A clone is the same memory, not a copy.
+/// Secret bytes in memory that is locked, excluded from core dumps, and overwritten when
+/// the last clone is dropped. Clones share the memory.
 ///
-/// The type implements neither `Debug`, `Display` nor `Serialize`, so they cannot
-/// end up in a log or an error by accident.
+/// The type does not implement `Debug`, `Display` or `Serialize`, so the bytes cannot end
+/// up in a log or an error by accident.
 #[derive(Clone)]
 #[allow(missing_debug_implementations)] // on purpose
 pub struct Secret {
@@ -20,12 +20,12 @@ pub struct Secret {
 }
 
 impl Secret {
-    /// Makes a secret of `length` bytes, which `fill` writes; what it answers with
-    /// is how many of them count.
+    /// Allocates `length` bytes and lets `fill` write them. `fill` returns how many of them are
+    /// part of the secret.
     ///
     /// # Errors
     ///
-    /// What `fill` says, or when there is no memory.
+    /// The error of `fill`, or if no memory can be allocated.
     pub(crate) fn filled(
         length: usize,
         fill: impl FnOnce(&mut [u8]) -> std::io::Result<usize>,
@@ -38,16 +38,16 @@ impl Secret {
         })
     }
 
-    /// Copies `bytes`. Whoever owns them answers for the original.
+    /// Copies `bytes`. The caller remains responsible for the original.
     ///
     /// # Panics
     ///
-    /// When the system has no memory, as any allocation.
+    /// If no memory can be allocated.
     pub fn new(bytes: &[u8]) -> Self {
         Self::joined(&[bytes])
     }
 
-    /// Several pieces, one after the other. No other copy of them is made on the way.
+    /// Concatenates several parts without further copies.
     ///
     /// # Panics
     ///
@@ -71,7 +71,7 @@ impl Secret {
         }
     }
 
-    /// A part of it, in the same memory; none if it ends before.
+    /// A part of the secret, in the same memory; `None` if it is out of range.
     pub(crate) fn part(&self, range: Range<usize>) -> Option<Self> {
         self.expose().get(range.clone())?;
         let start = self.range.start;
@@ -81,7 +81,7 @@ impl Secret {
         })
     }
 
-    /// The bytes. Whoever calls this answers for where they go.
+    /// Returns the bytes. The caller is responsible for where they go.
     pub fn expose(&self) -> &[u8] {
         self.memory
             .as_slice()
@@ -89,56 +89,55 @@ impl Secret {
             .unwrap_or_default()
     }
 
-    /// The bytes as text, if they are UTF-8. Whoever calls this answers for
-    /// where it goes.
+    /// Returns the bytes as text, if they are UTF-8. The caller is responsible for where it
+    /// goes.
     pub fn expose_text(&self) -> Option<&str> {
         std::str::from_utf8(self.expose()).ok()
     }
 
-    /// How many bytes there are.
+    /// The number of bytes.
     pub fn len(&self) -> usize {
         self.range.len()
     }
 
-    /// Whether there are none.
+    /// Whether the secret is empty.
     pub fn is_empty(&self) -> bool {
         self.range.is_empty()
     }
 
-    /// Reads everything from `source` into a secret of at most `limit` bytes,
-    /// such that no copy of it stays behind in a buffer that had to grow.
-    /// `None` if there is more.
+    /// Reads all of `source` into a secret of at most `limit` bytes, leaving no copy in a
+    /// reallocated buffer. `None` if there are more bytes.
     ///
     /// # Errors
     ///
-    /// When `source` cannot be read.
+    /// If `source` cannot be read.
     pub fn read(source: &mut dyn std::io::Read, limit: usize) -> std::io::Result<Option<Self>> {
         let secret = Self::filled(limit + 1, |memory| read_all(source, memory))?;
         Ok((secret.len() <= limit).then_some(secret))
     }
 
-    /// Reads a file of at most `limit` bytes that a person named, which may be a pipe
-    /// ([`InputFile::open_given`]). `None` if there is more.
+    /// Reads a file of at most `limit` bytes that a user named, which may be a pipe
+    /// ([`InputFile::open_given`]). `None` if there are more bytes.
     ///
     /// # Errors
     ///
-    /// When the file cannot be read, or not in time.
+    /// If the file cannot be read, or not in time.
     pub fn read_file(file: &Path, limit: usize) -> std::io::Result<Option<Self>> {
         Self::read(&mut InputFile::open_given(file)?, limit)
     }
 
-    /// Reads a regular file of at most `limit` bytes ([`InputFile::open_regular`]).
-    /// `None` if there is more.
+    /// Reads a regular file of at most `limit` bytes ([`InputFile::open_regular`]). `None` if
+    /// there are more bytes.
     ///
     /// # Errors
     ///
-    /// When the file cannot be read, or is not a regular one.
+    /// If the file cannot be read, or is not a regular file.
     pub fn read_regular_file(file: &Path, limit: usize) -> std::io::Result<Option<Self>> {
         Self::read(&mut InputFile::open_regular(file)?, limit)
     }
 }
 
-/// Reads until there is nothing more, or no more room; answers with how much.
+/// Reads until the end or until `memory` is full. Returns the number of bytes.
 pub(crate) fn read_all(
     source: &mut dyn std::io::Read,
     memory: &mut [u8],
@@ -161,7 +160,7 @@ impl From<&str> for Secret {
     }
 }
 
-/// Takes over the text: the original is overwritten.
+/// Overwrites the original text.
 impl From<String> for Secret {
     fn from(text: String) -> Self {
         Secret::from(zeroize::Zeroizing::new(text).as_str())

@@ -1,10 +1,9 @@
 //! Ed25519 signatures over a DSSE pre-authentication encoding.
 //!
-//! The encoding binds the type of what is signed to its exact bytes:
-//! `DSSEv1 LEN(type) type LEN(body) body`, as the DSSE protocol v1.0.2 has it
-//! (<https://github.com/secure-systems-lab/dsse/blob/master/protocol.md>). A
-//! signature over a document can therefore never pass for one over a journal
-//! entry.
+//! The encoding binds the payload type to the exact bytes: `DSSEv1 LEN(type) type LEN(body)
+//! body`, as defined by the DSSE protocol v1.0.2
+//! (<https://github.com/secure-systems-lab/dsse/blob/master/protocol.md>). So a signature
+//! of a document is never valid for a journal entry.
 
 use std::fmt;
 
@@ -12,12 +11,12 @@ use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 
-use crate::Revision;
-use crate::backend::SignedRow;
 use crate::digest::Digest;
+use crate::journal::position::Revision;
+use crate::row::SignedRow;
 use crate::secret::Secret;
 
-/// What kind of bytes a signature is for.
+/// The type of the signed bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PayloadType {
     Document,
@@ -41,8 +40,8 @@ impl PayloadType {
     }
 }
 
-/// Names a signing key: the first 16 hexadecimal digits of the SHA-256 of its
-/// public half.
+/// Identifies a signing key: the first 16 hexadecimal digits of the SHA-256 of its public
+/// key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KeyId(String);
 
@@ -52,25 +51,26 @@ impl KeyId {
         KeyId(digest.chars().take(16).collect())
     }
 
-    /// As stored beside a signature.
+    /// The id as text, as stored with a signature.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// A text that names no key.
+/// The text is not a key id.
 #[derive(Debug, thiserror::Error)]
-#[error("a key's name is 16 lower-case hexadecimal digits")]
-pub struct NotAKeyId;
+#[error("a key id is 16 lower-case hexadecimal digits")]
+pub struct InvalidKeyId;
 
 impl std::str::FromStr for KeyId {
-    type Err = NotAKeyId;
+    type Err = InvalidKeyId;
 
-    fn from_str(text: &str) -> Result<Self, NotAKeyId> {
+    fn from_str(text: &str) -> Result<Self, InvalidKeyId> {
         let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        match text.len() == 16 && text.bytes().all(is_digit) {
-            true => Ok(KeyId(text.to_owned())),
-            false => Err(NotAKeyId),
+        if text.len() == 16 && text.bytes().all(is_digit) {
+            Ok(KeyId(text.to_owned()))
+        } else {
+            Err(InvalidKeyId)
         }
     }
 }
@@ -81,18 +81,18 @@ impl fmt::Display for KeyId {
     }
 }
 
-/// Signs documents and journal entries: the power to write.
+/// Signs documents and journal entries.
 pub struct Signer {
     key: SigningKey,
     id: KeyId,
 }
 
 impl Signer {
-    /// Makes a new key from the system's randomness.
+    /// Generates a new key from the system's randomness.
     ///
     /// # Errors
     ///
-    /// When the system has none to give.
+    /// If the system provides no randomness.
     pub fn generate() -> std::io::Result<Self> {
         let mut seed = zeroize::Zeroizing::new([0; 32]);
         getrandom::fill(&mut *seed).map_err(std::io::Error::other)?;
@@ -106,20 +106,20 @@ impl Signer {
         }
     }
 
-    /// Reads a PKCS #8 private key in PEM form.
+    /// Parses a PKCS #8 private key in PEM form.
     pub fn from_pem(pem: &Secret) -> Option<Self> {
         SigningKey::from_pkcs8_pem(pem.expose_text()?)
             .ok()
             .map(Self::from_key)
     }
 
-    /// The key as PKCS #8 in PEM form.
+    /// Encodes the key as PKCS #8 in PEM form.
     pub fn to_pem(&self) -> Option<Secret> {
         let pem = self.key.to_pkcs8_pem(LineEnding::LF).ok()?;
         Some(Secret::from(pem.as_str()))
     }
 
-    /// The public half.
+    /// The public key.
     pub fn verifier(&self) -> Verifier {
         Verifier {
             key: self.key.verifying_key(),
@@ -127,7 +127,7 @@ impl Signer {
         }
     }
 
-    /// Names this key.
+    /// The id of this key.
     pub fn id(&self) -> &KeyId {
         &self.id
     }
@@ -136,7 +136,7 @@ impl Signer {
         self.key.sign(&kind.encode(payload)).to_vec()
     }
 
-    /// Signs `payload` as the row of a revision.
+    /// Signs `payload` and returns it as a row.
     pub(crate) fn sign_row(
         &self,
         kind: PayloadType,
@@ -168,7 +168,7 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Reads a public key (SubjectPublicKeyInfo) in PEM form.
+    /// Parses a public key (SubjectPublicKeyInfo) in PEM form.
     pub fn from_pem(pem: &str) -> Option<Self> {
         let key = VerifyingKey::from_public_key_pem(pem).ok()?;
         Some(Verifier {
@@ -177,29 +177,29 @@ impl Verifier {
         })
     }
 
-    /// The key as SubjectPublicKeyInfo in PEM form.
+    /// Encodes the key as SubjectPublicKeyInfo in PEM form.
     pub fn to_pem(&self) -> Option<String> {
         self.key.to_public_key_pem(LineEnding::LF).ok()
     }
 
-    /// Names this key.
+    /// The id of this key.
     pub fn id(&self) -> &KeyId {
         &self.id
     }
 
-    /// Says what is wrong with the signature of a row.
+    /// Verifies the signature of a row. The error is the predicate of a sentence about the row.
     pub(crate) fn check_row(&self, kind: PayloadType, row: &SignedRow) -> Result<(), &'static str> {
         if row.signer != self.id.as_str() {
             return Err("is signed by a key that is not trusted");
         }
         if !self.verifies(kind, &row.payload, &row.signature) {
-            return Err("has a signature that does not fit");
+            return Err("has an invalid signature");
         }
         Ok(())
     }
 
     fn verifies(&self, kind: PayloadType, payload: &[u8], signature: &[u8]) -> bool {
-        // Strict: no second signature is valid for the same bytes.
+        // Strict verification rejects every other signature of the same bytes.
         Signature::from_slice(signature).is_ok_and(|signature| {
             self.key
                 .verify_strict(&kind.encode(payload), &signature)
@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_encoding_is_that_of_the_protocol() {
+    fn the_encoding_follows_the_dsse_protocol() {
         let encoded = PayloadType::Document.encode(b"hello");
         assert_eq!(
             encoded,
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_holds_for_its_bytes_its_type_and_its_key_only() {
+    fn a_signature_is_valid_only_for_its_bytes_type_and_key() {
         let signer = Signer::generate().unwrap();
         let verifier = signer.verifier();
         let signature = signer.sign(PayloadType::Document, b"bytes");
@@ -230,12 +230,12 @@ mod tests {
         assert!(!verifier.verifies(PayloadType::Document, b"other", &signature));
         assert!(!verifier.verifies(PayloadType::JournalEntry, b"bytes", &signature));
         assert!(!verifier.verifies(PayloadType::Document, b"bytes", &signature[1..]));
-        let stranger = Signer::generate().unwrap().verifier();
-        assert!(!stranger.verifies(PayloadType::Document, b"bytes", &signature));
+        let other_key = Signer::generate().unwrap().verifier();
+        assert!(!other_key.verifies(PayloadType::Document, b"bytes", &signature));
     }
 
     #[test]
-    fn a_key_is_named_by_sixteen_lower_case_digits() {
+    fn a_key_id_is_sixteen_lower_case_hexadecimal_digits() {
         let signer = Signer::generate().unwrap();
         let name = signer.id().to_string();
         assert_eq!(&name.parse::<KeyId>().unwrap(), signer.id());
@@ -252,17 +252,17 @@ mod tests {
     }
 
     #[test]
-    fn a_signer_shows_its_name_and_nothing_else() {
+    fn the_debug_output_of_a_signer_is_its_id() {
         let signer = Signer::generate().unwrap();
         let shown = format!("{signer:?}");
         assert_eq!(shown, format!("Signer {{ id: {:?}, .. }}", signer.id()));
     }
 
     #[test]
-    fn keys_survive_their_files() {
+    fn keys_round_trip_through_pem() {
         let signer = Signer::generate().unwrap();
-        let again = Signer::from_pem(&signer.to_pem().unwrap()).unwrap();
-        assert_eq!(again.id(), signer.id());
+        let parsed = Signer::from_pem(&signer.to_pem().unwrap()).unwrap();
+        assert_eq!(parsed.id(), signer.id());
         let verifier = Verifier::from_pem(&signer.verifier().to_pem().unwrap()).unwrap();
         assert_eq!(verifier.id(), signer.id());
     }

@@ -1,37 +1,35 @@
-//! Which documents there are: a hash tree over all of them.
+//! The document tree: a hash tree over all documents.
 //!
-//! Its root stands in every journal entry, so the newest entry settles the
-//! newest state of each document, and that there are no others. What a database
-//! hands out is held against it on every read: an older state of a document that
-//! was put back, one that was dropped and one that was added are found at once,
-//! without a walk through the journal.
+//! Every journal entry contains the root of the tree, so the newest entry fixes the newest
+//! version of each document and the set of all documents. Every read is verified against
+//! the tree. A document that was rolled back, deleted or added is found immediately,
+//! without reading the journal.
 //!
-//! A document's place follows from the SHA-256 of its kind and name, four bits a
-//! level. A node has sixteen slots; one holds nothing, a document (its place and
-//! the digest of its signed bytes), or the digest of the node below. A node other
-//! than the root has at least two documents below it, so the shape follows from
-//! what there is and not from how it came about.
+//! The place of a document is the SHA-256 of its kind and name, of which each level of the
+//! tree uses four bits. A node has sixteen slots. A slot is empty, holds a document (its
+//! place and the digest of its signed bytes), or holds the digest of the child node. Every
+//! node except the root has at least two documents below it, so the shape depends only on
+//! the set of documents, not on the order of changes.
 //!
 //! # Security
 //!
-//! A node that does not hash to what the one above says is refused before it is
-//! looked at; what remains can only have been written by the signer. A tree is at
-//! most as deep as a digest has digits.
+//! A node is parsed only after its hash matched the digest in its parent, so only the
+//! signer can have written it. The depth of a tree is bounded by the number of digits of a
+//! digest.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Digest;
-use crate::document::DocumentKey;
-use crate::error::{Fault, Tampering};
+use crate::row::DocumentKey;
+use crate::tampering::{Fault, Tampering};
 
-/// The slots of a node: one for each value of four bits.
+/// The slots of a node: one per value of four bits.
 const SLOTS: usize = 16;
 
-/// The most levels: the digits of a digest.
+/// The maximum depth: the number of digits of a digest.
 pub(crate) const MAX_DEPTH: usize = 64;
 
-/// The first byte of a node, so that no node is mistaken for something else that
-/// is hashed.
+/// The first byte of a node, so that a node cannot be confused with other hashed data.
 const FORM: u8 = 1;
 
 /// The digits that lead from the root to a node.
@@ -54,15 +52,15 @@ pub(crate) struct Node {
     slots: [Slot; SLOTS],
 }
 
-/// Parts of a tree: the nodes that were read, and what has become of them.
+/// The part of a tree that was read, and the changes to it.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
     nodes: BTreeMap<Path, Node>,
-    /// Nodes to write, or to remove.
+    /// Nodes to write, or to delete if `None`.
     changed: BTreeMap<Path, Option<Vec<u8>>>,
 }
 
-/// Where a document belongs.
+/// The place of a document in the tree.
 pub(crate) fn place(key: &DocumentKey) -> Digest {
     let DocumentKey { kind, name } = key;
     Digest::of(format!("{} {kind} {name}", kind.len()).as_bytes())
@@ -76,24 +74,24 @@ fn digits(place: &Digest) -> impl Iterator<Item = u8> {
         .flat_map(|byte| [byte >> 4, byte & 15])
 }
 
-/// The digit of a place that counts at a level.
+/// The digit of a place that selects the slot at a level.
 fn digit(place: &Digest, level: usize) -> u8 {
     digits(place).nth(level).unwrap_or_default()
 }
 
-/// The paths at which the nodes above a document can be, from the root down.
+/// The possible paths of the nodes above a document, from the root down.
 pub(crate) fn paths(key: &DocumentKey) -> impl Iterator<Item = Path> {
     let digits: Path = digits(&place(key)).collect();
     (0..MAX_DEPTH).map(move |length| digits.iter().copied().take(length).collect())
 }
 
-/// The places of all documents, from the nodes of a whole tree by their paths.
+/// Verifies a whole tree, given its nodes by path, and returns the places of all documents.
 pub(crate) fn places(
     root: Digest,
     nodes: &BTreeMap<Path, Vec<u8>>,
 ) -> Result<BTreeSet<Digest>, Tampering> {
     let mut places = BTreeSet::new();
-    // A tree without documents need not be written.
+    // The root of an empty tree may be missing.
     if root == empty_root() {
         return Ok(places);
     }
@@ -120,11 +118,11 @@ pub(crate) fn places(
     Ok(places)
 }
 
-fn tampered(how: &str) -> Tampering {
-    Tampering::new(Fault::Forged, "the tree of documents", how)
+fn tampered(reason: &str) -> Tampering {
+    Tampering::new(Fault::Forged, "the document tree", reason)
 }
 
-/// The root of a tree without documents.
+/// The root of an empty tree.
 pub(crate) fn empty_root() -> Digest {
     Digest::of(&Node::default().encode())
 }
@@ -143,7 +141,7 @@ impl Node {
         }
     }
 
-    /// What the node comes to when there is too little in it for a node.
+    /// The slot that replaces this node in its parent if it holds fewer than two documents.
     fn collapsed(&self) -> Option<Slot> {
         let mut filled = self.slots.iter().filter(|slot| **slot != Slot::Empty);
         match (filled.next(), filled.next()) {
@@ -153,9 +151,9 @@ impl Node {
         }
     }
 
-    /// `1`, then for each slot that holds something, in order: its number, with 16
-    /// added for a node; for a document its place and its digest, for a node its
-    /// digest.
+    /// Encodes the node: `1`, then for each slot that is not empty, in order, its number (plus
+    /// 16 for a child node), followed by the place and digest of the document or the digest of
+    /// the child.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![FORM];
         for (number, slot) in (0u8..).zip(&self.slots) {
@@ -175,12 +173,12 @@ impl Node {
         bytes
     }
 
-    /// Reads the node that has this digest.
+    /// Parses a node if it has the expected digest.
     fn verify(bytes: &[u8], expected: Digest) -> Result<Self, Tampering> {
         if Digest::of(bytes) != expected {
-            return Err(tampered("has a node that is not the journal's"));
+            return Err(tampered("has a node that does not match the journal"));
         }
-        Node::decode(bytes).ok_or_else(|| tampered("has a node of another form"))
+        Node::decode(bytes).ok_or_else(|| tampered("has a malformed node"))
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
@@ -213,7 +211,7 @@ impl Node {
 }
 
 impl Tree {
-    /// A tree of all of `documents`.
+    /// Builds the tree of `documents`.
     pub(crate) fn of<'a>(
         documents: impl IntoIterator<Item = (&'a DocumentKey, &'a Digest)>,
     ) -> Result<Self, Tampering> {
@@ -227,9 +225,9 @@ impl Tree {
         Ok(tree)
     }
 
-    /// Takes over the nodes above a document, as read from the root down, and
-    /// answers with the digest of the document that belongs there, if one does.
-    pub(crate) fn take(
+    /// Verifies and adds the nodes above a document, given from the root down. Returns the
+    /// digest of the document, or `None` if the document does not exist.
+    pub(crate) fn load(
         &mut self,
         root: Digest,
         key: &DocumentKey,
@@ -256,8 +254,8 @@ impl Tree {
         Err(tampered("lacks a node"))
     }
 
-    /// Sets the digest of a document that was taken before, or takes it away, and
-    /// answers with the new root.
+    /// Sets the digest of a document that was loaded before, or removes the document. Returns
+    /// the new root.
     pub(crate) fn set(
         &mut self,
         key: &DocumentKey,
@@ -270,8 +268,8 @@ impl Tree {
         }
     }
 
-    /// Sets a document below the node at `path`; answers with what the slot above
-    /// is to hold.
+    /// Sets a document below the node at `path`. Returns the new value of the slot in its
+    /// parent.
     fn set_below(
         &mut self,
         path: Path,
@@ -288,7 +286,7 @@ impl Tree {
         let slot = match node.slot(number) {
             Slot::Empty => document,
             Slot::Document { place: there, .. } if there == place => document,
-            kept @ Slot::Document { .. } if digest.is_none() => kept,
+            other @ Slot::Document { .. } if digest.is_none() => other,
             other @ Slot::Document { place: there, .. } => {
                 let mut split = Node::default();
                 split.set(digit(&there, path.len() + 1), other);
@@ -309,7 +307,7 @@ impl Tree {
         Ok(Slot::Node(digest))
     }
 
-    /// The nodes to write, and those to remove.
+    /// The nodes to write, and those to delete (`None`).
     pub(crate) fn into_changed(self) -> BTreeMap<Path, Option<Vec<u8>>> {
         self.changed
     }
@@ -319,14 +317,14 @@ impl Tree {
 mod tests {
     use super::*;
 
-    /// A tree on a database of its own, which hands out nodes as a real one does.
+    /// A tree with its database.
     #[derive(Default)]
-    struct Kept {
+    struct TestDatabase {
         rows: BTreeMap<Path, Vec<u8>>,
         documents: BTreeMap<DocumentKey, Digest>,
     }
 
-    impl Kept {
+    impl TestDatabase {
         fn root(&self) -> Digest {
             self.rows
                 .get(&Path::new())
@@ -339,14 +337,14 @@ mod tests {
                 .collect()
         }
 
-        fn look(&self, key: &DocumentKey) -> Result<Option<Digest>, Tampering> {
-            Tree::default().take(self.root(), key, &self.nodes(key))
+        fn digest(&self, key: &DocumentKey) -> Result<Option<Digest>, Tampering> {
+            Tree::default().load(self.root(), key, &self.nodes(key))
         }
 
         fn set(&mut self, changes: &[(DocumentKey, Option<Digest>)]) {
             let mut tree = Tree::default();
             for (key, _) in changes {
-                tree.take(self.root(), key, &self.nodes(key)).unwrap();
+                tree.load(self.root(), key, &self.nodes(key)).unwrap();
             }
             for (key, digest) in changes {
                 tree.set(key, *digest).unwrap();
@@ -373,24 +371,24 @@ mod tests {
     }
 
     #[test]
-    fn what_was_set_is_found_and_what_was_not_is_known_to_be_absent() {
-        let mut kept = Kept::default();
+    fn documents_that_were_set_are_found_and_others_are_absent() {
+        let mut database = TestDatabase::default();
         for number in 0..500 {
-            kept.set(&[(key(number), Some(digest(number)))]);
+            database.set(&[(key(number), Some(digest(number)))]);
         }
         for number in 0..500 {
-            assert_eq!(kept.look(&key(number)).unwrap(), Some(digest(number)));
+            assert_eq!(database.digest(&key(number)).unwrap(), Some(digest(number)));
         }
-        assert_eq!(kept.look(&key(500)).unwrap(), None);
+        assert_eq!(database.digest(&key(500)).unwrap(), None);
     }
 
     #[test]
-    fn the_shape_follows_from_what_there_is() {
-        let mut grown = Kept::default();
+    fn the_shape_depends_only_on_the_documents() {
+        let mut grown = TestDatabase::default();
         for number in 0..300 {
             grown.set(&[(key(number), Some(digest(number)))]);
         }
-        // Away again in another order, several at a time.
+        // Remove them in another order, several at a time.
         for numbers in (100..300).rev().collect::<Vec<_>>().chunks(7) {
             let changes: Vec<_> = numbers.iter().map(|n| (key(*n), None)).collect();
             grown.set(&changes);
@@ -410,38 +408,41 @@ mod tests {
     }
 
     #[test]
-    fn the_places_of_a_whole_tree_are_those_of_its_documents_and_no_others() {
-        let mut kept = Kept::default();
-        assert_eq!(places(empty_root(), &kept.rows).unwrap(), BTreeSet::new());
+    fn the_places_of_a_tree_are_those_of_its_documents() {
+        let mut database = TestDatabase::default();
+        assert_eq!(
+            places(empty_root(), &database.rows).unwrap(),
+            BTreeSet::new()
+        );
         for number in 0..300 {
-            kept.set(&[(key(number), Some(digest(number)))]);
+            database.set(&[(key(number), Some(digest(number)))]);
         }
         let expected: BTreeSet<Digest> = (0..300).map(|number| place(&key(number))).collect();
-        assert_eq!(places(kept.root(), &kept.rows).unwrap(), expected);
-        // A node that belongs to no document changes nothing; each other one does.
-        let mut more = kept.rows.clone();
+        assert_eq!(places(database.root(), &database.rows).unwrap(), expected);
+        // An unreferenced node has no effect; any other change is an error.
+        let mut more = database.rows.clone();
         more.insert(vec![0; 30], Node::default().encode());
-        assert_eq!(places(kept.root(), &more).unwrap(), expected);
-        for path in kept.rows.keys() {
-            let mut fewer = kept.rows.clone();
+        assert_eq!(places(database.root(), &more).unwrap(), expected);
+        for path in database.rows.keys() {
+            let mut fewer = database.rows.clone();
             fewer.remove(path);
-            assert!(places(kept.root(), &fewer).is_err(), "{path:?}");
-            let mut other = kept.rows.clone();
+            assert!(places(database.root(), &fewer).is_err(), "{path:?}");
+            let mut other = database.rows.clone();
             other.insert(path.clone(), Node::default().encode());
-            assert!(places(kept.root(), &other).is_err(), "{path:?}");
+            assert!(places(database.root(), &other).is_err(), "{path:?}");
         }
     }
 
     #[test]
-    fn a_node_that_was_changed_put_back_or_dropped_is_refused() {
-        let mut kept = Kept::default();
+    fn a_changed_old_or_missing_node_is_refused() {
+        let mut database = TestDatabase::default();
         for number in 0..50 {
-            kept.set(&[(key(number), Some(digest(number)))]);
+            database.set(&[(key(number), Some(digest(number)))]);
         }
-        let before = kept.nodes(&key(7));
-        kept.set(&[(key(7), Some(digest(1_000)))]);
-        let nodes = kept.nodes(&key(7));
-        let look = |nodes: &[Vec<u8>]| Tree::default().take(kept.root(), &key(7), nodes);
+        let before = database.nodes(&key(7));
+        database.set(&[(key(7), Some(digest(1_000)))]);
+        let nodes = database.nodes(&key(7));
+        let look = |nodes: &[Vec<u8>]| Tree::default().load(database.root(), &key(7), nodes);
         assert_eq!(look(&nodes).unwrap(), Some(digest(1_000)));
         assert!(look(&before).is_err());
         assert!(look(&nodes[..1]).is_err());
@@ -456,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_bytes_that_a_node_is_written_as_are_read() {
+    fn only_the_canonical_encoding_of_a_node_is_parsed() {
         let mut node = Node::default();
         node.set(3, Slot::Node(digest(1)));
         node.set(

@@ -1,4 +1,4 @@
-//! The definition of the database is part of what is not trusted.
+//! The definition of the database is not trusted.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may
 
@@ -6,27 +6,30 @@ mod common;
 
 use common::{Home, put, read};
 use entail_store::{
-    Access, Backend as _, BackendError, Document, Error, Fault, Moment, Progress, Sqlite, Store,
-    Tampering, Visitor,
+    Access, Backend as _, BackendError, Document, DocumentBlobs, Error, Fault, Progress, Sqlite,
+    Store, Tampering, Visitor,
 };
 
-/// Looks into nothing.
-struct Unseen;
+/// Ignores the contents of documents.
+struct NoopVisitor;
 
-impl Visitor for Unseen {
+impl Visitor for NoopVisitor {
     fn progress(&mut self, _progress: Progress) {}
 
-    fn document(&mut self, _document: &Document, _moment: &Moment<'_>) -> Vec<Tampering> {
+    fn document(&mut self, _document: &Document, _blobs: &DocumentBlobs<'_>) -> Vec<Tampering> {
         Vec::new()
     }
 }
 
 async fn verify(store: &Store) -> Vec<Tampering> {
-    let report = store.check(&mut Unseen, &|_| Vec::new()).await.unwrap();
+    let report = store
+        .check(&mut NoopVisitor, &|_| Vec::new())
+        .await
+        .unwrap();
     report.faults
 }
 
-/// What a refusal names, and in what way it is not what was written.
+/// The object that an error names, and its fault.
 #[track_caller]
 fn named<T: std::fmt::Debug>(result: Result<T, Error>) -> (String, Fault) {
     match result {
@@ -35,7 +38,7 @@ fn named<T: std::fmt::Debug>(result: Result<T, Error>) -> (String, Fault) {
     }
 }
 
-/// Changes of the definition by statements, the thing that is named, and its fault.
+/// Statements that change the definition, the object that must be named, and its fault.
 const CHANGES: [(&str, &str, Fault); 22] = [
     (
         "CREATE INDEX more ON documents (name)",
@@ -103,7 +106,7 @@ const CHANGES: [(&str, &str, Fault); 22] = [
         Fault::Missing,
     ),
     (
-        // The specimen: what is acknowledged is swallowed.
+        // Drops acknowledged changes.
         "ALTER TABLE journal RENAME TO before;
          CREATE TABLE journal (
              x BLOB AS (CASE WHEN revision > 3 THEN NULL ELSE 1 END) NOT NULL ON CONFLICT IGNORE,
@@ -173,19 +176,19 @@ const CHANGES: [(&str, &str, Fault); 22] = [
 ];
 
 #[tokio::test]
-async fn a_definition_that_the_migrations_do_not_make_is_refused_by_name() {
+async fn a_changed_definition_is_refused_by_name() {
     for (script, what, fault) in CHANGES {
         let home = Home::filled().await;
         home.sql(script);
         let expected = (what.to_owned(), fault);
         assert_eq!(named(home.open(Access::Shared)), expected, "{script}");
-        // Whoever makes a home does not take it either.
-        let made = Sqlite::create(&home.database()).map_err(Error::from);
-        assert_eq!(named(made), expected, "{script}");
-        // Nor is it of any use as a copy.
-        let imported = Sqlite::import(&home.database(), &home.beside(".new"));
+        // Creating a home does not accept it either.
+        let created = Sqlite::create(&home.database()).map_err(Error::from);
+        assert_eq!(named(created), expected, "{script}");
+        // Nor does importing it as a copy.
+        let imported = Sqlite::import(&home.database(), &home.sibling(".new"));
         assert_eq!(named(imported.map_err(Error::from)), expected, "{script}");
-        assert!(!home.beside(".new").exists());
+        assert!(!home.sibling(".new").exists());
     }
 }
 
@@ -209,16 +212,17 @@ async fn a_definition_that_changes_under_an_open_connection_is_refused_by_name()
             .map(|found| (found.what().to_owned(), found.fault()))
             .collect();
         assert_eq!(found, [expected], "{script}");
-        let copy = home.beside(".copy");
+        let copy = home.sibling(".copy");
         named(reader.copy_to(&copy).await);
         assert!(!copy.exists());
     }
 }
 
 #[tokio::test]
-async fn a_change_that_hides_itself_from_who_looks_at_the_version_is_found_on_writing() {
-    // No statement of SQLite counts it, so an open connection goes on with what it
-    // parsed, which is right. It writes nothing that others would understand otherwise.
+async fn a_change_that_keeps_the_schema_version_is_found_on_writing() {
+    // SQLite does not count this change, so an open connection keeps using its parsed
+    // definition, which is right. It must not write anything that others would read
+    // differently.
     for edit in [
         "UPDATE sqlite_schema SET sql = replace(sql, 'NOT NULL', '') WHERE name = 'journal'",
         "INSERT INTO sqlite_schema VALUES ('view', 'more', 'more', 0, 'CREATE VIEW more AS SELECT 1')",
@@ -234,7 +238,7 @@ async fn a_change_that_hides_itself_from_who_looks_at_the_version_is_found_on_wr
 }
 
 #[tokio::test]
-async fn what_is_parsed_of_a_definition_is_bounded() {
+async fn the_size_of_a_parsed_definition_is_limited() {
     let many: Vec<String> = (0..200)
         .map(|number| format!("CREATE TABLE t{number} (x);"))
         .collect();
@@ -251,7 +255,7 @@ async fn what_is_parsed_of_a_definition_is_bounded() {
 }
 
 #[tokio::test]
-async fn a_definition_put_back_as_it_was_is_taken_again() {
+async fn a_definition_that_was_repaired_is_accepted_again() {
     let home = Home::filled().await;
     let store = home.store();
     read(&store, "third").await.unwrap();
@@ -265,7 +269,7 @@ async fn a_definition_put_back_as_it_was_is_taken_again() {
 }
 
 #[tokio::test]
-async fn what_changes_no_meaning_is_no_tampering() {
+async fn harmless_maintenance_is_not_tampering() {
     for script in [
         "VACUUM",
         "REINDEX",
@@ -284,24 +288,27 @@ async fn what_changes_no_meaning_is_no_tampering() {
 }
 
 #[tokio::test]
-async fn texts_in_another_encoding_are_refused() {
+async fn another_text_encoding_is_refused() {
     let home = Home::filled().await;
     std::fs::remove_file(home.database()).unwrap();
-    let script = include_str!("../src/migrations/0001_initial.sql");
+    let script = include_str!("../src/backend/sqlite/migrations/0001_initial.sql");
     home.sql(&format!(
         "PRAGMA encoding = 'UTF-16le'; {script}; PRAGMA user_version = 1;"
     ));
     match Sqlite::open(&home.database()) {
         Err(BackendError::Tampered(tampering)) => {
-            assert_eq!(tampering.how(), "has encoding \"UTF-16le\", not \"UTF-8\"");
+            assert_eq!(
+                tampering.reason(),
+                "has encoding \"UTF-16le\", not \"UTF-8\""
+            );
         }
         other => panic!("{other:?}"),
     }
 }
 
 #[tokio::test]
-async fn a_row_that_no_index_leads_to_is_listed_counted_and_verified() {
-    // Whoever edits pages can have an index that does not lead to a row.
+async fn a_row_that_is_missing_from_an_index_is_counted_and_verified() {
+    // Anyone who edits pages can remove a row from an index.
     let home = Home::filled().await;
     home.sql(
         "CREATE TABLE hidden AS SELECT * FROM blobs;
@@ -337,9 +344,9 @@ async fn a_row_that_no_index_leads_to_is_listed_counted_and_verified() {
     let faults = verify(&store).await;
     let damaged = faults
         .iter()
-        .any(|fault| fault.how().contains("missing from index"));
+        .any(|fault| fault.reason().contains("missing from index"));
     assert!(damaged, "{faults:?}");
-    // The bytes were counted and looked at where they are.
+    // The row was found and verified anyway.
     assert!(
         faults.iter().all(|fault| fault.fault() != Fault::Missing),
         "{faults:?}"
@@ -347,8 +354,8 @@ async fn a_row_that_no_index_leads_to_is_listed_counted_and_verified() {
 }
 
 #[tokio::test]
-async fn names_are_held_against_the_tree_however_they_are_found() {
-    // Another name in the place of the one that is hidden: the number is right.
+async fn listed_names_are_verified_against_the_tree() {
+    // Another name replaces the hidden one: the number is right.
     let home = Home::filled().await;
     home.sql("UPDATE documents SET name = 'acme/other' WHERE name = 'acme/evals'");
     let listed = home.store().names("scope", "", None, 10).await;
@@ -369,12 +376,12 @@ async fn names_are_held_against_the_tree_however_they_are_found() {
     let below = home.store().names("scope", "acme", Some("acme"), 1).await;
     assert_eq!(
         named(below),
-        ("the tree of documents".to_owned(), Fault::Forged)
+        ("the document tree".to_owned(), Fault::Forged)
     );
 }
 
 #[tokio::test]
-async fn rows_that_were_swapped_on_their_page_are_found() {
+async fn rows_that_were_swapped_on_their_page_are_detected() {
     use std::os::unix::fs::FileExt as _;
     let home = Home::filled().await;
     let connection = rusqlite::Connection::open(home.database()).unwrap();
@@ -402,16 +409,16 @@ async fn rows_that_were_swapped_on_their_page_are_found() {
     let faults = verify(&store).await;
     let damaged = faults
         .iter()
-        .any(|fault| fault.how().contains("is damaged"));
+        .any(|fault| fault.reason().contains("is damaged"));
     assert!(damaged, "{faults:?}");
 }
 
 #[tokio::test]
-async fn a_copy_is_made_of_rows_and_is_what_was_read() {
+async fn a_copy_contains_the_rows_that_were_read() {
     use std::os::unix::fs::PermissionsExt as _;
     let home = Home::filled().await;
     let store = home.store();
-    // Whatever its name means to SQLite.
+    // Also for names that SQLite would interpret.
     for name in [
         "copy",
         "file:copy",
@@ -419,22 +426,22 @@ async fn a_copy_is_made_of_rows_and_is_what_was_read() {
         ":memory:",
         "a?b#c%41.db",
     ] {
-        let file = home.folder.path().join(name);
+        let file = home.directory.path().join(name);
         assert_eq!(store.copy_to(&file).await.unwrap(), 3);
         let metadata = std::fs::metadata(&file).unwrap();
         assert_eq!(metadata.permissions().mode() & 0o7777, 0o600);
-        // Nothing is left beside it, and nothing replaced.
+        // An existing file is not replaced.
         assert!(matches!(
             store.copy_to(&file).await,
             Err(Error::Unavailable(_))
         ));
-        let made = home.folder.path().join(format!("{name}.restored"));
+        let made = home.directory.path().join(format!("{name}.restored"));
         drop(Sqlite::import(&file, &made).unwrap());
         let restored = home.open_file(&made, Access::Shared).unwrap();
         read(&restored, "third").await.unwrap();
         assert_eq!(verify(&restored).await, []);
     }
-    let names: Vec<String> = std::fs::read_dir(home.folder.path())
+    let names: Vec<String> = std::fs::read_dir(home.directory.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
@@ -442,7 +449,7 @@ async fn a_copy_is_made_of_rows_and_is_what_was_read() {
 }
 
 #[tokio::test]
-async fn a_copy_of_what_is_not_what_was_written_is_none() {
+async fn a_tampered_database_cannot_be_copied() {
     for script in [
         "DELETE FROM blobs WHERE rowid = 1",
         "DELETE FROM documents WHERE name = 'acme/evals'",
@@ -452,9 +459,9 @@ async fn a_copy_of_what_is_not_what_was_written_is_none() {
     ] {
         let home = Home::filled().await;
         home.sql(script);
-        let file = home.beside(".copy");
+        let file = home.sibling(".copy");
         named(home.store().copy_to(&file).await);
-        let left = std::fs::read_dir(home.folder.path()).unwrap();
+        let left = std::fs::read_dir(home.directory.path()).unwrap();
         let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
         assert!(
             left.iter()
@@ -465,19 +472,19 @@ async fn a_copy_of_what_is_not_what_was_written_is_none() {
 }
 
 #[tokio::test]
-async fn what_replaces_everything_are_the_rows_of_a_copy() {
+async fn a_database_can_be_replaced_by_the_rows_of_a_copy() {
     let home = Home::filled().await;
-    let copy = home.beside(".copy");
+    let copy = home.sibling(".copy");
     home.copy_to(&copy).await;
     let store = home.store();
     put(&store, 3, "acme", "fourth").await.unwrap();
     let database = Sqlite::open(&home.database()).unwrap();
     database.replace_by(&copy).await.unwrap();
     let restored = home.open_file(&home.database(), Access::Shared).unwrap();
-    // The anchor has seen more.
+    // The anchor records a newer position.
     assert_eq!(named(restored.read(&[]).await).1, Fault::Stale);
 
-    // One that means something else is not taken, and changes nothing.
+    // A copy with another definition is refused.
     let connection = rusqlite::Connection::open(&copy).unwrap();
     connection
         .execute_batch("CREATE TRIGGER more AFTER DELETE ON blobs BEGIN SELECT 1; END")

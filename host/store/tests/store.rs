@@ -1,4 +1,4 @@
-//! What a store promises, and what it says to a database that cheats.
+//! What a store promises, and how it reports a tampered database.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may
 
@@ -6,35 +6,35 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use entail_store::{
-    Anchor, Author, Batch, Digest, DocumentKey, Error, Fault, Keys, Mark, Sqlite, Store,
+    Anchor, Author, Batch, Digest, DocumentKey, Error, Fault, JournalPosition, Keys, Sqlite, Store,
 };
 use rusqlite::Connection;
 use serde_json::value::{RawValue, to_raw_value};
 
 struct Home {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Home {
     fn new() -> Self {
         let home = Home {
-            folder: tempfile::tempdir().unwrap(),
+            directory: tempfile::tempdir().unwrap(),
         };
         Keys::create(&home.keys(), None).unwrap();
-        home.anchor().set(Mark::default()).unwrap();
+        home.anchor().set(JournalPosition::default()).unwrap();
         home
     }
 
     fn keys(&self) -> PathBuf {
-        self.folder.path().join("keys")
+        self.directory.path().join("keys")
     }
 
     fn database(&self) -> PathBuf {
-        self.folder.path().join("entail.db")
+        self.directory.path().join("entail.db")
     }
 
     fn anchor(&self) -> Anchor {
-        Anchor::at(self.folder.path().join("anchor.json"))
+        Anchor::at(self.directory.path().join("anchor.json"))
     }
 
     fn store(&self) -> Store {
@@ -80,7 +80,7 @@ async fn body(store: &Store, name: &str) -> Option<String> {
     Some(String::clone(&*document.body::<String>().unwrap()))
 }
 
-/// A home whose scopes `acme` (revisions 1, 3) and `acme/evals` (2) were written.
+/// A home with the scopes `acme` (written at revisions 1 and 3) and `acme/evals` (2).
 async fn filled() -> Home {
     let home = Home::new();
     let store = home.store();
@@ -91,7 +91,7 @@ async fn filled() -> Home {
 }
 
 #[tokio::test]
-async fn what_is_committed_is_read_here_and_in_another_process_at_once() {
+async fn a_commit_is_visible_immediately_here_and_in_another_process() {
     let home = filled().await;
     let (here, there) = (home.store(), home.store());
     assert_eq!(body(&here, "acme").await.unwrap(), "third");
@@ -122,7 +122,7 @@ async fn a_change_for_another_revision_is_a_conflict_and_writes_nothing() {
 }
 
 #[tokio::test]
-async fn names_are_those_under_a_scope_in_order_and_in_pages() {
+async fn names_under_a_scope_are_returned_in_order_and_in_pages() {
     let home = Home::new();
     let store = home.store();
     for (revision, name) in (0..).zip([
@@ -141,7 +141,7 @@ async fn names_are_those_under_a_scope_in_order_and_in_pages() {
 }
 
 #[tokio::test]
-async fn the_journal_tells_each_change_in_a_chain() {
+async fn the_journal_contains_each_change_in_a_chain() {
     let home = filled().await;
     let entries = home.store().journal(0, 10).await.unwrap();
     assert_eq!(
@@ -156,7 +156,7 @@ async fn the_journal_tells_each_change_in_a_chain() {
 }
 
 #[tokio::test]
-async fn a_blob_is_read_under_its_own_name_only() {
+async fn a_blob_is_read_only_if_it_matches_its_digest() {
     let home = Home::new();
     let store = home.store();
     let change = raw("a test");
@@ -185,14 +185,14 @@ async fn a_blob_is_read_under_its_own_name_only() {
 }
 
 #[tokio::test]
-async fn every_change_behind_the_stores_back_is_called_tampering() {
+async fn every_direct_change_of_the_database_is_reported_as_tampering() {
     for (what, statement) in [
         (
             "an edited document",
             "UPDATE documents SET payload = CAST(replace(CAST(payload AS TEXT), 'third', 'forth') AS BLOB) WHERE name = 'acme'",
         ),
         (
-            "a payload of another form",
+            "a malformed payload",
             "UPDATE documents SET payload = x'7b7d' WHERE name = 'acme'",
         ),
         (
@@ -228,10 +228,10 @@ async fn every_change_behind_the_stores_back_is_called_tampering() {
             "INSERT INTO journal SELECT revision + 1, payload, signature, signer FROM journal WHERE revision = 3",
         ),
         (
-            "a journal that forgot the last change",
+            "a journal without the last entry",
             "DELETE FROM journal WHERE revision = 3",
         ),
-        ("a journal that is gone", "DELETE FROM journal"),
+        ("an empty journal", "DELETE FROM journal"),
         (
             "a document's bytes as a journal entry",
             "UPDATE journal SET (payload, signature) = (SELECT payload, signature FROM documents WHERE name = 'acme') WHERE revision = 3",
@@ -245,17 +245,17 @@ async fn every_change_behind_the_stores_back_is_called_tampering() {
             "a document of another kind in its place" => DocumentKey::new("other", "acme"),
             _ => key("acme"),
         };
-        for (who, store) in [("a witness", &witness), ("a newcomer", &home.store())] {
+        for (who, store) in [("a witness", &witness), ("a reopened store", &home.store())] {
             match store.read(std::slice::from_ref(&key)).await {
                 Err(Error::Tampered(_)) => {}
-                other => panic!("{who} took {what} for {other:?}"),
+                other => panic!("{who}: {what}: {other:?}"),
             }
         }
     }
 }
 
 #[tokio::test]
-async fn a_row_that_was_added_does_not_pass_for_a_document() {
+async fn an_added_row_is_not_accepted_as_a_document() {
     let home = filled().await;
     home.sql(
         "INSERT INTO documents SELECT kind, 'acme/planted', revision, payload, signature, signer
@@ -266,10 +266,10 @@ async fn a_row_that_was_added_does_not_pass_for_a_document() {
 }
 
 #[tokio::test]
-async fn a_database_put_back_is_noticed_by_a_process_that_saw_the_newer_one() {
+async fn a_rollback_is_detected_by_a_process_that_saw_the_newer_state() {
     let home = filled().await;
     let witness = home.store();
-    let old = home.folder.path().join("old.db");
+    let old = home.directory.path().join("old.db");
     Connection::open(home.database())
         .unwrap()
         .execute("VACUUM INTO ?1", [old.to_str().unwrap()])
@@ -292,7 +292,7 @@ async fn a_database_put_back_is_noticed_by_a_process_that_saw_the_newer_one() {
     ));
 }
 
-/// The fault that is named when a document is read.
+/// The fault that reading a document reports.
 async fn fault(store: &Store, name: &str) -> Option<Fault> {
     match store.read(&[key(name)]).await {
         Err(Error::Tampered(tampering)) => Some(tampering.fault()),
@@ -301,9 +301,9 @@ async fn fault(store: &Store, name: &str) -> Option<Fault> {
 }
 
 #[tokio::test]
-async fn an_older_row_a_dropped_row_and_a_removed_row_put_back_are_found_on_reading() {
+async fn old_deleted_and_reinserted_rows_are_detected_on_reading() {
     let home = filled().await;
-    let old = home.folder.path().join("old.db");
+    let old = home.directory.path().join("old.db");
     let keep = Connection::open(home.database()).unwrap();
     keep.execute("VACUUM INTO ?1", [old.to_str().unwrap()])
         .unwrap();
@@ -324,8 +324,8 @@ async fn an_older_row_a_dropped_row_and_a_removed_row_put_back_are_found_on_read
 
     keep.execute("ATTACH ?1 AS old", [old.to_str().unwrap()])
         .unwrap();
-    let put_back = "INSERT OR REPLACE INTO main.documents SELECT * FROM old.documents";
-    assert!(keep.execute(put_back, []).unwrap() > 0);
+    let reinsert = "INSERT OR REPLACE INTO main.documents SELECT * FROM old.documents";
+    assert!(keep.execute(reinsert, []).unwrap() > 0);
     for store in [store, home.store()] {
         assert_eq!(fault(&store, "acme").await, Some(Fault::Stale));
         assert_eq!(fault(&store, "acme/evals").await, Some(Fault::Extra));
@@ -335,9 +335,9 @@ async fn an_older_row_a_dropped_row_and_a_removed_row_put_back_are_found_on_read
 }
 
 #[tokio::test]
-async fn a_database_put_back_is_noticed_by_a_newcomer_that_has_the_anchor() {
+async fn a_database_reinsert_is_noticed_by_a_reopened_that_has_the_anchor() {
     let home = filled().await;
-    let copy = home.folder.path().join("copy.db");
+    let copy = home.directory.path().join("copy.db");
     let open = |file: &std::path::Path| Sqlite::open(file).unwrap();
     entail_store::Backend::copy_to(&open(&home.database()), &copy)
         .await
@@ -349,11 +349,11 @@ async fn a_database_put_back_is_noticed_by_a_newcomer_that_has_the_anchor() {
 }
 
 #[tokio::test]
-async fn a_file_that_takes_the_place_of_the_database_is_looked_at() {
+async fn a_replaced_database_file_is_detected() {
     let home = filled().await;
     let witness = home.store();
     assert_eq!(body(&witness, "acme").await.unwrap(), "third");
-    let copy = home.folder.path().join("copy.db");
+    let copy = home.directory.path().join("copy.db");
     let sqlite = Sqlite::open(&home.database()).unwrap();
     entail_store::Backend::copy_to(&sqlite, &copy)
         .await
@@ -362,14 +362,14 @@ async fn a_file_that_takes_the_place_of_the_database_is_looked_at() {
     put(&home.store(), 3, "acme", "fourth").await.unwrap();
     assert_eq!(body(&witness, "acme").await.unwrap(), "fourth");
     for suffix in ["-wal", "-shm"] {
-        let _ = std::fs::remove_file(home.folder.path().join(format!("entail.db{suffix}")));
+        let _ = std::fs::remove_file(home.directory.path().join(format!("entail.db{suffix}")));
     }
     std::fs::rename(copy, home.database()).unwrap();
     assert_eq!(fault(&witness, "acme").await, Some(Fault::Stale));
 }
 
 #[tokio::test]
-async fn the_power_to_write_goes_to_a_new_key_while_others_read_and_write() {
+async fn the_signer_is_rotated_while_others_read_and_write() {
     let home = filled().await;
     let (here, there) = (home.store(), home.store());
     assert_eq!(body(&there, "acme").await.unwrap(), "third");
@@ -382,14 +382,14 @@ async fn the_power_to_write_goes_to_a_new_key_while_others_read_and_write() {
     let old = here.verifiers()[0].id().clone();
     here.begin_new_signer(author.clone()).await.unwrap();
     assert_ne!(here.verifiers()[0].id(), &old);
-    // One that knows the old key only goes along, as a reader and as a writer.
+    // A store that knows only the old key continues to read and write.
     assert_eq!(body(&there, "acme").await.unwrap(), "third");
     put(&there, 4, "acme", "fifth").await.unwrap();
     assert_eq!(body(&here, "acme").await.unwrap(), "fifth");
     put(&here, 5, "acme/evals", "sixth").await.unwrap();
     here.end_old_signer().unwrap();
-    let newcomer = home.store();
-    assert_eq!(newcomer.verifiers().len(), 1);
-    assert_eq!(body(&newcomer, "acme/evals").await.unwrap(), "sixth");
-    assert_eq!(body(&newcomer, "acme").await.unwrap(), "fifth");
+    let reopened = home.store();
+    assert_eq!(reopened.verifiers().len(), 1);
+    assert_eq!(body(&reopened, "acme/evals").await.unwrap(), "sixth");
+    assert_eq!(body(&reopened, "acme").await.unwrap(), "fifth");
 }

@@ -1,4 +1,4 @@
-//! A type for text from outside.
+//! A type for untrusted text.
 
 use std::fmt;
 
@@ -6,29 +6,29 @@ use serde::{Deserialize, Serialize};
 
 use crate::write_sanitized;
 
-/// The most characters of a foreign text that are shown: a paragraph. Whoever needs
-/// more reads the JSON.
+/// The maximum number of characters of a foreign text to display: a paragraph. The JSON
+/// output has the whole text.
 const MAX_SHOWN_CHARS: usize = 1_000;
 
-/// Text that comes from outside: a policy's message, a name in a database that may have
-/// been tampered with. It can be compared, stored and serialized as it is; to show it to
-/// a person takes [`ForeignText::shown`].
+/// Untrusted text: a policy's message, or a name in a database that may have been tampered
+/// with. It can be compared, stored and serialized unchanged. Use [`ForeignText::shown`] to
+/// display it.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ForeignText(String);
 
 impl ForeignText {
-    /// The text as it came. Whoever calls this must not show it.
+    /// The original text. It must not be displayed.
     pub fn as_raw(&self) -> &str {
         &self.0
     }
 
-    /// Whether there is none.
+    /// Whether the text is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The text as it may be shown: sanitized, and cut after 1,000 characters.
+    /// The text for display: sanitized, and cut after 1,000 characters.
     pub fn shown(&self) -> Shown<'_> {
         Shown(&self.0)
     }
@@ -46,19 +46,19 @@ impl From<&str> for ForeignText {
     }
 }
 
-/// Shows it sanitized, in quotes.
+/// Sanitized, in quotes.
 impl fmt::Debug for ForeignText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\"{}\"", self.shown())
     }
 }
 
-/// A foreign text as it may be shown.
+/// A foreign text for display.
 #[derive(Clone, Copy)]
 pub struct Shown<'a>(pub(crate) &'a str);
 
 impl<'a> Shown<'a> {
-    /// Shows `text`, which came from outside.
+    /// Wraps an untrusted text for display.
     pub fn of(text: &'a str) -> Self {
         Shown(text)
     }
@@ -80,13 +80,13 @@ impl fmt::Debug for Shown<'_> {
     }
 }
 
-/// Shows what `value` shows, sanitized: for parts of an error that may be foreign, such as
-/// the name of a file or the words of a library.
+/// Sanitizes the `Display` output of `value`: for parts of an error that may be untrusted,
+/// such as a file name or the message of a library.
 pub fn sanitized<T: fmt::Display>(value: T) -> Sanitized<T> {
     Sanitized(value)
 }
 
-/// What [`sanitized`] returns.
+/// The result of [`sanitized`].
 #[derive(Clone, Copy, Debug)]
 pub struct Sanitized<T>(T);
 
@@ -96,7 +96,7 @@ impl<T: fmt::Display> fmt::Display for Sanitized<T> {
     }
 }
 
-/// Writes sanitized what it is given.
+/// Sanitizes what is written to it.
 struct Sanitizing<'a, 'b>(&'a mut fmt::Formatter<'b>);
 
 impl fmt::Write for Sanitizing<'_, '_> {
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_foreign_text_is_shown_sanitized_and_serialized_as_it_is() {
+    fn a_foreign_text_is_sanitized_for_display_and_serialized_unchanged() {
         let text = ForeignText::from("granted\r\u{1b}[1A");
         assert_eq!(text.shown().to_string(), "granted\\r\\u{1b}[1A");
         assert_eq!(format!("{text:?}"), "\"granted\\r\\u{1b}[1A\"");
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_one_is_cut() {
+    fn a_long_text_is_cut() {
         let text = ForeignText::from("ß".repeat(MAX_SHOWN_CHARS));
         assert_eq!(text.shown().to_string(), text.as_raw());
         let longer = ForeignText::from(format!("{}x", text.as_raw()));
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_shows_itself_can_be_shown_sanitized() {
+    fn the_display_output_of_a_value_can_be_sanitized() {
         let file = std::path::Path::new("a\nb\u{202e}");
         let error = std::io::Error::other("c\u{9b}2K");
         assert_eq!(

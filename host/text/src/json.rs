@@ -1,7 +1,8 @@
-//! JSON in which every character that is not plain is an escape.
+//! Writes JSON in which every character that is not plain is escaped.
 //!
-//! JSON itself asks for that of a few control characters only, so a text within it could
-//! still drive the terminal of whoever looks at a log. What a program reads is the same.
+//! JSON itself requires that only for a few control characters, so a string in it could
+//! still control the terminal of a person who looks at a log. A program reads the same
+//! value.
 
 use std::io::{self, Write};
 
@@ -11,32 +12,32 @@ use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
 use crate::is_plain;
 
-/// Writes a value on one line, without the line break.
+/// Writes a value on one line, without a line break at the end.
 ///
 /// # Errors
 ///
-/// When `to` cannot be written, or the value has no form in JSON.
+/// If `to` cannot be written, or the value cannot be represented in JSON.
 pub fn to_writer(to: impl Write, value: &(impl Serialize + ?Sized)) -> serde_json::Result<()> {
     let formatter = Escaping(CompactFormatter);
     value.serialize(&mut Serializer::with_formatter(to, formatter))
 }
 
-/// The same as a text.
+/// Serializes a value on one line.
 ///
 /// # Errors
 ///
-/// When the value has no form in JSON.
+/// If the value cannot be represented in JSON.
 pub fn to_string(value: &(impl Serialize + ?Sized)) -> serde_json::Result<String> {
     let mut text = Vec::new();
     to_writer(&mut text, value)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// The same on several lines, indented.
+/// Serializes a value on several lines, indented.
 ///
 /// # Errors
 ///
-/// When the value has no form in JSON.
+/// If the value cannot be represented in JSON.
 pub fn to_string_pretty(value: &(impl Serialize + ?Sized)) -> serde_json::Result<String> {
     let mut text = Vec::new();
     let formatter = Escaping(PrettyFormatter::new());
@@ -44,11 +45,11 @@ pub fn to_string_pretty(value: &(impl Serialize + ?Sized)) -> serde_json::Result
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// A formatter that escapes what is not plain, and leaves the rest to another.
+/// A formatter that escapes characters that are not plain and delegates the rest.
 struct Escaping<F>(F);
 
-/// Hands a call on to the other formatter.
-macro_rules! hand_on {
+/// Delegates a method to the other formatter.
+macro_rules! delegate {
     ($($name:ident($($argument:ident: $type:ty),*);)*) => {
         $(fn $name<W: ?Sized + Write>(&mut self, to: &mut W $(, $argument: $type)*) -> io::Result<()> {
             self.0.$name(to $(, $argument)*)
@@ -62,7 +63,7 @@ impl<F: Formatter> Formatter for Escaping<F> {
         to: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
-        // The usual case; what JSON escapes itself is not in a fragment.
+        // The usual case. Characters that JSON itself escapes are not in a fragment.
         if fragment.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
             return to.write_all(fragment.as_bytes());
         }
@@ -71,8 +72,8 @@ impl<F: Formatter> Formatter for Escaping<F> {
             .try_for_each(|character| write_character(to, character))
     }
 
-    /// JSON that was written by somebody else. White space between its values is a space;
-    /// whatever else is not plain is in a text.
+    /// JSON from another writer. White space between its values becomes a space; every other
+    /// character that is not plain is inside a string.
     fn write_raw_fragment<W: ?Sized + Write>(
         &mut self,
         to: &mut W,
@@ -84,7 +85,7 @@ impl<F: Formatter> Formatter for Escaping<F> {
         })
     }
 
-    hand_on! {
+    delegate! {
         begin_array();
         end_array();
         begin_array_value(first: bool);
@@ -113,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_that_somebody_else_wrote_is_escaped_as_well() {
+    fn raw_json_is_escaped_as_well() {
         let written = "{\"a\u{202e}\":\n\t[\"\u{9b}31m\u{2028}\", 1]}";
         let raw: &serde_json::value::RawValue = serde_json::from_str(written).unwrap();
         let text = to_string(&raw).unwrap();
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_reads_the_same_and_a_terminal_is_left_alone() {
+    fn the_value_stays_the_same_and_every_character_is_plain() {
         let mut all = String::new();
         all.extend('\0'..=char::MAX);
         let value = serde_json::json!({"a": [all, 1, {"b\u{202e}": "x\r\n"}], "c": {}, "d": []});
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_text_looks_as_it_always_does() {
+    fn plain_text_is_serialized_as_usual() {
         let value = serde_json::json!({"a": [1, "ü ✓ \" \\"], "b": {"c": null}, "d": [], "e": {}});
         assert_eq!(to_string(&value).unwrap(), value.to_string());
         assert_eq!(to_string_pretty(&value).unwrap(), format!("{value:#}"));

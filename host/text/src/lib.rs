@@ -1,21 +1,19 @@
-//! Text from outside, made harmless.
+//! Sanitizes untrusted text.
 //!
-//! A policy, a database, a log or a file name can hold text that drives whatever shows
-//! it: it moves the cursor, writes the clipboard, forges a line of a log, hides what
-//! stands beside it. This crate decides, in one place, which characters do none of
-//! that:
+//! A policy, a database, a log or a file name can contain text that controls the program
+//! that displays it: it moves the cursor, writes the clipboard, forges a line of a log, or
+//! hides other text. This crate defines, in one place, which characters are harmless:
 //!
-//! - [`sanitize`] writes every other character as an escape (`\u{202e}`), so that
-//!   nothing is hidden and one line stays one line. Text for people goes through it;
-//!   [`sanitized`] does the same for what has a `Display`, such as a part of an error.
+//! - [`sanitize`] escapes every other character (`\u{202e}`), so that nothing is hidden and
+//!   one line stays one line. Use it for text that people read. [`sanitized`] does the same
+//!   for a `Display` value, such as a part of an error.
 //! - [`json`] writes the same characters as JSON escapes (`\u202e`), so that a program
-//!   reads the exact text. JSON for output and for logs is written with it.
-//! - [`strict`] reads JSON from outside: no member twice, no byte order mark.
-//! - [`ForeignText`] holds text from outside. It has no `Display`, so that it cannot
-//!   become output without one of the two.
+//!   reads the exact text. Use it for JSON in output and logs.
+//! - [`strict`] parses untrusted JSON: no duplicate members, no byte order mark.
+//! - [`ForeignText`] holds untrusted text. It does not implement `Display`, so that it
+//!   cannot become output without being sanitized.
 //!
-//! What it does not promise: that the text is true, or that letters of a script that
-//! runs from right to left stand where a reader expects them.
+//! Not covered: whether the text is true, and the visual order of right-to-left scripts.
 
 mod foreign;
 pub mod json;
@@ -26,13 +24,13 @@ use std::fmt;
 
 pub use foreign::{ForeignText, Sanitized, Shown, sanitized};
 
-/// Whether a character is shown as itself, and does nothing else: a letter, a mark on
-/// one, a digit, a sign, or the plain space.
+/// Whether a character is displayed as itself and has no other effect: a letter, a mark on
+/// a letter, a digit, a symbol, or the plain space.
 ///
-/// Everything else is not: control characters (line breaks and tabs among them), format
-/// characters (bidirectional, zero-width, tags), line and paragraph separators, other
-/// spaces, private and unassigned characters, and those that Unicode says to leave
-/// invisible where they are not known (`Default_Ignorable_Code_Point`).
+/// Everything else is not plain: control characters (including line breaks and tabs),
+/// format characters (bidirectional, zero-width, tags), line and paragraph separators,
+/// other spaces, private and unassigned characters, and characters that Unicode requires to
+/// be invisible if unknown (`Default_Ignorable_Code_Point`).
 pub fn is_plain(character: char) -> bool {
     if character.is_ascii() {
         return matches!(character, ' '..='~');
@@ -40,10 +38,10 @@ pub fn is_plain(character: char) -> bool {
     is_printable(character) && !is_ignorable(character)
 }
 
-/// Whether the general category of a character, as the standard library knows it, is
-/// one that is shown.
+/// Whether the general category of a character, according to the standard library, is a
+/// visible one.
 fn is_printable(character: char) -> bool {
-    // At the beginning of a text, `escape_debug` escapes marks as well.
+    // `escape_debug` would escape a combining mark at the beginning of a text.
     let mut bytes = [b'a', 0, 0, 0, 0];
     let length = 1 + character.encode_utf8(bytes.split_at_mut(1).1).len();
     let text = bytes
@@ -52,8 +50,8 @@ fn is_printable(character: char) -> bool {
     text.is_some_and(|text| text.escape_debug().count() == 2)
 }
 
-/// The letters and marks among `Default_Ignorable_Code_Point` (Unicode 17,
-/// `DerivedCoreProperties.txt`), which their general category does not give away.
+/// The letters and marks in `Default_Ignorable_Code_Point` (Unicode 17,
+/// `DerivedCoreProperties.txt`), which the general category does not reveal.
 fn is_ignorable(character: char) -> bool {
     matches!(
         character,
@@ -68,8 +66,8 @@ fn is_ignorable(character: char) -> bool {
     )
 }
 
-/// A text with every character that is not plain ([`is_plain`]) as an escape:
-/// `\n`, `\u{1b}`. Sanitized text is sanitized already: it comes back as it is.
+/// Returns the text with every character that is not plain ([`is_plain`]) escaped: `\n`,
+/// `\u{1b}`. Sanitized text stays unchanged.
 pub fn sanitize(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_plain) {
         return Cow::Borrowed(text);
@@ -98,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn letters_of_all_scripts_and_signs_are_plain() {
+    fn letters_of_all_scripts_and_symbols_are_plain() {
         for text in [
             "the rules do not allow it: \"default\" \\ 'x' {}~",
             "Schlüssel für Müller – „nein“ … ✓ ✗ ● └─ ••••1234",
@@ -111,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_drives_a_terminal_or_forges_a_line_is_an_escape() {
+    fn characters_that_control_a_terminal_or_forge_a_line_are_escaped() {
         for (text, shown) in [
             ("a\rb", "a\\rb"),
             ("a\nb", "a\\nb"),
@@ -139,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn no_character_at_all_becomes_anything_but_plain_ones() {
+    fn every_character_is_sanitized_to_plain_characters() {
         for character in '\0'..=char::MAX {
             let text = character.to_string();
             let shown = sanitize(&text);

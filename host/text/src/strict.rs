@@ -1,17 +1,16 @@
-//! JSON from outside, read strictly.
+//! Parses untrusted JSON strictly.
 //!
-//! What JSON means whose object has a member twice is up to whoever reads it: one takes
-//! the first, another the last. So a file can look right to a person and say something
-//! else to a program. Here it is refused, at any depth. A byte order mark before the
-//! text, which some editors write, is skipped.
+//! JSON with a duplicate member is ambiguous: one parser takes the first value, another the
+//! last. So a file can look right to a person and mean something else to a program. This
+//! module rejects duplicate members at any depth. It skips a leading byte order mark, which
+//! some editors write.
 //!
 //! # Security
 //!
-//! The nesting is limited by `serde_json` (128 levels), the length by whoever reads the
-//! bytes. The check itself takes memory for the names of the members of the objects that
-//! are open. What is read takes more: a value of two bytes may become a hundred times as
-//! many, so whoever reads into [`serde_json::Value`] limits the number of values
-//! ([`from_slice_within`]).
+//! `serde_json` limits the nesting (128 levels); the caller must limit the length. The
+//! check itself needs memory for the member names of the open objects. Parsing needs more:
+//! a value of two bytes can take a hundred times as many. A caller that parses into
+//! [`serde_json::Value`] should limit the number of values ([`from_slice_within`]).
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -24,29 +23,29 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 
 use crate::Shown;
 
-/// What some editors write before a text in UTF-8.
+/// The UTF-8 byte order mark.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The bytes of a text without the byte order mark before it.
+/// Returns the bytes without a leading byte order mark.
 pub fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
 }
 
-/// Reads JSON from outside.
+/// Parses untrusted JSON.
 ///
 /// # Errors
 ///
-/// When it is no JSON or does not fit, or an object has a member twice.
+/// If it is not valid JSON, does not match the type, or has a duplicate member.
 pub fn from_slice<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> serde_json::Result<T> {
     from_slice_within(bytes, usize::MAX)
 }
 
-/// The same, if there are at most `max_values` values in it: objects, lists, texts,
-/// numbers, `true`, `false` and `null`, however deep.
+/// Like [`from_slice`], with at most `max_values` values: objects, arrays, strings,
+/// numbers, `true`, `false` and `null`, at any depth.
 ///
 /// # Errors
 ///
-/// As [`from_slice`], and when there are more.
+/// The same as [`from_slice`], and if there are more values.
 pub fn from_slice_within<'a, T: Deserialize<'a>>(
     bytes: &'a [u8],
     max_values: usize,
@@ -62,21 +61,21 @@ pub fn from_slice_within<'a, T: Deserialize<'a>>(
     serde_json::from_slice(bytes)
 }
 
-/// The same of a text.
+/// Parses untrusted JSON from a string.
 ///
 /// # Errors
 ///
-/// As [`from_slice`].
+/// The same as [`from_slice`].
 pub fn from_str<'a, T: Deserialize<'a>>(text: &'a str) -> serde_json::Result<T> {
     from_slice(text.as_bytes())
 }
 
-/// Reads a map and refuses a name that it has twice: for a member of a type whose other
-/// members are known by name, which `serde` itself refuses to read twice.
+/// Deserializes a map and rejects duplicate names. For maps in a type whose other members
+/// are known by name; `serde` itself rejects duplicates of those.
 ///
 /// # Errors
 ///
-/// When it does not fit, or has a name twice.
+/// If it does not match the type, or has a duplicate name.
 pub fn unique_map<'de, D, V>(deserializer: D) -> Result<BTreeMap<String, V>, D::Error>
 where
     D: Deserializer<'de>,
@@ -95,7 +94,7 @@ where
             let mut map = BTreeMap::new();
             while let Some((name, value)) = members.next_entry::<String, V>()? {
                 if map.contains_key(&name) {
-                    return Err(twice(&name));
+                    return Err(duplicate(&name));
                 }
                 map.insert(name, value);
             }
@@ -106,15 +105,14 @@ where
     deserializer.deserialize_map(Map(PhantomData))
 }
 
-fn twice<E: Error>(name: &str) -> E {
+fn duplicate<E: Error>(name: &str) -> E {
     E::custom(format_args!(
-        "the member {:?} is there twice",
+        "the member {:?} occurs twice",
         Shown::of(name)
     ))
 }
 
-/// Any JSON in which no object has a member twice, and that has no more values than are
-/// left.
+/// Accepts any JSON without duplicate members and with no more values than are left.
 #[derive(Clone, Copy)]
 struct Unique<'a> {
     left: &'a Cell<usize>,
@@ -176,7 +174,7 @@ impl<'de> Visitor<'de> for Unique<'_> {
         let mut names = HashSet::new();
         while let Some(Name(name)) = members.next_key()? {
             if names.contains(&name) {
-                return Err(twice(&name));
+                return Err(duplicate(&name));
             }
             names.insert(name);
             members.next_value_seed(self)?;
@@ -185,7 +183,7 @@ impl<'de> Visitor<'de> for Unique<'_> {
     }
 }
 
-/// The name of a member, borrowed from the text where it has no escapes.
+/// A member name, borrowed from the text unless it contains escapes.
 struct Name<'de>(Cow<'de, str>);
 
 impl<'de> Deserialize<'de> for Name<'de> {
@@ -219,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_member_that_is_there_twice_is_refused_at_any_depth_and_however_it_is_spelled() {
+    fn a_duplicate_member_is_rejected_at_any_depth_and_in_any_spelling() {
         for text in [
             r#"{"a": 1, "a": 1}"#,
             r#"{"a": 1, "\u0061": 2}"#,
@@ -227,7 +225,7 @@ mod tests {
             r#"{"": 1, "": 2}"#,
         ] {
             let error = from_str::<Value>(text).unwrap_err().to_string();
-            assert!(error.contains("is there twice"), "{text}: {error}");
+            assert!(error.contains("occurs twice"), "{text}: {error}");
         }
         for text in [
             r#"{"a": {"a": {"a": 1}}, "A": 2}"#,
@@ -239,13 +237,13 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_is_skipped_and_a_second_one_is_not() {
+    fn one_byte_order_mark_is_skipped_but_not_a_second_one() {
         assert_eq!(from_str::<Value>("\u{feff}1").unwrap(), 1);
         assert!(from_str::<Value>("\u{feff}\u{feff}1").is_err());
     }
 
     #[test]
-    fn the_nesting_is_limited_and_nothing_may_follow() {
+    fn the_nesting_is_limited_and_trailing_data_is_rejected() {
         let deep = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
         assert!(from_str::<Value>(&deep(100)).is_ok());
         assert!(from_str::<Value>(&deep(200)).is_err());
@@ -261,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_map_with_a_name_twice_is_refused_where_only_it_is_read_strictly() {
+    fn a_map_with_a_duplicate_name_is_rejected() {
         #[derive(Deserialize)]
         struct Facts {
             #[serde(deserialize_with = "unique_map")]
@@ -270,7 +268,7 @@ mod tests {
         let read = serde_json::from_str::<Facts>;
         let once = read(r#"{"attributes": {"a": "1", "b": "2"}}"#).unwrap();
         assert_eq!(once.attributes.len(), 2);
-        let twice = read(r#"{"attributes": {"a": "1", "a": "2"}}"#);
-        assert!(twice.is_err_and(|error| error.to_string().contains("is there twice")));
+        let duplicated = read(r#"{"attributes": {"a": "1", "a": "2"}}"#);
+        assert!(duplicated.is_err_and(|error| error.to_string().contains("occurs twice")));
     }
 }

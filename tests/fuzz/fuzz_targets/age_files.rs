@@ -1,8 +1,7 @@
-//! Age files: sealed secrets as they lie in a database that anybody may have
-//! written to, and an identity under a passphrase.
+//! age files: sealed secrets from an untrusted database, and a passphrase-protected
+//! identity.
 //!
-//! What reads them is the store's own, and so are the checks, which stand beside
-//! it as assertions: [`entail::store::fuzzing::age_file`].
+//! The parser and the checks are in the store: [`entail::store::fuzzing::age_file`].
 
 #![no_main]
 

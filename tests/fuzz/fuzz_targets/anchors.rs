@@ -1,8 +1,7 @@
-//! The anchor: the small file outside the database that remembers how far the
-//! journal had come, and that may be cut short or come from elsewhere.
+//! The anchor: the small file outside the database that records the newest journal entry.
+//! It may be truncated or come from elsewhere.
 //!
-//! What reads it is the store's own, and so are the checks, which stand beside it
-//! as assertions: [`entail::store::fuzzing::anchor`].
+//! The parser and the checks are in the store: [`entail::store::fuzzing::anchor`].
 
 #![no_main]
 

@@ -1,15 +1,14 @@
-//! Policy components, which anybody may offer: files for `entail policy`, blobs
-//! of a database.
+//! Policy components from untrusted sources: files for `entail policy`, blobs of a
+//! database.
 //!
-//! An input that begins as WebAssembly does is the component. Any other is a list
-//! of edits of the built-in policy, so that the fuzzer gets behind the checks of
-//! form without having to invent fifty kilobytes: four bytes each, three of which
-//! are the offset (the lowest first) and one the new value.
+//! An input that begins with the WebAssembly magic is the component. Any other input is a
+//! list of edits of the built-in policy, so that the fuzzer gets past the format checks:
+//! four bytes each, a 24-bit little-endian offset and the new value.
 //!
-//! Checked: a component is admitted or rejected, within the limits. What is
-//! admitted imports nothing, by a reading of its sections that owes nothing to the
-//! engine; it has the digest of its bytes and a description that is fit to be
-//! shown; it answers or fails by name, and the same facts have the same decision.
+//! Checked: a component is admitted or rejected, within the limits. An admitted component
+//! imports nothing, according to a parser that is independent of the engine; it has the
+//! digest of its bytes and a description that is safe to display; it decides or fails with
+//! a named error, and decides the same for the same facts.
 
 #![no_main]
 
@@ -20,7 +19,7 @@ use entail::DEFAULT_POLICY;
 use entail::policy::{Compile, Digest, Engine, Facts, Limits, Policy, Settings};
 use libfuzzer_sys::fuzz_target;
 
-/// As small as the built-in policy allows: what is to be found is found sooner.
+/// As small as the built-in policy allows, so that violations are found sooner.
 const LIMITS: Limits = Limits {
     deadline: Duration::from_millis(20),
     memory_bytes: 8 << 20,
@@ -95,20 +94,20 @@ fn check(policy: &Policy, component: &[u8]) {
     assert!(component.len() <= LIMITS.component_bytes);
     assert_eq!(imports(component), Some(0));
     assert_eq!(policy.digest(), Digest::of(component));
-    let said = policy.description();
-    for text in [&said.name, &said.version, &said.summary] {
+    let description = policy.description();
+    for text in [&description.name, &description.version, &description.summary] {
         assert!(text.len() <= 512 && !text.chars().any(char::is_control));
     }
-    let (once, again) = (policy.decide(&FACTS), policy.decide(&FACTS));
-    // At the edge of the deadline one call may end and the other not.
-    if let (Ok(once), Ok(again)) = (once, again) {
-        assert_eq!(once, again);
+    let (first, second) = (policy.decide(&FACTS), policy.decide(&FACTS));
+    // Near the deadline one call may complete and the other not.
+    if let (Ok(first), Ok(second)) = (first, second) {
+        assert_eq!(first, second);
     }
 }
 
-/// How many imports the outermost component has: those of its import sections,
-/// each of which is the number 10, a length, and a count before its entries.
-/// None if it does not consist of sections.
+/// The number of imports of the outermost component: the sum of the counts of its import
+/// sections (number 10, a length, a count, the entries). `None` if it does not consist of
+/// sections.
 fn imports(component: &[u8]) -> Option<u64> {
     const IMPORT_SECTION: u8 = 10;
     let mut rest = component.get(8..)?;
@@ -124,7 +123,7 @@ fn imports(component: &[u8]) -> Option<u64> {
     Some(imports)
 }
 
-/// Reads a number in LEB128, as WebAssembly writes them.
+/// Parses a LEB128 number.
 fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let end = bytes.iter().take(5).position(|byte| byte & 0x80 == 0)?;
     let (digits, rest) = bytes.split_at(end + 1);

@@ -1,7 +1,6 @@
-//! Signed documents, as they lie in a database that anybody may have written to.
+//! Signed documents, from an untrusted database.
 //!
-//! What reads them is the store's own, and so are the checks, which stand beside
-//! it as assertions: [`entail::store::fuzzing::document`].
+//! The parser and the checks are in the store: [`entail::store::fuzzing::document`].
 
 #![no_main]
 

@@ -1,10 +1,9 @@
-//! Facts as JSON, as `entail policy decide` and the decision log have them.
+//! Facts as JSON, from `entail policy decide` and the decision log.
 //!
-//! Checked: facts that are read are written and read back equal, with nothing
-//! lost. The default policy answers whatever facts there are, the same each time,
-//! or finds that they break the contract; it never traps, never takes long, never
-//! gives a malformed answer. Where it answers, it agrees with the naive model of
-//! the rules.
+//! Checked: parsed facts round-trip without loss. The default policy decides on any facts,
+//! always in the same way, or reports that they violate the contract; it never traps,
+//! exceeds its deadline or returns a malformed decision. Its decision agrees with the naive
+//! model of the rules.
 
 #![no_main]
 
@@ -16,13 +15,13 @@ use entail::policy::{
 };
 use libfuzzer_sys::fuzz_target;
 
-// As a file, since the crate that it is in brings a command line with it.
+// Included as a file, since its crate depends on a command line parser.
 #[path = "../../src/naive.rs"]
-#[allow(dead_code)] // not all of it is compared here
+#[allow(dead_code)] // only a part is used
 mod naive;
 
-/// Far more than any call takes, so that a busy machine makes no difference,
-/// and less than a run of the fuzzer may take.
+/// Far more than any call takes, even on a busy machine, and less than the timeout of the
+/// fuzzer.
 const DEADLINE: Duration = Duration::from_secs(5);
 
 static POLICY: LazyLock<Policy> = LazyLock::new(|| {
@@ -42,7 +41,7 @@ static POLICY: LazyLock<Policy> = LazyLock::new(|| {
 
 fuzz_target!(
     init: {
-        // Compiling the policy is no finding of the first input.
+        // Compile the policy before the first input.
         LazyLock::force(&POLICY);
     },
     |data: &[u8]| {
@@ -50,15 +49,15 @@ fuzz_target!(
             return;
         };
         let written = serde_json::to_string(&facts).expect("facts are plain data");
-        let again: Facts = serde_json::from_str(&written).expect("facts read back");
-        assert_eq!(again, facts);
+        let reread: Facts = serde_json::from_str(&written).expect("facts read back");
+        assert_eq!(reread, facts);
         entail_fuzz::assert_nothing_lost(data, &written);
 
         match POLICY.decide(&facts) {
             Ok(decision) => {
-                assert_eq!(POLICY.decide(&again).ok().as_ref(), Some(&decision));
+                assert_eq!(POLICY.decide(&reread).ok().as_ref(), Some(&decision));
                 if is_small(&facts) {
-                    assert_eq!(without_prose(decision), naive::decide(&facts));
+                    assert_eq!(without_message(decision), naive::decide(&facts));
                 }
             }
             Err(Failure::InvalidFacts(_) | Failure::TooManyCredentials { .. }) => {}
@@ -67,8 +66,8 @@ fuzz_target!(
     }
 );
 
-/// Whether the naive model, which tries everything that a pattern could mean, is
-/// done with them in a moment.
+/// Whether the naive model, which tries every interpretation of a pattern, is fast enough
+/// for these facts.
 fn is_small(facts: &Facts) -> bool {
     let requesting = facts.chain.first().map_or(0, |scope| scope.path.len());
     let credentials = || facts.chain.iter().flat_map(|scope| &scope.credentials);
@@ -84,8 +83,8 @@ fn is_small(facts: &Facts) -> bool {
         && models.chain(paths).all(is_simple)
 }
 
-/// The sentence of a refusal is the policy's own affair.
-fn without_prose(mut decision: Decision) -> Decision {
+/// Removes the message of a refusal, which the rules do not define.
+fn without_message(mut decision: Decision) -> Decision {
     if let Outcome::Refused(refusal) = &mut decision.outcome {
         refusal.message = String::new().into();
     }

@@ -1,8 +1,7 @@
-//! Frames of sealed secrets: what comes out of an age file that anybody may have
-//! made who knows a recipient.
+//! Frames of sealed secrets: the plaintext of an age file that anyone who knows a recipient
+//! may have created.
 //!
-//! What reads them is the store's own, and so are the checks, which stand beside
-//! it as assertions: [`entail::store::fuzzing::frame`].
+//! The parser and the checks are in the store: [`entail::store::fuzzing::frame`].
 
 #![no_main]
 

@@ -1,8 +1,6 @@
-//! Entries of the journal, as they lie in a database that anybody may have
-//! written to.
+//! Journal entries, from an untrusted database.
 //!
-//! What reads them is the store's own, and so are the checks, which stand beside
-//! it as assertions: [`entail::store::fuzzing::journal_entry`].
+//! The parser and the checks are in the store: [`entail::store::fuzzing::journal_entry`].
 
 #![no_main]
 

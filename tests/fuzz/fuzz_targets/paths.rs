@@ -1,11 +1,9 @@
-//! Names as they come from command lines, requests and database rows: the path
-//! of a scope, the id of a provider, the name of a credential, a model, the id of
-//! a credential.
+//! Names from command lines, requests and database rows: the path of a scope, the id of a
+//! provider, the name of a credential, a model, the id of a credential.
 //!
-//! Checked: exactly the documented alphabet and length is taken; what is taken
-//! prints as the very text it was parsed from and reads back equal, as text and
-//! as JSON; the parent, the chain and the depth of a path agree with each other;
-//! a refusal repeats short texts only, and nothing that could upset a terminal.
+//! Checked: exactly the documented alphabet and length is accepted. An accepted text prints
+//! unchanged and round-trips as text and as JSON. The parent, the chain and the depth of a
+//! path agree. An error repeats only short texts, and contains no control characters.
 
 #![no_main]
 
@@ -35,7 +33,7 @@ fuzz_target!(|data: &[u8]| {
     check::<CredentialId>(text, text.len() == 32 && text.chars().all(digit));
 });
 
-/// The rule of a segment as the design has it: `[a-z0-9][a-z0-9-]{0,62}`.
+/// The documented rule for a segment: `[a-z0-9][a-z0-9-]{0,62}`.
 fn is_segment(text: &str) -> bool {
     let mut characters = text.chars();
     let fit = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
@@ -52,7 +50,7 @@ where
     let from_string = Name::try_from(text.to_owned()).ok();
     match text.parse::<Name>() {
         Ok(name) => {
-            assert!(fits, "{text:?} was taken");
+            assert!(fits, "{text:?} was accepted");
             assert_eq!(name.to_string(), text);
             assert_eq!(name.clone().into(), text);
             assert_eq!(name.to_string().parse::<Name>().as_ref(), Ok(&name));

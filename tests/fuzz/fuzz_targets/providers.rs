@@ -1,11 +1,10 @@
-//! The provider file of a home (`providers.toml`), which people write by hand
-//! and copy from each other.
+//! The provider file of a home (`providers.toml`), which users write by hand and copy from
+//! each other.
 //!
-//! Checked: what is taken leaves the built-in providers as they are, and each
-//! provider that it adds can be used: its id is its own, its modes can be named
-//! and take fields that are there, its variables begin with its id, its templates can
-//! be filled in and lose nothing, its base URL is https and leads to one of its hosts
-//! whatever the parameters, and as JSON it reads back the same.
+//! Checked: an accepted file leaves the built-in providers unchanged, and each provider
+//! that it adds is usable: its id is unique, its modes have names and existing fields, its
+//! variables begin with its id, its templates can be filled without loss, its base URL is
+//! https and leads to one of its hosts for any parameters, and it round-trips as JSON.
 
 #![no_main]
 
@@ -34,8 +33,8 @@ fuzz_target!(|data: &[u8]| {
         check_names(provider, &catalog);
         check_variables(provider, &catalog);
         check_templates(provider);
-        let again: Provider = serde_json::from_str(&json(provider)).expect("it reads back");
-        assert_eq!(json(&again), json(provider));
+        let reread: Provider = serde_json::from_str(&json(provider)).expect("it reads back");
+        assert_eq!(json(&reread), json(provider));
     }
 });
 
@@ -60,7 +59,7 @@ fn check_names(provider: &Provider, catalog: &Catalog) {
         );
         for name in mode.required.iter().chain(&mode.optional) {
             assert!(mode.takes(name));
-            assert!(provider.field(name).is_some(), "{name:?} is no field");
+            assert!(provider.field(name).is_some(), "{name:?} is not a field");
         }
     }
     for field in &provider.fields {
@@ -94,9 +93,9 @@ fn check_variables(provider: &Provider, catalog: &Catalog) {
 
 fn check_templates(provider: &Provider) {
     let names = provider.fields.iter().map(|field| field.name.as_str());
-    // A template may name it also where it is no field.
+    // A template may use it even if it is not a field.
     let names: Vec<&str> = names.chain(["base_url"]).collect();
-    let themselves: BTreeMap<String, String> = names
+    let placeholders: BTreeMap<String, String> = names
         .iter()
         .map(|name| ((*name).to_owned(), format!("{{{name}}}")))
         .collect();
@@ -114,7 +113,7 @@ fn check_templates(provider: &Provider) {
         .chain(provider.check.as_ref().map(|check| &check.url))
         .chain(headers.flatten());
     for template in templates {
-        let filled = provider.fill(template, &themselves);
+        let filled = provider.fill(template, &placeholders);
         assert_eq!(
             filled.as_ref(),
             Some(template),
@@ -126,7 +125,7 @@ fn check_templates(provider: &Provider) {
         .special_base_urls
         .iter()
         .map(|special| [(special.field.clone(), special.value.clone())].into());
-    for parameters in [BTreeMap::new(), themselves.clone()]
+    for parameters in [BTreeMap::new(), placeholders.clone()]
         .into_iter()
         .chain(specials)
     {

@@ -1,8 +1,6 @@
-//! Nodes of the tree over all documents, as they lie in a database that anybody
-//! may have written to.
+//! Nodes of the document tree, from an untrusted database.
 //!
-//! What reads them is the store's own, and so are the checks, which stand beside
-//! it as assertions: [`entail::store::fuzzing::tree_node`].
+//! The parser and the checks are in the store: [`entail::store::fuzzing::tree_node`].
 
 #![no_main]
 

@@ -1,17 +1,15 @@
-//! Values of credentials, secret and public, as they are pasted, piped and read
-//! from files.
+//! Values of credentials, secret and public, as users paste, pipe and read them from files.
 //!
-//! The first byte picks a field of a built-in provider, the second whether a
-//! canary is hidden in the value, the rest is the value. It takes the way of every
-//! value: set on an organization, and leased again.
+//! The first byte selects a field of a built-in provider, the second whether the value
+//! contains a canary, and the rest is the value. The value is set on an organization and
+//! leased again.
 //!
-//! Checked: what is refused is refused as invalid, and nothing of a secret is in
-//! the error. What is taken can be leased, in the one form that its field has:
-//! a token is visible ASCII; a URL is https, or http on this machine, without a
-//! user, and sent to its own host only; a region is part of a host name; a service
-//! account is one, and asks nobody but Google for its tokens. Nothing of a secret
-//! is in the decision log, nor in what a lease shows of itself. A mask shows at
-//! most the last four characters, of a long value only.
+//! Checked: a rejected value is reported as invalid, and the error contains no part of a
+//! secret. An accepted value can be leased in the format of its field: a token is visible
+//! ASCII; a URL is https, or http on this machine, has no user, and is sent only to its
+//! host; a region is part of a host name; a service account is valid and requests tokens
+//! only from Google. No secret is in the decision log or in the debug output of a lease. A
+//! mask shows at most the last four characters, and only of a long value.
 
 #![no_main]
 
@@ -29,10 +27,10 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-/// No error and no name has it in it by chance.
+/// A text that no error or name contains by chance.
 const CANARY: &str = "CANARY-7Zq0";
 
-/// After so many changes the home is made anew, lest its journal fill the disk.
+/// The home is recreated after this number of changes, to limit its journal.
 const CHANGES_PER_HOME: u32 = 5_000;
 
 const SERVICE_ACCOUNT: &str = r#"{"type": "service_account", "project_id": "p1", "client_email": "a@p1.iam.gserviceaccount.com", "private_key": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"}"#;
@@ -78,7 +76,7 @@ fuzz_target!(
             return;
         };
         let place = &PLACES[usize::from(*place) % PLACES.len()];
-        // A public value may be seen everywhere.
+        // A public value may appear everywhere.
         let hidden = place.field.secret && canary & 1 == 1;
         let value = if hidden { with_canary(value) } else { value.to_vec() };
         let mut installation = INSTALLATION.lock().expect("no run went on after a failure");
@@ -105,9 +103,9 @@ fn assert_no_canary(text: &str, what: &str) {
     assert!(!text.contains(CANARY), "a secret is in {what}");
 }
 
-/// A home with one organization and, between two runs, no credential.
+/// A home with one organization and, between runs, no credential.
 struct Installation {
-    folder: PathBuf,
+    directory: PathBuf,
     entail: Entail,
     decision_log: std::fs::File,
     runtime: Runtime,
@@ -117,15 +115,15 @@ struct Installation {
 
 impl Installation {
     fn new() -> Self {
-        let folder = std::env::temp_dir().join(format!("entail-values-{}", std::process::id()));
+        let directory = std::env::temp_dir().join(format!("entail-values-{}", std::process::id()));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .expect("a runtime can be made");
         let home = runtime
-            .block_on(Home::create(&folder, None))
+            .block_on(Home::create(&directory, None))
             .expect("a home can be made");
         let settings = Settings {
-            // Each lease shall open what is sealed.
+            // So that each lease opens the sealed secret.
             keep_opened_secrets: None,
             ..Settings::default()
         };
@@ -139,7 +137,7 @@ impl Installation {
             .block_on(entail.change(&Principal::LocalOwner, &add))
             .expect("an organization can be added");
         Installation {
-            folder,
+            directory,
             entail,
             decision_log,
             runtime,
@@ -150,18 +148,18 @@ impl Installation {
 
     fn check(&mut self, place: &Place, value: &[u8]) {
         if self.changes >= CHANGES_PER_HOME {
-            std::fs::remove_dir_all(&self.folder).expect("the home can be removed");
+            std::fs::remove_dir_all(&self.directory).expect("the home can be removed");
             *self = Installation::new();
         }
         match self.set(place, value) {
             Ok(()) => {
                 let lease = self.lease(place);
                 check_lease(&lease, place, value);
-                // It reads back: what was taken is taken again, and stays.
-                if let Some(taken) = leased(&lease, place.field) {
-                    self.set(place, &taken).expect("it was taken before");
+                // A leased value is accepted again and stays unchanged.
+                if let Some(value) = leased(&lease, place.field) {
+                    self.set(place, &value).expect("it was accepted before");
                     let again = leased(&self.lease(place), place.field);
-                    assert_eq!(again, Some(taken));
+                    assert_eq!(again, Some(value));
                 }
                 self.remove(place);
             }
@@ -177,7 +175,7 @@ impl Installation {
         assert_no_canary(&String::from_utf8_lossy(&logged), "the decision log");
     }
 
-    /// Sets `value`, and what its mode requires besides.
+    /// Sets `value`, and the other fields that its mode requires.
     fn set(&mut self, place: &Place, value: &[u8]) -> Result<(), Error> {
         let others = place
             .mode
@@ -207,7 +205,7 @@ impl Installation {
         let request = Request::new(self.organization.clone(), place.provider.id.clone());
         self.runtime
             .block_on(self.entail.resolve(&Principal::LocalOwner, &request))
-            .expect("what was taken can be leased")
+            .expect("an accepted value can be leased")
     }
 
     fn remove(&mut self, place: &Place) {
@@ -245,47 +243,44 @@ fn valid(format: Format) -> &'static str {
 }
 
 fn leased(lease: &Lease, field: &Field) -> Option<Vec<u8>> {
-    match field.secret {
-        true => lease
-            .secret(&field.name)
-            .map(|secret| secret.expose().to_vec()),
-        false => lease
-            .parameters()
-            .get(&field.name)
-            .map(|parameter| parameter.clone().into_bytes()),
+    if field.secret {
+        let secret = lease.secret(&field.name);
+        return secret.map(|secret| secret.expose().to_vec());
     }
+    let parameter = lease.parameters().get(&field.name);
+    parameter.map(|parameter| parameter.clone().into_bytes())
 }
 
 fn check_lease(lease: &Lease, place: &Place, given: &[u8]) {
-    assert_no_canary(&format!("{lease:?}"), "what a lease shows of itself");
+    assert_no_canary(&format!("{lease:?}"), "the debug output of a lease");
     assert!(!lease.hosts().is_empty());
-    let Some(taken) = leased(lease, place.field) else {
-        // Given as empty, a public value is taken away.
+    let Some(value) = leased(lease, place.field) else {
+        // An empty public value removes the field.
         assert!(!place.field.secret && given.is_empty());
         return;
     };
     if given.is_empty() {
         return;
     }
-    let taken = String::from_utf8(taken).expect("what is taken is text");
-    let given = std::str::from_utf8(given).expect("what is taken is text");
-    assert!(!taken.is_empty());
+    let value = String::from_utf8(value).expect("an accepted value is text");
+    let given = std::str::from_utf8(given).expect("an accepted value is text");
+    assert!(!value.is_empty());
     match place.field.format {
         Format::Token => {
-            assert!(taken.bytes().all(|byte| byte.is_ascii_graphic()));
-            assert!(given.contains(&taken));
+            assert!(value.bytes().all(|byte| byte.is_ascii_graphic()));
+            assert!(given.contains(&value));
         }
         Format::Url => {
-            let authority = check_url(&taken);
+            let authority = check_url(&value);
             assert_eq!(lease.hosts(), [authority]);
-            assert_eq!(lease.base_url(), Some(taken.as_str()));
+            assert_eq!(lease.base_url(), Some(value.as_str()));
         }
         Format::Region => {
             let fit = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-            assert!(taken.len() <= 63 && taken.chars().all(fit) && !taken.starts_with('-'));
+            assert!(value.len() <= 63 && value.chars().all(fit) && !value.starts_with('-'));
         }
         Format::ServiceAccount => {
-            let account: Value = serde_json::from_str(&taken).expect("it is JSON");
+            let account: Value = serde_json::from_str(&value).expect("it is JSON");
             assert_eq!(account["type"], "service_account");
             assert!(account["project_id"].is_string() && account["client_email"].is_string());
             assert!(account["private_key"].is_string());
@@ -298,19 +293,19 @@ fn check_lease(lease: &Lease, place: &Place, given: &[u8]) {
     }
 }
 
-/// The host and port that a URL leads to.
+/// The host and port of a URL.
 fn check_url(url: &str) -> String {
     assert!(url.bytes().all(|byte| byte.is_ascii_graphic()), "{url:?}");
     assert!(!url.contains(['?', '#', '\\']) && !url.ends_with('/'));
     let (scheme, rest) = url.split_once("://").expect("it has a scheme");
     let authority = rest.split('/').next().unwrap_or_default();
     assert!(!authority.is_empty() && !authority.contains('@'));
-    let may_be_spoken = match scheme {
+    let is_allowed = match scheme {
         "https" => true,
         "http" => is_this_machine(authority),
         _ => false,
     };
-    assert!(may_be_spoken, "{url:?}");
+    assert!(is_allowed, "{url:?}");
     authority.to_owned()
 }
 

@@ -1,16 +1,16 @@
-//! What more than one fuzzing target needs.
+//! Code that several fuzz targets share.
 
 use serde_json::{Value, json};
 
-/// Holds the JSON that was read against the JSON that is written for it: each
-/// part must be there again, or stand for nothing.
+/// Compares the JSON that was read with the JSON that was written from it: each part must
+/// be there again, or be a default.
 ///
-/// A structure is also read from a list of its fields, in which case there is
-/// nothing to hold against each other.
+/// A struct can also be deserialized from a list of its fields; then there is nothing to
+/// compare.
 ///
 /// # Panics
 ///
-/// When something was read over.
+/// If a part was lost.
 pub fn assert_nothing_lost(read: &[u8], written: &str) {
     let read: Value = serde_json::from_slice(read).expect("it was read as JSON before");
     let written: Value = serde_json::from_str(written).expect("what is written is JSON");
@@ -22,24 +22,24 @@ fn compare(read: &Value, written: &Value) {
         (Value::Object(read), Value::Object(written)) => {
             for (name, value) in read {
                 match written.get(name) {
-                    Some(again) => compare(value, again),
+                    Some(rewritten) => compare(value, rewritten),
                     None => assert!(may_be_left_out(value), "{name:?} was lost: {value}"),
                 }
             }
         }
         (Value::Array(read), Value::Array(written)) => {
             assert_eq!(read.len(), written.len());
-            for (value, again) in read.iter().zip(written) {
-                compare(value, again);
+            for (value, rewritten) in read.iter().zip(written) {
+                compare(value, rewritten);
             }
         }
-        // Another spelling of the same.
+        // Another representation of the same value.
         (Value::Object(_) | Value::Array(_), _) | (_, Value::Object(_) | Value::Array(_)) => {}
         (read, written) => assert_eq!(read, written),
     }
 }
 
-/// The defaults of all fields that have one.
+/// Whether the value is the default of some field.
 fn may_be_left_out(value: &Value) -> bool {
     [
         json!(null),

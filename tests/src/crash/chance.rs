@@ -1,35 +1,44 @@
-//! The choices that decide what survives.
+//! The random choices of what survives a power loss.
 
 use std::ops::Range;
 
-use super::Fate;
+/// What happens to unsynced changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// All of them are lost.
+    NothingUnsynced,
+    /// All of them survive.
+    EverythingUnsynced,
+    /// Each change survives or not at random, with this seed.
+    Random(u64),
+}
 
-/// What disks write whole or not at all.
+/// The unit that a disk writes atomically, in bytes.
 const SECTOR: usize = 512;
 
-/// What becomes of one unsynced change to the contents of a file.
+/// What remains of one unsynced change to a file's contents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Survival {
     Whole,
     Lost,
-    /// Its bytes are lost, but the file is as long as if they were there.
+    /// The bytes are lost, but the file has the length that they would give it.
     Length,
-    /// Only these of its bytes.
+    /// Only this range of its bytes survives.
     Part(Range<usize>),
 }
 
-/// Chooses, for one image.
+/// The choices for one image.
 #[derive(Debug)]
 pub(super) struct Chance {
     fate: Fate,
     choices: fastrand::Rng,
-    /// How likely a change is to survive whole, in sixteenths. Another one for
-    /// each image, so that some lose nearly everything and some nearly nothing.
+    /// The probability that a change survives whole, in sixteenths. It differs between images,
+    /// so that some lose nearly everything and some nearly nothing.
     odds: u8,
 }
 
 impl Chance {
-    /// The same seed chooses differently at every point.
+    /// The same seed gives different choices at each point.
     pub(super) fn new(fate: Fate, point: usize) -> Self {
         let seed = match fate {
             Fate::Random(seed) => seed,
@@ -45,7 +54,7 @@ impl Chance {
         }
     }
 
-    /// Whether a file's sync also keeps its name, if it is new.
+    /// Whether syncing a new file also makes its name durable.
     pub(super) fn sync_keeps_new_name(&mut self) -> bool {
         match self.fate {
             Fate::NothingUnsynced => false,
@@ -54,7 +63,7 @@ impl Chance {
         }
     }
 
-    /// How many of so many changes to names.
+    /// How many of `of` name changes survive.
     pub(super) fn changes_to_names(&mut self, of: usize) -> usize {
         match self.fate {
             Fate::NothingUnsynced => 0,
@@ -63,7 +72,7 @@ impl Chance {
         }
     }
 
-    /// What is left of a write of so many bytes.
+    /// What remains of a write of `length` bytes.
     pub(super) fn write(&mut self, offset: usize, length: usize) -> Survival {
         match self.fate {
             Fate::NothingUnsynced => Survival::Lost,
@@ -96,7 +105,7 @@ impl Chance {
         self.choices.u8(..16) < self.odds
     }
 
-    /// One side of a boundary between sectors, if the write crosses one.
+    /// One side of a sector boundary, if the write crosses one.
     fn torn(&mut self, offset: usize, length: usize) -> Survival {
         let first = offset / SECTOR + 1;
         let end = (offset + length).div_ceil(SECTOR);

@@ -1,22 +1,22 @@
-//! What a disk holds for certain, and what is on its way there.
+//! A simulated disk: what is durable, and what is written but not synced.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::chance::{Chance, Survival};
 use super::effect::{Effect, Kind, Node, ROOT};
-use super::folder::{Entry, Image};
+use super::image::{Entry, Image};
 use super::names::Names;
 
-/// A disk, after some of the effects of a recording. Effects are named by their
-/// index, so that a copy of a disk costs little.
+/// A disk after some of the effects of a recording. Effects are referenced by index, so
+/// that cloning a disk is cheap.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Disk {
     names: Names,
-    /// The changes to names since the first that is not synced, in order.
+    /// The name changes since the first unsynced one, in order.
     changes: Vec<Change>,
-    /// The changes to names before this effect are kept by a file system that
-    /// keeps a new file's name when the file is synced.
+    /// Name changes before this effect survive on a file system where syncing a new file also
+    /// makes its name durable.
     journaled: usize,
     files: BTreeMap<Node, Contents>,
     modes: BTreeMap<Node, u32>,
@@ -31,12 +31,12 @@ struct Change {
 #[derive(Clone, Debug, Default)]
 struct Contents {
     synced: Arc<Vec<u8>>,
-    /// The writes and changes of length since.
+    /// The writes and length changes since the last sync.
     unsynced: Vec<usize>,
 }
 
 impl Disk {
-    /// A disk that holds just that.
+    /// A disk with the contents of an image.
     pub(super) fn new(image: &Image) -> Self {
         let mut disk = Disk::default();
         disk.modes.insert(ROOT, image.mode);
@@ -44,7 +44,7 @@ impl Disk {
             let node = node + 1;
             disk.modes.insert(node, entry.mode);
             let kind = match &entry.contents {
-                None => Kind::Folder,
+                None => Kind::Directory,
                 Some(contents) => {
                     let synced = Arc::clone(contents);
                     let unsynced = Vec::new();
@@ -62,12 +62,12 @@ impl Disk {
         disk
     }
 
-    /// How many bytes it holds.
+    /// The number of bytes on the disk.
     pub(super) fn size(&self) -> usize {
         self.files.values().map(|file| file.synced.len()).sum()
     }
 
-    /// Effects come one after the other, each once.
+    /// Applies the next effect. Each effect must be applied once, in order.
     pub(super) fn apply(&mut self, index: usize, effects: &[Effect]) {
         let Some(effect) = effects.get(index) else {
             return;
@@ -116,7 +116,7 @@ impl Disk {
                 .is_some_and(|effect| effect.renames_in(node));
             change.synced |= renames && change.effect < before;
         }
-        self.settle(effects);
+        self.apply_synced(effects);
     }
 
     fn is_new(&self, node: Node, before: usize, effects: &[Effect]) -> bool {
@@ -127,37 +127,37 @@ impl Disk {
             .any(|effect| matches!(effect, Effect::Create { node: made, .. } if *made == node))
     }
 
-    /// Changes that nothing unsynced precedes need not be kept apart.
-    fn settle(&mut self, effects: &[Effect]) {
-        let settled = self
+    /// Applies the synced name changes that no unsynced one precedes.
+    fn apply_synced(&mut self, effects: &[Effect]) {
+        let synced = self
             .changes
             .iter()
             .position(|change| !change.synced)
             .unwrap_or(self.changes.len());
-        for change in self.changes.drain(..settled) {
+        for change in self.changes.drain(..synced) {
             if let Some(effect) = effects.get(change.effect) {
                 self.names.apply(effect);
             }
         }
     }
 
-    /// What is found after power was lost.
+    /// The image after a power loss.
     pub(super) fn survivors(&self, effects: &[Effect], chance: &mut Chance) -> Image {
         let names = self.surviving_names(effects, chance);
         let mut image = Image {
             mode: self.mode(ROOT),
             entries: BTreeMap::new(),
         };
-        let mut folders = vec![(ROOT, std::path::PathBuf::new())];
-        while let Some((folder, path)) = folders.pop() {
-            for (name, node) in names.entries(folder) {
+        let mut directories = vec![(ROOT, std::path::PathBuf::new())];
+        while let Some((directory, path)) = directories.pop() {
+            for (name, node) in names.entries(directory) {
                 let path = path.join(name);
                 let contents = self
                     .files
                     .get(&node)
                     .map(|file| file.survivors(effects, chance));
                 if contents.is_none() {
-                    folders.push((node, path.clone()));
+                    directories.push((node, path.clone()));
                 }
                 let mode = self.mode(node);
                 image.entries.insert(path, Entry { mode, contents });
@@ -197,7 +197,7 @@ impl Disk {
 
 impl Contents {
     fn sync(&mut self, before: usize, effects: &[Effect]) {
-        // Effects are in order.
+        // Effects are ordered by index.
         let synced = self.unsynced.partition_point(|effect| *effect < before);
         if synced == 0 {
             return;
@@ -250,7 +250,7 @@ fn write_survivors(bytes: &mut Vec<u8>, offset: usize, written: &[u8], chance: &
     }
 }
 
-/// As the system does: what is skipped becomes zeros.
+/// Like the system, fills a gap with zeros.
 fn write(bytes: &mut Vec<u8>, offset: usize, written: &[u8]) {
     lengthen(bytes, offset + written.len());
     if let Some(place) = bytes.get_mut(offset..offset + written.len()) {

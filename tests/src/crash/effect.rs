@@ -1,17 +1,17 @@
-//! What a program can do to a folder, one step at a time.
+//! The steps by which a program changes a directory.
 
 use std::ffi::{OsStr, OsString};
 
-/// Tells files and folders apart whatever their names, as an inode's number does.
+/// Identifies a file or directory independently of its name, like an inode number.
 pub(super) type Node = usize;
 
-/// The folder that is recorded.
+/// The recorded directory.
 pub(super) const ROOT: Node = 0;
 
-/// A name in a folder.
+/// A name in a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    pub(super) folder: Node,
+    pub(super) directory: Node,
     pub(super) name: OsString,
 }
 
@@ -19,7 +19,7 @@ pub(super) struct Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     File,
-    Folder,
+    Directory,
 }
 
 /// One step.
@@ -30,12 +30,12 @@ pub(super) enum Effect {
         offset: usize,
         bytes: Vec<u8>,
     },
-    /// Cuts off, or fills up with zeros.
+    /// Truncates the file, or extends it with zeros.
     Resize {
         file: Node,
         length: usize,
     },
-    /// Of what was done before the effect of that index: before the sync began.
+    /// Syncs the effects before this index: those before the sync began.
     Sync {
         node: Node,
         before: usize,
@@ -64,18 +64,20 @@ pub(super) enum Effect {
 }
 
 impl Effect {
-    /// Whether it changes the names in that folder.
-    pub(super) fn renames_in(&self, folder: Node) -> bool {
+    /// Whether it changes names in this directory.
+    pub(super) fn renames_in(&self, directory: Node) -> bool {
         match self {
             Effect::Create { place, .. } | Effect::Link { place, .. } | Effect::Remove(place) => {
-                place.folder == folder
+                place.directory == directory
             }
-            Effect::Rename { from, to, .. } => from.folder == folder || to.folder == folder,
+            Effect::Rename { from, to, .. } => {
+                from.directory == directory || to.directory == directory
+            }
             _ => false,
         }
     }
 
-    /// How much there is to do, in bytes.
+    /// The cost of applying it, in bytes.
     pub(super) fn cost(&self) -> usize {
         match self {
             Effect::Write { bytes, .. } => bytes.len(),

@@ -1,19 +1,18 @@
-//! What a program does when a system call fails.
+//! Runs a program while a system call fails.
 //!
-//! strace makes calls fail that concern certain paths, each given whole: as an
-//! argument, or as what a descriptor stands for. A folder's path does not stand
-//! for what is below it, so all names are taken from a recording.
+//! strace fails calls on given paths, each given in full, as an argument or as the path of
+//! a descriptor. A directory's path does not include the files below it, so all names are
+//! taken from a recording.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
-use super::FileNames;
+use super::file_names::FileNames;
 use super::strace::{self, Log};
 
-/// Calls that are worth failing. A system does not have them all: those that it
-/// does not have are never hit.
+/// Calls to fail. Calls that a system does not have are never hit.
 pub const CALLS: [&str; 21] = [
     "open",
     "openat",
@@ -38,58 +37,57 @@ pub const CALLS: [&str; 21] = [
     "mmap",
 ];
 
-/// A call that is to fail.
+/// A call to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Its name, such as those of [`CALLS`].
+    /// The name of the call; see [`CALLS`].
     pub call: &'static str,
-    /// Which one, from 1. Each thread counts its own calls.
+    /// The number of the call, from 1, counted per thread.
     pub nth: u32,
-    /// Whether all that come after it fail too.
+    /// Whether all later calls fail as well.
     pub forever: bool,
     /// The name of the error, such as `EIO` or `ENOSPC`.
     pub error: &'static str,
 }
 
-/// What one run under an injected fault did.
+/// The result of a run with an injected fault.
 #[derive(Debug)]
 pub struct Faulted {
-    /// Whether there were as many calls as it takes.
+    /// Whether the fault occurred: whether there were enough calls.
     pub injected: bool,
-    /// The calls that failed for it, as strace shows them.
+    /// The calls that were failed, as strace shows them.
     pub hits: Vec<String>,
-    /// What it wrote on standard output.
+    /// The lines on standard output.
     pub lines: Vec<String>,
-    /// How it ended.
+    /// The exit status.
     pub status: ExitStatus,
-    /// What it wrote on standard error.
+    /// The standard error output.
     pub stderr: String,
 }
 
-/// Runs `command` under strace so that the nth call on a file below `folder` fails,
-/// once or from then on.
+/// Runs `command` under strace so that the nth call on a file in `directory` fails, once or
+/// from then on.
 ///
-/// The files are those in `folder` now and those of `names`, which come from a
-/// recording of such a command on such a folder, not necessarily this one. A name
-/// with the number of the process in it is recognized. The command must use
-/// absolute paths: strace compares arguments as they are given. Nothing but these
-/// files is concerned; neither are libraries or the standard output.
+/// The files are those in `directory` now and those of `names`, which come from a recording
+/// of the same command on a similar directory. The process id in a name is recognized. The
+/// command must use absolute paths, since strace compares arguments literally. Other files,
+/// such as libraries and the standard output, are not affected.
 ///
 /// # Errors
 ///
-/// When strace is missing or refuses the fault, or whatever the system says.
-/// That the command fails is none.
+/// If strace is missing or rejects the fault, or any error of the system. A failure of the
+/// command is not an error.
 pub fn run_with_fault(
     command: &Command,
-    folder: &Path,
+    directory: &Path,
     names: &FileNames,
     fault: &Fault,
 ) -> io::Result<Faulted> {
     strace::check()?;
     let log = Log::new();
     let mut options = options(fault, log.path())?;
-    for root in [folder.to_owned(), fs::canonicalize(folder)?] {
-        for path in paths(folder, names)? {
+    for root in [directory.to_owned(), fs::canonicalize(directory)?] {
+        for path in paths(directory, names)? {
             options.push(format!("-P {}", word_below(&root, &path, names.process)?));
         }
     }
@@ -97,7 +95,7 @@ pub fn run_with_fault(
     let output = faulted.stdin(Stdio::null()).output()?;
     let log = fs::read_to_string(log.path()).unwrap_or_default();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    // At least it says of every process that it ended.
+    // strace reports at least the end of every process.
     if log.is_empty() {
         return Err(io::Error::other(format!("strace does not work: {stderr}")));
     }
@@ -118,7 +116,7 @@ pub fn run_with_fault(
     })
 }
 
-/// As words of a shell.
+/// The options for strace, quoted for a shell.
 fn options(fault: &Fault, log: &Path) -> io::Result<Vec<String>> {
     let Fault {
         call, nth, error, ..
@@ -132,17 +130,18 @@ fn options(fault: &Fault, log: &Path) -> io::Result<Vec<String>> {
     ])
 }
 
-/// The paths to fail at, from the folder.
-fn paths(folder: &Path, names: &FileNames) -> io::Result<Vec<PathBuf>> {
+/// The paths to fail at, relative to the directory.
+fn paths(directory: &Path, names: &FileNames) -> io::Result<Vec<PathBuf>> {
     let mut paths: Vec<PathBuf> = names.relative.iter().cloned().collect();
-    paths.extend(super::folder::read(folder)?.entries.into_keys());
+    paths.extend(super::image::read(directory)?.entries.into_keys());
     paths.sort();
     paths.dedup();
     Ok(paths)
 }
 
-/// The command, as the process that strace looks on rather than as its child: so
-/// the shell knows its number beforehand, and `$$` in an option is that number.
+/// Builds a shell command that runs the program as the parent of strace rather than as its
+/// child (`-D`). So the shell knows the process id beforehand, and `$$` in an option is
+/// that id.
 fn shell(command: &Command, options: &str) -> Command {
     let mut shell = Command::new("/bin/sh");
     shell
@@ -151,12 +150,11 @@ fn shell(command: &Command, options: &str) -> Command {
         .arg("sh")
         .arg(command.get_program())
         .args(command.get_args());
-    strace::surround(&mut shell, command);
+    strace::copy_environment(&mut shell, command);
     shell
 }
 
-/// A path below a root as one word of a shell, with `$$` where it holds the
-/// process's number.
+/// A path below a root, quoted for a shell, with `$$` in place of the process id.
 fn word_below(root: &Path, path: &Path, process: u32) -> io::Result<String> {
     let root = word(root)?;
     if path.as_os_str().is_empty() {
@@ -165,7 +163,7 @@ fn word_below(root: &Path, path: &Path, process: u32) -> io::Result<String> {
     Ok(format!("{root}/{}", with_process(&word(path)?, process)))
 }
 
-/// A path as one word of a shell.
+/// A path, quoted for a shell.
 fn word(path: &Path) -> io::Result<String> {
     let path = path
         .to_str()
@@ -180,7 +178,7 @@ fn with_process(quoted: &str, process: u32) -> String {
     let mut rest = quoted;
     while let Some((before, after)) = rest.split_once(&digits) {
         word.push_str(before);
-        // Part of a longer number it is not the process's.
+        // As part of a longer number it is not the process id.
         if word.ends_with(is_digit) || after.starts_with(is_digit) {
             word.push_str(&digits);
         } else {
@@ -196,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_with_the_number_of_the_process_holds_the_next_ones() {
+    fn the_process_id_in_a_name_is_replaced_by_that_of_the_next_process() {
         let word = |path: &str| word_below(Path::new("/f 77"), Path::new(path), 77).unwrap();
         assert_eq!(word("keys.new-77/a'b"), r"'/f 77'/'keys.new-'$$'/a'\''b'");
         assert_eq!(word("177-771"), "'/f 77'/'177-771'");

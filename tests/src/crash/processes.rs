@@ -1,5 +1,4 @@
-//! What belongs to the processes of a program: their open files, their current
-//! folders.
+//! The state of the processes of a program: open files and working directories.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,29 +6,29 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::effect::Node;
-use super::trace::{Call, Outcome};
+use super::trace::{Call, CallResult};
 
-/// All processes. Those that are over stay.
+/// All processes, including ended ones.
 #[derive(Debug)]
 pub(super) struct Processes {
     all: Vec<Process>,
-    /// Where each thread's process is among them.
+    /// The index of each thread's process.
     threads: BTreeMap<u32, usize>,
-    /// Threads that are starting another one, and whether it is in their process.
+    /// Threads that are starting another thread, and whether it shares their process.
     starting: Vec<(u32, bool)>,
     descriptions: Vec<Description>,
     first: u32,
 }
 
-/// What threads of one process have in common.
+/// The state that the threads of a process share.
 #[derive(Clone, Debug)]
 struct Process {
     descriptors: BTreeMap<i64, usize>,
-    folder: PathBuf,
+    directory: PathBuf,
     umask: u32,
 }
 
-/// What descriptors that were duplicated have in common.
+/// An open file description, shared by duplicated descriptors.
 #[derive(Debug)]
 pub(super) struct Description {
     pub(super) node: Node,
@@ -38,13 +37,13 @@ pub(super) struct Description {
 }
 
 impl Processes {
-    /// The command is to be the first.
+    /// Starts with the process of `command`.
     pub(super) fn new(command: &Command) -> io::Result<Self> {
         let here = std::env::current_dir()?;
-        let folder = command.get_current_dir().unwrap_or(Path::new(""));
+        let directory = command.get_current_dir().unwrap_or(Path::new(""));
         let process = Process {
             descriptors: BTreeMap::new(),
-            folder: here.join(folder),
+            directory: here.join(directory),
             umask: umask()?,
         };
         Ok(Processes {
@@ -56,13 +55,13 @@ impl Processes {
         })
     }
 
-    /// The number that the system gave to the first.
+    /// The process id of the first process.
     pub(super) fn first(&self) -> u32 {
         self.first
     }
 
-    /// The process of a thread. The thread may be new, for it can run before the
-    /// call that started it has ended.
+    /// The process of a thread. The thread may be new: it can run before the call that started
+    /// it returns.
     pub(super) fn of(&mut self, thread: u32) -> usize {
         if self.first == 0 {
             self.first = thread;
@@ -90,7 +89,7 @@ impl Processes {
         process
     }
 
-    /// A call has begun that has not ended yet.
+    /// Handles a call that has begun and not returned.
     pub(super) fn begin(&mut self, thread: u32, call: &str, arguments: &str) {
         self.of(thread);
         if starts_thread(call) {
@@ -98,10 +97,10 @@ impl Processes {
         }
     }
 
-    /// A call has ended that starts a thread.
+    /// Handles a call that started a thread.
     pub(super) fn started_by(&mut self, call: &Call) {
         self.starting.retain(|(parent, _)| *parent != call.thread);
-        let Outcome::Returned(returned) = &call.result else {
+        let CallResult::Returned(returned) = &call.result else {
             return;
         };
         let number = returned.number();
@@ -118,16 +117,16 @@ impl Processes {
         self.threads.remove(&thread);
     }
 
-    pub(super) fn folder(&self, process: usize) -> PathBuf {
+    pub(super) fn directory(&self, process: usize) -> PathBuf {
         match self.all.get(process) {
-            Some(process) => process.folder.clone(),
+            Some(process) => process.directory.clone(),
             None => PathBuf::new(),
         }
     }
 
-    pub(super) fn set_folder(&mut self, process: usize, folder: PathBuf) {
+    pub(super) fn set_directory(&mut self, process: usize, directory: PathBuf) {
         if let Some(process) = self.all.get_mut(process) {
-            process.folder = folder;
+            process.directory = directory;
         }
     }
 
@@ -141,7 +140,7 @@ impl Processes {
         }
     }
 
-    /// A new description of a file, opened at its start.
+    /// Creates a description of a file, at position 0.
     pub(super) fn describe(&mut self, node: Node, appends: bool) -> usize {
         self.descriptions.push(Description {
             node,
@@ -177,14 +176,14 @@ impl Processes {
     }
 }
 
-/// What is taken away from the mode of every new file.
+/// The umask of this process.
 fn umask() -> io::Result<u32> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let umask = status
         .lines()
         .find_map(|line| line.strip_prefix("Umask:"))
         .and_then(|umask| u32::from_str_radix(umask.trim(), 8).ok());
-    umask.ok_or_else(|| io::Error::other("the system does not say what the umask is"))
+    umask.ok_or_else(|| io::Error::other("/proc/self/status does not contain the umask"))
 }
 
 pub(super) fn starts_thread(call: &str) -> bool {

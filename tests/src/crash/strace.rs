@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Calls that are not worth writing down: they change neither files nor the
-/// position in one. All others are, so that none is missed for being new.
+/// Calls that are not traced: they change neither files nor file positions. All others are
+/// traced, so that a new call is not missed.
 const LEFT_OUT: [&str; 34] = [
     "access",
     "brk",
@@ -44,10 +44,10 @@ const LEFT_OUT: [&str; 34] = [
     "statx",
 ];
 
-/// Longer than any write of a test: what strace cuts short is an error.
+/// Longer than any write of a test: a string that strace cuts is an error.
 const LONGEST_STRING: &str = "67108864";
 
-/// The file that strace writes to, for as long as this lives.
+/// strace's output file, removed on drop.
 #[derive(Debug)]
 pub(super) struct Log(PathBuf);
 
@@ -66,12 +66,12 @@ impl Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        // What cannot be removed is only left over.
+        // A leftover file does no harm.
         let _ = std::fs::remove_file(&self.0);
     }
 }
 
-/// Whether there is a strace.
+/// Fails if strace is not installed.
 pub(super) fn check() -> io::Result<()> {
     match Command::new("strace").arg("-V").output() {
         Ok(_) => Ok(()),
@@ -83,7 +83,7 @@ pub(super) fn check() -> io::Result<()> {
     }
 }
 
-/// The command under strace, with everything that it does written down.
+/// Builds a command that runs `command` under strace and records its calls.
 pub(super) fn recording(command: &Command, log: &Path) -> Command {
     let left_out: Vec<String> = LEFT_OUT.iter().map(|call| format!("?{call}")).collect();
     let mut traced = Command::new("strace");
@@ -99,26 +99,26 @@ pub(super) fn recording(command: &Command, log: &Path) -> Command {
         ])
         .arg("-e")
         .arg(format!("trace=!{}", left_out.join(",")))
-        // Only how much was read matters, not what.
+        // Only the length of a read matters.
         .args(["-e", "raw=read,readv"])
         .arg("-o")
         .arg(log)
         .arg("--")
         .arg(command.get_program())
         .args(command.get_args());
-    surround(&mut traced, command);
+    copy_environment(&mut traced, command);
     traced
 }
 
-/// Gives one command the environment and the current folder of another.
-pub(super) fn surround(traced: &mut Command, command: &Command) {
+/// Copies the environment and working directory of one command to another.
+pub(super) fn copy_environment(traced: &mut Command, command: &Command) {
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => traced.env(name, value),
             None => traced.env_remove(name),
         };
     }
-    if let Some(folder) = command.get_current_dir() {
-        traced.current_dir(folder);
+    if let Some(directory) = command.get_current_dir() {
+        traced.current_dir(directory);
     }
 }

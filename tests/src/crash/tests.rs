@@ -6,18 +6,19 @@ use std::process::Command;
 use super::chance::Chance;
 use super::disk::Disk;
 use super::effect::{Effect, Kind, Node, Place, ROOT};
-use super::folder::Image;
-use super::follow::Follower;
-use super::trace::{Event, Outcome, Reader};
-use super::{Fate, FileNames, Recording};
+use super::effect_recorder::EffectRecorder;
+use super::image::Image;
+use super::recording::Recording;
+use super::trace::{CallResult, Event, Reader};
+use super::{Fate, FileNames};
 
-/// As strace writes it.
+/// Encodes a text as strace does.
 fn escaped(text: &str) -> String {
     text.bytes()
         .fold(String::new(), |text, byte| format!("{text}\\x{byte:02x}"))
 }
 
-/// Puts what stands between bars as strace writes it.
+/// Encodes the parts between bars as strace does.
 fn line(readable: &str) -> String {
     let parts = readable.split('|').enumerate();
     parts
@@ -41,7 +42,7 @@ fn a_line_is_a_call_with_its_arguments_and_what_it_returned() {
     assert_eq!((call.thread, call.name.as_str()), (7, "pwrite64"));
     assert_eq!(call.arguments.len(), 4);
     assert_eq!(call.arguments[0].number(), Some(4));
-    let path = call.arguments[0].path_beside();
+    let path = call.arguments[0].descriptor_path();
     assert_eq!(path, Some(PathBuf::from("/f/a, (b>")));
     assert_eq!(call.arguments[1].bytes().unwrap(), b"x\"),");
     assert_eq!(call.arguments[3].number(), Some(16));
@@ -64,10 +65,10 @@ fn numbers_are_decimal_octal_or_hexadecimal() {
 #[test]
 fn a_call_can_fail_or_never_return() {
     let failed = call("7 fsync(3<|/f/a|>) = -1 EIO (Input/output error)");
-    assert_eq!(failed.result, Outcome::Failed);
+    assert_eq!(failed.result, CallResult::Failed);
     let restarted = call("7 read(0x3, 0x1, 0x1) = ? ERESTARTSYS (To be restarted)");
-    assert_eq!(restarted.result, Outcome::Failed);
-    assert_eq!(call("7 exit_group(0) = ?").result, Outcome::Unknown);
+    assert_eq!(restarted.result, CallResult::Failed);
+    assert_eq!(call("7 exit_group(0) = ?").result, CallResult::Unknown);
 }
 
 #[test]
@@ -83,7 +84,7 @@ fn the_parts_of_an_interrupted_call_are_joined() {
 }
 
 #[test]
-fn signals_are_nothing_and_ends_are_told() {
+fn signals_are_ignored_and_ends_are_reported() {
     let mut reader = Reader::default();
     assert_eq!(reader.read("7 --- SIGCHLD {si_pid=8} ---").unwrap(), None);
     let ended = Some(Event::Ended { thread: 7 });
@@ -91,29 +92,29 @@ fn signals_are_nothing_and_ends_are_told() {
 }
 
 #[test]
-fn a_string_cut_short_is_an_error() {
+fn a_string_that_strace_cut_is_an_error() {
     let call = call(r#"7 write(3<|/f/a|>, "|x|"..., 900) = 900"#);
     assert!(call.arguments[1].bytes().is_err());
 }
 
-/// What a trace does to a folder `/f`, which is empty and need not exist.
+/// The effects of a trace on an empty directory `/f`, which need not exist.
 fn effects(trace: &[&str]) -> std::io::Result<Vec<Effect>> {
     let mut command = Command::new("program");
     command.current_dir("/f");
-    let mut follower = Follower::in_folders(vec!["/f".into()], &command)?;
-    follower.acknowledge_on("pipe:[1]".into());
+    let mut recorder = EffectRecorder::in_directories(vec!["/f".into()], &command)?;
+    recorder.acknowledge_on("pipe:[1]".into());
     let mut reader = Reader::default();
     for readable in trace {
         if let Some(event) = reader.read(&line(readable))? {
-            follower.follow(event)?;
+            recorder.record(event)?;
         }
     }
-    Ok(follower.finish().0)
+    Ok(recorder.finish().0)
 }
 
-fn place(folder: Node, name: &str) -> Place {
+fn place(directory: Node, name: &str) -> Place {
     Place {
-        folder,
+        directory,
         name: OsString::from(name),
     }
 }
@@ -138,7 +139,7 @@ fn written(file: Node, offset: usize, bytes: &[u8]) -> Effect {
 const OPEN_A: &str = r#"7 openat(AT_FDCWD<|/f|>, "|a|", O_CREAT, 000) = 3<|/f/a|>"#;
 
 #[test]
-fn plain_writes_go_on_where_the_last_one_ended() {
+fn plain_writes_continue_at_the_file_position() {
     let found = effects(&[
         OPEN_A,
         r#"7 write(3<|/f/a|>, "|one|", 3) = 3"#,
@@ -159,7 +160,7 @@ fn plain_writes_go_on_where_the_last_one_ended() {
 }
 
 #[test]
-fn a_descriptor_stays_with_its_file_when_names_change() {
+fn a_descriptor_keeps_its_file_when_names_change() {
     let found = effects(&[
         OPEN_A,
         r#"7 rename("|/f/a|", "|b|") = 0"#,
@@ -182,7 +183,7 @@ fn a_descriptor_stays_with_its_file_when_names_change() {
 }
 
 #[test]
-fn a_line_is_acknowledged_once_it_is_whole() {
+fn a_line_is_acknowledged_when_it_is_complete() {
     let found = effects(&[
         r#"7 write(1<|pipe:[1]|>, "|ack|", 3) = 3"#,
         &format!(r#"7 write(1<|pipe:[1]|>, "{}", 4) = 4"#, escaped(" 1\na")),
@@ -192,7 +193,7 @@ fn a_line_is_acknowledged_once_it_is_whole() {
 }
 
 #[test]
-fn a_sync_covers_what_was_done_before_it_began() {
+fn a_sync_covers_the_effects_before_it_began() {
     let found = effects(&[
         OPEN_A,
         "7 fsync(3<|/f/a|> <unfinished ...>",
@@ -205,7 +206,7 @@ fn a_sync_covers_what_was_done_before_it_began() {
 }
 
 #[test]
-fn a_number_is_free_as_soon_as_its_close_begins() {
+fn a_descriptor_is_free_as_soon_as_its_close_begins() {
     let found = effects(&[
         OPEN_A,
         "7 close(3<|/f/a|> <unfinished ...>",
@@ -217,7 +218,7 @@ fn a_number_is_free_as_soon_as_its_close_begins() {
 }
 
 #[test]
-fn what_is_not_understood_is_an_error_only_in_the_folder() {
+fn an_unknown_call_is_an_error_only_in_the_directory() {
     let copy =
         |to: &str| format!("7 copy_file_range(9<|/elsewhere|>, NULL, 3<|{to}|>, NULL, 9, 0) = 9");
     assert!(effects(&[OPEN_A, &copy("/f/a")]).is_err());
@@ -228,7 +229,7 @@ fn what_is_not_understood_is_an_error_only_in_the_folder() {
 }
 
 #[test]
-fn shared_memory_of_sqlite_is_left_out() {
+fn the_shared_memory_file_of_sqlite_is_ignored() {
     let found = effects(&[
         r#"7 openat(AT_FDCWD<|/f|>, "|/f/a-shm|", O_CREAT, 0600) = 3<|/f/a-shm|>"#,
         "7 ftruncate(3<|/f/a-shm|>, 3) = 0",
@@ -237,7 +238,7 @@ fn shared_memory_of_sqlite_is_left_out() {
     assert_eq!(found.unwrap(), []);
 }
 
-/// What power lost after all of it leaves of an empty folder.
+/// The contents of an initially empty directory after all effects and a power loss.
 fn left(effects: Vec<Effect>, fate: Fate) -> Vec<(String, Vec<u8>)> {
     let last = effects.len();
     let recording = Recording::new(Disk::new(&Image::default()), effects, FileNames::default());
@@ -266,7 +267,7 @@ fn file(name: &str, contents: &[u8]) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn a_write_that_is_not_synced_can_be_lost_and_can_survive() {
+fn an_unsynced_write_can_be_lost_or_survive() {
     let effects = || vec![created(1, "a"), sync(ROOT, 1), written(1, 0, b"x")];
     assert_eq!(left(effects(), Fate::NothingUnsynced), file("a", b""));
     assert_eq!(left(effects(), Fate::EverythingUnsynced), file("a", b"x"));
@@ -277,7 +278,7 @@ fn a_write_that_is_not_synced_can_be_lost_and_can_survive() {
 }
 
 #[test]
-fn what_is_synced_is_never_lost() {
+fn synced_effects_are_never_lost() {
     for fate in random_fates().chain([Fate::NothingUnsynced]) {
         let effects = vec![
             created(1, "a"),
@@ -290,7 +291,7 @@ fn what_is_synced_is_never_lost() {
 }
 
 #[test]
-fn a_sync_does_not_cover_what_came_after_it_began() {
+fn a_sync_does_not_cover_later_effects() {
     let effects = vec![
         created(1, "a"),
         written(1, 0, b"x"),
@@ -301,7 +302,7 @@ fn a_sync_does_not_cover_what_came_after_it_began() {
 }
 
 #[test]
-fn a_write_is_torn_between_sectors() {
+fn a_write_is_torn_at_sector_boundaries() {
     let effects = || {
         let bytes = [1; 1500];
         vec![created(1, "a"), sync(ROOT, 1), written(1, 100, &bytes)]
@@ -321,7 +322,7 @@ fn a_write_is_torn_between_sectors() {
 }
 
 #[test]
-fn the_last_of_two_writes_that_survive_wins() {
+fn the_last_of_two_surviving_writes_wins() {
     for fate in random_fates() {
         let effects = vec![
             created(1, "a"),
@@ -336,7 +337,7 @@ fn the_last_of_two_writes_that_survive_wins() {
 }
 
 #[test]
-fn of_changes_to_names_the_first_few_survive() {
+fn a_prefix_of_the_name_changes_survives() {
     let effects = || vec![created(1, "a"), created(2, "b"), created(3, "c")];
     let found: BTreeSet<_> = random_fates()
         .map(|fate| {
@@ -351,7 +352,7 @@ fn of_changes_to_names_the_first_few_survive() {
 }
 
 #[test]
-fn a_rename_happens_or_does_not_whatever_becomes_of_the_contents() {
+fn a_rename_is_atomic_regardless_of_the_contents() {
     let effects = || {
         vec![
             created(1, "a"),
@@ -375,7 +376,7 @@ fn a_rename_happens_or_does_not_whatever_becomes_of_the_contents() {
 }
 
 #[test]
-fn a_new_file_that_is_synced_may_still_lose_its_name() {
+fn a_synced_new_file_may_still_lose_its_name() {
     let effects = || vec![created(1, "a"), created(2, "b"), sync(2, 2)];
     assert_eq!(left(effects(), Fate::NothingUnsynced), []);
     let names = |fate| left(effects(), fate).len();
@@ -384,7 +385,7 @@ fn a_new_file_that_is_synced_may_still_lose_its_name() {
 }
 
 #[test]
-fn every_point_has_the_same_image_however_it_is_reached() {
+fn the_image_of_a_point_does_not_depend_on_keyframes() {
     let effects: Vec<_> = [created(1, "a"), sync(ROOT, 1)]
         .into_iter()
         .chain((2..200).map(|index| match index % 3 {
@@ -406,7 +407,7 @@ fn every_point_has_the_same_image_however_it_is_reached() {
 }
 
 #[test]
-fn a_point_that_is_not_there_is_an_error() {
+fn an_unknown_point_is_an_error() {
     let recording = Recording::new(Disk::default(), Vec::new(), FileNames::default());
     let crash = recording.crash(0, Fate::NothingUnsynced, Path::new("/nowhere"));
     assert!(crash.is_err());

@@ -1,7 +1,7 @@
-//! What strace writes, read.
+//! Parses the output of strace.
 //!
-//! Every string and path in it is hexadecimal (`-xx`), every descriptor has its
-//! path beside it (`-y`), every line begins with the number of a thread (`-f`).
+//! Strings and paths are hexadecimal (`-xx`), descriptors are followed by their path
+//! (`-y`), and lines begin with a thread id (`-f`).
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -11,10 +11,10 @@ use std::path::PathBuf;
 
 const UNFINISHED: &str = "<unfinished ...>";
 
-/// What happened in a thread.
+/// An event in a thread.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Event {
-    /// A call has begun which ends after others.
+    /// A call has begun that returns after other events.
     Begun {
         thread: u32,
         name: String,
@@ -26,36 +26,36 @@ pub(super) enum Event {
     },
 }
 
-/// A call that has ended.
+/// A call that has returned.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Call {
     pub(super) thread: u32,
     pub(super) name: String,
     pub(super) arguments: Vec<Argument>,
-    pub(super) result: Outcome,
+    pub(super) result: CallResult,
 }
 
-/// What a call came to.
+/// The result of a call.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum CallResult {
     Returned(Argument),
     Failed,
     /// The thread ended during the call.
     Unknown,
 }
 
-/// An argument, or what was returned, as strace writes it.
+/// An argument or return value, as strace writes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Argument(pub(super) String);
 
-/// Joins what strace had to interrupt.
+/// Parses lines, and joins calls that strace printed in parts.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     unfinished: BTreeMap<u32, String>,
 }
 
 impl Reader {
-    /// The event of a line, if there is any.
+    /// Parses a line; `None` if it contains no event.
     pub(super) fn read(&mut self, line: &str) -> io::Result<Option<Event>> {
         let (thread, text) = line.split_once(' ').ok_or_else(|| unreadable(line))?;
         let thread: u32 = thread.parse().map_err(|_| unreadable(line))?;
@@ -108,17 +108,17 @@ fn done(thread: u32, text: &str) -> io::Result<Event> {
     }))
 }
 
-fn outcome(text: &str) -> Outcome {
+fn outcome(text: &str) -> CallResult {
     if text.starts_with("-1 ") || text.starts_with("? ERESTART") {
-        Outcome::Failed
+        CallResult::Failed
     } else if text.starts_with('?') {
-        Outcome::Unknown
+        CallResult::Unknown
     } else {
-        Outcome::Returned(Argument(text.to_owned()))
+        CallResult::Returned(Argument(text.to_owned()))
     }
 }
 
-/// At the commas that are in nothing else.
+/// Splits at top-level commas.
 fn split(text: &str) -> Vec<Argument> {
     let mut arguments = Vec::new();
     let mut argument = String::new();
@@ -133,7 +133,7 @@ fn split(text: &str) -> Vec<Argument> {
                 arguments.push(Argument(std::mem::take(&mut argument)));
                 continue;
             }
-            // After a comma; within, a space tells nothing either.
+            // Leading spaces are not part of an argument.
             ' ' if argument.is_empty() => continue,
             _ => {}
         }
@@ -146,7 +146,7 @@ fn split(text: &str) -> Vec<Argument> {
 }
 
 impl Argument {
-    /// The number that it begins with: decimal, octal or hexadecimal.
+    /// The leading number: decimal, octal or hexadecimal.
     pub(super) fn number(&self) -> Option<i64> {
         let digits: &str = self
             .0
@@ -161,14 +161,14 @@ impl Argument {
         }
     }
 
-    /// The path of a descriptor, or what else the system calls it.
-    pub(super) fn path_beside(&self) -> Option<PathBuf> {
+    /// The path of a descriptor, or another description by the system.
+    pub(super) fn descriptor_path(&self) -> Option<PathBuf> {
         let (_, after) = self.0.split_once('<')?;
         let (path, _) = after.split_once('>')?;
         Some(PathBuf::from(OsString::from_vec(unescape(path))))
     }
 
-    /// Whether the descriptor's file had lost its name.
+    /// Whether the descriptor's file was unlinked.
     pub(super) fn is_deleted(&self) -> bool {
         self.0.ends_with("(deleted)")
     }
@@ -178,11 +178,11 @@ impl Argument {
         self.0.starts_with('"')
     }
 
-    /// All strings in it, one after the other; an error if strace cut one short.
+    /// The concatenated strings in the argument. Fails if strace cut one.
     pub(super) fn bytes(&self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         for (index, part) in self.0.split('"').enumerate() {
-            // Outside, between and inside the quotes in turn.
+            // Odd parts are inside quotes.
             if index % 2 == 1 {
                 bytes.append(&mut unescape(part));
             } else if part.starts_with("...") {
@@ -203,7 +203,7 @@ impl Argument {
     }
 }
 
-/// Of `\x` and two digits for each byte; anything else stands for itself.
+/// Decodes `\x` escapes; other characters stay unchanged.
 fn unescape(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len() / 4);
     let mut rest = text.as_bytes();
@@ -232,5 +232,5 @@ fn digit(character: u8) -> u8 {
 
 fn unreadable(line: &str) -> io::Error {
     let start: String = line.chars().take(200).collect();
-    io::Error::other(format!("strace wrote what is not understood: {start}"))
+    io::Error::other(format!("unexpected output of strace: {start}"))
 }

@@ -1,5 +1,5 @@
-//! What must hold of a store after anything: all that was acknowledged is there, and
-//! everything is what was written.
+//! Checks a store after a stress test: every acknowledged change exists, and everything is
+//! as written.
 
 use std::path::Path;
 
@@ -8,12 +8,12 @@ use entail::{Entail, Home, Principal, Request};
 use super::settings;
 use super::worker::scope;
 
-/// The newest changes of a writer that were acknowledged.
+/// The newest acknowledged changes of a writer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Acknowledged {
-    /// The count of the newest secret.
+    /// The number of the newest secret.
     pub secret: u64,
-    /// The count of the newest model.
+    /// The number of the newest model.
     pub model: u64,
 }
 
@@ -24,22 +24,22 @@ impl Acknowledged {
     }
 }
 
-/// What each writer has acknowledged.
+/// The acknowledged changes of each writer.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     writers: Vec<Acknowledged>,
 }
 
 impl Ledger {
-    /// For so many writers, none of whom did anything.
+    /// Creates a ledger for a number of writers, without changes.
     pub fn new(writers: u32) -> Self {
         Ledger {
             writers: (0..writers).map(|_| Acknowledged::default()).collect(),
         }
     }
 
-    /// Takes in what workers said; answers with how many changes that were.
-    pub fn take<'a>(&mut self, lines: impl IntoIterator<Item = &'a str>) -> usize {
+    /// Adds the lines that workers printed. Returns the number of changes.
+    pub fn add_lines<'a>(&mut self, lines: impl IntoIterator<Item = &'a str>) -> usize {
         let mut changes = 0;
         for line in lines {
             let words: Vec<&str> = line.split(' ').collect();
@@ -51,73 +51,73 @@ impl Ledger {
             match *what {
                 "secret" => writer.secret = count,
                 "model" => writer.model = count,
-                other => panic!("a worker said {other}"),
+                other => panic!("unexpected line of a worker: {other}"),
             }
             changes += 1;
         }
         changes
     }
 
-    /// Each writer's own.
+    /// The acknowledged changes by writer.
     pub fn writers(&self) -> impl Iterator<Item = (u32, &Acknowledged)> {
         (0..).zip(&self.writers)
     }
 
-    /// Sees what there is: it may be a change ahead of what was acknowledged.
+    /// Takes over the actual state, which may be one change ahead of the acknowledged one.
     pub fn catch_up(&mut self, found: &[Acknowledged]) {
         self.writers = found.to_vec();
     }
 }
 
-/// Opens the home as a newcomer would, and holds it against the ledger. Answers with
-/// what each writer has there.
+/// Opens the home anew and compares it with the ledger. Returns what each writer actually
+/// has.
 ///
 /// # Errors
 ///
-/// In words, what does not hold.
+/// A description of what is wrong.
 pub async fn check(
-    folder: &Path,
+    directory: &Path,
     cache: &Path,
     ledger: &Ledger,
 ) -> Result<Vec<Acknowledged>, String> {
-    let said = |error: entail::Error| error.to_string();
-    let home = Home::open(folder).map_err(said)?;
-    let entail = Entail::open(&home, settings(cache)).map_err(said)?;
+    let to_text = |error: entail::Error| error.to_string();
+    let home = Home::open(directory).map_err(to_text)?;
+    let entail = Entail::open(&home, settings(cache)).map_err(to_text)?;
     let me = Principal::LocalOwner;
-    let mut found = Vec::new();
+    let mut all = Vec::new();
     for (writer, acknowledged) in ledger.writers() {
         let request = Request::new(scope(writer).parse().unwrap(), "openai".parse().unwrap());
-        let lease = entail.resolve(&me, &request).await.map_err(said)?;
+        let lease = entail.resolve(&me, &request).await.map_err(to_text)?;
         let key = lease.secret("api_key").ok_or("a lease without a key")?;
-        let there = Acknowledged {
+        let actual = Acknowledged {
             secret: count(key.expose_text().unwrap_or_default())?,
             model: count(lease.model().map_or("", |model| model.as_str()))?,
         };
-        // At most one change was under way, and may have been made.
+        // At most one change was in progress, and may have been made.
         let next = acknowledged.newest() + 1;
-        for (what, there, least) in [
-            ("secret", there.secret, acknowledged.secret),
-            ("model", there.model, acknowledged.model),
+        for (what, found, least) in [
+            ("secret", actual.secret, acknowledged.secret),
+            ("model", actual.model, acknowledged.model),
         ] {
-            if there < least || there > least && there != next {
+            if found < least || found > least && found != next {
                 return Err(format!(
-                    "writer {writer} has the {what} of change {there}, and {least} was acknowledged"
+                    "writer {writer} has the {what} of change {found}, but {least} was acknowledged"
                 ));
             }
         }
-        found.push(there);
+        all.push(actual);
     }
-    let verified = entail.verify(&me, &mut |_| {}).await.map_err(said)?;
+    let verified = entail.verify(&me, &mut |_| {}).await.map_err(to_text)?;
     match verified.faults.first() {
         Some(fault) => Err(fault.to_string()),
         None if verified.unopened > 0 || !verified.foreign.is_empty() => {
             Err("secrets were not opened".to_owned())
         }
-        None => Ok(found),
+        None => Ok(all),
     }
 }
 
-/// The number that a text ends with.
+/// The number at the end of a text.
 fn count(text: &str) -> Result<u64, String> {
     let digits = text.rsplit('-').next().unwrap_or_default();
     digits.parse().map_err(|_| format!("{text:?} has no count"))

@@ -1,26 +1,26 @@
-//! System calls that fail under a worker: each one, once and from then on.
+//! Fails system calls of a worker: each call, once and from then on.
 
 use super::check::{Ledger, check};
 use super::worker::make_home;
-use super::{Program, block_on, copy_folder};
+use super::{Program, block_on, copy_directory};
 use crate::crash::{CALLS, Fault, record, run_with_fault};
 
-/// What came of it.
+/// The result.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Failed {
-    /// Runs in which a call failed.
+    /// The number of runs in which a call failed.
     pub runs: usize,
-    /// Those after which the worker said that something is wrong.
-    pub said: usize,
+    /// The number of runs in which the worker reported an error.
+    pub reported: usize,
 }
 
-/// Lets each call of a worker that makes a few changes fail, with each error, once and
-/// for ever; `every` is 1 for all, or leaves some out. What was acknowledged must be
-/// there afterwards, and the store must never be taken for an empty one.
+/// Fails each call of a worker that makes a few changes, with each error, once and
+/// permanently. `every` is 1 for all calls, or skips some. Afterwards every acknowledged
+/// change must exist, and the store must never be mistaken for an empty one.
 ///
 /// # Panics
 ///
-/// When it is otherwise.
+/// If a check fails.
 pub fn io_errors(program: &Program, every: u32, mut on_run: impl FnMut(Failed)) -> Failed {
     let cache = tempfile::tempdir().unwrap();
     let mut failed = Failed::default();
@@ -40,7 +40,7 @@ pub fn io_errors(program: &Program, every: u32, mut on_run: impl FnMut(Failed)) 
             command
         };
         let recorded = template.path().join("recorded");
-        copy_folder(&prototype, &recorded);
+        copy_directory(&prototype, &recorded);
         let recording = record(&worker(&recorded), &recorded).unwrap();
         for call in CALLS {
             for (error, forever) in [
@@ -50,9 +50,9 @@ pub fn io_errors(program: &Program, every: u32, mut on_run: impl FnMut(Failed)) 
                 ("ENOSPC", true),
             ] {
                 for nth in (1..).step_by(usize::try_from(every).unwrap()) {
-                    let folder = tempfile::tempdir().unwrap();
-                    let home = folder.path().join("home");
-                    copy_folder(&prototype, &home);
+                    let directory = tempfile::tempdir().unwrap();
+                    let home = directory.path().join("home");
+                    copy_directory(&prototype, &home);
                     let fault = Fault {
                         call,
                         nth,
@@ -65,18 +65,18 @@ pub fn io_errors(program: &Program, every: u32, mut on_run: impl FnMut(Failed)) 
                         break;
                     }
                     let mut ledger = Ledger::new(1);
-                    ledger.take(
+                    ledger.add_lines(
                         run.lines
                             .iter()
                             .map(String::as_str)
                             .filter(|line| !line.starts_with("rotated")),
                     );
                     failed.runs += 1;
-                    failed.said += usize::from(!run.status.success());
+                    failed.reported += usize::from(!run.status.success());
                     if let Err(problem) = block_on(check(&home, cache.path(), &ledger)) {
-                        let kept = folder.keep();
+                        let kept = directory.keep();
                         panic!(
-                            "{role}, {fault:?} ({:?}): {problem}\nit said: {} (in {})",
+                            "{role}, {fault:?} ({:?}): {problem}\nstandard error: {} (in {})",
                             run.hits,
                             run.stderr,
                             kept.display()

@@ -1,4 +1,4 @@
-//! Processes that are killed while they write and renew keys.
+//! Kills processes while they write and rotate keys.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -9,55 +9,54 @@ use super::check::{Ledger, check};
 use super::worker::{Role, make_home};
 use super::{Program, block_on};
 
-/// Writers at once, beside one that renews keys.
+/// The number of concurrent writers, besides one rotator.
 const WRITERS: u32 = 2;
 
-/// Cycles on one home, before the next one is made: the journal grows, and with it
-/// the time that it takes to check.
+/// The number of cycles per home: the journal grows, and with it the time to check it.
 const CYCLES_PER_HOME: u64 = 25;
 
-/// A worker is killed after so many milliseconds.
+/// The range of milliseconds after which a worker is killed.
 const LIFE_MS: std::ops::Range<u64> = 30..160;
 
-/// What came of it.
+/// The result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Killed {
-    /// How often all workers were started and killed.
+    /// The number of times all workers were started and killed.
     pub cycles: u64,
-    /// In how many of them a change was acknowledged.
+    /// The number of cycles in which a change was acknowledged.
     pub with_changes: u64,
-    /// How many changes were acknowledged.
+    /// The number of acknowledged changes.
     pub changes: u64,
-    /// Workers that gave up by themselves: the store failed them.
+    /// The number of workers that ended with an error of the store.
     pub failed: u64,
 }
 
-/// Starts workers and kills them at random, `cycles` times; after each time
-/// everything must be there.
+/// Starts workers and kills them at random, `cycles` times. Checks the store after each
+/// cycle.
 ///
 /// # Panics
 ///
-/// When it is not.
+/// If a check fails.
 pub fn kill(program: &Program, cycles: u64, seed: u64, mut on_cycle: impl FnMut(Killed)) -> Killed {
     let mut random = fastrand::Rng::with_seed(seed);
     let cache = tempfile::tempdir().unwrap();
     let mut killed = Killed::default();
     while killed.cycles < cycles {
-        let folder = tempfile::tempdir().unwrap();
-        let home = folder.path().join("home");
+        let directory = tempfile::tempdir().unwrap();
+        let home = directory.path().join("home");
         block_on(make_home(&home, cache.path(), WRITERS));
         let mut ledger = Ledger::new(WRITERS);
         for _ in 0..CYCLES_PER_HOME.min(cycles - killed.cycles) {
             let (lines, failed) = cycle(program, &home, cache.path(), &ledger, &mut random);
             killed.failed += failed;
-            let changes = ledger.take(lines.iter().map(String::as_str));
+            let changes = ledger.add_lines(lines.iter().map(String::as_str));
             killed.cycles += 1;
             killed.with_changes += u64::from(changes > 0);
             killed.changes += u64::try_from(changes).unwrap();
             match block_on(check(&home, cache.path(), &ledger)) {
                 Ok(found) => ledger.catch_up(&found),
                 Err(error) => {
-                    let kept = folder.keep();
+                    let kept = directory.keep();
                     panic!(
                         "seed {seed}, cycle {}: {error} (in {})",
                         killed.cycles,
@@ -71,7 +70,8 @@ pub fn kill(program: &Program, cycles: u64, seed: u64, mut on_cycle: impl FnMut(
     killed
 }
 
-/// One life of all workers; answers with what they said, and how many gave up.
+/// Runs one cycle. Returns the lines that the workers printed, and the number of workers
+/// that failed.
 fn cycle(
     program: &Program,
     home: &Path,
@@ -100,7 +100,7 @@ fn cycle(
     }
     for (mut worker, _) in workers {
         let output = BufReader::new(worker.stdout.take().unwrap());
-        // A line without its end was never said.
+        // An incomplete line is not an acknowledgement.
         lines.extend(output.lines().map(Result::unwrap));
         failed += u64::from(worker.wait().unwrap().code().is_some());
     }
@@ -108,7 +108,7 @@ fn cycle(
     (lines, failed)
 }
 
-/// Starts a worker that goes on until it is stopped.
+/// Starts a worker that runs until it is killed.
 pub fn start(program: &Program, home: &Path, cache: &Path, role: Role, from: u64) -> Child {
     let from = from.to_string();
     let (role, number) = match role {

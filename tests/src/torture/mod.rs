@@ -1,13 +1,12 @@
-//! Programs that try to make the store lose something, or lie.
+//! Stress tests that try to make the store lose data or return wrong data.
 //!
-//! A [`worker`] changes a store and says of each change that it was acknowledged; it
-//! is killed ([`kill`]), its machine loses power ([`power_loss`]), its system calls
-//! fail ([`io_errors`]). Whatever happened, what was acknowledged must be there, and
-//! everything must be what was written ([`check`]). [`rotation`] kills the renewal of
-//! keys; [`tamper`] changes the rows of the database behind the store's back, and
-//! [`schema`] what its tables mean.
+//! A [`worker`] changes a store and acknowledges each change. It is killed ([`kill`]), its
+//! machine loses power ([`power_loss`]), its system calls fail ([`io_errors`]). Afterwards
+//! every acknowledged change must exist, and everything must be as written ([`check`]).
+//! [`rotation`] kills the rotation of keys; [`tamper`] changes rows of the database
+//! directly, and [`schema`] its definition.
 //!
-//! Each has a short form in the test suite, and a long one by the `torture` program.
+//! Each has a short form in the test suite, and a long one in the `torture` program.
 
 pub mod check;
 pub mod io_errors;
@@ -27,22 +26,22 @@ use entail::{
     SetCredential, Settings,
 };
 
-/// The program that workers are started from.
+/// The program that contains the workers.
 #[derive(Clone, Debug)]
 pub struct Program(PathBuf);
 
 impl Program {
-    /// The `torture` program, wherever it was built.
+    /// The `torture` program at a path.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Program(path.into())
     }
 
-    /// The program that runs now.
+    /// The current program.
     pub fn this() -> Self {
         Program(std::env::current_exe().unwrap())
     }
 
-    /// It, with arguments.
+    /// A command that runs the program with arguments.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.0);
         command.args(arguments);
@@ -50,15 +49,14 @@ impl Program {
     }
 }
 
-/// Settings under which an open store starts fast: policies are compiled once for all
-/// homes.
+/// Settings that make opening a store fast: compiled policies are cached for all homes.
 pub fn settings(cache: &Path) -> Settings {
     std::fs::create_dir_all(cache).unwrap();
     let mut settings = Settings::default();
     settings.engine.code_cache = Some(CodeCache::new(cache.join("code"), cache.join("key")));
     settings.engine.concurrent_calls = 2;
     settings.engine.compile = Compile::UnsafeInThisProcess;
-    // What was opened before would hide that it no longer opens.
+    // A cached secret would hide that it can no longer be opened.
     settings.keep_opened_secrets = None;
     settings
 }
@@ -72,7 +70,7 @@ pub async fn add_scope(entail: &Entail, scope: &str) {
         .unwrap();
 }
 
-/// What sets the key of a scope for `openai`, in the place of the one that is there.
+/// A change that sets or replaces the key of a scope for `openai`.
 pub fn set_key(scope: &str, key: String) -> SetCredential {
     SetCredential {
         credential: CredentialRef {
@@ -88,21 +86,22 @@ pub fn set_key(scope: &str, key: String) -> SetCredential {
     }
 }
 
-/// Copies a folder with all that is in it, and the modes.
-pub fn copy_folder(from: &Path, to: &Path) {
+/// Copies a directory recursively, with its modes.
+pub fn copy_directory(from: &Path, to: &Path) {
     std::fs::create_dir(to).unwrap();
     std::fs::set_permissions(to, std::fs::metadata(from).unwrap().permissions()).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let into = to.join(entry.file_name());
-        match entry.path().is_dir() {
-            true => copy_folder(&entry.path(), &into),
-            false => drop(std::fs::copy(entry.path(), into).unwrap()),
+        if entry.path().is_dir() {
+            copy_directory(&entry.path(), &into);
+        } else {
+            std::fs::copy(entry.path(), into).unwrap();
         }
     }
 }
 
-/// Runs what is asynchronous to its end.
+/// Runs a future to completion.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .build()

@@ -1,5 +1,5 @@
-//! Losses of power: what a worker does to its home is recorded, and the home made
-//! again as it could be after a loss at each point.
+//! Simulates power losses: records what a worker does to its home, and recreates the home
+//! as it could be after a loss at each point.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,21 +10,21 @@ use super::worker::make_home;
 use super::{Program, block_on};
 use crate::crash::{Fate, record};
 
-/// What came of it.
+/// The result.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lost {
-    /// Points at which power was lost.
+    /// The number of points at which power was lost.
     pub points: usize,
-    /// Images of the home that were checked.
+    /// The number of images that were checked.
     pub images: usize,
 }
 
-/// Records a writer and a renewal of keys, and checks at least `images` images of the
-/// home after a loss of power, spread over all points.
+/// Records a writer and a rotator, and checks at least `images` images of the home after a
+/// power loss, spread over all points.
 ///
 /// # Panics
 ///
-/// When an image is not what it must be.
+/// If a check fails.
 pub fn power_loss(
     program: &Program,
     images: usize,
@@ -34,8 +34,8 @@ pub fn power_loss(
     let cache = tempfile::tempdir().unwrap();
     let mut lost = Lost::default();
     for (role, limit) in [("writer", "24"), ("rotator", "2")] {
-        let folder = tempfile::tempdir().unwrap();
-        let home = folder.path().join("home");
+        let directory = tempfile::tempdir().unwrap();
+        let home = directory.path().join("home");
         block_on(make_home(&home, cache.path(), 1));
         let mut command =
             program.command(&["work", "--role", role, "--number", "0", "--from", "0"]);
@@ -47,7 +47,7 @@ pub fn power_loss(
         let recording = record(&command, &home).unwrap();
         lost.points += recording.points();
         let per_point = (images / 2).div_ceil(recording.points()).max(3);
-        let image = folder.path().join("image");
+        let image = directory.path().join("image");
         for point in 0..recording.points() {
             for number in 0..per_point {
                 let fate = match number {
@@ -59,14 +59,14 @@ pub fn power_loss(
                 let lines = recording.crash(point, fate, &image).unwrap();
                 restrict(&image);
                 let mut ledger = Ledger::new(1);
-                ledger.take(
+                ledger.add_lines(
                     lines
                         .iter()
                         .map(String::as_str)
                         .filter(|line| !line.starts_with("rotated")),
                 );
                 if let Err(error) = block_on(check(&image, cache.path(), &ledger)) {
-                    let kept = folder.keep();
+                    let kept = directory.keep();
                     panic!(
                         "{role}, power lost after {} (point {point}, {fate:?}): {error} (in {})",
                         recording.describe(point),
@@ -81,10 +81,10 @@ pub fn power_loss(
     lost
 }
 
-/// The modes that a home has; a recording has none.
-fn restrict(folder: &Path) {
-    std::fs::set_permissions(folder, Permissions::from_mode(0o700)).unwrap();
-    for entry in std::fs::read_dir(folder).unwrap() {
+/// Sets the modes of a home.
+fn restrict(directory: &Path) {
+    std::fs::set_permissions(directory, Permissions::from_mode(0o700)).unwrap();
+    for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             restrict(&path);

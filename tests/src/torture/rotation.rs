@@ -1,4 +1,4 @@
-//! Renewals of the identity that are killed on the way.
+//! Kills rotations of the identity.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -7,27 +7,27 @@ use entail::{Change, Entail, Home, IdentitySource, Principal, Secret};
 
 use super::{Program, add_scope, block_on, set_key, settings};
 
-/// Scopes with a secret each: a few commits' worth.
+/// The number of scopes, each with a secret: enough for several commits per rotation.
 const SCOPES: u32 = 40;
 
-/// Kills per renewal, at most: then it is left to get to its end.
-const KILLS_PER_RENEWAL: u32 = 12;
+/// The maximum number of kills per rotation. Then it may complete.
+const KILLS_PER_ROTATION: u32 = 12;
 
-/// What came of it.
+/// The result.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rotated {
-    /// Renewals that were killed.
+    /// The number of killed rotations.
     pub kills: u64,
-    /// Renewals that got to their end.
+    /// The number of completed rotations.
     pub renewals: u64,
 }
 
-/// Kills the renewal of the identity `kills` times. After each kill every secret must
-/// open; after each renewal the identity that was let go must open none.
+/// Kills the rotation of the identity `kills` times. After each kill every secret must
+/// open; after each completed rotation the old identity must open none.
 ///
 /// # Panics
 ///
-/// When it is otherwise.
+/// If a check fails.
 pub fn rotation(
     program: &Program,
     kills: u64,
@@ -36,8 +36,8 @@ pub fn rotation(
 ) -> Rotated {
     let mut random = fastrand::Rng::with_seed(seed);
     let cache = tempfile::tempdir().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let home = folder.path().join("home");
+    let directory = tempfile::tempdir().unwrap();
+    let home = directory.path().join("home");
     block_on(fill(&home, cache.path()));
     let mut rotated = Rotated::default();
     let mut usual = Duration::from_millis(200);
@@ -48,7 +48,7 @@ pub fn rotation(
         loop {
             let started = Instant::now();
             let mut worker = start_one(program, &home, cache.path());
-            let is_last = killed_now >= KILLS_PER_RENEWAL || rotated.kills >= kills;
+            let is_last = killed_now >= KILLS_PER_ROTATION || rotated.kills >= kills;
             if !is_last {
                 std::thread::sleep(usual.mul_f64(random.f64() * 0.9));
                 worker.kill().unwrap();
@@ -60,10 +60,10 @@ pub fn rotation(
                 }
                 break;
             }
-            assert!(!is_last, "seed {seed}: a renewal failed with {ended}");
+            assert!(!is_last, "seed {seed}: a rotation failed with {ended}");
             killed_now += 1;
             rotated.kills += 1;
-            let opened = block_on(opened_with(&home, cache.path(), IdentitySource::Folder));
+            let opened = block_on(opened_with(&home, cache.path(), IdentitySource::Directory));
             assert_eq!(opened, Ok(SCOPES), "seed {seed}, kill {}", rotated.kills);
             on_kill(rotated);
         }
@@ -72,13 +72,13 @@ pub fn rotation(
         assert_eq!(
             block_on(opened_with(&home, cache.path(), removed)),
             Ok(0),
-            "seed {seed}: an identity that was let go opens something"
+            "seed {seed}: a removed identity still opens a secret"
         );
     }
     rotated
 }
 
-/// Of what there was before a renewal, the identity that it lets go.
+/// The identity in `text` that a rotation removes.
 fn last_identity(text: &str) -> &str {
     text.lines().rfind(|line| !line.starts_with('#')).unwrap()
 }
@@ -96,28 +96,32 @@ fn start_one(program: &Program, home: &Path, cache: &Path) -> std::process::Chil
         .unwrap()
 }
 
-/// How many secrets open, if everything else is as it should be.
-async fn opened_with(folder: &Path, cache: &Path, source: IdentitySource) -> Result<u32, String> {
-    let said = |error: entail::Error| error.to_string();
-    let stranger = matches!(source, IdentitySource::Given(_));
-    let home = Home::open(folder).map_err(said)?;
-    let keys = home.keys(source).map_err(said)?;
-    let entail = Entail::with_keys(&home, keys, settings(cache)).map_err(said)?;
+/// The number of secrets that open, if there are no faults.
+async fn opened_with(
+    directory: &Path,
+    cache: &Path,
+    source: IdentitySource,
+) -> Result<u32, String> {
+    let to_text = |error: entail::Error| error.to_string();
+    let is_old_identity = matches!(source, IdentitySource::Given(_));
+    let home = Home::open(directory).map_err(to_text)?;
+    let keys = home.keys(source).map_err(to_text)?;
+    let entail = Entail::with_keys(&home, keys, settings(cache)).map_err(to_text)?;
     let verified = entail
         .verify(&Principal::LocalOwner, &mut |_| {})
         .await
-        .map_err(said)?;
+        .map_err(to_text)?;
     match verified.faults.first() {
         Some(fault) => Err(fault.to_string()),
-        None if !stranger && !verified.foreign.is_empty() => {
+        None if !is_old_identity && !verified.foreign.is_empty() => {
             Err(format!("{:?} do not open", verified.foreign))
         }
         None => Ok(u32::try_from(verified.opened).unwrap()),
     }
 }
 
-async fn fill(folder: &Path, cache: &Path) {
-    let home = Home::create(folder, None).await.unwrap();
+async fn fill(directory: &Path, cache: &Path) {
+    let home = Home::create(directory, None).await.unwrap();
     let entail = Entail::open(&home, settings(cache)).unwrap();
     let me = Principal::LocalOwner;
     add_scope(&entail, "acme").await;

@@ -1,9 +1,9 @@
-//! What is tortured: a process that changes a store and says so.
+//! The process under test: it changes a store and acknowledges each change.
 //!
-//! Each writer has a scope of its own and counts its changes. With a change it sets
-//! the secret of its credential, or its model, to its count, and prints the count
-//! once the change is acknowledged. A rotator renews the identity and the signer in
-//! turn, and prints how often it got to the end.
+//! Each writer has a separate scope and numbers its changes. A change sets the secret of
+//! its credential, or its model, to the number, which is printed when the change is
+//! acknowledged. A rotator alternately rotates the identity and the signer, and prints the
+//! number of completed rotations.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -12,15 +12,15 @@ use entail::{Change, Entail, Home, Principal, SecretEdit};
 
 use super::{add_scope, set_key, settings};
 
-/// How long a secret that was renewed is kept: longer than any cycle.
+/// How long a replaced secret stays valid: longer than any cycle.
 const GRACE_MS: u64 = 3_600_000;
 
 /// What a worker does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Changes the scope of that number.
+    /// Changes the scope with this number.
     Writer(u32),
-    /// Renews keys.
+    /// Rotates keys.
     Rotator,
 }
 
@@ -29,19 +29,19 @@ pub fn scope(writer: u32) -> String {
     format!("acme/w{writer}")
 }
 
-/// The secret that a writer sets with that change.
+/// The secret of a change.
 pub fn secret(writer: u32, count: u64) -> String {
     format!("canary-of-writer-{writer}-change-{count:08}")
 }
 
-/// The model that a writer sets with that change.
+/// The model of a change.
 pub fn model(count: u64) -> String {
     format!("model-{count:08}")
 }
 
-/// A home with scopes for so many writers.
-pub async fn make_home(folder: &Path, cache: &Path, writers: u32) -> Home {
-    let home = Home::create(folder, None).await.unwrap();
+/// Creates a home with a scope for each writer.
+pub async fn make_home(directory: &Path, cache: &Path, writers: u32) -> Home {
+    let home = Home::create(directory, None).await.unwrap();
     let entail = Entail::open(&home, settings(cache)).unwrap();
     let me = Principal::LocalOwner;
     add_scope(&entail, "acme").await;
@@ -53,16 +53,16 @@ pub async fn make_home(folder: &Path, cache: &Path, writers: u32) -> Home {
     home
 }
 
-/// Works until it is stopped, or has made `limit` changes. Writers begin after
-/// `from`. A change that fails is said and tried again, a few times.
+/// Makes changes until it is killed or has made `limit` changes. Numbers start after
+/// `from`.
 pub async fn work(
-    folder: &Path,
+    directory: &Path,
     cache: &Path,
     role: Role,
     from: u64,
     limit: u64,
 ) -> Result<(), entail::Error> {
-    let home = Home::open(folder)?;
+    let home = Home::open(directory)?;
     let entail = Entail::open(&home, settings(cache))?;
     let me = Principal::LocalOwner;
     for count in from + 1..=from.saturating_add(limit) {
@@ -74,7 +74,7 @@ pub async fn work(
                 };
                 entail.change(&me, &change).await?;
                 let what = if count % 3 == 0 { "model" } else { "secret" };
-                say(&format!("{writer} {what} {count}"));
+                print_line(&format!("{writer} {what} {count}"));
             }
             Role::Rotator => {
                 if count % 2 == 0 {
@@ -82,21 +82,21 @@ pub async fn work(
                 } else {
                     entail.rotate_signer(&me, &mut |_| {}).await?;
                 }
-                say(&format!("rotated {count}"));
+                print_line(&format!("rotated {count}"));
             }
         }
     }
     Ok(())
 }
 
-/// In one write, so that a line is whole or not there.
-fn say(line: &str) {
+/// Prints a line in one write, so that it is complete or missing.
+fn print_line(line: &str) {
     let mut output = std::io::stdout().lock();
     output.write_all(format!("{line}\n").as_bytes()).unwrap();
     output.flush().unwrap();
 }
 
-/// Every other secret is renewed with a time of grace, the others replaced.
+/// Every other secret is renewed with a grace period, the others are replaced.
 fn set_secret(writer: u32, count: u64) -> Change {
     let mut set = set_key(&scope(writer), secret(writer, count));
     if count % 2 == 1 && count > 1 {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use entail::Secret;
-use entail::store::{InputFile, KeyError, check_private, check_way, check_way_into};
+use entail::store::{InputFile, KeyError, check_ancestors, check_parent, check_private};
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, openat, rmdir, unlinkat};
 use rustix::process::geteuid;
 
@@ -310,7 +310,7 @@ type Check = fn(&Path) -> Result<(), KeyError>;
 /// Where a private directory may be created, the best place first, each with the check that
 /// it has to pass.
 fn places() -> Vec<(PathBuf, Check)> {
-    let own: Check = |place| check_private(place).and_then(|()| check_way(place));
+    let own: Check = |place| check_private(place).and_then(|()| check_ancestors(place));
     let runtime = std::env::var_os("XDG_RUNTIME_DIR")
         .map(PathBuf::from)
         .filter(|place| place.is_absolute());
@@ -319,7 +319,7 @@ fn places() -> Vec<(PathBuf, Check)> {
     places.extend(
         shared
             .chain(temporary::places())
-            .map(|place| (place, check_way_into as Check)),
+            .map(|place| (place, check_parent as Check)),
     );
     places
 }

@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use entail_store::private_folder;
+use entail_store::private_directory;
 
 use super::files::{about, id_of, log_files, numbered, open_to_read};
 use super::heads::{HeadFile, Key, Kind, Mark, Paths, Position, begin_anew, sync_directory};
@@ -87,7 +87,7 @@ fn archive_at(
             )));
         }
     }
-    private_folder(&directory).map_err(|error| about(&directory, error))?;
+    private_directory(&directory).map_err(|error| about(&directory, error))?;
     let mut last = None;
     for (number, path) in &wanted {
         let copy = numbered(&directory.join(COPY), *number);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use entail_store::{Binding, Digest, Fields, Keys, Secret};
+use entail_store::{Digest, Fields, Keys, SealContext, Secret};
 
 use crate::change::rules::{Edit, RuleChanges};
 use crate::change::service_account;
@@ -311,7 +311,7 @@ impl SetCredential {
         };
         credential.last_version = version.number;
         credential.version = version;
-        let binding: Binding = credential.binding(&self.credential.scope);
+        let binding: SealContext = credential.binding(&self.credential.scope);
         let sealed = Keys::seal(context.recipients, &binding, &given.secrets).map_err(|error| {
             Error::Sealed {
                 scope: self.credential.scope.clone(),

@@ -295,7 +295,7 @@ impl Entail {
             catalog: self.catalog(),
             principal,
             now_ms: self.now_ms(),
-            keys: self.store.read_keys_again()?,
+            keys: self.store.reload_keys()?,
             recorded: &recorded,
             attributes,
             before,

@@ -35,7 +35,7 @@ impl Entail {
             let revision = self.store.revision().await?;
             let mut paths = self.scopes(principal, Some(scope)).await?;
             let state = self.affairs(principal, revision, &paths).await?;
-            let keys = self.store.read_keys_again()?;
+            let keys = self.store.reload_keys()?;
             let now_ms = self.now_ms();
             paths.retain(|path| {
                 let Some((chain, policy)) = state.standing(path) else {

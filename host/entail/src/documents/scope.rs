@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use entail_policy::{Inheritance, Sharing};
-use entail_store::{Binding, Digest, DocumentKey, RECIPIENTS_KIND, RecipientId};
+use entail_store::{Digest, DocumentKey, RECIPIENTS_KIND, RecipientId, SealContext};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::ClockReading;
@@ -215,13 +215,13 @@ impl Credential {
     }
 
     /// Where its sealed secret belongs.
-    pub(crate) fn binding(&self, scope: &ScopePath) -> Binding {
+    pub(crate) fn binding(&self, scope: &ScopePath) -> SealContext {
         self.binding_of(&self.version, scope)
     }
 
     /// Where the sealed secret of one of its versions belongs.
-    pub(crate) fn binding_of(&self, version: &Version, scope: &ScopePath) -> Binding {
-        Binding {
+    pub(crate) fn binding_of(&self, version: &Version, scope: &ScopePath) -> SealContext {
+        SealContext {
             scope: scope.to_string(),
             credential: self.id.to_string(),
             version: version.number,

@@ -17,7 +17,7 @@
 //! Folders are made with mode 0700 and files with mode 0600. On opening, what others
 //! can use is refused, and so is a home below a folder in which others could put
 //! another in its place. The path is checked as it was given, links on the way included
-//! ([`entail_store::check_way`]).
+//! ([`entail_store::check_ancestors`]).
 //!
 //! A file of the home may be a link, to a mounted secret or configuration for instance, if
 //! nobody but the owner and the system can lead it elsewhere or write what it names; a
@@ -34,9 +34,9 @@ use std::sync::Arc;
 
 use entail_policy::CodeCache;
 use entail_store::{
-    Access, Anchor, AnchorError, Author, Batch, IdentitySource, KeyError, Keys, Mark, Recipients,
-    Secret, Sqlite, Store, check_link, check_private, check_way, check_way_into, private_folder,
-    recipients_key, unfinished,
+    Access, Anchor, AnchorError, Author, Batch, IdentitySource, JournalPosition, KeyError, Keys,
+    Recipients, Secret, Sqlite, Store, check_ancestors, check_link, check_parent, check_private,
+    private_directory, recipients_key, unfinished_files,
 };
 use serde_json::json;
 
@@ -69,7 +69,7 @@ impl Home {
     pub async fn create(folder: &Path, passphrase: Option<&Secret>) -> Result<Self, Error> {
         let home = Home::at(folder);
         home.check_place()?;
-        private_folder(folder).map_err(|error| home.failed(&error))?;
+        private_directory(folder).map_err(|error| home.failed(&error))?;
         let _lock = home.lock()?;
         home.check_free()?;
         home.check()?;
@@ -111,8 +111,8 @@ impl Home {
                 let error = std::io::Error::from(std::io::ErrorKind::NotADirectory);
                 Err(Home::at(above).failed(&error))
             }
-            Some(above) if above == folder => checked(check_way(above)),
-            Some(above) => checked(check_way_into(above)),
+            Some(above) if above == folder => checked(check_ancestors(above)),
+            Some(above) => checked(check_parent(above)),
             None => Ok(()),
         }
     }
@@ -149,7 +149,7 @@ impl Home {
             }
             _ => {}
         }
-        private_folder(&made.folder).map_err(|error| made.failed(&error))?;
+        private_directory(&made.folder).map_err(|error| made.failed(&error))?;
         Ok(made)
     }
 
@@ -158,7 +158,9 @@ impl Home {
         let now_ms = now_ms();
         let recipients = Recipients::first(keys.own_recipients(FIRST, now_ms)?);
         let trust = keys.verifiers().first().cloned();
-        self.anchor().set(Mark::default()).map_err(Error::Anchor)?;
+        self.anchor()
+            .set(JournalPosition::default())
+            .map_err(Error::Anchor)?;
         let database = Sqlite::create(&self.database_file()).map_err(entail_store::Error::from)?;
         let store = Store::open(Arc::new(database), keys, self.anchor())?;
         let body = encode(&recipients)?;
@@ -245,7 +247,7 @@ impl Home {
     pub(crate) fn to_be(folder: &Path) -> Result<Self, Error> {
         let home = Home::at(folder);
         home.check_place()?;
-        private_folder(folder).map_err(|error| home.failed(&error))?;
+        private_directory(folder).map_err(|error| home.failed(&error))?;
         home.check()?;
         Ok(home)
     }
@@ -306,7 +308,7 @@ impl Home {
         let mut found: Vec<PathBuf> = vec![self.folder.join(WORKSHOP)];
         found.retain(|workshop| workshop.exists());
         for folder in [&self.folder, &self.keys_folder()] {
-            found.extend(unfinished(folder).map_err(|error| self.failed(&error))?);
+            found.extend(unfinished_files(folder).map_err(|error| self.failed(&error))?);
         }
         Ok(found)
     }
@@ -344,7 +346,7 @@ impl Home {
         }
         let anchor = self.anchor();
         // Every home has seen the change that made it.
-        if anchor.read().map_err(Error::Anchor)? == Mark::default() {
+        if anchor.read().map_err(Error::Anchor)? == JournalPosition::default() {
             let file = self.folder.join("anchor.json");
             return Err(Error::Anchor(AnchorError::Malformed(file)));
         }
@@ -398,7 +400,7 @@ impl Home {
     /// Refuses what others can use.
     fn check(&self) -> Result<(), Error> {
         checked(check_private(&self.folder))?;
-        checked(check_way(&self.folder))?;
+        checked(check_ancestors(&self.folder))?;
         let database = self.database_file();
         let beside = |suffix: &str| {
             let mut name = database.clone().into_os_string();
@@ -424,7 +426,7 @@ impl Home {
         // What else a log must be is for whoever writes it to say.
         for log in [self.decision_log(), self.shadow_log()] {
             if log.is_symlink() {
-                match check_way(&log) {
+                match check_ancestors(&log) {
                     // It is made when something is written.
                     Err(KeyError::File { error, .. })
                         if error.kind() == std::io::ErrorKind::NotFound => {}

@@ -66,7 +66,7 @@ impl Entail {
             }
             KeyChange::RotateIdentity => {
                 let keys = self.store.keys();
-                keys.check_own_identity()?;
+                keys.check_identity_is_local()?;
                 resumed = self.identity_renewal(&keys).await?;
                 match keys.own_recipients(FIRST, 0)?.split_first() {
                     Some((newest, before)) if resumed => replace(&list, before, newest)?.epoch,

@@ -175,13 +175,13 @@ impl Entail {
         authorize_whole(principal, Action::Administer)?;
         self.store.keys().check_can_write()?;
         // Two at once would make two keys, and one of them would be lost.
-        let _held = self.store.keys().hold()?;
-        self.store.keys().check_own_identity()?;
+        let _held = self.store.keys().lock()?;
+        self.store.keys().check_identity_is_local()?;
         let mut keys = self.own_keys(passphrase)?;
         let resumed = self.identity_renewal(&keys).await?;
         if !resumed {
             keys.begin_new_identity(passphrase)?;
-            self.store.read_keys_again()?;
+            self.store.reload_keys()?;
         }
         let own = keys.own_recipients(FIRST, self.now_ms())?;
         let (newest, before) = own
@@ -196,7 +196,7 @@ impl Entail {
         if !renewal.old_kept {
             keys.end_old_identities(passphrase)?;
         }
-        self.store.read_keys_again()?;
+        self.store.reload_keys()?;
         renewal.resumed = resumed;
         Ok(renewal)
     }
@@ -229,7 +229,7 @@ impl Entail {
         authorize_whole(principal, Action::Administer)?;
         self.store.keys().check_can_write()?;
         // Two at once would make two keys, and one of them would be lost.
-        let _held = self.store.keys().hold()?;
+        let _held = self.store.keys().lock()?;
         self.store.revision().await?;
         let begun = self.signer_renewal()?;
         if begun != SignerRenewal::HandedOver {
@@ -253,7 +253,7 @@ impl Entail {
 
     /// How far the renewal of the signer has come, by this process or an earlier one.
     pub(crate) fn signer_renewal(&self) -> Result<SignerRenewal, Error> {
-        let staged = self.store.read_keys_again()?.has_next_signer();
+        let staged = self.store.reload_keys()?.has_next_signer();
         Ok(match (staged, self.store.verifiers().len()) {
             (true, _) => SignerRenewal::Staged,
             (false, 2..) => SignerRenewal::HandedOver,
@@ -358,7 +358,7 @@ impl Entail {
                     continue;
                 }
                 let from = described.binding_of(version, path);
-                let to = entail_store::Binding {
+                let to = entail_store::SealContext {
                     epoch: recipients.epoch,
                     ..from.clone()
                 };
@@ -502,13 +502,13 @@ impl Entail {
     pub(crate) async fn check_can_commit(&self) -> Result<(), Error> {
         // Another process may have renewed the signer.
         self.store.revision().await?;
-        self.store.read_keys_again()?.signer()?;
+        self.store.reload_keys()?.signer()?;
         Ok(())
     }
 
     /// The keys as they are in their files, unlocked.
     fn own_keys(&self, passphrase: Option<&Secret>) -> Result<Keys, Error> {
-        let mut keys = Keys::open(self.store.keys().folder())?;
+        let mut keys = Keys::open(self.store.keys().directory())?;
         if let Some(passphrase) = passphrase {
             keys.unlock(passphrase)?;
         }

@@ -17,8 +17,8 @@ use std::sync::Arc;
 
 use entail_store::{
     Author, Backend, BackendError, Batch, DocumentKey, IdentitySource, InputError, InputFile,
-    KeyId, Keys, Mark, Recipient, Revision, Secret, Sqlite, Store, Succession, Verifier,
-    recipients_key,
+    JournalPosition, KeyId, Keys, Recipient, Revision, Secret, SignerChain, Sqlite, Store,
+    Verifier, recipients_key,
 };
 use serde_json::json;
 
@@ -99,7 +99,7 @@ pub struct Trust {
 }
 
 impl Trust {
-    fn check(&self, succession: &Succession, copy: &Path) -> Result<(), Error> {
+    fn check(&self, succession: &SignerChain, copy: &Path) -> Result<(), Error> {
         let believed = self
             .verifiers
             .iter()
@@ -171,8 +171,8 @@ async fn rebuild(
     let adoption = Adoption {
         made,
         former: succession.verifiers(),
-        mark: succession.mark(),
-        seen: Mark::default(),
+        mark: succession.position(),
+        seen: JournalPosition::default(),
         newcomer,
     };
     let restored = adoption.adopt(own).await?;
@@ -219,9 +219,9 @@ pub async fn restore_in_place(
     extra: &Trust,
     on_step: OnStep<'_>,
 ) -> Result<Restored, Error> {
-    let keys = home.keys(IdentitySource::Folder)?;
+    let keys = home.keys(IdentitySource::Directory)?;
     keys.check_can_write()?;
-    let _held = keys.hold()?;
+    let _held = keys.lock()?;
     let made = home.workshop()?;
     let result = put_back(home, &made, copy, recovery, extra, &keys, on_step).await;
     let _ = std::fs::remove_dir_all(made.folder());
@@ -252,13 +252,13 @@ pub async fn dry_run_restore_in_place(
     recovery: Option<IdentitySource>,
     extra: &Trust,
 ) -> Result<RestorePlan, Error> {
-    let keys = home.keys(IdentitySource::Folder)?;
+    let keys = home.keys(IdentitySource::Directory)?;
     keys.check_can_write()?;
-    let _held = keys.hold()?;
+    let _held = keys.lock()?;
     let made = home.workshop()?;
     let plan = async {
         let adopted = adopt_copy(home, &made, copy, recovery.as_ref(), extra, &keys).await?;
-        let renewing = home.keys(recovery.unwrap_or(IdentitySource::Folder))?;
+        let renewing = home.keys(recovery.unwrap_or(IdentitySource::Directory))?;
         Ok(RestorePlan {
             copy: adopted.restored.copy,
             seen: adopted.restored.seen,
@@ -276,7 +276,7 @@ pub async fn dry_run_restore_in_place(
 
 /// How many secrets of a store are not sealed to its present recipients.
 async fn to_renew_in(made: &Home) -> Result<usize, Error> {
-    let keys = made.keys(IdentitySource::Folder)?;
+    let keys = made.keys(IdentitySource::Directory)?;
     let entail = Entail::with_keys(made, keys, Settings::default())?;
     let epoch = entail.store.recipients().await?.epoch;
     entail.not_sealed_to(&Principal::LocalOwner, epoch).await
@@ -338,11 +338,13 @@ async fn adopt_copy(
     let adoption = Adoption {
         made,
         former: succession.verifiers(),
-        mark: succession.mark(),
+        mark: succession.position(),
         seen,
         newcomer,
     };
-    let restored = adoption.adopt(made.keys(IdentitySource::Folder)?).await?;
+    let restored = adoption
+        .adopt(made.keys(IdentitySource::Directory)?)
+        .await?;
     let present = present.ok();
     Ok(Adopted { restored, present })
 }
@@ -370,10 +372,10 @@ async fn put_back(
         Err(_) => move_database(made, home)?,
     }
     home.anchor().set(new_mark).map_err(Error::Anchor)?;
-    let verifiers = made.keys(IdentitySource::Folder)?.verifiers().to_vec();
-    let keys = home.keys(recovery.unwrap_or(IdentitySource::Folder))?;
+    let verifiers = made.keys(IdentitySource::Directory)?.verifiers().to_vec();
+    let keys = home.keys(recovery.unwrap_or(IdentitySource::Directory))?;
     let entail = Entail::with_keys(home, keys, Settings::default())?;
-    entail.store.believe(&verifiers)?;
+    entail.store.trust(&verifiers)?;
     let principal = Principal::LocalOwner;
     entail.resign(&principal, &mut |_| {}).await?;
     entail.store.end_old_signer()?;
@@ -392,12 +394,12 @@ async fn put_back(
 /// Whether the newest entry of a copy is one of the journal that is there, which ends
 /// under a key of this node: then the copy is an earlier state of it, whoever signed
 /// that. An earlier key that signs something else is not believed.
-async fn is_own_past(present: &Sqlite, keys: &Keys, copy: &Succession) -> bool {
-    let Ok(lineage) = Succession::of(present).await else {
+async fn is_own_past(present: &Sqlite, keys: &Keys, copy: &SignerChain) -> bool {
+    let Ok(lineage) = SignerChain::of(present).await else {
         return false;
     };
     let own = |verifier: &Verifier| lineage.descends_from(verifier.id());
-    keys.verifiers().iter().any(own) && lineage.has(copy.mark())
+    keys.verifiers().iter().any(own) && lineage.has(copy.position())
 }
 
 /// The recipients of this node's own identity that are not on the copy's list. Nothing
@@ -459,7 +461,7 @@ async fn listed_in(made: &Home) -> Result<entail_store::Recipients, Error> {
 }
 
 /// Makes a database in the workshop out of the rows of a copy, and reads whose it is.
-async fn take_copy(made: &Home, copy: &Path) -> Result<Succession, Error> {
+async fn take_copy(made: &Home, copy: &Path) -> Result<SignerChain, Error> {
     let unread = |error: std::io::Error| Error::Invalid(format!("{}: {error}", copy.display()));
     // As bytes first: it may lie where nothing can be written, or where others write.
     let received = made.folder().join(RECEIVED);
@@ -472,7 +474,7 @@ async fn take_copy(made: &Home, copy: &Path) -> Result<Succession, Error> {
         )),
     })?;
     std::fs::remove_file(&received).map_err(unread)?;
-    Ok(Succession::of(&taken).await?)
+    Ok(SignerChain::of(&taken).await?)
 }
 
 /// Copies the bytes of a copy, if it looks like one and is not too large. What it says of
@@ -509,7 +511,7 @@ fn receive(copy: &Path, received: &Path) -> Result<(), InputError> {
 /// What the workshop needs to sign, and nothing that opens secrets.
 fn copy_public_keys(home: &Home, made: &Home) -> Result<(), Error> {
     let failed = |error: std::io::Error| Error::Home(format!("the keys: {error}"));
-    entail_store::private_folder(&made.keys_folder()).map_err(failed)?;
+    entail_store::private_directory(&made.keys_folder()).map_err(failed)?;
     for entry in std::fs::read_dir(home.keys_folder()).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name();
@@ -556,9 +558,9 @@ struct Adoption<'a> {
     /// Whose signatures the documents have.
     former: Vec<Verifier>,
     /// The newest entry of the copy.
-    mark: Mark,
+    mark: JournalPosition,
     /// The newest entry that was seen before.
-    seen: Mark,
+    seen: JournalPosition,
     /// Who is to be added to those that secrets are sealed to.
     newcomer: Vec<Recipient>,
 }
@@ -569,7 +571,7 @@ impl Adoption<'_> {
         self.made.anchor().set(self.mark).map_err(Error::Anchor)?;
         // First as the copy's own signer left it.
         let store = self.open(keys)?;
-        store.believe(&self.former)?;
+        store.trust(&self.former)?;
         self.check(&store).await?;
         let mut verifiers = vec![signer.clone()];
         verifiers.extend(
@@ -578,7 +580,7 @@ impl Adoption<'_> {
                 .filter(|former| former.id() != signer.id())
                 .cloned(),
         );
-        store.believe(&verifiers)?;
+        store.trust(&verifiers)?;
         let mut batch = Batch {
             trust: Some(signer),
             after: self.seen.revision,
@@ -633,7 +635,7 @@ impl entail_store::Visitor for Unseen {
     fn document(
         &mut self,
         _document: &entail_store::Document,
-        _moment: &entail_store::Moment<'_>,
+        _moment: &entail_store::DocumentBlobs<'_>,
     ) -> Vec<entail_store::Tampering> {
         Vec::new()
     }

@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use entail_store::{
-    Counts, Digest, Document, DocumentKey, Fault, Keys, Moment, Progress, Revision, SealError,
-    Tampering, Visitor, recipients_key,
+    Digest, Document, DocumentBlobs, DocumentKey, Fault, Keys, Progress, Revision, RowCounts,
+    SealError, Tampering, Visitor, recipients_key,
 };
 
 use crate::clock::CLOCK_MARGIN_MS;
@@ -27,7 +27,7 @@ pub struct Verification {
     /// The revision that was looked at.
     pub revision: Revision,
     /// What there was to look at.
-    pub counts: Counts,
+    pub counts: RowCounts,
     /// Scopes that are as they should be.
     pub scopes: usize,
     /// Secrets that open.
@@ -168,7 +168,7 @@ impl Visitor for Look<'_> {
         (self.on_progress)(progress);
     }
 
-    fn document(&mut self, document: &Document, moment: &Moment<'_>) -> Vec<Tampering> {
+    fn document(&mut self, document: &Document, moment: &DocumentBlobs<'_>) -> Vec<Tampering> {
         let unfit = |how: &str| vec![Tampering::new(Fault::Forged, document.key(), how)];
         if *document.key() == recipients_key() {
             let Ok(list) = document.body::<entail_store::Recipients>() else {
@@ -234,7 +234,7 @@ impl Look<'_> {
         path: &ScopePath,
         credential: &Credential,
         version: &Version,
-        moment: &Moment<'_>,
+        moment: &DocumentBlobs<'_>,
         faults: &mut Vec<Tampering>,
     ) {
         if version.epoch != self.epoch {

@@ -9,14 +9,14 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use entail_store::{Binding, Digest, Fields};
+use entail_store::{Digest, Fields, SealContext};
 
 /// How many are kept at most; when there are more, all are let go.
 const MAX_KEPT: usize = 256;
 
 struct Opened {
     until: Instant,
-    binding: Binding,
+    binding: SealContext,
     fields: Fields,
 }
 
@@ -35,7 +35,7 @@ impl OpenedSecrets {
         }
     }
 
-    pub(crate) fn get(&self, digest: &Digest, binding: &Binding) -> Option<Fields> {
+    pub(crate) fn get(&self, digest: &Digest, binding: &SealContext) -> Option<Fields> {
         self.keep_for?;
         let mut kept = self.lock();
         let opened = kept.get(digest)?;
@@ -46,7 +46,7 @@ impl OpenedSecrets {
         (opened.binding == *binding).then(|| opened.fields.clone())
     }
 
-    pub(crate) fn keep(&self, digest: Digest, binding: Binding, fields: &Fields) {
+    pub(crate) fn keep(&self, digest: Digest, binding: SealContext, fields: &Fields) {
         let Some(keep_for) = self.keep_for else {
             return;
         };

@@ -1,29 +1,29 @@
-//! A database with keys and an anchor, thrown away after the test.
+//! A temporary home for tests: a database with keys and an anchor.
 
-#![allow(dead_code)] // each program of tests uses some of it
+#![allow(dead_code)] // no test program uses all of it
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use entail_store::{
-    Access, Anchor, Author, Backend as _, Batch, Digest, DocumentKey, Error, Keys, Mark, Sqlite,
-    Store,
+    Access, Anchor, Author, Backend as _, Batch, Digest, DocumentKey, Error, JournalPosition, Keys,
+    Sqlite, Store,
 };
 use serde_json::value::{RawValue, to_raw_value};
 
 pub struct Home {
-    pub folder: tempfile::TempDir,
+    pub directory: tempfile::TempDir,
 }
 
 impl Home {
-    /// One whose scopes `acme` (revisions 1, 3) and `acme/evals` (2) were written, with a
-    /// blob each time, and whose journal says who may write.
+    /// A home with the scopes `acme` (written at revisions 1 and 3) and `acme/evals` (2), a
+    /// blob for each, and a journal that names the signer.
     pub async fn filled() -> Self {
         let home = Home {
-            folder: tempfile::tempdir().unwrap(),
+            directory: tempfile::tempdir().unwrap(),
         };
-        Keys::create(&home.folder.path().join("keys"), None).unwrap();
-        home.anchor().set(Mark::default()).unwrap();
+        Keys::create(&home.directory.path().join("keys"), None).unwrap();
+        home.anchor().set(JournalPosition::default()).unwrap();
         drop(Sqlite::create(&home.database()).unwrap());
         let store = home.store();
         let first = Batch {
@@ -37,15 +37,15 @@ impl Home {
     }
 
     pub fn database(&self) -> PathBuf {
-        self.folder.path().join("entail.db")
+        self.directory.path().join("entail.db")
     }
 
-    pub fn beside(&self, suffix: &str) -> PathBuf {
-        self.folder.path().join(format!("entail.db{suffix}"))
+    pub fn sibling(&self, suffix: &str) -> PathBuf {
+        self.directory.path().join(format!("entail.db{suffix}"))
     }
 
     pub fn anchor(&self) -> Anchor {
-        Anchor::at(self.folder.path().join("anchor.json"))
+        Anchor::at(self.directory.path().join("anchor.json"))
     }
 
     pub fn store(&self) -> Store {
@@ -57,12 +57,12 @@ impl Home {
     }
 
     pub fn open_file(&self, file: &Path, access: Access) -> Result<Store, Error> {
-        let keys = Keys::open(&self.folder.path().join("keys")).unwrap();
+        let keys = Keys::open(&self.directory.path().join("keys")).unwrap();
         let backend = Sqlite::open_with(file, access)?;
         Store::open(Arc::new(backend), keys, self.anchor())
     }
 
-    /// Changes the database as anybody can who may write the file.
+    /// Changes the database directly, as anyone who can write the file can.
     pub fn sql(&self, script: &str) {
         rusqlite::Connection::open(self.database())
             .unwrap()
@@ -70,7 +70,7 @@ impl Home {
             .unwrap();
     }
 
-    /// Writes a copy with no more of a store than the database.
+    /// Copies the database through the backend, without verification.
     pub async fn copy_to(&self, file: &Path) {
         let database = Sqlite::open(&self.database()).unwrap();
         drop(database.copy_to(file).await.unwrap());
@@ -107,8 +107,7 @@ pub async fn commit(store: &Store, expected: u64, batch: Batch) -> Result<u64, E
     store.commit(expected, batch, author).await
 }
 
-/// Reads all there is and holds it against `acme`'s body, the blob of that name and the
-/// names of all.
+/// Reads everything and compares it with the expected body of `acme`.
 pub async fn read(store: &Store, acme: &str) -> Result<(), Error> {
     let snapshot = store.read(&[key("acme"), key("acme/evals")]).await?;
     let bodies: Vec<String> = snapshot

@@ -1,0 +1,439 @@
+//! Reads and writes the rows of a store. Everything that is written is read back.
+
+use std::fmt;
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use crate::backend::{BackendError, RowCounts, Writes};
+use crate::digest::Digest;
+use crate::journal::position::Revision;
+use crate::row::{DocumentKey, SignedRow};
+
+use super::error::damage;
+use crate::tampering::{Fault, Tampering};
+use crate::tree;
+
+/// The maximum number of messages to read from SQLite's integrity check.
+const MAX_DAMAGES: usize = 20;
+
+/// The revision of the newest journal entry.
+pub(super) fn newest(connection: &Connection) -> rusqlite::Result<Revision> {
+    let newest = connection
+        .prepare_cached("SELECT max(revision) FROM journal")?
+        .query_row([], |row| row.get::<_, Option<i64>>(0))?;
+    Ok(newest.unwrap_or(0).cast_unsigned())
+}
+
+/// Reads journal entries after a revision, oldest first.
+pub(super) fn entries(
+    connection: &Connection,
+    after: Revision,
+    limit: usize,
+) -> Result<Vec<SignedRow>, BackendError> {
+    let entries: Vec<SignedRow> = connection
+        .prepare_cached(
+            "SELECT revision, payload, signature, signer FROM journal
+             WHERE revision > ?1 ORDER BY revision LIMIT ?2",
+        )?
+        .query_map(params![after.cast_signed(), at_most(limit)], signed_row)?
+        .collect::<rusqlite::Result<_>>()?;
+    let revisions = entries.iter().map(|entry| entry.revision.cast_signed());
+    check_order("journal", Some(after.cast_signed()), revisions)?;
+    Ok(entries)
+}
+
+/// Fails unless the keys are in ascending order and come after the previous page. In an
+/// edited page, a walk through the rows could otherwise loop forever.
+pub(super) fn check_order<K: PartialOrd>(
+    table: &str,
+    after: Option<K>,
+    keys: impl IntoIterator<Item = K>,
+) -> Result<(), BackendError> {
+    let all = after.into_iter().chain(keys);
+    if all.is_sorted_by(|before, next| before < next) {
+        return Ok(());
+    }
+    let what = format!("the table {table}");
+    Err(Tampering::new(Fault::Forged, what, "has rows that are not in order").into())
+}
+
+/// Reads the nodes above a document, from the root down.
+pub(super) fn nodes_above(
+    connection: &Connection,
+    key: &DocumentKey,
+) -> rusqlite::Result<Vec<Vec<u8>>> {
+    let mut nodes = Vec::new();
+    for path in tree::paths(key) {
+        match node(connection, &path)? {
+            Some(node) => nodes.push(node),
+            None => break,
+        }
+    }
+    Ok(nodes)
+}
+
+fn node(connection: &Connection, path: &[u8]) -> rusqlite::Result<Option<Vec<u8>>> {
+    connection
+        .prepare_cached("SELECT node FROM tree WHERE path = ?1")?
+        .query_row([path], |row| row.get(0))
+        .optional()
+}
+
+pub(super) fn at_most(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+pub(super) fn signed_row(row: &Row<'_>) -> rusqlite::Result<SignedRow> {
+    Ok(SignedRow {
+        revision: row.get::<_, i64>(0)?.cast_unsigned(),
+        payload: row.get(1)?,
+        signature: row.get(2)?,
+        signer: row.get(3)?,
+    })
+}
+
+pub(super) fn document(
+    connection: &Connection,
+    key: &DocumentKey,
+) -> rusqlite::Result<Option<SignedRow>> {
+    connection
+        .prepare_cached(
+            "SELECT revision, payload, signature, signer FROM documents
+             WHERE kind = ?1 AND name = ?2",
+        )?
+        .query_row(params![key.kind, key.name], signed_row)
+        .optional()
+}
+
+pub(super) fn blob(connection: &Connection, digest: &Digest) -> rusqlite::Result<Option<Vec<u8>>> {
+    connection
+        .prepare_cached("SELECT bytes FROM blobs WHERE digest = ?1")?
+        .query_row([digest.as_bytes()], |row| row.get(0))
+        .optional()
+}
+
+/// Runs SQLite's integrity check of the pages, rows and indexes.
+pub(super) fn damages(connection: &Connection) -> Result<Vec<Tampering>, BackendError> {
+    let messages: Vec<String> = connection
+        .prepare_cached(&format!("PRAGMA integrity_check({MAX_DAMAGES})"))?
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let damages = messages.iter().filter(|message| *message != "ok");
+    Ok(damages.map(|message| damage(message)).collect())
+}
+
+/// Fails if the integrity check finds any damage.
+pub(super) fn check_pages(connection: &Connection) -> Result<(), BackendError> {
+    match damages(connection)?.into_iter().next() {
+        Some(damage) => Err(damage.into()),
+        None => Ok(()),
+    }
+}
+
+/// RowCounts the rows by walking through each table, since an index could be wrong.
+pub(super) fn counts(connection: &Connection) -> rusqlite::Result<RowCounts> {
+    connection
+        .prepare_cached(
+            "SELECT (SELECT count(*) FROM journal NOT INDEXED),
+                    (SELECT count(*) FROM documents NOT INDEXED),
+                    (SELECT count(*) FROM blobs NOT INDEXED),
+                    (SELECT count(*) FROM tree NOT INDEXED)",
+        )?
+        .query_row([], |row| {
+            let count = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
+            Ok(RowCounts {
+                entries: count(0)?,
+                documents: count(1)?,
+                blobs: count(2)?,
+                nodes: count(3)?,
+            })
+        })
+}
+
+/// Writes the rows of a change. Each statement must insert, replace or delete exactly one
+/// row, and what was written must be read back unchanged.
+pub(super) fn write(
+    connection: &Connection,
+    expected: Revision,
+    writes: &Writes,
+) -> Result<(), BackendError> {
+    let found = newest(connection)?;
+    if found != expected {
+        return Err(BackendError::Conflict(found));
+    }
+    for key in &writes.remove {
+        remove_document(connection, key)?;
+    }
+    for (key, row) in &writes.put {
+        put_document(connection, key, row)?;
+    }
+    for (digest, bytes) in &writes.add_blobs {
+        add_blob(connection, digest, bytes)?;
+    }
+    for digest in &writes.remove_blobs {
+        remove_blob(connection, digest)?;
+    }
+    for (path, node) in &writes.tree {
+        set_node(connection, path, node.as_deref())?;
+    }
+    add_entry(connection, &writes.entry)
+}
+
+fn remove_document(connection: &Connection, key: &DocumentKey) -> Result<(), BackendError> {
+    let removed = connection
+        .prepare_cached("DELETE FROM documents WHERE kind = ?1 AND name = ?2")?
+        .execute(params![key.kind, key.name])?;
+    check_removed_one(removed, key)?;
+    check_written(document(connection, key)?.is_none(), key)
+}
+
+fn put_document(
+    connection: &Connection,
+    key: &DocumentKey,
+    row: &SignedRow,
+) -> Result<(), BackendError> {
+    let written = connection
+        .prepare_cached(
+            "INSERT INTO documents (kind, name, revision, payload, signature, signer)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (kind, name) DO UPDATE SET
+             revision = ?3, payload = ?4, signature = ?5, signer = ?6",
+        )?
+        .execute(params![
+            key.kind,
+            key.name,
+            row.revision.cast_signed(),
+            row.payload,
+            row.signature,
+            row.signer
+        ])?;
+    let found = document(connection, key)?;
+    check_written(written == 1 && found.as_ref() == Some(row), key)
+}
+
+fn add_blob(connection: &Connection, digest: &Digest, bytes: &[u8]) -> Result<(), BackendError> {
+    let what = format_args!("blob {digest}");
+    if let Some(found) = blob(connection, digest)? {
+        // Two changes may add the same blob. Other bytes under this digest mean tampering.
+        return check_written(found == bytes, what);
+    }
+    let written = connection
+        .prepare_cached("INSERT INTO blobs (digest, bytes) VALUES (?1, ?2)")?
+        .execute(params![digest.as_bytes(), bytes])?;
+    let found = blob(connection, digest)?;
+    check_written(written == 1 && found.as_deref() == Some(bytes), what)
+}
+
+fn remove_blob(connection: &Connection, digest: &Digest) -> Result<(), BackendError> {
+    let what = format_args!("blob {digest}");
+    // By row id: the index could lead to another row.
+    let found: Option<i64> = connection
+        .prepare_cached("SELECT rowid FROM blobs WHERE digest = ?1")?
+        .query_row([digest.as_bytes()], |row| row.get(0))
+        .optional()?;
+    let removed = match found {
+        Some(row) => connection
+            .prepare_cached("DELETE FROM blobs NOT INDEXED WHERE rowid = ?1 AND digest = ?2")?
+            .execute(params![row, digest.as_bytes()])?,
+        None => 0,
+    };
+    check_removed_one(removed, what)?;
+    check_written(blob(connection, digest)?.is_none(), what)
+}
+
+fn set_node(
+    connection: &Connection,
+    path: &[u8],
+    bytes: Option<&[u8]>,
+) -> Result<(), BackendError> {
+    let changed = if let Some(bytes) = bytes {
+        connection
+            .prepare_cached(
+                "INSERT INTO tree (path, node) VALUES (?1, ?2)
+                 ON CONFLICT (path) DO UPDATE SET node = ?2",
+            )?
+            .execute(params![path, bytes])?
+    } else {
+        // A node that was created and removed within this change was never written.
+        let exists = node(connection, path)?.is_some();
+        let removed = connection
+            .prepare_cached("DELETE FROM tree WHERE path = ?1")?
+            .execute([path])?;
+        removed + usize::from(!exists)
+    };
+    let found = node(connection, path)?;
+    check_written(
+        changed == 1 && found.as_deref() == bytes,
+        "the document tree",
+    )
+}
+
+fn add_entry(connection: &Connection, entry: &SignedRow) -> Result<(), BackendError> {
+    let written = connection
+        .prepare_cached(
+            "INSERT INTO journal (revision, payload, signature, signer)
+             VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute(params![
+            entry.revision.cast_signed(),
+            entry.payload,
+            entry.signature,
+            entry.signer
+        ])?;
+    let found = entries(connection, entry.revision.saturating_sub(1), 2)?;
+    check_written(
+        written == 1
+            && found == std::slice::from_ref(entry)
+            && newest(connection)? == entry.revision,
+        format_args!("journal entry {}", entry.revision),
+    )
+}
+
+fn check_removed_one(removed: usize, what: impl fmt::Display) -> Result<(), BackendError> {
+    match removed {
+        1 => Ok(()),
+        0 => Err(Tampering::new(Fault::Missing, what, "is missing").into()),
+        _ => Err(Tampering::new(Fault::Extra, what, "existed more than once").into()),
+    }
+}
+
+fn check_written(is_same: bool, what: impl fmt::Display) -> Result<(), BackendError> {
+    if is_same {
+        return Ok(());
+    }
+    let reason = "does not contain what was written, so the change was undone";
+    Err(Tampering::new(Fault::Forged, what, reason).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// A database in memory with the definition of the migrations, with `from` replaced by
+    /// `to`.
+    fn database(from: &str, to: &str) -> Connection {
+        let script = include_str!("migrations/0001_initial.sql");
+        assert!(script.contains(from), "{from}");
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(&script.replace(from, to)).unwrap();
+        connection
+    }
+
+    fn row(revision: Revision) -> SignedRow {
+        SignedRow {
+            revision,
+            payload: b"payload".to_vec(),
+            signature: vec![7; 64],
+            signer: "signer".to_owned(),
+        }
+    }
+
+    /// A change that writes to every table.
+    fn writes() -> Writes {
+        let bytes = b"sealed".to_vec();
+        Writes {
+            entry: row(1),
+            put: vec![(DocumentKey::new("scope", "acme"), row(1))],
+            remove: Vec::new(),
+            add_blobs: vec![(Digest::of(&bytes), bytes)],
+            remove_blobs: Vec::new(),
+            tree: BTreeMap::from([(Vec::new(), Some(b"root".to_vec()))]),
+        }
+    }
+
+    fn fault(written: Result<(), BackendError>) -> Fault {
+        match written {
+            Err(BackendError::Tampered(tampering)) => tampering.fault(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_change_is_stored_as_written() {
+        let connection = database("STRICT", "STRICT");
+        write(&connection, 0, &writes()).unwrap();
+        let counts = counts(&connection).unwrap();
+        let all = (counts.entries, counts.documents, counts.blobs, counts.nodes);
+        assert_eq!(all, (1, 1, 1, 1));
+        let found = write(&connection, 0, &writes());
+        assert!(matches!(found, Err(BackendError::Conflict(1))));
+    }
+
+    #[test]
+    fn writes_that_the_database_drops_or_changes_are_an_error() {
+        // Such a definition is refused earlier; this tests the second line of defense.
+        let swallow = "AS (NULL) VIRTUAL NOT NULL ON CONFLICT IGNORE,";
+        for (from, to) in [
+            ("journal (", format!("journal (x BLOB {swallow}")),
+            ("documents (", format!("documents (x BLOB {swallow}")),
+            ("blobs (", format!("blobs (x BLOB {swallow}")),
+            ("tree (", format!("tree (x BLOB {swallow}")),
+        ] {
+            let connection = database(from, &to);
+            assert_eq!(
+                fault(write(&connection, 0, &writes())),
+                Fault::Forged,
+                "{to}"
+            );
+        }
+        for trigger in [
+            "CREATE TRIGGER t BEFORE INSERT ON journal BEGIN SELECT RAISE(IGNORE); END",
+            "CREATE TRIGGER t AFTER INSERT ON journal BEGIN DELETE FROM journal; END",
+            "CREATE TRIGGER t AFTER INSERT ON journal
+             BEGIN UPDATE journal SET signature = zeroblob(64); END",
+            "CREATE TRIGGER t AFTER INSERT ON blobs BEGIN UPDATE blobs SET bytes = x'00'; END",
+            "CREATE TRIGGER t AFTER INSERT ON documents
+             BEGIN UPDATE documents SET signer = 'mallory'; END",
+            "CREATE TRIGGER t AFTER INSERT ON tree BEGIN DELETE FROM tree; END",
+        ] {
+            let connection = database("STRICT", "STRICT");
+            connection.execute_batch(trigger).unwrap();
+            assert_eq!(
+                fault(write(&connection, 0, &writes())),
+                Fault::Forged,
+                "{trigger}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_existing_blob_must_have_the_same_bytes() {
+        let connection = database("STRICT", "STRICT");
+        let (digest, bytes) = (Digest::of(b"sealed"), b"sealed");
+        add_blob(&connection, &digest, bytes).unwrap();
+        add_blob(&connection, &digest, bytes).unwrap();
+        connection
+            .execute("UPDATE blobs SET bytes = x'00'", [])
+            .unwrap();
+        assert_eq!(fault(add_blob(&connection, &digest, bytes)), Fault::Forged);
+    }
+
+    #[test]
+    fn a_removed_row_must_exist() {
+        let connection = database("STRICT", "STRICT");
+        write(&connection, 0, &writes()).unwrap();
+        let (key, digest) = (DocumentKey::new("scope", "acme"), Digest::of(b"sealed"));
+        remove_document(&connection, &key).unwrap();
+        assert_eq!(fault(remove_document(&connection, &key)), Fault::Missing);
+        remove_blob(&connection, &digest).unwrap();
+        assert_eq!(fault(remove_blob(&connection, &digest)), Fault::Missing);
+        // A node may have been created and removed within a change.
+        set_node(&connection, &[3], None).unwrap();
+    }
+
+    #[test]
+    fn rows_that_are_out_of_order_are_refused() {
+        check_order("journal", Some(3), [4, 7]).unwrap();
+        check_order("journal", None::<i64>, []).unwrap();
+        for (after, rows) in [
+            (Some(3), vec![3, 4]),
+            (Some(3), vec![5, 4]),
+            (None, vec![1, 1]),
+        ] {
+            let refused = check_order("journal", after, rows.clone());
+            assert_eq!(fault(refused), Fault::Forged, "{after:?} {rows:?}");
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Small files that only their owner can use, and checks of the paths to them.
+
+pub(crate) mod path_check;
+mod read;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub(crate) use read::{read_private, read_trusted};
+pub use write::{private_directory, unfinished_files};
+pub(crate) use write::{
+    remove_unfinished_files, rename_no_replace, replace, sync_directory, unfinished_path, write_new,
+};

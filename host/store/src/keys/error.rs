@@ -1,0 +1,90 @@
+//! The error type of [`Keys`](crate::Keys) and of the checks of private files.
+
+use std::path::PathBuf;
+
+use entail_text::sanitized;
+
+use super::names::{IDENTITY, LOCKED_IDENTITY, SIGNER};
+
+/// An additional hint for a directory as a cluster creates it for a group (`fsGroup`), each
+/// time it mounts a volume.
+fn group_hint(mode: u32) -> &'static str {
+    if mode & 0o2020 == 0o2020 {
+        "; if a cluster mounts it for a group, mount it for the user alone: without fsGroup, \
+         or with the home in a separate directory that fsGroup does not change \
+         (fsGroupChangePolicy: OnRootMismatch)"
+    } else {
+        ""
+    }
+}
+
+/// Why keys cannot be used. No message contains any part of a key.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// The file cannot be read or written.
+    #[error("{}: {}", sanitized(.file.display()), sanitized(.error))]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// The error of the system.
+        #[source]
+        error: std::io::Error,
+    },
+    /// Other users can read or write the file.
+    #[error(
+        "{file} is accessible to other users (mode {mode:04o}); run: chmod {remedy} {file}{}",
+        group_hint(*.mode),
+        file = sanitized(.file.display())
+    )]
+    TooOpen {
+        /// The file or directory.
+        file: PathBuf,
+        /// The current mode.
+        mode: u32,
+        /// The argument of `chmod` that fixes it.
+        remedy: &'static str,
+    },
+    /// The file belongs to another user.
+    #[error(
+        "{} belongs to another user",
+        sanitized(.file.display())
+    )]
+    ForeignOwner {
+        /// The file or directory.
+        file: PathBuf,
+    },
+    /// The file is not a key.
+    #[error("{} is not {expected}", sanitized(.file.display()))]
+    Malformed {
+        /// The file.
+        file: PathBuf,
+        /// What the file should be.
+        expected: &'static str,
+    },
+    /// This node has no identity, so it cannot open secrets.
+    #[error("this node has no identity ({IDENTITY}), so it cannot open secrets")]
+    NoIdentity,
+    /// The identity is protected by a passphrase, which was not given.
+    #[error("the identity is protected by a passphrase")]
+    Locked,
+    /// The identity was not read from the key directory, so it cannot be rotated here.
+    #[error(
+        "the identity was not read from {IDENTITY} or {LOCKED_IDENTITY}; rotate it where it comes from"
+    )]
+    ForeignIdentity,
+    /// The passphrase is wrong.
+    #[error("the passphrase is wrong")]
+    WrongPassphrase,
+    /// Another process is rotating the keys.
+    #[error("another process is rotating the keys of this home")]
+    Busy,
+    /// This node has no signer, so it cannot change anything.
+    #[error("this node has no signer ({SIGNER}), so it cannot change anything")]
+    NoSigner,
+    /// The signer of this node is no longer allowed to write.
+    #[error(
+        "the signer of this node ({SIGNER}) is not allowed to write; if it was rotated on another node, copy it from there"
+    )]
+    OldSigner,
+}

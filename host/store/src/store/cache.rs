@@ -1,0 +1,119 @@
+//! The cache of verified documents.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::digest::Digest;
+use crate::document::Document;
+use crate::journal::head::JournalHead;
+use crate::journal::position::{JournalPosition, Revision};
+use crate::row::{DocumentKey, SignedRow};
+
+/// The maximum number of cached documents, about ten megabytes. When it is exceeded,
+/// the cache is cleared, and each document costs another signature verification.
+const MAX_CACHED_DOCUMENTS: usize = 2_000;
+
+/// Verified documents of one revision.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The revision.
+    pub revision: Revision,
+    /// The requested documents, in the requested order; `None` for those that do not
+    /// exist.
+    pub documents: Vec<Option<Arc<Document>>>,
+}
+
+/// Document keys, in order.
+pub(super) type Names = Arc<[DocumentKey]>;
+
+/// What was verified, and in which state of the database.
+pub(super) struct Cache {
+    pub(super) head: JournalHead,
+    /// The state of the database that `head` belongs to.
+    state: Option<u64>,
+    documents: HashMap<DocumentKey, CachedDocument>,
+    /// The keys of all documents at one position of the journal.
+    pub(super) names: Option<(JournalPosition, Names)>,
+}
+
+struct CachedDocument {
+    /// The last state of the database that it was compared with.
+    state: u64,
+    document: Option<Arc<Document>>,
+}
+
+impl Cache {
+    pub(super) fn new(head: JournalHead) -> Self {
+        Cache {
+            head,
+            state: None,
+            documents: HashMap::new(),
+            names: None,
+        }
+    }
+
+    /// The head of the journal, and the state of the database that it belongs to.
+    pub(super) fn journal(&self) -> (JournalHead, Option<u64>) {
+        (self.head.clone(), self.state)
+    }
+
+    /// The documents `keys`, if all of them were verified in this state of the database.
+    pub(super) fn snapshot(&self, state: u64, keys: &[DocumentKey]) -> Option<Snapshot> {
+        let cached = |key| {
+            let cached = self.documents.get(key)?;
+            (cached.state == state).then(|| cached.document.clone())
+        };
+        if self.state != Some(state) {
+            return None;
+        }
+        Some(Snapshot {
+            revision: self.head.position.revision,
+            documents: keys.iter().map(cached).collect::<Option<_>>()?,
+        })
+    }
+
+    /// Returns the cached document if `row` still holds exactly that.
+    pub(super) fn matching(
+        &self,
+        key: &DocumentKey,
+        row: &SignedRow,
+        expected_digest: Digest,
+    ) -> Option<Arc<Document>> {
+        let document = self.documents.get(key)?.document.as_ref()?;
+        document
+            .matches(row, expected_digest)
+            .then(|| Arc::clone(document))
+    }
+
+    /// Advances the head, unless it is already further: a slow reader must not undo the
+    /// progress of a fast one. Returns whether `head` is current.
+    pub(super) fn advance_to(&mut self, head: JournalHead, state: Option<u64>) -> bool {
+        let is_current = head.position.revision >= self.head.position.revision;
+        if is_current {
+            self.head = head;
+            self.state = state;
+        }
+        is_current
+    }
+
+    /// Adds documents that were verified in this state of the database.
+    pub(super) fn insert(
+        &mut self,
+        head: &JournalHead,
+        state: u64,
+        keys: &[DocumentKey],
+        documents: &[Option<Arc<Document>>],
+    ) {
+        if !self.advance_to(head.clone(), Some(state)) {
+            return;
+        }
+        if self.documents.len() + keys.len() > MAX_CACHED_DOCUMENTS {
+            self.documents.clear();
+        }
+        for (key, document) in keys.iter().zip(documents) {
+            let document = document.clone();
+            self.documents
+                .insert(key.clone(), CachedDocument { state, document });
+        }
+    }
+}

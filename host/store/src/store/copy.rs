@@ -1,0 +1,69 @@
+//! Copies and verifications of the whole database.
+
+use std::path::Path;
+
+use super::Store;
+use crate::backend::BackendError;
+use crate::blocking::off_runtime;
+use crate::digest::Digest;
+use crate::document::Document;
+use crate::error::Error;
+use crate::files;
+use crate::journal::position::Revision;
+use crate::verification;
+use crate::verification::report::{CheckReport, Visitor};
+
+impl Store {
+    /// Verifies the whole journal, and every document, tree node and blob. `names`
+    /// returns the blobs that a document refers to.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`] if the database cannot be read. Tampering is reported in
+    /// [`CheckReport::faults`].
+    pub async fn check(
+        &self,
+        visitor: &mut dyn Visitor,
+        names: &(dyn Fn(&Document) -> Vec<Digest> + Sync),
+    ) -> Result<CheckReport, Error> {
+        let anchored = self.node.anchor.read()?;
+        let snapshot = match self.backend.begin_read().await {
+            Ok(snapshot) => snapshot,
+            Err(BackendError::Tampered(fault)) => return Ok(CheckReport::of(fault)),
+            Err(error) => return Err(error.into()),
+        };
+        verification::verify(&*snapshot, &self.journal_head(), anchored, visitor, names).await
+    }
+
+    /// Writes a consistent copy of the database to the new file `file` with mode 0600,
+    /// and returns its revision. Others may write meanwhile. The file appears under its
+    /// name only after it was written, fsynced and verified against the journal.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tampered`]; [`Error::Unavailable`], also if the file exists. Then no file
+    /// is left.
+    pub async fn copy_to(&self, file: &Path) -> Result<Revision, Error> {
+        let head = self.fetch(&[]).await?.head;
+        let anchored = self.node.anchor.read()?;
+        let failed =
+            |error: std::io::Error| BackendError::Failed(format!("{}: {error}", file.display()));
+        let temporary = files::unfinished_path(file).map_err(failed)?;
+        let write = async || -> Result<Revision, Error> {
+            let copy = self.backend.copy_to(&temporary).await?;
+            let report = verification::verify_rows(&*copy, &head, anchored).await?;
+            if let Some(fault) = report.faults.into_iter().next() {
+                return Err(fault.into());
+            }
+            drop(copy);
+            let (from, to) = (temporary.clone(), file.to_owned());
+            let renamed = off_runtime(move || files::rename_no_replace(&from, &to));
+            renamed.await?.map_err(failed)?;
+            Ok(report.revision)
+        };
+        write().await.inspect_err(|_| {
+            // An incomplete copy is useless.
+            let _ = std::fs::remove_file(&temporary);
+        })
+    }
+}

@@ -1,0 +1,102 @@
+//! The store: reads verified data, and writes signed changes.
+
+pub(crate) mod batch;
+pub(crate) mod cache;
+mod commit;
+mod copy;
+mod names;
+mod node_state;
+mod read;
+mod signers;
+
+use std::fmt;
+use std::sync::Arc;
+
+use node_state::NodeState;
+
+use crate::anchor::Anchor;
+use crate::backend::Backend;
+use crate::error::Error;
+use crate::journal::head::JournalHead;
+use crate::keys::Keys;
+use crate::sealing::context::{Fields, SealContext, SealError};
+use crate::signing::Verifier;
+
+/// A database, with the keys to verify and change it, and the anchor that detects a
+/// rollback.
+pub struct Store {
+    backend: Arc<dyn Backend>,
+    node: Arc<NodeState>,
+}
+
+impl Store {
+    /// Opens a store. Reads the anchor and the keys, but not the database: the first read
+    /// verifies the journal against the anchor, and verifies only what it returns. So
+    /// opening takes the same time for a database of any size.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Anchor`], [`Error::Key`].
+    pub fn open(backend: Arc<dyn Backend>, keys: Keys, anchor: Anchor) -> Result<Self, Error> {
+        let node = Arc::new(NodeState::open(&keys, anchor)?);
+        Ok(Store { backend, node })
+    }
+
+    /// The keys.
+    pub fn keys(&self) -> Arc<Keys> {
+        self.node.keys()
+    }
+
+    /// Reads the key files again, since another process may have rotated them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`].
+    pub fn reload_keys(&self) -> Result<Arc<Keys>, Error> {
+        Ok(self.node.reload_keys()?)
+    }
+
+    /// The trusted keys: the current one, then the previous one while documents still
+    /// have its signature.
+    pub fn verifiers(&self) -> Vec<Verifier> {
+        self.node.cache().head.verifiers.clone()
+    }
+
+    /// The anchor.
+    pub fn anchor(&self) -> &Anchor {
+        &self.node.anchor
+    }
+
+    /// Opens a sealed secret, if it was sealed for the context `expected`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`] if there is no unlocked identity. The inner error is the
+    /// [`SealError`].
+    pub fn unseal(
+        &self,
+        sealed: &[u8],
+        expected: &SealContext,
+    ) -> Result<Result<Fields, SealError>, Error> {
+        match self.keys().unseal(sealed, expected)? {
+            // Another process may have rotated the identity since the keys were read.
+            Err(SealError::NotForThisIdentity) => {
+                Ok(self.reload_keys()?.unseal(sealed, expected)?)
+            }
+            opened => Ok(opened),
+        }
+    }
+
+    /// The verified end of the journal.
+    fn journal_head(&self) -> JournalHead {
+        self.node.cache().head.clone()
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("keys", &self.keys())
+            .finish_non_exhaustive()
+    }
+}
