@@ -9,7 +9,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use entail_policy::{Compile, Engine, Facts, Policy, Settings};
+use entail_policy::{Compiler, Engine, EngineConfig, Facts, Policy};
 
 #[allow(dead_code)]
 #[path = "../tests/sketch/mod.rs"]
@@ -18,9 +18,9 @@ mod sketch;
 const CALLS: usize = 200_000;
 
 fn main() {
-    let engine = Engine::new(Settings {
-        compile: Compile::UnsafeInThisProcess,
-        ..Settings::default()
+    let engine = Engine::new(EngineConfig {
+        compiler: Compiler::UnsafeInThisProcess,
+        ..EngineConfig::default()
     });
     let component = std::fs::read(concat!(
         env!("CARGO_MANIFEST_DIR"),

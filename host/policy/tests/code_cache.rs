@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use entail_policy::{CodeCache, Compile, Engine, Facts, Outcome, Settings};
+use entail_policy::{CodeCache, Compiler, Engine, EngineConfig, Facts, Outcome};
 
 mod sketch;
 
@@ -33,11 +33,11 @@ impl Place {
 
     /// Another process would have another engine.
     fn engine(&self) -> Engine {
-        Engine::new(Settings {
+        Engine::new(EngineConfig {
             code_cache: Some(CodeCache::new(self.directory(), self.key())),
             concurrent_calls: 1,
-            compile: Compile::UnsafeInThisProcess,
-            ..Settings::default()
+            compiler: Compiler::UnsafeInThisProcess,
+            ..EngineConfig::default()
         })
     }
 
@@ -267,10 +267,10 @@ fn where_nothing_can_be_kept_policies_are_admitted_all_the_same() {
     let file = Place::new();
     std::fs::write(file.directory(), b"file").unwrap();
     file.use_it(false);
-    let engine = Engine::new(Settings {
+    let engine = Engine::new(EngineConfig {
         code_cache: Some(CodeCache::new("/nowhere/cache", "/nowhere/key")),
-        compile: Compile::UnsafeInThisProcess,
-        ..Settings::default()
+        compiler: Compiler::UnsafeInThisProcess,
+        ..EngineConfig::default()
     });
     engine.admit(&component(false)).unwrap();
 }

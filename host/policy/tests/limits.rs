@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use entail_policy::{
-    Compile, Engine, Exceeded, Facts, Failure, Limits, Outcome, Rejected, Settings,
+    CallError, Compiler, Engine, EngineConfig, Exceeded, Facts, Limits, Outcome, Rejected,
 };
 
 mod sketch;
@@ -14,10 +14,10 @@ mod sketch;
 use sketch::Sketch;
 
 fn engine(limits: Limits) -> Engine {
-    Engine::new(Settings {
+    Engine::new(EngineConfig {
         limits,
-        compile: Compile::UnsafeInThisProcess,
-        ..Settings::default()
+        compiler: Compiler::UnsafeInThisProcess,
+        ..EngineConfig::default()
     })
 }
 
@@ -36,16 +36,16 @@ fn if_evil(evil: &str) -> &'static str {
     Box::leak(evil.into_boxed_str())
 }
 
-fn decide(sketch: &Sketch, limits: Limits, provider: &str) -> Result<Outcome, Failure> {
+fn decide(sketch: &Sketch, limits: Limits, provider: &str) -> Result<Outcome, CallError> {
     let policy = engine(limits).admit(&sketch.component()).unwrap();
     policy
         .decide(&facts(provider))
         .map(|decision| decision.outcome)
 }
 
-fn exceeded(result: Result<Outcome, Failure>) -> Exceeded {
+fn exceeded(result: Result<Outcome, CallError>) -> Exceeded {
     match result {
-        Err(Failure::Exceeded(exceeded)) => exceeded,
+        Err(CallError::Exceeded(exceeded)) => exceeded,
         other => panic!("expected a limit to be exceeded, got {other:?}"),
     }
 }
@@ -165,7 +165,7 @@ fn a_trap_is_named() {
         ..Sketch::default()
     };
     let result = decide(&sketch, Limits::default(), "evil");
-    assert!(matches!(result, Err(Failure::Trapped(_))), "{result:?}");
+    assert!(matches!(result, Err(CallError::Trapped(_))), "{result:?}");
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn answers_that_are_no_value_of_the_contract_are_malformed() {
         };
         let result = decide(&sketch, Limits::default(), "evil");
         assert!(
-            matches!(result, Err(Failure::Malformed(_))),
+            matches!(result, Err(CallError::Malformed(_))),
             "{what}: {result:?}"
         );
     }
@@ -206,11 +206,11 @@ fn what_the_policy_says_in_its_own_words_is_told_apart() {
     };
     let result = decide(&says(0), Limits::default(), "evil");
     assert!(
-        matches!(result, Err(Failure::InvalidFacts(_))),
+        matches!(result, Err(CallError::InvalidFacts(_))),
         "{result:?}"
     );
     let result = decide(&says(1), Limits::default(), "evil");
-    assert!(matches!(result, Err(Failure::Undecided(_))), "{result:?}");
+    assert!(matches!(result, Err(CallError::Undecided(_))), "{result:?}");
 }
 
 #[test]
@@ -322,7 +322,7 @@ fn a_component_that_loops_at_its_start_is_refused() {
     assert!(
         matches!(
             rejected,
-            Rejected::Trial(Failure::Exceeded(Exceeded::DeadlineMs(_)))
+            Rejected::Trial(CallError::Exceeded(Exceeded::DeadlineMs(_)))
         ),
         "{rejected:?}"
     );

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use entail_policy::{
-    BadSettings, Compile, ComposeError, Contract, Engine, Exceeded, Facts, Failure, Isolation,
-    Limits, Outcome, Policy, Rejected, Settings, Values,
+    BadSettings, CallError, Compiler, ComposeError, Contract, Engine, EngineConfig, Exceeded,
+    Facts, Isolation, Limits, Outcome, Policy, Rejected, Values,
 };
 use serde_json::json;
 
@@ -17,9 +17,9 @@ mod sketch;
 use sketch::Sketch;
 
 fn engine() -> Engine {
-    Engine::new(Settings {
-        compile: Compile::UnsafeInThisProcess,
-        ..Settings::default()
+    Engine::new(EngineConfig {
+        compiler: Compiler::UnsafeInThisProcess,
+        ..EngineConfig::default()
     })
 }
 
@@ -95,7 +95,7 @@ fn a_policy_that_fails_when_asked_about_settings_is_told_apart() {
     });
     let result = policy.with_settings(&Values::new());
     assert!(
-        matches!(result, Err(BadSettings::Failed(Failure::Trapped(_)))),
+        matches!(result, Err(BadSettings::Failed(CallError::Trapped(_)))),
         "{result:?}"
     );
 }
@@ -138,7 +138,7 @@ fn calls_share_an_instance_only_where_that_was_chosen() {
         warm.decide(&facts()).unwrap();
     }
     let fourth = warm.decide(&facts());
-    assert!(matches!(fourth, Err(Failure::Trapped(_))), "{fourth:?}");
+    assert!(matches!(fourth, Err(CallError::Trapped(_))), "{fourth:?}");
     // The instance that failed is gone.
     for _ in 0..3 {
         warm.decide(&facts()).unwrap();
@@ -217,10 +217,10 @@ fn a_policy_that_is_stuck_does_not_hold_up_another() {
         deadline: Duration::from_millis(30),
         ..Limits::default()
     };
-    let engine = Engine::new(Settings {
+    let engine = Engine::new(EngineConfig {
         limits,
-        compile: Compile::UnsafeInThisProcess,
-        ..Settings::default()
+        compiler: Compiler::UnsafeInThisProcess,
+        ..EngineConfig::default()
     });
     let stuck = Sketch {
         decide: "(if (i32.eq (i32.load offset=4 (local.get 0)) (i32.const 6)) (then (loop $on (br $on))))",
@@ -237,13 +237,13 @@ fn a_policy_that_is_stuck_does_not_hold_up_another() {
         let calls: Vec<_> = (0..64)
             .map(|_| {
                 let (stuck, facts) = (stuck.clone(), Arc::clone(&facts));
-                tokio::spawn(async move { stuck.decide_in_turn(facts).await })
+                tokio::spawn(async move { stuck.decide_async(facts).await })
             })
             .collect();
         let mut slowest = Duration::ZERO;
         for _ in 0..200 {
             let started = Instant::now();
-            let decision = brisk.decide_in_turn(Arc::clone(&facts)).await.unwrap();
+            let decision = brisk.decide_async(Arc::clone(&facts)).await.unwrap();
             assert!(matches!(decision.outcome, Outcome::Granted(_)));
             slowest = slowest.max(started.elapsed());
         }
@@ -257,7 +257,7 @@ fn a_policy_that_is_stuck_does_not_hold_up_another() {
         assert!(
             matches!(
                 failure,
-                Failure::Busy | Failure::Exceeded(Exceeded::DeadlineMs(_))
+                CallError::Busy | CallError::Exceeded(Exceeded::DeadlineMs(_))
             ),
             "{failure}"
         );
@@ -269,16 +269,16 @@ fn a_policy_that_is_stuck_does_not_hold_up_another() {
 #[test]
 fn foreign_components_are_compiled_where_the_engine_was_told_to_and_nowhere_else() {
     let component = Sketch::default().component();
-    let untold = Engine::new(Settings::default());
+    let untold = Engine::new(EngineConfig::default());
     assert!(matches!(
         untold.admit(&component).unwrap_err(),
-        Rejected::NotCompiled(_)
+        Rejected::CompilerDisabled(_)
     ));
     assert!(matches!(
         untold.compose(&component, &component).unwrap_err(),
-        ComposeError::NotCompiled(_)
+        ComposeError::CompilerDisabled(_)
     ));
     // What the program carries is its own.
-    untold.admit_own(&component).unwrap();
+    untold.admit_trusted(&component).unwrap();
     engine().admit(&component).unwrap();
 }

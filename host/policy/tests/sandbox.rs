@@ -9,8 +9,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use entail_policy::{
-    BadSettings, CodeCache, Compile, ComposeError, Engine, Limits, Rejected, Sandbox, Settings,
-    Values, serve,
+    BadSettings, CodeCache, Compiler, ComposeError, Engine, EngineConfig, Limits, Rejected,
+    Sandbox, Values, run_compile_worker,
 };
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ type Test = fn() -> Result<(), Failed>;
 
 fn main() -> ExitCode {
     // The program that compiles is this one.
-    if let Some(exit) = serve() {
+    if let Some(exit) = run_compile_worker() {
         return exit;
     }
     let trials: [(&str, Test); 10] = [
@@ -53,24 +53,24 @@ fn engine(cache: &Path) -> Engine {
 }
 
 fn engine_with(cache: &Path, sandbox: Sandbox) -> Engine {
-    Engine::new(Settings {
+    Engine::new(EngineConfig {
         code_cache: Some(CodeCache::new(cache.join("code"), cache.join("key"))),
-        compile: Compile::InSandbox(sandbox),
-        ..Settings::default()
+        compiler: Compiler::Sandboxed(sandbox),
+        ..EngineConfig::default()
     })
 }
 
 fn in_this_process() -> Engine {
-    Engine::new(Settings {
-        compile: Compile::UnsafeInThisProcess,
-        ..Settings::default()
+    Engine::new(EngineConfig {
+        compiler: Compiler::UnsafeInThisProcess,
+        ..EngineConfig::default()
     })
 }
 
 fn without_cache() -> Engine {
-    Engine::new(Settings {
-        compile: Compile::InSandbox(Sandbox::this_program()),
-        ..Settings::default()
+    Engine::new(EngineConfig {
+        compiler: Compiler::Sandboxed(Sandbox::this_program()),
+        ..EngineConfig::default()
     })
 }
 
@@ -124,13 +124,13 @@ fn is_held_to_less() -> Result<(), Failed> {
 fn is_compiled_anew() -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
     let component = Sketch::default().component();
-    let unlimited = Engine::new(Settings {
+    let unlimited = Engine::new(EngineConfig {
         code_cache: Some(CodeCache::new(
             folder.path().join("code"),
             folder.path().join("key"),
         )),
-        compile: Compile::UnsafeInThisProcess,
-        ..Settings::default()
+        compiler: Compiler::UnsafeInThisProcess,
+        ..EngineConfig::default()
     });
     unlimited.admit(&component)?;
     let rejected = nobody(folder.path()).admit(&component);
@@ -329,13 +329,13 @@ fn joined() -> Result<(), Failed> {
     let there = engine.compose(b"noise", &policy).unwrap_err();
     assert!(matches!(there, ComposeError::Invalid { .. }), "{there}");
     assert_eq!(here.to_string(), there.to_string());
-    let little = Engine::new(Settings {
+    let little = Engine::new(EngineConfig {
         limits: Limits {
             compile_memory_bytes: 24 << 20,
             ..Limits::default()
         },
-        compile: Compile::InSandbox(Sandbox::this_program()),
-        ..Settings::default()
+        compiler: Compiler::Sandboxed(Sandbox::this_program()),
+        ..EngineConfig::default()
     });
     let there = little.compose(&policy, &policy).unwrap_err();
     assert!(matches!(there, ComposeError::NotDone(_)), "{there}");
