@@ -31,7 +31,7 @@ impl Place {
         self.0.path().join("key")
     }
 
-    /// Another process would have another engine.
+    /// A new engine, as in another process.
     fn engine(&self) -> Engine {
         Engine::new(EngineConfig {
             code_cache: Some(CodeCache::new(self.directory(), self.key())),
@@ -41,7 +41,7 @@ impl Place {
         })
     }
 
-    /// Admits the granting policy, or the refusing one; it must answer as it does.
+    /// Admits the granting policy, or the refusing one, and checks its decision.
     #[track_caller]
     fn use_it(&self, refuses: bool) {
         let policy = self.engine().admit(&component(refuses)).unwrap();
@@ -102,7 +102,7 @@ fn heals(place: &Place, entry: &Path, good: &[u8]) {
 }
 
 #[test]
-fn an_entry_is_made_once_for_its_owner_alone() {
+fn an_entry_is_made_once_and_is_private_to_its_owner() {
     let place = Place::new();
     place.use_it(false);
     for (path, mode) in [
@@ -119,13 +119,13 @@ fn an_entry_is_made_once_for_its_owner_alone() {
 }
 
 #[test]
-fn a_flipped_bit_is_found_wherever_it_is() {
+fn a_flipped_bit_is_detected_anywhere() {
     let place = Place::new();
     place.use_it(false);
     let entry = place.entry();
     let good = std::fs::read(&entry).unwrap();
     let bits = good.len() * 8;
-    // The header bit by bit, then all over the code.
+    // Each bit of the header, then samples of the code.
     for bit in (0..600).chain((600..bits).step_by(bits / 200)) {
         let mut bad = good.clone();
         bad[bit / 8] ^= 1 << (bit % 8);
@@ -135,7 +135,7 @@ fn a_flipped_bit_is_found_wherever_it_is() {
 }
 
 #[test]
-fn an_entry_that_is_cut_short_or_goes_on_is_made_anew() {
+fn an_entry_that_is_truncated_or_extended_is_replaced() {
     let place = Place::new();
     place.use_it(false);
     let entry = place.entry();
@@ -146,14 +146,14 @@ fn an_entry_that_is_cut_short_or_goes_on_is_made_anew() {
     }
     std::fs::write(&entry, [good.as_slice(), b"x"].concat()).unwrap();
     heals(&place, &entry, &good);
-    // As much as nobody would read.
+    // Larger than the limit for reading.
     let file = std::fs::File::options().write(true).open(&entry).unwrap();
     file.set_len(1 << 40).unwrap();
     heals(&place, &entry, &good);
 }
 
 #[test]
-fn the_code_of_another_component_does_not_run_by_this_one_s_name() {
+fn the_code_of_another_component_does_not_run_in_its_place() {
     let place = Place::new();
     place.use_it(false);
     let granting = place.entry();
@@ -171,7 +171,7 @@ fn the_code_of_another_component_does_not_run_by_this_one_s_name() {
 }
 
 #[test]
-fn an_entry_of_another_key_is_made_anew() {
+fn an_entry_of_another_key_is_replaced() {
     let place = Place::new();
     let stranger = Place::new();
     place.use_it(false);
@@ -183,7 +183,7 @@ fn an_entry_of_another_key_is_made_anew() {
 }
 
 #[test]
-fn what_is_no_file_is_neither_followed_nor_waited_for() {
+fn links_pipes_and_directories_are_neither_followed_nor_waited_for() {
     let place = Place::new();
     place.use_it(false);
     let entry = place.entry();
@@ -222,7 +222,7 @@ fn what_is_no_file_is_neither_followed_nor_waited_for() {
 }
 
 #[test]
-fn a_key_that_is_not_the_owner_s_alone_is_replaced() {
+fn a_key_that_others_can_read_is_replaced() {
     let place = Place::new();
     place.use_it(false);
     let key = place.key();
@@ -252,8 +252,8 @@ fn a_key_that_is_not_the_owner_s_alone_is_replaced() {
 }
 
 #[test]
-fn where_nothing_can_be_kept_policies_are_admitted_all_the_same() {
-    // Others may write there; it is a link; it is a file; there is no place at all.
+fn policies_are_admitted_without_a_usable_cache() {
+    // Others may write to it; it is a link; it is a file; its parent does not exist.
     let open = Place::new();
     std::fs::create_dir(open.directory()).unwrap();
     std::fs::set_permissions(open.directory(), Permissions::from_mode(0o777)).unwrap();
@@ -276,7 +276,7 @@ fn where_nothing_can_be_kept_policies_are_admitted_all_the_same() {
 }
 
 #[test]
-fn what_earlier_versions_and_stopped_processes_left_goes() {
+fn files_of_earlier_versions_and_killed_processes_are_removed() {
     let place = Place::new();
     let directory = place.directory();
     std::fs::create_dir_all(directory.join("modules/wasmtime-1.0.0")).unwrap();
@@ -292,17 +292,17 @@ fn what_earlier_versions_and_stopped_processes_left_goes() {
     let long_ago = SystemTime::now() - Duration::from_hours(2);
     file.set_modified(long_ago).unwrap();
     place.use_it(false);
-    // Another process may be at work on the other.
+    // Another process may still be writing the other file.
     std::fs::remove_file(unfinished).unwrap();
     place.entry();
 }
 
 #[test]
-fn the_oldest_entries_go_when_there_are_too_many() {
+fn the_oldest_entries_are_removed_if_there_are_too_many() {
     let place = Place::new();
     place.use_it(false);
     let first = place.entry();
-    // Sparse, so they only seem large.
+    // Sparse files, which use little space.
     let old = |number: u64| {
         let path = place.directory().join(format!("old-{number}.code"));
         let file = std::fs::File::create(&path).unwrap();
@@ -331,7 +331,7 @@ fn an_entry_in_use_is_not_the_oldest() {
 }
 
 #[test]
-fn several_at_once_do_not_harm_each_other() {
+fn concurrent_processes_do_not_interfere() {
     let place = Place::new();
     std::thread::scope(|scope| {
         for round in 0..8 {

@@ -42,7 +42,7 @@ fn values(json: serde_json::Value) -> Values {
     }
 }
 
-/// A policy that counts its calls, and traps with the fourth.
+/// A policy that counts its calls, and traps in the fourth.
 fn counting() -> Sketch {
     Sketch {
         items: "(global $calls (mut i32) (i32.const 0))",
@@ -53,7 +53,7 @@ fn counting() -> Sketch {
 }
 
 #[test]
-fn settings_are_held_against_the_schema_with_path_and_rule() {
+fn settings_are_validated_against_the_schema_with_path_and_rule() {
     let policy = admit(&Sketch {
         schema: r#"{"type":"object","additionalProperties":false,"properties":{"n":{"type":"integer"}}}"#,
         ..Sketch::default()
@@ -74,8 +74,8 @@ fn settings_are_held_against_the_schema_with_path_and_rule() {
 }
 
 #[test]
-fn settings_that_the_policy_itself_does_not_take_are_refused() {
-    // It answers with one problem, whose path and rule are empty.
+fn settings_that_the_policy_itself_rejects_are_rejected() {
+    // It returns one problem with an empty path and an empty rule.
     let policy = admit(&Sketch {
         validate: "(i32.store8 (i32.const 1024) (i32.const 1))
                    (i32.store (i32.const 1028) (i32.const 2048)) (i32.store (i32.const 1032) (i32.const 1))",
@@ -88,7 +88,7 @@ fn settings_that_the_policy_itself_does_not_take_are_refused() {
 }
 
 #[test]
-fn a_policy_that_fails_when_asked_about_settings_is_told_apart() {
+fn a_policy_that_fails_to_validate_settings_has_its_own_error() {
     let policy = admit(&Sketch {
         validate: "(unreachable)",
         ..Sketch::default()
@@ -101,7 +101,7 @@ fn a_policy_that_fails_when_asked_about_settings_is_told_apart() {
 }
 
 #[test]
-fn what_cannot_be_a_schema_is_not_admitted() {
+fn a_policy_whose_schema_has_an_invalid_form_is_rejected() {
     for schema in ["", "7", "[]", r#"{"$ref": "elsewhere"}"#] {
         let sketch = Sketch {
             schema,
@@ -115,9 +115,9 @@ fn what_cannot_be_a_schema_is_not_admitted() {
     }
 }
 
-/// Whether it is a schema takes a validator to know, and admission makes none.
+/// Admission checks only the form of a schema; building a validator shows the rest.
 #[test]
-fn what_is_no_schema_takes_no_settings() {
+fn an_invalid_schema_accepts_no_settings() {
     let policy = admit(&Sketch {
         schema: r#"{"type": 1}"#,
         ..Sketch::default()
@@ -128,7 +128,7 @@ fn what_is_no_schema_takes_no_settings() {
 }
 
 #[test]
-fn calls_share_an_instance_only_where_that_was_chosen() {
+fn calls_share_an_instance_only_if_that_was_chosen() {
     let fresh = admit(&counting());
     let warm = fresh.with_isolation(Isolation::PerOrganization);
     for _ in 0..10 {
@@ -139,17 +139,17 @@ fn calls_share_an_instance_only_where_that_was_chosen() {
     }
     let fourth = warm.decide(&facts());
     assert!(matches!(fourth, Err(CallError::Trapped(_))), "{fourth:?}");
-    // The instance that failed is gone.
+    // The instance that failed was dropped.
     for _ in 0..3 {
         warm.decide(&facts()).unwrap();
     }
-    // Another organization has another one.
+    // Another organization has another instance.
     let other = fresh.with_isolation(Isolation::PerOrganization);
     assert!(other.decide(&facts()).is_ok());
 }
 
 #[test]
-fn a_policy_may_be_given_more_than_the_engine_gives_the_others() {
+fn a_policy_may_have_higher_limits_than_the_engine() {
     let sketch = Sketch {
         memory: r#"(memory (export "memory") 1000)"#,
         ..Sketch::default()
@@ -179,7 +179,7 @@ fn file(path: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_component_of_the_first_contract_is_served_beside_a_newer_one() {
+fn a_component_of_the_first_contract_runs_beside_a_newer_one() {
     let engine = engine();
     let old = engine
         .admit(&file("tests/fixtures/default-policy-0.1.0.wasm"))
@@ -191,7 +191,7 @@ fn a_component_of_the_first_contract_is_served_beside_a_newer_one() {
     assert_eq!(new.contract(), Contract::V0_2_0);
     assert_eq!(old.description().name, "default");
     assert_eq!(old.decide(&facts()).unwrap(), new.decide(&facts()).unwrap());
-    // It has no settings, and says so.
+    // It accepts no settings.
     assert!(old.schema().is_none());
     assert!(old.with_settings(&Values::new()).is_ok());
     let refused = old.with_settings(&values(json!({"a/b": 1})));
@@ -202,7 +202,7 @@ fn a_component_of_the_first_contract_is_served_beside_a_newer_one() {
 }
 
 #[test]
-fn a_layer_and_a_policy_that_do_not_fit_are_not_composed() {
+fn a_layer_and_a_policy_that_do_not_match_are_not_composed() {
     let policy = Sketch::default().component();
     let error = engine().compose(&policy, &policy).unwrap_err();
     assert!(error.to_string().contains("layer"), "{error}");
@@ -210,9 +210,9 @@ fn a_layer_and_a_policy_that_do_not_fit_are_not_composed() {
     assert!(engine().compose(&policy, b"noise").is_err());
 }
 
-/// With a policy that is stuck in every call, another one still answers at once.
+/// While one policy is stuck in every call, another one still decides immediately.
 #[test]
-fn a_policy_that_is_stuck_does_not_hold_up_another() {
+fn a_policy_that_is_stuck_does_not_delay_another() {
     let limits = Limits {
         deadline: Duration::from_millis(30),
         ..Limits::default()
@@ -262,12 +262,12 @@ fn a_policy_that_is_stuck_does_not_hold_up_another() {
             "{failure}"
         );
     }
-    // All 64 of them, one after the other, would take two seconds.
+    // All 64 calls, one after the other, would take two seconds.
     assert!(slowest < Duration::from_secs(1), "{slowest:?}");
 }
 
 #[test]
-fn foreign_components_are_compiled_where_the_engine_was_told_to_and_nowhere_else() {
+fn foreign_components_are_compiled_only_if_the_engine_has_a_compiler() {
     let component = Sketch::default().component();
     let untold = Engine::new(EngineConfig::default());
     assert!(matches!(
@@ -278,7 +278,7 @@ fn foreign_components_are_compiled_where_the_engine_was_told_to_and_nowhere_else
         untold.compose(&component, &component).unwrap_err(),
         ComposeError::CompilerDisabled(_)
     ));
-    // What the program carries is its own.
+    // A component of the program itself is not foreign.
     untold.admit_trusted(&component).unwrap();
     engine().admit(&component).unwrap();
 }
