@@ -53,13 +53,13 @@ class Entail:
                 for variable in field.get("environment", []):
                     self.set[variable["name"]] = (of, variable)
             for mode in provider.get("mode", provider.get("modes", [])):
-                for variable in mode.get("sets", []):
+                for variable in mode.get("set-env", []):
                     self.set[variable["name"]] = (of, variable)
-            for pattern in provider.get("clears", []):
+            for pattern in provider.get("unset-env", []):
                 self.cleared[pattern] = of
-            for kept in provider.get("keeps", []):
+            for kept in provider.get("keep-env", []):
                 self.kept[kept["name"]] = kept["reason"]
-            for shield in provider.get("shields", []):
+            for shield in provider.get("block-ambient", []):
                 self.shielded[shield["name"]] = shield["value"]
 
     def does(self, name):

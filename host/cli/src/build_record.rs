@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Component as Part, Path, PathBuf};
 
-use entail::policy::Digest;
+use entail::policy::PolicyDigest;
 use entail::store::InputFile;
 use serde::{Deserialize, Serialize};
 
@@ -54,11 +54,11 @@ pub struct BuildRecord {
     /// The name of the component's file.
     file: String,
     /// Its digest.
-    component: Digest,
+    component: PolicyDigest,
     /// Files and folders that it was built of, as seen from the folder of the policy.
     roots: Vec<PathBuf>,
     /// The digest of each source.
-    sources: BTreeMap<String, Digest>,
+    sources: BTreeMap<String, PolicyDigest>,
 }
 
 /// What is known of a component that lies in the folder of a policy.
@@ -109,7 +109,7 @@ pub fn forget(folder: &Path) -> std::io::Result<()> {
 }
 
 /// Digests of the sources below `roots`, which are seen from `folder`.
-pub fn sources(folder: &Path, roots: &[PathBuf]) -> Result<BTreeMap<String, Digest>, Stale> {
+pub fn sources(folder: &Path, roots: &[PathBuf]) -> Result<BTreeMap<String, PolicyDigest>, Stale> {
     let mut found = BTreeMap::new();
     for root in roots {
         collect(folder, root, &mut found)?;
@@ -123,11 +123,11 @@ pub fn write(
     file: &Path,
     component: &[u8],
     roots: Vec<PathBuf>,
-    sources: BTreeMap<String, Digest>,
+    sources: BTreeMap<String, PolicyDigest>,
 ) -> std::io::Result<()> {
     let record = BuildRecord {
         file: name_of(file),
-        component: Digest::of(component),
+        component: PolicyDigest::of(component),
         roots,
         sources,
     };
@@ -152,7 +152,7 @@ pub fn check(file: &Path, component: &[u8]) -> Result<Built, Stale> {
     let Some(record) = read(folder).filter(|record| record.file == name_of(file)) else {
         return Ok(Built::Unknown);
     };
-    if record.component != Digest::of(component) {
+    if record.component != PolicyDigest::of(component) {
         return Err(Stale::Replaced);
     }
     let now = sources(folder, &record.roots)?;
@@ -182,7 +182,11 @@ fn name_of(file: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
-fn collect(folder: &Path, path: &Path, found: &mut BTreeMap<String, Digest>) -> Result<(), Stale> {
+fn collect(
+    folder: &Path,
+    path: &Path,
+    found: &mut BTreeMap<String, PolicyDigest>,
+) -> Result<(), Stale> {
     let whole = folder.join(path);
     let unreadable = |error: std::io::Error| Stale::Unreadable {
         name: shown(&whole),
@@ -200,7 +204,10 @@ fn collect(folder: &Path, path: &Path, found: &mut BTreeMap<String, Digest>) -> 
         let bytes = InputFile::open_regular(&whole)
             .and_then(|opened| opened.read_to_limit(MAX_SOURCE_BYTES))
             .map_err(|error| unreadable(error.into()))?;
-        found.insert(path.to_string_lossy().into_owned(), Digest::of(&bytes));
+        found.insert(
+            path.to_string_lossy().into_owned(),
+            PolicyDigest::of(&bytes),
+        );
         return Ok(());
     }
     for entry in std::fs::read_dir(&whole).map_err(unreadable)? {

@@ -9,7 +9,7 @@
 //! A component may have types of any size, and they are written out. So a process of its
 //! own does that, within the limits for compiling.
 
-use entail::policy::{Bounds, Job, Limits, Sandbox};
+use entail::policy::{Job, JobLimits, Limits, Sandbox};
 use wit_component::DecodedWasm;
 use wit_parser::{Function, InterfaceId, Resolve, Type, TypeDefKind, WorldId, WorldItem};
 
@@ -49,7 +49,7 @@ pub const DIFFERENCES: Job = Job {
 /// `resolver.decide → request.settings: expected string, found nothing`. Empty, if
 /// the bytes cannot be read as a component within `limits`, or if nothing does.
 pub fn differences_within(component: &[u8], limits: &Limits) -> Vec<String> {
-    let bounds = Bounds::of(limits, MAX_BYTES);
+    let bounds = JobLimits::of(limits, MAX_BYTES);
     let found = Sandbox::this_program().run(DIFFERENCES, component, &bounds);
     // It is only told for the sake of the author.
     let found = found

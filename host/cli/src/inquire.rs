@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use clap::ValueEnum as _;
 use entail::policy::{Attributes, Finding, Inheritance, Outcome, Refusal};
 use entail::{
-    AttributeName, AttributeValue, Authentication, Catalog, CommandEnvironment, Entail, Error,
-    Explanation, Field, Home, Kept, Lease, Principal, Provider, ProviderId, Request, ScopePath,
-    Secret, Shield, VariableValue, mask,
+    AmbientBlock, AttributeName, AttributeValue, Authentication, Catalog, CommandEnvironment,
+    Entail, Error, Explanation, Field, Home, Kept, Lease, Principal, Provider, ProviderId, Request,
+    ScopePath, Secret, VariableValue, mask,
 };
 use serde_json::{Value, json};
 
@@ -640,7 +640,7 @@ fn print_clients(provider: &Provider) {
             let clients = variable.read_by.join(", ");
             row(&variable.name, format!("read by {clients}"));
         }
-        for by in &field.unread_by {
+        for by in &field.client_arguments {
             let argument = &by.argument;
             row(
                 &field.name,
@@ -649,16 +649,16 @@ fn print_clients(provider: &Provider) {
         }
     }
     // One client takes a URL for the name of a variable: of no use to a reader.
-    let patterns: Vec<&str> = provider.clears.iter().map(String::as_str).collect();
+    let patterns: Vec<&str> = provider.unset_env.iter().map(String::as_str).collect();
     let patterns: Vec<&str> = patterns.into_iter().filter(|p| !p.contains(':')).collect();
     if !patterns.is_empty() {
         row("cleared", patterns.join(", "));
     }
-    for kept in &provider.keeps {
+    for kept in &provider.keep_env {
         row(&kept.name, format!("stays: {}", kept.reason));
     }
-    for shield in &provider.shields {
-        let Shield {
+    for shield in &provider.block_ambient {
+        let AmbientBlock {
             name,
             value,
             reason,

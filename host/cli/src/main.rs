@@ -69,7 +69,7 @@ const JOBS: [Job; 2] = [DIFFERENCES, COMPONENTIZE];
 
 fn main() -> ExitCode {
     // Started by itself to look at foreign code, it does nothing else.
-    if let Some(exit) = entail::policy::serve_with(&JOBS) {
+    if let Some(exit) = entail::policy::run_compile_worker_with(&JOBS) {
         return exit;
     }
     // Nor when it was started to remove what a run leaves behind.

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use entail::host_attributes::check_host_attributes;
-use entail::policy::{CodeCache, Compile, Digest, Engine, Facts, Policy, Sandbox, Settings};
+use entail::policy::{
+    CodeCache, Compiler, Engine, EngineConfig, Facts, Policy, PolicyDigest, Sandbox,
+};
 use entail::store::InputFile;
 use entail_text::strict;
 use serde_json::json;
@@ -100,8 +102,8 @@ fn build(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
                 format!(
                     "{} differs from a fresh build: {} against {}",
                     file.display(),
-                    Digest::of(&committed),
-                    Digest::of(&component)
+                    PolicyDigest::of(&committed),
+                    PolicyDigest::of(&component)
                 ),
             )
             .with_remedies(vec![format!(
@@ -141,7 +143,7 @@ fn is_in(file: &Path, folder: &Path) -> bool {
 
 fn describe(session: &Session, policy: &Policy, component: &[u8], file: &Path) {
     let description = policy.description();
-    let digest = Digest::of(component);
+    let digest = PolicyDigest::of(component);
     let bytes = component.len();
     if session.common.json {
         print_json(&json!({
@@ -178,7 +180,7 @@ fn decide(session: &Session, args: &DecideArgs) -> Result<(), Failure> {
     let engine = engine(code.cache.clone());
     let policy = match &args.policy {
         Some(file) => engine.admit(&component_source::read(file)?.bytes),
-        None => engine.admit_own(entail::DEFAULT_POLICY),
+        None => engine.admit_trusted(entail::DEFAULT_POLICY),
     };
     let policy = policy.map_err(entail::Error::from)?;
     let mut failed = None;
@@ -248,10 +250,10 @@ fn decide_lines(
 }
 
 fn engine(code: CodeCache) -> Engine {
-    Engine::new(Settings {
+    Engine::new(EngineConfig {
         code_cache: Some(code),
         concurrent_calls: 1,
-        compile: Compile::InSandbox(Sandbox::this_program()),
-        ..Settings::default()
+        compiler: Compiler::Sandboxed(Sandbox::this_program()),
+        ..EngineConfig::default()
     })
 }

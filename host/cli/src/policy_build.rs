@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use entail::policy::{Bounds, Job, Limits, Sandbox};
+use entail::policy::{Job, JobLimits, Limits, Sandbox};
 use entail::store::InputFile;
 use entail_text::strict;
 use serde::Deserialize;
@@ -342,7 +342,7 @@ pub fn componentize(module: &Path) -> Result<Vec<u8>, BuildError> {
     if !entail::policy::is_core_module(&bytes) {
         return Err(BuildError::NotACoreModule(module.to_owned()));
     }
-    let bounds = Bounds::of(&Limits::default(), Limits::CEILING.component_bytes);
+    let bounds = JobLimits::of(&Limits::default(), Limits::CEILING.component_bytes);
     Sandbox::this_program()
         .run(COMPONENTIZE, &bytes, &bounds)
         .map_err(|error| BuildError::Encode(error.to_string()))

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use entail::policy::{
-    BadSettings, Compile, Engine, Facts, Failure as PolicyFailure, Inheritance, Isolation, Limits,
-    Policy, Rejected, Sandbox, Settings, Sharing, Values,
+    BadSettings, CallError, Compiler, Engine, EngineConfig, Facts, Inheritance, Isolation, Limits,
+    Policy, Rejected, Sandbox, Sharing, Values,
 };
 use entail::policy::{CredentialFacts as Credential, RequestFacts as Request, ScopeFacts as Scope};
 use serde_json::json;
@@ -106,10 +106,10 @@ impl Bench {
     /// When there is no place for code.
     pub fn new(session: &Session) -> Result<Self, Failure> {
         let code = code_cache(session)?;
-        let engine = Engine::new(Settings {
+        let engine = Engine::new(EngineConfig {
             code_cache: Some(code.cache.clone()),
-            compile: Compile::InSandbox(Sandbox::this_program()),
-            ..Settings::default()
+            compiler: Compiler::Sandboxed(Sandbox::this_program()),
+            ..EngineConfig::default()
         });
         Ok(Bench {
             engine,
@@ -190,14 +190,14 @@ fn limits_of(component: &Component) -> Limits {
 }
 
 /// Calls a policy over and over, and tells how long it takes in the middle.
-fn middle_call(policy: &Policy) -> Result<Duration, PolicyFailure> {
+fn middle_call(policy: &Policy) -> Result<Duration, CallError> {
     let facts = ordinary_facts();
     let began = Instant::now();
     let mut times = Vec::with_capacity(CALLS);
     while times.len() < CALLS && began.elapsed() < CALLING {
         let started = Instant::now();
         match policy.decide(&facts) {
-            Ok(_) | Err(PolicyFailure::InvalidFacts(_) | PolicyFailure::Undecided(_)) => {}
+            Ok(_) | Err(CallError::InvalidFacts(_) | CallError::Undecided(_)) => {}
             Err(failure) => return Err(failure),
         }
         times.push(started.elapsed());

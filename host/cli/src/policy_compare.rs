@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use entail::policy::{BadSettings, Compile, Engine, Policy, Sandbox, Settings, Values};
+use entail::policy::{BadSettings, Compiler, Engine, EngineConfig, Policy, Sandbox, Values};
 use entail::{
     AccessChange, AccessChanges, Answer, Asked, Change, Counts, Coverage, Difference, Entail, Home,
     ModelId, Replay, ReplayedChange, ScopePath, replay as replay_log,
@@ -178,10 +178,10 @@ impl CandidateArgs {
 
 /// An engine for a home whose store nobody needs to open.
 fn engine(home: &Home) -> Engine {
-    Engine::new(Settings {
+    Engine::new(EngineConfig {
         code_cache: Some(home.code_cache()),
-        compile: Compile::InSandbox(Sandbox::this_program()),
-        ..Settings::default()
+        compiler: Compiler::Sandboxed(Sandbox::this_program()),
+        ..EngineConfig::default()
     })
 }
 

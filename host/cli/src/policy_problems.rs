@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use entail::policy::{
-    BadSettings, Costs, Engine, Exceeded, Failure as PolicyFailure, Limits, Rejected,
-};
+use entail::policy::{BadSettings, CallError, Costs, Engine, Exceeded, Limits, Rejected};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -291,10 +289,10 @@ fn listed(names: &[&str]) -> String {
     }
 }
 
-fn is_for_a_limit(failure: &PolicyFailure) -> bool {
+fn is_for_a_limit(failure: &CallError) -> bool {
     matches!(
         failure,
-        PolicyFailure::Exceeded(
+        CallError::Exceeded(
             Exceeded::DeadlineMs(_)
                 | Exceeded::MemoryBytes(_)
                 | Exceeded::TableElements(_)
@@ -304,20 +302,20 @@ fn is_for_a_limit(failure: &PolicyFailure) -> bool {
 }
 
 /// A trial call that failed for a reason that more of something does not cure.
-fn on_trial(bytes: &[u8], failure: &PolicyFailure) -> Problem {
+fn on_trial(bytes: &[u8], failure: &CallError) -> Problem {
     on_failure(bytes, format!("its trial call failed: {failure}"), failure)
 }
 
 /// A call with ordinary facts that failed. The component would be admitted all the
 /// same, since the policy may answer others.
-pub fn on_call(bytes: &[u8], failure: &PolicyFailure) -> Problem {
+pub fn on_call(bytes: &[u8], failure: &CallError) -> Problem {
     let what = format!("it fails for a request like most: {failure}");
     on_failure(bytes, what, failure)
 }
 
-fn on_failure(bytes: &[u8], what: String, failure: &PolicyFailure) -> Problem {
+fn on_failure(bytes: &[u8], what: String, failure: &CallError) -> Problem {
     match failure {
-        PolicyFailure::Trapped(_) => Problem::new(
+        CallError::Trapped(_) => Problem::new(
             what,
             match origin(bytes) {
                 Origin::JavaScript | Origin::Python => {
@@ -328,7 +326,7 @@ fn on_failure(bytes: &[u8], what: String, failure: &PolicyFailure) -> Problem {
                 }
             },
         ),
-        PolicyFailure::Exceeded(Exceeded::Stack) => Problem::new(
+        CallError::Exceeded(Exceeded::Stack) => Problem::new(
             what,
             "look for a recursion that does not end; the depth is the same for every policy",
         ),
@@ -455,7 +453,7 @@ fn beyond(
     .collect();
     let is_slow = matches!(
         rejected,
-        Rejected::Trial(PolicyFailure::Exceeded(Exceeded::DeadlineMs(_)))
+        Rejected::Trial(CallError::Exceeded(Exceeded::DeadlineMs(_)))
     );
     if is_slow || costs.trial_call > limits.deadline {
         let measured = costs.trial_call.max(limits.deadline);
@@ -470,7 +468,7 @@ fn beyond(
         });
     }
     match rejected {
-        Rejected::Trial(PolicyFailure::Exceeded(Exceeded::ResultBytes(limit))) => {
+        Rejected::Trial(CallError::Exceeded(Exceeded::ResultBytes(limit))) => {
             given.result_bytes = ceiling.result_bytes;
             needs.push(Need {
                 name: "result_bytes",

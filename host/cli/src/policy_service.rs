@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::process::ExitCode;
 
-use entail::policy::{Digest, Isolation as Isolated, Limits, Policy, Values};
+use entail::policy::{Isolation as Isolated, Limits, Policy, PolicyDigest, Values};
 use entail::{
     ActivatePolicy, BUILT_IN, Bound, Counts, Difference, Entail, Filter, InstallPolicy,
     InstalledPolicy, PolicyBinding, ScopePath, count_records, shadow_answers,
@@ -104,7 +104,7 @@ pub async fn list(session: &Session) -> Result<(), Failure> {
         }));
         return Ok(());
     }
-    let used_by = |component: Option<Digest>| {
+    let used_by = |component: Option<PolicyDigest>| {
         let mut used: Vec<String> = Vec::new();
         for (organization, binding) in &bindings {
             if binding.active.component == component {
@@ -596,7 +596,7 @@ async fn component_of(
     session: &Session,
     entail: &Entail,
     text: &str,
-) -> Result<Option<Digest>, Failure> {
+) -> Result<Option<PolicyDigest>, Failure> {
     let found = find(session, entail, text).await?;
     Ok(found.map(|installed| installed.component))
 }
@@ -625,7 +625,7 @@ async fn bound(
 fn called(
     entail: &Entail,
     installed: &[InstalledPolicy],
-    component: Option<Digest>,
+    component: Option<PolicyDigest>,
 ) -> Result<String, Failure> {
     let Some(component) = component else {
         let description = entail.built_in_policy()?.description();
@@ -643,7 +643,7 @@ fn called(
     )
 }
 
-fn short(digest: Digest) -> String {
+fn short(digest: PolicyDigest) -> String {
     let digest = digest.to_string();
     let digits = digest.strip_prefix("sha256:").unwrap_or(&digest);
     digits.chars().take(SHOWN_DIGITS).collect()

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use entail::host_attributes::check_host_attributes;
-use entail::policy::{Decision, Facts, Failure as PolicyFailure, Outcome, Policy, Values};
+use entail::policy::{CallError, Decision, Facts, Outcome, Policy, Values};
 use entail_text::{Shown, sanitize, strict};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde::{Deserialize, Serialize};
@@ -351,13 +351,13 @@ impl From<Decision> for Answer {
 
 impl Answer {
     /// Tells an answer from a failure to give one.
-    fn of(decided: Result<Decision, PolicyFailure>) -> Result<Self, PolicyFailure> {
+    fn of(decided: Result<Decision, CallError>) -> Result<Self, CallError> {
         match decided {
             Ok(decision) => Ok(decision.into()),
-            Err(PolicyFailure::InvalidFacts(_)) => Ok(Answer::Error {
+            Err(CallError::InvalidFacts(_)) => Ok(Answer::Error {
                 error: PolicyError::InvalidFacts,
             }),
-            Err(PolicyFailure::Undecided(_)) => Ok(Answer::Error {
+            Err(CallError::Undecided(_)) => Ok(Answer::Error {
                 error: PolicyError::Other,
             }),
             Err(failure) => Err(failure),

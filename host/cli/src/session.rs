@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use entail::policy::{Compile, Sandbox};
+use entail::policy::{Compiler, Sandbox};
 use entail::store::{InputFile, check_way, inherited_file};
 use entail::{
     AttributeName, AttributeValue, Entail, Home, IdentitySource, Keys, Principal, SecondSink,
@@ -220,7 +220,7 @@ impl Session {
     fn open_with(home: &Home, keys: Keys) -> Result<Entail, Failure> {
         let mut settings = Settings::default();
         settings.engine.concurrent_calls = CONCURRENT_CALLS;
-        settings.engine.compile = Compile::InSandbox(Sandbox::this_program());
+        settings.engine.compiler = Compiler::Sandboxed(Sandbox::this_program());
         Ok(Entail::with_keys(home, keys, settings)?)
     }
 

@@ -17,7 +17,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use entail::DEFAULT_POLICY;
-use entail::policy::{Compile, Digest, Engine, Facts, Limits, Policy, Settings};
+use entail::policy::{Compiler, PolicyDigest, Engine, Facts, Limits, Policy, EngineConfig};
 use libfuzzer_sys::fuzz_target;
 
 /// As small as the built-in policy allows: what is to be found is found sooner.
@@ -34,11 +34,11 @@ const LIMITS: Limits = Limits {
 };
 
 static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
-    let settings = Settings {
+    let settings = EngineConfig {
         limits: LIMITS,
         concurrent_calls: 1,
-        compile: Compile::UnsafeInThisProcess,
-        ..Settings::default()
+        compiler: Compiler::UnsafeInThisProcess,
+        ..EngineConfig::default()
     };
     Engine::new(settings)
 });
@@ -94,7 +94,7 @@ fn edited(edits: &[u8]) -> Vec<u8> {
 fn check(policy: &Policy, component: &[u8]) {
     assert!(component.len() <= LIMITS.component_bytes);
     assert_eq!(imports(component), Some(0));
-    assert_eq!(policy.digest(), Digest::of(component));
+    assert_eq!(policy.digest(), PolicyDigest::of(component));
     let said = policy.description();
     for text in [&said.name, &said.version, &said.summary] {
         assert!(text.len() <= 512 && !text.chars().any(char::is_control));

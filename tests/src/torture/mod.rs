@@ -21,7 +21,7 @@ pub mod worker;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use entail::policy::{CodeCache, Compile};
+use entail::policy::{CodeCache, Compiler};
 use entail::{
     Change, CredentialName, CredentialRef, Entail, Principal, RuleChanges, Secret, SecretEdit,
     SetCredential, Settings,
@@ -57,7 +57,7 @@ pub fn settings(cache: &Path) -> Settings {
     let mut settings = Settings::default();
     settings.engine.code_cache = Some(CodeCache::new(cache.join("code"), cache.join("key")));
     settings.engine.concurrent_calls = 2;
-    settings.engine.compile = Compile::UnsafeInThisProcess;
+    settings.engine.compiler = Compiler::UnsafeInThisProcess;
     // What was opened before would hide that it no longer opens.
     settings.keep_opened_secrets = None;
     settings

@@ -13,7 +13,7 @@ mod oci_layout;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use entail::policy::{Digest, Engine, Limits};
+use entail::policy::{Engine, Limits, PolicyDigest};
 use entail::store::{InputError, InputFile};
 use entail_text::strict;
 use serde::de::DeserializeOwned;
@@ -243,7 +243,7 @@ pub enum SourceError {
         /// The blob.
         name: String,
         /// Its real digest.
-        found: Digest,
+        found: PolicyDigest,
     },
 }
 

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use entail::policy::Digest;
+use entail::policy::PolicyDigest;
 use entail::store::InputFile;
 use serde::Deserialize;
 
@@ -183,7 +183,7 @@ fn blob(
         name: parent.to_owned(),
         digest: descriptor.digest.clone(),
     };
-    let digest: Digest = descriptor.digest.parse().map_err(|_| no_digest())?;
+    let digest: PolicyDigest = descriptor.digest.parse().map_err(|_| no_digest())?;
     // Printed anew: what leads to the file is only ever digits.
     let name = digest.to_string();
     let digits = name.strip_prefix("sha256:").ok_or_else(no_digest)?;
@@ -201,7 +201,7 @@ fn blob(
             expected: descriptor.size,
         });
     }
-    let found = Digest::of(&bytes);
+    let found = PolicyDigest::of(&bytes);
     if found != digest {
         return Err(SourceError::Changed { name, found });
     }
@@ -243,7 +243,7 @@ mod tests {
         }
 
         fn blob(&self, media_type: &str, bytes: &[u8]) -> Value {
-            let digest = Digest::of(bytes).to_string();
+            let digest = PolicyDigest::of(bytes).to_string();
             let digits = digest.strip_prefix("sha256:").unwrap();
             std::fs::write(self.path().join("blobs/sha256").join(digits), bytes).unwrap();
             json!({"mediaType": media_type, "digest": digest, "size": bytes.len()})
@@ -277,7 +277,7 @@ mod tests {
         }
 
         fn component_file(&self, component: &[u8]) -> PathBuf {
-            let digest = Digest::of(component).to_string();
+            let digest = PolicyDigest::of(component).to_string();
             let digits = digest.strip_prefix("sha256:").unwrap().to_owned();
             self.path().join("blobs/sha256").join(digits)
         }
