@@ -83,20 +83,21 @@ fn is_found_again() -> Result<(), Failed> {
     let component = Sketch::default().component();
     engine(directory.path()).admit(&component)?;
     assert_eq!(std::fs::read_dir(directory.path().join("code"))?.count(), 1);
-    let no_worker = || self::no_worker(directory.path());
-    no_worker().admit(&component)?;
+    let admit_cached =
+        |limits: &Limits| no_worker(directory.path()).admit_within(&component, limits);
+    admit_cached(&Limits::default())?;
     let more = Limits {
         compile_time: Duration::from_mins(1),
         ..Limits::default()
     };
-    no_worker().admit_within(&component, &more)?;
+    admit_cached(&more)?;
     let less = Limits {
         compile_time: Duration::from_secs(20),
         ..Limits::default()
     };
-    assert!(no_worker().admit_within(&component, &less).is_err());
+    assert!(admit_cached(&less).is_err());
     engine(directory.path()).admit_within(&component, &less)?;
-    no_worker().admit_within(&component, &less)?;
+    admit_cached(&less)?;
     Ok(())
 }
 
