@@ -20,6 +20,7 @@ pub mod guard;
 pub mod name;
 pub mod provider;
 mod toml_error;
+mod violation;
 
 pub use decision::{Attributes, Code, Decision, Finding, Grant, InvalidCode, Outcome, Refusal};
 pub use facts::{CredentialFacts, Facts, Inheritance, RequestFacts, ScopeFacts, Sharing};

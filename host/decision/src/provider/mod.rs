@@ -14,11 +14,15 @@
 
 mod catalog;
 mod definition;
+mod syntax;
+mod template;
 mod validate;
+mod variable;
 
 pub use catalog::{Catalog, InvalidProviders, MAX_FILE_BYTES, UnknownProvider};
 pub use definition::{
-    AmbientBlock, Authentication, Check, ClientArgument, Field, FixedVariable, Format,
-    KeptVariable, Mode, Part, Provider, ProviderKind, RoleFields, SpecialBaseUrl, UnknownMode,
-    Variable, parts,
+    Authentication, Check, Field, Format, Mode, Provider, ProviderKind, RoleFields, SpecialBaseUrl,
+    UnknownMode,
 };
+pub use template::{Part, parts};
+pub use variable::{AmbientBlock, ClientArgument, FixedVariable, KeptVariable, Variable};

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use entail_text::Shown;
 
-use super::definition::{Authentication, Format, Part, Provider, RoleFields, parts};
+use super::definition::{Authentication, Format, Provider, RoleFields};
+use super::syntax::{is_name, is_pattern, is_text, is_token, is_variable, is_visible};
+use super::template::{Part, parts};
 use crate::name::ProviderId;
 
 /// The schemes of a base URL.
@@ -303,40 +305,6 @@ fn check_template(template: &str, allowed: &dyn Fn(&str) -> bool) -> Result<(), 
             Shown::of(name)
         )),
     }
-}
-
-/// Whether it consists of lower-case letters, digits and `joint`, and is not empty.
-fn is_name(text: &str, joint: u8) -> bool {
-    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == joint;
-    !text.is_empty() && text.bytes().all(fits)
-}
-
-fn is_variable(name: &str) -> bool {
-    let fits = |byte| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b'_');
-    !name.is_empty()
-        && name.bytes().all(fits)
-        && !name.starts_with(|first: char| first.is_ascii_digit())
-}
-
-/// Whether it is a name, or a prefix of names with a final `*`.
-fn is_pattern(pattern: &str) -> bool {
-    let name = pattern.strip_suffix('*').unwrap_or(pattern);
-    is_visible(name) && !name.contains(['*', '='])
-}
-
-/// A token of HTTP (RFC 9110, section 5.6.2).
-fn is_token(text: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !text.is_empty() && text.bytes().all(fits)
-}
-
-fn is_text(text: &str) -> bool {
-    let fits = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
-    text.bytes().all(fits)
-}
-
-fn is_visible(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 #[cfg(test)]
