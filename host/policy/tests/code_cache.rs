@@ -1,5 +1,5 @@
-//! The cache of compiled code: what is in it is used if it is what was put there, and
-//! made anew if not; nothing in it can stop a policy, or be run in its place.
+//! The cache of compiled code: unchanged entries are used, others are replaced. No entry can
+//! prevent a policy from being admitted, or run in its place.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a test may
 
@@ -68,15 +68,14 @@ impl Place {
 }
 
 fn component(refuses: bool) -> Vec<u8> {
-    let decide = match refuses {
+    let decide = if refuses {
         // With the code `no`.
-        true => {
-            "(i32.store8 (i32.const 1028) (i32.const 1))
-            (i32.store16 (i32.const 2048) (i32.const 0x6f6e))
-            (i32.store (i32.const 1032) (i32.const 2048))
-            (i32.store (i32.const 1036) (i32.const 2))"
-        }
-        false => "",
+        "(i32.store8 (i32.const 1028) (i32.const 1))
+        (i32.store16 (i32.const 2048) (i32.const 0x6f6e))
+        (i32.store (i32.const 1032) (i32.const 2048))
+        (i32.store (i32.const 1036) (i32.const 2))"
+    } else {
+        ""
     };
     Sketch {
         decide,
@@ -91,14 +90,14 @@ fn facts() -> Facts {
 }
 
 #[track_caller]
-fn heals(place: &Place, entry: &Path, good: &[u8]) {
+fn check_repaired(place: &Place, entry: &Path, good: &[u8]) {
     place.use_it(false);
     assert!(std::fs::symlink_metadata(entry).unwrap().is_file());
     assert!(
         std::fs::read(entry).unwrap() == good,
-        "it was not made anew"
+        "the entry was not replaced"
     );
-    assert_eq!(place.entry(), entry, "something was left behind");
+    assert_eq!(place.entry(), entry, "another entry remains");
 }
 
 #[test]
@@ -130,7 +129,7 @@ fn a_flipped_bit_is_detected_anywhere() {
         let mut bad = good.clone();
         bad[bit / 8] ^= 1 << (bit % 8);
         std::fs::write(&entry, bad).unwrap();
-        heals(&place, &entry, &good);
+        check_repaired(&place, &entry, &good);
     }
 }
 
@@ -142,14 +141,14 @@ fn an_entry_that_is_truncated_or_extended_is_replaced() {
     let good = std::fs::read(&entry).unwrap();
     for length in [0, 1, 8, 40, 56, 57, good.len() / 2, good.len() - 1] {
         std::fs::write(&entry, &good[..length]).unwrap();
-        heals(&place, &entry, &good);
+        check_repaired(&place, &entry, &good);
     }
     std::fs::write(&entry, [good.as_slice(), b"x"].concat()).unwrap();
-    heals(&place, &entry, &good);
+    check_repaired(&place, &entry, &good);
     // Larger than the limit for reading.
     let file = std::fs::File::options().write(true).open(&entry).unwrap();
     file.set_len(1 << 40).unwrap();
-    heals(&place, &entry, &good);
+    check_repaired(&place, &entry, &good);
 }
 
 #[test]
@@ -179,7 +178,7 @@ fn an_entry_of_another_key_is_replaced() {
     let entry = place.entry();
     let good = std::fs::read(&entry).unwrap();
     std::fs::copy(stranger.entry(), &entry).unwrap();
-    heals(&place, &entry, &good);
+    check_repaired(&place, &entry, &good);
 }
 
 #[test]
@@ -216,7 +215,7 @@ fn links_pipes_and_directories_are_neither_followed_nor_waited_for() {
         std::fs::remove_file(&entry).unwrap();
         replace();
         println!("{what}");
-        heals(&place, &entry, &good);
+        check_repaired(&place, &entry, &good);
     }
     assert_eq!(std::fs::read(&elsewhere).unwrap(), b"untouched");
 }

@@ -1,5 +1,5 @@
-//! What an embedder can do with an admitted policy: set something for it, keep an
-//! instance warm, put a layer on it, and serve one of an older contract.
+//! What an embedder can do with an admitted policy: apply settings, keep an instance warm,
+//! compose it with a layer, and run a policy of an older contract.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a test may
 
@@ -227,13 +227,13 @@ fn a_policy_that_is_stuck_does_not_delay_another() {
         ..Sketch::default()
     };
     let stuck = engine.admit(&stuck.component()).unwrap();
-    let brisk = engine.admit(&Sketch::default().component()).unwrap();
+    let fast = engine.admit(&Sketch::default().component()).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .build()
         .unwrap();
     let facts = Arc::new(facts());
-    let (failures, slowest) = runtime.block_on(async {
+    let (errors, slowest) = runtime.block_on(async {
         let calls: Vec<_> = (0..64)
             .map(|_| {
                 let (stuck, facts) = (stuck.clone(), Arc::clone(&facts));
@@ -243,23 +243,23 @@ fn a_policy_that_is_stuck_does_not_delay_another() {
         let mut slowest = Duration::ZERO;
         for _ in 0..200 {
             let started = Instant::now();
-            let decision = brisk.decide_async(Arc::clone(&facts)).await.unwrap();
+            let decision = fast.decide_async(Arc::clone(&facts)).await.unwrap();
             assert!(matches!(decision.outcome, Outcome::Granted(_)));
             slowest = slowest.max(started.elapsed());
         }
-        let mut failures = Vec::new();
+        let mut errors = Vec::new();
         for call in calls {
-            failures.push(call.await.unwrap().unwrap_err());
+            errors.push(call.await.unwrap().unwrap_err());
         }
-        (failures, slowest)
+        (errors, slowest)
     });
-    for failure in failures {
+    for error in errors {
         assert!(
             matches!(
-                failure,
+                error,
                 CallError::Busy | CallError::Exceeded(Exceeded::DeadlineMs(_))
             ),
-            "{failure}"
+            "{error}"
         );
     }
     // All 64 calls, one after the other, would take two seconds.
@@ -269,16 +269,18 @@ fn a_policy_that_is_stuck_does_not_delay_another() {
 #[test]
 fn foreign_components_are_compiled_only_if_the_engine_has_a_compiler() {
     let component = Sketch::default().component();
-    let untold = Engine::new(EngineConfig::default());
+    let without_compiler = Engine::new(EngineConfig::default());
     assert!(matches!(
-        untold.admit(&component).unwrap_err(),
+        without_compiler.admit(&component).unwrap_err(),
         Rejected::CompilerDisabled(_)
     ));
     assert!(matches!(
-        untold.compose(&component, &component).unwrap_err(),
+        without_compiler
+            .compose(&component, &component)
+            .unwrap_err(),
         ComposeError::CompilerDisabled(_)
     ));
     // A component of the program itself is not foreign.
-    untold.admit_trusted(&component).unwrap();
+    without_compiler.admit_trusted(&component).unwrap();
     engine().admit(&component).unwrap();
 }

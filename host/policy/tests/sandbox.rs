@@ -26,14 +26,14 @@ fn main() -> ExitCode {
         return exit;
     }
     let trials: [(&str, Test); 10] = [
-        ("compiled code is found in the cache", is_found_again),
+        ("compiled code is found in the cache", cached_code_is_found),
         (
             "with lower limits a component is compiled again",
-            is_held_to_less,
+            lower_limits_compile_again,
         ),
         (
             "damaged code is compiled again in the sandbox",
-            is_compiled_anew,
+            damaged_code_is_compiled_again,
         ),
         ("memory may be used up to the limit and not beyond", memory),
         ("time may be used up to the limit and not beyond", time),
@@ -41,7 +41,10 @@ fn main() -> ExitCode {
         ("without a cache it is compiled each time", no_cache),
         ("a problem of settings has its path and rule", problem),
         ("a schema may use its limits and not more", schemas),
-        ("components are composed in the sandbox", joined),
+        (
+            "components are composed in the sandbox",
+            components_are_composed,
+        ),
     ];
     let trials = trials.map(|(name, test)| Trial::test(name, test));
     libtest_mimic::run(&Arguments::from_args(), trials.into()).exit_code()
@@ -78,7 +81,7 @@ fn no_worker(cache: &Path) -> Engine {
     engine_with(cache, Sandbox::program("/nowhere"))
 }
 
-fn is_found_again() -> Result<(), Failed> {
+fn cached_code_is_found() -> Result<(), Failed> {
     let directory = tempfile::tempdir()?;
     let component = Sketch::default().component();
     engine(directory.path()).admit(&component)?;
@@ -102,7 +105,7 @@ fn is_found_again() -> Result<(), Failed> {
 }
 
 /// Cached code does not mean that the component compiles under lower limits.
-fn is_held_to_less() -> Result<(), Failed> {
+fn lower_limits_compile_again() -> Result<(), Failed> {
     let directory = tempfile::tempdir()?;
     let component = Sketch::default().component();
     let engine = engine(directory.path());
@@ -122,7 +125,7 @@ fn is_held_to_less() -> Result<(), Failed> {
 
 /// Code that was compiled without limits, or is damaged, is not used or replaced in this
 /// process.
-fn is_compiled_anew() -> Result<(), Failed> {
+fn damaged_code_is_compiled_again() -> Result<(), Failed> {
     let directory = tempfile::tempdir()?;
     let component = Sketch::default().component();
     let unlimited = Engine::new(EngineConfig {
@@ -149,7 +152,7 @@ fn is_compiled_anew() -> Result<(), Failed> {
 }
 
 /// A component that takes far longer to compile than to read: a function of many
-/// locals that are all alive at once.
+/// locals that are all live at the same time.
 fn bomb() -> Vec<u8> {
     let locals = 1_500;
     let mut text = String::from("(func (export \"bomb\") (param $p i32) (result i32)");
@@ -317,7 +320,7 @@ fn schemas() -> Result<(), Failed> {
 }
 
 #[allow(clippy::unnecessary_wraps)] // as every trial
-fn joined() -> Result<(), Failed> {
+fn components_are_composed() -> Result<(), Failed> {
     let engine = without_cache();
     let policy = Sketch::default().component();
     engine.admit(&policy)?;
