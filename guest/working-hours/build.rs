@@ -1,7 +1,7 @@
 //! Linker settings of the core module.
 
-/// Reading JSON recurses, by some hundred bytes a level; a small stack means that
-/// few pages are touched, and reset, for each call.
+/// Parsing JSON recurses, with some hundred bytes per level. A small stack means that
+/// each call touches few pages, which the host must reset.
 const STACK_BYTES: u32 = 64 * 1024;
 
 fn main() {

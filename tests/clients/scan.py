@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
-"""Finds every environment variable that the installed clients read, and fails on one
-that Entail neither sets, clears nor shields, and that nobody has written down as of no
-concern.
+"""Finds every environment variable that the installed clients read, and fails on one that
+Entail neither sets, unsets nor blocks, and that unrelated.toml does not list.
 
-What Entail does with a variable it says itself: `entail providers --json`. What is of no
-concern stands in unrelated.toml, with reasons; so do the few reads of names that are put
-together at run time, which no scan can follow.
+`entail providers --json` says what Entail does with a variable. unrelated.toml lists the
+irrelevant variables with reasons, and the few reads of names that are built at run time,
+which no scan can follow.
 """
 
 import argparse
@@ -44,35 +43,35 @@ class Entail:
         if output.returncode != 0:
             fail(f"{program} providers --json: {output.stderr.strip()}")
         self.set = {}
-        self.cleared = {}
+        self.unset = {}
         self.kept = {}
-        self.shielded = {}
+        self.blocked = {}
         for provider in json.loads(output.stdout)["providers"]:
             of = provider["id"]
             for field in provider.get("field", provider.get("fields", [])):
                 for variable in field.get("environment", []):
                     self.set[variable["name"]] = (of, variable)
             for mode in provider.get("mode", provider.get("modes", [])):
-                for variable in mode.get("sets", []):
+                for variable in mode.get("set-env", []):
                     self.set[variable["name"]] = (of, variable)
-            for pattern in provider.get("clears", []):
-                self.cleared[pattern] = of
-            for kept in provider.get("keeps", []):
+            for pattern in provider.get("unset-env", []):
+                self.unset[pattern] = of
+            for kept in provider.get("keep-env", []):
                 self.kept[kept["name"]] = kept["reason"]
-            for shield in provider.get("shields", []):
-                self.shielded[shield["name"]] = shield["value"]
+            for block in provider.get("block-ambient", []):
+                self.blocked[block["name"]] = block["value"]
 
     def does(self, name):
         """What it does with the variable, or None."""
-        # Every credential's variables are cleared even where they are not set anew.
+        # The variables of every credential are unset even if they are not set again.
         if name in self.set:
             return "set"
-        if name in self.shielded:
-            return "shielded"
+        if name in self.blocked:
+            return "blocked"
         if any(matches(pattern, name) for pattern in self.kept):
             return "kept"
-        if any(matches(pattern, name) for pattern in self.cleared):
-            return "cleared"
+        if any(matches(pattern, name) for pattern in self.unset):
+            return "unset"
         return None
 
 
@@ -158,7 +157,7 @@ def main():
             faults += 1
             shown = places[name][:3]
             more = f" and {len(places[name]) - 3} more" if len(places[name]) > 3 else ""
-            print(f"scan: {name} is neither set, cleared, shielded nor excepted: {', '.join(shown)}{more}", file=sys.stderr)
+            print(f"scan: {name} is neither set, unset, blocked nor kept: {', '.join(shown)}{more}", file=sys.stderr)
     for (file, text), read in sorted(unknown.items()):
         faults += 1
         print(f"scan: a name that is put together, unknown so far: {file}:{read.line}: {text}", file=sys.stderr)
@@ -178,7 +177,7 @@ def main():
             print(f"scan: {provider} sets {name}, which no client reads", file=sys.stderr)
     if not places:
         fail("no variable was found at all: the patterns of readers.py fit nothing")
-    summary = ", ".join(f"{counts.get(key, 0)} {key}" for key in ("set", "cleared", "shielded", "kept", "unrelated"))
+    summary = ", ".join(f"{counts.get(key, 0)} {key}" for key in ("set", "unset", "blocked", "kept", "unrelated"))
     print(f"{len(places)} variables: {summary}, {counts.get(None, 0)} open")
     sys.exit(1 if faults else 0)
 

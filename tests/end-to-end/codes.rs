@@ -1,7 +1,7 @@
 //! The codes of a policy are names in a space of their own: none of them passes for a
 //! grant, for a failure, or for an error of the program.
 
-use entail::policy::Digest;
+use entail::policy::PolicyDigest;
 use serde_json::{Value, json};
 
 use crate::components::{Answer, Finding, Kind, More, Scripted};
@@ -115,7 +115,7 @@ fn a_comparison_shows_a_refusal_as_one_whatever_its_code() {
         assert_eq!(replayed("granted"), 0, "{code}");
         assert_eq!(replayed("failed"), 0, "{code}");
         let file = sandbox.path("policy.wasm");
-        let digest = Digest::of(&std::fs::read(file).unwrap()).to_string();
+        let digest = PolicyDigest::of(&std::fs::read(file).unwrap()).to_string();
         sandbox.entail(&["policy", "rollback", "acme"]).ok();
         sandbox.entail(&["policy", "shadow", "acme", &digest]).ok();
         sandbox.entail(&["resolve", "acme", "openai"]).ok();

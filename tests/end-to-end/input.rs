@@ -613,5 +613,5 @@ fn a_secret_stays_with_its_hosts_when_the_provider_file_changes() {
     sandbox
         .entail(&resolve)
         .fails(19)
-        .says("not one of its hosts");
+        .says("not one of the provider's hosts");
 }

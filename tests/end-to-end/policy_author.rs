@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use entail::policy::Digest;
+use entail::policy::PolicyDigest;
 use serde_json::{Value, json};
 
 use crate::components::{CONTRACT, closed, trapping};
@@ -305,7 +305,7 @@ fn a_limit_that_is_too_low_is_named_with_what_would_do() {
 fn layout(sandbox: &Sandbox, component: &[u8]) -> (String, PathBuf) {
     let folder = sandbox.path("layout");
     let blob = |kind: &str, bytes: &[u8]| {
-        let digest = Digest::of(bytes).to_string();
+        let digest = PolicyDigest::of(bytes).to_string();
         let digits = digest.strip_prefix("sha256:").unwrap();
         sandbox.file(&format!("layout/blobs/sha256/{digits}"), bytes);
         json!({"mediaType": kind, "digest": digest, "size": bytes.len()})
@@ -333,7 +333,7 @@ fn layout(sandbox: &Sandbox, component: &[u8]) -> (String, PathBuf) {
 fn a_component_comes_from_an_oci_layout() {
     let sandbox = Sandbox::new();
     let (folder, file) = layout(&sandbox, &default_policy());
-    let digest = Digest::of(&default_policy()).to_string();
+    let digest = PolicyDigest::of(&default_policy()).to_string();
     for place in [folder.clone(), format!("{folder}#1.0.0")] {
         let checked = sandbox
             .entail(&["policy", "check", &place, "--json"])
@@ -473,7 +473,7 @@ fn a_flaw_in_a_vector_is_no_failure_of_the_policy() {
     test()
         .fails(19)
         .says("entail:region")
-        .says("belong to the host");
+        .says("reserved for the host");
     let mut flawed = vectors();
     flawed[0]["settings"] = json!({"models": []});
     flawed.as_array_mut().unwrap().truncate(1);

@@ -5,7 +5,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use entail::policy::Digest;
+use entail::policy::PolicyDigest;
 
 use crate::components::{closed, forging};
 use crate::sandbox::Sandbox;
@@ -31,7 +31,7 @@ fn with_closed() -> (Sandbox, String) {
 }
 
 fn put_in_service(sandbox: &Sandbox, file: &str) {
-    let digest = Digest::of(&std::fs::read(file).unwrap()).to_string();
+    let digest = PolicyDigest::of(&std::fs::read(file).unwrap()).to_string();
     sandbox.entail(&["policy", "install", file]).ok();
     sandbox
         .entail(&["policy", "activate", "acme", &digest])
@@ -275,7 +275,7 @@ fn a_dry_run_fails_where_the_change_would() {
 fn a_dry_run_fails_where_nothing_can_be_written() {
     let (sandbox, closed) = with_closed();
     put_in_service(&sandbox, &closed);
-    let digest = Digest::of(&std::fs::read(&closed).unwrap()).to_string();
+    let digest = PolicyDigest::of(&std::fs::read(&closed).unwrap()).to_string();
     sandbox.entail(&["policy", "rollback", "acme"]).ok();
     std::fs::remove_file(sandbox.home().join("keys/signer.pem")).unwrap();
     let recovery = sandbox.path("recovery.txt").display().to_string();
@@ -345,7 +345,7 @@ fn dry_runs_of_policies_admit_them_and_change_nothing() {
     assert_eq!(revision(&sandbox), before);
 
     put_in_service(&sandbox, &closed);
-    let digest = Digest::of(&std::fs::read(&closed).unwrap()).to_string();
+    let digest = PolicyDigest::of(&std::fs::read(&closed).unwrap()).to_string();
     planned(&["policy", "remove", &digest])
         .fails(19)
         .says("is in service");
@@ -382,7 +382,7 @@ fn a_policy_that_fails_is_no_refusal() {
     let file = sandbox.path("forging.wasm");
     std::fs::write(&file, forging()).unwrap();
     let file = file.to_str().unwrap();
-    let digest = Digest::of(&forging()).to_string();
+    let digest = PolicyDigest::of(&forging()).to_string();
     sandbox
         .entail(&["policy", "diff", file])
         .fails(12)
@@ -440,7 +440,7 @@ fn policies_are_named_by_what_a_list_shows_of_them() {
     sandbox
         .entail(&["policy", "install", BALANCE, "--limits", &nothing])
         .fails(12)
-        .says("below what any policy needs")
+        .says("below the minimum for policies")
         .says(r#"{"deadline_ms":1}"#);
     let text = write(&sandbox, "text.wasm", "no component");
     sandbox
@@ -532,11 +532,11 @@ fn a_diff_and_a_dry_run_ask_with_attributes_and_say_when_recorded_ones_matter() 
     sandbox
         .entail(&[&diff[..], &["--attribute", "entail:kept=x"]].concat())
         .fails(19)
-        .says("belong to the host");
+        .says("reserved for the host");
     sandbox
         .entail(&[&RESOLVE[..], &["--attribute", "entail:mode=x"]].concat())
         .fails(19)
-        .says("belong to the host");
+        .says("reserved for the host");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use entail_policy::{Compile, Decision, Engine, Facts, Failure, Limits, Policy, Settings};
+use entail_policy::{CallError, Compiler, Decision, Engine, EngineConfig, Facts, Limits, Policy};
 
 /// What is compared is what a policy decides, not how soon: a busy machine must
 /// not make a difference.
@@ -21,10 +21,10 @@ pub fn load(file: &Path) -> Result<Policy, String> {
         deadline: DEADLINE,
         ..Limits::default()
     };
-    let settings = Settings {
+    let settings = EngineConfig {
         limits,
-        compile: Compile::UnsafeInThisProcess,
-        ..Settings::default()
+        compiler: Compiler::UnsafeInThisProcess,
+        ..EngineConfig::default()
     };
     Engine::new(settings)
         .admit(&bytes)
@@ -39,8 +39,8 @@ pub fn load(file: &Path) -> Result<Policy, String> {
 /// the words of any other failure after `failure: `.
 pub fn decide(policy: &Policy, facts: &Facts) -> Result<Decision, String> {
     policy.decide(facts).map_err(|failure| match failure {
-        Failure::InvalidFacts(text) => format!("invalid-facts: {text}"),
-        Failure::Undecided(text) => format!("other: {text}"),
+        CallError::InvalidFacts(text) => format!("invalid-facts: {text}"),
+        CallError::Undecided(text) => format!("other: {text}"),
         failure => format!("failure: {failure}"),
     })
 }

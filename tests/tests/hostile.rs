@@ -29,7 +29,7 @@ const THROUGH_THE_LIBRARY: usize = 9;
 
 fn main() -> ExitCode {
     // Components are compiled by this very program.
-    if let Some(code) = entail_policy::serve() {
+    if let Some(code) = entail_policy::run_compile_worker() {
         return code;
     }
     let arguments = Arguments::from_args();

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use entail::policy::{Compile, Digest, Inheritance, Isolation, Values};
+use entail::policy::{Compiler, Inheritance, Isolation, PolicyDigest, Values};
 use entail::{
     ActivatePolicy, Asked, Change, CredentialRef, Difference, Entail, Error, ErrorKind, Filter,
     Home, InstallPolicy, Principal, RecordedDecision, Request, RuleChanges, ScopePath, Secret,
@@ -20,7 +20,7 @@ const ME: Principal = Principal::LocalOwner;
 /// The components here are made by the tests themselves.
 fn settings() -> Settings {
     let mut settings = Settings::default();
-    settings.engine.compile = Compile::UnsafeInThisProcess;
+    settings.engine.compiler = Compiler::UnsafeInThisProcess;
     settings
 }
 
@@ -71,7 +71,7 @@ impl Place {
         records.map(Result::unwrap).collect()
     }
 
-    async fn install(&self, component: &[u8]) -> Digest {
+    async fn install(&self, component: &[u8]) -> PolicyDigest {
         let installed = self
             .entail
             .install_policy(&ME, component, InstallPolicy::default())
@@ -79,7 +79,7 @@ impl Place {
         installed.unwrap().component
     }
 
-    async fn activate(&self, component: Digest) {
+    async fn activate(&self, component: PolicyDigest) {
         let activate = ActivatePolicy {
             component: Some(component),
             ..ActivatePolicy::default()
@@ -109,7 +109,7 @@ fn says_yes() -> Vec<u8> {
     Sketch::default().component()
 }
 
-async fn outcome(entail: &Entail, scope: &str) -> Result<Digest, Error> {
+async fn outcome(entail: &Entail, scope: &str) -> Result<PolicyDigest, Error> {
     let request = Request::new(scope.parse().unwrap(), "openai".parse().unwrap());
     let lease = entail.resolve(&ME, &request).await?;
     Ok(lease.policy().parse().unwrap())
@@ -504,7 +504,7 @@ async fn a_program_that_says_nothing_compiles_no_foreign_component() {
     assert_eq!(error.kind(), ErrorKind::PolicyFailed, "{error}");
     let said = error.to_string();
     assert!(said.contains("compiles no foreign components"), "{said}");
-    assert!(said.contains("Compile"), "{said}");
+    assert!(said.contains("Compiler"), "{said}");
     let error = careful
         .install_policy(&ME, &says_no(), InstallPolicy::default())
         .await

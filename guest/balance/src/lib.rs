@@ -1,9 +1,9 @@
 //! A policy that spreads requests over credentials of one scope.
 //!
 //! The rules of the default policy decide. If they grant, the granted credential
-//! and those of its alternates that lie in the same scope are put in an order of
-//! the request's own (`spread`), by their weights (`settings`). No other
-//! scope's credential takes part, so it is never another payer who is billed.
+//! and its alternates in the same scope are ordered for the request (`spread`), by
+//! their weights (`settings`). Credentials of other scopes are not included, so
+//! another scope never pays.
 
 mod settings;
 mod spread;

@@ -1,4 +1,4 @@
-//! What is set for the policy: by what to spread, and how much each takes.
+//! The settings of the policy: the attribute to spread by, and the weights.
 
 use entail_default_policy::settings::Problem;
 use serde::Deserialize;
@@ -6,19 +6,19 @@ use serde::Deserialize;
 /// The JSON Schema of the settings.
 pub const SCHEMA: &str = include_str!("../settings.schema.json");
 
-/// The weight of a credential that is not listed.
+/// The weight of a credential that has none in the settings.
 const DEFAULT_WEIGHT: u32 = 1;
 
 /// The settings.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// The name of the attribute that keeps requests together.
+    /// The attribute: requests with the same value get the same credential.
     pub by: String,
     weights: Vec<Listed>,
 }
 
-/// How much one credential takes.
+/// The weight of one credential.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Listed {
@@ -37,7 +37,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// How much this credential of this scope takes.
+    /// Returns the weight of this credential of this scope.
     pub fn weight(&self, scope: &str, credential: &str) -> u32 {
         self.weights
             .iter()
@@ -46,12 +46,12 @@ impl Settings {
     }
 }
 
-/// Reads settings.
+/// Parses settings.
 pub fn read(settings: &str) -> Result<Settings, serde_json::Error> {
     serde_json::from_str(settings)
 }
 
-/// Looks settings over: no credential is listed twice.
+/// Validates settings: no credential is listed twice.
 pub fn validate(settings: &str) -> Result<(), Vec<Problem>> {
     let weights = match read(settings) {
         Ok(settings) => settings.weights,

@@ -1,10 +1,10 @@
-//! Weighted rendezvous hashing: each request puts the credentials of a scope in an
-//! order of its own, which depends on nothing but its key and their names and
-//! weights.
+//! Weighted rendezvous hashing: each request orders the credentials of a scope. The
+//! order depends only on the key of the request and on the names and weights of the
+//! credentials.
 //!
-//! A credential wins a share of the keys that is its weight over the sum of all.
-//! One that comes or goes moves only the keys that it wins or had won; all others
-//! stay where they were. Source: Schindelhauer and Schomaker, "Weighted
+//! A credential gets a share of the keys that is its weight over the sum of all. Adding
+//! or removing a credential moves only the keys that it gets or had; all other keys
+//! keep their credential. Source: Schindelhauer and Schomaker, "Weighted
 //! distributed hash tables", SPAA 2005.
 
 use std::cmp::Ordering;
@@ -14,12 +14,12 @@ use sha2::{Digest, Sha256};
 
 use crate::settings::Settings;
 
-/// A credential that takes part.
+/// A credential to choose from.
 struct Candidate {
     id: String,
     weight: u32,
-    /// How far it is for this request, before its weight shortens the way: at
-    /// least 1, and distributed exponentially over all requests.
+    /// Its distance for this request, not yet divided by its weight: at least 1, and
+    /// distributed exponentially over all requests.
     distance: u64,
 }
 
@@ -42,7 +42,7 @@ pub fn spread(decision: &mut Decision, request: &Request, chain: &[Scope], setti
             distance: key.distance(&scope.path, &request.provider, name),
             id,
         };
-        // After those that are as near: the default order is kept among them.
+        // After those with the same distance: they keep the default order.
         let place =
             candidates.partition_point(|placed| nearer(placed, &candidate) != Ordering::Greater);
         candidates.insert(place, candidate);
@@ -82,15 +82,15 @@ fn ids(grant: &Grant) -> impl Iterator<Item = String> {
         .cloned()
 }
 
-/// What keeps requests together.
+/// The key of a request: requests with the same key get the same credential.
 struct Key<'a> {
-    /// Where it is from, for people.
+    /// Its source, for people.
     origin: &'a str,
     parts: [&'a str; 2],
 }
 
 impl<'a> Key<'a> {
-    /// The value of the attribute; without one, who asks and where.
+    /// The value of the attribute; without one, the principal and the scope.
     fn of(request: &'a Request, chain: &'a [Scope], settings: &'a Settings) -> Self {
         let value = request
             .attributes
@@ -111,11 +111,11 @@ impl<'a> Key<'a> {
         }
     }
 
-    /// How far a credential is for this key.
+    /// Returns the distance of a credential for this key.
     fn distance(&self, scope: &str, provider: &str, name: &str) -> u64 {
         let mut hash = Sha256::new();
         for part in [scope, provider, name].into_iter().chain(self.parts) {
-            // Its length keeps it apart from the next one.
+            // The length separates it from the next one.
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
@@ -130,7 +130,7 @@ fn first_eight(digest: &[u8]) -> u64 {
         .fold(0, |number, byte| (number << 8) | u64::from(*byte))
 }
 
-/// Compares distance over weight. Without a weight it is endlessly far.
+/// Compares distance over weight. A weight of zero means an infinite distance.
 fn nearer(one: &Candidate, other: &Candidate) -> Ordering {
     match (one.weight, other.weight) {
         (0, 0) => Ordering::Equal,
@@ -143,8 +143,8 @@ fn nearer(one: &Candidate, other: &Candidate) -> Ordering {
     }
 }
 
-/// −log₂((`number` + 1) / 2⁶⁴), in units of 2⁻³², in whole numbers: the same in
-/// every runtime. At least 1, so that a weight has something to shorten.
+/// −log₂((`number` + 1) / 2⁶⁴), in units of 2⁻³², with integers: the same in
+/// every runtime. At least 1, so that dividing it by a weight has an effect.
 fn minus_log2(number: u64) -> u64 {
     let number = u128::from(number) + 1;
     let whole = number.ilog2();
@@ -155,7 +155,7 @@ fn minus_log2(number: u64) -> u64 {
     let mut fraction = number << (63 - whole);
     let mut log2 = u64::from(whole) << 32;
     for bit in (0..32).rev() {
-        // Squaring doubles the logarithm; its whole part is the next bit.
+        // Squaring doubles the logarithm; its integer part is the next bit.
         fraction = (fraction * fraction) >> 63;
         if fraction >> 64 == 1 {
             fraction >>= 1;
@@ -165,7 +165,7 @@ fn minus_log2(number: u64) -> u64 {
     (64 << 32) - log2
 }
 
-/// The trail says again which one was chosen; its order stays that of the rules.
+/// Updates the trail with the chosen credential; keeps the order of the rules.
 fn relabel(decision: &mut Decision) {
     let Outcome::Granted(grant) = &decision.outcome else {
         return;
@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(64 * unit - minus_log2(2), 6_807_362_105);
     }
 
-    /// Which of these credentials, by weight, a session gets.
+    /// Returns the credential that a session gets, by weight.
     fn winner(weights: &[(&str, u32)], session: &str) -> String {
         let key = Key {
             origin: "session",

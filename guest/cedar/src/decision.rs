@@ -1,4 +1,4 @@
-//! The default rules over what an organization's rules allow.
+//! Applies the default rules to the credentials that the organization's rules allow.
 
 use std::collections::BTreeMap;
 
@@ -9,15 +9,15 @@ use entail_default_policy::{facts, rules};
 
 use crate::rules::{Objection, Rules};
 
-/// What becomes of a credential that the rules do not allow.
+/// The code of a credential that the rules do not allow.
 const FORBIDDEN: &str = "forbidden-by-rules";
 
-/// What the default rules say of a credential that is switched off, which is how
-/// they are shown one that is not allowed.
+/// The code of the default rules for a disabled credential. A credential that the rules do
+/// not allow is passed to them as disabled.
 const DISABLED: &str = "disabled";
 
-/// What the default rules say of candidates that cannot be found, whatever state
-/// they are in.
+/// The codes of the default rules for candidates that are not visible, regardless of their
+/// state.
 const INVISIBLE: [&str; 4] = [
     "not-opted-in",
     "not-shared",
@@ -72,8 +72,7 @@ fn reason(objection: &Objection) -> Option<Attribute> {
     }
 }
 
-/// The candidate whose state the default rules give as the reason of a refusal:
-/// the search begins with the first one that it can find.
+/// Returns the candidate whose state is the reason of a refusal: the first visible one.
 fn first_of_the_search(trail: &[Finding]) -> Option<&Finding> {
     trail
         .iter()

@@ -1,4 +1,4 @@
-//! A request and its chain, as the rules see them: see `entail.cedarschema`.
+//! Converts a request and its chain to Cedar entities: see `entail.cedarschema`.
 
 use std::fmt::Display;
 
@@ -14,20 +14,20 @@ const DAYS_A_WEEK: u64 = 7;
 /// The first day of 1970 was a Thursday, three days after a Monday.
 const DAYS_SINCE_A_MONDAY: u64 = 3;
 
-/// Facts that Cedar does not take: two entities have the same name, say.
+/// Cedar does not accept the facts: for example, two entities have the same name.
 #[derive(Debug, thiserror::Error)]
-#[error("the rules do not take the facts: {0}")]
+#[error("the rules cannot be evaluated with these facts: {0}")]
 pub struct FactsError(String);
 
 impl FactsError {
-    /// With Cedar's own words.
+    /// Returns the error with Cedar's message.
     pub fn new(error: impl Display) -> Self {
         FactsError(error.to_string())
     }
 }
 
-/// The entities of a request: its chain, the credentials on it, and what is said
-/// of the request.
+/// Returns the entities of a request: the scopes of the chain, their credentials, and the
+/// attributes of the request.
 pub fn entities(
     names: &Vocabulary,
     request: &resolver::Request,
@@ -65,7 +65,7 @@ fn entity(
     Entity::new_with_tags(name, attributes, parent, tags).map_err(FactsError::new)
 }
 
-/// May the principal of the request use this credential of this scope?
+/// Returns the Cedar request: may the principal use this credential of this scope?
 pub fn question(
     names: &Vocabulary,
     request: &resolver::Request,
@@ -83,7 +83,7 @@ pub fn question(
     .map_err(FactsError::new)
 }
 
-/// What is the same for every credential of the chain.
+/// Returns the Cedar context, which is the same for every credential of the chain.
 pub fn context(
     names: &Vocabulary,
     request: &resolver::Request,
@@ -105,7 +105,7 @@ pub fn context(
     .map_err(FactsError::new)
 }
 
-/// The second of the default rules: the model that a grant would be for.
+/// Returns the effective model (rule 2 of the default policy).
 fn effective_model<'a>(request: &'a resolver::Request, chain: &'a [Scope]) -> Option<&'a str> {
     let mut opted_in = true;
     let mut reachable = chain.iter().take_while(|scope| {
@@ -167,8 +167,8 @@ fn text(text: &str) -> RestrictedExpression {
     RestrictedExpression::new_string(text.to_owned())
 }
 
-/// Cedar's numbers are signed. What is beyond the largest is as far as it goes:
-/// some 300 million years.
+/// Converts a number to Cedar's signed numbers. Larger numbers become the largest one, which
+/// is a time 300 million years ahead.
 fn number(number: u64) -> RestrictedExpression {
     RestrictedExpression::new_long(i64::try_from(number).unwrap_or(i64::MAX))
 }

@@ -1,13 +1,12 @@
-//! A policy whose rules an organization writes itself, in Cedar, and sets as
-//! settings.
+//! A policy whose settings are rules in Cedar, which an organization writes itself.
 //!
-//! The rules of the default policy stay as they are; a credential that the Cedar
-//! rules do not allow counts as unusable. So they narrow, and never widen: a
-//! forbidden credential of one's own means a refusal, not another payer.
+//! The rules of the default policy apply unchanged; in addition, a credential that the Cedar
+//! rules do not allow is unusable. So Cedar rules can only restrict: if a scope's own
+//! credential is forbidden, the request is refused, and no other scope pays.
 //!
-//! A request is judged in three steps, each a module: the settings are read
-//! (`rules`), each candidate is put to them (`facts` makes entities of the
-//! request and the chain), and what they forbid is masked from the default rules
+//! A request is decided in three steps, each in a module: the settings become rules
+//! (`rules`), each candidate is evaluated against them (`facts` makes Cedar entities of the
+//! request and the chain), and the default rules decide without the forbidden candidates
 //! (`decision`).
 
 mod decision;
@@ -15,6 +14,7 @@ mod facts;
 mod rules;
 mod settings;
 mod text;
+mod validation;
 mod vocabulary;
 
 use std::cell::RefCell;
@@ -45,7 +45,7 @@ impl entail_default_policy::settings::Guest for Policy {
     }
 
     fn validate(settings: String) -> Result<(), Vec<entail_default_policy::settings::Problem>> {
-        settings::validate(&settings)
+        validation::validate(&settings)
     }
 }
 
@@ -59,9 +59,9 @@ impl about::Guest for Policy {
     }
 }
 
-/// The rules of these settings. They are kept with the text that they were read
-/// from: an instance that serves more than one call reads them once, and its
-/// answers are still a matter of its arguments alone.
+/// Returns the rules of these settings. The latest rules are cached by the text of their
+/// settings: a warm instance parses them once, and its decisions still depend on its
+/// arguments alone.
 fn rules_of(settings: &str) -> Result<Rc<Rules>, settings::SettingsError> {
     thread_local! {
         static LATEST: RefCell<Option<(String, Rc<Rules>)>> = const { RefCell::new(None) };
@@ -72,7 +72,7 @@ fn rules_of(settings: &str) -> Result<Rc<Rules>, settings::SettingsError> {
         {
             return Ok(Rc::clone(rules));
         }
-        let rules = Rc::new(Rules::new(settings::read(settings)?)?);
+        let rules = Rc::new(Rules::new(settings::parse(settings)?)?);
         *latest = Some((settings.to_owned(), Rc::clone(&rules)));
         Ok(rules)
     })

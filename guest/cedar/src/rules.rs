@@ -1,4 +1,4 @@
-//! An organization's rules, made ready.
+//! An organization's rules, ready to evaluate.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::facts::{self, FactsError};
 use crate::settings::{Kind, KnownEntity, Settings, SettingsError, Uid};
 use crate::vocabulary::Vocabulary;
 
-/// The rules, with the principals and groups that they speak of.
+/// The rules, with the principals and groups that they use.
 #[derive(Debug)]
 pub struct Rules {
     names: Vocabulary,
@@ -25,15 +25,15 @@ pub struct Rules {
 pub enum Objection {
     /// No rule permits it.
     NotPermitted,
-    /// These rules forbid it, by their `@id` or else by Cedar's names for them.
+    /// These rules forbid it: their `@id`, or Cedar's names for them.
     Forbidden(Vec<String>),
-    /// A rule could not be evaluated. It might have been a `forbid`, so nothing
-    /// is allowed on the word of the others.
+    /// A rule could not be evaluated. It may be a `forbid` rule, so the credential is not
+    /// allowed even if other rules permit it.
     Failed(Vec<String>),
 }
 
 impl Rules {
-    /// Makes the rules of settings ready.
+    /// Returns the rules of settings.
     pub fn new(settings: Settings) -> Result<Self, SettingsError> {
         let names = Vocabulary::new()?;
         let known = settings
@@ -48,9 +48,8 @@ impl Rules {
         })
     }
 
-    /// What the rules have against the credentials of the chain, by their ids. A
-    /// credential that they allow is not among them, nor one that is switched
-    /// off, which nobody can use anyway.
+    /// Returns the objections to credentials of the chain, by credential id. Credentials that
+    /// the rules allow have none, and disabled ones are skipped.
     pub fn objections(
         &self,
         request: &resolver::Request,
@@ -87,9 +86,10 @@ impl Rules {
             return None;
         }
         let forbidding = sorted(diagnostics.reason().map(|id| self.name(id)));
-        Some(match forbidding.is_empty() {
-            true => Objection::NotPermitted,
-            false => Objection::Forbidden(forbidding),
+        Some(if forbidding.is_empty() {
+            Objection::NotPermitted
+        } else {
+            Objection::Forbidden(forbidding)
         })
     }
 
@@ -101,7 +101,7 @@ impl Rules {
     }
 }
 
-/// Cedar answers in the order of a hash map.
+/// Cedar returns them in the order of a hash map.
 fn sorted(texts: impl Iterator<Item = String>) -> Vec<String> {
     let mut texts: Vec<String> = texts.collect();
     texts.sort_unstable();

@@ -1,8 +1,8 @@
-//! Where in the rules something is wrong.
+//! Error messages with line numbers.
 
 use miette::Diagnostic;
 
-/// What is wrong, with the line that Cedar points to: `line 3: …`.
+/// Returns the message of an error with the line that Cedar reports: `line 3: …`.
 pub fn located(rules: &str, error: &impl Diagnostic) -> String {
     let start = error
         .labels()

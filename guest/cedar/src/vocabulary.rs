@@ -1,9 +1,9 @@
-//! The names that the rules use: see `entail.cedarschema`.
+//! The entity types that rules use: see `entail.cedarschema`.
 
 use cedar_policy::{EntityId, EntityTypeName, EntityUid, ParseErrors};
 
-/// The types of entities, and the one action. Cedar makes them by its parser, so
-/// they are made once.
+/// The entity types, and the only action. Creating one runs Cedar's parser, so they are
+/// created once.
 #[derive(Debug)]
 pub struct Vocabulary {
     principal: EntityTypeName,
@@ -15,7 +15,7 @@ pub struct Vocabulary {
 }
 
 impl Vocabulary {
-    /// All of it.
+    /// Returns all types.
     pub fn new() -> Result<Self, Box<ParseErrors>> {
         let kind = |name: &str| name.parse().map_err(Box::new);
         Ok(Vocabulary {
@@ -28,32 +28,32 @@ impl Vocabulary {
         })
     }
 
-    /// Who asks.
+    /// Returns a principal.
     pub fn principal(&self, id: &str) -> EntityUid {
         named(&self.principal, id)
     }
 
-    /// Principals taken together.
+    /// Returns a group of principals.
     pub fn group(&self, id: &str) -> EntityUid {
         named(&self.group, id)
     }
 
-    /// A scope, by its path.
+    /// Returns a scope, by its path.
     pub fn scope(&self, path: &str) -> EntityUid {
         named(&self.scope, path)
     }
 
-    /// A credential, by the path of its scope, its provider and its name.
+    /// Returns a credential, by the path of its scope, its provider and its name.
     pub fn credential(&self, scope: &str, provider: &str, name: &str) -> EntityUid {
         named(&self.credential, format!("{scope}/{provider}/{name}"))
     }
 
-    /// What is said of the request. There is one of them.
+    /// Returns the only entity with the attributes of the request.
     pub fn attributes(&self) -> EntityUid {
         named(&self.attributes, "request")
     }
 
-    /// What a principal does with a credential.
+    /// Returns the action of using a credential.
     pub fn action(&self) -> EntityUid {
         named(&self.action, "use")
     }

@@ -1,8 +1,8 @@
-// The two kinds of pattern in a credential's rules.
+// The two kinds of patterns in a credential's rules.
 
 /**
- * Whether `model` matches `pattern`: `*` is any run of characters, `?` exactly
- * one, nothing else is special, case counts.
+ * Whether `model` matches `pattern`: `*` matches any characters, `?` exactly one,
+ * nothing else is special. Case-sensitive.
  */
 export function modelMatches(pattern, model) {
   return matches(
@@ -14,8 +14,8 @@ export function modelMatches(pattern, model) {
 }
 
 /**
- * Whether the scope `path` matches `pattern`: `*` is any run of characters within
- * a segment, `**` as a segment any number of segments.
+ * Whether the scope `path` matches `pattern`: `*` matches any characters within a
+ * segment, `**` as a segment matches any number of segments.
  */
 export function pathMatches(pattern, path) {
   return matches(pattern.split("/"), path.split("/"), (p) => p === "**", segmentMatches);
@@ -31,16 +31,16 @@ function segmentMatches(pattern, segment) {
 }
 
 /**
- * Matches `text` against `pattern`, where an element of the pattern stands for any
- * run of the text if `anyRun` says so, else for one element by `one`.
+ * Matches `text` against `pattern`. An element of the pattern for which `anyRun` is
+ * true matches any elements of the text, any other matches one element by `one`.
  *
- * Only the latest run is ever widened, so this takes at most `pattern × text` steps
+ * Only the latest run is ever extended, so this takes at most `pattern × text` steps
  * and no recursion. A regular expression could take far more.
  */
 function matches(pattern, text, anyRun, one) {
   let p = 0;
   let t = 0;
-  // Where the pattern goes on after the latest run, and where that run ends.
+  // Where the pattern continues after the latest run, and where that run ends.
   let afterRun = null;
   let runEnd = 0;
   while (p < pattern.length || t < text.length) {

@@ -1,16 +1,16 @@
-"""The two kinds of pattern in a credential's rules."""
+"""The two kinds of patterns in a credential's rules."""
 
 
 def model_matches(pattern, model):
-    """Whether `model` matches `pattern`: `*` is any run of characters, `?` exactly
-    one, nothing else is special, case counts.
+    """Whether `model` matches `pattern`: `*` matches any characters, `?` exactly one,
+    nothing else is special. Case-sensitive.
     """
     return matches(pattern, model, "*", lambda p, c: p in ("?", c))
 
 
 def path_matches(pattern, path):
-    """Whether the scope `path` matches `pattern`: `*` is any run of characters
-    within a segment, `**` as a segment any number of segments.
+    """Whether the scope `path` matches `pattern`: `*` matches any characters within a
+    segment, `**` as a segment matches any number of segments.
     """
     return matches(pattern.split("/"), path.split("/"), "**", segment_matches)
 
@@ -20,14 +20,14 @@ def segment_matches(pattern, segment):
 
 
 def matches(pattern, text, any_run, one):
-    """Matches `text` against `pattern`, where the element `any_run` of the pattern
-    stands for any run of the text, and any other for one element by `one`.
+    """Matches `text` against `pattern`. The element `any_run` of the pattern matches
+    any elements of the text, any other matches one element by `one`.
 
-    Only the latest run is ever widened, so this takes at most `pattern × text`
+    Only the latest run is ever extended, so this takes at most `pattern × text`
     steps and no recursion. A regular expression could take far more.
     """
     p = t = 0
-    # Where the pattern goes on after the latest run, and where that run ends.
+    # Where the pattern continues after the latest run, and where that run ends.
     after_run = None
     run_end = 0
     while p < len(pattern) or t < len(text):

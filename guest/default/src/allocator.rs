@@ -1,14 +1,14 @@
-//! The allocator of the component: a fixed arena inside the initial memory, used
-//! from its start on and taken back as a whole when nothing of it is in use.
+//! The allocator of the component: a fixed arena in the initial memory that is used
+//! from its start and reset when nothing in it is in use.
 //!
-//! What a call allocates is freed when it ends, so each call starts with an empty
-//! arena, and a host may keep one instance for any number of calls. Growing a
-//! memory costs the host a change of its memory map, for each call twice; an
-//! arena that is there from the start costs nothing until a page of it is
-//! touched, and touching them in order keeps them few. Facts too large for the
-//! arena end the call with a trap, which a host answers with a refusal.
+//! All memory of a call is freed when the call ends, so each call starts with an
+//! empty arena, and a host may use one instance for any number of calls. Growing a
+//! memory makes the host change its memory mappings, twice for each call. An arena in
+//! the initial memory costs nothing until one of its pages is touched, and touching
+//! them in order keeps their number small. If the facts do not fit in the arena, the
+//! call traps, and the host refuses the request.
 //!
-//! This is the one place with `unsafe` among the sources of the policy.
+//! Only this module of the policy has `unsafe` code.
 
 #![allow(unsafe_code)]
 
@@ -29,9 +29,9 @@ static ARENA: Arena = Arena {
 
 struct Arena {
     memory: UnsafeCell<[MaybeUninit<u8>; ARENA_BYTES]>,
-    /// Where the part that was handed out ends.
+    /// The end of the allocated part.
     used: Cell<usize>,
-    /// How many allocations have not been freed.
+    /// The number of allocations that are not freed.
     live: Cell<usize>,
 }
 
@@ -43,16 +43,16 @@ impl Arena {
         self.memory.get().cast()
     }
 
-    /// Where an allocation lies that was handed out.
+    /// The offset of an allocation.
     fn offset(&self, allocation: *mut u8) -> usize {
         allocation.addr() - self.start().addr()
     }
 }
 
-// SAFETY: what `alloc` returns lies within `memory`, is aligned, and overlaps
-// nothing that is in use: it begins at or after `used`, which goes back only to
-// the start of the last allocation when that is freed, or to 0 when none is left.
-// Nothing here allocates or unwinds.
+// SAFETY: an allocation is within `memory`, is aligned, and overlaps no other
+// allocation: it begins at or after `used`, which decreases only to the start of the
+// last allocation when that is freed, or to 0 when no allocation is left. No function
+// here allocates or unwinds.
 unsafe impl GlobalAlloc for Arena {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let start = self.start().addr();
@@ -81,12 +81,12 @@ unsafe impl GlobalAlloc for Arena {
         let offset = self.offset(allocation);
         let end = offset.saturating_add(new_size);
         if offset + layout.size() == self.used.get() && end <= ARENA_BYTES {
-            // The last one grows or shrinks where it is.
+            // The last allocation grows or shrinks in place.
             self.used.set(end);
             return allocation;
         }
-        // SAFETY: the caller keeps the contract of `realloc`: the alignment is a
-        // valid one, and `new_size` does not overflow when rounded up to it.
+        // SAFETY: the caller satisfies the contract of `realloc`: the alignment is
+        // valid, and `new_size` does not overflow when rounded up to it.
         unsafe {
             let moved = self.alloc(Layout::from_size_align_unchecked(new_size, layout.align()));
             if !moved.is_null() {

@@ -1,12 +1,12 @@
-//! What the contract demands of the facts.
+//! Checks that the facts satisfy the contract.
 
 use crate::resolver::{Error, Scope};
 
-/// Refuses facts that break the contract.
+/// Fails if the facts violate the contract.
 ///
 /// # Errors
 ///
-/// [`Error::InvalidFacts`] names the first thing that is wrong, and where.
+/// [`Error::InvalidFacts`] names the first violation and its place.
 pub fn check(chain: &[Scope]) -> Result<(), Error> {
     let Some(organization) = chain.last() else {
         return invalid("the chain is empty".to_owned());
@@ -48,7 +48,7 @@ fn parent(path: &str) -> Option<&str> {
     path.rsplit_once('/').map(|(parent, _)| parent)
 }
 
-/// The first text that was there before.
+/// Returns the first text that occurs twice.
 fn repeated<'a>(texts: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let mut seen: Vec<&str> = Vec::new();
     for text in texts {

@@ -1,11 +1,11 @@
-//! The built-in policy: the nearest scope that opted in wins, mandatory
-//! credentials win over that, and no other payer is ever chosen silently.
+//! The built-in policy: the nearest scope that opted in wins, mandatory credentials
+//! override it, and another scope never pays silently.
 //!
-//! The rules stand in [`rules`], in the order of `guest/default/README.md`, as plain
-//! functions over the types of the contract. They run as a component in a host
-//! and, the very same code, natively in tests.
+//! The rules are in [`rules`], in the order of `guest/default/README.md`, as plain
+//! functions over the types of the contract. The same code runs as a component in a
+//! host and natively in tests.
 
-// The bindings are generated; they hand memory across the component's boundary.
+// The bindings are generated; they pass memory across the component's boundary.
 #[allow(
     unsafe_code,
     missing_docs,
@@ -20,7 +20,7 @@ pub mod bindings {
     wit_bindgen::generate!({
         world: "policy",
         path: "../../wit/policy.wit",
-        // Other policies over the same rules export the same types.
+        // Other policies that use these rules export the same types.
         pub_export_macro: true,
         default_bindings_module: "entail_default_policy::bindings",
     });

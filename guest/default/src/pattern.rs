@@ -1,7 +1,7 @@
-//! The two kinds of pattern in a credential's rules.
+//! The two kinds of patterns in a credential's rules.
 
-/// Whether `model` matches `pattern`: `*` is any run of characters, `?` exactly
-/// one, nothing else is special, case counts.
+/// Whether `model` matches `pattern`: `*` matches any characters, `?` exactly one,
+/// nothing else is special. Case-sensitive.
 pub fn model_matches(pattern: &str, model: &str) -> bool {
     matches(
         pattern.chars(),
@@ -11,8 +11,8 @@ pub fn model_matches(pattern: &str, model: &str) -> bool {
     )
 }
 
-/// Whether the scope `path` matches `pattern`: `*` is any run of characters
-/// within a segment, `**` as a segment any number of segments.
+/// Whether the scope `path` matches `pattern`: `*` matches any characters within a
+/// segment, `**` as a segment matches any number of segments.
 pub fn path_matches(pattern: &str, path: &str) -> bool {
     matches(
         pattern.split('/'),
@@ -31,18 +31,18 @@ fn segment_matches(pattern: &str, segment: &str) -> bool {
     )
 }
 
-/// Matches `text` against `pattern`, where an element of the pattern stands for
-/// any run of the text if `any_run` says so, else for one element by `one`.
+/// Matches `text` against `pattern`. An element of the pattern for which `any_run` is
+/// true matches any elements of the text, any other matches one element by `one`.
 ///
-/// Only the latest run is ever widened, so this takes at most
-/// `pattern × text` steps and no recursion.
+/// Only the latest run is ever extended, so this takes at most `pattern × text` steps
+/// and no recursion.
 fn matches<P: Copy, T: Copy>(
     mut pattern: impl Iterator<Item = P> + Clone,
     mut text: impl Iterator<Item = T> + Clone,
     any_run: impl Fn(P) -> bool,
     one: impl Fn(P, T) -> bool,
 ) -> bool {
-    // The pattern after the latest run, and the text which that run may still take.
+    // The pattern after the latest run, and the text that this run may still match.
     let mut latest_run = None;
     loop {
         let rest = text.clone();

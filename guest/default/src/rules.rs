@@ -1,4 +1,4 @@
-//! The rules, in order. Their numbers are those of `guest/default/README.md`.
+//! The rules, with the numbers of `guest/default/README.md`.
 
 use crate::facts;
 use crate::pattern::{model_matches, path_matches};
@@ -11,8 +11,8 @@ use crate::resolver::{
 ///
 /// # Errors
 ///
-/// [`Error::InvalidFacts`] when the chain is empty, a scope of it is not the
-/// parent of the one before, or an id occurs twice.
+/// [`Error::InvalidFacts`] if the chain is empty, a scope is not the parent of the
+/// one before it, or an id occurs twice.
 pub fn decide(request: &Request, chain: &[Scope]) -> Result<Decision, Error> {
     facts::check(chain)?;
     let view = View::new(request, chain, Links::AsSet);
@@ -27,20 +27,20 @@ pub fn decide(request: &Request, chain: &[Scope]) -> Result<Decision, Error> {
     })
 }
 
-/// Whether the links between scopes count as they are set, or as if every
-/// isolated scope had opted in.
+/// Whether the inheritance of scopes counts as it is set, or as if every isolated
+/// scope had opted in.
 #[derive(Clone, Copy, PartialEq)]
 enum Links {
     AsSet,
     AllOptedIn,
 }
 
-/// The facts, with what rules 1 to 3 make of them.
+/// The facts, with the results of rules 1 to 3.
 struct View<'a> {
     request: &'a Request,
     chain: &'a [Scope],
     links: Links,
-    /// Rule 1: this many scopes, from the requesting one on, are reachable.
+    /// Rule 1: the number of reachable scopes, from the requesting one on.
     reachable: usize,
     /// Rule 2.
     model: Option<&'a str>,
@@ -49,19 +49,19 @@ struct View<'a> {
     mandatory: Option<usize>,
 }
 
-/// One credential of the chain and what rules 5 and 7 make of it.
+/// One credential of the chain, with the results of rules 5 and 7.
 struct Assessment<'a> {
     depth: usize,
     credential: &'a Credential,
-    /// Why it is not eligible to be found.
+    /// Why it is not visible.
     invisible: Option<&'static str>,
-    /// Why it could not be used if found.
+    /// Why it is not usable.
     unusable: Option<&'static str>,
-    /// Whether it would be visible but for rule 3.
+    /// Whether it would be visible without rule 3.
     lost_to_mandatory: bool,
 }
 
-/// The order of rule 4; the id only keeps it total.
+/// The order of rule 4; the id only makes it total.
 fn rank(depth: usize, credential: &Credential) -> (usize, u32, &str, &str) {
     (depth, credential.priority, &credential.name, &credential.id)
 }
@@ -109,8 +109,8 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether the requesting scope holds the credential itself or it is shared
-    /// with it.
+    /// Whether the requesting scope has the credential itself, or the credential is
+    /// shared with it.
     fn shared(&self, depth: usize, credential: &Credential) -> bool {
         let requesting = self.chain.first().map_or("", |scope| scope.path.as_str());
         depth == 0
@@ -123,13 +123,13 @@ impl<'a> View<'a> {
             }
     }
 
-    /// Every credential of the chain in the order of rule 4, assessed.
+    /// Returns the assessment of every credential of the chain, in the order of rule 4.
     fn assess(&self) -> Vec<Assessment<'a>> {
         let mut assessments: Vec<Assessment<'a>> = Vec::new();
         for (depth, scope) in self.chain.iter().enumerate() {
             for credential in &scope.credentials {
-                // Insertion keeps the component small: the library's sort alone
-                // would be a third of it.
+                // Insertion keeps the component small: the library's sort would be a
+                // third of it.
                 let place = assessments.partition_point(|placed| {
                     rank(placed.depth, placed.credential) < rank(depth, credential)
                 });
@@ -166,7 +166,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Rule 7: what keeps the credential from being used.
+    /// Rule 7: why the credential is not usable.
     fn unusable(&self, credential: &Credential) -> Option<&'static str> {
         if !credential.enabled {
             return Some("disabled");
@@ -182,7 +182,7 @@ impl<'a> View<'a> {
         }
         match (&credential.models, self.model) {
             (None, _) => None,
-            // No model would help a credential that allows none.
+            // A credential that allows no model is unusable with any model.
             (Some(patterns), None) if !patterns.is_empty() => Some("model-required"),
             (Some(patterns), model) => {
                 let allowed = model.is_some_and(|model| {
@@ -193,9 +193,9 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Rule 6: the visible candidates of the nearest scope that has any, and of
-    /// the scopes beyond for as long as each one falls back. Yields positions
-    /// in `assessments`.
+    /// Rule 6: the visible candidates of the nearest scope that has any, and of the
+    /// scopes above it as long as each one falls back. Yields positions in
+    /// `assessments`.
     fn search(&self, assessments: &[Assessment<'a>]) -> Vec<usize> {
         let mut search = Vec::new();
         for (depth, scope) in self.chain.iter().enumerate().take(self.reachable) {
@@ -283,7 +283,7 @@ impl<'a> View<'a> {
         refusal(code, message)
     }
 
-    /// Refuses because the first candidate of the search cannot be used.
+    /// Refuses because the first candidate of the search is not usable.
     fn refuse_defect(&self, first: &Assessment<'_>) -> Outcome {
         let holder = self
             .chain
@@ -313,7 +313,7 @@ fn refusal(code: &str, message: String) -> Outcome {
     })
 }
 
-/// Rule 9: every candidate with the first code that applies.
+/// Rule 9: a finding for every candidate, with the first code that applies.
 fn trail(assessments: &[Assessment<'_>], search: &[usize], outcome: &Outcome) -> Vec<Finding> {
     let chosen = match outcome {
         Outcome::Granted(grant) => Some(grant.credential.as_str()),

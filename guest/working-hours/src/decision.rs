@@ -1,14 +1,14 @@
-//! What becomes of an answer from below.
+//! Applies the working hours to the decision of the policy below.
 
 use entail_default_policy::pattern::model_matches;
 
 use crate::bindings::entail::policy::resolver::{Decision, Outcome, Refusal};
 use crate::settings::Settings;
 
-/// Why a grant was taken back, and what became of those that it named.
+/// The code of the refusal, and of the findings of the credentials in the grant.
 const OUTSIDE: &str = "outside-working-hours";
 
-/// The decision, less a grant that the settings do not stand for at this time.
+/// Returns the decision, or a refusal if the settings do not allow its grant at this time.
 pub fn narrow(mut decision: Decision, settings: &Settings, now_ms: u64) -> Decision {
     let Outcome::Granted(grant) = &decision.outcome else {
         return decision;
@@ -33,7 +33,7 @@ pub fn narrow(mut decision: Decision, settings: &Settings, now_ms: u64) -> Decis
     decision
 }
 
-/// A grant without a model can be used for any, one of these too.
+/// A grant without a model can be used for any model, including these.
 fn is_for_working_hours(model: Option<&str>, patterns: &[String]) -> bool {
     match model {
         Some(model) => patterns.iter().any(|pattern| model_matches(pattern, model)),

@@ -58,7 +58,7 @@ impl Day {
         Day::Sun,
     ];
 
-    /// The day that is so many days after the first of 1970.
+    /// Returns the day this many days after 1970-01-01.
     fn at(days: i64) -> Self {
         let [mon, tue, wed, thu, fri, sat, sun] = Day::WEEK;
         match (days + DAYS_SINCE_A_MONDAY).rem_euclid(DAYS_A_WEEK) {
@@ -73,7 +73,7 @@ impl Day {
     }
 }
 
-/// From when to when: `from` is within, `to` is not.
+/// A range of hours: includes `from`, excludes `to`.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hours {
@@ -82,9 +82,9 @@ pub struct Hours {
 }
 
 impl Hours {
-    /// Whether this moment lies within the hours of one of the days. Hours that
-    /// end before they begin go on over midnight, and are those of the day on
-    /// which they began.
+    /// Whether this time is within the hours of one of the days. Hours that end before
+    /// they begin continue past midnight, and belong to the day on which they
+    /// began.
     pub fn contain(self, now_ms: u64, utc_offset_minutes: i16, days: &[Day]) -> bool {
         let utc = i64::try_from(now_ms / MS_A_MINUTE).unwrap_or(i64::MAX / 2);
         let local = utc + i64::from(utc_offset_minutes);

@@ -1,12 +1,12 @@
-//! A layer: it asks the policy below, and takes a grant of some models back
-//! outside of working hours.
+//! A layer: calls the policy below, and replaces a grant of certain models by a refusal
+//! outside working hours.
 //!
-//! It only narrows. What the policy below refuses stays refused, and whether a
-//! grant stands is a matter of its model and the time of the request
-//! (`hours`). The settings of the policy below are handed down as they are
+//! It only restricts: what the policy below refuses stays refused, and whether a grant
+//! passes depends on its model and the time of the request (`hours`). The settings
+//! of the policy below are passed to it unchanged
 //! (`settings`).
 
-// The bindings are generated; they hand memory across the component's boundary.
+// The bindings are generated; they pass memory across the component's boundary.
 #[allow(
     unsafe_code,
     missing_docs,
@@ -20,7 +20,7 @@ mod bindings {
     wit_bindgen::generate!({
         world: "layer",
         path: "../../wit/policy.wit",
-        // What is asked for and what is answered with are of the same types.
+        // The imported and the exported interface use the same types.
         merge_structurally_equal_types: true,
     });
 }

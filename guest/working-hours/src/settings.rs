@@ -1,4 +1,4 @@
-//! What is set for the layer, and below it.
+//! The settings of the layer, and those of the policy below.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use crate::bindings::entail::policy::settings::Problem;
 use crate::hours::{Day, Hours};
 
-/// The JSON Schema of the settings, but for those of the policy below.
+/// The JSON Schema of the settings, without those of the policy below.
 const SCHEMA: &str = include_str!("../settings.schema.json");
 
-/// What is handed down when nothing is set for the policy below.
+/// The settings of the policy below if there are none.
 const NOTHING: &str = "{}";
 
-/// The settings. The schema asks for hours and models; without them, nothing is
-/// for working hours only.
+/// The settings. The schema requires hours and models; without them, no model is
+/// restricted to working hours.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings<'a> {
@@ -23,7 +23,7 @@ pub struct Settings<'a> {
     days: Vec<Day>,
     #[serde(default)]
     utc_offset_minutes: i16,
-    /// The models that are for working hours only, as patterns.
+    /// Patterns of the models that are restricted to working hours.
     #[serde(default)]
     pub models: Vec<String>,
     #[serde(borrow)]
@@ -35,27 +35,27 @@ fn working_days() -> Vec<Day> {
 }
 
 impl<'a> Settings<'a> {
-    /// The settings of the policy below, letter by letter.
+    /// The settings of the policy below, unchanged.
     pub fn below(&self) -> &'a str {
         self.below.map_or(NOTHING, RawValue::get)
     }
 
-    /// Whether this moment is in working hours.
+    /// Whether this time is within working hours.
     pub fn is_working_time(&self, now_ms: u64) -> bool {
         self.hours
             .is_none_or(|hours| hours.contain(now_ms, self.utc_offset_minutes, &self.days))
     }
 }
 
-/// Reads settings.
+/// Parses settings.
 pub fn read(settings: &str) -> Result<Settings<'_>, serde_json::Error> {
     serde_json::from_str(settings)
 }
 
-/// The JSON Schema of the whole: the layer's own, with the one from below for the
-/// member `below`.
+/// Returns the complete JSON Schema: the layer's own, with the schema of the policy
+/// below for the member `below`.
 pub fn schema(below: &str) -> String {
-    // A schema that is none lets nothing be set.
+    // If the schema below is invalid, no settings are accepted.
     let below: Value = serde_json::from_str(below).unwrap_or(Value::Bool(false));
     let mut own: Value = serde_json::from_str(SCHEMA).unwrap_or(Value::Bool(false));
     let asks_for_something = below
@@ -73,8 +73,8 @@ pub fn schema(below: &str) -> String {
     own.to_string()
 }
 
-/// Looks settings over: the hours, then what is for the policy below, which
-/// looks that over itself.
+/// Validates settings: the hours, then the settings for the policy below, which
+/// validates them itself.
 pub fn validate(
     settings: &str,
     below: impl Fn(&str) -> Result<(), Vec<Problem>>,

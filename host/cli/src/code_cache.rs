@@ -58,8 +58,8 @@ fn user_directory() -> Option<PathBuf> {
         .filter(|path| path.is_absolute())
         .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))?;
     let directory = cache.join("entail");
-    private_folder(&directory).ok()?;
-    check_way_into(&directory).ok()?;
+    private_directory(&directory).ok()?;
+    check_parent(&directory).ok()?;
     check_private(&directory).ok()?;
     Some(directory)
 }

@@ -236,7 +236,7 @@ impl AllowedFiles {
     /// Fails if the record cannot be written.
     pub fn allow(&self, file: &ScopeFile) -> Result<(), CliError> {
         let failed = |error: &std::io::Error| CliError::io(self.directory.display(), error);
-        private_folder(&self.directory).map_err(|error| failed(&error))?;
+        private_directory(&self.directory).map_err(|error| failed(&error))?;
         let record = serde_json::to_vec(&Allowed {
             file: file.path.display().to_string(),
             content: file.content,

@@ -34,7 +34,7 @@ use crate::suggest::complete::complete;
 
 fn main() -> ExitCode {
     // This program starts itself as a child process for jobs and as a keeper of files.
-    if let Some(exit) = entail::policy::serve_with(&entail_policy_tools::JOBS) {
+    if let Some(exit) = entail::policy::run_compile_worker_with(&entail_policy_tools::JOBS) {
         return exit;
     }
     if let Some(exit) = keeper::run_if_requested() {

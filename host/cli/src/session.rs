@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use entail::policy::{Compile, Sandbox};
-use entail::store::{InputFile, check_way, inherited_file};
+use entail::policy::{Compiler, Sandbox};
+use entail::store::{InputFile, check_ancestors, inherited_file};
 use entail::{Entail, Home, IdentitySource, Keys, Principal, SecondSink, Secret, Settings, quoted};
 
 use crate::args::path;
@@ -194,7 +194,7 @@ impl Session {
             };
         }
         let Some(directory) = variable("CREDENTIALS_DIRECTORY") else {
-            return Ok(IdentitySource::Folder);
+            return Ok(IdentitySource::Directory);
         };
         let file = PathBuf::from(directory).join(SYSTEMD_CREDENTIAL);
         match file.symlink_metadata() {
@@ -202,7 +202,7 @@ impl Session {
                 return Ok(IdentitySource::Directory);
             }
             Err(error) => return Err(CliError::io(file.display(), &error)),
-            Ok(_) => check_way(&file).map_err(entail::Error::from)?,
+            Ok(_) => check_ancestors(&file).map_err(entail::Error::from)?,
         }
         Secret::read_regular_file(&file, MAX_IDENTITY_BYTES)
             .map_err(|error| CliError::io(file.display(), &error))?
@@ -246,7 +246,7 @@ impl Session {
     fn open_with(home: &Home, keys: Keys) -> Result<Entail, CliError> {
         let mut settings = Settings::default();
         settings.engine.concurrent_calls = CONCURRENT_CALLS;
-        settings.engine.compile = Compile::InSandbox(Sandbox::this_program());
+        settings.engine.compiler = Compiler::Sandboxed(Sandbox::this_program());
         Ok(Entail::with_keys(home, keys, settings)?)
     }
 

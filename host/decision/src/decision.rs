@@ -1,7 +1,7 @@
-//! A policy's answer, as the contract has it (`wit/policy.wit`).
+//! The decision of a policy, as defined by the contract (`wit/policy.wit`).
 //!
-//! Its texts are a policy's own, so they are [`ForeignText`]; its codes are names, and so
-//! harmless wherever they are shown.
+//! Its texts come from the policy, so they are [`ForeignText`]. Its codes have a restricted
+//! alphabet and are safe to show.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,19 +10,19 @@ use std::str::FromStr;
 use entail_text::{ForeignText, Shown};
 use serde::{Deserialize, Serialize};
 
-/// What a policy says besides: names and values, both its own.
+/// Additional information from a policy: names and values.
 pub type Attributes = BTreeMap<ForeignText, ForeignText>;
 
-/// What a policy decided.
+/// The decision of a policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Decision {
     /// Grant or refusal.
     #[serde(flatten)]
     pub outcome: Outcome,
-    /// Every candidate, in the order in which the policy considered them.
+    /// A finding for each candidate, in the order in which the policy considered them.
     pub trail: Vec<Finding>,
-    /// What else the policy said.
+    /// Additional information from the policy.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: Attributes,
 }
@@ -43,10 +43,10 @@ pub enum Outcome {
 pub struct Grant {
     /// The id of the credential.
     pub credential: String,
-    /// The ids of those that may be used in its place, best first.
+    /// The ids of credentials that may be used instead, best first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alternates: Vec<String>,
-    /// The model the grant is for.
+    /// The effective model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
 }
@@ -55,22 +55,22 @@ pub struct Grant {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Refusal {
-    /// Why, as a code.
+    /// The reason, as a code.
     pub code: Code,
-    /// Why, as a sentence.
+    /// The reason, as a sentence.
     #[serde(default, skip_serializing_if = "ForeignText::is_empty")]
     pub message: ForeignText,
 }
 
-/// What became of one candidate.
+/// The policy's result for one candidate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Finding {
     /// The id of the credential.
     pub credential: String,
-    /// What became of it, as a code.
+    /// The result, as a code.
     pub code: Code,
-    /// What else the policy said of it.
+    /// Additional information from the policy.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: Attributes,
 }
@@ -78,20 +78,19 @@ pub struct Finding {
 /// The longest code, in characters: three times the longest of the default policy.
 const MAX_CODE_CHARS: usize = 64;
 
-/// A code of a refusal or a finding: `not-opted-in`. It says something only of a policy's
-/// decision; codes of errors are another set of names.
+/// The code of a refusal or a finding: `not-opted-in`. Codes of errors are a different set.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Code(String);
 
 impl Code {
-    /// The name.
+    /// Returns the code as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// A text that is not a code.
+/// A text is not a valid code.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is not a code: a code has 1 to 64 characters of a-z, 0-9 and -")]
 pub struct InvalidCode(String);

@@ -1,43 +1,43 @@
-//! The facts of a request, as the contract has them (`wit/policy.wit`): metadata
-//! only, never a secret.
+//! The facts of a request, as defined by the contract (`wit/policy.wit`): metadata only, never
+//! a secret.
 //!
-//! As JSON they are the form of the conformance vectors, of `entail policy
-//! decide` and of the decision log. A field that stands for "none" or for a
-//! default may be left out; an unknown field is an error.
+//! Their JSON form is that of the conformance vectors, of `entail policy decide` and of the
+//! decision log. Optional fields and fields with a default may be omitted; an unknown field
+//! is an error.
 
 use std::collections::BTreeMap;
 
 use entail_text::strict::unique_map;
 use serde::{Deserialize, Serialize};
 
-/// What a policy decides on.
+/// The input of a policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Facts {
-    /// What is asked.
+    /// The request.
     pub request: RequestFacts,
     /// The requesting scope first, then its ancestors up to the organization.
     pub chain: Vec<ScopeFacts>,
 }
 
-/// What is asked.
+/// The facts of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RequestFacts {
-    /// Whom the credential is for, in canonical form.
+    /// The provider, in canonical form.
     pub provider: String,
-    /// The model the caller named.
+    /// The requested model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// The name of the one credential the caller wants.
+    /// The name of the requested credential.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<String>,
-    /// Who asks, in canonical form.
+    /// The principal that makes the request, in canonical form.
     #[serde(default)]
     pub principal: String,
     /// The time of the request, in milliseconds since 1970-01-01T00:00:00Z.
     pub now_ms: u64,
-    /// What else is known of the request.
+    /// Additional information about the request.
     #[serde(
         default,
         deserialize_with = "unique_map",
@@ -46,49 +46,49 @@ pub struct RequestFacts {
     pub attributes: BTreeMap<String, String>,
 }
 
-/// What a scope does about a provider, toward its parent.
+/// Whether a scope uses its parent's credentials for a provider.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Inheritance {
-    /// Never look at the parent.
+    /// Never.
     #[default]
     Isolated,
-    /// Use the parent's credential when this scope has none of its own.
+    /// If this scope has no credential of its own.
     Inherit,
-    /// Use the parent's also when all of this scope's own are unusable.
+    /// Also if all of this scope's own credentials are unusable.
     FallBack,
 }
 
-/// With which descendants of its scope a credential is shared: in JSON `"all"`,
-/// `"none"`, or `{"paths": ["acme/team-*/prod"]}`.
+/// The descendants of its scope that a credential is shared with: in JSON `"all"`, `"none"`,
+/// or `{"paths": ["acme/team-*/prod"]}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sharing {
-    /// With every descendant.
+    /// Every descendant.
     #[default]
     All,
-    /// With none.
+    /// No descendant.
     None,
-    /// With those whose path matches one of the patterns.
+    /// Those with a path that matches one of the patterns.
     Paths(Vec<String>),
 }
 
-/// One scope of the chain, with what it holds for the requested provider.
+/// A scope of the chain, with its credentials for the requested provider.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScopeFacts {
     /// Its path.
     pub path: String,
-    /// What it does about the provider, toward its parent.
+    /// Whether it uses its parent's credentials for the provider.
     #[serde(default)]
     pub inheritance: Inheritance,
-    /// The model it sets for the provider when the request names none.
+    /// Its default model for the provider, used if the request names none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_model: Option<String>,
     /// Its own credentials for the provider.
     #[serde(default)]
     pub credentials: Vec<CredentialFacts>,
-    /// What else is known of the scope.
+    /// Additional information about the scope.
     #[serde(
         default,
         deserialize_with = "unique_map",
@@ -97,37 +97,37 @@ pub struct ScopeFacts {
     pub attributes: BTreeMap<String, String>,
 }
 
-/// What a policy may know of a credential.
+/// The metadata of a credential.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CredentialFacts {
-    /// Names it in the decision; unique within one call.
+    /// Identifies it in the decision; unique within the facts.
     pub id: String,
-    /// The name its scope gave it.
+    /// Its name within its scope and provider.
     pub name: String,
-    /// Whether it is switched on.
+    /// Whether it is enabled.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub enabled: bool,
-    /// Whether the host can open its secret, as far as it can tell.
+    /// Whether the host can unseal its secret, as far as it knows.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub readable: bool,
-    /// When it ends, in milliseconds since 1970-01-01T00:00:00Z.
+    /// When it expires, in milliseconds since 1970-01-01T00:00:00Z.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at_ms: Option<u64>,
-    /// The models it may be used for, as patterns; absent means every model, an
-    /// empty list none.
+    /// Patterns of the models it may be used for: `None` allows every model, an empty list
+    /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub models: Option<Vec<String>>,
-    /// With whom it is shared.
+    /// The descendants that it is shared with.
     #[serde(default, skip_serializing_if = "is_default")]
     pub sharing: Sharing,
-    /// Whether those it is shared with must use it or one from above.
+    /// Whether the scopes that it is shared with must use it, or one from a scope above.
     #[serde(default, skip_serializing_if = "is_default")]
     pub mandatory: bool,
-    /// Its place within its scope: the lower goes first.
+    /// Its order within its scope: lower first.
     #[serde(default, skip_serializing_if = "is_default")]
     pub priority: u32,
-    /// What else is known of the credential.
+    /// Additional information about the credential.
     #[serde(
         default,
         deserialize_with = "unique_map",

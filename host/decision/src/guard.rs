@@ -1,34 +1,48 @@
-//! The guard: what the organization and its projects set is the ceiling.
+//! The guard: rejects decisions that grant more than the facts allow.
 //!
-//! The links, sharing, mandatory credentials and usability that the organization and its
-//! projects set are the ceiling; a policy may refuse, or choose and reorder among the
-//! usable credentials of the search, nothing else.
+//! The inheritance, sharing, mandatory credentials and usability that the organization and
+//! its projects set are the *ceiling*. A policy may refuse, or choose and reorder among the
+//! usable credentials of the search; it can never grant others.
 //!
-//! These are rules 1, 3, 5, 6 and 7 of the default policy, and rule 2 for the model that
-//! rule 7 asks about. They are decided here from the facts alone, by code that shares
-//! nothing with any policy, for the grant and its alternates alike.
+//! The ceiling is rules 1, 3, 5, 6 and 7 of the default policy, and rule 2 for the model in
+//! rule 7. It is computed from the facts alone, by code that is shared with no policy, and
+//! applies to the granted credential and its alternates alike.
+//!
+//! ```
+//! use entail_decision::{Decision, Facts, guard};
+//!
+//! // A project that inherits from its organization. Its own key is disabled.
+//! let facts: Facts = serde_json::from_str(r#"{
+//!     "request": {"provider": "openai", "now_ms": 1767225600000},
+//!     "chain": [
+//!         {"path": "acme/evals", "inheritance": "inherit", "credentials": [
+//!             {"id": "own", "name": "default", "enabled": false}
+//!         ]},
+//!         {"path": "acme", "credentials": [{"id": "shared", "name": "default"}]}
+//!     ]
+//! }"#)?;
+//! // Some policy grants the organization's key.
+//! let decision: Decision = serde_json::from_str(
+//!     r#"{"granted": {"credential": "shared"}, "trail": []}"#,
+//! )?;
+//! // But the project does not fall back: its own key ends the search.
+//! let violation = guard::enforce(&facts, decision).unwrap_err();
+//! assert_eq!(violation.code(), "outside-search");
+//! assert_eq!(
+//!     violation.to_string(),
+//!     "shared is above a scope with credentials of its own that does not fall back",
+//! );
+//! # Ok::<(), serde_json::Error>(())
+//! ```
 
-use crate::{CredentialFacts, Decision, Facts, Grant, Inheritance, Outcome, ScopeFacts, Sharing};
-use entail_text::Shown;
 use wildmatch::{WildMatch, WildMatchPattern};
 
-/// What a policy did that it may not do.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what} {how}")]
-pub struct Violation {
-    what: String,
-    how: &'static str,
-}
+pub use crate::violation::Violation;
 
-impl Violation {
-    /// `what` is the policy's own text.
-    fn new(what: &str, how: &'static str) -> Self {
-        let what = Shown::of(what).to_string();
-        Violation { what, how }
-    }
-}
+use crate::violation::Breach;
+use crate::{CredentialFacts, Decision, Facts, Grant, Inheritance, Outcome, ScopeFacts, Sharing};
 
-/// Returns the decision, unless it grants what is above the ceiling. A refusal never is.
+/// Returns the decision if it grants nothing above the ceiling. A refusal always passes.
 ///
 /// # Errors
 ///
@@ -44,32 +58,34 @@ fn check(facts: &Facts, grant: &Grant) -> Result<(), Violation> {
     let ceiling = Ceiling::of(facts);
     if ceiling.model != grant.model.as_deref() {
         let model = grant.model.as_deref().unwrap_or("no model");
-        return Err(Violation::new(model, "is not the effective model"));
+        return Err(Violation::new(model, Breach::WrongModel));
     }
     let mut seen: Vec<&str> = Vec::with_capacity(1 + grant.alternates.len());
     for id in std::iter::once(&grant.credential).chain(&grant.alternates) {
         if seen.contains(&id.as_str()) {
-            return Err(Violation::new(id, "is named twice"));
+            return Err(Violation::new(id, Breach::Duplicate));
         }
         seen.push(id);
-        ceiling.check(id).map_err(|how| Violation::new(id, how))?;
+        ceiling
+            .check(id)
+            .map_err(|breach| Violation::new(id, breach))?;
     }
     Ok(())
 }
 
-/// What the facts allow at most. A level is how far up the chain a scope is: 0 is the
-/// requesting one.
+/// The most that a decision may grant. A level is the position of a scope in the chain: 0 is
+/// the requesting scope.
 struct Ceiling<'a> {
     facts: &'a Facts,
     requesting: &'a str,
     /// The effective model.
     model: Option<&'a str>,
-    /// How many levels are reachable.
+    /// The number of reachable levels.
     reachable: usize,
-    /// The farthest level with a mandatory credential that is shared with the
-    /// requesting scope.
+    /// The farthest level with a mandatory credential that is shared with the requesting
+    /// scope.
     mandating: Option<usize>,
-    /// How many levels the search visits.
+    /// The number of levels that the search visits.
     searched: usize,
 }
 
@@ -106,7 +122,7 @@ impl<'a> Ceiling<'a> {
             .enumerate()
             .take(reachable)
             .find(|(level, scope)| {
-                let visible = |credential| ceiling.hidden(*level, credential).is_none();
+                let visible = |credential| ceiling.check_visible(*level, credential).is_ok();
                 scope.inheritance != Inheritance::FallBack && scope.credentials.iter().any(visible)
             });
         if let Some((level, _)) = last {
@@ -115,64 +131,57 @@ impl<'a> Ceiling<'a> {
         ceiling
     }
 
-    /// Fails with the reason for which the credential of that id may not be granted.
-    fn check(&self, id: &str) -> Result<(), &'static str> {
+    /// Checks that the credential with this id may be granted.
+    fn check(&self, id: &str) -> Result<(), Breach> {
         let chain = self.facts.chain.iter().enumerate();
         let mut holders = chain.flat_map(|(level, scope)| {
             let of_id = scope.credentials.iter().filter(|c| c.id == id);
             of_id.map(move |credential| (level, credential))
         });
         let (level, credential) = match (holders.next(), holders.next()) {
-            (None, _) => return Err("was not offered"),
-            (Some(_), Some(_)) => return Err("is the id of several credentials"),
+            (None, _) => return Err(Breach::UnknownCredential),
+            (Some(_), Some(_)) => return Err(Breach::AmbiguousCredential),
             (Some(holder), None) => holder,
         };
         if self.mandating.is_some_and(|level| level >= self.reachable) {
-            return Err(
-                "is granted although a mandatory credential is beyond a scope that has not opted in",
-            );
+            return Err(Breach::MandatoryNotReachable);
         }
-        if let Some(reason) = self.hidden(level, credential) {
-            return Err(reason);
-        }
+        self.check_visible(level, credential)?;
         if level >= self.searched {
-            return Err("is above a scope with credentials of its own that does not fall back");
+            return Err(Breach::OutsideSearch);
         }
-        match self.unusable(credential) {
-            Some(reason) => Err(reason),
-            None => Ok(()),
-        }
+        self.check_usable(credential)
     }
 
-    /// Why a credential is not eligible to be found (rules 1, 3 and 5); `None` if it is.
-    fn hidden(&self, level: usize, credential: &CredentialFacts) -> Option<&'static str> {
+    /// Checks that the search can find a credential (rules 1, 3 and 5).
+    fn check_visible(&self, level: usize, credential: &CredentialFacts) -> Result<(), Breach> {
         if level >= self.reachable {
-            return Some("is beyond a scope that has not opted in");
+            return Err(Breach::NotOptedIn);
         }
         if level > 0 && !is_shared(&credential.sharing, self.requesting) {
-            return Some("is not shared with the requesting scope");
+            return Err(Breach::NotShared);
         }
         if self.mandating.is_some_and(|mandating| level < mandating) {
-            return Some("is overridden by a mandatory credential");
+            return Err(Breach::OverrideForbidden);
         }
         let named = self.facts.request.credential.as_ref();
         if named.is_some_and(|name| *name != credential.name) {
-            return Some("is not the credential that the request names");
+            return Err(Breach::NameMismatch);
         }
-        None
+        Ok(())
     }
 
-    /// Why a credential cannot be used (rule 7); `None` if it can.
-    fn unusable(&self, credential: &CredentialFacts) -> Option<&'static str> {
+    /// Checks that a credential is usable (rule 7).
+    fn check_usable(&self, credential: &CredentialFacts) -> Result<(), Breach> {
         if !credential.enabled {
-            return Some(DISABLED);
+            return Err(Breach::Disabled);
         }
         if !credential.readable {
-            return Some(UNREADABLE);
+            return Err(Breach::Unreadable);
         }
         let now_ms = self.facts.request.now_ms;
         if credential.expires_at_ms.is_some_and(|end| now_ms >= end) {
-            return Some(EXPIRED);
+            return Err(Breach::Expired);
         }
         let is_allowed = match (&credential.models, self.model) {
             (None, _) => true,
@@ -181,29 +190,24 @@ impl<'a> Ceiling<'a> {
                 .iter()
                 .any(|pattern| WildMatch::new(pattern).matches(model)),
         };
-        (!is_allowed).then_some(OTHER_MODEL)
+        if is_allowed {
+            Ok(())
+        } else {
+            Err(Breach::ModelNotAllowed)
+        }
     }
 }
 
-/// Whether the facts, and not a policy's own reasons, make a credential unusable for the
-/// reason that has this code in the default policy (rule 7).
+/// Whether the facts make a credential unusable for the reason with this code of the default
+/// policy (rule 7). `false` if the code is one that only the policy can explain.
 pub fn is_unusable_for(facts: &Facts, credential: &CredentialFacts, code: &str) -> bool {
     let ceiling = Ceiling::of(facts);
-    let reason = ceiling.unusable(credential);
-    match code {
-        "disabled" => reason == Some(DISABLED),
-        "unreadable" => reason == Some(UNREADABLE),
-        "expired" => reason == Some(EXPIRED),
-        "model-required" => reason == Some(OTHER_MODEL) && ceiling.model.is_none(),
-        "model-not-allowed" => reason == Some(OTHER_MODEL),
-        _ => false,
+    match ceiling.check_usable(credential) {
+        Ok(()) => false,
+        Err(Breach::ModelNotAllowed) if code == "model-required" => ceiling.model.is_none(),
+        Err(breach) => code == breach.code(),
     }
 }
-
-const DISABLED: &str = "is disabled";
-const UNREADABLE: &str = "cannot be read";
-const EXPIRED: &str = "has expired";
-const OTHER_MODEL: &str = "does not allow the model";
 
 fn is_shared(sharing: &Sharing, requesting: &str) -> bool {
     let segments: Vec<&str> = requesting.split('/').collect();
@@ -216,7 +220,7 @@ fn is_shared(sharing: &Sharing, requesting: &str) -> bool {
     }
 }
 
-/// A path has at most eight segments, so recursion is shallow.
+/// A path has at most eight segments, so the recursion is shallow.
 fn path_matches(pattern: &[&str], path: &[&str]) -> bool {
     match (pattern.split_first(), path.split_first()) {
         (None, None) => true,
@@ -225,7 +229,7 @@ fn path_matches(pattern: &[&str], path: &[&str]) -> bool {
             path_matches(rest, path) || here.is_some_and(|(_, below)| path_matches(pattern, below))
         }
         (Some((segment, rest)), Some((name, below))) => {
-            // No character stands for "any one" in a path.
+            // Path patterns have no character that matches any one character.
             WildMatchPattern::<'*', '\0'>::new(segment).matches(name) && path_matches(rest, below)
         }
         _ => false,
@@ -275,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_is_a_policys_own_where_the_facts_do_not_bear_it_out() {
+    fn a_code_holds_only_if_the_facts_confirm_it() {
         let facts = facts();
         let holds = |id: &str, code: &str| {
             let mut credentials = facts.chain.iter().flat_map(|scope| &scope.credentials);
@@ -307,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_would_widen_is_stopped_with_its_reason() {
+    fn a_grant_above_the_ceiling_is_a_violation_with_its_reason() {
         for (id, how) in [
             ("forged", "was not offered"),
             ("", "was not offered"),
@@ -324,26 +328,26 @@ mod tests {
                 grant("own", &[id], Some("gpt-5")),
             ] {
                 let violation = check(&facts(), &grant).unwrap_err();
-                assert_eq!(violation, Violation::new(id, how));
+                assert_eq!(violation.to_string(), format!("{id} {how}"));
             }
         }
         assert!(check(&facts(), &grant("own", &["own"], Some("gpt-5"))).is_err());
     }
 
     #[test]
-    fn a_parent_pays_only_where_the_project_has_none_of_its_own_or_falls_back() {
+    fn a_parents_credential_needs_a_project_that_has_none_or_falls_back() {
         let shared = grant("shared", &[], Some("gpt-5"));
         let mut facts = facts();
         assert_eq!(check(&facts, &shared), Ok(()));
         facts.chain[0].inheritance = Inheritance::Inherit;
         let how = "is above a scope with credentials of its own that does not fall back";
         assert_eq!(violation(&facts, &shared), format!("shared {how}"));
-        // A broken own key is one of its own.
+        // An unusable credential also ends the search.
         facts.chain[0]
             .credentials
             .retain(|credential| credential.id == "off");
         assert_eq!(violation(&facts, &shared), format!("shared {how}"));
-        // One of another name is none of those that the request asks for.
+        // A credential with another name than the request names does not.
         facts.request.credential = Some("shared".to_owned());
         assert_eq!(check(&facts, &shared), Ok(()));
         facts.request.credential = None;
@@ -352,25 +356,25 @@ mod tests {
     }
 
     #[test]
-    fn a_mandatory_credential_overrides_all_that_are_nearer() {
+    fn a_mandatory_credential_overrides_all_nearer_ones() {
         let mut facts = facts();
         let own = grant("own", &[], Some("gpt-5"));
         facts.chain[1].credentials[0].mandatory = true;
         let how = "is overridden by a mandatory credential";
         assert_eq!(violation(&facts, &own), format!("own {how}"));
         assert_eq!(check(&facts, &grant("shared", &[], Some("gpt-5"))), Ok(()));
-        // Also when it is of no use itself.
+        // Also if it is unusable itself.
         facts.chain[1].credentials[0].enabled = false;
         assert_eq!(violation(&facts, &own), format!("own {how}"));
         assert_eq!(
             check(&facts, &grant("shared-deep", &[], Some("gpt-5"))),
             Ok(())
         );
-        // Not when it is not shared, or the requesting scope's own.
+        // Not if it is not shared, or belongs to the requesting scope.
         facts.chain[1].credentials[0].sharing = Sharing::None;
         facts.chain[0].credentials[0].mandatory = true;
         assert_eq!(check(&facts, &own), Ok(()));
-        // Beyond a scope that has not opted in, it lets nothing be granted at all.
+        // If it is not reachable, no credential may be granted.
         facts.chain[2].credentials[0].mandatory = true;
         for id in ["own", "shared-deep", "beyond"] {
             let violation = violation(&facts, &grant(id, &[], Some("gpt-5")));
@@ -407,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_is_not_one_credential_s_names_none() {
+    fn an_id_of_several_credentials_is_a_violation() {
         let mut twice = facts();
         let own = twice.chain[0].credentials[0].clone();
         twice.chain[1].credentials.push(own);

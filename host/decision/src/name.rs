@@ -1,5 +1,5 @@
-//! The canonical form of every identity: parsed once at the edge, in one place,
-//! and never compared raw.
+//! Names in canonical form. Input is parsed into these types where it enters the program, and
+//! only these types are compared.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,20 +13,20 @@ const MAX_SEGMENT_CHARS: usize = 63;
 /// The deepest path: an organization and seven levels of projects.
 const MAX_SEGMENTS: usize = 8;
 
-/// The longest model id, in bytes; the longest known one has some ninety.
+/// The longest model id, in bytes; the longest known one has about ninety.
 const MAX_MODEL_BYTES: usize = 256;
 
 /// The longest value of an attribute: room for ids of sessions and users.
 const MAX_ATTRIBUTE_BYTES: usize = 128;
 
-/// How the names of attributes begin that the host alone writes: `entail:region`.
+/// The prefix of attributes that only the host writes: `entail:region`.
 pub const HOST_PREFIX: &str = "entail:";
 
-/// The longest text that an error repeats. Keys are longer: whoever pastes one
-/// into the wrong place shall not find it in a log.
+/// The longest text that an error quotes. Keys are longer: a key that was pasted into the
+/// wrong place must not appear in a log.
 const MAX_QUOTED_CHARS: usize = 20;
 
-/// `text` in quotes, as it may be shown, if it is short; else words for it.
+/// Returns `text` in quotes and sanitized if it is short, otherwise a phrase for it.
 pub fn quoted(text: &str) -> String {
     if text.chars().count() <= MAX_QUOTED_CHARS {
         format!("{:?}", Shown::of(text))
@@ -35,7 +35,7 @@ pub fn quoted(text: &str) -> String {
     }
 }
 
-/// A text that is no name of its kind.
+/// A text is not a valid name of its kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{shown} is not {kind}: {rule}")]
 pub struct InvalidName {
@@ -67,7 +67,7 @@ fn is_segment(text: &str) -> bool {
 macro_rules! canonical_text {
     ($type:ident) => {
         impl $type {
-            /// In canonical form.
+            /// Returns the name in canonical form.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -103,7 +103,7 @@ pub struct ScopePath(String);
 canonical_text!(ScopePath);
 
 impl ScopePath {
-    /// The scope above; none above an organization.
+    /// Returns the scope above; `None` for an organization.
     #[must_use]
     pub fn parent(&self) -> Option<ScopePath> {
         self.0
@@ -111,17 +111,17 @@ impl ScopePath {
             .map(|(parent, _)| ScopePath(parent.to_owned()))
     }
 
-    /// This scope first, then each one above, up to the organization.
+    /// Returns this scope, then each scope above it, up to the organization.
     pub fn chain(&self) -> impl Iterator<Item = ScopePath> {
         std::iter::successors(Some(self.clone()), ScopePath::parent)
     }
 
-    /// Whether this is an organization.
+    /// Whether it is an organization.
     pub fn is_organization(&self) -> bool {
         !self.0.contains('/')
     }
 
-    /// How far below its organization.
+    /// Returns the number of levels below its organization.
     pub fn depth(&self) -> usize {
         self.0.matches('/').count()
     }
@@ -132,7 +132,7 @@ impl ScopePath {
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
-    /// The last segment.
+    /// Returns the last segment.
     pub fn last_segment(&self) -> &str {
         self.0.rsplit_once('/').map_or(&self.0, |(_, last)| last)
     }
@@ -203,7 +203,7 @@ impl FromStr for CredentialName {
     }
 }
 
-/// A model, as its provider spells it: `gpt-5`, `anthropic.claude-3-haiku-20240307-v1:0`.
+/// The id of a model, in its provider's spelling: `gpt-5`, `anthropic.claude-3-haiku-20240307-v1:0`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ModelId(String);
@@ -228,8 +228,8 @@ impl FromStr for ModelId {
     }
 }
 
-/// The name of something that a caller says of a request: `session`. It is none of the
-/// host's own, which begin with [`HOST_PREFIX`].
+/// The name of an attribute that a caller adds to a request: `session`. It cannot begin with
+/// [`HOST_PREFIX`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct AttributeName(String);
@@ -244,7 +244,7 @@ impl FromStr for AttributeName {
             Err(InvalidName::new(
                 text,
                 "the name of an attribute that a caller can give",
-                "names that begin with entail: belong to the host, which alone writes them",
+                "names that begin with entail: are reserved for the host",
             ))
         } else if is_segment(text) {
             Ok(AttributeName(text.to_owned()))
@@ -258,8 +258,8 @@ impl FromStr for AttributeName {
     }
 }
 
-/// What a caller says of a request. It is shown to the policy and written to the
-/// decision log, so it is nothing secret.
+/// The value of an attribute that a caller adds to a request. The policy sees it and the
+/// decision log records it, so it must not be secret.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct AttributeValue(String);
@@ -284,8 +284,8 @@ impl FromStr for AttributeValue {
     }
 }
 
-/// Identifies a credential for as long as it exists, whatever its name: 32
-/// hexadecimal digits, random.
+/// Identifies a credential for as long as it exists, independently of its name: 32 random
+/// hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct CredentialId(String);

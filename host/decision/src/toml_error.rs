@@ -1,4 +1,4 @@
-//! What is wrong with a TOML file, safe to show.
+//! Parse errors of TOML files, in a form that is safe to show.
 
 use entail_text::sanitized;
 

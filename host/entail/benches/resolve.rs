@@ -9,7 +9,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use entail::policy::{Engine, Inheritance, Settings as EngineSettings};
+use entail::policy::{Engine, EngineConfig, Inheritance};
 use entail::store::{Author, Batch, DocumentKey};
 use entail::{
     Change, CredentialRef, DEFAULT_POLICY, Entail, Home, IdentitySource, Principal, Request,
@@ -112,8 +112,8 @@ async fn decide_floor(entail: &Entail, request: &Request) -> Duration {
         .await
         .unwrap()
         .facts;
-    let policy = Engine::new(EngineSettings::default())
-        .admit_own(DEFAULT_POLICY)
+    let policy = Engine::new(EngineConfig::default())
+        .admit_trusted(DEFAULT_POLICY)
         .unwrap();
     median(CALLS, || {
         std::future::ready(black_box(policy.decide(&facts).unwrap()))

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use entail_policy::{Decision, Digest, Engine, Facts, Outcome, Policy, Settings as EngineSettings};
+use entail_policy::{Decision, Engine, EngineConfig, Facts, Outcome, Policy, PolicyDigest};
 use entail_store::{
     Access, Batch, Document, Entry, Fault, Fields, IdentitySource, Keys, Recipients, Revision,
     Secret, Store, Tampering, Verifier, recipients_key,
@@ -56,7 +56,7 @@ pub struct Settings {
     /// How long an opened secret may be kept; none means not at all.
     pub keep_opened_secrets: Option<Duration>,
     /// How policies are run.
-    pub engine: EngineSettings,
+    pub engine: EngineConfig,
     /// Whether other processes, such as the command line, may use the home at the same
     /// time. A service that needs no others is better off alone: see [`Access`].
     pub access: Access,
@@ -68,7 +68,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             keep_opened_secrets: Some(KEEP_OPENED),
-            engine: EngineSettings::default(),
+            engine: EngineConfig::default(),
             access: Access::Shared,
             clock: Arc::new(SystemClock),
         }
@@ -98,7 +98,7 @@ pub struct Explanation {
     /// What it decided. The guard has let it pass.
     pub decision: Decision,
     /// The policy that decided.
-    pub policy: Digest,
+    pub policy: PolicyDigest,
 }
 
 /// A decision, with what it was made on.
@@ -108,7 +108,7 @@ struct Decided {
     /// Who decided; none if the policy in service cannot be made ready.
     serving: Option<Arc<Serving>>,
     /// The component that decided, or should have.
-    policy: Digest,
+    policy: PolicyDigest,
     /// What the policy decided and the guard let pass.
     decision: Result<Decision, Error>,
     now_ms: u64,
@@ -405,7 +405,7 @@ impl Entail {
         let facts = Arc::new(chain.facts(request, provider, principal, now_ms, &keys)?);
         let (serving, decision) = match self.serving(&chain, binding.as_ref()).await {
             Ok(serving) => {
-                let decision = serving.policy.decide_in_turn(Arc::clone(&facts)).await;
+                let decision = serving.policy.decide_async(Arc::clone(&facts)).await;
                 (Some(serving), decision.map_err(Error::from))
             }
             Err(error) => (None, Err(error)),
@@ -440,7 +440,7 @@ impl Entail {
     }
 
     /// The component that a document names, whether or not it can be made ready.
-    fn meant(&self, binding: Option<&Arc<Document>>) -> Digest {
+    fn meant(&self, binding: Option<&Arc<Document>>) -> PolicyDigest {
         binding
             .and_then(|document| document.body::<PolicyBinding>().ok()?.active.component)
             .unwrap_or_else(|| self.policies.built_in_digest())

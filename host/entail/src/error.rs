@@ -3,7 +3,9 @@
 
 use std::path::PathBuf;
 
-use entail_policy::{BadSettings, ComposeError, Digest, EngineError, Failure, Refusal, Rejected};
+use entail_policy::{
+    BadSettings, CallError, ComposeError, EngineError, PolicyDigest, Refusal, Rejected,
+};
 use entail_store::{AnchorError, KeyError, RecipientError, SealError, Tampering};
 use entail_text::sanitized;
 
@@ -43,7 +45,7 @@ pub enum Error {
     },
     /// The policy gave no decision.
     #[error("the policy failed, so nothing is granted: {0}")]
-    PolicyFailed(#[from] Failure),
+    PolicyFailed(#[from] CallError),
     /// The policy chose what it may not choose.
     #[error("the policy's choice is not allowed, so nothing is granted: {0}")]
     GuardViolated(Violation),
@@ -187,7 +189,7 @@ pub enum Error {
     Compose(#[from] ComposeError),
     /// No such policy is installed.
     #[error("no policy {0} is installed")]
-    UnknownPolicy(Digest),
+    UnknownPolicy(PolicyDigest),
 }
 
 /// The kinds of error that a caller answers in different ways: by exit code, by
@@ -230,7 +232,7 @@ impl Error {
                 BadSettings::Failed(_)
                 | BadSettings::Schema(_)
                 | BadSettings::Engine(_)
-                | BadSettings::NotCompiled(_),
+                | BadSettings::CompilerDisabled(_),
             ) => ErrorKind::PolicyFailed,
             Error::GuardViolated(_) => ErrorKind::GuardViolated,
             // A secret that is damaged, or lies where it was not sealed for, was

@@ -133,8 +133,9 @@ pub use entail_decision::name::{
     ProviderId, ScopePath, quoted,
 };
 pub use entail_decision::provider::{
-    Authentication, Catalog, Check, Field, FixedVariable, Format, InvalidProviders, KeptVariable,
-    Mode, Provider, ProviderKind, RoleFields, Shield, SpecialBaseUrl, UnreadBy, Variable,
+    AmbientBlock, Authentication, Catalog, Check, ClientArgument, Field, FixedVariable, Format,
+    InvalidProviders, KeptVariable, Mode, Provider, ProviderKind, RoleFields, SpecialBaseUrl,
+    Variable,
 };
 pub use entail_policy as policy;
 pub use entail_store as store;

@@ -8,8 +8,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use entail::policy::{
-    BadSettings, Code, Compile, ComposeError, Engine, Failure, Limits, Rejected,
-    Settings as EngineSettings,
+    BadSettings, CallError, Code, Compiler, ComposeError, Engine, EngineConfig, Limits, Rejected,
 };
 use entail::store::{
     Anchor, AnchorError, BackendError, DocumentKey, Fault, KeyError, Keys, RecipientError, Sqlite,
@@ -96,7 +95,7 @@ fn the_library_s_errors_are_plain() {
         Error::NotAnchored(AnchorError::Missing(path())),
         Error::Keys(KeyError::ForeignOwner { file: path() }),
         Error::Recipient(RecipientError::Unknown(hostile())),
-        Error::PolicyFailed(Failure::Undecided(hostile())),
+        Error::PolicyFailed(CallError::Undecided(hostile())),
         Error::Rejected(Rejected::Invalid(hostile())),
         Error::Compose(ComposeError::Graph(hostile())),
         entail::store::Error::Unavailable(BackendError::Failed(hostile())).into(),
@@ -164,9 +163,9 @@ fn the_store_s_errors_are_plain() {
 #[test]
 fn the_policies_errors_are_plain() {
     for error in [
-        Failure::Malformed(hostile()),
-        Failure::InvalidFacts(hostile()),
-        Failure::Undecided(hostile()),
+        CallError::Malformed(hostile()),
+        CallError::InvalidFacts(hostile()),
+        CallError::Undecided(hostile()),
     ] {
         shown(&error);
         shown(&Rejected::Trial(error));
@@ -188,9 +187,9 @@ fn the_policies_errors_are_plain() {
     });
     shown(&HOSTILE.parse::<Code>().unwrap_err());
     // What an engine and its tools say by themselves.
-    let engine = Engine::new(EngineSettings {
-        compile: Compile::UnsafeInThisProcess,
-        ..EngineSettings::default()
+    let engine = Engine::new(EngineConfig {
+        compiler: Compiler::UnsafeInThisProcess,
+        ..EngineConfig::default()
     });
     let named = HOSTILE.bytes().map(|byte| format!("\\{byte:02x}"));
     let named: String = named.collect();

@@ -83,12 +83,12 @@ futures! {
         restore_to_clean_machine(any(), any(), any(), any(), any(), any());
     }
     Engine {
-        admit_in_turn(any(), any::<Vec<u8>>(), any());
-        compose_in_turn(any(), any(), any());
+        admit_async(any(), any::<Vec<u8>>(), any());
+        compose_async(any(), any(), any());
     }
     Policy {
-        decide_in_turn(any(), any());
-        with_settings_in_turn(any(), any());
+        decide_async(any(), any());
+        with_settings_async(any(), any());
     }
     Store {
         begin_new_signer(any(), any());

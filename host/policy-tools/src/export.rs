@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use entail::policy::Digest;
+use entail::policy::PolicyDigest;
 use serde::Serialize;
 
 use crate::oci::{
@@ -97,7 +97,7 @@ pub fn write_layout(
     directory: &Path,
     component: &[u8],
     info: &ExportInfo<'_>,
-) -> Result<Digest, ExportError> {
+) -> Result<PolicyDigest, ExportError> {
     let failed = |error| ExportError::Io(directory.to_owned(), error);
     check_vacant(directory)?;
     let blobs = directory.join("blobs").join("sha256");
@@ -130,7 +130,7 @@ pub fn write_layout(
         annotations: annotations.into(),
     };
     let manifest = to_json(&manifest).map_err(failed)?;
-    let digest = Digest::of(&manifest);
+    let digest = PolicyDigest::of(&manifest);
     let index = Index {
         schema_version: SCHEMA_VERSION,
         media_type: INDEX_TYPE.to_owned(),
@@ -173,7 +173,7 @@ fn to_json(document: &impl Serialize) -> io::Result<Vec<u8>> {
 }
 
 fn write_blob(blobs: &Path, media_type: &str, bytes: &[u8]) -> Result<Descriptor, ExportError> {
-    let digest = Digest::of(bytes).to_string();
+    let digest = PolicyDigest::of(bytes).to_string();
     let digits = digest.strip_prefix("sha256:").unwrap_or(&digest);
     write_file(&blobs.join(digits), bytes)?;
     Ok(Descriptor {
@@ -190,7 +190,11 @@ mod tests {
     use super::*;
     use crate::source;
 
-    fn export(directory: &Path, component: &[u8], version: &str) -> Result<Digest, ExportError> {
+    fn export(
+        directory: &Path,
+        component: &[u8],
+        version: &str,
+    ) -> Result<PolicyDigest, ExportError> {
         let wit = ComponentWit {
             text: String::new(),
             imports: Vec::new(),

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Component as Part, Path, PathBuf};
 
-use entail::policy::Digest;
+use entail::policy::PolicyDigest;
 use entail::store::InputFile;
 use serde::{Deserialize, Serialize};
 
@@ -53,11 +53,11 @@ struct BuildRecord {
     /// The name of the component's file.
     file: String,
     /// Its digest.
-    component: Digest,
+    component: PolicyDigest,
     /// The files and directories it was built from, relative to the policy's directory.
     roots: Vec<PathBuf>,
     /// The digest of each source.
-    sources: BTreeMap<String, Digest>,
+    sources: BTreeMap<String, PolicyDigest>,
 }
 
 /// Whether a component was built from the sources beside it.
@@ -115,7 +115,7 @@ pub fn remove(directory: &Path) -> std::io::Result<()> {
 pub(crate) fn digest_sources(
     directory: &Path,
     roots: &[PathBuf],
-) -> Result<BTreeMap<String, Digest>, Stale> {
+) -> Result<BTreeMap<String, PolicyDigest>, Stale> {
     let mut found = BTreeMap::new();
     for root in roots {
         collect(directory, root, &mut found)?;
@@ -129,11 +129,11 @@ pub(crate) fn write(
     file: &Path,
     component: &[u8],
     roots: Vec<PathBuf>,
-    sources: BTreeMap<String, Digest>,
+    sources: BTreeMap<String, PolicyDigest>,
 ) -> std::io::Result<()> {
     let record = BuildRecord {
         file: name_of(file),
-        component: Digest::of(component),
+        component: PolicyDigest::of(component),
         roots,
         sources,
     };
@@ -158,7 +158,7 @@ pub fn check(file: &Path, component: &[u8]) -> Result<Provenance, Stale> {
     let Some(record) = read(directory).filter(|record| record.file == name_of(file)) else {
         return Ok(Provenance::Unknown);
     };
-    if record.component != Digest::of(component) {
+    if record.component != PolicyDigest::of(component) {
         return Err(Stale::Replaced);
     }
     let now = digest_sources(directory, &record.roots)?;
@@ -191,7 +191,7 @@ fn name_of(file: &Path) -> String {
 fn collect(
     directory: &Path,
     path: &Path,
-    found: &mut BTreeMap<String, Digest>,
+    found: &mut BTreeMap<String, PolicyDigest>,
 ) -> Result<(), Stale> {
     let whole = directory.join(path);
     let unreadable = |error: std::io::Error| Stale::Unreadable {
@@ -210,7 +210,10 @@ fn collect(
         let bytes = InputFile::open_regular(&whole)
             .and_then(|opened| opened.read_to_limit(MAX_SOURCE_BYTES))
             .map_err(|error| unreadable(error.into()))?;
-        found.insert(path.to_string_lossy().into_owned(), Digest::of(&bytes));
+        found.insert(
+            path.to_string_lossy().into_owned(),
+            PolicyDigest::of(&bytes),
+        );
         return Ok(());
     }
     for entry in std::fs::read_dir(&whole).map_err(unreadable)? {

@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use entail::policy::{
-    CodeCache, Compile, CredentialFacts, Engine, Facts, Failure as PolicyFailure, Inheritance,
-    Limits, Policy, Rejected, RequestFacts, Sandbox, ScopeFacts, Settings, Sharing,
+    CallError, CodeCache, Compiler, CredentialFacts, Engine, EngineConfig, Facts, Inheritance,
+    Limits, Policy, Rejected, RequestFacts, Sandbox, ScopeFacts, Sharing,
 };
 
 use crate::component::Component;
@@ -40,10 +40,10 @@ pub struct TestEngine {
 impl TestEngine {
     /// Creates an engine that compiles in `sandbox` and keeps code in `code_cache`.
     pub fn new(code_cache: CodeCache, sandbox: Sandbox) -> Self {
-        let engine = Engine::new(Settings {
+        let engine = Engine::new(EngineConfig {
             code_cache: Some(code_cache),
-            compile: Compile::InSandbox(sandbox.clone()),
-            ..Settings::default()
+            compiler: Compiler::Sandboxed(sandbox.clone()),
+            ..EngineConfig::default()
         });
         TestEngine { engine, sandbox }
     }
@@ -140,14 +140,14 @@ pub fn diagnose_rejected(
 /// # Errors
 ///
 /// Fails if a call fails. A policy that cannot decide the facts has not failed.
-pub fn median_call_time(policy: &Policy) -> Result<Duration, PolicyFailure> {
+pub fn median_call_time(policy: &Policy) -> Result<Duration, CallError> {
     let facts = ordinary_facts();
     let began = Instant::now();
     let mut times = Vec::with_capacity(CALLS);
     while times.len() < CALLS && began.elapsed() < CALLING_TIME {
         let started = Instant::now();
         match policy.decide(&facts) {
-            Ok(_) | Err(PolicyFailure::InvalidFacts(_) | PolicyFailure::Undecided(_)) => {}
+            Ok(_) | Err(CallError::InvalidFacts(_) | CallError::Undecided(_)) => {}
             Err(failure) => return Err(failure),
         }
         times.push(started.elapsed());

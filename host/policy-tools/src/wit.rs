@@ -1,6 +1,6 @@
 //! The WIT of components.
 
-use entail::policy::{Bounds, Job, JobError, Limits, Sandbox};
+use entail::policy::{Job, JobError, JobLimits, Limits, Sandbox};
 use serde::{Deserialize, Serialize};
 use wit_component::{DecodedWasm, WitPrinter};
 
@@ -42,7 +42,7 @@ pub fn read_wit(
     limits: &Limits,
     sandbox: &Sandbox,
 ) -> Result<ComponentWit, WitError> {
-    let bounds = Bounds::of(limits, MAX_WIT_BYTES);
+    let bounds = JobLimits::of(limits, MAX_WIT_BYTES);
     let wit = sandbox
         .run(READ_WIT, component, &bounds)
         .map_err(|error: JobError| WitError(error.to_string()))?;

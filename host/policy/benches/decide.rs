@@ -1,7 +1,7 @@
 //! One decision in a fresh instance: 2 scopes with 4 credentials each.
 //!
-//! Prints medians and the throughput on one and on two threads; beside them the
-//! floor, a component that answers at once without a look at the facts.
+//! Prints medians and the throughput on one and on two threads, and the same for the floor:
+//! a component that returns immediately and ignores the facts.
 //! `cargo bench -p entail-policy`.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)] // a bench may
@@ -9,7 +9,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use entail_policy::{Compile, Engine, Facts, Policy, Settings};
+use entail_policy::{Compiler, Engine, EngineConfig, Facts, Policy};
 
 #[allow(dead_code)]
 #[path = "../tests/sketch/mod.rs"]
@@ -18,9 +18,9 @@ mod sketch;
 const CALLS: usize = 200_000;
 
 fn main() {
-    let engine = Engine::new(Settings {
-        compile: Compile::UnsafeInThisProcess,
-        ..Settings::default()
+    let engine = Engine::new(EngineConfig {
+        compiler: Compiler::UnsafeInThisProcess,
+        ..EngineConfig::default()
     });
     let component = std::fs::read(concat!(
         env!("CARGO_MANIFEST_DIR"),
@@ -30,7 +30,7 @@ fn main() {
     let started = Instant::now();
     let policy = engine.admit(&component).unwrap();
     println!(
-        "admit, compiling included        {:>9.1?}",
+        "admit, including compilation     {:>9.1?}",
         started.elapsed()
     );
     let floor = engine

@@ -1,302 +1,207 @@
-//! Admission: what a component has to go through before it is a policy.
+//! Admission: the checks that a component must pass before it is a policy.
 //!
 //! # Security
 //!
-//! A component's bytes are untrusted: they are bounded in size, parsed and compiled by a
-//! process of its own that may use up so much and no more, must be a binary component
-//! without imports, and are called on trial before anything relies on them. In an engine
-//! with a sandbox this process never parses them.
+//! A component's bytes are untrusted. They are bounded in size, and parsed and compiled in
+//! a child process with limits of its own. A component must be in binary form and have no
+//! imports, and it must pass a trial call before anything relies on it. With a sandbox, this
+//! process never parses the bytes.
+//!
+//! Code from the cache was compiled under limits that the cache entry names. If the limits
+//! of this admission are lower, the component is compiled again: a component must not be
+//! admitted only because it was once compiled under higher limits.
 
-use std::time::Duration;
+use std::time::Instant;
 
-use entail_text::{is_plain, sanitized};
+use entail_decision::{CredentialFacts, Facts, Inheritance, RequestFacts, ScopeFacts, Sharing};
+use entail_text::is_plain;
+use wasmtime::Trap;
 use wasmtime::component::InstancePre;
-use wasmtime::{Store, Trap};
 
+use crate::admitted::{Admitted, Costs, Description, new_store};
 use crate::compiled::{Code, Compatibility, CompileLimits};
-use crate::contract::{Contract, Exports};
-use crate::digest::Digest;
-use crate::engine::{Engine, EngineError};
-use crate::failure::{Failure, plain};
-use crate::limits::{Account, Exceeded, Limits};
-use crate::machine::{Machine, ticks};
-use crate::sandbox::{JobError, NotCompiled, Sandbox};
+use crate::contract::Exports;
+use crate::digest::PolicyDigest;
+use crate::engine::Engine;
+use crate::engine_errors::{call_error, is_execution_forbidden};
+use crate::error::{CallError, EngineError, sanitize};
+use crate::limits::{Exceeded, Limits, ResourceUsage};
+use crate::policy::{Instance, Policy};
+use crate::rejected::Rejected;
+use crate::sandbox::{JobError, Sandbox};
 use crate::settings::Schema;
-use entail_decision::{CredentialFacts, Facts, RequestFacts, ScopeFacts, Sharing};
+use crate::wasmtime_engine::{WasmtimeEngine, ticks};
 
-/// The longest name, version or summary of a policy, in bytes: they are shown
-/// in tables.
+/// The longest name, version or summary of a policy, in bytes: they are shown in tables.
 const DESCRIPTION_BYTES: usize = 512;
 
 /// The first bytes of every component in binary form: the magic of WebAssembly,
 /// then version 13 of layer 1.
 const COMPONENT_PREAMBLE: &[u8] = b"\0asm\x0d\0\x01\0";
-/// The same of a core module, which is what compilers produce at first.
+/// The first bytes of a core module, which compilers produce before it is made a component.
 const MODULE_PREAMBLE: &[u8] = b"\0asm\x01\0\0\0";
 
-/// How a policy describes itself. Its own words: nothing relies on them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Description {
-    /// A short name, such as `default`.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// One sentence on what it does.
-    pub summary: String,
-}
-
-/// What it took to admit a component.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Costs {
-    /// The whole of it. Compiling is most of it, unless the code was in the cache.
-    pub admission: Duration,
-    /// Whether it was compiled now; else its code was in the cache.
-    pub compiled: bool,
-    /// The trial call, in a fresh instance.
-    pub trial_call: Duration,
-    /// Bytes of linear memory that the instance of the trial call had in the end.
-    pub memory_bytes: usize,
-    /// Elements of tables, likewise.
-    pub table_elements: usize,
-}
-
-/// Why a component was not admitted.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Rejected {
-    /// It is foreign, and nobody said where it may be compiled.
-    #[error(transparent)]
-    NotCompiled(#[from] NotCompiled),
-    /// It is to be given more than anything is.
-    #[error("the limit {0} is above what any policy is given")]
-    AboveCeiling(&'static str),
-    /// It is to be given less than it takes to have one at all.
-    #[error("the limit {0} is below what any policy needs")]
-    BelowFloor(&'static str),
-    /// It has too many bytes.
-    #[error("the component has {bytes} bytes, and {limit} are allowed")]
-    TooLarge {
-        /// How many it has.
-        bytes: usize,
-        /// How many it may have.
-        limit: usize,
-    },
-    /// It is a core module.
-    #[error(
-        "this is a core WebAssembly module, not a component; make one of it with: entail policy build --module FILE"
-    )]
-    CoreModule,
-    /// It is something else altogether.
-    #[error("this is not a WebAssembly component in binary form")]
-    NotAComponent,
-    /// It breaks the rules of WebAssembly, uses a proposal that is off, or asks
-    /// for more than the engine has.
-    #[error("the component cannot be used: {}", sanitized(.0))]
-    Invalid(String),
-    /// Compiling it takes too much memory.
-    #[error("compiling the component takes more than {limit} bytes of memory")]
-    CompileMemory {
-        /// How many it may take.
-        limit: u64,
-    },
-    /// Compiling it takes more memory than the system gives this process.
-    #[error(
-        "compiling the component takes more than the {limit} bytes of address space that a process is given here (ulimit -v)"
-    )]
-    CompileAddressSpace {
-        /// How many it gives.
-        limit: u64,
-    },
-    /// Compiling it takes too long.
-    #[error("compiling the component takes longer than {} ms", .limit.as_millis())]
-    CompileTime {
-        /// How long it may take.
-        limit: Duration,
-    },
-    /// Compiling it makes too much of it.
-    #[error("the compiled code of the component has more than {limit} bytes")]
-    CodeTooLarge {
-        /// How many it may have.
-        limit: usize,
-    },
-    /// The process that compiled it ended in some other way.
-    #[error("the compiler did not survive the component: {}", sanitized(.0))]
-    CompileCrashed(String),
-    /// It wants something from outside.
-    #[error("a policy imports nothing, but this one imports {}", sanitized(.0.join(", ")))]
-    Imports(Vec<String>),
-    /// It lacks a part of the contract.
-    #[error("the component does not export the contract: {}", sanitized(.0))]
-    MissingExport(String),
-    /// A part of the contract has another type.
-    #[error("the component's exports differ from the contract: {}", sanitized(.0))]
-    WrongType(String),
-    /// Its description is unfit to be shown.
-    #[error("the policy's description is unfit to be shown: {0}")]
-    Description(&'static str),
-    /// What it says can be set is no schema.
-    #[error("the schema of the policy's settings cannot be used: {}", sanitized(.0))]
-    Schema(String),
-    /// It failed when it was called on trial.
-    #[error("the policy failed its trial call: {0}")]
-    Trial(#[source] Failure),
-    /// It was not looked over to the end.
-    #[error("the component was not looked over: {0}")]
-    Unfinished(#[source] Failure),
-    /// The engine for it cannot be set up.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-}
-
-/// A component that was admitted, ready to be instantiated.
-pub(crate) struct Admitted {
-    pub(crate) engine: Engine,
-    pub(crate) limits: Limits,
-    pub(crate) digest: Digest,
-    pub(crate) description: Description,
-    pub(crate) contract: Contract,
-    pub(crate) schema: Option<Schema>,
-    pub(crate) costs: Costs,
-    pub(crate) exports: Exports,
-    pub(crate) instance: InstancePre<Account>,
-    /// Whether the program carries it: then nothing about it is foreign.
-    pub(crate) own: bool,
-    machine: Machine,
-    deadline_ticks: u64,
-}
-
-impl Admitted {
-    /// A store under the policy's limits, its deadline armed for an instantiation.
-    pub(crate) fn store(&self) -> Store<Account> {
-        store(&self.machine, &self.limits)
+impl Engine {
+    /// Admits a component: checks its size, its imports (none) and its exports (the
+    /// contract), and makes a trial call under the engine's limits. The policy has no
+    /// settings, and each of its calls gets a fresh instance; [`Policy::with_settings`] and
+    /// [`Policy::with_isolation`] change that.
+    ///
+    /// Compiling takes some 40 ms for the built-in policy.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`] says which check failed.
+    pub fn admit(&self, component: &[u8]) -> Result<Policy, Rejected> {
+        self.admit_within(component, self.limits())
     }
 
-    /// Gives the next call its time. Without it a call traps at once.
-    pub(crate) fn arm(&self, store: &mut Store<Account>) {
-        store.set_epoch_deadline(self.deadline_ticks);
+    /// Admits a component with limits of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`], also if a limit is above [`Limits::CEILING`].
+    pub fn admit_within(&self, component: &[u8], limits: &Limits) -> Result<Policy, Rejected> {
+        let started = Instant::now();
+        let mut admitted = inspect(self, component, limits, self.sandbox()?)?;
+        admitted.costs = run_trial_call(&admitted, started)?;
+        Ok(Policy::new(admitted))
     }
 
-    pub(crate) fn failure(&self, error: wasmtime::Error) -> Failure {
-        Failure::of(error, &self.limits)
+    /// Admits a component on the threads for admission, without blocking the caller's
+    /// thread.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`]; [`Rejected::Unfinished`] if too many admissions are waiting.
+    pub async fn admit_async(
+        &self,
+        component: impl AsRef<[u8]> + Send + 'static,
+        limits: Limits,
+    ) -> Result<Policy, Rejected> {
+        let engine = self.clone();
+        let admit = move || engine.admit_within(component.as_ref(), &limits);
+        self.lanes()?
+            .run_admission(admit)
+            .await
+            .map_err(Rejected::Unfinished)?
+    }
+
+    /// Admits a component that is part of the program. It is compiled without a sandbox, gets
+    /// no trial call, and [`Policy::decide_async`] runs it on the caller's thread.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`].
+    pub fn admit_trusted(&self, component: &[u8]) -> Result<Policy, Rejected> {
+        let mut admitted = inspect(self, component, self.limits(), None)?;
+        admitted.is_trusted = true;
+        Ok(Policy::new(admitted))
     }
 }
 
-fn store(machine: &Machine, limits: &Limits) -> Store<Account> {
-    let mut store = Store::new(&machine.engine, Account::new(limits));
-    store.limiter(|account| account);
-    store.set_hostcall_fuel(limits.result_bytes);
-    store.set_epoch_deadline(ticks(limits.deadline));
-    store
-}
-
-/// What a component says of itself.
-struct Said {
-    description: Description,
-    schema: Option<Schema>,
-}
-
-/// Looks a component over, short of its trial call.
-pub(crate) fn admit(
+/// Makes every check but the trial call.
+fn inspect(
     engine: &Engine,
     bytes: &[u8],
     limits: &Limits,
     sandbox: Option<&Sandbox>,
 ) -> Result<Admitted, Rejected> {
-    // What the engine itself was set up with is its owner's choice.
-    if let Err(name) = limits.within(&Limits::CEILING) {
+    // The owner of the engine may choose engine limits above the ceiling.
+    if let Err(name) = limits.check_within(&Limits::CEILING) {
         limits
-            .within(engine.limits())
+            .check_within(engine.limits())
             .map_err(|_| Rejected::AboveCeiling(name))?;
     }
-    Limits::FLOOR.within(limits).map_err(Rejected::BelowFloor)?;
+    Limits::FLOOR
+        .check_within(limits)
+        .map_err(Rejected::BelowFloor)?;
     check_form(bytes, limits.component_bytes)?;
-    let digest = Digest::of(bytes);
-    let machine = engine.machine(limits)?;
-    let (code, compiled) = code(engine, &machine, digest, bytes, limits, sandbox)?;
-    let component = code.load(&machine.engine).map_err(invalid)?;
-    // It was copied.
+    let digest = PolicyDigest::of(bytes);
+    let wasmtime = engine.wasmtime_engine(limits)?;
+    let (code, compiled) = load_or_compile(engine, &wasmtime, digest, bytes, limits, sandbox)?;
+    let component = code.load(&wasmtime.engine).map_err(invalid)?;
+    // Loading copied the code.
     drop(code);
     let imports: Vec<String> = component
         .component_type()
-        .imports(&machine.engine)
-        .map(|(name, _)| plain(name))
+        .imports(&wasmtime.engine)
+        .map(|(name, _)| sanitize(name))
         .collect();
     if !imports.is_empty() {
         return Err(Rejected::Imports(imports));
     }
-    let instance = machine
+    let instance = wasmtime
         .linker
         .instantiate_pre(&component)
         .map_err(invalid)?;
     let exports = Exports::find(&component, &instance).map_err(Rejected::MissingExport)?;
-    let said = ask(&machine, limits, &instance, &exports)?;
+    let described = introspect(&wasmtime, limits, &instance, &exports)?;
     Ok(Admitted {
         engine: engine.clone(),
+        wasmtime,
         limits: limits.clone(),
         digest,
-        description: said.description,
+        description: described.description,
         contract: exports.contract(),
-        schema: said.schema,
+        schema: described.schema,
         costs: Costs {
             compiled,
             ..Costs::default()
         },
         exports,
         instance,
-        own: false,
-        machine,
-        deadline_ticks: ticks(limits.deadline),
+        is_trusted: false,
     })
 }
 
-/// The code of a component: what is kept of it, if compiling took no more than it may
-/// take now, else what is compiled anew; and whether it is.
-fn code(
+/// Returns the code of a component, from the cache or compiled now, and whether it was
+/// compiled now.
+fn load_or_compile(
     engine: &Engine,
-    machine: &Machine,
-    digest: Digest,
+    wasmtime: &WasmtimeEngine,
+    digest: PolicyDigest,
     bytes: &[u8],
     limits: &Limits,
     sandbox: Option<&Sandbox>,
 ) -> Result<(Code, bool), Rejected> {
-    let cache = engine.settings().code_cache.as_ref();
-    let compatibility = Compatibility::of(&machine.engine);
-    let wanted = match sandbox {
+    let cache = engine.config().code_cache.as_ref();
+    let compatibility = Compatibility::of(&wasmtime.engine);
+    let allowed = match sandbox {
         Some(_) => CompileLimits::of(limits),
-        // Nothing limits what is compiled here.
+        // Nothing limits compiling in this process.
         None => CompileLimits::NONE,
     };
-    if let Some((code, needed)) = cache.and_then(|cache| cache.find(digest, compatibility))
-        && needed.is_within(wanted)
+    if let Some((code, used)) = cache.and_then(|cache| cache.find(digest, compatibility))
+        && used.is_within(allowed)
     {
         return Ok((code, false));
     }
     let code = match sandbox {
         Some(sandbox) => {
-            Code::compile_in(sandbox, machine.allocation, bytes, limits).map_err(not_compiled)?
+            Code::compile_in(sandbox, wasmtime.allocation, bytes, limits).map_err(compile_error)?
         }
-        None => Code::compile(&machine.engine, bytes).map_err(invalid)?,
+        None => Code::compile(&wasmtime.engine, bytes).map_err(invalid)?,
     };
     if let Some(cache) = cache {
-        cache.keep(digest, compatibility, &code, wanted);
+        cache.store(digest, compatibility, &code, allowed);
     }
     Ok((code, true))
 }
 
-fn not_compiled(error: JobError) -> Rejected {
+fn compile_error(error: JobError) -> Rejected {
     match error {
         JobError::NotStarted(reason) => EngineError::new(reason).into(),
         JobError::Memory { limit } => Rejected::CompileMemory { limit },
         JobError::AddressSpace { limit } => Rejected::CompileAddressSpace { limit },
         JobError::Time { limit } => Rejected::CompileTime { limit },
         JobError::Output { limit } => Rejected::CodeTooLarge { limit },
-        JobError::Crashed(how) => Rejected::CompileCrashed(how),
-        JobError::Refused(reason) => Rejected::Invalid(plain(&reason)),
+        JobError::Crashed(status) => Rejected::CompileCrashed(status),
+        JobError::Refused(reason) => Rejected::Invalid(sanitize(&reason)),
     }
 }
 
-/// Whether these are the bytes of a core module, as far as their beginning shows.
+/// Whether the bytes start like a core module.
 pub fn is_core_module(bytes: &[u8]) -> bool {
     bytes.starts_with(MODULE_PREAMBLE)
 }
@@ -317,22 +222,29 @@ fn check_form(bytes: &[u8], limit: usize) -> Result<(), Rejected> {
     Ok(())
 }
 
-/// Instantiates for the first time, which is also when the types of the exports
-/// are checked, and asks the policy what it is and what can be set.
-fn ask(
-    machine: &Machine,
+/// What a component returns about itself.
+struct SelfDescription {
+    description: Description,
+    schema: Option<Schema>,
+}
+
+/// Instantiates the component for the first time, which also checks the types of the
+/// exports, and calls the functions that return its description and its settings schema.
+fn introspect(
+    wasmtime: &WasmtimeEngine,
     limits: &Limits,
-    instance: &InstancePre<Account>,
+    instance: &InstancePre<ResourceUsage>,
     exports: &Exports,
-) -> Result<Said, Rejected> {
-    let mut store = store(machine, limits);
-    let on_trial = |error| Rejected::Trial(Failure::of(error, limits));
-    let wrong_type = |error: wasmtime::Error| Rejected::WrongType(plain(&format!("{error:#}")));
+) -> Result<SelfDescription, Rejected> {
+    let mut store = new_store(wasmtime, limits);
+    let failed_trial = |error| Rejected::Trial(call_error(error, limits));
+    let wrong_type = |error: wasmtime::Error| Rejected::WrongType(sanitize(&format!("{error:#}")));
     let instance = instance.instantiate(&mut store).map_err(|error| {
-        // Too many memories or instances for the engine, or code that ran and failed.
-        match error.is::<Trap>() || error.is::<Exceeded>() {
-            true => on_trial(error),
-            false => invalid(error),
+        if error.is::<Trap>() || error.is::<Exceeded>() {
+            failed_trial(error)
+        } else {
+            // It has too many memories or instances for the engine.
+            invalid(error)
         }
     })?;
     exports
@@ -342,7 +254,7 @@ fn ask(
     let (name, version, summary) = exports
         .describe(&mut store, &instance)
         .map_err(wrong_type)?
-        .map_err(on_trial)?;
+        .map_err(failed_trial)?;
     let schema = match exports
         .settings(&mut store, &instance)
         .map_err(wrong_type)?
@@ -350,7 +262,7 @@ fn ask(
         None => None,
         Some(functions) => {
             store.set_epoch_deadline(ticks(limits.deadline));
-            let text = functions.schema(&mut store).map_err(on_trial)?;
+            let text = functions.schema(&mut store).map_err(failed_trial)?;
             Some(Schema::parse(&text).map_err(Rejected::Schema)?)
         }
     };
@@ -360,14 +272,18 @@ fn ask(
         summary,
     };
     check_description(&description)?;
-    Ok(Said {
+    Ok(SelfDescription {
         description,
         schema,
     })
 }
 
-fn check_description(said: &Description) -> Result<(), Rejected> {
-    let texts = [&said.name, &said.version, &said.summary];
+fn check_description(description: &Description) -> Result<(), Rejected> {
+    let texts = [
+        &description.name,
+        &description.version,
+        &description.summary,
+    ];
     if texts.iter().any(|text| text.len() > DESCRIPTION_BYTES) {
         return Err(Rejected::Description(
             "a part of it is longer than 512 bytes",
@@ -381,27 +297,41 @@ fn check_description(said: &Description) -> Result<(), Rejected> {
     Ok(())
 }
 
-/// Whether the system does not let code be run that was written to memory.
-fn is_execution_forbidden(error: &wasmtime::Error) -> bool {
-    // The engine has no type for it.
-    format!("{error:#}").contains("unable to make memory executable")
-}
-
 fn invalid(error: wasmtime::Error) -> Rejected {
-    let hint = match is_execution_forbidden(&error) {
-        true => {
-            "; policies are compiled to machine code, and the system forbids memory to become \
-             executable: allow it (systemd: MemoryDenyWriteExecute=no)"
-        }
-        false => "",
+    let advice = if is_execution_forbidden(&error) {
+        "; policies are compiled to machine code, and the system forbids executable memory: \
+         allow it (systemd: MemoryDenyWriteExecute=no)"
+    } else {
+        ""
     };
-    Rejected::Invalid(plain(&format!("{error:#}{hint}")))
+    Rejected::Invalid(sanitize(&format!("{error:#}{advice}")))
 }
 
-/// Facts that any policy must be able to answer in one way or another.
-pub(crate) fn trial_facts() -> Facts {
+/// Makes the trial call of an admission. The policy may return any decision, and may refuse
+/// the facts.
+fn run_trial_call(admitted: &Admitted, admission_started: Instant) -> Result<Costs, Rejected> {
+    let started = Instant::now();
+    let mut instance = Instance::new(admitted).map_err(Rejected::Trial)?;
+    match instance.decide(admitted, &trial_facts(), "{}") {
+        Ok(_) | Err(CallError::InvalidFacts(_) | CallError::Undecided(_)) => {}
+        Err(error) => return Err(Rejected::Trial(error)),
+    }
+    let usage = instance.usage();
+    Ok(Costs {
+        admission: admission_started.elapsed(),
+        compiled: admitted.costs.compiled,
+        trial_call: started.elapsed(),
+        memory_bytes: usage.memory_bytes(),
+        table_elements: usage.table_elements(),
+    })
+}
+
+/// Facts that every policy must be able to process.
+fn trial_facts() -> Facts {
+    let text = || "trial".to_owned();
+    let attributes = || [(text(), "yes".to_owned())].into();
     let credential = CredentialFacts {
-        id: "trial".to_owned(),
+        id: text(),
         name: "default".to_owned(),
         enabled: true,
         readable: true,
@@ -410,23 +340,23 @@ pub(crate) fn trial_facts() -> Facts {
         sharing: Sharing::All,
         mandatory: false,
         priority: 0,
-        attributes: [("trial".to_owned(), "yes".to_owned())].into(),
+        attributes: attributes(),
     };
     Facts {
         request: RequestFacts {
-            provider: "trial".to_owned(),
-            model: Some("trial".to_owned()),
+            provider: text(),
+            model: Some(text()),
             credential: None,
-            principal: "trial".to_owned(),
+            principal: text(),
             now_ms: 1,
-            attributes: [("trial".to_owned(), "yes".to_owned())].into(),
+            attributes: attributes(),
         },
         chain: vec![ScopeFacts {
-            path: "trial".to_owned(),
-            inheritance: crate::Inheritance::Isolated,
+            path: text(),
+            inheritance: Inheritance::Isolated,
             default_model: None,
             credentials: vec![credential],
-            attributes: [("trial".to_owned(), "yes".to_owned())].into(),
+            attributes: attributes(),
         }],
     }
 }

@@ -10,7 +10,7 @@
 //! pipes and devices not read, and reads are bounded. If the directory or the key cannot
 //! be used, that is no error: code is then compiled each time.
 //!
-//! Whoever has the key can make this program run any code. It is therefore in a file that
+//! A process with the key can make this program run any code. It is therefore in a file that
 //! only its owner can read, outside of the directory.
 
 use std::ffi::OsStr;
@@ -30,7 +30,7 @@ use rustix::fs::{
 use zeroize::Zeroizing;
 
 use crate::compiled::{Code, Compatibility, CompileLimits, KEY_BYTES, Key};
-use crate::digest::Digest;
+use crate::digest::PolicyDigest;
 
 /// The most bytes of all entries; the oldest are removed beyond it. Enough for hundreds of
 /// policies of ordinary size, or a dozen with an interpreter of their own.
@@ -41,7 +41,7 @@ const MAX_ENTRY_BYTES: u64 = MAX_BYTES / 2;
 
 /// The time of an entry that is used is updated when it is older than this, so that
 /// entries in use are not the oldest.
-const USED: Duration = Duration::from_hours(24);
+const TOUCH_AFTER: Duration = Duration::from_hours(24);
 
 /// An unfinished file that is older than this was left by a process that was killed.
 const ABANDONED: Duration = Duration::from_hours(1);
@@ -52,8 +52,8 @@ const ENTRY: &str = ".code";
 /// The suffix of an unfinished file.
 const UNFINISHED: &str = ".new";
 
-/// What earlier versions left in the directory: names, and prefixes of names.
-const FORMER: [&str; 2] = ["modules", "compiled"];
+/// Files of earlier versions in the directory: names, and prefixes of names.
+const FORMER_NAMES: [&str; 2] = ["modules", "compiled"];
 const FORMER_PREFIXES: [&str; 2] = ["trial-", ".cleanup."];
 
 /// The mode of the directory, and the bits that it must not have.
@@ -89,8 +89,8 @@ impl std::fmt::Debug for CodeCache {
 impl CodeCache {
     /// A cache in `directory`, authenticated with the key in `key_file`. Both are created
     /// when they are first needed, private to their owner; their parent directories are
-    /// not. The key must not be in the directory: whoever could replace the entries could
-    /// then replace the key.
+    /// not. The key must not be in the directory: a process that could replace the entries
+    /// could then replace the key.
     pub fn new(directory: impl Into<PathBuf>, key_file: impl Into<PathBuf>) -> Self {
         CodeCache {
             inner: Arc::new(Inner {
@@ -105,7 +105,7 @@ impl CodeCache {
     /// under.
     pub(crate) fn find(
         &self,
-        component: Digest,
+        component: PolicyDigest,
         compatibility: Compatibility,
     ) -> Option<(Code, CompileLimits)> {
         let directory = open_directory(&self.inner.directory)?;
@@ -117,10 +117,10 @@ impl CodeCache {
         Some(opened)
     }
 
-    /// Stores the code of a component for an engine, if possible; replaces what was there.
-    pub(crate) fn keep(
+    /// Stores the code of a component for an engine, if possible. Replaces an older entry.
+    pub(crate) fn store(
         &self,
-        component: Digest,
+        component: PolicyDigest,
         compatibility: Compatibility,
         code: &Code,
         limits: CompileLimits,
@@ -130,7 +130,7 @@ impl CodeCache {
         if u64::try_from(entry.len()).is_ok_and(|bytes| bytes > MAX_ENTRY_BYTES) {
             return;
         }
-        // It exists already, or opening it fails.
+        // If this fails, the directory exists already, or opening it fails below.
         let _ = mkdir(&self.inner.directory, DIRECTORY_MODE);
         let Some(directory) = open_directory(&self.inner.directory) else {
             return;
@@ -144,27 +144,27 @@ impl CodeCache {
     /// Writes an entry; readers find the old one or the new one.
     fn write(&self, directory: &File, name: &str, entry: &[u8]) -> Option<()> {
         let unfinished = write_unfinished(directory, name, entry)?;
-        let put = || renameat(directory, &unfinished, directory, name);
-        let done = put().or_else(|_| {
+        let rename = || renameat(directory, &unfinished, directory, name);
+        let renamed = rename().or_else(|_| {
             // A rename replaces anything but a directory.
             remove(&self.inner.directory.join(name));
-            put()
+            rename()
         });
-        if done.is_err() {
+        if renamed.is_err() {
             let _ = unlinkat(directory, &unfinished, AtFlags::empty());
         }
-        done.ok()
+        renamed.ok()
     }
 
-    /// Removes what earlier versions and killed processes left, and the oldest entries
-    /// beyond [`MAX_BYTES`]. Keeps `written`.
+    /// Removes files of earlier versions and killed processes, and the oldest entries beyond
+    /// [`MAX_BYTES`]. Keeps `written`.
     fn clean_up(&self, directory: &File, written: &OsStr) {
         let mut entries: Vec<(SystemTime, u64, Vec<u8>)> = Vec::new();
         for found in Dir::read_from(directory).into_iter().flatten().flatten() {
             let name = OsStr::from_bytes(found.file_name().to_bytes());
             let Some(text) = name.to_str() else { continue };
             let is_former = |prefix: &&str| text.starts_with(prefix);
-            if FORMER.contains(&text) || FORMER_PREFIXES.iter().any(is_former) {
+            if FORMER_NAMES.contains(&text) || FORMER_PREFIXES.iter().any(is_former) {
                 remove(&self.inner.directory.join(name));
                 continue;
             }
@@ -196,8 +196,9 @@ impl CodeCache {
     }
 }
 
-/// The file name of an entry. Nothing relies on it: what is in the entry is authenticated.
-fn entry_name(component: Digest, compatibility: Compatibility) -> String {
+/// The file name of an entry. Nothing relies on it: the content of the entry is
+/// authenticated.
+fn entry_name(component: PolicyDigest, compatibility: Compatibility) -> String {
     let digest = component.to_string().replace(':', "-");
     format!("{digest}-{:016x}{ENTRY}", compatibility.short())
 }
@@ -255,7 +256,7 @@ fn read(file: &File, found: &Stat, limit: u64) -> Option<Vec<u8>> {
 
 fn update_time(file: &File) {
     let changed = file.metadata().and_then(|found| found.modified());
-    if changed.is_ok_and(|changed| is_older(changed, USED)) {
+    if changed.is_ok_and(|changed| is_older(changed, TOUCH_AFTER)) {
         let _ = file.set_modified(SystemTime::now());
     }
 }

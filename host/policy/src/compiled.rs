@@ -1,8 +1,8 @@
 //! Compiled code, from the compiler to the engine.
 //!
-//! The engine runs compiled code as it is: a single changed bit can do anything to this
-//! process. Loading is therefore `unsafe`, and this is the one module of the crate that
-//! does it. The safety argument:
+//! The engine runs compiled code without checking it: a single changed bit can do anything
+//! to this process. Loading is therefore `unsafe`, and only this module of the crate does
+//! it. The safety argument:
 //!
 //! - Only this module makes a [`Code`], in one of three ways: with the compiler in this
 //!   process ([`Code::compile`]); with the same compiler in a child process, whose output
@@ -20,7 +20,7 @@
 //! What this does not promise: that the compiler is correct. Code that was miscompiled
 //! from a hostile component runs, whether or not it was cached.
 
-#![allow(unsafe_code)] // see above
+#![allow(unsafe_code)] // loading code: see the safety argument above
 
 use std::hash::{Hash as _, Hasher};
 use std::time::Duration;
@@ -30,10 +30,10 @@ use sha2::{Digest as _, Sha256};
 use wasmtime::component::Component;
 use zeroize::Zeroizing;
 
-use crate::digest::Digest;
+use crate::digest::PolicyDigest;
 use crate::limits::Limits;
-use crate::machine::{Allocation, compiler};
-use crate::sandbox::{Bounds, Job, JobError, Sandbox};
+use crate::sandbox::{Job, JobError, JobLimits, Sandbox};
+use crate::wasmtime_engine::{Allocation, new_compiler};
 
 /// Compiles for engines that reserve address space.
 pub(crate) const COMPILE: Job = Job {
@@ -41,18 +41,18 @@ pub(crate) const COMPILE: Job = Job {
     run: |component| compile(Allocation::OnDemand, component),
 };
 
-/// Compiles for engines that do not.
+/// Compiles for engines that reserve no address space.
 pub(crate) const COMPILE_COMPACT: Job = Job {
     name: "compile-compact",
     run: |component| compile(Allocation::Compact, component),
 };
 
 /// The most bytes of code for each byte of a component. Components made of Rust,
-/// JavaScript and Python have less than three; one with far more instantiates the same
-/// thing over and over, and loading it would take the memory of this process.
+/// JavaScript and Python have fewer than three. One with far more instantiates the same
+/// module many times, and loading it would exhaust the memory of this process.
 const CODE_PER_BYTE: usize = 8;
 
-/// Bytes of code that a component of any size may have.
+/// The bytes of code that are allowed for a component of any size, in addition.
 const CODE_BYTES: usize = 4 << 20;
 
 /// The length of a key: a block of the hash, so that HMAC uses it unchanged.
@@ -92,7 +92,7 @@ impl Compatibility {
         Compatibility(hasher.0.finalize().into())
     }
 
-    /// A part of it, for a file name.
+    /// Its first bytes, for a file name.
     pub(crate) fn short(self) -> u64 {
         let start = self.0.first_chunk().copied().unwrap_or_default();
         u64::from_be_bytes(start)
@@ -113,7 +113,7 @@ impl Hasher for Sha256Hasher {
     }
 }
 
-/// The limits that a component was compiled under: they are known to be enough.
+/// Limits that sufficed to compile a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CompileLimits {
     memory_bytes: u64,
@@ -145,7 +145,7 @@ fn milliseconds(time: Duration) -> u64 {
 
 /// Compiled code that is safe to load.
 pub(crate) struct Code {
-    /// A cache entry, or just the code.
+    /// A cache entry, or only the code.
     bytes: Vec<u8>,
     start: usize,
 }
@@ -171,8 +171,8 @@ impl Code {
             Allocation::Pooled | Allocation::OnDemand => COMPILE,
             Allocation::Compact => COMPILE_COMPACT,
         };
-        let most = component.len().saturating_mul(CODE_PER_BYTE) + CODE_BYTES;
-        let bytes = sandbox.run(job, component, &Bounds::of(limits, most))?;
+        let code_bytes = component.len().saturating_mul(CODE_PER_BYTE) + CODE_BYTES;
+        let bytes = sandbox.run(job, component, &JobLimits::of(limits, code_bytes))?;
         Ok(Code { bytes, start: 0 })
     }
 
@@ -180,7 +180,7 @@ impl Code {
     /// under. `None` if it was not made with this key, for this component and this engine.
     pub(crate) fn open(
         key: &Key,
-        component: Digest,
+        component: PolicyDigest,
         compatibility: Compatibility,
         entry: Vec<u8>,
     ) -> Option<(Self, CompileLimits)> {
@@ -210,7 +210,7 @@ impl Code {
     pub(crate) fn entry(
         &self,
         key: &Key,
-        component: Digest,
+        component: PolicyDigest,
         compatibility: Compatibility,
         limits: CompileLimits,
     ) -> Vec<u8> {
@@ -243,7 +243,11 @@ impl Code {
     }
 }
 
-fn authentication(key: &Key, component: Digest, compatibility: Compatibility) -> Hmac<Sha256> {
+fn authentication(
+    key: &Key,
+    component: PolicyDigest,
+    compatibility: Compatibility,
+) -> Hmac<Sha256> {
     // Every part but the last has a fixed length.
     Hmac::<Sha256>::new(&(*key.0).into())
         .chain_update(DOMAIN)
@@ -252,10 +256,9 @@ fn authentication(key: &Key, component: Digest, compatibility: Compatibility) ->
 }
 
 fn compile(allocation: Allocation, component: &[u8]) -> Result<Vec<u8>, String> {
-    let in_words = |error: wasmtime::Error| format!("{error:#}");
-    compiler(allocation)
+    new_compiler(allocation)
         .and_then(|engine| engine.precompile_component(component))
-        .map_err(in_words)
+        .map_err(|error| format!("{error:#}"))
 }
 
 #[cfg(test)]
@@ -263,7 +266,7 @@ mod tests {
     #![allow(clippy::indexing_slicing, clippy::unwrap_used)]
 
     use super::*;
-    use crate::machine::Machine;
+    use crate::wasmtime_engine::WasmtimeEngine;
 
     fn key(byte: u8) -> Key {
         Key(Zeroizing::new([byte; KEY_BYTES]))
@@ -280,15 +283,16 @@ mod tests {
             memory_bytes: 7,
             time_ms: 9,
         };
-        code.entry(&key(1), Digest::of(b"policy"), FOR, limits)
+        code.entry(&key(1), PolicyDigest::of(b"policy"), FOR, limits)
     }
 
     #[test]
     fn an_entry_returns_what_was_put_in() {
-        let (code, limits) = Code::open(&key(1), Digest::of(b"policy"), FOR, entry()).unwrap();
+        let (code, limits) =
+            Code::open(&key(1), PolicyDigest::of(b"policy"), FOR, entry()).unwrap();
         assert_eq!(code.as_slice(), b"machine code");
         assert_eq!((limits.memory_bytes, limits.time_ms), (7, 9));
-        let again = code.entry(&key(1), Digest::of(b"policy"), FOR, limits);
+        let again = code.entry(&key(1), PolicyDigest::of(b"policy"), FOR, limits);
         assert_eq!(again, entry());
     }
 
@@ -298,7 +302,7 @@ mod tests {
         for bit in 0..good.len() * 8 {
             let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
-            let opened = Code::open(&key(1), Digest::of(b"policy"), FOR, bad);
+            let opened = Code::open(&key(1), PolicyDigest::of(b"policy"), FOR, bad);
             assert!(opened.is_none(), "bit {bit}");
         }
     }
@@ -308,30 +312,30 @@ mod tests {
         for length in 0..entry().len() {
             let mut short = entry();
             short.truncate(length);
-            let opened = Code::open(&key(1), Digest::of(b"policy"), FOR, short);
+            let opened = Code::open(&key(1), PolicyDigest::of(b"policy"), FOR, short);
             assert!(opened.is_none(), "{length} bytes");
         }
         let mut long = entry();
         long.push(0);
-        assert!(Code::open(&key(1), Digest::of(b"policy"), FOR, long).is_none());
+        assert!(Code::open(&key(1), PolicyDigest::of(b"policy"), FOR, long).is_none());
     }
 
     #[test]
     fn an_entry_is_of_one_key_one_component_and_one_engine() {
-        let policy = Digest::of(b"policy");
+        let policy = PolicyDigest::of(b"policy");
         let other = Compatibility([2; 32]);
         assert!(Code::open(&key(2), policy, FOR, entry()).is_none());
-        assert!(Code::open(&key(1), Digest::of(b"other"), FOR, entry()).is_none());
+        assert!(Code::open(&key(1), PolicyDigest::of(b"other"), FOR, entry()).is_none());
         assert!(Code::open(&key(1), policy, other, entry()).is_none());
     }
 
     #[test]
     fn code_for_a_pool_is_code_without_one_and_no_code_for_compact_memory() {
         let of = |allocation| {
-            let machine = Machine::new(allocation, &Limits::default(), 1).unwrap();
-            Compatibility::of(&machine.engine)
+            let wasmtime = WasmtimeEngine::new(allocation, &Limits::default(), 1).unwrap();
+            Compatibility::of(&wasmtime.engine)
         };
-        let compiler = |allocation| Compatibility::of(&compiler(allocation).unwrap());
+        let compiler = |allocation| Compatibility::of(&new_compiler(allocation).unwrap());
         assert!(of(Allocation::Pooled) == of(Allocation::OnDemand));
         assert!(of(Allocation::Pooled) == compiler(Allocation::OnDemand));
         assert!(of(Allocation::Compact) == compiler(Allocation::Compact));

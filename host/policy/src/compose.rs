@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use wac_graph::types::Package;
 use wac_graph::{CompositionGraph, EncodeOptions, PackageId, PlugError, plug};
 
-use crate::failure::{Failure, plain};
+use crate::error::{CallError, CompilerDisabled, sanitize};
 use crate::limits::Limits;
-use crate::sandbox::{Bounds, Job, JobError, NotCompiled, Sandbox};
+use crate::sandbox::{Job, JobError, JobLimits, Sandbox};
 
 /// The most bytes that composing adds to two components.
 const AROUND_BYTES: usize = 1 << 20;
@@ -56,11 +56,11 @@ pub enum ComposeError {
     /// Nobody said where it may be done.
     #[error(transparent)]
     #[serde(skip)]
-    NotCompiled(#[from] NotCompiled),
+    CompilerDisabled(#[from] CompilerDisabled),
     /// It was not tried.
     #[error("the layer and the policy below were not composed: {0}")]
     #[serde(skip)]
-    Unfinished(#[from] Failure),
+    Unfinished(#[from] CallError),
 }
 
 /// Composes a layer with the policy below it, in this process and without limits.
@@ -70,11 +70,13 @@ pub(crate) fn compose(layer: &[u8], below: &[u8]) -> Result<Vec<u8>, ComposeErro
     let below = register(&mut graph, "policy below", below)?;
     plug(&mut graph, vec![below], layer).map_err(|error| match error {
         PlugError::NoPlugHappened => ComposeError::NoFit,
-        error @ PlugError::GraphError { .. } => ComposeError::Graph(plain(&format!("{error:#}"))),
+        error @ PlugError::GraphError { .. } => {
+            ComposeError::Graph(sanitize(&format!("{error:#}")))
+        }
     })?;
     graph
         .encode(EncodeOptions::default())
-        .map_err(|error| ComposeError::Graph(plain(&format!("{error:#}"))))
+        .map_err(|error| ComposeError::Graph(sanitize(&format!("{error:#}"))))
 }
 
 fn register(
@@ -84,7 +86,7 @@ fn register(
 ) -> Result<PackageId, ComposeError> {
     let invalid = |error: &dyn std::fmt::Display| ComposeError::Invalid {
         part: part.to_owned(),
-        reason: plain(&error.to_string()),
+        reason: sanitize(&error.to_string()),
     };
     let name = format!("entail:{}", part.replace(' ', "-"));
     let package = Package::from_bytes(&name, None, bytes, graph.types_mut())
@@ -102,11 +104,11 @@ pub(crate) fn compose_in(
     limits: &Limits,
 ) -> Result<Vec<u8>, ComposeError> {
     let most = (layer.len() + below.len()).saturating_mul(2) + AROUND_BYTES;
-    let bounds = Bounds::of(limits, most);
+    let bounds = JobLimits::of(limits, most);
     let done = sandbox.run(COMPOSE, &pack(layer, below), &bounds);
     done.map_err(|error| match error {
         JobError::Refused(reason) => {
-            serde_json::from_str(&reason).unwrap_or_else(|_| ComposeError::Graph(plain(&reason)))
+            serde_json::from_str(&reason).unwrap_or_else(|_| ComposeError::Graph(sanitize(&reason)))
         }
         other => ComposeError::NotDone(other),
     })

@@ -1,4 +1,4 @@
-//! What names a policy.
+//! The digest that identifies a policy.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,23 +6,23 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
-/// What a digest as text begins with.
+/// The prefix of a digest as text.
 const PREFIX: &str = "sha256:";
 
-/// The SHA-256 of a component's bytes; it names the policy. As text, also in JSON,
-/// it is `sha256:` and 64 lower-case hexadecimal digits.
+/// The SHA-256 of a component's bytes, which identifies the policy. As text, also in JSON, it
+/// is `sha256:` and 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Digest([u8; 32]);
+pub struct PolicyDigest([u8; 32]);
 
-/// The text is no digest.
+/// A text is not a digest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a policy's digest is sha256: and 64 lower-case hexadecimal digits")]
-pub struct InvalidDigest;
+pub struct InvalidPolicyDigest;
 
-impl Digest {
-    /// Hashes `bytes`.
+impl PolicyDigest {
+    /// Returns the digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
-        Digest(Sha256::digest(bytes).into())
+        PolicyDigest(Sha256::digest(bytes).into())
     }
 
     /// Its 32 bytes.
@@ -31,15 +31,15 @@ impl Digest {
     }
 }
 
-impl From<[u8; 32]> for Digest {
+impl From<[u8; 32]> for PolicyDigest {
     fn from(bytes: [u8; 32]) -> Self {
-        Digest(bytes)
+        PolicyDigest(bytes)
     }
 }
 
-impl fmt::Display for Digest {
+impl fmt::Display for PolicyDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // At once: it is done for each record of a log.
+        // One write, since each record of the decision log has a digest.
         let mut text = [b'0'; 64];
         for (digits, byte) in text.as_chunks_mut().0.iter_mut().zip(self.0) {
             *digits = [digit(byte >> 4), digit(byte & 0xf)];
@@ -53,32 +53,32 @@ fn digit(value: u8) -> u8 {
     char::from_digit(value.into(), 16).map_or(b'0', |digit| digit as u8)
 }
 
-impl fmt::Debug for Digest {
+impl fmt::Debug for PolicyDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-impl FromStr for Digest {
-    type Err = InvalidDigest;
+impl FromStr for PolicyDigest {
+    type Err = InvalidPolicyDigest;
 
-    fn from_str(text: &str) -> Result<Self, InvalidDigest> {
-        let digits = text.strip_prefix(PREFIX).ok_or(InvalidDigest)?;
+    fn from_str(text: &str) -> Result<Self, InvalidPolicyDigest> {
+        let digits = text.strip_prefix(PREFIX).ok_or(InvalidPolicyDigest)?;
         if digits.len() != 64 {
-            return Err(InvalidDigest);
+            return Err(InvalidPolicyDigest);
         }
         let mut bytes = [0; 32];
         for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
             *byte = pair
                 .iter()
                 .try_fold(0, |value, digit| Some(value << 4 | nibble(*digit)?))
-                .ok_or(InvalidDigest)?;
+                .ok_or(InvalidPolicyDigest)?;
         }
-        Ok(Digest(bytes))
+        Ok(PolicyDigest(bytes))
     }
 }
 
-/// One spelling only: an identity is never written in two ways.
+/// Accepts lower-case digits only, so that each digest has one spelling.
 fn nibble(digit: u8) -> Option<u8> {
     match digit {
         b'0'..=b'9' => Some(digit - b'0'),
@@ -87,13 +87,13 @@ fn nibble(digit: u8) -> Option<u8> {
     }
 }
 
-impl Serialize for Digest {
+impl Serialize for PolicyDigest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl<'a> Deserialize<'a> for Digest {
+impl<'a> Deserialize<'a> for PolicyDigest {
     fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'a, str>::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_digest_has_one_spelling() {
-        let digest = Digest::of(b"policy");
+        let digest = PolicyDigest::of(b"policy");
         let text = digest.to_string();
         assert_eq!(text.parse(), Ok(digest));
         for other in [
@@ -116,7 +116,11 @@ mod tests {
             text[..text.len() - 1].to_owned(),
             text.replacen(|c: char| c.is_ascii_digit(), "é", 1),
         ] {
-            assert_eq!(other.parse::<Digest>(), Err(InvalidDigest), "{other}");
+            assert_eq!(
+                other.parse::<PolicyDigest>(),
+                Err(InvalidPolicyDigest),
+                "{other}"
+            );
         }
     }
 }

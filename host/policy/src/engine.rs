@@ -4,69 +4,27 @@
 //! run in a *pool* with a slot for every call; policies with higher limits get memory *on
 //! demand* for each call. If the address space of the process is limited (`ulimit -v`), or
 //! a pool cannot be set up, all policies get *compact* memory on demand: calls are slower,
-//! and no address space is reserved.
+//! and no address space is reserved. [`wasmtime_engine`](crate::wasmtime_engine) says why
+//! there are three.
 //!
 //! # Security
 //!
 //! Only components in binary form are compiled; neither text nor precompiled code is
-//! accepted. Cached code is authenticated before it is loaded ([`CodeCache`]). Compiling
-//! and composing components, and validating settings against a schema, have no deadline:
-//! [`Compile`] says where it happens, and by default it does not.
+//! accepted. Cached code is authenticated before it is loaded
+//! ([`CodeCache`](crate::CodeCache)). Compiling and composing components, and validating
+//! settings against a schema, have no deadline: [`Compiler`](crate::Compiler) says where
+//! they happen, and by default they do not.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use entail_text::sanitized;
-
-use crate::admission::Rejected;
-use crate::code_cache::CodeCache;
 use crate::compose::{self, ComposeError};
-use crate::failure::Failure;
+use crate::config::EngineConfig;
+use crate::error::{CallError, CompilerDisabled, EngineError};
 use crate::lanes::Lanes;
 use crate::limits::Limits;
-use crate::machine::{Allocation, Machine};
-use crate::policy::Policy;
-use crate::sandbox::{Compile, NotCompiled, Sandbox};
-
-/// How an engine is set up.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// What each call may use up, of a policy that is given nothing else. The pool
-    /// has slots of this size.
-    pub limits: Limits,
-    /// Calls that may run at the same time; one more fails as [`Busy`]. Each
-    /// takes address space, not memory.
-    ///
-    /// [`Busy`]: crate::Failure::Busy
-    pub concurrent_calls: u32,
-    /// The cache of compiled code, so that the next process need not compile again.
-    pub code_cache: Option<CodeCache>,
-    /// Where foreign components are compiled and composed, and their settings validated.
-    pub compile: Compile,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Settings {
-            limits: Limits::default(),
-            // Far more than there are processors; a call never waits.
-            concurrent_calls: 64,
-            code_cache: None,
-            compile: Compile::default(),
-        }
-    }
-}
-
-/// Why an engine could not be set up.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("the policy engine cannot be set up: {}", sanitized(.0))]
-pub struct EngineError(String);
-
-impl EngineError {
-    pub(crate) fn new(reason: impl std::fmt::Display) -> Self {
-        EngineError(reason.to_string())
-    }
-}
+use crate::sandbox::Sandbox;
+use crate::wasmtime_engine::{Allocation, WasmtimeEngine};
 
 /// The engine that policies run on. A clone is the same engine.
 #[derive(Clone)]
@@ -75,20 +33,20 @@ pub struct Engine {
 }
 
 struct Inner {
-    settings: Settings,
-    pooled: OnceLock<Machine>,
-    on_demand: OnceLock<Machine>,
-    compact: OnceLock<Machine>,
+    config: EngineConfig,
+    pooled: OnceLock<WasmtimeEngine>,
+    on_demand: OnceLock<WasmtimeEngine>,
+    compact: OnceLock<WasmtimeEngine>,
     lanes: OnceLock<Lanes>,
 }
 
 impl Engine {
-    /// Returns an engine. It is set up when it is first needed, with one thread that keeps
-    /// its clock for as long as the engine or a policy of it lives.
-    pub fn new(settings: Settings) -> Self {
+    /// Returns an engine. It is set up when it is first needed, with one thread for its
+    /// clock, which runs as long as the engine or one of its policies exists.
+    pub fn new(config: EngineConfig) -> Self {
         Engine {
             inner: Arc::new(Inner {
-                settings,
+                config,
                 pooled: OnceLock::new(),
                 on_demand: OnceLock::new(),
                 compact: OnceLock::new(),
@@ -97,67 +55,13 @@ impl Engine {
         }
     }
 
-    /// Looks a component over and makes a policy of it: its size, its imports
-    /// (none), its exports (the contract), and one trial call under the engine's
-    /// limits. Nothing is set for the policy, and each of its calls gets an instance
-    /// of its own; [`Policy::with_settings`]
-    /// and [`Policy::with_isolation`] change that.
-    ///
-    /// Compiling takes some 40 ms for the built-in policy.
+    /// Composes a layer with the policy below it, where [`EngineConfig::compiler`] says. The
+    /// same two components give the same bytes.
     ///
     /// # Errors
     ///
-    /// [`Rejected`] says which of these it failed.
-    pub fn admit(&self, component: &[u8]) -> Result<Policy, Rejected> {
-        self.admit_within(component, &self.inner.settings.limits)
-    }
-
-    /// The same under limits of its own.
-    ///
-    /// # Errors
-    ///
-    /// [`Rejected`], also when the limits are above [`Limits::CEILING`].
-    pub fn admit_within(&self, component: &[u8], limits: &Limits) -> Result<Policy, Rejected> {
-        Policy::admit(self, component, limits, self.sandbox()?)
-    }
-
-    /// The same on the threads that are there for admission, which are few: in turn
-    /// with other components, and without holding up the caller's thread.
-    ///
-    /// # Errors
-    ///
-    /// [`Rejected`]; [`Rejected::Unfinished`] when very many wait already.
-    pub async fn admit_in_turn(
-        &self,
-        component: impl AsRef<[u8]> + Send + 'static,
-        limits: Limits,
-    ) -> Result<Policy, Rejected> {
-        let engine = self.clone();
-        let admitted = move || engine.admit_within(component.as_ref(), &limits);
-        self.lanes()?
-            .admit(admitted)
-            .await
-            .map_err(Rejected::Unfinished)?
-    }
-
-    /// The same for a component that the program itself carries: it needs neither a
-    /// sandbox to be compiled in nor a trial call, and its calls run on the threads
-    /// of its callers.
-    ///
-    /// # Errors
-    ///
-    /// [`Rejected`].
-    pub fn admit_own(&self, component: &[u8]) -> Result<Policy, Rejected> {
-        Policy::admit_own(self, component)
-    }
-
-    /// Composes a layer with the policy below it, where [`Settings::compile`] says. The same
-    /// two components give the same bytes.
-    ///
-    /// # Errors
-    ///
-    /// [`ComposeError`]. The result may still have other imports of the layer, which its
-    /// admission finds.
+    /// [`ComposeError`]. The result may still have other imports of the layer; its
+    /// admission rejects them.
     pub fn compose(&self, layer: &[u8], below: &[u8]) -> Result<Vec<u8>, ComposeError> {
         match self.sandbox()? {
             Some(sandbox) => compose::compose_in(sandbox, layer, below, self.limits()),
@@ -165,43 +69,45 @@ impl Engine {
         }
     }
 
-    /// The same on the threads for admission, without blocking the caller's thread.
+    /// Composes on the threads for admission, without blocking the caller's thread: see
+    /// [`Engine::compose`].
     ///
     /// # Errors
     ///
     /// [`ComposeError`].
-    pub async fn compose_in_turn(
+    pub async fn compose_async(
         &self,
         layer: Vec<u8>,
         below: Vec<u8>,
     ) -> Result<Vec<u8>, ComposeError> {
         let engine = self.clone();
-        let lanes = self.lanes().map_err(Failure::Engine)?;
-        lanes.admit(move || engine.compose(&layer, &below)).await?
+        let lanes = self.lanes().map_err(CallError::Engine)?;
+        let compose = move || engine.compose(&layer, &below);
+        lanes.run_admission(compose).await?
     }
 
-    /// What each call may use up, unless a policy has limits of its own.
+    /// The limits of each call, unless a policy has limits of its own.
     #[must_use]
     pub fn limits(&self) -> &Limits {
-        &self.inner.settings.limits
+        &self.inner.config.limits
     }
 
     /// The sandbox for foreign components; `None` if they are compiled in this process.
-    pub(crate) fn sandbox(&self) -> Result<Option<&Sandbox>, NotCompiled> {
-        self.inner.settings.compile.place()
+    pub(crate) fn sandbox(&self) -> Result<Option<&Sandbox>, CompilerDisabled> {
+        self.inner.config.compiler.sandbox()
     }
 
-    /// How the engine was set up.
-    pub(crate) fn settings(&self) -> &Settings {
-        &self.inner.settings
+    /// The configuration.
+    pub(crate) fn config(&self) -> &EngineConfig {
+        &self.inner.config
     }
 
-    /// The machine for calls with these limits.
-    pub(crate) fn machine(&self, limits: &Limits) -> Result<Machine, EngineError> {
+    /// The wasmtime engine for calls with these limits.
+    pub(crate) fn wasmtime_engine(&self, limits: &Limits) -> Result<WasmtimeEngine, EngineError> {
         if Allocation::is_address_space_limited() {
             return self.compact();
         }
-        // What a slot of the pool holds is memories, tables and instances.
+        // A slot of the pool limits memories, tables and instances only.
         let in_pool = Limits {
             deadline: Duration::ZERO,
             credentials: 0,
@@ -211,53 +117,54 @@ impl Engine {
             compile_time: Duration::ZERO,
             ..limits.clone()
         };
-        let made = match in_pool.within(&self.inner.settings.limits) {
-            Ok(()) => self.set_up(&self.inner.pooled, Allocation::Pooled),
-            Err(_) => self.set_up(&self.inner.on_demand, Allocation::OnDemand),
+        let engine = if in_pool.check_within(self.limits()).is_ok() {
+            self.set_up(&self.inner.pooled, Allocation::Pooled)
+        } else {
+            self.set_up(&self.inner.on_demand, Allocation::OnDemand)
         };
-        made.or_else(|_| self.compact())
+        engine.or_else(|_| self.compact())
     }
 
-    fn compact(&self) -> Result<Machine, EngineError> {
+    fn compact(&self) -> Result<WasmtimeEngine, EngineError> {
         self.set_up(&self.inner.compact, Allocation::Compact)
     }
 
     fn set_up(
         &self,
-        place: &OnceLock<Machine>,
+        cell: &OnceLock<WasmtimeEngine>,
         allocation: Allocation,
-    ) -> Result<Machine, EngineError> {
-        let settings = &self.inner.settings;
+    ) -> Result<WasmtimeEngine, EngineError> {
+        let config = self.config();
         let make = || {
-            Machine::new(allocation, &settings.limits, settings.concurrent_calls)
+            WasmtimeEngine::new(allocation, &config.limits, config.concurrent_calls)
                 .map_err(|error| EngineError::new(format_args!("{error:#}")))
         };
-        get_or_make(place, make).cloned()
+        get_or_try_init(cell, make).cloned()
     }
 
-    /// The threads for calls, which start with the first one.
+    /// The threads for calls. They start when they are first needed.
     pub(crate) fn lanes(&self) -> Result<&Lanes, EngineError> {
-        get_or_make(&self.inner.lanes, Lanes::start)
+        get_or_try_init(&self.inner.lanes, Lanes::start)
     }
 }
 
-/// Returns the value, or makes it now. A failure is not kept: the next call tries again.
-/// If two threads make it at the same time, one value is dropped.
-fn get_or_make<T>(
-    place: &OnceLock<T>,
+/// Returns the value, or makes it. A failure is not stored: the next call tries again. If
+/// two threads make it at the same time, one value is dropped.
+fn get_or_try_init<T>(
+    cell: &OnceLock<T>,
     make: impl FnOnce() -> Result<T, EngineError>,
 ) -> Result<&T, EngineError> {
-    if let Some(there) = place.get() {
-        return Ok(there);
+    if let Some(value) = cell.get() {
+        return Ok(value);
     }
-    let made = make()?;
-    Ok(place.get_or_init(|| made))
+    let value = make()?;
+    Ok(cell.get_or_init(|| value))
 }
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine")
-            .field("settings", &self.inner.settings)
+            .field("config", &self.inner.config)
             .finish_non_exhaustive()
     }
 }

@@ -1,170 +1,161 @@
-//! The threads that policy calls run on, so that a policy that takes its time
-//! holds up neither its caller's thread nor the policies of others.
+//! The threads that policy calls run on, so that a slow policy blocks neither its caller's
+//! thread nor the policies of others.
 //!
-//! There are two lanes. A policy that answers at once runs in the *brisk* lane; one
-//! that was seen to take long runs in the *slow* lane, whose few threads give way
-//! to all others. Nobody declares which: it goes by what the last calls took, so a
-//! policy that gets stuck is out of everybody's way within a call or two, and back
-//! once it has mended.
+//! There are four lanes, each with threads and a queue of its own:
 //!
-//! A third lane is for answers that nobody waits for: one thread that gives way to
-//! all others, rests nine times as long as it works, and has little room for what
-//! has to wait. In a fourth one components are looked over. It has few threads, since
-//! each may have a compiler at work that takes a gigabyte, and since memory that one
-//! component needed is then there for the next.
+//! - *fast*: calls of policies that return quickly.
+//! - *slow*: calls of policies that were measured to be slow ([`CallQueue`]). Without it, a
+//!   few policies that run into their deadline (100 ms, ten thousand times an ordinary call)
+//!   would hold all threads, and every other organization would wait. A policy changes
+//!   lanes after a call or two that get stuck, and changes back when it is fast again.
+//!   These threads have a lower priority, so that on a machine with few processors the
+//!   fast lane still gets its share.
+//! - *background*: calls that nobody waits for, such as those of a shadow policy. One thread
+//!   with the lowest priority sleeps nine times as long as it works, since a shadow policy
+//!   would otherwise double the processor time of all decisions. Calls that do not fit in
+//!   the short queue are dropped.
+//! - *admission*: admitting and composing components, and validating settings. Few threads,
+//!   since each may wait for a compiler that takes a gigabyte, and since the next component
+//!   reuses the memory that the thread's allocator keeps. Each admission takes tens of
+//!   milliseconds or more, so it must not run in the other lanes.
 //!
-//! What panics is no reason for a lane to end: its thread goes on, and whoever asked
-//! is told.
+//! `tests/tests/hostile.rs` measures the purpose: the time of a well-behaved policy beside
+//! hostile ones.
+//!
+//! A lane survives a panic of a job: its thread continues, and the caller gets
+//! [`CallError::Crashed`].
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
-use crate::engine::EngineError;
-use crate::failure::Failure;
-use crate::policy::Isolation;
+use crate::call_queue::CallQueue;
+use crate::error::{CallError, EngineError};
 
-/// Calls of all policies that wait in a lane; there is never cause for more, since
-/// callers wait for their turn before (see `Turns`).
-const QUEUE: usize = 1_024;
+/// The most waiting jobs of a lane. It is rarely reached: calls of a policy wait in its
+/// [`CallQueue`] first.
+const MAX_QUEUED: usize = 1_024;
 
-/// From this on, on the average, a policy is slow: two hundred times what the
-/// built-in one takes, and half of the tick of the clock that stops it.
-const SLOW: Duration = Duration::from_millis(2);
+/// The most waiting jobs of the background lane.
+const MAX_QUEUED_BACKGROUND: usize = 64;
 
-/// How much the average moves with a call: one in so many.
-const MEMORY: u64 = 16;
+/// How many times as long as it works the background lane sleeps.
+const BACKGROUND_PAUSE: u32 = 9;
 
-/// What a call that met its deadline counts for: more than a hundred quick ones
-/// have to follow before the policy is brisk again.
-const STUCK: Duration = Duration::from_secs(10);
+/// The priority of the slow lane, on the scale of nice(1).
+const SLOW_NICENESS: i32 = 10;
 
-/// Calls of one policy that wait for their turn. More than that is a flood.
-const WAITING: usize = 512;
-
-/// The same of a slow policy, whose calls would wait for long.
-const WAITING_SLOW: usize = 16;
-
-/// Answers that nobody waits for, which have not been worked out yet.
-const UNHURRIED: usize = 64;
-
-/// How much longer than it works the unhurried lane rests.
-const REST: u32 = 9;
-
-/// How much the slow lane gives way, on the scale of nice(1).
-const GIVE_WAY: i32 = 10;
-
-/// How much the unhurried lane does.
-const GIVE_WAY_TO_ALL: i32 = 19;
+/// The priority of the background lane: the lowest.
+const BACKGROUND_NICENESS: i32 = 19;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The lanes. They end when this is dropped.
+/// The lanes. Their threads end when this is dropped.
 pub(crate) struct Lanes {
-    brisk: Sender<Job>,
+    fast: Sender<Job>,
     slow: Sender<Job>,
-    unhurried: Sender<Job>,
+    background: Sender<Job>,
     admission: Sender<Job>,
-    /// Calls of one policy that run at the same time.
-    share: usize,
+    /// The most calls of one policy that run at the same time.
+    concurrent: usize,
 }
 
 impl Lanes {
-    /// Starts the threads: two brisk ones a processor, so that half of them can be
-    /// stuck; a slow one for every second processor, and as many for admission, but at
-    /// least two, so that one component that takes long does not hold up all others.
+    /// Starts the threads. The fast lane has two for each processor, so that half of them
+    /// can be stuck. The slow lane has one for every second processor; admission too, but at
+    /// least two, so that one slow component does not block all others.
     pub(crate) fn start() -> Result<Self, EngineError> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let (brisk, slow) = (processors * 2, processors.div_ceil(2));
+        let (fast, slow) = (processors * 2, processors.div_ceil(2));
         Ok(Lanes {
-            brisk: lane("brisk", brisk, QUEUE, |jobs| jobs.iter().for_each(finish))?,
-            slow: lane("slow", slow, QUEUE, |jobs| {
-                give_way(GIVE_WAY);
-                jobs.iter().for_each(finish);
+            fast: start_lane("fast", fast, MAX_QUEUED, |jobs| {
+                jobs.iter().for_each(run_job);
             })?,
-            admission: lane("admission", slow.max(2), QUEUE, |jobs| {
-                jobs.iter().for_each(finish);
+            slow: start_lane("slow", slow, MAX_QUEUED, |jobs| {
+                set_niceness(SLOW_NICENESS);
+                jobs.iter().for_each(run_job);
             })?,
-            unhurried: lane("unhurried", 1, UNHURRIED, |jobs| {
-                give_way(GIVE_WAY_TO_ALL);
+            admission: start_lane("admission", slow.max(2), MAX_QUEUED, |jobs| {
+                jobs.iter().for_each(run_job);
+            })?,
+            background: start_lane("background", 1, MAX_QUEUED_BACKGROUND, |jobs| {
+                set_niceness(BACKGROUND_NICENESS);
                 for job in jobs {
                     let started = Instant::now();
-                    finish(job);
-                    std::thread::sleep(started.elapsed() * REST);
+                    run_job(job);
+                    std::thread::sleep(started.elapsed() * BACKGROUND_PAUSE);
                 }
             })?,
-            share: brisk / 2,
+            concurrent: fast / 2,
         })
     }
 
-    /// Runs `call` in the lane that suits the policy, when it is its turn.
+    /// Runs a call of a policy in the fast or the slow lane.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
-        turns: &Arc<Turns>,
-        call: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-    ) -> Result<T, Failure> {
-        let _waiting = turns.wait()?;
-        let turn = turns.turns(self.share).clone().acquire_owned().await;
-        let turn = turn.map_err(|_| Failure::Busy)?;
-        let after = Arc::clone(turns);
+        queue: &Arc<CallQueue>,
+        call: impl FnOnce() -> Result<T, CallError> + Send + 'static,
+    ) -> Result<T, CallError> {
+        let _waiting = queue.enter()?;
+        let permit = queue.acquire(self.concurrent).await?;
+        let recorder = Arc::clone(queue);
         let call = move || {
             let started = Instant::now();
             let result = call();
-            after.took(started.elapsed(), &result);
-            drop(turn);
+            recorder.record(started.elapsed(), &result);
+            drop(permit);
             result
         };
-        let lane = match turns.is_slow() {
-            true => &self.slow,
-            false => &self.brisk,
+        let lane = if queue.is_slow() {
+            &self.slow
+        } else {
+            &self.fast
         };
-        ask(lane, call).await?
+        run_in(lane, call).await?
     }
 
-    /// Runs `look_over`, which is about a component, when one of the threads for that
-    /// is free.
-    pub(crate) async fn admit<T: Send + 'static>(
+    /// Runs `work` in the admission lane.
+    pub(crate) async fn run_admission<T: Send + 'static>(
         &self,
-        look_over: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Failure> {
-        ask(&self.admission, look_over).await
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, CallError> {
+        run_in(&self.admission, work).await
     }
 
-    /// Runs `call` some time, or, when there is much to do, never.
-    pub(crate) fn run_unhurried(&self, call: impl FnOnce() + Send + 'static) -> bool {
-        self.unhurried.try_send(Box::new(call)).is_ok()
+    /// Queues `call` in the background lane; returns false if its queue is full.
+    pub(crate) fn run_background(&self, call: impl FnOnce() + Send + 'static) -> bool {
+        self.background.try_send(Box::new(call)).is_ok()
     }
 }
 
-/// Has a lane do `work`, unless whoever asked has gone before it begins.
-async fn ask<T: Send + 'static>(
+/// Runs `work` in a lane, unless the caller drops the future before it begins.
+async fn run_in<T: Send + 'static>(
     lane: &Sender<Job>,
     work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Failure> {
-    let (answer, answered) = oneshot::channel();
+) -> Result<T, CallError> {
+    let (sender, receiver) = oneshot::channel();
     let job: Job = Box::new(move || {
-        if !answer.is_closed() {
-            // It may go at any time.
-            let _ = answer.send(work());
+        if !sender.is_closed() {
+            // Fails if the caller has dropped the future meanwhile.
+            let _ = sender.send(work());
         }
     });
     match lane.try_send(job) {
-        Ok(()) => answered.await.map_err(|_| Failure::Crashed),
-        Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(Failure::Busy),
+        Ok(()) => receiver.await.map_err(|_| CallError::Crashed),
+        Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(CallError::Busy),
     }
 }
 
-/// Does a job, and survives it. Nothing that it may have left half done is used again:
-/// its answer is gone with it, and so is a warm instance.
-fn finish(job: Job) {
+/// Runs a job and catches its panic. Nothing that it left half done is used again: its
+/// result is lost, and so is a warm instance.
+fn run_job(job: Job) {
     let _ = catch_unwind(AssertUnwindSafe(job));
 }
 
-fn lane(
+fn start_lane(
     name: &str,
     threads: usize,
     queue: usize,
@@ -178,7 +169,7 @@ fn lane(
             .spawn(move || work(receiver));
         match thread {
             Ok(_) => {}
-            // If the system gives no more threads, those that are there do all of it.
+            // If the system allows no more threads, the lane works with fewer.
             Err(_) if started > 0 => break,
             Err(error) => {
                 return Err(EngineError::new(format_args!(
@@ -190,85 +181,17 @@ fn lane(
     Ok(sender)
 }
 
-/// Lets the other threads of the machine go first. Where the system does not let it,
-/// the lane works all the same.
-fn give_way(how_much: i32) {
+/// Lowers the priority of this thread. If the system does not allow it, the lane runs at the
+/// ordinary priority.
+fn set_niceness(niceness: i32) {
     #[cfg(target_os = "linux")]
     {
         // On Linux a priority belongs to the thread.
         let thread = rustix::thread::gettid();
-        let _ = rustix::process::setpriority_process(Some(thread), how_much);
+        let _ = rustix::process::setpriority_process(Some(thread), niceness);
     }
     #[cfg(not(target_os = "linux"))]
-    let _ = how_much;
-}
-
-/// Whose turn it is among the calls of one policy, and how long they take.
-pub(crate) struct Turns {
-    isolation: Isolation,
-    at_once: OnceLock<Arc<Semaphore>>,
-    waiting: AtomicUsize,
-    average_ns: AtomicU64,
-}
-
-/// One that waits for its turn, or has it.
-struct Waiting<'a>(&'a Turns);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Turns {
-    pub(crate) fn new(isolation: Isolation) -> Self {
-        Turns {
-            isolation,
-            at_once: OnceLock::new(),
-            waiting: AtomicUsize::new(0),
-            average_ns: AtomicU64::new(0),
-        }
-    }
-
-    /// One for each call that may run at the same time.
-    fn turns(&self, share: usize) -> &Arc<Semaphore> {
-        let turns = match self.isolation {
-            Isolation::PerCall => share,
-            Isolation::PerOrganization => 1,
-        };
-        self.at_once.get_or_init(|| Arc::new(Semaphore::new(turns)))
-    }
-
-    fn wait(&self) -> Result<Waiting<'_>, Failure> {
-        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
-        let waiting = Waiting(self);
-        let most = match self.is_slow() {
-            true => WAITING_SLOW,
-            false => WAITING,
-        };
-        match before < most {
-            true => Ok(waiting),
-            false => Err(Failure::Busy),
-        }
-    }
-
-    fn is_slow(&self) -> bool {
-        u128::from(self.average_ns.load(Ordering::Relaxed)) > SLOW.as_nanos()
-    }
-
-    /// Works the time of a call into the average.
-    fn took<T>(&self, time: Duration, result: &Result<T, Failure>) {
-        let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let average = match result {
-            Err(failure) if failure.is_deadline() => nanoseconds(STUCK),
-            _ => {
-                let before = self.average_ns.load(Ordering::Relaxed);
-                (before / MEMORY * (MEMORY - 1)).saturating_add(nanoseconds(time) / MEMORY)
-            }
-        };
-        // Two at once may lose one of their times; it is an average.
-        self.average_ns.store(average, Ordering::Relaxed);
-    }
+    let _ = niceness;
 }
 
 #[cfg(test)]
@@ -276,24 +199,25 @@ mod tests {
     #![allow(clippy::panic, clippy::unwrap_used)]
 
     use super::*;
+    use crate::isolation::Isolation;
 
     #[test]
-    fn a_lane_survives_what_panics_in_it() {
+    fn a_lane_survives_a_panic() {
         let lanes = Lanes::start().unwrap();
-        let turns = Arc::new(Turns::new(Isolation::PerCall));
+        let queue = Arc::new(CallQueue::new(Isolation::PerCall));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();
         runtime.block_on(async {
-            // More often than there are threads, or calls at once.
-            for _ in 0..lanes.share * 4 {
-                let crashed = lanes.run::<()>(&turns, || panic!("on purpose")).await;
-                assert!(matches!(crashed, Err(Failure::Crashed)), "{crashed:?}");
-                let crashed = lanes.admit::<()>(|| panic!("on purpose")).await;
-                assert!(matches!(crashed, Err(Failure::Crashed)), "{crashed:?}");
+            // More often than there are threads, or concurrent calls.
+            for _ in 0..lanes.concurrent * 4 {
+                let crashed = lanes.run::<()>(&queue, || panic!("on purpose")).await;
+                assert!(matches!(crashed, Err(CallError::Crashed)), "{crashed:?}");
+                let crashed = lanes.run_admission::<()>(|| panic!("on purpose")).await;
+                assert!(matches!(crashed, Err(CallError::Crashed)), "{crashed:?}");
             }
-            assert_eq!(lanes.run(&turns, || Ok(1)).await.unwrap(), 1);
-            assert_eq!(lanes.admit(|| 2).await.unwrap(), 2);
+            assert_eq!(lanes.run(&queue, || Ok(1)).await.unwrap(), 1);
+            assert_eq!(lanes.run_admission(|| 2).await.unwrap(), 2);
         });
     }
 }

@@ -1,54 +1,63 @@
 //! Runs policy components.
 //!
-//! A policy turns [`Facts`] into a [`Decision`]. It is foreign code: this crate
-//! promises that whatever a component does, its caller gets a decision or one
-//! named failure, in bounded time and memory, and that one call can leave
-//! nothing behind for the next, unless that was asked for ([`Isolation`]).
+//! A policy turns [`Facts`] into a [`Decision`]. It is foreign code: this crate guarantees
+//! that each call returns a decision or a [`CallError`] in bounded time and memory, and that
+//! no call affects the next, unless that was asked for ([`Isolation`]).
 //!
-//! - [`Engine`] is the machine and its [`Limits`]; one serves a whole process.
-//! - [`Engine::admit`] looks a component over and makes a [`Policy`] of it, or
-//!   says why it is [`Rejected`]. A [`Sandbox`] bounds what compiling it takes, a
-//!   [`CodeCache`] keeps what was compiled.
-//! - [`Policy::with_settings`] sets something for it, if it takes that.
-//! - [`Policy::decide`] answers one request in a fresh instance, or says which
-//!   [`Failure`] it met; [`Policy::decide_in_turn`] does so on threads of its own.
-//! - [`Engine::compose`] puts a layer on a policy.
+//! - [`Engine`] runs policies under [`Limits`]; one engine serves a whole process.
+//! - [`Engine::admit`] checks a component and returns a [`Policy`], or says why it is
+//!   [`Rejected`]. A [`Sandbox`] limits what compiling takes, a [`CodeCache`] stores compiled
+//!   code.
+//! - [`Policy::with_settings`] validates settings and applies them.
+//! - [`Policy::decide`] decides one request in a fresh instance; [`Policy::decide_async`]
+//!   does so on threads for policy calls.
+//! - [`Engine::compose`] composes a layer with the policy below it.
 //!
-//! Policies of every released version of the contract are served ([`Contract`]).
+//! Policies of every released version of the contract run ([`Contract`]).
 //!
-//! What it does not promise: that a decision is *right*. Whoever acts on one
-//! checks it against what was offered.
+//! This crate does not guarantee that a decision is *right*. Callers must check it against
+//! the facts: [`entail_decision::guard`] does.
 
 mod admission;
+mod admitted;
+mod call_queue;
 mod code_cache;
+mod compile_worker;
 mod compiled;
 mod compose;
+mod config;
 mod contract;
 mod digest;
 mod engine;
-mod failure;
+mod engine_errors;
+mod error;
+mod isolation;
 mod lanes;
 mod limits;
-mod machine;
 mod policy;
+mod rejected;
 mod sandbox;
 mod settings;
-mod worker;
+mod wasmtime_engine;
 
-pub use admission::{Costs, Description, Rejected, is_core_module};
+pub use admission::is_core_module;
+pub use admitted::{Costs, Description};
 pub use code_cache::CodeCache;
+pub use compile_worker::{run_compile_worker, run_compile_worker_with};
 pub use compose::ComposeError;
+pub use config::{Compiler, EngineConfig};
 pub use contract::Contract;
-pub use digest::{Digest, InvalidDigest};
-pub use engine::{Engine, EngineError, Settings};
+pub use digest::{InvalidPolicyDigest, PolicyDigest};
+pub use engine::Engine;
 pub use entail_decision::{
     Attributes, Code, CredentialFacts, Decision, Facts, Finding, Grant, Inheritance, InvalidCode,
     Outcome, Refusal, RequestFacts, ScopeFacts, Sharing,
 };
 pub use entail_text::ForeignText;
-pub use failure::Failure;
+pub use error::{CallError, CompilerDisabled, EngineError};
+pub use isolation::Isolation;
 pub use limits::{Exceeded, Limits};
-pub use policy::{Isolation, Policy};
-pub use sandbox::{Bounds, Compile, Job, JobError, NotCompiled, Sandbox};
+pub use policy::Policy;
+pub use rejected::Rejected;
+pub use sandbox::{Job, JobError, JobLimits, Sandbox};
 pub use settings::{BadSettings, Problem, Values};
-pub use worker::{serve, serve_with};

@@ -1,4 +1,4 @@
-//! What a policy may use up, and the account of it during one call.
+//! The limits of a policy, and the resources that a call uses.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,16 +6,16 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use wasmtime::ResourceLimiter;
 
-/// What one call of a policy, and making it ready, may use up.
+/// The limits of a call of a policy, and of its admission.
 ///
-/// As JSON a duration is a number of milliseconds, `deadline_ms`; a field that is
-/// left out has its default, an unknown one is an error.
+/// In JSON a duration is a number of milliseconds (`deadline_ms`). A missing field has its
+/// default; an unknown one is an error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Wall time of one call, instantiation included. The default, 100 ms, is
-    /// ten thousand times what the built-in policy takes, and short enough that
-    /// a looping one is a nuisance rather than an outage.
+    /// Wall time of one call, including instantiation. The default, 100 ms, is ten thousand
+    /// times what the built-in policy takes, and short enough that a policy that loops
+    /// causes no outage.
     #[serde(rename = "deadline_ms", with = "milliseconds")]
     pub deadline: Duration,
     /// Bytes of linear memory, summed over all memories of the component. The
@@ -30,17 +30,17 @@ pub struct Limits {
     /// Credentials in the facts of one call. The default, 2,000, is more than a
     /// full chain of scopes holds for one provider.
     pub credentials: usize,
-    /// Bytes taken over from a result. The default, 1 MiB, holds a trail of
-    /// several thousand findings.
+    /// Bytes of a result. The default, 1 MiB, has room for a trail of several thousand
+    /// findings.
     pub result_bytes: usize,
     /// Bytes of a component. The default, 4 MiB, has room for a rules engine
     /// written in a compiled language.
     pub component_bytes: usize,
-    /// Bytes of memory for compiling it, in a process of its own. The default,
-    /// 1 GiB, is several times what a component of 4 MiB takes.
+    /// Bytes of memory for compiling it in a child process. The default, 1 GiB, is several
+    /// times what a component of 4 MiB takes.
     pub compile_memory_bytes: u64,
-    /// Processor time for compiling it, in a process of its own. The default,
-    /// 30 s, is ten times what a component of 4 MiB takes.
+    /// Processor time for compiling it in a child process. The default, 30 s, is ten times
+    /// what a component of 4 MiB takes.
     #[serde(rename = "compile_time_ms", with = "milliseconds")]
     pub compile_time: Duration,
 }
@@ -78,8 +78,8 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The most that a policy can be given: what one of a dynamic language needs,
-    /// which brings its interpreter along, several times over.
+    /// The highest limits of a policy: several times what a policy in a dynamic language
+    /// needs, which includes its interpreter.
     pub const CEILING: Limits = Limits {
         deadline: Duration::from_secs(10),
         memory_bytes: 512 << 20,
@@ -92,8 +92,7 @@ impl Limits {
         compile_time: Duration::from_mins(10),
     };
 
-    /// The least that a policy can be given: with less, nothing could be compiled, or
-    /// called.
+    /// The lowest limits of a policy: with less, no component could be compiled or called.
     pub const FLOOR: Limits = Limits {
         deadline: Duration::from_millis(1),
         memory_bytes: 0,
@@ -106,12 +105,12 @@ impl Limits {
         compile_time: Duration::from_millis(1),
     };
 
-    /// Whether nothing in here is more than in `other`; else the name of what is.
+    /// Checks that no limit is above that of `other`.
     ///
     /// # Errors
     ///
     /// The name of the first limit that is above, as in JSON.
-    pub fn within(&self, other: &Limits) -> Result<(), &'static str> {
+    pub fn check_within(&self, other: &Limits) -> Result<(), &'static str> {
         let above = [
             ("deadline_ms", self.deadline > other.deadline),
             ("memory_bytes", self.memory_bytes > other.memory_bytes),
@@ -136,19 +135,19 @@ impl Limits {
     }
 }
 
-/// A limit that a call went over.
+/// A limit that a call exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Exceeded {
-    /// It ran longer than so many milliseconds.
+    /// It ran longer than this many milliseconds.
     DeadlineMs(u128),
-    /// It asked for more than so many bytes of memory.
+    /// It requested more than this many bytes of memory.
     MemoryBytes(usize),
-    /// It asked for more than so many table elements.
+    /// It requested more than this many table elements.
     TableElements(usize),
     /// Its calls nested too deeply.
     Stack,
-    /// It returned more than so many bytes.
+    /// It returned more than this many bytes.
     ResultBytes(usize),
 }
 
@@ -157,10 +156,10 @@ impl fmt::Display for Exceeded {
         match self {
             Exceeded::DeadlineMs(limit) => write!(f, "ran longer than {limit} ms"),
             Exceeded::MemoryBytes(limit) => {
-                write!(f, "asked for more than {limit} bytes of memory")
+                write!(f, "requested more than {limit} bytes of memory")
             }
             Exceeded::TableElements(limit) => {
-                write!(f, "asked for more than {limit} table elements")
+                write!(f, "requested more than {limit} table elements")
             }
             Exceeded::Stack => write!(f, "nested its calls too deeply"),
             Exceeded::ResultBytes(limit) => write!(f, "returned more than {limit} bytes"),
@@ -170,9 +169,9 @@ impl fmt::Display for Exceeded {
 
 impl std::error::Error for Exceeded {}
 
-/// The account of one call: sums over all memories and tables, where the
-/// engine's own limiter would count each one alone.
-pub(crate) struct Account {
+/// The resources that a call uses: sums over all memories and tables. Wasmtime's own limiter
+/// counts each of them alone.
+pub(crate) struct ResourceUsage {
     memory_limit: usize,
     memory_used: usize,
     table_limit: usize,
@@ -180,9 +179,9 @@ pub(crate) struct Account {
     instances: usize,
 }
 
-impl Account {
+impl ResourceUsage {
     pub(crate) fn new(limits: &Limits) -> Self {
-        Account {
+        ResourceUsage {
             memory_limit: limits.memory_bytes,
             memory_used: 0,
             table_limit: limits.table_elements,
@@ -192,17 +191,17 @@ impl Account {
     }
 
     /// Bytes of memory in use. It never shrinks.
-    pub(crate) fn memory_used(&self) -> usize {
+    pub(crate) fn memory_bytes(&self) -> usize {
         self.memory_used
     }
 
     /// Elements of tables in use.
-    pub(crate) fn table_used(&self) -> usize {
+    pub(crate) fn table_elements(&self) -> usize {
         self.table_used
     }
 }
 
-impl ResourceLimiter for Account {
+impl ResourceLimiter for ResourceUsage {
     fn memory_growing(
         &mut self,
         current: usize,

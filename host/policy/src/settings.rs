@@ -23,9 +23,8 @@ use jsonschema::{Draft, PatternOptions};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::engine::EngineError;
-use crate::failure::{Failure, plain};
-use crate::sandbox::{Bounds, Job, JobError, NotCompiled, Sandbox};
+use crate::error::{CallError, CompilerDisabled, EngineError, sanitize};
+use crate::sandbox::{Job, JobError, JobLimits, Sandbox};
 
 /// Settings: a JSON object.
 pub type Values = Map<String, Value>;
@@ -51,7 +50,7 @@ const PATTERN_BYTES: usize = 1 << 20;
 
 /// What a child may use to validate settings: a hundred times what schemas written by
 /// people need.
-const BOUNDS: Bounds = Bounds {
+const BOUNDS: JobLimits = JobLimits {
     memory_bytes: 256 << 20,
     time: Duration::from_secs(5),
     output_bytes: 1 << 20,
@@ -114,8 +113,8 @@ pub struct Problem {
 impl Problem {
     pub(crate) fn new(path: &str, rule: &str) -> Self {
         Problem {
-            path: plain(path),
-            rule: plain(rule),
+            path: sanitize(path),
+            rule: sanitize(rule),
         }
     }
 }
@@ -150,13 +149,13 @@ pub enum BadSettings {
     Schema(String),
     /// Nobody said where those of a foreign policy may be validated.
     #[error(transparent)]
-    NotCompiled(#[from] NotCompiled),
+    CompilerDisabled(#[from] CompilerDisabled),
     /// The process that validates could not be started.
     #[error(transparent)]
     Engine(EngineError),
     /// The policy failed when it was asked.
     #[error("the policy failed when it looked over its settings: {0}")]
-    Failed(#[from] Failure),
+    Failed(#[from] CallError),
 }
 
 fn joined(problems: &[Problem]) -> String {
@@ -210,12 +209,12 @@ impl Schema {
     fn check_in(&self, sandbox: &Sandbox, settings: &Values) -> Result<Vec<Problem>, BadSettings> {
         let schema = &self.0;
         let unusable = |reason: &dyn std::fmt::Display| {
-            BadSettings::Schema(plain(&format!("to validate settings: {reason}")))
+            BadSettings::Schema(sanitize(&format!("to validate settings: {reason}")))
         };
         let asking = serde_json::to_vec(&Asking { schema, settings }).map_err(|e| unusable(&e))?;
         let found = sandbox.run(CHECK, &asking, &BOUNDS);
         let found = found.map_err(|error| match error {
-            JobError::Refused(reason) => BadSettings::Schema(plain(&reason)),
+            JobError::Refused(reason) => BadSettings::Schema(sanitize(&reason)),
             JobError::NotStarted(reason) => BadSettings::Engine(EngineError::new(reason)),
             other => unusable(&other),
         })?;
@@ -262,7 +261,7 @@ fn problems(
         .with_draft(Draft::Draft202012)
         .with_pattern_options(PatternOptions::regex().size_limit(pattern_bytes))
         .build(schema)
-        .map_err(|error| plain(&format!("it is no JSON Schema: {error}")))?;
+        .map_err(|error| sanitize(&format!("it is no JSON Schema: {error}")))?;
     let mut all = unknown(schema, settings);
     // What is not known is told with what there is.
     let told = !all.is_empty();
@@ -319,7 +318,7 @@ pub(crate) fn pointer(name: &str) -> String {
 /// What a policy's own look found, besides what its schema did.
 pub(crate) fn checked(
     mut problems: Vec<Problem>,
-    own: Result<Vec<Problem>, Failure>,
+    own: Result<Vec<Problem>, CallError>,
 ) -> Result<(), BadSettings> {
     match own {
         Ok(own) => {
@@ -486,7 +485,7 @@ mod tests {
     #[test]
     fn a_policy_adds_what_its_schema_has_not_said_closer() {
         let of = |path: &str| Problem::new(path, "rule");
-        let told = |by_schema: &[&str], own: Result<Vec<Problem>, Failure>| {
+        let told = |by_schema: &[&str], own: Result<Vec<Problem>, CallError>| {
             let by_schema = by_schema.iter().map(|path| of(path)).collect();
             match checked(by_schema, own) {
                 Err(BadSettings::NotAccepted(all)) => {
@@ -499,10 +498,10 @@ mod tests {
         assert_eq!(told(&["/a/b"], own()), ["/a/b", "/a/b/c", "/d"]);
         assert_eq!(told(&[], own()), ["", "/a", "/a/b/c", "/d"]);
         // That a policy cannot read what its schema refuses is no failure of its own.
-        assert_eq!(told(&["/a"], Err(Failure::Busy)), ["/a"]);
+        assert_eq!(told(&["/a"], Err(CallError::Busy)), ["/a"]);
         assert!(matches!(
-            checked(Vec::new(), Err(Failure::Busy)),
-            Err(BadSettings::Failed(Failure::Busy))
+            checked(Vec::new(), Err(CallError::Busy)),
+            Err(BadSettings::Failed(CallError::Busy))
         ));
     }
 

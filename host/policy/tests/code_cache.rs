@@ -1,5 +1,5 @@
-//! The cache of compiled code: what is in it is used if it is what was put there, and
-//! made anew if not; nothing in it can stop a policy, or be run in its place.
+//! The cache of compiled code: unchanged entries are used, others are replaced. No entry can
+//! prevent a policy from being admitted, or run in its place.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a test may
 
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use entail_policy::{CodeCache, Compile, Engine, Facts, Outcome, Settings};
+use entail_policy::{CodeCache, Compiler, Engine, EngineConfig, Facts, Outcome};
 
 mod sketch;
 
@@ -31,17 +31,17 @@ impl Place {
         self.0.path().join("key")
     }
 
-    /// Another process would have another engine.
+    /// A new engine, as in another process.
     fn engine(&self) -> Engine {
-        Engine::new(Settings {
+        Engine::new(EngineConfig {
             code_cache: Some(CodeCache::new(self.directory(), self.key())),
             concurrent_calls: 1,
-            compile: Compile::UnsafeInThisProcess,
-            ..Settings::default()
+            compiler: Compiler::UnsafeInThisProcess,
+            ..EngineConfig::default()
         })
     }
 
-    /// Admits the granting policy, or the refusing one; it must answer as it does.
+    /// Admits the granting policy, or the refusing one, and checks its decision.
     #[track_caller]
     fn use_it(&self, refuses: bool) {
         let policy = self.engine().admit(&component(refuses)).unwrap();
@@ -68,15 +68,14 @@ impl Place {
 }
 
 fn component(refuses: bool) -> Vec<u8> {
-    let decide = match refuses {
+    let decide = if refuses {
         // With the code `no`.
-        true => {
-            "(i32.store8 (i32.const 1028) (i32.const 1))
-            (i32.store16 (i32.const 2048) (i32.const 0x6f6e))
-            (i32.store (i32.const 1032) (i32.const 2048))
-            (i32.store (i32.const 1036) (i32.const 2))"
-        }
-        false => "",
+        "(i32.store8 (i32.const 1028) (i32.const 1))
+        (i32.store16 (i32.const 2048) (i32.const 0x6f6e))
+        (i32.store (i32.const 1032) (i32.const 2048))
+        (i32.store (i32.const 1036) (i32.const 2))"
+    } else {
+        ""
     };
     Sketch {
         decide,
@@ -91,18 +90,18 @@ fn facts() -> Facts {
 }
 
 #[track_caller]
-fn heals(place: &Place, entry: &Path, good: &[u8]) {
+fn check_repaired(place: &Place, entry: &Path, good: &[u8]) {
     place.use_it(false);
     assert!(std::fs::symlink_metadata(entry).unwrap().is_file());
     assert!(
         std::fs::read(entry).unwrap() == good,
-        "it was not made anew"
+        "the entry was not replaced"
     );
-    assert_eq!(place.entry(), entry, "something was left behind");
+    assert_eq!(place.entry(), entry, "another entry remains");
 }
 
 #[test]
-fn an_entry_is_made_once_for_its_owner_alone() {
+fn an_entry_is_made_once_and_is_private_to_its_owner() {
     let place = Place::new();
     place.use_it(false);
     for (path, mode) in [
@@ -119,41 +118,41 @@ fn an_entry_is_made_once_for_its_owner_alone() {
 }
 
 #[test]
-fn a_flipped_bit_is_found_wherever_it_is() {
+fn a_flipped_bit_is_detected_anywhere() {
     let place = Place::new();
     place.use_it(false);
     let entry = place.entry();
     let good = std::fs::read(&entry).unwrap();
     let bits = good.len() * 8;
-    // The header bit by bit, then all over the code.
+    // Each bit of the header, then samples of the code.
     for bit in (0..600).chain((600..bits).step_by(bits / 200)) {
         let mut bad = good.clone();
         bad[bit / 8] ^= 1 << (bit % 8);
         std::fs::write(&entry, bad).unwrap();
-        heals(&place, &entry, &good);
+        check_repaired(&place, &entry, &good);
     }
 }
 
 #[test]
-fn an_entry_that_is_cut_short_or_goes_on_is_made_anew() {
+fn an_entry_that_is_truncated_or_extended_is_replaced() {
     let place = Place::new();
     place.use_it(false);
     let entry = place.entry();
     let good = std::fs::read(&entry).unwrap();
     for length in [0, 1, 8, 40, 56, 57, good.len() / 2, good.len() - 1] {
         std::fs::write(&entry, &good[..length]).unwrap();
-        heals(&place, &entry, &good);
+        check_repaired(&place, &entry, &good);
     }
     std::fs::write(&entry, [good.as_slice(), b"x"].concat()).unwrap();
-    heals(&place, &entry, &good);
-    // As much as nobody would read.
+    check_repaired(&place, &entry, &good);
+    // Larger than the limit for reading.
     let file = std::fs::File::options().write(true).open(&entry).unwrap();
     file.set_len(1 << 40).unwrap();
-    heals(&place, &entry, &good);
+    check_repaired(&place, &entry, &good);
 }
 
 #[test]
-fn the_code_of_another_component_does_not_run_by_this_one_s_name() {
+fn the_code_of_another_component_does_not_run_in_its_place() {
     let place = Place::new();
     place.use_it(false);
     let granting = place.entry();
@@ -171,7 +170,7 @@ fn the_code_of_another_component_does_not_run_by_this_one_s_name() {
 }
 
 #[test]
-fn an_entry_of_another_key_is_made_anew() {
+fn an_entry_of_another_key_is_replaced() {
     let place = Place::new();
     let stranger = Place::new();
     place.use_it(false);
@@ -179,11 +178,11 @@ fn an_entry_of_another_key_is_made_anew() {
     let entry = place.entry();
     let good = std::fs::read(&entry).unwrap();
     std::fs::copy(stranger.entry(), &entry).unwrap();
-    heals(&place, &entry, &good);
+    check_repaired(&place, &entry, &good);
 }
 
 #[test]
-fn what_is_no_file_is_neither_followed_nor_waited_for() {
+fn links_pipes_and_directories_are_neither_followed_nor_waited_for() {
     let place = Place::new();
     place.use_it(false);
     let entry = place.entry();
@@ -216,13 +215,13 @@ fn what_is_no_file_is_neither_followed_nor_waited_for() {
         std::fs::remove_file(&entry).unwrap();
         replace();
         println!("{what}");
-        heals(&place, &entry, &good);
+        check_repaired(&place, &entry, &good);
     }
     assert_eq!(std::fs::read(&elsewhere).unwrap(), b"untouched");
 }
 
 #[test]
-fn a_key_that_is_not_the_owner_s_alone_is_replaced() {
+fn a_key_that_others_can_read_is_replaced() {
     let place = Place::new();
     place.use_it(false);
     let key = place.key();
@@ -252,8 +251,8 @@ fn a_key_that_is_not_the_owner_s_alone_is_replaced() {
 }
 
 #[test]
-fn where_nothing_can_be_kept_policies_are_admitted_all_the_same() {
-    // Others may write there; it is a link; it is a file; there is no place at all.
+fn policies_are_admitted_without_a_usable_cache() {
+    // Others may write to it; it is a link; it is a file; its parent does not exist.
     let open = Place::new();
     std::fs::create_dir(open.directory()).unwrap();
     std::fs::set_permissions(open.directory(), Permissions::from_mode(0o777)).unwrap();
@@ -267,16 +266,16 @@ fn where_nothing_can_be_kept_policies_are_admitted_all_the_same() {
     let file = Place::new();
     std::fs::write(file.directory(), b"file").unwrap();
     file.use_it(false);
-    let engine = Engine::new(Settings {
+    let engine = Engine::new(EngineConfig {
         code_cache: Some(CodeCache::new("/nowhere/cache", "/nowhere/key")),
-        compile: Compile::UnsafeInThisProcess,
-        ..Settings::default()
+        compiler: Compiler::UnsafeInThisProcess,
+        ..EngineConfig::default()
     });
     engine.admit(&component(false)).unwrap();
 }
 
 #[test]
-fn what_earlier_versions_and_stopped_processes_left_goes() {
+fn files_of_earlier_versions_and_killed_processes_are_removed() {
     let place = Place::new();
     let directory = place.directory();
     std::fs::create_dir_all(directory.join("modules/wasmtime-1.0.0")).unwrap();
@@ -292,17 +291,17 @@ fn what_earlier_versions_and_stopped_processes_left_goes() {
     let long_ago = SystemTime::now() - Duration::from_hours(2);
     file.set_modified(long_ago).unwrap();
     place.use_it(false);
-    // Another process may be at work on the other.
+    // Another process may still be writing the other file.
     std::fs::remove_file(unfinished).unwrap();
     place.entry();
 }
 
 #[test]
-fn the_oldest_entries_go_when_there_are_too_many() {
+fn the_oldest_entries_are_removed_if_there_are_too_many() {
     let place = Place::new();
     place.use_it(false);
     let first = place.entry();
-    // Sparse, so they only seem large.
+    // Sparse files, which use little space.
     let old = |number: u64| {
         let path = place.directory().join(format!("old-{number}.code"));
         let file = std::fs::File::create(&path).unwrap();
@@ -331,7 +330,7 @@ fn an_entry_in_use_is_not_the_oldest() {
 }
 
 #[test]
-fn several_at_once_do_not_harm_each_other() {
+fn concurrent_processes_do_not_interfere() {
     let place = Place::new();
     std::thread::scope(|scope| {
         for round in 0..8 {

@@ -1,12 +1,12 @@
-//! Each limit of a policy, obeyed and violated, with its exact cause; and each
-//! reason for not admitting a component.
+//! Each limit of a policy, obeyed and exceeded, with its exact error; and each reason for
+//! rejecting a component.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a test may
 
 use std::time::Duration;
 
 use entail_policy::{
-    Compile, Engine, Exceeded, Facts, Failure, Limits, Outcome, Rejected, Settings,
+    CallError, Compiler, Engine, EngineConfig, Exceeded, Facts, Limits, Outcome, Rejected,
 };
 
 mod sketch;
@@ -14,10 +14,10 @@ mod sketch;
 use sketch::Sketch;
 
 fn engine(limits: Limits) -> Engine {
-    Engine::new(Settings {
+    Engine::new(EngineConfig {
         limits,
-        compile: Compile::UnsafeInThisProcess,
-        ..Settings::default()
+        compiler: Compiler::UnsafeInThisProcess,
+        ..EngineConfig::default()
     })
 }
 
@@ -36,22 +36,22 @@ fn if_evil(evil: &str) -> &'static str {
     Box::leak(evil.into_boxed_str())
 }
 
-fn decide(sketch: &Sketch, limits: Limits, provider: &str) -> Result<Outcome, Failure> {
+fn decide(sketch: &Sketch, limits: Limits, provider: &str) -> Result<Outcome, CallError> {
     let policy = engine(limits).admit(&sketch.component()).unwrap();
     policy
         .decide(&facts(provider))
         .map(|decision| decision.outcome)
 }
 
-fn exceeded(result: Result<Outcome, Failure>) -> Exceeded {
+fn exceeded(result: Result<Outcome, CallError>) -> Exceeded {
     match result {
-        Err(Failure::Exceeded(exceeded)) => exceeded,
+        Err(CallError::Exceeded(exceeded)) => exceeded,
         other => panic!("expected a limit to be exceeded, got {other:?}"),
     }
 }
 
 #[test]
-fn a_call_that_keeps_all_limits_is_answered() {
+fn a_call_within_all_limits_returns_a_decision() {
     let outcome = decide(&Sketch::default(), Limits::default(), "evil").unwrap();
     assert!(matches!(outcome, Outcome::Granted(_)));
 }
@@ -74,7 +74,7 @@ fn an_endless_loop_ends_at_the_deadline() {
 }
 
 #[test]
-fn the_deadline_is_armed_anew_for_each_call() {
+fn each_call_has_a_new_deadline() {
     let limits = Limits {
         deadline: Duration::from_millis(40),
         ..Limits::default()
@@ -88,7 +88,7 @@ fn the_deadline_is_armed_anew_for_each_call() {
 
 #[test]
 fn memory_may_grow_to_the_limit_and_not_beyond() {
-    // One page is there; the limit is four.
+    // The memory has one page, and the limit is four.
     let limits = || Limits {
         memory_bytes: 4 * 65_536,
         ..Limits::default()
@@ -165,11 +165,11 @@ fn a_trap_is_named() {
         ..Sketch::default()
     };
     let result = decide(&sketch, Limits::default(), "evil");
-    assert!(matches!(result, Err(Failure::Trapped(_))), "{result:?}");
+    assert!(matches!(result, Err(CallError::Trapped(_))), "{result:?}");
 }
 
 #[test]
-fn answers_that_are_no_value_of_the_contract_are_malformed() {
+fn results_that_the_contract_does_not_allow_are_malformed() {
     for (what, evil) in [
         (
             "a case that does not exist",
@@ -190,14 +190,14 @@ fn answers_that_are_no_value_of_the_contract_are_malformed() {
         };
         let result = decide(&sketch, Limits::default(), "evil");
         assert!(
-            matches!(result, Err(Failure::Malformed(_))),
+            matches!(result, Err(CallError::Malformed(_))),
             "{what}: {result:?}"
         );
     }
 }
 
 #[test]
-fn what_the_policy_says_in_its_own_words_is_told_apart() {
+fn errors_that_the_policy_returns_are_distinguished() {
     let says = |case: u32| Sketch {
         decide: if_evil(&format!(
             "(i32.store8 (i32.const 1024) (i32.const 1)) (i32.store8 (i32.const 1028) (i32.const {case}))"
@@ -206,15 +206,15 @@ fn what_the_policy_says_in_its_own_words_is_told_apart() {
     };
     let result = decide(&says(0), Limits::default(), "evil");
     assert!(
-        matches!(result, Err(Failure::InvalidFacts(_))),
+        matches!(result, Err(CallError::InvalidFacts(_))),
         "{result:?}"
     );
     let result = decide(&says(1), Limits::default(), "evil");
-    assert!(matches!(result, Err(Failure::Undecided(_))), "{result:?}");
+    assert!(matches!(result, Err(CallError::Undecided(_))), "{result:?}");
 }
 
 #[test]
-fn nothing_of_one_call_is_there_in_the_next() {
+fn no_state_of_one_call_remains_for_the_next() {
     // Counts its calls in memory and in a global, and traps on the second.
     let sketch = Sketch {
         items: "(global $calls (mut i32) (i32.const 0))",
@@ -235,7 +235,7 @@ fn rejected(component: &[u8], limits: Limits) -> Rejected {
 }
 
 #[test]
-fn a_component_may_have_as_many_bytes_as_the_limit_and_no_more() {
+fn a_component_may_be_as_large_as_the_limit_and_not_larger() {
     let component = Sketch::default().component();
     let exactly = Limits {
         component_bytes: component.len(),
@@ -253,7 +253,7 @@ fn a_component_may_have_as_many_bytes_as_the_limit_and_no_more() {
 }
 
 #[test]
-fn text_modules_and_noise_are_told_apart_from_components() {
+fn text_modules_and_noise_are_distinguished_from_components() {
     let text = b"(component)";
     assert!(matches!(
         rejected(text, Limits::default()),
@@ -273,7 +273,7 @@ fn text_modules_and_noise_are_told_apart_from_components() {
 }
 
 #[test]
-fn an_import_is_refused_by_name() {
+fn an_import_is_rejected_by_name() {
     let component =
         wat::parse_str(r#"(component (import "wasi:cli/environment@0.2.0" (instance)))"#).unwrap();
     match rejected(&component, Limits::default()) {
@@ -283,7 +283,7 @@ fn an_import_is_refused_by_name() {
 }
 
 #[test]
-fn a_missing_export_is_refused_by_name() {
+fn a_missing_export_is_rejected_by_name() {
     let component = wat::parse_str("(component)").unwrap();
     let rejected = rejected(&component, Limits::default());
     assert!(matches!(rejected, Rejected::MissingExport(_)), "{rejected}");
@@ -296,7 +296,7 @@ fn a_missing_export_is_refused_by_name() {
 }
 
 #[test]
-fn an_export_of_another_type_is_refused() {
+fn an_export_of_another_type_is_rejected() {
     let component = wat::parse_str(
         r#"(component
             (core module $m (func (export "f")))
@@ -313,7 +313,7 @@ fn an_export_of_another_type_is_refused() {
 }
 
 #[test]
-fn a_component_that_loops_at_its_start_is_refused() {
+fn a_component_that_loops_when_instantiated_is_rejected() {
     let sketch = Sketch {
         items: "(func $on (loop $on (br $on))) (start $on)",
         ..Sketch::default()
@@ -322,14 +322,14 @@ fn a_component_that_loops_at_its_start_is_refused() {
     assert!(
         matches!(
             rejected,
-            Rejected::Trial(Failure::Exceeded(Exceeded::DeadlineMs(_)))
+            Rejected::Trial(CallError::Exceeded(Exceeded::DeadlineMs(_)))
         ),
         "{rejected:?}"
     );
 }
 
 #[test]
-fn a_component_that_starts_with_too_much_memory_is_refused() {
+fn a_component_with_too_much_initial_memory_is_rejected() {
     let sketch = Sketch {
         memory: r#"(memory (export "memory") 1000)"#,
         ..Sketch::default()
@@ -339,7 +339,7 @@ fn a_component_that_starts_with_too_much_memory_is_refused() {
 }
 
 #[test]
-fn a_description_with_control_characters_is_refused() {
+fn a_description_with_control_characters_is_rejected() {
     let sketch = Sketch {
         describe: "(i32.store (i32.const 1024) (i32.const 2048)) (i32.store (i32.const 1028) (i32.const 1)) (i32.store8 (i32.const 2048) (i32.const 27))",
         ..Sketch::default()
@@ -351,7 +351,7 @@ fn a_description_with_control_characters_is_refused() {
 }
 
 #[test]
-fn a_disabled_proposal_is_refused() {
+fn a_component_with_a_disabled_proposal_is_rejected() {
     let sketch = Sketch {
         memory: r#"(memory (export "memory") 1 2 shared)"#,
         ..Sketch::default()

@@ -1,5 +1,5 @@
-//! What an embedder can do with an admitted policy: set something for it, keep an
-//! instance warm, put a layer on it, and serve one of an older contract.
+//! What an embedder can do with an admitted policy: apply settings, keep an instance warm,
+//! compose it with a layer, and run a policy of an older contract.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a test may
 
@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use entail_policy::{
-    BadSettings, Compile, ComposeError, Contract, Engine, Exceeded, Facts, Failure, Isolation,
-    Limits, Outcome, Policy, Rejected, Settings, Values,
+    BadSettings, CallError, Compiler, ComposeError, Contract, Engine, EngineConfig, Exceeded,
+    Facts, Isolation, Limits, Outcome, Policy, Rejected, Values,
 };
 use serde_json::json;
 
@@ -17,9 +17,9 @@ mod sketch;
 use sketch::Sketch;
 
 fn engine() -> Engine {
-    Engine::new(Settings {
-        compile: Compile::UnsafeInThisProcess,
-        ..Settings::default()
+    Engine::new(EngineConfig {
+        compiler: Compiler::UnsafeInThisProcess,
+        ..EngineConfig::default()
     })
 }
 
@@ -42,7 +42,7 @@ fn values(json: serde_json::Value) -> Values {
     }
 }
 
-/// A policy that counts its calls, and traps with the fourth.
+/// A policy that counts its calls, and traps in the fourth.
 fn counting() -> Sketch {
     Sketch {
         items: "(global $calls (mut i32) (i32.const 0))",
@@ -53,7 +53,7 @@ fn counting() -> Sketch {
 }
 
 #[test]
-fn settings_are_held_against_the_schema_with_path_and_rule() {
+fn settings_are_validated_against_the_schema_with_path_and_rule() {
     let policy = admit(&Sketch {
         schema: r#"{"type":"object","additionalProperties":false,"properties":{"n":{"type":"integer"}}}"#,
         ..Sketch::default()
@@ -74,8 +74,8 @@ fn settings_are_held_against_the_schema_with_path_and_rule() {
 }
 
 #[test]
-fn settings_that_the_policy_itself_does_not_take_are_refused() {
-    // It answers with one problem, whose path and rule are empty.
+fn settings_that_the_policy_itself_rejects_are_rejected() {
+    // It returns one problem with an empty path and an empty rule.
     let policy = admit(&Sketch {
         validate: "(i32.store8 (i32.const 1024) (i32.const 1))
                    (i32.store (i32.const 1028) (i32.const 2048)) (i32.store (i32.const 1032) (i32.const 1))",
@@ -88,20 +88,20 @@ fn settings_that_the_policy_itself_does_not_take_are_refused() {
 }
 
 #[test]
-fn a_policy_that_fails_when_asked_about_settings_is_told_apart() {
+fn a_policy_that_fails_to_validate_settings_has_its_own_error() {
     let policy = admit(&Sketch {
         validate: "(unreachable)",
         ..Sketch::default()
     });
     let result = policy.with_settings(&Values::new());
     assert!(
-        matches!(result, Err(BadSettings::Failed(Failure::Trapped(_)))),
+        matches!(result, Err(BadSettings::Failed(CallError::Trapped(_)))),
         "{result:?}"
     );
 }
 
 #[test]
-fn what_cannot_be_a_schema_is_not_admitted() {
+fn a_policy_whose_schema_has_an_invalid_form_is_rejected() {
     for schema in ["", "7", "[]", r#"{"$ref": "elsewhere"}"#] {
         let sketch = Sketch {
             schema,
@@ -115,9 +115,9 @@ fn what_cannot_be_a_schema_is_not_admitted() {
     }
 }
 
-/// Whether it is a schema takes a validator to know, and admission makes none.
+/// Admission checks only the form of a schema; building a validator shows the rest.
 #[test]
-fn what_is_no_schema_takes_no_settings() {
+fn an_invalid_schema_accepts_no_settings() {
     let policy = admit(&Sketch {
         schema: r#"{"type": 1}"#,
         ..Sketch::default()
@@ -128,7 +128,7 @@ fn what_is_no_schema_takes_no_settings() {
 }
 
 #[test]
-fn calls_share_an_instance_only_where_that_was_chosen() {
+fn calls_share_an_instance_only_if_that_was_chosen() {
     let fresh = admit(&counting());
     let warm = fresh.with_isolation(Isolation::PerOrganization);
     for _ in 0..10 {
@@ -138,18 +138,18 @@ fn calls_share_an_instance_only_where_that_was_chosen() {
         warm.decide(&facts()).unwrap();
     }
     let fourth = warm.decide(&facts());
-    assert!(matches!(fourth, Err(Failure::Trapped(_))), "{fourth:?}");
-    // The instance that failed is gone.
+    assert!(matches!(fourth, Err(CallError::Trapped(_))), "{fourth:?}");
+    // The instance that failed was dropped.
     for _ in 0..3 {
         warm.decide(&facts()).unwrap();
     }
-    // Another organization has another one.
+    // Another organization has another instance.
     let other = fresh.with_isolation(Isolation::PerOrganization);
     assert!(other.decide(&facts()).is_ok());
 }
 
 #[test]
-fn a_policy_may_be_given_more_than_the_engine_gives_the_others() {
+fn a_policy_may_have_higher_limits_than_the_engine() {
     let sketch = Sketch {
         memory: r#"(memory (export "memory") 1000)"#,
         ..Sketch::default()
@@ -179,7 +179,7 @@ fn file(path: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_component_of_the_first_contract_is_served_beside_a_newer_one() {
+fn a_component_of_the_first_contract_runs_beside_a_newer_one() {
     let engine = engine();
     let old = engine
         .admit(&file("tests/fixtures/default-policy-0.1.0.wasm"))
@@ -191,7 +191,7 @@ fn a_component_of_the_first_contract_is_served_beside_a_newer_one() {
     assert_eq!(new.contract(), Contract::V0_2_0);
     assert_eq!(old.description().name, "default");
     assert_eq!(old.decide(&facts()).unwrap(), new.decide(&facts()).unwrap());
-    // It has no settings, and says so.
+    // It accepts no settings.
     assert!(old.schema().is_none());
     assert!(old.with_settings(&Values::new()).is_ok());
     let refused = old.with_settings(&values(json!({"a/b": 1})));
@@ -202,7 +202,7 @@ fn a_component_of_the_first_contract_is_served_beside_a_newer_one() {
 }
 
 #[test]
-fn a_layer_and_a_policy_that_do_not_fit_are_not_composed() {
+fn a_layer_and_a_policy_that_do_not_match_are_not_composed() {
     let policy = Sketch::default().component();
     let error = engine().compose(&policy, &policy).unwrap_err();
     assert!(error.to_string().contains("layer"), "{error}");
@@ -210,75 +210,77 @@ fn a_layer_and_a_policy_that_do_not_fit_are_not_composed() {
     assert!(engine().compose(&policy, b"noise").is_err());
 }
 
-/// With a policy that is stuck in every call, another one still answers at once.
+/// While one policy is stuck in every call, another one still decides immediately.
 #[test]
-fn a_policy_that_is_stuck_does_not_hold_up_another() {
+fn a_policy_that_is_stuck_does_not_delay_another() {
     let limits = Limits {
         deadline: Duration::from_millis(30),
         ..Limits::default()
     };
-    let engine = Engine::new(Settings {
+    let engine = Engine::new(EngineConfig {
         limits,
-        compile: Compile::UnsafeInThisProcess,
-        ..Settings::default()
+        compiler: Compiler::UnsafeInThisProcess,
+        ..EngineConfig::default()
     });
     let stuck = Sketch {
         decide: "(if (i32.eq (i32.load offset=4 (local.get 0)) (i32.const 6)) (then (loop $on (br $on))))",
         ..Sketch::default()
     };
     let stuck = engine.admit(&stuck.component()).unwrap();
-    let brisk = engine.admit(&Sketch::default().component()).unwrap();
+    let fast = engine.admit(&Sketch::default().component()).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .build()
         .unwrap();
     let facts = Arc::new(facts());
-    let (failures, slowest) = runtime.block_on(async {
+    let (errors, slowest) = runtime.block_on(async {
         let calls: Vec<_> = (0..64)
             .map(|_| {
                 let (stuck, facts) = (stuck.clone(), Arc::clone(&facts));
-                tokio::spawn(async move { stuck.decide_in_turn(facts).await })
+                tokio::spawn(async move { stuck.decide_async(facts).await })
             })
             .collect();
         let mut slowest = Duration::ZERO;
         for _ in 0..200 {
             let started = Instant::now();
-            let decision = brisk.decide_in_turn(Arc::clone(&facts)).await.unwrap();
+            let decision = fast.decide_async(Arc::clone(&facts)).await.unwrap();
             assert!(matches!(decision.outcome, Outcome::Granted(_)));
             slowest = slowest.max(started.elapsed());
         }
-        let mut failures = Vec::new();
+        let mut errors = Vec::new();
         for call in calls {
-            failures.push(call.await.unwrap().unwrap_err());
+            errors.push(call.await.unwrap().unwrap_err());
         }
-        (failures, slowest)
+        (errors, slowest)
     });
-    for failure in failures {
+    for error in errors {
         assert!(
             matches!(
-                failure,
-                Failure::Busy | Failure::Exceeded(Exceeded::DeadlineMs(_))
+                error,
+                CallError::Busy | CallError::Exceeded(Exceeded::DeadlineMs(_))
             ),
-            "{failure}"
+            "{error}"
         );
     }
-    // All 64 of them, one after the other, would take two seconds.
+    // All 64 calls, one after the other, would take two seconds.
     assert!(slowest < Duration::from_secs(1), "{slowest:?}");
 }
 
 #[test]
-fn foreign_components_are_compiled_where_the_engine_was_told_to_and_nowhere_else() {
+fn foreign_components_are_compiled_only_if_the_engine_has_a_compiler() {
     let component = Sketch::default().component();
-    let untold = Engine::new(Settings::default());
+    let without_compiler = Engine::new(EngineConfig::default());
     assert!(matches!(
-        untold.admit(&component).unwrap_err(),
-        Rejected::NotCompiled(_)
+        without_compiler.admit(&component).unwrap_err(),
+        Rejected::CompilerDisabled(_)
     ));
     assert!(matches!(
-        untold.compose(&component, &component).unwrap_err(),
-        ComposeError::NotCompiled(_)
+        without_compiler
+            .compose(&component, &component)
+            .unwrap_err(),
+        ComposeError::CompilerDisabled(_)
     ));
-    // What the program carries is its own.
-    untold.admit_own(&component).unwrap();
+    // A component of the program itself is not foreign.
+    without_compiler.admit_trusted(&component).unwrap();
     engine().admit(&component).unwrap();
 }

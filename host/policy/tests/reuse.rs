@@ -1,5 +1,5 @@
-//! An embedder may keep one instance for any number of calls: the built-in
-//! policy must not leak.
+//! An embedder may use one instance for any number of calls: the built-in policy must not
+//! leak memory.
 
 #![allow(clippy::unwrap_used, missing_docs)] // a test may
 
@@ -12,12 +12,12 @@ use exports::entail::policy::resolver::{
     Credential, Inheritance, Outcome, Request, Scope, Sharing,
 };
 
-/// A leak of the allocator's smallest piece, 16 bytes, would use up the policy's
-/// 4 MiB before that many calls.
+/// A leak of the allocator's smallest block, 16 bytes per call, would exhaust the policy's
+/// 4 MiB before this many calls.
 const CALLS: usize = 300_000;
 
 #[test]
-fn one_instance_answers_as_often_as_it_is_asked() {
+fn one_instance_decides_any_number_of_calls() {
     let engine = Engine::default();
     let file = concat!(
         env!("CARGO_MANIFEST_DIR"),

@@ -1,5 +1,4 @@
-//! Foreign bytes in a process of its own: what is compiled there is found here, and what
-//! takes too much ends there.
+//! Compiling, composing and validating in a child process, with its limits.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a test may
 
@@ -9,8 +8,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use entail_policy::{
-    BadSettings, CodeCache, Compile, ComposeError, Engine, Limits, Rejected, Sandbox, Settings,
-    Values, serve,
+    BadSettings, CodeCache, Compiler, ComposeError, Engine, EngineConfig, Limits, Rejected,
+    Sandbox, Values, run_compile_worker,
 };
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::{Value, json};
@@ -22,27 +21,30 @@ use sketch::Sketch;
 type Test = fn() -> Result<(), Failed>;
 
 fn main() -> ExitCode {
-    // The program that compiles is this one.
-    if let Some(exit) = serve() {
+    // This program is also the compile worker.
+    if let Some(exit) = run_compile_worker() {
         return exit;
     }
     let trials: [(&str, Test); 10] = [
-        ("what is compiled once is found again", is_found_again),
+        ("compiled code is found in the cache", cached_code_is_found),
         (
-            "what is compiled is held to lower limits anew",
-            is_held_to_less,
+            "with lower limits a component is compiled again",
+            lower_limits_compile_again,
         ),
         (
-            "what is damaged is compiled anew in there",
-            is_compiled_anew,
+            "damaged code is compiled again in the sandbox",
+            damaged_code_is_compiled_again,
         ),
         ("memory may be used up to the limit and not beyond", memory),
         ("time may be used up to the limit and not beyond", time),
-        ("an invalid component is told apart", invalid),
+        ("an invalid component is rejected as invalid", invalid),
         ("without a cache it is compiled each time", no_cache),
         ("a problem of settings has its path and rule", problem),
-        ("a schema may take so much and no more", schemas),
-        ("components are joined in there", joined),
+        ("a schema may use its limits and not more", schemas),
+        (
+            "components are composed in the sandbox",
+            components_are_composed,
+        ),
     ];
     let trials = trials.map(|(name, test)| Trial::test(name, test));
     libtest_mimic::run(&Arguments::from_args(), trials.into()).exit_code()
@@ -53,59 +55,60 @@ fn engine(cache: &Path) -> Engine {
 }
 
 fn engine_with(cache: &Path, sandbox: Sandbox) -> Engine {
-    Engine::new(Settings {
+    Engine::new(EngineConfig {
         code_cache: Some(CodeCache::new(cache.join("code"), cache.join("key"))),
-        compile: Compile::InSandbox(sandbox),
-        ..Settings::default()
+        compiler: Compiler::Sandboxed(sandbox),
+        ..EngineConfig::default()
     })
 }
 
 fn in_this_process() -> Engine {
-    Engine::new(Settings {
-        compile: Compile::UnsafeInThisProcess,
-        ..Settings::default()
+    Engine::new(EngineConfig {
+        compiler: Compiler::UnsafeInThisProcess,
+        ..EngineConfig::default()
     })
 }
 
 fn without_cache() -> Engine {
-    Engine::new(Settings {
-        compile: Compile::InSandbox(Sandbox::this_program()),
-        ..Settings::default()
+    Engine::new(EngineConfig {
+        compiler: Compiler::Sandboxed(Sandbox::this_program()),
+        ..EngineConfig::default()
     })
 }
 
-/// A child that is not needed need not be there.
-fn nobody(cache: &Path) -> Engine {
+/// An engine whose compile worker does not exist.
+fn no_worker(cache: &Path) -> Engine {
     engine_with(cache, Sandbox::program("/nowhere"))
 }
 
-fn is_found_again() -> Result<(), Failed> {
-    let folder = tempfile::tempdir()?;
+fn cached_code_is_found() -> Result<(), Failed> {
+    let directory = tempfile::tempdir()?;
     let component = Sketch::default().component();
-    engine(folder.path()).admit(&component)?;
-    assert_eq!(std::fs::read_dir(folder.path().join("code"))?.count(), 1);
-    let nobody = || nobody(folder.path());
-    nobody().admit(&component)?;
+    engine(directory.path()).admit(&component)?;
+    assert_eq!(std::fs::read_dir(directory.path().join("code"))?.count(), 1);
+    let admit_cached =
+        |limits: &Limits| no_worker(directory.path()).admit_within(&component, limits);
+    admit_cached(&Limits::default())?;
     let more = Limits {
         compile_time: Duration::from_mins(1),
         ..Limits::default()
     };
-    nobody().admit_within(&component, &more)?;
+    admit_cached(&more)?;
     let less = Limits {
         compile_time: Duration::from_secs(20),
         ..Limits::default()
     };
-    assert!(nobody().admit_within(&component, &less).is_err());
-    engine(folder.path()).admit_within(&component, &less)?;
-    nobody().admit_within(&component, &less)?;
+    assert!(admit_cached(&less).is_err());
+    engine(directory.path()).admit_within(&component, &less)?;
+    admit_cached(&less)?;
     Ok(())
 }
 
-/// That there is code for a component does not mean that it can be made with less.
-fn is_held_to_less() -> Result<(), Failed> {
-    let folder = tempfile::tempdir()?;
+/// Cached code does not mean that the component compiles under lower limits.
+fn lower_limits_compile_again() -> Result<(), Failed> {
+    let directory = tempfile::tempdir()?;
     let component = Sketch::default().component();
-    let engine = engine(folder.path());
+    let engine = engine(directory.path());
     engine.admit(&component)?;
     let less = Limits {
         compile_memory_bytes: 24 << 20,
@@ -120,35 +123,36 @@ fn is_held_to_less() -> Result<(), Failed> {
     Ok(())
 }
 
-/// What was compiled without limits, or has a flaw, is not compiled in this process.
-fn is_compiled_anew() -> Result<(), Failed> {
-    let folder = tempfile::tempdir()?;
+/// Code that was compiled without limits, or is damaged, is not used or replaced in this
+/// process.
+fn damaged_code_is_compiled_again() -> Result<(), Failed> {
+    let directory = tempfile::tempdir()?;
     let component = Sketch::default().component();
-    let unlimited = Engine::new(Settings {
+    let unlimited = Engine::new(EngineConfig {
         code_cache: Some(CodeCache::new(
-            folder.path().join("code"),
-            folder.path().join("key"),
+            directory.path().join("code"),
+            directory.path().join("key"),
         )),
-        compile: Compile::UnsafeInThisProcess,
-        ..Settings::default()
+        compiler: Compiler::UnsafeInThisProcess,
+        ..EngineConfig::default()
     });
     unlimited.admit(&component)?;
-    let rejected = nobody(folder.path()).admit(&component);
+    let rejected = no_worker(directory.path()).admit(&component);
     assert!(matches!(rejected, Err(Rejected::Engine(_))), "{rejected:?}");
-    engine(folder.path()).admit(&component)?;
-    nobody(folder.path()).admit(&component)?;
-    for entry in std::fs::read_dir(folder.path().join("code"))? {
+    engine(directory.path()).admit(&component)?;
+    no_worker(directory.path()).admit(&component)?;
+    for entry in std::fs::read_dir(directory.path().join("code"))? {
         std::fs::write(entry?.path(), b"damaged")?;
     }
-    let rejected = nobody(folder.path()).admit(&component);
+    let rejected = no_worker(directory.path()).admit(&component);
     assert!(matches!(rejected, Err(Rejected::Engine(_))), "{rejected:?}");
-    engine(folder.path()).admit(&component)?;
-    nobody(folder.path()).admit(&component)?;
+    engine(directory.path()).admit(&component)?;
+    no_worker(directory.path()).admit(&component)?;
     Ok(())
 }
 
 /// A component that takes far longer to compile than to read: a function of many
-/// locals that are all alive at once.
+/// locals that are all live at the same time.
 fn bomb() -> Vec<u8> {
     let locals = 1_500;
     let mut text = String::from("(func (export \"bomb\") (param $p i32) (result i32)");
@@ -175,28 +179,28 @@ fn bomb() -> Vec<u8> {
 }
 
 fn memory() -> Result<(), Failed> {
-    let folder = tempfile::tempdir()?;
+    let directory = tempfile::tempdir()?;
     let component = Sketch::default().component();
     let limits = Limits {
         compile_memory_bytes: 24 << 20,
         ..Limits::default()
     };
-    let rejected = engine(folder.path()).admit_within(&component, &limits);
+    let rejected = engine(directory.path()).admit_within(&component, &limits);
     assert!(
         matches!(rejected, Err(Rejected::CompileMemory { .. })),
         "{rejected:?}"
     );
-    engine(folder.path()).admit(&component)?;
+    engine(directory.path()).admit(&component)?;
     Ok(())
 }
 
 fn time() -> Result<(), Failed> {
-    let folder = tempfile::tempdir()?;
+    let directory = tempfile::tempdir()?;
     let limits = |seconds| Limits {
         compile_time: Duration::from_secs(seconds),
         ..Limits::default()
     };
-    let engine = engine(folder.path());
+    let engine = engine(directory.path());
     let component = bomb();
     let rejected = engine.admit_within(&component, &limits(1));
     assert!(
@@ -207,10 +211,10 @@ fn time() -> Result<(), Failed> {
 }
 
 fn invalid() -> Result<(), Failed> {
-    let folder = tempfile::tempdir()?;
+    let directory = tempfile::tempdir()?;
     let mut component = Sketch::default().component();
     component.truncate(component.len() / 2);
-    let rejected = engine(folder.path()).admit(&component);
+    let rejected = engine(directory.path()).admit(&component);
     assert!(
         matches!(rejected, Err(Rejected::Invalid(_))),
         "{rejected:?}"
@@ -269,20 +273,20 @@ fn problem() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Each is a few kilobytes, and far more when it is understood.
+/// Schemas of a few kilobytes that take gigabytes or minutes.
 #[allow(clippy::unnecessary_wraps)] // as every trial
 fn schemas() -> Result<(), Failed> {
     let many = |count: usize, keyword: &dyn Fn(usize) -> Value| {
         Value::Array((0..count).map(keyword).collect())
     };
-    // Each place may be the one after which the pattern fits.
+    // The pattern may match after each position.
     let mut random = 1_u32;
     let letters = (0..900_000).map(|_| {
         random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         if random >> 31 == 0 { 'a' } else { 'b' }
     });
     let letters: String = letters.collect();
-    // An ordinary one takes little of it.
+    // An ordinary schema needs little.
     set(
         &json!({"additionalProperties": {"pattern": "^[a-z]{1,63}$"}}),
         json!({"a": "x"}),
@@ -316,11 +320,11 @@ fn schemas() -> Result<(), Failed> {
 }
 
 #[allow(clippy::unnecessary_wraps)] // as every trial
-fn joined() -> Result<(), Failed> {
+fn components_are_composed() -> Result<(), Failed> {
     let engine = without_cache();
     let policy = Sketch::default().component();
     engine.admit(&policy)?;
-    // The reason comes back as it is.
+    // The errors are the same with and without a sandbox.
     let here = in_this_process().compose(&policy, &policy).unwrap_err();
     let there = engine.compose(&policy, &policy).unwrap_err();
     assert!(matches!(there, ComposeError::NoFit), "{there}");
@@ -329,13 +333,13 @@ fn joined() -> Result<(), Failed> {
     let there = engine.compose(b"noise", &policy).unwrap_err();
     assert!(matches!(there, ComposeError::Invalid { .. }), "{there}");
     assert_eq!(here.to_string(), there.to_string());
-    let little = Engine::new(Settings {
+    let little = Engine::new(EngineConfig {
         limits: Limits {
             compile_memory_bytes: 24 << 20,
             ..Limits::default()
         },
-        compile: Compile::InSandbox(Sandbox::this_program()),
-        ..Settings::default()
+        compiler: Compiler::Sandboxed(Sandbox::this_program()),
+        ..EngineConfig::default()
     });
     let there = little.compose(&policy, &policy).unwrap_err();
     assert!(matches!(there, ComposeError::NotDone(_)), "{there}");

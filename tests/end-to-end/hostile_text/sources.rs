@@ -8,7 +8,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use entail::policy::Digest;
+use entail::policy::PolicyDigest;
 use entail_text::is_plain;
 use serde_json::{Value, json};
 
@@ -1221,7 +1221,7 @@ fn usual(world: &mut World) {
 /// Writes a policy to a file.
 fn candidate(world: &mut World, policy: &Scripted) {
     let component = policy.component();
-    let digest = Digest::of(&component).to_string();
+    let digest = PolicyDigest::of(&component).to_string();
     world.file("component", "component.wasm", component);
     world.set("digest", digest);
     usual(world);
@@ -1357,7 +1357,7 @@ fn forged_shadow_log(world: &mut World) {
     let shadow = ["policy", "shadow", "acme", "built-in"];
     world.sandbox.entail(&shadow).ok();
     let text = world.text.as_str();
-    let digest = Digest::of(&std::fs::read(BUILT_IN).unwrap()).to_string();
+    let digest = PolicyDigest::of(&std::fs::read(BUILT_IN).unwrap()).to_string();
     let offered = json!([{"id": text, "holder": text, "name": text}]);
     let line = |answer: Value, shadow_answer: Value| {
         let scope = format!("acme/{text}");
@@ -1399,7 +1399,7 @@ fn files(world: &mut World) {
     usual(world);
     let name = file_name(&world.text);
     let component = std::fs::read(BUILT_IN).unwrap();
-    let digest = Digest::of(&component).to_string();
+    let digest = PolicyDigest::of(&component).to_string();
     world.set("digest", digest);
     world.file("component", &format!("{name}.wasm"), &component);
     world.file("no-component", &format!("{name}.txt"), "none");

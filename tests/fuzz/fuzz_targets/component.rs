@@ -16,7 +16,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use entail::DEFAULT_POLICY;
-use entail::policy::{Compile, Digest, Engine, Facts, Limits, Policy, Settings};
+use entail::policy::{Compiler, PolicyDigest, Engine, Facts, Limits, Policy, EngineConfig};
 use libfuzzer_sys::fuzz_target;
 
 /// As small as the built-in policy allows, so that violations are found sooner.
@@ -33,11 +33,11 @@ const LIMITS: Limits = Limits {
 };
 
 static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
-    let settings = Settings {
+    let settings = EngineConfig {
         limits: LIMITS,
         concurrent_calls: 1,
-        compile: Compile::UnsafeInThisProcess,
-        ..Settings::default()
+        compiler: Compiler::UnsafeInThisProcess,
+        ..EngineConfig::default()
     };
     Engine::new(settings)
 });
@@ -93,7 +93,7 @@ fn edited(edits: &[u8]) -> Vec<u8> {
 fn check(policy: &Policy, component: &[u8]) {
     assert!(component.len() <= LIMITS.component_bytes);
     assert_eq!(imports(component), Some(0));
-    assert_eq!(policy.digest(), Digest::of(component));
+    assert_eq!(policy.digest(), PolicyDigest::of(component));
     let description = policy.description();
     for text in [&description.name, &description.version, &description.summary] {
         assert!(text.len() <= 512 && !text.chars().any(char::is_control));

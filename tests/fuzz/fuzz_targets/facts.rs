@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use entail::policy::{
-    Compile, Decision, Engine, Facts, Failure, Limits, Outcome, Policy, Settings, Sharing,
+    Compiler, Decision, Engine, Facts, CallError, Limits, Outcome, Policy, EngineConfig, Sharing,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -25,13 +25,13 @@ mod naive;
 const DEADLINE: Duration = Duration::from_secs(5);
 
 static POLICY: LazyLock<Policy> = LazyLock::new(|| {
-    let settings = Settings {
+    let settings = EngineConfig {
         limits: Limits {
             deadline: DEADLINE,
             ..Limits::default()
         },
-        compile: Compile::UnsafeInThisProcess,
-        ..Settings::default()
+        compiler: Compiler::UnsafeInThisProcess,
+        ..EngineConfig::default()
     };
     let engine = Engine::new(settings);
     engine
@@ -60,7 +60,7 @@ fuzz_target!(
                     assert_eq!(without_message(decision), naive::decide(&facts));
                 }
             }
-            Err(Failure::InvalidFacts(_) | Failure::TooManyCredentials { .. }) => {}
+            Err(CallError::InvalidFacts(_) | CallError::TooManyCredentials { .. }) => {}
             Err(failure) => panic!("the default policy failed: {failure}"),
         }
     }

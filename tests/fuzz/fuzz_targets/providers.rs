@@ -51,7 +51,7 @@ fn check_names(provider: &Provider, catalog: &Catalog) {
     );
     assert!(!provider.modes.is_empty());
     for mode in &provider.modes {
-        let named = provider.mode_named(&mode.name).expect("it is there");
+        let named = provider.require_mode(&mode.name).expect("it is there");
         assert!(
             std::ptr::eq(named, mode),
             "two modes are named {:?}",

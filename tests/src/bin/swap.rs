@@ -38,7 +38,7 @@ struct Cli {
 
 fn main() -> ExitCode {
     // Components are compiled by this very program.
-    if let Some(code) = entail::policy::serve() {
+    if let Some(code) = entail::policy::run_compile_worker() {
         return code;
     }
     let cli = Cli::parse();

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use entail_policy::{
-    CodeCache, Compile, Decision, Engine, Facts, Limits, Outcome, Sandbox, Settings,
+    CodeCache, Compiler, Decision, Engine, EngineConfig, Facts, Limits, Outcome, Sandbox,
 };
 
 use super::{Ask, Case, Cause, Expected};
@@ -43,17 +43,17 @@ fn own_limits() -> Limits {
 }
 
 /// Settings of an engine that compiles in a process of its own.
-pub fn settings(sandbox: Sandbox) -> Settings {
-    Settings {
+pub fn settings(sandbox: Sandbox) -> EngineConfig {
+    EngineConfig {
         limits: own_limits(),
-        compile: Compile::InSandbox(sandbox),
-        ..Settings::default()
+        compiler: Compiler::Sandboxed(sandbox),
+        ..EngineConfig::default()
     }
 }
 
 /// Such an engine, which keeps the code in `cache`.
 pub fn engine(cache: &Path, sandbox: Sandbox) -> Engine {
-    let settings = Settings {
+    let settings = EngineConfig {
         code_cache: Some(CodeCache::new(cache.join("code"), cache.join("key"))),
         ..settings(sandbox)
     };

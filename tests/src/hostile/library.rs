@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use entail::policy::{Digest, Inheritance, Sandbox, Sharing};
+use entail::policy::{Inheritance, PolicyDigest, Sandbox, Sharing};
 use entail::{
     ActivatePolicy, Change, CredentialRef, Edit, Entail, Error, Home, InstallPolicy, Principal,
     Request, RuleChanges, Secret, SecretEdit, SetCredential, Settings, log_files,
@@ -63,7 +63,7 @@ pub struct Host {
     /// Holds the home for as long as it is used.
     _folder: TempDir,
     /// What the requests to policies must have left in the log, in order.
-    records: Vec<(Digest, Kind)>,
+    records: Vec<(PolicyDigest, Kind)>,
 }
 
 /// What a record says of a request.

@@ -28,7 +28,7 @@ mod traps;
 
 use std::collections::BTreeSet;
 
-use entail_policy::{BadSettings, Exceeded, Facts, Failure, Isolation, Rejected};
+use entail_policy::{BadSettings, CallError, Exceeded, Facts, Isolation, Rejected};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
@@ -341,19 +341,19 @@ pub enum Failing {
     NotCalled,
 }
 
-impl From<&Failure> for Failing {
-    fn from(failure: &Failure) -> Self {
+impl From<&CallError> for Failing {
+    fn from(failure: &CallError) -> Self {
         match failure {
-            Failure::Exceeded(Exceeded::DeadlineMs(_)) => Failing::Deadline,
-            Failure::Exceeded(Exceeded::MemoryBytes(_)) => Failing::Memory,
-            Failure::Exceeded(Exceeded::TableElements(_)) => Failing::Table,
-            Failure::Exceeded(Exceeded::Stack) => Failing::Stack,
-            Failure::Exceeded(Exceeded::ResultBytes(_)) => Failing::ResultBytes,
-            Failure::Trapped(_) => Failing::Trapped,
-            Failure::Malformed(_) => Failing::Malformed,
-            Failure::InvalidFacts(_) => Failing::InvalidFacts,
-            Failure::Undecided(_) => Failing::Undecided,
-            Failure::TooManyCredentials { .. } | Failure::Busy => Failing::NotCalled,
+            CallError::Exceeded(Exceeded::DeadlineMs(_)) => Failing::Deadline,
+            CallError::Exceeded(Exceeded::MemoryBytes(_)) => Failing::Memory,
+            CallError::Exceeded(Exceeded::TableElements(_)) => Failing::Table,
+            CallError::Exceeded(Exceeded::Stack) => Failing::Stack,
+            CallError::Exceeded(Exceeded::ResultBytes(_)) => Failing::ResultBytes,
+            CallError::Trapped(_) => Failing::Trapped,
+            CallError::Malformed(_) => Failing::Malformed,
+            CallError::InvalidFacts(_) => Failing::InvalidFacts,
+            CallError::Undecided(_) => Failing::Undecided,
+            CallError::TooManyCredentials { .. } | CallError::Busy => Failing::NotCalled,
             other => panic!("a failure that no case knows of: {other}"),
         }
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use entail::policy::{Compile, Digest, Facts, Inheritance, Sandbox, Settings as EngineSettings};
+use entail::policy::{Compiler, EngineConfig, Facts, Inheritance, PolicyDigest, Sandbox};
 use entail::{
     ActivatePolicy, Change, CredentialRef, Entail, Error, Home, InstallPolicy, Principal, Request,
     RuleChanges, Secret, SecretEdit, SetCredential, Settings, log_files,
@@ -37,8 +37,8 @@ pub struct Swap {
     home: Home,
     /// Holds the home for as long as it is used.
     _folder: TempDir,
-    grants: Digest,
-    refuses: Digest,
+    grants: PolicyDigest,
+    refuses: PolicyDigest,
 }
 
 /// What came of requests.
@@ -71,9 +71,9 @@ impl Swap {
             .await
             .unwrap();
         let settings = Settings {
-            engine: EngineSettings {
-                compile: Compile::InSandbox(sandbox),
-                ..EngineSettings::default()
+            engine: EngineConfig {
+                compiler: Compiler::Sandboxed(sandbox),
+                ..EngineConfig::default()
             },
             ..Settings::default()
         };
@@ -222,7 +222,7 @@ impl Swap {
                 let (policy, facts) = (policy.clone(), Arc::clone(&facts));
                 tokio::spawn(async move {
                     for _ in 0..calls.div_ceil(processors) {
-                        policy.decide_in_turn(Arc::clone(&facts)).await.unwrap();
+                        policy.decide_async(Arc::clone(&facts)).await.unwrap();
                     }
                 })
             })
@@ -254,7 +254,7 @@ async fn ask_until(entail: &Entail, stop: &AtomicBool, grants: &str) -> Asked {
     asked
 }
 
-async fn install(entail: &Entail, component: &[u8]) -> Digest {
+async fn install(entail: &Entail, component: &[u8]) -> PolicyDigest {
     let install = InstallPolicy {
         source: "swap".to_owned(),
         ..InstallPolicy::default()

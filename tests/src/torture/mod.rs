@@ -20,7 +20,7 @@ pub mod worker;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use entail::policy::{CodeCache, Compile};
+use entail::policy::{CodeCache, Compiler};
 use entail::{
     Change, CredentialName, CredentialRef, Entail, Principal, RuleChanges, Secret, SecretEdit,
     SetCredential, Settings,
@@ -55,7 +55,7 @@ pub fn settings(cache: &Path) -> Settings {
     let mut settings = Settings::default();
     settings.engine.code_cache = Some(CodeCache::new(cache.join("code"), cache.join("key")));
     settings.engine.concurrent_calls = 2;
-    settings.engine.compile = Compile::UnsafeInThisProcess;
+    settings.engine.compiler = Compiler::UnsafeInThisProcess;
     // A cached secret would hide that it can no longer be opened.
     settings.keep_opened_secrets = None;
     settings

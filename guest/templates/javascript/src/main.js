@@ -1,7 +1,7 @@
 // The nearest usable credential wins; the organization may say for which models.
 //
 // jco gives the contract's names in camel case, an option as a value or null, a
-// variant as `{ tag, val }`; the error of a result is what is thrown.
+// variant as `{ tag, val }`; the error of a result is thrown.
 
 import { unsigned } from "./number.js";
 import { modelMatches, pathMatches } from "./pattern.js";
@@ -17,7 +17,7 @@ export const about = {
 };
 
 export const settings = {
-  /** What an organization can set, as a JSON Schema. */
+  /** Returns the JSON Schema of the settings. */
   schema() {
     return JSON.stringify({
       type: "object",
@@ -34,7 +34,7 @@ export const settings = {
     });
   },
 
-  /** A model that another pattern allows as well is a slip of whoever wrote it. */
+  /** A model that another pattern also allows is probably a mistake. */
   validate(text) {
     const { models = [] } = JSON.parse(text);
     const problems = [];
@@ -55,7 +55,7 @@ export const resolver = {
     try {
       return decide(request, chain);
     } catch (error) {
-      // An error that nothing catches would end the call without a word.
+      // An error that is not caught would end the call without a message.
       throw error instanceof Error ? { tag: "other", val: String(error) } : error;
     }
   },
@@ -92,25 +92,25 @@ function decide(request, chain) {
   return { outcome, trail, attributes: [] };
 }
 
-/** So many scopes, the requesting one first, each of which looks at the next. */
+/** Returns the number of reachable scopes, starting with the requesting one. */
 function countReachable(chain) {
   const last = chain.findIndex((scope) => scope.inheritance === "isolated");
   return last < 0 ? chain.length : last + 1;
 }
 
-/** The request's model, else the nearest default that a reachable scope sets. */
+/** The model of the request, otherwise the nearest default of a reachable scope. */
 function effectiveModel(request, reachable) {
   const models = [request.model, ...reachable.map((scope) => scope.defaultModel)];
   return models.find((model) => model !== null) ?? null;
 }
 
-/** The lower priority first, then by name. */
+/** Sorts by priority, lower first, then by name. */
 function comparePlaces(one, other) {
   const priorities = unsigned(one.priority, 32) - unsigned(other.priority, 32);
   return priorities || (one.name < other.name ? -1 : 1);
 }
 
-/** Why a credential of a reachable scope cannot be used; null if it can. */
+/** Returns why a credential of a reachable scope is not usable; null if it is. */
 function obstacleOf({ request, model, requesting }, depth, credential) {
   if (depth > 0 && !shares(credential, requesting)) {
     return "not-shared";
@@ -142,13 +142,13 @@ function shares({ sharing }, requesting) {
   }
 }
 
-/** Why a model is not one of those that the patterns allow; null if it is. */
+/** Returns why the patterns do not allow a model; null if they do. */
 function modelObstacle(patterns, model) {
   // Without patterns every model is allowed.
   if (patterns == null) {
     return null;
   }
-  // No model would help where none is allowed.
+  // An empty list allows no model.
   if (model === null && patterns.length > 0) {
     return "model-required";
   }

@@ -57,11 +57,11 @@ SCHEMA = {
 
 class Settings(exports.Settings):
     def schema(self):
-        """What an organization can set, as a JSON Schema."""
+        """Returns the JSON Schema of the settings."""
         return json.dumps(SCHEMA)
 
     def validate(self, settings):
-        """A model that another pattern allows as well is a slip of whoever wrote it."""
+        """A model that another pattern also allows is probably a mistake."""
         models = json.loads(settings).get("models", [])
         problems = []
         for index, model in enumerate(models):
@@ -83,7 +83,7 @@ class Resolver(exports.Resolver):
         except Err:
             raise
         except Exception as error:
-            # One that nothing catches would end the call without a word.
+            # An exception that is not caught would end the call without a message.
             raise Err(Error_Other(repr(error)))
 
 
@@ -119,7 +119,7 @@ def decide(request, chain):
 
 
 def count_reachable(chain):
-    """So many scopes, the requesting one first, each of which looks at the next."""
+    """Returns the number of reachable scopes, starting with the requesting one."""
     for depth, scope in enumerate(chain):
         if scope.inheritance is Inheritance.ISOLATED:
             return depth + 1
@@ -127,22 +127,22 @@ def count_reachable(chain):
 
 
 def effective_model(request, reachable):
-    """The request's model, else the nearest default that a reachable scope sets."""
+    """The model of the request, otherwise the nearest default of a reachable scope."""
     models = [request.model, *(scope.default_model for scope in reachable)]
     return next((model for model in models if model is not None), None)
 
 
 @dataclass
 class View:
-    """What every credential is held against."""
+    """The values that every credential is checked against."""
 
     request: Request
-    # The path of the scope that asks.
+    # The path of the requesting scope.
     requesting: str
     model: str | None
 
     def obstacle(self, depth, credential):
-        """Why a credential of a reachable scope cannot be used; none if it can."""
+        """Returns why a credential of a reachable scope is not usable; None if it is."""
         if depth > 0 and not self.shares(credential):
             return "not-shared"
         if self.request.credential not in (None, credential.name):
@@ -181,11 +181,11 @@ class View:
 
 
 def model_obstacle(patterns, model):
-    """Why a model is not one of those that the patterns allow; none if it is."""
+    """Returns why the patterns do not allow a model; None if they do."""
     # Without patterns every model is allowed.
     if patterns is None:
         return None
-    # No model would help where none is allowed.
+    # An empty list allows no model.
     if model is None and patterns:
         return "model-required"
     if any(model_matches(pattern, model) for pattern in patterns):

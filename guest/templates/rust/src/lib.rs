@@ -54,10 +54,10 @@ const SCHEMA: &str = r#"{
   "additionalProperties": false
 }"#;
 
-/// What an organization can set.
+/// The settings of the policy.
 #[derive(Deserialize)]
 struct Settings {
-    /// Patterns of the models that it allows; absent means every model.
+    /// Patterns of the allowed models; absent allows every model.
     models: Option<Vec<String>>,
 }
 
@@ -66,7 +66,7 @@ impl settings::Guest for Policy {
         SCHEMA.to_owned()
     }
 
-    /// A model that another pattern allows as well is a slip of whoever wrote it.
+    /// A model that another pattern also allows is probably a mistake.
     fn validate(settings: String) -> Result<(), Vec<settings::Problem>> {
         let problem = |path, rule| settings::Problem { path, rule };
         let settings: Settings = serde_json::from_str(&settings)
@@ -90,12 +90,12 @@ impl settings::Guest for Policy {
     }
 }
 
-/// What every credential is held against.
+/// The values that every credential is checked against.
 struct View<'a> {
     request: &'a Request,
-    /// The path of the scope that asks.
+    /// The path of the requesting scope.
     requesting: &'a str,
-    /// The request's model, else the nearest default that a reachable scope sets.
+    /// The model of the request, otherwise the nearest default of a reachable scope.
     model: Option<&'a str>,
 }
 
@@ -166,7 +166,7 @@ fn decide(
     })
 }
 
-/// So many scopes, the requesting one first, each of which looks at the next.
+/// Returns the number of reachable scopes, starting with the requesting one.
 fn count_reachable(chain: &[Scope]) -> usize {
     let isolated = |scope: &Scope| scope.inheritance == Inheritance::Isolated;
     chain
@@ -176,7 +176,7 @@ fn count_reachable(chain: &[Scope]) -> usize {
 }
 
 impl View<'_> {
-    /// Why a credential of a reachable scope cannot be used.
+    /// Returns why a credential of a reachable scope is not usable.
     fn obstacle(&self, depth: usize, credential: &Credential) -> Option<&'static str> {
         if depth > 0 && !self.shares(credential) {
             return Some("not-shared");
@@ -234,10 +234,10 @@ impl View<'_> {
     }
 }
 
-/// Why a model is not one of those that the patterns allow.
+/// Returns why the patterns do not allow a model.
 fn model_obstacle(patterns: &[String], model: Option<&str>) -> Option<&'static str> {
     match model {
-        // No model would help where none is allowed.
+        // An empty list allows no model.
         None if !patterns.is_empty() => Some("model-required"),
         Some(model) if patterns.iter().any(|pattern| model_matches(pattern, model)) => None,
         _ => Some("model-not-allowed"),

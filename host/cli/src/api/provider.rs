@@ -42,7 +42,7 @@ pub struct Provider {
     pub keep_env: Vec<KeptVariable>,
     /// Variables that keep clients from credentials that nobody granted.
     #[serde(default)]
-    pub shields: Vec<Shield>,
+    pub shields: Vec<AmbientBlock>,
     /// The fields of a credential.
     #[serde(rename = "field")]
     pub fields: Vec<Field>,
@@ -86,7 +86,7 @@ pub struct KeptVariable {
 /// A variable that keeps clients from credentials that nobody granted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Shield {
+pub struct AmbientBlock {
     /// The name.
     pub name: String,
     /// The value.
@@ -123,7 +123,7 @@ pub struct Field {
     pub import_from: Vec<String>,
     /// Clients that read it from no variable.
     #[serde(default)]
-    pub unread_by: Vec<UnreadBy>,
+    pub unread_by: Vec<ClientArgument>,
     /// Whether the variables hold the path of a file with the value.
     #[serde(default)]
     pub file: bool,
@@ -155,7 +155,7 @@ pub struct Variable {
 /// A client that does not read a field from a variable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct UnreadBy {
+pub struct ClientArgument {
     /// The client.
     pub client: String,
     /// The argument of the client that takes the field.

@@ -301,7 +301,7 @@ fn likely_mode<'a>(
     fields: &Fields,
 ) -> Result<&'a Mode, CliError> {
     if let Some(name) = &input.mode {
-        return Ok(provider.mode_named(name).map_err(entail::Error::from)?);
+        return Ok(provider.require_mode(name).map_err(entail::Error::from)?);
     }
     let takes_all = |mode: &&Mode| fields.iter().all(|(name, _)| mode.takes(name));
     present

@@ -4,7 +4,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use entail::store::{KeyError, times_not_locked};
+use entail::store::{KeyError, memory_lock_failures};
 use entail::{Entail, Error, Home, Keys, Request, ScopePath};
 
 use super::audit::verify::{breaches, notes, verification as verify_log};
@@ -81,7 +81,7 @@ async fn run_checks(session: &Session, report: &mut Report) -> Result<(), CliErr
     check_log(report, &home);
     check_providers(session, report, &entail, &home).await?;
     check_leftover_directories(report);
-    if times_not_locked() == 0 {
+    if memory_lock_failures() == 0 {
         report.ok("memory for secrets is locked");
     } else {
         report.failed(

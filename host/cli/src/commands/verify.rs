@@ -162,7 +162,7 @@ pub fn to_output(found: &entail::Verification) -> Verification {
             .map(|fault| StoreFault {
                 fault: fault.fault().as_str().to_owned(),
                 what: fault.what().to_owned(),
-                reason: fault.how().to_owned(),
+                reason: fault.reason().to_owned(),
             })
             .collect(),
         under_old_recipients: found

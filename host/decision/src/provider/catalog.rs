@@ -1,4 +1,4 @@
-//! All providers that are known.
+//! The catalog of providers.
 
 use entail_text::sanitized;
 use serde::Deserialize;
@@ -10,19 +10,19 @@ use crate::name::ProviderId;
 
 const BUILT_IN: &str = include_str!("providers.toml");
 
-/// The most bytes that are read of a provider file: room for several hundred providers.
+/// The largest provider file, in bytes: room for several hundred providers.
 pub const MAX_FILE_BYTES: usize = 1 << 20;
 
-/// What is wrong with a provider file.
+/// A provider file is not valid.
 #[derive(Debug, thiserror::Error)]
 #[error("the provider file is not valid: {}", sanitized(.0))]
 pub struct InvalidProviders(String);
 
-/// There is no provider of that id.
+/// There is no provider with this id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no provider {id}; there are: {}", list(.known))]
 pub struct UnknownProvider {
-    /// The id that was given.
+    /// The requested id.
     pub id: ProviderId,
     /// The ids that exist.
     pub known: Vec<ProviderId>,
@@ -33,7 +33,7 @@ fn list(ids: &[ProviderId]) -> String {
     ids.join(", ")
 }
 
-/// All providers that are known.
+/// The known providers.
 #[derive(Clone, Debug)]
 pub struct Catalog {
     providers: Vec<Provider>,
@@ -47,13 +47,12 @@ struct File {
 }
 
 impl Catalog {
-    /// The built-in providers, and those of `additions`, a file of the same
-    /// form.
+    /// Returns the built-in providers and those of `additions`, a file in the same format.
     ///
     /// # Errors
     ///
-    /// When a file does not have the form, redefines a provider, or contradicts
-    /// itself.
+    /// [`InvalidProviders`] if the file cannot be parsed, redefines a provider, or is
+    /// inconsistent.
     pub fn new(additions: Option<&str>) -> Result<Self, InvalidProviders> {
         let mut catalog = Catalog {
             providers: Vec::new(),
@@ -68,17 +67,17 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// Adds the providers of a file. `owns` says whether a variable, or a pattern of
-    /// some, may be a provider's, beside those that are known already.
+    /// Adds the providers of a file. `may_own` decides whether a provider may own a variable,
+    /// or a pattern of variables.
     fn add(
         &mut self,
         text: &str,
-        owns: impl Fn(&Catalog, &Provider, &str) -> bool,
+        may_own: impl Fn(&Catalog, &Provider, &str) -> bool,
     ) -> Result<(), InvalidProviders> {
         let file: File = toml::from_str(text)
             .map_err(|error| InvalidProviders(describe_toml_error(text, &error)))?;
         for provider in file.providers {
-            self.check(&provider, &owns)
+            self.check(&provider, &may_own)
                 .map_err(|problem| InvalidProviders(format!("{}: {problem}", provider.id)))?;
             self.providers.push(provider);
         }
@@ -88,10 +87,10 @@ impl Catalog {
     fn check(
         &self,
         provider: &Provider,
-        owns: impl Fn(&Catalog, &Provider, &str) -> bool,
+        may_own: impl Fn(&Catalog, &Provider, &str) -> bool,
     ) -> Result<(), String> {
         if self.get(&provider.id).is_some() {
-            return Err("it is there already, and cannot be defined again".to_owned());
+            return Err("it is already defined, and cannot be redefined".to_owned());
         }
         validate(provider)?;
         let is_taken = |variable: &&str| {
@@ -103,15 +102,15 @@ impl Catalog {
                 "the variable {variable} belongs to another provider"
             ));
         }
-        let patterns = provider.clears.iter().map(String::as_str);
+        let patterns = provider.unset_env.iter().map(String::as_str);
         if let Some(variable) = provider
             .variables()
             .chain(patterns)
-            .find(|name| !owns(self, provider, name))
+            .find(|name| !may_own(self, provider, name))
         {
             return Err(format!(
-                "the variable {variable} does not begin with {}, as those of a provider do \
-                 that is called {}, or it belongs to another one",
+                "the variable {variable} does not begin with {}, as the variables of the \
+                 provider {} must, or it belongs to another provider",
                 variable_prefix(&provider.id),
                 provider.id
             ));
@@ -119,12 +118,12 @@ impl Catalog {
         Ok(())
     }
 
-    /// The provider of that id.
+    /// Returns the provider with this id.
     pub fn get(&self, id: &ProviderId) -> Option<&Provider> {
         self.providers.iter().find(|provider| provider.id == *id)
     }
 
-    /// The same, which has to be there.
+    /// Returns the provider with this id.
     ///
     /// # Errors
     ///
@@ -136,23 +135,23 @@ impl Catalog {
         })
     }
 
-    /// The provider to whose clients a variable belongs: the one with the longest pattern
-    /// that it fits.
+    /// Returns the provider whose clients read a variable: the one with the longest matching
+    /// pattern.
     pub fn owner(&self, variable: &str) -> Option<&Provider> {
         self.iter()
-            .filter_map(|provider| Some((provider.claim(variable)?, provider)))
+            .filter_map(|provider| Some((provider.match_length(variable)?, provider)))
             .max_by_key(|(length, _)| *length)
             .map(|(_, provider)| provider)
     }
 
-    /// The provider because of whose clients a command does not get the caller's
-    /// variable.
-    pub fn clears(&self, variable: &str) -> Option<&Provider> {
+    /// Returns the provider for which a variable of the caller is unset; `None` if a command
+    /// keeps it.
+    pub fn unset_by(&self, variable: &str) -> Option<&Provider> {
         self.owner(variable)
-            .filter(|provider| !provider.excepts(variable))
+            .filter(|provider| !provider.keeps_variable(variable))
     }
 
-    /// All of them, in the order of the files.
+    /// Returns all providers, in the order of the files.
     pub fn iter(&self) -> impl Iterator<Item = &Provider> {
         self.providers.iter()
     }
@@ -165,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_eleven_are_there_and_fit_together() {
+    fn the_eleven_built_in_providers_are_valid() {
         let catalog = Catalog::new(None).unwrap();
         assert_eq!(
             list(

@@ -1,15 +1,16 @@
-//! What a provider is: the form of the provider file.
+//! The types of the provider file.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
+use super::template::{Part, parts};
+use super::variable::{
+    AmbientBlock, ClientArgument, FixedVariable, KeptVariable, Variable, matches_pattern,
+};
 use crate::name::{ProviderId, quoted};
 
-/// A provider has no mode of that name.
+/// A provider has no mode with this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{provider} has no mode {mode}; it has: {known}")]
 pub struct UnknownMode {
@@ -26,18 +27,18 @@ pub enum ProviderKind {
     Model,
     /// Serves models as one service of many, behind a cloud identity.
     Cloud,
-    /// Passes requests on to others.
+    /// Forwards requests to other providers.
     Gateway,
 }
 
-/// How a value looks.
+/// The format of a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// Visible characters without spaces: keys, ids, names.
     #[default]
     Token,
-    /// An https URL, or an http one on this machine.
+    /// An https URL, or an http URL on this machine.
     Url,
     /// A part of a host name: `eu-central-1`, `europe-west4`.
     Region,
@@ -45,239 +46,114 @@ pub enum Format {
     ServiceAccount,
 }
 
-/// One value of a credential.
+/// A field of a credential.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Field {
     /// Its name: `api_key`.
     pub name: String,
-    /// Its name for a person.
+    /// Its name for people.
     pub label: String,
-    /// Whether it is sealed, or shown to whoever may see the credential.
+    /// Whether it is sealed. Other fields are shown to everybody who may see the credential.
     #[serde(default)]
     pub secret: bool,
-    /// How it looks.
+    /// Its format.
     #[serde(default)]
     pub format: Format,
-    /// The variables that clients read it from.
+    /// The environment variables that clients read it from.
     #[serde(default)]
     pub environment: Vec<Variable>,
-    /// Other variables in which people keep it: read where it is entered, never set.
+    /// Other variables that may hold it: read when a credential is entered, never set.
     #[serde(default)]
     pub import_from: Vec<String>,
-    /// Clients that read it from no variable.
+    /// Clients that read it from no variable, and the arguments that they take instead.
     #[serde(default)]
-    pub unread_by: Vec<UnreadBy>,
-    /// Whether those variables hold the path of a file with the value.
+    pub client_arguments: Vec<ClientArgument>,
+    /// Whether the variables hold the path of a file with the value.
     #[serde(default)]
     pub file: bool,
-    /// Whether it belongs to the secret, and is given anew with a new one.
+    /// Whether it belongs to the secret: a new secret needs a new value.
     #[serde(default)]
     pub with_secret: bool,
-    /// What stands for it when it is left out.
+    /// Its value if none is given.
     #[serde(default)]
     pub default: Option<String>,
-    /// What a person entering it should know.
+    /// What people should know when they enter it.
     #[serde(default)]
     pub hint: Option<String>,
 }
 
 impl Field {
-    /// The names of the variables that clients read it from.
+    /// Returns the names of the variables that clients read it from.
     pub fn variables(&self) -> impl Iterator<Item = &str> {
         self.environment
             .iter()
             .map(|variable| variable.name.as_str())
     }
 
-    /// The names of the variables that people may have it in.
+    /// Returns the names of all variables that may hold it.
     pub fn entry_variables(&self) -> impl Iterator<Item = &str> {
         self.variables()
             .chain(self.import_from.iter().map(String::as_str))
     }
 }
 
-/// A variable that clients read a field from. In a file, its name alone will do.
-#[derive(Clone, Debug, Default, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Variable {
-    /// Its name: `OPENAI_BASE_URL`.
-    pub name: String,
-    /// Its value as a template, where it is not just that of the field.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub value: Option<String>,
-    /// The clients that read it.
-    pub read_by: Vec<String>,
-}
-
-impl<'de> Deserialize<'de> for Variable {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(VariableVisitor)
-    }
-}
-
-struct VariableVisitor;
-
-impl<'de> Visitor<'de> for VariableVisitor {
-    type Value = Variable;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the name of a variable, or a table with name, value and read-by")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Variable, E> {
-        Ok(Variable {
-            name: name.to_owned(),
-            ..Variable::default()
-        })
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Variable, A::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-        struct Table {
-            name: String,
-            #[serde(default)]
-            value: Option<String>,
-            #[serde(default)]
-            read_by: Vec<String>,
-        }
-        let Table {
-            name,
-            value,
-            read_by,
-        } = Table::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(Variable {
-            name,
-            value,
-            read_by,
-        })
-    }
-}
-
-/// A client that reads a field from no variable.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct UnreadBy {
-    /// The client: `xai-sdk`.
-    pub client: String,
-    /// What a program passes to it instead: `api_host`.
-    pub argument: String,
-}
-
-/// A variable with a fixed value.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct FixedVariable {
-    /// Its name.
-    pub name: String,
-    /// Its value.
-    pub value: String,
-    /// The clients that read it.
-    #[serde(default)]
-    pub read_by: Vec<String>,
-    /// The providers with whose credentials it would be wrong: it is not set where one
-    /// of them is granted too.
-    #[serde(default)]
-    pub unless_granted: Vec<ProviderId>,
-}
-
-/// A variable of the caller that a command keeps although a pattern covers it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct KeptVariable {
-    /// Its name, as a pattern.
-    pub name: String,
-    /// Why it can do no harm, and what needs it.
-    pub reason: String,
-}
-
-/// A variable that keeps clients from credentials that nobody granted: it points a
-/// file at nothing, or switches a source off.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Shield {
-    /// Its name.
-    pub name: String,
-    /// Its value.
-    pub value: String,
-    /// What clients would read.
-    pub reason: String,
-    /// The variables of the caller that need what it shields from: it is not set where
-    /// one of them is kept.
-    #[serde(default)]
-    pub unless_kept: Vec<String>,
-    /// The providers whose granted credentials make it needless.
-    #[serde(default)]
-    pub unless_granted: Vec<ProviderId>,
-}
-
-/// The fields that say which role of AWS is assumed.
+/// The fields that define the AWS role to assume.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RoleFields {
-    /// The role; none is assumed where a credential has no value for it.
+    /// The role; none is assumed if a credential has no value for it.
     pub role: String,
-    /// The external id that the role asks for.
+    /// The external id that the role requires.
     #[serde(default)]
     pub external_id: Option<String>,
     /// The region.
     pub region: String,
-    /// The fields of the keys that it is assumed with, by their names in an AWS
-    /// configuration file; without any it is assumed with the caller's own identity.
+    /// The fields of the keys to assume it with, by their names in an AWS configuration file.
+    /// Without any, the caller's own identity is used.
     #[serde(default)]
     pub keys: BTreeMap<String, String>,
 }
 
-/// Whether a name fits a pattern. Case does not count.
-fn fits(pattern: &str, name: &str) -> bool {
-    match pattern.strip_suffix('*') {
-        None => pattern.eq_ignore_ascii_case(name),
-        Some(prefix) => name
-            .get(..prefix.len())
-            .is_some_and(|beginning| beginning.eq_ignore_ascii_case(prefix)),
-    }
-}
-
-/// How a request proves that it has the credential.
+/// How a request authenticates.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Authentication {
-    /// By headers; one that names a field without a value is left out.
+    /// With headers. A header that names a field without a value is omitted.
     Headers(BTreeMap<String, String>),
-    /// By an AWS signature, version 4.
+    /// With an AWS signature, version 4.
     #[serde(rename = "aws-sigv4")]
     AwsSigV4 {
-        /// The service that is signed for.
+        /// The service in the signature.
         service: String,
     },
-    /// By an access token for which a service account signs.
+    /// With an access token that a service account requests.
     GoogleServiceAccount {
         /// The OAuth scope of the token.
         scope: String,
     },
 }
 
-/// One way to be a credential of a provider.
+/// A kind of credential of a provider.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Mode {
     /// Its name: `api-key`.
     pub name: String,
-    /// Its name for a person.
+    /// Its name for people.
     pub label: String,
-    /// The fields that it cannot do without.
+    /// The required fields.
     pub required: Vec<String>,
-    /// The fields that it may have besides.
+    /// The optional fields.
     #[serde(default)]
     pub optional: Vec<String>,
     /// Variables with a fixed value that clients need for this mode.
     #[serde(default)]
-    pub sets: Vec<FixedVariable>,
+    pub set_env: Vec<FixedVariable>,
     /// The role that a command assumes, by a private AWS configuration.
     #[serde(default)]
-    pub assumes_role: Option<RoleFields>,
-    /// How a request proves that it has the credential.
+    pub assume_role: Option<RoleFields>,
+    /// How a request authenticates.
     pub authentication: Authentication,
 }
 
@@ -291,7 +167,7 @@ impl Mode {
     }
 }
 
-/// A cheap request that shows whether a key works.
+/// A cheap request that checks whether a key works.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Check {
@@ -301,7 +177,7 @@ pub struct Check {
     pub url: String,
 }
 
-/// Where a provider's API is if a field has a certain value.
+/// The base URL of a provider's API for one value of a field.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SpecialBaseUrl {
@@ -309,70 +185,70 @@ pub struct SpecialBaseUrl {
     pub field: String,
     /// Its value.
     pub value: String,
-    /// Where the API is.
+    /// The base URL.
     pub base_url: String,
 }
 
-/// Whom a credential is for.
+/// A provider that credentials are for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Provider {
     /// Its id: `openai`.
     pub id: ProviderId,
-    /// Its name for a person.
+    /// Its name for people.
     pub name: String,
-    /// What kind of provider it is.
+    /// Its kind.
     pub kind: ProviderKind,
     /// Where the vendor documents its credentials.
     pub docs: String,
-    /// Where its API is unless a credential says otherwise, as a template.
+    /// The base URL of its API unless a credential has another, as a template.
     #[serde(default)]
     pub base_url: Option<String>,
-    /// Where it is instead for some values of a field.
+    /// Other base URLs for some values of a field.
     #[serde(default)]
     pub special_base_urls: Vec<SpecialBaseUrl>,
-    /// The hosts that its secrets may be sent to unless a credential names a
-    /// URL of its own, as templates.
+    /// The hosts that its secrets may be sent to unless a credential has another base URL,
+    /// as templates.
     pub hosts: Vec<String>,
-    /// A cheap request that shows whether a key works.
+    /// A cheap request that checks whether a key works.
     #[serde(default)]
     pub check: Option<Check>,
-    /// The variables that belong to its clients besides those that are set, as patterns:
-    /// a final `*` is any run of characters, and case does not count. A command gets none
-    /// of the caller's: each could replace a credential or redirect it.
+    /// Patterns of variables that its clients read, in addition to those that are set. A
+    /// final `*` matches any characters; case is ignored. A command gets none of the
+    /// caller's: each could replace a credential or redirect it.
     #[serde(default)]
-    pub clears: Vec<String>,
-    /// The exceptions from `clears`.
+    pub unset_env: Vec<String>,
+    /// The exceptions from `unset-env`.
     #[serde(default)]
-    pub keeps: Vec<KeptVariable>,
-    /// Variables that keep its clients from credentials that nobody granted.
+    pub keep_env: Vec<KeptVariable>,
+    /// Variables that stop its clients from using ambient credentials.
     #[serde(default)]
-    pub shields: Vec<Shield>,
-    /// What its credentials consist of.
+    pub block_ambient: Vec<AmbientBlock>,
+    /// The fields of its credentials.
     #[serde(rename = "field")]
     pub fields: Vec<Field>,
-    /// The ways to be one, the usual one first.
+    /// The kinds of credentials, the usual one first.
     #[serde(rename = "mode")]
     pub modes: Vec<Mode>,
 }
 
 impl Provider {
-    /// The field of that name.
+    /// Returns the field with this name.
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
     }
 
-    /// The mode of that name.
+    /// Returns the mode with this name.
     pub fn mode(&self, name: &str) -> Option<&Mode> {
         self.modes.iter().find(|mode| mode.name == name)
     }
 
-    /// The mode of that name, as a person gave it.
+    /// Returns the mode with this name.
     ///
     /// # Errors
     ///
-    /// [`UnknownMode`] if it has none of that name.
-    pub fn mode_named(&self, name: &str) -> Result<&Mode, UnknownMode> {
+    /// [`UnknownMode`] if there is none.
+    pub fn require_mode(&self, name: &str) -> Result<&Mode, UnknownMode> {
         self.mode(name).ok_or_else(|| UnknownMode {
             provider: self.id.clone(),
             mode: quoted(name),
@@ -380,64 +256,66 @@ impl Provider {
         })
     }
 
-    /// The names of the modes, for an error message.
+    /// Returns the names of the modes, for messages.
     pub fn mode_names(&self) -> String {
         let names: Vec<&str> = self.modes.iter().map(|mode| mode.name.as_str()).collect();
         names.join(", ")
     }
 
-    /// Every variable that a command may get for it.
+    /// Returns every variable that a command may get for it.
     pub fn variables(&self) -> impl Iterator<Item = &str> {
-        let fixed = self.modes.iter().flat_map(|mode| &mode.sets);
-        let shields = self.shields.iter().map(|shield| shield.name.as_str());
+        let fixed = self.modes.iter().flat_map(|mode| &mode.set_env);
+        let blocks = self.block_ambient.iter().map(|block| block.name.as_str());
         self.field_variables()
             .chain(fixed.map(|variable| variable.name.as_str()))
-            .chain(shields)
+            .chain(blocks)
     }
 
-    /// The variables that its fields are read from.
+    /// Returns the variables that its fields are read from.
     pub fn field_variables(&self) -> impl Iterator<Item = &str> {
         self.fields.iter().flat_map(Field::variables)
     }
 
-    /// Whether a variable is in the name space of its clients.
-    pub fn owns(&self, variable: &str) -> bool {
-        self.claim(variable).is_some()
+    /// Whether a variable belongs to its clients.
+    pub fn owns_variable(&self, variable: &str) -> bool {
+        self.match_length(variable).is_some()
     }
 
-    /// How well a variable of the caller fits what belongs to its clients, as the length
-    /// of the longest pattern; `None` if it does not.
-    pub(super) fn claim(&self, variable: &str) -> Option<usize> {
-        let patterns = self.clears.iter().map(String::as_str);
+    /// Returns the length of the longest pattern or name of its clients' variables that
+    /// matches; `None` if none does.
+    pub(super) fn match_length(&self, variable: &str) -> Option<usize> {
+        let patterns = self.unset_env.iter().map(String::as_str);
         patterns
             .chain(self.variables())
-            .filter(|pattern| fits(pattern, variable))
+            .filter(|pattern| matches_pattern(pattern, variable))
             .map(str::len)
             .max()
     }
 
-    /// Whether a variable is an exception from `clears`.
-    pub(super) fn excepts(&self, variable: &str) -> bool {
-        self.keeps.iter().any(|kept| fits(&kept.name, variable))
+    /// Whether a variable is an exception from `unset-env`.
+    pub(super) fn keeps_variable(&self, variable: &str) -> bool {
+        self.keep_env
+            .iter()
+            .any(|kept| matches_pattern(&kept.name, variable))
     }
 
-    /// Which of these public parameters some client does not find by itself, and which
-    /// client. A field's default is no matter: it is what clients do unasked.
-    pub fn unread<'a>(
+    /// Returns which of these public parameters a client takes only as an argument. Default
+    /// values are skipped: clients use them without the argument.
+    pub fn client_arguments_for<'a>(
         &'a self,
         parameters: &BTreeMap<String, String>,
-    ) -> impl Iterator<Item = (&'a Field, &'a UnreadBy)> {
-        let is_own = |field: &&Field| {
+    ) -> impl Iterator<Item = (&'a Field, &'a ClientArgument)> {
+        let is_changed = |field: &&Field| {
             let value = parameters.get(&field.name);
             value.is_some() && value != field.default.as_ref()
         };
         self.fields
             .iter()
-            .filter(is_own)
-            .flat_map(|field| field.unread_by.iter().map(move |by| (field, by)))
+            .filter(is_changed)
+            .flat_map(|field| field.client_arguments.iter().map(move |by| (field, by)))
     }
 
-    /// The special base URL that goes with these public parameters.
+    /// Returns the special base URL for these public parameters.
     pub fn special_base_url(
         &self,
         parameters: &BTreeMap<String, String>,
@@ -447,7 +325,7 @@ impl Provider {
             .find(|special| parameters.get(&special.field) == Some(&special.value))
     }
 
-    /// Where its API is for a credential with these public parameters.
+    /// Returns the base URL for a credential with these public parameters.
     pub fn base_url(&self, parameters: &BTreeMap<String, String>) -> Option<String> {
         match self.special_base_url(parameters) {
             Some(special) => Some(special.base_url.clone()),
@@ -455,8 +333,8 @@ impl Provider {
         }
     }
 
-    /// Fills in a template with `values` or the fields' defaults. `None` if it
-    /// names a field that has neither.
+    /// Fills in a template with `values` or the fields' defaults; `None` if it names a field
+    /// without either.
     pub fn fill(&self, template: &str, values: &BTreeMap<String, String>) -> Option<String> {
         let mut filled = String::new();
         for part in parts(template) {
@@ -472,37 +350,13 @@ impl Provider {
     }
 }
 
-/// A part of a template.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part<'a> {
-    /// Text to copy.
-    Text(&'a str),
-    /// The name of a field to fill in.
-    Field(&'a str),
-}
-
-/// A template's parts: text, and field names in braces.
-pub fn parts(template: &str) -> impl Iterator<Item = Part<'_>> {
-    template
-        .split('{')
-        .enumerate()
-        .flat_map(|(position, piece)| {
-            match (position, piece.split_once('}')) {
-                (0, _) | (_, None) => [Some(Part::Text(piece)), None],
-                (_, Some((field, text))) => [Some(Part::Field(field)), Some(Part::Text(text))],
-            }
-            .into_iter()
-            .flatten()
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::provider::Catalog;
 
     #[test]
-    fn a_template_takes_values_then_defaults_then_gives_up() {
+    fn a_template_uses_values_then_defaults_then_fails() {
         let catalog = Catalog::new(None).unwrap();
         let vertex = catalog.get(&"vertex-ai".parse().unwrap()).unwrap();
         let template = vertex.base_url.as_deref().unwrap();

@@ -1,21 +1,22 @@
-//! Whether the parts of a provider fit together.
+//! Validates the definition of a provider.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use entail_text::Shown;
 
-use super::definition::{Authentication, Format, Part, Provider, RoleFields, parts};
+use super::definition::{Authentication, Format, Provider, RoleFields};
+use super::syntax::{is_name, is_pattern, is_text, is_token, is_variable, is_visible};
+use super::template::{Part, parts};
 use crate::name::ProviderId;
 
 /// The schemes of a base URL.
 const HTTPS: &str = "https://";
 
-/// A template that stands for the credential's base URL.
+/// The field name for the base URL of the credential.
 const BASE_URL: &str = "base_url";
 
-/// Headers that say how a message is framed or routed, or that whoever forwards it takes
-/// out (RFC 9110, sections 7.2 and 7.6.1; RFC 9112, section 6): none of them can prove
-/// that a request has a credential.
+/// Headers that define how a message is framed or routed, or that proxies remove (RFC 9110,
+/// sections 7.2 and 7.6.1; RFC 9112, section 6): none of them can authenticate a request.
 const MESSAGE_HEADERS: [&str; 11] = [
     "connection",
     "content-length",
@@ -30,14 +31,14 @@ const MESSAGE_HEADERS: [&str; 11] = [
     "via",
 ];
 
-/// Fails with what is wrong with a provider, as the rest of a sentence that names it.
+/// Validates a provider; the error does not name the provider.
 pub(super) fn validate(provider: &Provider) -> Result<(), String> {
     check_fields(provider)?;
     check_modes(provider)?;
     check_urls(provider)
 }
 
-/// What the variables of a provider begin with, but for the built-in ones.
+/// Returns the prefix that the variables of an added provider must have.
 pub(super) fn variable_prefix(id: &ProviderId) -> String {
     let mut prefix = id.as_str().to_ascii_uppercase().replace('-', "_");
     prefix.push('_');
@@ -51,11 +52,11 @@ fn check_fields(provider: &Provider) -> Result<(), String> {
         if !is_name(name, b'_') {
             let name = Shown::of(name);
             return Err(format!(
-                "{name:?} is no name of a field: it takes a-z, 0-9 and _"
+                "{name:?} is not a valid field name: use a-z, 0-9 and _"
             ));
         }
         if !names.insert(name.as_str()) {
-            return Err(format!("the field {name} is there twice"));
+            return Err(format!("the field {name} is defined twice"));
         }
     }
     check_variables(provider)
@@ -64,28 +65,28 @@ fn check_fields(provider: &Provider) -> Result<(), String> {
 fn check_variables(provider: &Provider) -> Result<(), String> {
     if let Some(name) = provider.variables().find(|name| !is_variable(name)) {
         return Err(format!(
-            "{:?} is no variable: it takes A-Z, 0-9 and _, and does not begin with a digit",
+            "{:?} is not a valid variable name: use A-Z, 0-9 and _, and do not begin with a digit",
             Shown::of(name)
         ));
     }
-    let kept = provider.keeps.iter().map(|kept| &kept.name);
+    let kept = provider.keep_env.iter().map(|kept| &kept.name);
     if let Some(pattern) = provider
-        .clears
+        .unset_env
         .iter()
         .chain(kept)
         .find(|name| !is_pattern(name))
     {
         return Err(format!(
-            "{:?} is no pattern of variables: it is a name, or the beginning of names and a final *",
+            "{:?} is not a valid pattern of variables: use a name, or a prefix of names and a final *",
             Shown::of(pattern)
         ));
     }
-    let fixed = provider.modes.iter().flat_map(|mode| &mode.sets);
+    let fixed = provider.modes.iter().flat_map(|mode| &mode.set_env);
     let values = fixed.map(|fixed| &fixed.value);
-    let shields = provider.shields.iter().map(|shield| &shield.value);
-    if let Some(value) = values.chain(shields).find(|value| !is_text(value)) {
+    let blocks = provider.block_ambient.iter().map(|block| &block.value);
+    if let Some(value) = values.chain(blocks).find(|value| !is_text(value)) {
         return Err(format!(
-            "{:?} is no value of a variable: it takes visible characters and spaces",
+            "{:?} is not a valid value of a variable: use visible characters and spaces",
             Shown::of(value)
         ));
     }
@@ -93,7 +94,7 @@ fn check_variables(provider: &Provider) -> Result<(), String> {
         for template in field.environment.iter().filter_map(|v| v.value.as_ref()) {
             if field.secret {
                 return Err(format!(
-                    "the field {} is secret, so no variable has a template for it",
+                    "the field {} is secret, so no variable may have a template for it",
                     field.name
                 ));
             }
@@ -104,7 +105,7 @@ fn check_variables(provider: &Provider) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether the fields of a role are there, and the keys are all that may be secret.
+/// Checks that the fields of a role exist, and that only the keys are secret.
 fn check_role(provider: &Provider, role: &RoleFields) -> Result<(), String> {
     let public = [
         Some(&role.role),
@@ -115,9 +116,9 @@ fn check_role(provider: &Provider, role: &RoleFields) -> Result<(), String> {
     let is_field = |name: &String| provider.field(name).is_some();
     let mut public = public.into_iter().flatten();
     match public.find(|name| !is_public(name)) {
-        Some(name) => Err(format!("{:?} is no public field", Shown::of(name))),
+        Some(name) => Err(format!("{:?} is not a public field", Shown::of(name))),
         None => match role.keys.values().find(|name| !is_field(name)) {
-            Some(name) => Err(format!("{:?} is no field", Shown::of(name))),
+            Some(name) => Err(format!("{:?} is not a field", Shown::of(name))),
             None => Ok(()),
         },
     }
@@ -133,20 +134,20 @@ fn check_modes(provider: &Provider) -> Result<(), String> {
         if !is_name(name, b'-') {
             let name = Shown::of(name);
             return Err(format!(
-                "{name:?} is no name of a mode: it takes a-z, 0-9 and -"
+                "{name:?} is not a valid mode name: use a-z, 0-9 and -"
             ));
         }
         if !names.insert(name) {
-            return Err(format!("the mode {name} is there twice"));
+            return Err(format!("the mode {name} is defined twice"));
         }
         let mut fields = mode.required.iter().chain(&mode.optional);
         if let Some(field) = fields.find(|field| provider.field(field).is_none()) {
             let field = Shown::of(field);
             return Err(format!(
-                "the mode {name} names the field {field}, which is not there"
+                "the mode {name} names the field {field}, which does not exist"
             ));
         }
-        if let Some(role) = &mode.assumes_role {
+        if let Some(role) = &mode.assume_role {
             check_role(provider, role)?;
         }
         match &mode.authentication {
@@ -156,12 +157,12 @@ fn check_modes(provider: &Provider) -> Result<(), String> {
             Authentication::AwsSigV4 { service } if is_name(service, b'-') => {}
             Authentication::AwsSigV4 { service } => {
                 let service = Shown::of(service);
-                return Err(format!("{service:?} is no service of AWS"));
+                return Err(format!("{service:?} is not a valid AWS service"));
             }
             Authentication::GoogleServiceAccount { scope } if is_visible(scope) => {}
             Authentication::GoogleServiceAccount { scope } => {
                 let scope = Shown::of(scope);
-                return Err(format!("{scope:?} is no scope of OAuth"));
+                return Err(format!("{scope:?} is not a valid OAuth scope"));
             }
         }
     }
@@ -176,20 +177,20 @@ fn check_headers(
     for (name, template) in headers {
         let shown = Shown::of(name);
         if !is_token(name) {
-            return Err(format!("{shown:?} is no name of an HTTP header"));
+            return Err(format!("{shown:?} is not a valid HTTP header name"));
         }
         let name = name.to_ascii_lowercase();
         if MESSAGE_HEADERS.contains(&name.as_str()) {
             return Err(format!(
-                "the header {shown} is for the message itself, and proves nothing"
+                "the header {shown} frames or routes the message, and cannot authenticate it"
             ));
         }
         if !names.insert(name) {
-            return Err(format!("the header {shown} is there twice"));
+            return Err(format!("the header {shown} is defined twice"));
         }
         if !is_text(template) || template.trim() != template {
             return Err(format!(
-                "the value of the header {shown} has characters that no header can carry"
+                "the value of the header {shown} has characters that a header cannot have"
             ));
         }
         check_template(template, allowed)?;
@@ -197,7 +198,7 @@ fn check_headers(
     Ok(())
 }
 
-/// The URLs are https, and lead to hosts that secrets may be sent to.
+/// Checks that the URLs are https, and that secrets may be sent to their hosts.
 fn check_urls(provider: &Provider) -> Result<(), String> {
     let is_public = |name: &str| provider.field(name).is_some_and(|field| !field.secret);
     for host in &provider.hosts {
@@ -207,7 +208,7 @@ fn check_urls(provider: &Provider) -> Result<(), String> {
         if !is_public(&special.field) {
             let field = Shown::of(&special.field);
             return Err(format!(
-                "a special base URL goes by {field}, which is no public field"
+                "a special base URL depends on {field}, which is not a public field"
             ));
         }
     }
@@ -220,7 +221,7 @@ fn check_urls(provider: &Provider) -> Result<(), String> {
     };
     if !is_token(&check.method) {
         let method = Shown::of(&check.method);
-        return Err(format!("{method:?} is no HTTP method"));
+        return Err(format!("{method:?} is not a valid HTTP method"));
     }
     match check.url.strip_prefix("{base_url}") {
         Some(path) if path.is_empty() || path.starts_with('/') => {
@@ -231,7 +232,8 @@ fn check_urls(provider: &Provider) -> Result<(), String> {
     }
 }
 
-/// A host is of letters, digits, dots and hyphens, and of fields whose values are.
+/// Checks that a host consists of letters, digits, dots and hyphens, and of fields with such
+/// values.
 fn check_host(provider: &Provider, host: &str) -> Result<(), String> {
     let is_region = |name: &str| {
         let field = provider.field(name);
@@ -251,7 +253,7 @@ fn check_host(provider: &Provider, host: &str) -> Result<(), String> {
     } else {
         let host = Shown::of(host);
         Err(format!(
-            "{host:?} is no host: it takes a-z, 0-9, -, . and fields of the format region"
+            "{host:?} is not a valid host: use a-z, 0-9, -, . and fields of the format region"
         ))
     }
 }
@@ -270,7 +272,7 @@ fn check_url(provider: &Provider, url: &str, allowed: &dyn Fn(&str) -> bool) -> 
         Ok(())
     } else {
         Err(format!(
-            "the URL {shown:?} leads to a host that is not one of its hosts"
+            "the host of the URL {shown:?} is not one of the provider's hosts"
         ))
     }
 }
@@ -280,7 +282,7 @@ fn check_path(path: &str) -> Result<(), String> {
         Ok(())
     } else {
         let path = Shown::of(path);
-        Err(format!("{path:?} is no path of a URL without a query"))
+        Err(format!("{path:?} is not a valid URL path without a query"))
     }
 }
 
@@ -290,7 +292,7 @@ fn check_template(template: &str, allowed: &dyn Fn(&str) -> bool) -> Result<(), 
     let closed = template.matches('}').count();
     let is_field = |part: &Part<'_>| matches!(part, Part::Field(_));
     if opened != closed || parts(template).filter(is_field).count() != opened {
-        return Err(format!("{shown:?} has a brace that stands alone"));
+        return Err(format!("{shown:?} has an unmatched brace"));
     }
     let forbidden = parts(template).find_map(|part| match part {
         Part::Field(name) if !allowed(name) => Some(name),
@@ -298,42 +300,11 @@ fn check_template(template: &str, allowed: &dyn Fn(&str) -> bool) -> Result<(), 
     });
     match forbidden {
         None => Ok(()),
-        Some(name) => Err(format!("{shown:?} may not name {:?}", Shown::of(name))),
+        Some(name) => Err(format!(
+            "{shown:?} may not use the field {:?}",
+            Shown::of(name)
+        )),
     }
-}
-
-/// Whether it is of small letters, digits and `joint`, and not empty.
-fn is_name(text: &str, joint: u8) -> bool {
-    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == joint;
-    !text.is_empty() && text.bytes().all(fits)
-}
-
-fn is_variable(name: &str) -> bool {
-    let fits = |byte| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b'_');
-    !name.is_empty()
-        && name.bytes().all(fits)
-        && !name.starts_with(|first: char| first.is_ascii_digit())
-}
-
-/// Whether it is a name, or the beginning of names with a `*` after it.
-fn is_pattern(pattern: &str) -> bool {
-    let name = pattern.strip_suffix('*').unwrap_or(pattern);
-    is_visible(name) && !name.contains(['*', '='])
-}
-
-/// A token of HTTP (RFC 9110, section 5.6.2).
-fn is_token(text: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !text.is_empty() && text.bytes().all(fits)
-}
-
-fn is_text(text: &str) -> bool {
-    let fits = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
-    text.bytes().all(fits)
-}
-
-fn is_visible(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 #[cfg(test)]
@@ -374,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_leads_to_a_host_of_the_provider() {
+    fn the_host_of_a_url_is_one_of_the_providers_hosts() {
         assert!(Catalog::new(Some(LOCAL)).is_ok());
         for url in [
             "https://elsewhere.example/v1",
@@ -383,9 +354,15 @@ mod tests {
             "https://elsewhere.example/{region}.llm.example.com",
         ] {
             let error = refused("https://{region}.llm.example.com/v1", url);
-            assert!(error.contains("not one of its hosts"), "{url}: {error}");
+            assert!(
+                error.contains("not one of the provider's hosts"),
+                "{url}: {error}"
+            );
             let error = refused("{base_url}/models", url);
-            assert!(error.contains("not one of its hosts"), "{url}: {error}");
+            assert!(
+                error.contains("not one of the provider's hosts"),
+                "{url}: {error}"
+            );
         }
         for url in [
             "http://{region}.llm.example.com/v1",
@@ -403,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_takes_no_value_that_could_be_another_host() {
+    fn a_host_has_no_field_whose_value_could_be_another_host() {
         refused("format = \"region\"", "format = \"token\"");
         for host in [
             "",
@@ -421,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_proves_something_and_forges_nothing() {
+    fn a_header_authenticates_and_cannot_forge_the_message() {
         for name in [
             "Host",
             "content-length",

@@ -1,6 +1,6 @@
 //! What a line of the decision log says.
 
-use entail_policy::{Decision, Digest, Facts};
+use entail_policy::{Decision, Facts, PolicyDigest};
 use entail_store::Revision;
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +25,7 @@ pub(crate) struct Record<'a> {
     /// The revision of the store that the facts are of.
     pub(crate) revision: Revision,
     /// The component that decided.
-    pub(crate) policy: Digest,
+    pub(crate) policy: PolicyDigest,
     /// The revision of the store that put it in service, with its settings; none for
     /// the built-in policy that nobody bound.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -237,7 +237,7 @@ impl SetCredential {
         given: &Given,
     ) -> Result<&'a Mode, Error> {
         if let Some(name) = &self.mode {
-            return Ok(provider.mode_named(name)?);
+            return Ok(provider.require_mode(name)?);
         }
         let takes_all = |mode: &&Mode| given.names().all(|name| mode.takes(name));
         let present = existing.and_then(|credential| provider.mode(&credential.version.mode));

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use entail_policy::{Code, Decision, Facts, Failure, Grant, Outcome, Policy};
+use entail_policy::{CallError, Code, Decision, Facts, Grant, Outcome, Policy};
 use entail_text::{Shown, sanitized};
 use serde::{Deserialize, Serialize};
 
@@ -186,7 +186,7 @@ impl Answer {
     }
 
     /// What a policy's decision comes to, with the guard after it.
-    pub(crate) fn to(facts: &Facts, decided: Result<Decision, Failure>) -> Self {
+    pub(crate) fn to(facts: &Facts, decided: Result<Decision, CallError>) -> Self {
         let guarded = decided
             .map_err(Error::from)
             .and_then(|decision| guard::enforce(facts, decision).map_err(Error::GuardViolated));
@@ -287,11 +287,11 @@ impl Offered {
 
 /// Asks a policy on the caller's thread. That as many calls are under way as there is
 /// room for says nothing of the policy; so it waits.
-fn decide(policy: &Policy, facts: &Facts) -> Result<Decision, Failure> {
+fn decide(policy: &Policy, facts: &Facts) -> Result<Decision, CallError> {
     let started = Instant::now();
     loop {
         match policy.decide(facts) {
-            Err(Failure::Busy) if started.elapsed() < ROOM_WITHIN => std::thread::sleep(PAUSE),
+            Err(CallError::Busy) if started.elapsed() < ROOM_WITHIN => std::thread::sleep(PAUSE),
             other => return other,
         }
     }

@@ -1,6 +1,6 @@
 //! What the store keeps of policies.
 
-use entail_policy::{Digest, Isolation, Limits, Values};
+use entail_policy::{Isolation, Limits, PolicyDigest, Values};
 use entail_store::DocumentKey;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -17,7 +17,7 @@ pub(crate) const POLICY_KIND: &str = "policy";
 const MAX_EARLIER: usize = 8;
 
 /// The document of an installed component.
-pub(crate) fn component_key(component: Digest) -> DocumentKey {
+pub(crate) fn component_key(component: PolicyDigest) -> DocumentKey {
     DocumentKey::new(COMPONENT_KIND, component.to_string())
 }
 
@@ -31,7 +31,7 @@ pub(crate) fn binding_key(organization: &ScopePath) -> DocumentKey {
 #[serde(deny_unknown_fields)]
 pub struct InstalledPolicy {
     /// The SHA-256 of its bytes, which names it.
-    pub component: Digest,
+    pub component: PolicyDigest,
     /// How many bytes it has.
     pub bytes: usize,
     /// What it calls itself.
@@ -51,7 +51,7 @@ pub struct InstalledPolicy {
     pub source: String,
     /// The policy below, if it is a layer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub over: Option<Digest>,
+    pub over: Option<PolicyDigest>,
     /// Who installed it.
     pub installed_by: String,
     /// When, in milliseconds since 1970-01-01T00:00:00Z.
@@ -66,7 +66,7 @@ impl InstalledPolicy {
 }
 
 /// The blob that has the bytes of a component.
-pub(crate) fn blob_of(component: Digest) -> entail_store::Digest {
+pub(crate) fn blob_of(component: PolicyDigest) -> entail_store::Digest {
     // The store names a blob as a policy is named: by the SHA-256 of the bytes.
     entail_store::Digest::from(*component.as_bytes())
 }
@@ -76,7 +76,7 @@ pub(crate) fn blob_of(component: Digest) -> entail_store::Digest {
 #[serde(deny_unknown_fields)]
 pub struct Bound {
     /// The component; none is the built-in policy.
-    pub component: Option<Digest>,
+    pub component: Option<PolicyDigest>,
     /// What is set for it.
     pub settings: Values,
     /// What each of its calls may use up.
@@ -173,7 +173,7 @@ impl PolicyBinding {
     }
 
     /// The components that are named as in service or as a shadow.
-    pub(crate) fn in_use(&self) -> impl Iterator<Item = Digest> {
+    pub(crate) fn in_use(&self) -> impl Iterator<Item = PolicyDigest> {
         let shadow = self.shadow.as_ref();
         std::iter::once(&self.active)
             .chain(shadow)

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use entail_policy::{Digest, Isolation, Limits, Policy, Values};
+use entail_policy::{Isolation, Limits, Policy, PolicyDigest, Values};
 use entail_store::{Batch, DocumentKey, Revision};
 use entail_text::sanitize;
 use serde::de::DeserializeOwned;
@@ -42,14 +42,14 @@ pub struct InstallPolicy {
     /// Where it comes from, for people.
     pub source: String,
     /// The installed policy that it is a layer over; none if it is whole.
-    pub over: Option<Digest>,
+    pub over: Option<PolicyDigest>,
 }
 
 /// A policy to put in service, or to ask beside the one that is.
 #[derive(Clone, Debug, Default)]
 pub struct ActivatePolicy {
     /// The installed component; none is the built-in policy.
-    pub component: Option<Digest>,
+    pub component: Option<PolicyDigest>,
     /// What is set for it.
     pub settings: Values,
     /// What it may use up; none means what it was installed with.
@@ -125,7 +125,7 @@ impl Entail {
                 let below = self.component(principal, below).await?;
                 let engine = self.policies.engine();
                 engine
-                    .compose_in_turn(component.to_vec(), below)
+                    .compose_async(component.to_vec(), below)
                     .await?
                     .into()
             }
@@ -165,7 +165,7 @@ impl Entail {
     pub async fn component(
         &self,
         principal: &Principal,
-        component: Digest,
+        component: PolicyDigest,
     ) -> Result<Vec<u8>, Error> {
         authorize_whole(principal, Action::View)?;
         if component == self.policies.built_in_digest() {
@@ -203,7 +203,7 @@ impl Entail {
     pub async fn installed_policy(
         &self,
         principal: &Principal,
-        component: Digest,
+        component: PolicyDigest,
     ) -> Result<InstalledPolicy, Error> {
         authorize_whole(principal, Action::View)?;
         let snapshot = self.store.read(&[component_key(component)]).await?;
@@ -278,7 +278,7 @@ impl Entail {
             bound_at_ms: self.now_ms(),
         };
         let policy = self.policies.load(&self.store, &bound).await?;
-        let policy = policy.with_settings_in_turn(bound.settings.clone()).await?;
+        let policy = policy.with_settings_async(bound.settings.clone()).await?;
         Ok((policy, bound))
     }
 
@@ -452,7 +452,7 @@ impl Entail {
     pub async fn remove_policy(
         &self,
         principal: &Principal,
-        component: Digest,
+        component: PolicyDigest,
     ) -> Result<(), Error> {
         authorize_whole(principal, Action::Administer)?;
         let record = json!({"change": "remove-policy", "component": component});
@@ -473,14 +473,18 @@ impl Entail {
     pub async fn dry_run_remove(
         &self,
         principal: &Principal,
-        component: Digest,
+        component: PolicyDigest,
     ) -> Result<Vec<ScopePath>, Error> {
         authorize_whole(principal, Action::Administer)?;
         self.check_can_commit().await?;
         Ok(self.removal(principal, component).await?.no_way_back)
     }
 
-    async fn removal(&self, principal: &Principal, component: Digest) -> Result<Removal, Error> {
+    async fn removal(
+        &self,
+        principal: &Principal,
+        component: PolicyDigest,
+    ) -> Result<Removal, Error> {
         let installed = self.installed_policy(principal, component).await?;
         let (revision, bindings) = self.documents::<PolicyBinding>(POLICY_KIND).await?;
         let mut removal = Removal {
@@ -528,7 +532,7 @@ impl Entail {
 
         let installed = self.installed_policies(principal).await?;
         let digits = text.strip_prefix("sha256:").unwrap_or(text);
-        let is_meant = |name: &str, component: Digest| {
+        let is_meant = |name: &str, component: PolicyDigest| {
             let digest = component.to_string();
             name == text
                 || digits.len() >= LEAST_DIGITS

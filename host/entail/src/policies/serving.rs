@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use entail_policy::{Digest, Engine, Limits, Policy, Rejected};
+use entail_policy::{Engine, Limits, Policy, PolicyDigest, Rejected};
 use entail_store::{Document, Revision, Store, Tampering};
 use tokio::sync::OnceCell;
 
@@ -43,7 +43,7 @@ pub(crate) struct Policies {
     built_in: &'static [u8],
     /// Made ready when it is first needed: most commands decide nothing.
     ready_built_in: OnceLock<Arc<Serving>>,
-    built_in_digest: OnceLock<Digest>,
+    built_in_digest: OnceLock<PolicyDigest>,
     known: Mutex<Known>,
 }
 
@@ -117,8 +117,8 @@ impl Policies {
     }
 
     /// What the built-in policy is called, also if it cannot be made ready.
-    pub(crate) fn built_in_digest(&self) -> Digest {
-        let digest = || Digest::of(self.built_in);
+    pub(crate) fn built_in_digest(&self) -> PolicyDigest {
+        let digest = || PolicyDigest::of(self.built_in);
         *self.built_in_digest.get_or_init(digest)
     }
 
@@ -127,7 +127,7 @@ impl Policies {
             return Ok(serving);
         }
         // If it fails, the next one tries again.
-        let policy = self.engine.admit_own(self.built_in);
+        let policy = self.engine.admit_trusted(self.built_in);
         let policy = policy.map_err(|rejected| match rejected {
             Rejected::Engine(error) => Error::Engine(error),
             other => other.into(),
@@ -233,7 +233,7 @@ impl Policies {
         component: impl AsRef<[u8]> + Send + 'static,
         limits: Limits,
     ) -> Result<Policy, Error> {
-        let policy = self.engine.admit_in_turn(component, limits).await?;
+        let policy = self.engine.admit_async(component, limits).await?;
         let mut known = self.known();
         let admitted = &mut known.admitted;
         admitted.retain(|other| !is(other, policy.digest(), policy.limits()));
@@ -267,7 +267,7 @@ impl Policies {
         // What decides as before goes on with what it has: its warm instance, and the
         // shadow that was made ready.
         if let Some(before) = before {
-            if before.policy.serves_as(&serving.policy) {
+            if before.policy.is_equivalent(&serving.policy) {
                 serving.policy = before.policy.clone();
             }
             if let (Some(old), Some(new)) = (&before.shadow, &serving.shadow)
@@ -326,7 +326,7 @@ fn as_bound(policy: &Policy, bound: &Bound) -> Policy {
     policy.with_accepted_settings(&bound.settings, bound.isolation)
 }
 
-fn is(policy: &Policy, component: Digest, limits: &Limits) -> bool {
+fn is(policy: &Policy, component: PolicyDigest, limits: &Limits) -> bool {
     policy.digest() == component && policy.limits() == limits
 }
 

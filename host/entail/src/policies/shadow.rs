@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use entail_policy::{Decision, Digest, Facts, Policy};
+use entail_policy::{Decision, Facts, Policy, PolicyDigest};
 use entail_store::Store;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
@@ -45,7 +45,7 @@ pub(crate) struct Shadow {
 /// What a shadow is asked, and who decided what.
 pub(crate) struct Question {
     pub(crate) facts: Arc<Facts>,
-    pub(crate) policy: Digest,
+    pub(crate) policy: PolicyDigest,
     pub(crate) answer: Answer,
 }
 
@@ -60,11 +60,11 @@ pub struct ShadowAnswer {
     /// For which provider.
     pub provider: String,
     /// The policy that decided.
-    pub policy: Digest,
+    pub policy: PolicyDigest,
     /// What came of it.
     pub answer: Answer,
     /// The shadow.
-    pub shadow: Digest,
+    pub shadow: PolicyDigest,
     /// What it would have come to.
     pub shadow_answer: Answer,
     /// How the two differ.
@@ -123,7 +123,7 @@ fn ask(shadow: &Policy, log: &Arc<ShadowLog>, question: Question) {
     let digest = shadow.digest();
     let answered = Arc::clone(log);
     let facts = Arc::clone(&question.facts);
-    let taken = shadow.decide_unhurried(facts, move |decision| {
+    let taken = shadow.decide_in_background(facts, move |decision| {
         answered.write(question, digest, decision);
         answered.open.fetch_sub(1, Ordering::Relaxed);
     });
@@ -153,8 +153,8 @@ impl ShadowLog {
     fn write(
         &self,
         question: Question,
-        shadow: Digest,
-        decision: Result<Decision, entail_policy::Failure>,
+        shadow: PolicyDigest,
+        decision: Result<Decision, entail_policy::CallError>,
     ) {
         let Question {
             facts,

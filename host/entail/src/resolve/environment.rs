@@ -3,9 +3,9 @@
 //! A command gets the following; a later one overrides an earlier one:
 //!
 //! 1. the caller's variables, less those that belong to a provider's clients
-//!    ([`Catalog::clears`]): one of them could replace a granted credential, redirect it,
+//!    ([`Catalog::unset_by`]): one of them could replace a granted credential, redirect it,
 //!    or be a credential that nobody granted;
-//! 2. the shields of all providers ([`Shield`](crate::Shield)), which keep clients from
+//! 2. the shields of all providers ([`AmbientBlock`](crate::AmbientBlock)), which keep clients from
 //!    what they read unasked, such as files in the home directory;
 //! 3. the variables of each granted credential, those that its mode fixes among them.
 //!
@@ -25,7 +25,7 @@ use crate::error::Error;
 use crate::resolve::lease::Lease;
 use entail_decision::name::ProviderId;
 use entail_decision::provider::{
-    Catalog, Field, FixedVariable, Mode, Provider, RoleFields, UnreadBy,
+    Catalog, ClientArgument, Field, FixedVariable, Mode, Provider, RoleFields,
 };
 
 /// What of the caller's own a command keeps.
@@ -70,12 +70,12 @@ pub struct Unread<'a> {
     /// The parameter.
     pub field: &'a Field,
     /// The client, and what it takes instead of a variable.
-    pub by: &'a UnreadBy,
+    pub by: &'a ClientArgument,
 }
 
 impl fmt::Display for Unread<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let UnreadBy { client, argument } = self.by;
+        let ClientArgument { client, argument } = self.by;
         let (field, provider) = (&self.field.name, &self.provider.id);
         write!(
             f,
@@ -109,7 +109,7 @@ impl<'a> CommandEnvironment<'a> {
         let mut granted = Vec::with_capacity(leases.len());
         for lease in leases {
             let provider = catalog.require(&lease.provider)?;
-            let mode = provider.mode_named(&lease.mode)?;
+            let mode = provider.require_mode(&lease.mode)?;
             granted.push(Granted {
                 lease,
                 provider,
@@ -156,7 +156,7 @@ impl<'a> CommandEnvironment<'a> {
 
     /// Whether the command gets this variable of the caller.
     pub fn passes(&self, variable: &str) -> bool {
-        self.catalog.clears(variable).is_none() || self.is_kept(variable)
+        self.catalog.unset_by(variable).is_none() || self.is_kept(variable)
     }
 
     /// Whether the caller keeps this variable by name, or with all of its provider.
@@ -178,7 +178,7 @@ impl<'a> CommandEnvironment<'a> {
         self.catalog
             .iter()
             .filter(|provider| !self.kept.providers.contains(&provider.id))
-            .flat_map(|provider| &provider.shields)
+            .flat_map(|provider| &provider.block_ambient)
             .filter(|shield| !is_kept(&shield.name) && !shield.unless_kept.iter().any(is_kept))
             .filter(|shield| !shield.unless_granted.iter().any(|id| self.grants(id)))
             .map(|shield| {
@@ -201,7 +201,7 @@ impl<'a> CommandEnvironment<'a> {
     fn fixed(&self, granted: &Granted<'a>) -> impl Iterator<Item = (&'a str, VariableValue<'a>)> {
         granted
             .mode
-            .sets
+            .set_env
             .iter()
             .filter(|fixed| !fixed.unless_granted.iter().any(|id| self.grants(id)))
             .map(|fixed| {
@@ -219,7 +219,10 @@ impl<'a> CommandEnvironment<'a> {
     /// The fixed variables that are not set because of another granted credential, which
     /// clients would leave aside with them; each with that provider.
     pub fn withheld(&self) -> impl Iterator<Item = (&'a FixedVariable, &'a ProviderId)> {
-        let fixed = self.granted.iter().flat_map(|granted| &granted.mode.sets);
+        let fixed = self
+            .granted
+            .iter()
+            .flat_map(|granted| &granted.mode.set_env);
         fixed.filter_map(|fixed| {
             let mut others = fixed.unless_granted.iter();
             Some((fixed, others.find(|id| self.grants(id))?))
@@ -231,7 +234,7 @@ impl<'a> CommandEnvironment<'a> {
         self.granted.iter().flat_map(|granted| {
             let provider = granted.provider;
             provider
-                .unread(&granted.lease.parameters)
+                .client_arguments_for(&granted.lease.parameters)
                 .map(move |(field, by)| Unread {
                     provider,
                     field,
@@ -265,7 +268,7 @@ impl<'a> Granted<'a> {
 
     /// The fields of the role, if the credential has one.
     fn role_fields(&self) -> Option<&'a RoleFields> {
-        let fields = self.mode.assumes_role.as_ref()?;
+        let fields = self.mode.assume_role.as_ref()?;
         let lease: &'a Lease = self.lease;
         lease
             .parameters
@@ -317,6 +320,6 @@ impl Kept {
         self.variables
             .iter()
             .map(String::as_str)
-            .filter(|name| catalog.clears(name).is_none())
+            .filter(|name| catalog.unset_by(name).is_none())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use entail::policy::{Bounds, Job, Limits, Sandbox, is_core_module};
+use entail::policy::{Job, JobLimits, Limits, Sandbox, is_core_module};
 use entail::store::InputFile;
 use wit_component::ComponentEncoder;
 
@@ -34,7 +34,7 @@ pub(super) fn componentize(module: &Path, sandbox: &Sandbox) -> Result<Vec<u8>, 
     if !is_core_module(&bytes) {
         return Err(BuildError::NotACoreModule(module.to_owned()));
     }
-    let bounds = Bounds::of(&Limits::default(), Limits::CEILING.component_bytes);
+    let bounds = JobLimits::of(&Limits::default(), Limits::CEILING.component_bytes);
     sandbox
         .run(COMPONENTIZE, &bytes, &bounds)
         .map_err(|error| BuildError::Encode(error.to_string()))

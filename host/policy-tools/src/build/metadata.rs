@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use entail::policy::{Bounds, Job, Limits, Sandbox};
+use entail::policy::{Job, JobLimits, Limits, Sandbox};
 use serde::{Deserialize, Serialize};
 use wasm_encoder::{ComponentSection as _, CustomSection};
 use wasm_metadata::{AddMetadata, AddMetadataField};
@@ -54,7 +54,7 @@ pub(super) fn add_metadata(
     let metadata = serde_json::to_vec(metadata).map_err(|error| failed(error.to_string()))?;
     let length = u32::try_from(metadata.len()).map_err(|error| failed(error.to_string()))?;
     let input = [&length.to_le_bytes()[..], &metadata, &component].concat();
-    let bounds = Bounds::of(&Limits::default(), Limits::CEILING.component_bytes);
+    let bounds = JobLimits::of(&Limits::default(), Limits::CEILING.component_bytes);
     sandbox
         .run(ADD_METADATA, &input, &bounds)
         .map_err(|error| failed(error.to_string()))

@@ -24,7 +24,7 @@ mod wasm_bindgen;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use entail::policy::{Digest, Sandbox};
+use entail::policy::{PolicyDigest, Sandbox};
 
 pub use self::componentize::COMPONENTIZE;
 pub use self::error::BuildError;
@@ -55,7 +55,7 @@ struct Sources {
     /// Relative to `directory`.
     roots: Vec<PathBuf>,
     /// The digests before the build; an error if a source cannot be read.
-    before: Result<BTreeMap<String, Digest>, Stale>,
+    before: Result<BTreeMap<String, PolicyDigest>, Stale>,
 }
 
 /// What became of the record of a build.

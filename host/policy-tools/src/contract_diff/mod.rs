@@ -11,7 +11,7 @@
 
 mod type_text;
 
-use entail::policy::{Bounds, Job, Limits, Sandbox};
+use entail::policy::{Job, JobLimits, Limits, Sandbox};
 use wit_component::DecodedWasm;
 use wit_parser::{Function, InterfaceId, Resolve, Type, TypeDefKind, WorldId, WorldItem};
 
@@ -37,7 +37,7 @@ pub const CONTRACT_DIFFERENCES: Job = Job {
 /// `resolver.decide → request.settings: expected string, found nothing`. Returns none if
 /// the bytes cannot be parsed as a component within `limits`.
 pub fn contract_differences(component: &[u8], limits: &Limits, sandbox: &Sandbox) -> Vec<String> {
-    let bounds = Bounds::of(limits, MAX_BYTES);
+    let bounds = JobLimits::of(limits, MAX_BYTES);
     let found = sandbox.run(CONTRACT_DIFFERENCES, component, &bounds);
     // Without the differences, the engine's reason still says that they differ.
     let found = found

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use entail::policy::{
-    Costs, Engine, Exceeded, Failure as PolicyFailure, Limits, Rejected, Sandbox,
-};
+use entail::policy::{CallError, Costs, Engine, Exceeded, Limits, Rejected, Sandbox};
 
 use super::defect::{Defect, DefectCode, Remedy};
 use super::rejection::{diagnose, exceeds_adjustable_limit, may_need_higher_limits};
@@ -170,7 +168,7 @@ fn deadline_need(
 ) -> Option<Need> {
     let missed_deadline = matches!(
         rejected,
-        Rejected::Trial(PolicyFailure::Exceeded(Exceeded::DeadlineMs(_)))
+        Rejected::Trial(CallError::Exceeded(Exceeded::DeadlineMs(_)))
     );
     if !missed_deadline && costs.trial_call <= limits.deadline {
         return None;
@@ -190,7 +188,7 @@ fn deadline_need(
 /// Returns the need that the rejection itself names.
 fn rejection_need(raised: &mut Limits, highest: &Limits, rejected: &Rejected) -> Option<Need> {
     match rejected {
-        Rejected::Trial(PolicyFailure::Exceeded(Exceeded::ResultBytes(limit))) => {
+        Rejected::Trial(CallError::Exceeded(Exceeded::ResultBytes(limit))) => {
             raised.result_bytes = Limits::CEILING.result_bytes;
             Some(Need {
                 limit: "result_bytes",

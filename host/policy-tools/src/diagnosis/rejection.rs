@@ -1,6 +1,6 @@
 //! Explains why a component is rejected.
 
-use entail::policy::{BadSettings, Exceeded, Failure as PolicyFailure, Limits, Rejected, Sandbox};
+use entail::policy::{BadSettings, CallError, Exceeded, Limits, Rejected, Sandbox};
 use serde_json::{Map, json};
 
 use super::defect::{Defect, DefectCode, Remedy, SystemRemedy};
@@ -95,10 +95,10 @@ pub(super) fn may_need_higher_limits(rejected: &Rejected) -> bool {
 }
 
 /// Returns whether a call exceeded a limit that can be raised.
-pub(super) fn exceeds_adjustable_limit(failure: &PolicyFailure) -> bool {
+pub(super) fn exceeds_adjustable_limit(failure: &CallError) -> bool {
     matches!(
         failure,
-        PolicyFailure::Exceeded(
+        CallError::Exceeded(
             Exceeded::DeadlineMs(_)
                 | Exceeded::MemoryBytes(_)
                 | Exceeded::TableElements(_)
@@ -140,14 +140,14 @@ pub fn diagnose_settings(bad: &BadSettings) -> Vec<Defect> {
 
 /// Describes a call with ordinary facts that failed. The component is admitted all the
 /// same, since the policy may decide other facts.
-pub fn diagnose_call(component: &[u8], failure: &PolicyFailure) -> Defect {
+pub fn diagnose_call(component: &[u8], failure: &CallError) -> Defect {
     let message = format!("it fails for an ordinary request: {failure}");
     failed_call(component, message, failure)
 }
 
-fn failed_call(component: &[u8], message: String, failure: &PolicyFailure) -> Defect {
+fn failed_call(component: &[u8], message: String, failure: &CallError) -> Defect {
     let advice = match failure {
-        PolicyFailure::Trapped(_) => match Toolchain::detect(component) {
+        CallError::Trapped(_) => match Toolchain::detect(component) {
             Toolchain::JavaScript | Toolchain::Python => {
                 "look for an exception that is not caught, and for system calls, such as the clock, random numbers or printing: a policy has none of them, and they trap"
             }
@@ -155,7 +155,7 @@ fn failed_call(component: &[u8], message: String, failure: &PolicyFailure) -> De
                 "look for a panic, such as an index out of range: a policy must answer any facts, with an error if necessary"
             }
         },
-        PolicyFailure::Exceeded(Exceeded::Stack) => {
+        CallError::Exceeded(Exceeded::Stack) => {
             "look for a recursion that does not end; the depth is the same for every policy"
         }
         _ => return Defect::without_remedy(DefectCode::Call, message),

@@ -1,6 +1,6 @@
 //! Why a component, its limits or its settings cannot be read.
 
-use entail::policy::Digest;
+use entail::policy::PolicyDigest;
 use entail::store::InputError;
 
 use super::file::MAX_ENTRIES;
@@ -140,7 +140,7 @@ pub enum SourceError {
         /// The blob.
         name: String,
         /// Its digest.
-        found: Digest,
+        found: PolicyDigest,
     },
 }
 

@@ -9,7 +9,7 @@
 
 use std::path::Path;
 
-use entail::policy::Digest;
+use entail::policy::PolicyDigest;
 use entail::store::InputFile;
 
 use super::error::SourceError;
@@ -144,7 +144,7 @@ fn blob(
         name: parent.to_owned(),
         digest: descriptor.digest.clone(),
     };
-    let digest: Digest = descriptor.digest.parse().map_err(|_| no_digest())?;
+    let digest: PolicyDigest = descriptor.digest.parse().map_err(|_| no_digest())?;
     // Formatted from the parsed digest, so the path contains only digits.
     let name = digest.to_string();
     let digits = name.strip_prefix("sha256:").ok_or_else(no_digest)?;
@@ -162,7 +162,7 @@ fn blob(
             expected: descriptor.size,
         });
     }
-    let found = Digest::of(&bytes);
+    let found = PolicyDigest::of(&bytes);
     if found != digest {
         return Err(SourceError::Changed { name, found });
     }
@@ -204,7 +204,7 @@ mod tests {
         }
 
         fn blob(&self, media_type: &str, bytes: &[u8]) -> Value {
-            let digest = Digest::of(bytes).to_string();
+            let digest = PolicyDigest::of(bytes).to_string();
             let digits = digest.strip_prefix("sha256:").unwrap();
             std::fs::write(self.path().join("blobs/sha256").join(digits), bytes).unwrap();
             json!({"mediaType": media_type, "digest": digest, "size": bytes.len()})
@@ -238,7 +238,7 @@ mod tests {
         }
 
         fn component_file(&self, component: &[u8]) -> PathBuf {
-            let digest = Digest::of(component).to_string();
+            let digest = PolicyDigest::of(component).to_string();
             let digits = digest.strip_prefix("sha256:").unwrap().to_owned();
             self.path().join("blobs/sha256").join(digits)
         }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use entail::policy::{Decision, Failure as PolicyFailure, Outcome};
+use entail::policy::{CallError, Decision, Outcome};
 use entail_text::Shown;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -33,10 +33,10 @@ pub enum DecideErrorCode {
 
 impl DecideErrorCode {
     /// Returns the code of a policy's error; `None` if the policy failed without one.
-    pub fn of(failure: &PolicyFailure) -> Option<Self> {
+    pub fn of(failure: &CallError) -> Option<Self> {
         match failure {
-            PolicyFailure::InvalidFacts(_) => Some(DecideErrorCode::InvalidFacts),
-            PolicyFailure::Undecided(_) => Some(DecideErrorCode::Other),
+            CallError::InvalidFacts(_) => Some(DecideErrorCode::InvalidFacts),
+            CallError::Undecided(_) => Some(DecideErrorCode::Other),
             _ => None,
         }
     }
@@ -61,9 +61,7 @@ impl From<Decision> for Answer {
 
 impl Answer {
     /// Returns the answer of a call, or the failure if the policy gave none.
-    pub(super) fn from_call(
-        result: Result<Decision, PolicyFailure>,
-    ) -> Result<Self, PolicyFailure> {
+    pub(super) fn from_call(result: Result<Decision, CallError>) -> Result<Self, CallError> {
         match result {
             Ok(decision) => Ok(decision.into()),
             Err(failure) => match DecideErrorCode::of(&failure) {

@@ -1,9 +1,8 @@
-//! The contract's types, generated from `wit/policy.wit`, and the way between
-//! them and this crate's own.
+//! The contract's types, generated from `wit/policy.wit`, and the conversion between them
+//! and the types of `entail-decision`.
 //!
-//! A component may have been built against an older version of the contract;
-//! whatever is different about that stands in a module named for it, and nobody
-//! else knows.
+//! A component may have been built against an older version of the contract. The
+//! differences are in a module named after that version.
 
 mod v0_1_0;
 
@@ -12,12 +11,12 @@ use std::fmt;
 use wasmtime::component::{Component, Func, Instance, InstancePre};
 use wasmtime::{Result, Store};
 
-use crate::limits::Account;
+use crate::limits::ResourceUsage;
 use crate::settings::Problem;
 use entail_decision::{Attributes, Decision, Finding, Grant, InvalidCode, Outcome, Refusal};
 use entail_decision::{CredentialFacts, Facts, Inheritance, Sharing};
 
-// Generated code vouches for the types it has checked.
+// Generated code implements unsafe traits for the types that it has checked.
 #[allow(
     unsafe_code,
     missing_docs,
@@ -28,7 +27,7 @@ mod generated {
     wasmtime::component::bindgen!({
         path: "../../wit/policy.wit",
         world: "policy",
-        // Facts are lent to the component, not copied for it.
+        // Facts are borrowed, not copied.
         ownership: Borrowing { duplicate_if_necessary: true },
     });
 }
@@ -38,13 +37,13 @@ use wire::{Request, Scope};
 
 pub(crate) use wire::Error;
 
-/// A version of the contract. Policies of each are served.
+/// A version of the contract. Policies of every version run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Contract {
-    /// The first one: no settings.
+    /// The first version, without settings.
     V0_1_0,
-    /// The present one.
+    /// The current version.
     V0_2_0,
 }
 
@@ -57,22 +56,22 @@ impl fmt::Display for Contract {
     }
 }
 
-/// Where a component's exports are.
+/// The exports of a component.
 pub(crate) enum Exports {
     V0_1_0(v0_1_0::Exports),
     V0_2_0 {
         resolver: wire::GuestIndices,
         about: about::GuestIndices,
-        /// A host asks for it; a policy need not have it.
+        /// Optional.
         settings: Option<settings::GuestIndices>,
     },
 }
 
-/// Why a policy gave no decision.
-pub(crate) enum DecideError {
-    /// It said so.
-    Said(Error),
-    /// What it returned is no decision of the contract.
+/// Why a policy returned no decision.
+pub(crate) enum GuestError {
+    /// It returned an error.
+    Returned(Error),
+    /// It returned a decision with an invalid code.
     Malformed(InvalidCode),
 }
 
@@ -83,10 +82,10 @@ pub(crate) enum Resolver {
 }
 
 impl Exports {
-    /// Finds them; else tells what is missing.
+    /// Finds the exports; fails with what is missing.
     pub(crate) fn find(
         component: &Component,
-        instance: &InstancePre<Account>,
+        instance: &InstancePre<ResourceUsage>,
     ) -> Result<Self, String> {
         let missing = |error: wasmtime::Error| error.to_string();
         match wire::GuestIndices::new(instance) {
@@ -112,10 +111,10 @@ impl Exports {
         }
     }
 
-    /// The function that decides, its type checked.
+    /// Returns the function that decides, after checking its type.
     pub(crate) fn resolver(
         &self,
-        store: &mut Store<Account>,
+        store: &mut Store<ResourceUsage>,
         instance: &Instance,
     ) -> Result<Resolver> {
         match self {
@@ -126,31 +125,32 @@ impl Exports {
         }
     }
 
-    /// Asks the policy what it is: name, version, summary. The outer error is that
-    /// the export has another type.
+    /// Returns name, version and summary of the policy. Fails with the outer error if the
+    /// export has another type.
     pub(crate) fn describe(
         &self,
-        store: &mut Store<Account>,
+        store: &mut Store<ResourceUsage>,
         instance: &Instance,
     ) -> Result<Result<(String, String, String)>> {
         match self {
             Exports::V0_1_0(exports) => {
                 let describe = exports.describe(store, instance)?;
-                Ok(describe(store).map(|said| (said.name, said.version, said.summary)))
+                Ok(describe(store).map(|about| (about.name, about.version, about.summary)))
             }
             Exports::V0_2_0 { about, .. } => {
                 let about = about.load(&mut *store, instance)?;
                 Ok(about
                     .call_describe(store)
-                    .map(|said| (said.name, said.version, said.summary)))
+                    .map(|about| (about.name, about.version, about.summary)))
             }
         }
     }
 
-    /// The functions about settings, their types checked; none if there are none.
+    /// Returns the functions for settings, after checking their types; `None` if the policy
+    /// has none.
     pub(crate) fn settings(
         &self,
-        store: &mut Store<Account>,
+        store: &mut Store<ResourceUsage>,
         instance: &Instance,
     ) -> Result<Option<SettingsFunctions>> {
         match self {
@@ -165,28 +165,28 @@ impl Exports {
     }
 }
 
-/// The name of the interface that a policy may leave out.
+/// The name of the optional interface.
 const SETTINGS: &str = "entail:policy/settings@0.2.0";
 
-/// The functions about settings, in one instance.
+/// The functions for settings, in one instance.
 pub(crate) struct SettingsFunctions(settings::Guest);
 
 impl SettingsFunctions {
-    /// Asks for the schema, as a JSON text.
-    pub(crate) fn schema(&self, store: &mut Store<Account>) -> Result<String> {
+    /// Returns the schema, as JSON.
+    pub(crate) fn schema(&self, store: &mut Store<ResourceUsage>) -> Result<String> {
         self.0.call_schema(store)
     }
 
-    /// Has the policy look settings over.
+    /// Calls the policy's own validation of settings; returns the problems it found.
     pub(crate) fn validate(
         &self,
-        store: &mut Store<Account>,
+        store: &mut Store<ResourceUsage>,
         settings: &str,
     ) -> Result<Vec<Problem>> {
         let found = self.0.call_validate(store, settings)?;
         Ok(match found {
             Ok(()) => Vec::new(),
-            // It does not take them, whether or not it says why.
+            // An error without problems is still a rejection.
             Err(problems) if problems.is_empty() => {
                 vec![Problem::new("", "the policy does not say why")]
             }
@@ -199,36 +199,40 @@ impl SettingsFunctions {
 }
 
 impl Resolver {
-    /// Asks for a decision. The outer error is the engine's.
+    /// Calls the function that decides. The outer error is the engine's.
     pub(crate) fn decide(
         &self,
-        store: &mut Store<Account>,
+        store: &mut Store<ResourceUsage>,
         facts: &Facts,
         settings: &str,
-    ) -> Result<Result<Decision, DecideError>> {
-        let decided = lend(facts, settings, |request, chain| match self {
+    ) -> Result<Result<Decision, GuestError>> {
+        let decided = with_request(facts, settings, |request, chain| match self {
             Resolver::V0_1_0(decide) => v0_1_0::call_decide(decide, store, request, chain),
             Resolver::V0_2_0(resolver) => resolver.call_decide(store, request, chain),
         })?;
         Ok(match decided {
-            Ok(decision) => Decision::try_from(decision).map_err(DecideError::Malformed),
-            Err(error) => Err(DecideError::Said(error)),
+            Ok(decision) => Decision::try_from(decision).map_err(GuestError::Malformed),
+            Err(error) => Err(GuestError::Returned(error)),
         })
     }
 }
 
 type Pairs<'a> = Vec<(&'a str, &'a str)>;
 
-/// The lists of one credential, which the contract's record only points to.
+/// The lists of one credential, which the contract's record borrows.
 struct CredentialLists<'a> {
     models: Option<Vec<&'a str>>,
     paths: Vec<&'a str>,
     attributes: Pairs<'a>,
 }
 
-/// Lends `facts` to `call` in the shape in which they cross over. Strings are
-/// not copied; what is built is the lists that point to them.
-fn lend<R>(facts: &Facts, settings: &str, call: impl FnOnce(Request<'_>, &[Scope<'_>]) -> R) -> R {
+/// Calls `call` with `facts` in the contract's types. Strings are not copied, only the lists
+/// that point to them are built.
+fn with_request<R>(
+    facts: &Facts,
+    settings: &str,
+    call: impl FnOnce(Request<'_>, &[Scope<'_>]) -> R,
+) -> R {
     let lists: Vec<Vec<CredentialLists<'_>>> = facts
         .chain
         .iter()
@@ -243,7 +247,7 @@ fn lend<R>(facts: &Facts, settings: &str, call: impl FnOnce(Request<'_>, &[Scope
                 .credentials
                 .iter()
                 .zip(lists)
-                .map(lend_credential)
+                .map(borrow_credential)
                 .collect()
         })
         .collect();
@@ -293,7 +297,7 @@ fn lists_of(credential: &CredentialFacts) -> CredentialLists<'_> {
     }
 }
 
-fn lend_credential<'a>(
+fn borrow_credential<'a>(
     (credential, lists): (&'a CredentialFacts, &'a CredentialLists<'a>),
 ) -> wire::Credential<'a> {
     wire::Credential {

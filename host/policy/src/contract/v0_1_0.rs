@@ -1,10 +1,10 @@
 //! Policies that were built against version 0.1.0 of the contract
 //! (`wit/released/0.1.0`).
 //!
-//! That version has no settings: neither the interface nor the field of the
-//! request. All other types are the same, so this is the whole way between them.
+//! That version has no settings: neither the interface nor the field of the request. All
+//! other types are the same, so only the request is converted.
 
-// Derived code vouches for the types it has checked.
+// Derived code implements unsafe traits for the types that it has checked.
 #![allow(unsafe_code)]
 
 use wasmtime::component::{
@@ -13,7 +13,7 @@ use wasmtime::component::{
 use wasmtime::{Result, Store};
 
 use super::{Request, Scope, wire};
-use crate::limits::Account;
+use crate::limits::ResourceUsage;
 
 const RESOLVER: &str = "entail:policy/resolver@0.1.0";
 const ABOUT: &str = "entail:policy/about@0.1.0";
@@ -34,7 +34,7 @@ struct OldRequest<'a> {
 type DecideParameters<'a> = (OldRequest<'a>, &'a [Scope<'a>]);
 type DecideResult = (Result<wire::Decision, wire::Error>,);
 
-/// What the policy says of itself.
+/// How the policy describes itself.
 #[derive(ComponentType, Lift)]
 #[component(record)]
 pub(crate) struct OldDescription {
@@ -43,7 +43,7 @@ pub(crate) struct OldDescription {
     pub(crate) summary: String,
 }
 
-/// Where the exports are.
+/// The exports of a component.
 pub(crate) struct Exports {
     decide: ComponentExportIndex,
     describe: ComponentExportIndex,
@@ -55,7 +55,7 @@ impl Exports {
         component.get_export_index(None, RESOLVER).is_some()
     }
 
-    /// Finds them; else names the one that is missing.
+    /// Finds the exports; fails with the name of the missing one.
     pub(crate) fn find(component: &Component) -> Result<Self, String> {
         let find = |interface: &str, function: &str| {
             component
@@ -69,29 +69,33 @@ impl Exports {
         })
     }
 
-    /// The function that decides, its type checked.
-    pub(crate) fn decide(&self, store: &mut Store<Account>, instance: &Instance) -> Result<Func> {
+    /// Returns the function that decides, after checking its type.
+    pub(crate) fn decide(
+        &self,
+        store: &mut Store<ResourceUsage>,
+        instance: &Instance,
+    ) -> Result<Func> {
         instance
             .get_typed_func::<DecideParameters<'_>, DecideResult>(store, &self.decide)
             .map(|function| *function.func())
     }
 
-    /// Asks the policy what it is.
+    /// Returns the function that describes the policy, after checking its type.
     pub(crate) fn describe(
         &self,
-        store: &mut Store<Account>,
+        store: &mut Store<ResourceUsage>,
         instance: &Instance,
-    ) -> Result<impl FnOnce(&mut Store<Account>) -> Result<OldDescription> + use<>> {
+    ) -> Result<impl FnOnce(&mut Store<ResourceUsage>) -> Result<OldDescription> + use<>> {
         let describe =
             instance.get_typed_func::<(), (OldDescription,)>(&mut *store, &self.describe)?;
-        Ok(move |store: &mut Store<Account>| Ok(describe.call(store, ())?.0))
+        Ok(move |store: &mut Store<ResourceUsage>| Ok(describe.call(store, ())?.0))
     }
 }
 
-/// Asks with what this version knows of a request.
+/// Calls the function that decides, with the fields that this version has.
 pub(crate) fn call_decide(
     decide: &Func,
-    store: &mut Store<Account>,
+    store: &mut Store<ResourceUsage>,
     request: Request<'_>,
     chain: &[Scope<'_>],
 ) -> Result<Result<wire::Decision, wire::Error>> {

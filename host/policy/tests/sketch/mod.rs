@@ -1,11 +1,10 @@
-//! Policies in a few lines of WebAssembly text, to misbehave or do nothing.
+//! Minimal policies in WebAssembly text, which misbehave or do nothing.
 
 use wit_component::{ComponentEncoder, StringEncoding};
 use wit_parser::Resolve;
 
-/// A core module that answers every request with a grant of nothing, unless
-/// `decide` (instructions before its answer) or `items` (of the module) say
-/// otherwise.
+/// A core module that grants the credential with the empty id, unless `decide`
+/// (instructions before its result) or `items` (of the module) change that.
 pub struct Sketch {
     pub items: &'static str,
     pub decide: &'static str,
@@ -40,9 +39,9 @@ impl Sketch {
         } = self;
         let schema_text = schema.replace('"', "\\22");
         let schema_bytes = schema.len();
-        // The answer lies at 1024, all zero: a grant of the credential "", settings
-        // without a problem. What a request comes in has its place by `cabi_realloc`;
-        // `decide` gets a pointer to where the provider's pointer and length are.
+        // The result is at 1024, all zero: a grant of the credential "", or settings
+        // without a problem. `cabi_realloc` allocates the request; `decide` gets a pointer
+        // to the pointer and the length of the provider.
         let text = format!(
             r#"(module
                 {memory}

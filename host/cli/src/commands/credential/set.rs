@@ -209,7 +209,7 @@ async fn warn_of_unread_parameters(
     let Some(credential) = scope.credential(&id.provider, &id.name) else {
         return Ok(());
     };
-    for (field, by) in provider.unread(&credential.version.parameters) {
+    for (field, by) in provider.client_arguments_for(&credential.version.parameters) {
         let unread = Unread {
             provider,
             field,

@@ -37,7 +37,7 @@ pub fn looks_like_credential(catalog: &Catalog, name: &str) -> bool {
 }
 
 fn is_read_by(provider: &Provider, name: &str) -> bool {
-    provider.owns(name)
+    provider.owns_variable(name)
 }
 
 fn prefix_is_id(provider: &Provider, name: &str) -> bool {

@@ -102,7 +102,7 @@ fn create_recovery_key(entail: &Entail, file: &Path, label: &str) -> Result<Reci
         .first()
         .map(|verifier| verifier.id().to_string())
         .unwrap_or_default();
-    let recovery = Keys::make_recovery(file, &verifier).map_err(entail::Error::from)?;
+    let recovery = Keys::create_recovery_key(file, &verifier).map_err(entail::Error::from)?;
     Ok(Recipient {
         label: label.to_owned(),
         added_at_ms: now_ms(),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use entail::policy::{Digest, Policy, Sandbox};
+use entail::policy::{Policy, PolicyDigest, Sandbox};
 use entail_policy_tools::build::{
     self, BuildOptions, BuiltComponent, Recorded, componentize_module, is_in_directory,
 };
@@ -105,12 +105,12 @@ fn run_build(args: &BuildArgs) -> Result<Built, CliError> {
 
 fn check(session: &Session, args: &BuildArgs, built: &Built, file: &Path) -> Result<(), CliError> {
     let committed = read_component(file)?;
-    let digest = Digest::of(built.bytes());
+    let digest = PolicyDigest::of(built.bytes());
     if committed != built.bytes() {
         let message = format!(
             "{} differs from a fresh build: {} instead of {digest}",
             file.display(),
-            Digest::of(&committed),
+            PolicyDigest::of(&committed),
         );
         let remedy = format!(
             "entail policy build {} --output {}",
@@ -148,7 +148,7 @@ fn record_build(args: &BuildArgs, built: &Built, file: &Path) -> Result<(), CliE
 
 fn summary(policy: &Policy, component: &[u8], file: &Path) -> PolicyBuild {
     let description = policy.description();
-    let digest = Digest::of(component);
+    let digest = PolicyDigest::of(component);
     PolicyBuild {
         name: description.name.clone(),
         version: description.version.clone(),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use entail::host_attributes::check_host_attributes;
-use entail::policy::{Compile, Decision, Engine, Facts, Policy, Sandbox, Settings};
+use entail::policy::{Compiler, Decision, Engine, EngineConfig, Facts, Policy, Sandbox};
 use entail::store::InputFile;
 use entail_policy_tools::display::display_path;
 use entail_policy_tools::source;
@@ -49,15 +49,15 @@ struct Undecided {
 /// Fails if a line has no decision, or a file cannot be read.
 pub fn decide(session: &Session, args: &DecideArgs) -> Result<(), CliError> {
     let code = code_cache(session)?;
-    let engine = Engine::new(Settings {
+    let engine = Engine::new(EngineConfig {
         code_cache: Some(code.cache.clone()),
         concurrent_calls: 1,
-        compile: Compile::InSandbox(Sandbox::this_program()),
-        ..Settings::default()
+        compiler: Compiler::Sandboxed(Sandbox::this_program()),
+        ..EngineConfig::default()
     });
     let policy = match &args.policy {
         Some(file) => engine.admit(&source::read(file)?.bytes),
-        None => engine.admit_own(entail::DEFAULT_POLICY),
+        None => engine.admit_trusted(entail::DEFAULT_POLICY),
     };
     let policy = policy.map_err(entail::Error::from)?;
     let standard_input = [PathBuf::from("-")];

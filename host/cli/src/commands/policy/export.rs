@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use entail::policy::{Digest, Limits, Sandbox};
+use entail::policy::{Limits, PolicyDigest, Sandbox};
 use entail_policy_tools::export::{ExportInfo, write_file, write_layout};
 use entail_policy_tools::wit::read_wit;
 use serde_json::json;
@@ -52,7 +52,7 @@ pub async fn export(session: &Session, args: &ExportArgs) -> Result<(), CliError
 }
 
 /// Writes a layout, and returns the digest of its manifest.
-fn export_layout(stored: &StoredComponent, directory: &Path) -> Result<Digest, CliError> {
+fn export_layout(stored: &StoredComponent, directory: &Path) -> Result<PolicyDigest, CliError> {
     let wit = read_wit(&stored.bytes, &Limits::default(), &Sandbox::this_program())?;
     let info = ExportInfo {
         name: &stored.name,
@@ -84,7 +84,7 @@ fn exported(stored: &StoredComponent, path: String, manifest: Option<String>) ->
     ExportedPolicy {
         name: stored.name.clone(),
         version: stored.version.clone(),
-        digest: Digest::of(&stored.bytes).to_string(),
+        digest: PolicyDigest::of(&stored.bytes).to_string(),
         bytes: u64::try_from(stored.bytes.len()).unwrap_or(u64::MAX),
         path,
         manifest,

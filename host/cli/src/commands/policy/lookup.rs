@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use entail::policy::Digest;
+use entail::policy::PolicyDigest;
 use entail::{Entail, InstalledPolicy};
 
 use crate::error::CliError;
@@ -42,7 +42,7 @@ pub async fn find_digest(
     session: &Session,
     entail: &Entail,
     text: &str,
-) -> Result<Option<Digest>, CliError> {
+) -> Result<Option<PolicyDigest>, CliError> {
     let found = find(session, entail, text).await?;
     Ok(found.map(|installed| installed.component))
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use entail::policy::{Compile, Engine, Policy, Sandbox, Settings};
+use entail::policy::{Compiler, Engine, EngineConfig, Policy, Sandbox};
 use entail::{Home, Replay, replay as replay_log};
 use serde_json::json;
 
@@ -56,10 +56,10 @@ pub fn replay(session: &Session, args: &ReplayArgs) -> Result<ExitCode, CliError
 
 /// Creates an engine without opening the store.
 fn engine(home: &Home) -> Engine {
-    Engine::new(Settings {
+    Engine::new(EngineConfig {
         code_cache: Some(home.code_cache()),
-        compile: Compile::InSandbox(Sandbox::this_program()),
-        ..Settings::default()
+        compiler: Compiler::Sandboxed(Sandbox::this_program()),
+        ..EngineConfig::default()
     })
 }
 

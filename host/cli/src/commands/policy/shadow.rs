@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use clap::Args;
-use entail::policy::Digest;
+use entail::policy::PolicyDigest;
 use entail::{ActivatePolicy, Counts, Entail, Filter, ScopePath, count_records, shadow_answers};
 use serde::Serialize;
 use serde_json::json;
@@ -175,7 +175,7 @@ async fn compare(
 fn read_answers(
     session: &Session,
     organization: &ScopePath,
-    shadow: Digest,
+    shadow: PolicyDigest,
     since_ms: u64,
 ) -> Result<Answers, CliError> {
     let mut answers = Answers {

@@ -1,6 +1,6 @@
 //! The component of an installed or the built-in policy.
 
-use entail::policy::{CodeCache, Engine, Settings};
+use entail::policy::{CodeCache, Engine, EngineConfig};
 use entail::{BUILT_IN, DEFAULT_POLICY};
 
 use super::lookup::find;
@@ -40,12 +40,12 @@ pub async fn stored_component(session: &Session, text: &str) -> Result<StoredCom
 }
 
 fn built_in(code_cache: CodeCache) -> Result<StoredComponent, CliError> {
-    let engine = Engine::new(Settings {
+    let engine = Engine::new(EngineConfig {
         code_cache: Some(code_cache),
-        ..Settings::default()
+        ..EngineConfig::default()
     });
     let policy = engine
-        .admit_own(DEFAULT_POLICY)
+        .admit_trusted(DEFAULT_POLICY)
         .map_err(entail::Error::from)?;
     let description = policy.description();
     Ok(StoredComponent {

@@ -1,4 +1,5 @@
-//! The child process of a [`Sandbox`]: sets its own limits, runs one job, and exits.
+//! The compile worker, the child process of a [`Sandbox`]: sets its own limits, runs one job,
+//! and exits.
 //!
 //! [`Sandbox`]: crate::Sandbox
 
@@ -11,10 +12,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimi
 use crate::sandbox::{ARGUMENT, EXIT_REFUSED, Job};
 use crate::{compiled, compose, settings};
 
-/// The exit code for wrong arguments: nobody but a parent starts a child.
+/// The exit code for wrong arguments: only a parent starts a child.
 const EXIT_USAGE: u8 = 2;
 
-/// The longest error of a job, in bytes. Some repeat what is wrong with something long.
+/// The longest error of a job, in bytes. Some quote a long input.
 const REASON_BYTES: usize = 16 << 10;
 
 /// The priority of the child, on the scale of nice(1).
@@ -35,12 +36,12 @@ const JOBS: [Job; 4] = [
 /// [`Sandbox`]: crate::Sandbox
 ///
 /// [`Sandbox::this_program`]: crate::Sandbox::this_program
-pub fn serve() -> Option<ExitCode> {
-    serve_with(&[])
+pub fn run_compile_worker() -> Option<ExitCode> {
+    run_compile_worker_with(&[])
 }
 
 /// The same, with additional jobs of the program.
-pub fn serve_with(own: &[Job]) -> Option<ExitCode> {
+pub fn run_compile_worker_with(additional: &[Job]) -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next()? != ARGUMENT {
         return None;
@@ -48,14 +49,14 @@ pub fn serve_with(own: &[Job]) -> Option<ExitCode> {
     let mut next = || arguments.next();
     let (name, memory, seconds) = (next(), number(next()), number(next()));
     let job = name.and_then(|name| {
-        let mut jobs = JOBS.iter().chain(own);
+        let mut jobs = JOBS.iter().chain(additional);
         jobs.find(|job| name == job.name)
     });
     let (Some(job), Some(memory), Some(seconds)) = (job, memory, seconds) else {
-        eprintln!("this is for the program's own use");
+        eprintln!("this argument is for internal use");
         return Some(ExitCode::from(EXIT_USAGE));
     };
-    Some(match work(job, memory, seconds) {
+    Some(match run_job(job, memory, seconds) {
         Ok(exit) => exit,
         Err(error) => {
             eprintln!("{error}");
@@ -68,13 +69,13 @@ fn number(argument: Option<OsString>) -> Option<u64> {
     argument?.to_str()?.parse().ok()
 }
 
-fn work(job: &Job, memory: u64, seconds: u64) -> std::io::Result<ExitCode> {
-    limit(Resource::Core, 0, 0)?;
-    limit(Resource::Fsize, 0, 0)?;
-    // Reaching the soft limit sends SIGXCPU, which tells it from being killed.
-    limit(Resource::Cpu, seconds, seconds.saturating_add(1))?;
-    limit(Resource::As, memory, memory)?;
-    // Not essential.
+fn run_job(job: &Job, memory: u64, seconds: u64) -> std::io::Result<ExitCode> {
+    lower_limit(Resource::Core, 0, 0)?;
+    lower_limit(Resource::Fsize, 0, 0)?;
+    // Reaching the soft limit sends SIGXCPU, which tells a timeout from a kill.
+    lower_limit(Resource::Cpu, seconds, seconds.saturating_add(1))?;
+    lower_limit(Resource::As, memory, memory)?;
+    // The job also runs at the ordinary priority.
     let _ = setpriority_process(None, NICENESS);
     let mut input = Vec::new();
     std::io::stdin().lock().read_to_end(&mut input)?;
@@ -91,12 +92,12 @@ fn work(job: &Job, memory: u64, seconds: u64) -> std::io::Result<ExitCode> {
     Ok(exit)
 }
 
-/// Lowers a limit of this process; a limit that is lower already stays.
-fn limit(resource: Resource, current: u64, maximum: u64) -> std::io::Result<()> {
-    let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);
+/// Lowers a limit of this process. Keeps a limit that is lower already.
+fn lower_limit(resource: Resource, current: u64, maximum: u64) -> std::io::Result<()> {
+    let max = getrlimit(resource).maximum.unwrap_or(u64::MAX);
     let limit = Rlimit {
-        current: Some(current.min(most)),
-        maximum: Some(maximum.min(most)),
+        current: Some(current.min(max)),
+        maximum: Some(maximum.min(max)),
     };
     Ok(setrlimit(resource, limit)?)
 }
