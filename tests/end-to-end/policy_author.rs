@@ -623,7 +623,7 @@ fn an_exported_policy_is_installed_with_the_same_digest() {
     export(&["built-in", "--output", &taken])
         .fails(19)
         .says("has other contents");
-    let digest = Digest::of(&default_policy()).to_string();
+    let digest = PolicyDigest::of(&default_policy()).to_string();
     let (one, two) = (path("one"), path("two"));
     let exported = export(&["built-in", "--oci", &one, "--json"]).ok().json();
     assert_eq!(exported["digest"], digest.as_str());
