@@ -12,6 +12,9 @@ use crate::api::access::{
 /// The most rows of a table; the JSON has them all.
 pub const MAX_ROWS: usize = 200;
 
+/// Explains the column of models.
+const MODEL_LEGEND: &str = "  MODEL: any is every request; none is a request that names no model";
+
 impl From<&Answer> for EffectiveDecision {
     fn from(answer: &Answer) -> Self {
         match answer {
@@ -158,6 +161,7 @@ pub fn print_access(comparison: &AccessComparison) {
             ]);
         }
         table.print();
+        say!(Style::Faint => MODEL_LEGEND);
     }
     print_omitted(comparison.changes.len(), "changes");
     let requests = counted(comparison.counts.all(), "request", "requests");
@@ -227,7 +231,7 @@ fn coverage_text(coverage: &ComparisonCoverage) -> String {
     let requests = counted(coverage.recorded_requests, "request", "requests");
     let records = counted(coverage.records, "record", "records");
     format!(
-        "compared as of now and of {later}: requests for the models that scopes name{attributes}, \
+        "compared now and at {later}: requests for the models that scopes name{attributes}, \
          and {requests} from the last {records} of the decision log; \
          not compared: other models, attributes and times"
     )
