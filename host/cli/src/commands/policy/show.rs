@@ -23,7 +23,7 @@ use crate::session::Session;
 pub struct ShowArgs {
     /// An organization; or the digest, its first digits, or the name of a policy; with
     /// --wit also a component, as for policy check [default: the built-in policy]
-    #[arg(value_name = "ORG|POLICY")]
+    #[arg(value_name = "ORG|POLICY|FILE")]
     which: Option<String>,
     /// Print what the component imports and exports, as WIT
     #[arg(long)]
