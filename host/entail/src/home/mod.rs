@@ -232,10 +232,7 @@ impl Home {
     pub fn open(folder: &Path) -> Result<Self, Error> {
         let home = Home::at(folder);
         if !home.is_made() {
-            return Err(Error::Home(format!(
-                "{} is not a home; make one with: entail init ORGANIZATION",
-                folder.display()
-            )));
+            return Err(Error::NotAHome(folder.to_owned()));
         }
         home.check()?;
         Ok(home)
@@ -337,10 +334,7 @@ impl Home {
     pub fn store_with(&self, keys: Keys, access: Access) -> Result<Store, Error> {
         let file = self.database_file();
         if !file.exists() {
-            return Err(Error::Unavailable(format!(
-                "{} is missing; put it back with: entail restore BACKUP --accept-rollback",
-                file.display()
-            )));
+            return Err(Error::DatabaseMissing(file));
         }
         let anchor = self.anchor();
         // Every home has seen the change that made it.

@@ -15,7 +15,7 @@ mod serving;
 mod shadow;
 
 pub use crate::documents::policy::{Bound, InstalledPolicy, PolicyBinding};
-pub use manage::{ActivatePolicy, BUILT_IN, InstallPolicy};
+pub use manage::{ActivatePolicy, InstallPolicy};
 pub use shadow::{ShadowAnswer, ShadowAnswers, shadow_answers};
 
 pub(crate) use crate::documents::policy::{COMPONENT_KIND, POLICY_KIND, binding_key};

@@ -22,12 +22,13 @@ use entail_store::{
 };
 use serde_json::json;
 
+use crate::authorize::authorize_whole;
 use crate::clock::now_ms;
 use crate::entail::{Entail, Settings};
 use crate::error::Error;
 use crate::home::Home;
 use crate::keys::rotation::{OnStep, Renewal, encode};
-use crate::principal::{Action, Principal, authorize_whole};
+use crate::principal::{Action, Principal};
 
 /// The label of the recipient that a restored home has.
 const RESTORED: &str = "restored";
@@ -114,14 +115,12 @@ impl Trust {
             let keys: Vec<String> = trusted.into_iter().collect();
             format!("trusted is {}", keys.join(", "))
         };
-        let signer = succession
-            .keys()
-            .last()
-            .map_or_else(|| "nobody".to_owned(), ToString::to_string);
-        Err(Error::Untrusted(format!(
-            "{} is signed by {signer}, and {trusted}; if you know that it is right, add --verifier {signer}",
-            copy.display()
-        )))
+        let signer = succession.keys().last().map(ToString::to_string);
+        let named = signer.as_deref().unwrap_or("nobody");
+        Err(Error::Untrusted {
+            message: format!("{} is signed by {named}, and {trusted}", copy.display()),
+            signer,
+        })
     }
 }
 
@@ -190,9 +189,10 @@ async fn rebuild(
         .filter(|_| renewal.renewed == 0)
         .find_map(|left| left.reason.as_ref())
     {
-        return Err(Error::Untrusted(format!(
-            "the recovery key opens nothing in the copy: {error}"
-        )));
+        return Err(Error::Untrusted {
+            message: format!("the recovery key opens nothing in the copy: {error}"),
+            signer: None,
+        });
     }
     let revision = entail.store.revision().await?;
     Ok(Restored {
@@ -420,11 +420,7 @@ async fn strangers(
         return Ok(unknown);
     }
     let Some(recovery) = recovery else {
-        return Err(Error::Invalid(
-            "the copy is from before this node's identity was renewed, which opens nothing in it; \
-             add --recovery FILE with an identity that does"
-                .to_owned(),
-        ));
+        return Err(Error::RecoveryKeyRequired);
     };
     if !recovery.identity_ids().any(|id| list.has(id)) {
         return Err(Error::Invalid(format!(
