@@ -12,6 +12,7 @@ use entail_store::{
 use serde_json::json;
 
 use crate::audit::{self, DecisionLog, Granted, Purpose, Record};
+use crate::authorize::authorize;
 use crate::change::value::{base_url, host_of};
 use crate::change::{Applied, Change, Context};
 use crate::clock::{Clock, ClockReading, SystemClock};
@@ -22,7 +23,7 @@ use crate::error::Error;
 use crate::home::Home;
 use crate::keys::rotation::encode;
 use crate::policies::{Policies, PolicyBinding, Question, Serving, Shadow, ShadowLog};
-use crate::principal::{Action, Principal, authorize};
+use crate::principal::{Action, Principal};
 use crate::recovery::maintenance::LastVerified;
 use crate::resolve::facts::{Chain, Request};
 use crate::resolve::lease::Lease;

@@ -73,9 +73,11 @@
 //! microseconds in the ordinary case. Other policies run on threads of their own.
 
 mod audit;
+mod authorize;
 mod change;
 mod clock;
 mod compare;
+mod credential_ref;
 mod documents;
 mod entail;
 mod error;
@@ -93,15 +95,19 @@ pub use crate::audit::{
 };
 pub use crate::change::rules::{Edit, RuleChanges};
 pub use crate::change::set_credential::{SecretEdit, SetCredential};
-pub use crate::change::value::{InvalidValue, mask, normalize_value};
-pub use crate::change::{Applied, Change, CredentialRef};
+pub use crate::change::value::{mask, normalize_value};
+pub use crate::change::{Applied, Change};
 pub use crate::clock::{CLOCK_MARGIN_MS, Clock, ClockReading, SystemClock, Uptime, now_ms};
 pub use crate::compare::access::{AccessChange, AccessChanges, Asked, Coverage};
 pub use crate::compare::decision::{Answer, Counts, Difference, Offered};
 pub use crate::compare::replay::{RecordPlace, Replay, ReplayedChange, replay};
+pub use crate::credential_ref::CredentialRef;
 pub use crate::documents::scope::{Credential, Removed, Retired, Rules, Scope, Version};
 pub use crate::entail::{DEFAULT_POLICY, Entail, Explanation, Settings};
-pub use crate::error::{Error, ErrorKind};
+pub use crate::error::classify::ErrorKind;
+pub use crate::error::hint::Hint;
+pub use crate::error::invalid_value::InvalidValue;
+pub use crate::error::{BUILT_IN, Error};
 pub use crate::home::Home;
 pub use crate::home::settings::{
     DecisionLogSettings, Enough, HomeSettings, InvalidSettings, SecondSink,
@@ -109,7 +115,7 @@ pub use crate::home::settings::{
 pub use crate::keys::dry_run::{KeyChange, KeyPlan};
 pub use crate::keys::rotation::{Leftover, OnStep, Renewal, Step};
 pub use crate::policies::{
-    ActivatePolicy, BUILT_IN, Bound, InstallPolicy, InstalledPolicy, PolicyBinding, ShadowAnswer,
+    ActivatePolicy, Bound, InstallPolicy, InstalledPolicy, PolicyBinding, ShadowAnswer,
     ShadowAnswers, shadow_answers,
 };
 pub use crate::principal::{Action, Principal};

@@ -76,7 +76,10 @@ fn the_library_s_errors_are_plain() {
         Error::Invalid(hostile()),
         Error::Home(hostile()),
         Error::Unavailable(hostile()),
-        Error::Untrusted(hostile()),
+        Error::Untrusted {
+            message: hostile(),
+            signer: None,
+        },
         Error::PolicyUnready(hostile()),
         Error::Tampered(tampering()),
         Error::HasProjects {

@@ -14,10 +14,11 @@ use entail_store::{Digest, Recipients};
 use serde_json::json;
 
 use crate::change::set_credential::{SecretEdit, SetCredential};
+use crate::credential_ref::CredentialRef;
 use crate::documents::retirements::{Grace, Times};
 use crate::documents::scope::{Credential, Scope, Version};
 use crate::error::Error;
-use entail_decision::name::{CredentialName, ModelId, ProviderId, ScopePath};
+use entail_decision::name::{ModelId, ProviderId, ScopePath};
 use entail_decision::provider::Provider;
 
 /// A change of the store.
@@ -89,17 +90,6 @@ pub enum Change {
         /// The model; none takes the setting away.
         model: Option<ModelId>,
     },
-}
-
-/// Names a credential.
-#[derive(Clone, Debug)]
-pub struct CredentialRef {
-    /// The scope that holds it.
-    pub scope: ScopePath,
-    /// Whom it is for.
-    pub provider: ProviderId,
-    /// Its name.
-    pub name: CredentialName,
 }
 
 /// What a change did.
@@ -345,7 +335,7 @@ impl CredentialRef {
             .credentials
             .iter_mut()
             .find(|credential| credential.is(&self.provider, &self.name))
-            .ok_or_else(|| self.unknown())
+            .ok_or_else(|| Error::unknown_credential(self))
     }
 
     /// Swaps the version that was retired last with the present one.
@@ -384,7 +374,7 @@ impl CredentialRef {
         let mut credentials = scope.credentials.iter();
         let position = credentials
             .position(|credential| credential.is(&self.provider, &self.name))
-            .ok_or_else(|| self.unknown())?;
+            .ok_or_else(|| Error::unknown_credential(self))?;
         let grace = effects.grace(grace_ms, context);
         effects.applied.retired_until_ms = scope.remove(
             position,
@@ -418,13 +408,5 @@ impl CredentialRef {
         effects.applied.version = Some(credential.version.number);
         scope.credentials.push(credential);
         Ok(())
-    }
-
-    pub(crate) fn unknown(&self) -> Error {
-        Error::UnknownCredential {
-            scope: self.scope.clone(),
-            provider: self.provider.clone(),
-            name: self.name.clone(),
-        }
     }
 }

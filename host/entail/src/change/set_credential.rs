@@ -7,10 +7,13 @@ use entail_store::{Binding, Digest, Fields, Keys, Secret};
 
 use crate::change::rules::{Edit, RuleChanges};
 use crate::change::service_account;
-use crate::change::value::{self, InvalidValue};
-use crate::change::{Context, CredentialRef, Effects};
+use crate::change::value;
+use crate::change::{Context, Effects};
+use crate::credential_ref::CredentialRef;
 use crate::documents::scope::{Credential, Rules, Scope, Version};
 use crate::error::Error;
+use crate::error::hint::Hint;
+use crate::error::invalid_value::InvalidValue;
 use entail_decision::name::{CredentialId, quoted};
 use entail_decision::provider::{Format, Mode, Provider};
 
@@ -93,7 +96,7 @@ impl SetCredential {
         let existing = scope.credential(&id.provider, &id.name).cloned();
         match self.secret {
             SecretEdit::Keep | SecretEdit::Renew if existing.is_none() => {
-                return Err(id.unknown());
+                return Err(Error::unknown_credential(id));
             }
             SecretEdit::New if existing.is_some() => {
                 return Err(Error::Invalid(format!(
@@ -175,7 +178,7 @@ impl SetCredential {
         rules.unsafe_http = unsafe_url.is_some();
         match unsafe_url {
             Some((name, url)) if !allows_http => {
-                return Err(InvalidValue::new(name, value::http_rule(url)).into());
+                return Err(value::plain_http(name, url).into());
             }
             Some((_, url)) if !credential.rules.unsafe_http => effects.applied.notes.push(format!(
                 "the secret goes to {url} over plain HTTP: whoever is on that network can read it"
@@ -258,11 +261,11 @@ impl SetCredential {
             .find(suffices)
             .or_else(|| fitting.next())
             .ok_or_else(|| {
-                Error::Invalid(format!(
-                    "no mode of {} takes these fields together; give one by --mode: {}",
-                    provider.id,
-                    provider.mode_names()
-                ))
+                let modes = provider.modes.iter().map(|mode| mode.name.clone());
+                Error::NoMode {
+                    provider: provider.id.clone(),
+                    modes: modes.collect(),
+                }
             })
     }
 
@@ -404,20 +407,18 @@ fn missing(provider: &Provider, mode: &Mode, name: &str) -> InvalidValue {
     let label = provider
         .field(name)
         .map_or(name, |field| field.label.as_str());
-    let how = match provider.field(name) {
-        Some(field) if field.secret => {
-            "enter it at the prompt, or give it by --from-env, --from-file or standard input"
-                .to_owned()
-        }
-        _ => format!("give it by --param {name}=VALUE"),
+    let is_secret = provider.field(name).is_some_and(|field| field.secret);
+    let field = name.to_owned();
+    let hint = if is_secret {
+        Hint::EnterSecret { field }
+    } else {
+        Hint::SetParameter { field }
     };
-    InvalidValue::new(
-        name,
-        format!(
-            "{} needs it in the mode {} ({label}); {how}",
-            provider.id, mode.name
-        ),
-    )
+    let rule = format!(
+        "{} needs it in the mode {} ({label})",
+        provider.id, mode.name
+    );
+    InvalidValue::new(name, rule).with_hint(hint)
 }
 
 /// Changes the public parameters only, if the secret may go where they lead.
@@ -429,7 +430,7 @@ fn keep_secret(
 ) -> Result<(), Error> {
     if version.mode != mode.name {
         return Err(Error::Invalid(format!(
-            "changing to the mode {} takes entering the secret again",
+            "changing to the mode {} requires entering the secret again",
             mode.name
         )));
     }
@@ -443,10 +444,10 @@ fn keep_secret(
     }
     let hosts = value::hosts(provider, &parameters)?;
     if let Some(host) = hosts.iter().find(|host| !version.hosts.contains(host)) {
-        return Err(Error::Invalid(format!(
-            "the secret is bound to {}; to use it with {host}, enter it again, by rotate or with --stdin",
-            version.hosts.join(", ")
-        )));
+        return Err(Error::OtherHost {
+            host: host.clone(),
+            hosts: version.hosts.clone(),
+        });
     }
     version.parameters = parameters;
     Ok(())

@@ -8,40 +8,16 @@
 use std::collections::BTreeMap;
 
 use entail_store::Secret;
-use entail_text::sanitized;
 use url::{Host, Url};
 
 use crate::change::service_account;
 use crate::documents::scope::Credential;
+use crate::error::hint::Hint;
+use crate::error::invalid_value::InvalidValue;
 use entail_decision::provider::{Field, Format, Provider};
 
 /// No vendor's value is longer.
 const MAX_VALUE_BYTES: usize = 16 * 1024;
-
-/// Why a value was not taken. No message contains anything of a value that
-/// could be a secret.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}: {}", sanitized(.field), sanitized(.rule))]
-pub struct InvalidValue {
-    field: String,
-    rule: String,
-}
-
-impl InvalidValue {
-    pub(crate) fn new(field: &str, rule: impl Into<String>) -> Self {
-        InvalidValue {
-            field: field.to_owned(),
-            rule: rule.into(),
-        }
-    }
-}
-
-impl InvalidValue {
-    /// The rule that the value breaks, without the name of the field.
-    pub fn rule(&self) -> &str {
-        &self.rule
-    }
-}
 
 /// Validates a value for `field` and returns it in its canonical form.
 ///
@@ -105,11 +81,7 @@ pub fn take(field: &Field, value: &Secret, allows_http: bool) -> Result<Taken, I
     }
     let value = match field.format {
         Format::Token => token(trimmed).map_err(invalid)?,
-        Format::Url => Secret::from(
-            canonical_url(trimmed, allows_http)
-                .map_err(|rule| invalid(&rule))?
-                .as_str(),
-        ),
+        Format::Url => Secret::from(canonical_url(&field.name, trimmed, allows_http)?.as_str()),
         Format::Region => region(trimmed).map_err(invalid)?,
         Format::ServiceAccount => {
             service_account::canonical(trimmed).map_err(|rule| invalid(&rule))?
@@ -184,12 +156,14 @@ fn place(host: &Host<&str>) -> Place {
     }
 }
 
-/// Why plain HTTP is not taken for a URL of this host.
-pub(crate) fn http_rule(host: &str) -> String {
-    format!(
-        "plain HTTP to {host} shows the secret to whoever is on the network; use https, or, if \
-         that network is trusted, add --allow-unsafe-http"
-    )
+/// Rejects plain HTTP to this host of a private network, which must be allowed
+/// explicitly.
+pub(crate) fn plain_http(field: &str, host: &str) -> InvalidValue {
+    let rule = format!(
+        "plain HTTP to {host} shows the secret to everybody on the network; use https, or allow \
+         plain HTTP if that network is trusted"
+    );
+    InvalidValue::new(field, rule).with_hint(Hint::AllowUnsafeHttp)
 }
 
 /// The parameter that is a URL of another machine over plain HTTP: its name, and the URL.
@@ -206,26 +180,30 @@ pub(crate) fn unsafe_url(parameters: &BTreeMap<String, String>) -> Option<(&str,
 /// The one spelling of a base URL: https (or http on this machine, or, if that is
 /// allowed, in a private network), without user, query or fragment, and without a slash
 /// at the end.
-fn canonical_url(text: &str, allows_http: bool) -> Result<String, String> {
-    let url = Url::parse(text).map_err(|error| format!("it is not a URL: {error}"))?;
-    let host = url.host().ok_or("it has no host")?;
+fn canonical_url(field: &str, text: &str, allows_http: bool) -> Result<String, InvalidValue> {
+    let invalid = |rule: &str| InvalidValue::new(field, rule);
+    let url = Url::parse(text).map_err(|error| invalid(&format!("it is not a URL: {error}")))?;
+    let host = url.host().ok_or_else(|| invalid("it has no host"))?;
     match (url.scheme(), place(&host)) {
         ("https", _) | ("http", Place::ThisMachine) => {}
         ("http", Place::PrivateNetwork) if allows_http => {}
-        ("http", Place::PrivateNetwork) => return Err(http_rule(&host.to_string())),
+        ("http", Place::PrivateNetwork) => return Err(plain_http(field, &host.to_string())),
         _ => {
-            return Err(
-                "it must be https; http is for this machine and, with --allow-unsafe-http, for \
-                 the names and addresses of a private network"
-                    .to_owned(),
-            );
+            return Err(invalid(
+                "it must be https; http is for this machine and, where it is allowed, for the \
+                 names and addresses of a private network",
+            ));
         }
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("it contains a user or a password, which would end up in logs".to_owned());
+        return Err(invalid(
+            "it contains a user or a password, which would end up in logs",
+        ));
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err("it has a query or a fragment; a base URL has neither".to_owned());
+        return Err(invalid(
+            "it has a query or a fragment; a base URL has neither",
+        ));
     }
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
@@ -473,8 +451,8 @@ mod tests {
             "http://192.168.1.5",
             "http://[fd00::1]:4000",
         ] {
-            let error = take(private, false).unwrap_err().to_string();
-            assert!(error.contains("--allow-unsafe-http"), "{error}");
+            let error = take(private, false).unwrap_err();
+            assert_eq!(error.hint(), Some(&Hint::AllowUnsafeHttp), "{error}");
             take(private, true).unwrap();
             let parameters = [("base_url".to_owned(), private.to_owned())].into();
             assert!(unsafe_url(&parameters).is_some(), "{private}");

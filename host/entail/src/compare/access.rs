@@ -33,6 +33,7 @@ use entail_policy::{Isolation, Policy};
 use entail_store::{Keys, Revision};
 use serde::Serialize;
 
+use crate::authorize::authorize;
 use crate::change::{Change, Context};
 use crate::clock::ClockReading;
 use crate::compare::decision::{Answer, Counts, Difference};
@@ -42,7 +43,7 @@ use crate::documents::retirements::Times;
 use crate::documents::scope::{self, Scope};
 use crate::entail::Entail;
 use crate::error::Error;
-use crate::principal::{Action, Principal, authorize};
+use crate::principal::{Action, Principal};
 use crate::resolve::facts::{Chain, Request};
 use entail_decision::name::{
     AttributeName, AttributeValue, CredentialName, ModelId, ProviderId, ScopePath,

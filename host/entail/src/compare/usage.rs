@@ -3,13 +3,14 @@
 
 use entail_store::Fields;
 
-use crate::change::CredentialRef;
+use crate::authorize::authorize;
 use crate::change::value::mask;
 use crate::compare::access;
 use crate::compare::decision::Answer;
+use crate::credential_ref::CredentialRef;
 use crate::entail::Entail;
 use crate::error::Error;
-use crate::principal::{Action, Principal, authorize};
+use crate::principal::{Action, Principal};
 use entail_decision::name::ScopePath;
 
 impl Entail {
@@ -96,6 +97,6 @@ impl Entail {
         scope
             .credential(&credential.provider, &credential.name)
             .cloned()
-            .ok_or_else(|| credential.unknown())
+            .ok_or_else(|| Error::unknown_credential(credential))
     }
 }

@@ -134,10 +134,7 @@ impl<'a> CommandEnvironment<'a> {
     fn check_kept(&self) -> Result<(), Error> {
         for id in &self.kept.providers {
             if self.grants(id) {
-                return Err(Error::Invalid(format!(
-                    "{id} is granted, so the caller's own variables for it cannot be kept; \
-                     name the other providers with --provider"
-                )));
+                return Err(Error::KeptAndGranted(id.clone()));
             }
         }
         let set = self.granted_variables();
