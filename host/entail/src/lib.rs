@@ -27,7 +27,7 @@
 //! # Embedding
 //!
 //! ```
-//! use entail::{Change, CredentialRef, Entail, Home, Principal, Request, Secret, SetCredential, Settings};
+//! use entail::{Change, CredentialRef, Entail, Home, Principal, Request, Secret, SetCredential, Options};
 //! use entail::policy::Inheritance;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -35,7 +35,7 @@
 //! # let folder = tempfile::tempdir()?;
 //! # let folder = folder.path().join("home");
 //! let home = Home::create(&folder, None).await?;
-//! let entail = Entail::open(&home, Settings::default())?;
+//! let entail = Entail::open(&home, Options::default())?;
 //! let me = Principal::LocalOwner;
 //!
 //! // An organization with a key, and a project that opts in to it.
@@ -87,6 +87,9 @@ mod policies;
 mod principal;
 mod recovery;
 mod resolve;
+mod scopes;
+mod sleep;
+mod urls;
 
 pub use crate::audit::{
     Breach, Filter, LogEvent, LogEventKind, LogFile, LogReport, OutcomeFilter, Purpose,
@@ -98,12 +101,14 @@ pub use crate::change::set_credential::{SecretEdit, SetCredential};
 pub use crate::change::value::{mask, normalize_value};
 pub use crate::change::{Applied, Change};
 pub use crate::clock::{CLOCK_MARGIN_MS, Clock, ClockReading, SystemClock, Uptime, now_ms};
-pub use crate::compare::access::{AccessChange, AccessChanges, Asked, Coverage};
-pub use crate::compare::decision::{Answer, Counts, Difference, Offered};
+pub use crate::compare::access::{AccessChange, AccessChanges, ComparedRequest, Coverage};
+pub use crate::compare::decision::{
+    Difference, DifferenceCounts, EffectiveDecision, UsableCredential,
+};
 pub use crate::compare::replay::{RecordPlace, Replay, ReplayedChange, replay};
 pub use crate::credential_ref::CredentialRef;
 pub use crate::documents::scope::{Credential, Removed, Retired, Rules, Scope, Version};
-pub use crate::entail::{DEFAULT_POLICY, Entail, Explanation, Settings};
+pub use crate::entail::{DEFAULT_POLICY, Entail, Options};
 pub use crate::error::classify::ErrorKind;
 pub use crate::error::hint::Hint;
 pub use crate::error::invalid_value::InvalidValue;
@@ -128,9 +133,10 @@ pub use crate::recovery::verify::{BackgroundCheck, OnProgress, Verification};
 pub use crate::resolve::environment::{
     AssumedRole, CommandEnvironment, Kept, Unread, VariableValue,
 };
-pub use crate::resolve::facts::Request;
+pub use crate::resolve::explanation::Explanation;
 pub use crate::resolve::host_attributes;
 pub use crate::resolve::lease::Lease;
+pub use crate::resolve::request::Request;
 pub use entail_decision as decision;
 pub use entail_decision::guard;
 pub use entail_decision::guard::Violation;

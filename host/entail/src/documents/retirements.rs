@@ -70,7 +70,7 @@ impl Retirements {
 
     /// What becomes of them by a look at `now`, after what could be was destroyed;
     /// `None` if nothing does.
-    pub(crate) fn looked_at(&self, now: &ClockReading) -> Option<Self> {
+    pub(crate) fn checked_at(&self, now: &ClockReading) -> Option<Self> {
         let has_due = self.due_at(now.at_ms).next().is_some();
         // What became due only after an earlier look needs one of its own.
         let is_used = |seen| has_due && bears_out(seen, now);

@@ -9,9 +9,9 @@ use entail_store::{Binding, Digest, DocumentKey, RECIPIENTS_KIND, RecipientId};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::ClockReading;
+use crate::documents::policy::{COMPONENT_KIND, POLICY_KIND};
 use crate::documents::retirements::{Grace, SCHEDULE_KIND, Times};
 use crate::error::Error;
-use crate::policies::{COMPONENT_KIND, POLICY_KIND};
 use entail_decision::name::{CredentialId, CredentialName, ModelId, ProviderId, ScopePath};
 
 /// The most versions of a credential that are kept besides the present one.

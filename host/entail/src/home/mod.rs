@@ -41,9 +41,9 @@ use entail_store::{
 use serde_json::json;
 
 use crate::clock::now_ms;
+use crate::documents::encode;
 use crate::error::Error;
 use crate::home::settings::{HomeSettings, InvalidSettings};
-use crate::keys::rotation::encode;
 use crate::principal::Principal;
 use entail_decision::provider::{Catalog, MAX_FILE_BYTES};
 

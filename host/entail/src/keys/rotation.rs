@@ -10,11 +10,10 @@ use entail_store::{
     Author, Batch, Document, DocumentKey, Error as StoreError, Keys, Recipient, RecipientError,
     Recipients, Revision, SealError, Secret, recipients_key,
 };
-use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use crate::authorize::authorize_whole;
+use crate::documents::encode;
 use crate::documents::scope::{self, OTHER_KINDS, SCOPE_KIND, Scope};
 use crate::entail::Entail;
 use crate::error::Error;
@@ -525,11 +524,6 @@ impl Entail {
         self.store.commit(expected, batch, author).await?;
         Ok(())
     }
-}
-
-/// What is written to the store, as JSON.
-pub(crate) fn encode(value: &impl Serialize) -> Result<Box<RawValue>, Error> {
-    to_raw_value(value).map_err(|error| Error::Unavailable(error.to_string()))
 }
 
 /// The list with `newest` in the place of those `before`; as it is if that was done.

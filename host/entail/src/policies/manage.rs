@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::authorize::{authorize, authorize_whole};
 use crate::compare::access::AccessChanges;
+use crate::documents::encode;
 use crate::documents::policy::{
     Bound, COMPONENT_KIND, InstalledPolicy, POLICY_KIND, PolicyBinding, binding_key, blob_of,
     component_key,
@@ -22,7 +23,6 @@ use crate::documents::policy::{
 use crate::documents::scope;
 use crate::entail::Entail;
 use crate::error::{BUILT_IN, Error, LEAST_DIGITS};
-use crate::keys::rotation::encode;
 use crate::principal::{Action, Principal};
 use entail_decision::name::{AttributeName, AttributeValue, ScopePath, quoted};
 

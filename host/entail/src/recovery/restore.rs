@@ -24,10 +24,11 @@ use serde_json::json;
 
 use crate::authorize::authorize_whole;
 use crate::clock::now_ms;
-use crate::entail::{Entail, Settings};
+use crate::documents::encode;
+use crate::entail::{Entail, Options};
 use crate::error::Error;
 use crate::home::Home;
-use crate::keys::rotation::{OnStep, Renewal, encode};
+use crate::keys::rotation::{OnStep, Renewal};
 use crate::principal::{Action, Principal};
 
 /// The label of the recipient that a restored home has.
@@ -179,7 +180,7 @@ async fn rebuild(
     // From here on it is a home like any other, only that it is opened with the
     // recovery key.
     let keys = made.keys(recovery)?;
-    let entail = Entail::with_keys(made, keys, Settings::default())?;
+    let entail = Entail::with_keys(made, keys, Options::default())?;
     let renewal = entail.reseal(&principal, on_step).await?;
     entail.resign(&principal, &mut |_| {}).await?;
     entail.store.end_old_signer()?;
@@ -277,7 +278,7 @@ pub async fn dry_run_restore_in_place(
 /// How many secrets of a store are not sealed to its present recipients.
 async fn to_renew_in(made: &Home) -> Result<usize, Error> {
     let keys = made.keys(IdentitySource::Folder)?;
-    let entail = Entail::with_keys(made, keys, Settings::default())?;
+    let entail = Entail::with_keys(made, keys, Options::default())?;
     let epoch = entail.store.recipients().await?.epoch;
     entail.not_sealed_to(&Principal::LocalOwner, epoch).await
 }
@@ -372,7 +373,7 @@ async fn put_back(
     home.anchor().set(new_mark).map_err(Error::Anchor)?;
     let verifiers = made.keys(IdentitySource::Folder)?.verifiers().to_vec();
     let keys = home.keys(recovery.unwrap_or(IdentitySource::Folder))?;
-    let entail = Entail::with_keys(home, keys, Settings::default())?;
+    let entail = Entail::with_keys(home, keys, Options::default())?;
     entail.store.believe(&verifiers)?;
     let principal = Principal::LocalOwner;
     entail.resign(&principal, &mut |_| {}).await?;

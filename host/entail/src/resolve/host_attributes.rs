@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use entail_policy::Facts;
 
-use crate::change::value::{base_url, host_of};
 use crate::documents::scope::Credential;
 use crate::error::Error;
+use crate::urls::{base_url, host_of};
 use entail_decision::name::{HOST_PREFIX, ScopePath, quoted};
 use entail_decision::provider::{Format, Provider};
 
