@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use entail::policy::Inheritance;
 use entail::{
-    Change, CredentialRef, Entail, Filter, Home, Principal, Request, RuleChanges, Secret,
-    SecretEdit, SetCredential, Settings, replay,
+    Change, CredentialRef, Entail, Filter, Home, Options, Principal, Request, RuleChanges, Secret,
+    SecretEdit, SetCredential, replay,
 };
 
 const RECORDS: usize = 100_000;
@@ -35,7 +35,7 @@ async fn measure(records: usize) {
     let home = Home::create(&folder.path().join("home"), None)
         .await
         .unwrap();
-    let entail = Entail::open(&home, Settings::default()).unwrap();
+    let entail = Entail::open(&home, Options::default()).unwrap();
     fill(&entail).await;
     let started = Instant::now();
     for n in 0..records {

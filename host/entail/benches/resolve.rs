@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use entail::policy::{Engine, Inheritance, Settings as EngineSettings};
 use entail::store::{Author, Batch, DocumentKey};
 use entail::{
-    Change, CredentialRef, DEFAULT_POLICY, Entail, Home, IdentitySource, Principal, Request,
-    RuleChanges, Secret, SecretEdit, SetCredential, Settings,
+    Change, CredentialRef, DEFAULT_POLICY, Entail, Home, IdentitySource, Options, Principal,
+    Request, RuleChanges, Secret, SecretEdit, SetCredential,
 };
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -49,7 +49,7 @@ async fn measure(projects: usize) {
 
     let before = resident_kib();
     let started = Instant::now();
-    let entail = Entail::open(&home, Settings::default()).unwrap();
+    let entail = Entail::open(&home, Options::default()).unwrap();
     let opened = started.elapsed();
     let one = Request::new(
         path(projects / 2).parse().unwrap(),
@@ -57,15 +57,15 @@ async fn measure(projects: usize) {
     );
     let warm = median(CALLS, || resolve(&entail, &one)).await;
 
-    let settings = Settings {
-        keep_opened_secrets: None,
-        ..Settings::default()
+    let settings = Options {
+        cache_secrets_for: None,
+        ..Options::default()
     };
     let forgetful = Entail::open(&home, settings).unwrap();
     let cold = median(CALLS / 10, || resolve(&forgetful, &one)).await;
 
     // A scope that was not asked for lately: read and verified first.
-    let fresh = Entail::open(&home, Settings::default()).unwrap();
+    let fresh = Entail::open(&home, Options::default()).unwrap();
     let mut next = 0;
     let new_scope = median(projects.min(CALLS / 10), || {
         next += 1;
@@ -153,7 +153,7 @@ fn path(project: usize) -> String {
 }
 
 async fn fill(home: &Home, projects: usize) {
-    let entail = Entail::open(home, Settings::default()).unwrap();
+    let entail = Entail::open(home, Options::default()).unwrap();
     let me = Principal::LocalOwner;
     entail
         .change(

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use entail::{
-    Asked, AttributeName, Change, CredentialRef, Entail, Filter, Home, Principal, Request,
-    RuleChanges, Secret, SecretEdit, SetCredential, Settings, records,
+    AttributeName, Change, ComparedRequest, CredentialRef, Entail, Filter, Home, Options,
+    Principal, Request, RuleChanges, Secret, SecretEdit, SetCredential, records,
 };
 
 const ME: Principal = Principal::LocalOwner;
@@ -36,7 +36,7 @@ async fn with_acme() -> (tempfile::TempDir, Home, Entail) {
     let home = Home::create(&folder.path().join("home"), None)
         .await
         .unwrap();
-    let entail = Entail::open(&home, Settings::default()).unwrap();
+    let entail = Entail::open(&home, Options::default()).unwrap();
     let scope = "acme".parse().unwrap();
     entail
         .change(&ME, &Change::AddScope { scope })
@@ -116,10 +116,10 @@ async fn what_a_caller_keeps_reaches_the_policy_the_log_and_a_dry_run() {
         },
         enabled: false,
     };
-    let planned = entail.dry_run(&ME, &off, &BTreeMap::new()).await.unwrap();
+    let planned = entail.preview(&ME, &off, &BTreeMap::new()).await.unwrap();
     assert_eq!(planned.coverage.recorded_requests, 1);
     assert_eq!(planned.counts.narrowed, 2, "with what is kept and without");
-    assert_eq!(planned.changes[0].asked, Asked::Anything);
+    assert_eq!(planned.changes[0].request, ComparedRequest::Any);
     // What cannot be said is refused before anything is decided.
     let wrong = Request {
         kept: vec!["A,entail:mode".to_owned()],

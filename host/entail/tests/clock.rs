@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use entail::{
-    Change, Clock, CredentialRef, Edit, Entail, Error, Home, Principal, Request, RuleChanges,
-    Secret, SecretEdit, SetCredential, Settings, Uptime,
+    Change, Clock, CredentialRef, Edit, Entail, Error, Home, Options, Principal, Request,
+    RuleChanges, Secret, SecretEdit, SetCredential, Uptime,
 };
 
 const ME: Principal = Principal::LocalOwner;
@@ -34,9 +34,9 @@ async fn a_credential_is_expired_from_its_very_millisecond_on_by_the_clock_of_ea
         .await
         .unwrap();
     let clock = Arc::new(Set(AtomicU64::new(END - 1)));
-    let settings = Settings {
+    let settings = Options {
         clock: clock.clone(),
-        ..Settings::default()
+        ..Options::default()
     };
     let entail = Entail::open(&home, settings).unwrap();
     let scope: entail::ScopePath = "acme".parse().unwrap();

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may
 
 use entail::{
-    Change, CredentialRef, Entail, Home, Principal, Request, RuleChanges, Secret, SecretEdit,
-    SetCredential, Settings,
+    Change, CredentialRef, Entail, Home, Options, Principal, Request, RuleChanges, Secret,
+    SecretEdit, SetCredential,
 };
 
 const ME: Principal = Principal::LocalOwner;
@@ -15,7 +15,7 @@ async fn headers(provider: &str, fields: &[(&str, &str)]) -> Option<Vec<(String,
     let home = Home::create(&folder.path().join("home"), None)
         .await
         .unwrap();
-    let entail = Entail::open(&home, Settings::default()).unwrap();
+    let entail = Entail::open(&home, Options::default()).unwrap();
     let scope: entail::ScopePath = "acme".parse().unwrap();
     let id: entail::ProviderId = provider.parse().unwrap();
     for change in [

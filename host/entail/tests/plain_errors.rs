@@ -16,8 +16,8 @@ use entail::store::{
     Tampering,
 };
 use entail::{
-    AttributeValue, Catalog, CredentialName, Entail, Error, Home, ModelId, Principal, ProviderId,
-    ScopePath, Settings,
+    AttributeValue, Catalog, CredentialName, Entail, Error, Home, ModelId, Options, Principal,
+    ProviderId, ScopePath,
 };
 use entail_text::is_plain;
 
@@ -293,7 +293,7 @@ async fn home(folder: &tempfile::TempDir) -> Home {
 }
 
 fn opened(home: &Home) -> Error {
-    match Entail::open(home, Settings::default()) {
+    match Entail::open(home, Options::default()) {
         Ok(_) => panic!("it was opened"),
         Err(error) => error,
     }
@@ -327,7 +327,7 @@ async fn a_home_and_what_is_in_it_is_shown_plainly() {
     shown(&opened(&home));
     shown(&Anchor::at(&anchor).read().unwrap_err());
     std::fs::write(&anchor, kept).unwrap();
-    let entail = Entail::open(&home, Settings::default()).unwrap();
+    let entail = Entail::open(&home, Options::default()).unwrap();
     let backup = home.folder().join("backup.db");
     entail
         .backup(&Principal::LocalOwner, &backup)
@@ -370,7 +370,7 @@ async fn a_database_with_foreign_names_is_told_of_plainly() {
     ] {
         let (_folder, home) = tampered(&statement).await;
         let mut faults = Vec::new();
-        match Entail::open(&home, Settings::default()) {
+        match Entail::open(&home, Options::default()) {
             Err(error) => plain(&error),
             Ok(entail) => {
                 let mut unheard = |_| {};

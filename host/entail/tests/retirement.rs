@@ -5,8 +5,8 @@
 use std::sync::{Arc, Mutex};
 
 use entail::{
-    Applied, CLOCK_MARGIN_MS, Change, Clock, CredentialRef, Entail, Home, Principal, Request,
-    RuleChanges, Scope, Secret, SecretEdit, SetCredential, Settings, Uptime,
+    Applied, CLOCK_MARGIN_MS, Change, Clock, CredentialRef, Entail, Home, Options, Principal,
+    Request, RuleChanges, Scope, Secret, SecretEdit, SetCredential, Uptime,
 };
 
 const ME: Principal = Principal::LocalOwner;
@@ -83,9 +83,9 @@ impl Place {
             uptime_ms: 3 * DAY,
         };
         let machine = Arc::new(Machine(Mutex::new(state)));
-        let settings = Settings {
+        let settings = Options {
             clock: machine.clone(),
-            ..Settings::default()
+            ..Options::default()
         };
         let place = Place {
             entail: Entail::open(&home, settings).unwrap(),
@@ -354,7 +354,7 @@ async fn housekeeping_destroys_what_is_due_and_verifies_once_a_day() {
     // What is wrong is found by the first call of another process.
     let database = rusqlite::Connection::open(place.home.database_file()).unwrap();
     database.execute("DELETE FROM blobs", ()).unwrap();
-    let later = Entail::open(&place.home, Settings::default()).unwrap();
+    let later = Entail::open(&place.home, Options::default()).unwrap();
     let done = later.maintain(&ME).await;
     assert!(!done.is_well());
     assert!(!done.store.unwrap().unwrap().faults.is_empty());

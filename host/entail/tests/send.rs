@@ -38,7 +38,7 @@ futures! {
         component(any(), any(), any());
         compare_secret(any(), any(), any(), any());
         destroy_due(any(), any());
-        dry_run(any(), any(), any(), any());
+        preview(any(), any(), any(), any());
         dry_run_activate(any(), any(), any(), any(), any());
         dry_run_install(any(), any(), any(), any());
         dry_run_keys(any(), any(), any());

@@ -115,6 +115,7 @@ mod tests {
     use crate::credential_ref::CredentialRef;
     use crate::entail::Options;
     use crate::home::Home;
+    use entail_decision::name::{CredentialName, ModelId};
 
     const ME: Principal = Principal::LocalOwner;
 
