@@ -394,7 +394,7 @@ fn a_policy_that_fails_is_no_refusal() {
     sandbox.entail(&["policy", "install", file]).ok();
     let activate = ["policy", "activate", "acme", &digest];
     let planned = sandbox.entail(&[&activate[..], &["--dry-run", "--json"]].concat());
-    assert_eq!(planned.fails(12).json()["counts"]["failing"], 3);
+    assert_eq!(planned.fails(12).json()["counts"]["now_failing"], 3);
     sandbox.entail(&["doctor"]).ok();
     sandbox.entail(&activate).ok();
     sandbox
@@ -602,7 +602,7 @@ fn a_replay_hides_what_only_changed_words_unless_it_is_asked_for() {
     sandbox.entail(&asked).ok().says("not-opted-in");
     let changes = |arguments: &[&str]| {
         let json = sandbox.entail(&[arguments, &["--json"]].concat()).json();
-        assert_eq!(json["counts"]["reworded"], 1);
+        assert_eq!(json["counts"]["reason_changed"], 1);
         json["changes"].as_array().unwrap().len()
     };
     assert_eq!((changes(&replay), changes(&asked)), (0, 1));

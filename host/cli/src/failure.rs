@@ -4,12 +4,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use entail::policy::{BadSettings, Code, Problem};
-use entail::store::AnchorError;
 use entail::{Error, ErrorKind, ScopePath, quoted};
 use serde_json::json;
 
 use crate::nearest::nearest;
 use crate::output::{Style, print_json_error, tell, with_member};
+use crate::remedy;
 
 /// What the program says when it fails. The numbers are listed in `--help`.
 #[derive(Debug)]
@@ -149,37 +149,24 @@ impl From<Error> for Failure {
         if let Error::BadSettings(BadSettings::NotAccepted(problems)) = &error {
             return Failure::not_accepted("the policy does not take these settings", problems);
         }
-        let (exit, code) = match error.kind() {
-            ErrorKind::Refused => (10, "refused"),
-            ErrorKind::NotAuthorized => (11, "not-authorized"),
-            ErrorKind::PolicyFailed => (12, "policy-failed"),
-            ErrorKind::GuardViolated => (13, "guard-violated"),
-            ErrorKind::Unavailable => (14, "unavailable"),
-            ErrorKind::Tampered => (15, "tampered"),
-            ErrorKind::Sealed => (16, "sealed"),
-            ErrorKind::NotRecorded => (17, "not-recorded"),
-            ErrorKind::NotFound => (18, "not-found"),
-            ErrorKind::Invalid => (19, "invalid"),
+        let exit = match error.kind() {
+            ErrorKind::Refused => 10,
+            ErrorKind::NotAuthorized => 11,
+            ErrorKind::PolicyFailed => 12,
+            ErrorKind::GuardViolated => 13,
+            ErrorKind::Unavailable => 14,
+            ErrorKind::Tampered => 15,
+            ErrorKind::Sealed => 16,
+            ErrorKind::NotRecorded => 17,
+            ErrorKind::NotFound => 18,
+            ErrorKind::Invalid => 19,
         };
+        let code = error.kind().as_str();
         let refusal = match &error {
             Error::Refused { refusal, .. } => Some(refusal.code.clone()),
             _ => None,
         };
-        let remedies = match &error {
-            Error::UnknownScope(_) => vec!["entail project list".to_owned()],
-            Error::UnknownCredential { scope, .. } => {
-                vec![format!("entail credential list {scope}")]
-            }
-            Error::PolicyFailed(_) | Error::GuardViolated(_) | Error::PolicyUnready(_) => vec![
-                "entail policy show ORG, and, to go back to the one before: entail policy rollback ORG"
-                    .to_owned(),
-            ],
-            Error::Tampered(_) => vec!["entail verify".to_owned()],
-            Error::Anchor(AnchorError::Missing(_) | AnchorError::Malformed(_)) => vec![
-                "put the file back, or, if you know that the database is right: entail restore --accept-rollback".to_owned(),
-            ],
-            _ => Vec::new(),
-        };
+        let remedies = remedy::remedies(&error.hints());
         let failure = Failure {
             refusal,
             ..Failure::new(exit, code, error.to_string()).with_remedies(remedies)

@@ -81,7 +81,7 @@ pub async fn missing(
         // Which model is asked for is each request's own.
         Outcome::Refused(refusal) if refusal.code != "model-required" => Some(Missing {
             reason: refusal.message.shown().to_string(),
-            remedies: remedies(&explanation),
+            remedies: remedies(&explanation.hints()),
         }),
         _ => None,
     })

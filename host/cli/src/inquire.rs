@@ -97,7 +97,7 @@ pub async fn refused_with_remedies(
     refusal: Refusal,
 ) -> Failure {
     let mut remedies = match entail.explain(principal, request).await {
-        Ok(explanation) => remedies(&explanation),
+        Ok(explanation) => remedies(&explanation.hints()),
         Err(_) => Vec::new(),
     };
     if remedies.is_empty() {
@@ -250,7 +250,7 @@ pub async fn explain(session: &Session, args: &ExplainArgs) -> Result<(), Failur
             "policy": explanation.policy,
             "facts": *explanation.facts,
             "decision": explanation.decision,
-            "remedies": remedies(&explanation),
+            "remedies": remedies(&explanation.hints()),
             "identity_open": entail.can_unseal(),
         }));
     } else {
@@ -334,7 +334,7 @@ pub fn print_explanation(explanation: &Explanation) {
                 refusal.message.shown(),
                 refusal.code
             );
-            for remedy in remedies(explanation) {
+            for remedy in remedies(&explanation.hints()) {
                 say!(Style::Faint => "  try:"; " {remedy}");
             }
         }

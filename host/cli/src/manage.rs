@@ -697,7 +697,7 @@ async fn consequences(
     change: &Change,
 ) -> Result<Vec<String>, Failure> {
     let changes = entail
-        .dry_run(&session.principal, change, &session.attributes()?)
+        .preview(&session.principal, change, &session.attributes()?)
         .await?;
     let path = change.scope();
     let scope = entail.scope(&session.principal, path).await.ok();

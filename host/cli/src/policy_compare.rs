@@ -7,8 +7,9 @@ use std::process::ExitCode;
 use clap::Args;
 use entail::policy::{BadSettings, Compile, Engine, Policy, Sandbox, Settings, Values};
 use entail::{
-    AccessChange, AccessChanges, Answer, Asked, Change, Counts, Coverage, Difference, Entail, Home,
-    ModelId, Replay, ReplayedChange, ScopePath, replay as replay_log,
+    AccessChange, AccessChanges, Change, ComparedRequest, Coverage, Difference, DifferenceCounts,
+    EffectiveDecision, Entail, Home, ModelId, Replay, ReplayedChange, ScopePath,
+    replay as replay_log,
 };
 use serde_json::{Value, json};
 
@@ -66,7 +67,7 @@ pub fn replay(session: &Session, args: &ReplayArgs) -> Result<ExitCode, Failure>
     let policy = args.candidate.admit(&engine(&home))?;
     let mut replay = replay_log(&home, &policy, &filter)?;
     if !args.reworded {
-        let is_reworded = |change: &ReplayedChange| change.difference == Difference::Reworded;
+        let is_reworded = |change: &ReplayedChange| change.difference == Difference::ReasonChanged;
         replay.changes.retain(|change| !is_reworded(change));
     }
     if replay.counts.all() == 0 {
@@ -121,7 +122,7 @@ pub async fn dry_run(
     change: &Change,
 ) -> Result<ExitCode, Failure> {
     let changes = entail
-        .dry_run(&session.principal, change, &session.attributes()?)
+        .preview(&session.principal, change, &session.attributes()?)
         .await?;
     if session.common.json {
         let json = with_member(to_json(&changes), "notes", json!(changes.notes));
@@ -185,8 +186,8 @@ fn engine(home: &Home) -> Engine {
     })
 }
 
-fn exit(counts: &Counts) -> ExitCode {
-    match (counts.widened, counts.failing) {
+fn exit(counts: &DifferenceCounts) -> ExitCode {
+    match (counts.widened, counts.now_failing) {
         (0, 0) => ExitCode::SUCCESS,
         (0, _) => ExitCode::from(FAILING),
         _ => ExitCode::from(WIDENED),
@@ -225,7 +226,7 @@ fn print_replay(replay: &Replay, reworded: bool) {
     }
     left_out(replay.changes.len(), "groups of changes");
     summary("records", &replay.counts);
-    if !reworded && replay.counts.reworded > 0 {
+    if !reworded && replay.counts.reason_changed > 0 {
         say!(Style::Faint => "what is refused for another reason is left out; it is shown with --reworded");
     }
     if replay.ungrouped > 0 {
@@ -249,7 +250,7 @@ fn print_access(changes: &AccessChanges) {
             table.row([
                 change.scope.as_str().into(),
                 change.provider.as_str().into(),
-                asked(&change.asked).into(),
+                asked(&change.request).into(),
                 answer(&change.from),
                 answer(&change.to),
                 difference(change.difference),
@@ -271,7 +272,7 @@ fn about_attributes(coverage: &Coverage) -> Option<String> {
     let Coverage {
         with_attributes,
         attributes_decide,
-        left_out,
+        skipped: left_out,
         ..
     } = coverage;
     if *attributes_decide == 0 {
@@ -315,13 +316,13 @@ fn left_out(rows: usize, what: &str) {
 }
 
 /// `12 records: 1 widened, 11 the same`.
-pub fn summary(what: &str, counts: &Counts) {
-    let Counts {
+pub fn summary(what: &str, counts: &DifferenceCounts) {
+    let DifferenceCounts {
         widened,
         narrowed,
-        moved,
-        reworded,
-        failing,
+        reordered: moved,
+        reason_changed: reworded,
+        now_failing: failing,
         same,
     } = *counts;
     let differing = [
@@ -344,10 +345,10 @@ pub fn summary(what: &str, counts: &Counts) {
 
 /// What was asked for, in the column of the model: `any`, `none`, `gpt-5`,
 /// `gpt-5 (named backup)`, `gpt-5 (session=7)`, `none (in 6 h)`.
-fn asked(asked: &Asked) -> String {
+fn asked(asked: &ComparedRequest) -> String {
     match asked {
-        Asked::Anything => "any".to_owned(),
-        Asked::This {
+        ComparedRequest::Any => "any".to_owned(),
+        ComparedRequest::Only {
             credential,
             model,
             attributes,
@@ -380,21 +381,21 @@ fn hours(ms: u64) -> String {
 }
 
 /// An answer as a cell of a table.
-pub fn answer(answer: &Answer) -> Cell {
+pub fn answer(answer: &EffectiveDecision) -> Cell {
     let style = match answer {
-        Answer::Granted { .. } => Style::Good,
-        Answer::Refused { .. } => Style::Warn,
-        Answer::Failed { .. } => Style::Bad,
-        Answer::Absent => Style::Faint,
+        EffectiveDecision::Granted { .. } => Style::Good,
+        EffectiveDecision::Refused { .. } => Style::Warn,
+        EffectiveDecision::Failed { .. } => Style::Bad,
+        EffectiveDecision::Absent => Style::Faint,
     };
     Cell::new(answer.to_string(), style)
 }
 
 fn difference(difference: Difference) -> Cell {
     let style = match difference {
-        Difference::Widened | Difference::Failing => Style::Bad,
+        Difference::Widened | Difference::NowFailing => Style::Bad,
         Difference::Narrowed => Style::Warn,
-        Difference::Moved | Difference::Reworded | Difference::Same => Style::Plain,
+        Difference::Reordered | Difference::ReasonChanged | Difference::Same => Style::Plain,
     };
     Cell::new(difference.to_string(), style)
 }
@@ -421,13 +422,13 @@ fn change_json(change: &AccessChange) -> Value {
         "any": true, "credential": null, "model": null,
         "difference": change.difference, "from": change.from, "to": change.to,
     });
-    if let Asked::This {
+    if let ComparedRequest::Only {
         credential,
         model,
         attributes,
         kept,
         later_ms,
-    } = &change.asked
+    } = &change.request
     {
         for (name, value) in [
             ("any", json!(false)),

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use entail::policy::{Digest, Isolation as Isolated, Limits, Policy, Values};
 use entail::{
-    ActivatePolicy, BUILT_IN, Bound, Counts, Difference, Entail, Filter, InstallPolicy,
+    ActivatePolicy, BUILT_IN, Bound, Difference, DifferenceCounts, Entail, Filter, InstallPolicy,
     InstalledPolicy, PolicyBinding, ScopePath, count_records, shadow_answers,
 };
 use serde_json::{Value, json};
@@ -430,7 +430,7 @@ async fn report(
     };
     let home = session.home()?;
     let as_json = session.common.json;
-    let mut counts = Counts::default();
+    let mut counts = DifferenceCounts::default();
     let mut differing = VecDeque::new();
     let mut list = JsonList::default();
     for said in shadow_answers(&home)? {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use entail::policy::{Compile, Sandbox};
 use entail::store::{InputFile, check_way, inherited_file};
 use entail::{
-    AttributeName, AttributeValue, Entail, Home, IdentitySource, Keys, Principal, SecondSink,
-    Secret, Settings, quoted,
+    AttributeName, AttributeValue, Entail, Home, IdentitySource, Keys, Options, Principal,
+    SecondSink, Secret, quoted,
 };
 
 use crate::args::Common;
@@ -218,7 +218,7 @@ impl Session {
     }
 
     fn open_with(home: &Home, keys: Keys) -> Result<Entail, Failure> {
-        let mut settings = Settings::default();
+        let mut settings = Options::default();
         settings.engine.concurrent_calls = CONCURRENT_CALLS;
         settings.engine.compile = Compile::InSandbox(Sandbox::this_program());
         Ok(Entail::with_keys(home, keys, settings)?)

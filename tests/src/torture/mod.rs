@@ -23,8 +23,8 @@ use std::process::Command;
 
 use entail::policy::{CodeCache, Compile};
 use entail::{
-    Change, CredentialName, CredentialRef, Entail, Principal, RuleChanges, Secret, SecretEdit,
-    SetCredential, Settings,
+    Change, CredentialName, CredentialRef, Entail, Options, Principal, RuleChanges, Secret,
+    SecretEdit, SetCredential,
 };
 
 /// The program that workers are started from.
@@ -52,14 +52,14 @@ impl Program {
 
 /// Settings under which an open store starts fast: policies are compiled once for all
 /// homes.
-pub fn settings(cache: &Path) -> Settings {
+pub fn settings(cache: &Path) -> Options {
     std::fs::create_dir_all(cache).unwrap();
-    let mut settings = Settings::default();
+    let mut settings = Options::default();
     settings.engine.code_cache = Some(CodeCache::new(cache.join("code"), cache.join("key")));
     settings.engine.concurrent_calls = 2;
     settings.engine.compile = Compile::UnsafeInThisProcess;
     // What was opened before would hide that it no longer opens.
-    settings.keep_opened_secrets = None;
+    settings.cache_secrets_for = None;
     settings
 }
 

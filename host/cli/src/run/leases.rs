@@ -112,7 +112,7 @@ async fn nothing_granted(
     for (provider, _) in telling {
         let request = request(provider);
         let lifting = match entail.explain(&session.principal, &request).await {
-            Ok(explanation) => lifting(&explanation),
+            Ok(explanation) => lifting(&explanation.hints()),
             Err(_) => Vec::new(),
         };
         match lifting.is_empty() {
