@@ -8,6 +8,7 @@ use std::time::Duration;
 use entail_policy::Policy;
 use entail_store::Keys;
 
+use crate::blocking::run_on_thread;
 use crate::compare::access::{AccessChange, AccessChanges, ComparedRequest, Coverage};
 use crate::compare::decision::{Difference, DifferenceCounts, EffectiveDecision};
 use crate::compare::parallel::on_all_processors;
@@ -40,68 +41,33 @@ const LATER: [Duration; 8] = [
 ];
 
 impl Entail {
-    /// Decides the requests of each of `paths` in both states, and returns what differs.
-    pub(super) fn compare(
+    /// Decides the requests of each of `paths` in both states, and returns what differs. All
+    /// processors work, none of them for the caller's runtime.
+    pub(super) async fn compare(
         &self,
         principal: &Principal,
-        before: &AccessState,
-        after: &AccessState,
-        paths: &[ScopePath],
+        before: AccessState,
+        after: AccessState,
+        paths: Vec<ScopePath>,
         attributes: &BTreeMap<AttributeName, AttributeValue>,
     ) -> Result<AccessChanges, Error> {
-        let recorded = RecordedRequests::latest(self.home())?;
-        let comparison = Comparison {
-            catalog: self.catalog(),
-            principal,
-            now_ms: self.now_ms(),
-            keys: self.store.read_keys_again()?,
-            recorded: &recorded,
-            attributes,
-            before,
-            after,
-        };
-        let next = AtomicUsize::new(0);
-        let parts = on_all_processors(|| {
-            let mut found = Found::default();
-            loop {
-                let from = next.fetch_add(SCOPES_AT_ONCE, Ordering::Relaxed);
-                let Some(rest) = paths.get(from..).filter(|rest| !rest.is_empty()) else {
-                    return found;
-                };
-                for path in rest.iter().take(SCOPES_AT_ONCE) {
-                    comparison.scope(path, &mut found);
-                }
-            }
-        });
-        let mut all = AccessChanges {
-            revision: before.revision,
-            scopes: paths.len(),
-            coverage: Coverage {
-                later_ms: LATER.iter().map(in_ms).collect(),
-                records: recorded.records(),
-                recorded_requests: recorded.len(),
-                skipped: recorded.skipped(),
-                attributes: attributes.clone(),
-                ..Coverage::default()
-            },
-            ..AccessChanges::default()
-        };
-        for part in parts {
-            all.counts.add_all(&part.counts);
-            all.coverage.with_attributes += part.with_attributes;
-            all.coverage.attributes_decide += part.attributes_decide;
-            all.changes.extend(part.changes);
-        }
-        all.changes.sort_by_cached_key(|change| {
-            let AccessChange {
-                scope,
-                provider,
-                request,
-                ..
-            } = change;
-            (scope.clone(), provider.clone(), request.clone())
-        });
-        Ok(all)
+        let (home, store) = (self.home().clone(), Arc::clone(&self.store));
+        let (catalog, principal) = (self.catalog().clone(), principal.clone());
+        let (now_ms, attributes) = (self.now_ms(), attributes.clone());
+        run_on_thread("entail-compare", move || {
+            let comparison = Comparison {
+                catalog: &catalog,
+                principal: &principal,
+                now_ms,
+                keys: store.read_keys_again()?,
+                recorded: &RecordedRequests::latest(&home)?,
+                attributes: &attributes,
+                before: &before,
+                after: &after,
+            };
+            Ok(comparison.all(&paths))
+        })
+        .await?
     }
 }
 
@@ -127,6 +93,52 @@ struct Found {
 }
 
 impl Comparison<'_> {
+    /// Compares all scopes, on all processors.
+    fn all(&self, paths: &[ScopePath]) -> AccessChanges {
+        let next = AtomicUsize::new(0);
+        let parts = on_all_processors(|| {
+            let mut found = Found::default();
+            loop {
+                let from = next.fetch_add(SCOPES_AT_ONCE, Ordering::Relaxed);
+                let Some(rest) = paths.get(from..).filter(|rest| !rest.is_empty()) else {
+                    return found;
+                };
+                for path in rest.iter().take(SCOPES_AT_ONCE) {
+                    self.scope(path, &mut found);
+                }
+            }
+        });
+        let mut all = AccessChanges {
+            revision: self.before.revision,
+            scopes: paths.len(),
+            coverage: Coverage {
+                later_ms: LATER.iter().map(in_ms).collect(),
+                records: self.recorded.records(),
+                recorded_requests: self.recorded.len(),
+                skipped: self.recorded.skipped(),
+                attributes: self.attributes.clone(),
+                ..Coverage::default()
+            },
+            ..AccessChanges::default()
+        };
+        for part in parts {
+            all.counts.add_all(&part.counts);
+            all.coverage.with_attributes += part.with_attributes;
+            all.coverage.attributes_decide += part.attributes_decide;
+            all.changes.extend(part.changes);
+        }
+        all.changes.sort_by_cached_key(|change| {
+            let AccessChange {
+                scope,
+                provider,
+                request,
+                ..
+            } = change;
+            (scope.clone(), provider.clone(), request.clone())
+        });
+        all
+    }
+
     fn scope(&self, path: &ScopePath, found: &mut Found) {
         let before = self.before.resolve_chain(path);
         let after = self.after.resolve_chain(path);

@@ -138,7 +138,7 @@ impl Recorded<'_> {
         }
     }
 
-    /// Whether it is wanted, given its answer.
+    /// Whether it matches the filter, given its decision.
     fn fits(&self, filter: &Filter, answer: &EffectiveDecision) -> bool {
         let outcome = |wanted: &OutcomeFilter| match (wanted, answer) {
             (OutcomeFilter::Granted, answer) => matches!(answer, EffectiveDecision::Granted { .. }),
@@ -159,15 +159,15 @@ impl Recorded<'_> {
     }
 }
 
-/// Decides the records of a home's log that `filter` fits again, by `policy`, and
+/// Decides the records of a home's log that match `filter` again, with `policy`, and
 /// compares.
 ///
-/// Blocks while all processors are at work: some ten thousand records a second on
-/// each, if the policy takes no longer than the built-in one.
+/// Blocks the caller's thread while all processors work: some ten thousand records a second
+/// each, if the policy is as fast as the built-in one.
 ///
 /// # Errors
 ///
-/// When a file of the log cannot be read.
+/// Fails if a file of the log cannot be read.
 pub fn replay(home: &Home, policy: &Policy, filter: &Filter) -> Result<Replay, Error> {
     let failed = |error: std::io::Error| Error::Home(format!("the decision log: {error}"));
     let source = Mutex::new(Source {
@@ -176,7 +176,7 @@ pub fn replay(home: &Home, policy: &Policy, filter: &Filter) -> Result<Replay, E
     let parts = on_all_processors(|| {
         let mut tally = Tally::default();
         loop {
-            // One who panicked left at most an incomplete batch behind.
+            // A thread that panicked left at most an incomplete batch.
             let batch = source
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -203,8 +203,8 @@ struct Source {
 }
 
 impl Source {
-    /// The next whole lines, each with its newline, and how many were left out because
-    /// they are too long; `None` at the end.
+    /// The next complete lines, each with its newline, and the number of lines skipped
+    /// because they are too long; `None` at the end.
     fn batch(&mut self) -> std::io::Result<Option<(Vec<u8>, u64)>> {
         let mut batch = Vec::with_capacity(BATCH_BYTES);
         let mut too_long = 0;

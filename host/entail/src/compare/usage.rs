@@ -4,6 +4,7 @@
 use entail_store::Fields;
 
 use crate::authorize::authorize;
+use crate::blocking::run_on_thread;
 use crate::change::value::mask;
 use crate::compare::decision::EffectiveDecision;
 use crate::compare::requests::requests;
@@ -15,8 +16,8 @@ use entail_decision::name::ScopePath;
 
 impl Entail {
     /// The scopes that are granted the credential now, for a model that a scope of their
-    /// chain names or for none. Blocks for about a tenth of a millisecond per scope at and
-    /// below its holder.
+    /// chain names or for none. Takes about a tenth of a millisecond per scope at and below
+    /// its holder, on another thread.
     ///
     /// # Errors
     ///
@@ -38,24 +39,28 @@ impl Entail {
             let state = self.load_state(principal, revision, &paths).await?;
             let keys = self.store.read_keys_again()?;
             let now_ms = self.now_ms();
-            paths.retain(|path| {
-                let Some((chain, policy)) = state.resolve_chain(path) else {
-                    return false;
-                };
-                let mut requests = requests(path, provider, std::iter::once(&chain));
-                // Requests by name count only if somebody makes them, which nobody knows.
-                requests.retain(|request| request.credential.is_none());
-                requests.iter().any(|request| {
-                    let Ok(facts) = chain.facts(request, known, principal, now_ms, &keys) else {
+            let (id, known, principal) = (id.clone(), known.clone(), principal.clone());
+            run_on_thread("entail-users", move || {
+                paths.retain(|path| {
+                    let Some((chain, policy)) = state.resolve_chain(path) else {
                         return false;
                     };
-                    EffectiveDecision::of(policy, &facts)
-                        .credentials()
-                        .first()
-                        .is_some_and(|chosen| chosen.id == id.as_str())
-                })
-            });
-            Ok(paths)
+                    let mut requests = requests(path, &known.id, std::iter::once(&chain));
+                    // Whether somebody requests a credential by its name is unknown.
+                    requests.retain(|request| request.credential.is_none());
+                    requests.iter().any(|request| {
+                        let facts = chain.facts(request, &known, &principal, now_ms, &keys);
+                        facts.is_ok_and(|facts| {
+                            EffectiveDecision::of(policy, &facts)
+                                .credentials()
+                                .first()
+                                .is_some_and(|chosen| chosen.id == id.as_str())
+                        })
+                    })
+                });
+                paths
+            })
+            .await
         })
         .await
     }
