@@ -1,8 +1,8 @@
-//! A request from end to end, in process, and how it grows with the store.
+//! Resolving end to end, in process, and how its time grows with the store.
 //!
 //! `cargo bench -p entail` prints the figures for 10 to 100,000 projects;
-//! `cargo bench -p entail -- 1000000` for as many as are given. Beside each
-//! stands the floor: SQLite's own read of one row, in the same run.
+//! `cargo bench -p entail -- 1000000` for the given number. Each comes with its floor from
+//! the same run: SQLite's read of one row.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)] // a bench may
 
@@ -64,7 +64,7 @@ async fn measure(projects: usize) {
     let forgetful = Entail::open(&home, settings).unwrap();
     let cold = median(CALLS / 10, || resolve(&forgetful, &one)).await;
 
-    // A scope that was not asked for lately: read and verified first.
+    // A scope that is not cached: it is read and verified first.
     let fresh = Entail::open(&home, Options::default()).unwrap();
     let mut next = 0;
     let new_scope = median(projects.min(CALLS / 10), || {
@@ -105,7 +105,7 @@ async fn median<F: Future>(calls: usize, mut call: impl FnMut() -> F) -> Duratio
     times[times.len() / 2]
 }
 
-/// What deciding alone takes, on the facts of the request.
+/// The time of deciding alone, on the facts of the request.
 async fn decide_floor(entail: &Entail, request: &Request) -> Duration {
     let facts = entail
         .explain(&Principal::LocalOwner, request)
@@ -121,7 +121,7 @@ async fn decide_floor(entail: &Entail, request: &Request) -> Duration {
     .await
 }
 
-/// What SQLite takes to read one row at random, prepared.
+/// The time of SQLite to read one random row with a prepared statement.
 fn row_floor(home: &Home, projects: usize) -> Duration {
     let database = rusqlite::Connection::open(home.database_file()).unwrap();
     let mut statement = database
@@ -143,7 +143,7 @@ fn row_floor(home: &Home, projects: usize) -> Duration {
     times[times.len() / 2]
 }
 
-/// Visits every project before it comes back to one, far from in order.
+/// A scattered order that visits every project once before repeating.
 fn scattered(n: usize, projects: usize) -> usize {
     n.wrapping_mul(7_919) % projects
 }
@@ -184,7 +184,7 @@ async fn fill(home: &Home, projects: usize) {
         .await
         .unwrap();
     drop(entail);
-    // Many at a time, which is what an import would do.
+    // Many at a time, as an import would.
     let store = home
         .store(home.keys(IdentitySource::Folder).unwrap())
         .unwrap();

@@ -1,4 +1,4 @@
-//! A credential that is to be new replaces none.
+//! `SecretEdit::New` never replaces a credential.
 
 #![allow(clippy::unwrap_used)] // a test may
 

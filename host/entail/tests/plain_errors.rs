@@ -1,5 +1,5 @@
-//! Whoever embeds the library logs its errors: each is one line of plain characters,
-//! whatever names and words are in it.
+//! Embedders log the library's errors: each is one line of plain characters, whatever names
+//! it contains.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a test may
 
@@ -42,7 +42,7 @@ fn plain(error: &dyn Display) {
     assert!(text.chars().all(is_plain), "{text:?}");
 }
 
-/// The same, of an error that has something foreign in it.
+/// Checks an error that contains text from outside.
 #[track_caller]
 fn shown(error: &dyn Display) {
     plain(error);
@@ -50,13 +50,13 @@ fn shown(error: &dyn Display) {
     assert!(text.contains("\\u{1b}"), "{text}");
 }
 
-/// And of all that is behind it.
+/// Checks an error and all its sources.
 #[track_caller]
 fn shown_with_sources(error: &(dyn StdError + 'static)) {
     shown(error);
     let mut source = error.source();
     while let Some(error) = source {
-        // The system's own words have nothing foreign in them.
+        // The system's messages contain no text from outside.
         if error.downcast_ref::<std::io::Error>().is_none() {
             plain(error);
         }
@@ -158,7 +158,7 @@ fn the_store_s_errors_are_plain() {
     shown(&tampering);
     assert!(tampering.what().chars().all(is_plain));
     assert!(tampering.how().chars().all(is_plain));
-    // A name in a database may have megabytes.
+    // A name in a database may be megabytes long.
     let long = "x\n".repeat(1 << 20);
     let long = Tampering::new(Fault::Extra, &long, &long).to_string();
     assert!(long.len() < 10_000);
@@ -190,7 +190,7 @@ fn the_policies_errors_are_plain() {
         reason: hostile(),
     });
     shown(&HOSTILE.parse::<Code>().unwrap_err());
-    // What an engine and its tools say by themselves.
+    // Messages of the engine and its tools.
     let engine = Engine::new(EngineSettings {
         compile: Compile::UnsafeInThisProcess,
         ..EngineSettings::default()
@@ -227,8 +227,8 @@ fn the_policies_errors_are_plain() {
 }
 
 #[test]
-fn what_is_no_name_is_shown_plainly() {
-    // Longer ones are not repeated.
+fn an_invalid_name_is_shown_plainly() {
+    // Longer names are not repeated.
     let short = "x\r\n\u{1b}[K\u{9b}\u{202e}\u{2028}";
     shown(&short.parse::<ScopePath>().unwrap_err());
     shown(&short.parse::<ProviderId>().unwrap_err());
@@ -239,7 +239,7 @@ fn what_is_no_name_is_shown_plainly() {
 }
 
 #[test]
-fn the_words_of_a_provider_file_are_shown_plainly() {
+fn the_text_of_a_provider_file_is_shown_plainly() {
     let quoted = HOSTILE.chars().map(|c| format!("\\U{:08X}", u32::from(c)));
     let quoted = format!("\"{}\"", quoted.collect::<String>());
     let provider = |id: &str, field: &str, mode: &str, url: &str, variable: &str, header: &str| {
@@ -279,14 +279,14 @@ fn the_words_of_a_provider_file_are_shown_plainly() {
     ] {
         shown(&Catalog::new(Some(&text)).unwrap_err());
     }
-    // What is no value of a header is not repeated.
+    // An invalid header value is not repeated.
     let braced = provider(id, field, mode, url, variable, &braced);
     plain(&Catalog::new(Some(&braced)).unwrap_err());
     plain(&Catalog::new(Some(HOSTILE)).unwrap_err());
     plain(&Catalog::new(Some(&provider(&quoted, field, mode, url, variable, header))).unwrap_err());
 }
 
-/// A home below a folder that is called by the text.
+/// A home below a directory with the hostile name.
 async fn home(folder: &tempfile::TempDir) -> Home {
     let path = folder.path().join(HOSTILE);
     Home::create(&path, None).await.unwrap()
@@ -300,7 +300,7 @@ fn opened(home: &Home) -> Error {
 }
 
 #[tokio::test]
-async fn a_home_and_what_is_in_it_is_shown_plainly() {
+async fn a_home_and_its_contents_are_shown_plainly() {
     let folder = tempfile::tempdir().unwrap();
     shown(&Home::open(&folder.path().join(HOSTILE)).unwrap_err());
     let home = home(&folder).await;
@@ -343,7 +343,7 @@ async fn a_home_and_what_is_in_it_is_shown_plainly() {
 }
 
 #[tokio::test]
-async fn a_database_with_foreign_names_is_told_of_plainly() {
+async fn a_database_with_hostile_names_is_reported_plainly() {
     let name = HOSTILE.replace('\0', "");
     let tampered = async |statement: &str| {
         let folder = tempfile::tempdir().unwrap();
@@ -359,7 +359,7 @@ async fn a_database_with_foreign_names_is_told_of_plainly() {
     ))
     .await;
     shown(&opened(&home));
-    // The engine's own words quote the definition.
+    // SQLite's message quotes the definition.
     let database = Sqlite::open(&home.database_file());
     plain(&database.err().unwrap());
     for statement in [
