@@ -155,9 +155,11 @@ pub use crate::compare::access::{AccessChange, AccessChanges, ComparedRequest, C
 pub use crate::compare::decision::{
     Difference, DifferenceCounts, EffectiveDecision, UsableCredential,
 };
-pub use crate::compare::replay::{RecordPlace, Replay, ReplayedChange, replay};
+pub use crate::compare::replay::{RecordPosition, Replay, ReplayedChange, replay};
 pub use crate::credential_ref::CredentialRef;
-pub use crate::documents::scope::{Credential, Removed, Retired, Rules, Scope, Version};
+pub use crate::documents::scope::{
+    Credential, RemovedCredential, RetiredVersion, Rules, Scope, Version,
+};
 pub use crate::entail::{DEFAULT_POLICY, Entail, Options};
 pub use crate::error::classify::ErrorKind;
 pub use crate::error::hint::Hint;
@@ -181,7 +183,7 @@ pub use crate::recovery::restore::{
 };
 pub use crate::recovery::verify::{BackgroundCheck, OnProgress, Verification};
 pub use crate::resolve::environment::{
-    AssumedRole, CommandEnvironment, Kept, Unread, VariableValue,
+    AssumedRole, CommandEnvironment, Kept, UnreadParameter, VariableValue,
 };
 pub use crate::resolve::explanation::Explanation;
 pub use crate::resolve::host_attributes;

@@ -96,7 +96,7 @@ impl Place {
         let scope = "acme".parse().unwrap();
         place.change(Change::AddScope { scope }).await;
         place.rotate(SecretEdit::Given, 0).await;
-        place.rotate(SecretEdit::Renew, WEEK).await;
+        place.rotate(SecretEdit::Rotate, WEEK).await;
         assert_eq!(place.blobs(), 2);
         place
     }
@@ -257,7 +257,7 @@ async fn with_a_clock_far_behind_the_grace_period_counts_from_the_newest_change(
     let place = Place::new().await;
     let newest = place.machine.now_ms();
     place.machine.set(newest - YEAR);
-    let applied = place.rotate(SecretEdit::Renew, WEEK).await;
+    let applied = place.rotate(SecretEdit::Rotate, WEEK).await;
     assert_eq!(applied.retired_until_ms, Some(newest + WEEK));
     let said = applied.notes.iter().any(|note| note.contains("far behind"));
     assert!(said, "{:?}", applied.notes);
@@ -267,7 +267,7 @@ async fn with_a_clock_far_behind_the_grace_period_counts_from_the_newest_change(
     let place = Place::new().await;
     let now = place.machine.now_ms() - CLOCK_MARGIN_MS / 2;
     place.machine.set(now);
-    let applied = place.rotate(SecretEdit::Renew, WEEK).await;
+    let applied = place.rotate(SecretEdit::Rotate, WEEK).await;
     assert_eq!(applied.retired_until_ms, Some(now + WEEK));
     assert!(!applied.notes.iter().any(|note| note.contains("far behind")));
 }

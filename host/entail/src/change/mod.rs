@@ -139,7 +139,7 @@ impl Change {
             Change::SetCredential(set) => {
                 let fields: Vec<&str> = set.fields.iter().map(|(name, _)| name.as_str()).collect();
                 json!({
-                    "change": if set.secret == SecretEdit::Renew { "rotate-credential" } else { "set-credential" },
+                    "change": if set.secret == SecretEdit::Rotate { "rotate-credential" } else { "set-credential" },
                     "scope": set.credential.scope,
                     "provider": set.credential.provider,
                     "credential": set.credential.name,

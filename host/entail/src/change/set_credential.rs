@@ -43,7 +43,7 @@ pub enum SecretEdit {
     /// Keeps it; no secret field may be given.
     Keep,
     /// Rotates it; the credential must exist.
-    Renew,
+    Rotate,
     /// Sets it for the first time; the credential must not exist.
     New,
 }
@@ -98,7 +98,7 @@ impl SetCredential {
     fn check_existence(&self, scope: &Scope, existing: Option<&Credential>) -> Result<(), Error> {
         let id = &self.credential;
         match (self.secret, existing) {
-            (SecretEdit::Keep | SecretEdit::Renew, None) => Err(Error::unknown_credential(id)),
+            (SecretEdit::Keep | SecretEdit::Rotate, None) => Err(Error::unknown_credential(id)),
             (SecretEdit::New, Some(_)) => Err(Error::Invalid(format!(
                 "{} has a {} credential {} already",
                 id.scope, id.provider, id.name
@@ -119,7 +119,7 @@ impl SetCredential {
         // A mode without a secret has nothing to keep.
         let keyless = same_mode && existing.is_some_and(|c| c.version.secret_fields.is_empty());
         match self.secret {
-            SecretEdit::New | SecretEdit::Renew => Ok(true),
+            SecretEdit::New | SecretEdit::Rotate => Ok(true),
             SecretEdit::Given => Ok(!same_mode || !given.secrets.is_empty() || keyless),
             SecretEdit::Keep if !given.secrets.is_empty() => Err(Error::Invalid(
                 "a secret is given, although the current one is to be kept".to_owned(),

@@ -68,12 +68,12 @@ pub struct ReplayedChange {
     /// The number of records.
     pub times: u64,
     /// The earliest of them.
-    pub example: RecordPlace,
+    pub example: RecordPosition,
 }
 
 /// The position of a record in the log.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct RecordPlace {
+pub struct RecordPosition {
     /// When it was decided, in milliseconds since 1970-01-01T00:00:00Z.
     pub at_ms: u64,
     /// The writer.
@@ -247,7 +247,7 @@ struct Group {
 
 struct Members {
     times: u64,
-    example: RecordPlace,
+    example: RecordPosition,
 }
 
 impl Group {
@@ -295,7 +295,7 @@ impl Tally {
         };
         let member = Members {
             times: 1,
-            example: RecordPlace {
+            example: RecordPosition {
                 at_ms: recorded.at_ms,
                 writer: recorded.writer.into_owned(),
                 sequence: recorded.sequence,
@@ -444,7 +444,7 @@ mod tests {
         };
         let member = |at_ms| Members {
             times: 1,
-            example: RecordPlace {
+            example: RecordPosition {
                 at_ms,
                 writer: "a".to_owned(),
                 sequence: 1,

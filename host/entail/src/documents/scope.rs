@@ -52,7 +52,7 @@ pub struct Scope {
     pub credentials: Vec<Credential>,
     /// Removed credentials that can be restored for a while, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub removed: Vec<Removed>,
+    pub removed: Vec<RemovedCredential>,
 }
 
 impl Scope {
@@ -97,19 +97,21 @@ impl Scope {
     /// Drops the retired versions and removed credentials whose time is certainly over.
     /// Returns their blobs.
     pub(crate) fn drop_over(&mut self, times: &Times<'_>) -> Vec<Digest> {
-        let (over, kept): (Vec<Removed>, _) = std::mem::take(&mut self.removed)
+        let (over, kept): (Vec<RemovedCredential>, _) = std::mem::take(&mut self.removed)
             .into_iter()
             .partition(|removed| times.is_over(&removed.since, removed.until_ms));
         self.removed = kept;
-        let mut dropped: Vec<Digest> = over.iter().flat_map(Removed::blobs).collect();
+        let mut dropped: Vec<Digest> = over.iter().flat_map(RemovedCredential::blobs).collect();
         for credential in self.all_credentials_mut() {
             let (over, kept) = std::mem::take(&mut credential.retired)
                 .into_iter()
-                .partition(|retired: &Retired| times.is_over(&retired.since, retired.until_ms));
+                .partition(|retired: &RetiredVersion| {
+                    times.is_over(&retired.since, retired.until_ms)
+                });
             credential.retired = kept;
             dropped.extend(
                 over.into_iter()
-                    .map(|retired: Retired| retired.version.blob),
+                    .map(|retired: RetiredVersion| retired.version.blob),
             );
         }
         dropped
@@ -144,7 +146,7 @@ impl Scope {
         // Its retired versions have a time of their own.
         let retired = credential.retired.iter().map(|retired| retired.until_ms);
         let until_ms = retired.fold(until_ms, u64::max);
-        let removed = Removed {
+        let removed = RemovedCredential {
             credential,
             since,
             until_ms,
@@ -203,7 +205,7 @@ pub struct Credential {
     pub version: Version,
     /// Retired versions that can be reactivated, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub retired: Vec<Retired>,
+    pub retired: Vec<RetiredVersion>,
     /// The highest version number so far.
     pub last_version: u32,
 }
@@ -254,7 +256,7 @@ impl Credential {
             destroyed.push(version.blob);
             return None;
         };
-        let retired = Retired {
+        let retired = RetiredVersion {
             version,
             since,
             until_ms,
@@ -276,7 +278,7 @@ impl Credential {
 /// A removed credential that can be restored for a while.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Removed {
+pub struct RemovedCredential {
     /// The credential.
     pub credential: Credential,
     /// When it was removed.
@@ -286,7 +288,7 @@ pub struct Removed {
     pub until_ms: u64,
 }
 
-impl Removed {
+impl RemovedCredential {
     fn blobs(&self) -> impl Iterator<Item = Digest> {
         self.credential.versions().map(|version| version.blob)
     }
@@ -295,7 +297,7 @@ impl Removed {
 /// A version that was replaced and is kept for a while.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Retired {
+pub struct RetiredVersion {
     /// The version.
     pub version: Version,
     /// When it was retired.

@@ -64,7 +64,7 @@ pub struct AssumedRole<'a> {
 
 /// A parameter of a granted credential that a client does not read from a variable.
 #[derive(Clone, Copy, Debug)]
-pub struct Unread<'a> {
+pub struct UnreadParameter<'a> {
     /// The provider.
     pub provider: &'a Provider,
     /// The parameter.
@@ -73,7 +73,7 @@ pub struct Unread<'a> {
     pub by: &'a UnreadBy,
 }
 
-impl fmt::Display for Unread<'_> {
+impl fmt::Display for UnreadParameter<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let UnreadBy { client, argument } = self.by;
         let (field, provider) = (&self.field.name, &self.provider.id);
@@ -224,12 +224,12 @@ impl<'a> CommandEnvironment<'a> {
     }
 
     /// The parameters of the granted credentials that clients do not read from variables.
-    pub fn unread(&self) -> impl Iterator<Item = Unread<'a>> {
+    pub fn unread(&self) -> impl Iterator<Item = UnreadParameter<'a>> {
         self.granted.iter().flat_map(|granted| {
             let provider = granted.provider;
             provider
                 .unread(&granted.lease.parameters)
-                .map(move |(field, by)| Unread {
+                .map(move |(field, by)| UnreadParameter {
                     provider,
                     field,
                     by,
