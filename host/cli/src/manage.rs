@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use entail::policy::{Inheritance, Sharing};
 use entail::{
     Applied, Change, CredentialRef, Edit, Entail, Home, RuleChanges, Scope, ScopePath, SecretEdit,
-    SetCredential, Unread, now_ms,
+    SetCredential, UnreadParameter, now_ms,
 };
 use serde_json::{Value, json};
 
@@ -185,7 +185,7 @@ async fn warn_of_unread(
         return Ok(());
     };
     for (field, by) in provider.unread(&credential.version.parameters) {
-        let unread = Unread {
+        let unread = UnreadParameter {
             provider,
             field,
             by,
@@ -304,7 +304,7 @@ async fn rotate(
         mode: args.input.mode.clone(),
         fields,
         rules,
-        secret: SecretEdit::Renew,
+        secret: SecretEdit::Rotate,
         grace_ms: duration_ms(&args.grace.grace)?,
     }));
     let applied = match apply(session, entail, change).await? {
@@ -731,7 +731,7 @@ async fn consequences(
             }));
         }
         Change::SetCredential(set) if set.grace_ms == 0 => {
-            let replaces = set.secret == SecretEdit::Renew
+            let replaces = set.secret == SecretEdit::Rotate
                 || set.secret == SecretEdit::Given && has_secret(entail, set);
             lines.extend(destroyed(&set.credential).filter(|_| replaces));
         }
