@@ -11,7 +11,8 @@ use crate::error::hint::Hint;
 pub struct InvalidValue {
     field: String,
     rule: String,
-    hint: Option<Hint>,
+    /// Boxed, to keep errors small.
+    hint: Option<Box<Hint>>,
 }
 
 impl InvalidValue {
@@ -24,7 +25,7 @@ impl InvalidValue {
     }
 
     pub(crate) fn with_hint(mut self, hint: Hint) -> Self {
-        self.hint = Some(hint);
+        self.hint = Some(Box::new(hint));
         self
     }
 
@@ -35,6 +36,6 @@ impl InvalidValue {
 
     /// What would help, if anything in particular does.
     pub fn hint(&self) -> Option<&Hint> {
-        self.hint.as_ref()
+        self.hint.as_deref()
     }
 }
