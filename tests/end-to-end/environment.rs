@@ -426,7 +426,7 @@ fn what_is_granted_cannot_be_kept_from_the_caller() {
     for (option, named) in [
         (
             ["--keep", "OPENAI_API_KEY"],
-            "OPENAI_API_KEY is set by what is granted",
+            "OPENAI_API_KEY is set by a granted credential",
         ),
         (["--keep-provider", "openai"], "openai is granted"),
     ] {

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use entail::policy::{Compiler, Inheritance, Isolation, PolicyDigest, Values};
 use entail::{
-    ActivatePolicy, Asked, Change, CredentialRef, Difference, Entail, Error, ErrorKind, Filter,
-    Home, InstallPolicy, Principal, RecordedDecision, Request, RuleChanges, ScopePath, Secret,
-    SecretEdit, SetCredential, Settings, records, shadow_answers,
+    ActivatePolicy, Change, ComparedRequest, CredentialRef, Difference, Entail, Error, ErrorKind,
+    Filter, Home, InstallPolicy, Options, Principal, RecordedDecision, Request, RuleChanges,
+    ScopePath, Secret, SecretEdit, SetCredential, records, shadow_answers,
 };
 use entail_tests::hostile::sketch::Sketch;
 use serde_json::json;
@@ -18,8 +18,8 @@ use serde_json::json;
 const ME: Principal = Principal::LocalOwner;
 
 /// The components here are made by the tests themselves.
-fn settings() -> Settings {
-    let mut settings = Settings::default();
+fn settings() -> Options {
+    let mut settings = Options::default();
     settings.engine.compiler = Compiler::UnsafeInThisProcess;
     settings
 }
@@ -461,12 +461,12 @@ async fn a_dry_run_asks_what_the_log_holds_and_at_later_times() {
         let changes = diff(condition).await;
         assert!(changes.counts.narrowed > 0, "{condition}: {changes:?}");
         let narrowed = changes.changes.iter().find(|change| {
-            let Asked::This {
+            let ComparedRequest::Only {
                 model,
                 attributes,
                 later_ms,
                 ..
-            } = &change.asked
+            } = &change.request
             else {
                 panic!("{condition}: whatever was asked: {changes:?}");
             };
@@ -490,7 +490,7 @@ async fn a_dry_run_asks_what_the_log_holds_and_at_later_times() {
     let changes = diff("(i32.const 1)").await;
     assert_eq!(changes.changes.len(), 2);
     let mut all = changes.changes.iter();
-    assert!(all.all(|change| change.asked == Asked::Anything));
+    assert!(all.all(|change| change.request == ComparedRequest::Any));
 }
 
 #[tokio::test]
@@ -499,7 +499,7 @@ async fn a_program_that_says_nothing_compiles_no_foreign_component() {
     let yes = place.install(&says_yes()).await;
     place.activate(yes).await;
     // Neither what is in the store, nor what is given to it; not even from the cache.
-    let careful = Entail::open(&place.home, Settings::default()).unwrap();
+    let careful = Entail::open(&place.home, Options::default()).unwrap();
     let error = outcome(&careful, "acme").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PolicyFailed, "{error}");
     let said = error.to_string();

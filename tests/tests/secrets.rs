@@ -7,8 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
 use entail::{
-    Change, CredentialRef, Entail, Home, Principal, Request, RuleChanges, Secret, SecretEdit,
-    SetCredential, Settings,
+    Change, CredentialRef, Entail, Home, Options, Principal, Request, RuleChanges, Secret,
+    SecretEdit, SetCredential,
 };
 use entail_tests::torture::block_on;
 
@@ -21,7 +21,7 @@ fn nothing_that_is_printed_of_what_holds_a_secret_shows_it() {
     let said = Arc::new(Mutex::new(String::new()));
     let folder = tempfile::tempdir().unwrap();
     let home = block_on(Home::create(&folder.path().join("home"), None)).unwrap();
-    let entail = Entail::open(&home, Settings::default()).unwrap();
+    let entail = Entail::open(&home, Options::default()).unwrap();
     let me = Principal::LocalOwner;
     let acme = || "acme".parse().unwrap();
     block_on(entail.change(&me, &Change::AddScope { scope: acme() })).unwrap();

@@ -53,7 +53,7 @@ pub fn access(changes: &AccessChanges, own: Option<&ScopePath>) -> Vec<String> {
         .filter(|change| {
             matches!(
                 change.difference,
-                Difference::Widened | Difference::Narrowed | Difference::Failing
+                Difference::Widened | Difference::Narrowed | Difference::NowFailing
             )
         })
         .map(|change| {

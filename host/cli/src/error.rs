@@ -4,11 +4,11 @@ use std::fmt;
 use std::path::Path;
 
 use entail::policy::{BadSettings, Code, Problem};
-use entail::store::{AnchorError, KeyError};
 use entail::{Error, ErrorKind, ProviderId, ScopePath, quoted};
 
 use crate::exit_status::ExitStatus;
 use crate::suggest::nearest::nearest;
+use crate::suggest::remedy::remedies;
 
 /// An error that ends the program.
 #[derive(Debug)]
@@ -264,7 +264,8 @@ impl From<Error> for CliError {
         };
         let failure = CliError {
             refusal,
-            ..CliError::new(error.kind().into(), error.to_string()).with_remedies(remedies(&error))
+            ..CliError::new(error.kind().into(), error.to_string())
+                .with_remedies(remedies(&error.hints()))
         };
         match error {
             Error::UnknownProvider(unknown) => {
@@ -292,29 +293,6 @@ impl From<Error> for CliError {
             },
             _ => failure,
         }
-    }
-}
-
-/// The commands that help with an error of the library.
-fn remedies(error: &Error) -> Vec<String> {
-    match error {
-        Error::UnknownScope(_) => vec!["entail project list".to_owned()],
-        Error::UnknownCredential { scope, .. } => {
-            vec![format!("entail credential list {scope}")]
-        }
-        Error::PolicyFailed(_) | Error::GuardViolated(_) | Error::PolicyUnready(_) => vec![
-            "entail policy show ORG; to return to the previous policy: entail policy rollback ORG"
-                .to_owned(),
-        ],
-        Error::Tampered(_) => vec!["entail verify".to_owned()],
-        Error::Keys(KeyError::NoIdentity) => vec![
-            "run it on a machine with the identity, or give one: --identity-fd NUMBER".to_owned(),
-            "if the identity is lost, restore a backup with a recovery key: entail restore FILE --recovery KEY".to_owned(),
-        ],
-        Error::Anchor(AnchorError::Missing(_) | AnchorError::Malformed(_)) => vec![
-            "restore that file; or, if you know that the database is right: entail restore --accept-rollback".to_owned(),
-        ],
-        _ => Vec::new(),
     }
 }
 

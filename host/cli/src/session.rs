@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use entail::policy::{Compiler, Sandbox};
 use entail::store::{InputFile, check_ancestors, inherited_file};
-use entail::{Entail, Home, IdentitySource, Keys, Principal, SecondSink, Secret, Settings, quoted};
+use entail::{Entail, Home, IdentitySource, Keys, Options, Principal, SecondSink, Secret, quoted};
 
 use crate::args::path;
 use crate::error::{CliError, ErrorCode, shown};
@@ -244,10 +244,10 @@ impl Session {
     }
 
     fn open_with(home: &Home, keys: Keys) -> Result<Entail, CliError> {
-        let mut settings = Settings::default();
-        settings.engine.concurrent_calls = CONCURRENT_CALLS;
-        settings.engine.compiler = Compiler::Sandboxed(Sandbox::this_program());
-        Ok(Entail::with_keys(home, keys, settings)?)
+        let mut options = Options::default();
+        options.engine.concurrent_calls = CONCURRENT_CALLS;
+        options.engine.compiler = Compiler::Sandboxed(Sandbox::this_program());
+        Ok(Entail::with_keys(home, keys, options)?)
     }
 
     /// Asks for the passphrase of a new identity, twice, because a typing error would lose

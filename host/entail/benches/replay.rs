@@ -1,8 +1,7 @@
-//! Deciding again what was decided: records a second, on all processors.
+//! Replay: records per second, on all processors.
 //!
-//! `cargo bench -p entail --bench replay` makes a log of 100,000 decisions by
-//! resolving, granted and refused ones of three shapes; with a number as its argument,
-//! of as many.
+//! `cargo bench -p entail --bench replay` makes a log of 100,000 decisions by resolving,
+//! grants and refusals of three kinds; a number as the argument changes how many.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)] // a bench may
 
@@ -10,16 +9,16 @@ use std::time::Instant;
 
 use entail::policy::Inheritance;
 use entail::{
-    Change, CredentialRef, Entail, Filter, Home, Principal, Request, RuleChanges, Secret,
-    SecretEdit, SetCredential, Settings, replay,
+    Change, CredentialRef, Entail, Filter, Home, Options, Principal, Request, RuleChanges, Secret,
+    SecretEdit, SetCredential, replay,
 };
 
 const RECORDS: usize = 100_000;
 
-/// Enough for the log to be of many scopes, few enough to be made at once.
+/// Enough projects for a varied log, few enough to create at once.
 const PROJECTS: usize = 30;
 
-/// The best of so many counts: what else the machine does only takes away.
+/// The number of runs; the best one counts, since other load only slows it down.
 const RUNS: usize = 3;
 
 fn main() {
@@ -35,7 +34,7 @@ async fn measure(records: usize) {
     let home = Home::create(&folder.path().join("home"), None)
         .await
         .unwrap();
-    let entail = Entail::open(&home, Settings::default()).unwrap();
+    let entail = Entail::open(&home, Options::default()).unwrap();
     fill(&entail).await;
     let started = Instant::now();
     for n in 0..records {
@@ -68,8 +67,8 @@ fn path(project: usize) -> String {
     format!("acme/p{project:02}")
 }
 
-/// An organization with two keys, and projects of three kinds: those that inherit,
-/// those with a key of their own that fall back, and those that are isolated.
+/// An organization with two keys, and projects of three kinds: inheriting, falling back
+/// from their own key, and isolated.
 async fn fill(entail: &Entail) {
     let change = async |change: Change| {
         entail

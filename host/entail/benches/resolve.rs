@@ -1,8 +1,8 @@
-//! A request from end to end, in process, and how it grows with the store.
+//! Resolving end to end, in process, and how its time grows with the store.
 //!
 //! `cargo bench -p entail` prints the figures for 10 to 100,000 projects;
-//! `cargo bench -p entail -- 1000000` for as many as are given. Beside each
-//! stands the floor: SQLite's own read of one row, in the same run.
+//! `cargo bench -p entail -- 1000000` for the given number. Each comes with its floor from
+//! the same run: SQLite's read of one row.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)] // a bench may
 
@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use entail::policy::{Engine, EngineConfig, Inheritance};
 use entail::store::{Author, Batch, DocumentKey};
 use entail::{
-    Change, CredentialRef, DEFAULT_POLICY, Entail, Home, IdentitySource, Principal, Request,
-    RuleChanges, Secret, SecretEdit, SetCredential, Settings,
+    Change, CredentialRef, DEFAULT_POLICY, Entail, Home, IdentitySource, Options, Principal,
+    Request, RuleChanges, Secret, SecretEdit, SetCredential,
 };
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -49,7 +49,7 @@ async fn measure(projects: usize) {
 
     let before = resident_kib();
     let started = Instant::now();
-    let entail = Entail::open(&home, Settings::default()).unwrap();
+    let entail = Entail::open(&home, Options::default()).unwrap();
     let opened = started.elapsed();
     let one = Request::new(
         path(projects / 2).parse().unwrap(),
@@ -57,15 +57,15 @@ async fn measure(projects: usize) {
     );
     let warm = median(CALLS, || resolve(&entail, &one)).await;
 
-    let settings = Settings {
-        keep_opened_secrets: None,
-        ..Settings::default()
+    let settings = Options {
+        cache_secrets_for: None,
+        ..Options::default()
     };
     let forgetful = Entail::open(&home, settings).unwrap();
     let cold = median(CALLS / 10, || resolve(&forgetful, &one)).await;
 
-    // A scope that was not asked for lately: read and verified first.
-    let fresh = Entail::open(&home, Settings::default()).unwrap();
+    // A scope that is not cached: it is read and verified first.
+    let fresh = Entail::open(&home, Options::default()).unwrap();
     let mut next = 0;
     let new_scope = median(projects.min(CALLS / 10), || {
         next += 1;
@@ -105,7 +105,7 @@ async fn median<F: Future>(calls: usize, mut call: impl FnMut() -> F) -> Duratio
     times[times.len() / 2]
 }
 
-/// What deciding alone takes, on the facts of the request.
+/// The time of deciding alone, on the facts of the request.
 async fn decide_floor(entail: &Entail, request: &Request) -> Duration {
     let facts = entail
         .explain(&Principal::LocalOwner, request)
@@ -121,7 +121,7 @@ async fn decide_floor(entail: &Entail, request: &Request) -> Duration {
     .await
 }
 
-/// What SQLite takes to read one row at random, prepared.
+/// The time of SQLite to read one random row with a prepared statement.
 fn row_floor(home: &Home, projects: usize) -> Duration {
     let database = rusqlite::Connection::open(home.database_file()).unwrap();
     let mut statement = database
@@ -143,7 +143,7 @@ fn row_floor(home: &Home, projects: usize) -> Duration {
     times[times.len() / 2]
 }
 
-/// Visits every project before it comes back to one, far from in order.
+/// A scattered order that visits every project once before repeating.
 fn scattered(n: usize, projects: usize) -> usize {
     n.wrapping_mul(7_919) % projects
 }
@@ -153,7 +153,7 @@ fn path(project: usize) -> String {
 }
 
 async fn fill(home: &Home, projects: usize) {
-    let entail = Entail::open(home, Settings::default()).unwrap();
+    let entail = Entail::open(home, Options::default()).unwrap();
     let me = Principal::LocalOwner;
     entail
         .change(
@@ -184,7 +184,7 @@ async fn fill(home: &Home, projects: usize) {
         .await
         .unwrap();
     drop(entail);
-    // Many at a time, which is what an import would do.
+    // Many at a time, as an import would.
     let store = home
         .store(home.keys(IdentitySource::Directory).unwrap())
         .unwrap();

@@ -1,10 +1,9 @@
-//! What time it is, and how far that is believed.
+//! The time, and how far it is trusted.
 //!
-//! The time of day is whatever somebody set the machine's clock to. Whether a request
-//! or a credential has expired may depend on it: that is put right with the clock.
-//! What cannot be undone does not depend on it alone. The time since the machine was
-//! started, which nobody can set, must bear it out, or a second look a day later
-//! ([`CLOCK_MARGIN_MS`]).
+//! The machine's clock can be set wrong. Whether a credential has expired may depend on it:
+//! correcting the clock corrects that. What cannot be undone does not depend on the clock
+//! alone: the time since boot, which nobody can set, must confirm it, or a second check a
+//! day later ([`CLOCK_MARGIN_MS`]).
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -13,49 +12,49 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use entail_store::Digest;
 use serde::{Deserialize, Serialize};
 
-/// How far a clock may contradict the journal, and how far apart two looks must be to
-/// bear each other out: a day. A wrong time zone, and a clock that was not yet set
-/// over the network, are within it or are noticed in that time.
+/// How far a clock may contradict the journal, and how far apart two checks must be to
+/// confirm each other: a day. A wrong time zone is less, and a clock that the network has
+/// not set yet is noticed within a day.
 pub const CLOCK_MARGIN_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// Where the kernel names the present start of the machine.
+/// The kernel's id of the current boot.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// Where the kernel counts the seconds since then, those in suspend included.
+/// The kernel's count of the seconds since boot, including suspend.
 const UPTIME: &str = "/proc/uptime";
 
-/// Where an [`Entail`] gets the time from. Tests replace it.
+/// The clock of an [`Entail`]. Tests replace it.
 ///
 /// [`Entail`]: crate::Entail
 pub trait Clock: fmt::Debug + Send + Sync {
     /// The time of day, in milliseconds since 1970-01-01T00:00:00Z.
     fn now_ms(&self) -> u64;
 
-    /// The time since the machine was started; `None` if the system does not say.
+    /// The time since boot; `None` if the system does not tell.
     fn uptime(&self) -> Option<Uptime>;
 }
 
-/// The clocks of the machine.
+/// The machine's clocks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
-/// The time since a start of the machine.
+/// The time since boot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Uptime {
-    /// Names the start: another one has another name.
+    /// Identifies the boot.
     pub boot: String,
-    /// Milliseconds since then.
+    /// Milliseconds since boot.
     pub ms: u64,
 }
 
-/// What the clocks of a machine said at one time.
+/// A reading of a machine's clocks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClockReading {
     /// The time of day, in milliseconds since 1970-01-01T00:00:00Z.
     pub at_ms: u64,
-    /// The time since the machine was started, if the system says.
+    /// The time since boot, if the system tells it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uptime: Option<Uptime>,
 }
@@ -68,8 +67,8 @@ impl ClockReading {
         }
     }
 
-    /// The time that has passed until `later`, whatever the time of day says; `None` if
-    /// the machine was started anew in between, or the system does not say.
+    /// The time from this reading to `later`, measured since boot; `None` if the machine
+    /// rebooted in between, or the system does not tell.
     pub(crate) fn elapsed_ms(&self, later: &ClockReading) -> Option<u64> {
         let (before, after) = (self.uptime.as_ref()?, later.uptime.as_ref()?);
         (before.boot == after.boot).then(|| after.ms.saturating_sub(before.ms))
@@ -85,7 +84,7 @@ impl Clock for SystemClock {
         static BOOT: OnceLock<Option<String>> = OnceLock::new();
         let boot = BOOT.get_or_init(|| {
             let id = std::fs::read_to_string(BOOT_ID).ok()?;
-            // As much as tells one start from another.
+            // Enough to distinguish boots.
             Digest::of(id.as_bytes())
                 .to_string()
                 .get(..32)
@@ -152,7 +151,7 @@ mod tests {
     }
 }
 
-/// A clock that tests set.
+/// A clock for tests.
 #[cfg(test)]
 pub(crate) mod fake {
     use std::sync::{Arc, Mutex};
@@ -163,7 +162,7 @@ pub(crate) mod fake {
     pub(crate) struct FakeClock(Mutex<ClockReading>);
 
     impl FakeClock {
-        /// A machine that was started an hour ago.
+        /// A machine that booted an hour ago.
         pub(crate) fn new() -> Arc<Self> {
             Arc::new(FakeClock(Mutex::new(ClockReading {
                 at_ms: 1_800_000_000_000,
@@ -174,7 +173,7 @@ pub(crate) mod fake {
             })))
         }
 
-        /// Time goes by.
+        /// Advances the time.
         pub(crate) fn pass(&self, ms: u64) {
             let mut reading = self.0.lock().unwrap();
             reading.at_ms += ms;
@@ -183,7 +182,7 @@ pub(crate) mod fake {
             }
         }
 
-        /// The machine is started anew.
+        /// Reboots the machine.
         pub(crate) fn start(&self, boot: &str) {
             self.0.lock().unwrap().uptime = Some(Uptime {
                 boot: boot.to_owned(),

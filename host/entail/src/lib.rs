@@ -1,44 +1,25 @@
-//! Keeps an organization's model credentials in one place and lets projects
-//! inherit them by choice.
+//! Keeps an organization's model credentials in one place and lets projects inherit them
+//! by choice.
 //!
-//! An administrator sets a key for a provider once, on the organization; a
-//! project opts in to it, or keeps its own; whoever runs the project's code gets
-//! exactly the credential that the policy allows, and can ask why.
+//! An administrator sets a key for a provider once, on the organization. A project opts in
+//! to it, or keeps its own. A program gets exactly the credential that the policy allows,
+//! and can ask why.
 //!
-//! # The path of a request
-//!
-//! ```text
-//! request ─▶ authorize ─▶ facts (store) ─▶ decide (policy) ─▶ guard ─▶ audit ─▶ unseal ─▶ lease
-//! ```
-//!
-//! It is a straight line ([`Entail::resolve`]); each step has its own error
-//! ([`ErrorKind`]), and nothing is revealed unless all of them went well:
-//!
-//! 1. *authorize*: may this [`Principal`] resolve in this scope at all?
-//! 2. *facts*: the documents of the chain, verified, as of one revision.
-//! 3. *decide*: the policy component, in a fresh instance, on nothing but the
-//!    facts.
-//! 4. *guard*: what was chosen must have been offered, be usable, and be
-//!    reachable through links that were opted in to. A policy cannot widen.
-//! 5. *audit*: the decision and its facts go to the decision log.
-//! 6. *unseal*: only now is the one sealed secret opened, and its place checked.
-//! 7. *lease*: the secret fields, the public parameters, the effective model.
-//!
-//! # Embedding
+//! # Open, change, resolve
 //!
 //! ```
-//! use entail::{Change, CredentialRef, Entail, Home, Principal, Request, Secret, SetCredential, Settings};
+//! use entail::{Change, CredentialRef, Entail, Home, Options, Principal, Request, Secret, SetCredential};
 //! use entail::policy::Inheritance;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let folder = tempfile::tempdir()?;
-//! # let folder = folder.path().join("home");
-//! let home = Home::create(&folder, None).await?;
-//! let entail = Entail::open(&home, Settings::default())?;
+//! # let directory = tempfile::tempdir()?;
+//! # let directory = directory.path().join("home");
+//! let home = Home::create(&directory, None).await?; // later: Home::open
+//! let entail = Entail::open(&home, Options::default())?;
 //! let me = Principal::LocalOwner;
 //!
-//! // An organization with a key, and a project that opts in to it.
+//! // An organization with a key, and a project that inherits it.
 //! entail.change(&me, &Change::AddScope { scope: "acme".parse()? }).await?;
 //! entail.change(&me, &Change::AddScope { scope: "acme/evals".parse()? }).await?;
 //! entail.change(&me, &Change::SetCredential(Box::new(SetCredential {
@@ -59,23 +40,94 @@
 //!     inheritance: Inheritance::Inherit,
 //! }).await?;
 //!
-//! // What the project gets, and from whom.
+//! // What the project gets, and from which scope.
 //! let request = Request::new("acme/evals".parse()?, "openai".parse()?);
 //! let lease = entail.resolve(&me, &request).await?;
 //! assert_eq!(lease.holder().as_str(), "acme");
 //! let key = lease.secret("api_key").ok_or("no key")?;
 //! assert_eq!(key.expose_text(), Some("canary-of-the-embedding-example"));
+//!
+//! // Why, and what would help if it were refused.
+//! let explanation = entail.explain(&me, &request).await?;
+//! assert!(explanation.hints().is_empty());
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! Reads of the database and calls of the built-in policy run on the caller's thread:
-//! microseconds in the ordinary case. Other policies run on threads of their own.
+//! [`Entail::preview`] shows who would get what after a change, without making it.
+//!
+//! # In a web handler
+//!
+//! Open one [`Entail`] when the service starts, share it in an [`Arc`](std::sync::Arc), and
+//! call it from any task: every future is `Send`.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use entail::{Entail, ErrorKind, Principal, Request};
+//!
+//! async fn handle(entail: Arc<Entail>, scope: String) -> (u16, String) {
+//!     let resolved = async {
+//!         let request = Request::new(scope.parse()?, "openai".parse()?);
+//!         entail.resolve(&Principal::LocalOwner, &request).await
+//!     };
+//!     match resolved.await {
+//!         // Send the lease's headers to `lease.hosts()` only, and keep no copy.
+//!         Ok(lease) => (200, lease.holder().to_string()),
+//!         Err(error) => {
+//!             let status = match error.kind() {
+//!                 ErrorKind::Refused | ErrorKind::NotAuthorized => 403,
+//!                 ErrorKind::NotFound => 404,
+//!                 ErrorKind::Invalid => 400,
+//!                 _ => 503,
+//!             };
+//!             (status, error.code().to_owned())
+//!         }
+//!     }
+//! }
+//! ```
+//!
+//! Errors are types: a [kind](Error::kind), a stable [code](Error::code), and
+//! [hints](Error::hints) that a page or an API can render as buttons or links.
+//!
+//! # What blocks
+//!
+//! - [`Entail::open`], [`Home::open`], and the functions that are not `async` block on the
+//!   disk. Call them outside of the runtime, or in its pool of blocking threads.
+//! - [`Entail::resolve`] and [`Entail::explain`] take microseconds when the documents are
+//!   cached. They read the database and append to the decision log on the caller's thread.
+//!   The built-in policy runs on the caller's thread as well; other policies run on threads
+//!   of the library.
+//! - [`Entail::change`] and the other calls that write wait for an `fsync` on the caller's
+//!   thread: milliseconds.
+//! - [`Entail::preview`], [`Entail::policy_diff`] and [`Entail::users`] compute on threads of
+//!   the library, on all processors.
+//! - [`Entail::verify`], [`Entail::backup`], [`Entail::maintain`] and restoring read
+//!   everything: give them a task on a runtime, or a thread, of their own.
+//!
+//! # The path of a request
+//!
+//! ```text
+//! request ─▶ authorize ─▶ facts (store) ─▶ decide (policy) ─▶ enforce (guard) ─▶ record ─▶ unseal ─▶ lease
+//! ```
+//!
+//! Each step is one function with its own error ([`ErrorKind`]). Nothing is revealed unless
+//! all of them succeed:
+//!
+//! 1. *authorize*: may this [`Principal`] resolve in this scope?
+//! 2. *facts*: the documents of the chain, verified, at one revision.
+//! 3. *decide*: the policy component, in a fresh instance, on nothing but the facts.
+//! 4. *enforce*: the [guard] rejects a decision that grants more than the facts allow.
+//! 5. *record*: the decision and its facts go to the decision log.
+//! 6. *unseal*: only now is the one sealed secret opened, and its place checked.
+//! 7. *lease*: the secret fields, the public parameters, the effective model.
 
 mod audit;
+mod authorize;
+mod blocking;
 mod change;
 mod clock;
 mod compare;
+mod credential_ref;
 mod documents;
 mod entail;
 mod error;
@@ -85,6 +137,9 @@ mod policies;
 mod principal;
 mod recovery;
 mod resolve;
+mod scopes;
+mod sleep;
+mod urls;
 
 pub use crate::audit::{
     Breach, Filter, LogEvent, LogEventKind, LogFile, LogReport, OutcomeFilter, Purpose,
@@ -93,15 +148,23 @@ pub use crate::audit::{
 };
 pub use crate::change::rules::{Edit, RuleChanges};
 pub use crate::change::set_credential::{SecretEdit, SetCredential};
-pub use crate::change::value::{InvalidValue, mask, normalize_value};
-pub use crate::change::{Applied, Change, CredentialRef};
+pub use crate::change::value::{mask, normalize_value};
+pub use crate::change::{Applied, Change};
 pub use crate::clock::{CLOCK_MARGIN_MS, Clock, ClockReading, SystemClock, Uptime, now_ms};
-pub use crate::compare::access::{AccessChange, AccessChanges, Asked, Coverage};
-pub use crate::compare::decision::{Answer, Counts, Difference, Offered};
-pub use crate::compare::replay::{RecordPlace, Replay, ReplayedChange, replay};
-pub use crate::documents::scope::{Credential, Removed, Retired, Rules, Scope, Version};
-pub use crate::entail::{DEFAULT_POLICY, Entail, Explanation, Settings};
-pub use crate::error::{Error, ErrorKind};
+pub use crate::compare::access::{AccessChange, AccessChanges, ComparedRequest, Coverage};
+pub use crate::compare::decision::{
+    Difference, DifferenceCounts, EffectiveDecision, UsableCredential,
+};
+pub use crate::compare::replay::{RecordPosition, Replay, ReplayedChange, replay};
+pub use crate::credential_ref::CredentialRef;
+pub use crate::documents::scope::{
+    Credential, RemovedCredential, RetiredVersion, Rules, Scope, Version,
+};
+pub use crate::entail::{DEFAULT_POLICY, Entail, Options};
+pub use crate::error::classify::ErrorKind;
+pub use crate::error::hint::Hint;
+pub use crate::error::invalid_value::InvalidValue;
+pub use crate::error::{BUILT_IN, Error};
 pub use crate::home::Home;
 pub use crate::home::settings::{
     DecisionLogSettings, Enough, HomeSettings, InvalidSettings, SecondSink,
@@ -109,7 +172,7 @@ pub use crate::home::settings::{
 pub use crate::keys::dry_run::{KeyChange, KeyPlan};
 pub use crate::keys::rotation::{Leftover, OnStep, Renewal, Step};
 pub use crate::policies::{
-    ActivatePolicy, BUILT_IN, Bound, InstallPolicy, InstalledPolicy, PolicyBinding, ShadowAnswer,
+    ActivatePolicy, Bound, InstallPolicy, InstalledPolicy, PolicyBinding, ShadowAnswer,
     ShadowAnswers, shadow_answers,
 };
 pub use crate::principal::{Action, Principal};
@@ -120,11 +183,12 @@ pub use crate::recovery::restore::{
 };
 pub use crate::recovery::verify::{BackgroundCheck, OnProgress, Verification};
 pub use crate::resolve::environment::{
-    AssumedRole, CommandEnvironment, Kept, Unread, VariableValue,
+    AssumedRole, CommandEnvironment, Kept, UnreadParameter, VariableValue,
 };
-pub use crate::resolve::facts::Request;
+pub use crate::resolve::explanation::Explanation;
 pub use crate::resolve::host_attributes;
 pub use crate::resolve::lease::Lease;
+pub use crate::resolve::request::Request;
 pub use entail_decision as decision;
 pub use entail_decision::guard;
 pub use entail_decision::guard::Violation;

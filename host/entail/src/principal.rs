@@ -1,14 +1,10 @@
-//! Who asks, and what they may do.
+//! Who asks, and what for.
 //!
-//! For now there is one principal, the owner of the home that the keys lie in,
-//! who may do everything: whoever can read the identity needs no permission of
-//! a program. The parameter is there on every call so that others can join
-//! without a change of shape.
+//! There is one principal for now, the owner of the home, who may do everything: whoever
+//! can read the identity needs no permission from a program. Every call takes a principal
+//! all the same, so that others can be added without a change of signatures.
 
 use std::fmt;
-
-use crate::error::Error;
-use entail_decision::name::ScopePath;
 
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -27,39 +23,18 @@ impl fmt::Display for Principal {
     }
 }
 
-/// What somebody wants to do in a scope.
+/// What a principal wants to do in a scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Action {
-    /// See metadata.
+    /// Read metadata.
     View,
-    /// Be handed a credential.
+    /// Resolve a credential.
     Resolve,
-    /// Change what is there.
+    /// Change credentials, inheritance and models.
     Change,
-    /// Renew keys, say who secrets are sealed to, look at the whole store, copy it.
+    /// Rotate keys, change recipients and policies, verify and back up the store.
     Administer,
-}
-
-/// The same for what concerns no one scope.
-#[allow(clippy::unnecessary_wraps)] // the owner may; others will not always
-pub(crate) fn authorize_whole(principal: &Principal, _action: Action) -> Result<(), Error> {
-    match principal {
-        Principal::LocalOwner => Ok(()),
-    }
-}
-
-/// The first step of every call: may this principal do this in this scope at
-/// all?
-#[allow(clippy::unnecessary_wraps)] // the owner may; others will not always
-pub(crate) fn authorize(
-    principal: &Principal,
-    _action: Action,
-    _scope: &ScopePath,
-) -> Result<(), Error> {
-    match principal {
-        Principal::LocalOwner => Ok(()),
-    }
 }
 
 #[cfg(test)]
@@ -67,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_principal_is_named_as_policies_and_logs_see_it() {
+    fn a_principal_has_the_name_that_policies_and_logs_see() {
         assert_eq!(Principal::LocalOwner.to_string(), "local:owner");
     }
 }

@@ -1,12 +1,12 @@
-//! What the host itself says of a request and its credentials, and that nobody else can.
+//! The attributes that only the host sets on a request and its credentials.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may
 
 use std::collections::BTreeMap;
 
 use entail::{
-    Asked, AttributeName, Change, CredentialRef, Entail, Filter, Home, Principal, Request,
-    RuleChanges, Secret, SecretEdit, SetCredential, Settings, records,
+    AttributeName, Change, ComparedRequest, CredentialRef, Entail, Filter, Home, Options,
+    Principal, Request, RuleChanges, Secret, SecretEdit, SetCredential, records,
 };
 
 const ME: Principal = Principal::LocalOwner;
@@ -36,7 +36,7 @@ async fn with_acme() -> (tempfile::TempDir, Home, Entail) {
     let home = Home::create(&folder.path().join("home"), None)
         .await
         .unwrap();
-    let entail = Entail::open(&home, Settings::default()).unwrap();
+    let entail = Entail::open(&home, Options::default()).unwrap();
     let scope = "acme".parse().unwrap();
     entail
         .change(&ME, &Change::AddScope { scope })
@@ -60,7 +60,7 @@ fn request(provider: &str) -> Request {
 }
 
 #[tokio::test]
-async fn the_policy_learns_mode_region_host_and_holder_of_a_credential() {
+async fn the_policy_sees_mode_region_host_and_holder_of_a_credential() {
     let (_folder, _, entail) = with_acme().await;
     let of = async |provider: &str| {
         let explained = entail.explain(&ME, &request(provider)).await.unwrap();
@@ -90,7 +90,7 @@ async fn the_policy_learns_mode_region_host_and_holder_of_a_credential() {
 }
 
 #[tokio::test]
-async fn what_a_caller_keeps_reaches_the_policy_the_log_and_a_dry_run() {
+async fn kept_names_reach_the_policy_the_log_and_a_preview() {
     let (_folder, home, entail) = with_acme().await;
     let keeping = Request {
         kept: vec!["bedrock".to_owned(), "AWS_PROFILE".to_owned()],
@@ -107,7 +107,7 @@ async fn what_a_caller_keeps_reaches_the_policy_the_log_and_a_dry_run() {
         record["facts"]["request"]["attributes"]["entail:kept"],
         "AWS_PROFILE,bedrock"
     );
-    // A dry run asks what was asked.
+    // A preview compares the recorded requests.
     let off = Change::SetEnabled {
         credential: CredentialRef {
             scope: "acme".parse().unwrap(),
@@ -116,11 +116,11 @@ async fn what_a_caller_keeps_reaches_the_policy_the_log_and_a_dry_run() {
         },
         enabled: false,
     };
-    let planned = entail.dry_run(&ME, &off, &BTreeMap::new()).await.unwrap();
+    let planned = entail.preview(&ME, &off, &BTreeMap::new()).await.unwrap();
     assert_eq!(planned.coverage.recorded_requests, 1);
     assert_eq!(planned.counts.narrowed, 2, "with what is kept and without");
-    assert_eq!(planned.changes[0].asked, Asked::Anything);
-    // What cannot be said is refused before anything is decided.
+    assert_eq!(planned.changes[0].request, ComparedRequest::Any);
+    // Invalid names are rejected before anything is decided.
     let wrong = Request {
         kept: vec!["A,entail:mode".to_owned()],
         ..request("openai")
@@ -130,7 +130,7 @@ async fn what_a_caller_keeps_reaches_the_policy_the_log_and_a_dry_run() {
 }
 
 #[test]
-fn no_caller_writes_an_attribute_of_the_host() {
+fn a_caller_cannot_set_an_attribute_of_the_host() {
     for name in ["entail:mode", "entail:kept", "entail:anything"] {
         let error = name.parse::<AttributeName>().unwrap_err().to_string();
         assert!(error.contains("belong to the host"), "{error}");

@@ -1,4 +1,4 @@
-//! Times at the edge of expiry, and clocks that are wrong: as documented.
+//! Expiry to the millisecond, and wrong clocks: as documented.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may
 
@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use entail::{
-    Change, Clock, CredentialRef, Edit, Entail, Error, Home, Principal, Request, RuleChanges,
-    Secret, SecretEdit, SetCredential, Settings, Uptime,
+    Change, Clock, CredentialRef, Edit, Entail, Error, Home, Options, Principal, Request,
+    RuleChanges, Secret, SecretEdit, SetCredential, Uptime,
 };
 
 const ME: Principal = Principal::LocalOwner;
 
-/// A clock that is set by hand.
+/// A clock that the test sets.
 #[derive(Debug)]
 struct Set(AtomicU64);
 
@@ -27,16 +27,16 @@ impl Clock for Set {
 }
 
 #[tokio::test]
-async fn a_credential_is_expired_from_its_very_millisecond_on_by_the_clock_of_each_request() {
+async fn a_credential_is_expired_from_its_exact_millisecond_by_the_clock_of_each_request() {
     const END: u64 = 2_000_000_000_000;
     let folder = tempfile::tempdir().unwrap();
     let home = Home::create(&folder.path().join("home"), None)
         .await
         .unwrap();
     let clock = Arc::new(Set(AtomicU64::new(END - 1)));
-    let settings = Settings {
+    let settings = Options {
         clock: clock.clone(),
-        ..Settings::default()
+        ..Options::default()
     };
     let entail = Entail::open(&home, settings).unwrap();
     let scope: entail::ScopePath = "acme".parse().unwrap();
@@ -78,9 +78,9 @@ async fn a_credential_is_expired_from_its_very_millisecond_on_by_the_clock_of_ea
         (END - 1, "granted"),
         (END, "expired"),
         (END + 1, "expired"),
-        // Far ahead, as far as a clock goes.
+        // Far ahead: the largest time.
         (u64::MAX, "expired"),
-        // Set back: the clock of the request alone decides.
+        // Set back: only the clock at the request decides.
         (END - 1, "granted"),
         (0, "granted"),
         (END, "expired"),

@@ -1,21 +1,21 @@
-//! The headers of a request, made of a lease.
+//! The authentication headers of a lease.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may
 
 use entail::{
-    Change, CredentialRef, Entail, Home, Principal, Request, RuleChanges, Secret, SecretEdit,
-    SetCredential, Settings,
+    Change, CredentialRef, Entail, Home, Options, Principal, Request, RuleChanges, Secret,
+    SecretEdit, SetCredential,
 };
 
 const ME: Principal = Principal::LocalOwner;
 
-/// The headers that `fields` lead to, as text.
+/// The headers for `fields`, as text.
 async fn headers(provider: &str, fields: &[(&str, &str)]) -> Option<Vec<(String, String)>> {
     let folder = tempfile::tempdir().unwrap();
     let home = Home::create(&folder.path().join("home"), None)
         .await
         .unwrap();
-    let entail = Entail::open(&home, Settings::default()).unwrap();
+    let entail = Entail::open(&home, Options::default()).unwrap();
     let scope: entail::ScopePath = "acme".parse().unwrap();
     let id: entail::ProviderId = provider.parse().unwrap();
     for change in [
@@ -54,7 +54,7 @@ fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn a_header_is_made_of_its_template_and_left_out_where_a_field_is() {
+async fn a_header_follows_its_template_and_is_omitted_without_its_field() {
     let key = ("api_key", "canary-of-the-headers");
     assert_eq!(
         headers("openai", &[key, ("project", "proj_7")]).await,
@@ -63,7 +63,7 @@ async fn a_header_is_made_of_its_template_and_left_out_where_a_field_is() {
             ("OpenAI-Project", "proj_7"),
         ]))
     );
-    // A default stands for what was not given.
+    // A default replaces a missing value.
     let anthropic = headers("anthropic", &[key]).await.unwrap();
     let version = anthropic
         .iter()

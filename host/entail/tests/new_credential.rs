@@ -1,10 +1,10 @@
-//! A credential that is to be new replaces none.
+//! `SecretEdit::New` never replaces a credential.
 
 #![allow(clippy::unwrap_used)] // a test may
 
 use entail::{
-    Change, CredentialRef, Entail, ErrorKind, Home, Principal, Request, RuleChanges, Secret,
-    SecretEdit, SetCredential, Settings,
+    Change, CredentialRef, Entail, ErrorKind, Home, Options, Principal, Request, RuleChanges,
+    Secret, SecretEdit, SetCredential,
 };
 
 fn set(key: &str) -> Change {
@@ -28,7 +28,7 @@ async fn a_new_credential_is_set_once() {
     let home = Home::create(&directory.path().join("home"), None)
         .await
         .unwrap();
-    let entail = Entail::open(&home, Settings::default()).unwrap();
+    let entail = Entail::open(&home, Options::default()).unwrap();
     let me = Principal::LocalOwner;
     let scope = "acme".parse().unwrap();
     entail

@@ -1,5 +1,5 @@
-//! Whoever embeds the library logs its errors: each is one line of plain characters,
-//! whatever names and words are in it.
+//! Embedders log the library's errors: each is one line of plain characters, whatever names
+//! it contains.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a test may
 
@@ -15,8 +15,8 @@ use entail::store::{
     Tampering,
 };
 use entail::{
-    AttributeValue, Catalog, CredentialName, Entail, Error, Home, ModelId, Principal, ProviderId,
-    ScopePath, Settings,
+    AttributeValue, Catalog, CredentialName, Entail, Error, Home, ModelId, Options, Principal,
+    ProviderId, ScopePath,
 };
 use entail_text::is_plain;
 
@@ -41,7 +41,7 @@ fn plain(error: &dyn Display) {
     assert!(text.chars().all(is_plain), "{text:?}");
 }
 
-/// The same, of an error that has something foreign in it.
+/// Checks an error that contains text from outside.
 #[track_caller]
 fn shown(error: &dyn Display) {
     plain(error);
@@ -49,13 +49,13 @@ fn shown(error: &dyn Display) {
     assert!(text.contains("\\u{1b}"), "{text}");
 }
 
-/// And of all that is behind it.
+/// Checks an error and all its sources.
 #[track_caller]
 fn shown_with_sources(error: &(dyn StdError + 'static)) {
     shown(error);
     let mut source = error.source();
     while let Some(error) = source {
-        // The system's own words have nothing foreign in them.
+        // The system's messages contain no text from outside.
         if error.downcast_ref::<std::io::Error>().is_none() {
             plain(error);
         }
@@ -75,7 +75,10 @@ fn the_library_s_errors_are_plain() {
         Error::Invalid(hostile()),
         Error::Home(hostile()),
         Error::Unavailable(hostile()),
-        Error::Untrusted(hostile()),
+        Error::Untrusted {
+            message: hostile(),
+            signer: None,
+        },
         Error::PolicyUnready(hostile()),
         Error::Tampered(tampering()),
         Error::HasProjects {
@@ -153,8 +156,8 @@ fn the_store_s_errors_are_plain() {
     let tampering = Tampering::new(Fault::Extra, HOSTILE, HOSTILE);
     shown(&tampering);
     assert!(tampering.what().chars().all(is_plain));
-    assert!(tampering.reason().chars().all(is_plain));
-    // A name in a database may have megabytes.
+    assert!(tampering.how().chars().all(is_plain));
+    // A name in a database may be megabytes long.
     let long = "x\n".repeat(1 << 20);
     let long = Tampering::new(Fault::Extra, &long, &long).to_string();
     assert!(long.len() < 10_000);
@@ -186,7 +189,7 @@ fn the_policies_errors_are_plain() {
         reason: hostile(),
     });
     shown(&HOSTILE.parse::<Code>().unwrap_err());
-    // What an engine and its tools say by themselves.
+    // Messages of the engine and its tools.
     let engine = Engine::new(EngineConfig {
         compiler: Compiler::UnsafeInThisProcess,
         ..EngineConfig::default()
@@ -223,8 +226,8 @@ fn the_policies_errors_are_plain() {
 }
 
 #[test]
-fn what_is_no_name_is_shown_plainly() {
-    // Longer ones are not repeated.
+fn an_invalid_name_is_shown_plainly() {
+    // Longer names are not repeated.
     let short = "x\r\n\u{1b}[K\u{9b}\u{202e}\u{2028}";
     shown(&short.parse::<ScopePath>().unwrap_err());
     shown(&short.parse::<ProviderId>().unwrap_err());
@@ -235,7 +238,7 @@ fn what_is_no_name_is_shown_plainly() {
 }
 
 #[test]
-fn the_words_of_a_provider_file_are_shown_plainly() {
+fn the_text_of_a_provider_file_is_shown_plainly() {
     let quoted = HOSTILE.chars().map(|c| format!("\\U{:08X}", u32::from(c)));
     let quoted = format!("\"{}\"", quoted.collect::<String>());
     let provider = |id: &str, field: &str, mode: &str, url: &str, variable: &str, header: &str| {
@@ -275,28 +278,28 @@ fn the_words_of_a_provider_file_are_shown_plainly() {
     ] {
         shown(&Catalog::new(Some(&text)).unwrap_err());
     }
-    // What is no value of a header is not repeated.
+    // An invalid header value is not repeated.
     let braced = provider(id, field, mode, url, variable, &braced);
     plain(&Catalog::new(Some(&braced)).unwrap_err());
     plain(&Catalog::new(Some(HOSTILE)).unwrap_err());
     plain(&Catalog::new(Some(&provider(&quoted, field, mode, url, variable, header))).unwrap_err());
 }
 
-/// A home below a folder that is called by the text.
+/// A home below a directory with the hostile name.
 async fn home(folder: &tempfile::TempDir) -> Home {
     let path = folder.path().join(HOSTILE);
     Home::create(&path, None).await.unwrap()
 }
 
 fn opened(home: &Home) -> Error {
-    match Entail::open(home, Settings::default()) {
+    match Entail::open(home, Options::default()) {
         Ok(_) => panic!("it was opened"),
         Err(error) => error,
     }
 }
 
 #[tokio::test]
-async fn a_home_and_what_is_in_it_is_shown_plainly() {
+async fn a_home_and_its_contents_are_shown_plainly() {
     let folder = tempfile::tempdir().unwrap();
     shown(&Home::open(&folder.path().join(HOSTILE)).unwrap_err());
     let home = home(&folder).await;
@@ -323,7 +326,7 @@ async fn a_home_and_what_is_in_it_is_shown_plainly() {
     shown(&opened(&home));
     shown(&Anchor::at(&anchor).read().unwrap_err());
     std::fs::write(&anchor, kept).unwrap();
-    let entail = Entail::open(&home, Settings::default()).unwrap();
+    let entail = Entail::open(&home, Options::default()).unwrap();
     let backup = home.folder().join("backup.db");
     entail
         .backup(&Principal::LocalOwner, &backup)
@@ -339,7 +342,7 @@ async fn a_home_and_what_is_in_it_is_shown_plainly() {
 }
 
 #[tokio::test]
-async fn a_database_with_foreign_names_is_told_of_plainly() {
+async fn a_database_with_hostile_names_is_reported_plainly() {
     let name = HOSTILE.replace('\0', "");
     let tampered = async |statement: &str| {
         let folder = tempfile::tempdir().unwrap();
@@ -355,7 +358,7 @@ async fn a_database_with_foreign_names_is_told_of_plainly() {
     ))
     .await;
     shown(&opened(&home));
-    // The engine's own words quote the definition.
+    // SQLite's message quotes the definition.
     let database = Sqlite::open(&home.database_file());
     plain(&database.err().unwrap());
     for statement in [
@@ -366,7 +369,7 @@ async fn a_database_with_foreign_names_is_told_of_plainly() {
     ] {
         let (_folder, home) = tampered(&statement).await;
         let mut faults = Vec::new();
-        match Entail::open(&home, Settings::default()) {
+        match Entail::open(&home, Options::default()) {
             Err(error) => plain(&error),
             Ok(entail) => {
                 let mut unheard = |_| {};

@@ -1,12 +1,12 @@
-//! When retired secrets are destroyed, and by whose clock.
+//! When retired secrets are destroyed, and by which clock.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may
 
 use std::sync::{Arc, Mutex};
 
 use entail::{
-    Applied, CLOCK_MARGIN_MS, Change, Clock, CredentialRef, Entail, Home, Principal, Request,
-    RuleChanges, Scope, Secret, SecretEdit, SetCredential, Settings, Uptime,
+    Applied, CLOCK_MARGIN_MS, Change, Clock, CredentialRef, Entail, Home, Options, Principal,
+    Request, RuleChanges, Scope, Secret, SecretEdit, SetCredential, Uptime,
 };
 
 const ME: Principal = Principal::LocalOwner;
@@ -27,22 +27,22 @@ struct State {
 }
 
 impl Machine {
-    /// Time goes by, and the clock tells it.
+    /// Advances the time and the clock.
     fn pass(&self, ms: u64) {
         let mut state = self.0.lock().unwrap();
         state.now_ms += ms;
         state.uptime_ms += ms;
     }
 
-    /// The machine is off for a while.
-    fn start_anew_after(&self, ms: u64) {
+    /// Turns the machine off for a while.
+    fn reboot_after(&self, ms: u64) {
         let mut state = self.0.lock().unwrap();
         state.now_ms += ms;
         state.boot += 1;
         state.uptime_ms = MINUTE;
     }
 
-    /// Somebody sets the clock.
+    /// Sets the clock.
     fn set(&self, now_ms: u64) {
         self.0.lock().unwrap().now_ms = now_ms;
     }
@@ -62,7 +62,7 @@ impl Clock for Machine {
     }
 }
 
-/// An organization with a key for OpenAI that was renewed, and a week to go back.
+/// An organization with a rotated key for OpenAI, and a week to roll back.
 struct Place {
     machine: Arc<Machine>,
     entail: Entail,
@@ -76,16 +76,16 @@ impl Place {
         let home = Home::create(&folder.path().join("home"), None)
             .await
             .unwrap();
-        // After the change that made the home, which has the time of this machine.
+        // After the change that created the home, which has the time of this machine.
         let state = State {
             now_ms: entail::now_ms() + MINUTE,
             boot: 1,
             uptime_ms: 3 * DAY,
         };
         let machine = Arc::new(Machine(Mutex::new(state)));
-        let settings = Settings {
+        let settings = Options {
             clock: machine.clone(),
-            ..Settings::default()
+            ..Options::default()
         };
         let place = Place {
             entail: Entail::open(&home, settings).unwrap(),
@@ -95,8 +95,8 @@ impl Place {
         };
         let scope = "acme".parse().unwrap();
         place.change(Change::AddScope { scope }).await;
-        place.renew(SecretEdit::Given, 0).await;
-        place.renew(SecretEdit::Renew, WEEK).await;
+        place.rotate(SecretEdit::Given, 0).await;
+        place.rotate(SecretEdit::Rotate, WEEK).await;
         assert_eq!(place.blobs(), 2);
         place
     }
@@ -105,7 +105,7 @@ impl Place {
         self.entail.change(&ME, &change).await.unwrap()
     }
 
-    async fn renew(&self, secret: SecretEdit, grace_ms: u64) -> Applied {
+    async fn rotate(&self, secret: SecretEdit, grace_ms: u64) -> Applied {
         let set = SetCredential {
             credential: credential(),
             mode: None,
@@ -117,7 +117,7 @@ impl Place {
         self.change(Change::SetCredential(Box::new(set))).await
     }
 
-    /// A change that has nothing to do with secrets.
+    /// A change that involves no secret.
     async fn change_something(&self) {
         let model = format!("model-{}", self.machine.now_ms()).parse().unwrap();
         self.change(Change::SetModel {
@@ -137,15 +137,15 @@ impl Place {
         self.entail.scope(&ME, &scope).await.unwrap()
     }
 
-    /// The sealed secrets that are in the database.
+    /// The number of sealed secrets in the database.
     fn blobs(&self) -> u32 {
         let database = rusqlite::Connection::open(self.home.database_file()).unwrap();
         let count = "SELECT count(*) FROM blobs";
         database.query_row(count, [], |row| row.get(0)).unwrap()
     }
 
-    /// The old secret can be brought back.
-    async fn can_go_back(&self) {
+    /// Checks that the old secret can be reactivated.
+    async fn check_rollback(&self) {
         assert_eq!(self.blobs(), 2);
         let credential = credential();
         let back = Change::RollBackCredential {
@@ -165,14 +165,14 @@ fn credential() -> CredentialRef {
 }
 
 #[tokio::test]
-async fn a_secret_whose_time_is_over_is_destroyed_at_the_first_look_on_a_machine_that_ran_on() {
+async fn without_a_reboot_a_secret_is_destroyed_at_the_first_check_after_its_time() {
     let place = Place::new().await;
     place.machine.pass(WEEK - MINUTE);
     assert_eq!(place.destroy_due().await, 0);
     place.machine.pass(2 * MINUTE);
     assert_eq!((place.destroy_due().await, place.blobs()), (1, 1));
     assert_eq!(place.destroy_due().await, 0);
-    // Any change of the scope does it, too.
+    // Any change of the scope destroys it too.
     let place = Place::new().await;
     place.machine.pass(WEEK + MINUTE);
     place.change_something().await;
@@ -185,7 +185,7 @@ async fn a_clock_far_ahead_for_one_command_destroys_nothing() {
         for is_started_anew in [false, true] {
             let place = Place::new().await;
             if is_started_anew {
-                place.machine.start_anew_after(MINUTE);
+                place.machine.reboot_after(MINUTE);
             }
             let right = place.machine.now_ms();
             place.machine.set(right + ahead);
@@ -193,23 +193,23 @@ async fn a_clock_far_ahead_for_one_command_destroys_nothing() {
             place.change_something().await;
             assert_eq!(place.destroy_due().await, 0);
             assert_eq!(place.blobs(), 2, "{ahead} {is_started_anew}");
-            // Nor later, when the clock is right again, nor when it is wrong again.
+            // Nor later, with a right clock or another wrong one.
             place.machine.set(right + MINUTE);
             assert_eq!(place.destroy_due().await, 0);
             place.machine.set(right + ahead + 2 * DAY);
             assert_eq!(place.destroy_due().await, 0);
             place.machine.set(right + 2 * MINUTE);
-            place.can_go_back().await;
+            place.check_rollback().await;
         }
     }
 }
 
 #[tokio::test]
-async fn a_clock_that_runs_ahead_of_the_machine_bears_nothing_out() {
+async fn a_clock_that_runs_faster_than_the_uptime_confirms_nothing() {
     let place = Place::new().await;
-    place.machine.start_anew_after(MINUTE);
+    place.machine.reboot_after(MINUTE);
     let right = place.machine.now_ms();
-    // Days go by in minutes.
+    // The clock shows days for minutes.
     for day in 8..20 {
         place.machine.pass(MINUTE);
         place.machine.set(right + day * DAY);
@@ -219,17 +219,17 @@ async fn a_clock_that_runs_ahead_of_the_machine_bears_nothing_out() {
 }
 
 #[tokio::test]
-async fn after_months_of_rest_two_looks_a_day_apart_destroy() {
-    // The machine runs on after the first look, or is started anew.
+async fn after_months_off_two_checks_a_day_apart_destroy() {
+    // The machine keeps running after the first check, or reboots.
     for is_started_anew in [false, true] {
         let place = Place::new().await;
-        place.machine.start_anew_after(90 * DAY);
+        place.machine.reboot_after(90 * DAY);
         assert_eq!((place.destroy_due().await, place.blobs()), (0, 2));
         place.machine.pass(MINUTE);
         assert_eq!((place.destroy_due().await, place.blobs()), (0, 2));
         match is_started_anew {
             false => place.machine.pass(CLOCK_MARGIN_MS - 2 * MINUTE),
-            true => place.machine.start_anew_after(CLOCK_MARGIN_MS - 2 * MINUTE),
+            true => place.machine.reboot_after(CLOCK_MARGIN_MS - 2 * MINUTE),
         }
         assert_eq!((place.destroy_due().await, place.blobs()), (0, 2));
         place.machine.pass(MINUTE);
@@ -239,7 +239,7 @@ async fn after_months_of_rest_two_looks_a_day_apart_destroy() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_set_back_keeps_secrets_for_longer_and_nothing_else_breaks() {
+async fn a_clock_that_is_set_back_keeps_secrets_longer_and_breaks_nothing_else() {
     let place = Place::new().await;
     let right = place.machine.now_ms();
     place.machine.pass(WEEK + MINUTE);
@@ -253,27 +253,27 @@ async fn a_clock_that_is_set_back_keeps_secrets_for_longer_and_nothing_else_brea
 }
 
 #[tokio::test]
-async fn a_time_to_go_back_that_begins_with_a_clock_far_behind_counts_from_the_newest_change() {
+async fn with_a_clock_far_behind_the_grace_period_counts_from_the_newest_change() {
     let place = Place::new().await;
     let newest = place.machine.now_ms();
     place.machine.set(newest - YEAR);
-    let applied = place.renew(SecretEdit::Renew, WEEK).await;
+    let applied = place.rotate(SecretEdit::Rotate, WEEK).await;
     assert_eq!(applied.retired_until_ms, Some(newest + WEEK));
     let said = applied.notes.iter().any(|note| note.contains("far behind"));
     assert!(said, "{:?}", applied.notes);
     let retired = &place.scope().await.credentials[0].retired[0];
     assert_eq!(retired.until_ms, newest + WEEK);
-    // A clock that differs as clocks do is believed.
+    // A clock within the margin is trusted.
     let place = Place::new().await;
     let now = place.machine.now_ms() - CLOCK_MARGIN_MS / 2;
     place.machine.set(now);
-    let applied = place.renew(SecretEdit::Renew, WEEK).await;
+    let applied = place.rotate(SecretEdit::Rotate, WEEK).await;
     assert_eq!(applied.retired_until_ms, Some(now + WEEK));
     assert!(!applied.notes.iter().any(|note| note.contains("far behind")));
 }
 
 #[tokio::test]
-async fn a_change_from_the_far_future_delays_and_poisons_nothing() {
+async fn a_change_dated_far_in_the_future_delays_and_breaks_nothing() {
     let place = Place::new().await;
     let right = place.machine.now_ms();
     place.machine.set(right + 10 * YEAR);
@@ -282,12 +282,12 @@ async fn a_change_from_the_far_future_delays_and_poisons_nothing() {
     place.machine.pass(WEEK + MINUTE);
     // Which of the two clocks is wrong cannot be known yet.
     assert_eq!((place.destroy_due().await, place.blobs()), (0, 2));
-    // The look is a change of its own, by the clock as it is.
+    // The check is a change of its own, dated by the current clock.
     assert_eq!((place.destroy_due().await, place.blobs()), (1, 1));
 }
 
 #[tokio::test]
-async fn a_removed_credential_is_kept_until_its_time_is_over_by_more_than_one_clock() {
+async fn a_removed_credential_is_kept_until_more_than_one_clock_confirms_its_time_is_over() {
     let place = Place::new().await;
     let change = Change::RemoveCredential {
         credential: credential(),
@@ -321,7 +321,7 @@ async fn a_removed_credential_is_kept_until_its_time_is_over_by_more_than_one_cl
 }
 
 #[tokio::test]
-async fn what_a_person_destroys_is_destroyed_whatever_the_clock_says() {
+async fn a_user_can_destroy_a_secret_at_any_time() {
     for now in [0, 100 * YEAR] {
         let place = Place::new().await;
         place.machine.set(now);
@@ -337,7 +337,7 @@ async fn what_a_person_destroys_is_destroyed_whatever_the_clock_says() {
 }
 
 #[tokio::test]
-async fn housekeeping_destroys_what_is_due_and_verifies_once_a_day() {
+async fn maintenance_destroys_what_is_due_and_verifies_once_a_day() {
     let place = Place::new().await;
     let done = place.entail.maintain(&ME).await;
     assert!(done.is_well(), "{done:?}");
@@ -351,10 +351,10 @@ async fn housekeeping_destroys_what_is_due_and_verifies_once_a_day() {
         done.store.is_none() && done.log.is_none(),
         "less than a day ago"
     );
-    // What is wrong is found by the first call of another process.
+    // The first call of another process finds what is wrong.
     let database = rusqlite::Connection::open(place.home.database_file()).unwrap();
     database.execute("DELETE FROM blobs", ()).unwrap();
-    let later = Entail::open(&place.home, Settings::default()).unwrap();
+    let later = Entail::open(&place.home, Options::default()).unwrap();
     let done = later.maintain(&ME).await;
     assert!(!done.is_well());
     assert!(!done.store.unwrap().unwrap().faults.is_empty());

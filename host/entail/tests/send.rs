@@ -1,6 +1,5 @@
-//! Every future of the library can go to another thread, so that it can be awaited in a
-//! handler of a web server. That it compiles is the test; what runs looks whether one is
-//! missing from the list.
+//! Every future of the library is `Send`, so that it can be awaited in a web handler. That
+//! this file compiles is the test; the function that runs checks that the list is complete.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may
 
@@ -12,14 +11,14 @@ use entail::{Entail, Home};
 
 fn is_send<T: Send>(_: &T) {}
 
-/// Stands for an argument, of whatever type it is. Nobody calls the functions.
+/// An argument of any type. The functions are never called.
 fn any<T>() -> T {
     unreachable!("no future of the list is made")
 }
 
 macro_rules! futures {
     ($($owner:ident { $($name:ident($($argument:expr),*);)+ })*) => {
-        /// Takes no future that is not `Send`.
+        /// Accepts only futures that are `Send`.
         #[allow(dead_code)]
         fn all_are_send() {
             $($(is_send(&$owner::$name($($argument),*));)+)*
@@ -38,7 +37,7 @@ futures! {
         component(any(), any(), any());
         compare_secret(any(), any(), any(), any());
         destroy_due(any(), any());
-        dry_run(any(), any(), any(), any());
+        preview(any(), any(), any(), any());
         dry_run_activate(any(), any(), any(), any(), any());
         dry_run_install(any(), any(), any(), any());
         dry_run_keys(any(), any(), any());
@@ -108,9 +107,9 @@ futures! {
     }
 }
 
-/// The names of the public asynchronous functions in the files below `folder`.
-fn public_async_functions(folder: &Path, names: &mut Vec<String>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
+/// The names of the public asynchronous functions in the files below `directory`.
+fn public_async_functions(directory: &Path, names: &mut Vec<String>) {
+    for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             public_async_functions(&path, names);
@@ -128,7 +127,7 @@ fn public_async_functions(folder: &Path, names: &mut Vec<String>) {
 }
 
 #[test]
-fn every_public_asynchronous_function_is_in_the_list() {
+fn the_list_has_every_public_async_function() {
     let host = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut declared = Vec::new();
     for room in ["entail", "policy", "store"] {

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use entail::policy::{Inheritance, PolicyDigest, Sandbox, Sharing};
 use entail::{
-    ActivatePolicy, Change, CredentialRef, Edit, Entail, Error, Home, InstallPolicy, Principal,
-    Request, RuleChanges, Secret, SecretEdit, SetCredential, Settings, log_files,
+    ActivatePolicy, Change, CredentialRef, Edit, Entail, Error, Home, InstallPolicy, Options,
+    Principal, Request, RuleChanges, Secret, SecretEdit, SetCredential, log_files,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -82,9 +82,9 @@ impl Host {
             .await
             .unwrap();
         std::fs::write(home.providers_file(), PROVIDERS).unwrap();
-        let settings = Settings {
+        let settings = Options {
             engine: engine::settings(sandbox),
-            ..Settings::default()
+            ..Options::default()
         };
         let entail = Arc::new(Entail::open(&home, settings).unwrap());
         let host = Host {

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use entail::policy::{Compiler, EngineConfig, Facts, Inheritance, PolicyDigest, Sandbox};
 use entail::{
-    ActivatePolicy, Change, CredentialRef, Entail, Error, Home, InstallPolicy, Principal, Request,
-    RuleChanges, Secret, SecretEdit, SetCredential, Settings, log_files,
+    ActivatePolicy, Change, CredentialRef, Entail, Error, Home, InstallPolicy, Options, Principal,
+    Request, RuleChanges, Secret, SecretEdit, SetCredential, log_files,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -70,12 +70,12 @@ impl Swap {
         let home = Home::create(&folder.path().join("home"), None)
             .await
             .unwrap();
-        let settings = Settings {
+        let settings = Options {
             engine: EngineConfig {
                 compiler: Compiler::Sandboxed(sandbox),
                 ..EngineConfig::default()
             },
-            ..Settings::default()
+            ..Options::default()
         };
         let entail = Arc::new(Entail::open(&home, settings).unwrap());
         for change in [

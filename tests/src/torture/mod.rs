@@ -22,8 +22,8 @@ use std::process::Command;
 
 use entail::policy::{CodeCache, Compiler};
 use entail::{
-    Change, CredentialName, CredentialRef, Entail, Principal, RuleChanges, Secret, SecretEdit,
-    SetCredential, Settings,
+    Change, CredentialName, CredentialRef, Entail, Options, Principal, RuleChanges, Secret,
+    SecretEdit, SetCredential,
 };
 
 /// The program that contains the workers.
@@ -49,15 +49,15 @@ impl Program {
     }
 }
 
-/// Settings that make opening a store fast: compiled policies are cached for all homes.
-pub fn settings(cache: &Path) -> Settings {
+/// Options that make opening a store fast: compiled policies are cached for all homes.
+pub fn settings(cache: &Path) -> Options {
     std::fs::create_dir_all(cache).unwrap();
-    let mut settings = Settings::default();
+    let mut settings = Options::default();
     settings.engine.code_cache = Some(CodeCache::new(cache.join("code"), cache.join("key")));
     settings.engine.concurrent_calls = 2;
     settings.engine.compiler = Compiler::UnsafeInThisProcess;
     // A cached secret would hide that it can no longer be opened.
-    settings.keep_opened_secrets = None;
+    settings.cache_secrets_for = None;
     settings
 }
 

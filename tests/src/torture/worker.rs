@@ -100,7 +100,7 @@ fn print_line(line: &str) {
 fn set_secret(writer: u32, count: u64) -> Change {
     let mut set = set_key(&scope(writer), secret(writer, count));
     if count % 2 == 1 && count > 1 {
-        set.secret = SecretEdit::Renew;
+        set.secret = SecretEdit::Rotate;
         set.grace_ms = GRACE_MS;
     }
     Change::SetCredential(Box::new(set))

@@ -52,7 +52,7 @@ async fn consequences(
     dry_run: &AccessDryRun,
 ) -> Result<Vec<String>, CliError> {
     let changes = entail
-        .dry_run(&session.principal, change, &dry_run.attributes()?)
+        .preview(&session.principal, change, &dry_run.attributes()?)
         .await?;
     let path = change.scope();
     let scope = entail.scope(&session.principal, path).await.ok();
@@ -121,7 +121,7 @@ fn replaces_secret(entail: &Entail, set: &SetCredential) -> bool {
         field.is_some_and(|field| field.secret)
     };
     match set.secret {
-        SecretEdit::Renew => true,
+        SecretEdit::Rotate => true,
         SecretEdit::Given => set.fields.iter().any(|(name, _)| is_secret(name)),
         _ => false,
     }

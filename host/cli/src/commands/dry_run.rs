@@ -40,7 +40,7 @@ pub async fn dry_run(
     attributes: &BTreeMap<AttributeName, AttributeValue>,
 ) -> Result<ExitCode, CliError> {
     let changes = entail
-        .dry_run(&session.principal, change, attributes)
+        .preview(&session.principal, change, attributes)
         .await?;
     Ok(print_dry_run(session, &changes, None))
 }

@@ -49,7 +49,7 @@ pub fn to_output(
         policy: explanation.policy.to_string(),
         facts: convert(&*explanation.facts)?,
         decision: convert(&explanation.decision)?,
-        remedies: remedies(explanation),
+        remedies: remedies(&explanation.hints()),
         identity_open: entail.can_unseal(),
     })
 }

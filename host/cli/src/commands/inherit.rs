@@ -178,7 +178,7 @@ async fn find_refusal(
         // Each request chooses its model.
         Outcome::Refused(refusal) if refusal.code != "model-required" => Some(Obstacle {
             reason: refusal.message.shown().to_string(),
-            remedies: remedies(&explanation),
+            remedies: remedies(&explanation.hints()),
         }),
         _ => None,
     }

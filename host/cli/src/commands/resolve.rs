@@ -123,7 +123,7 @@ pub async fn refused_with_remedies(
     refusal: Refusal,
 ) -> CliError {
     let mut remedies = match entail.explain(principal, request).await {
-        Ok(explanation) => remedies(&explanation),
+        Ok(explanation) => remedies(&explanation.hints()),
         Err(_) => Vec::new(),
     };
     if remedies.is_empty() {

@@ -1,7 +1,7 @@
 //! Comparisons of who gets which credential: made of the library's types, and printed as
 //! text.
 
-use entail::{AccessChanges, Answer, Asked, Counts, Offered};
+use entail::{AccessChanges, ComparedRequest, UsableCredential};
 
 use super::{Cell, Line, Style, Table, out};
 use crate::api::access::{
@@ -15,26 +15,28 @@ pub const MAX_ROWS: usize = 200;
 /// Explains the column of models.
 const MODEL_LEGEND: &str = "  MODEL: any is every request; none is a request that names no model";
 
-impl From<&Answer> for EffectiveDecision {
-    fn from(answer: &Answer) -> Self {
-        match answer {
-            Answer::Absent => EffectiveDecision::Absent,
-            Answer::Granted { credentials, model } => EffectiveDecision::Granted {
-                credentials: credentials.iter().map(OfferedCredential::from).collect(),
-                model: model.clone(),
-            },
-            Answer::Refused { code } => EffectiveDecision::Refused {
+impl From<&entail::EffectiveDecision> for EffectiveDecision {
+    fn from(decision: &entail::EffectiveDecision) -> Self {
+        match decision {
+            entail::EffectiveDecision::Absent => EffectiveDecision::Absent,
+            entail::EffectiveDecision::Granted { credentials, model } => {
+                EffectiveDecision::Granted {
+                    credentials: credentials.iter().map(OfferedCredential::from).collect(),
+                    model: model.clone(),
+                }
+            }
+            entail::EffectiveDecision::Refused { code } => EffectiveDecision::Refused {
                 code: code.as_str().to_owned(),
             },
-            Answer::Failed { cause } => EffectiveDecision::Failed {
+            entail::EffectiveDecision::Failed { cause } => EffectiveDecision::Failed {
                 cause: cause.clone(),
             },
         }
     }
 }
 
-impl From<&Offered> for OfferedCredential {
-    fn from(offered: &Offered) -> Self {
+impl From<&UsableCredential> for OfferedCredential {
+    fn from(offered: &UsableCredential) -> Self {
         OfferedCredential {
             id: offered.id.clone(),
             holder: offered.holder.clone(),
@@ -47,23 +49,23 @@ impl From<entail::Difference> for Difference {
     fn from(difference: entail::Difference) -> Self {
         match difference {
             entail::Difference::Widened => Difference::Widened,
-            entail::Difference::Failing => Difference::NowFailing,
+            entail::Difference::NowFailing => Difference::NowFailing,
             entail::Difference::Narrowed => Difference::Narrowed,
-            entail::Difference::Moved => Difference::Reordered,
-            entail::Difference::Reworded => Difference::ReasonChanged,
+            entail::Difference::Reordered => Difference::Reordered,
+            entail::Difference::ReasonChanged => Difference::ReasonChanged,
             entail::Difference::Same => Difference::Same,
         }
     }
 }
 
-impl From<&Counts> for DifferenceCounts {
-    fn from(counts: &Counts) -> Self {
+impl From<&entail::DifferenceCounts> for DifferenceCounts {
+    fn from(counts: &entail::DifferenceCounts) -> Self {
         DifferenceCounts {
             widened: counts.widened,
-            now_failing: counts.failing,
+            now_failing: counts.now_failing,
             narrowed: counts.narrowed,
-            reordered: counts.moved,
-            reason_changed: counts.reworded,
+            reordered: counts.reordered,
+            reason_changed: counts.reason_changed,
             same: counts.same,
         }
     }
@@ -99,9 +101,9 @@ impl From<&entail::AccessChange> for AccessChange {
             from: (&change.from).into(),
             to: (&change.to).into(),
         };
-        match &change.asked {
-            Asked::Anything => everything,
-            Asked::This {
+        match &change.request {
+            ComparedRequest::Any => everything,
+            ComparedRequest::Only {
                 credential,
                 model,
                 attributes,
@@ -129,7 +131,7 @@ impl From<&entail::Coverage> for ComparisonCoverage {
             later_ms: coverage.later_ms.clone(),
             records: count(coverage.records),
             recorded_requests: count(coverage.recorded_requests),
-            skipped: count(coverage.left_out),
+            skipped: count(coverage.skipped),
             attributes: coverage
                 .attributes
                 .iter()

@@ -1,116 +1,89 @@
-//! Commands that would lift a refusal. They are hints that are made of the facts and of the
-//! policy's findings, not rules.
+//! Renders hints of the library as commands.
 
 use std::fmt::Write as _;
 
-use entail::policy::{
-    CredentialFacts as Credential, Facts, Inheritance, Outcome, ScopeFacts as Scope,
-};
-use entail::{Explanation, Request, guard};
+use entail::{CredentialRef, Hint, Request};
 
 use super::command_line::{name_option, shell_word};
 
-/// The commands that would lift a refusal; empty for a grant.
-pub fn remedies(explanation: &Explanation) -> Vec<String> {
-    let Outcome::Refused(refusal) = &explanation.decision.outcome else {
-        return Vec::new();
-    };
-    let facts = &explanation.facts;
-    let provider = &facts.request.provider;
-    let scope = facts.chain.first().map_or("", |scope| scope.path.as_str());
-    match refusal.code.as_str() {
-        "no-credential" => vec![format!("entail credential set {scope} {provider}")],
-        "not-opted-in" => opt_in(facts, |scope| !scope.credentials.is_empty()),
-        "organization-credential-required" => opt_in(facts, |scope| {
-            scope
-                .credentials
-                .iter()
-                .any(|credential| credential.mandatory)
-        }),
-        "override-forbidden" => {
-            let holder = facts
-                .chain
-                .iter()
-                .skip(1)
-                .find(|scope| scope.credentials.iter().any(|c| c.mandatory));
-            let lift = holder.and_then(|holder| {
-                let mandatory = holder
-                    .credentials
-                    .iter()
-                    .find(|credential| credential.mandatory)?;
-                let name = name_option(&mandatory.name);
-                Some(format!(
-                    "entail credential set {} {provider}{name} --keep-secret --no-mandatory",
-                    holder.path
-                ))
-            });
-            let own = facts
-                .request
-                .credential
-                .is_some()
-                .then(|| "leave out --name".to_owned());
-            own.into_iter().chain(lift).collect()
+/// The command line, or the words, for each hint.
+pub fn remedies(hints: &[Hint]) -> Vec<String> {
+    hints.iter().map(remedy).collect()
+}
+
+/// The command line, or the words, for a hint.
+pub fn remedy(hint: &Hint) -> String {
+    match hint {
+        Hint::SetCredential { scope, provider } => {
+            format!("entail credential set {scope} {provider}")
         }
-        code => {
-            let Some((holder, credential)) = first_with(explanation, code) else {
-                return Vec::new();
-            };
-            // A policy may use the code for another reason, which no command lifts.
-            if !guard::is_unusable_for(facts, credential, code) {
-                return Vec::new();
-            }
-            let name = name_option(&credential.name);
-            match code {
-                "disabled" => vec![format!(
-                    "entail credential enable {holder} {provider}{name}"
-                )],
-                "unreadable" | "expired" => {
-                    vec![format!(
-                        "entail credential rotate {holder} {provider}{name}"
-                    )]
-                }
-                "model-required" => vec![
-                    "name a model: --model MODEL".to_owned(),
-                    format!("entail model {scope} {provider} MODEL"),
-                ],
-                "model-not-allowed" => vec![format!(
-                    "entail credential set {holder} {provider}{name} --keep-secret --models PATTERN"
-                )],
-                _ => Vec::new(),
-            }
+        Hint::OptIn { scope, provider } => format!("entail inherit {scope} {provider}"),
+        Hint::EnableCredential { credential } => {
+            format!("entail credential enable {}", place(credential))
         }
+        Hint::RotateCredential { credential } => {
+            format!("entail credential rotate {}", place(credential))
+        }
+        Hint::LiftMandatory { credential } => format!(
+            "entail credential set {} --keep-secret --no-mandatory",
+            place(credential)
+        ),
+        Hint::AllowModels { credential } => format!(
+            "entail credential set {} --keep-secret --models PATTERN",
+            place(credential)
+        ),
+        Hint::SetDefaultModel { scope, provider } => format!("entail model {scope} {provider} MODEL"),
+        Hint::NameModel => "name a model: --model MODEL".to_owned(),
+        Hint::OmitCredentialName => "ask without --name".to_owned(),
+        Hint::NameProviders { .. } => "name the other providers with --provider".to_owned(),
+        Hint::EnterSecret { .. } => {
+            "enter it at the prompt, or give it by --from-env, --from-file or standard input"
+                .to_owned()
+        }
+        Hint::EnterSecretAgain => {
+            "enter the secret again: entail credential rotate, or add --stdin".to_owned()
+        }
+        Hint::SetParameter { field } => format!("give it by --param {field}=VALUE"),
+        Hint::ChooseMode { modes } => format!("name a mode: --mode {}", modes.join("|")),
+        Hint::AllowUnsafeHttp => {
+            "if that network is trusted, add --allow-unsafe-http".to_owned()
+        }
+        Hint::ListScopes => "entail project list".to_owned(),
+        Hint::ListCredentials { scope } => format!("entail credential list {scope}"),
+        Hint::ListPolicies => "entail policy list".to_owned(),
+        Hint::ListRecipients => "entail key list".to_owned(),
+        Hint::CheckPolicy { organization } => {
+            let organization = organization.as_ref().map_or("ORG", |path| path.as_str());
+            format!(
+                "entail policy show {organization}, and, to go back to the one before: entail policy rollback {organization}"
+            )
+        }
+        Hint::CreateHome { .. } => "entail init ORGANIZATION".to_owned(),
+        Hint::UnlockIdentity => {
+            "give its passphrase at the prompt, or by --passphrase-file FILE".to_owned()
+        }
+        Hint::SupplyIdentity => {
+            "copy the identity to this node, or give one by --identity-fd".to_owned()
+        }
+        Hint::RotateIdentity => "entail key rotate identity".to_owned(),
+        Hint::SupplyRecoveryKey => {
+            "add --recovery FILE with an identity that opens it".to_owned()
+        }
+        Hint::TrustVerifier { verifier } => {
+            format!("if you know that it is right, add --verifier {verifier}")
+        }
+        Hint::RestoreBackup => "entail restore BACKUP --accept-rollback".to_owned(),
+        Hint::VerifyStore => "entail verify".to_owned(),
+        Hint::AcceptRollback => "put the file back, or, if you know that the database is right: entail restore --accept-rollback".to_owned(),
+        // Hints of later versions of the library.
+        _ => "see: entail help".to_owned(),
     }
 }
 
-/// The commands by which each isolated scope below the nearest `wanted` scope would opt in.
-fn opt_in(facts: &Facts, wanted: impl Fn(&Scope) -> bool) -> Vec<String> {
-    let provider = &facts.request.provider;
-    // The requesting scope itself has no such credential.
-    let distance = facts.chain.iter().skip(1).position(wanted).unwrap_or(0);
-    let isolated = |scope: &&Scope| scope.inheritance == Inheritance::Isolated;
-    facts
-        .chain
-        .iter()
-        .take(distance + 1)
-        .filter(isolated)
-        .map(|scope| format!("entail inherit {} {provider}", scope.path))
-        .collect()
-}
-
-/// The first candidate with a code, and the scope that holds it.
-fn first_with<'a>(explanation: &'a Explanation, code: &str) -> Option<(&'a str, &'a Credential)> {
-    let finding = explanation
-        .decision
-        .trail
-        .iter()
-        .find(|finding| finding.code == code)?;
-    explanation.facts.chain.iter().find_map(|scope| {
-        let credential = scope
-            .credentials
-            .iter()
-            .find(|c| c.id == finding.credential)?;
-        Some((scope.path.as_str(), credential))
-    })
+/// A credential as arguments.
+fn place(credential: &CredentialRef) -> String {
+    let name = name_option(credential.name.as_str());
+    format!("{} {}{name}", credential.scope, credential.provider)
 }
 
 /// The command that explains a request, with all of its options.

@@ -12,10 +12,11 @@ use super::files::{about, id_of, log_files, numbered, open_to_read};
 use super::heads::{HeadFile, Key, Kind, Mark, Paths, Position, begin_anew, sync_directory};
 use super::ledger::{Ledger, LogEvent, LogEventKind};
 use super::verify::verify_at;
+use crate::authorize::authorize_whole;
 use crate::clock::{Clock, SystemClock};
 use crate::error::Error;
 use crate::home::Home;
-use crate::principal::{Action, Principal, authorize_whole};
+use crate::principal::{Action, Principal};
 
 /// What an archived file would be called if it were the present one.
 const COPY: &str = "decisions.jsonl";

@@ -1,58 +1,64 @@
 //! Every way to change a store, as one typed value.
 //!
-//! A [`Change`] is applied to the scope's document as it is at one revision, in
-//! memory; what comes out is committed against that very revision, or, when
-//! somebody else was faster, worked out again.
+//! A [`Change`] is applied in memory to the scope's document at one revision. The result is
+//! committed against that revision; if another writer was faster, the change is worked out
+//! again.
 
+mod commit;
+mod context;
+mod credential;
+mod destroy_due;
+mod given_fields;
+pub(crate) mod plan;
 pub(crate) mod rules;
-pub(crate) mod service_account;
+mod service_account;
 pub(crate) mod set_credential;
 pub(crate) mod value;
 
 use entail_policy::Inheritance;
-use entail_store::{Digest, Recipients};
-use serde_json::json;
+use serde_json::{Value, json};
 
+pub use crate::change::context::Applied;
+
+use crate::change::context::{Context, Effects};
 use crate::change::set_credential::{SecretEdit, SetCredential};
-use crate::documents::retirements::{Grace, Times};
-use crate::documents::scope::{Credential, Scope, Version};
+use crate::credential_ref::CredentialRef;
+use crate::documents::scope::Scope;
 use crate::error::Error;
-use entail_decision::name::{CredentialName, ModelId, ProviderId, ScopePath};
-use entail_decision::provider::Provider;
+use entail_decision::name::{ModelId, ProviderId, ScopePath};
 
 /// A change of the store.
 #[allow(missing_debug_implementations)] // holds secrets
 #[non_exhaustive]
 pub enum Change {
-    /// Adds an organization, or a project below a scope that is there.
+    /// Adds an organization, or a project below an existing scope.
     AddScope {
         /// Its path.
         scope: ScopePath,
     },
-    /// Removes a project, and its credentials with it. Nothing may lie below.
+    /// Removes a project with its credentials. It must have no projects below it.
     RemoveProject {
         /// Its path.
         scope: ScopePath,
     },
-    /// Sets a credential: adds it, or changes what is given and leaves the rest.
+    /// Adds a credential, or changes what is given of it and leaves the rest.
     SetCredential(Box<SetCredential>),
-    /// Switches a credential on or off.
+    /// Enables or disables a credential.
     SetEnabled {
-        /// Which one.
+        /// The credential.
         credential: CredentialRef,
-        /// On or off.
+        /// Whether it is enabled.
         enabled: bool,
     },
-    /// Brings the version back into service that was retired last.
+    /// Reactivates the version that was retired last.
     RollBackCredential {
-        /// Which one.
+        /// The credential.
         credential: CredentialRef,
-        /// For how long the present version is kept, in milliseconds; 0 destroys it.
+        /// How long the current version is kept, in milliseconds; 0 destroys it.
         grace_ms: u64,
     },
-    /// Destroys the retired versions and removed credentials whose time is over beyond
-    /// doubt: see
-    /// [`Entail::destroy_due`].
+    /// Destroys the retired versions and removed credentials whose time is certainly over:
+    /// see [`Entail::destroy_due`].
     ///
     /// [`Entail::destroy_due`]: crate::Entail::destroy_due
     DestroyRetired {
@@ -61,104 +67,34 @@ pub enum Change {
     },
     /// Removes a credential.
     RemoveCredential {
-        /// Which one.
+        /// The credential.
         credential: CredentialRef,
-        /// For how long it can be restored, in milliseconds; 0 destroys its secret.
+        /// How long it can be restored, in milliseconds; 0 destroys its secret.
         grace_ms: u64,
     },
-    /// Restores the credential of that name that was removed last.
+    /// Restores the credential with this name that was removed last.
     RestoreCredential {
-        /// Which one.
+        /// The credential.
         credential: CredentialRef,
     },
-    /// Sets what a scope does about a provider, toward its parent.
+    /// Sets whether a scope inherits a provider's credentials from its parent.
     SetInheritance {
         /// The scope.
         scope: ScopePath,
-        /// The provider; none means every one, also those set before.
+        /// The provider; `None` means all, and clears what is set for single ones.
         provider: Option<ProviderId>,
-        /// What it does.
+        /// The inheritance.
         inheritance: Inheritance,
     },
-    /// Sets the model of a scope for requests that name none.
+    /// Sets the default model of a scope, for requests that name none.
     SetModel {
         /// The scope.
         scope: ScopePath,
         /// The provider.
         provider: ProviderId,
-        /// The model; none takes the setting away.
+        /// The model; `None` clears it.
         model: Option<ModelId>,
     },
-}
-
-/// Names a credential.
-#[derive(Clone, Debug)]
-pub struct CredentialRef {
-    /// The scope that holds it.
-    pub scope: ScopePath,
-    /// Whom it is for.
-    pub provider: ProviderId,
-    /// Its name.
-    pub name: CredentialName,
-}
-
-/// What a change did.
-#[derive(Clone, Debug, Default)]
-pub struct Applied {
-    /// What a person should be told.
-    pub notes: Vec<String>,
-    /// The version that a credential is at.
-    pub version: Option<u32>,
-    /// Until when the version before is kept, in milliseconds since
-    /// 1970-01-01T00:00:00Z; none if it is not.
-    pub retired_until_ms: Option<u64>,
-}
-
-/// What a change needs to know besides the document it changes.
-pub(crate) struct Context<'a> {
-    /// What is known of the time.
-    pub(crate) times: Times<'a>,
-    /// Who secrets are sealed to.
-    pub(crate) recipients: &'a Recipients,
-    /// The provider that the change names.
-    pub(crate) provider: Option<&'a Provider>,
-}
-
-/// What a change does to the store besides the document.
-#[derive(Default)]
-pub(crate) struct Effects {
-    pub(crate) add_blobs: Vec<Vec<u8>>,
-    pub(crate) remove_blobs: Vec<Digest>,
-    pub(crate) applied: Applied,
-}
-
-impl Effects {
-    /// For how long something is kept that is taken out of service now.
-    fn grace(&mut self, grace_ms: u64, context: &Context<'_>) -> Option<Grace> {
-        let grace = context.times.grace(grace_ms);
-        if grace.is_some() && context.times.is_behind() {
-            self.applied.notes.push(
-                "this machine's clock is far behind the newest change, so the time to go back counts from that change on"
-                    .to_owned(),
-            );
-        }
-        grace
-    }
-
-    /// Takes a version of a credential out of service.
-    pub(crate) fn retire(
-        &mut self,
-        credential: &mut Credential,
-        version: Version,
-        expires_at_ms: Option<u64>,
-        grace_ms: u64,
-        context: &Context<'_>,
-    ) {
-        let grace = self.grace(grace_ms, context);
-        self.applied.retired_until_ms = grace.as_ref().map(|grace| grace.until_ms);
-        let note = credential.retire(version, expires_at_ms, grace, &mut self.remove_blobs);
-        self.applied.notes.extend(note);
-    }
 }
 
 impl Change {
@@ -178,8 +114,8 @@ impl Change {
         }
     }
 
-    /// The provider that it sets something for. What is there already can be
-    /// switched off and removed also when its provider is no longer known.
+    /// The provider that it sets something for, which must be known. What exists can be
+    /// disabled and removed even if its provider is no longer known.
     pub fn provider(&self) -> Option<&ProviderId> {
         match self {
             Change::AddScope { .. }
@@ -195,15 +131,15 @@ impl Change {
         }
     }
 
-    /// What the journal says of it: of secrets, the names of the fields.
-    pub(crate) fn record(&self) -> serde_json::Value {
+    /// Its entry in the journal: of secrets, only the names of the fields.
+    pub(crate) fn record(&self) -> Value {
         match self {
             Change::AddScope { scope } => json!({"change": "add-scope", "scope": scope}),
             Change::RemoveProject { scope } => json!({"change": "remove-project", "scope": scope}),
             Change::SetCredential(set) => {
                 let fields: Vec<&str> = set.fields.iter().map(|(name, _)| name.as_str()).collect();
                 json!({
-                    "change": if set.secret == SecretEdit::Renew { "rotate-credential" } else { "set-credential" },
+                    "change": if set.secret == SecretEdit::Rotate { "rotate-credential" } else { "set-credential" },
                     "scope": set.credential.scope,
                     "provider": set.credential.provider,
                     "credential": set.credential.name,
@@ -212,34 +148,19 @@ impl Change {
             }
             Change::SetEnabled {
                 credential,
-                enabled,
-            } => json!({
-                "change": if *enabled { "enable-credential" } else { "disable-credential" },
-                "scope": credential.scope,
-                "provider": credential.provider,
-                "credential": credential.name,
-            }),
+                enabled: true,
+            } => record_of("enable-credential", credential),
+            Change::SetEnabled { credential, .. } => record_of("disable-credential", credential),
             Change::DestroyRetired { scope } => {
                 json!({"change": "destroy-retired", "scope": scope})
             }
-            Change::RollBackCredential { credential, .. } => json!({
-                "change": "roll-back-credential",
-                "scope": credential.scope,
-                "provider": credential.provider,
-                "credential": credential.name,
-            }),
-            Change::RemoveCredential { credential, .. } => json!({
-                "change": "remove-credential",
-                "scope": credential.scope,
-                "provider": credential.provider,
-                "credential": credential.name,
-            }),
-            Change::RestoreCredential { credential } => json!({
-                "change": "restore-credential",
-                "scope": credential.scope,
-                "provider": credential.provider,
-                "credential": credential.name,
-            }),
+            Change::RollBackCredential { credential, .. } => {
+                record_of("roll-back-credential", credential)
+            }
+            Change::RemoveCredential { credential, .. } => {
+                record_of("remove-credential", credential)
+            }
+            Change::RestoreCredential { credential } => record_of("restore-credential", credential),
             Change::SetInheritance {
                 scope,
                 provider,
@@ -263,8 +184,8 @@ impl Change {
         }
     }
 
-    /// Works the change into `scope`, which is the document as it is; it is
-    /// none if there is no such scope. Answers with the document as it will be.
+    /// Applies the change to `scope`, the current document; `None` if the scope does not
+    /// exist. Returns the new document; `None` if the change removes the scope.
     pub(crate) fn apply(
         &self,
         scope: Option<Scope>,
@@ -292,18 +213,18 @@ impl Change {
                 credential,
                 enabled,
             } => {
-                credential.find(&mut scope)?.enabled = *enabled;
+                credential::find(credential, &mut scope)?.enabled = *enabled;
             }
             Change::RollBackCredential {
                 credential: id,
                 grace_ms,
-            } => id.roll_back(&mut scope, *grace_ms, context, &mut effects)?,
+            } => credential::roll_back(id, &mut scope, *grace_ms, context, &mut effects)?,
             Change::RemoveCredential {
-                credential,
+                credential: id,
                 grace_ms,
-            } => credential.remove(&mut scope, *grace_ms, context, &mut effects)?,
-            Change::RestoreCredential { credential } => {
-                credential.restore(&mut scope, &mut effects)?;
+            } => credential::remove(id, &mut scope, *grace_ms, context, &mut effects)?,
+            Change::RestoreCredential { credential: id } => {
+                credential::restore(id, &mut scope, &mut effects)?;
             }
             Change::SetInheritance {
                 provider: Some(provider),
@@ -339,92 +260,12 @@ impl Change {
     }
 }
 
-impl CredentialRef {
-    fn find<'a>(&self, scope: &'a mut Scope) -> Result<&'a mut Credential, Error> {
-        scope
-            .credentials
-            .iter_mut()
-            .find(|credential| credential.is(&self.provider, &self.name))
-            .ok_or_else(|| self.unknown())
-    }
-
-    /// Swaps the version that was retired last with the present one.
-    fn roll_back(
-        &self,
-        scope: &mut Scope,
-        grace_ms: u64,
-        context: &Context<'_>,
-        effects: &mut Effects,
-    ) -> Result<(), Error> {
-        let credential = self.find(scope)?;
-        if credential.retired.is_empty() {
-            return Err(Error::Invalid(format!(
-                "{} {} {} has no earlier version: it was never renewed, or the time to go back is over",
-                self.scope, self.provider, self.name
-            )));
-        }
-        let back = credential.retired.remove(0);
-        let replaced = std::mem::replace(&mut credential.version, back.version);
-        let expires_at_ms =
-            std::mem::replace(&mut credential.rules.expires_at_ms, back.expires_at_ms);
-        // It was allowed when that version was set.
-        credential.rules.unsafe_http = value::unsafe_url(&credential.version.parameters).is_some();
-        effects.retire(credential, replaced, expires_at_ms, grace_ms, context);
-        effects.applied.version = Some(credential.version.number);
-        Ok(())
-    }
-
-    fn remove(
-        &self,
-        scope: &mut Scope,
-        grace_ms: u64,
-        context: &Context<'_>,
-        effects: &mut Effects,
-    ) -> Result<(), Error> {
-        let mut credentials = scope.credentials.iter();
-        let position = credentials
-            .position(|credential| credential.is(&self.provider, &self.name))
-            .ok_or_else(|| self.unknown())?;
-        let grace = effects.grace(grace_ms, context);
-        effects.applied.retired_until_ms = scope.remove(
-            position,
-            grace,
-            &mut effects.remove_blobs,
-            &mut effects.applied.notes,
-        );
-        Ok(())
-    }
-
-    fn restore(&self, scope: &mut Scope, effects: &mut Effects) -> Result<(), Error> {
-        if scope.credential(&self.provider, &self.name).is_some() {
-            return Err(Error::Invalid(format!(
-                "{} has a credential {} for {}, so the one that was removed cannot be restored \
-                 under that name",
-                self.scope, self.name, self.provider
-            )));
-        }
-        scope.check_room(&self.scope)?;
-        let mut removed = scope.removed.iter();
-        let position = removed
-            .position(|removed| removed.credential.is(&self.provider, &self.name))
-            .ok_or_else(|| {
-                Error::Invalid(format!(
-                    "{} has no removed credential {} for {}: none was removed, or the time to \
-                     restore it is over",
-                    self.scope, self.name, self.provider
-                ))
-            })?;
-        let credential = scope.removed.remove(position).credential;
-        effects.applied.version = Some(credential.version.number);
-        scope.credentials.push(credential);
-        Ok(())
-    }
-
-    pub(crate) fn unknown(&self) -> Error {
-        Error::UnknownCredential {
-            scope: self.scope.clone(),
-            provider: self.provider.clone(),
-            name: self.name.clone(),
-        }
-    }
+/// The journal entry of a change of a credential.
+fn record_of(change: &str, credential: &CredentialRef) -> Value {
+    json!({
+        "change": change,
+        "scope": credential.scope,
+        "provider": credential.provider,
+        "credential": credential.name,
+    })
 }

@@ -6,19 +6,19 @@ use crate::documents::scope::Rules;
 use crate::error::Error;
 use entail_decision::name::{ModelId, ScopePath, quoted};
 
-/// The most patterns in a rule; a policy looks at each of them on each request.
+/// The most patterns in a rule; a policy tests each of them on each request.
 const MAX_PATTERNS: usize = 100;
 
-/// Paths have as many segments; a longer pattern matches nothing more.
+/// The most segments of a path pattern: as many as paths have.
 const MAX_PATTERN_SEGMENTS: usize = 8;
 
-/// What to do about a setting that may be absent.
+/// How to change an optional value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Edit<T> {
-    /// Leave it as it is.
+    /// Keep it.
     #[default]
     Keep,
-    /// Take it away.
+    /// Clear it.
     Clear,
     /// Set it.
     Set(T),
@@ -34,21 +34,20 @@ impl<T: Clone> Edit<T> {
     }
 }
 
-/// The rules of a credential to change; what is none or kept stays as it is.
+/// The rules of a credential to change; what is `None` or kept does not change.
 #[derive(Clone, Debug, Default)]
 pub struct RuleChanges {
-    /// The models it may be used for; without the setting every one.
+    /// The models it may be used for; cleared means every model.
     pub models: Edit<Vec<String>>,
-    /// Whom it is shared with.
+    /// The descendants that it is shared with.
     pub sharing: Option<Sharing>,
     /// Whether it is mandatory.
     pub mandatory: Option<bool>,
-    /// Its place within its scope.
+    /// Its priority within its scope.
     pub priority: Option<u32>,
-    /// When it ends, in milliseconds since 1970-01-01T00:00:00Z; without the
-    /// setting never.
+    /// When it expires, in milliseconds since 1970-01-01T00:00:00Z; cleared means never.
     pub expires_at_ms: Edit<u64>,
-    /// Whether its URL may be of another machine of a private network over plain HTTP.
+    /// Whether it may be sent to another machine of a private network over plain HTTP.
     pub unsafe_http: Option<bool>,
 }
 
@@ -99,13 +98,13 @@ fn check_patterns<'a>(
     }
 }
 
-/// What a model consists of, and the two wildcards.
+/// A model pattern has the characters of a model, which include the two wildcards.
 fn is_model_pattern(pattern: &str) -> bool {
     pattern.parse::<ModelId>().is_ok()
 }
 
-/// What a path consists of, with `*` for a part of a segment and `**` for
-/// segments; as deep as paths are.
+/// A path pattern has the characters of a path, `*` for a part of a segment and `**` for
+/// whole segments.
 fn is_path_pattern(pattern: &str) -> bool {
     let fit = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'*');
     let segment_fits = |segment: &str| {

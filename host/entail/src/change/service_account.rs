@@ -1,16 +1,16 @@
-//! The key of a service account, however it was pasted.
+//! Service account keys, in any form in which they are commonly pasted.
 //!
-//! Clipboards, shells, variables and `.env` files change a key on its way: quotes around
-//! it, `\n` in place of line breaks or the other way round, backslashes doubled, base64,
-//! line breaks of another system, a byte order mark. What is taken is the JSON that was
-//! meant, with a private key in the form of RFC 7468, so that Google's own clients take
-//! it. What arrives whole is kept to the byte.
+//! Clipboards, shells, variables and `.env` files change a key: quotes around it, `\n` in
+//! place of line breaks or the reverse, doubled backslashes, base64, line breaks of another
+//! system, a byte order mark. The result is the original JSON, with the private key in the
+//! form of RFC 7468, which Google's clients accept. A key that arrives intact is kept byte
+//! by byte.
 //!
 //! # Security
 //!
-//! Reading it takes memory linear in its length, which the caller limits: each of at most
-//! [`MAX_WRAPPINGS`] steps makes it shorter, or escapes what JSON wants escaped. No error
-//! repeats anything of it.
+//! Memory is linear in the length of the text, which the caller limits: each of at most
+//! [`MAX_WRAPPINGS`] steps makes it shorter, or escapes what JSON requires to be escaped.
+//! No error contains any part of it.
 
 use std::borrow::Cow;
 
@@ -24,21 +24,21 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
-/// What lies around a key at most: base64 of a quoted text that was escaped twice is
-/// more than anybody was seen to paste.
+/// The most wrappings around a key: base64 of a quoted, twice escaped text is more than
+/// anybody pastes.
 const MAX_WRAPPINGS: usize = 5;
 
-/// The characters of a line of a private key, as RFC 7468 has it.
+/// The length of a line of a private key, by RFC 7468.
 const LINE_CHARS: usize = 64;
 
-/// What the lines around a private key may say: PKCS #8, and PKCS #1.
+/// The labels of a private key in PEM form: PKCS #8 and PKCS #1.
 const LABELS: [&str; 2] = ["PRIVATE KEY", "RSA PRIVATE KEY"];
 
-/// Takes base64 with padding or without.
+/// Accepts base64 with or without padding.
 const ANY_PADDING: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 
-/// The parts of a service account key without which it is none.
+/// The required fields of a service account key.
 #[derive(Deserialize)]
 struct ServiceAccount<'a> {
     #[serde(borrow, rename = "type")]
@@ -47,14 +47,14 @@ struct ServiceAccount<'a> {
     project_id: Option<Cow<'a, str>>,
     #[serde(borrow)]
     client_email: Option<Cow<'a, str>>,
-    /// As it is written, with its quotes.
+    /// The raw JSON, with its quotes.
     #[serde(borrow)]
     private_key: Option<&'a RawValue>,
     #[serde(borrow)]
     token_uri: Option<Cow<'a, str>>,
 }
 
-/// Takes a service account key. Returns why not, otherwise.
+/// The canonical form of a service account key. Fails with the reason if it is invalid.
 pub(crate) fn canonical(text: &str) -> Result<Secret, String> {
     let json = unwrapped(text, MAX_WRAPPINGS)?;
     let account = parse(&json)?;
@@ -87,10 +87,10 @@ pub(crate) fn canonical(text: &str) -> Result<Secret, String> {
     }
     let pem = Zeroizing::new(serde_json::to_string(&*pem).map_err(|error| error.to_string())?);
     with_private_key(&json, written.get(), &pem)
-        .ok_or_else(|| "its private_key could not be put right".to_owned())
+        .ok_or_else(|| "its private_key could not be corrected".to_owned())
 }
 
-/// The project that a service account key is of.
+/// The project of a service account key.
 pub(crate) fn project(json: &Secret) -> Option<String> {
     parse(json.expose_text()?)
         .ok()?
@@ -108,10 +108,9 @@ fn parse(json: &str) -> Result<ServiceAccount<'_>, String> {
     })
 }
 
-/// The JSON object with another private key, as JSON has it, in the place of the one
-/// that is written there.
+/// Replaces the private key of the JSON object; both keys are raw JSON.
 fn with_private_key(json: &str, written: &str, key: &str) -> Option<Secret> {
-    // It is a part of the same text; the text may be there again in another member.
+    // By position, since another member may have the same text.
     let start = (written.as_ptr() as usize).checked_sub(json.as_ptr() as usize)?;
     let (before, after) = (json.get(..start)?, json.get(start + written.len()..)?);
     let joined = Zeroizing::new([before, key, after].concat());
@@ -128,7 +127,7 @@ fn unwrapped(text: &str, wrappings: usize) -> Result<Zeroizing<String>, String> 
         return object(text, wrappings);
     }
     if let Some(inner) = without_quotes(text) {
-        // A text in JSON, or in quotes that a shell would have taken away.
+        // A JSON string, or a text in quotes that a shell would have removed.
         let escaped = serde_json::from_str::<String>(text).map(Zeroizing::new);
         return match escaped {
             Ok(inner) => unwrapped(&inner, wrappings),
@@ -160,7 +159,7 @@ fn without_quotes(text: &str) -> Option<&str> {
         .find_map(|quote| text.strip_prefix(*quote)?.strip_suffix(*quote))
 }
 
-/// A text that begins as an object does.
+/// A text that begins like an object.
 fn object(text: &str, wrappings: usize) -> Result<Zeroizing<String>, String> {
     let is_json = |text: &str| serde_json::from_str::<IgnoredAny>(text).is_ok();
     if is_json(text) {
@@ -177,13 +176,13 @@ fn object(text: &str, wrappings: usize) -> Result<Zeroizing<String>, String> {
     if *plain != *text {
         return unwrapped(&plain, wrappings);
     }
-    // The line is the text's own; nothing of it is repeated.
+    // Only the line number; no part of the text.
     parse(text).map(|_| Zeroizing::new(text.to_owned()))
 }
 
-/// Escapes line breaks and tabs within the texts of JSON, where somebody resolved them.
+/// Escapes line breaks and tabs within JSON strings, where something unescaped them.
 fn with_escapes(text: &str) -> Zeroizing<String> {
-    // As much as it becomes at most, so that nothing is left behind on the way.
+    // The most it can become, so that reallocation leaves no copy behind.
     let mut escaped = Zeroizing::new(String::with_capacity(text.len() * 2));
     let mut is_text = false;
     let mut characters = text.chars();
@@ -231,8 +230,8 @@ fn without_escapes(text: &str) -> Zeroizing<String> {
     plain
 }
 
-/// A private key with its line breaks where RFC 7468 wants them, and a line break at the
-/// end; `None` if it is none, or a part of one.
+/// A private key with the line breaks of RFC 7468 and one at the end; `None` if it is not
+/// a complete private key.
 fn private_key(key: &str) -> Option<Zeroizing<String>> {
     if is_pem(key) {
         return Some(Zeroizing::new(key.to_owned()));
@@ -267,8 +266,7 @@ fn private_key(key: &str) -> Option<Zeroizing<String>> {
     is_pem(&pem).then_some(pem)
 }
 
-/// Whether a private key is in the form that every reader of PEM takes: lines of base64
-/// between the two that name it.
+/// Whether a private key is in strict PEM form: lines of base64 between the two labels.
 fn is_pem(key: &str) -> bool {
     let Some(label) = key
         .strip_prefix("-----BEGIN ")
@@ -356,7 +354,7 @@ mod tests {
                     76 => lines + "\n" + &c.to_string(),
                     _ => lines + &c.to_string(),
                 }),
-            // Resolved by `echo -e`: the line breaks of the key are real ones.
+            // Unescaped by `echo -e`: the line breaks of the key are real ones.
             pretty.replace("\\n", "\n"),
             pretty.replace("\\n", "\r\n"),
             with_key(key.replace('\n', "\\n")),

@@ -1,82 +1,51 @@
-//! Setting a credential: which mode is meant, what is missing, and what becomes of
-//! the secret that was there.
+//! Setting a credential: adding it, replacing its secret, or changing its parameters and
+//! rules.
 
 use std::collections::BTreeMap;
 
-use entail_store::{Digest, Fields, Keys, SealContext, Secret};
+use entail_store::{Digest, Keys, Secret};
 
+use crate::change::context::{Context, Effects};
+use crate::change::given_fields::{GivenFields, complete, missing};
 use crate::change::rules::{Edit, RuleChanges};
-use crate::change::service_account;
-use crate::change::value::{self, InvalidValue};
-use crate::change::{Context, CredentialRef, Effects};
+use crate::credential_ref::CredentialRef;
 use crate::documents::scope::{Credential, Rules, Scope, Version};
 use crate::error::Error;
-use entail_decision::name::{CredentialId, quoted};
-use entail_decision::provider::{Format, Mode, Provider};
+use crate::urls::{hosts, plain_http, unsafe_url};
+use entail_decision::name::CredentialId;
+use entail_decision::provider::{Mode, Provider};
 
 /// What to set of a credential.
 #[allow(missing_debug_implementations)] // holds secrets
 pub struct SetCredential {
-    /// Which one.
+    /// The credential.
     pub credential: CredentialRef,
-    /// The mode of the provider; none keeps the one it has, or takes the first
-    /// that the given fields suffice for.
+    /// The mode of the provider; `None` keeps the current one, or takes the first for
+    /// which the given fields suffice.
     pub mode: Option<String>,
-    /// Fields by name, secret or public. Without a secret one the secret that is
-    /// there stays.
+    /// Fields by name, secret or public. Without a secret field the current secret stays.
     pub fields: Vec<(String, Secret)>,
     /// The rules to change.
     pub rules: RuleChanges,
-    /// What becomes of the secret.
+    /// What to do with the secret.
     pub secret: SecretEdit,
-    /// For how long a secret that is replaced is kept, in milliseconds, so that one
-    /// can go back; 0 destroys it at once.
+    /// How long a replaced secret is kept for a rollback, in milliseconds; 0 destroys it at
+    /// once.
     pub grace_ms: u64,
 }
 
-/// What setting a credential does about its secret.
+/// What setting a credential does with its secret.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SecretEdit {
-    /// It becomes what is given; if nothing is, the one that is there stays.
+    /// Replaces it if a secret field is given, otherwise keeps it.
     #[default]
     Given,
-    /// It stays, whatever else changes; none may be given.
+    /// Keeps it; no secret field may be given.
     Keep,
-    /// It is renewed; the credential must be there already.
-    Renew,
-    /// It is set for the first time; the credential must not exist yet.
+    /// Rotates it; the credential must exist.
+    Rotate,
+    /// Sets it for the first time; the credential must not exist.
     New,
-}
-
-/// The fields that were given, checked and told apart.
-#[derive(Default)]
-struct Given {
-    parameters: BTreeMap<String, String>,
-    /// Public fields that were given as empty: they are taken away.
-    removed: Vec<String>,
-    secrets: Fields,
-}
-
-impl Given {
-    fn names(&self) -> impl Iterator<Item = &String> {
-        let secrets = self.secrets.iter().map(|(name, _)| name);
-        self.parameters.keys().chain(&self.removed).chain(secrets)
-    }
-
-    fn has_secret(&self, field: &str) -> bool {
-        self.secrets.iter().any(|(name, _)| name == field)
-    }
-
-    /// The parameters as they will be: those that were there, changed.
-    fn merged(&self, before: &BTreeMap<String, String>, mode: &Mode) -> BTreeMap<String, String> {
-        let mut merged: BTreeMap<String, String> = before
-            .iter()
-            .filter(|(name, _)| mode.takes(name) && !self.removed.contains(name))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
-        merged.extend(self.parameters.clone());
-        merged
-    }
 }
 
 impl SetCredential {
@@ -91,97 +60,31 @@ impl SetCredential {
             .provider
             .ok_or_else(|| Error::Invalid(format!("{} is unknown", id.provider)))?;
         let existing = scope.credential(&id.provider, &id.name).cloned();
-        match self.secret {
-            SecretEdit::Keep | SecretEdit::Renew if existing.is_none() => {
-                return Err(id.unknown());
-            }
-            SecretEdit::New if existing.is_some() => {
-                return Err(Error::Invalid(format!(
-                    "{} has a {} credential {} already",
-                    id.scope, id.provider, id.name
-                )));
-            }
-            _ => {}
-        }
-        if existing.is_none() {
-            scope.check_room(&id.scope)?;
-        }
+        self.check_existence(scope, existing.as_ref())?;
         let mut rules = existing
             .as_ref()
             .map_or_else(|| first_rules(scope, id), |c| c.rules.clone());
         let allows_http = self.rules.unsafe_http.unwrap_or(rules.unsafe_http);
-        let given = self.take(provider, allows_http, &mut effects.applied.notes)?;
-        let mode = self.mode(provider, existing.as_ref(), &given)?;
-        check_fields(&given, provider, mode)?;
-
-        let same_mode = existing
-            .as_ref()
-            .is_some_and(|c| c.version.mode == mode.name);
-        // Without a key there is nothing that could stay, or go astray.
-        let keyless = same_mode
-            && existing
-                .as_ref()
-                .is_some_and(|c| c.version.secret_fields.is_empty());
-        let renewed = match self.secret {
-            SecretEdit::New | SecretEdit::Renew => true,
-            SecretEdit::Given => !same_mode || !given.secrets.is_empty() || keyless,
-            SecretEdit::Keep if !given.secrets.is_empty() => {
-                return Err(Error::Invalid(
-                    "a secret is given, and the one that is there is to be kept".to_owned(),
-                ));
-            }
-            SecretEdit::Keep => keyless,
-        };
+        let notes = &mut effects.applied.notes;
+        let given = GivenFields::parse(&self.fields, provider, allows_http, notes)?;
+        let mode = given.mode(self.mode.as_deref(), provider, existing.as_ref())?;
+        given.check_mode(provider, mode)?;
+        let replaces_secret = self.replaces_secret(existing.as_ref(), mode, &given)?;
         let mut credential = match existing {
             Some(credential) => credential,
-            None => Credential {
-                id: new_credential_id()?,
-                provider: id.provider.clone(),
-                name: id.name.clone(),
-                enabled: true,
-                rules: Rules::default(),
-                version: unwritten(mode),
-                retired: Vec::new(),
-                last_version: 0,
-            },
+            None => new_credential(id, mode)?,
         };
-        if renewed {
+        if replaces_secret {
             let replaced = credential.version.clone();
-            self.renew(&mut credential, given, provider, mode, context, effects)?;
+            self.set_secret(&mut credential, given, provider, mode, context, effects)?;
             if replaced.number > 0 {
-                if replaced.mode != mode.name && self.grace_ms == 0 {
-                    let note = format!("the secret of the mode {} is destroyed", replaced.mode);
-                    effects.applied.notes.push(note);
-                }
-                let expires_at_ms = rules.expires_at_ms;
-                effects.retire(
-                    &mut credential,
-                    replaced,
-                    expires_at_ms,
-                    self.grace_ms,
-                    context,
-                );
-                // The old secret's end is not the new one's.
-                if rules.expires_at_ms.take().is_some() && self.rules.expires_at_ms == Edit::Keep {
-                    let note = "the expiry of the old secret no longer applies".to_owned();
-                    effects.applied.notes.push(note);
-                }
+                self.retire(&mut credential, replaced, &mut rules, context, effects);
             }
         } else {
             keep_secret(&mut credential.version, given, provider, mode)?;
         }
         self.rules.apply(&mut rules, &id.scope)?;
-        let unsafe_url = value::unsafe_url(&credential.version.parameters);
-        rules.unsafe_http = unsafe_url.is_some();
-        match unsafe_url {
-            Some((name, url)) if !allows_http => {
-                return Err(InvalidValue::new(name, value::http_rule(url)).into());
-            }
-            Some((_, url)) if !credential.rules.unsafe_http => effects.applied.notes.push(format!(
-                "the secret goes to {url} over plain HTTP: whoever is on that network can read it"
-            )),
-            _ => {}
-        }
+        check_plain_http(&credential, &mut rules, allows_http, effects)?;
         credential.rules = rules;
         effects.applied.version = Some(credential.version.number);
         match scope.credentials.iter_mut().find(|c| c.id == credential.id) {
@@ -191,118 +94,59 @@ impl SetCredential {
         Ok(())
     }
 
-    /// Checks the given fields, each by its format.
-    fn take(
-        &self,
-        provider: &Provider,
-        allows_http: bool,
-        notes: &mut Vec<String>,
-    ) -> Result<Given, Error> {
-        let mut given = Given::default();
-        for (name, secret) in &self.fields {
-            let field = provider.field(name).ok_or_else(|| {
-                let known: Vec<&str> = provider.fields.iter().map(|f| f.name.as_str()).collect();
-                InvalidValue::new(
-                    &quoted(name),
-                    format!(
-                        "{} has no such field; it has: {}",
-                        provider.id,
-                        known.join(", ")
-                    ),
-                )
-            })?;
-            if given.names().any(|known| known == name) {
-                return Err(InvalidValue::new(name, "it is given twice").into());
-            }
-            if !field.secret && secret.is_empty() {
-                given.removed.push(name.clone());
-                continue;
-            }
-            let taken = value::take(field, secret, allows_http)?;
-            notes.extend(taken.note.map(|note| format!("{name}: {note}")));
-            if field.secret {
-                given.secrets.push((name.clone(), taken.value));
-            } else {
-                let text = taken.value.expose_text().unwrap_or_default().to_owned();
-                given.parameters.insert(name.clone(), text);
-            }
+    /// Checks whether the credential may, or must, exist.
+    fn check_existence(&self, scope: &Scope, existing: Option<&Credential>) -> Result<(), Error> {
+        let id = &self.credential;
+        match (self.secret, existing) {
+            (SecretEdit::Keep | SecretEdit::Rotate, None) => Err(Error::unknown_credential(id)),
+            (SecretEdit::New, Some(_)) => Err(Error::Invalid(format!(
+                "{} has a {} credential {} already",
+                id.scope, id.provider, id.name
+            ))),
+            (_, None) => scope.check_room(&id.scope),
+            (_, Some(_)) => Ok(()),
         }
-        Ok(given)
     }
 
-    fn mode<'a>(
+    /// Whether the credential gets a new secret.
+    fn replaces_secret(
         &self,
-        provider: &'a Provider,
         existing: Option<&Credential>,
-        given: &Given,
-    ) -> Result<&'a Mode, Error> {
-        if let Some(name) = &self.mode {
-            return Ok(provider.require_mode(name)?);
+        mode: &Mode,
+        given: &GivenFields,
+    ) -> Result<bool, Error> {
+        let same_mode = existing.is_some_and(|c| c.version.mode == mode.name);
+        // A mode without a secret has nothing to keep.
+        let keyless = same_mode && existing.is_some_and(|c| c.version.secret_fields.is_empty());
+        match self.secret {
+            SecretEdit::New | SecretEdit::Rotate => Ok(true),
+            SecretEdit::Given => Ok(!same_mode || !given.secrets.is_empty() || keyless),
+            SecretEdit::Keep if !given.secrets.is_empty() => Err(Error::Invalid(
+                "a secret is given, although the current one is to be kept".to_owned(),
+            )),
+            SecretEdit::Keep => Ok(keyless),
         }
-        let takes_all = |mode: &&Mode| given.names().all(|name| mode.takes(name));
-        let present = existing.and_then(|credential| provider.mode(&credential.version.mode));
-        if let Some(mode) = present.filter(takes_all) {
-            return Ok(mode);
-        }
-        let has = |name: &String| {
-            given.names().any(|given| given == name)
-                || provider
-                    .field(name)
-                    .is_some_and(|field| field.default.is_some())
-        };
-        let suffices = |mode: &&Mode| mode.required.iter().all(has);
-        let mut fitting = provider.modes.iter().filter(takes_all);
-        // The usual mode is the one to say what is missing of.
-        fitting
-            .clone()
-            .find(suffices)
-            .or_else(|| fitting.next())
-            .ok_or_else(|| {
-                Error::Invalid(format!(
-                    "no mode of {} takes these fields together; give one by --mode: {}",
-                    provider.id,
-                    provider.mode_names()
-                ))
-            })
     }
 
     /// Seals the given secrets as the next version.
-    fn renew(
+    fn set_secret(
         &self,
         credential: &mut Credential,
-        given: Given,
+        given: GivenFields,
         provider: &Provider,
         mode: &Mode,
         context: &Context<'_>,
         effects: &mut Effects,
     ) -> Result<(), Error> {
         let mut parameters = given.merged(&credential.version.parameters, mode);
-        complete(
-            &mut parameters,
-            &given.secrets,
-            provider,
-            mode,
-            &mut effects.applied.notes,
-        );
-        for name in &mode.required {
-            let field = provider
-                .field(name)
-                .ok_or_else(|| InvalidValue::new(name, "is unknown"))?;
-            let there = match field.secret {
-                true => given.has_secret(name),
-                // What belongs to the old secret does not go with a new one.
-                false if field.with_secret => given.parameters.contains_key(name),
-                false => parameters.contains_key(name),
-            };
-            if !there {
-                return Err(missing(provider, mode, name).into());
-            }
-        }
+        let notes = &mut effects.applied.notes;
+        complete(&mut parameters, &given.secrets, provider, mode, notes);
+        given.check_required(&parameters, provider, mode)?;
         let version = Version {
             number: credential.last_version + 1,
             created_at_ms: context.times.now.at_ms,
             mode: mode.name.clone(),
-            hosts: value::hosts(provider, &parameters)?,
+            hosts: hosts(provider, &parameters)?,
             parameters,
             blob: Digest::of(b""),
             sealed_to: context.recipients.ids(),
@@ -311,7 +155,7 @@ impl SetCredential {
         };
         credential.last_version = version.number;
         credential.version = version;
-        let binding: SealContext = credential.binding(&self.credential.scope);
+        let binding = credential.binding(&self.credential.scope);
         let sealed = Keys::seal(context.recipients, &binding, &given.secrets).map_err(|error| {
             Error::Sealed {
                 scope: self.credential.scope.clone(),
@@ -323,10 +167,32 @@ impl SetCredential {
         effects.add_blobs.push(sealed);
         Ok(())
     }
+
+    /// Retires the version that was replaced, and its expiry.
+    fn retire(
+        &self,
+        credential: &mut Credential,
+        replaced: Version,
+        rules: &mut Rules,
+        context: &Context<'_>,
+        effects: &mut Effects,
+    ) {
+        if replaced.mode != credential.version.mode && self.grace_ms == 0 {
+            effects.note(format!(
+                "the secret of the mode {} is destroyed",
+                replaced.mode
+            ));
+        }
+        let expires_at_ms = rules.expires_at_ms.take();
+        effects.retire(credential, replaced, expires_at_ms, self.grace_ms, context);
+        if expires_at_ms.is_some() && self.rules.expires_at_ms == Edit::Keep {
+            effects.note("the expiry of the old secret no longer applies");
+        }
+    }
 }
 
-/// The rules that a new credential begins with. It comes after those that the scope has
-/// for the provider, so that what serves goes on serving.
+/// The rules of a new credential. Its priority comes after those that the scope has for
+/// the provider, so that adding it does not change which one is used.
 fn first_rules(scope: &Scope, id: &CredentialRef) -> Rules {
     let others = scope.credentials_for(&id.provider);
     let last = others.map(|credential| credential.rules.priority).max();
@@ -336,125 +202,77 @@ fn first_rules(scope: &Scope, id: &CredentialRef) -> Rules {
     }
 }
 
-/// Stands for the version before the first.
-fn unwritten(mode: &Mode) -> Version {
-    Version {
-        number: 0,
-        created_at_ms: 0,
-        mode: mode.name.clone(),
-        parameters: BTreeMap::new(),
-        hosts: Vec::new(),
-        blob: Digest::of(b""),
-        sealed_to: Vec::new(),
-        epoch: 0,
-        secret_fields: Vec::new(),
-    }
+/// A credential without a secret yet: at version 0.
+fn new_credential(id: &CredentialRef, mode: &Mode) -> Result<Credential, Error> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| Error::Home(format!("no randomness: {error}")))?;
+    Ok(Credential {
+        id: CredentialId::from_bytes(bytes),
+        provider: id.provider.clone(),
+        name: id.name.clone(),
+        enabled: true,
+        rules: Rules::default(),
+        version: Version {
+            number: 0,
+            created_at_ms: 0,
+            mode: mode.name.clone(),
+            parameters: BTreeMap::new(),
+            hosts: Vec::new(),
+            blob: Digest::of(b""),
+            sealed_to: Vec::new(),
+            epoch: 0,
+            secret_fields: Vec::new(),
+        },
+        retired: Vec::new(),
+        last_version: 0,
+    })
 }
 
-/// Fills the gaps with what follows from the secret, and with the defaults.
-fn complete(
-    parameters: &mut BTreeMap<String, String>,
-    secrets: &Fields,
-    provider: &Provider,
-    mode: &Mode,
-    notes: &mut Vec<String>,
-) {
-    let is_account = |name: &str| {
-        provider
-            .field(name)
-            .is_some_and(|field| field.format == Format::ServiceAccount)
-    };
-    let account = secrets.iter().find(|(name, _)| is_account(name));
-    let project = account.and_then(|(_, account)| service_account::project(account));
-    if let Some(project) = project.filter(|_| mode.takes("project")) {
-        let present = parameters
-            .entry("project".to_owned())
-            .or_insert_with(|| project.clone());
-        if *present != project {
-            notes.push(format!(
-                "the project stays {present}; the service account is of {project}"
-            ));
-        }
-    }
-    for field in provider
-        .fields
-        .iter()
-        .filter(|field| mode.takes(&field.name))
-    {
-        if let Some(default) = &field.default {
-            parameters
-                .entry(field.name.clone())
-                .or_insert_with(|| default.clone());
-        }
-    }
-}
-
-fn check_fields(given: &Given, provider: &Provider, mode: &Mode) -> Result<(), Error> {
-    match given.names().find(|name| !mode.takes(name)) {
-        Some(name) => Err(InvalidValue::new(
-            name,
-            format!("the mode {} of {} does not take it", mode.name, provider.id),
-        )
-        .into()),
-        None => Ok(()),
-    }
-}
-
-fn missing(provider: &Provider, mode: &Mode, name: &str) -> InvalidValue {
-    let label = provider
-        .field(name)
-        .map_or(name, |field| field.label.as_str());
-    let how = match provider.field(name) {
-        Some(field) if field.secret => {
-            "enter it at the prompt, or give it by --from-env, --from-file or standard input"
-                .to_owned()
-        }
-        _ => format!("give it by --param {name}=VALUE"),
-    };
-    InvalidValue::new(
-        name,
-        format!(
-            "{} needs it in the mode {} ({label}); {how}",
-            provider.id, mode.name
-        ),
-    )
-}
-
-/// Changes the public parameters only, if the secret may go where they lead.
+/// Changes only the public parameters, if the secret is bound to the hosts they lead to.
 fn keep_secret(
     version: &mut Version,
-    given: Given,
+    given: GivenFields,
     provider: &Provider,
     mode: &Mode,
 ) -> Result<(), Error> {
     if version.mode != mode.name {
         return Err(Error::Invalid(format!(
-            "changing to the mode {} takes entering the secret again",
+            "changing to the mode {} requires entering the secret again",
             mode.name
         )));
     }
     let parameters = given.merged(&version.parameters, mode);
-    if let Some(name) = mode
-        .required
-        .iter()
-        .find(|name| given.removed.contains(name))
-    {
+    let mut required = mode.required.iter();
+    if let Some(name) = required.find(|name| given.removed.contains(name)) {
         return Err(missing(provider, mode, name).into());
     }
-    let hosts = value::hosts(provider, &parameters)?;
-    if let Some(host) = hosts.iter().find(|host| !version.hosts.contains(host)) {
-        return Err(Error::Invalid(format!(
-            "the secret is bound to {}; to use it with {host}, enter it again, by rotate or with --stdin",
-            version.hosts.join(", ")
-        )));
+    let hosts = hosts(provider, &parameters)?;
+    if let Some(host) = hosts.into_iter().find(|host| !version.hosts.contains(host)) {
+        return Err(Error::OtherHost {
+            host,
+            hosts: version.hosts.clone(),
+        });
     }
     version.parameters = parameters;
     Ok(())
 }
 
-/// Generates a random id.
-fn new_credential_id() -> Result<CredentialId, Error> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| Error::Home(format!("no randomness: {error}")))?;
-    Ok(CredentialId::from_bytes(bytes))
+/// Rejects a plain HTTP URL of another machine unless it is allowed, and notes one that is
+/// new.
+fn check_plain_http(
+    credential: &Credential,
+    rules: &mut Rules,
+    allows_http: bool,
+    effects: &mut Effects,
+) -> Result<(), Error> {
+    let unsafe_url = unsafe_url(&credential.version.parameters);
+    rules.unsafe_http = unsafe_url.is_some();
+    match unsafe_url {
+        Some((name, url)) if !allows_http => return Err(plain_http(name, url).into()),
+        Some((_, url)) if !credential.rules.unsafe_http => effects.note(format!(
+            "the secret goes to {url} over plain HTTP: anybody on that network can read it"
+        )),
+        _ => {}
+    }
+    Ok(())
 }

@@ -1,8 +1,7 @@
-//! What differs between two answers: what a policy decides now, and what it, or
-//! another, would decide.
+//! How a policy's decision differs from another policy's, or from an earlier one.
 //!
-//! The guard stands behind both: an answer that it stops is a failure, since nothing
-//! is granted on its account.
+//! The guard comes after both: a decision that it rejects counts as a failure, since it
+//! grants nothing.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -15,34 +14,33 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use entail_decision::guard;
 
-/// How long a call waits for room among others. Each of those ends by its deadline,
-/// and no deadline is longer.
-const ROOM_WITHIN: Duration = Duration::from_secs(10);
+/// How long a call waits for a free slot. The calls under way end by their deadlines, and
+/// no deadline is longer.
+const WAIT_WITHIN: Duration = Duration::from_secs(10);
 
-/// Between two looks whether there is room.
+/// The pause before the next try.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// An answer, as far as it matters to who gets what: without its trail and words.
+/// What a decision means for access: without its trail and messages.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Answer {
-    /// There is nobody to ask: the scope is not there.
+pub enum EffectiveDecision {
+    /// No decision: the scope does not exist.
     Absent,
-    /// Something may be used.
+    /// Credentials may be used.
     Granted {
-        /// What may be used: the chosen one, then its alternates, in order.
-        credentials: Vec<Offered>,
-        /// The model that the policy settled on; none when the request named one,
-        /// which is then the grant's, or when nobody did.
+        /// The credentials: the chosen one, then its alternates, in order.
+        credentials: Vec<UsableCredential>,
+        /// The effective model; `None` if the request names it, or if there is none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         model: Option<String>,
     },
-    /// Nothing may be used.
+    /// The policy refused.
     Refused {
         /// The refusal's code.
         code: Code,
     },
-    /// The policy failed, or the guard stopped it: nothing may be used.
+    /// The policy failed, or the guard rejected its decision: nothing may be used.
     Failed {
         /// Why.
         cause: String,
@@ -51,59 +49,56 @@ pub enum Answer {
 
 /// A credential that may be used.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Offered {
-    /// Its id, by which it is told from others.
+pub struct UsableCredential {
+    /// Its id.
     pub id: String,
     /// The path of the scope that holds it.
     pub holder: String,
-    /// Its name there.
+    /// Its name in that scope.
     pub name: String,
 }
 
-/// What differs between an answer and another one to the same question.
+/// How two decisions on the same request differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Difference {
-    /// Something may be used that could not be before: there was no grant and is one,
-    /// or what may be used has a member that it lacked. Whatever else changed.
+    /// A credential may be used that could not be used before, whatever else changed.
     Widened,
-    /// There was a decision and is none: the policy fails. Nothing may be used then,
-    /// whatever it was before.
-    Failing,
-    /// There was a grant and is none, or what may be used lacks a member that it had,
-    /// and has no new one.
+    /// There was a decision, and now the policy fails, so nothing may be used.
+    NowFailing,
+    /// A credential may no longer be used, and no other may be used instead.
     Narrowed,
-    /// The same may be used; but another is the chosen one, the alternates have
-    /// another order, or the policy settles on another model.
-    Moved,
-    /// Nothing may be used before or after, for another reason: another code of a
-    /// refusal, another failure, a scope that was not there.
-    Reworded,
-    /// The same may be used, in the same order, for the same model; or nothing, for
-    /// the same reason. Trail, messages and attributes do not count.
+    /// The same credentials may be used, but the chosen one, the order of the alternates or
+    /// the effective model differs.
+    Reordered,
+    /// Nothing may be used before or after, for different reasons: another refusal code,
+    /// another failure, or a scope that did not exist.
+    ReasonChanged,
+    /// The same credentials in the same order with the same model; or nothing, for the same
+    /// reason. Trail, messages and attributes do not count.
     Same,
 }
 
 impl Difference {
-    /// What differs between the answer `before` and the one `after`.
-    pub fn between(before: &Answer, after: &Answer) -> Self {
+    /// How the decision `after` differs from the one `before`.
+    pub fn between(before: &EffectiveDecision, after: &EffectiveDecision) -> Self {
         if before == after {
             return Difference::Same;
         }
-        let has_failed = |answer: &Answer| matches!(answer, Answer::Failed { .. });
+        let has_failed = |one: &EffectiveDecision| matches!(one, EffectiveDecision::Failed { .. });
         if has_failed(after) && !has_failed(before) {
-            return Difference::Failing;
+            return Difference::NowFailing;
         }
         let (had, has) = (before.ids(), after.ids());
         if had.is_empty() && has.is_empty() {
-            return Difference::Reworded;
+            return Difference::ReasonChanged;
         }
         if !has.is_subset(&had) {
             Difference::Widened
         } else if has.len() < had.len() {
             Difference::Narrowed
         } else {
-            Difference::Moved
+            Difference::Reordered
         }
     }
 }
@@ -112,105 +107,105 @@ impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Difference::Widened => "widened",
-            Difference::Failing => "failing",
+            Difference::NowFailing => "now-failing",
             Difference::Narrowed => "narrowed",
-            Difference::Moved => "moved",
-            Difference::Reworded => "reworded",
+            Difference::Reordered => "reordered",
+            Difference::ReasonChanged => "reason-changed",
             Difference::Same => "same",
         })
     }
 }
 
-/// How many answers differ, and in what way.
+/// How many decisions differ, and how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
+pub struct DifferenceCounts {
     /// See [`Difference::Widened`].
     pub widened: u64,
-    /// See [`Difference::Failing`].
-    pub failing: u64,
+    /// See [`Difference::NowFailing`].
+    pub now_failing: u64,
     /// See [`Difference::Narrowed`].
     pub narrowed: u64,
-    /// See [`Difference::Moved`].
-    pub moved: u64,
-    /// See [`Difference::Reworded`].
-    pub reworded: u64,
+    /// See [`Difference::Reordered`].
+    pub reordered: u64,
+    /// See [`Difference::ReasonChanged`].
+    pub reason_changed: u64,
     /// See [`Difference::Same`].
     pub same: u64,
 }
 
-impl FromIterator<Difference> for Counts {
+impl FromIterator<Difference> for DifferenceCounts {
     fn from_iter<T: IntoIterator<Item = Difference>>(differences: T) -> Self {
-        let mut counts = Counts::default();
+        let mut counts = DifferenceCounts::default();
         differences.into_iter().for_each(|one| counts.add(one));
         counts
     }
 }
 
-impl Counts {
-    /// Counts one more.
+impl DifferenceCounts {
+    /// Adds one difference.
     pub fn add(&mut self, difference: Difference) {
         *match difference {
             Difference::Widened => &mut self.widened,
-            Difference::Failing => &mut self.failing,
+            Difference::NowFailing => &mut self.now_failing,
             Difference::Narrowed => &mut self.narrowed,
-            Difference::Moved => &mut self.moved,
-            Difference::Reworded => &mut self.reworded,
+            Difference::Reordered => &mut self.reordered,
+            Difference::ReasonChanged => &mut self.reason_changed,
             Difference::Same => &mut self.same,
         } += 1;
     }
 
-    pub(crate) fn add_all(&mut self, other: &Counts) {
+    pub(crate) fn add_all(&mut self, other: &DifferenceCounts) {
         self.widened += other.widened;
-        self.failing += other.failing;
+        self.now_failing += other.now_failing;
         self.narrowed += other.narrowed;
-        self.moved += other.moved;
-        self.reworded += other.reworded;
+        self.reordered += other.reordered;
+        self.reason_changed += other.reason_changed;
         self.same += other.same;
     }
 
-    /// How many differ.
+    /// The number that differ.
     pub fn changed(&self) -> u64 {
-        self.widened + self.failing + self.narrowed + self.moved + self.reworded
+        self.widened + self.now_failing + self.narrowed + self.reordered + self.reason_changed
     }
 
-    /// How many there are.
+    /// The number of all.
     pub fn all(&self) -> u64 {
         self.changed() + self.same
     }
 }
 
-impl Answer {
-    /// Asks a policy, and the guard after it.
+impl EffectiveDecision {
+    /// Asks a policy, and enforces the guard's rules.
     pub(crate) fn of(policy: &Policy, facts: &Facts) -> Self {
-        Self::to(facts, decide(policy, facts))
+        Self::of_unguarded(facts, decide(policy, facts))
     }
 
-    /// What a policy's decision comes to, with the guard after it.
-    pub(crate) fn to(facts: &Facts, decided: Result<Decision, CallError>) -> Self {
+    /// Of a policy's decision, to which the guard's rules are applied.
+    pub(crate) fn of_unguarded(facts: &Facts, decided: Result<Decision, CallError>) -> Self {
         let guarded = decided
             .map_err(Error::from)
             .and_then(|decision| guard::enforce(facts, decision).map_err(Error::GuardViolated));
-        Self::guarded(facts, &guarded)
+        Self::of_guarded(facts, &guarded)
     }
 
-    /// The same of a decision that the guard has seen.
-    pub(crate) fn guarded(facts: &Facts, decided: &Result<Decision, Error>) -> Self {
+    /// Of a decision to which the guard's rules have been applied.
+    pub(crate) fn of_guarded(facts: &Facts, decided: &Result<Decision, Error>) -> Self {
         match decided {
             Ok(decision) => match &decision.outcome {
-                Outcome::Granted(grant) => Answer::granted(facts, grant),
-                Outcome::Refused(refusal) => Answer::refused(&refusal.code),
+                Outcome::Granted(grant) => EffectiveDecision::granted(facts, grant),
+                Outcome::Refused(refusal) => EffectiveDecision::refused(&refusal.code),
             },
-            // That nothing is granted goes without saying here.
-            Err(Error::PolicyFailed(failure)) => Answer::failed(&failure.to_string()),
-            Err(error) => Answer::failed(&error.to_string()),
+            // Without the text that nothing is granted.
+            Err(Error::PolicyFailed(failure)) => EffectiveDecision::failed(&failure.to_string()),
+            Err(error) => EffectiveDecision::failed(&error.to_string()),
         }
     }
 
     /// A grant on `facts`.
     pub(crate) fn granted(facts: &Facts, grant: &Grant) -> Self {
         let ids = std::iter::once(&grant.credential).chain(&grant.alternates);
-        Answer::Granted {
-            credentials: ids.map(|id| Offered::new(facts, id)).collect(),
+        EffectiveDecision::Granted {
+            credentials: ids.map(|id| UsableCredential::new(facts, id)).collect(),
             model: match facts.request.model {
                 Some(_) => None,
                 None => grant.model.clone(),
@@ -220,37 +215,38 @@ impl Answer {
 
     /// A refusal with this code.
     pub(crate) fn refused(code: &Code) -> Self {
-        Answer::Refused { code: code.clone() }
+        EffectiveDecision::Refused { code: code.clone() }
     }
 
-    /// No decision, for this reason, which may be foreign text.
+    /// A failure with this cause, which may be text from outside.
     pub(crate) fn failed(cause: &str) -> Self {
-        Answer::Failed {
+        EffectiveDecision::Failed {
             cause: Shown::of(cause).to_string(),
         }
     }
 
-    /// What may be used, the chosen one first; nothing, unless it is a grant.
-    pub fn credentials(&self) -> &[Offered] {
+    /// The credentials that may be used, the chosen one first; empty unless it is a grant.
+    pub fn credentials(&self) -> &[UsableCredential] {
         match self {
-            Answer::Granted { credentials, .. } => credentials,
-            Answer::Absent | Answer::Refused { .. } | Answer::Failed { .. } => &[],
+            EffectiveDecision::Granted { credentials, .. } => credentials,
+            EffectiveDecision::Absent
+            | EffectiveDecision::Refused { .. }
+            | EffectiveDecision::Failed { .. } => &[],
         }
     }
 
     fn ids(&self) -> HashSet<&str> {
-        let ids = self.credentials().iter().map(|offered| &*offered.id);
+        let ids = self.credentials().iter().map(|usable| &*usable.id);
         ids.collect()
     }
 }
 
-/// For a person: `default of acme, else backup of acme, for gpt-5`, or
-/// `refused: expired`. Whatever code a policy chooses, a refusal looks like one.
-impl fmt::Display for Answer {
+/// For the user: `default of acme, else backup of acme, for gpt-5`, or `refused: expired`.
+impl fmt::Display for EffectiveDecision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Answer::Absent => f.write_str("no such scope"),
-            Answer::Granted { credentials, model } => {
+            EffectiveDecision::Absent => f.write_str("no such scope"),
+            EffectiveDecision::Granted { credentials, model } => {
                 for (position, credential) in credentials.iter().enumerate() {
                     let joint = if position == 0 { "" } else { ", else " };
                     let name = sanitized(&credential.name);
@@ -261,15 +257,15 @@ impl fmt::Display for Answer {
                     None => Ok(()),
                 }
             }
-            Answer::Refused { code } => write!(f, "refused: {code}"),
-            Answer::Failed { cause } => write!(f, "failed: {}", sanitized(cause)),
+            EffectiveDecision::Refused { code } => write!(f, "refused: {code}"),
+            EffectiveDecision::Failed { cause } => write!(f, "failed: {}", sanitized(cause)),
         }
     }
 }
 
-impl Offered {
-    /// The credential of that id in `facts`; an id that is not there, which the guard
-    /// would have stopped, stands for itself.
+impl UsableCredential {
+    /// The credential with this id in `facts`. For an unknown id, which the guard rejects,
+    /// the name is the id.
     fn new(facts: &Facts, id: &str) -> Self {
         let found = facts.chain.iter().find_map(|scope| {
             let credential = scope.credentials.iter().find(|c| c.id == id)?;
@@ -277,7 +273,7 @@ impl Offered {
         });
         let (holder, name) =
             found.unwrap_or_else(|| ("nobody".to_owned(), Shown::of(id).to_string()));
-        Offered {
+        UsableCredential {
             id: id.to_owned(),
             holder,
             name,
@@ -285,13 +281,13 @@ impl Offered {
     }
 }
 
-/// Asks a policy on the caller's thread. That as many calls are under way as there is
-/// room for says nothing of the policy; so it waits.
+/// Asks a policy on the caller's thread. Waits if too many calls are under way, which says
+/// nothing about the policy.
 fn decide(policy: &Policy, facts: &Facts) -> Result<Decision, CallError> {
     let started = Instant::now();
     loop {
         match policy.decide(facts) {
-            Err(CallError::Busy) if started.elapsed() < ROOM_WITHIN => std::thread::sleep(PAUSE),
+            Err(CallError::Busy) if started.elapsed() < WAIT_WITHIN => std::thread::sleep(PAUSE),
             other => return other,
         }
     }
@@ -301,22 +297,22 @@ fn decide(policy: &Policy, facts: &Facts) -> Result<Decision, CallError> {
 mod tests {
     use super::*;
 
-    fn granted(ids: &[&str], model: Option<&str>) -> Answer {
-        let credentials = ids.iter().map(|id| Offered {
+    fn granted(ids: &[&str], model: Option<&str>) -> EffectiveDecision {
+        let credentials = ids.iter().map(|id| UsableCredential {
             id: (*id).to_owned(),
             holder: "acme".to_owned(),
             name: (*id).to_owned(),
         });
-        Answer::Granted {
+        EffectiveDecision::Granted {
             credentials: credentials.collect(),
             model: model.map(str::to_owned),
         }
     }
 
     #[test]
-    fn what_may_be_used_counts_first_then_its_order_then_the_reason() {
-        let refused = Answer::refused(&"expired".parse().unwrap());
-        let failed = Answer::failed("the policy trapped");
+    fn usable_credentials_count_first_then_their_order_then_the_reason() {
+        let refused = EffectiveDecision::refused(&"expired".parse().unwrap());
+        let failed = EffectiveDecision::failed("the policy trapped");
         for (before, after, difference) in [
             (
                 granted(&["a"], None),
@@ -327,7 +323,11 @@ mod tests {
             (failed.clone(), failed.clone(), Difference::Same),
             (refused.clone(), granted(&["a"], None), Difference::Widened),
             (failed.clone(), granted(&["a"], None), Difference::Widened),
-            (Answer::Absent, granted(&["a"], None), Difference::Widened),
+            (
+                EffectiveDecision::Absent,
+                granted(&["a"], None),
+                Difference::Widened,
+            ),
             (
                 granted(&["a"], None),
                 granted(&["b"], None),
@@ -349,32 +349,44 @@ mod tests {
                 Difference::Narrowed,
             ),
             (granted(&["a"], None), refused.clone(), Difference::Narrowed),
-            (granted(&["a"], None), failed.clone(), Difference::Failing),
-            (granted(&["a"], None), Answer::Absent, Difference::Narrowed),
+            (
+                granted(&["a"], None),
+                failed.clone(),
+                Difference::NowFailing,
+            ),
+            (
+                granted(&["a"], None),
+                EffectiveDecision::Absent,
+                Difference::Narrowed,
+            ),
             (
                 granted(&["a", "b"], None),
                 granted(&["b", "a"], None),
-                Difference::Moved,
+                Difference::Reordered,
             ),
             (
                 granted(&["a"], None),
                 granted(&["a"], Some("gpt-5")),
-                Difference::Moved,
+                Difference::Reordered,
             ),
             (
                 refused.clone(),
-                Answer::refused(&"disabled".parse().unwrap()),
-                Difference::Reworded,
+                EffectiveDecision::refused(&"disabled".parse().unwrap()),
+                Difference::ReasonChanged,
             ),
-            (refused.clone(), failed.clone(), Difference::Failing),
+            (refused.clone(), failed.clone(), Difference::NowFailing),
             (
                 failed.clone(),
-                Answer::failed("again"),
-                Difference::Reworded,
+                EffectiveDecision::failed("again"),
+                Difference::ReasonChanged,
             ),
-            (failed.clone(), refused.clone(), Difference::Reworded),
+            (failed.clone(), refused.clone(), Difference::ReasonChanged),
             (failed, granted(&["a"], None), Difference::Widened),
-            (Answer::Absent, refused, Difference::Reworded),
+            (
+                EffectiveDecision::Absent,
+                refused,
+                Difference::ReasonChanged,
+            ),
         ] {
             let found = Difference::between(&before, &after);
             assert_eq!(found, difference, "{before} → {after}");
@@ -382,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_names_what_may_be_used_and_the_model_that_nobody_asked_for() {
+    fn a_grant_names_its_credentials_and_a_model_that_the_request_does_not_name() {
         let facts = r#"{
             "request": {"provider": "openai", "now_ms": 1},
             "chain": [{"path": "acme", "credentials": [{"id": "1", "name": "default"}]}]
@@ -394,12 +406,12 @@ mod tests {
             model: Some("gpt-5".to_owned()),
         };
         assert_eq!(
-            Answer::granted(&facts, &grant).to_string(),
+            EffectiveDecision::granted(&facts, &grant).to_string(),
             "default of acme, else 2\\u{7} of nobody, for gpt-5"
         );
         facts.request.model = Some("gpt-5".to_owned());
         assert_eq!(
-            Answer::granted(&facts, &grant).to_string(),
+            EffectiveDecision::granted(&facts, &grant).to_string(),
             "default of acme, else 2\\u{7} of nobody"
         );
     }

@@ -1,7 +1,12 @@
 //! Comparing decisions: of two policies, or before and after a change.
 
 pub(crate) mod access;
+mod comparison;
 pub(crate) mod decision;
-pub(crate) mod recorded_requests;
+mod parallel;
+mod preview;
+mod recorded_requests;
 pub(crate) mod replay;
-pub(crate) mod usage;
+mod requests;
+mod state;
+mod usage;

@@ -1,5 +1,5 @@
-//! What was asked lately, by the decision log: models and attributes that no scope knows
-//! of, and that a policy may go by.
+//! The recent requests in the decision log: they may have models and attributes that no
+//! scope names, and that a policy depends on.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -9,27 +9,27 @@ use serde::Deserialize;
 use crate::audit::{Filter, last_records};
 use crate::error::Error;
 use crate::home::Home;
-use crate::resolve::facts::Request;
 use crate::resolve::host_attributes::{KEPT, parse_kept};
+use crate::resolve::request::Request;
 use entail_decision::name::{ProviderId, ScopePath};
 
-/// The newest records that are read: a day of a busy home, in a second.
+/// How many of the newest records are read: a day of a busy home, in a second.
 const RECORDS: usize = 10_000;
 
-/// Different requests that are kept of a scope for a provider: where attributes are ids
-/// of sessions, one is as good as another.
-const OF_A_SCOPE: usize = 16;
+/// The most distinct requests of a scope for a provider: if attributes are session ids, a
+/// few stand for all.
+const MAX_PER_SCOPE: usize = 16;
 
-/// Requests of the decision log, each once, the newest first.
+/// Distinct requests of the decision log, newest first.
 #[derive(Debug, Default)]
 pub(crate) struct RecordedRequests {
     records: usize,
     requests: HashMap<(ScopePath, ProviderId), Vec<Request>>,
-    /// All there are, kept or not.
+    /// All of them, including the skipped ones.
     distinct: HashSet<Request>,
 }
 
-/// The part of a record that says what was asked.
+/// The part of a record that holds the request.
 #[derive(Deserialize)]
 struct Recorded {
     scope: ScopePath,
@@ -38,16 +38,16 @@ struct Recorded {
 }
 
 impl RecordedRequests {
-    /// Those of the newest records of a home's log.
+    /// Reads those of the newest records of a home's log.
     ///
     /// # Errors
     ///
-    /// [`Error::Home`] when the log cannot be read.
+    /// [`Error::Home`] if the log cannot be read.
     pub(crate) fn latest(home: &Home) -> Result<Self, Error> {
         let mut recorded = RecordedRequests::default();
         for record in last_records(home, &Filter::default(), RECORDS)? {
             recorded.records += 1;
-            // What is not a request, or no longer one, is left out.
+            // Skips what is not, or no longer, a valid request.
             if let Some(request) = parse(record?.json()) {
                 recorded.add(request);
             }
@@ -59,45 +59,45 @@ impl RecordedRequests {
         self.distinct.insert(request.clone());
         let key = (request.scope.clone(), request.provider.clone());
         let requests = self.requests.entry(key).or_default();
-        // The newest ones stay.
+        // Keeps the newest ones.
         requests.retain(|known| *known != request);
-        if requests.len() == OF_A_SCOPE {
+        if requests.len() == MAX_PER_SCOPE {
             requests.remove(0);
         }
         requests.push(request);
     }
 
-    /// What a scope asked for a provider.
+    /// The requests of a scope for a provider.
     pub(crate) fn of(&self, scope: &ScopePath, provider: &ProviderId) -> &[Request] {
         let key = (scope.clone(), provider.clone());
         self.requests.get(&key).map_or(&[], Vec::as_slice)
     }
 
-    /// How many records were read.
+    /// The number of records read.
     pub(crate) fn records(&self) -> usize {
         self.records
     }
 
-    /// How many requests there are to ask.
+    /// The number of requests to compare.
     pub(crate) fn len(&self) -> usize {
         self.requests.values().map(Vec::len).sum()
     }
 
-    /// How many different ones are not kept, since their scope has asked many others for
-    /// the provider since.
-    pub(crate) fn left_out(&self) -> usize {
+    /// The number of distinct requests that are skipped, because their scope has made many
+    /// others for the provider since.
+    pub(crate) fn skipped(&self) -> usize {
         self.distinct.len() - self.len()
     }
 }
 
 fn parse(json: &str) -> Option<Request> {
     let recorded: Recorded = serde_json::from_str(json).ok()?;
-    let asked = recorded.facts.request;
+    let request = recorded.facts.request;
     let mut attributes = BTreeMap::new();
     let mut kept = Vec::new();
-    for (name, value) in asked.attributes {
-        // The host's own attributes are written anew; only what was kept is part of what
-        // was asked.
+    for (name, value) in request.attributes {
+        // The host sets its attributes again; only what the caller keeps is part of the
+        // request.
         if name == KEPT {
             kept = parse_kept(&value).ok()?;
             continue;
@@ -105,8 +105,12 @@ fn parse(json: &str) -> Option<Request> {
         attributes.insert(name.parse().ok()?, value.parse().ok()?);
     }
     Some(Request {
-        model: asked.model.map(|model| model.parse()).transpose().ok()?,
-        credential: asked.credential.map(|name| name.parse()).transpose().ok()?,
+        model: request.model.map(|model| model.parse()).transpose().ok()?,
+        credential: request
+            .credential
+            .map(|name| name.parse())
+            .transpose()
+            .ok()?,
         attributes,
         kept,
         ..Request::new(recorded.scope, recorded.provider)

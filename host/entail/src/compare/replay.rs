@@ -1,19 +1,18 @@
-//! Deciding again what was decided: what another policy would have answered.
+//! Replay: decides the recorded requests again with another policy.
 //!
-//! A record of the decision log holds the facts of its decision, so a policy that
-//! was never in service can be asked the very same questions. The answers on record
-//! are those of the policies that were in service then, the guard's verdict included.
-//! A record of a policy that failed is a failure, also where it was because too much
-//! was to do just then.
+//! A record of the decision log holds the facts of its decision, so another policy can
+//! decide on the same facts. The recorded decisions are those of the policies that were
+//! active then, after the guard. A record of a policy that failed counts as a failure, even
+//! if it failed because of the load at that time.
 //!
-//! All processors work on it. The log is read in batches, each line is parsed once,
-//! and what is kept of it are counts and the changes grouped, so the memory it takes
-//! does not grow with the log, nor with what stands in it.
+//! All processors work in parallel. The log is read in batches, and each line is parsed
+//! once. Only counts and grouped changes are kept, so memory does not grow with the log or
+//! its contents.
 //!
 //! # Security
 //!
-//! The log is believed; whether it is what was written is for [`verify_log`] to say.
-//! A line that is no record is counted and passed over.
+//! The log is taken as it is; [`verify_log`] checks whether it is what was written. A line
+//! that is not a record is counted and skipped.
 //!
 //! [`verify_log`]: crate::verify_log
 
@@ -25,65 +24,65 @@ use entail_policy::{Code, Facts, Grant, Policy};
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{Filter, LineKind, LogLines, OutcomeFilter, RecordedRequest};
-use crate::compare::decision::{Answer, Counts, Difference};
+use crate::compare::decision::{Difference, DifferenceCounts, EffectiveDecision};
+use crate::compare::parallel::on_all_processors;
 use crate::error::Error;
 use crate::home::Home;
 
-/// Bytes read at a time: some hundred records, so that the reader is seldom waited
-/// for.
+/// Bytes read at a time: some hundred records, so that workers seldom wait for the reader.
 const BATCH_BYTES: usize = 256 * 1024;
 
-/// The most groups of changes that are kept; far more than a person reads.
+/// The most groups of changes that are kept; far more than anybody reads.
 const MAX_GROUPS: usize = 10_000;
 
-/// The most bytes of text in them, on each processor: a thousand for each group is far
-/// more than names are long.
+/// The most bytes of text in them, per processor: a thousand per group is far more than
+/// names need.
 const MAX_GROUP_BYTES: usize = 10 * 1024 * 1024;
 
-/// What deciding again came to.
+/// The result of a replay.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Replay {
-    /// How the records that were decided again compare.
-    pub counts: Counts,
-    /// The changes, those that widen first, then those that come most often.
+    /// How the decisions differ, by number of records.
+    pub counts: DifferenceCounts,
+    /// The changes, by kind of difference, the most frequent first.
     pub changes: Vec<ReplayedChange>,
-    /// Records that changed and fit into no group, because there are too many.
+    /// Changed records that are in no group, because there are too many groups.
     pub ungrouped: u64,
-    /// Lines that are no records.
+    /// Lines that are not records.
     pub unreadable: u64,
 }
 
-/// Records that changed alike.
+/// Records with the same change.
 #[derive(Clone, Debug, Serialize)]
 pub struct ReplayedChange {
-    /// The scope that asked.
+    /// The requesting scope.
     pub scope: String,
-    /// For which provider.
+    /// The provider.
     pub provider: String,
-    /// What differs.
+    /// How the decisions differ.
     pub difference: Difference,
-    /// The answer on record.
-    pub from: Answer,
-    /// The answer now.
-    pub to: Answer,
-    /// How many records.
+    /// The recorded decision.
+    pub from: EffectiveDecision,
+    /// The decision now.
+    pub to: EffectiveDecision,
+    /// The number of records.
     pub times: u64,
     /// The earliest of them.
-    pub example: RecordPlace,
+    pub example: RecordPosition,
 }
 
-/// Where a record stands in the log.
+/// The position of a record in the log.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct RecordPlace {
+pub struct RecordPosition {
     /// When it was decided, in milliseconds since 1970-01-01T00:00:00Z.
     pub at_ms: u64,
-    /// Who wrote it.
+    /// The writer.
     pub writer: String,
-    /// Its number among that writer's.
+    /// Its number among the writer's records.
     pub sequence: u64,
 }
 
-/// A line, as far as it matters here; what else stands in it is passed over.
+/// The fields of a record that are needed here.
 #[derive(Deserialize)]
 struct Recorded<'a> {
     #[serde(borrow)]
@@ -103,7 +102,7 @@ struct Recorded<'a> {
     facts: Facts,
 }
 
-/// A decision on record, less its trail.
+/// A recorded decision, without its trail.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct RecordedOutcome {
@@ -119,7 +118,7 @@ struct RecordedRefusal {
 }
 
 impl Recorded<'_> {
-    fn answer(&self) -> Answer {
+    fn answer(&self) -> EffectiveDecision {
         match (&self.decision, &self.failure) {
             (
                 Some(RecordedOutcome {
@@ -127,25 +126,27 @@ impl Recorded<'_> {
                     ..
                 }),
                 _,
-            ) => Answer::granted(&self.facts, grant),
+            ) => EffectiveDecision::granted(&self.facts, grant),
             (
                 Some(RecordedOutcome {
                     refused: Some(refusal),
                     ..
                 }),
                 _,
-            ) => Answer::refused(&refusal.code),
-            (_, failure) => Answer::failed(failure.as_deref().unwrap_or_default()),
+            ) => EffectiveDecision::refused(&refusal.code),
+            (_, failure) => EffectiveDecision::failed(failure.as_deref().unwrap_or_default()),
         }
     }
 
-    /// Whether it is wanted, given its answer.
-    fn fits(&self, filter: &Filter, answer: &Answer) -> bool {
+    /// Whether it matches the filter, given its decision.
+    fn fits(&self, filter: &Filter, answer: &EffectiveDecision) -> bool {
         let outcome = |wanted: &OutcomeFilter| match (wanted, answer) {
-            (OutcomeFilter::Granted, answer) => matches!(answer, Answer::Granted { .. }),
-            (OutcomeFilter::Failed, answer) => matches!(answer, Answer::Failed { .. }),
-            (OutcomeFilter::Refused, answer) => matches!(answer, Answer::Refused { .. }),
-            (OutcomeFilter::Code(wanted), Answer::Refused { code }) => *code == wanted.as_str(),
+            (OutcomeFilter::Granted, answer) => matches!(answer, EffectiveDecision::Granted { .. }),
+            (OutcomeFilter::Failed, answer) => matches!(answer, EffectiveDecision::Failed { .. }),
+            (OutcomeFilter::Refused, answer) => matches!(answer, EffectiveDecision::Refused { .. }),
+            (OutcomeFilter::Code(wanted), EffectiveDecision::Refused { code }) => {
+                *code == wanted.as_str()
+            }
             (OutcomeFilter::Code(_), _) => false,
         };
         let request = RecordedRequest {
@@ -158,15 +159,15 @@ impl Recorded<'_> {
     }
 }
 
-/// Decides the records of a home's log that `filter` fits again, by `policy`, and
+/// Decides the records of a home's log that match `filter` again, with `policy`, and
 /// compares.
 ///
-/// Blocks while all processors are at work: some ten thousand records a second on
-/// each, if the policy takes no longer than the built-in one.
+/// Blocks the caller's thread while all processors work: some ten thousand records a second
+/// each, if the policy is as fast as the built-in one.
 ///
 /// # Errors
 ///
-/// When a file of the log cannot be read.
+/// Fails if a file of the log cannot be read.
 pub fn replay(home: &Home, policy: &Policy, filter: &Filter) -> Result<Replay, Error> {
     let failed = |error: std::io::Error| Error::Home(format!("the decision log: {error}"));
     let source = Mutex::new(Source {
@@ -175,7 +176,7 @@ pub fn replay(home: &Home, policy: &Policy, filter: &Filter) -> Result<Replay, E
     let parts = on_all_processors(|| {
         let mut tally = Tally::default();
         loop {
-            // One who panicked left at most an incomplete batch behind.
+            // A thread that panicked left at most an incomplete batch.
             let batch = source
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -202,8 +203,8 @@ struct Source {
 }
 
 impl Source {
-    /// The next whole lines, each with its newline, and how many were left out because
-    /// they are too long; `None` at the end.
+    /// The next complete lines, each with its newline, and the number of lines skipped
+    /// because they are too long; `None` at the end.
     fn batch(&mut self) -> std::io::Result<Option<(Vec<u8>, u64)>> {
         let mut batch = Vec::with_capacity(BATCH_BYTES);
         let mut too_long = 0;
@@ -223,10 +224,10 @@ impl Source {
     }
 }
 
-/// What one processor has found.
+/// What one processor found.
 #[derive(Default)]
 struct Tally {
-    counts: Counts,
+    counts: DifferenceCounts,
     groups: HashMap<Group, Members>,
     /// Bytes of text in the groups.
     bytes: usize,
@@ -234,33 +235,33 @@ struct Tally {
     unreadable: u64,
 }
 
-/// What records have in common that changed alike.
+/// What records with the same change have in common.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Group {
     scope: String,
     provider: String,
     difference: Difference,
-    from: Answer,
-    to: Answer,
+    from: EffectiveDecision,
+    to: EffectiveDecision,
 }
 
 struct Members {
     times: u64,
-    example: RecordPlace,
+    example: RecordPosition,
 }
 
 impl Group {
-    /// How much text it holds.
+    /// The size of its text.
     fn bytes(&self) -> usize {
-        let of = |answer: &Answer| match answer {
-            Answer::Absent => 0,
-            Answer::Granted { credentials, model } => {
+        let of = |answer: &EffectiveDecision| match answer {
+            EffectiveDecision::Absent => 0,
+            EffectiveDecision::Granted { credentials, model } => {
                 let texts = credentials.iter().flat_map(|c| [&c.id, &c.holder, &c.name]);
                 let model = model.as_ref().map_or(0, String::len);
                 texts.map(String::len).sum::<usize>() + model
             }
-            Answer::Refused { code } => code.as_str().len(),
-            Answer::Failed { cause } => cause.len(),
+            EffectiveDecision::Refused { code } => code.as_str().len(),
+            EffectiveDecision::Failed { cause } => cause.len(),
         };
         self.scope.len() + self.provider.len() + of(&self.from) + of(&self.to)
     }
@@ -279,7 +280,7 @@ impl Tally {
         if !recorded.fits(filter, &from) {
             return;
         }
-        let to = Answer::of(policy, &recorded.facts);
+        let to = EffectiveDecision::of(policy, &recorded.facts);
         let difference = Difference::between(&from, &to);
         self.counts.add(difference);
         if difference == Difference::Same {
@@ -294,7 +295,7 @@ impl Tally {
         };
         let member = Members {
             times: 1,
-            example: RecordPlace {
+            example: RecordPosition {
                 at_ms: recorded.at_ms,
                 writer: recorded.writer.into_owned(),
                 sequence: recorded.sequence,
@@ -363,29 +364,6 @@ impl Tally {
             unreadable: self.unreadable,
         }
     }
-}
-
-/// Does the same on every processor at the same time, the caller's thread among
-/// them; `work` shares out what there is to do.
-pub(crate) fn on_all_processors<T: Send>(work: impl Fn() -> T + Sync) -> Vec<T> {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        // If the system gives no more threads, those that are there do all of it.
-        let threads: Vec<_> = (1..processors)
-            .map_while(|_| {
-                let thread = std::thread::Builder::new().name("entail-compare".to_owned());
-                thread.spawn_scoped(scope, &work).ok()
-            })
-            .collect();
-        let mut results = vec![work()];
-        for thread in threads {
-            match thread.join() {
-                Ok(result) => results.push(result),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        results
-    })
 }
 
 #[cfg(test)]
@@ -461,12 +439,12 @@ mod tests {
             scope: scope.to_owned(),
             provider: "openai".to_owned(),
             difference: Difference::Narrowed,
-            from: Answer::failed("a"),
-            to: Answer::Absent,
+            from: EffectiveDecision::failed("a"),
+            to: EffectiveDecision::Absent,
         };
         let member = |at_ms| Members {
             times: 1,
-            example: RecordPlace {
+            example: RecordPosition {
                 at_ms,
                 writer: "a".to_owned(),
                 sequence: 1,

@@ -1,26 +1,28 @@
-//! Who uses a credential, and what its secret ends with: what a person is told of a
-//! secret that is replaced or taken away.
+//! Who uses a credential, and its masked secret: what a user sees before replacing or
+//! removing it.
 
 use entail_store::Fields;
 
-use crate::change::CredentialRef;
+use crate::authorize::authorize;
+use crate::blocking::run_on_thread;
 use crate::change::value::mask;
-use crate::compare::access;
-use crate::compare::decision::Answer;
+use crate::compare::decision::EffectiveDecision;
+use crate::compare::requests::requests;
+use crate::credential_ref::CredentialRef;
 use crate::entail::Entail;
 use crate::error::Error;
-use crate::principal::{Action, Principal, authorize};
+use crate::principal::{Action, Principal};
 use entail_decision::name::ScopePath;
 
 impl Entail {
-    /// The scopes that are granted a credential, as of now, for a model that a scope of
-    /// their chain names or for none. Blocks for a tenth of a millisecond or so for each
-    /// scope at and below its holder.
+    /// The scopes that are granted the credential now, for a model that a scope of their
+    /// chain names or for none. Takes about a tenth of a millisecond per scope at and below
+    /// its holder, on another thread.
     ///
     /// # Errors
     ///
     /// [`Error::UnknownScope`], [`Error::UnknownCredential`], [`Error::Tampered`];
-    /// [`Error::Contended`] when others kept changing what is looked at.
+    /// [`Error::Contended`] if other writers kept changing the scopes.
     pub async fn users(
         &self,
         principal: &Principal,
@@ -34,35 +36,37 @@ impl Entail {
         self.until_not_contended(|| async {
             let revision = self.store.revision().await?;
             let mut paths = self.scopes(principal, Some(scope)).await?;
-            let state = self.affairs(principal, revision, &paths).await?;
+            let state = self.load_state(principal, revision, &paths).await?;
             let keys = self.store.reload_keys()?;
             let now_ms = self.now_ms();
-            paths.retain(|path| {
-                let Some((chain, policy)) = state.standing(path) else {
-                    return false;
-                };
-                let mut requests = access::requests(path, provider, std::iter::once(&chain));
-                // One that is asked for by its name is used only if somebody does.
-                requests.retain(|request| request.credential.is_none());
-                requests.iter().any(|request| {
-                    let Ok(facts) = chain.facts(request, known, principal, now_ms, &keys) else {
+            let (id, known, principal) = (id.clone(), known.clone(), principal.clone());
+            run_on_thread("entail-users", move || {
+                paths.retain(|path| {
+                    let Some((chain, policy)) = state.resolve_chain(path) else {
                         return false;
                     };
-                    let answer = Answer::of(policy, &facts);
-                    answer
-                        .credentials()
-                        .first()
-                        .is_some_and(|chosen| chosen.id == id.as_str())
-                })
-            });
-            Ok(paths)
+                    let mut requests = requests(path, &known.id, std::iter::once(&chain));
+                    // Whether somebody requests a credential by its name is unknown.
+                    requests.retain(|request| request.credential.is_none());
+                    requests.iter().any(|request| {
+                        let facts = chain.facts(request, &known, &principal, now_ms, &keys);
+                        facts.is_ok_and(|facts| {
+                            EffectiveDecision::of(policy, &facts)
+                                .credentials()
+                                .first()
+                                .is_some_and(|chosen| chosen.id == id.as_str())
+                        })
+                    })
+                });
+                paths
+            })
+            .await
         })
         .await
     }
 
-    /// The secret fields of a credential with their ends, as [`mask`] shows them, for who
-    /// may change it; `None` if they cannot be opened here. Nothing is handed out, so it
-    /// is not recorded.
+    /// The masked secret fields of a credential, as [`mask`] shows them; `None` if they cannot
+    /// be opened here. Nothing is revealed, so it is not recorded.
     ///
     /// # Errors
     ///
@@ -77,8 +81,8 @@ impl Entail {
         if !self.can_unseal() {
             return Ok(None);
         }
-        // That a secret does not open is no reason not to replace it.
-        let opened: Option<Fields> = self.unseal(&credential.scope, &found).await.ok();
+        // A secret that does not open can be replaced all the same.
+        let opened: Option<Fields> = self.open_secret(&credential.scope, &found).await.ok();
         Ok(opened.map(|fields| {
             let fields = fields.iter();
             fields
@@ -96,6 +100,6 @@ impl Entail {
         scope
             .credential(&credential.provider, &credential.name)
             .cloned()
-            .ok_or_else(|| credential.unknown())
+            .ok_or_else(|| Error::unknown_credential(credential))
     }
 }

@@ -1,6 +1,9 @@
-//! The documents that the store keeps for this library: scopes, active policies and the
-//! schedule of retired secrets.
+//! The documents that this library keeps in the store: scopes, policies and the schedule
+//! of retired secrets.
 
+mod encode;
 pub(crate) mod policy;
 pub(crate) mod retirements;
 pub(crate) mod scope;
+
+pub(crate) use encode::encode;

@@ -1,6 +1,6 @@
-//! What a scope holds: its inheritance, its default models, and the metadata of
-//! all its credentials, in one signed document, so that none of it can be
-//! added, dropped or swapped alone.
+//! The document of a scope: its inheritance, its default models, and the metadata of all
+//! its credentials. It is signed as a whole, so that no part can be added, dropped or
+//! swapped alone.
 
 use std::collections::BTreeMap;
 
@@ -9,15 +9,15 @@ use entail_store::{Digest, DocumentKey, RECIPIENTS_KIND, RecipientId, SealContex
 use serde::{Deserialize, Serialize};
 
 use crate::clock::ClockReading;
+use crate::documents::policy::{COMPONENT_KIND, POLICY_KIND};
 use crate::documents::retirements::{Grace, SCHEDULE_KIND, Times};
 use crate::error::Error;
-use crate::policies::{COMPONENT_KIND, POLICY_KIND};
 use entail_decision::name::{CredentialId, CredentialName, ModelId, ProviderId, ScopePath};
 
-/// The most versions of a credential that are kept besides the present one.
+/// The most retired versions of a credential that are kept.
 const MAX_RETIRED: usize = 8;
 
-/// The most credentials that one scope holds; a policy gets all of a provider's.
+/// The most credentials of one scope; a policy gets all of a provider's.
 const MAX_CREDENTIALS: usize = 200;
 
 /// The most removed credentials that a scope keeps: as many as it may have.
@@ -26,8 +26,7 @@ const MAX_REMOVED: usize = 200;
 /// The kind of a scope's document.
 pub(crate) const SCOPE_KIND: &str = "scope";
 
-/// All kinds of documents that there are besides the scopes': who goes through all
-/// documents must not forget one.
+/// The other kinds of documents: code that visits all documents must visit these too.
 pub(crate) const OTHER_KINDS: [&str; 4] =
     [SCHEDULE_KIND, RECIPIENTS_KIND, COMPONENT_KIND, POLICY_KIND];
 
@@ -39,21 +38,21 @@ pub(crate) fn document_key(path: &ScopePath) -> DocumentKey {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scope {
-    /// What it does about providers that `inheritance` does not name.
+    /// The inheritance for providers that `inheritance` does not name.
     #[serde(default)]
     pub default_inheritance: Inheritance,
-    /// What it does about each provider, toward its parent.
+    /// The inheritance by provider: whether the parent's credentials are used.
     #[serde(default)]
     pub inheritance: BTreeMap<ProviderId, Inheritance>,
-    /// The models it sets where a request names none.
+    /// The default models by provider, for requests that name none.
     #[serde(default)]
     pub models: BTreeMap<ProviderId, ModelId>,
     /// Its credentials.
     #[serde(default)]
     pub credentials: Vec<Credential>,
-    /// Credentials that were removed and can be restored for a while, the newest first.
+    /// Removed credentials that can be restored for a while, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub removed: Vec<Removed>,
+    pub removed: Vec<RemovedCredential>,
 }
 
 impl Scope {
@@ -63,8 +62,7 @@ impl Scope {
         versions.map(|version| version.blob)
     }
 
-    /// Its credentials, and those that were removed and can be restored: all that have
-    /// secrets in the store.
+    /// Its credentials and its removed ones: all that have secrets in the store.
     pub fn all_credentials(&self) -> impl Iterator<Item = &Credential> {
         let removed = self.removed.iter().map(|removed| &removed.credential);
         self.credentials.iter().chain(removed)
@@ -85,51 +83,54 @@ impl Scope {
             .chain(removed.map(|removed| (&removed.since, removed.until_ms)))
     }
 
-    /// When the first of what it keeps for a while is to be destroyed.
+    /// When the first retired version or removed credential is due to be destroyed.
     pub(crate) fn first_due(&self) -> Option<u64> {
         self.kept().map(|(_, until_ms)| until_ms).min()
     }
 
-    /// Whether the time of something that it keeps for a while is over beyond doubt.
+    /// Whether the time of a retired version or removed credential is certainly over.
     pub(crate) fn has_over(&self, times: &Times<'_>) -> bool {
         self.kept()
             .any(|(since, until_ms)| times.is_over(since, until_ms))
     }
 
-    /// Drops the retired versions and removed credentials whose time is over beyond
-    /// doubt; returns their blobs.
+    /// Drops the retired versions and removed credentials whose time is certainly over.
+    /// Returns their blobs.
     pub(crate) fn drop_over(&mut self, times: &Times<'_>) -> Vec<Digest> {
-        let (over, kept): (Vec<Removed>, _) = std::mem::take(&mut self.removed)
+        let (over, kept): (Vec<RemovedCredential>, _) = std::mem::take(&mut self.removed)
             .into_iter()
             .partition(|removed| times.is_over(&removed.since, removed.until_ms));
         self.removed = kept;
-        let mut dropped: Vec<Digest> = over.iter().flat_map(Removed::blobs).collect();
+        let mut dropped: Vec<Digest> = over.iter().flat_map(RemovedCredential::blobs).collect();
         for credential in self.all_credentials_mut() {
             let (over, kept) = std::mem::take(&mut credential.retired)
                 .into_iter()
-                .partition(|retired: &Retired| times.is_over(&retired.since, retired.until_ms));
+                .partition(|retired: &RetiredVersion| {
+                    times.is_over(&retired.since, retired.until_ms)
+                });
             credential.retired = kept;
             dropped.extend(
                 over.into_iter()
-                    .map(|retired: Retired| retired.version.blob),
+                    .map(|retired: RetiredVersion| retired.version.blob),
             );
         }
         dropped
     }
 
-    /// Refuses one credential more than a scope may have.
+    /// Checks that the scope may hold one more credential.
     pub(crate) fn check_room(&self, path: &ScopePath) -> Result<(), Error> {
-        match self.credentials.len() < MAX_CREDENTIALS {
-            true => Ok(()),
-            false => Err(Error::Invalid(format!(
+        if self.credentials.len() < MAX_CREDENTIALS {
+            Ok(())
+        } else {
+            Err(Error::Invalid(format!(
                 "{path} holds {MAX_CREDENTIALS} credentials, and no more are allowed in one scope"
-            ))),
+            )))
         }
     }
 
-    /// Takes a credential away. It can be restored during the time of grace, and is
-    /// destroyed at once without. Returns until when it is kept, and adds what is to be
-    /// destroyed to `destroyed` and what a person should be told to `notes`.
+    /// Removes a credential. It can be restored during the grace period; without one it is
+    /// destroyed at once. Returns until when it is kept, adds the blobs to destroy to
+    /// `destroyed`, and notes for the user to `notes`.
     pub(crate) fn remove(
         &mut self,
         position: usize,
@@ -142,10 +143,10 @@ impl Scope {
             destroyed.extend(credential.versions().map(|version| version.blob));
             return None;
         };
-        // What it was before was promised a time as well.
+        // Its retired versions have a time of their own.
         let retired = credential.retired.iter().map(|retired| retired.until_ms);
         let until_ms = retired.fold(until_ms, u64::max);
-        let removed = Removed {
+        let removed = RemovedCredential {
             credential,
             since,
             until_ms,
@@ -162,7 +163,7 @@ impl Scope {
         Some(until_ms)
     }
 
-    /// What it does about a provider, toward its parent.
+    /// The inheritance for a provider.
     pub fn inheritance(&self, provider: &ProviderId) -> Inheritance {
         self.inheritance
             .get(provider)
@@ -170,7 +171,7 @@ impl Scope {
             .unwrap_or(self.default_inheritance)
     }
 
-    /// The credential of that name for a provider.
+    /// The credential with this name for a provider.
     pub fn credential(&self, provider: &ProviderId, name: &CredentialName) -> Option<&Credential> {
         self.credentials
             .iter()
@@ -185,27 +186,27 @@ impl Scope {
     }
 }
 
-/// What a scope holds for a provider, less the secret.
+/// A credential, without its secret.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Credential {
-    /// Stays the same through renewals of the secret.
+    /// Stays the same when the secret is rotated.
     pub id: CredentialId,
-    /// Whom it is for.
+    /// The provider.
     pub provider: ProviderId,
     /// Its name, unique for the provider within the scope.
     pub name: CredentialName,
-    /// Whether it is switched on.
+    /// Whether it is enabled.
     pub enabled: bool,
     /// Who may use it, and for what.
     #[serde(flatten)]
     pub rules: Rules,
-    /// What it is now.
+    /// The current version.
     pub version: Version,
-    /// What it was before and can be again, the newest first.
+    /// Retired versions that can be reactivated, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub retired: Vec<Retired>,
-    /// The highest number that a version had; the next one's is higher.
+    pub retired: Vec<RetiredVersion>,
+    /// The highest version number so far.
     pub last_version: u32,
 }
 
@@ -214,12 +215,12 @@ impl Credential {
         self.provider == *provider && self.name == *name
     }
 
-    /// Where its sealed secret belongs.
+    /// The place that its secret is sealed for.
     pub(crate) fn binding(&self, scope: &ScopePath) -> SealContext {
         self.binding_of(&self.version, scope)
     }
 
-    /// Where the sealed secret of one of its versions belongs.
+    /// The place that the secret of one of its versions is sealed for.
     pub(crate) fn binding_of(&self, version: &Version, scope: &ScopePath) -> SealContext {
         SealContext {
             scope: scope.to_string(),
@@ -231,7 +232,7 @@ impl Credential {
         }
     }
 
-    /// All its versions whose secrets are there, the present one first.
+    /// All its versions with a secret in the store, the current one first.
     pub fn versions(&self) -> impl Iterator<Item = &Version> {
         let retired = self.retired.iter().map(|retired| &retired.version);
         std::iter::once(&self.version).chain(retired)
@@ -242,8 +243,8 @@ impl Credential {
         std::iter::once(&mut self.version).chain(retired)
     }
 
-    /// Takes `version` out of service: it stays for a time of grace, or is destroyed at
-    /// once without. Answers with what a person should be told.
+    /// Retires `version`: it is kept for the grace period; without one it is destroyed at
+    /// once. Returns a note for the user.
     pub(crate) fn retire(
         &mut self,
         version: Version,
@@ -255,7 +256,7 @@ impl Credential {
             destroyed.push(version.blob);
             return None;
         };
-        let retired = Retired {
+        let retired = RetiredVersion {
             version,
             since,
             until_ms,
@@ -274,37 +275,37 @@ impl Credential {
     }
 }
 
-/// A credential that was removed, and can be restored for a while.
+/// A removed credential that can be restored for a while.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Removed {
-    /// The credential as it was.
+pub struct RemovedCredential {
+    /// The credential.
     pub credential: Credential,
     /// When it was removed.
     pub since: ClockReading,
-    /// When its time is over, in milliseconds since 1970-01-01T00:00:00Z. It is
-    /// destroyed after that, once that is not on the word of one clock alone.
+    /// Until when it is kept, in milliseconds since 1970-01-01T00:00:00Z. It is destroyed
+    /// later, once more than one clock reading confirms that.
     pub until_ms: u64,
 }
 
-impl Removed {
+impl RemovedCredential {
     fn blobs(&self) -> impl Iterator<Item = Digest> {
         self.credential.versions().map(|version| version.blob)
     }
 }
 
-/// A version that no longer serves, and is kept for a while.
+/// A version that was replaced and is kept for a while.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Retired {
+pub struct RetiredVersion {
     /// The version.
     pub version: Version,
     /// When it was retired.
     pub since: ClockReading,
-    /// When its time is over, in milliseconds since 1970-01-01T00:00:00Z. It is
-    /// destroyed after that, once that is not on the word of one clock alone.
+    /// Until when it is kept, in milliseconds since 1970-01-01T00:00:00Z. It is destroyed
+    /// later, once more than one clock reading confirms that.
     pub until_ms: u64,
-    /// When the credential would have ended with it.
+    /// The expiry of the credential with this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at_ms: Option<u64>,
 }
@@ -312,24 +313,23 @@ pub struct Retired {
 /// Who may use a credential, and for what.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rules {
-    /// The models it may be used for, as patterns; none means every model, an
-    /// empty list no model.
+    /// The models it may be used for, as patterns; `None` means every model, an empty list
+    /// none.
     #[serde(default)]
     pub models: Option<Vec<String>>,
-    /// With which descendants of its scope it is shared.
+    /// The descendants of its scope that it is shared with.
     #[serde(default)]
     pub sharing: Sharing,
-    /// Whether those it is shared with must use it rather than their own.
+    /// Whether those it is shared with must use it instead of their own.
     #[serde(default)]
     pub mandatory: bool,
-    /// Its place within its scope: the lower goes first.
+    /// Its priority within its scope: lower comes first.
     #[serde(default)]
     pub priority: u32,
-    /// When it ends, in milliseconds since 1970-01-01T00:00:00Z.
+    /// When it expires, in milliseconds since 1970-01-01T00:00:00Z.
     #[serde(default)]
     pub expires_at_ms: Option<u64>,
-    /// Whether it goes to another machine of a private network over plain HTTP, which
-    /// somebody allowed.
+    /// Whether it may be sent to another machine of a private network over plain HTTP.
     #[serde(default, skip_serializing_if = "is_false")]
     pub unsafe_http: bool,
 }
@@ -339,27 +339,27 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// One secret of a credential, and what goes with it.
+/// A version of a credential: its sealed secret and parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Version {
-    /// Counts from 1, never back.
+    /// Counts up from 1.
     pub number: u32,
     /// When it was set, in milliseconds since 1970-01-01T00:00:00Z.
     pub created_at_ms: u64,
-    /// The mode of the provider that it is in.
+    /// The mode of the provider.
     pub mode: String,
     /// The public parameters.
     pub parameters: BTreeMap<String, String>,
-    /// The names of the fields that are sealed.
+    /// The names of the sealed fields.
     #[serde(default)]
     pub secret_fields: Vec<String>,
-    /// The hosts it may be sent to, as sealed with the secret.
+    /// The hosts it may be sent to, sealed with the secret.
     pub hosts: Vec<String>,
     /// The sealed secret.
     pub blob: Digest,
-    /// Who it is sealed to.
+    /// The recipients it is sealed to.
     pub sealed_to: Vec<RecipientId>,
-    /// Counts the generations of keys that secrets are sealed to.
+    /// The generation of the list of recipients it is sealed to.
     pub epoch: u32,
 }

@@ -41,9 +41,9 @@ use entail_store::{
 use serde_json::json;
 
 use crate::clock::now_ms;
+use crate::documents::encode;
 use crate::error::Error;
 use crate::home::settings::{HomeSettings, InvalidSettings};
-use crate::keys::rotation::encode;
 use crate::principal::Principal;
 use entail_decision::provider::{Catalog, MAX_FILE_BYTES};
 
@@ -234,10 +234,7 @@ impl Home {
     pub fn open(folder: &Path) -> Result<Self, Error> {
         let home = Home::at(folder);
         if !home.is_made() {
-            return Err(Error::Home(format!(
-                "{} is not a home; make one with: entail init ORGANIZATION",
-                folder.display()
-            )));
+            return Err(Error::NotAHome(folder.to_owned()));
         }
         home.check()?;
         Ok(home)
@@ -339,10 +336,7 @@ impl Home {
     pub fn store_with(&self, keys: Keys, access: Access) -> Result<Store, Error> {
         let file = self.database_file();
         if !file.exists() {
-            return Err(Error::Unavailable(format!(
-                "{} is missing; put it back with: entail restore BACKUP --accept-rollback",
-                file.display()
-            )));
+            return Err(Error::DatabaseMissing(file));
         }
         let anchor = self.anchor();
         // Every home has seen the change that made it.

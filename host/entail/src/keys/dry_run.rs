@@ -3,12 +3,13 @@
 
 use entail_store::Recipient;
 
+use crate::authorize::authorize_whole;
 use crate::documents::scope::{self, Credential, Scope};
 use crate::entail::Entail;
 use crate::error::Error;
 use crate::home::FIRST;
 use crate::keys::rotation::{PAGE, SignerRenewal, replace};
-use crate::principal::{Action, Principal, authorize_whole};
+use crate::principal::{Action, Principal};
 use entail_decision::name::ScopePath;
 
 /// A change of keys, or of who secrets are sealed to.

@@ -10,16 +10,16 @@ use entail_store::{
     Author, Batch, Document, DocumentKey, Error as StoreError, Keys, Recipient, RecipientError,
     Recipients, Revision, SealError, Secret, recipients_key,
 };
-use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
+use crate::authorize::authorize_whole;
+use crate::documents::encode;
 use crate::documents::scope::{self, OTHER_KINDS, SCOPE_KIND, Scope};
 use crate::entail::Entail;
 use crate::error::Error;
 use crate::home::FIRST;
-use crate::principal::{Action, Principal, authorize_whole};
-use entail_decision::name::{ScopePath, quoted};
+use crate::principal::{Action, Principal};
+use entail_decision::name::ScopePath;
 
 /// Scopes worked on per commit: enough to make the wait for the disk small beside
 /// the work, few enough that others get their turn.
@@ -141,19 +141,12 @@ impl Entail {
     pub(crate) fn list_without(&self, list: &Recipients, which: &str) -> Result<Recipients, Error> {
         let next = list.without(which).map_err(|error| match error {
             // What was given may be a key in the wrong place.
-            RecipientError::Unknown(_) => Error::Invalid(format!(
-                "there is no recipient {}; see: entail key list",
-                quoted(which)
-            )),
+            RecipientError::Unknown(_) => Error::UnknownRecipient(which.to_owned()),
             other => other.into(),
         })?;
         let keys = self.store.keys();
         if keys.identity_ids().any(|id| list.has(id) && !next.has(id)) {
-            return Err(Error::Invalid(
-                "that is the recipient of this node's own identity, which could then open nothing; \
-                 renew it with: entail key rotate identity"
-                    .to_owned(),
-            ));
+            return Err(Error::OwnRecipient);
         }
         Ok(next)
     }
@@ -531,11 +524,6 @@ impl Entail {
         self.store.commit(expected, batch, author).await?;
         Ok(())
     }
-}
-
-/// What is written to the store, as JSON.
-pub(crate) fn encode(value: &impl Serialize) -> Result<Box<RawValue>, Error> {
-    to_raw_value(value).map_err(|error| Error::Unavailable(error.to_string()))
 }
 
 /// The list with `newest` in the place of those `before`; as it is if that was done.

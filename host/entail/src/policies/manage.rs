@@ -13,23 +13,21 @@ use entail_text::sanitize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::authorize::{authorize, authorize_whole};
 use crate::compare::access::AccessChanges;
+use crate::documents::encode;
 use crate::documents::policy::{
     Bound, COMPONENT_KIND, InstalledPolicy, POLICY_KIND, PolicyBinding, binding_key, blob_of,
     component_key,
 };
 use crate::documents::scope;
 use crate::entail::Entail;
-use crate::error::Error;
-use crate::keys::rotation::encode;
-use crate::principal::{Action, Principal, authorize, authorize_whole};
+use crate::error::{BUILT_IN, Error, LEAST_DIGITS};
+use crate::principal::{Action, Principal};
 use entail_decision::name::{AttributeName, AttributeValue, ScopePath, quoted};
 
 /// The longest source of a component, in characters.
 const MAX_SOURCE_CHARS: usize = 200;
-
-/// What stands for the policy that is built in, where one is named.
-pub const BUILT_IN: &str = "built-in";
 
 /// The longest name of a policy: it stands in commands and tables.
 const MAX_NAME_CHARS: usize = 64;
@@ -527,9 +525,6 @@ impl Entail {
         principal: &Principal,
         text: &str,
     ) -> Result<Option<InstalledPolicy>, Error> {
-        /// Fewer would soon mean another.
-        const LEAST_DIGITS: usize = 6;
-
         let installed = self.installed_policies(principal).await?;
         let digits = text.strip_prefix("sha256:").unwrap_or(text);
         let is_meant = |name: &str, component: PolicyDigest| {
@@ -551,16 +546,9 @@ impl Entail {
                 if is_meant(&built_in.description().name, built_in.digest()) {
                     return Ok(None);
                 }
-                Err(Error::Invalid(format!(
-                    "{} is no policy that is installed: give a name of `entail policy list`, \
-                     the first digits of a digest (at least {LEAST_DIGITS}), or {BUILT_IN}",
-                    quoted(text)
-                )))
+                Err(Error::UnknownPolicyName(text.to_owned()))
             }
-            (Some(_), Some(_)) => Err(Error::Invalid(format!(
-                "{} means several installed policies; give more of the digest, see: entail policy list",
-                quoted(text)
-            ))),
+            (Some(_), Some(_)) => Err(Error::AmbiguousPolicyName(text.to_owned())),
         }
     }
 

@@ -15,9 +15,9 @@ mod serving;
 mod shadow;
 
 pub use crate::documents::policy::{Bound, InstalledPolicy, PolicyBinding};
-pub use manage::{ActivatePolicy, BUILT_IN, InstallPolicy};
+pub use manage::{ActivatePolicy, InstallPolicy};
 pub use shadow::{ShadowAnswer, ShadowAnswers, shadow_answers};
 
-pub(crate) use crate::documents::policy::{COMPONENT_KIND, POLICY_KIND, binding_key};
+pub(crate) use crate::documents::policy::{COMPONENT_KIND, POLICY_KIND};
 pub(crate) use serving::{Policies, Serving};
 pub(crate) use shadow::{Question, Shadow, ShadowLog};

@@ -21,11 +21,11 @@ use serde::{Deserialize, Serialize};
 
 use super::serving::Policies;
 use crate::audit::{LineKind, Lines, open_if_there};
-use crate::compare::decision::{Answer, Difference};
+use crate::compare::decision::{Difference, EffectiveDecision};
 use crate::documents::policy::Bound;
-use crate::entail::sleep;
 use crate::error::Error;
 use crate::home::Home;
+use crate::sleep::sleep;
 
 /// The most that a file of answers holds; then a new one is begun and the one before
 /// the last is let go.
@@ -46,7 +46,7 @@ pub(crate) struct Shadow {
 pub(crate) struct Question {
     pub(crate) facts: Arc<Facts>,
     pub(crate) policy: PolicyDigest,
-    pub(crate) answer: Answer,
+    pub(crate) answer: EffectiveDecision,
 }
 
 /// What a shadow said to a request.
@@ -62,11 +62,11 @@ pub struct ShadowAnswer {
     /// The policy that decided.
     pub policy: PolicyDigest,
     /// What came of it.
-    pub answer: Answer,
+    pub answer: EffectiveDecision,
     /// The shadow.
     pub shadow: PolicyDigest,
     /// What it would have come to.
-    pub shadow_answer: Answer,
+    pub shadow_answer: EffectiveDecision,
     /// How the two differ.
     pub difference: Difference,
 }
@@ -161,7 +161,7 @@ impl ShadowLog {
             policy,
             answer,
         } = question;
-        let shadow_answer = Answer::to(&facts, decision);
+        let shadow_answer = EffectiveDecision::of_unguarded(&facts, decision);
         let said = ShadowAnswer {
             at_ms: facts.request.now_ms,
             scope: facts

@@ -22,12 +22,14 @@ use entail_store::{
 };
 use serde_json::json;
 
+use crate::authorize::authorize_whole;
 use crate::clock::now_ms;
-use crate::entail::{Entail, Settings};
+use crate::documents::encode;
+use crate::entail::{Entail, Options};
 use crate::error::Error;
 use crate::home::Home;
-use crate::keys::rotation::{OnStep, Renewal, encode};
-use crate::principal::{Action, Principal, authorize_whole};
+use crate::keys::rotation::{OnStep, Renewal};
+use crate::principal::{Action, Principal};
 
 /// The label of the recipient that a restored home has.
 const RESTORED: &str = "restored";
@@ -114,14 +116,12 @@ impl Trust {
             let keys: Vec<String> = trusted.into_iter().collect();
             format!("trusted is {}", keys.join(", "))
         };
-        let signer = succession
-            .keys()
-            .last()
-            .map_or_else(|| "nobody".to_owned(), ToString::to_string);
-        Err(Error::Untrusted(format!(
-            "{} is signed by {signer}, and {trusted}; if you know that it is right, add --verifier {signer}",
-            copy.display()
-        )))
+        let signer = succession.keys().last().map(ToString::to_string);
+        let named = signer.as_deref().unwrap_or("nobody");
+        Err(Error::Untrusted {
+            message: format!("{} is signed by {named}, and {trusted}", copy.display()),
+            signer,
+        })
     }
 }
 
@@ -180,7 +180,7 @@ async fn rebuild(
     // From here on it is a home like any other, only that it is opened with the
     // recovery key.
     let keys = made.keys(recovery)?;
-    let entail = Entail::with_keys(made, keys, Settings::default())?;
+    let entail = Entail::with_keys(made, keys, Options::default())?;
     let renewal = entail.reseal(&principal, on_step).await?;
     entail.resign(&principal, &mut |_| {}).await?;
     entail.store.end_old_signer()?;
@@ -190,9 +190,10 @@ async fn rebuild(
         .filter(|_| renewal.renewed == 0)
         .find_map(|left| left.reason.as_ref())
     {
-        return Err(Error::Untrusted(format!(
-            "the recovery key opens nothing in the copy: {error}"
-        )));
+        return Err(Error::Untrusted {
+            message: format!("the recovery key opens nothing in the copy: {error}"),
+            signer: None,
+        });
     }
     let revision = entail.store.revision().await?;
     Ok(Restored {
@@ -277,7 +278,7 @@ pub async fn dry_run_restore_in_place(
 /// How many secrets of a store are not sealed to its present recipients.
 async fn to_renew_in(made: &Home) -> Result<usize, Error> {
     let keys = made.keys(IdentitySource::Directory)?;
-    let entail = Entail::with_keys(made, keys, Settings::default())?;
+    let entail = Entail::with_keys(made, keys, Options::default())?;
     let epoch = entail.store.recipients().await?.epoch;
     entail.not_sealed_to(&Principal::LocalOwner, epoch).await
 }
@@ -374,7 +375,7 @@ async fn put_back(
     home.anchor().set(new_mark).map_err(Error::Anchor)?;
     let verifiers = made.keys(IdentitySource::Directory)?.verifiers().to_vec();
     let keys = home.keys(recovery.unwrap_or(IdentitySource::Directory))?;
-    let entail = Entail::with_keys(home, keys, Settings::default())?;
+    let entail = Entail::with_keys(home, keys, Options::default())?;
     entail.store.trust(&verifiers)?;
     let principal = Principal::LocalOwner;
     entail.resign(&principal, &mut |_| {}).await?;
@@ -422,11 +423,7 @@ async fn strangers(
         return Ok(unknown);
     }
     let Some(recovery) = recovery else {
-        return Err(Error::Invalid(
-            "the copy is from before this node's identity was renewed, which opens nothing in it; \
-             add --recovery FILE with an identity that does"
-                .to_owned(),
-        ));
+        return Err(Error::RecoveryKeyRequired);
     };
     if !recovery.identity_ids().any(|id| list.has(id)) {
         return Err(Error::Invalid(format!(

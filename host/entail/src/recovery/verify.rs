@@ -12,13 +12,14 @@ use entail_store::{
     SealError, Tampering, Visitor, recipients_key,
 };
 
+use crate::authorize::authorize_whole;
 use crate::clock::CLOCK_MARGIN_MS;
 use crate::documents::scope::{Credential, SCOPE_KIND, Scope, Version};
 use crate::entail::Entail;
 use crate::error::Error;
 use crate::keys::rotation::Leftover;
 use crate::policies::{COMPONENT_KIND, InstalledPolicy, POLICY_KIND, PolicyBinding};
-use crate::principal::{Action, Principal, authorize_whole};
+use crate::principal::{Action, Principal};
 use entail_decision::name::ScopePath;
 
 /// What the long look found.

@@ -1,19 +1,19 @@
 //! The environment of a command that runs with granted credentials.
 //!
-//! A command gets the following; a later one overrides an earlier one:
+//! A command gets the following variables; later ones override earlier ones:
 //!
-//! 1. the caller's variables, less those that belong to a provider's clients
-//!    ([`Catalog::unset_by`]): one of them could replace a granted credential, redirect it,
-//!    or be a credential that nobody granted;
-//! 2. the shields of all providers ([`AmbientBlock`](crate::AmbientBlock)), which keep clients from
-//!    what they read unasked, such as files in the home directory;
-//! 3. the variables of each granted credential, those that its mode fixes among them.
+//! 1. the caller's variables, except those of a provider's clients ([`Catalog::clears`]):
+//!    they could replace a granted credential, redirect it, or be a credential that was not
+//!    granted;
+//! 2. the shields of all providers ([`AmbientBlock`](crate::AmbientBlock)), which stop clients from
+//!    reading other sources, such as files in the home directory;
+//! 3. the variables of each granted credential, including those that its mode fixes.
 //!
-//! The caller can keep variables, or all of a provider ([`Kept`]): a program may need an
-//! AWS profile for something else. What is kept is part of the request, so the policy
-//! sees it, and the decision log has it.
+//! The caller can keep variables, or all variables of a provider ([`Kept`]): a program may
+//! need an AWS profile for something else. What is kept is part of the request, so the
+//! policy and the decision log see it.
 //!
-//! Which variables there are stands in the provider file, with the clients that read them.
+//! The provider file lists the variables and the clients that read them.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,16 +28,16 @@ use entail_decision::provider::{
     Catalog, ClientArgument, Field, FixedVariable, Mode, Provider, RoleFields,
 };
 
-/// What of the caller's own a command keeps.
+/// What a command keeps of the caller's environment.
 #[derive(Clone, Debug, Default)]
 pub struct Kept {
     /// Variables, by name.
     pub variables: BTreeSet<String>,
-    /// Providers, with all their variables, files and metadata look-ups.
+    /// Providers, with all their variables, files and metadata services.
     pub providers: BTreeSet<ProviderId>,
 }
 
-/// What a variable of a command is set to.
+/// The value of a command's variable.
 #[allow(missing_debug_implementations)] // holds a secret
 pub enum VariableValue<'a> {
     /// A public parameter, or a fixed value.
@@ -48,32 +48,32 @@ pub enum VariableValue<'a> {
     SecretFile(&'a Secret),
 }
 
-/// A role of AWS that a command assumes.
+/// An AWS role that a command assumes.
 #[allow(missing_debug_implementations)] // holds secrets
 pub struct AssumedRole<'a> {
     /// Its ARN.
     pub role: &'a str,
-    /// The external id that it asks for.
+    /// The external id that it requires.
     pub external_id: Option<&'a str>,
     /// The region.
     pub region: &'a str,
-    /// The granted keys that it is assumed with, by their names in an AWS configuration
-    /// file; if there is none, it is assumed with the caller's own identity.
+    /// The granted keys to assume it with, by their names in an AWS configuration file;
+    /// without any, the caller's own identity assumes it.
     pub keys: Vec<(&'a str, VariableValue<'a>)>,
 }
 
-/// A parameter of a granted credential that a client does not find by itself.
+/// A parameter of a granted credential that a client does not read from a variable.
 #[derive(Clone, Copy, Debug)]
-pub struct Unread<'a> {
+pub struct UnreadParameter<'a> {
     /// The provider.
     pub provider: &'a Provider,
     /// The parameter.
     pub field: &'a Field,
-    /// The client, and what it takes instead of a variable.
+    /// The client, and its argument for the parameter.
     pub by: &'a ClientArgument,
 }
 
-impl fmt::Display for Unread<'_> {
+impl fmt::Display for UnreadParameter<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ClientArgument { client, argument } = self.by;
         let (field, provider) = (&self.field.name, &self.provider.id);
@@ -99,12 +99,12 @@ struct Granted<'a> {
 }
 
 impl<'a> CommandEnvironment<'a> {
-    /// The environment that these leases make.
+    /// The environment for these leases.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if something is kept that one of the leases sets;
-    /// [`Error::UnknownProvider`] if the catalog lacks the provider of a lease.
+    /// [`Error::KeptAndGranted`] or [`Error::Invalid`] if something is kept that one of the
+    /// leases sets; [`Error::UnknownProvider`] if the catalog lacks the provider of a lease.
     pub fn new(catalog: &'a Catalog, leases: &'a [Lease], kept: &'a Kept) -> Result<Self, Error> {
         let mut granted = Vec::with_capacity(leases.len());
         for lease in leases {
@@ -134,10 +134,7 @@ impl<'a> CommandEnvironment<'a> {
     fn check_kept(&self) -> Result<(), Error> {
         for id in &self.kept.providers {
             if self.grants(id) {
-                return Err(Error::Invalid(format!(
-                    "{id} is granted, so the caller's own variables for it cannot be kept; \
-                     name the other providers with --provider"
-                )));
+                return Err(Error::KeptAndGranted(id.clone()));
             }
         }
         let set = self.granted_variables();
@@ -149,24 +146,24 @@ impl<'a> CommandEnvironment<'a> {
         {
             None => Ok(()),
             Some(name) => Err(Error::Invalid(format!(
-                "{name} is set by what is granted, so the caller's own cannot be kept"
+                "{name} is set by a granted credential, so the caller's own cannot be kept"
             ))),
         }
     }
 
-    /// Whether the command gets this variable of the caller.
+    /// Whether the command gets this variable from the caller.
     pub fn passes(&self, variable: &str) -> bool {
         self.catalog.unset_by(variable).is_none() || self.is_kept(variable)
     }
 
-    /// Whether the caller keeps this variable by name, or with all of its provider.
+    /// Whether the caller keeps this variable, by name or with its provider.
     pub fn is_kept(&self, variable: &str) -> bool {
         let owner = self.catalog.owner(variable);
         self.kept.variables.contains(variable)
             || owner.is_some_and(|owner| self.kept.providers.contains(&owner.id))
     }
 
-    /// The variables that are set, by name.
+    /// The variables to set, by name.
     pub fn variables(&self) -> BTreeMap<&'a str, VariableValue<'a>> {
         let mut variables = self.shields();
         variables.extend(self.granted_variables());
@@ -188,7 +185,7 @@ impl<'a> CommandEnvironment<'a> {
             .collect()
     }
 
-    /// The variables of what is granted, without the shields.
+    /// The variables of the granted credentials, without the shields.
     pub fn granted_variables(&self) -> BTreeMap<&'a str, VariableValue<'a>> {
         let mut variables = BTreeMap::new();
         for granted in &self.granted {
@@ -210,14 +207,14 @@ impl<'a> CommandEnvironment<'a> {
             })
     }
 
-    /// The role that the command assumes, if a granted credential names one. Its keys
-    /// are not among the variables.
+    /// The role that the command assumes, if a granted credential names one. The variables
+    /// do not include its keys.
     pub fn assumed_role(&self) -> Option<AssumedRole<'a>> {
         self.granted.iter().find_map(Granted::assumed_role)
     }
 
-    /// The fixed variables that are not set because of another granted credential, which
-    /// clients would leave aside with them; each with that provider.
+    /// The fixed variables that are not set because clients would then ignore another
+    /// granted credential; each with that credential's provider.
     pub fn withheld(&self) -> impl Iterator<Item = (&'a FixedVariable, &'a ProviderId)> {
         let fixed = self
             .granted
@@ -229,13 +226,13 @@ impl<'a> CommandEnvironment<'a> {
         })
     }
 
-    /// What of the granted credentials clients do not find by themselves.
-    pub fn unread(&self) -> impl Iterator<Item = Unread<'a>> {
+    /// The parameters of the granted credentials that clients do not read from variables.
+    pub fn unread(&self) -> impl Iterator<Item = UnreadParameter<'a>> {
         self.granted.iter().flat_map(|granted| {
             let provider = granted.provider;
             provider
                 .client_arguments_for(&granted.lease.parameters)
-                .map(move |(field, by)| Unread {
+                .map(move |(field, by)| UnreadParameter {
                     provider,
                     field,
                     by,
@@ -293,7 +290,7 @@ impl<'a> Granted<'a> {
     }
 }
 
-/// The value of a field, or of a template if it has one; `None` if the lease has none.
+/// The value of a field, or of its template; `None` if the lease has no value.
 fn value<'a>(
     lease: &'a Lease,
     provider: &Provider,
@@ -315,7 +312,7 @@ fn value<'a>(
 }
 
 impl Kept {
-    /// The names that nothing would have taken away, for a note.
+    /// The names that would have been passed anyway, for a note.
     pub fn without_effect<'a>(&'a self, catalog: &'a Catalog) -> impl Iterator<Item = &'a str> {
         self.variables
             .iter()

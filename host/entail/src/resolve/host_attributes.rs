@@ -1,51 +1,51 @@
-//! The attributes that the host itself writes into the facts, under a prefix that nobody
-//! else can write.
+//! The attributes that the host sets in the facts, under a prefix reserved for it.
 //!
-//! A caller's attributes say what the caller likes to say. Those whose name begins with
-//! [`HOST_PREFIX`] are the host's: of each credential its mode, region, the host of its
-//! base URL and its holder; of the request what the caller keeps of its own. A policy can
-//! rely on them as far as it relies on the rest of the facts.
+//! Nothing checks a caller's attributes. Those whose name begins with [`HOST_PREFIX`] are
+//! set by the host: for each credential its mode, region, base URL host and holder; for the
+//! request the names that the caller keeps. A policy can rely on them as on the rest of the
+//! facts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use entail_policy::Facts;
 
-use crate::change::value::{base_url, host_of};
 use crate::documents::scope::Credential;
 use crate::error::Error;
+use crate::urls::{base_url, host_of};
 use entail_decision::name::{HOST_PREFIX, ScopePath, quoted};
 use entail_decision::provider::{Format, Provider};
 
-/// Of a credential: the mode of the provider that it is in.
+/// Of a credential: its mode.
 pub const MODE: &str = "entail:mode";
 
-/// Of a credential: its region, of providers that have regions.
+/// Of a credential: its region, for providers that have regions.
 pub const REGION: &str = "entail:region";
 
-/// Of a credential: the host of its base URL, with the port if it is not the scheme's own.
+/// Of a credential: the host of its base URL, with the port if it is not the scheme's
+/// default.
 pub const HOST: &str = "entail:host";
 
 /// Of a credential: the path of the scope that holds it.
 pub const HOLDER: &str = "entail:holder";
 
-/// Of a request: the variables and providers that the caller keeps of its own beside the
-/// granted credential, sorted, with commas between them.
+/// Of a request: the variables and providers that the caller keeps beside the granted
+/// credential, sorted and separated by commas.
 pub const KEPT: &str = "entail:kept";
 
-/// What the host writes of a credential.
+/// The host's attributes of a credential.
 const OF_A_CREDENTIAL: [&str; 4] = [MODE, REGION, HOST, HOLDER];
 
-/// What the host writes of a request.
+/// The host's attributes of a request.
 const OF_A_REQUEST: [&str; 1] = [KEPT];
 
-/// The most bytes of one kept name: variables of vendors have some fifty.
+/// The longest kept name in bytes: vendors' variables have some fifty.
 const MAX_KEPT_NAME_BYTES: usize = 128;
 
-/// The most bytes of all kept names with their commas: every variable of every provider
-/// would be more, and whoever keeps those wants none of ours.
+/// The most bytes of all kept names with their commas: less than every variable of every
+/// provider, which would leave nothing to grant.
 const MAX_KEPT_BYTES: usize = 2_048;
 
-/// The attributes of a credential.
+/// The host's attributes of a credential.
 pub(crate) fn of_credential(
     provider: &Provider,
     holder: &ScopePath,
@@ -74,7 +74,7 @@ pub(crate) fn of_credential(
 ///
 /// # Errors
 ///
-/// [`Error::Invalid`] if a name is none, or there are too many.
+/// [`Error::Invalid`] if a name is invalid, or there are too many.
 pub(crate) fn kept(names: &[String]) -> Result<Option<String>, Error> {
     let is_name = |name: &&String| {
         (1..=MAX_KEPT_NAME_BYTES).contains(&name.len())
@@ -84,8 +84,8 @@ pub(crate) fn kept(names: &[String]) -> Result<Option<String>, Error> {
     };
     if let Some(name) = names.iter().find(|name| !is_name(name)) {
         return Err(Error::Invalid(format!(
-            "what is kept is named by 1 to {MAX_KEPT_NAME_BYTES} letters, digits, _ and -, and a \
-             name of {} bytes is not",
+            "a kept name has 1 to {MAX_KEPT_NAME_BYTES} letters, digits, _ and -; one of {} bytes \
+             does not",
             name.len()
         )));
     }
@@ -93,15 +93,15 @@ pub(crate) fn kept(names: &[String]) -> Result<Option<String>, Error> {
     let text = Vec::from_iter(names).join(",");
     if text.len() > MAX_KEPT_BYTES {
         return Err(Error::Invalid(format!(
-            "the names of what is kept have {} bytes, and at most {MAX_KEPT_BYTES} are taken: keep \
-             fewer, or leave the provider out",
+            "the kept names have {} bytes, and at most {MAX_KEPT_BYTES} are allowed: keep fewer, or \
+             leave the provider out",
             text.len()
         )));
     }
     Ok((!text.is_empty()).then_some(text))
 }
 
-/// What was kept, from a value of [`KEPT`].
+/// The kept names in a value of [`KEPT`].
 ///
 /// # Errors
 ///
@@ -111,8 +111,8 @@ pub(crate) fn parse_kept(value: &str) -> Result<Vec<String>, Error> {
     kept(&names).map(|_| names)
 }
 
-/// Refuses facts that somebody wrote, such as those of a vector, with an attribute under
-/// [`HOST_PREFIX`] that the host does not write where it stands.
+/// Checks facts from outside, such as those of a vector: an attribute under
+/// [`HOST_PREFIX`] must be one that the host sets in that place.
 ///
 /// # Errors
 ///
@@ -135,13 +135,14 @@ fn only(attributes: &BTreeMap<String, String>, known: &[&str], what: &str) -> Re
     match of_host.find(|name| !known.contains(&name.as_str())) {
         None => Ok(()),
         Some(name) => {
-            let known = match known.is_empty() {
-                true => "none".to_owned(),
-                false => known.join(", "),
+            let known = if known.is_empty() {
+                "none".to_owned()
+            } else {
+                known.join(", ")
             };
             Err(Error::Invalid(format!(
-                "the attribute {} is none that the host writes of {what}: names that begin with \
-                 {HOST_PREFIX} belong to the host, and of {what} there are: {known}",
+                "the host sets no attribute {} of {what}: names that begin with {HOST_PREFIX} \
+                 belong to the host, which sets of {what}: {known}",
                 quoted(name)
             )))
         }
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn facts_that_somebody_wrote_have_no_names_of_the_host_but_its_own() {
+    fn facts_from_outside_use_the_host_s_names_only_where_the_host_does() {
         let facts = |request: &str, credential: &str| -> Facts {
             serde_json::from_value(serde_json::json!({
                 "request": {"provider": "openai", "now_ms": 1, "attributes": {request: "x"}},

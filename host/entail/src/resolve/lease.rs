@@ -1,15 +1,18 @@
-//! What a granted request gets: the secret fields, the public parameters and the
-//! effective model, handed over once.
+//! Step 7: what a granted request returns: the secret fields, the public parameters and
+//! the effective model.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+use entail_policy::PolicyDigest;
 use entail_store::{Fields, Revision, Secret};
 
+use crate::resolve::facts::LoadedFacts;
+use crate::resolve::unseal::Unsealed;
 use entail_decision::name::{CredentialId, CredentialName, ModelId, ProviderId, ScopePath};
 
-/// A granted credential, opened. Its `Debug` shows no secret; the secrets are
-/// overwritten when it is dropped.
+/// A granted credential with its secret fields. `Debug` shows no secret; the secrets are
+/// overwritten on drop.
 pub struct Lease {
     pub(crate) scope: ScopePath,
     pub(crate) provider: ProviderId,
@@ -29,12 +32,44 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// The scope that asked.
+    /// Makes the lease of an unsealed credential.
+    pub(crate) fn new(
+        loaded: &LoadedFacts<'_>,
+        policy: PolicyDigest,
+        unsealed: Unsealed<'_>,
+    ) -> Self {
+        let Unsealed {
+            scope,
+            holder,
+            credential,
+            ..
+        } = unsealed;
+        let version = &credential.version;
+        Lease {
+            scope: scope.clone(),
+            provider: loaded.provider.id.clone(),
+            holder: holder.clone(),
+            name: credential.name.clone(),
+            id: credential.id.clone(),
+            version: version.number,
+            mode: version.mode.clone(),
+            model: unsealed.model,
+            base_url: unsealed.base_url,
+            parameters: version.parameters.clone(),
+            hosts: version.hosts.clone(),
+            expires_at_ms: credential.rules.expires_at_ms,
+            revision: loaded.chain.revision,
+            policy: policy.to_string(),
+            secrets: unsealed.secrets,
+        }
+    }
+
+    /// The requesting scope.
     pub fn scope(&self) -> &ScopePath {
         &self.scope
     }
 
-    /// Whom the credential is for.
+    /// The provider.
     pub fn provider(&self) -> &ProviderId {
         &self.provider
     }
@@ -54,17 +89,17 @@ impl Lease {
         &self.id
     }
 
-    /// Which of the credential's secrets this is, counted from 1.
+    /// The version of the credential, counted from 1.
     pub fn version(&self) -> u32 {
         self.version
     }
 
-    /// The mode of the provider that the credential is in.
+    /// The mode of the provider that the credential uses.
     pub fn mode(&self) -> &str {
         &self.mode
     }
 
-    /// The effective model; none when nobody named one.
+    /// The effective model; `None` if neither the request nor a scope names one.
     pub fn model(&self) -> Option<&ModelId> {
         self.model.as_ref()
     }
@@ -74,7 +109,7 @@ impl Lease {
         &self.parameters
     }
 
-    /// Where the provider's API is for this credential, if it is known.
+    /// The base URL of the provider's API for this credential, if it is known.
     pub fn base_url(&self) -> Option<&str> {
         self.base_url.as_deref()
     }
@@ -84,12 +119,12 @@ impl Lease {
         &self.hosts
     }
 
-    /// When the credential ends, in milliseconds since 1970-01-01T00:00:00Z.
+    /// When the credential expires, in milliseconds since 1970-01-01T00:00:00Z.
     pub fn expires_at_ms(&self) -> Option<u64> {
         self.expires_at_ms
     }
 
-    /// The revision of the store that was decided on.
+    /// The revision of the store that the decision was made on.
     pub fn revision(&self) -> Revision {
         self.revision
     }
@@ -99,7 +134,7 @@ impl Lease {
         &self.policy
     }
 
-    /// The secret field of that name.
+    /// The secret field with this name.
     pub fn secret(&self, field: &str) -> Option<&Secret> {
         self.secrets
             .iter()

@@ -1,9 +1,8 @@
-//! Opened secrets, kept for a short time.
+//! A cache of opened secrets, each for a short time.
 //!
-//! They are kept under the digest of their sealed bytes, so what is found is
-//! never stale: a changed secret has other sealed bytes. The binding is compared
-//! each time, as it is on opening. Kept secrets are overwritten when they are
-//! let go.
+//! The key is the digest of the sealed bytes, so an entry is never stale: a changed secret
+//! has other sealed bytes. Each hit compares the place that the secret was sealed for, as
+//! opening does. Entries are overwritten when they are dropped.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,62 +10,60 @@ use std::time::{Duration, Instant};
 
 use entail_store::{Digest, Fields, SealContext};
 
-/// How many are kept at most; when there are more, all are let go.
-const MAX_KEPT: usize = 256;
+/// The most entries; when the cache is full, it is cleared.
+const MAX_ENTRIES: usize = 256;
 
-struct Opened {
+struct Entry {
     until: Instant,
     binding: SealContext,
     fields: Fields,
 }
 
 /// Opened secrets by the digest of their sealed bytes.
-pub(crate) struct OpenedSecrets {
+pub(crate) struct SecretCache {
     keep_for: Option<Duration>,
-    kept: Mutex<HashMap<Digest, Opened>>,
+    entries: Mutex<HashMap<Digest, Entry>>,
 }
 
-impl OpenedSecrets {
-    /// Keeps each for `keep_for`, or nothing.
+impl SecretCache {
+    /// Keeps each entry for `keep_for`; keeps nothing if it is `None`.
     pub(crate) fn new(keep_for: Option<Duration>) -> Self {
-        OpenedSecrets {
+        SecretCache {
             keep_for,
-            kept: Mutex::default(),
+            entries: Mutex::default(),
         }
     }
 
     pub(crate) fn get(&self, digest: &Digest, binding: &SealContext) -> Option<Fields> {
         self.keep_for?;
-        let mut kept = self.lock();
-        let opened = kept.get(digest)?;
-        if opened.until <= Instant::now() {
-            kept.remove(digest);
+        let mut entries = self.lock();
+        let entry = entries.get(digest)?;
+        if entry.until <= Instant::now() {
+            entries.remove(digest);
             return None;
         }
-        (opened.binding == *binding).then(|| opened.fields.clone())
+        (entry.binding == *binding).then(|| entry.fields.clone())
     }
 
-    pub(crate) fn keep(&self, digest: Digest, binding: SealContext, fields: &Fields) {
+    pub(crate) fn insert(&self, digest: Digest, binding: SealContext, fields: &Fields) {
         let Some(keep_for) = self.keep_for else {
             return;
         };
         let now = Instant::now();
-        let mut kept = self.lock();
-        kept.retain(|_, opened| opened.until > now);
-        if kept.len() >= MAX_KEPT {
-            kept.clear();
+        let mut entries = self.lock();
+        entries.retain(|_, entry| entry.until > now);
+        if entries.len() >= MAX_ENTRIES {
+            entries.clear();
         }
-        kept.insert(
-            digest,
-            Opened {
-                until: now + keep_for,
-                binding,
-                fields: fields.clone(),
-            },
-        );
+        let entry = Entry {
+            until: now + keep_for,
+            binding,
+            fields: fields.clone(),
+        };
+        entries.insert(digest, entry);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Opened>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -53,7 +53,7 @@ pub async fn rotate(
             unsafe_http: args.input.allow_unsafe_http.then_some(true),
             ..RuleChanges::default()
         },
-        secret: SecretEdit::Renew,
+        secret: SecretEdit::Rotate,
         grace_ms: duration_ms(&args.grace.grace)?,
     }));
     let replaced = Replaced::before(

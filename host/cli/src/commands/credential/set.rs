@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 use entail::policy::Sharing;
-use entail::{Change, Credential, Edit, Entail, RuleChanges, SecretEdit, SetCredential, Unread};
+use entail::{
+    Change, Credential, Edit, Entail, RuleChanges, SecretEdit, SetCredential, UnreadParameter,
+};
 
 use super::changed::{Changed, version};
 use super::replaced::Replaced;
@@ -210,7 +212,7 @@ async fn warn_of_unread_parameters(
         return Ok(());
     };
     for (field, by) in provider.client_arguments_for(&credential.version.parameters) {
-        let unread = Unread {
+        let unread = UnreadParameter {
             provider,
             field,
             by,

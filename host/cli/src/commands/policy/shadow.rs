@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 
 use clap::Args;
 use entail::policy::PolicyDigest;
-use entail::{ActivatePolicy, Counts, Entail, Filter, ScopePath, count_records, shadow_answers};
+use entail::{
+    ActivatePolicy, DifferenceCounts, Entail, Filter, ScopePath, count_records, shadow_answers,
+};
 use serde::Serialize;
 use serde_json::json;
 
@@ -125,7 +127,7 @@ fn print_set(policy: &OrganizationPolicy, names: &PolicyNames) {
 
 /// The answers of a shadow.
 struct Answers {
-    counts: Counts,
+    counts: DifferenceCounts,
     /// The newest that differ.
     differing: VecDeque<ComparedAnswer>,
     json: JsonList,
@@ -179,7 +181,7 @@ fn read_answers(
     since_ms: u64,
 ) -> Result<Answers, CliError> {
     let mut answers = Answers {
-        counts: Counts::default(),
+        counts: DifferenceCounts::default(),
         differing: VecDeque::new(),
         json: JsonList::default(),
     };

@@ -115,7 +115,7 @@ async fn nothing_granted(
     for (provider, _) in shown {
         let request = request(provider);
         let remedies = match entail.explain(&session.principal, &request).await {
-            Ok(explanation) => remedies(&explanation),
+            Ok(explanation) => remedies(&explanation.hints()),
             Err(_) => Vec::new(),
         };
         if remedies.is_empty() {

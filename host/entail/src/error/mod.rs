@@ -1,5 +1,9 @@
-//! What can go wrong, told apart by who failed: the request, the policy, the
-//! store, the keys, or the record.
+//! The errors of the library, told apart by what failed: the request, the policy, the
+//! store, the keys, or the decision log.
+
+pub(crate) mod classify;
+pub(crate) mod hint;
+pub(crate) mod invalid_value;
 
 use std::path::PathBuf;
 
@@ -9,26 +13,27 @@ use entail_policy::{
 use entail_store::{AnchorError, KeyError, RecipientError, SealError, Tampering};
 use entail_text::sanitized;
 
-use crate::change::value::InvalidValue;
+use crate::credential_ref::CredentialRef;
+use crate::error::invalid_value::InvalidValue;
 use crate::home::settings::InvalidSettings;
 use crate::principal::{Action, Principal};
 use entail_decision::guard::Violation;
-use entail_decision::name::{CredentialName, InvalidName, ProviderId, ScopePath};
+use entail_decision::name::{CredentialName, InvalidName, ProviderId, ScopePath, quoted};
 use entail_decision::provider::{InvalidProviders, UnknownMode, UnknownProvider};
 
-/// What went wrong. Nothing was revealed, and nothing was changed.
+/// What failed. Nothing was revealed, and nothing was changed.
 ///
-/// Its text is one line of plain characters, whatever names and words are in it: the
-/// parts that may be foreign are sanitized where it is shown, not where it is made.
+/// The text is one line of plain characters, whatever names it contains: parts that may
+/// come from outside are sanitized on display.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The policy refused.
     #[error("{}", refusal.message.shown())]
     Refused {
-        /// The scope that asked.
+        /// The requesting scope.
         scope: ScopePath,
-        /// For which provider.
+        /// The provider.
         provider: ProviderId,
         /// The policy's refusal.
         refusal: Refusal,
@@ -43,34 +48,55 @@ pub enum Error {
         /// Where.
         scope: ScopePath,
     },
-    /// The policy gave no decision.
+    /// The policy made no decision.
     #[error("the policy failed, so nothing is granted: {0}")]
     PolicyFailed(#[from] CallError),
-    /// The policy chose what it may not choose.
+    /// The policy chose a credential that it may not choose.
     #[error("the policy's choice is not allowed, so nothing is granted: {0}")]
     GuardViolated(Violation),
-    /// What the database holds is not what was written.
+    /// The database does not hold what was written.
     #[error("tampered: {0}")]
     Tampered(Tampering),
-    /// A copy of a store is not signed by anybody who is trusted.
-    #[error("{}", sanitized(.0))]
-    Untrusted(String),
+    /// A backup is not signed by a trusted key.
+    #[error("{}", sanitized(.message))]
+    Untrusted {
+        /// What is signed by which key, and which keys are trusted.
+        message: String,
+        /// The text form of the key that signed it, if it is signed.
+        signer: Option<String>,
+    },
     /// The anchor cannot be read or written.
     #[error(transparent)]
     Anchor(AnchorError),
-    /// The change is made, and the anchor does not know of it yet.
-    #[error("the change is made, but the anchor could not be told: {0}")]
+    /// The change is committed, but the anchor could not be updated.
+    #[error("the change is made, but the anchor could not be updated: {0}")]
     NotAnchored(#[source] AnchorError),
-    /// A recipient was not taken.
+    /// A recipient is invalid.
     #[error(transparent)]
     Recipient(#[from] RecipientError),
-    /// The database does not answer.
+    /// No recipient has this id or label.
+    // The text that was given may be a key in the wrong place.
+    #[error("there is no recipient {}", quoted(.0))]
+    UnknownRecipient(String),
+    /// The recipient of this node's own identity cannot be removed.
+    #[error("that is the recipient of this node's own identity, which could then open nothing")]
+    OwnRecipient,
+    /// This node's identity opens nothing in the backup.
+    #[error(
+        "the backup is older than this node's identity, which opens nothing in it; a recovery \
+         key is needed that does"
+    )]
+    RecoveryKeyRequired,
+    /// The database cannot be used.
     #[error("the store is unavailable: {}", sanitized(.0))]
     Unavailable(String),
-    /// Somebody else keeps changing the store.
+    /// The database file is missing.
+    #[error("the store is unavailable: {} is missing", sanitized(.0.display()))]
+    DatabaseMissing(PathBuf),
+    /// Other writers kept changing the store.
     #[error("the store was changed by others at each try; try again")]
     Contended,
-    /// The secret cannot be opened, or nothing can be sealed or signed.
+    /// Nothing can be opened, sealed or signed.
     #[error(transparent)]
     Keys(#[from] KeyError),
     /// The secret cannot be opened here.
@@ -87,10 +113,10 @@ pub enum Error {
         #[source]
         error: SealError,
     },
-    /// The provider file leads to a host that the secret was not sealed for.
+    /// The provider file names a host that the secret is not bound to.
     #[error(
         "the provider file leads to {}, and the secret of {} in {scope} is for {} only, so \
-         nothing is handed out; enter the secret again, or put the provider file right",
+         nothing is handed out; enter the secret again, or correct the provider file",
         sanitized(.host),
         sanitized(.credential),
         sanitized(.hosts.join(", "))
@@ -100,12 +126,12 @@ pub enum Error {
         scope: ScopePath,
         /// Its provider and name.
         credential: String,
-        /// Where it would be sent.
+        /// The host it would be sent to.
         host: String,
-        /// The hosts that it was sealed for.
+        /// The hosts that the secret is bound to.
         hosts: Vec<String>,
     },
-    /// The decision could not be recorded, so nothing is granted.
+    /// The decision cannot be recorded, so nothing is granted.
     #[error(
         "the decision cannot be recorded in {}, so nothing is granted: {}",
         sanitized(.file.display()),
@@ -114,20 +140,28 @@ pub enum Error {
     NotRecorded {
         /// The decision log.
         file: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         error: std::io::Error,
     },
-    /// There is no such scope.
+    /// The scope does not exist.
     #[error("there is no scope {0}")]
     UnknownScope(ScopePath),
-    /// There is no such provider.
+    /// The provider does not exist.
     #[error(transparent)]
     UnknownProvider(#[from] UnknownProvider),
     /// The provider has no such mode.
     #[error(transparent)]
     UnknownMode(#[from] UnknownMode),
-    /// There is no such credential.
+    /// No mode of the provider takes all the given fields.
+    #[error("no mode of {provider} takes these fields together; its modes are: {}", modes.join(", "))]
+    NoMode {
+        /// The provider.
+        provider: ProviderId,
+        /// Its modes.
+        modes: Vec<String>,
+    },
+    /// The credential does not exist.
     #[error("{scope} has no credential {name} for {provider}")]
     UnknownCredential {
         /// The scope.
@@ -137,8 +171,8 @@ pub enum Error {
         /// The name.
         name: CredentialName,
     },
-    /// The scope is there already.
-    #[error("{0} is there already")]
+    /// The scope exists already.
+    #[error("{0} exists already")]
     ScopeExists(ScopePath),
     /// The scope has projects below it.
     #[error(
@@ -151,123 +185,88 @@ pub enum Error {
         /// One of them.
         below: String,
     },
-    /// What was asked makes no sense; the text says what and why.
+    /// The input is invalid; the text says what and why.
     #[error("{}", sanitized(.0))]
     Invalid(String),
-    /// A value was not taken.
+    /// A value of a credential is invalid.
     #[error(transparent)]
     InvalidValue(#[from] InvalidValue),
-    /// A name was not taken.
+    /// The secret may be sent to other hosts only.
+    #[error(
+        "the secret is bound to {}; to use it with {}, enter it again",
+        sanitized(.hosts.join(", ")),
+        sanitized(.host)
+    )]
+    OtherHost {
+        /// The host that the new parameters name.
+        host: String,
+        /// The hosts that the secret is bound to.
+        hosts: Vec<String>,
+    },
+    /// A name is invalid.
     #[error(transparent)]
     InvalidName(#[from] InvalidName),
-    /// The settings file of the home is not valid.
+    /// The caller wants to keep its own variables of a provider that is granted.
+    #[error("{0} is granted, so the caller's own variables for it cannot be kept")]
+    KeptAndGranted(ProviderId),
+    /// The settings file of the home is invalid.
     #[error(transparent)]
     InvalidSettings(#[from] InvalidSettings),
-    /// The provider file of the home is not valid.
+    /// The provider file of the home is invalid.
     #[error(transparent)]
     InvalidProviders(#[from] InvalidProviders),
-    /// The home is not usable.
+    /// The home cannot be used.
     #[error("{}", sanitized(.0))]
     Home(String),
+    /// There is no home in this directory.
+    #[error("{} is not a home", sanitized(.0.display()))]
+    NotAHome(PathBuf),
     /// The policy engine cannot be set up.
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// The policy is not admitted.
     #[error("the policy is not admitted: {0}")]
     Rejected(#[from] Rejected),
-    /// The policy in service cannot be made ready, so nothing is granted.
+    /// The active policy cannot be loaded, so nothing is granted.
     #[error(
-        "the policy in service cannot be used, so nothing is granted: {}",
+        "the active policy cannot be used, so nothing is granted: {}",
         sanitized(.0)
     )]
     PolicyUnready(String),
-    /// The policy does not take the settings.
+    /// The policy does not accept the settings.
     #[error(transparent)]
     BadSettings(#[from] BadSettings),
-    /// The layer cannot be put on the policy.
+    /// The layer cannot be composed with the policy.
     #[error(transparent)]
     Compose(#[from] ComposeError),
-    /// No such policy is installed.
+    /// No policy of this digest is installed.
     #[error("no policy {0} is installed")]
     UnknownPolicy(PolicyDigest),
+    /// No installed policy has this name or beginning of a digest.
+    #[error(
+        "{} is not an installed policy: give its name, the first digits of its digest (at \
+         least {LEAST_DIGITS}), or {BUILT_IN}",
+        quoted(.0)
+    )]
+    UnknownPolicyName(String),
+    /// Several installed policies have this name or beginning of a digest.
+    #[error("{} means several installed policies; give more of the digest", quoted(.0))]
+    AmbiguousPolicyName(String),
 }
 
-/// The kinds of error that a caller answers in different ways: by exit code, by
-/// HTTP status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErrorKind {
-    /// Denied by policy.
-    Refused,
-    /// Not authorized.
-    NotAuthorized,
-    /// The policy failed: trap, deadline, memory, bad output.
-    PolicyFailed,
-    /// The guard stopped the policy.
-    GuardViolated,
-    /// The store is unavailable.
-    Unavailable,
-    /// Tampered.
-    Tampered,
-    /// Keys are missing, locked, or do not fit; or a secret is for other hosts.
-    Sealed,
-    /// The decision cannot be recorded.
-    NotRecorded,
-    /// There is no such thing.
-    NotFound,
-    /// The input is wrong.
-    Invalid,
-}
+/// The name that stands for the built-in policy.
+pub const BUILT_IN: &str = "built-in";
+
+/// The fewest digits of a digest that name a policy.
+pub(crate) const LEAST_DIGITS: usize = 6;
 
 impl Error {
-    /// Which kind it is.
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            Error::Refused { .. } => ErrorKind::Refused,
-            Error::NotAuthorized { .. } => ErrorKind::NotAuthorized,
-            Error::PolicyFailed(_)
-            | Error::Engine(_)
-            | Error::Rejected(_)
-            | Error::PolicyUnready(_)
-            | Error::BadSettings(
-                BadSettings::Failed(_)
-                | BadSettings::Schema(_)
-                | BadSettings::Engine(_)
-                | BadSettings::CompilerDisabled(_),
-            ) => ErrorKind::PolicyFailed,
-            Error::GuardViolated(_) => ErrorKind::GuardViolated,
-            // A secret that is damaged, or lies where it was not sealed for, was
-            // written by nobody who may.
-            Error::Tampered(_)
-            | Error::Untrusted(_)
-            | Error::Sealed {
-                error: SealError::Damaged | SealError::Misplaced(_),
-                ..
-            } => ErrorKind::Tampered,
-            Error::Anchor(AnchorError::Missing(_) | AnchorError::Malformed(_)) => {
-                ErrorKind::Tampered
-            }
-            Error::Unavailable(_)
-            | Error::Contended
-            | Error::Home(_)
-            | Error::Anchor(_)
-            | Error::NotAnchored(_) => ErrorKind::Unavailable,
-            Error::Keys(_) | Error::Sealed { .. } | Error::HostNotBound { .. } => ErrorKind::Sealed,
-            Error::NotRecorded { .. } => ErrorKind::NotRecorded,
-            Error::UnknownScope(_)
-            | Error::UnknownProvider(_)
-            | Error::UnknownCredential { .. }
-            | Error::UnknownPolicy(_) => ErrorKind::NotFound,
-            Error::ScopeExists(_)
-            | Error::HasProjects { .. }
-            | Error::Invalid(_)
-            | Error::InvalidValue(_)
-            | Error::InvalidName(_)
-            | Error::UnknownMode(_)
-            | Error::Recipient(_)
-            | Error::BadSettings(_)
-            | Error::Compose(_)
-            | Error::InvalidSettings(_)
-            | Error::InvalidProviders(_) => ErrorKind::Invalid,
+    /// The credential does not exist.
+    pub(crate) fn unknown_credential(credential: &CredentialRef) -> Self {
+        Error::UnknownCredential {
+            scope: credential.scope.clone(),
+            provider: credential.provider.clone(),
+            name: credential.name.clone(),
         }
     }
 }

@@ -1,0 +1,109 @@
+//! Destroys retired secrets once their time is over.
+
+use std::sync::Arc;
+
+use entail_store::{Batch, Revision};
+use serde_json::json;
+
+use crate::change::Change;
+use crate::clock::ClockReading;
+use crate::documents::encode;
+use crate::documents::retirements::{Retirements, Times, retirements_key};
+use crate::documents::scope::{self, Scope};
+use crate::entail::Entail;
+use crate::error::Error;
+use crate::principal::Principal;
+use entail_decision::name::ScopePath;
+
+impl Entail {
+    /// Destroys the retired versions and removed credentials whose time is certainly over,
+    /// in every scope. Returns the number of scopes that had some. Checking whether there
+    /// are any costs one read.
+    ///
+    /// The clock alone does not suffice: the machine must have been up for as long as the
+    /// secret was to be kept, or, if it rebooted in between, an earlier call, at least a
+    /// day before, must have found the time over as well. Such a call is noted in the
+    /// store.
+    ///
+    /// # Errors
+    ///
+    /// As [`Entail::change`].
+    pub async fn destroy_due(&self, principal: &Principal) -> Result<usize, Error> {
+        let Some(retirements) = self.retirements().await?.1 else {
+            return Ok(0);
+        };
+        let now_ms = self.now_ms();
+        let due: Vec<ScopePath> = retirements.due_at(now_ms).cloned().collect();
+        if due.is_empty() && !retirements.is_contradicted(now_ms) {
+            return Ok(0);
+        }
+        let mut destroyed = 0;
+        for scope in due {
+            if !self.has_over(&scope).await? {
+                continue;
+            }
+            match self
+                .change(principal, &Change::DestroyRetired { scope })
+                .await
+            {
+                // Unknown if another process has removed it.
+                Ok(_) | Err(Error::UnknownScope(_)) => destroyed += 1,
+                Err(error) => return Err(error),
+            }
+        }
+        self.until_not_contended(|| self.note_check(principal))
+            .await?;
+        Ok(destroyed)
+    }
+
+    /// The retirements, and their revision.
+    async fn retirements(&self) -> Result<(Revision, Option<Arc<Retirements>>), Error> {
+        let snapshot = self.store.read(&[retirements_key()]).await?;
+        let document = snapshot.documents.into_iter().next().flatten();
+        let retirements = document.map(|document| document.body()).transpose()?;
+        Ok((snapshot.revision, retirements))
+    }
+
+    /// Whether a scope holds something whose time is certainly over.
+    async fn has_over(&self, path: &ScopePath) -> Result<bool, Error> {
+        self.until_not_contended(|| async {
+            let (revision, retirements) = self.retirements().await?;
+            let snapshot = self.store.read(&[scope::document_key(path)]).await?;
+            if snapshot.revision != revision {
+                return Err(Error::Contended);
+            }
+            let Some(document) = snapshot.documents.into_iter().next().flatten() else {
+                return Ok(false);
+            };
+            let now = ClockReading::of(&*self.clock);
+            let times = Times {
+                now: &now,
+                newest_ms: self.newest_change_ms(revision).await?,
+                seen_over: retirements
+                    .as_ref()
+                    .and_then(|retirements| retirements.seen_over.as_ref()),
+            };
+            Ok(document.body::<Scope>()?.has_over(&times))
+        })
+        .await
+    }
+
+    /// Notes in the store what this check of the clock found, for a later one.
+    async fn note_check(&self, principal: &Principal) -> Result<(), Error> {
+        let (revision, retirements) = self.retirements().await?;
+        let now = ClockReading::of(&*self.clock);
+        let Some(next) = retirements.and_then(|retirements| retirements.checked_at(&now)) else {
+            return Ok(());
+        };
+        let batch = Batch {
+            put: vec![(retirements_key(), encode(&next)?)],
+            ..Batch::default()
+        };
+        let change = if next.seen_over.is_some() {
+            json!({"change": "find-retirements-over"})
+        } else {
+            json!({"change": "withdraw-retirements-over"})
+        };
+        self.commit(principal, revision, batch, &change).await
+    }
+}

@@ -1,0 +1,150 @@
+//! Works a change out against one revision of the store, without making it.
+//!
+//! The same plan is previewed ([`Entail::preview`]) or committed ([`Entail::change`]).
+
+use std::sync::Arc;
+
+use entail_store::{Batch, Fault, Recipients, Revision, Tampering, recipients_key};
+
+use crate::change::{Applied, Change, Context};
+use crate::clock::ClockReading;
+use crate::documents::encode;
+use crate::documents::retirements::{Retirements, Times, retirements_key};
+use crate::documents::scope::{self, SCOPE_KIND, Scope};
+use crate::entail::Entail;
+use crate::error::Error;
+use entail_decision::name::ScopePath;
+
+/// What a change does to the store.
+pub(crate) struct Plan {
+    /// The revision that it was worked out against.
+    pub(crate) revision: Revision,
+    /// The scope after the change; `None` if the change removes it.
+    pub(crate) scope: Option<Arc<Scope>>,
+    /// What is written.
+    pub(crate) batch: Batch,
+    /// What the caller learns of it.
+    pub(crate) applied: Applied,
+}
+
+/// The documents that a change reads.
+struct Documents {
+    revision: Revision,
+    scope: Option<Scope>,
+    retirements: Retirements,
+    recipients: Arc<Recipients>,
+    has_parent: bool,
+}
+
+impl Entail {
+    /// Works out what `change` does to the store at its current revision.
+    pub(crate) async fn plan(&self, change: &Change) -> Result<Plan, Error> {
+        let path = change.scope();
+        let provider = change.provider().map(|id| self.provider(id)).transpose()?;
+        let documents = self.read_for_change(path).await?;
+        let revision = documents.revision;
+        self.check_relatives(change, documents.has_parent).await?;
+        let now = ClockReading::of(&*self.clock);
+        let retirements = documents.retirements;
+        let seen_over = retirements.seen_over.clone();
+        let context = Context {
+            times: Times {
+                now: &now,
+                newest_ms: self.newest_change_ms(revision).await?,
+                seen_over: seen_over.as_ref(),
+            },
+            recipients: &documents.recipients,
+            provider,
+        };
+        let (scope, effects) = change.apply(documents.scope, &context)?;
+        let mut batch = Batch {
+            add_blobs: effects.add_blobs,
+            remove_blobs: effects.remove_blobs,
+            ..Batch::default()
+        };
+        let due = scope.as_ref().and_then(Scope::first_due);
+        if let Some(retirements) = retirements.rescheduled(path, due) {
+            batch.put.push((retirements_key(), encode(&retirements)?));
+        }
+        let key = scope::document_key(path);
+        match &scope {
+            Some(scope) => batch.put.push((key, encode(scope)?)),
+            None => batch.remove.push(key),
+        }
+        Ok(Plan {
+            revision,
+            scope: scope.map(Arc::new),
+            batch,
+            applied: effects.applied,
+        })
+    }
+
+    async fn read_for_change(&self, path: &ScopePath) -> Result<Documents, Error> {
+        // The parent too: a project is added below what exists at this revision.
+        let keys: Vec<_> = [
+            scope::document_key(path),
+            retirements_key(),
+            recipients_key(),
+        ]
+        .into_iter()
+        .chain(path.parent().map(|parent| scope::document_key(&parent)))
+        .collect();
+        let snapshot = self.store.read(&keys).await?;
+        let mut documents = snapshot.documents.into_iter();
+        let scope = match documents.next().flatten() {
+            Some(document) => Some(Scope::clone(&*document.body::<Scope>()?)),
+            None => None,
+        };
+        let retirements = match documents.next().flatten() {
+            Some(document) => Retirements::clone(&*document.body::<Retirements>()?),
+            None => Retirements::default(),
+        };
+        let recipients = match documents.next().flatten() {
+            Some(document) => document.body::<Recipients>()?,
+            None => {
+                return Err(Tampering::new(Fault::Missing, recipients_key(), "is missing").into());
+            }
+        };
+        Ok(Documents {
+            revision: snapshot.revision,
+            scope,
+            retirements,
+            recipients,
+            // An organization needs no parent.
+            has_parent: documents.next().is_none_or(|parent| parent.is_some()),
+        })
+    }
+
+    /// Checks that the change fits the scope's parent and children.
+    async fn check_relatives(&self, change: &Change, has_parent: bool) -> Result<(), Error> {
+        let path = change.scope();
+        match (change, path.parent()) {
+            (Change::AddScope { .. }, Some(parent)) if !has_parent => {
+                Err(Error::UnknownScope(parent))
+            }
+            (Change::RemoveProject { .. }, _) => self.check_removable(path).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that the scope is a project without projects below it. One that is added
+    /// meanwhile makes a newer revision, and the commit a conflict.
+    async fn check_removable(&self, path: &ScopePath) -> Result<(), Error> {
+        if path.is_organization() {
+            return Err(Error::Invalid(format!(
+                "{path} is an organization, not a project"
+            )));
+        }
+        let below = self
+            .store
+            .names(SCOPE_KIND, path.as_str(), Some(path.as_str()), 1)
+            .await?;
+        match below.into_iter().next() {
+            Some(below) => Err(Error::HasProjects {
+                scope: path.clone(),
+                below,
+            }),
+            None => Ok(()),
+        }
+    }
+}

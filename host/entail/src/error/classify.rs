@@ -1,0 +1,211 @@
+//! The kind, the code and the hints of each error.
+
+use entail_policy::BadSettings;
+use entail_store::{AnchorError, KeyError, SealError};
+
+use crate::error::Error;
+use crate::error::hint::Hint;
+
+/// The kinds of error that callers treat differently: by exit status, by HTTP status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The policy refused.
+    Refused,
+    /// The principal is not authorized.
+    NotAuthorized,
+    /// The policy failed: trap, deadline, memory, bad output.
+    PolicyFailed,
+    /// The guard rejected the policy's decision.
+    GuardViolated,
+    /// The store is unavailable.
+    Unavailable,
+    /// The store was tampered with.
+    Tampered,
+    /// Keys are missing, locked, or do not fit; or the secret is bound to other hosts.
+    Sealed,
+    /// The decision cannot be recorded.
+    NotRecorded,
+    /// Something that was named does not exist.
+    NotFound,
+    /// The input is invalid.
+    Invalid,
+}
+
+impl ErrorKind {
+    /// Its stable name, in kebab-case.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ErrorKind::Refused => "refused",
+            ErrorKind::NotAuthorized => "not-authorized",
+            ErrorKind::PolicyFailed => "policy-failed",
+            ErrorKind::GuardViolated => "guard-violated",
+            ErrorKind::Unavailable => "unavailable",
+            ErrorKind::Tampered => "tampered",
+            ErrorKind::Sealed => "sealed",
+            ErrorKind::NotRecorded => "not-recorded",
+            ErrorKind::NotFound => "not-found",
+            ErrorKind::Invalid => "invalid",
+        }
+    }
+}
+
+impl Error {
+    /// Its kind.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Error::Refused { .. } => ErrorKind::Refused,
+            Error::NotAuthorized { .. } => ErrorKind::NotAuthorized,
+            Error::PolicyFailed(_)
+            | Error::Engine(_)
+            | Error::Rejected(_)
+            | Error::PolicyUnready(_)
+            | Error::BadSettings(
+                BadSettings::Failed(_)
+                | BadSettings::Schema(_)
+                | BadSettings::Engine(_)
+                | BadSettings::CompilerDisabled(_),
+            ) => ErrorKind::PolicyFailed,
+            Error::GuardViolated(_) => ErrorKind::GuardViolated,
+            // Nobody who may write stored a secret that is damaged or out of place.
+            Error::Tampered(_)
+            | Error::Untrusted { .. }
+            | Error::Sealed {
+                error: SealError::Damaged | SealError::Misplaced(_),
+                ..
+            }
+            | Error::Anchor(AnchorError::Missing(_) | AnchorError::Malformed(_)) => {
+                ErrorKind::Tampered
+            }
+            Error::Unavailable(_)
+            | Error::DatabaseMissing(_)
+            | Error::Contended
+            | Error::Home(_)
+            | Error::NotAHome(_)
+            | Error::Anchor(_)
+            | Error::NotAnchored(_) => ErrorKind::Unavailable,
+            Error::Keys(_) | Error::Sealed { .. } | Error::HostNotBound { .. } => ErrorKind::Sealed,
+            Error::NotRecorded { .. } => ErrorKind::NotRecorded,
+            Error::UnknownScope(_)
+            | Error::UnknownProvider(_)
+            | Error::UnknownCredential { .. }
+            | Error::UnknownPolicy(_) => ErrorKind::NotFound,
+            Error::ScopeExists(_)
+            | Error::HasProjects { .. }
+            | Error::Invalid(_)
+            | Error::InvalidValue(_)
+            | Error::InvalidName(_)
+            | Error::OtherHost { .. }
+            | Error::NoMode { .. }
+            | Error::KeptAndGranted(_)
+            | Error::UnknownPolicyName(_)
+            | Error::AmbiguousPolicyName(_)
+            | Error::UnknownRecipient(_)
+            | Error::OwnRecipient
+            | Error::RecoveryKeyRequired
+            | Error::UnknownMode(_)
+            | Error::Recipient(_)
+            | Error::BadSettings(_)
+            | Error::Compose(_)
+            | Error::InvalidSettings(_)
+            | Error::InvalidProviders(_) => ErrorKind::Invalid,
+        }
+    }
+
+    /// Its stable code, in kebab-case: finer than its [kind](Error::kind).
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::Refused { .. } => "refused",
+            Error::NotAuthorized { .. } => "not-authorized",
+            Error::PolicyFailed(_) => "policy-failed",
+            Error::GuardViolated(_) => "guard-violated",
+            Error::Tampered(_) => "tampered",
+            Error::Untrusted { .. } => "untrusted",
+            Error::Anchor(AnchorError::Missing(_)) => "anchor-missing",
+            Error::Anchor(_) => "anchor-failed",
+            Error::NotAnchored(_) => "not-anchored",
+            Error::Recipient(_) => "invalid-recipient",
+            Error::UnknownRecipient(_) => "unknown-recipient",
+            Error::OwnRecipient => "own-recipient",
+            Error::RecoveryKeyRequired => "recovery-key-required",
+            Error::Unavailable(_) => "unavailable",
+            Error::DatabaseMissing(_) => "database-missing",
+            Error::Contended => "contended",
+            Error::Keys(KeyError::NoIdentity) => "no-identity",
+            Error::Keys(KeyError::Locked) => "identity-locked",
+            Error::Keys(KeyError::WrongPassphrase) => "wrong-passphrase",
+            Error::Keys(KeyError::NoSigner) => "no-signer",
+            Error::Keys(_) => "keys-failed",
+            Error::Sealed { .. } => "sealed",
+            Error::HostNotBound { .. } => "host-not-bound",
+            Error::NotRecorded { .. } => "not-recorded",
+            Error::UnknownScope(_) => "unknown-scope",
+            Error::UnknownProvider(_) => "unknown-provider",
+            Error::UnknownMode(_) => "unknown-mode",
+            Error::NoMode { .. } => "no-mode",
+            Error::UnknownCredential { .. } => "unknown-credential",
+            Error::ScopeExists(_) => "scope-exists",
+            Error::HasProjects { .. } => "has-projects",
+            Error::Invalid(_) => "invalid",
+            Error::InvalidValue(_) => "invalid-value",
+            Error::InvalidName(_) => "invalid-name",
+            Error::OtherHost { .. } => "other-host",
+            Error::KeptAndGranted(_) => "kept-and-granted",
+            Error::InvalidSettings(_) => "invalid-settings",
+            Error::InvalidProviders(_) => "invalid-providers",
+            Error::Home(_) => "home-failed",
+            Error::NotAHome(_) => "not-a-home",
+            Error::Engine(_) => "engine-failed",
+            Error::Rejected(_) => "policy-rejected",
+            Error::PolicyUnready(_) => "policy-unready",
+            Error::BadSettings(_) => "bad-policy-settings",
+            Error::Compose(_) => "composition-failed",
+            Error::UnknownPolicy(_) => "unknown-policy",
+            Error::UnknownPolicyName(_) => "unknown-policy-name",
+            Error::AmbiguousPolicyName(_) => "ambiguous-policy-name",
+        }
+    }
+
+    /// What would help; empty if nothing in particular does. The hints of a refusal
+    /// need its facts: see [`Explanation::hints`](crate::Explanation::hints).
+    pub fn hints(&self) -> Vec<Hint> {
+        let hint = match self {
+            Error::UnknownScope(_) => Hint::ListScopes,
+            Error::UnknownCredential { scope, .. } => Hint::ListCredentials {
+                scope: scope.clone(),
+            },
+            Error::PolicyFailed(_) | Error::GuardViolated(_) | Error::PolicyUnready(_) => {
+                Hint::CheckPolicy { organization: None }
+            }
+            Error::Tampered(_) => Hint::VerifyStore,
+            Error::Anchor(AnchorError::Missing(_) | AnchorError::Malformed(_)) => {
+                Hint::AcceptRollback
+            }
+            Error::Untrusted {
+                signer: Some(signer),
+                ..
+            } => Hint::TrustVerifier {
+                verifier: signer.clone(),
+            },
+            Error::UnknownRecipient(_) => Hint::ListRecipients,
+            Error::OwnRecipient => Hint::RotateIdentity,
+            Error::RecoveryKeyRequired => Hint::SupplyRecoveryKey,
+            Error::DatabaseMissing(_) => Hint::RestoreBackup,
+            Error::Keys(KeyError::NoIdentity) => Hint::SupplyIdentity,
+            Error::Keys(KeyError::Locked) => Hint::UnlockIdentity,
+            Error::NoMode { modes, .. } => Hint::ChooseMode {
+                modes: modes.clone(),
+            },
+            Error::KeptAndGranted(provider) => Hint::NameProviders {
+                without: provider.clone(),
+            },
+            Error::NotAHome(directory) => Hint::CreateHome {
+                directory: directory.clone(),
+            },
+            Error::UnknownPolicyName(_) | Error::AmbiguousPolicyName(_) => Hint::ListPolicies,
+            Error::OtherHost { .. } => Hint::EnterSecretAgain,
+            Error::InvalidValue(error) => return error.hint().cloned().into_iter().collect(),
+            _ => return Vec::new(),
+        };
+        vec![hint]
+    }
+}

@@ -1,0 +1,143 @@
+//! What a caller can do about an error or a refusal.
+//!
+//! The library knows no command line and no page: a command line renders a hint as a
+//! command, an HTTP API as a link, a web page as a button.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::credential_ref::CredentialRef;
+use entail_decision::name::{ProviderId, ScopePath};
+
+/// A step that would help.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(
+    tag = "hint",
+    rename_all = "kebab-case",
+    rename_all_fields = "snake_case"
+)]
+#[non_exhaustive]
+pub enum Hint {
+    // Credentials and inheritance.
+    /// Set this credential; there is none yet.
+    SetCredential {
+        /// The scope that would hold it.
+        scope: ScopePath,
+        /// The provider.
+        provider: ProviderId,
+    },
+    /// Let the scope inherit the provider's credentials from its parent.
+    OptIn {
+        /// The scope.
+        scope: ScopePath,
+        /// The provider.
+        provider: ProviderId,
+    },
+    /// Enable the credential.
+    EnableCredential {
+        /// Which one.
+        credential: CredentialRef,
+    },
+    /// Replace the secret of the credential.
+    RotateCredential {
+        /// Which one.
+        credential: CredentialRef,
+    },
+    /// Make the credential no longer mandatory.
+    LiftMandatory {
+        /// Which one.
+        credential: CredentialRef,
+    },
+    /// Allow more models for the credential.
+    AllowModels {
+        /// Which one.
+        credential: CredentialRef,
+    },
+    /// Set a default model for the scope.
+    SetDefaultModel {
+        /// The scope.
+        scope: ScopePath,
+        /// The provider.
+        provider: ProviderId,
+    },
+
+    // The request.
+    /// Name a model in the request.
+    NameModel,
+    /// Make the request without the name of a credential.
+    OmitCredentialName,
+    /// Name the providers to grant, and leave out the one whose variables are kept.
+    NameProviders {
+        /// The provider to leave out.
+        without: ProviderId,
+    },
+
+    // The input of a change.
+    /// Enter the secret field.
+    EnterSecret {
+        /// The field.
+        field: String,
+    },
+    /// Enter the secret again, together with the changed parameters.
+    EnterSecretAgain,
+    /// Give a value for the public field.
+    SetParameter {
+        /// The field.
+        field: String,
+    },
+    /// Choose one of the provider's modes.
+    ChooseMode {
+        /// The modes.
+        modes: Vec<String>,
+    },
+    /// Allow plain HTTP to a trusted private network.
+    AllowUnsafeHttp,
+
+    // What exists.
+    /// List the scopes.
+    ListScopes,
+    /// List the credentials of the scope.
+    ListCredentials {
+        /// The scope.
+        scope: ScopePath,
+    },
+    /// List the installed policies.
+    ListPolicies,
+    /// List the recipients.
+    ListRecipients,
+
+    // Policies.
+    /// Look at the active policy; the one before can be reactivated.
+    CheckPolicy {
+        /// The organization, if the error names one.
+        organization: Option<ScopePath>,
+    },
+
+    // The home, its keys and its store.
+    /// Create a home.
+    CreateHome {
+        /// Its directory.
+        directory: PathBuf,
+    },
+    /// Unlock the identity with its passphrase.
+    UnlockIdentity,
+    /// Supply an identity: the node has none.
+    SupplyIdentity,
+    /// Renew the identity of this node.
+    RotateIdentity,
+    /// Supply a recovery key that opens the secrets of the backup.
+    SupplyRecoveryKey,
+    /// Trust the signer of the backup.
+    TrustVerifier {
+        /// The public key, as the text form of a verifier.
+        verifier: String,
+    },
+    /// Restore the store from a backup.
+    RestoreBackup,
+    /// Verify the store against its journal.
+    VerifyStore,
+    /// Put the anchor file back, or, if the database is known to be right, accept its
+    /// state.
+    AcceptRollback,
+}
