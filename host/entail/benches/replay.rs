@@ -30,8 +30,8 @@ fn main() {
 }
 
 async fn measure(records: usize) {
-    let folder = tempfile::tempdir().unwrap();
-    let home = Home::create(&folder.path().join("home"), None)
+    let directory = tempfile::tempdir().unwrap();
+    let home = Home::create(&directory.path().join("home"), None)
         .await
         .unwrap();
     let entail = Entail::open(&home, Options::default()).unwrap();

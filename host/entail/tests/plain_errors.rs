@@ -287,8 +287,8 @@ fn the_text_of_a_provider_file_is_shown_plainly() {
 }
 
 /// A home below a directory with the hostile name.
-async fn home(folder: &tempfile::TempDir) -> Home {
-    let path = folder.path().join(HOSTILE);
+async fn home(directory: &tempfile::TempDir) -> Home {
+    let path = directory.path().join(HOSTILE);
     Home::create(&path, None).await.unwrap()
 }
 
@@ -301,9 +301,9 @@ fn opened(home: &Home) -> Error {
 
 #[tokio::test]
 async fn a_home_and_its_contents_are_shown_plainly() {
-    let folder = tempfile::tempdir().unwrap();
-    shown(&Home::open(&folder.path().join(HOSTILE)).unwrap_err());
-    let home = home(&folder).await;
+    let directory = tempfile::tempdir().unwrap();
+    shown(&Home::open(&directory.path().join(HOSTILE)).unwrap_err());
+    let home = home(&directory).await;
     shown(&Home::create(home.folder(), None).await.unwrap_err());
     shown(&Home::check_new(home.folder()).unwrap_err());
     let quoted = HOSTILE.chars().map(|c| format!("\\U{:08X}", u32::from(c)));
@@ -346,15 +346,15 @@ async fn a_home_and_its_contents_are_shown_plainly() {
 async fn a_database_with_hostile_names_is_reported_plainly() {
     let name = HOSTILE.replace('\0', "");
     let tampered = async |statement: &str| {
-        let folder = tempfile::tempdir().unwrap();
-        let home = Home::create(&folder.path().join("home"), None)
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::create(&directory.path().join("home"), None)
             .await
             .unwrap();
         let connection = rusqlite::Connection::open(home.database_file()).unwrap();
         connection.execute_batch(statement).unwrap();
-        (folder, home)
+        (directory, home)
     };
-    let (_folder, home) = tampered(&format!(
+    let (_directory, home) = tampered(&format!(
         "CREATE TRIGGER \"{name}\" AFTER INSERT ON blobs BEGIN SELECT 1; END"
     ))
     .await;
@@ -368,7 +368,7 @@ async fn a_database_with_hostile_names_is_reported_plainly() {
         format!("ALTER TABLE documents RENAME COLUMN signer TO \"{name}\""),
         format!("ALTER TABLE blobs ADD COLUMN \"{name}\" TEXT"),
     ] {
-        let (_folder, home) = tampered(&statement).await;
+        let (_directory, home) = tampered(&statement).await;
         let mut faults = Vec::new();
         match Entail::open(&home, Options::default()) {
             Err(error) => plain(&error),

@@ -67,13 +67,13 @@ struct Place {
     machine: Arc<Machine>,
     entail: Entail,
     home: Home,
-    _folder: tempfile::TempDir,
+    _directory: tempfile::TempDir,
 }
 
 impl Place {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let home = Home::create(&folder.path().join("home"), None)
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::create(&directory.path().join("home"), None)
             .await
             .unwrap();
         // After the change that created the home, which has the time of this machine.
@@ -91,7 +91,7 @@ impl Place {
             entail: Entail::open(&home, settings).unwrap(),
             machine,
             home,
-            _folder: folder,
+            _directory: directory,
         };
         let scope = "acme".parse().unwrap();
         place.change(Change::AddScope { scope }).await;
