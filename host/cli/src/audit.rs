@@ -33,7 +33,7 @@ pub fn audit(session: &Session, command: AuditCommand) -> Result<(), Failure> {
             filter,
         } => {
             let filter = Filter {
-                without_looks: !all,
+                without_probes: !all,
                 ..to_filter(&home, &filter)?
             };
             tail(session, &home, lines, follow, &filter)
@@ -73,7 +73,7 @@ fn tail(
     let mut is_said = session.common.json;
     loop {
         printer.print(&mut found)?;
-        let looks = found.left_out();
+        let looks = found.skipped_probes();
         if looks > 0 && !is_said {
             is_said = true;
             say!(Style::Faint => format!(
@@ -229,7 +229,7 @@ fn print_archived(session: &Session, done: Option<&LogEvent>) {
 fn said(event: &LogEvent) -> String {
     let at = time(event.at_ms);
     let by = Shown::of(&event.principal).to_string();
-    match &event.what {
+    match &event.kind {
         LogEventKind::Archived {
             from,
             to,
@@ -282,11 +282,11 @@ fn to_json(report: &LogReport) -> Value {
     let breaches: Vec<Value> = report
         .breaches
         .iter()
-        .map(|breach| json!({"file": breach.file.to_string_lossy(), "line": breach.line, "how": breach.how}))
+        .map(|breach| json!({"file": breach.file.to_string_lossy(), "line": breach.line, "how": breach.reason}))
         .collect();
     json!({
         "files": report.files, "records": report.records, "writers": report.writers,
-        "unfinished": report.unfinished, "begins_with": report.begins_with,
+        "unfinished": report.incomplete, "first_file": report.first_file,
         "has_head": report.has_head, "after_head": report.after_head, "lost": report.lost,
         "breaches": breaches, "more_breaches": report.more_breaches,
         "accepted": report.accepted, "events": report.events,
@@ -299,16 +299,16 @@ fn print_report(report: &LogReport) {
         report.records,
         report.writers
     );
-    if let Some(number) = report.begins_with {
+    if let Some(number) = report.first_file {
         say!("it begins with file {number}");
     }
     for event in &report.events {
         say!("{}", said(event));
     }
-    if report.unfinished > 0 {
+    if report.incomplete > 0 {
         say!(
             "{} lines were never finished, and nothing was revealed on their account",
-            report.unfinished
+            report.incomplete
         );
     }
     for note in notes(report) {
@@ -317,8 +317,8 @@ fn print_report(report: &LogReport) {
     for breach in &report.breaches {
         let file = breach.file.display();
         match breach.line {
-            0 => say!(Style::Bad => "✗"; " {file}: {}", breach.how),
-            line => say!(Style::Bad => "✗"; " {file} line {line}: {}", breach.how),
+            0 => say!(Style::Bad => "✗"; " {file}: {}", breach.reason),
+            line => say!(Style::Bad => "✗"; " {file} line {line}: {}", breach.reason),
         }
     }
     if report.more_breaches > 0 {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use entail::store::KeyId;
 use entail::{
-    IdentitySource, RestorePlan, Restored, Secret, Trust, dry_run_restore_in_place, quoted,
+    IdentitySource, RestorePlan, Restored, Secret, Trust, plan_restore_in_place, quoted,
     restore_in_place, restore_to_clean_machine,
 };
 use serde_json::json;
@@ -83,10 +83,10 @@ async fn dry_run(session: &Session, args: &RestoreArgs) -> Result<(), Failure> {
     let trust = trust(args.verifier.as_deref().into_iter())?;
     let recovery = args.recovery.as_deref().map(read_recovery).transpose()?;
     let RestorePlan {
-        copy,
+        backup: copy,
         seen,
         to_renew,
-    } = dry_run_restore_in_place(
+    } = plan_restore_in_place(
         &session.home()?,
         args.file.as_deref(),
         recovery.map(IdentitySource::Given),
@@ -171,7 +171,7 @@ fn trust<'a>(names: impl Iterator<Item = &'a str>) -> Result<Trust, Failure> {
 
 fn report(session: &Session, restored: &Restored, is_new: bool) {
     let Restored {
-        copy,
+        backup: copy,
         seen,
         revision,
         renewal,
@@ -179,7 +179,7 @@ fn report(session: &Session, restored: &Restored, is_new: bool) {
     if session.common.json {
         print_json(&json!({
             "copy": copy, "seen": seen, "revision": revision,
-            "renewed": renewal.renewed, "left": renewal.left.len(),
+            "renewed": renewal.renewed, "left": renewal.skipped.len(),
         }));
         return;
     }
@@ -199,7 +199,7 @@ fn report(session: &Session, restored: &Restored, is_new: bool) {
             "take off the list whose machine is lost: entail key list, entail key remove-recipient ID"
         );
     }
-    for left in &renewal.left {
+    for left in &renewal.skipped {
         let reason = left.reason.as_ref().map(ToString::to_string);
         tell!(Style::Warn => "note:"; " not sealed again: {} {}: {}",
             left.scope,

@@ -23,7 +23,7 @@ pub async fn dev(session: &Session) -> Result<(), Failure> {
         .tempdir()
         .map_err(|error| Failure::io("a temporary folder", &error))?;
     let home = Home::create(&folder.path().join("home"), None).await?;
-    let session = session.at(home.folder());
+    let session = session.at(home.directory());
     let entail = session.open()?;
     let found = populate(&session, &entail).await?;
     // Kept from here on: it is for whoever reads the output.
@@ -33,11 +33,11 @@ pub async fn dev(session: &Session) -> Result<(), Failure> {
     let matrix = matrix(&session, &entail, &scopes).await?;
     if session.common.json {
         print_json(
-            &json!({"home": home.folder().to_string_lossy(), "keys_from_environment": found, "matrix": matrix_json(&matrix)}),
+            &json!({"home": home.directory().to_string_lossy(), "keys_from_environment": found, "matrix": matrix_json(&matrix)}),
         );
         return Ok(());
     }
-    let home = home.folder().display();
+    let home = home.directory().display();
     say!("A throwaway organization, acme, in {home}");
     match found.as_slice() {
         [] => say!("No provider's key is in the environment, so its keys are placeholders."),

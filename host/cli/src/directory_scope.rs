@@ -217,7 +217,7 @@ impl AllowedFiles {
     /// Fails if there is no home, or others can use it.
     pub fn of(session: &Session) -> Result<Self, Failure> {
         Ok(AllowedFiles {
-            directory: session.home()?.folder().join(ALLOWED_DIRECTORY),
+            directory: session.home()?.directory().join(ALLOWED_DIRECTORY),
         })
     }
 

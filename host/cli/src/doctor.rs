@@ -80,7 +80,7 @@ async fn examine(session: &Session, report: &mut Report) -> Result<(), Failure> 
     let home = session.home()?;
     report.well(format!(
         "the home {} is the owner's alone",
-        home.folder().display()
+        home.directory().display()
     ));
     for file in [
         home.database_file(),
@@ -132,8 +132,8 @@ async fn examine(session: &Session, report: &mut Report) -> Result<(), Failure> 
         "the policy {} {} is admitted",
         built_in.name, built_in.version
     ));
-    for (organization, _) in entail.policy_bindings(&session.principal).await? {
-        match entail.policy_in_service(&organization).await {
+    for (organization, _) in entail.active_policies(&session.principal).await? {
+        match entail.load_active_policy(&organization).await {
             Ok(policy) => match failure_of(session, &entail, &organization).await {
                 None => report.well(format!(
                     "{organization} is decided by {} {}",

@@ -87,7 +87,7 @@ async fn list(session: &Session) -> Result<(), Failure> {
 
 /// Says what a change would have to seal or sign again, and changes nothing.
 async fn dry_run(session: &Session, entail: &Entail, change: KeyChange<'_>) -> Result<(), Failure> {
-    let planned = entail.dry_run_keys(&session.principal, change).await?;
+    let planned = entail.plan_key_change(&session.principal, change).await?;
     if session.common.json {
         print_json(&json!({
             "dry_run": true, "resumed": planned.resumed, "to_renew": planned.to_renew,
@@ -133,7 +133,7 @@ async fn rotate_identity(session: &Session) -> Result<(), Failure> {
         })
         .await?;
     drop(bar);
-    let what = match renewal.old_kept {
+    let what = match renewal.old_identity_kept {
         false => {
             "this node has a new identity; the old one opens nothing that is sealed from now on"
         }
@@ -225,7 +225,7 @@ async fn remove_recipient(session: &Session, which: &str) -> Result<(), Failure>
     }
     if confirm::is_wanted(session) {
         let change = KeyChange::RemoveRecipient(which);
-        let plan = entail.dry_run_keys(&session.principal, change).await?;
+        let plan = entail.plan_key_change(&session.principal, change).await?;
         confirm::ask(&[format!(
             "a recipient loses what it could open: {} secrets are sealed again, without it",
             plan.to_renew
@@ -267,7 +267,7 @@ async fn reseal(session: &Session) -> Result<(), Failure> {
 /// Says what renewing came to.
 pub fn report(session: &Session, renewal: &Renewal, what: &str, how: &str) {
     let left: Vec<String> = renewal
-        .left
+        .skipped
         .iter()
         .map(|left| {
             let reason = left.reason.as_ref().map(ToString::to_string);
@@ -282,7 +282,7 @@ pub fn report(session: &Session, renewal: &Renewal, what: &str, how: &str) {
     if session.common.json {
         print_json(&json!({
             "resumed": renewal.resumed, "renewed": renewal.renewed, "left": left,
-            "old_kept": renewal.old_kept,
+            "old_identity_kept": renewal.old_identity_kept,
         }));
         return;
     }

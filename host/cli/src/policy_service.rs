@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use entail::policy::{Digest, Isolation as Isolated, Limits, Policy, Values};
 use entail::{
-    ActivatePolicy, BUILT_IN, Bound, Difference, DifferenceCounts, Entail, Filter, InstallPolicy,
-    InstalledPolicy, PolicyBinding, ScopePath, count_records, shadow_answers,
+    ActivatePolicy, ActivePolicy, BUILT_IN, Difference, DifferenceCounts, Entail, Filter,
+    InstallPolicy, InstalledPolicy, PolicyActivation, ScopePath, count_records, shadow_decisions,
 };
 use serde_json::{Value, json};
 
@@ -50,7 +50,7 @@ pub async fn install(session: &Session, args: &InstallArgs) -> Result<(), Failur
     let dry_run = session.common.dry_run;
     let bytes = &component.bytes;
     let installed = if dry_run {
-        entail.dry_run_install(principal, bytes, install).await
+        entail.plan_install(principal, bytes, install).await
     } else {
         entail.install_policy(principal, bytes, install).await
     };
@@ -93,7 +93,7 @@ pub async fn install(session: &Session, args: &InstallArgs) -> Result<(), Failur
 pub async fn list(session: &Session) -> Result<(), Failure> {
     let entail = session.open()?;
     let installed = entail.installed_policies(&session.principal).await?;
-    let bindings = entail.policy_bindings(&session.principal).await?;
+    let bindings = entail.active_policies(&session.principal).await?;
     if session.common.json {
         let bindings: serde_json::Map<String, Value> = bindings
             .into_iter()
@@ -107,7 +107,7 @@ pub async fn list(session: &Session) -> Result<(), Failure> {
     let used_by = |component: Option<Digest>| {
         let mut used: Vec<String> = Vec::new();
         for (organization, binding) in &bindings {
-            if binding.active.component == component {
+            if binding.current.component == component {
                 used.push(organization.to_string());
             }
             if let Some(shadow) = &binding.shadow
@@ -156,7 +156,7 @@ pub async fn show(session: &Session, args: &ShowArgs) -> Result<(), Failure> {
         && let Ok(organization) = which.parse::<ScopePath>()
     {
         match entail
-            .policy_binding(&session.principal, &organization)
+            .active_policy(&session.principal, &organization)
             .await
         {
             Ok(binding) => return show_binding(session, &entail, &organization, &binding).await,
@@ -241,7 +241,7 @@ async fn show_binding(
     session: &Session,
     entail: &Entail,
     organization: &ScopePath,
-    binding: &PolicyBinding,
+    binding: &ActivePolicy,
 ) -> Result<(), Failure> {
     if session.common.json {
         print_binding(organization, binding);
@@ -249,14 +249,18 @@ async fn show_binding(
     }
     let installed = entail.installed_policies(&session.principal).await?;
     let mut table = Table::default();
-    let active = &binding.active;
+    let active = &binding.current;
     labelled(
         &mut table,
         "in service",
         called(entail, &installed, active.component)?,
     );
-    if active.bound_at_ms > 0 {
-        let since = format!("{}, by {}", time(active.bound_at_ms), active.bound_by);
+    if active.activated_at_ms > 0 {
+        let since = format!(
+            "{}, by {}",
+            time(active.activated_at_ms),
+            active.activated_by
+        );
         labelled(&mut table, "since", since);
         labelled(&mut table, "settings", json!(active.settings).to_string());
         labelled(&mut table, "limits", limits(&active.limits));
@@ -266,7 +270,7 @@ async fn show_binding(
         let name = called(entail, &installed, shadow.component)?;
         labelled(&mut table, "shadow", name);
     }
-    for (at, earlier) in binding.earlier.iter().enumerate() {
+    for (at, earlier) in binding.previous.iter().enumerate() {
         let label = if at == 0 { "before" } else { "" };
         let name = called(entail, &installed, earlier.component)?;
         labelled(&mut table, label, name);
@@ -283,7 +287,7 @@ pub async fn activate(session: &Session, args: &ActivateArgs) -> Result<ExitCode
     if session.common.dry_run || confirm::is_wanted(session) {
         let attributes = session.attributes()?;
         let (policy, changes) = entail
-            .dry_run_activate(&session.principal, organization, &activate, &attributes)
+            .plan_activate(&session.principal, organization, &activate, &attributes)
             .await?;
         if session.common.dry_run {
             return Ok(policy_compare::print_dry_run(session, &policy, &changes));
@@ -302,7 +306,7 @@ pub async fn roll_back(session: &Session, organization: &ScopePath) -> Result<Ex
     let entail = session.open()?;
     if session.common.dry_run || confirm::is_wanted(session) {
         let (policy, changes) = entail
-            .dry_run_roll_back(&session.principal, organization, &session.attributes()?)
+            .plan_roll_back(&session.principal, organization, &session.attributes()?)
             .await
             .map_err(|error| nothing_before(error, organization))?;
         if session.common.dry_run {
@@ -332,14 +336,14 @@ async fn in_service(
     session: &Session,
     entail: &Entail,
     organization: &ScopePath,
-    binding: &PolicyBinding,
+    binding: &ActivePolicy,
 ) -> Result<(), Failure> {
     if session.common.json {
         print_binding(organization, binding);
         return Ok(());
     }
     let installed = entail.installed_policies(&session.principal).await?;
-    let name = called(entail, &installed, binding.active.component)?;
+    let name = called(entail, &installed, binding.current.component)?;
     say!("{organization} is decided by {name}");
     say!("to go back: entail policy rollback {organization}");
     Ok(())
@@ -386,7 +390,7 @@ async fn planned_shadow(
     shadow: Option<&ActivatePolicy>,
 ) -> Result<(), Failure> {
     let binding = entail
-        .dry_run_shadow(&session.principal, organization, shadow)
+        .plan_shadow(&session.principal, organization, shadow)
         .await?;
     if session.common.json {
         print_json(&json!({
@@ -407,7 +411,7 @@ async fn planned_shadow(
     Ok(())
 }
 
-fn print_binding(organization: &ScopePath, binding: &PolicyBinding) {
+fn print_binding(organization: &ScopePath, binding: &ActivePolicy) {
     print_json(&json!({"organization": organization, "binding": binding}));
 }
 
@@ -418,7 +422,7 @@ async fn report(
     organization: &ScopePath,
 ) -> Result<(), Failure> {
     let binding = entail
-        .policy_binding(&session.principal, organization)
+        .active_policy(&session.principal, organization)
         .await?;
     let Some(shadow) = &binding.shadow else {
         return Err(Failure::invalid(format!("{organization} has no shadow"))
@@ -433,9 +437,9 @@ async fn report(
     let mut counts = DifferenceCounts::default();
     let mut differing = VecDeque::new();
     let mut list = JsonList::default();
-    for said in shadow_answers(&home)? {
+    for said in shadow_decisions(&home)? {
         let said = said?;
-        let is_its_own = said.shadow == digest && said.at_ms >= shadow.bound_at_ms;
+        let is_its_own = said.shadow == digest && said.at_ms >= shadow.activated_at_ms;
         if !is_its_own || !organization.covers(&said.scope) {
             continue;
         }
@@ -449,7 +453,7 @@ async fn report(
     }
     let since = Filter {
         scope: Some(organization.clone()),
-        since_ms: Some(shadow.bound_at_ms),
+        since_ms: Some(shadow.activated_at_ms),
         ..Filter::default()
     };
     let requests = count_records(&home, &since)?;
@@ -474,8 +478,8 @@ async fn report(
                 time(said.at_ms).into(),
                 said.scope.as_str().into(),
                 said.provider.as_str().into(),
-                answer(&said.answer),
-                answer(&said.shadow_answer),
+                answer(&said.decision),
+                answer(&said.shadow_decision),
                 said.difference.to_string().into(),
             ]);
         }
@@ -537,7 +541,7 @@ pub async fn remove(session: &Session, policy: &str) -> Result<(), Failure> {
     };
     if session.common.dry_run {
         let no_way_back = entail
-            .dry_run_remove(&session.principal, installed.component)
+            .plan_remove(&session.principal, installed.component)
             .await?;
         if session.common.json {
             print_json(&json!({
@@ -555,7 +559,7 @@ pub async fn remove(session: &Session, policy: &str) -> Result<(), Failure> {
     }
     if confirm::is_wanted(session) {
         let no_way_back = entail
-            .dry_run_remove(&session.principal, installed.component)
+            .plan_remove(&session.principal, installed.component)
             .await?;
         let mut lines = vec![format!(
             "the component of {} {} is destroyed",
@@ -649,7 +653,7 @@ fn short(digest: Digest) -> String {
     digits.chars().take(SHOWN_DIGITS).collect()
 }
 
-fn isolation(bound: &Bound) -> &'static str {
+fn isolation(bound: &PolicyActivation) -> &'static str {
     match bound.isolation {
         Isolated::PerCall => "per-call",
         Isolated::PerOrganization => "per-organization",

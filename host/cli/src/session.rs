@@ -10,7 +10,7 @@ use entail::policy::{Compile, Sandbox};
 use entail::store::{InputFile, check_way, inherited_file};
 use entail::{
     AttributeName, AttributeValue, Entail, Home, IdentitySource, Keys, Options, Principal,
-    SecondSink, Secret, quoted,
+    SecondarySink, Secret, quoted,
 };
 
 use crate::args::Common;
@@ -127,8 +127,8 @@ impl Session {
     /// as well.
     pub fn check_output_is_free(&self) -> Result<(), Failure> {
         let settings = self.home()?.settings()?;
-        match settings.decision_log.also_to {
-            Some(SecondSink::Stdout) => Err(Failure::invalid(
+        match settings.decision_log.secondary {
+            Some(SecondarySink::Stdout) => Err(Failure::invalid(
                 "the settings send the decision log to the standard output, where this command prints for a program",
             )
             .with_remedies(vec![

@@ -304,14 +304,14 @@ async fn a_home_and_its_contents_are_shown_plainly() {
     let directory = tempfile::tempdir().unwrap();
     shown(&Home::open(&directory.path().join(HOSTILE)).unwrap_err());
     let home = home(&directory).await;
-    shown(&Home::create(home.folder(), None).await.unwrap_err());
-    shown(&Home::check_new(home.folder()).unwrap_err());
+    shown(&Home::create(home.directory(), None).await.unwrap_err());
+    shown(&Home::check_new(home.directory()).unwrap_err());
     let quoted = HOSTILE.chars().map(|c| format!("\\U{:08X}", u32::from(c)));
     let quoted = format!("\"{}\"", quoted.collect::<String>());
     for text in [
         format!("{quoted} = 1"),
-        format!("[decision-log]\nalso-to = {quoted}"),
-        format!("[decision-log]\nenough = {quoted}"),
+        format!("[decision-log]\nsecondary = {quoted}"),
+        format!("[decision-log]\nrequire = {quoted}"),
         HOSTILE.to_owned(),
     ] {
         std::fs::write(home.settings_file(), text).unwrap();
@@ -321,14 +321,14 @@ async fn a_home_and_its_contents_are_shown_plainly() {
     std::fs::write(home.providers_file(), [0xff]).unwrap();
     shown(&home.catalog().unwrap_err());
     std::fs::remove_file(home.providers_file()).unwrap();
-    let anchor = home.folder().join("anchor.json");
+    let anchor = home.directory().join("anchor.json");
     let kept = std::fs::read(&anchor).unwrap();
     std::fs::write(&anchor, HOSTILE).unwrap();
     shown(&opened(&home));
     shown(&Anchor::at(&anchor).read().unwrap_err());
     std::fs::write(&anchor, kept).unwrap();
     let entail = Entail::open(&home, Options::default()).unwrap();
-    let backup = home.folder().join("backup.db");
+    let backup = home.directory().join("backup.db");
     entail
         .backup(&Principal::LocalOwner, &backup)
         .await
@@ -336,8 +336,8 @@ async fn a_home_and_its_contents_are_shown_plainly() {
     let again = entail.backup(&Principal::LocalOwner, &backup).await;
     shown(&again.unwrap_err());
     drop(entail);
-    std::fs::write(home.keys_folder().join("verifier.pem"), HOSTILE).unwrap();
-    shown(&Keys::open(&home.keys_folder()).err().unwrap());
+    std::fs::write(home.keys_directory().join("verifier.pem"), HOSTILE).unwrap();
+    shown(&Keys::open(&home.keys_directory()).err().unwrap());
     std::fs::remove_file(home.database_file()).unwrap();
     shown(&Sqlite::open(&home.database_file()).unwrap_err());
 }

@@ -164,7 +164,7 @@ impl Original {
             name.push(suffix);
             let _ = std::fs::remove_file(name);
         }
-        let beside = home.folder().join("older.db");
+        let beside = home.directory().join("older.db");
         std::fs::copy(copy, &beside).unwrap();
         std::fs::rename(beside, home.database_file()).unwrap();
         let case = Case {

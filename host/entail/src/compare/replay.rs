@@ -161,7 +161,7 @@ impl Recorded<'_> {
             principal: &self.principal,
             at_ms: self.at_ms,
         };
-        filter.fits_request(&request) && filter.outcome.as_ref().is_none_or(outcome)
+        filter.matches_request(&request) && filter.outcome.as_ref().is_none_or(outcome)
     }
 }
 
@@ -217,7 +217,7 @@ impl Source {
         let mut line = Vec::new();
         while batch.len() < BATCH_BYTES {
             match self.lines.next(&mut line)? {
-                Some(LineKind::Whole) => {
+                Some(LineKind::Complete) => {
                     batch.extend_from_slice(&line);
                     batch.push(b'\n');
                 }
