@@ -162,22 +162,22 @@ fn a_second_place_gets_the_same_records_and_one_is_enough_if_the_settings_say_so
     let second = sandbox.path("second.jsonl");
     settings(
         &sandbox,
-        &format!("also-to = {:?}", second.display().to_string()),
+        &format!("secondary = {:?}", second.display().to_string()),
     );
     sandbox.entail(&RESOLVE).ok();
     assert_eq!(
         std::fs::read(&second).unwrap(),
         std::fs::read(log(&sandbox)).unwrap()
     );
-    settings(&sandbox, "also-to = \"stdout\"");
+    settings(&sandbox, "secondary = \"stdout\"");
     sandbox
         .entail(&RESOLVE)
         .ok()
         .says("\"principal\":\"local:owner\"");
 
-    settings(&sandbox, "also-to = \"/dev/full\"");
+    settings(&sandbox, "secondary = \"/dev/full\"");
     refused(&sandbox, "the second place is full");
-    settings(&sandbox, "also-to = \"/dev/full\"\nenough = \"any\"");
+    settings(&sandbox, "secondary = \"/dev/full\"\nrequire = \"any\"");
     sandbox.entail(&RESOLVE).ok();
     std::fs::remove_file(log(&sandbox)).unwrap();
     std::os::unix::fs::symlink("/dev/full", log(&sandbox)).unwrap();
@@ -185,15 +185,15 @@ fn a_second_place_gets_the_same_records_and_one_is_enough_if_the_settings_say_so
     settings(
         &sandbox,
         &format!(
-            "also-to = {:?}\nenough = \"any\"",
+            "secondary = {:?}\nrequire = \"any\"",
             second.display().to_string()
         ),
     );
     sandbox.entail(&RESOLVE).ok();
     // The search for canaries would read it to its end.
     std::fs::remove_file(log(&sandbox)).unwrap();
-    settings(&sandbox, "also-too = \"syslog\"");
-    sandbox.entail(&RESOLVE).fails(19).says("also-too");
+    settings(&sandbox, "secondaryo = \"syslog\"");
+    sandbox.entail(&RESOLVE).fails(19).says("secondaryo");
 }
 
 #[test]
@@ -212,13 +212,13 @@ fn a_pipe_that_nobody_reads_is_no_record() {
     settings(
         &sandbox,
         &format!(
-            "also-to = {:?}\nenough = \"any\"",
+            "secondary = {:?}\nrequire = \"any\"",
             second.display().to_string()
         ),
     );
     refused(&sandbox, "no reader of either");
     std::fs::remove_file(log(&sandbox)).unwrap();
-    settings(&sandbox, "also-to = \"/dev/full\"");
+    settings(&sandbox, "secondary = \"/dev/full\"");
     sandbox.entail(&RESOLVE).fails(17).says("/dev/full");
 }
 
@@ -309,7 +309,7 @@ fn looks_do_not_drown_grants() {
 #[test]
 fn what_a_program_reads_is_not_mixed_with_records() {
     let (sandbox, _) = Sandbox::with_acme();
-    settings(&sandbox, "also-to = \"stdout\"");
+    settings(&sandbox, "secondary = \"stdout\"");
     for arguments in [
         &["export-env", "acme/evals"][..],
         &["status", "--json"],
@@ -499,7 +499,7 @@ fn a_second_place_within_the_home_is_refused_before_it_is_written_to() {
             let place = place.display().to_string();
             settings(
                 &sandbox,
-                &format!("also-to = {place:?}\nenough = {enough:?}"),
+                &format!("secondary = {place:?}\nrequire = {enough:?}"),
             );
             sandbox
                 .entail(&RESOLVE)
@@ -512,7 +512,7 @@ fn a_second_place_within_the_home_is_refused_before_it_is_written_to() {
     assert_eq!(std::fs::read(home.join("keys/signer.pem")).unwrap(), before);
     assert!(!home.join("another").exists());
     // The standard output is checked, too.
-    settings(&sandbox, "also-to = \"stdout\"");
+    settings(&sandbox, "secondary = \"stdout\"");
     let output = std::fs::File::options()
         .append(true)
         .open(home.join("anchor.json"))

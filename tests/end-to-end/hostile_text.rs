@@ -592,7 +592,7 @@ fn a_second_place_of_the_decision_log_gets_plain_lines() {
             "stdout" => "stdout",
             _ => second.to_str().unwrap(),
         };
-        let settings = format!("[decision-log]\nalso-to = \"{to}\"\n");
+        let settings = format!("[decision-log]\nsecondary = \"{to}\"\n");
         world.in_home("settings.toml", &settings);
         let ran = world
             .sandbox

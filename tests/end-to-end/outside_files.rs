@@ -92,7 +92,7 @@ fn what_is_found_in_a_home_is_read_within_a_limit_or_refused_at_once() {
                 (Odd::Sparse, "anchor.json") => ran.stderr.contains("is not an anchor"),
                 (Odd::Sparse, "keys/verifier.pem") => ran.stderr.contains("more than 65536 bytes"),
                 (Odd::Sparse, "settings.toml" | "providers.toml") => {
-                    ran.stderr.contains("is not a text of at most")
+                    ran.stderr.contains("is not UTF-8 text of at most")
                 }
                 (Odd::Sparse, _) => ran.stderr.contains("is not a key file"),
                 (Odd::Pipe | Odd::Endless, _) => ran.stderr.contains(odd.refused_as()),
@@ -389,7 +389,7 @@ fn a_copy_to_restore_is_read_only_where_it_can_be_one() {
     sparse.set_len(10 << 30).unwrap();
     soon(|| sandbox.entail(&restore))
         .fails(19)
-        .says("it is no database");
+        .says("it is not a database");
     std::fs::remove_file(&file).unwrap();
     assert_eq!(sandbox.revealed_key(), key);
 }

@@ -10,7 +10,7 @@ use entail::policy::{Compiler, Inheritance, Isolation, PolicyDigest, Values};
 use entail::{
     ActivatePolicy, Change, ComparedRequest, CredentialRef, Difference, Entail, Error, ErrorKind,
     Filter, Home, InstallPolicy, Options, Principal, RecordedDecision, Request, RuleChanges,
-    ScopePath, Secret, SecretEdit, SetCredential, records, shadow_answers,
+    ScopePath, Secret, SecretEdit, SetCredential, records, shadow_decisions,
 };
 use entail_tests::hostile::sketch::Sketch;
 use serde_json::json;
@@ -141,7 +141,7 @@ async fn a_policy_in_service_decides_for_its_organization_and_is_named_in_the_lo
         .map(|record| record.to_value())
         .map(|json| {
             let policy = json["policy"].as_str().unwrap().to_owned();
-            (policy, json.get("binding").is_some())
+            (policy, json.get("bound_at").is_some())
         })
         .collect();
     assert_eq!(
@@ -231,9 +231,9 @@ async fn a_policy_in_use_is_not_removed_and_one_that_is_removed_is_not_gone_back
     assert!(in_use.to_string().contains("acme"), "{in_use}");
     place.activate(no).await;
     place.entail.remove_policy(&ME, yes).await.unwrap();
-    let binding = place.entail.policy_binding(&ME, &acme()).await.unwrap();
-    assert_eq!(binding.earlier.len(), 1);
-    assert_eq!(binding.earlier[0].component, None);
+    let binding = place.entail.active_policy(&ME, &acme()).await.unwrap();
+    assert_eq!(binding.previous.len(), 1);
+    assert_eq!(binding.previous[0].component, None);
     let again = place.entail.remove_policy(&ME, yes).await.unwrap_err();
     assert_eq!(again.kind(), ErrorKind::NotFound);
     let found = place.entail.verify(&ME, &mut |_| {}).await.unwrap();
@@ -262,7 +262,7 @@ async fn settings_that_are_not_taken_change_nothing() {
     assert_eq!(outcome(&place.entail, "acme").await.unwrap(), built_in);
     let good = set(values(json!({"n": 7})));
     let bound = place.entail.activate_policy(&ME, &acme(), good).await;
-    assert_eq!(bound.unwrap().active.settings, values(json!({"n": 7})));
+    assert_eq!(bound.unwrap().current.settings, values(json!({"n": 7})));
     let project: ScopePath = "acme/evals".parse().unwrap();
     let error = place
         .entail
@@ -290,7 +290,7 @@ async fn a_shadow_is_only_written_down() {
         place.entail.settle_shadows(Duration::from_secs(10)).await;
     }
     let said = || {
-        let answers = shadow_answers(&place.home).unwrap();
+        let answers = shadow_decisions(&place.home).unwrap();
         answers.collect::<Result<Vec<_>, _>>().unwrap()
     };
     assert_eq!(said().len(), 3, "{:?}", said());
@@ -541,5 +541,5 @@ async fn a_shadow_that_is_put_in_service_is_a_shadow_no_more() {
     let bound = place.entail.activate_policy(&ME, &acme(), of(yes)).await;
     assert!(bound.unwrap().shadow.is_some());
     let bound = place.entail.roll_back_policy(&ME, &acme()).await.unwrap();
-    assert_eq!((bound.active.component, bound.shadow), (Some(no), None));
+    assert_eq!((bound.current.component, bound.shadow), (Some(no), None));
 }

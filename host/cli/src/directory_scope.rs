@@ -215,7 +215,7 @@ impl AllowedFiles {
     /// Fails if there is no home, or other users can access it.
     pub fn of(session: &Session) -> Result<Self, CliError> {
         Ok(AllowedFiles {
-            directory: session.home()?.folder().join(ALLOWED_DIRECTORY),
+            directory: session.home()?.directory().join(ALLOWED_DIRECTORY),
         })
     }
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use entail::policy::{Compiler, Sandbox};
 use entail::store::{InputFile, check_ancestors, inherited_file};
-use entail::{Entail, Home, IdentitySource, Keys, Options, Principal, SecondSink, Secret, quoted};
+use entail::{
+    Entail, Home, IdentitySource, Keys, Options, Principal, SecondarySink, Secret, quoted,
+};
 
 use crate::args::path;
 use crate::error::{CliError, ErrorCode, shown};
@@ -141,8 +143,8 @@ impl Session {
     /// Fails if they do.
     pub fn check_output_is_free(&self) -> Result<(), CliError> {
         let settings = self.home()?.settings()?;
-        match settings.decision_log.also_to {
-            Some(SecondSink::Stdout) => Err(CliError::invalid(
+        match settings.decision_log.secondary {
+            Some(SecondarySink::Stdout) => Err(CliError::invalid(
                 "the settings send the decision log to standard output, where this command prints for a program",
             )
             .with_remedies(vec![

@@ -15,7 +15,7 @@ use entail::{
 
 const RECORDS: usize = 100_000;
 
-/// Enough projects for a varied log, few enough to create at once.
+/// Require projects for a varied log, few enough to create at once.
 const PROJECTS: usize = 30;
 
 /// The number of runs; the best one counts, since other load only slows it down.
@@ -30,8 +30,8 @@ fn main() {
 }
 
 async fn measure(records: usize) {
-    let folder = tempfile::tempdir().unwrap();
-    let home = Home::create(&folder.path().join("home"), None)
+    let directory = tempfile::tempdir().unwrap();
+    let home = Home::create(&directory.path().join("home"), None)
         .await
         .unwrap();
     let entail = Entail::open(&home, Options::default()).unwrap();

@@ -41,8 +41,8 @@ fn main() {
 }
 
 async fn measure(projects: usize) {
-    let folder = tempfile::tempdir().unwrap();
-    let home = Home::create(&folder.path().join("home"), None)
+    let directory = tempfile::tempdir().unwrap();
+    let home = Home::create(&directory.path().join("home"), None)
         .await
         .unwrap();
     fill(&home, projects).await;

@@ -30,7 +30,7 @@ pub trait Clock: fmt::Debug + Send + Sync {
     /// The time of day, in milliseconds since 1970-01-01T00:00:00Z.
     fn now_ms(&self) -> u64;
 
-    /// The time since boot; `None` if the system does not tell.
+    /// The time since boot; `None` if the system does not provide it.
     fn uptime(&self) -> Option<Uptime>;
 }
 
@@ -54,7 +54,7 @@ pub struct Uptime {
 pub struct ClockReading {
     /// The time of day, in milliseconds since 1970-01-01T00:00:00Z.
     pub at_ms: u64,
-    /// The time since boot, if the system tells it.
+    /// The time since boot, if the system provides it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uptime: Option<Uptime>,
 }
@@ -68,7 +68,7 @@ impl ClockReading {
     }
 
     /// The time from this reading to `later`, measured since boot; `None` if the machine
-    /// rebooted in between, or the system does not tell.
+    /// rebooted in between, or the system does not provide the uptime.
     pub(crate) fn elapsed_ms(&self, later: &ClockReading) -> Option<u64> {
         let (before, after) = (self.uptime.as_ref()?, later.uptime.as_ref()?);
         (before.boot == after.boot).then(|| after.ms.saturating_sub(before.ms))
@@ -84,7 +84,7 @@ impl Clock for SystemClock {
         static BOOT: OnceLock<Option<String>> = OnceLock::new();
         let boot = BOOT.get_or_init(|| {
             let id = std::fs::read_to_string(BOOT_ID).ok()?;
-            // Enough to distinguish boots.
+            // Require to distinguish boots.
             Digest::of(id.as_bytes())
                 .to_string()
                 .get(..32)
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_uptime_is_read_as_the_kernel_writes_it() {
+    fn the_uptime_is_parsed_from_the_kernel_s_format() {
         assert_eq!(milliseconds("1076.86 319.83\n"), Some(1_076_860));
         assert_eq!(milliseconds("0.05 0.00\n"), Some(50));
         for text in ["", "x", "12", "12.345 1.0", "-1.00 0.0"] {
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn elapsed_time_is_known_within_one_start_of_the_machine_only() {
+    fn elapsed_time_is_known_only_within_one_boot() {
         let reading = |boot: &str, ms, at_ms| ClockReading {
             at_ms,
             uptime: Some(Uptime {

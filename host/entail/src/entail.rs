@@ -12,7 +12,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::error::Error;
 use crate::home::Home;
 use crate::policies::{Policies, ShadowLog};
-use crate::recovery::maintenance::LastVerified;
+use crate::recovery::last_verified::LastVerified;
 use crate::resolve::secret_cache::SecretCache;
 use entail_decision::name::ProviderId;
 use entail_decision::provider::{Catalog, Provider};

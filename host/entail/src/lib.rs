@@ -167,21 +167,21 @@ pub use crate::error::invalid_value::InvalidValue;
 pub use crate::error::{BUILT_IN, Error};
 pub use crate::home::Home;
 pub use crate::home::settings::{
-    DecisionLogSettings, Enough, HomeSettings, InvalidSettings, SecondSink,
+    DecisionLogSettings, HomeSettings, InvalidSettings, Require, SecondarySink,
 };
-pub use crate::keys::dry_run::{KeyChange, KeyPlan};
-pub use crate::keys::rotation::{Leftover, OnStep, Renewal, Step};
+pub use crate::keys::plan::{KeyChange, KeyPlan};
+pub use crate::keys::renewal::{OnStep, Renewal, StaleSecret, Step};
 pub use crate::policies::{
-    ActivatePolicy, Bound, InstallPolicy, InstalledPolicy, PolicyBinding, ShadowAnswer,
-    ShadowAnswers, shadow_answers,
+    ActivatePolicy, ActivePolicy, InstallPolicy, InstalledPolicy, PolicyActivation, ShadowDecision,
+    ShadowDecisions, shadow_decisions,
 };
 pub use crate::principal::{Action, Principal};
 pub use crate::recovery::maintenance::{MAINTAIN_EVERY, Maintenance};
 pub use crate::recovery::restore::{
-    RestorePlan, Restored, Trust, dry_run_restore_in_place, restore_in_place,
-    restore_to_clean_machine,
+    RestorePlan, Restored, plan_restore_in_place, restore_in_place, restore_to_clean_machine,
 };
-pub use crate::recovery::verify::{BackgroundCheck, OnProgress, Verification};
+pub use crate::recovery::verify::{OnProgress, Verification};
+pub use crate::recovery::{BackgroundVerification, Trust};
 pub use crate::resolve::environment::{
     AssumedRole, CommandEnvironment, Kept, UnreadParameter, VariableValue,
 };

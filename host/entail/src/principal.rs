@@ -1,6 +1,6 @@
 //! Who asks, and what for.
 //!
-//! There is one principal for now, the owner of the home, who may do everything: whoever
+//! There is one principal for now, the owner of the home, who may do everything: anybody who
 //! can read the identity needs no permission from a program. Every call takes a principal
 //! all the same, so that others can be added without a change of signatures.
 

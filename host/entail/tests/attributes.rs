@@ -32,8 +32,8 @@ async fn set(entail: &Entail, scope: &str, provider: &str, fields: &[(&str, &str
 
 /// `acme` with a key for OpenAI at a gateway, and one for Bedrock in Frankfurt.
 async fn with_acme() -> (tempfile::TempDir, Home, Entail) {
-    let folder = tempfile::tempdir().unwrap();
-    let home = Home::create(&folder.path().join("home"), None)
+    let directory = tempfile::tempdir().unwrap();
+    let home = Home::create(&directory.path().join("home"), None)
         .await
         .unwrap();
     let entail = Entail::open(&home, Options::default()).unwrap();
@@ -52,7 +52,7 @@ async fn with_acme() -> (tempfile::TempDir, Home, Entail) {
         ("region", "eu-central-1"),
     ];
     set(&entail, "acme", "bedrock", &in_frankfurt).await;
-    (folder, home, entail)
+    (directory, home, entail)
 }
 
 fn request(provider: &str) -> Request {
@@ -61,7 +61,7 @@ fn request(provider: &str) -> Request {
 
 #[tokio::test]
 async fn the_policy_sees_mode_region_host_and_holder_of_a_credential() {
-    let (_folder, _, entail) = with_acme().await;
+    let (_directory, _, entail) = with_acme().await;
     let of = async |provider: &str| {
         let explained = entail.explain(&ME, &request(provider)).await.unwrap();
         explained.facts.chain[0].credentials[0].attributes.clone()
@@ -91,7 +91,7 @@ async fn the_policy_sees_mode_region_host_and_holder_of_a_credential() {
 
 #[tokio::test]
 async fn kept_names_reach_the_policy_the_log_and_a_preview() {
-    let (_folder, home, entail) = with_acme().await;
+    let (_directory, home, entail) = with_acme().await;
     let keeping = Request {
         kept: vec!["bedrock".to_owned(), "AWS_PROFILE".to_owned()],
         ..request("openai")

@@ -29,8 +29,8 @@ impl Clock for Set {
 #[tokio::test]
 async fn a_credential_is_expired_from_its_exact_millisecond_by_the_clock_of_each_request() {
     const END: u64 = 2_000_000_000_000;
-    let folder = tempfile::tempdir().unwrap();
-    let home = Home::create(&folder.path().join("home"), None)
+    let directory = tempfile::tempdir().unwrap();
+    let home = Home::create(&directory.path().join("home"), None)
         .await
         .unwrap();
     let clock = Arc::new(Set(AtomicU64::new(END - 1)));

@@ -11,8 +11,8 @@ const ME: Principal = Principal::LocalOwner;
 
 /// The headers for `fields`, as text.
 async fn headers(provider: &str, fields: &[(&str, &str)]) -> Option<Vec<(String, String)>> {
-    let folder = tempfile::tempdir().unwrap();
-    let home = Home::create(&folder.path().join("home"), None)
+    let directory = tempfile::tempdir().unwrap();
+    let home = Home::create(&directory.path().join("home"), None)
         .await
         .unwrap();
     let entail = Entail::open(&home, Options::default()).unwrap();

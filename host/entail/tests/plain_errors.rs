@@ -156,7 +156,7 @@ fn the_store_s_errors_are_plain() {
     let tampering = Tampering::new(Fault::Extra, HOSTILE, HOSTILE);
     shown(&tampering);
     assert!(tampering.what().chars().all(is_plain));
-    assert!(tampering.how().chars().all(is_plain));
+    assert!(tampering.reason().chars().all(is_plain));
     // A name in a database may be megabytes long.
     let long = "x\n".repeat(1 << 20);
     let long = Tampering::new(Fault::Extra, &long, &long).to_string();
@@ -286,8 +286,8 @@ fn the_text_of_a_provider_file_is_shown_plainly() {
 }
 
 /// A home below a directory with the hostile name.
-async fn home(folder: &tempfile::TempDir) -> Home {
-    let path = folder.path().join(HOSTILE);
+async fn home(directory: &tempfile::TempDir) -> Home {
+    let path = directory.path().join(HOSTILE);
     Home::create(&path, None).await.unwrap()
 }
 
@@ -300,17 +300,17 @@ fn opened(home: &Home) -> Error {
 
 #[tokio::test]
 async fn a_home_and_its_contents_are_shown_plainly() {
-    let folder = tempfile::tempdir().unwrap();
-    shown(&Home::open(&folder.path().join(HOSTILE)).unwrap_err());
-    let home = home(&folder).await;
-    shown(&Home::create(home.folder(), None).await.unwrap_err());
-    shown(&Home::check_new(home.folder()).unwrap_err());
+    let directory = tempfile::tempdir().unwrap();
+    shown(&Home::open(&directory.path().join(HOSTILE)).unwrap_err());
+    let home = home(&directory).await;
+    shown(&Home::create(home.directory(), None).await.unwrap_err());
+    shown(&Home::check_new(home.directory()).unwrap_err());
     let quoted = HOSTILE.chars().map(|c| format!("\\U{:08X}", u32::from(c)));
     let quoted = format!("\"{}\"", quoted.collect::<String>());
     for text in [
         format!("{quoted} = 1"),
-        format!("[decision-log]\nalso-to = {quoted}"),
-        format!("[decision-log]\nenough = {quoted}"),
+        format!("[decision-log]\nsecondary = {quoted}"),
+        format!("[decision-log]\nrequire = {quoted}"),
         HOSTILE.to_owned(),
     ] {
         std::fs::write(home.settings_file(), text).unwrap();
@@ -320,14 +320,14 @@ async fn a_home_and_its_contents_are_shown_plainly() {
     std::fs::write(home.providers_file(), [0xff]).unwrap();
     shown(&home.catalog().unwrap_err());
     std::fs::remove_file(home.providers_file()).unwrap();
-    let anchor = home.folder().join("anchor.json");
+    let anchor = home.directory().join("anchor.json");
     let kept = std::fs::read(&anchor).unwrap();
     std::fs::write(&anchor, HOSTILE).unwrap();
     shown(&opened(&home));
     shown(&Anchor::at(&anchor).read().unwrap_err());
     std::fs::write(&anchor, kept).unwrap();
     let entail = Entail::open(&home, Options::default()).unwrap();
-    let backup = home.folder().join("backup.db");
+    let backup = home.directory().join("backup.db");
     entail
         .backup(&Principal::LocalOwner, &backup)
         .await
@@ -335,8 +335,8 @@ async fn a_home_and_its_contents_are_shown_plainly() {
     let again = entail.backup(&Principal::LocalOwner, &backup).await;
     shown(&again.unwrap_err());
     drop(entail);
-    std::fs::write(home.keys_folder().join("verifier.pem"), HOSTILE).unwrap();
-    shown(&Keys::open(&home.keys_folder()).err().unwrap());
+    std::fs::write(home.keys_directory().join("verifier.pem"), HOSTILE).unwrap();
+    shown(&Keys::open(&home.keys_directory()).err().unwrap());
     std::fs::remove_file(home.database_file()).unwrap();
     shown(&Sqlite::open(&home.database_file()).unwrap_err());
 }
@@ -345,15 +345,15 @@ async fn a_home_and_its_contents_are_shown_plainly() {
 async fn a_database_with_hostile_names_is_reported_plainly() {
     let name = HOSTILE.replace('\0', "");
     let tampered = async |statement: &str| {
-        let folder = tempfile::tempdir().unwrap();
-        let home = Home::create(&folder.path().join("home"), None)
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::create(&directory.path().join("home"), None)
             .await
             .unwrap();
         let connection = rusqlite::Connection::open(home.database_file()).unwrap();
         connection.execute_batch(statement).unwrap();
-        (folder, home)
+        (directory, home)
     };
-    let (_folder, home) = tampered(&format!(
+    let (_directory, home) = tampered(&format!(
         "CREATE TRIGGER \"{name}\" AFTER INSERT ON blobs BEGIN SELECT 1; END"
     ))
     .await;
@@ -367,7 +367,7 @@ async fn a_database_with_hostile_names_is_reported_plainly() {
         format!("ALTER TABLE documents RENAME COLUMN signer TO \"{name}\""),
         format!("ALTER TABLE blobs ADD COLUMN \"{name}\" TEXT"),
     ] {
-        let (_folder, home) = tampered(&statement).await;
+        let (_directory, home) = tampered(&statement).await;
         let mut faults = Vec::new();
         match Entail::open(&home, Options::default()) {
             Err(error) => plain(&error),

@@ -67,13 +67,13 @@ struct Place {
     machine: Arc<Machine>,
     entail: Entail,
     home: Home,
-    _folder: tempfile::TempDir,
+    _directory: tempfile::TempDir,
 }
 
 impl Place {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let home = Home::create(&folder.path().join("home"), None)
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::create(&directory.path().join("home"), None)
             .await
             .unwrap();
         // After the change that created the home, which has the time of this machine.
@@ -91,7 +91,7 @@ impl Place {
             entail: Entail::open(&home, settings).unwrap(),
             machine,
             home,
-            _folder: folder,
+            _directory: directory,
         };
         let scope = "acme".parse().unwrap();
         place.change(Change::AddScope { scope }).await;
@@ -340,7 +340,7 @@ async fn a_user_can_destroy_a_secret_at_any_time() {
 async fn maintenance_destroys_what_is_due_and_verifies_once_a_day() {
     let place = Place::new().await;
     let done = place.entail.maintain(&ME).await;
-    assert!(done.is_well(), "{done:?}");
+    assert!(done.is_ok(), "{done:?}");
     assert_eq!(*done.destroyed.as_ref().unwrap(), 0);
     assert_eq!(done.store.unwrap().unwrap().opened, 2);
     assert!(done.log.unwrap().unwrap().breaches.is_empty());
@@ -356,6 +356,6 @@ async fn maintenance_destroys_what_is_due_and_verifies_once_a_day() {
     database.execute("DELETE FROM blobs", ()).unwrap();
     let later = Entail::open(&place.home, Options::default()).unwrap();
     let done = later.maintain(&ME).await;
-    assert!(!done.is_well());
+    assert!(!done.is_ok());
     assert!(!done.store.unwrap().unwrap().faults.is_empty());
 }

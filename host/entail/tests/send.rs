@@ -38,12 +38,12 @@ futures! {
         compare_secret(any(), any(), any(), any());
         destroy_due(any(), any());
         preview(any(), any(), any(), any());
-        dry_run_activate(any(), any(), any(), any(), any());
-        dry_run_install(any(), any(), any(), any());
-        dry_run_keys(any(), any(), any());
-        dry_run_remove(any(), any(), any());
-        dry_run_roll_back(any(), any(), any(), any());
-        dry_run_shadow(any(), any(), any(), any());
+        plan_activate(any(), any(), any(), any(), any());
+        plan_install(any(), any(), any(), any());
+        plan_key_change(any(), any(), any());
+        plan_remove(any(), any(), any());
+        plan_roll_back(any(), any(), any(), any());
+        plan_shadow(any(), any(), any(), any());
         explain(any(), any(), any());
         find_policy(any(), any(), any());
         install_policy(any(), any(), any(), any());
@@ -52,10 +52,10 @@ futures! {
         journal(any(), any(), any());
         maintain(any(), any());
         masked(any(), any(), any());
-        policy_binding(any(), any(), any());
-        policy_bindings(any(), any());
+        active_policy(any(), any(), any());
+        active_policies(any(), any());
         policy_diff(any(), any(), any(), any(), any());
-        policy_in_service(any(), any());
+        load_active_policy(any(), any());
         probe(any(), any(), any());
         recipients(any(), any());
         remove_policy(any(), any(), any());
@@ -77,7 +77,7 @@ futures! {
         create(any(), any());
     }
     entail {
-        dry_run_restore_in_place(any(), any(), any(), any());
+        plan_restore_in_place(any(), any(), any(), any());
         restore_in_place(any(), any(), any(), any(), any());
         restore_to_clean_machine(any(), any(), any(), any(), any(), any());
     }

@@ -736,7 +736,7 @@ sources! {
 
     the_second_place_of_the_log: "the second place in settings.toml", |world| {
         world.cut(4_000);
-        let text = format!("[decision-log]\nalso-to = {}\n", toml(&world.text));
+        let text = format!("[decision-log]\nsecondary = {}\n", toml(&world.text));
         world.in_home("settings.toml", &text);
     }, [
         row(19, "status"),
@@ -746,7 +746,7 @@ sources! {
 
     a_second_place_that_is_not_there: "a second place that is not there", |world| {
         let file = format!("/nowhere/{}", file_name(&world.text));
-        let text = format!("[decision-log]\nalso-to = {}\n", toml(&file));
+        let text = format!("[decision-log]\nsecondary = {}\n", toml(&file));
         world.in_home("settings.toml", &text);
     }, [
         failing("status"),
@@ -756,7 +756,7 @@ sources! {
 
     a_value_of_the_home_s_settings: "a value in settings.toml", |world| {
         world.cut(4_000);
-        let text = format!("[decision-log]\nenough = {}\n", toml(&world.text));
+        let text = format!("[decision-log]\nrequire = {}\n", toml(&world.text));
         world.in_home("settings.toml", &text);
     }, [
         row(19, "status"),
@@ -1359,12 +1359,12 @@ fn forged_shadow_log(world: &mut World) {
     let text = world.text.as_str();
     let digest = PolicyDigest::of(&std::fs::read(BUILT_IN).unwrap()).to_string();
     let offered = json!([{"id": text, "holder": text, "name": text}]);
-    let line = |answer: Value, shadow_answer: Value| {
+    let line = |decision: Value, shadow_decision: Value| {
         let scope = format!("acme/{text}");
         let line = json!({
             "at_ms": 4_000_000_000_000_u64, "scope": scope, "provider": text,
-            "policy": digest, "answer": answer, "shadow": digest,
-            "shadow_answer": shadow_answer, "difference": "widened",
+            "policy": digest, "decision": decision, "shadow": digest,
+            "shadow_decision": shadow_decision, "difference": "widened",
         });
         line.to_string() + "\n"
     };

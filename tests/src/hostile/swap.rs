@@ -214,7 +214,7 @@ impl Swap {
     /// are processors.
     pub async fn decide(&self, calls: usize) {
         let organization = ORGANIZATION.parse().unwrap();
-        let policy = self.entail.policy_in_service(&organization).await.unwrap();
+        let policy = self.entail.load_active_policy(&organization).await.unwrap();
         let facts = self.facts().await;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let tasks: Vec<_> = (0..processors)

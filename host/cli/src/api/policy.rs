@@ -118,17 +118,17 @@ pub struct OrganizationPolicy {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PolicyHistory {
     /// The active policy.
-    pub active: ActivePolicy,
+    pub active: PolicyActivation,
     /// Earlier policies, the newest first.
-    pub earlier: Vec<ActivePolicy>,
+    pub earlier: Vec<PolicyActivation>,
     /// The policy that runs beside the active one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub shadow: Option<ActivePolicy>,
+    pub shadow: Option<PolicyActivation>,
 }
 
 /// A policy as an organization uses it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ActivePolicy {
+pub struct PolicyActivation {
     /// The digest of its component; null for the built-in policy.
     pub component: Option<String>,
     /// Its settings.

@@ -50,9 +50,9 @@ pub struct RecordPlace {
     pub sequence: u64,
 }
 
-/// A request that a shadow has decided too. An item of `answers` in `policy shadow ORG`.
+/// A request that a shadow has decided too. An item of `decisions` in `policy shadow ORG`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ComparedAnswer {
+pub struct ShadowDecision {
     /// When, in milliseconds since 1970-01-01T00:00:00Z.
     pub at_ms: u64,
     /// The scope that asked.
@@ -62,17 +62,17 @@ pub struct ComparedAnswer {
     /// The digest of the active policy.
     pub policy: String,
     /// Its decision.
-    pub answer: EffectiveDecision,
+    pub decision: EffectiveDecision,
     /// The digest of the shadow.
     pub shadow: String,
     /// Its decision.
-    pub shadow_answer: EffectiveDecision,
+    pub shadow_decision: EffectiveDecision,
     /// How the decisions differ.
     pub difference: Difference,
 }
 
 /// How a shadow compares with the active policy: what `policy shadow ORG` prints after the
-/// list `answers` of [`ComparedAnswer`], which may be too long for memory.
+/// list `decisions` of [`ShadowDecision`], which may be too long for memory.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ShadowSummary {
     /// The organization.
@@ -81,6 +81,6 @@ pub struct ShadowSummary {
     pub shadow: String,
     /// How many requests there were since the shadow was set.
     pub requests: u64,
-    /// How many answers of the shadow differ, and how.
+    /// How many decisions of the shadow differ, and how.
     pub counts: DifferenceCounts,
 }

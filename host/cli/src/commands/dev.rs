@@ -24,7 +24,7 @@ pub async fn dev(session: &Session) -> Result<(), CliError> {
         .tempdir()
         .map_err(|error| CliError::io("a temporary directory", &error))?;
     let home = Home::create(&directory.path().join("home"), None).await?;
-    let session = session.at(home.folder());
+    let session = session.at(home.directory());
     let entail = session.open()?;
     let keys_from_environment = populate(&session, &entail).await?;
     // The home is for the reader of the output, so it is not removed.
@@ -32,7 +32,7 @@ pub async fn dev(session: &Session) -> Result<(), CliError> {
 
     let scopes = entail.scopes(&session.principal, None).await?;
     let created = DevHome {
-        home: home.folder().to_string_lossy().into_owned(),
+        home: home.directory().to_string_lossy().into_owned(),
         keys_from_environment,
         matrix: access(&session, &entail, &scopes).await?.status,
     };

@@ -98,7 +98,7 @@ async fn run_checks(session: &Session, report: &mut Report) -> Result<(), CliErr
 fn check_files(report: &mut Report, home: &Home) -> Result<(), CliError> {
     report.ok(format!(
         "only its owner can read the home {}",
-        home.folder().display()
+        home.directory().display()
     ));
     for file in [
         home.database_file(),
@@ -107,7 +107,7 @@ fn check_files(report: &mut Report, home: &Home) -> Result<(), CliError> {
     ] {
         check_mode(report, &file);
     }
-    for path in home.unfinished()? {
+    for path in home.unfinished_files()? {
         let path = path.display().to_string();
         let message = format!(
             "a process was stopped while it was creating it, and it may contain keys; if no process is using it, run: rm -r {path}"
@@ -185,9 +185,9 @@ async fn check_policies(
         "the built-in policy {} {} is admitted",
         built_in.name, built_in.version
     ));
-    for (organization, _) in entail.policy_bindings(&session.principal).await? {
+    for (organization, _) in entail.active_policies(&session.principal).await? {
         let what = format!("the policy of {organization}");
-        match entail.policy_in_service(&organization).await {
+        match entail.load_active_policy(&organization).await {
             Ok(policy) => match policy_failure(session, entail, &organization).await {
                 None => {
                     let description = policy.description();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use entail::store::{KeyId, Keys};
 use entail::{
-    IdentitySource, Secret, Trust, dry_run_restore_in_place, quoted, restore_in_place,
+    IdentitySource, Secret, Trust, plan_restore_in_place, quoted, restore_in_place,
     restore_to_clean_machine,
 };
 
@@ -76,10 +76,10 @@ async fn print_plan(session: &Session, args: &RestoreArgs) -> Result<(), CliErro
     let trust = trust(args.verifier.as_deref().into_iter())?;
     let recovery = args.recovery.as_deref().map(read_recovery).transpose()?;
     let entail::RestorePlan {
-        copy,
+        backup,
         seen,
         to_renew,
-    } = dry_run_restore_in_place(
+    } = plan_restore_in_place(
         &session.home()?,
         args.file.as_deref(),
         recovery.map(IdentitySource::Given),
@@ -88,7 +88,7 @@ async fn print_plan(session: &Session, args: &RestoreArgs) -> Result<(), CliErro
     .await?;
     let plan = RestorePlan {
         dry_run: true,
-        backup: copy,
+        backup,
         seen,
         to_renew: u64::try_from(to_renew).unwrap_or(u64::MAX),
     };
@@ -96,9 +96,9 @@ async fn print_plan(session: &Session, args: &RestoreArgs) -> Result<(), CliErro
         print_json(&plan);
         return Ok(());
     }
-    out!("the store would be as it was at revision {copy}");
-    if seen > copy {
-        out!("the changes from revision {copy} to {seen} would be undone");
+    out!("the store would be as it was at revision {backup}");
+    if seen > backup {
+        out!("the changes from revision {backup} to {seen} would be undone");
     }
     out!("{} would be sealed again", count(to_renew, "secret"));
     print_dry_run_notice();
@@ -178,26 +178,26 @@ fn trust<'a>(ids: impl Iterator<Item = &'a str>) -> Result<Trust, CliError> {
 
 fn print_restored(session: &Session, restored: &entail::Restored, is_new: bool) {
     let entail::Restored {
-        copy,
+        backup,
         seen,
         revision,
         renewal,
     } = restored;
     let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     let output = Restored {
-        backup: *copy,
+        backup: *backup,
         seen: *seen,
         revision: *revision,
         renewed: number(renewal.renewed),
-        skipped: number(renewal.left.len()),
+        skipped: number(renewal.skipped.len()),
     };
     if session.global.json {
         print_json(&output);
         return;
     }
-    out!("the store is as it was at revision {copy}; it is at revision {revision} now");
-    if seen > copy {
-        out!("the changes from revision {copy} to {seen} were undone");
+    out!("the store is as it was at revision {backup}; it is at revision {revision} now");
+    if seen > backup {
+        out!("the changes from revision {backup} to {seen} were undone");
     }
     let secrets = count(output.renewed, "secret");
     if output.renewed > 0 && is_new {
@@ -209,7 +209,7 @@ fn print_restored(session: &Session, restored: &entail::Restored, is_new: bool) 
         let were = choose(output.renewed, "was", "were");
         out!("{secrets} {were} sealed again");
     }
-    for skipped in &renewal.left {
+    for skipped in &renewal.skipped {
         let reason = skipped.reason.as_ref().map(ToString::to_string);
         err!(Style::Warn => "note:"; " not sealed again: {} {}: {}",
             skipped.scope,

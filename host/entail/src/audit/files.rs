@@ -1,10 +1,10 @@
-//! The files of a log: which there are, and opening them to be read.
+//! The files of a decision log: listing them, and opening them for reading.
 //!
 //! # Security
 //!
-//! Only regular files are read. What has the name of a file of the log and is a pipe,
-//! a device or a directory is an error, found without waiting for it. Links are
-//! followed: the directory is the owner's alone, who may keep the log on another disk.
+//! Only regular files are read. A pipe, a device or a directory with the name of a log
+//! file is an error, and is never waited for. Symbolic links are followed: only the owner
+//! can write the directory, and may keep the log on another disk.
 
 use std::fs::File;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -12,30 +12,51 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-/// No file has a higher number: six digits.
+use crate::error::Error;
+use crate::home::Home;
+
+/// The highest number of a file: six digits.
 pub(super) const MAX_NUMBER: u64 = 999_999;
 
 /// A file of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogFile {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
-    /// Its number; `None` for the one that is being written.
+    /// Its number; `None` for the current file.
     pub number: Option<u64>,
 }
 
-/// Tells a file from others, whatever its name.
+/// The paths of the log, its head and its key.
+#[derive(Clone, Debug)]
+pub(super) struct LogPaths {
+    pub(super) log: PathBuf,
+    pub(super) heads: PathBuf,
+    pub(super) key: PathBuf,
+}
+
+impl LogPaths {
+    pub(super) fn of(home: &Home) -> Self {
+        LogPaths {
+            log: home.decision_log(),
+            heads: home.decision_log().with_extension("head"),
+            key: home.keys_directory().join("log.key"),
+        }
+    }
+}
+
+/// Identifies a file regardless of its name: device and inode.
 pub(super) type FileId = (u64, u64);
 
-pub(super) fn id_of(metadata: &std::fs::Metadata) -> FileId {
+pub(super) fn file_id(metadata: &std::fs::Metadata) -> FileId {
     (metadata.dev(), metadata.ino())
 }
 
-/// The files of a log that are there, oldest first, the one being written last.
+/// The existing files of a log, oldest first, the current file last.
 ///
 /// # Errors
 ///
-/// When the directory cannot be read.
+/// Fails if the directory cannot be read.
 pub fn log_files(current: &Path) -> std::io::Result<Vec<LogFile>> {
     let directory = current.parent().unwrap_or(Path::new("."));
     let mut files = Vec::new();
@@ -56,7 +77,7 @@ pub fn log_files(current: &Path) -> std::io::Result<Vec<LogFile>> {
     Ok(files)
 }
 
-/// The number of a full file, from its name.
+/// The number in the name of a full file.
 fn number_of(current: &Path, path: &Path) -> Option<u64> {
     let stem = current.file_stem()?.to_str()?;
     let name = path.file_name()?.to_str()?;
@@ -64,13 +85,13 @@ fn number_of(current: &Path, path: &Path) -> Option<u64> {
         .strip_prefix(stem)?
         .strip_prefix('.')?
         .strip_suffix(".jsonl")?;
-    // One name per number.
     let number = digits.parse().ok()?;
+    // Each number has exactly one name.
     (numbered_name(stem, number) == name && (1..=MAX_NUMBER).contains(&number)).then_some(number)
 }
 
-/// Where the full file of a number is.
-pub(super) fn numbered(current: &Path, number: u64) -> PathBuf {
+/// The path of the full file with a number.
+pub(super) fn numbered_path(current: &Path, number: u64) -> PathBuf {
     let stem = current.file_stem().unwrap_or_default().to_string_lossy();
     current.with_file_name(numbered_name(&stem, number))
 }
@@ -79,40 +100,62 @@ fn numbered_name(stem: &str, number: u64) -> String {
     format!("{stem}.{number:06}.jsonl")
 }
 
-/// Opens a file of the log to be read.
+/// Opens a file of the log for reading.
 ///
 /// # Errors
 ///
-/// When the system does not open it, or it is no regular file.
+/// Fails if the file cannot be opened or is not a regular file.
 pub(super) fn open_to_read(path: &Path) -> std::io::Result<File> {
     let file = File::options()
         .read(true)
         .custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed())
         .open(path)?;
-    check_regular(&file)?;
-    Ok(file)
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(std::io::Error::other(
+        "it is not a regular file, so it cannot be read back; move it away",
+    ))
 }
 
-/// The same, or `None` if it is not there.
-pub(crate) fn open_if_there(path: &Path) -> std::io::Result<Option<File>> {
+/// Opens a file of the log for reading; `None` if it does not exist.
+pub(crate) fn open_if_exists(path: &Path) -> std::io::Result<Option<File>> {
     match open_to_read(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         opened => opened.map(Some),
     }
 }
 
-fn check_regular(file: &File) -> std::io::Result<()> {
-    if file.metadata()?.is_file() {
-        return Ok(());
+/// Fails unless the file is a regular file that only its owner can use.
+pub(super) fn check_private(path: &Path, file: &File) -> std::io::Result<()> {
+    let metadata = file.metadata()?;
+    let shown = path.display();
+    if !metadata.is_file() {
+        return Err(std::io::Error::other(format!(
+            "{shown} is not a regular file; move it away"
+        )));
     }
-    Err(std::io::Error::other(
-        "it is not a regular file, so nothing can be read back from it; move it away",
-    ))
+    if metadata.mode() & 0o077 != 0 {
+        return Err(std::io::Error::other(format!(
+            "others can use {shown}; run: chmod 600 {shown}"
+        )));
+    }
+    Ok(())
 }
 
-/// An error that names the file that it is about.
-pub(super) fn about(path: &Path, error: std::io::Error) -> std::io::Error {
+/// Fsyncs the directory of a file.
+pub(super) fn sync_directory(file: &Path) -> std::io::Result<()> {
+    File::open(file.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Adds the path of the file to an error.
+pub(super) fn with_path(path: &Path, error: std::io::Error) -> std::io::Error {
     std::io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// The error of an operation on the decision log.
+pub(super) fn log_error(error: std::io::Error) -> Error {
+    Error::Home(format!("the decision log: {error}"))
 }
 
 #[cfg(test)]
@@ -120,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_has_one_name() {
+    fn each_number_has_exactly_one_name() {
         let current = Path::new("/x/decisions.jsonl");
         let number = |name: &str| number_of(current, &Path::new("/x").join(name));
         assert_eq!(number("decisions.000001.jsonl"), Some(1));
@@ -137,7 +180,7 @@ mod tests {
             assert_eq!(number(name), None, "{name}");
         }
         assert_eq!(
-            numbered(current, 12),
+            numbered_path(current, 12),
             Path::new("/x/decisions.000012.jsonl")
         );
     }

@@ -1,11 +1,11 @@
-//! What was done to the log on purpose: a small file beside it, `decisions.ledger`, that
-//! tells full files that were archived, and losses that were accepted, from files that
-//! were taken and records that were cut.
+//! The ledger of the log: a small file beside it, `decisions.ledger`, that records which
+//! full files were archived and which losses were accepted. Verification reports any other
+//! missing file or record as a breach.
 //!
-//! Each line is one event, authenticated by the key of the log together with the one
-//! before it, so none can be added, changed or taken out of the middle by somebody who
-//! cannot read the key. Events that are taken off the end excuse nothing any more: what
-//! they told of shows as missing again.
+//! Each line is one event, authenticated by the key of the log together with the event
+//! before it. So nobody without the key can add an event, change one, or remove one from
+//! the middle. An event removed from the end no longer excuses anything: the files it
+//! covered show as missing again.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -16,32 +16,32 @@ use entail_store::Digest;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
-use super::files::{self, about};
-use super::heads::{Key, Paths};
+use super::files::{LogPaths, open_if_exists, with_path};
+use super::heads::LogKey;
 
-/// The longest ledger: an event has some hundred bytes.
+/// The largest ledger that is read; an event has some hundred bytes.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// Separates these authentication codes from those of marks, which begin otherwise.
-const DOMAIN: &[u8] = b"entail: what was done to the decision log\n";
+/// Separates these authentication codes from those of checkpoints.
+const DOMAIN: &[u8] = b"entail: event of the decision log\n";
 
-/// Something that was done to the log on purpose.
+/// A deliberate change of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogEvent {
-    /// When, in milliseconds since 1970-01-01T00:00:00Z.
+    /// The time, in milliseconds since 1970-01-01T00:00:00Z.
     pub at_ms: u64,
-    /// Who did it.
+    /// The principal.
     pub principal: String,
-    /// What it was.
+    /// The event.
     #[serde(flatten)]
-    pub what: LogEventKind,
+    pub kind: LogEventKind,
 }
 
-/// What was done to the log.
+/// The kind of an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum LogEventKind {
-    /// Full files were moved elsewhere.
+    /// Full files were archived.
     Archived {
         /// The number of the first one.
         from: u64,
@@ -49,54 +49,54 @@ pub enum LogEventKind {
         to: u64,
         /// The digest of the last line in them.
         last: Option<Digest>,
-        /// Where they were moved.
+        /// The directory they were moved to.
         directory: PathBuf,
     },
-    /// What was wrong with the log up to a place is known, and no longer told as a breach.
+    /// All breaches before a position were accepted, and are no longer reported.
     LossAccepted {
-        /// The number of the file that was being written.
+        /// The number of the current file.
         file: u64,
-        /// Bytes in it up to the place.
+        /// Bytes of that file before the position.
         bytes: u64,
-        /// Why, in the words of whoever accepted it.
+        /// The reason that the principal gave.
         reason: String,
-        /// What was wrong; the first of it if there is more.
+        /// The first of the accepted breaches.
         found: Vec<String>,
-        /// How much was wrong in all.
+        /// How many breaches were accepted.
         breaches: u64,
     },
 }
 
-/// The events of a log, and whether all that is in the file is as it was written.
+/// The events of a log.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     pub(super) events: Vec<LogEvent>,
-    /// The authentication code of the last one.
+    /// The authentication code of the last event.
     last_code: Option<Digest>,
-    /// Bytes of the file up to there.
+    /// The length of the authentic events in bytes.
     bytes: u64,
-    pub(super) is_whole: bool,
+    /// Whether the whole file is authentic.
+    pub(super) is_authentic: bool,
 }
 
 impl Ledger {
-    pub(super) fn path(paths: &Paths) -> PathBuf {
+    pub(super) fn path(paths: &LogPaths) -> PathBuf {
         paths.log.with_extension("ledger")
     }
 
-    /// Reads the events up to the first that is not as it was written. Without a key
-    /// nothing is believed.
-    pub(super) fn read(paths: &Paths, key: Option<&Key>) -> std::io::Result<Self> {
+    /// Reads the events up to the first that is not authentic. Without a key none is.
+    pub(super) fn read(paths: &LogPaths, key: Option<&LogKey>) -> std::io::Result<Self> {
         let path = Self::path(paths);
-        let failed = |error| about(&path, error);
+        let failed = |error| with_path(&path, error);
         let mut ledger = Ledger {
-            is_whole: true,
+            is_authentic: true,
             ..Ledger::default()
         };
-        let Some(file) = files::open_if_there(&path).map_err(failed)? else {
+        let Some(file) = open_if_exists(&path).map_err(failed)? else {
             return Ok(ledger);
         };
         let mut text = String::new();
-        ledger.is_whole = match file.take(MAX_BYTES).read_to_string(&mut text) {
+        ledger.is_authentic = match file.take(MAX_BYTES).read_to_string(&mut text) {
             Ok(_) => true,
             Err(error) if error.kind() == std::io::ErrorKind::InvalidData => false,
             Err(error) => return Err(failed(error)),
@@ -104,7 +104,7 @@ impl Ledger {
         for line in text.split_inclusive('\n') {
             let event = key.and_then(|key| ledger.parse(key, line));
             let Some((event, code)) = event else {
-                ledger.is_whole = false;
+                ledger.is_authentic = false;
                 break;
             };
             ledger.bytes += line.len() as u64;
@@ -114,7 +114,7 @@ impl Ledger {
         Ok(ledger)
     }
 
-    fn parse(&self, key: &Key, line: &str) -> Option<(LogEvent, Digest)> {
+    fn parse(&self, key: &LogKey, line: &str) -> Option<(LogEvent, Digest)> {
         let (code, json) = line.strip_suffix('\n')?.split_once(' ')?;
         let code: Digest = code.parse().ok()?;
         if !key.authenticates(&self.parts(json), &code) {
@@ -131,10 +131,15 @@ impl Ledger {
         [DOMAIN, before, json.as_bytes()]
     }
 
-    /// Writes one more event, after those that are as they were written.
-    pub(super) fn add(&mut self, paths: &Paths, key: &Key, event: LogEvent) -> std::io::Result<()> {
+    /// Appends an event after the authentic ones.
+    pub(super) fn add(
+        &mut self,
+        paths: &LogPaths,
+        key: &LogKey,
+        event: LogEvent,
+    ) -> std::io::Result<()> {
         let path = Self::path(paths);
-        let failed = |error| about(&path, error);
+        let failed = |error| with_path(&path, error);
         let json = serde_json::to_string(&event)?;
         let code = key.code_of(&self.parts(&json));
         let line = format!("{code} {json}\n");
@@ -145,7 +150,7 @@ impl Ledger {
             .custom_flags((OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed())
             .open(&path)
             .map_err(failed)?;
-        // What was not written by us gives way.
+        // Remove what is not authentic.
         file.set_len(self.bytes).map_err(failed)?;
         (&file).write_all(line.as_bytes()).map_err(failed)?;
         file.sync_all().map_err(failed)?;
@@ -155,25 +160,25 @@ impl Ledger {
         Ok(())
     }
 
-    /// Whether a full file may be missing: it was archived, or its loss was accepted.
+    /// Whether a full file may be missing because it was archived or its loss accepted.
     pub(super) fn excuses(&self, number: u64) -> bool {
-        self.events.iter().any(|event| match event.what {
+        self.events.iter().any(|event| match event.kind {
             LogEventKind::Archived { from, to, .. } => (from..=to).contains(&number),
             LogEventKind::LossAccepted { file, .. } => number < file,
         })
     }
 
-    /// Whether what is wrong at a place was accepted.
+    /// Whether breaches at this position were accepted.
     pub(super) fn is_accepted(&self, number: u64, offset: u64) -> bool {
-        self.events.iter().any(|event| match event.what {
+        self.events.iter().any(|event| match event.kind {
             LogEventKind::Archived { .. } => false,
             LogEventKind::LossAccepted { file, bytes, .. } => (number, offset) < (file, bytes),
         })
     }
 
-    /// The highest number that was archived.
+    /// The highest number of an archived file; 0 if there is none.
     pub(super) fn newest_archived(&self) -> u64 {
-        let numbers = self.events.iter().map(|event| match event.what {
+        let numbers = self.events.iter().map(|event| match event.kind {
             LogEventKind::Archived { to, .. } => to,
             LogEventKind::LossAccepted { .. } => 0,
         });

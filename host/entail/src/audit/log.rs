@@ -9,79 +9,84 @@ use std::time::Instant;
 use entail_store::Digest;
 use rustix::fs::{CWD, RenameFlags};
 
-use super::files::{self, id_of};
-use super::heads::{HeadFile, Heads, Held, Paths, max_gap, sync_directory};
+use super::files::{self, LogPaths, file_id, sync_directory};
+use super::heads::{HeadFile, Heads, LogLock, max_gap};
 use super::lines::MAX_LINE_BYTES;
 use super::record::{Line, Record};
-use super::second_place;
+use super::secondary;
 use super::sink::{self, Sink};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::home::Home;
-use crate::home::settings::{DecisionLogSettings, Enough, SecondSink};
+use crate::home::settings::{DecisionLogSettings, Require, SecondarySink};
 
-/// Room for an ordinary record.
+/// The capacity for an ordinary record.
 const LINE_BYTES: usize = 2048;
 
 /// The decision log of a home.
 #[derive(Debug)]
 pub(crate) struct DecisionLog {
-    paths: Paths,
+    paths: LogPaths,
     settings: DecisionLogSettings,
     clock: Arc<dyn Clock>,
-    second: Option<Sink>,
+    secondary: Option<Sink>,
     writer: Mutex<Writer>,
+}
+
+/// The end of the log, and the lock that keeps others from writing after it.
+struct LockedEnd {
+    _lock: LogLock,
+    is_within_line: bool,
 }
 
 /// One chain of records.
 struct Writer {
-    /// `None` if it could not be opened, and need not be.
+    /// `None` if it could not be opened and the settings do not require it.
     file: Option<File>,
     is_regular: bool,
-    /// `None` before the first record, and if the log is no regular file.
+    /// `None` before the first record, and if the log is not a regular file.
     heads: Option<(HeadFile, Heads)>,
-    /// Names the chain.
+    /// Identifies the chain.
     name: String,
     /// The number of the last record.
     sequence: u64,
-    /// The digest of the line that the next record comes after.
+    /// The digest that the next record holds of the line before.
     previous: Option<Digest>,
-    /// A file that is full now, and is yet to be on the disk, with the heads.
+    /// A full file that is yet to be fsynced, with the head file.
     full: Option<(File, HeadFile)>,
 }
 
 impl DecisionLog {
-    /// Opens the log of a home for appending, making it (mode 0600) if need be.
+    /// Opens the log of a home for appending, and creates it (mode 0600) if needed.
     pub(crate) fn open(home: &Home, clock: Arc<dyn Clock>) -> Result<Self, Error> {
-        let paths = Paths::of(home);
+        let paths = LogPaths::of(home);
         let settings = home.settings()?.decision_log;
         let failed = |error| Error::NotRecorded {
             file: paths.log.clone(),
             error,
         };
-        // Whatever is enough: nothing is written to a place that is none.
-        let second = second_place::open(home, &settings)?;
+        let one_suffices = settings.require == Require::Any;
+        // A sink in the home is an error even if the settings do not require it.
+        let secondary = secondary::open(home, &settings)?;
         let file = match open(&paths.log) {
             Ok(file) => Some(file),
-            // The other place is enough.
-            Err(_) if settings.also_to.is_some() && settings.enough == Enough::Any => None,
+            Err(_) if settings.secondary.is_some() && one_suffices => None,
             Err(error) => return Err(failed(error)),
         };
-        let second = match second {
+        let secondary = match secondary {
             None => None,
             Some(Ok(sink)) => Some(sink),
-            // The other place is enough.
-            Some(Err(_)) if settings.enough == Enough::Any => None,
+            Some(Err(_)) if one_suffices => None,
             Some(Err(error)) => {
-                let file = second_name(&settings);
+                let file = secondary_name(&settings);
                 return Err(Error::NotRecorded { file, error });
             }
         };
-        if let (Some(file), Some(Sink::File(second) | Sink::Special(second))) = (&file, &second) {
-            let id = |file: &File| file.metadata().map(|metadata| id_of(&metadata)).ok();
-            if id(second) == id(file) {
+        if let (Some(file), Some(Sink::File(other) | Sink::Special(other))) = (&file, &secondary) {
+            let id = |file: &File| file.metadata().map(|metadata| file_id(&metadata)).ok();
+            if id(other) == id(file) {
                 return Err(failed(std::io::Error::other(
-                    "the settings name it as the second place as well",
+                    "the settings name it as the secondary log as well",
                 )));
             }
         }
@@ -90,7 +95,7 @@ impl DecisionLog {
         Ok(DecisionLog {
             settings,
             clock,
-            second,
+            secondary,
             writer: Mutex::new(Writer {
                 is_regular: file.is_some(),
                 file,
@@ -104,61 +109,67 @@ impl DecisionLog {
         })
     }
 
-    /// Writes a record; when this returns, as many places have it as the settings ask
-    /// for.
+    /// Writes a record. When this returns, as many sinks have it as the settings require.
     pub(crate) fn write(&self, record: &Record<'_>) -> Result<(), Error> {
         let failed = |error| Error::NotRecorded {
             file: self.paths.log.clone(),
             error,
         };
-        let end = sink::deadline();
-        // A thread that panicked wrote its line whole or not at all.
+        let deadline = sink::deadline();
+        // A thread that panicked wrote its line completely or not at all.
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = match writer.has_begun() {
-            true => Ok(None),
-            false => self.begin(&mut writer),
+        let begun = if writer.has_begun() {
+            Ok(None)
+        } else {
+            self.begin(&mut writer)
         };
         let line = writer.line(record).map_err(failed)?;
         let digest = Digest::of(line.trim_ascii_end());
         let sequence = writer.sequence;
-        let first = held.and_then(|held| self.append(&mut writer, held, &line, digest, end));
-        let second = self.second.as_ref().map(|sink| sink.write(&line, end));
-        let healthy = match (&first, &second) {
+        let first =
+            begun.and_then(|begun| self.append(&mut writer, begun, &line, digest, deadline));
+        let second = self
+            .secondary
+            .as_ref()
+            .map(|sink| sink.write(&line, deadline));
+        let is_recorded = match (&first, &second) {
             (Ok(()), None | Some(Ok(()))) => true,
-            (Ok(()), Some(Err(_))) | (Err(_), Some(Ok(()))) => self.settings.enough == Enough::Any,
+            (Ok(()), Some(Err(_))) | (Err(_), Some(Ok(()))) => {
+                self.settings.require == Require::Any
+            }
             (Err(_), _) => false,
         };
-        if healthy && writer.sequence == sequence {
-            writer.pass(digest);
+        if is_recorded && writer.sequence == sequence {
+            writer.advance(digest);
         }
         let full = writer.full.take();
         drop(writer);
         if let Some((full, head_file)) = full {
-            // Nobody waits for it but the one whose record is the first in the next file.
-            // If it fails, the system tries again.
+            // Only the request that began the next file waits for this. If it fails, the
+            // kernel still writes the data later.
             let _ = full
                 .sync_data()
                 .and_then(|()| sync_directory(&self.paths.log))
                 .and_then(|()| head_file.sync());
         }
-        if healthy {
+        if is_recorded {
             return Ok(());
         }
         Err(match (first, second) {
             (Err(error), _) => failed(error),
             (_, Some(Err(error))) => Error::NotRecorded {
-                file: second_name(&self.settings),
+                file: secondary_name(&self.settings),
                 error,
             },
-            _ => failed(std::io::Error::other("it was not taken")),
+            _ => failed(std::io::Error::other("it was not written")),
         })
     }
 
-    /// Looks where the log ends, and keeps others from writing until what it returns is
-    /// dropped.
-    fn begin(&self, writer: &mut Writer) -> std::io::Result<Option<Held>> {
-        let file = writer.file.as_ref().ok_or_else(unopened)?;
-        // What is no regular file has no end, and nothing to read back.
+    /// Finds the end of the log before the first record of a chain, and returns the lock
+    /// under which that record must be written. `None` if the log is not a regular file,
+    /// which has no end and cannot be read back.
+    fn begin(&self, writer: &mut Writer) -> std::io::Result<Option<LockedEnd>> {
+        let file = writer.file.as_ref().ok_or_else(not_opened)?;
         writer.is_regular = file.metadata()?.is_file();
         if !writer.is_regular {
             return Ok(None);
@@ -167,97 +178,102 @@ impl DecisionLog {
             Some((head_file, _)) => head_file.clone(),
             None => HeadFile::open(&self.paths.heads)?,
         };
-        let held = head_file.lock()?;
+        let lock = head_file.lock()?;
         if writer.heads.is_none() {
             let max_gap = max_gap(self.settings.max_bytes);
-            let heads = Heads::begin(&self.paths, head_file.clone(), &*self.clock, max_gap)?;
+            let heads = Heads::load(&self.paths, head_file.clone(), &*self.clock, max_gap)?;
             writer.heads = Some((head_file, heads));
-            // It may have become a full one since it was opened.
+            // It may have been rotated since it was opened.
             writer.file = Some(open(&self.paths.log)?);
         }
-        self.find_end(writer)?;
+        let is_within_line = self.find_end(writer)?;
         if writer.sequence == 0 {
             writer.previous = writer.heads.as_ref().and_then(|(_, heads)| heads.at().last);
         }
-        Ok(Some(held))
+        Ok(Some(LockedEnd {
+            _lock: lock,
+            is_within_line,
+        }))
     }
 
     fn append(
         &self,
         writer: &mut Writer,
-        held: Option<Held>,
+        begun: Option<LockedEnd>,
         line: &[u8],
         digest: Digest,
-        end: Instant,
+        deadline: Instant,
     ) -> std::io::Result<()> {
         let Some((head_file, _)) = &writer.heads else {
-            let file = writer.file.as_ref().ok_or_else(unopened)?;
-            sink::write_slowly(&mut &*file, line, end)?;
-            writer.pass(digest);
+            let file = writer.file.as_ref().ok_or_else(not_opened)?;
+            sink::write_until(&mut &*file, line, deadline)?;
+            writer.advance(digest);
             return Ok(());
         };
-        let _held = match held {
-            Some(held) => held,
-            None => head_file.lock()?,
+        let end = if let Some(end) = begun {
+            end
+        } else {
+            let lock = head_file.lock()?;
+            LockedEnd {
+                _lock: lock,
+                is_within_line: self.find_end(writer)?,
+            }
         };
-        let within_a_line = self.find_end(writer)?;
-        let file = writer.file.as_ref().ok_or_else(unopened)?;
-        let (_, heads) = writer.heads.as_mut().ok_or_else(unopened)?;
-        // A line that did not fit and was left unfinished: this one must not be a part of
-        // it.
-        match within_a_line {
-            true => sink::write_whole(file, &[b"\n", line].concat())?,
-            false => sink::write_whole(file, line)?,
-        }
-        let remembered = match within_a_line {
-            true => heads.pass_all(file),
-            false => heads.pass(digest, line.len() as u64),
+        let file = writer.file.as_ref().ok_or_else(not_opened)?;
+        let (_, heads) = writer.heads.as_mut().ok_or_else(not_opened)?;
+        let stored = if end.is_within_line {
+            // End the incomplete line of an earlier write that failed.
+            sink::write_line(file, &[b"\n", line].concat())?;
+            heads.advance_to_end(file)
+        } else {
+            sink::write_line(file, line)?;
+            heads.advance(digest, line.len() as u64)
         };
-        // The log has it, also if that is not remembered.
-        writer.pass(digest);
-        remembered
+        // The log has the record even if the head could not be stored.
+        writer.advance(digest);
+        stored
     }
 
-    /// Goes to the end of the log, and to a new file if the present one is full. Returns
-    /// whether it ends within a line.
+    /// Finds the end of the log, and begins a new file if the current one is full. Returns
+    /// whether the file ends within a line.
     fn find_end(&self, writer: &mut Writer) -> std::io::Result<bool> {
-        let (_, heads) = writer.heads.as_mut().ok_or_else(unopened)?;
+        let (_, heads) = writer.heads.as_mut().ok_or_else(not_opened)?;
         if heads.refresh()? {
             writer.file = Some(open(&self.paths.log)?);
         }
         let mut is_rotated = false;
         loop {
-            let file = writer.file.as_ref().ok_or_else(unopened)?;
-            let (_, heads) = writer.heads.as_mut().ok_or_else(unopened)?;
+            let file = writer.file.as_ref().ok_or_else(not_opened)?;
+            let (_, heads) = writer.heads.as_mut().ok_or_else(not_opened)?;
             let metadata = file.metadata()?;
             if metadata.nlink() == 0 {
                 return Err(std::io::Error::other(
-                    "it was removed while it was in use; start again to begin a new one",
+                    "it was removed while it was in use; restart the program to begin a new one",
                 ));
             }
             let length = metadata.len();
-            let within_a_line = heads.catch_up(file, length, max_gap(self.settings.max_bytes))?;
+            let is_within_line = heads.catch_up(file, length, max_gap(self.settings.max_bytes))?;
             if length < self.settings.max_bytes || is_rotated {
-                return Ok(within_a_line);
+                return Ok(is_within_line);
             }
             self.begin_file(writer)?;
             is_rotated = true;
         }
     }
 
-    /// Gives the full file its number, and begins a new one.
+    /// Renames the full file to its number, and begins a new one.
     fn begin_file(&self, writer: &mut Writer) -> std::io::Result<()> {
-        let file = writer.file.as_ref().ok_or_else(unopened)?;
-        let (_, heads) = writer.heads.as_mut().ok_or_else(unopened)?;
-        let own = id_of(&file.metadata()?);
+        let file = writer.file.as_ref().ok_or_else(not_opened)?;
+        let (_, heads) = writer.heads.as_mut().ok_or_else(not_opened)?;
+        let own = file_id(&file.metadata()?);
         let is_own =
-            |path: &Path| std::fs::metadata(path).map(|found| id_of(&found)).ok() == Some(own);
-        let number = match heads.are_kept() {
-            true => heads.at().file,
-            // Nobody remembers what other processes have begun.
-            false => next_number(&self.paths.log)?,
+            |path: &Path| std::fs::metadata(path).map(|found| file_id(&found)).ok() == Some(own);
+        let number = if heads.is_stored() {
+            heads.at().file
+        } else {
+            next_number(&self.paths.log)?
         };
-        let full = files::numbered(&self.paths.log, number);
+        let full = files::numbered_path(&self.paths.log, number);
         if is_own(&self.paths.log) && number <= files::MAX_NUMBER {
             match rustix::fs::renameat_with(
                 CWD,
@@ -267,10 +283,9 @@ impl DecisionLog {
                 RenameFlags::NOREPLACE,
             ) {
                 Ok(()) => {}
-                // Somebody else's file has that name. Better a log that is too long than
-                // none.
+                // Another file has that name. A log that is too large is better than none.
                 Err(rustix::io::Errno::EXIST) => return Ok(()),
-                // Not every file system can look and rename in one step.
+                // Not every file system supports RENAME_NOREPLACE.
                 Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
                     if full.symlink_metadata().is_ok() {
                         return Ok(());
@@ -282,11 +297,11 @@ impl DecisionLog {
             heads.close_file()?;
         } else if is_own(&self.paths.log) {
             return Ok(());
-        } else if heads.are_kept() && is_own(&full) {
-            // A process was stopped in between.
+        } else if heads.is_stored() && is_own(&full) {
+            // A process was stopped between the rename and the head.
             heads.close_file()?;
         }
-        let (head_file, _) = writer.heads.as_ref().ok_or_else(unopened)?;
+        let (head_file, _) = writer.heads.as_ref().ok_or_else(not_opened)?;
         let head_file = head_file.clone();
         let full = writer.file.replace(open(&self.paths.log)?);
         writer.full = full.map(|full| (full, head_file));
@@ -295,19 +310,19 @@ impl DecisionLog {
 }
 
 impl Writer {
-    /// Whether it is known where the log ends. The first record of a chain holds the
-    /// digest of the line that it comes after, so nobody may write in between.
+    /// Whether the end of the log was found before. The first record of a chain holds the
+    /// digest of the line before it, so no other process may write in between.
     fn has_begun(&self) -> bool {
         self.sequence > 0 && (self.heads.is_some() || !self.is_regular)
     }
 
-    /// The chain has one record more.
-    fn pass(&mut self, digest: Digest) {
+    /// Adds a record to the chain.
+    fn advance(&mut self, digest: Digest) {
         self.sequence += 1;
         self.previous = Some(digest);
     }
 
-    /// A record as the next line of the chain, with its newline.
+    /// The record as the next line of the chain, with its newline.
     fn line(&self, record: &Record<'_>) -> std::io::Result<Vec<u8>> {
         let mut line = Vec::with_capacity(LINE_BYTES);
         entail_text::json::to_writer(
@@ -321,7 +336,7 @@ impl Writer {
         )?;
         if line.len() > MAX_LINE_BYTES {
             return Err(std::io::Error::other(format!(
-                "the record has {} bytes, and one of more than {MAX_LINE_BYTES} cannot be read back",
+                "the record has {} bytes, and the limit is {MAX_LINE_BYTES}",
                 line.len()
             )));
         }
@@ -339,7 +354,7 @@ impl std::fmt::Debug for Writer {
     }
 }
 
-fn unopened() -> std::io::Error {
+fn not_opened() -> std::io::Error {
     std::io::Error::other("it could not be opened")
 }
 
@@ -349,17 +364,17 @@ fn next_number(log: &Path) -> std::io::Result<u64> {
     Ok(newest.unwrap_or(0) + 1)
 }
 
-/// What the second place is called, for errors.
-fn second_name(settings: &DecisionLogSettings) -> PathBuf {
-    match &settings.also_to {
+/// The name of the secondary sink, for errors.
+fn secondary_name(settings: &DecisionLogSettings) -> PathBuf {
+    match &settings.secondary {
         None => PathBuf::new(),
-        Some(SecondSink::Syslog) => PathBuf::from("the system's log (/dev/log)"),
-        Some(SecondSink::Stdout) => PathBuf::from("the standard output"),
-        Some(SecondSink::File(file)) => file.clone(),
+        Some(SecondarySink::Syslog) => PathBuf::from("the system log (/dev/log)"),
+        Some(SecondarySink::Stdout) => PathBuf::from("the standard output"),
+        Some(SecondarySink::File(file)) => file.clone(),
     }
 }
 
-/// Opens the first place, which is a file of the owner's alone, or a named pipe.
+/// Opens the log, which must be a file that only its owner can use, or a named pipe.
 fn open(path: &Path) -> std::io::Result<File> {
     let file = sink::open(path)?;
     let metadata = file.metadata()?;

@@ -1,46 +1,49 @@
-//! The decision log: one JSON line per decision, written before anything is
-//! revealed. No record, no secret.
+//! The decision log: one JSON line per decision, written before a secret is revealed. A
+//! decision that cannot be recorded reveals nothing.
 //!
-//! The facts are in it, since they hold no secret: what was decided can be
-//! decided again. A line is handed to the system in one write, under a lock that the
-//! processes of a home take in turn; it is on its way to the disk, not waited for.
+//! A record contains the facts, which hold no secret, so the decision can be replayed. A
+//! line is written with one system call, under a lock that all processes of a home share;
+//! it is not fsynced.
 //!
-//! Each writer (an open log of a process) numbers its records from 1 and puts the
-//! SHA-256 of its line before into each; into its first that of the line, whosever,
-//! that the log then ended with. A line that was changed, taken out or moved
-//! therefore shows in those that came after ([`verify()`]).
+//! Each writer (one open log of one process) numbers its records from 1. Each record holds
+//! the SHA-256 of the writer's line before; its first one, of the last line in the log. So
+//! a line that was changed, removed or moved is detected by the records after it
+//! ([`verify()`]).
 //!
-//! The chains have no key. So how far the log had come, and a digest over all of it, is
-//! remembered outside of it, in the head, which is authenticated by a key of the home:
-//! a log that was deleted, emptied, cut, rewritten or put back shows, too. What that
-//! catches and what it does not is told in `heads.rs`. Who can write the log can always
-//! add records to it. Who must know of what the head does not catch records in a second
-//! place.
+//! The chains use no key. So the length of the log and a digest over all of it are also
+//! stored outside of it, in the head, which a key of the home authenticates. This detects a
+//! log that was deleted, truncated, rewritten or rolled back; `heads/mod.rs` documents the
+//! limits. Anyone who can write the log can append records. To be independent of that,
+//! configure a secondary sink.
 
 mod archive;
 mod files;
+mod filter;
 mod heads;
 mod ledger;
 mod lines;
 mod log;
+mod log_lines;
 mod read;
 mod record;
-mod second_place;
+mod recorded_decision;
+mod secondary;
 mod sink;
 #[cfg(test)]
 mod tests;
 mod verify;
 
 pub use archive::{accept_log_loss, archive_log};
-pub(crate) use files::open_if_there;
+pub(crate) use files::open_if_exists;
 pub use files::{LogFile, log_files};
+pub use filter::{Filter, OutcomeFilter};
 pub use ledger::{LogEvent, LogEventKind};
 pub(crate) use lines::{LineKind, Lines};
 pub(crate) use log::DecisionLog;
-pub use read::{
-    Filter, OutcomeFilter, RecordedDecision, Records, count_records, last_records, records,
-};
-pub(crate) use read::{LogLines, RecordedRequest};
+pub(crate) use log_lines::LogLines;
+pub use read::{Records, count_records, last_records, records};
 pub use record::Purpose;
 pub(crate) use record::{Granted, Outcome, Record};
+pub use recorded_decision::RecordedDecision;
+pub(crate) use recorded_decision::RecordedRequest;
 pub use verify::{Breach, LogReport, verify};

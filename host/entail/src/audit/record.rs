@@ -1,4 +1,4 @@
-//! What a line of the decision log says.
+//! A line of the decision log.
 
 use entail_policy::{Decision, Facts, PolicyDigest};
 use entail_store::Revision;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub enum Purpose {
     /// A credential is handed out.
     Lease,
-    /// It was opened to see whether it could be, and let go.
+    /// The secret was opened only to see whether it opens, and dropped.
     Status,
 }
 
@@ -22,23 +22,23 @@ pub(crate) struct Record<'a> {
     pub(crate) principal: &'a str,
     pub(crate) scope: &'a str,
     pub(crate) provider: &'a str,
-    /// The revision of the store that the facts are of.
+    /// The revision of the store that the facts were read at.
     pub(crate) revision: Revision,
     /// The component that decided.
     pub(crate) policy: PolicyDigest,
-    /// The revision of the store that put it in service, with its settings; none for
-    /// the built-in policy that nobody bound.
+    /// The revision of the store that activated the policy with its settings; `None` for
+    /// the built-in policy where none was activated.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) binding: Option<Revision>,
+    pub(crate) bound_at: Option<Revision>,
     #[serde(flatten)]
     pub(crate) outcome: Outcome<'a>,
-    /// Which secret a grant is for, which the facts do not say.
+    /// The granted credential, which the facts do not name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) granted: Option<Granted<'a>>,
     pub(crate) facts: &'a Facts,
 }
 
-/// The granted credential, in words that outlive it.
+/// The granted credential, by names that remain valid after it is removed.
 #[derive(Debug, Serialize)]
 pub(crate) struct Granted<'a> {
     pub(crate) holder: &'a str,
@@ -46,17 +46,17 @@ pub(crate) struct Granted<'a> {
     pub(crate) version: u32,
 }
 
-/// What came of the request.
+/// The result of a request.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "result")]
 pub(crate) enum Outcome<'a> {
-    /// The policy decided, and the guard let it pass.
+    /// The policy decided, and the guard allowed the decision.
     Decided { decision: &'a Decision },
-    /// The policy failed, or the guard stopped it.
+    /// The policy failed, or the guard rejected the decision.
     Failed { failure: String },
 }
 
-/// A line: a record, and where it stands in the chain of its writer.
+/// A record and its place in the chain of its writer.
 #[derive(Debug, Serialize)]
 pub(crate) struct Line<'a> {
     pub(crate) writer: &'a str,

@@ -1,4 +1,5 @@
-//! A second place to record decisions in, and how to write to what may block.
+//! The secondary sink of the decision log, and writing with a deadline to files that may
+//! block.
 
 use std::fs::File;
 use std::io::Write;
@@ -11,20 +12,20 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 
-/// How long the places together may keep a decision waiting.
+/// How long recording a decision may take, in all sinks together.
 const WITHIN: Duration = Duration::from_millis(1_500);
 
-/// What a pipe takes whole or not at all, and what it has room for when it says that
-/// it has room (POSIX's least, and Linux's).
+/// Bytes that a pipe takes atomically, and has room for when `poll` reports it writable
+/// (`PIPE_BUF` on Linux).
 const PIPE_BYTES: usize = 4096;
 
-/// The system's log.
+/// The socket of the system log.
 const SYSLOG: &str = "/dev/log";
 
 /// Facility 10 (security), severity 6 (information), as RFC 3164 counts them.
 const SYSLOG_PRIORITY: u8 = 10 * 8 + 6;
 
-/// A second place to record decisions in.
+/// The secondary sink.
 #[derive(Debug)]
 pub(super) enum Sink {
     /// A regular file.
@@ -36,7 +37,7 @@ pub(super) enum Sink {
 }
 
 impl Sink {
-    /// The system's log.
+    /// Connects to the system log.
     pub(super) fn syslog() -> std::io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
         socket.connect(SYSLOG)?;
@@ -46,11 +47,11 @@ impl Sink {
     /// Writes a line, which ends with its newline, before `end`.
     pub(super) fn write(&self, line: &[u8], end: Instant) -> std::io::Result<()> {
         match self {
-            Sink::File(file) => write_whole(file, line),
-            Sink::Special(file) => write_slowly(&mut &*file, line, end),
-            Sink::Stdout => write_slowly(&mut std::io::stdout(), line, end),
+            Sink::File(file) => write_line(file, line),
+            Sink::Special(file) => write_until(&mut &*file, line, end),
+            Sink::Stdout => write_until(&mut std::io::stdout(), line, end),
             Sink::Syslog(socket) => {
-                // No time at all would be no limit.
+                // A timeout of zero is an error.
                 let left = end.saturating_duration_since(Instant::now());
                 socket.set_write_timeout(Some(left.max(Duration::from_millis(1))))?;
                 let mut message = format!("<{SYSLOG_PRIORITY}>entail: ").into_bytes();
@@ -61,13 +62,13 @@ impl Sink {
     }
 }
 
-/// When a record that is written now must be in all its places.
+/// The deadline for a record that is written now.
 pub(super) fn deadline() -> Instant {
     Instant::now() + WITHIN
 }
 
-/// Opens a log for appending, making it (mode 0600) if need be. A named pipe must have
-/// a reader: it is opened for writing only, so that this process is not its own.
+/// Opens a log for appending, and creates it (mode 0600) if needed. A named pipe is opened
+/// for writing only, so it must have a reader.
 pub(super) fn open(file: &Path) -> std::io::Result<File> {
     let is_pipe = std::fs::metadata(file).is_ok_and(|metadata| metadata.file_type().is_fifo());
     File::options()
@@ -79,8 +80,8 @@ pub(super) fn open(file: &Path) -> std::io::Result<File> {
         .open(file)
 }
 
-/// Writes a line in one piece to a regular file.
-pub(super) fn write_whole(mut file: &File, line: &[u8]) -> std::io::Result<()> {
+/// Writes a line to a regular file with one system call.
+pub(super) fn write_line(mut file: &File, line: &[u8]) -> std::io::Result<()> {
     let written = file.write(line)?;
     if written == line.len() {
         return Ok(());
@@ -91,15 +92,15 @@ pub(super) fn write_whole(mut file: &File, line: &[u8]) -> std::io::Result<()> {
     ))
 }
 
-/// Writes to what may have a slow reader, or none, and gives up in time.
-pub(super) fn write_slowly(
+/// Writes a line to a file that may block; fails at the deadline.
+pub(super) fn write_until(
     to: &mut (impl Write + AsFd),
     line: &[u8],
     end: Instant,
 ) -> std::io::Result<()> {
     let mut rest = line;
     while !rest.is_empty() {
-        await_room(to.as_fd(), end)?;
+        wait_writable(to.as_fd(), end)?;
         let piece = rest.get(..PIPE_BYTES).unwrap_or(rest);
         match to.write(piece).and_then(|written| {
             to.flush()?;
@@ -117,7 +118,7 @@ pub(super) fn write_slowly(
     Ok(())
 }
 
-fn await_room(to: BorrowedFd<'_>, end: Instant) -> std::io::Result<()> {
+fn wait_writable(to: BorrowedFd<'_>, end: Instant) -> std::io::Result<()> {
     loop {
         let left = end.saturating_duration_since(Instant::now());
         let left = Timespec::try_from(left).map_err(std::io::Error::other)?;

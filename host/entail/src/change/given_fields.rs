@@ -86,7 +86,7 @@ impl GivenFields {
         merged
     }
 
-    /// The mode: the one that is named, otherwise the credential's if it takes the given
+    /// The mode: the named one, otherwise the credential's if it takes the given
     /// fields, otherwise the first for which they suffice.
     pub(super) fn mode<'a>(
         &self,

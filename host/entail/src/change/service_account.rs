@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn what_arrives_whole_is_kept_to_the_byte() {
+    fn an_intact_key_is_kept_byte_by_byte() {
         for text in [
             account().to_string(),
             format!("{:#}", account()),
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn what_clipboards_and_shells_do_to_it_is_undone() {
+    fn changes_by_clipboards_and_shells_are_undone() {
         let pretty = format!("{:#}", account());
         let escaped = serde_json::to_string(&pretty).unwrap();
         let bare = escaped.trim_matches('"').to_owned();
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_key_and_another_key_are_refused_and_not_repeated() {
+    fn a_partial_key_and_another_kind_of_key_are_rejected_without_quoting_them() {
         let text = account().to_string();
         let with = |name: &str, value: Value| {
             let mut account = account();

@@ -65,7 +65,7 @@ impl Entail {
                 before: &before,
                 after: &after,
             };
-            Ok(comparison.all(&paths))
+            Ok(comparison.compare_all(&paths))
         })
         .await?
     }
@@ -85,7 +85,7 @@ struct Comparison<'a> {
 
 /// What one processor found.
 #[derive(Default)]
-struct Found {
+struct Findings {
     counts: DifferenceCounts,
     changes: Vec<AccessChange>,
     with_attributes: usize,
@@ -94,17 +94,17 @@ struct Found {
 
 impl Comparison<'_> {
     /// Compares all scopes, on all processors.
-    fn all(&self, paths: &[ScopePath]) -> AccessChanges {
+    fn compare_all(&self, paths: &[ScopePath]) -> AccessChanges {
         let next = AtomicUsize::new(0);
         let parts = on_all_processors(|| {
-            let mut found = Found::default();
+            let mut findings = Findings::default();
             loop {
                 let from = next.fetch_add(SCOPES_AT_ONCE, Ordering::Relaxed);
                 let Some(rest) = paths.get(from..).filter(|rest| !rest.is_empty()) else {
-                    return found;
+                    return findings;
                 };
                 for path in rest.iter().take(SCOPES_AT_ONCE) {
-                    self.scope(path, &mut found);
+                    self.compare_scope(path, &mut findings);
                 }
             }
         });
@@ -139,7 +139,7 @@ impl Comparison<'_> {
         all
     }
 
-    fn scope(&self, path: &ScopePath, found: &mut Found) {
+    fn compare_scope(&self, path: &ScopePath, findings: &mut Findings) {
         let before = self.before.resolve_chain(path);
         let after = self.after.resolve_chain(path);
         let chains = || {
@@ -155,11 +155,11 @@ impl Comparison<'_> {
                 self.add_with_attributes(&mut requests);
                 for recorded in self.recorded.of(path, id) {
                     if !recorded.attributes.is_empty() {
-                        found.with_attributes += 1;
+                        findings.with_attributes += 1;
                         if self.attributes_decide(before.as_ref(), provider, recorded)
                             || self.attributes_decide(after.as_ref(), provider, recorded)
                         {
-                            found.attributes_decide += 1;
+                            findings.attributes_decide += 1;
                         }
                     }
                     if !requests.contains(recorded) {
@@ -170,7 +170,7 @@ impl Comparison<'_> {
             let compared = requests.into_iter().flat_map(|request| {
                 self.decide_both(before.as_ref(), after.as_ref(), provider, request)
             });
-            found.add(path, id, compared.collect());
+            findings.add(path, id, compared.collect());
         }
     }
 
@@ -278,7 +278,7 @@ impl Compared {
     }
 }
 
-impl Found {
+impl Findings {
     /// Adds the decisions on all requests of a scope for a provider; as one change if all
     /// are equal.
     fn add(&mut self, path: &ScopePath, provider: &ProviderId, mut all: Vec<Compared>) {

@@ -161,8 +161,8 @@ mod tests {
     /// `acme` with a key, `acme/evals` that inherits it, with `acme/evals/nightly`
     /// that inherits too, and `acme/agents` that does not.
     async fn with_acme() -> (tempfile::TempDir, Entail) {
-        let folder = tempfile::tempdir().unwrap();
-        let home = Home::create(&folder.path().join("home"), None)
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::create(&directory.path().join("home"), None)
             .await
             .unwrap();
         let entail = Entail::open(&home, Options::default()).unwrap();
@@ -177,7 +177,7 @@ mod tests {
         ] {
             entail.change(&ME, &change).await.unwrap();
         }
-        (folder, entail)
+        (directory, entail)
     }
 
     /// As `scope [model]: before → after (difference)`.
@@ -206,7 +206,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_preview_shows_the_scope_and_its_descendants_and_changes_nothing() {
-        let (_folder, entail) = with_acme().await;
+        let (_directory, entail) = with_acme().await;
         let revision = entail.store.revision().await.unwrap();
         let planned = async |change: Change| {
             shown(
@@ -259,7 +259,7 @@ mod tests {
 
     #[tokio::test]
     async fn model_patterns_are_compared_as_models() {
-        let (_folder, entail) = with_acme().await;
+        let (_directory, entail) = with_acme().await;
         let only = |patterns: &[&str]| RuleChanges {
             models: Edit::Set(patterns.iter().map(|p| (*p).to_owned()).collect()),
             ..RuleChanges::default()
@@ -296,7 +296,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_invalid_change_fails_the_same_in_a_preview_and_for_real() {
-        let (_folder, entail) = with_acme().await;
+        let (_directory, entail) = with_acme().await;
         for change in [
             add("acme/evals"),
             add("acme/nowhere/below"),
@@ -317,7 +317,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_active_policy_does_not_differ_from_itself() {
-        let (_folder, entail) = with_acme().await;
+        let (_directory, entail) = with_acme().await;
         let policy = entail.built_in_policy().unwrap().clone();
         let changes = entail
             .policy_diff(&ME, &policy, None, &BTreeMap::new())

@@ -118,7 +118,7 @@ struct RecordedRefusal {
 }
 
 impl Recorded<'_> {
-    fn answer(&self) -> EffectiveDecision {
+    fn decision(&self) -> EffectiveDecision {
         match (&self.decision, &self.failure) {
             (
                 Some(RecordedOutcome {
@@ -139,11 +139,17 @@ impl Recorded<'_> {
     }
 
     /// Whether it matches the filter, given its decision.
-    fn fits(&self, filter: &Filter, answer: &EffectiveDecision) -> bool {
-        let outcome = |wanted: &OutcomeFilter| match (wanted, answer) {
-            (OutcomeFilter::Granted, answer) => matches!(answer, EffectiveDecision::Granted { .. }),
-            (OutcomeFilter::Failed, answer) => matches!(answer, EffectiveDecision::Failed { .. }),
-            (OutcomeFilter::Refused, answer) => matches!(answer, EffectiveDecision::Refused { .. }),
+    fn matches(&self, filter: &Filter, decision: &EffectiveDecision) -> bool {
+        let outcome = |wanted: &OutcomeFilter| match (wanted, decision) {
+            (OutcomeFilter::Granted, decision) => {
+                matches!(decision, EffectiveDecision::Granted { .. })
+            }
+            (OutcomeFilter::Failed, decision) => {
+                matches!(decision, EffectiveDecision::Failed { .. })
+            }
+            (OutcomeFilter::Refused, decision) => {
+                matches!(decision, EffectiveDecision::Refused { .. })
+            }
             (OutcomeFilter::Code(wanted), EffectiveDecision::Refused { code }) => {
                 *code == wanted.as_str()
             }
@@ -155,7 +161,7 @@ impl Recorded<'_> {
             principal: &self.principal,
             at_ms: self.at_ms,
         };
-        filter.fits_request(&request) && filter.outcome.as_ref().is_none_or(outcome)
+        filter.matches_request(&request) && filter.outcome.as_ref().is_none_or(outcome)
     }
 }
 
@@ -186,13 +192,13 @@ pub fn replay(home: &Home, policy: &Policy, filter: &Filter) -> Result<Replay, E
             };
             tally.unreadable += too_long;
             for line in batch.split(|byte| *byte == b'\n') {
-                tally.take(line, policy, filter);
+                tally.add_line(line, policy, filter);
             }
         }
     });
     let mut whole = Tally::default();
     for part in parts {
-        whole.add(part.map_err(failed)?);
+        whole.merge(part.map_err(failed)?);
     }
     Ok(whole.finish())
 }
@@ -211,7 +217,7 @@ impl Source {
         let mut line = Vec::new();
         while batch.len() < BATCH_BYTES {
             match self.lines.next(&mut line)? {
-                Some(LineKind::Whole) => {
+                Some(LineKind::Complete) => {
                     batch.extend_from_slice(&line);
                     batch.push(b'\n');
                 }
@@ -253,7 +259,7 @@ struct Members {
 impl Group {
     /// The size of its text.
     fn bytes(&self) -> usize {
-        let of = |answer: &EffectiveDecision| match answer {
+        let of = |decision: &EffectiveDecision| match decision {
             EffectiveDecision::Absent => 0,
             EffectiveDecision::Granted { credentials, model } => {
                 let texts = credentials.iter().flat_map(|c| [&c.id, &c.holder, &c.name]);
@@ -268,7 +274,7 @@ impl Group {
 }
 
 impl Tally {
-    fn take(&mut self, line: &[u8], policy: &Policy, filter: &Filter) {
+    fn add_line(&mut self, line: &[u8], policy: &Policy, filter: &Filter) {
         if line.is_empty() {
             return;
         }
@@ -276,8 +282,8 @@ impl Tally {
             self.unreadable += 1;
             return;
         };
-        let from = recorded.answer();
-        if !recorded.fits(filter, &from) {
+        let from = recorded.decision();
+        if !recorded.matches(filter, &from) {
             return;
         }
         let to = EffectiveDecision::of(policy, &recorded.facts);
@@ -301,10 +307,10 @@ impl Tally {
                 sequence: recorded.sequence,
             },
         };
-        self.join(group, member);
+        self.add_to_group(group, member);
     }
 
-    fn join(&mut self, group: Group, more: Members) {
+    fn add_to_group(&mut self, group: Group, more: Members) {
         let bytes = self.bytes + group.bytes();
         let is_full = self.groups.len() >= MAX_GROUPS || bytes > MAX_GROUP_BYTES;
         match self.groups.get_mut(&group) {
@@ -322,12 +328,12 @@ impl Tally {
         }
     }
 
-    fn add(&mut self, other: Tally) {
+    fn merge(&mut self, other: Tally) {
         self.counts.add_all(&other.counts);
         self.ungrouped += other.ungrouped;
         self.unreadable += other.unreadable;
         for (group, members) in other.groups {
-            self.join(group, members);
+            self.add_to_group(group, members);
         }
     }
 
@@ -375,14 +381,14 @@ mod tests {
 {"writer":"a","sequence":3,"previous":null,"at_ms":7,"purpose":"status","principal":"local:owner","scope":"acme","provider":"openai","revision":3,"policy":"sha256:00","result":"decided","decision":{"granted":{"credential":"1"},"trail":[{"credential":"1","code":"chosen"}]},"granted":{"holder":"acme","credential":"default","version":1},"facts":{"request":{"provider":"openai","now_ms":5},"chain":[{"path":"acme","credentials":[{"id":"1","name":"default"}]}]}}"#;
 
     #[test]
-    fn a_record_is_a_grant_a_refusal_or_a_failure_and_is_filtered_by_it() {
+    fn records_are_filtered_by_their_outcome() {
         let records: Vec<Recorded<'_>> = LINES
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect();
-        let answers: Vec<String> = records.iter().map(|r| r.answer().to_string()).collect();
+        let decisions: Vec<String> = records.iter().map(|r| r.decision().to_string()).collect();
         assert_eq!(
-            answers,
+            decisions,
             [
                 "refused: expired",
                 "failed: the policy \"x\" trapped",
@@ -390,8 +396,8 @@ mod tests {
             ]
         );
         let fitting = |filter: Filter| -> Vec<u64> {
-            let fits = |record: &&Recorded<'_>| record.fits(&filter, &record.answer());
-            records.iter().filter(fits).map(|r| r.sequence).collect()
+            let matches = |record: &&Recorded<'_>| record.matches(&filter, &record.decision());
+            records.iter().filter(matches).map(|r| r.sequence).collect()
         };
         let of = |outcome: &str| Filter {
             outcome: Some(outcome.into()),
@@ -412,13 +418,13 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_ends_with_a_whole_line_and_no_line_is_lost() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("decisions.jsonl");
+    fn a_batch_ends_with_a_complete_line_and_no_line_is_lost() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("decisions.jsonl");
         let line = format!("{}\n", "x".repeat(999));
         let count = 2_000;
         std::fs::write(&path, line.repeat(count) + "unfinished").unwrap();
-        std::fs::copy(&path, folder.path().join("decisions.000001.jsonl")).unwrap();
+        std::fs::copy(&path, directory.path().join("decisions.000001.jsonl")).unwrap();
         let mut source = Source {
             lines: LogLines::all(path),
         };
@@ -434,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_that_are_alike_are_one_group_with_its_earliest_record() {
+    fn equal_changes_form_a_group_with_its_earliest_record() {
         let group = |scope: &str| Group {
             scope: scope.to_owned(),
             provider: "openai".to_owned(),
@@ -451,11 +457,11 @@ mod tests {
             },
         };
         let mut one = Tally::default();
-        one.join(group("acme"), member(5));
-        one.join(group("acme/evals"), member(4));
+        one.add_to_group(group("acme"), member(5));
+        one.add_to_group(group("acme/evals"), member(4));
         let mut other = Tally::default();
-        other.join(group("acme"), member(3));
-        one.add(other);
+        other.add_to_group(group("acme"), member(3));
+        one.merge(other);
         let changes = one.finish().changes;
         let found: Vec<(&str, u64, u64)> = changes
             .iter()

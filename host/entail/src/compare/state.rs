@@ -81,7 +81,7 @@ impl Entail {
             }
         }
         for organization in all.into_iter().filter(ScopePath::is_organization) {
-            let policy = self.policy_in_service(&organization).await?;
+            let policy = self.load_active_policy(&organization).await?;
             // A fresh instance per call, so that a comparison leaves nothing in the shared
             // instances of the active policy.
             let policy = policy.with_isolation(Isolation::PerCall);

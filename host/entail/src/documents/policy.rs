@@ -1,4 +1,5 @@
-//! What the store keeps of policies.
+//! The documents of policies: installed components, and the active policy of each
+//! organization.
 
 use entail_policy::{Isolation, Limits, PolicyDigest, Values};
 use entail_store::DocumentKey;
@@ -10,100 +11,100 @@ use entail_decision::name::ScopePath;
 /// The kind of the documents of installed components.
 pub(crate) const COMPONENT_KIND: &str = "component";
 
-/// The kind of the documents that say which policy decides.
+/// The kind of the documents of active policies.
 pub(crate) const POLICY_KIND: &str = "policy";
 
-/// How many policies that were in service before can be gone back to.
-const MAX_EARLIER: usize = 8;
+/// How many previous policies are kept for rolling back.
+const MAX_PREVIOUS: usize = 8;
 
-/// The document of an installed component.
+/// The key of the document of an installed component.
 pub(crate) fn component_key(component: PolicyDigest) -> DocumentKey {
     DocumentKey::new(COMPONENT_KIND, component.to_string())
 }
 
-/// The document of an organization's policy.
-pub(crate) fn binding_key(organization: &ScopePath) -> DocumentKey {
+/// The key of the document of an organization's active policy.
+pub(crate) fn active_policy_key(organization: &ScopePath) -> DocumentKey {
     DocumentKey::new(POLICY_KIND, organization.as_str())
 }
 
-/// A component that was admitted and is kept. Its bytes are a blob of the store.
+/// An installed component. Its bytes are a blob of the store.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InstalledPolicy {
-    /// The SHA-256 of its bytes, which names it.
+    /// The SHA-256 of its bytes, which identifies it.
     pub component: PolicyDigest,
-    /// How many bytes it has.
+    /// Its size in bytes.
     pub bytes: usize,
-    /// What it calls itself.
+    /// The name that it gives itself.
     pub name: String,
-    /// The version that it says it is.
+    /// The version that it gives itself.
     pub version: String,
-    /// What it says that it does.
+    /// Its summary of itself.
     pub summary: String,
-    /// The version of the contract that it was built against.
+    /// The version of the contract that it implements.
     pub contract: String,
-    /// The JSON Schema of its settings; none if nothing can be set.
+    /// The JSON Schema of its settings; `None` if it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<Value>,
-    /// What its calls may use up, unless an organization says otherwise.
+    /// The default limits of its calls.
     pub limits: Limits,
-    /// Where it came from, in the words of who installed it.
+    /// Where it came from, as the installer described it.
     pub source: String,
-    /// The policy below, if it is a layer.
+    /// The policy below it, if it is a layer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub over: Option<PolicyDigest>,
-    /// Who installed it.
+    /// The principal that installed it.
     pub installed_by: String,
-    /// When, in milliseconds since 1970-01-01T00:00:00Z.
+    /// The time, in milliseconds since 1970-01-01T00:00:00Z.
     pub installed_at_ms: u64,
 }
 
 impl InstalledPolicy {
-    /// The blob that has its bytes.
+    /// The blob with its bytes.
     pub(crate) fn blob(&self) -> entail_store::Digest {
         blob_of(self.component)
     }
 }
 
-/// The blob that has the bytes of a component.
+/// The blob with the bytes of a component.
 pub(crate) fn blob_of(component: PolicyDigest) -> entail_store::Digest {
-    // The store names a blob as a policy is named: by the SHA-256 of the bytes.
+    // Both are identified by the SHA-256 of the bytes.
     entail_store::Digest::from(*component.as_bytes())
 }
 
-/// A component as it is, or was, put in service.
+/// A policy as it was activated, or set as a shadow.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Bound {
-    /// The component; none is the built-in policy.
+pub struct PolicyActivation {
+    /// The component; `None` for the built-in policy.
     pub component: Option<PolicyDigest>,
-    /// What is set for it.
+    /// Its settings.
     pub settings: Values,
-    /// What each of its calls may use up.
+    /// The limits of each call.
     pub limits: Limits,
     /// What its calls share.
     pub isolation: Isolation,
-    /// Who put it in service; empty for the built-in policy that nobody bound.
-    pub bound_by: String,
-    /// When, in milliseconds since 1970-01-01T00:00:00Z.
-    pub bound_at_ms: u64,
+    /// The principal that activated it; empty for the built-in policy by default.
+    pub activated_by: String,
+    /// The time, in milliseconds since 1970-01-01T00:00:00Z.
+    pub activated_at_ms: u64,
 }
 
-impl Bound {
-    /// The built-in policy, as it decides where nobody has bound one.
+impl PolicyActivation {
+    /// The built-in policy, which is active where none was activated.
     pub(crate) fn built_in() -> Self {
-        Bound {
+        PolicyActivation {
             component: None,
             settings: Values::new(),
             limits: Limits::default(),
             isolation: Isolation::PerCall,
-            bound_by: String::new(),
-            bound_at_ms: 0,
+            activated_by: String::new(),
+            activated_at_ms: 0,
         }
     }
 
-    /// Whether it decides in the same way, whoever bound it.
-    pub(crate) fn serves_as(&self, other: &Bound) -> bool {
+    /// Whether it decides in the same way, regardless of who activated it and when.
+    pub(crate) fn is_equivalent(&self, other: &PolicyActivation) -> bool {
         self.component == other.component
             && self.settings == other.settings
             && self.limits == other.limits
@@ -111,72 +112,72 @@ impl Bound {
     }
 }
 
-/// Which policy decides for an organization.
+/// The active policy of an organization, its previous policies, and its shadow.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PolicyBinding {
-    /// The one in service.
-    pub active: Bound,
-    /// Those that were before, the newest first.
+pub struct ActivePolicy {
+    /// The policy that decides.
+    pub current: PolicyActivation,
+    /// The previous policies, newest first.
     #[serde(default)]
-    pub earlier: Vec<Bound>,
-    /// One that is asked as well, and whose answers are only written down.
+    pub previous: Vec<PolicyActivation>,
+    /// A policy whose decisions are only logged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shadow: Option<Bound>,
+    pub shadow: Option<PolicyActivation>,
 }
 
-impl Default for PolicyBinding {
+impl Default for ActivePolicy {
     fn default() -> Self {
-        PolicyBinding {
-            active: Bound::built_in(),
-            earlier: Vec::new(),
+        ActivePolicy {
+            current: PolicyActivation::built_in(),
+            previous: Vec::new(),
             shadow: None,
         }
     }
 }
 
-impl PolicyBinding {
-    /// Puts another in service; the present one can be gone back to. One that decides
-    /// in the same way is no other; a shadow that does is a shadow no more.
-    pub(crate) fn activate(&mut self, next: Bound) {
-        let is_other = !self.active.serves_as(&next);
-        let before = std::mem::replace(&mut self.active, next);
-        if is_other {
-            self.earlier.insert(0, before);
-            self.earlier.truncate(MAX_EARLIER);
+impl ActivePolicy {
+    /// Activates a policy. The current one becomes the previous one, unless the new one is
+    /// equivalent. Removes an equivalent shadow.
+    pub(crate) fn activate(&mut self, next: PolicyActivation) {
+        let is_different = !self.current.is_equivalent(&next);
+        let before = std::mem::replace(&mut self.current, next);
+        if is_different {
+            self.previous.insert(0, before);
+            self.previous.truncate(MAX_PREVIOUS);
         }
-        self.end_shadow_in_service();
+        self.remove_equivalent_shadow();
     }
 
-    /// Puts the one before back in service; that can be taken back in the same way.
-    pub(crate) fn roll_back(&mut self, bound_by: String, bound_at_ms: u64) {
-        if self.earlier.is_empty() {
+    /// Activates the previous policy again; rolling back once more undoes it.
+    pub(crate) fn roll_back(&mut self, activated_by: String, activated_at_ms: u64) {
+        if self.previous.is_empty() {
             return;
         }
-        let back = Bound {
-            bound_by,
-            bound_at_ms,
-            ..self.earlier.remove(0)
+        let back = PolicyActivation {
+            activated_by,
+            activated_at_ms,
+            ..self.previous.remove(0)
         };
-        let replaced = std::mem::replace(&mut self.active, back);
-        self.earlier.insert(0, replaced);
-        self.end_shadow_in_service();
+        let replaced = std::mem::replace(&mut self.current, back);
+        self.previous.insert(0, replaced);
+        self.remove_equivalent_shadow();
     }
 
-    /// A shadow that decides as the one in service does has nothing to tell.
-    fn end_shadow_in_service(&mut self) {
-        let active = &self.active;
+    /// Removes a shadow that is equivalent to the current policy.
+    fn remove_equivalent_shadow(&mut self) {
+        let current = &self.current;
         self.shadow = self
             .shadow
             .take()
-            .filter(|shadow| !shadow.serves_as(active));
+            .filter(|shadow| !shadow.is_equivalent(current));
     }
 
-    /// The components that are named as in service or as a shadow.
+    /// The components of the current policy and of the shadow.
     pub(crate) fn in_use(&self) -> impl Iterator<Item = PolicyDigest> {
         let shadow = self.shadow.as_ref();
-        std::iter::once(&self.active)
+        std::iter::once(&self.current)
             .chain(shadow)
-            .filter_map(|bound| bound.component)
+            .filter_map(|activation| activation.component)
     }
 }

@@ -66,7 +66,7 @@ impl Error {
                 | BadSettings::CompilerDisabled(_),
             ) => ErrorKind::PolicyFailed,
             Error::GuardViolated(_) => ErrorKind::GuardViolated,
-            // Nobody who may write stored a secret that is damaged or out of place.
+            // No authorized writer stores a secret that is damaged or out of place.
             Error::Tampered(_)
             | Error::Untrusted { .. }
             | Error::Sealed {

@@ -108,7 +108,7 @@ pub enum Hint {
     ListRecipients,
 
     // Policies.
-    /// Look at the active policy; the one before can be reactivated.
+    /// Check the active policy; the previous one can be reactivated.
     CheckPolicy {
         /// The organization, if the error names one.
         organization: Option<ScopePath>,

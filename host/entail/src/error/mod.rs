@@ -1,4 +1,4 @@
-//! The errors of the library, told apart by what failed: the request, the policy, the
+//! The errors of the library, by what failed: the request, the policy, the
 //! store, the keys, or the decision log.
 
 pub(crate) mod classify;

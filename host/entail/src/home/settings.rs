@@ -1,13 +1,13 @@
-//! The settings of a home: `settings.toml`, which need not be there.
+//! The settings of a home: `settings.toml`, which is optional.
 //!
 //! ```toml
 //! [decision-log]
-//! max-bytes = 67108864     # a new file is begun when this one is as large
-//! also-to = "syslog"       # a second place: "syslog", "stdout", or the path of a file
-//! enough = "all"           # "any": one of the two places suffices to reveal a secret
+//! max-bytes = 67108864     # begin a new file when the current one is this large
+//! secondary = "syslog"     # a second log: "syslog", "stdout", or the path of a file
+//! require = "all"          # "any": a record in one of the two logs is enough
 //! ```
 //!
-//! The second place is outside of the home, by whatever name it is reached.
+//! The secondary log must be outside the home.
 
 use std::path::PathBuf;
 
@@ -15,72 +15,72 @@ use entail_decision::describe_toml_error;
 use entail_text::sanitized;
 use serde::Deserialize;
 
-/// The size at which a new decision log is begun, unless the settings say otherwise:
-/// some fifty thousand decisions.
+/// The default size at which a new file of the decision log is begun: some fifty thousand
+/// decisions.
 const DEFAULT_MAX_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Smaller logs would be begun with nearly every decision.
+/// Smaller files would hold only a few decisions.
 const MIN_MAX_BYTES: u64 = 16 * 1024;
 
-/// No settings are larger; nothing more is read.
+/// The largest settings file that is read.
 pub(crate) const MAX_FILE_BYTES: usize = 64 * 1024;
 
-/// What a home's settings say.
+/// The settings of a home.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct HomeSettings {
-    /// About the decision log.
+    /// Settings of the decision log.
     pub decision_log: DecisionLogSettings,
 }
 
-/// How decisions are recorded.
+/// Settings of the decision log.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct DecisionLogSettings {
     /// The size in bytes at which a new file is begun.
     pub max_bytes: u64,
-    /// A second place to record decisions in.
-    pub also_to: Option<SecondSink>,
-    /// How many of the places must have a record before a secret is revealed.
-    pub enough: Enough,
+    /// The secondary log.
+    pub secondary: Option<SecondarySink>,
+    /// Which logs must have a record before a secret is revealed.
+    pub require: Require,
 }
 
 impl Default for DecisionLogSettings {
     fn default() -> Self {
         DecisionLogSettings {
             max_bytes: DEFAULT_MAX_BYTES,
-            also_to: None,
-            enough: Enough::All,
+            secondary: None,
+            require: Require::All,
         }
     }
 }
 
-/// A second place to record decisions in.
+/// A secondary log.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
-pub enum SecondSink {
-    /// The system's log, by the socket `/dev/log`.
+pub enum SecondarySink {
+    /// The system log, through the socket `/dev/log`.
     Syslog,
     /// The standard output of the program.
     Stdout,
-    /// A file, or a named pipe, outside of the home.
+    /// A file or a named pipe outside the home.
     File(PathBuf),
 }
 
-impl From<String> for SecondSink {
+impl From<String> for SecondarySink {
     fn from(text: String) -> Self {
         match text.as_str() {
-            "syslog" => SecondSink::Syslog,
-            "stdout" => SecondSink::Stdout,
-            _ => SecondSink::File(PathBuf::from(text)),
+            "syslog" => SecondarySink::Syslog,
+            "stdout" => SecondarySink::Stdout,
+            _ => SecondarySink::File(PathBuf::from(text)),
         }
     }
 }
 
-/// How many of the places must have a record.
+/// Which logs must have a record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Enough {
+pub enum Require {
     /// All of them.
     #[default]
     All,
@@ -88,7 +88,7 @@ pub enum Enough {
     Any,
 }
 
-/// Settings that make no sense.
+/// The settings file is invalid.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {}", sanitized(.file.display()), sanitized(.problem))]
 pub struct InvalidSettings {
@@ -97,7 +97,7 @@ pub struct InvalidSettings {
 }
 
 impl HomeSettings {
-    /// Reads settings; the error says what is wrong and where.
+    /// Parses settings. The error names the key and the rule.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let settings: HomeSettings =
             toml::from_str(text).map_err(|error| describe_toml_error(text, &error))?;
@@ -107,11 +107,11 @@ impl HomeSettings {
                 settings.decision_log.max_bytes
             ));
         }
-        if let Some(SecondSink::File(file)) = &settings.decision_log.also_to
+        if let Some(SecondarySink::File(file)) = &settings.decision_log.secondary
             && !file.is_absolute()
         {
             return Err(format!(
-                "decision-log.also-to is {:?}: give \"syslog\", \"stdout\" or an absolute path",
+                "decision-log.secondary is {:?}; give \"syslog\", \"stdout\" or an absolute path",
                 file.display().to_string()
             ));
         }
@@ -127,19 +127,19 @@ mod tests {
     fn settings_are_optional_and_unknown_ones_are_errors() {
         let none = HomeSettings::parse("").unwrap();
         assert_eq!(none.decision_log.max_bytes, DEFAULT_MAX_BYTES);
-        let all = "[decision-log]\nmax-bytes = 20000\nalso-to = \"/tmp/x\"\nenough = \"any\"";
+        let all = "[decision-log]\nmax-bytes = 20000\nsecondary = \"/tmp/x\"\nrequire = \"any\"";
         let all = HomeSettings::parse(all).unwrap().decision_log;
-        assert_eq!(all.also_to, Some(SecondSink::File("/tmp/x".into())));
-        assert_eq!(all.enough, Enough::Any);
-        for (text, said) in [
+        assert_eq!(all.secondary, Some(SecondarySink::File("/tmp/x".into())));
+        assert_eq!(all.require, Require::Any);
+        for (text, expected) in [
             ("[decision-log]\nmax-byte = 1", "max-byte"),
             ("[decision-log]\nmax-bytes = 1", "at least"),
-            ("[decision-log]\nalso-to = \"here\"", "absolute"),
-            ("[decision-log]\nenough = \"none\"", "any"),
+            ("[decision-log]\nsecondary = \"here\"", "absolute"),
+            ("[decision-log]\nrequire = \"none\"", "any"),
             ("[other]", "other"),
         ] {
             let error = HomeSettings::parse(text).unwrap_err();
-            assert!(error.contains(said), "{error}");
+            assert!(error.contains(expected), "{error}");
         }
     }
 }

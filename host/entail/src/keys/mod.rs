@@ -1,4 +1,14 @@
-//! Rotating the keys of a home and changing its recipients.
+//! Rotating the keys of a home, and changing its recipients.
+//!
+//! Each operation makes a small change that takes effect at once, and then renews what was
+//! there before: it seals secrets again, or signs documents again, a few scopes per commit.
+//! Everything stays readable meanwhile. An interrupted operation continues when it is
+//! called again: the epoch of a secret and the signer of a document say what is left to do.
 
-pub(crate) mod dry_run;
-pub(crate) mod rotation;
+mod commit;
+mod identity;
+pub(crate) mod plan;
+mod recipients;
+pub(crate) mod renewal;
+mod reseal;
+mod signer;

@@ -1,23 +1,28 @@
-//! Policies in service: which component decides for which organization.
+//! Policies: installing components, and which one decides for which organization.
 //!
-//! An organization's [`PolicyBinding`] is a signed document that names the component
-//! by its digest, with its settings, its limits, and who bound it; without one the
-//! built-in policy decides. Activating a policy admits it off the path of requests and
-//! then writes that one document. A call that is under way ends with the policy that
-//! it began with.
+//! The [`ActivePolicy`] of an organization is a signed document with the digest of the
+//! component, its settings, its limits, and who activated it. Without one, the built-in
+//! policy decides. Activating a policy admits it first, outside of any request, and then
+//! writes that one document. A request that is being decided finishes with the policy it
+//! began with.
 //!
-//! - [`serving`] finds out which policy decides, and makes it ready;
-//! - [`manage`] installs, activates, rolls back and removes;
-//! - [`shadow`] asks a policy that nobody listens to.
+//! - [`loader`] admits components and keeps them;
+//! - [`serving`] finds the policy that decides for an organization;
+//! - [`install`] and [`activate`] change them;
+//! - [`shadow`] runs a policy whose decisions are only logged.
 
-mod manage;
+mod activate;
+mod install;
+mod loader;
 mod serving;
 mod shadow;
+mod shadow_log;
 
-pub use crate::documents::policy::{Bound, InstalledPolicy, PolicyBinding};
-pub use manage::{ActivatePolicy, InstallPolicy};
-pub use shadow::{ShadowAnswer, ShadowAnswers, shadow_answers};
+pub use crate::documents::policy::{ActivePolicy, InstalledPolicy, PolicyActivation};
+pub use activate::ActivatePolicy;
+pub use install::InstallPolicy;
+pub use shadow_log::{ShadowDecision, ShadowDecisions, shadow_decisions};
 
-pub(crate) use crate::documents::policy::{COMPONENT_KIND, POLICY_KIND};
 pub(crate) use serving::{Policies, Serving};
-pub(crate) use shadow::{Question, Shadow, ShadowLog};
+pub(crate) use shadow::Shadow;
+pub(crate) use shadow_log::{ShadowLog, ShadowRequest};

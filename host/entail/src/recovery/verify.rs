@@ -1,10 +1,7 @@
-//! The long look at a store: all that [`entail_store::Store::check`] looks at, and
-//! whether every secret opens and is sealed to the present recipients.
+//! Full verification of a store: everything that [`entail_store::Store::check`] verifies,
+//! and whether every secret opens and is sealed to the current recipients.
 
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::{Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use entail_store::{
@@ -14,138 +11,109 @@ use entail_store::{
 
 use crate::authorize::authorize_whole;
 use crate::clock::CLOCK_MARGIN_MS;
+use crate::documents::policy::{ActivePolicy, COMPONENT_KIND, InstalledPolicy, POLICY_KIND};
 use crate::documents::scope::{Credential, SCOPE_KIND, Scope, Version};
 use crate::entail::Entail;
 use crate::error::Error;
-use crate::keys::rotation::Leftover;
-use crate::policies::{COMPONENT_KIND, InstalledPolicy, POLICY_KIND, PolicyBinding};
+use crate::keys::renewal::StaleSecret;
 use crate::principal::{Action, Principal};
+use crate::recovery::background::{BackgroundVerification, Running, block_on};
 use entail_decision::name::ScopePath;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-/// What the long look found.
+/// The result of a full verification.
 #[derive(Debug, Default)]
 pub struct Verification {
-    /// The revision that was looked at.
+    /// The revision that was verified.
     pub revision: Revision,
-    /// What there was to look at.
+    /// How much was verified.
     pub counts: RowCounts,
-    /// Scopes that are as they should be.
+    /// How many scopes are valid.
     pub scopes: usize,
-    /// Secrets that open.
+    /// How many secrets open.
     pub opened: usize,
-    /// Secrets that were not opened, for lack of an identity.
+    /// How many secrets were not opened, because there is no identity.
     pub unopened: usize,
-    /// Secrets that are for other identities than the one here, in words.
+    /// The secrets that are sealed to other identities only.
     pub foreign: Vec<String>,
     /// What is wrong.
     pub faults: Vec<Tampering>,
-    /// Secrets that are sealed to an earlier list of recipients.
-    pub under_old_recipients: Vec<Leftover>,
-    /// Documents that have the signature of an earlier signer.
+    /// The secrets that are sealed to an earlier list of recipients.
+    pub under_old_recipients: Vec<StaleSecret>,
+    /// The documents that an earlier signer signed.
     pub under_old_signer: Vec<DocumentKey>,
-    /// Retired versions that should have been destroyed, in words.
+    /// The retired versions that should have been destroyed.
     pub overdue: Vec<String>,
 }
 
-/// Is told how far it has come.
+/// Called with the progress.
 pub type OnProgress<'a> = &'a mut (dyn FnMut(Progress) + Send);
 
-struct Look<'a> {
+struct VerifyVisitor {
     keys: Arc<Keys>,
     epoch: u32,
     now_ms: u64,
     found: Verification,
-    on_progress: OnProgress<'a>,
+    progress: UnboundedSender<Progress>,
 }
 
 impl Entail {
-    /// Walks the journal from its first entry on, holds every document and blob
-    /// against it, and opens every secret and lets it go, as of one moment; others may
-    /// change the store meanwhile.
+    /// Verifies the whole journal, and every document and blob against it, and opens every
+    /// secret, as of one blobs. Others may change the store meanwhile.
+    ///
+    /// Runs on a thread of its own, which continues if the future is dropped.
     ///
     /// # Errors
     ///
-    /// When the store cannot be read. What is wrong within is in
-    /// [`Verification::faults`].
+    /// Fails if the store cannot be read. Tampering is in [`Verification::faults`].
     pub async fn verify(
         &self,
         principal: &Principal,
         on_progress: OnProgress<'_>,
     ) -> Result<Verification, Error> {
         authorize_whole(principal, Action::Administer)?;
-        let mut look = Look {
+        let (sender, mut progress) = unbounded_channel();
+        let mut visitor = VerifyVisitor {
             keys: self.store.keys(),
             epoch: 0,
             now_ms: self.now_ms(),
             found: Verification::default(),
-            on_progress,
+            progress: sender,
         };
-        // Its kind comes before the scopes', so the epoch is known when they are
-        // looked at.
-        let report = self.store.check(&mut look, &blobs_of).await?;
-        let mut found = look.found;
-        found.revision = report.revision;
-        found.counts = report.counts;
-        found.faults.extend(report.faults);
-        found.under_old_signer = report.under_old_signer;
-        Ok(found)
+        let store = Arc::clone(&self.store);
+        let running = Running::start("entail-verify", move || async move {
+            // The recipients are visited before the scopes, so the epoch is known then.
+            let report = store.check(&mut visitor, &blobs_of).await?;
+            let mut found = visitor.found;
+            found.revision = report.revision;
+            found.counts = report.counts;
+            found.faults.extend(report.faults);
+            found.under_old_signer = report.under_old_signer;
+            Ok(found)
+        })?;
+        // The channel closes when the visitor is dropped.
+        while let Some(progress) = progress.recv().await {
+            on_progress(progress);
+        }
+        running.finish().await
     }
 
-    /// Verifies every now and then, on a thread of its own, until what is returned is
-    /// dropped. `report` gets what each look found.
+    /// Verifies at an interval on a separate thread until the returned value is dropped.
+    /// `report` gets each result.
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`] when the system gives no thread.
+    /// [`Error::Unavailable`] if the thread cannot be started.
     pub fn verify_in_background(
         self: &Arc<Self>,
         principal: Principal,
         every: Duration,
         report: impl Fn(&Result<Verification, Error>) + Send + 'static,
-    ) -> Result<BackgroundCheck, Error> {
+    ) -> Result<BackgroundVerification, Error> {
         let entail = Arc::clone(self);
-        let (stop, stopped) = channel::<()>();
-        let verifier = std::thread::Builder::new().name("entail-verify".to_owned());
-        let thread = verifier.spawn(move || {
-            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() else {
-                report(&Err(Error::Home("there is no runtime".to_owned())));
-                return;
-            };
-            while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
-                let mut unheard = |_| {};
-                let look = entail.verify(&principal, &mut unheard);
-                report(&runtime.block_on(look));
-            }
-        });
-        let thread = thread.map_err(|error| {
-            Error::Unavailable(format!("a thread to verify from did not start: {error}"))
-        })?;
-        Ok(BackgroundCheck {
-            stop: Some(stop),
-            thread: Mutex::new(Some(thread)),
+        BackgroundVerification::start(every, move || {
+            report(&block_on(entail.verify(&principal, &mut |_| {})));
         })
-    }
-}
-
-/// A check that goes on in the background until this is dropped.
-#[derive(Debug)]
-pub struct BackgroundCheck {
-    stop: Option<Sender<()>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-impl Drop for BackgroundCheck {
-    fn drop(&mut self) {
-        self.stop = None;
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(thread) = thread {
-            // It ends with the look that it is at.
-            let _ = thread.join();
-        }
     }
 }
 
@@ -164,39 +132,40 @@ fn blobs_of(document: &Document) -> Vec<Digest> {
     }
 }
 
-impl Visitor for Look<'_> {
+impl Visitor for VerifyVisitor {
     fn progress(&mut self, progress: Progress) {
-        (self.on_progress)(progress);
+        // Nobody listens if the future was dropped.
+        let _ = self.progress.send(progress);
     }
 
-    fn document(&mut self, document: &Document, moment: &DocumentBlobs<'_>) -> Vec<Tampering> {
-        let unfit = |how: &str| vec![Tampering::new(Fault::Forged, document.key(), how)];
+    fn document(&mut self, document: &Document, blobs: &DocumentBlobs<'_>) -> Vec<Tampering> {
+        let invalid = |problem: &str| vec![Tampering::new(Fault::Forged, document.key(), problem)];
         if *document.key() == recipients_key() {
             let Ok(list) = document.body::<entail_store::Recipients>() else {
-                return unfit("has a form that this version does not know");
+                return invalid("has a format that this version does not know");
             };
             self.epoch = list.epoch;
             return Vec::new();
         }
         match document.key().kind.as_str() {
             SCOPE_KIND => {}
-            COMPONENT_KIND => return installed(document),
-            POLICY_KIND if document.body::<PolicyBinding>().is_err() => {
-                return unfit("has a form that this version does not know");
+            COMPONENT_KIND => return check_installed(document),
+            POLICY_KIND if document.body::<ActivePolicy>().is_err() => {
+                return invalid("has a format that this version does not know");
             }
             _ => return Vec::new(),
         }
         let Ok(path) = document.key().name.parse::<ScopePath>() else {
-            return unfit("has no scope's name");
+            return invalid("does not have the name of a scope");
         };
         let Ok(scope) = document.body::<Scope>() else {
-            return unfit("has a form that this version does not know");
+            return invalid("has a format that this version does not know");
         };
         self.found.scopes += 1;
         let mut faults = Vec::new();
         for credential in scope.all_credentials() {
             for version in credential.versions() {
-                self.secret(&path, credential, version, moment, &mut faults);
+                self.check_secret(&path, credential, version, blobs, &mut faults);
             }
             let overdue = credential
                 .retired
@@ -215,47 +184,40 @@ impl Visitor for Look<'_> {
     }
 }
 
-/// Holds an installed component against its document. A blob that is missing, or
-/// holds other bytes, is named as such.
-fn installed(document: &Document) -> Vec<Tampering> {
-    let unfit = |how: &str| vec![Tampering::new(Fault::Forged, document.key(), how)];
+/// Checks the document of an installed component. The store checks its blob.
+fn check_installed(document: &Document) -> Vec<Tampering> {
+    let invalid = |problem: &str| vec![Tampering::new(Fault::Forged, document.key(), problem)];
     match document.body::<InstalledPolicy>() {
-        Err(_) => unfit("has a form that this version does not know"),
+        Err(_) => invalid("has a format that this version does not know"),
         Ok(installed) if installed.component.to_string() != document.key().name => {
-            unfit("names another component than its own")
+            invalid("names another component than its key")
         }
         Ok(_) => Vec::new(),
     }
 }
 
-impl Look<'_> {
-    /// Opens one secret and lets it go.
-    fn secret(
+impl VerifyVisitor {
+    /// Opens one secret, and drops it.
+    fn check_secret(
         &mut self,
         path: &ScopePath,
         credential: &Credential,
         version: &Version,
-        moment: &DocumentBlobs<'_>,
+        blobs: &DocumentBlobs<'_>,
         faults: &mut Vec<Tampering>,
     ) {
         if version.epoch != self.epoch {
-            self.found.under_old_recipients.push(Leftover {
-                scope: path.clone(),
-                credential: format!(
-                    "{} {} version {}",
-                    credential.provider, credential.name, version.number
-                ),
-                reason: None,
-            });
+            let stale = StaleSecret::new(path, credential, version, None);
+            self.found.under_old_recipients.push(stale);
         }
-        // A blob that is missing or is another is named as such.
-        let Some(sealed) = moment
+        // The store reports a missing or changed blob as well.
+        let Some(sealed) = blobs
             .blob(&version.blob)
             .filter(|sealed| Digest::of(sealed) == version.blob)
         else {
             let what = named(path, credential, version);
-            let how = "has no secret that could be opened";
-            faults.push(Tampering::new(Fault::Unreadable, what, how));
+            let problem = "has no secret that could be opened";
+            faults.push(Tampering::new(Fault::Unreadable, what, problem));
             return;
         };
         match self
@@ -276,13 +238,13 @@ impl Look<'_> {
     }
 }
 
-/// Whether what is kept until then should have been destroyed, doubts about the time
-/// included.
+/// Whether a version that is kept until then should have been destroyed, allowing for the
+/// error of the clock.
 fn is_overdue(until_ms: u64, now_ms: u64) -> bool {
     until_ms.saturating_add(CLOCK_MARGIN_MS) <= now_ms
 }
 
-/// A version of a credential, in words.
+/// The name of a version of a credential, for people.
 fn named(path: &ScopePath, credential: &Credential, version: &Version) -> String {
     format!(
         "{path} {} {} version {}",

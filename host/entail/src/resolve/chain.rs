@@ -5,7 +5,7 @@ use std::sync::Arc;
 use entail_policy::{CredentialFacts, Facts, RequestFacts, ScopeFacts};
 use entail_store::{Document, Fault, Keys, Revision, Store, Tampering};
 
-use crate::documents::policy::binding_key;
+use crate::documents::policy::active_policy_key;
 use crate::documents::scope::{self, Credential, Scope};
 use crate::error::Error;
 use crate::principal::Principal;
@@ -29,7 +29,7 @@ impl Chain {
         path: &ScopePath,
     ) -> Result<(Self, Option<Arc<Document>>), Error> {
         let paths: Vec<ScopePath> = path.chain().collect();
-        let policy = paths.last().map(binding_key);
+        let policy = paths.last().map(active_policy_key);
         let keys: Vec<_> = paths
             .iter()
             .map(scope::document_key)

@@ -6,10 +6,10 @@ use entail_policy::{Decision, Facts, Grant, Outcome, PolicyDigest};
 use entail_store::Document;
 
 use crate::compare::decision::EffectiveDecision;
-use crate::documents::policy::PolicyBinding;
+use crate::documents::policy::ActivePolicy;
 use crate::entail::Entail;
 use crate::error::Error;
-use crate::policies::{Question, Serving, Shadow};
+use crate::policies::{Serving, Shadow, ShadowRequest};
 use crate::resolve::facts::LoadedFacts;
 
 /// What the policy decided.
@@ -47,12 +47,15 @@ impl Decided {
     }
 
     /// The shadow policy, if there is one, and what to ask it.
-    pub(crate) fn shadow_question(&self, facts: &Arc<Facts>) -> Option<(Arc<Shadow>, Question)> {
+    pub(crate) fn shadow_question(
+        &self,
+        facts: &Arc<Facts>,
+    ) -> Option<(Arc<Shadow>, ShadowRequest)> {
         let shadow = self.serving.as_ref()?.shadow.as_ref()?;
-        let question = Question {
+        let question = ShadowRequest {
             facts: Arc::clone(facts),
             policy: self.policy,
-            answer: EffectiveDecision::of_guarded(facts, &self.decision),
+            decision: EffectiveDecision::of_guarded(facts, &self.decision),
         };
         Some((Arc::clone(shadow), question))
     }
@@ -88,7 +91,7 @@ impl Entail {
     /// The component that the document names, whether or not it can be loaded.
     fn component_named_by(&self, document: Option<&Arc<Document>>) -> PolicyDigest {
         document
-            .and_then(|document| document.body::<PolicyBinding>().ok()?.active.component)
+            .and_then(|document| document.body::<ActivePolicy>().ok()?.current.component)
             .unwrap_or_else(|| self.policies.built_in_digest())
     }
 }

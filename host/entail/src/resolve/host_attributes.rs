@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_sorted_once_and_bounded() {
+    fn kept_names_are_sorted_distinct_and_bounded() {
         assert_eq!(kept(&[]).unwrap(), None);
         let all = names(&["bedrock", "AWS_PROFILE", "bedrock"]);
         let text = kept(&all).unwrap().unwrap();

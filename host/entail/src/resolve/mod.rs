@@ -25,7 +25,7 @@ use crate::audit::Purpose;
 use crate::authorize::authorize;
 use crate::entail::Entail;
 use crate::error::Error;
-use crate::policies::{Question, Shadow};
+use crate::policies::{Shadow, ShadowRequest};
 use crate::principal::{Action, Principal};
 use crate::resolve::enforce::enforce;
 use crate::resolve::explanation::Explanation;
@@ -41,7 +41,7 @@ const MAX_ATTEMPTS: usize = 5;
 struct Resolved {
     revision: Revision,
     /// The shadow policy, if there is one, and what to ask it.
-    shadow: Option<(Arc<Shadow>, Question)>,
+    shadow: Option<(Arc<Shadow>, ShadowRequest)>,
     lease: Result<Lease, Error>,
 }
 
@@ -160,7 +160,12 @@ impl Entail {
         for _ in 0..MAX_ATTEMPTS {
             let resolved = self.resolve_once(&call).await?;
             if let Some((shadow, question)) = resolved.shadow {
-                shadow.ask(&self.policies, &self.store, &self.shadow_log, question);
+                shadow.submit(
+                    self.policies.loader(),
+                    &self.store,
+                    &self.shadow_log,
+                    question,
+                );
             }
             match resolved.lease {
                 Err(Error::Tampered(_)) if self.store.revision().await? != resolved.revision => {}

@@ -54,7 +54,10 @@ impl Entail {
             provider: call.request.provider.as_str(),
             revision: loaded.chain.revision,
             policy: decided.policy,
-            binding: decided.serving.as_ref().and_then(|serving| serving.binding),
+            bound_at: decided
+                .serving
+                .as_ref()
+                .and_then(|serving| serving.bound_at),
             outcome,
             granted: granted.map(|(holder, credential)| Granted {
                 holder: holder.as_str(),

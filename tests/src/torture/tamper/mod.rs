@@ -68,7 +68,7 @@ impl Original {
             name.push(suffix);
             let _ = std::fs::remove_file(name);
         }
-        let staged = home.folder().join("older.db");
+        let staged = home.directory().join("older.db");
         std::fs::copy(copy, &staged).unwrap();
         std::fs::rename(staged, home.database_file()).unwrap();
         let case = Case {

@@ -42,7 +42,7 @@ pub struct ShowArgs {
 pub fn tail(session: &Session, args: &TailArgs) -> Result<(), CliError> {
     let home = session.home()?;
     let filter = Filter {
-        without_looks: !args.all,
+        without_probes: !args.all,
         ..to_filter(&home, &args.filter)?
     };
     let mut found = last_records(&home, &filter, args.lines)?;
@@ -50,7 +50,7 @@ pub fn tail(session: &Session, args: &TailArgs) -> Result<(), CliError> {
     let mut is_noted = session.global.json;
     loop {
         printer.print(&mut found)?;
-        let skipped = found.left_out();
+        let skipped = found.skipped_probes();
         if skipped > 0 && !is_noted {
             is_noted = true;
             out!(Style::Faint => format!(

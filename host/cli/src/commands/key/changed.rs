@@ -17,7 +17,7 @@ pub async fn dry_run(
     entail: &Entail,
     change: KeyChange<'_>,
 ) -> Result<(), CliError> {
-    let plan = entail.dry_run_keys(&session.principal, change).await?;
+    let plan = entail.plan_key_change(&session.principal, change).await?;
     let plan = KeysPlan {
         dry_run: true,
         resumed: plan.resumed,
@@ -53,7 +53,7 @@ pub fn print(
         resumed: renewal.resumed,
         renewed: u64::try_from(renewal.renewed).unwrap_or(u64::MAX),
         skipped: renewal
-            .left
+            .skipped
             .iter()
             .map(|skipped| SkippedSecret {
                 scope: skipped.scope.to_string(),
@@ -61,7 +61,7 @@ pub fn print(
                 reason: skipped.reason.as_ref().map(ToString::to_string),
             })
             .collect(),
-        old_identity_kept: renewal.old_kept,
+        old_identity_kept: renewal.old_identity_kept,
     };
     if session.global.json {
         print_json(&changed);

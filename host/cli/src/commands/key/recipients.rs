@@ -118,7 +118,7 @@ pub async fn remove(session: &Session, args: &RemoveRecipientArgs) -> Result<(),
     }
     if confirm::is_needed(session) {
         let change = KeyChange::RemoveRecipient(recipient);
-        let plan = entail.dry_run_keys(&session.principal, change).await?;
+        let plan = entail.plan_key_change(&session.principal, change).await?;
         confirm::ask(&[format!(
             "the recipient loses access: {} {} sealed again without it",
             count(plan.to_renew, "secret"),

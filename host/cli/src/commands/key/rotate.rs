@@ -21,7 +21,7 @@ pub async fn identity(session: &Session, args: DryRun) -> Result<(), CliError> {
         })
         .await?;
     drop(bar);
-    let what = if renewal.old_kept {
+    let what = if renewal.old_identity_kept {
         "this node has a new identity; the old one is kept for the secrets that could not be sealed again: repair or remove those, and run this again"
     } else {
         "this node has a new identity; the old one cannot open what is sealed from now on"

@@ -42,7 +42,7 @@ pub async fn activate(session: &Session, args: &ActivateArgs) -> Result<ExitCode
     if args.dry_run.dry_run || confirm::is_needed(session) {
         let attributes = args.dry_run.attributes()?;
         let (policy, changes) = entail
-            .dry_run_activate(&session.principal, organization, &activate, &attributes)
+            .plan_activate(&session.principal, organization, &activate, &attributes)
             .await?;
         if args.dry_run.dry_run {
             return Ok(print_policy_dry_run(session, &policy, &changes));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use entail::policy::{self, Values};
-use entail::{ActivatePolicy, Entail, PolicyBinding, ScopePath};
+use entail::{ActivatePolicy, ActivePolicy, Entail, ScopePath};
 use entail_policy_tools::source::{read_limits, read_settings};
 use serde_json::json;
 
@@ -67,7 +67,7 @@ impl ActivationArgs {
 /// Returns the policies of an organization for JSON.
 pub fn organization_policy(
     organization: &ScopePath,
-    binding: PolicyBinding,
+    binding: ActivePolicy,
     dry_run: bool,
 ) -> OrganizationPolicy {
     OrganizationPolicy {
@@ -86,7 +86,7 @@ pub async fn print_active(
     session: &Session,
     entail: &Entail,
     organization: &ScopePath,
-    binding: PolicyBinding,
+    binding: ActivePolicy,
 ) -> Result<(), CliError> {
     let policy = organization_policy(organization, binding, false);
     if session.global.json {

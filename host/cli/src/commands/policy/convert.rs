@@ -1,10 +1,9 @@
 //! The library's policies as structs of the API.
 
 use entail::policy::{Isolation, Limits, Policy};
-use entail::{Bound, PolicyBinding};
 
 use crate::api::policy::{
-    ActivePolicy, BuiltInPolicy, InstalledPolicy, PolicyHistory, PolicyLimits,
+    BuiltInPolicy, InstalledPolicy, PolicyActivation, PolicyHistory, PolicyLimits,
 };
 
 impl From<&Limits> for PolicyLimits {
@@ -58,29 +57,29 @@ impl From<&Policy> for BuiltInPolicy {
     }
 }
 
-impl From<PolicyBinding> for PolicyHistory {
-    fn from(binding: PolicyBinding) -> Self {
+impl From<entail::ActivePolicy> for PolicyHistory {
+    fn from(policy: entail::ActivePolicy) -> Self {
         PolicyHistory {
-            active: binding.active.into(),
-            earlier: binding.earlier.into_iter().map(Into::into).collect(),
-            shadow: binding.shadow.map(Into::into),
+            active: policy.current.into(),
+            earlier: policy.previous.into_iter().map(Into::into).collect(),
+            shadow: policy.shadow.map(Into::into),
         }
     }
 }
 
-impl From<Bound> for ActivePolicy {
-    fn from(bound: Bound) -> Self {
-        let isolation = match bound.isolation {
+impl From<entail::PolicyActivation> for PolicyActivation {
+    fn from(activation: entail::PolicyActivation) -> Self {
+        let isolation = match activation.isolation {
             Isolation::PerCall => "per-call",
             Isolation::PerOrganization => "per-organization",
         };
-        ActivePolicy {
-            component: bound.component.map(|digest| digest.to_string()),
-            settings: bound.settings,
-            limits: (&bound.limits).into(),
+        PolicyActivation {
+            component: activation.component.map(|digest| digest.to_string()),
+            settings: activation.settings,
+            limits: (&activation.limits).into(),
             isolation: isolation.to_owned(),
-            activated_by: bound.bound_by,
-            activated_at_ms: bound.bound_at_ms,
+            activated_by: activation.activated_by,
+            activated_at_ms: activation.activated_at_ms,
         }
     }
 }

@@ -48,7 +48,7 @@ pub async fn install(session: &Session, args: &InstallArgs) -> Result<(), CliErr
     };
     let (principal, bytes) = (&session.principal, &component.bytes);
     let installed = if args.dry_run.dry_run {
-        entail.dry_run_install(principal, bytes, install).await
+        entail.plan_install(principal, bytes, install).await
     } else {
         entail.install_policy(principal, bytes, install).await
     };

@@ -16,7 +16,7 @@ use crate::session::Session;
 pub async fn list(session: &Session) -> Result<(), CliError> {
     let entail = session.open()?;
     let installed = entail.installed_policies(&session.principal).await?;
-    let bindings = entail.policy_bindings(&session.principal).await?;
+    let bindings = entail.active_policies(&session.principal).await?;
     let list = PolicyList {
         built_in: entail.built_in_policy()?.into(),
         installed: installed.into_iter().map(Into::into).collect(),

@@ -65,7 +65,7 @@ async fn lose_rollback(
     installed: &InstalledPolicy,
 ) -> Result<Vec<ScopePath>, CliError> {
     let component = installed.component;
-    Ok(entail.dry_run_remove(&session.principal, component).await?)
+    Ok(entail.plan_remove(&session.principal, component).await?)
 }
 
 fn print(session: &Session, name: &str, removed: &RemovedPolicy) {

@@ -32,7 +32,7 @@ pub async fn roll_back(session: &Session, args: &RollbackArgs) -> Result<ExitCod
     let failed = |error| no_previous_policy(error, organization);
     if args.dry_run.dry_run || confirm::is_needed(session) {
         let (policy, changes) = entail
-            .dry_run_roll_back(
+            .plan_roll_back(
                 &session.principal,
                 organization,
                 &args.dry_run.attributes()?,

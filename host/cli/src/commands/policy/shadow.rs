@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use clap::Args;
 use entail::policy::PolicyDigest;
 use entail::{
-    ActivatePolicy, DifferenceCounts, Entail, Filter, ScopePath, count_records, shadow_answers,
+    ActivatePolicy, DifferenceCounts, Entail, Filter, ScopePath, count_records, shadow_decisions,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -14,7 +14,7 @@ use super::activation::{ActivationArgs, organization_policy};
 use super::lookup::PolicyNames;
 use crate::api::access::Difference;
 use crate::api::policy::OrganizationPolicy;
-use crate::api::policy_comparison::{ComparedAnswer, ShadowSummary};
+use crate::api::policy_comparison::{ShadowDecision, ShadowSummary};
 use crate::args::dry_run::DryRun;
 use crate::error::{CliError, ErrorCode};
 use crate::output::access::{counted, decision_cell, difference_cell, print_summary};
@@ -22,7 +22,7 @@ use crate::output::time;
 use crate::output::{Table, out, print_dry_run_notice, print_json, print_raw};
 use crate::session::Session;
 
-/// The most differing answers that are listed; the JSON has them all.
+/// The most differing decisions that are listed; the JSON has them all.
 const MAX_ROWS: usize = 20;
 
 #[derive(Args)]
@@ -85,7 +85,7 @@ async fn set(
     let organization = &args.organization;
     let dry_run = args.dry_run.dry_run;
     let binding = if dry_run {
-        let planned = entail.dry_run_shadow(principal, organization, shadow.as_ref());
+        let planned = entail.plan_shadow(principal, organization, shadow.as_ref());
         planned.await?
     } else {
         let set = entail.shadow_policy(principal, organization, shadow);
@@ -118,18 +118,18 @@ fn print_set(policy: &OrganizationPolicy, names: &PolicyNames) {
         None => out!("{organization} has no shadow policy now"),
         Some(name) => {
             out!(
-                "{name} runs beside the active policy of {organization}; its answers are only recorded"
+                "{name} runs beside the active policy of {organization}; its decisions are only recorded"
             );
             out!("to compare the two: entail policy shadow {organization}");
         }
     }
 }
 
-/// The answers of a shadow.
-struct Answers {
+/// The decisions of a shadow.
+struct ShadowComparison {
     counts: DifferenceCounts,
     /// The newest that differ.
-    differing: VecDeque<ComparedAnswer>,
+    differing: VecDeque<ShadowDecision>,
     json: JsonList,
 }
 
@@ -140,7 +140,7 @@ async fn compare(
     organization: &ScopePath,
 ) -> Result<(), CliError> {
     let binding = entail
-        .policy_binding(&session.principal, organization)
+        .active_policy(&session.principal, organization)
         .await?;
     let Some(shadow) = &binding.shadow else {
         let message = format!("{organization} has no shadow policy");
@@ -151,8 +151,8 @@ async fn compare(
         Some(component) => component,
         None => entail.built_in_policy()?.digest(),
     };
-    let since_ms = shadow.bound_at_ms;
-    let answers = read_answers(session, organization, digest, since_ms)?;
+    let since_ms = shadow.activated_at_ms;
+    let decisions = read_decisions(session, organization, digest, since_ms)?;
     let filter = Filter {
         scope: Some(organization.clone()),
         since_ms: Some(since_ms),
@@ -163,86 +163,89 @@ async fn compare(
         organization: organization.to_string(),
         shadow: digest.to_string(),
         requests: u64::try_from(requests).unwrap_or(u64::MAX),
-        counts: (&answers.counts).into(),
+        counts: (&decisions.counts).into(),
     };
     if session.global.json {
-        answers.json.end(&summary);
+        decisions.json.end(&summary);
     } else {
-        print_comparison(answers.differing, &summary);
+        print_comparison(decisions.differing, &summary);
     }
     Ok(())
 }
 
-/// Reads the answers of a shadow since it was set; with `--json`, prints each.
-fn read_answers(
+/// Reads the decisions of a shadow since it was set; with `--json`, prints each.
+fn read_decisions(
     session: &Session,
     organization: &ScopePath,
     shadow: PolicyDigest,
     since_ms: u64,
-) -> Result<Answers, CliError> {
-    let mut answers = Answers {
+) -> Result<ShadowComparison, CliError> {
+    let mut decisions = ShadowComparison {
         counts: DifferenceCounts::default(),
         differing: VecDeque::new(),
         json: JsonList::default(),
     };
-    for answer in shadow_answers(&session.home()?)? {
-        let answer = answer?;
-        let is_current = answer.shadow == shadow && answer.at_ms >= since_ms;
-        if !is_current || !organization.covers(&answer.scope) {
+    for decision in shadow_decisions(&session.home()?)? {
+        let decision = decision?;
+        let is_current = decision.shadow == shadow && decision.at_ms >= since_ms;
+        if !is_current || !organization.covers(&decision.scope) {
             continue;
         }
-        answers.counts.add(answer.difference);
-        let answer = to_api(answer);
+        decisions.counts.add(decision.difference);
+        let decision = to_api(decision);
         if session.global.json {
-            answers.json.item(&answer);
-        } else if answer.difference != Difference::Same {
-            answers.differing.push_front(answer);
-            answers.differing.truncate(MAX_ROWS);
+            decisions.json.item(&decision);
+        } else if decision.difference != Difference::Same {
+            decisions.differing.push_front(decision);
+            decisions.differing.truncate(MAX_ROWS);
         }
     }
-    Ok(answers)
+    Ok(decisions)
 }
 
-fn to_api(answer: entail::ShadowAnswer) -> ComparedAnswer {
-    ComparedAnswer {
-        at_ms: answer.at_ms,
-        scope: answer.scope,
-        provider: answer.provider,
-        policy: answer.policy.to_string(),
-        answer: (&answer.answer).into(),
-        shadow: answer.shadow.to_string(),
-        shadow_answer: (&answer.shadow_answer).into(),
-        difference: answer.difference.into(),
+fn to_api(decision: entail::ShadowDecision) -> ShadowDecision {
+    ShadowDecision {
+        at_ms: decision.at_ms,
+        scope: decision.scope,
+        provider: decision.provider,
+        policy: decision.policy.to_string(),
+        decision: (&decision.decision).into(),
+        shadow: decision.shadow.to_string(),
+        shadow_decision: (&decision.shadow_decision).into(),
+        difference: decision.difference.into(),
     }
 }
 
-fn print_comparison(differing: VecDeque<ComparedAnswer>, summary: &ShadowSummary) {
+fn print_comparison(differing: VecDeque<ShadowDecision>, summary: &ShadowSummary) {
     if !differing.is_empty() {
         let headings = ["TIME", "SCOPE", "PROVIDER", "ACTIVE", "SHADOW", "CHANGE"];
         let mut table = Table::with_headings(headings);
-        for answer in differing {
+        for decision in differing {
             table.row([
-                time(answer.at_ms).into(),
-                answer.scope.as_str().into(),
-                answer.provider.as_str().into(),
-                decision_cell(&answer.answer),
-                decision_cell(&answer.shadow_answer),
-                difference_cell(answer.difference),
+                time(decision.at_ms).into(),
+                decision.scope.as_str().into(),
+                decision.provider.as_str().into(),
+                decision_cell(&decision.decision),
+                decision_cell(&decision.shadow_decision),
+                difference_cell(decision.difference),
             ]);
         }
         table.print();
     }
-    let answers = summary.counts.all();
-    print_summary(&counted(answers, "answer", "answers"), &summary.counts);
-    if answers < summary.requests {
+    let decisions = summary.counts.all();
+    print_summary(
+        &counted(decisions, "decision", "decisions"),
+        &summary.counts,
+    );
+    if decisions < summary.requests {
         out!(
-            "the shadow answered {answers} of {}; the others were skipped, or are not answered yet",
+            "the shadow decided {decisions} of {}; the others were skipped, or are not decided yet",
             counted(summary.requests, "request", "requests")
         );
     }
 }
 
-/// Prints a JSON object whose member `answers` may be too long for memory.
+/// Prints a JSON object whose member `decisions` may be too long for memory.
 #[derive(Default)]
 struct JsonList {
     has_begun: bool,
@@ -253,7 +256,7 @@ struct JsonList {
 impl JsonList {
     fn item(&mut self, item: &impl Serialize) {
         if !self.has_begun {
-            print_raw("{\"answers\": [");
+            print_raw("{\"decisions\": [");
             self.has_begun = true;
         }
         if let Some(item) = self.pending.replace(sanitized_json(item)) {
@@ -267,7 +270,7 @@ impl JsonList {
         let others = others.strip_prefix('{').unwrap_or_default();
         match self.pending {
             Some(item) => print_raw(&format!("  {item}\n],{others}")),
-            None => print_raw(&format!("{{\"answers\": [],{others}")),
+            None => print_raw(&format!("{{\"decisions\": [],{others}")),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::Args;
 use entail::policy::{Limits, Sandbox};
-use entail::{BUILT_IN, Entail, PolicyBinding, ScopePath};
+use entail::{ActivePolicy, BUILT_IN, Entail, ScopePath};
 use entail_policy_tools::source;
 use entail_policy_tools::wit::read_wit;
 use serde_json::json;
@@ -44,7 +44,7 @@ pub async fn show(session: &Session, args: &ShowArgs) -> Result<(), CliError> {
     if which != BUILT_IN
         && let Ok(organization) = which.parse::<ScopePath>()
     {
-        let binding = entail.policy_binding(&session.principal, &organization);
+        let binding = entail.active_policy(&session.principal, &organization);
         match binding.await {
             Ok(binding) => return show_active(session, &entail, &organization, binding).await,
             // It may be the name of a policy.
@@ -90,10 +90,10 @@ async fn wit_component(session: &Session, which: &str) -> Result<Vec<u8>, CliErr
         && let Ok(organization) = which.parse::<ScopePath>()
     {
         let entail = session.open()?;
-        let binding = entail.policy_binding(&session.principal, &organization);
+        let binding = entail.active_policy(&session.principal, &organization);
         match binding.await {
             Ok(binding) => {
-                let digest = match binding.active.component {
+                let digest = match binding.current.component {
                     Some(digest) => digest,
                     None => entail.built_in_policy()?.digest(),
                 };
@@ -111,7 +111,7 @@ async fn show_active(
     session: &Session,
     entail: &Entail,
     organization: &ScopePath,
-    binding: PolicyBinding,
+    binding: ActivePolicy,
 ) -> Result<(), CliError> {
     let policy = organization_policy(organization, binding, false);
     if session.global.json {

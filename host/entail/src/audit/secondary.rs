@@ -1,9 +1,9 @@
-//! Opening the second place of the decision log, which must not be in the home.
+//! Opening the secondary sink of the decision log, which must be outside the home.
 //!
-//! A second log in the place of the database, a key or the anchor would destroy it, and
-//! one beside them would be taken for what it is not. So whatever the settings name is
-//! compared, before anything is written to it, with every file and directory of the
-//! home: by device and inode, so that no spelling, link or mount hides it.
+//! A log written over the database, a key or the anchor would destroy it, and one beside
+//! them could be mistaken for another file of the home. So before anything is written, the
+//! configured file is compared with every file and directory of the home by device and
+//! inode, which sees through spellings, links and mounts.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -13,47 +13,47 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use super::files::{FileId, id_of};
+use super::files::{FileId, file_id};
 use super::sink::Sink;
 use crate::error::Error;
 use crate::home::Home;
-use crate::home::settings::{DecisionLogSettings, InvalidSettings, SecondSink};
+use crate::home::settings::{DecisionLogSettings, InvalidSettings, SecondarySink};
 
-/// Links that are followed one after the other; the system follows as many.
+/// The most symbolic links that are followed in a row, as in the kernel.
 const MAX_LINKS: usize = 40;
 
-/// More files than any home has; looking through more would take too long.
+/// More files than any home has; listing more would take too long.
 const MAX_FILES: usize = 100_000;
 
-/// Opens the second place, if the settings name one. What the system says to it is
-/// inside: it matters only if that place is needed.
+/// Opens the secondary sink, if the settings name one. The inner result is an error if it
+/// cannot be opened, which matters only if the settings require it.
 ///
 /// # Errors
 ///
-/// [`Error::InvalidSettings`] if it is in the home; [`Error::Home`] if the home cannot
-/// be looked through.
+/// [`Error::InvalidSettings`] if the sink is in the home; [`Error::Home`] if the files of the
+/// home cannot be listed.
 pub(super) fn open(
     home: &Home,
     settings: &DecisionLogSettings,
 ) -> Result<Option<std::io::Result<Sink>>, Error> {
-    let opened = match &settings.also_to {
+    let opened = match &settings.secondary {
         None => return Ok(None),
-        Some(SecondSink::Syslog) => return Ok(Some(Sink::syslog())),
-        Some(SecondSink::Stdout) => {
+        Some(SecondarySink::Syslog) => return Ok(Some(Sink::syslog())),
+        Some(SecondarySink::Stdout) => {
             let stdout = std::io::stdout();
             let stdout = stdout.as_fd().try_clone_to_owned().map(File::from);
             let own = own_files(home)?;
-            // One that is closed says so when it is written to.
+            // A closed one fails when it is written to.
             match stdout.and_then(|stdout| stdout.metadata()) {
-                Ok(metadata) if own.contains(&id_of(&metadata)) => {
+                Ok(metadata) if own.contains(&file_id(&metadata)) => {
                     return Err(inside(home, "the standard output"));
                 }
                 _ => Ok(Sink::Stdout),
             }
         }
-        Some(SecondSink::File(path)) => {
+        Some(SecondarySink::File(path)) => {
             let own = own_files(home)?;
-            let is_own = |metadata: &std::fs::Metadata| own.contains(&id_of(metadata));
+            let is_own = |metadata: &std::fs::Metadata| own.contains(&file_id(metadata));
             match open_file(path, is_own) {
                 Ok(Place::Outside(file)) => sink_of(path, file),
                 Ok(Place::Inside) => return Err(inside(home, &path.display().to_string())),
@@ -66,8 +66,8 @@ pub(super) fn open(
 
 fn inside(home: &Home, place: &str) -> Error {
     let problem = format!(
-        "decision-log.also-to is {place}, which is in the home {}: the second log must be outside of it",
-        home.folder().display()
+        "decision-log.secondary is {place}, which is in the home {}: the secondary log must be outside of it",
+        home.directory().display()
     );
     let file = home.settings_file();
     InvalidSettings { file, problem }.into()
@@ -78,11 +78,11 @@ enum Place {
     Inside,
 }
 
-/// Opens a file, a named pipe or a device for appending; makes the file if it is not
-/// there and its directory is none of the home's.
+/// Opens a file, a named pipe or a device for appending. Creates a missing file, unless its
+/// directory is in the home.
 fn open_file(path: &Path, is_own: impl Fn(&std::fs::Metadata) -> bool) -> std::io::Result<Place> {
-    // Not even opened: a file of the database that is closed again takes the locks with
-    // it that this process has on it.
+    // Do not even open it: closing a file of the database would release this process's
+    // locks on it.
     if path.metadata().is_ok_and(|metadata| is_own(&metadata)) {
         return Ok(Place::Inside);
     }
@@ -93,8 +93,8 @@ fn open_file(path: &Path, is_own: impl Fn(&std::fs::Metadata) -> bool) -> std::i
         .open(path);
     let file = match opened {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let place = end_of_links(path)?;
-            let directory = place.parent().unwrap_or(Path::new("/"));
+            let target = resolve_links(path)?;
+            let directory = target.parent().unwrap_or(Path::new("/"));
             if is_own(&directory.metadata()?) {
                 return Ok(Place::Inside);
             }
@@ -102,28 +102,28 @@ fn open_file(path: &Path, is_own: impl Fn(&std::fs::Metadata) -> bool) -> std::i
                 .append(true)
                 .create_new(true)
                 .mode(0o600)
-                .open(&place)?
+                .open(&target)?
         }
         opened => opened?,
     };
-    Ok(match is_own(&file.metadata()?) {
-        true => Place::Inside,
-        false => Place::Outside(file),
-    })
+    if is_own(&file.metadata()?) {
+        return Ok(Place::Inside);
+    }
+    Ok(Place::Outside(file))
 }
 
-/// Where a file would be made: the last of a row of links leads to it.
-fn end_of_links(path: &Path) -> std::io::Result<PathBuf> {
+/// Where a file would be created: follows symbolic links to the last one.
+fn resolve_links(path: &Path) -> std::io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..MAX_LINKS {
         let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
             break;
         };
         let directory = directory.canonicalize()?;
-        let place = directory.join(name);
-        match std::fs::read_link(&place) {
+        let file = directory.join(name);
+        match std::fs::read_link(&file) {
             Ok(target) => path = directory.join(target),
-            Err(_) => return Ok(place),
+            Err(_) => return Ok(file),
         }
     }
     Err(std::io::Error::other("it is not the name of a file"))
@@ -143,20 +143,20 @@ fn sink_of(path: &Path, file: File) -> std::io::Result<Sink> {
     Ok(Sink::File(file))
 }
 
-/// Every file and directory of a home, and what links in it lead to.
+/// Every file and directory of a home, and the targets of its links.
 fn own_files(home: &Home) -> Result<HashSet<FileId>, Error> {
     let mut found = HashSet::new();
-    // These may lie elsewhere.
+    // The last two may be links to other places.
     let parts = [
-        home.folder().to_owned(),
-        home.keys_folder(),
-        home.folder().join("cache"),
+        home.directory().to_owned(),
+        home.keys_directory(),
+        home.directory().join("cache"),
     ];
     for part in parts {
         walk(part, &mut found).map_err(|error| {
             Error::Home(format!(
-                "{}, which may not hold the second log: {error}",
-                home.folder().display()
+                "{}, which must not contain the secondary log: {error}",
+                home.directory().display()
             ))
         })?;
     }
@@ -168,10 +168,10 @@ fn walk(from: PathBuf, found: &mut HashSet<FileId>) -> std::io::Result<()> {
     let mut directories = vec![from];
     while let Some(directory) = directories.pop() {
         let entries = match directory.metadata().and_then(|metadata| {
-            found.insert(id_of(&metadata));
+            found.insert(file_id(&metadata));
             std::fs::read_dir(&directory)
         }) {
-            // It was removed meanwhile, or never made.
+            // It was removed meanwhile, or never created.
             Err(error) if gone(&error) => continue,
             entries => entries?,
         };
@@ -180,9 +180,9 @@ fn walk(from: PathBuf, found: &mut HashSet<FileId>) -> std::io::Result<()> {
             let (own, target) = (path.symlink_metadata(), path.metadata());
             for metadata in [own, target] {
                 match metadata {
-                    // A device that a link leads to is nobody's.
+                    // Devices do not belong to the home.
                     Ok(metadata) if metadata.is_file() || metadata.is_dir() => {
-                        found.insert(id_of(&metadata));
+                        found.insert(file_id(&metadata));
                     }
                     Ok(_) => {}
                     Err(error) if gone(&error) => {}
@@ -206,27 +206,27 @@ mod tests {
 
     use super::*;
 
-    fn home() -> (tempfile::TempDir, Home) {
-        let folder = tempfile::tempdir().unwrap();
+    fn create_home() -> (tempfile::TempDir, Home) {
+        let directory = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();
-        let path = folder.path().join("home");
+        let path = directory.path().join("home");
         let home = runtime.block_on(Home::create(&path, None)).unwrap();
-        (folder, home)
+        (directory, home)
     }
 
-    fn opened(home: &Home, path: &Path) -> Result<Option<std::io::Result<Sink>>, Error> {
+    fn try_open(home: &Home, path: &Path) -> Result<Option<std::io::Result<Sink>>, Error> {
         let settings = DecisionLogSettings {
-            also_to: Some(SecondSink::File(path.to_owned())),
+            secondary: Some(SecondarySink::File(path.to_owned())),
             ..DecisionLogSettings::default()
         };
         open(home, &settings)
     }
 
     #[track_caller]
-    fn refused(home: &Home, path: &Path) {
-        let error = opened(home, path).unwrap_err();
+    fn assert_refused(home: &Home, path: &Path) {
+        let error = try_open(home, path).unwrap_err();
         assert!(
             matches!(&error, Error::InvalidSettings(_))
                 && error.to_string().contains("must be outside of it"),
@@ -236,8 +236,8 @@ mod tests {
     }
 
     #[test]
-    fn a_second_log_in_the_home_is_refused_before_anything_is_written() {
-        let (folder, home) = home();
+    fn a_secondary_log_in_the_home_is_refused_before_anything_is_written() {
+        let (directory, home) = create_home();
         let before = std::fs::read(home.database_file()).unwrap();
         for name in [
             "entail.db",
@@ -257,60 +257,60 @@ mod tests {
             "./keys/../entail.db",
             "keys/../../home/another",
         ] {
-            refused(&home, &home.folder().join(name));
-            assert!(!home.folder().join("another").exists(), "{name}");
+            assert_refused(&home, &home.directory().join(name));
+            assert!(!home.directory().join("another").exists(), "{name}");
         }
-        // Links to it, whole and dangling, hard links, and a way through a link.
-        let link = folder.path().join("link");
+        // Links into it, dangling links, hard links, and paths through links.
+        let link = directory.path().join("link");
         for target in ["entail.db", "keys/signer.pem", "another", "keys"] {
-            symlink(home.folder().join(target), &link).unwrap();
-            refused(&home, &link);
+            symlink(home.directory().join(target), &link).unwrap();
+            assert_refused(&home, &link);
             std::fs::remove_file(&link).unwrap();
         }
-        symlink(home.folder(), &link).unwrap();
-        refused(&home, &link.join("entail.db"));
-        refused(&home, &link.join("another"));
-        let second_link = folder.path().join("second-link");
+        symlink(home.directory(), &link).unwrap();
+        assert_refused(&home, &link.join("entail.db"));
+        assert_refused(&home, &link.join("another"));
+        let second_link = directory.path().join("second-link");
         symlink(&link, &second_link).unwrap();
-        refused(&home, &second_link.join("keys/another"));
+        assert_refused(&home, &second_link.join("keys/another"));
         for target in ["entail.db", "keys/identity.txt", "anchor.json"] {
-            let hard = folder.path().join("hard");
-            std::fs::hard_link(home.folder().join(target), &hard).unwrap();
-            refused(&home, &hard);
+            let hard = directory.path().join("hard");
+            std::fs::hard_link(home.directory().join(target), &hard).unwrap();
+            assert_refused(&home, &hard);
             std::fs::remove_file(&hard).unwrap();
         }
         assert_eq!(std::fs::read(home.database_file()).unwrap(), before);
     }
 
     #[test]
-    fn what_the_home_keeps_elsewhere_is_in_the_home_too() {
-        let (folder, home) = home();
-        let elsewhere = folder.path().join("keys-elsewhere");
-        std::fs::rename(home.keys_folder(), &elsewhere).unwrap();
-        symlink(&elsewhere, home.keys_folder()).unwrap();
-        refused(&home, &elsewhere.join("signer.pem"));
-        refused(&home, &elsewhere.join("another"));
-        let providers = folder.path().join("providers");
+    fn targets_of_links_in_the_home_count_as_in_the_home() {
+        let (directory, home) = create_home();
+        let elsewhere = directory.path().join("keys-elsewhere");
+        std::fs::rename(home.keys_directory(), &elsewhere).unwrap();
+        symlink(&elsewhere, home.keys_directory()).unwrap();
+        assert_refused(&home, &elsewhere.join("signer.pem"));
+        assert_refused(&home, &elsewhere.join("another"));
+        let providers = directory.path().join("providers");
         std::fs::write(&providers, "").unwrap();
         symlink(&providers, home.providers_file()).unwrap();
-        refused(&home, &providers);
+        assert_refused(&home, &providers);
     }
 
     #[test]
-    fn a_second_log_beside_the_home_is_taken() {
-        let (folder, home) = home();
+    fn a_secondary_log_beside_the_home_is_accepted() {
+        let (directory, home) = create_home();
         for name in ["log.jsonl", "home-2.jsonl", "home/../third.jsonl"] {
-            let place = opened(&home, &folder.path().join(name)).unwrap();
-            assert!(matches!(place, Some(Ok(Sink::File(_)))), "{name}");
+            let sink = try_open(&home, &directory.path().join(name)).unwrap();
+            assert!(matches!(sink, Some(Ok(Sink::File(_)))), "{name}");
         }
-        let link = folder.path().join("link");
+        let link = directory.path().join("link");
         symlink("made-through-a-link", &link).unwrap();
-        let place = opened(&home, &link).unwrap();
-        assert!(matches!(place, Some(Ok(Sink::File(_)))));
-        assert!(folder.path().join("made-through-a-link").exists());
-        let device = opened(&home, Path::new("/dev/null")).unwrap();
+        let sink = try_open(&home, &link).unwrap();
+        assert!(matches!(sink, Some(Ok(Sink::File(_)))));
+        assert!(directory.path().join("made-through-a-link").exists());
+        let device = try_open(&home, Path::new("/dev/null")).unwrap();
         assert!(matches!(device, Some(Ok(Sink::Special(_)))));
-        let nowhere = opened(&home, &folder.path().join("no/such/place")).unwrap();
+        let nowhere = try_open(&home, &directory.path().join("no/such/place")).unwrap();
         assert!(matches!(nowhere, Some(Err(_))));
     }
 }

@@ -1,25 +1,26 @@
-//! What a change of keys would come to: the same checks, and how much there is to seal
-//! or sign again. Who gets what does not depend on it.
+//! Planning a change of keys: the checks of the change itself, and how much it would renew.
 
 use entail_store::Recipient;
 
+use super::identity::replace;
+use super::renewal::PAGE;
+use super::signer::SignerRotation;
 use crate::authorize::authorize_whole;
 use crate::documents::scope::{self, Credential, Scope};
 use crate::entail::Entail;
 use crate::error::Error;
-use crate::home::FIRST;
-use crate::keys::rotation::{PAGE, SignerRenewal, replace};
+use crate::home::FIRST_LABEL;
 use crate::principal::{Action, Principal};
 use entail_decision::name::ScopePath;
 
-/// A change of keys, or of who secrets are sealed to.
+/// A change of keys or recipients.
 #[derive(Clone, Copy, Debug)]
 pub enum KeyChange<'a> {
     /// [`Entail::rotate_identity`].
     RotateIdentity,
     /// [`Entail::rotate_signer`].
     RotateSigner,
-    /// [`Entail::add_recipient`]; none is one whose key is yet to be made.
+    /// [`Entail::add_recipient`]; `None` if its key is yet to be generated.
     AddRecipient(Option<&'a Recipient>),
     /// [`Entail::remove_recipient`], by its name, label or key.
     RemoveRecipient(&'a str),
@@ -27,30 +28,30 @@ pub enum KeyChange<'a> {
     Reseal,
 }
 
-/// What a change of keys would come to.
+/// What a change of keys would do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyPlan {
-    /// Whether it was begun earlier, and would be taken to its end.
+    /// Whether it was begun earlier and would be finished.
     pub resumed: bool,
-    /// Secrets to seal again; of a signer, documents to sign again.
+    /// How many secrets it would seal again; for a signer, how many documents it would sign
+    /// again.
     pub to_renew: usize,
 }
 
 impl Entail {
-    /// Checks a change of keys as the change itself does, and counts what it would
-    /// renew. Nothing is written, and no secret opened: what does not open would show
-    /// only then.
+    /// Checks a change of keys, and counts what it would renew. Writes nothing and opens no
+    /// secret, so it does not find secrets that fail to open.
     ///
     /// # Errors
     ///
     /// As the change.
-    pub async fn dry_run_keys(
+    pub async fn plan_key_change(
         &self,
         principal: &Principal,
         change: KeyChange<'_>,
     ) -> Result<KeyPlan, Error> {
         authorize_whole(principal, Action::Administer)?;
-        // Sealing again writes only what needs it.
+        // Resealing writes only if a secret needs it.
         let always_writes = !matches!(change, KeyChange::Reseal);
         if always_writes {
             self.check_can_commit().await?;
@@ -59,17 +60,17 @@ impl Entail {
         let mut resumed = false;
         let epoch = match change {
             KeyChange::RotateSigner => {
-                let begun = self.signer_renewal()?;
+                let begun = self.signer_rotation()?;
                 return Ok(KeyPlan {
-                    resumed: begun != SignerRenewal::NotBegun,
-                    to_renew: self.signed_before(begun).await?,
+                    resumed: begun != SignerRotation::NotBegun,
+                    to_renew: self.count_signed_before(begun).await?,
                 });
             }
             KeyChange::RotateIdentity => {
                 let keys = self.store.keys();
                 keys.check_identity_is_local()?;
-                resumed = self.identity_renewal(&keys).await?;
-                match keys.own_recipients(FIRST, 0)?.split_first() {
+                resumed = self.is_identity_rotation_begun(&keys).await?;
+                match keys.own_recipients(FIRST_LABEL, 0)?.split_first() {
                     Some((newest, before)) if resumed => replace(&list, before, newest)?.epoch,
                     _ => list.epoch + 1,
                 }
@@ -82,7 +83,7 @@ impl Entail {
             KeyChange::RemoveRecipient(which) => self.list_without(&list, which)?.epoch,
             KeyChange::Reseal => list.epoch,
         };
-        let to_renew = self.not_sealed_to(principal, epoch).await?;
+        let to_renew = self.count_not_sealed_to(principal, epoch).await?;
         if !always_writes && to_renew > 0 {
             self.check_can_commit().await?;
         }
@@ -90,15 +91,15 @@ impl Entail {
     }
 
     /// How many secrets are sealed to another list of recipients than that of `epoch`.
-    pub(crate) async fn not_sealed_to(
+    pub(crate) async fn count_not_sealed_to(
         &self,
         principal: &Principal,
         epoch: u32,
     ) -> Result<usize, Error> {
         let paths: Vec<ScopePath> = self.scopes(principal, None).await?;
         let mut count = 0;
-        for some in paths.chunks(PAGE) {
-            let keys: Vec<_> = some.iter().map(scope::document_key).collect();
+        for page in paths.chunks(PAGE) {
+            let keys: Vec<_> = page.iter().map(scope::document_key).collect();
             let snapshot = self.store.read(&keys).await?;
             for document in snapshot.documents.iter().flatten() {
                 let scope = document.body::<Scope>()?;
@@ -110,15 +111,15 @@ impl Entail {
     }
 
     /// How many documents the next signer would sign again.
-    async fn signed_before(&self, begun: SignerRenewal) -> Result<usize, Error> {
+    async fn count_signed_before(&self, begun: SignerRotation) -> Result<usize, Error> {
         let verifiers = self.store.verifiers();
         let newest = match begun {
-            SignerRenewal::HandedOver => verifiers.first().map(|verifier| verifier.id().as_str()),
-            SignerRenewal::NotBegun | SignerRenewal::Staged => None,
+            SignerRotation::HandedOver => verifiers.first().map(|verifier| verifier.id().as_str()),
+            SignerRotation::NotBegun | SignerRotation::Staged => None,
         };
         let mut count = 0;
-        for some in self.all_documents().await?.chunks(PAGE) {
-            let snapshot = self.store.read(some).await?;
+        for page in self.all_documents().await?.chunks(PAGE) {
+            let snapshot = self.store.read(page).await?;
             let documents = snapshot.documents.iter().flatten();
             count += documents
                 .filter(|document| Some(document.signer()) != newest)

@@ -1,0 +1,80 @@
+//! Selecting records of the log.
+
+use super::recorded_decision::{RecordedDecision, RecordedRequest};
+use entail_decision::name::{ProviderId, ScopePath};
+
+/// Selects the records that match all of its fields.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only this scope and those below it.
+    pub scope: Option<ScopePath>,
+    /// Only this provider.
+    pub provider: Option<ProviderId>,
+    /// Only this principal.
+    pub principal: Option<String>,
+    /// Only this outcome.
+    pub outcome: Option<OutcomeFilter>,
+    /// At or after this time, in milliseconds since 1970-01-01T00:00:00Z.
+    pub since_ms: Option<u64>,
+    /// Before this time.
+    pub until_ms: Option<u64>,
+    /// Without probes ([`RecordedDecision::is_probe`]).
+    pub without_probes: bool,
+}
+
+/// The outcome of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OutcomeFilter {
+    /// A credential was granted.
+    Granted,
+    /// The policy refused.
+    Refused,
+    /// The policy failed, or the guard rejected its decision.
+    Failed,
+    /// The policy refused with this code.
+    Code(String),
+}
+
+impl From<&str> for OutcomeFilter {
+    fn from(text: &str) -> Self {
+        match text {
+            "granted" => OutcomeFilter::Granted,
+            "refused" => OutcomeFilter::Refused,
+            "failed" => OutcomeFilter::Failed,
+            code => OutcomeFilter::Code(code.to_owned()),
+        }
+    }
+}
+
+impl Filter {
+    /// Parses a line; `None` if it is not a record, or does not match. Probes match.
+    pub(super) fn parse(&self, line: &[u8]) -> Option<RecordedDecision> {
+        let record = RecordedDecision::parse(line, |request| self.matches_request(request));
+        record.filter(|record| self.matches_outcome(record))
+    }
+
+    /// Whether a matching record is excluded because it is a probe.
+    pub(super) fn excludes_probe(&self, record: &RecordedDecision) -> bool {
+        self.without_probes && record.is_probe()
+    }
+
+    fn matches_outcome(&self, record: &RecordedDecision) -> bool {
+        match &self.outcome {
+            None => true,
+            Some(OutcomeFilter::Granted) => record.outcome() == "granted",
+            Some(OutcomeFilter::Refused) => record.outcome() == "refused",
+            Some(OutcomeFilter::Failed) => record.outcome() == "failed",
+            Some(OutcomeFilter::Code(code)) => record.refusal() == Some(code.as_str()),
+        }
+    }
+
+    /// Whether a request matches, regardless of its outcome.
+    pub(crate) fn matches_request(&self, request: &RecordedRequest<'_>) -> bool {
+        let is = |wanted: &str, found| wanted == found;
+        self.scope.as_ref().is_none_or(|s| s.covers(request.scope))
+            && (self.provider.as_ref()).is_none_or(|p| is(p.as_str(), request.provider))
+            && (self.principal.as_ref()).is_none_or(|p| is(p, request.principal))
+            && self.since_ms.is_none_or(|since| request.at_ms >= since)
+            && self.until_ms.is_none_or(|until| request.at_ms < until)
+    }
+}

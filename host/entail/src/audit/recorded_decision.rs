@@ -1,0 +1,186 @@
+//! A record as it is read back from the log.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// A record of the log.
+#[derive(Clone, Debug)]
+pub struct RecordedDecision {
+    json: String,
+    at_ms: u64,
+    scope: String,
+    provider: String,
+    principal: String,
+    purpose: String,
+    /// The code of a refusal; `None` for anything else.
+    refused: Option<String>,
+    is_granted: bool,
+    granted: Option<(String, String, u64)>,
+    failure: Option<String>,
+}
+
+/// The request of a record.
+pub(crate) struct RecordedRequest<'a> {
+    pub(crate) scope: &'a str,
+    pub(crate) provider: &'a str,
+    pub(crate) principal: &'a str,
+    pub(crate) at_ms: u64,
+}
+
+/// The fields of a record that are shown; others are ignored.
+#[derive(Deserialize)]
+struct ShownRecord<'a> {
+    at_ms: u64,
+    #[serde(borrow)]
+    scope: Cow<'a, str>,
+    #[serde(borrow)]
+    provider: Cow<'a, str>,
+    #[serde(borrow)]
+    principal: Cow<'a, str>,
+    #[serde(borrow)]
+    purpose: Cow<'a, str>,
+    #[serde(borrow, default)]
+    decision: Option<ShownDecision<'a>>,
+    #[serde(borrow, default)]
+    granted: Option<ShownGrant<'a>>,
+    #[serde(borrow, default)]
+    failure: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct ShownDecision<'a> {
+    #[serde(borrow, default)]
+    granted: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    refused: Option<ShownRefusal<'a>>,
+}
+
+#[derive(Deserialize)]
+struct ShownRefusal<'a> {
+    #[serde(borrow)]
+    code: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct ShownGrant<'a> {
+    #[serde(borrow)]
+    holder: Cow<'a, str>,
+    #[serde(borrow)]
+    credential: Cow<'a, str>,
+    version: u64,
+}
+
+impl RecordedDecision {
+    /// Parses a line; `None` if it is not a record, or `accepts` rejects its request.
+    pub(super) fn parse(
+        line: &[u8],
+        accepts: impl FnOnce(&RecordedRequest<'_>) -> bool,
+    ) -> Option<Self> {
+        // Records contain no white space between values and no control characters.
+        if line.iter().any(|byte| *byte < b' ') {
+            return None;
+        }
+        let json = std::str::from_utf8(line).ok()?;
+        let shown: ShownRecord<'_> = serde_json::from_str(json).ok()?;
+        let request = RecordedRequest {
+            scope: &shown.scope,
+            provider: &shown.provider,
+            principal: &shown.principal,
+            at_ms: shown.at_ms,
+        };
+        if !accepts(&request) {
+            return None;
+        }
+        let (is_granted, refused) = match shown.decision {
+            Some(decision) => (
+                decision.granted.is_some(),
+                decision.refused.map(|refused| refused.code.into_owned()),
+            ),
+            None => (false, None),
+        };
+        Some(RecordedDecision {
+            json: json.to_owned(),
+            at_ms: shown.at_ms,
+            scope: shown.scope.into_owned(),
+            provider: shown.provider.into_owned(),
+            principal: shown.principal.into_owned(),
+            purpose: shown.purpose.into_owned(),
+            refused,
+            is_granted,
+            granted: shown.granted.map(|granted| {
+                let holder = granted.holder.into_owned();
+                (holder, granted.credential.into_owned(), granted.version)
+            }),
+            failure: shown.failure.map(Cow::into_owned),
+        })
+    }
+
+    /// The line: one JSON object.
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+
+    /// The line as a JSON value.
+    pub fn to_value(&self) -> Value {
+        // It was parsed before.
+        serde_json::from_str(&self.json).unwrap_or_default()
+    }
+
+    /// The time, in milliseconds since 1970-01-01T00:00:00Z.
+    pub fn at_ms(&self) -> u64 {
+        self.at_ms
+    }
+
+    /// The requesting scope.
+    pub fn scope(&self) -> &str {
+        &self.scope
+    }
+
+    /// The provider.
+    pub fn provider(&self) -> &str {
+        &self.provider
+    }
+
+    /// The principal.
+    pub fn principal(&self) -> &str {
+        &self.principal
+    }
+
+    /// The purpose: `lease` or `status`.
+    pub fn purpose(&self) -> &str {
+        &self.purpose
+    }
+
+    /// Whether the request was only a probe that did not fail: nothing was handed out.
+    pub fn is_probe(&self) -> bool {
+        self.purpose == "status" && self.outcome() != "failed"
+    }
+
+    /// The outcome: `granted`, `refused` or `failed`.
+    pub fn outcome(&self) -> &'static str {
+        match &self.refused {
+            _ if self.is_granted => "granted",
+            Some(_) => "refused",
+            None => "failed",
+        }
+    }
+
+    /// The code of a refusal, as the policy gave it.
+    pub fn refusal(&self) -> Option<&str> {
+        self.refused.as_deref().filter(|_| !self.is_granted)
+    }
+
+    /// The granted credential: its holder, name and version.
+    pub fn granted(&self) -> Option<(&str, &str, u64)> {
+        let (holder, credential, version) = self.granted.as_ref()?;
+        Some((holder, credential, *version))
+    }
+
+    /// Why the request failed, if it did.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+}

@@ -1,0 +1,175 @@
+//! Tests of the decision log: its writers, its readers, and attacks on it.
+
+mod crash;
+mod full_files;
+mod processes;
+mod reading;
+mod tampering;
+
+use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use entail_policy::{Facts, RequestFacts};
+use entail_store::Digest;
+
+use super::files::{LogPaths, numbered_path};
+use super::verify::verify_at;
+use super::{DecisionLog, LogReport, Outcome, Purpose, Record};
+use crate::Principal;
+use crate::clock::fake::FakeClock;
+use crate::error::Error;
+use crate::home::Home;
+
+const ME: Principal = Principal::LocalOwner;
+
+/// A home with a decision log and a fake clock.
+struct TestHome {
+    home: Home,
+    clock: Arc<FakeClock>,
+    directory: tempfile::TempDir,
+}
+
+impl TestHome {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("home");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let home = runtime.block_on(Home::create(&path, None)).unwrap();
+        TestHome {
+            home,
+            clock: FakeClock::new(),
+            directory,
+        }
+    }
+
+    /// A home whose log files are full after some forty records.
+    fn with_small_files() -> Self {
+        let home = TestHome::new();
+        let file = home.home.settings_file();
+        std::fs::write(&file, "[decision-log]\nmax-bytes = 16384\n").unwrap();
+        std::fs::set_permissions(file, Permissions::from_mode(0o600)).unwrap();
+        home
+    }
+
+    fn open(&self) -> DecisionLog {
+        DecisionLog::open(&self.home, self.clock.clone()).unwrap()
+    }
+
+    /// Opens the log, records decisions, and closes it.
+    fn run(&self, decisions: usize) {
+        let log = self.open();
+        for _ in 0..decisions {
+            decide(&log, "acme").unwrap();
+        }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.home.decision_log()
+    }
+
+    fn numbered(&self, number: u64) -> PathBuf {
+        numbered_path(&self.log(), number)
+    }
+
+    fn head(&self) -> PathBuf {
+        LogPaths::of(&self.home).heads
+    }
+
+    fn key(&self) -> PathBuf {
+        LogPaths::of(&self.home).key
+    }
+
+    fn text(&self) -> String {
+        std::fs::read_to_string(self.log()).unwrap()
+    }
+
+    fn put(&self, lines: &[String]) {
+        std::fs::write(self.log(), lines.concat()).unwrap();
+    }
+
+    fn verify(&self) -> LogReport {
+        verify_at(&self.home, &*self.clock).unwrap()
+    }
+
+    #[track_caller]
+    fn assert_intact(&self, records: u64) -> LogReport {
+        let report = self.verify();
+        assert_eq!(report.breaches, [], "{report:?}");
+        assert_eq!((report.records, report.has_head), (records, true));
+        report
+    }
+
+    #[track_caller]
+    fn assert_breached(&self, what: &str) -> String {
+        let report = self.verify();
+        assert!(!report.breaches.is_empty(), "{what}: {report:?}");
+        let reasons = report.breaches.iter().map(|breach| &breach.reason);
+        reasons.cloned().collect::<Vec<_>>().join("; ")
+    }
+}
+
+fn decide(log: &DecisionLog, scope: &str) -> Result<(), Error> {
+    let at_ms = 1_800_000_000_000;
+    log.write(&Record {
+        at_ms,
+        purpose: Purpose::Lease,
+        principal: "local:owner",
+        scope,
+        provider: "openai",
+        revision: 7,
+        policy: entail_policy::Digest::of(b"policy"),
+        bound_at: None,
+        outcome: Outcome::Failed {
+            failure: "it is only a test".to_owned(),
+        },
+        granted: None,
+        facts: &Facts {
+            request: RequestFacts {
+                provider: "openai".to_owned(),
+                model: None,
+                credential: None,
+                principal: "local:owner".to_owned(),
+                now_ms: at_ms,
+                attributes: BTreeMap::new(),
+            },
+            chain: Vec::new(),
+        },
+    })
+}
+
+/// The lines with their newlines.
+fn lines(text: &str) -> Vec<String> {
+    text.split_inclusive('\n').map(str::to_owned).collect()
+}
+
+/// Makes the chains valid again, as an attacker could.
+fn rechain(lines: &mut [String]) {
+    let mut writers = std::collections::HashMap::new();
+    let mut last: Option<Digest> = None;
+    for line in lines {
+        let mut json: serde_json::Value = serde_json::from_str(line).unwrap();
+        let writer = json["writer"].as_str().unwrap().to_owned();
+        let (sequence, previous) = match writers.get(&writer) {
+            Some((sequence, digest)) => (*sequence, Some(*digest)),
+            None => (0, last),
+        };
+        json["sequence"] = (sequence + 1).into();
+        json["previous"] =
+            previous.map_or(serde_json::Value::Null, |d: Digest| d.to_string().into());
+        *line = format!("{json}\n");
+        let digest = Digest::of(line.trim_end().as_bytes());
+        writers.insert(writer, (sequence + 1, digest));
+        last = Some(digest);
+    }
+}
+
+/// The scopes of records.
+fn scopes(read: impl Iterator<Item = Result<super::RecordedDecision, Error>>) -> Vec<String> {
+    read.map(|record| record.unwrap().scope().to_owned())
+        .collect()
+}

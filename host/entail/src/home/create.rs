@@ -1,0 +1,163 @@
+//! Creating a home: its contents are prepared in a staging directory, and moved to their
+//! places when they are complete.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use entail_store::{
+    Author, Batch, JournalPosition, Keys, Recipients, Secret, Sqlite, Store, check_ancestors,
+    check_parent, private_directory, recipients_key,
+};
+use serde_json::json;
+
+use super::layout::{Home, checked, exists};
+use crate::clock::now_ms;
+use crate::documents::encode;
+use crate::error::Error;
+use crate::principal::Principal;
+
+/// The label of the first recipient of a home.
+pub(crate) const FIRST_LABEL: &str = "first";
+
+impl Home {
+    /// Creates a home: the directory if needed, new keys, and a store that seals to the new
+    /// identity. A `passphrase` protects the identity.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the directory is a home already, or cannot be written.
+    pub async fn create(directory: &Path, passphrase: Option<&Secret>) -> Result<Self, Error> {
+        let home = Home::prepare(directory)?;
+        let _lock = home.lock()?;
+        home.check_free()?;
+        let staged = home.staging_dir()?;
+        let built = staged.build(passphrase).await;
+        if let Err(error) = built.and_then(|()| home.promote(&staged)) {
+            let _ = std::fs::remove_dir_all(staged.directory());
+            return Err(error);
+        }
+        Ok(home)
+    }
+
+    /// Checks whether [`Home::create`] would fail, as far as that can be known before.
+    /// Creates nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Home::create`].
+    pub fn check_new(directory: &Path) -> Result<(), Error> {
+        let home = Home::at(directory);
+        home.check_free()?;
+        if directory.is_dir() {
+            return home.check_permissions();
+        }
+        home.check_location()
+    }
+
+    /// Creates the directory of a home if needed. Does not check what is in it.
+    pub(crate) fn prepare(directory: &Path) -> Result<Self, Error> {
+        let home = Home::at(directory);
+        home.check_location()?;
+        private_directory(directory).map_err(|error| home.error(&error))?;
+        home.check_permissions()?;
+        Ok(home)
+    }
+
+    /// Fails if others could redirect the path of the home. Checks the existing part of
+    /// the path, before anything is created.
+    fn check_location(&self) -> Result<(), Error> {
+        let directory =
+            std::path::absolute(self.directory()).map_err(|error| self.error(&error))?;
+        match directory.ancestors().find(|above| exists(above)) {
+            Some(above) if !above.is_dir() => {
+                let error = std::io::Error::from(std::io::ErrorKind::NotADirectory);
+                Err(Home::at(above).error(&error))
+            }
+            Some(above) if above == directory => checked(check_ancestors(above)),
+            Some(above) => checked(check_parent(above)),
+            None => Ok(()),
+        }
+    }
+
+    /// Fails if the directory is a home, or has a database without keys.
+    pub(crate) fn check_free(&self) -> Result<(), Error> {
+        let shown = self.directory().display();
+        if self.is_home() {
+            return Err(Error::Home(format!("{shown} is a home already")));
+        }
+        if exists(&self.database_file()) {
+            return Err(Error::Home(format!(
+                "{shown} has a database and no keys; put the keys back, or move {} away",
+                self.database_file().display()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Creates an empty staging directory. Removes one that a stopped process left behind,
+    /// so the caller must hold the lock.
+    pub(crate) fn staging_dir(&self) -> Result<Self, Error> {
+        let staged = self.staging();
+        match std::fs::remove_dir_all(staged.directory()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(staged.error(&error));
+            }
+            _ => {}
+        }
+        private_directory(staged.directory()).map_err(|error| staged.error(&error))?;
+        Ok(staged)
+    }
+
+    async fn build(&self, passphrase: Option<&Secret>) -> Result<(), Error> {
+        let keys = Keys::create(&self.keys_directory(), passphrase)?;
+        let now_ms = now_ms();
+        let recipients = Recipients::first(keys.own_recipients(FIRST_LABEL, now_ms)?);
+        let trust = keys.verifiers().first().cloned();
+        self.anchor()
+            .set(JournalPosition::default())
+            .map_err(Error::Anchor)?;
+        let database = Sqlite::create(&self.database_file()).map_err(entail_store::Error::from)?;
+        let store = Store::open(Arc::new(database), keys, self.anchor())?;
+        let batch = Batch {
+            put: vec![(recipients_key(), encode(&recipients)?)],
+            trust,
+            ..Batch::default()
+        };
+        let author = Author {
+            principal: &Principal::LocalOwner.to_string(),
+            at_ms: now_ms,
+            change: &encode(&json!({"change": "create-home"}))?,
+        };
+        store.commit(0, batch, author).await?;
+        Ok(())
+    }
+
+    /// Moves the contents of the staging directory to their places, the keys last: with
+    /// them the directory becomes a home.
+    pub(crate) fn promote(&self, staged: &Home) -> Result<(), Error> {
+        staged.check_closed()?;
+        for name in ["anchor.json", "entail.db", "keys"] {
+            std::fs::rename(staged.directory().join(name), self.directory().join(name))
+                .map_err(|error| self.error(&error))?;
+        }
+        std::fs::remove_dir_all(staged.directory()).map_err(|error| self.error(&error))?;
+        File::open(self.directory())
+            .and_then(|directory| directory.sync_all())
+            .map_err(|error| self.error(&error))
+    }
+
+    /// Fails if the write-ahead log of the database is not empty: moving the database file
+    /// would lose its contents.
+    pub(crate) fn check_closed(&self) -> Result<(), Error> {
+        let mut log = self.database_file().into_os_string();
+        log.push("-wal");
+        match std::fs::metadata(&log) {
+            Ok(metadata) if metadata.len() > 0 => Err(Error::Home(format!(
+                "{} was not written back to its database",
+                Path::new(&log).display()
+            ))),
+            _ => Ok(()),
+        }
+    }
+}

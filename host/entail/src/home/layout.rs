@@ -1,0 +1,173 @@
+//! The files of a home, and who may use them.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use entail_policy::CodeCache;
+use entail_store::{
+    Anchor, KeyError, check_ancestors, check_link, check_private, unfinished_files,
+};
+
+use crate::error::Error;
+
+/// The directory in a home in which its contents are prepared.
+const STAGING: &str = "unfinished";
+
+/// The directory that holds everything of one installation.
+#[derive(Clone, Debug)]
+pub struct Home {
+    directory: PathBuf,
+}
+
+impl Home {
+    pub(super) fn at(directory: &Path) -> Self {
+        Home {
+            directory: directory.to_owned(),
+        }
+    }
+
+    /// The staging directory of this home.
+    pub(super) fn staging(&self) -> Self {
+        Home::at(&self.directory.join(STAGING))
+    }
+
+    /// The directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The directory of the keys.
+    pub fn keys_directory(&self) -> PathBuf {
+        self.directory.join("keys")
+    }
+
+    /// The database file.
+    pub fn database_file(&self) -> PathBuf {
+        self.directory.join("entail.db")
+    }
+
+    /// The anchor file.
+    pub(super) fn anchor_file(&self) -> PathBuf {
+        self.directory.join("anchor.json")
+    }
+
+    /// The anchor.
+    pub fn anchor(&self) -> Anchor {
+        Anchor::at(self.anchor_file())
+    }
+
+    /// The current file of the decision log.
+    pub fn decision_log(&self) -> PathBuf {
+        self.directory.join("decisions.jsonl")
+    }
+
+    /// The log of the decisions of shadow policies.
+    pub fn shadow_log(&self) -> PathBuf {
+        self.directory.join("shadow.jsonl")
+    }
+
+    /// The file of additional providers.
+    pub fn providers_file(&self) -> PathBuf {
+        self.directory.join("providers.toml")
+    }
+
+    /// The file of settings.
+    pub fn settings_file(&self) -> PathBuf {
+        self.directory.join("settings.toml")
+    }
+
+    /// The cache of compiled policies. Its key is not in the directory of the keys, which
+    /// may be read-only and needs a backup; the cache needs none.
+    pub fn code_cache(&self) -> CodeCache {
+        CodeCache::new(
+            self.directory.join("cache"),
+            self.directory.join("cache.key"),
+        )
+    }
+
+    /// What stopped processes left behind: incomplete homes and files. They may contain
+    /// private keys.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a directory cannot be read.
+    pub fn unfinished_files(&self) -> Result<Vec<PathBuf>, Error> {
+        let mut found = vec![self.directory.join(STAGING)];
+        found.retain(|staging| staging.exists());
+        for directory in [&self.directory, &self.keys_directory()] {
+            found.extend(unfinished_files(directory).map_err(|error| self.error(&error))?);
+        }
+        Ok(found)
+    }
+
+    /// Whether the directory is a home.
+    pub fn exists(directory: &Path) -> bool {
+        Home::at(directory).is_home()
+    }
+
+    pub(super) fn is_home(&self) -> bool {
+        exists(&self.keys_directory().join("verifier.pem"))
+    }
+
+    /// Locks out other processes that create or restore this home, until the file is
+    /// dropped. Blocks until the lock is free.
+    pub(crate) fn lock(&self) -> Result<File, Error> {
+        let directory = File::open(&self.directory).map_err(|error| self.error(&error))?;
+        directory.lock().map_err(|error| self.error(&error))?;
+        Ok(directory)
+    }
+
+    /// Fails if others can use the home.
+    pub(super) fn check_permissions(&self) -> Result<(), Error> {
+        checked(check_private(&self.directory))?;
+        checked(check_ancestors(&self.directory))?;
+        let database = |suffix: &str| {
+            let mut name = self.database_file().into_os_string();
+            name.push(suffix);
+            PathBuf::from(name)
+        };
+        for file in [
+            database(""),
+            database("-wal"),
+            database("-shm"),
+            database("-journal"),
+            self.anchor_file(),
+            self.settings_file(),
+        ] {
+            match check_private(&file) {
+                // A missing file is fine, and SQLite may remove its files at any time. A
+                // dangling link is not.
+                Err(KeyError::File { error, .. })
+                    if error.kind() == std::io::ErrorKind::NotFound && !file.is_symlink() => {}
+                private => checked(private)?,
+            }
+        }
+        checked(check_link(&self.providers_file()))?;
+        // The writers of the logs check the rest.
+        for log in [self.decision_log(), self.shadow_log()] {
+            if log.is_symlink() {
+                match check_ancestors(&log) {
+                    // The target is created with the first record.
+                    Err(KeyError::File { error, .. })
+                        if error.kind() == std::io::ErrorKind::NotFound => {}
+                    way => checked(way)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the directory to an error.
+    pub(super) fn error(&self, error: &std::io::Error) -> Error {
+        Error::Home(format!("{}: {error}", self.directory.display()))
+    }
+}
+
+/// Whether there is an entry with that name, a dangling link included.
+pub(super) fn exists(file: &Path) -> bool {
+    file.symlink_metadata().is_ok()
+}
+
+pub(super) fn checked(check: Result<(), KeyError>) -> Result<(), Error> {
+    check.map_err(|error| Error::Home(error.to_string()))
+}

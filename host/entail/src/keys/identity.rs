@@ -1,0 +1,103 @@
+//! Rotating the identity of a node.
+
+use entail_store::{KeyError, Keys, Recipient, RecipientError, Recipients, Secret};
+use serde_json::json;
+
+use super::renewal::{OnStep, Renewal, StaleSecret};
+use crate::authorize::authorize_whole;
+use crate::entail::Entail;
+use crate::error::Error;
+use crate::home::FIRST_LABEL;
+use crate::principal::{Action, Principal};
+
+impl Entail {
+    /// Rotates this node's identity: creates a new one, replaces the old one's recipient,
+    /// seals every secret again, and destroys the old identity. `passphrase` is the one that
+    /// protects it, if any.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Keys`] without an identity, or if it is not in the directory of the keys.
+    pub async fn rotate_identity(
+        &self,
+        principal: &Principal,
+        passphrase: Option<&Secret>,
+        on_step: OnStep<'_>,
+    ) -> Result<Renewal, Error> {
+        authorize_whole(principal, Action::Administer)?;
+        self.store.keys().check_can_write()?;
+        // Two rotations at once would create two keys and lose one.
+        let _lock = self.store.keys().lock()?;
+        self.store.keys().check_identity_is_local()?;
+        let mut keys = self.read_keys(passphrase)?;
+        let resumed = self.is_identity_rotation_begun(&keys).await?;
+        if !resumed {
+            keys.begin_new_identity(passphrase)?;
+            self.store.reload_keys()?;
+        }
+        let own = keys.own_recipients(FIRST_LABEL, self.now_ms())?;
+        let (newest, before) = own.split_first().ok_or(KeyError::NoIdentity)?;
+        let record = json!({"change": "rotate-identity", "recipient": newest.key});
+        self.change_recipients(principal, &record, |list| replace(list, before, newest))
+            .await?;
+        let mut renewal = self.reseal_with(principal, &keys, on_step).await?;
+        // Skipped secrets may be repaired later, and then only the old identity opens them.
+        renewal.old_identity_kept = renewal.skipped.iter().any(StaleSecret::needs_old_identity);
+        if !renewal.old_identity_kept {
+            keys.end_old_identities(passphrase)?;
+        }
+        self.store.reload_keys()?;
+        renewal.resumed = resumed;
+        Ok(renewal)
+    }
+
+    /// Whether a rotation of the identity was begun earlier. Fails if no secret is sealed to
+    /// the identity.
+    pub(super) async fn is_identity_rotation_begun(&self, keys: &Keys) -> Result<bool, Error> {
+        let own = keys.own_recipients(FIRST_LABEL, 0)?;
+        let is_begun = own.len() > 1;
+        let list = self.store.recipients().await?;
+        match own.first() {
+            Some(unlisted) if !is_begun && !list.has(&unlisted.id()) => {
+                Err(RecipientError::Unknown(unlisted.id()).into())
+            }
+            _ => Ok(is_begun),
+        }
+    }
+
+    /// Reads the keys from their files, and unlocks the identity.
+    fn read_keys(&self, passphrase: Option<&Secret>) -> Result<Keys, Error> {
+        let mut keys = Keys::open(self.store.keys().directory())?;
+        if let Some(passphrase) = passphrase {
+            keys.unlock(passphrase)?;
+        }
+        Ok(keys)
+    }
+}
+
+/// The list with `newest` instead of `old`; unchanged if that was done before.
+pub(super) fn replace(
+    list: &Recipients,
+    old: &[Recipient],
+    newest: &Recipient,
+) -> Result<Recipients, RecipientError> {
+    let is_old = |recipient: &Recipient| old.iter().any(|old| old.key == recipient.key);
+    let Some(replaced) = list.recipients.iter().find(|recipient| is_old(recipient)) else {
+        if list.has(&newest.id()) {
+            return Ok(list.clone());
+        }
+        // The old identity opens nothing, so no secret could be sealed again.
+        return Err(RecipientError::Unknown(newest.id()));
+    };
+    let newest = Recipient {
+        label: replaced.label.clone(),
+        ..newest.clone()
+    };
+    let mut recipients: Vec<Recipient> = list.recipients.clone();
+    recipients.retain(|recipient| !is_old(recipient) && recipient.key != newest.key);
+    recipients.insert(0, newest);
+    Ok(Recipients {
+        epoch: list.epoch + 1,
+        recipients,
+    })
+}

@@ -1,0 +1,98 @@
+//! The progress and the result of renewing secrets or documents.
+
+use entail_store::{DocumentKey, SealError};
+
+use crate::documents::scope::{Credential, OTHER_KINDS, SCOPE_KIND, Version};
+use crate::entail::Entail;
+use crate::error::Error;
+use entail_decision::name::ScopePath;
+
+/// Scopes or documents renewed per commit: enough that waiting for the disk is short
+/// compared with the work, few enough that other writers are not held up.
+pub(super) const BATCH: usize = 16;
+
+/// Documents read at a time.
+pub(super) const PAGE: usize = 1_000;
+
+/// The progress of a renewal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Scopes or documents done.
+    pub done: usize,
+    /// Scopes or documents in all.
+    pub all: usize,
+}
+
+/// Called after each step.
+pub type OnStep<'a> = &'a mut (dyn FnMut(Step) + Send);
+
+/// The result of a renewal.
+#[derive(Debug, Default)]
+pub struct Renewal {
+    /// Whether it was begun earlier, and was finished now.
+    pub resumed: bool,
+    /// How many secrets were sealed again, or documents signed again.
+    pub renewed: usize,
+    /// The secrets that could not be sealed again.
+    pub skipped: Vec<StaleSecret>,
+    /// Whether the old identity is kept, because only it may open skipped secrets.
+    pub old_identity_kept: bool,
+}
+
+/// A secret that is sealed to an earlier list of recipients.
+#[derive(Debug)]
+pub struct StaleSecret {
+    /// The scope that holds it.
+    pub scope: ScopePath,
+    /// Its provider, name and version.
+    pub credential: String,
+    /// Why it could not be sealed again; `None` if that was not tried.
+    pub reason: Option<Error>,
+}
+
+impl StaleSecret {
+    pub(crate) fn new(
+        scope: &ScopePath,
+        credential: &Credential,
+        version: &Version,
+        reason: Option<Error>,
+    ) -> Self {
+        StaleSecret {
+            scope: scope.clone(),
+            credential: format!(
+                "{} {} version {}",
+                credential.provider, credential.name, version.number
+            ),
+            reason,
+        }
+    }
+
+    /// Whether the old identity may still open it after a repair: it was sealed to it.
+    pub(super) fn needs_old_identity(&self) -> bool {
+        !matches!(
+            self.reason,
+            Some(Error::Sealed {
+                error: SealError::NotForThisIdentity,
+                ..
+            })
+        )
+    }
+}
+
+impl Entail {
+    /// The keys of all documents that are signed on their own.
+    pub(crate) async fn all_documents(&self) -> Result<Vec<DocumentKey>, Error> {
+        let mut keys = Vec::new();
+        for kind in std::iter::once(SCOPE_KIND).chain(OTHER_KINDS) {
+            keys.extend(self.documents_of(kind).await?);
+        }
+        Ok(keys)
+    }
+
+    /// The keys of all documents of a kind.
+    pub(crate) async fn documents_of(&self, kind: &str) -> Result<Vec<DocumentKey>, Error> {
+        let names = self.store.names(kind, "", None, usize::MAX).await?;
+        let key = |name| DocumentKey::new(kind, name);
+        Ok(names.into_iter().map(key).collect())
+    }
+}

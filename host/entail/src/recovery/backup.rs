@@ -1,0 +1,44 @@
+//! Backing up the store.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use entail_store::Revision;
+
+use crate::authorize::authorize_whole;
+use crate::entail::Entail;
+use crate::error::Error;
+use crate::principal::{Action, Principal};
+use crate::recovery::background::Running;
+
+impl Entail {
+    /// Writes a backup of the store, as of one blobs, to `file`, which must not exist.
+    /// Others may change the store meanwhile. Returns the revision of the backup.
+    ///
+    /// A backup is one file, a database like that of the store: sealed secrets, signed
+    /// documents, the journal. It does not contain the keys (the recovery key is kept
+    /// elsewhere; signers are created anew), the settings and additional providers. The
+    /// file gets its name after it was fsynced, read back, and verified as a restore would.
+    ///
+    /// Runs on a thread of its own, which continues if the future is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tampered`]; [`Error::Unavailable`]; [`Error::Invalid`] if the file exists, or
+    /// the path does not name a file.
+    pub async fn backup(&self, principal: &Principal, file: &Path) -> Result<Revision, Error> {
+        authorize_whole(principal, Action::Administer)?;
+        let invalid = |problem| Err(Error::Invalid(format!("{} {problem}", file.display())));
+        if file.file_name().is_none() {
+            return invalid("is not the name of a file");
+        }
+        if file.symlink_metadata().is_ok() {
+            return invalid("exists already");
+        }
+        let (store, file) = (Arc::clone(&self.store), file.to_owned());
+        let running = Running::start("entail-backup", move || async move {
+            Ok(store.copy_to(&file).await?)
+        })?;
+        running.finish().await
+    }
+}
