@@ -41,8 +41,8 @@ pub struct Provider {
     #[serde(default, alias = "keeps")]
     pub keep_env: Vec<KeptVariable>,
     /// Variables that keep clients from credentials that nobody granted.
-    #[serde(default)]
-    pub shields: Vec<Shield>,
+    #[serde(default, alias = "shields")]
+    pub block_ambient: Vec<AmbientBlock>,
     /// The fields of a credential.
     #[serde(rename = "field")]
     pub fields: Vec<Field>,
@@ -86,7 +86,7 @@ pub struct KeptVariable {
 /// A variable that keeps clients from credentials that nobody granted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Shield {
+pub struct AmbientBlock {
     /// The name.
     pub name: String,
     /// The value.
@@ -121,9 +121,9 @@ pub struct Field {
     /// Other variables that an import reads it from.
     #[serde(default)]
     pub import_from: Vec<String>,
-    /// Clients that read it from no variable.
-    #[serde(default)]
-    pub unread_by: Vec<UnreadBy>,
+    /// Arguments of clients that do not read it from a variable.
+    #[serde(default, alias = "unread-by")]
+    pub client_arguments: Vec<ClientArgument>,
     /// Whether the variables hold the path of a file with the value.
     #[serde(default)]
     pub file: bool,
@@ -152,10 +152,10 @@ pub struct Variable {
     pub read_by: Vec<String>,
 }
 
-/// A client that does not read a field from a variable.
+/// An argument of a client that does not read a field from a variable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct UnreadBy {
+pub struct ClientArgument {
     /// The client.
     pub client: String,
     /// The argument of the client that takes the field.
@@ -176,11 +176,11 @@ pub struct Mode {
     #[serde(default)]
     pub optional: Vec<String>,
     /// Variables with a fixed value that clients need.
-    #[serde(default)]
-    pub sets: Vec<FixedVariable>,
+    #[serde(default, alias = "sets")]
+    pub set_env: Vec<FixedVariable>,
     /// The AWS role that a command assumes.
-    #[serde(default)]
-    pub assumes_role: Option<RoleFields>,
+    #[serde(default, alias = "assumes-role")]
+    pub assume_role: Option<RoleFields>,
     /// How a request is authenticated.
     pub authentication: Authentication,
 }
