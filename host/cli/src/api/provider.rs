@@ -35,14 +35,14 @@ pub struct Provider {
     #[serde(default)]
     pub check: Option<KeyCheck>,
     /// Patterns of variables that a command does not get from the caller.
-    #[serde(default, alias = "clears")]
+    #[serde(default)]
     pub unset_env: Vec<String>,
     /// The exceptions from those patterns.
-    #[serde(default, alias = "keeps")]
+    #[serde(default)]
     pub keep_env: Vec<KeptVariable>,
     /// Variables that keep clients from credentials that nobody granted.
     #[serde(default)]
-    pub shields: Vec<AmbientBlock>,
+    pub block_ambient: Vec<AmbientBlock>,
     /// The fields of a credential.
     #[serde(rename = "field")]
     pub fields: Vec<Field>,
@@ -121,9 +121,9 @@ pub struct Field {
     /// Other variables that an import reads it from.
     #[serde(default)]
     pub import_from: Vec<String>,
-    /// Clients that read it from no variable.
+    /// Arguments of clients that do not read it from a variable.
     #[serde(default)]
-    pub unread_by: Vec<ClientArgument>,
+    pub client_arguments: Vec<ClientArgument>,
     /// Whether the variables hold the path of a file with the value.
     #[serde(default)]
     pub file: bool,
@@ -152,7 +152,7 @@ pub struct Variable {
     pub read_by: Vec<String>,
 }
 
-/// A client that does not read a field from a variable.
+/// An argument of a client that does not read a field from a variable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ClientArgument {
@@ -177,10 +177,10 @@ pub struct Mode {
     pub optional: Vec<String>,
     /// Variables with a fixed value that clients need.
     #[serde(default)]
-    pub sets: Vec<FixedVariable>,
+    pub set_env: Vec<FixedVariable>,
     /// The AWS role that a command assumes.
     #[serde(default)]
-    pub assumes_role: Option<RoleFields>,
+    pub assume_role: Option<RoleFields>,
     /// How a request is authenticated.
     pub authentication: Authentication,
 }

@@ -144,7 +144,7 @@ fn print_clients(provider: &Provider) {
                 format!("read by {}", variable.read_by.join(", ")),
             );
         }
-        for by in &field.unread_by {
+        for by in &field.client_arguments {
             row(
                 &field.name,
                 format!("not read by {}: pass it as {}", by.client, by.argument),
@@ -160,10 +160,10 @@ fn print_clients(provider: &Provider) {
     for kept in &provider.keep_env {
         row(&kept.name, format!("kept: {}", kept.reason));
     }
-    for shield in &provider.shields {
+    for block in &provider.block_ambient {
         row(
-            &shield.name,
-            format!("set to {}, against {}", shield.value, shield.reason),
+            &block.name,
+            format!("set to {}, against {}", block.value, block.reason),
         );
     }
     clients.print();
