@@ -17,7 +17,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use entail::DEFAULT_POLICY;
-use entail::policy::{Compiler, PolicyDigest, Engine, Facts, Limits, Policy, EngineConfig};
+use entail::policy::{Compiler, Engine, EngineConfig, Facts, Limits, Policy, PolicyDigest};
 use libfuzzer_sys::fuzz_target;
 
 /// As small as the built-in policy allows: what is to be found is found sooner.
