@@ -16,7 +16,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use entail::DEFAULT_POLICY;
-use entail::policy::{Compiler, PolicyDigest, Engine, Facts, Limits, Policy, EngineConfig};
+use entail::policy::{Compiler, Engine, EngineConfig, Facts, Limits, Policy, PolicyDigest};
 use libfuzzer_sys::fuzz_target;
 
 /// As small as the built-in policy allows, so that violations are found sooner.

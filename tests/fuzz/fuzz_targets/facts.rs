@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use entail::policy::{
-    Compiler, Decision, Engine, Facts, CallError, Limits, Outcome, Policy, EngineConfig, Sharing,
+    CallError, Compiler, Decision, Engine, EngineConfig, Facts, Limits, Outcome, Policy, Sharing,
 };
 use libfuzzer_sys::fuzz_target;
 
