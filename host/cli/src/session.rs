@@ -148,7 +148,7 @@ impl Session {
                 "the settings send the decision log to standard output, where this command prints for a program",
             )
             .with_remedies(vec![
-                "in settings.toml, set decision-log.also-to to \"syslog\" or a file".to_owned(),
+                "in settings.toml, set decision-log.secondary to \"syslog\" or a file".to_owned(),
             ])),
             _ => Ok(()),
         }

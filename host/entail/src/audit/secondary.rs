@@ -55,8 +55,8 @@ pub(super) fn open(
             let own = own_files(home)?;
             let is_own = |metadata: &std::fs::Metadata| own.contains(&file_id(metadata));
             match open_file(path, is_own) {
-                Ok(Place::Outside(file)) => sink_of(path, file),
-                Ok(Place::Inside) => return Err(inside(home, &path.display().to_string())),
+                Ok(Location::Outside(file)) => sink_of(path, file),
+                Ok(Location::Inside) => return Err(inside(home, &path.display().to_string())),
                 Err(error) => Err(error),
             }
         }
@@ -73,18 +73,21 @@ fn inside(home: &Home, place: &str) -> Error {
     InvalidSettings { file, problem }.into()
 }
 
-enum Place {
+enum Location {
     Outside(File),
     Inside,
 }
 
 /// Opens a file, a named pipe or a device for appending. Creates a missing file, unless its
 /// directory is in the home.
-fn open_file(path: &Path, is_own: impl Fn(&std::fs::Metadata) -> bool) -> std::io::Result<Place> {
+fn open_file(
+    path: &Path,
+    is_own: impl Fn(&std::fs::Metadata) -> bool,
+) -> std::io::Result<Location> {
     // Do not even open it: closing a file of the database would release this process's
     // locks on it.
     if path.metadata().is_ok_and(|metadata| is_own(&metadata)) {
-        return Ok(Place::Inside);
+        return Ok(Location::Inside);
     }
     let nonblocking = OFlags::NONBLOCK | OFlags::NOCTTY;
     let opened = File::options()
@@ -96,7 +99,7 @@ fn open_file(path: &Path, is_own: impl Fn(&std::fs::Metadata) -> bool) -> std::i
             let target = resolve_links(path)?;
             let directory = target.parent().unwrap_or(Path::new("/"));
             if is_own(&directory.metadata()?) {
-                return Ok(Place::Inside);
+                return Ok(Location::Inside);
             }
             File::options()
                 .append(true)
@@ -107,9 +110,9 @@ fn open_file(path: &Path, is_own: impl Fn(&std::fs::Metadata) -> bool) -> std::i
         opened => opened?,
     };
     if is_own(&file.metadata()?) {
-        return Ok(Place::Inside);
+        return Ok(Location::Inside);
     }
-    Ok(Place::Outside(file))
+    Ok(Location::Outside(file))
 }
 
 /// Where a file would be created: follows symbolic links to the last one.

@@ -8,7 +8,7 @@
 //! | `decisions.jsonl` | the decision log; full files have a number: `decisions.000001.jsonl` |
 //! | `decisions.ledger` | archived files and accepted losses of the log |
 //! | `decisions.head` | the length and digest of the log, authenticated by `keys/log.key` |
-//! | `settings.toml` | settings, if any ([`HomeSettings`]) |
+//! | `settings.toml` | settings, if any ([`HomeSettings`](settings::HomeSettings)) |
 //! | `providers.toml` | additional providers, if any |
 //! | `cache/`, `cache.key` | compiled policies and the key that authenticates them; may be deleted at any time |
 //!
@@ -31,5 +31,3 @@ pub(crate) mod settings;
 
 pub(crate) use create::FIRST_LABEL;
 pub use layout::Home;
-#[cfg(doc)]
-use settings::HomeSettings;

@@ -4,6 +4,11 @@
 //! there before: it seals secrets again, or signs documents again, a few scopes per commit.
 //! Everything stays readable meanwhile. An interrupted operation continues when it is
 //! called again: the epoch of a secret and the signer of a document say what is left to do.
+//!
+//! # Blocking
+//!
+//! These operations wait for the disk, and for the lock of the keys, on the calling thread,
+//! and yield only between batches. In a service, run them on a thread of their own.
 
 mod commit;
 mod identity;

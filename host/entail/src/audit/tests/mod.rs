@@ -122,7 +122,7 @@ fn decide(log: &DecisionLog, scope: &str) -> Result<(), Error> {
         scope,
         provider: "openai",
         revision: 7,
-        policy: entail_policy::Digest::of(b"policy"),
+        policy: entail_policy::PolicyDigest::of(b"policy"),
         bound_at: None,
         outcome: Outcome::Failed {
             failure: "it is only a test".to_owned(),
