@@ -17,7 +17,7 @@ fn listed(help: &str) -> Vec<String> {
 }
 
 /// The help of every command, by its words.
-fn all(sandbox: &Sandbox) -> Vec<(Vec<String>, String)> {
+pub fn help_of_every_command(sandbox: &Sandbox) -> Vec<(Vec<String>, String)> {
     let mut all = Vec::new();
     let mut pending: Vec<Vec<String>> = vec![Vec::new()];
     while let Some(words) = pending.pop() {
@@ -44,7 +44,7 @@ fn examples(help: &str) -> Vec<String> {
 #[test]
 fn every_command_shows_examples_and_keeps_global_options_apart() {
     let sandbox = Sandbox::new();
-    let all = all(&sandbox);
+    let all = help_of_every_command(&sandbox);
     assert!(all.len() > 50, "{}", all.len());
     for (words, help) in &all {
         let (own, global) = help
@@ -64,7 +64,7 @@ fn every_example_is_a_command_line_that_the_program_takes() {
     let sandbox = Sandbox::new();
     let program = std::path::Path::new(env!("CARGO_BIN_EXE_entail"));
     let path = format!("{}:/usr/bin:/bin", program.parent().unwrap().display());
-    for (number, example) in all(&sandbox)
+    for (number, example) in help_of_every_command(&sandbox)
         .iter()
         .flat_map(|(_, help)| examples(help))
         .enumerate()

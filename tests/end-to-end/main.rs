@@ -31,6 +31,7 @@ mod processes;
 mod prompts;
 mod replaced_secrets;
 mod run;
+mod samples;
 mod sandbox;
 mod slips;
 mod tampering;
