@@ -1,7 +1,6 @@
 //! The `entail` program: a command line for the `entail` library. It parses arguments, asks
 //! for secrets, and prints; it contains no rules.
 
-mod api;
 mod args;
 mod cli;
 mod code_cache;

@@ -30,6 +30,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 
     let report = verify_log(&home)?;
-    println!("{} records, {} faults", report.records, report.breaches.len());
+    println!(
+        "{} records, {} faults",
+        report.records,
+        report.breaches.len()
+    );
     Ok(())
 }

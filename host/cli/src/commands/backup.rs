@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::api::backup::Backup;
 use crate::args::path;
 use crate::error::CliError;
 use crate::output::{Style, err, out, print_json};
 use crate::session::Session;
+use entail_api::backup::Backup;
 
 #[derive(Args)]
 pub struct BackupArgs {

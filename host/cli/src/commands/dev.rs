@@ -9,11 +9,11 @@ use entail::{
 
 use super::explain::to_output;
 use super::status::access;
-use crate::api::project::DevHome;
 use crate::args::secret_input::conventional_value;
 use crate::error::CliError;
 use crate::output::{Style, err, out, print_explanation, print_json, print_matrix};
 use crate::session::Session;
+use entail_api::project::DevHome;
 
 /// Providers that get a placeholder, so that the output is not empty.
 const PLACEHOLDERS: [&str; 2] = ["openai", "anthropic"];

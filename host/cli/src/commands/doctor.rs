@@ -9,12 +9,12 @@ use entail::{Entail, Error, Home, Keys, Request, ScopePath};
 
 use super::audit::verify::{breaches, notes, verification as verify_log};
 use super::verify::{leftovers, to_output, verification};
-use crate::api::doctor::{Check, Checks};
 use crate::error::{CliError, ErrorCode};
 use crate::output::{Style, choose, count, out, print_json};
 use crate::private_files::directory;
 use crate::session::Session;
 use crate::unknown_providers;
+use entail_api::doctor::{Check, Checks};
 
 pub async fn doctor(session: &Session) -> Result<(), CliError> {
     let mut report = Report::default();

@@ -7,12 +7,12 @@ use entail::policy::Policy;
 use entail::{AccessChanges, AttributeName, AttributeValue, Change, Entail};
 use serde_json::json;
 
-use crate::api::access::{AccessComparison, DifferenceCounts};
-use crate::api::policy::PolicyReference;
 use crate::error::CliError;
-use crate::output::access::print_access;
+use crate::output::access::{access_comparison, print_access};
 use crate::output::{Style, out, print_dry_run_notice, print_json};
 use crate::session::Session;
+use entail_api::access::{AccessComparison, DifferenceCounts};
+use entail_api::policy::PolicyReference;
 
 /// A credential may be used that could not be used before. The status is used for nothing
 /// else, so that a pipeline can stop for it alone.
@@ -62,7 +62,7 @@ fn print_dry_run(
     let comparison = AccessComparison {
         policy,
         dry_run: true,
-        ..AccessComparison::from(changes)
+        ..access_comparison(changes)
     };
     if session.global.json {
         print_json(&json!(comparison));

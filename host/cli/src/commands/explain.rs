@@ -4,13 +4,13 @@ use clap::Args;
 use entail::Entail;
 
 use super::resolve::request;
-use crate::api::decision::Outcome;
-use crate::api::explain::Explanation;
 use crate::args::request::RequestArgs;
 use crate::error::CliError;
 use crate::output::{Style, convert, err, print_explanation, print_json};
 use crate::session::Session;
 use crate::suggest::remedy::remedies;
+use entail_api::decision::Outcome;
+use entail_api::explain::Explanation;
 
 #[derive(Args)]
 pub struct ExplainArgs {

@@ -5,13 +5,13 @@ use entail::{CommandEnvironment, VariableValue};
 use super::run::environment::{is_shell_name, text_of, warn_of_unread};
 use super::run::leases::{kept, leases};
 use super::run::proxies;
-use crate::api::environment::EnvironmentChanges;
 use crate::args::format::Format;
 use crate::args::request::VariablesArgs;
 use crate::args::request_target;
 use crate::error::CliError;
 use crate::output::{Style, err, out, print_json, print_variable};
 use crate::session::Session;
+use entail_api::environment::EnvironmentChanges;
 
 pub async fn export_env(session: &Session, args: &VariablesArgs) -> Result<(), CliError> {
     session.check_output_is_free()?;

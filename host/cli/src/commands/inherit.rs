@@ -7,13 +7,13 @@ use entail::policy::{self, Outcome};
 use entail::{Change, Entail, ProviderId, Request, ScopePath};
 
 use super::change::{Attempt, apply};
-use crate::api::decision::Inheritance;
-use crate::api::project::InheritanceSet;
 use crate::args::dry_run::AccessDryRun;
 use crate::error::CliError;
 use crate::output::{Style, out, print_json};
 use crate::session::Session;
 use crate::suggest::remedy::remedies;
+use entail_api::decision::Inheritance;
+use entail_api::project::InheritanceSet;
 
 #[derive(Args)]
 pub struct InheritArgs {

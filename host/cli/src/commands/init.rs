@@ -7,11 +7,11 @@ use clap::Args;
 use entail::{Change, Home, ScopePath};
 
 use super::change::{Attempt, apply};
-use crate::api::project::OrganizationCreated;
 use crate::args::dry_run::{AccessDryRun, DryRun};
 use crate::error::CliError;
 use crate::output::{out, print_dry_run_notice, print_json};
 use crate::session::Session;
+use entail_api::project::OrganizationCreated;
 
 #[derive(Args)]
 pub struct InitArgs {

@@ -1,5 +1,5 @@
 //! The commands, one file each with its arguments, its code and its text output. What a
-//! command prints as JSON is in [`crate::api`].
+//! command prints as JSON is in [`entail_api`].
 
 mod audit;
 mod backup;

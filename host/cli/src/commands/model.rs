@@ -6,11 +6,11 @@ use clap::Args;
 use entail::{Change, ModelId, ProviderId, ScopePath};
 
 use super::change::{Attempt, apply};
-use crate::api::project::ModelSet;
 use crate::args::dry_run::AccessDryRun;
 use crate::error::CliError;
 use crate::output::{out, print_json};
 use crate::session::Session;
+use entail_api::project::ModelSet;
 
 #[derive(Args)]
 pub struct ModelArgs {

@@ -6,11 +6,11 @@ use clap::{Args, Subcommand};
 use entail::{Change, ScopePath};
 
 use super::change::{Attempt, apply};
-use crate::api::project::{ProjectCreated, ProjectRemoved, Scopes};
 use crate::args::dry_run::AccessDryRun;
 use crate::error::CliError;
 use crate::output::{out, print_json};
 use crate::session::Session;
+use entail_api::project::{ProjectCreated, ProjectRemoved, Scopes};
 
 #[derive(Subcommand)]
 pub enum ProjectCommand {

@@ -3,10 +3,10 @@
 use clap::Args;
 use entail::{Catalog, Error, Home, ProviderId};
 
-use crate::api::provider::{Authentication, Field, Mode, Provider, Providers};
 use crate::error::{CliError, ErrorCode};
 use crate::output::{Cell, Style, Table, convert, out, print_json};
 use crate::session::Session;
+use entail_api::provider::{Authentication, Field, Mode, Provider, Providers};
 
 #[derive(Args)]
 pub struct ProvidersArgs {

@@ -4,7 +4,6 @@ use clap::{Args, ValueEnum as _};
 use entail::policy::Refusal;
 use entail::{CommandEnvironment, Entail, Error, Kept, Lease, Principal, Request, Secret, mask};
 
-use crate::api::resolve::Lease as LeaseOutput;
 use crate::args::format::Format;
 use crate::args::request::RequestArgs;
 use crate::args::request_target;
@@ -12,6 +11,7 @@ use crate::error::CliError;
 use crate::output::{Cell, Line, Style, Table, print_json, print_variable, time};
 use crate::session::Session;
 use crate::suggest::remedy::{explain as explain_command, remedies};
+use entail_api::resolve::Lease as LeaseOutput;
 
 #[derive(Args)]
 pub struct ResolveArgs {

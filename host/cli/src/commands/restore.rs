@@ -9,7 +9,6 @@ use entail::{
     restore_to_clean_machine,
 };
 
-use crate::api::backup::{RestorePlan, Restored};
 use crate::args::dry_run::DryRun;
 use crate::args::path;
 use crate::confirm;
@@ -17,6 +16,7 @@ use crate::error::CliError;
 use crate::output::progress::Bar;
 use crate::output::{Style, choose, count, err, out, print_dry_run_notice, print_json};
 use crate::session::Session;
+use entail_api::backup::{RestorePlan, Restored};
 
 /// The maximum length of a file with a recovery key.
 const MAX_RECOVERY_BYTES: usize = 64 * 1024;

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use clap::Args;
 use entail::{Entail, Error, Lease, ProviderId, Request, ScopePath};
 
-use crate::api::status::{ProviderStatus, ScopeStatus, Status};
 use crate::args::request_target;
 use crate::error::{CliError, ErrorCode};
 use crate::output::{print_json, print_matrix};
 use crate::session::Session;
 use crate::unknown_providers;
+use entail_api::status::{ProviderStatus, ScopeStatus, Status};
 
 #[derive(Args)]
 pub struct StatusArgs {

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 use entail::ScopePath;
 
-use crate::api::directory_scope::{DirectoryScope, ScopeSource};
 use crate::directory_scope::{AllowedFiles, FILE_NAME, ScopeFile, VARIABLE, from_variable};
 use crate::error::{CliError, ErrorCode};
 use crate::output::{Style, out, print_json};
 use crate::session::Session;
+use entail_api::directory_scope::{DirectoryScope, ScopeSource};
 
 #[derive(Args)]
 pub struct UseArgs {

@@ -2,12 +2,12 @@
 
 use entail::Entail;
 
-use crate::api::verify::{SecretName, StoreFault, Verification};
 use crate::error::{CliError, ErrorCode};
 use crate::output::progress::Bar;
 use crate::output::{Cell, Style, Table, choose, count, err, out, print_json};
 use crate::session::Session;
 use crate::unknown_providers;
+use entail_api::verify::{SecretName, StoreFault, Verification};
 
 pub async fn verify(session: &Session) -> Result<(), CliError> {
     let entail = match session.open_unlocked() {

@@ -4,7 +4,7 @@
 use entail::{AccessChanges, ComparedRequest, UsableCredential};
 
 use super::{Cell, Line, Style, Table, out};
-use crate::api::access::{
+use entail_api::access::{
     AccessChange, AccessComparison, ComparisonCoverage, Difference, DifferenceCounts,
     EffectiveDecision, OfferedCredential,
 };
@@ -15,131 +15,119 @@ pub const MAX_ROWS: usize = 200;
 /// Explains the column of models.
 const MODEL_LEGEND: &str = "  MODEL: any is every request; none is a request that names no model";
 
-impl From<&entail::EffectiveDecision> for EffectiveDecision {
-    fn from(decision: &entail::EffectiveDecision) -> Self {
-        match decision {
-            entail::EffectiveDecision::Absent => EffectiveDecision::Absent,
-            entail::EffectiveDecision::Granted { credentials, model } => {
-                EffectiveDecision::Granted {
-                    credentials: credentials.iter().map(OfferedCredential::from).collect(),
-                    model: model.clone(),
-                }
-            }
-            entail::EffectiveDecision::Refused { code } => EffectiveDecision::Refused {
-                code: code.as_str().to_owned(),
-            },
-            entail::EffectiveDecision::Failed { cause } => EffectiveDecision::Failed {
-                cause: cause.clone(),
-            },
-        }
+/// Converts a decision.
+pub fn effective_decision(decision: &entail::EffectiveDecision) -> EffectiveDecision {
+    match decision {
+        entail::EffectiveDecision::Absent => EffectiveDecision::Absent,
+        entail::EffectiveDecision::Granted { credentials, model } => EffectiveDecision::Granted {
+            credentials: credentials.iter().map(offered_credential).collect(),
+            model: model.clone(),
+        },
+        entail::EffectiveDecision::Refused { code } => EffectiveDecision::Refused {
+            code: code.as_str().to_owned(),
+        },
+        entail::EffectiveDecision::Failed { cause } => EffectiveDecision::Failed {
+            cause: cause.clone(),
+        },
     }
 }
 
-impl From<&UsableCredential> for OfferedCredential {
-    fn from(offered: &UsableCredential) -> Self {
-        OfferedCredential {
-            id: offered.id.clone(),
-            holder: offered.holder.clone(),
-            name: offered.name.clone(),
-        }
+fn offered_credential(credential: &UsableCredential) -> OfferedCredential {
+    OfferedCredential {
+        id: credential.id.clone(),
+        holder: credential.holder.clone(),
+        name: credential.name.clone(),
     }
 }
 
-impl From<entail::Difference> for Difference {
-    fn from(difference: entail::Difference) -> Self {
-        match difference {
-            entail::Difference::Widened => Difference::Widened,
-            entail::Difference::NowFailing => Difference::NowFailing,
-            entail::Difference::Narrowed => Difference::Narrowed,
-            entail::Difference::Reordered => Difference::Reordered,
-            entail::Difference::ReasonChanged => Difference::ReasonChanged,
-            entail::Difference::Same => Difference::Same,
-        }
+/// Converts a difference.
+pub fn difference(difference: entail::Difference) -> Difference {
+    match difference {
+        entail::Difference::Widened => Difference::Widened,
+        entail::Difference::NowFailing => Difference::NowFailing,
+        entail::Difference::Narrowed => Difference::Narrowed,
+        entail::Difference::Reordered => Difference::Reordered,
+        entail::Difference::ReasonChanged => Difference::ReasonChanged,
+        entail::Difference::Same => Difference::Same,
     }
 }
 
-impl From<&entail::DifferenceCounts> for DifferenceCounts {
-    fn from(counts: &entail::DifferenceCounts) -> Self {
-        DifferenceCounts {
-            widened: counts.widened,
-            now_failing: counts.now_failing,
-            narrowed: counts.narrowed,
-            reordered: counts.reordered,
-            reason_changed: counts.reason_changed,
-            same: counts.same,
-        }
+/// Converts the counts of differences.
+pub fn difference_counts(counts: &entail::DifferenceCounts) -> DifferenceCounts {
+    DifferenceCounts {
+        widened: counts.widened,
+        now_failing: counts.now_failing,
+        narrowed: counts.narrowed,
+        reordered: counts.reordered,
+        reason_changed: counts.reason_changed,
+        same: counts.same,
     }
 }
 
-impl From<&AccessChanges> for AccessComparison {
-    fn from(changes: &AccessChanges) -> Self {
-        AccessComparison {
-            policy: None,
-            revision: changes.revision,
-            scopes: count(changes.scopes),
-            counts: (&changes.counts).into(),
-            changes: changes.changes.iter().map(AccessChange::from).collect(),
-            coverage: (&changes.coverage).into(),
-            notes: changes.notes.clone(),
-            dry_run: false,
-        }
+/// Converts a comparison; it names no policy and is no dry run.
+pub fn access_comparison(changes: &AccessChanges) -> AccessComparison {
+    AccessComparison {
+        policy: None,
+        revision: changes.revision,
+        scopes: count(changes.scopes),
+        counts: difference_counts(&changes.counts),
+        changes: changes.changes.iter().map(access_change).collect(),
+        coverage: coverage(&changes.coverage),
+        notes: changes.notes.clone(),
+        dry_run: false,
     }
 }
 
-impl From<&entail::AccessChange> for AccessChange {
-    fn from(change: &entail::AccessChange) -> Self {
-        let everything = AccessChange {
-            scope: change.scope.to_string(),
-            provider: change.provider.to_string(),
-            any: true,
-            credential: None,
-            model: None,
-            attributes: [].into(),
-            kept: Vec::new(),
-            later_ms: None,
-            difference: change.difference.into(),
-            from: (&change.from).into(),
-            to: (&change.to).into(),
-        };
-        match &change.request {
-            ComparedRequest::Any => everything,
-            ComparedRequest::Only {
-                credential,
-                model,
-                attributes,
-                kept,
-                later_ms,
-            } => AccessChange {
-                any: false,
-                credential: credential.as_ref().map(ToString::to_string),
-                model: model.as_ref().map(ToString::to_string),
-                attributes: attributes
-                    .iter()
-                    .map(|(name, value)| (name.to_string(), value.to_string()))
-                    .collect(),
-                kept: kept.clone(),
-                later_ms: *later_ms,
-                ..everything
-            },
-        }
-    }
-}
-
-impl From<&entail::Coverage> for ComparisonCoverage {
-    fn from(coverage: &entail::Coverage) -> Self {
-        ComparisonCoverage {
-            later_ms: coverage.later_ms.clone(),
-            records: count(coverage.records),
-            recorded_requests: count(coverage.recorded_requests),
-            skipped: count(coverage.skipped),
-            attributes: coverage
-                .attributes
+fn access_change(change: &entail::AccessChange) -> AccessChange {
+    let of_any_request = AccessChange {
+        scope: change.scope.to_string(),
+        provider: change.provider.to_string(),
+        any: true,
+        credential: None,
+        model: None,
+        attributes: [].into(),
+        kept: Vec::new(),
+        later_ms: None,
+        difference: difference(change.difference),
+        from: effective_decision(&change.from),
+        to: effective_decision(&change.to),
+    };
+    match &change.request {
+        ComparedRequest::Any => of_any_request,
+        ComparedRequest::Only {
+            credential,
+            model,
+            attributes,
+            kept,
+            later_ms,
+        } => AccessChange {
+            any: false,
+            credential: credential.as_ref().map(ToString::to_string),
+            model: model.as_ref().map(ToString::to_string),
+            attributes: attributes
                 .iter()
                 .map(|(name, value)| (name.to_string(), value.to_string()))
                 .collect(),
-            with_attributes: count(coverage.with_attributes),
-            attributes_matter: count(coverage.attributes_decide),
-        }
+            kept: kept.clone(),
+            later_ms: *later_ms,
+            ..of_any_request
+        },
+    }
+}
+
+fn coverage(coverage: &entail::Coverage) -> ComparisonCoverage {
+    ComparisonCoverage {
+        later_ms: coverage.later_ms.clone(),
+        records: count(coverage.records),
+        recorded_requests: count(coverage.recorded_requests),
+        skipped: count(coverage.skipped),
+        attributes: coverage
+            .attributes
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect(),
+        with_attributes: count(coverage.with_attributes),
+        attributes_matter: count(coverage.attributes_decide),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::json::print_json_error;
 use super::line::{Style, err};
-use crate::api::error::{ErrorBody, ErrorOutput};
 use crate::error::CliError;
+use entail_api::error::{ErrorBody, ErrorOutput};
 
 /// Prints an error.
 pub fn print_error(error: &CliError, as_json: bool) {

@@ -6,8 +6,8 @@ use entail_text::Shown;
 
 use super::line::{Cell, Style, out};
 use super::table::Table;
-use crate::api::decision::{Decision, FactsScope, Finding, Inheritance, Outcome};
-use crate::api::explain::Explanation;
+use entail_api::decision::{Decision, FactsScope, Finding, Inheritance, Outcome};
+use entail_api::explain::Explanation;
 
 /// Prints the chain as a small tree with the finding for each candidate, then the outcome
 /// and the remedies of a refusal.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::line::{Cell, Style, out};
 use super::table::Table;
-use crate::api::status::{ProviderStatus, Status};
+use entail_api::status::{ProviderStatus, Status};
 
 /// The policy's codes for refusals that are normal: nobody set a credential for the scope.
 pub const EXPECTED_REFUSALS: [&str; 2] = ["no-credential", "not-opted-in"];

@@ -6,11 +6,11 @@ use clap::Args;
 use entail::{accept_log_loss, archive_log};
 
 use super::event::sentence;
-use crate::api::audit::{Archived, LogEvent};
 use crate::args::path;
 use crate::error::CliError;
 use crate::output::{convert, out, print_json};
 use crate::session::Session;
+use entail_api::audit::{Archived, LogEvent};
 
 #[derive(Args)]
 pub struct ArchiveArgs {

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use entail_text::Shown;
 
-use crate::api::audit::{LogEvent, LogEventKind};
 use crate::error::shown;
 use crate::output::{count, time};
+use entail_api::audit::{LogEvent, LogEventKind};
 
 /// An event as a sentence.
 pub fn sentence(event: &LogEvent) -> String {

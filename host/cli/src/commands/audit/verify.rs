@@ -3,10 +3,10 @@
 use entail::{Home, LogReport, verify_log};
 
 use super::event::sentence;
-use crate::api::audit::{LogBreach, LogVerification};
 use crate::error::{CliError, ErrorCode};
 use crate::output::{Style, choose, convert, count, out, print_json};
 use crate::session::Session;
+use entail_api::audit::{LogBreach, LogVerification};
 
 pub fn verify(session: &Session) -> Result<(), CliError> {
     let found = verification(&session.home()?)?;

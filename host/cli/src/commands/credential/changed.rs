@@ -3,11 +3,11 @@
 use entail::Applied;
 
 use super::replaced::Replaced;
-use crate::api::credential::CredentialChanged;
 use crate::args::credential::CredentialArgs;
 use crate::output::{Style, out, print_json};
 use crate::session::Session;
 use crate::suggest::command_line::name_option;
+use entail_api::credential::CredentialChanged;
 
 /// The result of a change of a credential, for its output.
 pub struct Changed<'a> {

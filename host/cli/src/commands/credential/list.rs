@@ -6,10 +6,10 @@ use clap::Args;
 use entail::{Entail, ScopePath};
 
 use super::words::{models, sharing, state};
-use crate::api::credential::CredentialList;
 use crate::error::CliError;
 use crate::output::{Cell, Style, Table, convert, out, print_json, time};
 use crate::session::Session;
+use entail_api::credential::CredentialList;
 
 #[derive(Args)]
 pub struct ListArgs {

@@ -2,10 +2,10 @@
 
 use entail::{Applied, Credential, CredentialRef, Entail};
 
-use crate::api::credential::ReplacedVersion;
 use crate::error::CliError;
 use crate::output::{choose, time};
 use crate::session::Session;
+use entail_api::credential::ReplacedVersion;
 
 /// The version that was active before a change.
 pub struct Replaced {

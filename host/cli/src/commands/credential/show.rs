@@ -5,11 +5,11 @@ use std::process::ExitCode;
 use entail::Entail;
 
 use super::words::{models, sharing, state};
-use crate::api::credential::Credential;
 use crate::args::credential::CredentialArgs;
 use crate::error::CliError;
 use crate::output::{Cell, Style, Table, convert, print_json, time};
 use crate::session::Session;
+use entail_api::credential::Credential;
 
 pub async fn show(
     session: &Session,

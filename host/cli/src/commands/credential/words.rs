@@ -2,9 +2,9 @@
 
 use entail::now_ms;
 
-use crate::api::credential::Credential;
-use crate::api::decision::Sharing;
 use crate::output::Style;
+use entail_api::credential::Credential;
+use entail_api::decision::Sharing;
 
 /// The state: `enabled`, `disabled`, `expired`, `mandatory`.
 pub fn state(credential: &Credential) -> (String, Style) {

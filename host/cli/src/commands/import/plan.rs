@@ -10,12 +10,12 @@ use super::present::Present;
 use super::recognize::{Candidate, Recognized};
 use super::sources::Project;
 use super::step::Step;
-use crate::api::import::{
+use crate::error::CliError;
+use crate::session::Session;
+use entail_api::import::{
     Comparison, CredentialReport, ImportOutcome, ImportReport, ProjectReport, SharedKey,
     SkippedFile, VariableName,
 };
-use crate::error::CliError;
-use crate::session::Session;
 
 /// The report that is shown, and the changes that are made.
 pub struct Plan {

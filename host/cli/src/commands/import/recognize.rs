@@ -9,10 +9,10 @@ use super::fingerprint::{Fingerprint, Fingerprints};
 use super::known_variables::{is_of_a_field, looks_like_credential, may_divert, variables_of};
 use super::sources::Project;
 use super::variable::Value;
-use crate::api::import::{
+use crate::error::CliError;
+use entail_api::import::{
     NotImported, NotUnderstood, Place, SkippedFile, VariableName, VariableUse,
 };
-use crate::error::CliError;
 
 /// A longer value of a variable that names a file is not a path, but the content itself.
 const MAX_PATH_BYTES: usize = 1024;

@@ -1,10 +1,10 @@
 //! The report of an import as text.
 
-use crate::api::import::{
+use crate::output::{Cell, Style, Table, choose, count, out};
+use entail_api::import::{
     ChangeKind, ChangeReport, Comparison, CredentialReport, ImportOutcome, ImportReport,
     ProjectReport,
 };
-use crate::output::{Cell, Style, Table, choose, count, out};
 
 /// The maximum number of listed lines of a file.
 const MAX_LISTED: usize = 20;

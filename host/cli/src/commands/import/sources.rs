@@ -9,11 +9,11 @@ use entail::{ScopePath, Secret};
 
 use super::variable::{Parsed, Value, Variable};
 use super::variables::{Dialect, parse};
-use crate::api::import::{Place, SkippedFile};
 use crate::directory_scope::{AllowedFiles, FILE_NAME, ScopeFile, in_effect};
 use crate::error::{CliError, shown};
 use crate::session::Session;
 use crate::suggest::command_line::shell_word;
+use entail_api::import::{Place, SkippedFile};
 
 /// The maximum length of a file of variables.
 const MAX_FILE_BYTES: usize = 256 * 1024;

@@ -7,7 +7,7 @@ use entail::{
 };
 
 use super::recognize::Candidate;
-use crate::api::import::{ChangeKind, ChangeReport};
+use entail_api::import::{ChangeKind, ChangeReport};
 
 /// A change of the store.
 pub enum Step {

@@ -2,10 +2,10 @@
 
 use entail::{Entail, KeyChange, Renewal};
 
-use crate::api::keys::{KeysChanged, KeysPlan, SkippedSecret};
 use crate::error::CliError;
 use crate::output::{Style, count, err, out, print_dry_run_notice, print_json};
 use crate::session::Session;
+use entail_api::keys::{KeysChanged, KeysPlan, SkippedSecret};
 
 /// Shows how much a change would seal or sign again.
 ///

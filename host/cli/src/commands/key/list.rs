@@ -1,9 +1,9 @@
 //! `entail key list`: lists the keys and recipients.
 
-use crate::api::keys::{Keys, Recipient};
 use crate::error::CliError;
 use crate::output::{Table, out, print_json, time};
 use crate::session::Session;
+use entail_api::keys::{Keys, Recipient};
 
 pub async fn list(session: &Session) -> Result<(), CliError> {
     let entail = session.open()?;

@@ -8,12 +8,13 @@ use entail::{ActivatePolicy, ActivePolicy, Entail, ScopePath};
 use entail_policy_tools::source::{read_limits, read_settings};
 use serde_json::json;
 
+use super::convert::policy_history;
 use super::lookup::{PolicyNames, find_digest};
-use crate::api::policy::OrganizationPolicy;
 use crate::args::path as paths;
 use crate::error::CliError;
 use crate::output::{out, print_json};
 use crate::session::Session;
+use entail_api::policy::OrganizationPolicy;
 
 #[derive(Args)]
 pub struct ActivationArgs {
@@ -72,7 +73,7 @@ pub fn organization_policy(
 ) -> OrganizationPolicy {
     OrganizationPolicy {
         organization: organization.to_string(),
-        policies: binding.into(),
+        policies: policy_history(binding),
         dry_run,
     }
 }

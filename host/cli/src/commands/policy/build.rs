@@ -12,12 +12,12 @@ use entail_policy_tools::source::{read_component, read_directory_limits};
 use serde_json::json;
 
 use super::engine::CommandEngine;
-use crate::api::policy_project::{BuildCheck, PolicyBuild};
 use crate::args::path as paths;
 use crate::error::{CliError, ErrorCode};
 use crate::output::{Cell, Style, Table, err, out, print_json};
 use crate::session::Session;
 use crate::temporary;
+use entail_api::policy_project::{BuildCheck, PolicyBuild};
 
 #[derive(Args)]
 pub struct BuildArgs {

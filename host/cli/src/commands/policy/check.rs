@@ -13,13 +13,14 @@ use entail_policy_tools::test_engine::{CALLS, median_call_time};
 use serde_json::{Value, json};
 
 use super::component_args::ComponentArgs;
+use super::convert::policy_limits;
 use super::engine::{CommandEngine, announce};
 use super::errors::{does_not_work, remedy_text};
-use crate::api::policy_check::{CheckedPolicy, ComponentProblem, PolicyCheck};
 use crate::args::path as paths;
 use crate::error::CliError;
 use crate::output::{Cell, Style, Table, out, print_json};
 use crate::session::Session;
+use entail_api::policy_check::{CheckedPolicy, ComponentProblem, PolicyCheck};
 
 /// A call that takes more than this part of its deadline on an idle machine may miss it on
 /// a busy one.
@@ -143,7 +144,7 @@ fn describe(
         warm_call_us: us(warm),
         memory_bytes: number(costs.memory_bytes),
         table_elements: number(costs.table_elements),
-        limits: policy.limits().into(),
+        limits: policy_limits(policy.limits()),
         warnings: warnings(policy, fresh),
     }
 }

@@ -12,12 +12,12 @@ use entail_policy_tools::source;
 use entail_policy_tools::vectors::DecideErrorCode;
 use entail_text::strict;
 
-use crate::api::policy::{DecideError, DecideErrorReason};
 use crate::args::path as paths;
 use crate::code_cache::code_cache;
 use crate::error::CliError;
 use crate::output::print_json_line;
 use crate::session::Session;
+use entail_api::policy::{DecideError, DecideErrorReason};
 
 /// The longest line of facts.
 const MAX_LINE_BYTES: u64 = 4 << 20;

@@ -8,13 +8,13 @@ use entail::ScopePath;
 use serde_json::json;
 
 use super::candidate::CandidateArgs;
-use crate::api::access::AccessComparison;
 use crate::args::attributes::AttributeArgs;
 use crate::commands::dry_run::{comparison_exit, policy_reference};
 use crate::error::CliError;
-use crate::output::access::print_access;
+use crate::output::access::{access_comparison, print_access};
 use crate::output::print_json;
 use crate::session::Session;
+use entail_api::access::AccessComparison;
 
 #[derive(Args)]
 pub struct DiffArgs {
@@ -45,7 +45,7 @@ pub async fn diff(session: &Session, args: &DiffArgs) -> Result<ExitCode, CliErr
         .await?;
     let comparison = AccessComparison {
         policy: Some(policy_reference(&policy)),
-        ..AccessComparison::from(&changes)
+        ..access_comparison(&changes)
     };
     if session.global.json {
         print_json(&json!(comparison));

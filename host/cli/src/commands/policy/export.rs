@@ -9,11 +9,11 @@ use entail_policy_tools::wit::read_wit;
 use serde_json::json;
 
 use super::stored::{StoredComponent, stored_component};
-use crate::api::policy::ExportedPolicy;
 use crate::args::path as paths;
 use crate::error::CliError;
 use crate::output::{out, print_json};
 use crate::session::Session;
+use entail_api::policy::ExportedPolicy;
 
 #[derive(Args)]
 pub struct ExportArgs {

@@ -8,12 +8,13 @@ use entail_policy_tools::test_engine::diagnose_rejected;
 use serde_json::{Value, json};
 
 use super::component_args::SourceArgs;
+use super::convert::installed_policy;
 use super::lookup::{find_digest, short_digest};
-use crate::api::policy::InstalledPolicy;
 use crate::args::dry_run::DryRun;
 use crate::error::CliError;
 use crate::output::{out, print_dry_run_notice, print_json};
 use crate::session::Session;
+use entail_api::policy::InstalledPolicy;
 
 #[derive(Args)]
 pub struct InstallArgs {
@@ -62,7 +63,7 @@ pub async fn install(session: &Session, args: &InstallArgs) -> Result<(), CliErr
         session,
         &InstalledPolicy {
             dry_run: args.dry_run.dry_run,
-            ..installed.into()
+            ..installed_policy(installed)
         },
     );
     Ok(())

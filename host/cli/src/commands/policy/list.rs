@@ -2,11 +2,12 @@
 
 use serde_json::json;
 
+use super::convert::{built_in_policy, installed_policy, policy_history};
 use super::lookup::short_digest;
-use crate::api::policy::PolicyList;
 use crate::error::CliError;
 use crate::output::{Cell, Style, Table, print_json};
 use crate::session::Session;
+use entail_api::policy::PolicyList;
 
 /// Lists them.
 ///
@@ -18,11 +19,11 @@ pub async fn list(session: &Session) -> Result<(), CliError> {
     let installed = entail.installed_policies(&session.principal).await?;
     let bindings = entail.active_policies(&session.principal).await?;
     let list = PolicyList {
-        built_in: entail.built_in_policy()?.into(),
-        installed: installed.into_iter().map(Into::into).collect(),
+        built_in: built_in_policy(entail.built_in_policy()?),
+        installed: installed.into_iter().map(installed_policy).collect(),
         organizations: bindings
             .into_iter()
-            .map(|(organization, binding)| (organization.to_string(), binding.into()))
+            .map(|(organization, binding)| (organization.to_string(), policy_history(binding)))
             .collect(),
     };
     if session.global.json {

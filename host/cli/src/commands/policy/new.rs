@@ -6,11 +6,11 @@ use clap::{Args, ValueEnum};
 use entail_policy_tools::template;
 use serde_json::json;
 
-use crate::api::policy_project::NewPolicy;
 use crate::args::path as paths;
 use crate::error::CliError;
 use crate::output::{Style, out, print_json};
 use crate::session::Session;
+use entail_api::policy_project::NewPolicy;
 
 #[derive(Args)]
 pub struct NewArgs {

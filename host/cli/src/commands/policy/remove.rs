@@ -5,12 +5,12 @@ use entail::{Entail, InstalledPolicy, ScopePath};
 use serde_json::json;
 
 use super::lookup::find;
-use crate::api::policy::RemovedPolicy;
 use crate::args::dry_run::DryRun;
 use crate::confirm;
 use crate::error::CliError;
 use crate::output::{Style, out, print_dry_run_notice, print_json};
 use crate::session::Session;
+use entail_api::policy::RemovedPolicy;
 
 #[derive(Args)]
 pub struct RemoveArgs {

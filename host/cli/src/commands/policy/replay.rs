@@ -8,17 +8,18 @@ use entail::{Home, Replay, replay as replay_log};
 use serde_json::json;
 
 use super::candidate::CandidateArgs;
-use crate::api::access::Difference;
-use crate::api::policy_comparison::{RecordPlace, ReplayReport, ReplayedChange};
 use crate::args::filter::FilterArgs;
 use crate::args::filter::to_filter;
 use crate::commands::dry_run::{comparison_exit, policy_reference};
 use crate::error::CliError;
 use crate::output::access::{
-    MAX_ROWS, counted, decision_cell, difference_cell, print_omitted, print_summary,
+    MAX_ROWS, counted, decision_cell, difference, difference_cell, difference_counts,
+    effective_decision, print_omitted, print_summary,
 };
 use crate::output::{Cell, Style, Table, err, out, print_json};
 use crate::session::Session;
+use entail_api::access::Difference;
+use entail_api::policy_comparison::{RecordPlace, ReplayReport, ReplayedChange};
 
 #[derive(Args)]
 pub struct ReplayArgs {
@@ -67,9 +68,9 @@ fn report(policy: &Policy, replay: Replay, with_reason_changed: bool) -> ReplayR
     let changes = replay.changes.into_iter().map(|change| ReplayedChange {
         scope: change.scope,
         provider: change.provider,
-        difference: change.difference.into(),
-        from: (&change.from).into(),
-        to: (&change.to).into(),
+        difference: difference(change.difference),
+        from: effective_decision(&change.from),
+        to: effective_decision(&change.to),
         times: change.times,
         example: RecordPlace {
             at_ms: change.example.at_ms,
@@ -82,7 +83,7 @@ fn report(policy: &Policy, replay: Replay, with_reason_changed: bool) -> ReplayR
     };
     ReplayReport {
         policy: policy_reference(policy),
-        counts: (&replay.counts).into(),
+        counts: difference_counts(&replay.counts),
         changes: changes.filter(is_listed).collect(),
         ungrouped: replay.ungrouped,
         unreadable: replay.unreadable,

@@ -12,15 +12,18 @@ use serde_json::json;
 
 use super::activation::{ActivationArgs, organization_policy};
 use super::lookup::PolicyNames;
-use crate::api::access::Difference;
-use crate::api::policy::OrganizationPolicy;
-use crate::api::policy_comparison::{ShadowDecision, ShadowSummary};
 use crate::args::dry_run::DryRun;
 use crate::error::{CliError, ErrorCode};
-use crate::output::access::{counted, decision_cell, difference_cell, print_summary};
+use crate::output::access::{
+    counted, decision_cell, difference, difference_cell, difference_counts, effective_decision,
+    print_summary,
+};
 use crate::output::time;
 use crate::output::{Table, out, print_dry_run_notice, print_json, print_raw};
 use crate::session::Session;
+use entail_api::access::Difference;
+use entail_api::policy::OrganizationPolicy;
+use entail_api::policy_comparison::{ShadowDecision, ShadowSummary};
 
 /// The most differing decisions that are listed; the JSON has them all.
 const MAX_ROWS: usize = 20;
@@ -163,7 +166,7 @@ async fn compare(
         organization: organization.to_string(),
         shadow: digest.to_string(),
         requests: u64::try_from(requests).unwrap_or(u64::MAX),
-        counts: (&decisions.counts).into(),
+        counts: difference_counts(&decisions.counts),
     };
     if session.global.json {
         decisions.json.end(&summary);
@@ -209,10 +212,10 @@ fn to_api(decision: entail::ShadowDecision) -> ShadowDecision {
         scope: decision.scope,
         provider: decision.provider,
         policy: decision.policy.to_string(),
-        decision: (&decision.decision).into(),
+        decision: effective_decision(&decision.decision),
         shadow: decision.shadow.to_string(),
-        shadow_decision: (&decision.shadow_decision).into(),
-        difference: decision.difference.into(),
+        shadow_decision: effective_decision(&decision.shadow_decision),
+        difference: difference(decision.difference),
     }
 }
 

@@ -11,13 +11,14 @@ use entail_policy_tools::wit::read_wit;
 use serde_json::json;
 
 use super::activation::organization_policy;
+use super::convert::{built_in_policy, installed_policy, policy_limits};
 use super::lookup::{PolicyNames, find};
 use super::stored::stored_component;
-use crate::api::policy::{BuiltInPolicy, InstalledPolicy, PolicyHistory, PolicyLimits, PolicyWit};
 use crate::error::CliError;
 use crate::output::time;
 use crate::output::{Cell, Style, Table, out, print_json};
 use crate::session::Session;
+use entail_api::policy::{BuiltInPolicy, InstalledPolicy, PolicyHistory, PolicyLimits, PolicyWit};
 
 #[derive(Args)]
 pub struct ShowArgs {
@@ -53,8 +54,8 @@ pub async fn show(session: &Session, args: &ShowArgs) -> Result<(), CliError> {
         }
     }
     match find(session, &entail, which).await? {
-        Some(installed) => print_installed(session, &installed.into()),
-        None => print_built_in(session, &entail.built_in_policy()?.into()),
+        Some(installed) => print_installed(session, &installed_policy(installed)),
+        None => print_built_in(session, &built_in_policy(entail.built_in_policy()?)),
     }
     Ok(())
 }
@@ -202,7 +203,7 @@ fn print_built_in(session: &Session, policy: &BuiltInPolicy) {
 
 /// Returns the limits that differ from the default.
 fn limits_text(limits: &PolicyLimits) -> String {
-    let default = json!(PolicyLimits::from(&Limits::default()));
+    let default = json!(policy_limits(&Limits::default()));
     let limits = json!(limits);
     let differing: Vec<String> = limits
         .as_object()

@@ -15,11 +15,11 @@ use serde_json::json;
 
 use super::component_args::ComponentArgs;
 use super::engine::CommandEngine;
-use crate::api::policy_test::{FailedVector, VectorFileResult};
 use crate::args::path as paths;
 use crate::error::{CliError, ErrorCode};
 use crate::output::{Line, Style, err, out, print_json};
 use crate::session::Session;
+use entail_api::policy_test::{FailedVector, VectorFileResult};
 
 #[derive(Args)]
 pub struct TestArgs {
