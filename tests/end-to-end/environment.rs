@@ -62,7 +62,7 @@ fn nothing_in_the_name_space_of_any_client_reaches_the_command() {
     let (sandbox, key) = with("openai", &[]);
     let mut strays = Vec::new();
     for provider in providers(&sandbox) {
-        for pattern in texts(&provider["clears"]) {
+        for pattern in texts(&provider["unset-env"]) {
             let name = pattern.replace('*', "NAME_OF_TOMORROW");
             strays.push(name.to_lowercase());
             strays.push(name);
@@ -117,7 +117,7 @@ fn the_exceptions_stay() {
     let (sandbox, _) = with("openai", &[]);
     let mut kept = Vec::new();
     for provider in providers(&sandbox) {
-        for exception in provider["keeps"].as_array().unwrap() {
+        for exception in provider["keep-env"].as_array().unwrap() {
             assert!(exception["reason"].as_str().unwrap().len() > 10);
             kept.push(exception["name"].as_str().unwrap().replace('*', "X"));
         }
