@@ -389,7 +389,7 @@ fn what_is_not_understood_is_named_and_never_shown() {
         "app/.env:3: it does not set",
         "app/.env:4 XAI_API_KEY",
         "OPENAI_API_KEY: it looks like a placeholder",
-        "PERPLEXITY_API_KEY: it is a reference",
+        "PERPLEXITY_API_KEY: it is encrypted, or a reference",
         "app/.env.example: it is a template",
         "app/.env.bin: it is not UTF-8 text",
         "there is nothing to change",

@@ -123,7 +123,7 @@ fn a_source_that_is_not_there_is_named() {
 #[test]
 fn a_tilde_that_no_shell_expanded_is_refused() {
     let (sandbox, _) = Sandbox::with_acme();
-    let said = "which did not do it here";
+    let said = "it did not do so here";
     let from = ["credential", "set", "acme", "xai", "--from-file"];
     for file in ["~/key.json", "api_key=~/key.json", "~someone/key"] {
         sandbox

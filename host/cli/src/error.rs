@@ -256,7 +256,7 @@ impl CliError {
 impl From<Error> for CliError {
     fn from(error: Error) -> Self {
         if let Error::BadSettings(BadSettings::NotAccepted(problems)) = &error {
-            return CliError::not_accepted("the policy does not accept these settings", problems);
+            return CliError::not_accepted("the policy does not take these settings", problems);
         }
         let refusal = match &error {
             Error::Refused { refusal, .. } => Some(refusal.code.clone()),

@@ -168,3 +168,19 @@ fn print_clients(provider: &Provider) {
     }
     clients.print();
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_provider_has_the_form_of_the_output() {
+        let catalog = Catalog::new(None).unwrap();
+        for provider in catalog.iter() {
+            let output: Provider = convert(provider).unwrap();
+            assert_eq!(output.id, provider.id.as_str());
+            assert_eq!(output.fields.len(), provider.fields.len());
+        }
+    }
+}
