@@ -8,6 +8,7 @@ use super::policy::PolicyReference;
 
 /// What a policy decides for a request, as far as it matters to who gets what.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum EffectiveDecision {
     /// The scope does not exist.
@@ -34,6 +35,7 @@ pub enum EffectiveDecision {
 
 /// A credential that may be used.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OfferedCredential {
     /// Its id.
     pub id: String,
@@ -45,6 +47,7 @@ pub struct OfferedCredential {
 
 /// How two decisions differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Difference {
     /// A credential may be used that could not be used before.
@@ -63,6 +66,7 @@ pub enum Difference {
 
 /// How many decisions differ, and how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DifferenceCounts {
     /// A credential may be used that could not be used before.
     pub widened: u64,
@@ -93,6 +97,7 @@ impl DifferenceCounts {
 /// What every scope gets now, compared with what it would get. `policy diff`, and
 /// `--dry-run` of commands that change who gets what.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AccessComparison {
     /// The policy that would decide, if it is another one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,6 +121,7 @@ pub struct AccessComparison {
 
 /// A request that is decided in another way.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AccessChange {
     /// The scope that asks.
     pub scope: String,
@@ -144,6 +150,7 @@ pub struct AccessChange {
 
 /// Which requests were compared.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ComparisonCoverage {
     /// Later times that were compared besides now, in milliseconds from now.
     pub later_ms: Vec<u64>,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// `audit verify`: what the verification of the log found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LogVerification {
     /// How many files were checked.
     pub files: u64,
@@ -34,6 +35,7 @@ pub struct LogVerification {
 
 /// A place where the log does not hold what was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LogBreach {
     /// The file.
     pub file: String,
@@ -45,6 +47,7 @@ pub struct LogBreach {
 
 /// `audit archive`: full files of the log were moved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Archived {
     /// The event that was noted; `null` if there was no full file.
     pub archived: Option<LogEvent>,
@@ -52,6 +55,7 @@ pub struct Archived {
 
 /// Something that was done to the log on purpose. `audit accept-loss` prints it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LogEvent {
     /// When.
     pub at_ms: u64,
@@ -64,6 +68,7 @@ pub struct LogEvent {
 
 /// What was done to the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum LogEventKind {
     /// Full files were moved elsewhere.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// `backup`: a copy of the store was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Backup {
     /// The file.
     pub file: String,
@@ -13,6 +14,7 @@ pub struct Backup {
 
 /// `restore`: the store was restored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Restored {
     /// The revision of the backup.
     pub backup: u64,
@@ -28,6 +30,7 @@ pub struct Restored {
 
 /// The dry run of `restore`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RestorePlan {
     /// Always `true`.
     pub dry_run: bool,

@@ -8,6 +8,7 @@ use super::decision::Sharing;
 
 /// `credential list`: what a scope holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CredentialList {
     /// The scope.
     pub scope: String,
@@ -19,6 +20,7 @@ pub struct CredentialList {
 
 /// `credential show`: a credential.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Credential {
     /// The id, which stays the same when the secret is replaced.
     pub id: String,
@@ -52,6 +54,7 @@ pub struct Credential {
 
 /// A version of a credential.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Version {
     /// The number; the first version is 1.
@@ -77,6 +80,7 @@ pub struct Version {
 
 /// A version that was replaced and is kept for a while.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RetiredVersion {
     /// The version.
@@ -92,6 +96,7 @@ pub struct RetiredVersion {
 
 /// A credential that was removed and can be restored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RemovedCredential {
     /// The credential.
@@ -104,6 +109,7 @@ pub struct RemovedCredential {
 
 /// The clocks of the machine at one time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ClockReading {
     /// The time of day.
@@ -115,6 +121,7 @@ pub struct ClockReading {
 
 /// The time since the machine was started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Uptime {
     /// The id of the start; it changes with every start.
@@ -125,6 +132,7 @@ pub struct Uptime {
 
 /// `credential set`, `rotate`, …: a credential was changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CredentialChanged {
     /// The scope.
     pub scope: String,
@@ -146,6 +154,7 @@ pub struct CredentialChanged {
 
 /// A version that was replaced.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ReplacedVersion {
     /// The number.
     pub version: u32,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a policy decides on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Facts {
     /// The request.
@@ -16,6 +17,7 @@ pub struct Facts {
 
 /// The request as the policy sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FactsRequest {
     /// The provider.
@@ -38,6 +40,7 @@ pub struct FactsRequest {
 
 /// A scope as the policy sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FactsScope {
     /// The path.
@@ -58,6 +61,7 @@ pub struct FactsScope {
 
 /// A credential as the policy sees it, without its secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FactsCredential {
     /// The id, which the decision repeats.
@@ -92,6 +96,7 @@ pub struct FactsCredential {
 
 /// What a scope inherits from its parent for a provider.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Inheritance {
     /// Nothing.
@@ -105,6 +110,7 @@ pub enum Inheritance {
 
 /// The descendants of a scope that share a credential.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Sharing {
     /// All of them.
@@ -118,6 +124,7 @@ pub enum Sharing {
 
 /// What a policy decided.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Decision {
     /// `granted` or `refused`.
     #[serde(flatten)]
@@ -131,6 +138,7 @@ pub struct Decision {
 
 /// The outcome of a decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// The request gets a credential.
@@ -141,6 +149,7 @@ pub enum Outcome {
 
 /// The credential that a request gets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Grant {
     /// The id of the credential.
     pub credential: String,
@@ -154,6 +163,7 @@ pub struct Grant {
 
 /// Why a request gets nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Refusal {
     /// The policy's code.
     pub code: String,
@@ -164,6 +174,7 @@ pub struct Refusal {
 
 /// What became of a candidate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Finding {
     /// The id of the credential.
     pub credential: String,

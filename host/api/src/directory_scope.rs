@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// `use`: the scope that commands use in this directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DirectoryScope {
     /// The scope; `null` if neither the variable nor a file sets one.
     pub scope: Option<String>,
@@ -17,6 +18,7 @@ pub struct DirectoryScope {
 
 /// What sets the scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ScopeSource {
     /// The variable `ENTAIL_SCOPE`.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// `doctor`: all checks, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Checks {
     /// The checks.
     pub checks: Vec<Check>,
@@ -11,6 +12,7 @@ pub struct Checks {
 
 /// A check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Check {
     /// What is fine, or what the check was about if it failed.
     pub what: String,

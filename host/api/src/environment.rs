@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// `export-env`: the changes to the environment of a shell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EnvironmentChanges {
     /// The variables to unset.
     pub unset: Vec<String>,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// What the program prints on standard error when it fails.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ErrorOutput {
     /// The error.
     pub error: ErrorBody,
@@ -11,6 +12,7 @@ pub struct ErrorOutput {
 
 /// An error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ErrorBody {
     /// The kind of error, in kebab case: `refused`, `not-found`, ….
     pub code: String,

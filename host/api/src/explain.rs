@@ -6,6 +6,7 @@ use super::decision::{Decision, Facts};
 
 /// `explain`: what a scope gets for a provider, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Explanation {
     /// The revision of the store that the facts come from.
     pub revision: u64,

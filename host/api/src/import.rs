@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// `import`: what was found, and what was done with it. It contains no secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ImportReport {
     /// The organization.
     pub organization: String,
@@ -27,6 +28,7 @@ pub struct ImportReport {
 
 /// What was found in a project.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ProjectReport {
     /// The directory or file, or `the environment`.
     pub source: String,
@@ -48,6 +50,7 @@ pub struct ProjectReport {
 
 /// A credential that was found, and what happens to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CredentialReport {
     /// The provider.
     pub provider: String,
@@ -67,6 +70,7 @@ pub struct CredentialReport {
 
 /// What happens to a credential that was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", tag = "outcome")]
 pub enum ImportOutcome {
     /// The project inherits the organization's credential, which is the same.
@@ -84,6 +88,7 @@ pub enum ImportOutcome {
 
 /// How a credential that was found compares with the one that is set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", tag = "compared")]
 pub enum Comparison {
     /// They are the same.
@@ -99,6 +104,7 @@ pub enum Comparison {
 
 /// A key that several scopes use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SharedKey {
     /// The provider.
     pub provider: String,
@@ -108,6 +114,7 @@ pub struct SharedKey {
 
 /// A change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ChangeReport {
     /// What is changed.
     pub change: ChangeKind,
@@ -119,6 +126,7 @@ pub struct ChangeReport {
 
 /// A kind of change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ChangeKind {
     /// A scope is added.
@@ -131,6 +139,7 @@ pub enum ChangeKind {
 
 /// Where a variable is set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Place {
     /// The file; `null` means the environment.
     pub file: Option<String>,
@@ -150,6 +159,7 @@ impl fmt::Display for Place {
 
 /// A variable that a field is read from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct VariableUse {
     /// Where it is set.
     #[serde(flatten)]
@@ -164,6 +174,7 @@ pub struct VariableUse {
 
 /// Names a variable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct VariableName {
     /// Where it is set.
     #[serde(flatten)]
@@ -174,6 +185,7 @@ pub struct VariableName {
 
 /// What looks like a credential and is not imported.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NotImported {
     /// The provider.
     pub provider: String,
@@ -185,6 +197,7 @@ pub struct NotImported {
 
 /// A line that could not be understood.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NotUnderstood {
     /// The line.
     #[serde(flatten)]
@@ -197,6 +210,7 @@ pub struct NotUnderstood {
 
 /// A file that was found and not read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SkippedFile {
     /// The file.
     pub file: String,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// `key list`: the keys of the home.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Keys {
     /// The generation of the list of recipients.
     pub epoch: u32,
@@ -21,6 +22,7 @@ pub struct Keys {
 
 /// A recipient: whoever has its private key can open secrets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Recipient {
     /// The id.
     pub id: String,
@@ -36,6 +38,7 @@ pub struct Recipient {
 
 /// `key rotate`, `add-recipient`, …: secrets or documents were renewed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct KeysChanged {
     /// Whether the command continued one that was interrupted.
     pub resumed: bool,
@@ -49,6 +52,7 @@ pub struct KeysChanged {
 
 /// A secret that could not be sealed again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SkippedSecret {
     /// The scope.
     pub scope: String,
@@ -60,6 +64,7 @@ pub struct SkippedSecret {
 
 /// The dry run of a change of keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct KeysPlan {
     /// Always `true`.
     pub dry_run: bool,

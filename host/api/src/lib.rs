@@ -1,6 +1,12 @@
-//! The values that the program prints with `--json`: plain data that depends on nothing but
-//! serde, so that a server and its clients can use the same types. Times are in milliseconds
-//! since 1970-01-01T00:00:00Z and have names that end in `_ms`.
+//! The types of the `entail` program's JSON output (`--json`), which an HTTP API and its
+//! clients share.
+//!
+//! They are plain data and depend only on serde, so a client needs no other crate of Entail.
+//! Times are in milliseconds since 1970-01-01T00:00:00Z and have names that end in `_ms`.
+//! Fields are added, never renamed or removed, within a major version.
+//!
+//! The feature `schema` derives JSON Schemas. `schema.json` beside this crate's manifest is
+//! generated with it; a test keeps it up to date.
 
 pub mod access;
 pub mod audit;
@@ -22,5 +28,10 @@ pub mod policy_test;
 pub mod project;
 pub mod provider;
 pub mod resolve;
+#[cfg(feature = "schema")]
+mod schema;
 pub mod status;
 pub mod verify;
+
+#[cfg(feature = "schema")]
+pub use schema::schema;

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 /// Names a policy.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PolicyReference {
     /// Its name.
     pub name: String,
@@ -18,6 +19,7 @@ pub struct PolicyReference {
 
 /// The built-in policy. `policy show built-in`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct BuiltInPolicy {
     /// Its name.
     pub name: String,
@@ -35,6 +37,7 @@ pub struct BuiltInPolicy {
 
 /// An installed policy. `policy show POLICY`, `policy install`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct InstalledPolicy {
     /// The digest of its component.
     pub component: String,
@@ -69,6 +72,7 @@ pub struct InstalledPolicy {
 
 /// What calls of a policy, and compiling it, may use.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PolicyLimits {
     /// The longest time of a call.
     pub deadline_ms: u64,
@@ -92,6 +96,7 @@ pub struct PolicyLimits {
 
 /// The policies of a home. `policy list`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PolicyList {
     /// The built-in policy.
     pub built_in: BuiltInPolicy,
@@ -103,6 +108,7 @@ pub struct PolicyList {
 
 /// The policy of an organization. `policy show ORG`, `activate`, `rollback`, `shadow`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OrganizationPolicy {
     /// The organization.
     pub organization: String,
@@ -116,6 +122,7 @@ pub struct OrganizationPolicy {
 
 /// The active policy of an organization, its shadow, and earlier ones.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PolicyHistory {
     /// The active policy.
     pub active: PolicyActivation,
@@ -128,6 +135,7 @@ pub struct PolicyHistory {
 
 /// A policy as an organization uses it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PolicyActivation {
     /// The digest of its component; null for the built-in policy.
     pub component: Option<String>,
@@ -145,6 +153,7 @@ pub struct PolicyActivation {
 
 /// A policy was removed. `policy remove`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RemovedPolicy {
     /// The digest of its component.
     pub removed: String,
@@ -157,6 +166,7 @@ pub struct RemovedPolicy {
 
 /// A line of `policy decide` for facts without a decision.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DecideError {
     /// Why there is no decision.
     pub error: DecideErrorReason,
@@ -164,6 +174,7 @@ pub struct DecideError {
 
 /// Why facts have no decision.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DecideErrorReason {
     /// The code: that of the policy's error (`invalid-facts`, `other`), as vectors have it;
     /// `policy-failed` if the policy gave no answer; `malformed-facts` if the line has no
@@ -175,6 +186,7 @@ pub struct DecideErrorReason {
 
 /// A component was written. `policy export`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ExportedPolicy {
     /// The name of the policy.
     pub name: String,
@@ -193,6 +205,7 @@ pub struct ExportedPolicy {
 
 /// The interface of a component. `policy show --wit`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PolicyWit {
     /// What it imports and exports, as WIT.
     pub wit: String,

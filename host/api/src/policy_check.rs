@@ -7,6 +7,7 @@ use super::policy::PolicyLimits;
 
 /// Whether a component would be admitted. `policy check`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PolicyCheck {
     /// Whether it is admitted.
     pub admitted: bool,
@@ -19,6 +20,7 @@ pub struct PolicyCheck {
 
 /// Something that is wrong with a component.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ComponentProblem {
     /// The kind: `not-a-component`, `import`, `contract`, `description`, `schema`,
     /// `settings`, `limit`, `call`, `engine`.
@@ -32,6 +34,7 @@ pub struct ComponentProblem {
 
 /// What a component is and needs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CheckedPolicy {
     /// Its name.
     pub name: String,

@@ -7,6 +7,7 @@ use super::policy::PolicyReference;
 
 /// The decision log decided again. `policy replay`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ReplayReport {
     /// The policy that decided.
     pub policy: PolicyReference,
@@ -22,6 +23,7 @@ pub struct ReplayReport {
 
 /// Records that differ in the same way.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ReplayedChange {
     /// The scope that asked.
     pub scope: String,
@@ -41,6 +43,7 @@ pub struct ReplayedChange {
 
 /// The place of a record in the decision log.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RecordPlace {
     /// When it was decided, in milliseconds since 1970-01-01T00:00:00Z.
     pub at_ms: u64,
@@ -52,6 +55,7 @@ pub struct RecordPlace {
 
 /// A request that a shadow has decided too. An item of `decisions` in `policy shadow ORG`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ShadowDecision {
     /// When, in milliseconds since 1970-01-01T00:00:00Z.
     pub at_ms: u64,
@@ -74,6 +78,7 @@ pub struct ShadowDecision {
 /// How a shadow compares with the active policy: what `policy shadow ORG` prints after the
 /// list `decisions` of [`ShadowDecision`], which may be too long for memory.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ShadowSummary {
     /// The organization.
     pub organization: String,

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 /// A project was created. `policy new`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NewPolicy {
     /// The name of the policy.
     pub name: String,
@@ -17,6 +18,7 @@ pub struct NewPolicy {
 
 /// A policy was built. `policy build`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PolicyBuild {
     /// The name of the policy.
     pub name: String,
@@ -36,6 +38,7 @@ pub struct PolicyBuild {
 
 /// A component is what a fresh build gives. `policy build --check`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct BuildCheck {
     /// The file of the component.
     pub file: String,

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 /// The results of a file of vectors. `policy test` prints a list of these.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct VectorFileResult {
     /// The file.
     pub file: String,
@@ -16,6 +17,7 @@ pub struct VectorFileResult {
 
 /// A vector that failed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FailedVector {
     /// Its name.
     pub name: String,

@@ -7,6 +7,7 @@ use super::status::Status;
 
 /// `init`: an organization was created.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OrganizationCreated {
     /// The organization.
     pub organization: String,
@@ -21,6 +22,7 @@ pub struct OrganizationCreated {
 
 /// `project add`: a project was created.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ProjectCreated {
     /// The project.
     pub project: String,
@@ -28,6 +30,7 @@ pub struct ProjectCreated {
 
 /// `project remove`: a project was removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ProjectRemoved {
     /// The project.
     pub removed: String,
@@ -35,6 +38,7 @@ pub struct ProjectRemoved {
 
 /// `project list`: the scopes, parents before their children.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Scopes {
     /// The paths of the scopes.
     pub scopes: Vec<String>,
@@ -42,6 +46,7 @@ pub struct Scopes {
 
 /// `inherit`: what a scope inherits was changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct InheritanceSet {
     /// The scope.
     pub scope: String,
@@ -56,6 +61,7 @@ pub struct InheritanceSet {
 
 /// `model`: the default model of a scope was changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ModelSet {
     /// The scope.
     pub scope: String,
@@ -67,6 +73,7 @@ pub struct ModelSet {
 
 /// `dev`: a throwaway organization was created.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DevHome {
     /// The directory of its home.
     pub home: String,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// `providers`: all providers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Providers {
     /// The providers.
     pub providers: Vec<Provider>,
@@ -13,6 +14,7 @@ pub struct Providers {
 
 /// `providers PROVIDER`: a provider.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub struct Provider {
     /// The id: `openai`.
@@ -53,6 +55,7 @@ pub struct Provider {
 
 /// A URL for one value of a field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SpecialBaseUrl {
     /// The field.
@@ -65,6 +68,7 @@ pub struct SpecialBaseUrl {
 
 /// A cheap request that shows whether a key works.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct KeyCheck {
     /// The HTTP method.
@@ -75,6 +79,7 @@ pub struct KeyCheck {
 
 /// A variable that a command gets from the caller although a pattern matches it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct KeptVariable {
     /// The name.
@@ -85,6 +90,7 @@ pub struct KeptVariable {
 
 /// A variable that keeps clients from credentials that nobody granted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AmbientBlock {
     /// The name.
@@ -103,6 +109,7 @@ pub struct AmbientBlock {
 
 /// A field of a credential.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[allow(clippy::struct_excessive_bools)] // each is a key of the provider file
 pub struct Field {
@@ -140,6 +147,7 @@ pub struct Field {
 
 /// A variable that clients read a field from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Variable {
     /// The name.
@@ -154,6 +162,7 @@ pub struct Variable {
 
 /// An argument of a client that does not read a field from a variable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ClientArgument {
     /// The client.
@@ -164,6 +173,7 @@ pub struct ClientArgument {
 
 /// A mode of a credential.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Mode {
     /// The name: `api-key`.
@@ -187,6 +197,7 @@ pub struct Mode {
 
 /// A variable with a fixed value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct FixedVariable {
     /// The name.
@@ -203,6 +214,7 @@ pub struct FixedVariable {
 
 /// The fields that name an AWS role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RoleFields {
     /// The field with the ARN of the role.
@@ -219,6 +231,7 @@ pub struct RoleFields {
 
 /// How a request is authenticated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Authentication {
     /// By headers.

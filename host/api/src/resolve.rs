@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// `resolve`: the credential that a scope gets for a provider.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Lease {
     /// The scope that asked.
     pub scope: String,

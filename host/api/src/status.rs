@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// `status`: what each scope gets for each provider.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Status {
     /// One entry per scope.
     pub status: Vec<ScopeStatus>,
@@ -11,6 +12,7 @@ pub struct Status {
 
 /// What a scope gets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ScopeStatus {
     /// The scope.
     pub scope: String,
@@ -20,6 +22,7 @@ pub struct ScopeStatus {
 
 /// What a scope gets for a provider.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ProviderStatus {
     /// The provider.
     pub provider: String,

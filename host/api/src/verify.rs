@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// `verify`: what the verification of the whole store found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Verification {
     /// The revision of the store.
     pub revision: u64,
@@ -31,6 +32,7 @@ pub struct Verification {
 
 /// A place where the store does not hold what was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StoreFault {
     /// The kind of fault.
     pub fault: String,
@@ -42,6 +44,7 @@ pub struct StoreFault {
 
 /// Names a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SecretName {
     /// The scope.
     pub scope: String,

@@ -48,8 +48,9 @@ async fn ask(
     let provider = entail.provider(lease.provider())?;
     let headers: Vec<String> = lease
         .headers(provider)
+        .unwrap_or_default()
         .iter()
-        .flat_map(|(name, value)| Some(format!("{name}: {}", mask(value.expose_text()?))))
+        .map(|(name, value)| format!("{name}: {}", mask(value)))
         .collect();
     Ok(Json(json!({
         "base_url": lease.base_url(),

@@ -8,7 +8,7 @@
 //! `entail-decision`: facts in, a decision out, and the guard to check it.
 
 use entail_decision::{Facts, Outcome, guard};
-use entail_policy::{Compile, Engine, EngineConfig};
+use entail_policy::{Compiler, Engine, EngineConfig};
 
 const FACTS: &str = r#"{
     "request": {"provider": "openai", "principal": "local:owner", "now_ms": 1767225600000},
@@ -23,9 +23,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let facts: Facts = serde_json::from_str(FACTS)?;
 
     // This example trusts its component. A host that does not compiles it in a child
-    // process with limits: `Compile::InSandbox`.
+    // process with limits: `Compiler::Sandboxed`.
     let engine = Engine::new(EngineConfig {
-        compile: Compile::UnsafeInThisProcess,
+        compiler: Compiler::UnsafeInThisProcess,
         ..EngineConfig::default()
     });
     let policy = engine.admit(&std::fs::read(file)?)?;

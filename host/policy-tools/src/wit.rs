@@ -1,6 +1,6 @@
 //! The WIT of components.
 
-use entail::policy::{Job, JobError, JobLimits, Limits, Sandbox};
+use entail::policy::{Job, JobError, JobLimits, Limits, Sandbox, is_core_module};
 use serde::{Deserialize, Serialize};
 use wit_component::{DecodedWasm, WitPrinter};
 
@@ -50,6 +50,10 @@ pub fn read_wit(
 }
 
 fn decode(component: &[u8]) -> Result<ComponentWit, String> {
+    // The decoder would take a core module for a component without imports and exports.
+    if is_core_module(component) {
+        return Err("this is a core WebAssembly module, not a component".to_owned());
+    }
     let decoded = wit_component::decode(component).map_err(|error| format!("{error:#}"))?;
     let DecodedWasm::Component(resolve, world_id) = &decoded else {
         return Err("this is a WIT package, not a component".to_owned());

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use entail::policy::Policy;
 use entail::{AccessChanges, AttributeName, AttributeValue, Change, Entail};
-use serde_json::json;
 
 use crate::error::CliError;
 use crate::output::access::{access_comparison, print_access};
@@ -65,7 +64,7 @@ fn print_dry_run(
         ..access_comparison(changes)
     };
     if session.global.json {
-        print_json(&json!(comparison));
+        print_json(&comparison);
     } else {
         if let Some(policy) = &comparison.policy {
             out!("with the policy {} {}:", policy.name, policy.version);

@@ -6,7 +6,6 @@ use clap::{Args, ValueEnum};
 use entail::policy::{self, Values};
 use entail::{ActivatePolicy, ActivePolicy, Entail, ScopePath};
 use entail_policy_tools::source::{read_limits, read_settings};
-use serde_json::json;
 
 use super::convert::policy_history;
 use super::lookup::{PolicyNames, find_digest};
@@ -91,7 +90,7 @@ pub async fn print_active(
 ) -> Result<(), CliError> {
     let policy = organization_policy(organization, binding, false);
     if session.global.json {
-        print_json(&json!(policy));
+        print_json(&policy);
         return Ok(());
     }
     let names = PolicyNames::read(session, entail).await?;

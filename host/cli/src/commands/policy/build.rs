@@ -9,7 +9,6 @@ use entail_policy_tools::build::{
 };
 use entail_policy_tools::record;
 use entail_policy_tools::source::{read_component, read_directory_limits};
-use serde_json::json;
 
 use super::engine::CommandEngine;
 use crate::args::path as paths;
@@ -125,7 +124,7 @@ fn check(session: &Session, args: &BuildArgs, built: &Built, file: &Path) -> Res
         digest: digest.to_string(),
     };
     if session.global.json {
-        print_json(&json!(check));
+        print_json(&check);
     } else {
         out!("{} has the bytes of a fresh build", check.file);
     }
@@ -163,7 +162,7 @@ fn summary(policy: &Policy, component: &[u8], file: &Path) -> PolicyBuild {
 
 fn print(session: &Session, build: &PolicyBuild) {
     if session.global.json {
-        print_json(&json!(build));
+        print_json(&build);
         return;
     }
     let imports = if build.is_layer {

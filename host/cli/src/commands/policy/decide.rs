@@ -15,7 +15,7 @@ use entail_text::strict;
 use crate::args::path as paths;
 use crate::code_cache::code_cache;
 use crate::error::CliError;
-use crate::output::print_json_line;
+use crate::output::{is_closed, print_json_line};
 use crate::session::Session;
 use entail_api::policy::{DecideError, DecideErrorReason};
 
@@ -107,6 +107,9 @@ fn decide_lines(
         }
         if line.trim_ascii().is_empty() {
             continue;
+        }
+        if is_closed() {
+            break;
         }
         match decide_line(policy, &place, &line) {
             Ok(decision) => print_json_line(&decision),

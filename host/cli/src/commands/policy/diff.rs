@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use clap::Args;
 use entail::ScopePath;
-use serde_json::json;
 
 use super::candidate::CandidateArgs;
 use crate::args::attributes::AttributeArgs;
@@ -48,7 +47,7 @@ pub async fn diff(session: &Session, args: &DiffArgs) -> Result<ExitCode, CliErr
         ..access_comparison(&changes)
     };
     if session.global.json {
-        print_json(&json!(comparison));
+        print_json(&comparison);
     } else {
         print_access(&comparison);
     }

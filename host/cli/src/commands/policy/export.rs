@@ -6,7 +6,6 @@ use clap::Args;
 use entail::policy::{Limits, PolicyDigest, Sandbox};
 use entail_policy_tools::export::{ExportInfo, write_file, write_layout};
 use entail_policy_tools::wit::read_wit;
-use serde_json::json;
 
 use super::stored::{StoredComponent, stored_component};
 use crate::args::path as paths;
@@ -65,7 +64,7 @@ fn export_layout(stored: &StoredComponent, directory: &Path) -> Result<PolicyDig
 
 fn print(session: &Session, exported: &ExportedPolicy) {
     if session.global.json {
-        print_json(&json!(exported));
+        print_json(&exported);
         return;
     }
     out!(

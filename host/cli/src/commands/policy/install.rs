@@ -5,7 +5,7 @@ use entail::InstallPolicy;
 use entail::policy::Sandbox;
 use entail_policy_tools::display::display_path;
 use entail_policy_tools::test_engine::diagnose_rejected;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::component_args::SourceArgs;
 use super::convert::installed_policy;
@@ -71,7 +71,7 @@ pub async fn install(session: &Session, args: &InstallArgs) -> Result<(), CliErr
 
 fn print(session: &Session, policy: &InstalledPolicy) {
     if session.global.json {
-        print_json(&json!(policy));
+        print_json(&policy);
         return;
     }
     let name = format!("{} {} ({})", policy.name, policy.version, policy.component);

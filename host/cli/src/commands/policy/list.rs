@@ -1,7 +1,5 @@
 //! `policy list`: lists the installed policies, and where they are active.
 
-use serde_json::json;
-
 use super::convert::{built_in_policy, installed_policy, policy_history};
 use super::lookup::short_digest;
 use crate::error::CliError;
@@ -27,7 +25,7 @@ pub async fn list(session: &Session) -> Result<(), CliError> {
             .collect(),
     };
     if session.global.json {
-        print_json(&json!(list));
+        print_json(&list);
     } else {
         print(&list);
     }

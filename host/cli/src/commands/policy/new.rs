@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use entail_policy_tools::template;
-use serde_json::json;
 
 use crate::args::path as paths;
 use crate::error::CliError;
@@ -59,7 +58,7 @@ pub fn new(session: &Session, args: &NewArgs) -> Result<(), CliError> {
         files: project.files,
     };
     if session.global.json {
-        print_json(&json!(new));
+        print_json(&new);
         return Ok(());
     }
     out!("created the policy {} in {}", new.name, new.language);

@@ -2,7 +2,6 @@
 
 use clap::Args;
 use entail::{Entail, InstalledPolicy, ScopePath};
-use serde_json::json;
 
 use super::lookup::find;
 use crate::args::dry_run::DryRun;
@@ -70,7 +69,7 @@ async fn lose_rollback(
 
 fn print(session: &Session, name: &str, removed: &RemovedPolicy) {
     if session.global.json {
-        print_json(&json!(removed));
+        print_json(&removed);
         return;
     }
     if !removed.dry_run {

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use clap::Args;
 use entail::policy::{Compiler, Engine, EngineConfig, Policy, Sandbox};
 use entail::{Home, Replay, replay as replay_log};
-use serde_json::json;
 
 use super::candidate::CandidateArgs;
 use crate::args::filter::FilterArgs;
@@ -48,7 +47,7 @@ pub fn replay(session: &Session, args: &ReplayArgs) -> Result<ExitCode, CliError
         );
     }
     if session.global.json {
-        print_json(&json!(report));
+        print_json(&report);
     } else {
         print(&report, args.reason_changed);
     }

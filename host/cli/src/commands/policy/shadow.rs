@@ -8,7 +8,6 @@ use entail::{
     ActivatePolicy, DifferenceCounts, Entail, Filter, ScopePath, count_records, shadow_decisions,
 };
 use serde::Serialize;
-use serde_json::json;
 
 use super::activation::{ActivationArgs, organization_policy};
 use super::lookup::PolicyNames;
@@ -19,7 +18,7 @@ use crate::output::access::{
     print_summary,
 };
 use crate::output::time;
-use crate::output::{Table, out, print_dry_run_notice, print_json, print_raw};
+use crate::output::{Table, is_closed, out, print_dry_run_notice, print_json, print_raw};
 use crate::session::Session;
 use entail_api::access::Difference;
 use entail_api::policy::OrganizationPolicy;
@@ -96,7 +95,7 @@ async fn set(
     };
     let policy = organization_policy(organization, binding, dry_run);
     if session.global.json {
-        print_json(&json!(policy));
+        print_json(&policy);
         return Ok(());
     }
     let names = PolicyNames::read(session, entail).await?;
@@ -190,6 +189,9 @@ fn read_decisions(
     };
     for decision in shadow_decisions(&session.home()?)? {
         let decision = decision?;
+        if is_closed() {
+            break;
+        }
         let is_current = decision.shadow == shadow && decision.at_ms >= since_ms;
         if !is_current || !organization.covers(&decision.scope) {
             continue;

@@ -76,7 +76,7 @@ async fn show_wit(session: &Session, which: &str) -> Result<(), CliError> {
         exports: wit.exports,
     };
     if session.global.json {
-        print_json(&json!(wit));
+        print_json(&wit);
         return Ok(());
     }
     for line in wit.wit.lines() {
@@ -116,7 +116,7 @@ async fn show_active(
 ) -> Result<(), CliError> {
     let policy = organization_policy(organization, binding, false);
     if session.global.json {
-        print_json(&json!(policy));
+        print_json(&policy);
         return Ok(());
     }
     print_active(&policy.policies, &PolicyNames::read(session, entail).await?);
@@ -155,7 +155,7 @@ fn print_active(policies: &PolicyHistory, names: &PolicyNames) {
 
 fn print_installed(session: &Session, policy: &InstalledPolicy) {
     if session.global.json {
-        print_json(&json!(policy));
+        print_json(&policy);
         return;
     }
     let mut table = Table::default();
@@ -187,7 +187,7 @@ fn print_installed(session: &Session, policy: &InstalledPolicy) {
 
 fn print_built_in(session: &Session, policy: &BuiltInPolicy) {
     if session.global.json {
-        print_json(&json!(policy));
+        print_json(&policy);
         return;
     }
     let mut table = Table::default();

@@ -74,7 +74,7 @@ pub fn test(session: &Session, args: &TestArgs) -> Result<(), CliError> {
     let failed: usize = results.iter().map(FileResult::failed).sum();
     if session.global.json {
         let results: Vec<VectorFileResult> = results.iter().map(to_api).collect();
-        print_json(&json!(results));
+        print_json(&results);
     } else {
         results.iter().for_each(print);
         let style = if failed == 0 { Style::Good } else { Style::Bad };
