@@ -1004,7 +1004,7 @@ sources! {
         row(19, "restore a --accept-rollback --verifier {text}"),
         row(2, "doctor {text}"),
         row(2, "dev {text}"),
-        row(2, "dev --dry-run {text}"),
+        row(2, "dev {text}"),
         row(2, "completions {text}"),
         row(2, "--identity-fd {text} status"),
         row(2, "--identity-fd={text} status"),
