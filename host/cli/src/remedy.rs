@@ -53,6 +53,9 @@ pub fn remedy(hint: &Hint) -> String {
         Hint::ListCredentials { scope } => format!("entail credential list {scope}"),
         Hint::ListPolicies => "entail policy list".to_owned(),
         Hint::ListRecipients => "entail key list".to_owned(),
+        Hint::ActivatePolicy { organization } => {
+            format!("entail policy activate {organization} POLICY")
+        }
         Hint::CheckPolicy { organization } => {
             let organization = organization.as_ref().map_or("ORG", |path| path.as_str());
             format!(

@@ -97,6 +97,7 @@ impl Error {
             | Error::OtherHost { .. }
             | Error::NoMode { .. }
             | Error::KeptAndGranted(_)
+            | Error::NoPreviousPolicy(_)
             | Error::UnknownPolicyName(_)
             | Error::AmbiguousPolicyName(_)
             | Error::UnknownRecipient(_)
@@ -160,6 +161,7 @@ impl Error {
             Error::BadSettings(_) => "bad-policy-settings",
             Error::Compose(_) => "composition-failed",
             Error::UnknownPolicy(_) => "unknown-policy",
+            Error::NoPreviousPolicy(_) => "no-previous-policy",
             Error::UnknownPolicyName(_) => "unknown-policy-name",
             Error::AmbiguousPolicyName(_) => "ambiguous-policy-name",
         }
@@ -203,6 +205,10 @@ impl Error {
             },
             Error::UnknownPolicyName(_) | Error::AmbiguousPolicyName(_) => Hint::ListPolicies,
             Error::OtherHost { .. } => Hint::EnterSecretAgain,
+            Error::NoPreviousPolicy(organization) => {
+                let organization = organization.clone();
+                return vec![Hint::ListPolicies, Hint::ActivatePolicy { organization }];
+            }
             Error::InvalidValue(error) => return error.hint().cloned().into_iter().collect(),
             _ => return Vec::new(),
         };

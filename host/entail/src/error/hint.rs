@@ -108,6 +108,11 @@ pub enum Hint {
     ListRecipients,
 
     // Policies.
+    /// Activate an installed policy.
+    ActivatePolicy {
+        /// The organization.
+        organization: ScopePath,
+    },
     /// Check the active policy; the previous one can be reactivated.
     CheckPolicy {
         /// The organization, if the error names one.

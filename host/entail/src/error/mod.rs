@@ -240,6 +240,9 @@ pub enum Error {
     /// No policy of this digest is installed.
     #[error("no policy {0} is installed")]
     UnknownPolicy(Digest),
+    /// There is no previous policy to roll back to.
+    #[error("{0} had no other policy before")]
+    NoPreviousPolicy(ScopePath),
     /// No installed policy has this name or beginning of a digest.
     #[error(
         "{} is not an installed policy: give its name, the first digits of its digest (at \

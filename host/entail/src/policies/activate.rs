@@ -322,7 +322,7 @@ impl Entail {
 /// The policy that an organization would roll back to.
 fn previous(active: ActivePolicy, organization: &ScopePath) -> Result<PolicyActivation, Error> {
     let newest = active.previous.into_iter().next();
-    newest.ok_or_else(|| Error::Invalid(format!("{organization} had no other policy before")))
+    newest.ok_or_else(|| Error::NoPreviousPolicy(organization.clone()))
 }
 
 fn check_organization(path: &ScopePath) -> Result<(), Error> {
