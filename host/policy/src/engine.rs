@@ -156,8 +156,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`ComposeError`]. The result may still have other imports of the layer, which its
-    /// admission finds.
+    /// [`ComposeError`], also if the layer imports anything else.
     pub fn compose(&self, layer: &[u8], below: &[u8]) -> Result<Vec<u8>, ComposeError> {
         match self.sandbox()? {
             Some(sandbox) => compose::compose_in(sandbox, layer, below, self.limits()),
