@@ -115,8 +115,10 @@ mod encode {
             .validate_all(&contain(layer, below).finish())
             .map_err(|error| find_invalid(layer, below, &error))?;
         let types = both.as_ref();
-        let layer_type = &types[types.component_at(LAYER)];
-        let below_type = &types[types.component_at(BELOW)];
+        // Both are contained, so both have a type.
+        #[allow(clippy::indexing_slicing)]
+        let type_of = |component| &types[types.component_at(component)];
+        let (layer_type, below_type) = (type_of(LAYER), type_of(BELOW));
         let plugs = plugs(layer_type, below_type, types)?;
         let composed = connect(contain(layer, below), &plugs, layer_type);
         match validator().validate_all(&composed) {
@@ -295,4 +297,121 @@ fn unpack(input: &[u8]) -> Option<(&[u8], &[u8])> {
 fn json(error: &ComposeError) -> String {
     // Serializing texts does not fail.
     serde_json::to_string(error).unwrap_or_else(|_| error.to_string())
+}
+
+#[cfg(all(test, feature = "compose"))]
+mod tests {
+    #![allow(clippy::panic, clippy::unwrap_used)]
+
+    use super::*;
+
+    /// A component that exports a function of this type in an instance of this name.
+    fn policy(name: &str, result: &str) -> Vec<u8> {
+        let text = format!(
+            r#"(component
+                (core module $m (func (export "f") (result i32) i32.const 7))
+                (core instance $m (instantiate $m))
+                (func $f (result {result}) (canon lift (core func $m "f")))
+                (instance $i (export "decide" (func $f)))
+                (export "{name}" (instance $i)))"#
+        );
+        wat::parse_str(text).unwrap()
+    }
+
+    /// A component that imports instances of these names, and exports the first.
+    fn layer(imports: &[&str]) -> Vec<u8> {
+        let imported: String = imports
+            .iter()
+            .map(|name| {
+                format!(r#"(import "{name}" (instance (export "decide" (func (result u32)))))"#)
+            })
+            .collect();
+        let text = format!(r#"(component {imported} (export "e:p/layered@1.0.0" (instance 0)))"#);
+        wat::parse_str(text).unwrap()
+    }
+
+    fn error(layer: &[u8], below: &[u8]) -> ComposeError {
+        compose(layer, below).unwrap_err()
+    }
+
+    #[test]
+    fn a_composed_layer_exports_what_the_layer_does_and_imports_nothing() {
+        let below = policy("e:p/resolver@0.2.0", "u32");
+        let composed = compose(&layer(&["e:p/resolver@0.2.0"]), &below).unwrap();
+        assert_eq!(
+            composed,
+            compose(&layer(&["e:p/resolver@0.2.0"]), &below).unwrap()
+        );
+        let types = wasmparser::Validator::new()
+            .validate_all(&composed)
+            .unwrap();
+        let types = types.as_ref();
+        assert!(
+            types
+                .component_item_for_export("e:p/layered@1.0.0")
+                .is_some()
+        );
+        for name in ["e:p/resolver@0.2.0", "e:p/layered@1.0.0"] {
+            assert!(types.component_item_for_import(name).is_none());
+        }
+    }
+
+    #[test]
+    fn versions_of_an_interface_that_are_compatible_fit() {
+        for (import, export, fits) in [
+            ("e:p/resolver@0.2.0", "e:p/resolver@0.2.1", true),
+            ("e:p/resolver@1.3.0", "e:p/resolver@1.2.9", true),
+            ("e:p/resolver@0.2.0", "e:p/resolver@0.3.0", false),
+            ("e:p/resolver@0.0.1", "e:p/resolver@0.0.2", false),
+            ("e:p/resolver@0.2.0", "e:p/about@0.2.0", false),
+        ] {
+            let composed = compose(&layer(&[import]), &policy(export, "u32"));
+            assert_eq!(composed.is_ok(), fits, "{import} of {export}");
+        }
+    }
+
+    #[test]
+    fn an_export_of_another_type_does_not_fit() {
+        let error = error(
+            &layer(&["e:p/resolver@0.2.0"]),
+            &policy("e:p/resolver@0.2.0", "s32"),
+        );
+        assert!(matches!(error, ComposeError::NoFit), "{error}");
+    }
+
+    #[test]
+    fn an_import_that_nothing_exports_is_named() {
+        let name = "e:p/resolver@0.2.0";
+        let below = policy(name, "u32");
+        let two = layer(&[name, "wasi:clocks/wall-clock@0.2.0"]);
+        match error(&two, &below) {
+            ComposeError::Imports { part, imports } => {
+                assert_eq!(part, "layer");
+                assert_eq!(imports, ["wasi:clocks/wall-clock@0.2.0"]);
+            }
+            other => panic!("{other}"),
+        }
+        match error(&layer(&[name]), &layer(&[name])) {
+            ComposeError::Imports { part, .. } => assert_eq!(part, "policy below"),
+            other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn what_is_no_component_is_named() {
+        let name = "e:p/resolver@0.2.0";
+        let module = wat::parse_str("(module)").unwrap();
+        let (layer, below) = (layer(&[name]), policy(name, "u32"));
+        for (layer, below, invalid) in [
+            (&b"noise"[..], below.as_slice(), "layer"),
+            (&layer, b"noise", "policy below"),
+            (&module, &below, "layer"),
+            (&layer, &module, "policy below"),
+        ] {
+            match error(layer, below) {
+                ComposeError::Invalid { part, .. } => assert_eq!(part, invalid),
+                other => panic!("{other}"),
+            }
+        }
+    }
 }
