@@ -230,7 +230,8 @@ impl Error {
                 BadSettings::Failed(_)
                 | BadSettings::Schema(_)
                 | BadSettings::Engine(_)
-                | BadSettings::NotCompiled(_),
+                | BadSettings::NotCompiled(_)
+                | BadSettings::NotInThisBuild,
             ) => ErrorKind::PolicyFailed,
             Error::GuardViolated(_) => ErrorKind::GuardViolated,
             // A secret that is damaged, or lies where it was not sealed for, was
