@@ -14,12 +14,13 @@
 //! process, within [`BOUNDS`]. Without one they are built in this process, and schema and
 //! settings are held to far lower limits ([`check_small`]).
 
+#[cfg(feature = "settings-schema")]
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use entail_text::{sanitized, strict};
-use jsonschema::error::ValidationErrorKind;
-use jsonschema::{Draft, PatternOptions};
+#[cfg(feature = "settings-schema")]
+use jsonschema::{Draft, PatternOptions, error::ValidationErrorKind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -147,6 +148,11 @@ pub enum BadSettings {
     /// The policy's schema is invalid, or takes too much to validate against.
     #[error("the schema of the policy's settings cannot be used: {0}")]
     Schema(String),
+    /// The program was built without what validates settings.
+    #[error(
+        "this build cannot validate settings: it lacks the feature settings-schema of entail-policy"
+    )]
+    NotInThisBuild,
     /// Nobody said where those of a foreign policy may be validated.
     #[error(transparent)]
     CompilerDisabled(#[from] CompilerDisabled),
@@ -197,6 +203,9 @@ impl Schema {
         settings: &Values,
         sandbox: Option<&Sandbox>,
     ) -> Result<Vec<Problem>, BadSettings> {
+        if cfg!(not(feature = "settings-schema")) {
+            return Err(BadSettings::NotInThisBuild);
+        }
         if let Some(sandbox) = sandbox {
             return self.check_in(sandbox, settings);
         }
@@ -250,8 +259,15 @@ fn is_deeper(value: &Value, limit: usize) -> bool {
     }
 }
 
+/// Returns an error: this build has no feature `settings-schema`.
+#[cfg(not(feature = "settings-schema"))]
+fn problems(_: &Value, _: &Value, _: usize) -> Result<Vec<Problem>, String> {
+    Err(BadSettings::NotInThisBuild.to_string())
+}
+
 /// Validates settings; returns the first problems, or why the schema is invalid. The cost
 /// is not known in advance.
+#[cfg(feature = "settings-schema")]
 fn problems(
     schema: &Value,
     settings: &Value,
@@ -285,6 +301,7 @@ fn problems(
 
 /// Finds members that a closed schema does not know. The validator finds them too, but does
 /// not name those that it knows.
+#[cfg(feature = "settings-schema")]
 fn unknown(schema: &Value, settings: &Value) -> Vec<Problem> {
     let closed = schema.get("additionalProperties") == Some(&Value::Bool(false));
     let (true, Some(members)) = (closed, settings.as_object()) else {
