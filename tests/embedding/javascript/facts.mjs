@@ -125,7 +125,7 @@ const FACTS = record({ request: required(REQUEST), chain: required(list(SCOPE)) 
 // JSON.parse rounds numbers above 2^53 and keeps the last of two equal names. This parser
 // returns numbers as bigint, objects as Map, and takes whole numbers from 0 on only.
 
-const TOKEN = /[ \t\n\r]*(?:([[\]{},:])|("(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*")|((?:0|[1-9][0-9]{0,19})(?![0-9.eE]))|(true|false|null)(?![a-z])|$)/y;
+const TOKEN = /[ \t\n\r]*(?:([[\]{},:])|(")|((?:0|[1-9][0-9]{0,19})(?![0-9.eE]))|(true|false|null)(?![a-z])|$)/y;
 const MAX_DEPTH = 32;
 
 function parse(source) {
@@ -135,27 +135,36 @@ function parse(source) {
     const found = TOKEN.exec(source);
     if (!found) malformed(`character ${at}`, 'is not part of the JSON of facts');
     at = TOKEN.lastIndex;
-    const [, mark, string, digits, word] = found;
-    if (string !== undefined) {
-      const value = JSON.parse(string);
-      if (!value.isWellFormed()) malformed(`character ${at}`, 'ends a string with half a character');
-      return { value };
-    }
+    const [, mark, quote, digits, word] = found;
+    if (quote !== undefined) return { value: string() };
     if (digits !== undefined) return { value: BigInt(digits) };
     if (word !== undefined) return { value: JSON.parse(word) };
     return { mark };
   };
+  // The rest of a string whose opening quote was read.
+  const string = () => {
+    const start = at - 1;
+    while (at < source.length && source[at] !== '"') at += source[at] === '\\' ? 2 : 1;
+    at += 1;
+    let value;
+    try {
+      value = JSON.parse(source.slice(start, at));
+    } catch {
+      malformed(`character ${start}`, 'is no string');
+    }
+    return value.isWellFormed() ? value : malformed(`character ${start}`, 'has half a character');
+  };
   const expect = (mark, token) => {
-    if (token.mark !== mark) malformed(`character ${at}`, `must be ${mark ?? 'the end'}`);
+    if (token.mark !== mark) malformed(`character ${at}`, `must be ${mark}`);
   };
   // The elements up to the closing mark, with commas between them.
   const elements = (close, read) => {
     let token = next();
-    if (token.mark === close && !('value' in token)) return;
+    if (token.mark === close) return;
     for (;;) {
       read(token);
       token = next();
-      if (token.mark === close && !('value' in token)) return;
+      if (token.mark === close) return;
       expect(',', token);
       token = next();
     }
