@@ -48,7 +48,10 @@ fn read_body(request: &IncomingRequest) -> Option<String> {
     let body = request.consume().ok()?;
     let stream = body.stream().ok()?;
     let mut text = String::new();
-    let read = stream.take(MAX_BODY_BYTES + 1).read_to_string(&mut text).ok()?;
+    let read = stream
+        .take(MAX_BODY_BYTES + 1)
+        .read_to_string(&mut text)
+        .ok()?;
     (read as u64 <= MAX_BODY_BYTES).then_some(text)
 }
 
