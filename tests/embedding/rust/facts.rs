@@ -3,8 +3,11 @@
 //! `crate::resolver`.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 
-use serde::de::{self, MapAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
@@ -12,8 +15,9 @@ use crate::resolver;
 
 /// Reads the JSON of facts into the arguments of `decide`.
 pub fn read(text: &str) -> Result<(resolver::Request, Vec<resolver::Scope>), serde_json::Error> {
-    let Facts { request, chain } = serde_json::from_str(text)?;
-    Ok((request.into(), chain.into_iter().map(Into::into).collect()))
+    let Object(Facts { request, chain }) = serde_json::from_str(text)?;
+    let chain = chain.into_iter().map(|scope| scope.0.into()).collect();
+    Ok((request.0.into(), chain))
 }
 
 /// What the policy returned, in the JSON form of the vectors.
@@ -59,8 +63,8 @@ fn write_attributes(attributes: Vec<(String, String)>, holder: &mut Value) {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Facts {
-    request: Request,
-    chain: Vec<Scope>,
+    request: Object<Request>,
+    chain: Vec<Object<Scope>>,
 }
 
 #[derive(Deserialize)]
@@ -84,18 +88,32 @@ struct Scope {
     inheritance: Inheritance,
     default_model: Option<String>,
     #[serde(default)]
-    credentials: Vec<Credential>,
+    credentials: Vec<Object<Credential>>,
     #[serde(default)]
     attributes: Attributes,
 }
 
 #[derive(Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(try_from = "String")]
 enum Inheritance {
     #[default]
     Isolated,
     Inherit,
     FallBack,
+}
+
+// A derived enum would also be read from {"inherit": null}.
+impl TryFrom<String> for Inheritance {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        match name.as_str() {
+            "isolated" => Ok(Self::Isolated),
+            "inherit" => Ok(Self::Inherit),
+            "fall-back" => Ok(Self::FallBack),
+            _ => Err(format!("{name} is no inheritance")),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -124,12 +142,61 @@ fn yes() -> bool {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(try_from = "SharingJson")]
 enum Sharing {
     #[default]
     All,
     None,
     Paths(Vec<String>),
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum SharingJson {
+    Name(String),
+    Patterns(Object<Patterns>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Patterns {
+    paths: Vec<String>,
+}
+
+impl TryFrom<SharingJson> for Sharing {
+    type Error = String;
+
+    fn try_from(json: SharingJson) -> Result<Self, String> {
+        match json {
+            SharingJson::Name(name) if name == "all" => Ok(Self::All),
+            SharingJson::Name(name) if name == "none" => Ok(Self::None),
+            SharingJson::Name(name) => Err(format!("{name} is no sharing")),
+            SharingJson::Patterns(patterns) => Ok(Self::Paths(patterns.0.paths)),
+        }
+    }
+}
+
+/// A record that is read from an object only. Serde reads one from a list, too.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, members: M) -> Result<Object<T>, M::Error> {
+                T::deserialize(MapAccessDeserializer::new(members)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(Members(PhantomData))
+    }
 }
 
 /// Names and values. Serde's maps keep the last of two equal names; this one refuses them.
@@ -143,7 +210,7 @@ impl<'de> Deserialize<'de> for Attributes {
         impl<'de> Visitor<'de> for Unique {
             type Value = Attributes;
 
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("an object of strings")
             }
 
@@ -151,7 +218,7 @@ impl<'de> Deserialize<'de> for Attributes {
                 let mut found = BTreeMap::new();
                 while let Some((name, value)) = members.next_entry::<String, String>()? {
                     if found.contains_key(&name) {
-                        return Err(de::Error::custom(format!("{name} occurs twice")));
+                        return Err(Error::custom(format!("{name} occurs twice")));
                     }
                     found.insert(name, value);
                 }
@@ -187,7 +254,11 @@ impl From<Scope> for resolver::Scope {
                 Inheritance::FallBack => resolver::Inheritance::FallBack,
             },
             default_model: scope.default_model,
-            credentials: scope.credentials.into_iter().map(Into::into).collect(),
+            credentials: scope
+                .credentials
+                .into_iter()
+                .map(|credential| credential.0.into())
+                .collect(),
             attributes: scope.attributes.0.into_iter().collect(),
         }
     }
