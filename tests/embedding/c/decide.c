@@ -50,7 +50,7 @@ static struct policy load(const char *path) {
   return policy;
 }
 
-// Decides one line of facts in an instance of its own, and writes the result.
+// Decides one line of facts in a new instance, and writes the result.
 static void decide(const struct policy *policy, const char *line, size_t size) {
   value arguments[2], result = {.kind = WASMTIME_COMPONENT_BOOL};
   char problem[200];

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Reading. A reader of a type takes the text apart and fills `out`, which is a bool before.
-// After a failure `out` can be deleted, whatever was filled by then.
+// Reading. Each reader parses one type from the text into `out`, which holds a bool before.
+// The caller can delete `out` after success and after failure.
 
 struct source {
   const char *at, *end;

@@ -49,7 +49,7 @@ assert.equal(
 assert.equal(policy.decide(edge).granted.credential, 'a');
 
 // A value that cannot be converted leaves what was converted before in the instance's memory,
-// for ever: one instance ends after some calls of somebody else's.
+// for good: a few calls of one caller end the instance for all callers.
 const spoiled = fresh();
 const long = 'x'.repeat(100_000);
 let calls = 0;

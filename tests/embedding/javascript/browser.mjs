@@ -1,4 +1,4 @@
-// Serves the folder to Chromium, calls `decide` of the page, and prints what it returns.
+// Serves the files to Chromium, calls `decide` of the page, and prints what it returns.
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { extname } from 'node:path';
