@@ -133,7 +133,7 @@ async fn kept_names_reach_the_policy_the_log_and_a_preview() {
 fn a_caller_cannot_set_an_attribute_of_the_host() {
     for name in ["entail:mode", "entail:kept", "entail:anything"] {
         let error = name.parse::<AttributeName>().unwrap_err().to_string();
-        assert!(error.contains("belong to the host"), "{error}");
+        assert!(error.contains("reserved for the host"), "{error}");
         assert!(serde_json::from_value::<AttributeName>(name.into()).is_err());
     }
 }

@@ -3,7 +3,7 @@
 use entail::policy::PolicyDigest;
 use entail::store::InputError;
 
-use super::file::MAX_ENTRIES;
+use super::limits::MAX_ENTRIES;
 use crate::oci::LAYOUT_VERSION;
 use crate::record::Stale;
 

@@ -8,6 +8,7 @@ use entail_text::strict;
 use serde::de::DeserializeOwned;
 
 use super::error::SourceError;
+use super::limits::MAX_ENTRIES;
 use crate::display::display_path;
 
 /// The longest file of limits, settings, index, manifest or configuration: they are lists
@@ -17,10 +18,6 @@ pub(super) const MAX_DOCUMENT_BYTES: usize = 1 << 20;
 /// The most values in a file of settings, limits or a layout. Small ones take up hundreds
 /// of times their text; as many take up some ten megabytes.
 const MAX_VALUES: usize = 10_000;
-
-/// The most entries of a directory that are read: no directory of a policy or of vectors
-/// has as many, and a listing takes memory for each.
-pub(super) const MAX_ENTRIES: usize = 10_000;
 
 /// Returns the most bytes that any policy may have, with limits that its author sets.
 pub fn component_limit() -> usize {

@@ -11,6 +11,7 @@
 
 mod error;
 mod file;
+mod limits;
 mod oci_layout;
 
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! Why vectors cannot be read.
 
-use super::file::MAX_TOTAL_BYTES;
+use super::limits::MAX_TOTAL_BYTES;
 use crate::source::SourceError;
 
 /// Why vectors cannot be read.

@@ -10,15 +10,12 @@ use serde_json::value::RawValue;
 
 use super::answer::{Answer, DecideErrorCode};
 use super::error::VectorError;
+use super::limits::MAX_TOTAL_BYTES;
 use crate::display::display_path;
 use crate::source::{SourceError, files_with_extension, read_found};
 
 /// The directory of vectors in the directory of a policy.
 pub const VECTORS_DIRECTORY: &str = "vectors";
-
-/// The most bytes of all vectors of a run, some twenty thousand vectors: all are read before
-/// the first runs.
-pub(super) const MAX_TOTAL_BYTES: usize = 8 << 20;
 
 /// The most bytes of one vector: parsed settings take up to ninety times their length in
 /// memory, and are parsed for one vector at a time.

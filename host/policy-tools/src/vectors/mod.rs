@@ -9,6 +9,7 @@ mod answer;
 mod error;
 mod file;
 mod junit;
+mod limits;
 mod run;
 
 pub use self::answer::{Answer, DecideErrorCode};

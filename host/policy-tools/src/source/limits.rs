@@ -1,0 +1,5 @@
+//! What reading a source may take up.
+
+/// The most entries of a directory that are read: no directory of a policy or of vectors
+/// has as many, and a listing takes memory for each.
+pub(super) const MAX_ENTRIES: usize = 10_000;
