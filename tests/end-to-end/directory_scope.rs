@@ -302,7 +302,7 @@ fn what_is_no_small_regular_file_is_an_error_and_is_not_waited_for() {
         .fails(19)
         .says("not a regular file");
     sandbox.file("large/.entail.toml", "#".repeat(5000));
-    refused("large", "more than 4096 bytes");
+    refused("large", "larger than 4096 bytes");
     for (name, content) in [
         ("unknown", "scope = \"acme\"\nexec = \"x\"\n"),
         ("none", ""),

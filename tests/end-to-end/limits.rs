@@ -228,7 +228,7 @@ fn more_is_tried_only_when_asked_for_and_up_to_what_the_help_says() {
     let (ran, peak) = sandbox.watched(&["policy", "check", &file, "--find-limits"]);
     ran.fails(12)
         .says("more than 1073741824 bytes of memory")
-        .says("with as much as is tried, compiling the component takes more than 2147483648 bytes");
+        .says("with the highest limits tried, compiling the component takes more than 2147483648 bytes");
     assert_eq!(peak.children_kib.len(), 2);
     assert!(peak.children_kib.iter().all(|kib| *kib <= 2 * COMPILE_KIB));
     assert!(peak.own_kib <= OWN_KIB, "{} KiB", peak.own_kib);

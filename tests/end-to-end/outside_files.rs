@@ -46,9 +46,9 @@ impl Odd {
     /// What is said of it where only a regular file is read.
     fn refused_as(self) -> &'static str {
         match self {
-            Odd::Pipe => "it is a named pipe, and only a regular file is read here",
-            Odd::Endless => "it is a device, and only a regular file is read here",
-            Odd::Sparse => "more than",
+            Odd::Pipe => "it is a named pipe, not a regular file",
+            Odd::Endless => "it is a device, not a regular file",
+            Odd::Sparse => "larger than",
         }
     }
 }
@@ -90,7 +90,9 @@ fn what_is_found_in_a_home_is_read_within_a_limit_or_refused_at_once() {
             assert!(ran.stderr.contains(file), "{file}, {odd:?}: {}", ran.stderr);
             let is_told = match (odd, file) {
                 (Odd::Sparse, "anchor.json") => ran.stderr.contains("is not an anchor"),
-                (Odd::Sparse, "keys/verifier.pem") => ran.stderr.contains("more than 65536 bytes"),
+                (Odd::Sparse, "keys/verifier.pem") => {
+                    ran.stderr.contains("larger than 65536 bytes")
+                }
                 (Odd::Sparse, "settings.toml" | "providers.toml") => {
                     ran.stderr.contains("is not UTF-8 text of at most")
                 }
@@ -184,7 +186,7 @@ fn what_is_found_in_a_project_or_a_layout_is_read_within_a_limit_or_refused_at_o
     Odd::Sparse.put(&project.join("package.json"));
     soon(|| sandbox.entail(&["policy", "build", project.to_str().unwrap()]))
         .fails(1)
-        .says("more than");
+        .says("larger than");
     for odd in [Odd::Pipe, Odd::Endless] {
         odd.put(&project.join("package.json"));
         soon(|| sandbox.entail(&["policy", "build", project.to_str().unwrap()]))
@@ -274,7 +276,7 @@ fn what_is_named_is_read_within_a_limit() {
                 sandbox.run(command, "")
             });
             assert!(
-                ["more than", "too large", "too long"]
+                ["larger than", "too large", "too long"]
                     .iter()
                     .any(|said| ran.stderr.contains(said)),
                 "{odd:?}, {arguments:?}: {}",
@@ -376,8 +378,8 @@ fn a_copy_to_restore_is_read_only_where_it_can_be_one() {
     let file = sandbox.path("odd.file");
     let restore = ["restore", "--accept-rollback", file.to_str().unwrap()];
     for (odd, said) in [
-        (Odd::Endless, "only a regular file is read here"),
-        (Odd::Pipe, "only a regular file is read here"),
+        (Odd::Endless, "not a regular file"),
+        (Odd::Pipe, "not a regular file"),
         (Odd::Sparse, "it has more than 17179869184 bytes"),
     ] {
         odd.put(&file);

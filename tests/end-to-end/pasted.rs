@@ -156,7 +156,7 @@ fn a_line_of_an_env_file_is_no_key() {
 fn json_with_a_member_twice_is_refused_everywhere() {
     let sandbox = Sandbox::new();
     sandbox.entail(&["init", "acme"]).ok();
-    let said = "is there twice";
+    let said = "occurs twice";
     let twice = sandbox.file("twice.json", r#"{"rules": "forbid", "rules": ""}"#);
     let activate = ["policy", "activate", "acme", "built-in"];
     for option in ["--settings", "--limits"] {

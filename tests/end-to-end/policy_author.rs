@@ -232,8 +232,8 @@ fn an_export_that_is_missing_or_differs_is_named() {
     let sandbox = Sandbox::new();
     let check = |from: &str, to: &str| sandbox.check(trapping("policy", from, to)).fails(12);
     check(
-        "export about;\n}\n\n/// A policy that asks",
-        "}\n\n/// A policy that asks",
+        "export about;\n}\n\n/// A policy that calls",
+        "}\n\n/// A policy that calls",
     )
     .says("entail:policy/about@0.2.0 is not exported");
     check("    settings: string,\n", "")

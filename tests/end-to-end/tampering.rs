@@ -209,7 +209,7 @@ fn a_project_that_was_dropped_does_not_vanish_from_the_list() {
         sandbox
             .entail(command)
             .fails(15)
-            .says("the journal tells of");
+            .says("the journal describes");
     }
     sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
     sandbox

@@ -142,7 +142,7 @@ fn only(attributes: &BTreeMap<String, String>, known: &[&str], what: &str) -> Re
             };
             Err(Error::Invalid(format!(
                 "the host sets no attribute {} of {what}: names that begin with {HOST_PREFIX} \
-                 belong to the host, which sets of {what}: {known}",
+                 are reserved for the host, which sets of {what}: {known}",
                 quoted(name)
             )))
         }
@@ -198,7 +198,10 @@ mod tests {
             (MODE, "b"),
         ] {
             let error = check_host_attributes(&facts(request, credential)).unwrap_err();
-            assert!(error.to_string().contains("belong to the host"), "{error}");
+            assert!(
+                error.to_string().contains("reserved for the host"),
+                "{error}"
+            );
         }
     }
 }

@@ -394,7 +394,7 @@ mod tests {
     #[test]
     fn an_order_matters() {
         differ(
-            "    name: string,\n    /// Its own version, in the form of semantic versioning: `1.2.0`.\n    version: string,",
+            "    name: string,\n    /// Its version, in the form of semantic versioning: `1.2.0`.\n    version: string,",
             "    version: string,\n    name: string,",
             &[
                 "about.describe → result: expected the order name, version, summary, found the order version, name, summary",

@@ -62,7 +62,7 @@ pub async fn shadow(session: &Session, args: &ShadowArgs) -> Result<(), CliError
         if args.dry_run.dry_run {
             return Err(CliError::new(
                 ErrorCode::Usage,
-                "a dry run of policy shadow needs a policy or --off: without them it changes nothing",
+                "--dry-run needs a policy or --off here: without them the command changes nothing",
             ));
         }
         return compare(session, &entail, &args.organization).await;
