@@ -127,7 +127,7 @@ fn refused(sandbox: &Sandbox, what: &str) {
 #[test]
 fn without_a_record_nothing_is_revealed() {
     let (sandbox, _) = Sandbox::with_acme();
-    // A folder in its place.
+    // A directory in its place.
     std::fs::remove_file(log(&sandbox)).unwrap();
     std::fs::create_dir(log(&sandbox)).unwrap();
     refused(&sandbox, "a folder");

@@ -114,7 +114,7 @@ fn the_code_of_one_policy_does_not_answer_for_another() {
     assert!(std::fs::read(&entries[0]).unwrap() == one);
 }
 
-/// Puts something in the place of a file.
+/// Replaces a file by something else.
 type Spoil<'a> = &'a dyn Fn(&Path);
 
 #[test]

@@ -28,7 +28,7 @@ const BORROWED: [&str; 12] = [
     "not-opted-in",
 ];
 
-/// `acme` as in the other tests, with a policy in service that answers well when it is
+/// `acme` as in the other tests, with an active policy that decides well when it is
 /// tried.
 fn with_policy(policy: Scripted, over: Option<&str>) -> Sandbox {
     let (sandbox, _) = Sandbox::with_acme();

@@ -321,7 +321,7 @@ fn no_name_of_a_copy_is_taken_for_something_else() {
     for (number, name) in (0..).zip(names) {
         let name = OsStr::from_bytes(name);
         if name == "file:///tmp/x" {
-            // A folder that is not there.
+            // A directory that is not there.
             run(&["backup".as_ref(), name], &sandbox.home()).fails(14);
             continue;
         }

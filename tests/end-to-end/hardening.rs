@@ -168,7 +168,7 @@ fn what_others_could_write_is_refused() {
         );
         set(&path, good);
     }
-    // A folder above, in which others could put another home in its place.
+    // A directory above, in which others could put another home in its place.
     let above = sandbox.path("");
     let before = std::fs::metadata(&above).unwrap().permissions().mode();
     set(&above, 0o777);

@@ -1,4 +1,4 @@
-//! Sealed secrets are ordinary age files: whoever has the identity can open them
+//! Sealed secrets are ordinary age files: the identity opens them
 //! with any age program, for the day when there is no Entail at hand.
 
 use std::path::{Path, PathBuf};

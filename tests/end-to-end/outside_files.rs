@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::sandbox::{Ran, Sandbox};
 
-/// What stands in the place of a file.
+/// What replaces a file.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Odd {
     /// A named pipe to which nobody writes.
@@ -22,7 +22,7 @@ enum Odd {
 const ALL: [Odd; 3] = [Odd::Pipe, Odd::Endless, Odd::Sparse];
 
 impl Odd {
-    /// Puts it in the place of `file`.
+    /// Replaces `file` by it.
     fn put(self, file: &Path) {
         let _ = std::fs::remove_file(file);
         match self {
@@ -43,7 +43,7 @@ impl Odd {
         }
     }
 
-    /// What is said of it where only a regular file is read.
+    /// The error where only a regular file is read.
     fn refused_as(self) -> &'static str {
         match self {
             Odd::Pipe => "it is a named pipe, not a regular file",

@@ -300,7 +300,7 @@ fn a_limit_that_is_too_low_is_named_with_what_would_do() {
         .says("{\"compile_memory_bytes\":2147483648}");
 }
 
-/// An OCI image layout with one component in it. Returns its folder and the file of
+/// An OCI image layout with one component in it. Returns its directory and the file of
 /// the component.
 fn layout(sandbox: &Sandbox, component: &[u8]) -> (String, PathBuf) {
     let folder = sandbox.path("layout");

@@ -100,7 +100,7 @@ impl Sandbox {
         self.folder.path().join(name)
     }
 
-    /// Writes a file, and the folders above it.
+    /// Writes a file, and the directories above it.
     pub fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> String {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -268,7 +268,7 @@ impl Drop for Sandbox {
     }
 }
 
-/// Every file below `folder`, but the private keys, which are none of a canary's.
+/// Every file below `directory`, but the private keys, which are none of a canary's.
 pub fn read_all(folder: &Path, places: &mut Vec<(String, Vec<u8>)>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -280,7 +280,7 @@ pub fn read_all(folder: &Path, places: &mut Vec<(String, Vec<u8>)>) {
     }
 }
 
-/// Copies a folder with all that is in it, and who may use it.
+/// Copies a directory with all that is in it, and who may use it.
 fn copy_all(from: &Path, to: &Path) {
     std::fs::create_dir(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {

@@ -1,4 +1,4 @@
-//! Policies in service, through what an embedder can use: who decides, since when, and
+//! Active policies, through what an embedder can use: who decides, since when, and
 //! what becomes of it when somebody changes it, or the bytes.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may

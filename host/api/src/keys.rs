@@ -20,7 +20,7 @@ pub struct Keys {
     pub verifiers: Vec<String>,
 }
 
-/// A recipient: whoever has its private key can open secrets.
+/// A recipient: a public key that secrets are sealed to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Recipient {

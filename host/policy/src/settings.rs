@@ -1,7 +1,7 @@
 //! What an organization sets for a policy.
 //!
 //! A policy describes its settings with a JSON Schema, and validates them itself for what
-//! a schema cannot express. Both happen when settings are put in service. Admission only
+//! a schema cannot express. Both happen when settings are activated. Admission only
 //! checks the form of the schema; a request validates nothing.
 //!
 //! # Security

@@ -1152,7 +1152,7 @@ impl World {
         std::fs::set_permissions(file, Permissions::from_mode(0o600)).unwrap();
     }
 
-    /// Writes a file of vectors into a folder of its own.
+    /// Writes a file of vectors into a directory of its own.
     fn vectors(&mut self, name: &'static str, vectors: &Value) {
         self.sandbox
             .file(&format!("{name}/vectors.json"), vectors.to_string());
@@ -1235,7 +1235,7 @@ fn installed(world: &mut World, policy: &Scripted) {
     world.sandbox.entail(&install).ok();
 }
 
-/// Puts a policy in service for `acme`. It answers well when it is tried.
+/// Activates a policy for `acme`. Its trial call succeeds.
 fn in_service(world: &mut World, policy: &Scripted) {
     let mut policy = policy.clone();
     policy.is_well_behaved_on_trial = true;
@@ -1394,7 +1394,7 @@ fn layout(world: &mut World, name: &'static str, change: impl Fn(&mut Value)) {
     world.set(name, folder);
 }
 
-/// Files and folders of all kinds that are called by the text.
+/// Files and directories of all kinds that are called by the text.
 fn files(world: &mut World) {
     usual(world);
     let name = file_name(&world.text);

@@ -40,7 +40,7 @@ const TIGHT: [(&str, &str); 3] = [
 ];
 
 #[derive(Parser)]
-#[command(about = "Puts each hostile component in service, beside a neighbour")]
+#[command(about = "Activates each hostile component, next to a normal policy")]
 struct Cli {
     /// How often, after once to warm up
     #[arg(long, default_value_t = 2)]
@@ -57,7 +57,7 @@ struct Cli {
     /// Show each case
     #[arg(long)]
     verbose: bool,
-    /// Only make the components, in this folder
+    /// Only make the components, in this directory
     #[arg(long, hide = true)]
     make: Option<PathBuf>,
 }

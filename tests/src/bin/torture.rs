@@ -54,7 +54,7 @@ enum Command {
     },
     /// Change the database behind the store's back
     Tamper {
-        /// How many older databases to put back
+        /// How many older databases to set back
         #[arg(long, default_value_t = 100)]
         older: usize,
     },

@@ -31,7 +31,7 @@ impl Archived {
     }
 }
 
-/// Writes cases to an empty folder.
+/// Writes cases to an empty directory.
 pub fn write(cases: &[Case], folder: &Path) {
     let outlines = serde_json::to_vec(cases).unwrap();
     fs::write(outlines_in(folder), outlines).unwrap();
@@ -40,7 +40,7 @@ pub fn write(cases: &[Case], folder: &Path) {
     }
 }
 
-/// Opens the archive in a folder.
+/// Opens the archive in a directory.
 pub fn open(folder: &Path) -> Vec<Archived> {
     let outlines = fs::read(outlines_in(folder)).unwrap();
     let cases: Vec<Case> = serde_json::from_slice(&outlines).unwrap();

@@ -181,7 +181,7 @@ impl Host {
         self.entail.change(&ME, &change).await.unwrap();
     }
 
-    /// What comes of a case: installed, put in service, asked.
+    /// The result of a case: installed, activated, called.
     ///
     /// # Errors
     ///
@@ -222,7 +222,7 @@ impl Host {
         Ok(last)
     }
 
-    /// Puts a policy in service for the organization of the evil ones.
+    /// Activates a policy for the organization of the hostile policies.
     async fn activate(&self, activate: ActivatePolicy) -> Result<(), Error> {
         let organization = ORGANIZATION.parse().unwrap();
         let bound = self

@@ -5,7 +5,7 @@
 //! says what must come of it, by its [`Cause`]; whatever else happens is not contained.
 //! They are held against the engine alone ([`engine`]), and against the library with a
 //! neighbour that keeps asking ([`library`]). [`swap`] are policies that only differ, and
-//! are put in service in turn while everybody asks.
+//! are activated in turn under load.
 //!
 //! What they ask for is the same everywhere: [`Ask::facts`] are facts of the project
 //! [`REQUESTING`], in which there is a credential in each state that a policy must not

@@ -1,4 +1,4 @@
-//! Policies that are put in service in turn while everybody asks.
+//! Policies that are activated in turn under load.
 //!
 //! There are two: one that grants, the built-in rules as a component of another
 //! digest; and one that refuses with a code of its own. So each answer tells which of
@@ -64,7 +64,7 @@ impl Asked {
 }
 
 impl Swap {
-    /// Makes one, with the policy in service that grants.
+    /// Creates one, with the granting policy active.
     pub async fn new(sandbox: Sandbox) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::create(&folder.path().join("home"), None)
@@ -118,7 +118,7 @@ impl Swap {
         swap
     }
 
-    /// Puts the one in service that grants, or the one that refuses.
+    /// Activates the granting or the refusing policy.
     pub async fn activate(&self, that_grants: bool) {
         let component = match that_grants {
             true => self.grants,
@@ -140,7 +140,7 @@ impl Swap {
         self.ask_while(tokio::time::sleep(time)).await
     }
 
-    /// The same while the two are put in service in turn, so many times a second.
+    /// The same while both are activated in turn, so many times a second.
     /// Answers also with how often that was.
     pub async fn ask_and_swap(&self, time: Duration, per_second: u32) -> (Asked, u32) {
         let mut swaps = 0;
@@ -210,7 +210,7 @@ impl Swap {
         explained.facts
     }
 
-    /// Has the policy in service decide so often, with as many calls at a time as there
+    /// Calls the active policy so often, with as many calls at a time as there
     /// are processors.
     pub async fn decide(&self, calls: usize) {
         let organization = ORGANIZATION.parse().unwrap();

@@ -137,7 +137,7 @@ pub(super) async fn import_over(
     Ok((imported, present.ok()))
 }
 
-/// Whether a backup is an earlier state of the present store, whoever signed it: its newest
+/// Whether a backup is an earlier state of the present store, with any signer: its newest
 /// entry is in the present journal, which is signed by a key of this node. A backup that an
 /// earlier key signed differently is not.
 async fn is_earlier_state(present: &Sqlite, keys: &Keys, backup: &SignerChain) -> bool {

@@ -81,7 +81,7 @@ pub(super) fn reason(module: &[u8]) -> Option<String> {
     ))
 }
 
-/// Returns the functions that a module imports from wasm-bindgen; none if it does not
+/// Returns the functions that a module imports from wasm-bindgen; empty if it does not
 /// parse, which the encoder reports.
 fn imports(module: &[u8]) -> BTreeSet<String> {
     let mut found = BTreeSet::new();

@@ -126,7 +126,7 @@ fn check(session: &Session, args: &BuildArgs, built: &Built, file: &Path) -> Res
     if session.global.json {
         print_json(&check);
     } else {
-        out!("{} has the bytes of a fresh build", check.file);
+        out!("{} matches a fresh build", check.file);
     }
     Ok(())
 }
