@@ -130,7 +130,7 @@ fn without_a_record_nothing_is_revealed() {
     // A directory in its place.
     std::fs::remove_file(log(&sandbox)).unwrap();
     std::fs::create_dir(log(&sandbox)).unwrap();
-    refused(&sandbox, "a folder");
+    refused(&sandbox, "a directory");
     std::fs::remove_dir(log(&sandbox)).unwrap();
     // A full disk.
     std::os::unix::fs::symlink("/dev/full", log(&sandbox)).unwrap();

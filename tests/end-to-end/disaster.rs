@@ -445,7 +445,7 @@ fn what_cannot_be_restored_is_not_called_a_copy() {
         .fails(15)
         .says("acme/agents");
     assert!(!copy.exists());
-    let folder = std::fs::read_dir(copy.parent().unwrap()).unwrap();
-    let names: Vec<_> = folder.map(|entry| entry.unwrap().file_name()).collect();
+    let directory = std::fs::read_dir(copy.parent().unwrap()).unwrap();
+    let names: Vec<_> = directory.map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["home"]);
 }

@@ -93,10 +93,10 @@ fn keys_are_renewed_while_everything_stays_readable() {
     let file = sandbox.path("old-identity");
     std::fs::write(&file, old_identity).unwrap();
     let mut command = sandbox.command(&["resolve", "acme/evals", "openai"]);
-    let folder = sandbox.path("credentials");
-    std::fs::create_dir(&folder).unwrap();
-    std::fs::rename(&file, folder.join("entail-identity")).unwrap();
-    command.env("CREDENTIALS_DIRECTORY", &folder);
+    let directory = sandbox.path("credentials");
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::rename(&file, directory.join("entail-identity")).unwrap();
+    command.env("CREDENTIALS_DIRECTORY", &directory);
     sandbox.run(command, "").fails(10).says("cannot be read");
 }
 
@@ -135,10 +135,10 @@ fn a_recipient_opens_what_is_sealed_until_it_is_removed() {
         .says("1 secret can be opened with it too");
     let with_recovery = |arguments: &[&str]| {
         let mut command = sandbox.command(arguments);
-        let folder = sandbox.path("credentials");
-        let _ = std::fs::create_dir(&folder);
-        std::fs::copy(&recovery, folder.join("entail-identity")).unwrap();
-        command.env("CREDENTIALS_DIRECTORY", folder);
+        let directory = sandbox.path("credentials");
+        let _ = std::fs::create_dir(&directory);
+        std::fs::copy(&recovery, directory.join("entail-identity")).unwrap();
+        command.env("CREDENTIALS_DIRECTORY", directory);
         command
     };
     sandbox

@@ -354,11 +354,11 @@ fn without_proc_the_built_in_policy_decides_and_others_say_what_is_missing() {
 
 /// A place that another user may enter, with the program in it.
 fn for_nobody() -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let program = folder.path().join("entail");
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("entail");
     std::fs::copy(env!("CARGO_BIN_EXE_entail"), &program).unwrap();
-    std::os::unix::fs::chown(folder.path(), Some(65_534), Some(65_534)).unwrap();
-    (folder, program)
+    std::os::unix::fs::chown(directory.path(), Some(65_534), Some(65_534)).unwrap();
+    (directory, program)
 }
 
 #[test]
@@ -373,7 +373,7 @@ fn when_no_thread_can_be_had_that_is_an_error_and_no_panic() {
     if !is_open(&alone) {
         return;
     }
-    let (folder, program) = for_nobody();
+    let (directory, program) = for_nobody();
     let run = |way: &[&str], arguments: &[&str], input: &str| {
         let mut command = Command::new(way[0]);
         command
@@ -382,8 +382,8 @@ fn when_no_thread_can_be_had_that_is_an_error_and_no_panic() {
             .args(arguments)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap())
-            .env("ENTAIL_HOME", folder.path().join("home"))
-            .env("TMPDIR", folder.path());
+            .env("ENTAIL_HOME", directory.path().join("home"))
+            .env("TMPDIR", directory.path());
         let output = Sandbox::output(command, input);
         let stderr = String::from_utf8(output.stderr).unwrap();
         let stdout = String::from_utf8(output.stdout).unwrap();

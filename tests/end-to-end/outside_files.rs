@@ -113,29 +113,29 @@ fn what_is_found_in_a_home_is_read_within_a_limit_or_refused_at_once() {
 
 /// The built-in policy as a file, and a directory of its own for it.
 fn policy(sandbox: &Sandbox) -> (PathBuf, PathBuf) {
-    let folder = sandbox.path("policy");
-    std::fs::create_dir(&folder).unwrap();
-    let component = folder.join("policy.wasm");
+    let directory = sandbox.path("policy");
+    std::fs::create_dir(&directory).unwrap();
+    let component = directory.join("policy.wasm");
     let built_in = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../../guest/default/default-policy.wasm"
     );
     std::fs::copy(built_in, &component).unwrap();
-    (folder, component)
+    (directory, component)
 }
 
 #[test]
 fn what_is_found_in_a_directory_is_read_within_a_limit_or_refused_at_once() {
     let sandbox = Sandbox::new();
-    let (folder, component) = policy(&sandbox);
-    let vectors = folder.join("vectors");
+    let (directory, component) = policy(&sandbox);
+    let vectors = directory.join("vectors");
     std::fs::create_dir(&vectors).unwrap();
     std::fs::write(vectors.join("a.json"), "[]").unwrap();
-    let place = folder.to_str().unwrap();
+    let place = directory.to_str().unwrap();
     for odd in ALL {
         for (file, command) in [
             (vectors.join("b.json"), "test"),
-            (folder.join("limits.json"), "check"),
+            (directory.join("limits.json"), "check"),
             (component.clone(), "check"),
         ] {
             let kept = std::fs::read(&file).ok();
@@ -162,8 +162,8 @@ fn what_is_found_in_a_project_or_a_layout_is_read_within_a_limit_or_refused_at_o
     let sandbox = Sandbox::new();
     let project = sandbox.path("project");
     let layout = sandbox.path("layout");
-    for folder in [&project, &layout] {
-        std::fs::create_dir(folder).unwrap();
+    for directory in [&project, &layout] {
+        std::fs::create_dir(directory).unwrap();
     }
     std::fs::write(layout.join("oci-layout"), "{}").unwrap();
     for odd in ALL {
@@ -198,8 +198,8 @@ fn what_is_found_in_a_project_or_a_layout_is_read_within_a_limit_or_refused_at_o
 #[test]
 fn a_vector_has_only_so_many_bytes() {
     let sandbox = Sandbox::new();
-    let (folder, _) = policy(&sandbox);
-    std::fs::create_dir(folder.join("vectors")).unwrap();
+    let (directory, _) = policy(&sandbox);
+    std::fs::create_dir(directory.join("vectors")).unwrap();
     let vector = |bytes: usize| {
         let much = " ".repeat(bytes);
         let text = format!(
@@ -207,8 +207,8 @@ fn a_vector_has_only_so_many_bytes() {
                 "facts": {{"request": {{"provider": "openai", "now_ms": 1}}, "chain": []}},
                 "error": "invalid-facts"}}]"#
         );
-        std::fs::write(folder.join("vectors/a.json"), text).unwrap();
-        sandbox.entail(&["policy", "test", folder.to_str().unwrap()])
+        std::fs::write(directory.join("vectors/a.json"), text).unwrap();
+        sandbox.entail(&["policy", "test", directory.to_str().unwrap()])
     };
     vector((1 << 20) - 1000).ok().says("1 passed");
     vector(1 << 20)
@@ -219,12 +219,12 @@ fn a_vector_has_only_so_many_bytes() {
 #[test]
 fn a_directory_is_looked_at_only_so_far() {
     let sandbox = Sandbox::new();
-    let (folder, _) = policy(&sandbox);
+    let (directory, _) = policy(&sandbox);
     for number in 0..10_001 {
-        File::create(folder.join(number.to_string())).unwrap();
+        File::create(directory.join(number.to_string())).unwrap();
     }
     sandbox
-        .entail(&["policy", "check", folder.to_str().unwrap()])
+        .entail(&["policy", "check", directory.to_str().unwrap()])
         .fails(19)
         .says("has more than 10000 entries");
 }
@@ -315,9 +315,9 @@ fn a_named_pipe_to_which_nobody_writes_is_not_waited_for_without_end() {
 fn what_is_named_may_come_from_a_command() {
     let (sandbox, _) = Sandbox::with_acme();
     let key = sandbox.canary();
-    let (folder, component) = policy(&sandbox);
-    std::fs::create_dir(folder.join("vectors")).unwrap();
-    std::fs::write(folder.join("vectors/a.json"), "[]").unwrap();
+    let (directory, component) = policy(&sandbox);
+    std::fs::create_dir(directory.join("vectors")).unwrap();
+    std::fs::write(directory.join("vectors/a.json"), "[]").unwrap();
     let program = env!("CARGO_BIN_EXE_entail");
     for (script, said) in [
         (

@@ -184,9 +184,9 @@ fn json_with_a_member_twice_is_refused_everywhere() {
         r#"[{"name": "a", "facts": {"request": {"provider": "openai", "now_ms": 1}, "chain": [{"path": "acme"}]},
             "error": "other", "error": "invalid-facts"}]"#,
     );
-    let folder = Path::new(&vectors).parent().unwrap().to_str().unwrap();
+    let directory = Path::new(&vectors).parent().unwrap().to_str().unwrap();
     sandbox
-        .entail(&["policy", "test", component, "--vectors", folder])
+        .entail(&["policy", "test", component, "--vectors", directory])
         .fails(19)
         .says(said);
 }

@@ -51,7 +51,7 @@ impl Ran {
 /// A home that is thrown away, after a search for every canary in it and in all
 /// that was printed but by commands that are meant to reveal.
 pub struct Sandbox {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     canaries: Mutex<Vec<String>>,
     printed: Mutex<Vec<(String, Vec<u8>)>>,
     is_watched: bool,
@@ -62,7 +62,7 @@ static CANARIES: AtomicU32 = AtomicU32::new(0);
 impl Sandbox {
     pub fn new() -> Self {
         Sandbox {
-            folder: tempfile::tempdir().unwrap(),
+            directory: tempfile::tempdir().unwrap(),
             canaries: Mutex::default(),
             printed: Mutex::default(),
             is_watched: true,
@@ -93,11 +93,11 @@ impl Sandbox {
     }
 
     pub fn home(&self) -> PathBuf {
-        self.folder.path().join("home")
+        self.directory.path().join("home")
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
     /// Writes a file, and the directories above it.
@@ -269,8 +269,8 @@ impl Drop for Sandbox {
 }
 
 /// Every file below `directory`, but the private keys, which are none of a canary's.
-pub fn read_all(folder: &Path, places: &mut Vec<(String, Vec<u8>)>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
+pub fn read_all(directory: &Path, places: &mut Vec<(String, Vec<u8>)>) {
+    for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             read_all(&path, places);

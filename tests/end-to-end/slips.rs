@@ -100,7 +100,7 @@ fn a_source_that_is_not_there_is_named() {
         .says("THE_VERY_LONG_NAME_OF_A_VARIABLE_KEY is not set");
     set(&[
         "--from-file",
-        "no-such-folder/the-very-long-name-of-a-file.key",
+        "no-such-directory/the-very-long-name-of-a-file.key",
     ])
     .fails(1)
     .says("the-very-long-name-of-a-file.key");

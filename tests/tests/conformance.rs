@@ -180,10 +180,10 @@ fn through_old_component(facts: &Facts) -> Result<Decision, String> {
 
 /// The vectors by the name of their file, in the order of the names.
 fn vector_files() -> Vec<(String, Vec<Vector>)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors");
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(directory)
         .expect("the vectors are there")
-        .map(|entry| entry.expect("the folder can be read").path())
+        .map(|entry| entry.expect("the directory can be read").path())
         .collect();
     files.sort();
     files

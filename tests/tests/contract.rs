@@ -61,12 +61,12 @@ fn a_layer_imports_what_a_policy_exports() {
 /// for ever: its text does not change. The sums are those of the day it was released.
 #[test]
 fn a_released_version_never_changes() {
-    let folder = project().join("wit/released");
-    let sums = std::fs::read_to_string(folder.join("SHA256SUMS")).unwrap();
+    let directory = project().join("wit/released");
+    let sums = std::fs::read_to_string(directory.join("SHA256SUMS")).unwrap();
     let mut listed = Vec::new();
     for line in sums.lines() {
         let (sum, file) = line.split_once("  ").unwrap();
-        let text = std::fs::read(folder.join(file)).unwrap();
+        let text = std::fs::read(directory.join(file)).unwrap();
         let found = Sha256::digest(&text)
             .iter()
             .fold(String::new(), |mut hex, byte| {
@@ -76,7 +76,7 @@ fn a_released_version_never_changes() {
         assert_eq!(found, sum, "{file} was changed");
         listed.push(file.split_once('/').unwrap().0.to_owned());
     }
-    let mut there: Vec<String> = std::fs::read_dir(&folder)
+    let mut there: Vec<String> = std::fs::read_dir(&directory)
         .unwrap()
         .map(|entry| entry.unwrap())
         .filter(|entry| entry.path().is_dir())
@@ -94,7 +94,7 @@ fn a_released_version_never_changes() {
         })
         .unwrap();
     if listed.iter().any(|released| released == version) {
-        let released = folder.join(version).join("policy.wit");
+        let released = directory.join(version).join("policy.wit");
         assert_eq!(std::fs::read_to_string(released).unwrap(), present);
     }
 }

@@ -33,8 +33,8 @@ struct Place {
 
 impl Place {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let home = Home::create(&folder.path().join("home"), None)
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::create(&directory.path().join("home"), None)
             .await
             .unwrap();
         let entail = Entail::open(&home, settings()).unwrap();
@@ -62,7 +62,7 @@ impl Place {
         Place {
             home,
             entail,
-            _folder: folder,
+            _folder: directory,
         }
     }
 

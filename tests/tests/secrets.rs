@@ -19,8 +19,8 @@ const MARKER: &str = "canary-of-a-panic";
 fn nothing_that_is_printed_of_what_holds_a_secret_shows_it() {
     let count = std::env::var("ENTAIL_CANARIES").map_or(40, |count| count.parse().unwrap());
     let said = Arc::new(Mutex::new(String::new()));
-    let folder = tempfile::tempdir().unwrap();
-    let home = block_on(Home::create(&folder.path().join("home"), None)).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let home = block_on(Home::create(&directory.path().join("home"), None)).unwrap();
     let entail = Entail::open(&home, Options::default()).unwrap();
     let me = Principal::LocalOwner;
     let acme = || "acme".parse().unwrap();

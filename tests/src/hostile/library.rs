@@ -77,8 +77,8 @@ enum Kind {
 impl Host {
     /// Makes one. Components are compiled in `sandbox`.
     pub async fn new(sandbox: Sandbox) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let home = Home::create(&folder.path().join("home"), None)
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::create(&directory.path().join("home"), None)
             .await
             .unwrap();
         std::fs::write(home.providers_file(), PROVIDERS).unwrap();
@@ -90,7 +90,7 @@ impl Host {
         let host = Host {
             entail,
             home,
-            _folder: folder,
+            _folder: directory,
             records: Vec::new(),
         };
         host.fill().await;

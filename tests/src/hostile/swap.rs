@@ -66,8 +66,8 @@ impl Asked {
 impl Swap {
     /// Creates one, with the granting policy active.
     pub async fn new(sandbox: Sandbox) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let home = Home::create(&folder.path().join("home"), None)
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::create(&directory.path().join("home"), None)
             .await
             .unwrap();
         let settings = Options {
@@ -110,7 +110,7 @@ impl Swap {
         let swap = Swap {
             entail,
             home,
-            _folder: folder,
+            _folder: directory,
             grants,
             refuses,
         };
