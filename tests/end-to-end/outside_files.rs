@@ -89,7 +89,7 @@ fn what_is_found_in_a_home_is_read_within_a_limit_or_refused_at_once() {
             assert_ne!(ran.code, Some(0), "{file}, {odd:?}");
             assert!(ran.stderr.contains(file), "{file}, {odd:?}: {}", ran.stderr);
             let is_told = match (odd, file) {
-                (Odd::Sparse, "anchor.json") => ran.stderr.contains("is not an anchor"),
+                (Odd::Sparse, "anchor.json") => ran.stderr.contains("is not a valid anchor"),
                 (Odd::Sparse, "keys/verifier.pem") => {
                     ran.stderr.contains("larger than 65536 bytes")
                 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub struct LogVerification {
     /// How many files were checked.
     pub files: u64,
-    /// How many records are as they were written.
+    /// How many records are unchanged.
     pub records: u64,
     /// How many chains of records there are; each process that writes has one.
     pub writers: u64,

@@ -98,7 +98,7 @@ fn print(session: &Session, created: &OrganizationCreated) {
         return;
     }
     if created.home_created {
-        out!("created the home {home} (keep a copy of its directory keys)");
+        out!("created the home {home} (keep a copy of its keys directory)");
     }
     out!("created the organization {organization}");
     out!("next: entail credential set {organization} openai");

@@ -20,7 +20,7 @@ pub enum SourceError {
         error: std::io::Error,
     },
     /// A file is too long.
-    #[error("{name} has more than {limit} bytes, and no more are read")]
+    #[error("{name} is larger than {limit} bytes")]
     TooLarge {
         /// The file.
         name: String,
@@ -36,7 +36,7 @@ pub enum SourceError {
         error: InputError,
     },
     /// A directory has too many entries.
-    #[error("{0} has more than {MAX_ENTRIES} entries, and no more are read")]
+    #[error("{0} has more than {MAX_ENTRIES} entries")]
     TooManyEntries(String),
     /// A directory has no component.
     #[error("{0} has no component: neither a file NAME.wasm nor an OCI image layout is in it")]

@@ -127,7 +127,7 @@ impl Vector {
             reason: reason.to_string(),
         };
         if text.len() > MAX_VECTOR_BYTES {
-            let reason = format!("it has more than {MAX_VECTOR_BYTES} bytes, and no more are read");
+            let reason = format!("it is larger than {MAX_VECTOR_BYTES} bytes");
             return Err(invalid(&reason));
         }
         let written: WrittenVector = serde_json::from_str(text).map_err(|error| invalid(&error))?;
