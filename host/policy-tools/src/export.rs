@@ -18,7 +18,7 @@ use crate::wit::ComponentWit;
 /// The time in a configuration. Clients of registries require one; a component has none.
 const CREATED: &str = "1970-01-01T00:00:00Z";
 
-/// What a layout says of a component.
+/// The metadata of a component in a layout.
 #[derive(Debug)]
 pub struct ExportInfo<'a> {
     /// Its name.

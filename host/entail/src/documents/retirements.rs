@@ -71,7 +71,7 @@ impl Retirements {
     /// does not change.
     pub(crate) fn checked_at(&self, now: &ClockReading) -> Option<Self> {
         let has_due = self.due_at(now.at_ms).next().is_some();
-        // What became due after the noted check needs a check of its own.
+        // What became due after the noted check needs its own check.
         let is_used = |seen| has_due && confirms(seen, now);
         let is_valid = !self.is_contradicted(now.at_ms);
         let seen_over = match &self.seen_over {

@@ -20,7 +20,7 @@ impl Entail {
     /// elsewhere; signers are created anew), the settings and additional providers. The
     /// file gets its name after it was fsynced, read back, and verified as a restore would.
     ///
-    /// Runs on a thread of its own, which continues if the future is dropped.
+    /// Runs on a separate thread, which continues if the future is dropped.
     ///
     /// # Errors
     ///
