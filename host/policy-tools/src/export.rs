@@ -35,7 +35,7 @@ pub struct ExportInfo<'a> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExportError {
-    /// A file exists and is another one.
+    /// A file exists with other contents.
     #[error("{0} exists and has other contents")]
     Exists(PathBuf),
     /// A layout has other components.

@@ -1,5 +1,5 @@
 //! Tools for authors of policies: create a project, build a component, read one from a
-//! file or an OCI image layout, say what is wrong with it, run its test vectors.
+//! file or an OCI image layout, explain what is wrong with it, run its test vectors.
 //!
 //! Nothing here prints, reads a command line or ends the process. Functions return
 //! values, and errors with a stable code. What to do about an error is a typed

@@ -30,7 +30,7 @@ use entail_decision::name::ScopePath;
 
 /// When retired versions and removed credentials are due to be destroyed: for each scope
 /// with some, the time of the first, in milliseconds since 1970-01-01T00:00:00Z. It is a
-/// document of its own, so that nobody has to search all scopes.
+/// separate document, so that nobody has to search all scopes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Retirements {

@@ -12,7 +12,7 @@ use crate::principal::{Action, Principal};
 use crate::recovery::background::Running;
 
 impl Entail {
-    /// Writes a backup of the store, as of one blobs, to `file`, which must not exist.
+    /// Writes a backup of the store, as of one moment, to `file`, which must not exist.
     /// Others may change the store meanwhile. Returns the revision of the backup.
     ///
     /// A backup is one file, a database like that of the store: sealed secrets, signed

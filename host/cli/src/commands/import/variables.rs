@@ -197,7 +197,7 @@ mod tests {
         ] {
             assert_eq!(read(text, Dialect::Dotenv), [expected], "{text}");
         }
-        // What comes after is read again.
+        // The rest is parsed again.
         assert_eq!(
             read("A='x\nB=1\nC=2", Dialect::Dotenv),
             ["?@1", "B=1@2", "C=2@3"]
