@@ -2,7 +2,7 @@
 
 /// The policy does not recurse, so a small stack is enough; a small one also
 /// means that fewer pages are touched, and reset, for each call. Only for the component
-/// itself: cargo hands these settings on to whatever depends on the rules.
+/// itself: cargo passes these settings on to all dependents of the rules.
 const STACK_BYTES: u32 = 16 * 1024;
 
 fn main() {

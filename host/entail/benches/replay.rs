@@ -15,7 +15,7 @@ use entail::{
 
 const RECORDS: usize = 100_000;
 
-/// Require projects for a varied log, few enough to create at once.
+/// Enough projects for a varied log, and few enough to create at once.
 const PROJECTS: usize = 30;
 
 /// The number of runs; the best one counts, since other load only slows it down.

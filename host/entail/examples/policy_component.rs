@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let policy = engine.admit(&std::fs::read(file)?)?;
 
     // Each call runs in a fresh instance. The guard rejects a grant that the facts do not
-    // allow, whatever the policy says.
+    // allow, regardless of the policy.
     let decision = guard::enforce(&facts, policy.decide(&facts)?)?;
     match &decision.outcome {
         Outcome::Granted(grant) => println!("granted: {}", grant.credential),

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 
-/// Runs `work` on a thread of its own and waits for it, so that other tasks run meanwhile.
+/// Runs `work` on a separate thread and waits for it, so that other tasks run meanwhile.
 /// The work continues if the future is dropped.
 ///
 /// # Errors

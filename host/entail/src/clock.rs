@@ -84,7 +84,7 @@ impl Clock for SystemClock {
         static BOOT: OnceLock<Option<String>> = OnceLock::new();
         let boot = BOOT.get_or_init(|| {
             let id = std::fs::read_to_string(BOOT_ID).ok()?;
-            // Require to distinguish boots.
+            // Enough to distinguish boots.
             Digest::of(id.as_bytes())
                 .to_string()
                 .get(..32)

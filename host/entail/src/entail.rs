@@ -140,7 +140,7 @@ impl Entail {
         self.policies.engine()
     }
 
-    /// Waits until shadow policies have answered all questions so far, for at most
+    /// Waits until shadow policies have decided all requests so far, for at most
     /// `within`. For a program that is about to exit.
     pub async fn settle_shadows(&self, within: Duration) {
         self.shadow_log.settle(within).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Waits on a thread of its own, so that other tasks run meanwhile; on the caller's thread
+/// Waits on a separate thread, so that other tasks run meanwhile; on the caller's thread
 /// if the system gives no other one.
 pub(crate) async fn sleep(time: Duration) {
     let (woken, wake) = tokio::sync::oneshot::channel();

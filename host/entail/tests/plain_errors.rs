@@ -1,5 +1,5 @@
-//! Embedders log the library's errors: each is one line of plain characters, whatever names
-//! it contains.
+//! Embedders log the library's errors: each is one line of plain characters, even if it
+//! contains hostile names.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a test may
 

@@ -282,7 +282,7 @@ async fn a_change_dated_far_in_the_future_delays_and_breaks_nothing() {
     place.machine.pass(WEEK + MINUTE);
     // Which of the two clocks is wrong cannot be known yet.
     assert_eq!((place.destroy_due().await, place.blobs()), (0, 2));
-    // The check is a change of its own, dated by the current clock.
+    // The check is a separate change, dated by the current clock.
     assert_eq!((place.destroy_due().await, place.blobs()), (1, 1));
 }
 

@@ -18,7 +18,7 @@ use crate::wit::ComponentWit;
 /// The time in a configuration. Clients of registries require one; a component has none.
 const CREATED: &str = "1970-01-01T00:00:00Z";
 
-/// What a layout says of a component.
+/// The metadata of a component in a layout.
 #[derive(Debug)]
 pub struct ExportInfo<'a> {
     /// Its name.
@@ -35,7 +35,7 @@ pub struct ExportInfo<'a> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExportError {
-    /// A file exists and is another one.
+    /// A file exists with other contents.
     #[error("{0} exists and has other contents")]
     Exists(PathBuf),
     /// A layout has other components.

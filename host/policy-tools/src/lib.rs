@@ -1,5 +1,5 @@
 //! Tools for authors of policies: create a project, build a component, read one from a
-//! file or an OCI image layout, say what is wrong with it, run its test vectors.
+//! file or an OCI image layout, explain what is wrong with it, run its test vectors.
 //!
 //! Nothing here prints, reads a command line or ends the process. Functions return
 //! values, and errors with a stable code. What to do about an error is a typed
@@ -7,9 +7,9 @@
 //!
 //! # Security
 //!
-//! Components are foreign code. What parses one, other than the engine, is a job of the
-//! limited child process ([`JOBS`]); a program that uses this crate passes them to
-//! [`entail::policy::serve_with`] at its start.
+//! Components are foreign code. All code outside the engine that parses one is a job of
+//! the limited child process ([`JOBS`]); a program that uses this crate passes them to
+//! [`entail::policy::run_compile_worker_with`] at its start.
 
 pub mod build;
 pub mod component;
@@ -28,7 +28,7 @@ pub mod wit;
 
 use entail::policy::Job;
 
-/// What this crate runs in the limited child process.
+/// The jobs that this crate runs in the limited child process.
 pub const JOBS: [Job; 4] = [
     build::ADD_METADATA,
     build::COMPONENTIZE,

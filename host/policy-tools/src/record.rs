@@ -33,7 +33,7 @@ const MAX_SOURCE_BYTES: usize = 16 << 20;
 /// Files that mark the directory of a policy's sources.
 const PROJECTS: [&str; 3] = ["Cargo.toml", "package.json", "requirements.txt"];
 
-/// Entries that are no sources of the component: what tools create, and what is read when
+/// Entries that are not sources of the component: what tools create, and what is read when
 /// the component is tested.
 const NOT_SOURCES: [&str; 5] = [
     "target",
@@ -265,7 +265,7 @@ mod tests {
         };
         record();
         assert_eq!(checked(), Ok(Provenance::FromSources));
-        // Files of tools, test vectors and hidden files are no sources.
+        // Files of tools, test vectors and hidden files are not sources.
         write_file("node_modules/a/index.js", "tool");
         write_file("vectors/one.json", "[]");
         write_file("limits.json", "{}");

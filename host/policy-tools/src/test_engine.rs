@@ -1,4 +1,4 @@
-//! An engine for authors: admits components under their own limits, says what is wrong with
+//! An engine for authors: admits components under their own limits, reports what is wrong with
 //! those that are not admitted, and measures calls.
 
 use std::time::{Duration, Instant};

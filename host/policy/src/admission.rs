@@ -3,7 +3,7 @@
 //! # Security
 //!
 //! A component's bytes are untrusted. They are bounded in size, and parsed and compiled in
-//! a child process with limits of its own. A component must be in binary form and have no
+//! a child process with its own limits. A component must be in binary form and have no
 //! imports, and it must pass a trial call before anything relies on it. With a sandbox, this
 //! process never parses the bytes.
 //!
@@ -51,12 +51,12 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`Rejected`] says which check failed.
+    /// [`Rejected`] names the check that failed.
     pub fn admit(&self, component: &[u8]) -> Result<Policy, Rejected> {
         self.admit_within(component, self.limits())
     }
 
-    /// Admits a component with limits of its own.
+    /// Admits a component with its own limits.
     ///
     /// # Errors
     ///

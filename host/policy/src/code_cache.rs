@@ -33,7 +33,7 @@ use crate::compiled::{Code, Compatibility, CompileLimits, KEY_BYTES, Key};
 use crate::digest::PolicyDigest;
 
 /// The most bytes of all entries; the oldest are removed beyond it. Enough for hundreds of
-/// policies of ordinary size, or a dozen with an interpreter of their own.
+/// policies of ordinary size, or a dozen that include an interpreter.
 const MAX_BYTES: u64 = 512 << 20;
 
 /// The most bytes of one entry: a larger one would displace all others.

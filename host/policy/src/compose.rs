@@ -1,7 +1,7 @@
-//! Putting a layer on a policy.
+//! Composes a layer with a policy.
 //!
-//! A layer imports what a policy exports, and exports it too. Joined with the policy
-//! below it is one component that imports nothing, admitted like any other.
+//! A layer imports what a policy exports, and exports it too. Composed with the policy
+//! below, it is one component without imports, admitted like any other.
 //!
 //! # Security
 //!
@@ -27,19 +27,19 @@ pub(crate) const COMPOSE: Job = Job {
     },
 };
 
-/// Why a layer cannot be put on a policy.
+/// Why a layer cannot be composed with a policy.
 #[derive(Clone, Debug, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum ComposeError {
-    /// One of the two is no component.
+    /// One of the two is not a component.
     #[error("the {part} is no valid component: {}", sanitized(.reason))]
     Invalid {
-        /// Which one: `layer` or `policy below`.
+        /// The invalid one: `layer` or `policy below`.
         part: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// The layer does not ask what the policy answers.
+    /// The layer imports nothing that the policy exports.
     #[error(
         "the layer imports nothing that the policy below exports with the same types; a layer imports entail:policy/resolver of the version that the policy below was built against"
     )]
@@ -47,28 +47,28 @@ pub enum ComposeError {
     /// One of the two imports what the other does not export. A policy imports nothing.
     #[error("the {part} imports {}, which nothing exports", sanitized(.imports.join(", ")))]
     Imports {
-        /// Which one: `layer` or `policy below`.
+        /// The one with the import: `layer` or `policy below`.
         part: String,
         /// What it imports.
         imports: Vec<String>,
     },
-    /// They do not go together.
+    /// They cannot be linked.
     #[error("the layer and the policy below do not go together: {}", sanitized(.0))]
     Graph(String),
     /// The child process failed.
     #[error("the layer and the policy below cannot be composed: {0}")]
     #[serde(skip)]
     NotDone(JobError),
-    /// Nobody said where it may be done.
+    /// The engine has no compiler, so foreign components cannot be composed.
     #[error(transparent)]
     #[serde(skip)]
     CompilerDisabled(#[from] CompilerDisabled),
-    /// The program was built without it.
+    /// The program was built without the feature `compose`.
     #[error(
         "this build cannot compose a layer with a policy: it lacks the feature compose of entail-policy"
     )]
     NotInThisBuild,
-    /// It was not tried.
+    /// It was not attempted.
     #[error("the layer and the policy below were not composed: {0}")]
     #[serde(skip)]
     Unfinished(#[from] CallError),
@@ -264,7 +264,7 @@ mod encode {
     }
 }
 
-/// The same in a child process.
+/// Composes a layer with the policy below it, in a child process.
 pub(crate) fn compose_in(
     sandbox: &Sandbox,
     layer: &[u8],
@@ -282,7 +282,7 @@ pub(crate) fn compose_in(
     })
 }
 
-/// The length of the first, then both.
+/// The length of the first component, then both components.
 fn pack(layer: &[u8], below: &[u8]) -> Vec<u8> {
     // No length is greater.
     let length = u64::try_from(layer.len()).unwrap_or(u64::MAX);
@@ -295,7 +295,7 @@ fn unpack(input: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 fn json(error: &ComposeError) -> String {
-    // Serializing texts does not fail.
+    // Serializing strings does not fail.
     serde_json::to_string(error).unwrap_or_else(|_| error.to_string())
 }
 

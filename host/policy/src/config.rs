@@ -8,7 +8,7 @@ use crate::sandbox::Sandbox;
 /// The configuration of an engine.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
-    /// The limits of each call, unless a policy has limits of its own. The slots of the
+    /// The limits of each call, unless a policy has its own limits. The slots of the
     /// pool have this size.
     pub limits: Limits,
     /// The number of calls that may run at the same time; one more fails with [`Busy`].

@@ -4,16 +4,16 @@
 //! run in a *pool* with a slot for every call; policies with higher limits get memory *on
 //! demand* for each call. If the address space of the process is limited (`ulimit -v`), or
 //! a pool cannot be set up, all policies get *compact* memory on demand: calls are slower,
-//! and no address space is reserved. [`wasmtime_engine`](crate::wasmtime_engine) says why
-//! there are three.
+//! and no address space is reserved. [`wasmtime_engine`](crate::wasmtime_engine) explains
+//! why there are three.
 //!
 //! # Security
 //!
 //! Only components in binary form are compiled; neither text nor precompiled code is
 //! accepted. Cached code is authenticated before it is loaded
 //! ([`CodeCache`](crate::CodeCache)). Compiling and composing components, and validating
-//! settings against a schema, have no deadline: [`Compiler`](crate::Compiler) says where
-//! they happen, and by default they do not.
+//! settings against a schema, have no deadline: [`Compiler`](crate::Compiler)
+//! chooses where they run; by default they are disabled.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -55,7 +55,7 @@ impl Engine {
         }
     }
 
-    /// Composes a layer with the policy below it, where [`EngineConfig::compiler`] says. The
+    /// Composes a layer with the policy below it, where [`EngineConfig::compiler`] sets. The
     /// same two components give the same bytes.
     ///
     /// # Errors
@@ -86,7 +86,7 @@ impl Engine {
         lanes.run_admission(compose).await?
     }
 
-    /// The limits of each call, unless a policy has limits of its own.
+    /// The limits of each call, unless a policy has its own limits.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.inner.config.limits

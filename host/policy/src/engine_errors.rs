@@ -1,6 +1,6 @@
 //! Classifies errors of wasmtime, its compiler and the Rust runtime.
 //!
-//! Some of these errors have no public type and can only be told apart by their text. All
+//! Some of these errors have no public type and can only be distinguished by their text. All
 //! such texts are in this file, and its tests pin them: an update of wasmtime or of Rust
 //! that changes one fails a test.
 

@@ -1,7 +1,7 @@
 //! The threads that policy calls run on, so that a slow policy blocks neither its caller's
 //! thread nor the policies of others.
 //!
-//! There are four lanes, each with threads and a queue of its own:
+//! There are four lanes, each with its own threads and queue:
 //!
 //! - *fast*: calls of policies that return quickly.
 //! - *slow*: calls of policies that were measured to be slow ([`CallQueue`]). Without it, a

@@ -5,7 +5,7 @@
 //! no call affects the next, unless that was asked for ([`Isolation`]).
 //!
 //! - [`Engine`] runs policies under [`Limits`]; one engine serves a whole process.
-//! - [`Engine::admit`] checks a component and returns a [`Policy`], or says why it is
+//! - [`Engine::admit`] checks a component and returns a [`Policy`], or why it is
 //!   [`Rejected`]. A [`Sandbox`] limits what compiling takes, a [`CodeCache`] stores compiled
 //!   code.
 //! - [`Policy::with_settings`] validates settings and applies them.

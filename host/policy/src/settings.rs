@@ -1,4 +1,4 @@
-//! What an organization sets for a policy.
+//! The settings that an organization gives a policy.
 //!
 //! A policy describes its settings with a JSON Schema, and validates them itself for what
 //! a schema cannot express. Both happen when settings are activated. Admission only
@@ -7,12 +7,12 @@
 //! # Security
 //!
 //! A schema is foreign input that behaves like a program. Schemas with references are
-//! refused: so a schema loads nothing, and a layer can embed the schema of the policy
+//! rejected, so a schema loads nothing, and a layer can embed the schema of the policy
 //! below. Patterns use an engine that takes linear time. But a schema of a few kilobytes
 //! can still take gigabytes or minutes, by the number of its patterns or the combination
 //! of its keywords. With a [`Sandbox`], validators are therefore only built in a child
-//! process, within [`BOUNDS`]. Without one they are built in this process, and schema and
-//! settings are held to far lower limits ([`check_small`]).
+//! process, within [`CHILD_LIMITS`]. Without one they are built in this process, and schema and
+//! settings have far lower limits ([`check_small`]).
 
 #[cfg(feature = "settings-schema")]
 use std::collections::BTreeSet;
@@ -30,14 +30,14 @@ use crate::sandbox::{Job, JobError, JobLimits, Sandbox};
 /// Settings: a JSON object.
 pub type Values = Map<String, Value>;
 
-/// The most problems that are told of at once: more than any file of settings has that a
-/// person wrote.
+/// The most problems that are reported at once: more than a settings file written by a
+/// person has.
 const MAX_PROBLEMS: usize = 100;
 
-/// The longest schema, in bytes; hosts show it, and keep it with what is installed.
+/// The longest schema, in bytes; hosts show it, and store it with the installed policy.
 const MAX_SCHEMA_BYTES: usize = 64 << 10;
 
-/// The deepest nesting of a schema; one that a person can read has a few levels.
+/// The deepest nesting of a schema; a readable schema has a few levels.
 const MAX_SCHEMA_DEPTH: usize = 64;
 
 /// The longest settings, in bytes of JSON; they are passed with each call.
@@ -46,12 +46,12 @@ const MAX_SETTINGS_BYTES: usize = 1 << 20;
 /// The deepest nesting of settings: what the JSON parser accepts.
 const MAX_SETTINGS_DEPTH: usize = 127;
 
-/// What a compiled pattern may take up, in bytes; more than any that a person wrote.
+/// The most memory of a compiled pattern, in bytes; more than patterns written by people take.
 const PATTERN_BYTES: usize = 1 << 20;
 
-/// What a child may use to validate settings: a hundred times what schemas written by
+/// The limits of a child that validates settings: a hundred times what schemas written by
 /// people need.
-const BOUNDS: JobLimits = JobLimits {
+const CHILD_LIMITS: JobLimits = JobLimits {
     memory_bytes: 256 << 20,
     time: Duration::from_secs(5),
     output_bytes: 1 << 20,
@@ -66,48 +66,48 @@ const SMALL_SCHEMA_VALUES: usize = 2_000;
 /// In this process, the most patterns in a schema.
 const SMALL_SCHEMA_PATTERNS: usize = 16;
 
-/// In this process, what a compiled pattern may take up, in bytes.
+/// In this process, the most memory of a compiled pattern, in bytes.
 const SMALL_PATTERN_BYTES: usize = 16 << 10;
 
-/// In this process, refused keywords: their cost can double with each level of nesting.
-const NOT_SMALL: [&str; 2] = ["unevaluatedItems", "unevaluatedProperties"];
+/// In this process, rejected keywords: their cost can double with each level of nesting.
+const COSTLY_KEYWORDS: [&str; 2] = ["unevaluatedItems", "unevaluatedProperties"];
 
-/// What would make a schema more than the text it is.
-const REFERENCES: [&str; 4] = ["$ref", "$dynamicRef", "$recursiveRef", "$id"];
+/// Keywords that are rejected because they refer to other schemas, or let others refer.
+const REFERENCE_KEYWORDS: [&str; 4] = ["$ref", "$dynamicRef", "$recursiveRef", "$id"];
 
-/// The dialect of the contract's schemas, which one may name.
+/// The JSON Schema dialect of the contract, the only one that a schema may name.
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
 /// Validates settings against a schema, in a child process.
 pub(crate) const CHECK: Job = Job {
     name: "check-settings",
     run: |input| {
-        let asked: Asked = serde_json::from_slice(input).map_err(|error| error.to_string())?;
-        let found = problems(&asked.schema, &asked.settings, PATTERN_BYTES)?;
+        let job: JobInput = serde_json::from_slice(input).map_err(|error| error.to_string())?;
+        let found = problems(&job.schema, &job.settings, PATTERN_BYTES)?;
         serde_json::to_vec(&found).map_err(|error| error.to_string())
     },
 };
 
 /// The input of the child.
 #[derive(Deserialize)]
-struct Asked {
+struct JobInput {
     schema: Value,
     settings: Value,
 }
 
-/// The same, borrowed.
+/// The input of the child, borrowed.
 #[derive(Serialize)]
-struct Asking<'a> {
+struct JobInputRef<'a> {
     schema: &'a Value,
     settings: &'a Values,
 }
 
-/// Something that is wrong with settings.
+/// A problem in settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// Where, as a JSON Pointer (RFC 6901); empty for the whole.
+    /// The path, as a JSON Pointer (RFC 6901); empty for the settings as a whole.
     pub path: String,
-    /// The rule that is broken, as the rest of a sentence.
+    /// The broken rule, as the rest of a sentence.
     pub rule: String,
 }
 
@@ -121,7 +121,7 @@ impl Problem {
 }
 
 impl Problem {
-    /// Whether another one is about the same place, or one around it.
+    /// Whether `other` is at the same path, or at one that contains it.
     fn is_in(&self, other: &Problem) -> bool {
         let rest = self.path.strip_prefix(&other.path);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -138,28 +138,28 @@ impl std::fmt::Display for Problem {
     }
 }
 
-/// Why settings were not taken.
+/// Why settings were not accepted.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadSettings {
-    /// They break rules of the policy.
+    /// They break the policy's rules.
     #[error("the policy does not take these settings: {}", joined(.0))]
     NotAccepted(Vec<Problem>),
-    /// The policy's schema is invalid, or takes too much to validate against.
+    /// The policy's schema is invalid, or validating against it takes too long or too much memory.
     #[error("the schema of the policy's settings cannot be used: {0}")]
     Schema(String),
-    /// The program was built without what validates settings.
+    /// The program was built without the feature `settings-schema`.
     #[error(
         "this build cannot validate settings: it lacks the feature settings-schema of entail-policy"
     )]
     NotInThisBuild,
-    /// Nobody said where those of a foreign policy may be validated.
+    /// The engine has no compiler, so the settings of a foreign policy cannot be validated.
     #[error(transparent)]
     CompilerDisabled(#[from] CompilerDisabled),
-    /// The process that validates could not be started.
+    /// The child process that validates could not be started.
     #[error(transparent)]
     Engine(EngineError),
-    /// The policy failed when it was asked.
+    /// The policy failed while it validated them.
     #[error("the policy failed when it looked over its settings: {0}")]
     Failed(#[from] CallError),
 }
@@ -169,13 +169,13 @@ fn joined(problems: &[Problem]) -> String {
     problems.join("; ")
 }
 
-/// The schema of a policy, whose form was checked. Whether it is a valid schema shows when
+/// The schema of a policy. Its form was checked; whether it is a valid schema is checked when
 /// settings are validated.
 pub(crate) struct Schema(Value);
 
 impl Schema {
-    /// Parses a schema and checks its form, in linear time. Returns what is wrong with it
-    /// otherwise.
+    /// Parses a schema and checks its form, in linear time. Fails with a description of what
+    /// is wrong with it.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if text.len() > MAX_SCHEMA_BYTES {
             let bytes = text.len();
@@ -197,7 +197,7 @@ impl Schema {
     }
 
     /// Validates settings: in the sandbox, or in this process under low limits. Returns
-    /// what is wrong with them.
+    /// the problems.
     pub(crate) fn check(
         &self,
         settings: &Values,
@@ -220,8 +220,9 @@ impl Schema {
         let unusable = |reason: &dyn std::fmt::Display| {
             BadSettings::Schema(sanitize(&format!("to validate settings: {reason}")))
         };
-        let asking = serde_json::to_vec(&Asking { schema, settings }).map_err(|e| unusable(&e))?;
-        let found = sandbox.run(CHECK, &asking, &BOUNDS);
+        let input =
+            serde_json::to_vec(&JobInputRef { schema, settings }).map_err(|e| unusable(&e))?;
+        let found = sandbox.run(CHECK, &input, &CHILD_LIMITS);
         let found = found.map_err(|error| match error {
             JobError::Refused(reason) => BadSettings::Schema(sanitize(&reason)),
             JobError::NotStarted(reason) => BadSettings::Engine(EngineError::new(reason)),
@@ -279,10 +280,11 @@ fn problems(
         .build(schema)
         .map_err(|error| sanitize(&format!("it is no JSON Schema: {error}")))?;
     let mut all = unknown(schema, settings);
-    // What is not known is told with what there is.
-    let told = !all.is_empty();
-    let is_told = |error: &jsonschema::ValidationError<'_>| {
-        told && error.instance_path().as_str().is_empty()
+    // The validator reports unknown members of the root again, so those errors are skipped.
+    let has_unknown = !all.is_empty();
+    let is_reported = |error: &jsonschema::ValidationError<'_>| {
+        has_unknown
+            && error.instance_path().as_str().is_empty()
             && matches!(
                 error.kind(),
                 ValidationErrorKind::AdditionalProperties { .. }
@@ -293,14 +295,14 @@ fn problems(
         Problem::new(&path, &error.masked_with("the value").to_string())
     };
     let found = validator.iter_errors(settings);
-    let found = found.filter(|error| !is_told(error)).map(problem);
+    let found = found.filter(|error| !is_reported(error)).map(problem);
     all.extend(found.take(MAX_PROBLEMS));
     all.truncate(MAX_PROBLEMS);
     Ok(all)
 }
 
-/// Finds members that a closed schema does not know. The validator finds them too, but does
-/// not name those that it knows.
+/// Finds members that a closed schema does not allow. The validator finds them too, but does
+/// not name the allowed ones.
 #[cfg(feature = "settings-schema")]
 fn unknown(schema: &Value, settings: &Value) -> Vec<Problem> {
     let closed = schema.get("additionalProperties") == Some(&Value::Bool(false));
@@ -332,7 +334,7 @@ pub(crate) fn pointer(name: &str) -> String {
     format!("/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
-/// What a policy's own look found, besides what its schema did.
+/// Returns the problems that the policy found and its schema did not.
 pub(crate) fn checked(
     mut problems: Vec<Problem>,
     own: Result<Vec<Problem>, CallError>,
@@ -341,14 +343,14 @@ pub(crate) fn checked(
         Ok(own) => {
             let by_schema = problems.len();
             for problem in own {
-                // The schema has said it closer to the place.
+                // The schema reported it with a more exact path.
                 let (known, _) = problems.split_at(by_schema);
                 if !known.iter().any(|known| known.is_in(&problem)) {
                     problems.push(problem);
                 }
             }
         }
-        // A policy need not be able to read what its schema does not let pass.
+        // A policy need not be able to read settings that its schema rejects.
         Err(_) if !problems.is_empty() => {}
         Err(failure) => return Err(failure.into()),
     }
@@ -359,14 +361,14 @@ pub(crate) fn checked(
     }
 }
 
-/// Refuses references, and too deep nesting.
+/// Rejects references and too deep nesting.
 fn check_form(schema: &Value, depth: usize) -> Result<(), String> {
     if depth > MAX_SCHEMA_DEPTH {
         return Err(format!("it is nested more than {MAX_SCHEMA_DEPTH} deep"));
     }
     match schema {
         Value::Object(members) => members.iter().try_for_each(|(name, member)| {
-            if REFERENCES.contains(&name.as_str()) {
+            if REFERENCE_KEYWORDS.contains(&name.as_str()) {
                 return Err(format!("it uses {name}; write out what that stands for"));
             }
             if name == "$schema" && member != DIALECT {
@@ -381,8 +383,8 @@ fn check_form(schema: &Value, depth: usize) -> Result<(), String> {
     }
 }
 
-/// Refuses to hold settings against a schema in this process, unless they are so small
-/// that it takes neither long nor much.
+/// Rejects settings that are too large to validate in this process, where nothing limits time
+/// and memory.
 fn check_small_settings(settings: &Values) -> Result<(), BadSettings> {
     let bytes = Value::Object(settings.clone()).to_string().len();
     if bytes <= SMALL_SETTINGS_BYTES {
@@ -394,9 +396,9 @@ fn check_small_settings(settings: &Values) -> Result<(), BadSettings> {
     Err(BadSettings::NotAccepted(vec![Problem::new("", &rule)]))
 }
 
-/// The same of the schema.
+/// Rejects a schema that is too large to use in this process.
 fn check_small(schema: &Value) -> Result<(), String> {
-    let mut sums = Sums::default();
+    let mut sums = SchemaSize::default();
     sums.add(schema)
 }
 
@@ -404,14 +406,14 @@ fn not_small(what: &str) -> String {
     format!("without a process of its own for it, there may not be {what}")
 }
 
-/// The counts of a schema.
+/// The number of values and patterns in a schema.
 #[derive(Default)]
-struct Sums {
+struct SchemaSize {
     values: usize,
     patterns: usize,
 }
 
-impl Sums {
+impl SchemaSize {
     fn add(&mut self, schema: &Value) -> Result<(), String> {
         self.values += 1;
         if self.values > SMALL_SCHEMA_VALUES {
@@ -421,7 +423,7 @@ impl Sums {
         }
         match schema {
             Value::Object(members) => members.iter().try_for_each(|(name, member)| {
-                if NOT_SMALL.contains(&name.as_str()) {
+                if COSTLY_KEYWORDS.contains(&name.as_str()) {
                     return Err(not_small(name));
                 }
                 self.patterns += match (name.as_str(), member) {
@@ -490,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_is_wrong_is_told_at_once() {
+    fn all_problems_are_reported_at_once() {
         let schema = r#"{"type": "object", "additionalProperties": false, "required": ["by"],
             "properties": {"by": {"minLength": 1}, "n": {"items": {"minimum": 1}}}}"#;
         let found = problems(schema, r#"{"other": 1, "more": 2, "n": [0, 1, 0]}"#);
@@ -500,7 +502,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_adds_what_its_schema_has_not_said_closer() {
+    fn a_policy_adds_problems_that_its_schema_did_not_report() {
         let of = |path: &str| Problem::new(path, "rule");
         let told = |by_schema: &[&str], own: Result<Vec<Problem>, CallError>| {
             let by_schema = by_schema.iter().map(|path| of(path)).collect();
@@ -514,7 +516,7 @@ mod tests {
         let own = || Ok(vec![of(""), of("/a"), of("/a/b/c"), of("/d")]);
         assert_eq!(told(&["/a/b"], own()), ["/a/b", "/a/b/c", "/d"]);
         assert_eq!(told(&[], own()), ["", "/a", "/a/b/c", "/d"]);
-        // That a policy cannot read what its schema refuses is no failure of its own.
+        // A policy that cannot read settings that its schema rejects has not failed.
         assert_eq!(told(&["/a"], Err(CallError::Busy)), ["/a"]);
         assert!(matches!(
             checked(Vec::new(), Err(CallError::Busy)),
@@ -523,7 +525,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_that_could_ask_for_more_or_never_end_is_not_taken() {
+    fn a_schema_that_loads_others_or_never_ends_is_rejected() {
         for schema in [
             "no JSON",
             "7",

@@ -6,8 +6,8 @@
 //!   call with the pool as tuned here, 42 µs without; 200,000 calls per second on two
 //!   threads, 15,000 without. But each slot reserves address space for the largest policy, so
 //!   a slot is only as large as the engine's own limits.
-//! - *On demand* is for policies with higher limits, such as those that bring an
-//!   interpreter along: slots of that size would reserve address space for every call.
+//! - *On demand* is for policies with higher limits, such as those that include an
+//!   interpreter: slots of that size would reserve address space for every call.
 //! - *Compact* is for processes with a limited address space (`ulimit -v`), in which
 //!   reservations of gigabytes fail. It needs other code, with a check at each access.
 //!

@@ -1,7 +1,7 @@
 //! Memory for secrets: separate pages that are not swapped out, not included in core dumps,
 //! and not inherited by child processes, as far as the platform supports it.
 //!
-//! This is the only module of the host with `unsafe` code. It relies on these invariants:
+//! This is the only module of this crate with `unsafe` code. It relies on these invariants:
 //!
 //! - A [`Locked`] owns one anonymous private mapping until it is dropped. Nobody else has
 //!   the pointer.

@@ -3,7 +3,7 @@
 //! The scope may be left out if one is in effect ([`crate::directory_scope`]). Then a first
 //! word without a `/` that is a known provider, and not an organization of the home, is the
 //! provider; otherwise the first word is the scope. Without a scope in effect, a provider
-//! alone is an error that says what was probably meant.
+//! alone is an error that suggests what was probably meant.
 
 use entail::{CredentialName, ModelId, ProviderId, ScopePath};
 

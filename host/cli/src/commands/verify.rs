@@ -22,7 +22,7 @@ pub async fn verify(session: &Session) -> Result<(), CliError> {
         print_text(&found);
     }
     let scopes = entail.scopes(&session.principal, None).await;
-    // If the list of scopes is damaged, the error below says so.
+    // If the list of scopes is damaged, the error below reports it.
     unknown_providers::note(session, &entail, scopes.unwrap_or_default())
         .await
         .ok();

@@ -163,7 +163,7 @@ pub fn print_access(comparison: &AccessComparison) {
     }
 }
 
-/// Says how many rows of a table are omitted.
+/// Prints how many rows of a table are omitted.
 pub fn print_omitted(rows: usize, what: &str) {
     if rows > MAX_ROWS {
         out!("… and {} more {what} (see: --json)", rows - MAX_ROWS);

@@ -38,8 +38,8 @@ pub fn print_matrix(status: &Status) {
     table.print();
 }
 
-/// Whether the scope and its ancestors hold nothing for the provider, and the policy says no
-/// more than that.
+/// Whether the scope and its ancestors hold nothing for the provider, and the policy refuses
+/// for that reason only.
 fn is_empty(provider: &ProviderStatus) -> bool {
     provider.has_credential == Some(false) && provider.refusal.as_deref() == Some("no-credential")
 }

@@ -17,7 +17,7 @@
 //! - The directory and every file stay open. The path of a file is used once, to create it:
 //!   with `O_EXCL`, mode 0600, relative to the directory.
 //! - At the end each file is overwritten through the descriptor that created it, with as many
-//!   bytes as were written, whatever has its name or length by then. Names are only removed,
+//!   bytes as were written, even if its name or length has changed. Names are only removed,
 //!   relative to the open directory.
 //! - Files that the command put into the directory stay, and so does the directory; a note
 //!   says so.

@@ -1,6 +1,6 @@
 //! Reading the decision log: all records, the last ones, and those written meanwhile.
 //!
-//! One line is in memory at a time, whatever the size of the log.
+//! One line is in memory at a time, regardless of the size of the log.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;

@@ -281,8 +281,8 @@ impl UsableCredential {
     }
 }
 
-/// Asks a policy on the caller's thread. Waits if too many calls are under way, which says
-/// nothing about the policy.
+/// Asks a policy on the caller's thread. Waits if too many calls are running, since
+/// that is not a failure of the policy.
 fn decide(policy: &Policy, facts: &Facts) -> Result<Decision, CallError> {
     let started = Instant::now();
     loop {

@@ -17,7 +17,7 @@
 //! - each of these now, and at later times.
 //!
 //! A policy can still tell a preview's requests from others, by a model or an attribute
-//! that nothing names yet, or by another time. [`Coverage`] says what was compared. The
+//! that nothing names yet, or by another time. [`Coverage`] reports what was compared. The
 //! guard enforces the links and the sharing in any case.
 //!
 //! [`Coverage`]: crate::Coverage

@@ -17,7 +17,7 @@ use entail_decision::name::{ProviderId, ScopePath};
 const RECORDS: usize = 10_000;
 
 /// The most distinct requests of a scope for a provider: if attributes are session ids, a
-/// few stand for all.
+/// few are enough.
 const MAX_PER_SCOPE: usize = 16;
 
 /// Distinct requests of the decision log, newest first.

@@ -11,7 +11,7 @@
 //!
 //! # Security
 //!
-//! The log is taken as it is; [`verify_log`] checks whether it is what was written. A line
+//! The log is not verified; [`verify_log`] checks whether it is what was written. A line
 //! that is not a record is counted and skipped.
 //!
 //! [`verify_log`]: crate::verify_log

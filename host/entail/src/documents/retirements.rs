@@ -30,7 +30,7 @@ use entail_decision::name::ScopePath;
 
 /// When retired versions and removed credentials are due to be destroyed: for each scope
 /// with some, the time of the first, in milliseconds since 1970-01-01T00:00:00Z. It is a
-/// document of its own, so that nobody has to search all scopes.
+/// separate document, so that nobody has to search all scopes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Retirements {
@@ -71,7 +71,7 @@ impl Retirements {
     /// does not change.
     pub(crate) fn checked_at(&self, now: &ClockReading) -> Option<Self> {
         let has_due = self.due_at(now.at_ms).next().is_some();
-        // What became due after the noted check needs a check of its own.
+        // What became due after the noted check needs its own check.
         let is_used = |seen| has_due && confirms(seen, now);
         let is_valid = !self.is_contradicted(now.at_ms);
         let seen_over = match &self.seen_over {

@@ -143,7 +143,7 @@ impl Scope {
             destroyed.extend(credential.versions().map(|version| version.blob));
             return None;
         };
-        // Its retired versions have a time of their own.
+        // Its retired versions have their own times.
         let retired = credential.retired.iter().map(|retired| retired.until_ms);
         let until_ms = retired.fold(until_ms, u64::max);
         let removed = RemovedCredential {

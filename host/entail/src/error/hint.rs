@@ -142,7 +142,7 @@ pub enum Hint {
     RestoreBackup,
     /// Verify the store against its journal.
     VerifyStore,
-    /// Put the anchor file back, or, if the database is known to be right, accept its
+    /// Restore the anchor file, or, if the database is known to be right, accept its
     /// state.
     AcceptRollback,
 }

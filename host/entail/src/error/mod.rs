@@ -257,7 +257,7 @@ pub enum Error {
     AmbiguousPolicyName(String),
 }
 
-/// The name that stands for the built-in policy.
+/// The name of the built-in policy.
 pub const BUILT_IN: &str = "built-in";
 
 /// The fewest digits of a digest that name a policy.

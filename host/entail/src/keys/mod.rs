@@ -8,7 +8,7 @@
 //! # Blocking
 //!
 //! These operations wait for the disk, and for the lock of the keys, on the calling thread,
-//! and yield only between batches. In a service, run them on a thread of their own.
+//! and yield only between batches. In a service, run them on a separate thread.
 
 mod commit;
 mod identity;

@@ -130,7 +130,7 @@ impl Entail {
         let sealed = match opened {
             Ok(Ok(fields)) => Keys::seal(recipients, &to, &fields),
             Ok(Err(error)) => Err(error),
-            // The secret could not be read this time, which says nothing about it.
+            // The secret could not be read; it may still be intact.
             Err(error @ StoreError::Unavailable(_)) => return Err(error.into()),
             Err(error) => {
                 // Another process may have renewed it since the document was read.

@@ -33,7 +33,7 @@ pub struct InstallPolicy {
     pub limits: Option<Limits>,
     /// Where it comes from, for people.
     pub source: String,
-    /// The installed policy to put the component on as a layer; `None` if it is complete.
+    /// The installed policy below, if the component is a layer; `None` if it is complete.
     pub over: Option<PolicyDigest>,
 }
 

@@ -89,7 +89,7 @@ impl ShadowLog {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits on a thread of its own until shadows have decided all requests, for at most
+    /// Waits on a separate thread until shadows have decided all requests, for at most
     /// `within`.
     pub(crate) async fn settle(self: &Arc<Self>, within: Duration) {
         if *self.open_requests() == 0 {

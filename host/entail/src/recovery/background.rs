@@ -1,4 +1,4 @@
-//! Running long work of the store on a thread of its own, so that it blocks no runtime
+//! Running long work of the store on a separate thread, so that it blocks no runtime
 //! thread.
 
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};

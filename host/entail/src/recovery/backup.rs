@@ -12,7 +12,7 @@ use crate::principal::{Action, Principal};
 use crate::recovery::background::Running;
 
 impl Entail {
-    /// Writes a backup of the store, as of one blobs, to `file`, which must not exist.
+    /// Writes a backup of the store, as of one moment, to `file`, which must not exist.
     /// Others may change the store meanwhile. Returns the revision of the backup.
     ///
     /// A backup is one file, a database like that of the store: sealed secrets, signed
@@ -20,7 +20,7 @@ impl Entail {
     /// elsewhere; signers are created anew), the settings and additional providers. The
     /// file gets its name after it was fsynced, read back, and verified as a restore would.
     ///
-    /// Runs on a thread of its own, which continues if the future is dropped.
+    /// Runs on a separate thread, which continues if the future is dropped.
     ///
     /// # Errors
     ///

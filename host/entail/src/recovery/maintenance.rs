@@ -55,7 +55,7 @@ impl Entail {
     /// - once a day, verifies the store ([`Entail::verify`]) and the decision log
     ///   ([`verify_log`](crate::verify_log)).
     ///
-    /// Verification runs on threads of its own. One process per node is enough.
+    /// Verification runs on separate threads. One process per node is enough.
     ///
     /// `principal` needs the right to change every scope and to administer.
     ///

@@ -59,9 +59,9 @@ struct VerifyVisitor {
 
 impl Entail {
     /// Verifies the whole journal, and every document and blob against it, and opens every
-    /// secret, as of one blobs. Others may change the store meanwhile.
+    /// secret, as of one moment. Others may change the store meanwhile.
     ///
-    /// Runs on a thread of its own, which continues if the future is dropped.
+    /// Runs on a separate thread, which continues if the future is dropped.
     ///
     /// # Errors
     ///

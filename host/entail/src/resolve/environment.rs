@@ -2,7 +2,7 @@
 //!
 //! A command gets the following variables; later ones override earlier ones:
 //!
-//! 1. the caller's variables, except those of a provider's clients ([`Catalog::clears`]):
+//! 1. the caller's variables, except those of a provider's clients ([`Catalog::unset_by`]):
 //!    they could replace a granted credential, redirect it, or be a credential that was not
 //!    granted;
 //! 2. the shields of all providers ([`AmbientBlock`](crate::AmbientBlock)), which stop clients from

@@ -1,6 +1,6 @@
 //! The attributes that the host sets in the facts, under a prefix reserved for it.
 //!
-//! Nothing checks a caller's attributes. Those whose name begins with [`HOST_PREFIX`] are
+//! Nothing checks a caller's attributes. Attributes with the prefix [`HOST_PREFIX`] are
 //! set by the host: for each credential its mode, region, base URL host and holder; for the
 //! request the names that the caller keeps. A policy can rely on them as on the rest of the
 //! facts.

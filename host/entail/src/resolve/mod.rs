@@ -1,6 +1,6 @@
 //! From a request to a lease: authorize, facts, decide, enforce, record, unseal, lease.
 //!
-//! Each step is one function in a file of its own, with its own errors. Nothing is
+//! Each step is one function in its own file, with its own errors. Nothing is
 //! revealed unless all of them succeed.
 
 pub(crate) mod chain;

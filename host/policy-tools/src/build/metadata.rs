@@ -10,7 +10,7 @@ use wasm_metadata::{AddMetadata, AddMetadataField};
 
 use super::error::BuildError;
 
-/// What the manifest of a project says of it.
+/// The metadata of a project, from its manifest.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct ComponentMetadata {
     pub(super) name: Option<String>,

@@ -10,7 +10,7 @@
 //! every system call becomes a trap. Their tools are installed in the project's directory
 //! if they are missing.
 //!
-//! The tools write their complaints to this process's standard error.
+//! The tools write their errors to this process's standard error.
 
 mod componentize;
 mod error;

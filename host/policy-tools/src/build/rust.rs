@@ -10,7 +10,7 @@ use super::error::BuildError;
 use super::metadata::ComponentMetadata;
 use crate::contract::RUST_TARGET;
 
-/// The profile, whatever the crate's manifest says: it decides the bytes. Speed before
+/// The profile. It overrides the crate's manifest, because it decides the bytes. Speed before
 /// size, but without unrolling: a component is compiled again before it runs.
 const PROFILE: [(&str, &str); 7] = [
     ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1"),
@@ -139,7 +139,7 @@ struct Message {
     filenames: Vec<PathBuf>,
 }
 
-/// Compiles a crate, and returns the core module and what the manifest says of it.
+/// Compiles a crate, and returns the core module and the metadata of its manifest.
 pub(super) fn compile(
     directory: &Path,
     manifest: &Path,

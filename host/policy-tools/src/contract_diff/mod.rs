@@ -34,8 +34,8 @@ pub const CONTRACT_DIFFERENCES: Job = Job {
 };
 
 /// Returns a line for each difference, such as
-/// `resolver.decide → request.settings: expected string, found nothing`. Returns none if
-/// the bytes cannot be parsed as a component within `limits`.
+/// `resolver.decide → request.settings: expected string, found nothing`. The list is empty
+/// if the bytes cannot be parsed as a component within `limits`.
 pub fn contract_differences(component: &[u8], limits: &Limits, sandbox: &Sandbox) -> Vec<String> {
     let bounds = JobLimits::of(limits, MAX_BYTES);
     let found = sandbox.run(CONTRACT_DIFFERENCES, component, &bounds);

@@ -5,7 +5,7 @@ use wit_parser::{Resolve, Type, TypeDefKind};
 /// The most characters of a type in a message.
 const MAX_TYPE_CHARACTERS: usize = 80;
 
-/// Stands for a missing type, field or function.
+/// The text for a missing type, field or function.
 pub(super) const NOTHING: &str = "nothing";
 
 /// Returns a type in WIT syntax; `a case` for a case without one.

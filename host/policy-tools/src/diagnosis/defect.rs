@@ -9,7 +9,7 @@ pub struct Defect {
     pub code: DefectCode,
     /// What is wrong, as a sentence.
     pub message: String,
-    /// What to do about it; `None` if nothing general can be said.
+    /// What to do about it; `None` if there is no general remedy.
     pub remedy: Option<Remedy>,
 }
 

@@ -124,7 +124,7 @@ pub enum SourceError {
         /// How many layers it has.
         found: usize,
     },
-    /// A blob has another size than its descriptor says.
+    /// The size of a blob differs from its descriptor.
     #[error("{name} has {found} bytes, but its descriptor says {expected}")]
     Size {
         /// The blob.

@@ -1,4 +1,4 @@
-//! What reading a source may take up.
+//! The limits of reading a source.
 
 /// The most entries of a directory that are read: no directory of a policy or of vectors
 /// has as many, and a listing takes memory for each.

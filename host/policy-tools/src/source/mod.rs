@@ -3,7 +3,7 @@
 //!
 //! # Security
 //!
-//! No more is read of a file than its limit allows, whatever its metadata says. What is
+//! A file is never read beyond its limit, regardless of the size in its metadata. What is
 //! found in a directory must be a regular file or a link to one; a file that the caller
 //! named may also be a pipe, which is waited for only so long
 //! ([`entail::store::InputFile`]). Of a directory, at most 10,000 entries are read, and no

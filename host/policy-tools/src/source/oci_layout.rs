@@ -4,7 +4,7 @@
 //!
 //! A layout is as foreign as the component in it. Every blob is found by its digest, which
 //! is parsed and cannot lead out of the layout; it must be a regular file and no link, have
-//! the size that its descriptor says, and hash to its digest. No more of a blob is read
+//! the size in its descriptor, and hash to its digest. No more of a blob is read
 //! than its kind may have.
 
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What the vectors of a run may take up.
+//! The limits of the vectors of a run.
 
 /// The most bytes of all vectors of a run, some twenty thousand vectors: all are read before
 /// the first runs.

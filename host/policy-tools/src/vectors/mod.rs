@@ -1,6 +1,6 @@
 //! Test vectors of policies: facts, and the answer that a policy must give to them.
 //!
-//! A file of vectors is a JSON list. A vector has a `name`, which says what it shows;
+//! A file of vectors is a JSON list. A vector has a `name`, which states what it shows;
 //! `settings`, unless there are none; `facts`; and either the `decision` or the `error`
 //! (`invalid-facts` or `other`) that must result from them. The message of a refusal is for
 //! people, and is not compared.

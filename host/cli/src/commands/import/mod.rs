@@ -160,7 +160,7 @@ async fn plan(session: &Session, args: &ImportArgs) -> Result<Plan, CliError> {
         })
     });
     if has_to_compare && !entail.can_unseal() {
-        // Without the identity nothing is compared; the report says so.
+        // Without the identity nothing is compared; the report notes this.
         entail = session.open_unlocked().unwrap_or(entail);
     }
     let planning = Planning {

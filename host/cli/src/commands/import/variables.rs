@@ -132,11 +132,11 @@ fn parse_json(text: &str, wanted: &dyn Fn(&str) -> bool) -> Result<Parsed, Strin
 mod tests {
     use super::*;
 
-    /// What a text says: `NAME=value@line`, `NAME?@line` for what is not understood,
+    /// The variables of a text: `NAME=value@line`, `NAME?@line` for what is not understood,
     /// `?@line` for other lines.
     fn read(text: &str, dialect: Dialect) -> Vec<String> {
         let parsed = parse(text, dialect, &|name| name != "OTHER").unwrap();
-        let mut said: Vec<(usize, String)> = parsed
+        let mut found: Vec<(usize, String)> = parsed
             .variables
             .iter()
             .map(|variable| {
@@ -150,14 +150,14 @@ mod tests {
                 (line, text)
             })
             .collect();
-        said.extend(
+        found.extend(
             parsed
                 .other_lines
                 .iter()
                 .map(|line| (*line, format!("?@{line}"))),
         );
-        said.sort_by_key(|(line, _)| *line);
-        said.into_iter().map(|(_, text)| text).collect()
+        found.sort_by_key(|(line, _)| *line);
+        found.into_iter().map(|(_, text)| text).collect()
     }
 
     #[test]
@@ -197,7 +197,7 @@ mod tests {
         ] {
             assert_eq!(read(text, Dialect::Dotenv), [expected], "{text}");
         }
-        // What comes after is read again.
+        // The rest is parsed again.
         assert_eq!(
             read("A='x\nB=1\nC=2", Dialect::Dotenv),
             ["?@1", "B=1@2", "C=2@3"]

@@ -26,7 +26,7 @@ pub struct DiffArgs {
     attributes: AttributeArgs,
 }
 
-/// Compares them. Returns an exit status that says whether a request is widened.
+/// Compares them. The exit status tells whether a request is widened.
 ///
 /// # Errors
 ///

@@ -44,7 +44,7 @@ impl CommandEngine {
     }
 }
 
-/// Says that compiling a large component takes long.
+/// Prints a note that compiling a large component takes long.
 pub fn announce(component: &Component) {
     if component.bytes.len() > LARGE_BYTES {
         err!(

@@ -31,7 +31,7 @@ pub struct ReplayArgs {
     reason_changed: bool,
 }
 
-/// Decides them. Returns an exit status that says whether a request is widened.
+/// Decides them. The exit status tells whether a request is widened.
 ///
 /// # Errors
 ///

@@ -8,7 +8,7 @@ use crate::code_cache::code_cache;
 use crate::error::CliError;
 use crate::session::Session;
 
-/// A component, and what it says of itself.
+/// A component, and its own description.
 pub struct StoredComponent {
     pub name: String,
     pub version: String,

@@ -54,7 +54,7 @@ pub fn test(session: &Session, args: &TestArgs) -> Result<(), CliError> {
     let directory = match directory {
         Ok(directory) => directory,
         Err(error) => {
-            // That it is not a policy matters more.
+            // The error that it is not a policy takes precedence.
             engine.admit(&component)?;
             return Err(error.into());
         }

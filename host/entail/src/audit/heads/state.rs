@@ -19,7 +19,7 @@ use crate::clock::Clock;
 const DURABLE_AFTER: Duration = Duration::from_mins(1);
 
 /// The most that a writer reads of other processes' records before it writes its own,
-/// whatever the size of a file: half a second's worth.
+/// regardless of the size of a file: half a second's worth.
 const MAX_GAP_BYTES: u64 = 512 * 1024 * 1024;
 
 /// The heads. Every method must be called while the lock is held.

@@ -1,7 +1,7 @@
 //! Verifying the decision log by its chains and its heads.
 //!
 //! Only one line, the digests of the last few, and the last record of each recent writer
-//! are in memory, whatever the size of the log.
+//! are in memory, regardless of the size of the log.
 
 mod chains;
 mod report;

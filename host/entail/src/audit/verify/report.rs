@@ -38,7 +38,7 @@ pub struct LogReport {
     pub events: Vec<LogEvent>,
     /// How many breaches were accepted.
     pub accepted: u64,
-    /// Whether the log has a head. Without one, a truncated log cannot be told from a
+    /// Whether the log has a head. Without one, a truncated log cannot be distinguished from a
     /// complete one.
     pub has_head: bool,
     /// How many records come after the head: a process was stopped before it stored them,
