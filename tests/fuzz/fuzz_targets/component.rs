@@ -95,7 +95,11 @@ fn check(policy: &Policy, component: &[u8]) {
     assert_eq!(imports(component), Some(0));
     assert_eq!(policy.digest(), PolicyDigest::of(component));
     let description = policy.description();
-    for text in [&description.name, &description.version, &description.summary] {
+    for text in [
+        &description.name,
+        &description.version,
+        &description.summary,
+    ] {
         assert!(text.len() <= 512 && !text.chars().any(char::is_control));
     }
     let (first, second) = (policy.decide(&FACTS), policy.decide(&FACTS));
