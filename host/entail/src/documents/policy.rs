@@ -154,12 +154,12 @@ impl ActivePolicy {
         if self.previous.is_empty() {
             return;
         }
-        let back = PolicyActivation {
+        let restored = PolicyActivation {
             activated_by,
             activated_at_ms,
             ..self.previous.remove(0)
         };
-        let replaced = std::mem::replace(&mut self.current, back);
+        let replaced = std::mem::replace(&mut self.current, restored);
         self.previous.insert(0, replaced);
         self.remove_equivalent_shadow();
     }

@@ -46,7 +46,7 @@ impl Decided {
         is_refused && scopes.all(|scope| scope.credentials.is_empty())
     }
 
-    /// The shadow policy, if there is one, and what to ask it.
+    /// The shadow policy, if there is one, and the request for it to decide.
     pub(crate) fn shadow_question(
         &self,
         facts: &Arc<Facts>,
