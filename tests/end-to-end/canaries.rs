@@ -2,7 +2,7 @@
 //! come out anywhere. A thousand of them:
 //!
 //! ```sh
-//! ENTAIL_CANARIES=1000 cargo test -p entail-cli --test end-to-end canaries
+//! ENTAIL_CANARIES=1000 cargo t --test end-to-end canaries
 //! ```
 
 use crate::sandbox::{Sandbox, disguises, read_all};

@@ -191,7 +191,7 @@ fn what_is_found_in_a_project_or_a_layout_is_read_within_a_limit_or_refused_at_o
         odd.put(&project.join("package.json"));
         soon(|| sandbox.entail(&["policy", "build", project.to_str().unwrap()]))
             .fails(1)
-            .says("is no policy");
+            .says("is not a policy project");
     }
 }
 
@@ -213,7 +213,7 @@ fn a_vector_has_only_so_many_bytes() {
     vector((1 << 20) - 1000).ok().says("1 passed");
     vector(1 << 20)
         .fails(19)
-        .says("\"large\": it has more than 1048576 bytes");
+        .says("\"large\": it is larger than 1048576 bytes");
 }
 
 #[test]
@@ -368,7 +368,7 @@ fn a_line_of_facts_without_end_is_refused() {
         command.args(["-c", &format!("\"$0\" policy decide {input}"), program]);
         soon(|| sandbox.run(command, ""))
             .fails(19)
-            .says("line 1: it has more than 4194304 bytes");
+            .says("line 1: it is larger than 4194304 bytes");
     }
 }
 
@@ -380,7 +380,7 @@ fn a_copy_to_restore_is_read_only_where_it_can_be_one() {
     for (odd, said) in [
         (Odd::Endless, "not a regular file"),
         (Odd::Pipe, "not a regular file"),
-        (Odd::Sparse, "it has more than 17179869184 bytes"),
+        (Odd::Sparse, "it is larger than 17179869184 bytes"),
     ] {
         odd.put(&file);
         soon(|| sandbox.entail(&restore)).fails(19).says(said);

@@ -4,6 +4,7 @@
 //! run in one session, in the order of [`PAGES`]. `host/COMMANDS.md` holds the help of
 //! every command. With `UPDATE_SAMPLES=1` the tests write what they got into the pages.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -59,18 +60,19 @@ impl User {
         let mut result = String::new();
         let mut lines = page.lines().peekable();
         while let Some(line) = lines.next() {
-            result += &format!("{line}\n");
+            push_line(&mut result, line);
             if line != "```console" {
                 continue;
             }
             while let Some(command) = lines.next_if(|line| line.starts_with("$ ")) {
-                result += &format!("{command}\n");
+                push_line(&mut result, command);
                 let mut script = command[2..].to_owned();
                 if let Some((_, end)) = command.split_once("<<'") {
                     let end = end.trim_end_matches('\'');
                     for line in lines.by_ref() {
-                        result += &format!("{line}\n");
-                        script += &format!("\n{line}");
+                        push_line(&mut result, line);
+                        script.push('\n');
+                        script.push_str(line);
                         if line == end {
                             break;
                         }
@@ -87,13 +89,20 @@ impl User {
     }
 }
 
+/// The form of a time, with zeros for its digits.
+const TEMPLATE: &[u8] = b"0000-00-00T00:00:00Z";
+
+fn push_line(text: &mut String, line: &str) {
+    text.push_str(line);
+    text.push('\n');
+}
+
 /// The text with what differs from run to run replaced: times.
 fn normalized(text: &str) -> String {
     let is_digit_or = |template: u8, byte: u8| match template {
         b'0' => byte.is_ascii_digit(),
         other => byte == other,
     };
-    const TEMPLATE: &[u8] = b"0000-00-00T00:00:00Z";
     let mut bytes = text.as_bytes().to_vec();
     for start in 0..bytes.len().saturating_sub(TEMPLATE.len()) {
         let end = start + TEMPLATE.len();
@@ -146,7 +155,8 @@ fn the_page_of_commands_holds_the_help_of_every_command() {
     commands.sort();
     for (words, help) in commands {
         let command = [&["entail".to_owned()], &words[..]].concat().join(" ");
-        page += &format!("\n## {command}\n\n```text\n{}\n```\n", help.trim_end());
+        let help = help.trim_end();
+        write!(page, "\n## {command}\n\n```text\n{help}\n```\n").unwrap();
     }
     compare("host/COMMANDS.md", &page);
 }

@@ -7,8 +7,13 @@
 //! curl -s localhost:3000/ask/openai/acme/evals
 //! ```
 //!
-//! One [`Entail`] serves the whole process. A warm request takes microseconds and waits for
-//! no lock that a change holds, so handlers call it directly.
+//! One [`Entail`] serves the whole process. Handlers call it directly: a warm request takes
+//! microseconds. A cold one reads the database, and every one appends to the decision log;
+//! the crate's documentation says what blocks.
+//!
+//! This example authenticates nobody. A real application authenticates the caller first and
+//! resolves only the scopes that the caller may use: [`Principal::LocalOwner`] may resolve
+//! all of them.
 
 use std::sync::Arc;
 
@@ -20,13 +25,17 @@ use axum::{Json, Router};
 use entail::{Entail, Error, ErrorKind, Home, Options, Principal, Request, mask};
 use serde_json::json;
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let directory = std::env::args_os()
         .nth(1)
         .ok_or("give the directory of a home")?;
     let home = Home::open(directory.as_ref())?;
     let entail = Arc::new(Entail::open(&home, Options::default())?);
+    // Opening blocks, so the runtime starts afterwards.
+    tokio::runtime::Runtime::new()?.block_on(serve(entail))
+}
+
+async fn serve(entail: Arc<Entail>) -> Result<(), Box<dyn std::error::Error>> {
     let app = Router::new()
         .route("/ask/{provider}/{*scope}", get(ask))
         .route("/explain/{provider}/{*scope}", get(explain))
@@ -42,7 +51,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 async fn ask(
     State(entail): State<Arc<Entail>>,
     Path((provider, scope)): Path<(String, String)>,
-) -> Result<Response, Refused> {
+) -> Result<Response, HttpError> {
     let request = request(&scope, &provider)?;
     let lease = entail.resolve(&Principal::LocalOwner, &request).await?;
     let provider = entail.provider(lease.provider())?;
@@ -65,7 +74,7 @@ async fn ask(
 async fn explain(
     State(entail): State<Arc<Entail>>,
     Path((provider, scope)): Path<(String, String)>,
-) -> Result<Response, Refused> {
+) -> Result<Response, HttpError> {
     let request = request(&scope, &provider)?;
     let explanation = entail.explain(&Principal::LocalOwner, &request).await?;
     Ok(Json(json!({
@@ -81,15 +90,15 @@ fn request(scope: &str, provider: &str) -> Result<Request, Error> {
 
 /// An error as a response: a status for its kind, its code, and typed hints, which a page
 /// could show as buttons.
-struct Refused(Error);
+struct HttpError(Error);
 
-impl From<Error> for Refused {
+impl From<Error> for HttpError {
     fn from(error: Error) -> Self {
-        Refused(error)
+        HttpError(error)
     }
 }
 
-impl IntoResponse for Refused {
+impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
         let status = match self.0.kind() {
             ErrorKind::Refused | ErrorKind::NotAuthorized => StatusCode::FORBIDDEN,

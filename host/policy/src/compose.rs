@@ -320,12 +320,10 @@ mod tests {
 
     /// A component that imports instances of these names, and exports the first.
     fn layer(imports: &[&str]) -> Vec<u8> {
-        let imported: String = imports
-            .iter()
-            .map(|name| {
-                format!(r#"(import "{name}" (instance (export "decide" (func (result u32)))))"#)
-            })
-            .collect();
+        let import = |name: &&str| {
+            format!(r#"(import "{name}" (instance (export "decide" (func (result u32)))))"#)
+        };
+        let imported = imports.iter().map(import).collect::<Vec<_>>().join(" ");
         let text = format!(r#"(component {imported} (export "e:p/layered@1.0.0" (instance 0)))"#);
         wat::parse_str(text).unwrap()
     }

@@ -86,7 +86,7 @@ def text(value, where):
     try:
         value.encode()
     except UnicodeEncodeError:
-        malformed(where, "has half a character")
+        malformed(where, "has an unpaired surrogate")
     return value
 
 
@@ -140,7 +140,7 @@ def record(**fields):
             malformed(where, "must be an object")
         for name in value:
             if name not in fields:
-                malformed(f"{where}/{name}", "is no field of the contract")
+                malformed(f"{where}/{name}", "is not a field of the contract")
         result = Record()
         for name, (read_field, absent) in fields.items():
             at = f"{where}/{name}"

@@ -82,11 +82,9 @@ pub fn breaches(found: &LogVerification) -> u64 {
 
 fn print_text(found: &LogVerification) {
     out!(
-        "{} of {} {} as {} written",
+        "{} by {} verified",
         count(found.records, "record"),
         count(found.writers, "writer"),
-        choose(found.records, "is", "are"),
-        choose(found.records, "it was", "they were"),
     );
     if let Some(number) = found.first_file {
         out!("the log begins with file {number}");

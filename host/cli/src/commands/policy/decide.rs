@@ -102,7 +102,7 @@ fn decide_lines(
         let place = format!("{name}, line {number}");
         if u64::try_from(read) == Ok(MAX_LINE_BYTES) && !line.ends_with(b"\n") {
             return Err(CliError::invalid(format!(
-                "{place}: it has more than {MAX_LINE_BYTES} bytes"
+                "{place}: it is larger than {MAX_LINE_BYTES} bytes"
             )));
         }
         if line.trim_ascii().is_empty() {
