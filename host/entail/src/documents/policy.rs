@@ -149,7 +149,7 @@ impl ActivePolicy {
         self.remove_equivalent_shadow();
     }
 
-    /// Activates the previous policy again; rolling back once more undoes it.
+    /// Activates the previous policy again; rolling back again undoes it.
     pub(crate) fn roll_back(&mut self, activated_by: String, activated_at_ms: u64) {
         if self.previous.is_empty() {
             return;

@@ -62,7 +62,7 @@ impl Decided {
 }
 
 impl Entail {
-    /// Runs the active policy in a fresh instance, on nothing but the facts.
+    /// Runs the active policy in a fresh instance, on the facts alone.
     pub(super) async fn decide(&self, loaded: &LoadedFacts<'_>) -> Decided {
         let document = loaded.active_policy.as_ref();
         let organization = loaded.chain.organization();
