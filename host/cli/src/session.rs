@@ -266,11 +266,11 @@ impl Session {
             )));
         }
         // A file would give the same text, and a pipe only once.
-        let again = match self.global.passphrase_file {
+        let repeated = match self.global.passphrase_file {
             Some(_) => passphrase.clone(),
             None => self.passphrase("The same again: ")?,
         };
-        if again.expose() != passphrase.expose() {
+        if repeated.expose() != passphrase.expose() {
             return Err(CliError::invalid("the two passphrases differ"));
         }
         Ok(passphrase)

@@ -7,7 +7,7 @@ use crate::error::Error;
 ///
 /// # Errors
 ///
-/// [`Error::Unavailable`] if the system gives no thread.
+/// [`Error::Unavailable`] if the system cannot start a thread.
 pub(crate) async fn run_on_thread<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,

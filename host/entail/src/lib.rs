@@ -102,7 +102,7 @@
 //! - [`Entail::preview`], [`Entail::policy_diff`] and [`Entail::users`] compute on threads of
 //!   the library, on all processors.
 //! - [`Entail::verify`], [`Entail::backup`], [`Entail::maintain`] and restoring read
-//!   everything: give them a task on a runtime, or a thread, of their own.
+//!   everything: run them in a separate task or thread.
 //!
 //! # The path of a request
 //!
@@ -115,7 +115,7 @@
 //!
 //! 1. *authorize*: may this [`Principal`] resolve in this scope?
 //! 2. *facts*: the documents of the chain, verified, at one revision.
-//! 3. *decide*: the policy component, in a fresh instance, on nothing but the facts.
+//! 3. *decide*: the policy component, in a fresh instance, on the facts alone.
 //! 4. *enforce*: the [guard] rejects a decision that grants more than the facts allow.
 //! 5. *record*: the decision and its facts go to the decision log.
 //! 6. *unseal*: only now is the one sealed secret opened, and its place checked.

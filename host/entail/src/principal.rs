@@ -2,7 +2,7 @@
 //!
 //! There is one principal for now, the owner of the home, who may do everything: anybody who
 //! can read the identity needs no permission from a program. Every call takes a principal
-//! all the same, so that others can be added without a change of signatures.
+//! anyway, so that others can be added without a change of signatures.
 
 use std::fmt;
 

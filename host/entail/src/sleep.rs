@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Waits on a separate thread, so that other tasks run meanwhile; on the caller's thread
-/// if the system gives no other one.
+/// if the system cannot start another one.
 pub(crate) async fn sleep(time: Duration) {
     let (woken, wake) = tokio::sync::oneshot::channel();
     let sleeper = std::thread::Builder::new().name("entail-sleep".to_owned());

@@ -259,8 +259,8 @@ async fn with_a_clock_far_behind_the_grace_period_counts_from_the_newest_change(
     place.machine.set(newest - YEAR);
     let applied = place.rotate(SecretEdit::Rotate, WEEK).await;
     assert_eq!(applied.retired_until_ms, Some(newest + WEEK));
-    let said = applied.notes.iter().any(|note| note.contains("far behind"));
-    assert!(said, "{:?}", applied.notes);
+    let has_note = applied.notes.iter().any(|note| note.contains("far behind"));
+    assert!(has_note, "{:?}", applied.notes);
     let retired = &place.scope().await.credentials[0].retired[0];
     assert_eq!(retired.until_ms, newest + WEEK);
     // A clock within the margin is trusted.

@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_component_is_named() {
+    fn an_invalid_component_is_named() {
         let name = "e:p/resolver@0.2.0";
         let module = wat::parse_str("(module)").unwrap();
         let (layer, below) = (layer(&[name]), policy(name, "u32"));

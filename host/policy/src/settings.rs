@@ -398,8 +398,8 @@ fn check_small_settings(settings: &Values) -> Result<(), BadSettings> {
 
 /// Rejects a schema that is too large to use in this process.
 fn check_small(schema: &Value) -> Result<(), String> {
-    let mut sums = SchemaSize::default();
-    sums.add(schema)
+    let mut size = SchemaSize::default();
+    size.add(schema)
 }
 
 fn not_small(what: &str) -> String {
@@ -504,7 +504,7 @@ mod tests {
     #[test]
     fn a_policy_adds_problems_that_its_schema_did_not_report() {
         let of = |path: &str| Problem::new(path, "rule");
-        let told = |by_schema: &[&str], own: Result<Vec<Problem>, CallError>| {
+        let paths = |by_schema: &[&str], own: Result<Vec<Problem>, CallError>| {
             let by_schema = by_schema.iter().map(|path| of(path)).collect();
             match checked(by_schema, own) {
                 Err(BadSettings::NotAccepted(all)) => {
@@ -514,10 +514,10 @@ mod tests {
             }
         };
         let own = || Ok(vec![of(""), of("/a"), of("/a/b/c"), of("/d")]);
-        assert_eq!(told(&["/a/b"], own()), ["/a/b", "/a/b/c", "/d"]);
-        assert_eq!(told(&[], own()), ["", "/a", "/a/b/c", "/d"]);
+        assert_eq!(paths(&["/a/b"], own()), ["/a/b", "/a/b/c", "/d"]);
+        assert_eq!(paths(&[], own()), ["", "/a", "/a/b/c", "/d"]);
         // A policy that cannot read settings that its schema rejects has not failed.
-        assert_eq!(told(&["/a"], Err(CallError::Busy)), ["/a"]);
+        assert_eq!(paths(&["/a"], Err(CallError::Busy)), ["/a"]);
         assert!(matches!(
             checked(Vec::new(), Err(CallError::Busy)),
             Err(BadSettings::Failed(CallError::Busy))

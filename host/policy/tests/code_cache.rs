@@ -172,12 +172,12 @@ fn the_code_of_another_component_does_not_run_in_its_place() {
 #[test]
 fn an_entry_of_another_key_is_replaced() {
     let place = Place::new();
-    let stranger = Place::new();
+    let other = Place::new();
     place.use_it(false);
-    stranger.use_it(false);
+    other.use_it(false);
     let entry = place.entry();
     let good = std::fs::read(&entry).unwrap();
-    std::fs::copy(stranger.entry(), &entry).unwrap();
+    std::fs::copy(other.entry(), &entry).unwrap();
     check_repaired(&place, &entry, &good);
 }
 

@@ -325,14 +325,17 @@ fn components_are_composed() -> Result<(), Failed> {
     let policy = Sketch::default().component();
     engine.admit(&policy)?;
     // The errors are the same with and without a sandbox.
-    let here = in_this_process().compose(&policy, &policy).unwrap_err();
-    let there = engine.compose(&policy, &policy).unwrap_err();
-    assert!(matches!(there, ComposeError::NoFit), "{there}");
-    assert_eq!(here.to_string(), there.to_string());
-    let here = in_this_process().compose(b"noise", &policy).unwrap_err();
-    let there = engine.compose(b"noise", &policy).unwrap_err();
-    assert!(matches!(there, ComposeError::Invalid { .. }), "{there}");
-    assert_eq!(here.to_string(), there.to_string());
+    let in_process = in_this_process().compose(&policy, &policy).unwrap_err();
+    let in_sandbox = engine.compose(&policy, &policy).unwrap_err();
+    assert!(matches!(in_sandbox, ComposeError::NoFit), "{in_sandbox}");
+    assert_eq!(in_process.to_string(), in_sandbox.to_string());
+    let in_process = in_this_process().compose(b"noise", &policy).unwrap_err();
+    let in_sandbox = engine.compose(b"noise", &policy).unwrap_err();
+    assert!(
+        matches!(in_sandbox, ComposeError::Invalid { .. }),
+        "{in_sandbox}"
+    );
+    assert_eq!(in_process.to_string(), in_sandbox.to_string());
     let little = Engine::new(EngineConfig {
         limits: Limits {
             compile_memory_bytes: 24 << 20,
@@ -341,7 +344,10 @@ fn components_are_composed() -> Result<(), Failed> {
         compiler: Compiler::Sandboxed(Sandbox::this_program()),
         ..EngineConfig::default()
     });
-    let there = little.compose(&policy, &policy).unwrap_err();
-    assert!(matches!(there, ComposeError::NotDone(_)), "{there}");
+    let in_sandbox = little.compose(&policy, &policy).unwrap_err();
+    assert!(
+        matches!(in_sandbox, ComposeError::NotDone(_)),
+        "{in_sandbox}"
+    );
     Ok(())
 }

@@ -233,16 +233,16 @@ impl Tree {
         key: &DocumentKey,
         nodes: &[Vec<u8>],
     ) -> Result<Option<Digest>, Tampering> {
-        let sought = place(key);
+        let target = place(key);
         let mut expected = root;
         for (path, bytes) in paths(key).zip(nodes) {
             let node = Node::verify(bytes, expected)?;
-            let slot = node.slot(digit(&sought, path.len()));
+            let slot = node.slot(digit(&target, path.len()));
             self.nodes.insert(path, node);
             match slot {
                 Slot::Empty => return Ok(None),
                 Slot::Document { place, digest } => {
-                    return Ok((place == sought).then_some(digest));
+                    return Ok((place == target).then_some(digest));
                 }
                 Slot::Node(digest) => expected = digest,
             }
@@ -442,16 +442,16 @@ mod tests {
         let before = database.nodes(&key(7));
         database.set(&[(key(7), Some(digest(1_000)))]);
         let nodes = database.nodes(&key(7));
-        let look = |nodes: &[Vec<u8>]| Tree::default().load(database.root(), &key(7), nodes);
-        assert_eq!(look(&nodes).unwrap(), Some(digest(1_000)));
-        assert!(look(&before).is_err());
-        assert!(look(&nodes[..1]).is_err());
-        assert!(look(&[]).is_err());
+        let load = |nodes: &[Vec<u8>]| Tree::default().load(database.root(), &key(7), nodes);
+        assert_eq!(load(&nodes).unwrap(), Some(digest(1_000)));
+        assert!(load(&before).is_err());
+        assert!(load(&nodes[..1]).is_err());
+        assert!(load(&[]).is_err());
         for (level, node) in nodes.iter().enumerate() {
             for at in 0..node.len() {
                 let mut damaged = nodes.clone();
                 damaged[level][at] ^= 1;
-                assert!(look(&damaged).is_err(), "level {level}, byte {at}");
+                assert!(load(&damaged).is_err(), "level {level}, byte {at}");
             }
         }
     }

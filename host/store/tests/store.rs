@@ -335,7 +335,7 @@ async fn old_deleted_and_reinserted_rows_are_detected_on_reading() {
 }
 
 #[tokio::test]
-async fn a_database_reinsert_is_noticed_by_a_reopened_that_has_the_anchor() {
+async fn a_database_that_was_rolled_back_is_detected_with_the_anchor() {
     let home = filled().await;
     let copy = home.directory.path().join("copy.db");
     let open = |file: &std::path::Path| Sqlite::open(file).unwrap();

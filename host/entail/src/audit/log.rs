@@ -52,7 +52,7 @@ struct Writer {
     sequence: u64,
     /// The digest that the next record holds of the line before.
     previous: Option<Digest>,
-    /// A full file that is yet to be fsynced, with the head file.
+    /// A full file that is not fsynced yet, with the head file.
     full: Option<(File, HeadFile)>,
 }
 

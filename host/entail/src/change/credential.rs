@@ -33,9 +33,10 @@ pub(super) fn roll_back(
             id.scope, id.provider, id.name
         )));
     }
-    let back = credential.retired.remove(0);
-    let replaced = std::mem::replace(&mut credential.version, back.version);
-    let expires_at_ms = std::mem::replace(&mut credential.rules.expires_at_ms, back.expires_at_ms);
+    let restored = credential.retired.remove(0);
+    let replaced = std::mem::replace(&mut credential.version, restored.version);
+    let expires_at_ms =
+        std::mem::replace(&mut credential.rules.expires_at_ms, restored.expires_at_ms);
     // Plain HTTP was allowed when that version was set.
     credential.rules.unsafe_http = unsafe_url(&credential.version.parameters).is_some();
     effects.retire(credential, replaced, expires_at_ms, grace_ms, context);

@@ -174,7 +174,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// Adds each request once more, with the given attributes.
+    /// Adds each request again, with the given attributes.
     fn add_with_attributes(&self, requests: &mut Vec<Request>) {
         if self.attributes.is_empty() {
             return;

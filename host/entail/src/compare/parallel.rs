@@ -5,7 +5,7 @@
 pub(crate) fn on_all_processors<T: Send>(work: impl Fn() -> T + Sync) -> Vec<T> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
-        // If the system gives no more threads, the existing ones do all the work.
+        // If the system starts no more threads, the existing ones do all the work.
         let threads: Vec<_> = (1..processors)
             .map_while(|_| {
                 let thread = std::thread::Builder::new().name("entail-compare".to_owned());

@@ -183,7 +183,7 @@ mod tests {
     /// As `scope [model]: before → after (difference)`.
     fn shown(changes: &AccessChanges) -> Vec<String> {
         let shown = changes.changes.iter().map(|change| {
-            let asked = match &change.request {
+            let request = match &change.request {
                 ComparedRequest::Any => String::new(),
                 ComparedRequest::Only {
                     credential, model, ..
@@ -197,7 +197,7 @@ mod tests {
                 }
             };
             format!(
-                "{}{asked}: {} → {} ({})",
+                "{}{request}: {} → {} ({})",
                 change.scope, change.from, change.to, change.difference
             )
         });

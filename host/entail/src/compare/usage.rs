@@ -81,7 +81,7 @@ impl Entail {
         if !self.can_unseal() {
             return Ok(None);
         }
-        // A secret that does not open can be replaced all the same.
+        // A secret that does not open can be replaced anyway.
         let opened: Option<Fields> = self.open_secret(&credential.scope, &found).await.ok();
         Ok(opened.map(|fields| {
             let fields = fields.iter();

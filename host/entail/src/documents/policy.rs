@@ -149,17 +149,17 @@ impl ActivePolicy {
         self.remove_equivalent_shadow();
     }
 
-    /// Activates the previous policy again; rolling back once more undoes it.
+    /// Activates the previous policy again; rolling back again undoes it.
     pub(crate) fn roll_back(&mut self, activated_by: String, activated_at_ms: u64) {
         if self.previous.is_empty() {
             return;
         }
-        let back = PolicyActivation {
+        let restored = PolicyActivation {
             activated_by,
             activated_at_ms,
             ..self.previous.remove(0)
         };
-        let replaced = std::mem::replace(&mut self.current, back);
+        let replaced = std::mem::replace(&mut self.current, restored);
         self.previous.insert(0, replaced);
         self.remove_equivalent_shadow();
     }

@@ -20,7 +20,7 @@ pub enum KeyChange<'a> {
     RotateIdentity,
     /// [`Entail::rotate_signer`].
     RotateSigner,
-    /// [`Entail::add_recipient`]; `None` if its key is yet to be generated.
+    /// [`Entail::add_recipient`]; `None` if its key is not generated yet.
     AddRecipient(Option<&'a Recipient>),
     /// [`Entail::remove_recipient`], by its name, label or key.
     RemoveRecipient(&'a str),

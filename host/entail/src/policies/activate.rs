@@ -149,7 +149,7 @@ impl Entail {
             .await
     }
 
-    /// Activates the previous policy again; rolling back once more undoes it.
+    /// Activates the previous policy again; rolling back again undoes it.
     ///
     /// # Errors
     ///

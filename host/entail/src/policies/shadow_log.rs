@@ -190,7 +190,7 @@ pub fn shadow_decisions(home: &Home) -> Result<ShadowDecisions, Error> {
 
 /// Iterates over the logged decisions of shadow policies.
 pub struct ShadowDecisions {
-    /// The files yet to be read, the next one last.
+    /// The files that are not read yet, the next one last.
     files: Vec<PathBuf>,
     reading: Option<(PathBuf, Lines<File>)>,
     line: Vec<u8>,

@@ -17,7 +17,7 @@ impl Entail {
     ///
     /// A backup is one file, a database like that of the store: sealed secrets, signed
     /// documents, the journal. It does not contain the keys (the recovery key is kept
-    /// elsewhere; signers are created anew), the settings and additional providers. The
+    /// elsewhere; signers are created again), the settings and additional providers. The
     /// file gets its name after it was fsynced, read back, and verified as a restore would.
     ///
     /// Runs on a separate thread, which continues if the future is dropped.

@@ -46,7 +46,7 @@ impl Decided {
         is_refused && scopes.all(|scope| scope.credentials.is_empty())
     }
 
-    /// The shadow policy, if there is one, and what to ask it.
+    /// The shadow policy, if there is one, and the request for it to decide.
     pub(crate) fn shadow_question(
         &self,
         facts: &Arc<Facts>,
@@ -62,7 +62,7 @@ impl Decided {
 }
 
 impl Entail {
-    /// Runs the active policy in a fresh instance, on nothing but the facts.
+    /// Runs the active policy in a fresh instance, on the facts alone.
     pub(super) async fn decide(&self, loaded: &LoadedFacts<'_>) -> Decided {
         let document = loaded.active_policy.as_ref();
         let organization = loaded.chain.organization();

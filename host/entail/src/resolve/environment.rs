@@ -5,7 +5,7 @@
 //! 1. the caller's variables, except those of a provider's clients ([`Catalog::unset_by`]):
 //!    they could replace a granted credential, redirect it, or be a credential that was not
 //!    granted;
-//! 2. the shields of all providers ([`AmbientBlock`](crate::AmbientBlock)), which stop clients from
+//! 2. the blocks of all providers ([`AmbientBlock`](crate::AmbientBlock)), which stop clients from
 //!    reading other sources, such as files in the home directory;
 //! 3. the variables of each granted credential, including those that its mode fixes.
 //!
@@ -165,27 +165,27 @@ impl<'a> CommandEnvironment<'a> {
 
     /// The variables to set, by name.
     pub fn variables(&self) -> BTreeMap<&'a str, VariableValue<'a>> {
-        let mut variables = self.shields();
+        let mut variables = self.ambient_blocks();
         variables.extend(self.granted_variables());
         variables
     }
 
-    fn shields(&self) -> BTreeMap<&'a str, VariableValue<'a>> {
+    fn ambient_blocks(&self) -> BTreeMap<&'a str, VariableValue<'a>> {
         let is_kept = |name: &String| self.kept.variables.contains(name);
         self.catalog
             .iter()
             .filter(|provider| !self.kept.providers.contains(&provider.id))
             .flat_map(|provider| &provider.block_ambient)
-            .filter(|shield| !is_kept(&shield.name) && !shield.unless_kept.iter().any(is_kept))
-            .filter(|shield| !shield.unless_granted.iter().any(|id| self.grants(id)))
-            .map(|shield| {
-                let value = VariableValue::Public(Cow::Borrowed(&shield.value));
-                (shield.name.as_str(), value)
+            .filter(|block| !is_kept(&block.name) && !block.unless_kept.iter().any(is_kept))
+            .filter(|block| !block.unless_granted.iter().any(|id| self.grants(id)))
+            .map(|block| {
+                let value = VariableValue::Public(Cow::Borrowed(&block.value));
+                (block.name.as_str(), value)
             })
             .collect()
     }
 
-    /// The variables of the granted credentials, without the shields.
+    /// The variables of the granted credentials, without the ambient blocks.
     pub fn granted_variables(&self) -> BTreeMap<&'a str, VariableValue<'a>> {
         let mut variables = BTreeMap::new();
         for granted in &self.granted {

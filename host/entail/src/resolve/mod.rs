@@ -40,7 +40,7 @@ const MAX_ATTEMPTS: usize = 5;
 /// The outcome of one pass through the seven steps.
 struct Resolved {
     revision: Revision,
-    /// The shadow policy, if there is one, and what to ask it.
+    /// The shadow policy, if there is one, and the request for it to decide.
     shadow: Option<(Arc<Shadow>, ShadowRequest)>,
     lease: Result<Lease, Error>,
 }

@@ -211,7 +211,7 @@ fn rejection_need(raised: &mut Limits, highest: &Limits, rejected: &Rejected) ->
 }
 
 /// The engine does not report how many instances a component has, only that there are too
-/// many: so the component is admitted once more with the raised limits.
+/// many: so the component is admitted again with the raised limits.
 fn instances_need(engine: &Engine, component: &[u8], raised: &Limits) -> Option<Need> {
     let Err(Rejected::Invalid(reason)) = engine.admit_within(component, raised) else {
         return None;

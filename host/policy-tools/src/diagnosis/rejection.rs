@@ -249,7 +249,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn imports_are_told_apart() {
+    fn imports_are_distinguished() {
         let imports = [
             "entail:policy/resolver@0.2.0",
             "wasi:cli/environment@0.2.6",

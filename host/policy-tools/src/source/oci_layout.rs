@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_blob_is_found_out() {
+    fn a_changed_blob_is_detected() {
         let made = Made::new().with("1.0.0", b"one");
         std::fs::write(made.component_file(b"one"), b"ill").unwrap();
         assert!(matches!(made.read(""), Err(SourceError::Changed { .. })));
@@ -306,7 +306,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_blob_is_no_link() {
+    fn a_blob_that_is_a_link_is_refused() {
         let made = Made::new().with("1.0.0", b"one");
         let elsewhere = made.path().join("elsewhere");
         std::fs::write(&elsewhere, b"one").unwrap();

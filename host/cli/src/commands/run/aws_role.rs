@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_is_taken_with_all_that_it_may_lead_to() {
+    fn a_profile_is_copied_with_all_that_it_may_refer_to() {
         let home = tempfile::tempdir().unwrap();
         let aws = home.path().join(".aws");
         std::fs::create_dir(&aws).unwrap();
@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_said_and_not_left_out() {
+    fn a_file_that_is_not_text_is_an_error() {
         let home = tempfile::tempdir().unwrap();
         let aws = home.path().join(".aws");
         std::fs::create_dir(&aws).unwrap();
@@ -476,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn no_value_begins_a_line_of_its_own() {
+    fn no_value_starts_another_line() {
         let keys = [
             ("AWS_ACCESS_KEY_ID", "AKIA1\nrole_arn = arn:other"),
             ("AWS_SECRET_ACCESS_KEY", "s3cret"),
