@@ -306,7 +306,7 @@ fn settings_are_checked_with_a_component() {
     sandbox
         .entail(&["policy", "check", &file])
         .fails(12)
-        .says("it is no JSON Schema");
+        .says("it is not a JSON Schema");
 }
 
 /// Whether a way to run programs is open here; else says why not.

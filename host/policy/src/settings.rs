@@ -184,7 +184,7 @@ impl Schema {
             ));
         }
         let schema: Value =
-            strict::from_str(text).map_err(|error| format!("it is no JSON: {error}"))?;
+            strict::from_str(text).map_err(|error| format!("it is not JSON: {error}"))?;
         if !matches!(schema, Value::Object(_) | Value::Bool(_)) {
             return Err("it is neither a JSON object nor true or false".to_owned());
         }
@@ -278,7 +278,7 @@ fn problems(
         .with_draft(Draft::Draft202012)
         .with_pattern_options(PatternOptions::regex().size_limit(pattern_bytes))
         .build(schema)
-        .map_err(|error| sanitize(&format!("it is no JSON Schema: {error}")))?;
+        .map_err(|error| sanitize(&format!("it is not a JSON Schema: {error}")))?;
     let mut all = unknown(schema, settings);
     // The validator reports unknown members of the root again, so those errors are skipped.
     let has_unknown = !all.is_empty();
@@ -369,7 +369,7 @@ fn check_form(schema: &Value, depth: usize) -> Result<(), String> {
     match schema {
         Value::Object(members) => members.iter().try_for_each(|(name, member)| {
             if REFERENCE_KEYWORDS.contains(&name.as_str()) {
-                return Err(format!("it uses {name}; write out what that stands for"));
+                return Err(format!("it uses {name}, and references are not supported"));
             }
             if name == "$schema" && member != DIALECT {
                 return Err(format!("its $schema is another than {DIALECT}"));
@@ -403,7 +403,7 @@ fn check_small(schema: &Value) -> Result<(), String> {
 }
 
 fn not_small(what: &str) -> String {
-    format!("without a process of its own for it, there may not be {what}")
+    format!("without a limited child process, a schema may not have {what}")
 }
 
 /// The number of values and patterns in a schema.

@@ -137,7 +137,7 @@ pub fn notes(found: &LogVerification) -> Vec<String> {
     }
     if !found.has_head && found.records > 0 && !has_breaches {
         notes.push(
-            "the length of the log is not remembered outside of it, so it would not be noticed if its end was cut off"
+            "the length of the log is not stored outside it, so a truncated log would not be noticed"
                 .to_owned(),
         );
     }

@@ -29,7 +29,7 @@ pub struct BuildArgs {
     /// Where to write the component [default: NAME.wasm in the directory]
     #[arg(short, long, value_name = "FILE", value_parser = paths::parser())]
     output: Option<PathBuf>,
-    /// Write nothing; fail unless this file has print_raw the same bytes
+    /// Write nothing; fail unless this file has exactly the same bytes
     #[arg(long, value_name = "FILE", conflicts_with = "output", value_parser = paths::parser())]
     check: Option<PathBuf>,
 }
