@@ -20,8 +20,8 @@ use std::sync::{LazyLock, Mutex};
 
 use entail::{
     Catalog, Change, CredentialRef, Entail, Error, ErrorKind, Field, Format, Home, Lease, Mode,
-    Principal, Provider, Request, RuleChanges, ScopePath, Secret, SecretEdit, SetCredential,
-    Settings, mask,
+    Options, Principal, Provider, Request, RuleChanges, ScopePath, Secret, SecretEdit,
+    SetCredential, mask,
 };
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
@@ -122,10 +122,10 @@ impl Installation {
         let home = runtime
             .block_on(Home::create(&directory, None))
             .expect("a home can be made");
-        let settings = Settings {
+        let settings = Options {
             // So that each lease opens the sealed secret.
-            keep_opened_secrets: None,
-            ..Settings::default()
+            cache_secrets_for: None,
+            ..Options::default()
         };
         let entail = Entail::open(&home, settings).expect("a new home opens");
         let decision_log = std::fs::File::open(home.decision_log()).expect("there is a log");
