@@ -6,10 +6,10 @@ use std::fmt::Write as _;
 use wit_component::{ComponentEncoder, StringEncoding};
 use wit_parser::{ManglingAndAbi, Resolve};
 
-/// The contract as it is.
+/// The current contract.
 pub const CONTRACT: &str = include_str!("../../wit/policy.wit");
 
-/// The contract as it was first.
+/// The first version of the contract.
 const FIRST_CONTRACT: &str = include_str!("../../wit/released/0.1.0/policy.wit");
 
 /// A component of a world that traps whatever it is asked; the contract may be changed
