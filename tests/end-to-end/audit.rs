@@ -46,15 +46,18 @@ fn decisions_are_shown_by_scope_provider_outcome_and_time() {
     sandbox
         .entail(&["audit", "tail", "-n", "1"])
         .ok()
-        .says("no-credential");
-    sandbox.entail(&["audit", "verify"]).ok().says("3 records");
+        .prints("no-credential");
+    sandbox
+        .entail(&["audit", "verify"])
+        .ok()
+        .prints("3 records");
     sandbox
         .entail(&["audit", "show", "--since", "yesterday"])
         .fails(19);
 }
 
 #[test]
-fn a_record_that_was_changed_taken_out_or_moved_shows() {
+fn a_changed_removed_or_moved_record_is_detected() {
     for (what, edit) in [
         (
             "changed",
@@ -84,20 +87,23 @@ fn a_record_that_was_changed_taken_out_or_moved_shows() {
 }
 
 #[test]
-fn a_full_log_is_put_aside_and_the_chain_goes_on() {
+fn a_full_log_is_rotated_and_the_chain_continues() {
     let (sandbox, _) = Sandbox::with_acme();
     settings(&sandbox, "max-bytes = 16384");
     for _ in 0..60 {
         sandbox.entail(&RESOLVE).ok();
     }
     assert!(sandbox.home().join("decisions.000002.jsonl").exists());
-    sandbox.entail(&["audit", "verify"]).ok().says("60 records");
+    sandbox
+        .entail(&["audit", "verify"])
+        .ok()
+        .prints("60 records");
     std::fs::remove_file(sandbox.home().join("decisions.000002.jsonl")).unwrap();
     sandbox.entail(&["audit", "verify"]).fails(15);
 }
 
 #[test]
-fn many_writers_at_once_make_one_log() {
+fn concurrent_writers_share_one_log() {
     let (sandbox, _) = Sandbox::with_acme();
     settings(&sandbox, "max-bytes = 16384");
     let runs: Vec<_> = (0..40)
@@ -115,7 +121,7 @@ fn many_writers_at_once_make_one_log() {
     sandbox.entail(&["audit", "verify"]).ok();
 }
 
-/// Nothing is revealed, and it is said so in time.
+/// Nothing is revealed, and the error comes in time.
 fn refused(sandbox: &Sandbox, what: &str) {
     let started = Instant::now();
     let ran = sandbox.entail(&["resolve", "acme/evals", "openai", "--reveal"]);
@@ -136,7 +142,7 @@ fn without_a_record_nothing_is_revealed() {
     std::os::unix::fs::symlink("/dev/full", log(&sandbox)).unwrap();
     refused(&sandbox, "a full disk");
     std::fs::remove_file(log(&sandbox)).unwrap();
-    // A pipe that nobody reads, and one that is read too slowly.
+    // A pipe without a reader, and one that is read too slowly.
     let made = Command::new("mkfifo").arg(log(&sandbox)).status();
     assert!(made.unwrap().success());
     std::fs::set_permissions(log(&sandbox), std::fs::Permissions::from_mode(0o600)).unwrap();
@@ -157,7 +163,7 @@ fn without_a_record_nothing_is_revealed() {
 }
 
 #[test]
-fn a_second_place_gets_the_same_records_and_one_is_enough_if_the_settings_say_so() {
+fn the_secondary_sink_gets_the_same_records_and_one_sink_can_be_enough() {
     let (sandbox, _) = Sandbox::with_acme();
     let second = sandbox.path("second.jsonl");
     settings(
@@ -173,7 +179,7 @@ fn a_second_place_gets_the_same_records_and_one_is_enough_if_the_settings_say_so
     sandbox
         .entail(&RESOLVE)
         .ok()
-        .says("\"principal\":\"local:owner\"");
+        .prints("\"principal\":\"local:owner\"");
 
     settings(&sandbox, "secondary = \"/dev/full\"");
     refused(&sandbox, "the second place is full");
@@ -193,11 +199,11 @@ fn a_second_place_gets_the_same_records_and_one_is_enough_if_the_settings_say_so
     // The search for canaries would read it to its end.
     std::fs::remove_file(log(&sandbox)).unwrap();
     settings(&sandbox, "secondaryo = \"syslog\"");
-    sandbox.entail(&RESOLVE).fails(19).says("secondaryo");
+    sandbox.entail(&RESOLVE).fails(19).prints("secondaryo");
 }
 
 #[test]
-fn a_pipe_that_nobody_reads_is_no_record() {
+fn an_unread_pipe_does_not_count_as_a_sink() {
     let (sandbox, _) = Sandbox::with_acme();
     std::fs::remove_file(log(&sandbox)).unwrap();
     let made = Command::new("mkfifo")
@@ -219,11 +225,11 @@ fn a_pipe_that_nobody_reads_is_no_record() {
     refused(&sandbox, "no reader of either");
     std::fs::remove_file(log(&sandbox)).unwrap();
     settings(&sandbox, "secondary = \"/dev/full\"");
-    sandbox.entail(&RESOLVE).fails(17).says("/dev/full");
+    sandbox.entail(&RESOLVE).fails(17).prints("/dev/full");
 }
 
 #[test]
-fn files_that_were_archived_are_told_apart_from_files_that_were_taken() {
+fn archived_files_are_distinguished_from_missing_files() {
     let (sandbox, _) = Sandbox::with_acme();
     settings(&sandbox, "max-bytes = 16384");
     for _ in 0..60 {
@@ -236,35 +242,38 @@ fn files_that_were_archived_are_told_apart_from_files_that_were_taken() {
     sandbox
         .entail(&archive)
         .ok()
-        .says("file 1 was archived to")
-        .says("by local:owner");
+        .prints("file 1 was archived to")
+        .prints("by local:owner");
     assert!(!sandbox.home().join("decisions.000001.jsonl").exists());
     assert!(Path::new(elsewhere).join("decisions.000001.jsonl").exists());
     verify()
         .ok()
-        .says("begins with file 2")
-        .says("file 1 was archived to");
+        .prints("begins with file 2")
+        .prints("file 1 was archived to");
     sandbox
         .entail(&archive)
         .ok()
-        .says("there is nothing to archive");
+        .prints("there is nothing to archive");
     std::fs::remove_file(sandbox.home().join("decisions.000002.jsonl")).unwrap();
     verify()
         .fails(15)
-        .says("file 2 is missing, and it was not archived")
-        .says("entail audit accept-loss --reason TEXT");
+        .prints("file 2 is missing, and it was not archived")
+        .prints("entail audit accept-loss --reason TEXT");
     let accept = [
         "audit",
         "accept-loss",
         "--reason",
         "moved by the old script",
     ];
-    sandbox.entail(&accept).ok().says("moved by the old script");
-    verify().ok().says("moved by the old script");
+    sandbox
+        .entail(&accept)
+        .ok()
+        .prints("moved by the old script");
+    verify().ok().prints("moved by the old script");
     sandbox
         .entail(&accept)
         .fails(19)
-        .says("nothing is wrong with the decision log");
+        .prints("nothing is wrong with the decision log");
     // From there on, everything shows as before.
     sandbox.entail(&RESOLVE).ok();
     sandbox.entail(&RESOLVE).ok();
@@ -290,12 +299,12 @@ fn looks_do_not_drown_grants() {
         sandbox.entail(&["status"]).ok();
     }
     let tail = sandbox.entail(&["audit", "tail", "-n", "5"]).ok();
-    let tail = tail.says("33 checks").says("--all").says("lease");
+    let tail = tail.prints("33 checks").prints("--all").prints("lease");
     assert!(!tail.stdout.contains("status  "), "{}", tail.stdout);
     sandbox
         .entail(&["audit", "tail", "--all", "-n", "5"])
         .ok()
-        .says("status");
+        .prints("status");
     // What somebody asked for by name is recorded, whatever became of it.
     sandbox
         .entail(&["resolve", "acme/evals", "litellm"])
@@ -303,7 +312,7 @@ fn looks_do_not_drown_grants() {
     sandbox
         .entail(&["audit", "tail", "-n", "1"])
         .ok()
-        .says("refused: no-credential");
+        .prints("refused: no-credential");
 }
 
 #[test]
@@ -322,12 +331,15 @@ fn what_a_program_reads_is_not_mixed_with_records() {
             "env",
         ],
     ] {
-        sandbox.entail(arguments).fails(19).says("standard output");
+        sandbox
+            .entail(arguments)
+            .fails(19)
+            .prints("standard output");
     }
 }
 
 #[test]
-fn a_log_that_was_cut_or_emptied_is_found_by_verify_and_by_doctor() {
+fn verify_and_doctor_detect_a_truncated_log() {
     for lines_left in [0, 3] {
         let (sandbox, _) = Sandbox::with_acme();
         for _ in 0..4 {
@@ -340,7 +352,7 @@ fn a_log_that_was_cut_or_emptied_is_found_by_verify_and_by_doctor() {
         sandbox
             .entail(&["audit", "verify"])
             .fails(15)
-            .says(&format!("{} records are missing", 4 - lines_left));
+            .prints(&format!("{} records are missing", 4 - lines_left));
         sandbox.entail(&["doctor"]).fails(15);
         // Nor does it heal.
         sandbox.entail(&RESOLVE).ok();
@@ -352,7 +364,7 @@ fn a_log_that_was_cut_or_emptied_is_found_by_verify_and_by_doctor() {
     sandbox
         .entail(&["audit", "verify"])
         .fails(15)
-        .says("it is missing; 1 records");
+        .prints("it is missing; 1 records");
     std::fs::remove_file(sandbox.home().join("decisions.head")).unwrap();
     let report = sandbox.entail(&["audit", "verify", "--json"]).fails(15);
     let first: serde_json::Value = serde_json::Deserializer::from_str(&report.stdout)
@@ -427,7 +439,7 @@ fn a_log_of_any_size_is_shown_and_checked_in_bounded_memory() {
 }
 
 #[test]
-fn a_pipe_in_the_place_of_a_full_file_is_not_waited_for() {
+fn a_pipe_that_replaces_a_full_log_does_not_block() {
     let (sandbox, _) = Sandbox::with_acme();
     sandbox.entail(&RESOLVE).ok();
     let policy = sandbox.path("policy.wasm");
@@ -444,7 +456,7 @@ fn a_pipe_in_the_place_of_a_full_file_is_not_waited_for() {
         let started = Instant::now();
         let ran = sandbox.entail(arguments);
         assert_ne!(ran.code, Some(0), "{arguments:?}");
-        ran.says("not a regular file");
+        ran.prints("not a regular file");
         assert!(started.elapsed() < Duration::from_secs(10), "{arguments:?}");
     }
     std::fs::remove_file(pipe).unwrap();
@@ -474,7 +486,7 @@ fn tail_follows_across_full_files() {
 }
 
 #[test]
-fn a_second_place_within_the_home_is_refused_before_it_is_written_to() {
+fn a_secondary_sink_inside_the_home_is_refused_before_writing() {
     let (sandbox, _) = Sandbox::with_acme();
     sandbox.entail(&RESOLVE).ok();
     let home = sandbox.home();
@@ -504,7 +516,7 @@ fn a_second_place_within_the_home_is_refused_before_it_is_written_to() {
             sandbox
                 .entail(&RESOLVE)
                 .fails(19)
-                .says("must be outside of it");
+                .prints("must be outside of it");
         }
     }
     let file = home.join("settings.toml");
@@ -524,7 +536,7 @@ fn a_second_place_within_the_home_is_refused_before_it_is_written_to() {
 }
 
 #[test]
-fn a_process_that_is_stopped_with_the_log_in_its_hands_keeps_nobody_waiting_for_long() {
+fn a_stopped_process_that_locks_the_log_does_not_block_others_for_long() {
     let (sandbox, _) = Sandbox::with_acme();
     sandbox.entail(&RESOLVE).ok();
     let head = std::fs::File::open(sandbox.home().join("decisions.head")).unwrap();
@@ -532,7 +544,7 @@ fn a_process_that_is_stopped_with_the_log_in_its_hands_keeps_nobody_waiting_for_
     refused(&sandbox, "the log is held");
     head.unlock().unwrap();
     sandbox.entail(&RESOLVE).ok();
-    // A head that was changed is not believed.
+    // A changed head is not trusted.
     let head = std::fs::File::options()
         .write(true)
         .open(sandbox.home().join("decisions.head"))

@@ -33,7 +33,7 @@ fn contains(text: &[u8], needle: &[u8]) -> bool {
 }
 
 #[test]
-fn none_of_many_secrets_comes_out() {
+fn none_of_many_secrets_leaks() {
     // Its own look at everything is faster than the sandbox's at each one.
     let sandbox = Sandbox::unwatched();
     let forms = forms();
@@ -69,7 +69,7 @@ fn none_of_many_secrets_comes_out() {
             ok(&set, &sandbox.canary());
             let key = sandbox.canary();
             let rotate = ["credential", "rotate", &scope, "openai", "--name", &name];
-            // By each way in.
+            // Through each input.
             let file = sandbox.path("secret");
             match name.as_str() {
                 "n1" => {
@@ -162,7 +162,7 @@ fn none_of_many_secrets_comes_out() {
     read_all(&sandbox.home(), &mut places);
     for (place, bytes) in &places {
         for form in &forms {
-            assert!(!contains(bytes, form), "a canary stands in {place}");
+            assert!(!contains(bytes, form), "a canary is in {place}");
         }
     }
 }

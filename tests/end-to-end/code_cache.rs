@@ -1,4 +1,4 @@
-//! Whatever becomes of compiled code, the next run of the program decides right.
+//! If compiled code is damaged or removed, the next run still decides correctly.
 
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -38,7 +38,7 @@ impl Decided {
         decided
     }
 
-    /// Both are decided right, whatever was done to the cache.
+    /// Checks that both are decided correctly.
     #[track_caller]
     fn check(&self, after: &str) {
         for (scope, key) in [("acme/evals", &self.keys[0]), ("other", &self.keys[1])] {
@@ -74,7 +74,7 @@ impl Decided {
 }
 
 #[test]
-fn a_flipped_bit_in_compiled_code_is_made_good() {
+fn compiled_code_with_a_flipped_bit_is_recompiled() {
     let decided = Decided::new();
     for entry in decided.entries() {
         let good = std::fs::read(&entry).unwrap();
@@ -95,7 +95,7 @@ fn a_flipped_bit_in_compiled_code_is_made_good() {
 }
 
 #[test]
-fn the_code_of_one_policy_does_not_answer_for_another() {
+fn compiled_code_of_one_policy_is_not_used_for_another() {
     let decided = Decided::new();
     let entries = decided.entries();
     let [one, other] = [0, 1].map(|n| std::fs::read(&entries[n]).unwrap());
@@ -118,7 +118,7 @@ fn the_code_of_one_policy_does_not_answer_for_another() {
 type Spoil<'a> = &'a dyn Fn(&Path);
 
 #[test]
-fn what_is_put_in_the_place_of_compiled_code_is_replaced() {
+fn a_file_that_replaces_compiled_code_is_replaced() {
     let decided = Decided::new();
     let elsewhere = decided.sandbox.path("elsewhere");
     std::fs::write(&elsewhere, b"untouched").unwrap();
@@ -165,7 +165,7 @@ fn what_is_put_in_the_place_of_compiled_code_is_replaced() {
 }
 
 #[test]
-fn the_cache_and_its_key_may_be_deleted_or_be_of_no_use() {
+fn the_cache_and_its_key_may_be_deleted_or_unusable() {
     let decided = Decided::new();
     let key = decided.sandbox.home().join("cache.key");
     assert_eq!(key.metadata().unwrap().permissions().mode() & 0o7777, 0o600);

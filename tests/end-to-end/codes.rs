@@ -77,7 +77,7 @@ fn a_refusal_is_shown_as_one_whatever_its_code() {
             assert_eq!(cell["refusal"], code);
         }
         let resolve = ["resolve", "acme", "openai"];
-        sandbox.entail(&resolve).fails(10).says("closed for now");
+        sandbox.entail(&resolve).fails(10).prints("closed for now");
         for command in [
             &resolve[..],
             &["run", "acme", "--provider", "openai", "--", "true"],
@@ -91,7 +91,7 @@ fn a_refusal_is_shown_as_one_whatever_its_code() {
         sandbox
             .entail(&["explain", "acme", "openai"])
             .ok()
-            .says(&format!("refused: closed for now ({code})"));
+            .prints(&format!("refused: closed for now ({code})"));
         sandbox.entail(&["doctor"]).ok();
     }
 }
@@ -103,9 +103,9 @@ fn a_comparison_shows_a_refusal_as_one_whatever_its_code() {
         sandbox.entail(&["resolve", "acme", "openai"]).fails(10);
         let shown = format!("refused: {code}");
         let diff = ["policy", "diff", BUILT_IN];
-        sandbox.entail(&diff).fails(20).says(&shown);
+        sandbox.entail(&diff).fails(20).prints(&shown);
         let replay = ["policy", "replay", BUILT_IN];
-        sandbox.entail(&replay).fails(20).says(&shown);
+        sandbox.entail(&replay).fails(20).prints(&shown);
         let replayed = |outcome: &str| {
             let filter = ["--outcome", outcome, "--json"];
             let ran = sandbox.entail(&[&replay[..], &filter].concat());
@@ -122,12 +122,12 @@ fn a_comparison_shows_a_refusal_as_one_whatever_its_code() {
         sandbox
             .entail(&["policy", "shadow", "acme"])
             .ok()
-            .says(&shown);
+            .prints(&shown);
     }
 }
 
 #[test]
-fn what_nobody_holds_is_a_dash_only_where_nobody_holds_it() {
+fn a_credential_is_shown_as_a_dash_only_where_it_is_missing() {
     let (sandbox, _) = Sandbox::with_acme();
     sandbox.entail(&["init", "other"]).ok();
     let status = sandbox.entail(&["status"]).ok();
@@ -140,7 +140,7 @@ fn what_nobody_holds_is_a_dash_only_where_nobody_holds_it() {
     sandbox
         .entail(&["status"])
         .ok()
-        .says("acme/evals   no-credential");
+        .prints("acme/evals   no-credential");
 }
 
 /// Texts that are no code.
@@ -186,7 +186,7 @@ fn finding(kind: Kind, code: &str) -> Scripted {
 }
 
 #[test]
-fn a_code_that_is_no_name_makes_a_decision_malformed() {
+fn an_invalid_code_makes_a_decision_malformed() {
     let sandbox = Sandbox::new();
     let facts = json!({
         "request": {"provider": "openai", "now_ms": 1},
@@ -202,20 +202,20 @@ fn a_code_that_is_no_name_makes_a_decision_malformed() {
             for policy in [refusing(kind, &code), finding(kind, &code)] {
                 decide(policy)
                     .fails(12)
-                    .says("the policy's answer is malformed")
-                    .says("is not a code: a code has 1 to 64 characters of a-z, 0-9 and -");
+                    .prints("the policy's answer is malformed")
+                    .prints("is not a code: a code has 1 to 64 characters of a-z, 0-9 and -");
             }
         }
         for code in ["a", "7", "-", &"a".repeat(64)] {
             for policy in [refusing(kind, code), finding(kind, code)] {
-                decide(policy).ok().says(&format!("\"code\":\"{code}\""));
+                decide(policy).ok().prints(&format!("\"code\":\"{code}\""));
             }
         }
     }
 }
 
 #[test]
-fn a_layers_code_that_is_no_name_is_malformed_where_it_is_in_service() {
+fn an_invalid_code_of_an_active_layer_is_malformed() {
     for policy in [
         refusing(Kind::Layer, "granted\r"),
         finding(Kind::Layer, "Chosen"),
@@ -237,11 +237,11 @@ fn a_layers_code_that_is_no_name_is_malformed_where_it_is_in_service() {
     sandbox
         .entail(&["explain", "acme", "openai"])
         .ok()
-        .says("(closed)");
+        .prints("(closed)");
 }
 
 #[test]
-fn a_policys_own_reasons_get_no_remedy_that_lifts_nothing() {
+fn reasons_set_by_a_policy_get_no_ineffective_remedy() {
     let (sandbox, _) = Sandbox::with_acme();
     let shown = sandbox
         .entail(&["credential", "show", "acme", "openai", "--json"])
@@ -265,7 +265,7 @@ fn a_policys_own_reasons_get_no_remedy_that_lifts_nothing() {
         let refused = sandbox
             .entail(&["resolve", "acme", "openai"])
             .fails(10)
-            .says("entail explain acme openai");
+            .prints("entail explain acme openai");
         for remedy in [
             "credential set",
             "credential rotate",

@@ -38,21 +38,21 @@ fn a_directory_with_a_scope_needs_none_on_the_command_line() {
     let (sandbox, _) = Sandbox::with_acme();
     entail_in(&sandbox, "code", &["use", "acme/evals"])
         .ok()
-        .says("now use the scope acme/evals");
+        .prints("now use the scope acme/evals");
     for directory in ["code", "code/src/deep"] {
-        let said = |arguments: &[&str]| entail_in(&sandbox, directory, arguments).ok().stdout;
-        assert_eq!(said(&["run", "--", "sh", "-c", PRINT_TAIL]), "cdef");
+        let printed = |arguments: &[&str]| entail_in(&sandbox, directory, arguments).ok().stdout;
+        assert_eq!(printed(&["run", "--", "sh", "-c", PRINT_TAIL]), "cdef");
         assert_eq!(
-            said(&["run", "openai", "--", "sh", "-c", PRINT_TAIL]),
+            printed(&["run", "openai", "--", "sh", "-c", PRINT_TAIL]),
             "cdef"
         );
-        assert!(said(&["explain", "openai"]).starts_with("acme/evals openai\n"));
-        assert!(said(&["resolve", "openai"]).starts_with("acme/evals openai: granted"));
-        let status = said(&["status"]);
+        assert!(printed(&["explain", "openai"]).starts_with("acme/evals openai\n"));
+        assert!(printed(&["resolve", "openai"]).starts_with("acme/evals openai: granted"));
+        let status = printed(&["status"]);
         assert!(status.contains("acme/evals") && !status.contains("acme/agents"));
-        assert!(said(&["status", "--all"]).contains("acme/agents"));
+        assert!(printed(&["status", "--all"]).contains("acme/agents"));
         let exported = sandbox.lease_of(command_in(&sandbox, directory, &["export-env"]));
-        exported.ok().says("\nexport OPENAI_API_KEY=");
+        exported.ok().prints("\nexport OPENAI_API_KEY=");
     }
     let shown = entail_in(&sandbox, "code/src", &["use", "--json"])
         .ok()
@@ -92,7 +92,7 @@ fn the_file_is_for_committing_and_the_record_is_private() {
 }
 
 #[test]
-fn a_file_of_somebodys_repository_counts_once_it_was_allowed() {
+fn a_file_from_a_repository_is_used_only_after_it_is_allowed() {
     let (sandbox, _) = Sandbox::with_acme();
     sandbox.file("code/.entail.toml", "scope = \"acme/evals\"\n");
     for arguments in [
@@ -104,13 +104,13 @@ fn a_file_of_somebodys_repository_counts_once_it_was_allowed() {
     ] {
         entail_in(&sandbox, "code", arguments)
             .fails(19)
-            .says("code/.entail.toml")
-            .says("acme/evals")
-            .says("entail use --allow");
+            .prints("code/.entail.toml")
+            .prints("acme/evals")
+            .prints("entail use --allow");
     }
     entail_in(&sandbox, "code", &["use"])
         .ok()
-        .says("is not allowed");
+        .prints("is not allowed");
     // A scope on the command line needs no file.
     entail_in(&sandbox, "code", &["run", "acme/evals", "--", "true"]).ok();
     entail_in(&sandbox, "code", &["use", "--allow"]).ok();
@@ -121,15 +121,15 @@ fn a_file_of_somebodys_repository_counts_once_it_was_allowed() {
 }
 
 #[test]
-fn a_file_that_was_changed_or_moved_has_to_be_allowed_again() {
+fn a_changed_or_moved_file_must_be_allowed_again() {
     let (sandbox, _) = Sandbox::with_acme();
     entail_in(&sandbox, "code", &["use", "acme/evals"]).ok();
     let before = std::fs::read(sandbox.path("code/.entail.toml")).unwrap();
     sandbox.file("code/.entail.toml", "scope = \"acme\"\n");
     entail_in(&sandbox, "code", &["run", "--", "true"])
         .fails(19)
-        .says("sets the scope acme,")
-        .says("entail use --allow");
+        .prints("sets the scope acme,")
+        .prints("entail use --allow");
     sandbox.file("elsewhere/.entail.toml", &before);
     entail_in(&sandbox, "elsewhere", &["run", "--", "true"]).fails(19);
     // As it was, it is what was allowed.
@@ -142,19 +142,19 @@ fn a_file_that_was_changed_or_moved_has_to_be_allowed_again() {
     sandbox.file("code/.entail.toml", &before);
     entail_in(&sandbox, "code", &["run", "--", "true"]).fails(19);
     entail_in(&sandbox, "code", &["use", "--allow"]).ok();
-    // A record that somebody spoiled allows nothing.
+    // A damaged record allows nothing.
     std::fs::write(record(&sandbox), "{").unwrap();
     entail_in(&sandbox, "code", &["run", "--", "true"]).fails(19);
 }
 
 #[test]
-fn the_nearest_file_counts_and_the_variable_before_any() {
+fn the_variable_overrides_the_nearest_file() {
     let (sandbox, _) = Sandbox::with_acme();
     entail_in(&sandbox, "code", &["use", "acme/evals"]).ok();
     entail_in(&sandbox, "code/inner", &["use", "acme"]).ok();
     entail_in(&sandbox, "code/inner/deep", &["explain", "openai"])
         .ok()
-        .says("acme openai\n");
+        .prints("acme openai\n");
     let with = |variable: &str, arguments: &[&str]| {
         let mut command = command_in(&sandbox, "code", arguments);
         command.env("ENTAIL_SCOPE", variable);
@@ -162,19 +162,19 @@ fn the_nearest_file_counts_and_the_variable_before_any() {
     };
     with("acme/agents", &["explain", "openai"])
         .ok()
-        .says("acme/agents openai\n");
+        .prints("acme/agents openai\n");
     with("acme/agents", &["use"])
         .ok()
-        .says("acme/agents, from the variable ENTAIL_SCOPE");
+        .prints("acme/agents, from the variable ENTAIL_SCOPE");
     with("", &["explain", "openai"])
         .ok()
-        .says("acme/evals openai\n");
+        .prints("acme/evals openai\n");
     with("Acme", &["explain", "openai"])
         .fails(19)
-        .says("ENTAIL_SCOPE");
+        .prints("ENTAIL_SCOPE");
     with("acme/nowhere", &["run", "--", "true"])
         .fails(18)
-        .says("acme/nowhere");
+        .prints("acme/nowhere");
 }
 
 #[test]
@@ -184,39 +184,39 @@ fn the_first_word_is_the_scope_unless_it_can_only_be_a_provider() {
     let explained = |arguments: &[&str]| entail_in(&sandbox, "code", arguments);
     explained(&["explain", "openai"])
         .ok()
-        .says("acme/evals openai\n");
+        .prints("acme/evals openai\n");
     explained(&["explain", "acme", "openai"])
         .ok()
-        .says("acme openai\n");
+        .prints("acme openai\n");
     explained(&["explain", "acme"])
         .fails(2)
-        .says("no provider is given for the scope acme")
-        .says("entail explain acme PROVIDER");
+        .prints("no provider is given for the scope acme")
+        .prints("entail explain acme PROVIDER");
     explained(&["explain", "opnai"])
         .fails(2)
-        .says("opnai is not a provider or a scope");
+        .prints("opnai is not a provider or a scope");
     explained(&["explain"])
         .fails(2)
-        .says("try: entail explain PROVIDER");
+        .prints("try: entail explain PROVIDER");
     // An organization of that name is what was there first.
     sandbox.entail(&["init", "openai"]).ok();
     explained(&["explain", "openai"])
         .fails(2)
-        .says("no provider is given for the scope openai");
+        .prints("no provider is given for the scope openai");
     explained(&["run", "openai", "--", "true"])
         .fails(10)
-        .says("openai gets no credential");
+        .prints("openai gets no credential");
 }
 
 #[test]
-fn a_provider_without_a_scope_is_answered_with_the_scopes_that_there_are() {
+fn a_provider_without_a_scope_lists_the_existing_scopes() {
     let (sandbox, _) = Sandbox::with_acme();
     let ran = entail_in(
         &sandbox,
         "code",
         &["run", "openai", "--model", "gpt-5", "--", "pytest", "-x"],
     );
-    let said = ran.fails(2).stderr;
+    let printed = ran.fails(2).stderr;
     for line in [
         "error: openai is a provider, and the scope comes first",
         "try: entail run acme/agents --provider openai --model gpt-5 -- pytest -x",
@@ -224,7 +224,7 @@ fn a_provider_without_a_scope_is_answered_with_the_scopes_that_there_are() {
         "try: entail run acme --provider openai --model gpt-5 -- pytest -x",
         "entail use SCOPE",
     ] {
-        assert!(said.contains(line), "{line} is not in:\n{said}");
+        assert!(printed.contains(line), "{line} is not in:\n{printed}");
     }
     entail_in(
         &sandbox,
@@ -242,15 +242,15 @@ fn a_provider_without_a_scope_is_answered_with_the_scopes_that_there_are() {
         ],
     )
     .fails(2)
-    .says("try: entail resolve acme/evals openai --name x --attribute 'session=a b' --reveal --format env");
+    .prints("try: entail resolve acme/evals openai --name x --attribute 'session=a b' --reveal --format env");
     entail_in(&sandbox, "code", &["run", "--", "true"])
         .fails(2)
-        .says("no scope is given")
-        .says("entail run acme/evals -- true");
+        .prints("no scope is given")
+        .prints("entail run acme/evals -- true");
     sandbox.entail(&["project", "add", "acme/openai"]).ok();
     entail_in(&sandbox, "code", &["export-env", "openai"])
         .fails(2)
-        .says("did you mean the scope acme/openai?");
+        .prints("did you mean the scope acme/openai?");
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn a_suggestion_repeats_nothing_that_may_be_a_key() {
     let key = sandbox.canary();
     entail_in(&sandbox, "code", &["run", "openai", "--", "curl", &key])
         .fails(2)
-        .says("-- COMMAND");
+        .prints("-- COMMAND");
     entail_in(
         &sandbox,
         "code",
@@ -269,26 +269,26 @@ fn a_suggestion_repeats_nothing_that_may_be_a_key() {
 }
 
 #[test]
-fn a_scope_that_is_not_there_is_not_written() {
+fn a_missing_scope_is_not_written() {
     let (sandbox, _) = Sandbox::with_acme();
     entail_in(&sandbox, "code", &["use", "acme/evls"])
         .fails(18)
-        .says("acme/evls");
+        .prints("acme/evls");
     assert!(!sandbox.path("code/.entail.toml").exists());
     entail_in(&sandbox, "code", &["use"])
         .ok()
-        .says("no scope is set");
+        .prints("no scope is set");
     entail_in(&sandbox, "code", &["use", "--allow"]).fails(18);
 }
 
 #[test]
-fn what_is_no_small_regular_file_is_an_error_and_is_not_waited_for() {
+fn anything_but_a_small_regular_file_is_an_error_and_does_not_block() {
     let (sandbox, _) = Sandbox::with_acme();
     let refused = |directory: &str, problem: &str| {
         entail_in(&sandbox, directory, &["run", "--", "true"])
             .fails(19)
-            .says(".entail.toml")
-            .says(problem);
+            .prints(".entail.toml")
+            .prints(problem);
     };
     std::fs::create_dir_all(sandbox.path("pipe")).unwrap();
     let made = Command::new("mkfifo")
@@ -300,7 +300,7 @@ fn what_is_no_small_regular_file_is_an_error_and_is_not_waited_for() {
     refused("directory", "a directory");
     entail_in(&sandbox, "directory", &["use", "acme"])
         .fails(19)
-        .says("not a regular file");
+        .prints("not a regular file");
     sandbox.file("large/.entail.toml", "#".repeat(5000));
     refused("large", "larger than 4096 bytes");
     for (name, content) in [
@@ -315,7 +315,7 @@ fn what_is_no_small_regular_file_is_an_error_and_is_not_waited_for() {
 }
 
 #[test]
-fn a_path_that_is_not_utf8_works_and_has_a_form_in_json() {
+fn a_path_that_is_not_utf8_works_and_is_represented_in_json() {
     use std::os::unix::ffi::OsStrExt as _;
 
     let (sandbox, _) = Sandbox::with_acme();

@@ -1,4 +1,4 @@
-//! Copies, and the way back from them.
+//! Backups and restoring them.
 
 use std::path::{Path, PathBuf};
 
@@ -31,7 +31,7 @@ fn restore(sandbox: &Sandbox, home: &Path, copy: &Path, recovery: &Path) -> Ran 
 }
 
 #[test]
-fn the_drill_a_clean_machine_a_copy_and_the_recovery_key() {
+fn a_backup_is_restored_on_a_clean_machine_with_the_recovery_key() {
     let (sandbox, key) = Sandbox::with_acme();
     let recovery = recovery(&sandbox);
     // The recovery key stays good when the signer is renewed after it was made.
@@ -41,7 +41,7 @@ fn the_drill_a_clean_machine_a_copy_and_the_recovery_key() {
 
     restore(&sandbox, &sandbox.home(), &copy, &recovery)
         .ok()
-        .says("this machine's new identity can open 1 secret too");
+        .prints("this machine's new identity can open 1 secret too");
     assert_eq!(sandbox.revealed_key(), key);
     sandbox.entail(&["doctor"]).ok();
     sandbox.entail(&["verify"]).ok();
@@ -49,11 +49,11 @@ fn the_drill_a_clean_machine_a_copy_and_the_recovery_key() {
     // It is a home now, and is not made twice.
     restore(&sandbox, &sandbox.home(), &copy, &recovery)
         .fails(14)
-        .says("is a home already");
+        .prints("is a home already");
 }
 
 #[test]
-fn a_copy_that_nobody_trusted_signed_is_refused() {
+fn a_backup_signed_by_an_untrusted_key_is_refused() {
     let (sandbox, _) = Sandbox::with_acme();
     let mine = recovery(&sandbox);
     let (stranger, _) = Sandbox::with_acme();
@@ -61,17 +61,17 @@ fn a_copy_that_nobody_trusted_signed_is_refused() {
     let elsewhere = sandbox.path("elsewhere");
     restore(&sandbox, &elsewhere, &forged, &mine)
         .fails(15)
-        .says("is signed by");
+        .prints("is signed by");
     assert!(!elsewhere.join("keys").exists());
     sandbox
         .entail(&["restore", forged.to_str().unwrap(), "--accept-rollback"])
         .fails(15)
-        .says("is signed by");
+        .prints("is signed by");
     sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
 }
 
 #[test]
-fn a_recovery_key_that_opens_nothing_makes_no_home() {
+fn a_recovery_key_that_unseals_nothing_creates_no_home() {
     let (sandbox, _) = Sandbox::with_acme();
     let copy = backup(&sandbox, "copy.entail");
     // Made after the copy.
@@ -79,13 +79,13 @@ fn a_recovery_key_that_opens_nothing_makes_no_home() {
     let elsewhere = sandbox.path("elsewhere");
     restore(&sandbox, &elsewhere, &copy, &late)
         .fails(15)
-        .says("opens nothing");
+        .prints("opens nothing");
     let left: Vec<_> = std::fs::read_dir(&elsewhere).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]
-fn going_back_is_a_deliberate_act_and_is_journalled() {
+fn a_rollback_must_be_requested_and_is_journalled() {
     let (sandbox, key) = Sandbox::with_acme();
     let copy = backup(&sandbox, "copy.entail");
     let copy = copy.to_str().unwrap();
@@ -96,7 +96,7 @@ fn going_back_is_a_deliberate_act_and_is_journalled() {
     sandbox
         .entail(&["restore", copy])
         .fails(19)
-        .says("--accept-rollback");
+        .prints("--accept-rollback");
     // By hand it is found out.
     for suffix in ["-wal", "-shm"] {
         let _ = std::fs::remove_file(sandbox.home().join(format!("entail.db{suffix}")));
@@ -114,7 +114,7 @@ fn going_back_is_a_deliberate_act_and_is_journalled() {
     sandbox
         .entail(&["restore", "--accept-rollback"])
         .ok()
-        .says("were undone");
+        .prints("were undone");
     assert_eq!(sandbox.revealed_key(), key);
     sandbox.entail(&["doctor"]).ok();
     // Again, this time from the copy, over a database that is in order.
@@ -146,19 +146,19 @@ fn a_database_that_cannot_be_read_is_restored_over() {
 }
 
 #[test]
-fn a_lost_anchor_is_not_shrugged_off() {
+fn a_lost_anchor_is_reported() {
     let (sandbox, _) = Sandbox::with_acme();
     std::fs::remove_file(sandbox.home().join("anchor.json")).unwrap();
     sandbox
         .entail(&["resolve", "acme/evals", "openai"])
         .fails(15)
-        .says("restore --accept-rollback");
+        .prints("restore --accept-rollback");
     sandbox.entail(&["restore", "--accept-rollback"]).ok();
     sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
 }
 
 #[test]
-fn an_earlier_key_is_believed_of_what_it_signed_then_and_of_nothing_else() {
+fn an_earlier_signer_is_trusted_only_for_what_it_signed_then() {
     let (sandbox, _) = Sandbox::with_acme();
     let past = backup(&sandbox, "past.entail");
     // Whoever has the old signer goes on with it elsewhere.
@@ -181,14 +181,14 @@ fn an_earlier_key_is_believed_of_what_it_signed_then_and_of_nothing_else() {
     }
     let restore =
         |copy: &Path| sandbox.entail(&["restore", copy.to_str().unwrap(), "--accept-rollback"]);
-    restore(&forged).fails(15).says("--verifier");
+    restore(&forged).fails(15).prints("--verifier");
     restore(&past).ok();
     sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
     sandbox.entail(&["doctor"]).ok();
 }
 
 #[test]
-fn a_copy_that_the_present_identity_does_not_open_takes_one_that_does() {
+fn a_backup_sealed_to_another_identity_needs_that_identity() {
     let (sandbox, key) = Sandbox::with_acme();
     let recovery = recovery(&sandbox);
     let copy = backup(&sandbox, "copy.entail");
@@ -197,7 +197,7 @@ fn a_copy_that_the_present_identity_does_not_open_takes_one_that_does() {
     sandbox
         .entail(&["restore", copy, "--accept-rollback"])
         .fails(19)
-        .says("--recovery");
+        .prints("--recovery");
     sandbox.entail(&["verify"]).ok();
     sandbox
         .entail(&[
@@ -213,7 +213,7 @@ fn a_copy_that_the_present_identity_does_not_open_takes_one_that_does() {
 }
 
 #[test]
-fn a_page_that_is_damaged_and_a_copy_that_cannot_be_written_are_no_hindrance() {
+fn a_damaged_page_or_an_unwritable_copy_does_not_prevent_a_restore() {
     use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
     let (sandbox, _) = Sandbox::with_acme();
     let copy = backup(&sandbox, "copy.entail");
@@ -230,12 +230,12 @@ fn a_page_that_is_damaged_and_a_copy_that_cannot_be_written_are_no_hindrance() {
 }
 
 #[test]
-fn what_a_stopped_process_left_behind_is_named_and_cleared_away() {
+fn leftovers_of_a_stopped_process_are_reported_and_removed() {
     let (sandbox, _) = Sandbox::with_acme();
     let copy = backup(&sandbox, "copy.entail");
     std::fs::create_dir(sandbox.home().join("unfinished")).unwrap();
     std::fs::write(sandbox.home().join("keys/identity.txt.new"), "half").unwrap();
-    sandbox.entail(&["doctor"]).fails(1).says("rm -r");
+    sandbox.entail(&["doctor"]).fails(1).prints("rm -r");
     sandbox
         .entail(&["restore", copy.to_str().unwrap(), "--accept-rollback"])
         .ok();
@@ -243,7 +243,7 @@ fn what_a_stopped_process_left_behind_is_named_and_cleared_away() {
 }
 
 #[test]
-fn going_back_is_tried_without_going_back() {
+fn a_rollback_has_a_dry_run() {
     let (sandbox, key) = Sandbox::with_acme();
     let recovery = recovery(&sandbox);
     let copy = backup(&sandbox, "copy.entail");
@@ -258,9 +258,9 @@ fn going_back_is_tried_without_going_back() {
     let recovery = recovery.to_str().unwrap();
     back(&["--recovery", recovery, "--dry-run"])
         .ok()
-        .says("would be undone")
-        .says("1 secret would be sealed again")
-        .says("nothing was changed");
+        .prints("would be undone")
+        .prints("1 secret would be sealed again")
+        .prints("nothing was changed");
 
     // What the change refuses, with nothing lost by it.
     let garbage = sandbox.path("garbage.txt");
@@ -279,10 +279,13 @@ fn going_back_is_tried_without_going_back() {
     assert_eq!(revision(), before);
     assert_eq!(sandbox.revealed_key(), key);
     assert!(!sandbox.home().join("unfinished").exists());
-    sandbox.entail(&["project", "list"]).ok().says("acme/later");
+    sandbox
+        .entail(&["project", "list"])
+        .ok()
+        .prints("acme/later");
     back(&["--recovery", recovery])
         .ok()
-        .says("1 secret was sealed again");
+        .prints("1 secret was sealed again");
     assert_eq!(sandbox.revealed_key(), key);
 
     // A home that is to be made is tried elsewhere.
@@ -290,11 +293,11 @@ fn going_back_is_tried_without_going_back() {
     sandbox
         .entail(&["restore", shown, "--recovery", recovery, "--dry-run"])
         .fails(2)
-        .says("--home");
+        .prints("--home");
 }
 
 #[test]
-fn no_name_of_a_copy_is_taken_for_something_else() {
+fn unusual_backup_names_are_not_misread() {
     use std::ffi::{OsStr, OsString};
     use std::os::unix::ffi::OsStrExt as _;
     use std::os::unix::fs::PermissionsExt as _;
@@ -379,7 +382,7 @@ fn no_name_of_a_copy_is_taken_for_something_else() {
 }
 
 #[test]
-fn a_copy_whose_tables_mean_something_else_makes_no_home_and_replaces_none() {
+fn a_backup_with_a_changed_schema_creates_and_replaces_no_home() {
     let (sandbox, key) = Sandbox::with_acme();
     let recovery = recovery(&sandbox);
     for (number, change) in (0..).zip([
@@ -398,20 +401,20 @@ fn a_copy_whose_tables_mean_something_else_makes_no_home_and_replaces_none() {
         let elsewhere = sandbox.path("elsewhere");
         restore(&sandbox, &elsewhere, &copy, &recovery)
             .fails(15)
-            .says("tampered: the ");
+            .prints("tampered: the ");
         let left: Vec<_> = std::fs::read_dir(&elsewhere).unwrap().collect();
         assert!(left.is_empty(), "{left:?}");
         sandbox
             .entail(&["restore", copy.to_str().unwrap(), "--accept-rollback"])
             .fails(15)
-            .says("tampered: the ");
+            .prints("tampered: the ");
     }
     assert_eq!(sandbox.revealed_key(), key);
     sandbox.entail(&["doctor"]).ok();
 }
 
 #[test]
-fn a_database_whose_tables_mean_something_else_is_replaced_and_leaves_nothing() {
+fn a_database_with_a_changed_schema_is_replaced_completely() {
     let (sandbox, key) = Sandbox::with_acme();
     let copy = backup(&sandbox, "copy.entail");
     let database = rusqlite::Connection::open(sandbox.database()).unwrap();
@@ -436,14 +439,14 @@ fn a_database_whose_tables_mean_something_else_is_replaced_and_leaves_nothing() 
 }
 
 #[test]
-fn what_cannot_be_restored_is_not_called_a_copy() {
+fn a_backup_that_cannot_be_restored_is_not_reported_as_valid() {
     let (sandbox, _) = Sandbox::with_acme();
     sandbox.sql("DELETE FROM documents WHERE name = 'acme/agents'");
     let copy = sandbox.path("copy.entail");
     sandbox
         .entail(&["backup", copy.to_str().unwrap()])
         .fails(15)
-        .says("acme/agents");
+        .prints("acme/agents");
     assert!(!copy.exists());
     let directory = std::fs::read_dir(copy.parent().unwrap()).unwrap();
     let names: Vec<_> = directory.map(|entry| entry.unwrap().file_name()).collect();

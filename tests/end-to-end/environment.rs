@@ -58,7 +58,7 @@ fn texts(value: &Value) -> Vec<String> {
 }
 
 #[test]
-fn nothing_in_the_name_space_of_any_client_reaches_the_command() {
+fn no_variable_of_any_client_reaches_the_command() {
     let (sandbox, key) = with("openai", &[]);
     let mut strays = Vec::new();
     for provider in providers(&sandbox) {
@@ -131,7 +131,7 @@ fn the_exceptions_stay() {
 }
 
 #[test]
-fn a_home_directory_full_of_credentials_is_not_looked_at() {
+fn credentials_in_the_home_directory_are_not_read() {
     let (sandbox, _) = with("openai", &[]);
     let seen = environment(&sandbox, &[], &[]);
     for (name, value) in [
@@ -151,7 +151,7 @@ fn a_home_directory_full_of_credentials_is_not_looked_at() {
 }
 
 #[test]
-fn a_base_url_of_its_own_reaches_every_client_that_reads_one() {
+fn a_custom_base_url_reaches_every_client_that_reads_one() {
     const OWN: &str = "base_url=https://gateway.example/v1";
     let own = "https://gateway.example/v1";
     for (provider, names) in [
@@ -228,7 +228,7 @@ fn bedrocks_endpoint_reaches_every_client_in_the_form_that_it_reads() {
 const ACCOUNT: &str = r#"{"type": "service_account", "project_id": "p1", "client_email": "a@p1.iam.gserviceaccount.com", "private_key": "-----BEGIN PRIVATE KEY-----\ncanaryofavertexkey0123456789ABCDEF\n-----END PRIVATE KEY-----\n"}"#;
 
 #[test]
-fn googles_clients_find_project_and_location_and_are_not_told_two_things() {
+fn googles_clients_get_one_project_and_one_location() {
     let sandbox = Sandbox::new();
     sandbox.watch_for("canaryofavertexkey0123456789ABCDEF");
     sandbox.entail(&["init", "acme"]).ok();
@@ -263,7 +263,7 @@ fn googles_clients_find_project_and_location_and_are_not_told_two_things() {
     sandbox
         .lease(&["resolve", "acme", "vertex-ai"])
         .ok()
-        .says("https://aiplatform.eu.rep.googleapis.com");
+        .prints("https://aiplatform.eu.rep.googleapis.com");
 
     let key = sandbox.canary();
     sandbox
@@ -280,13 +280,13 @@ fn googles_clients_find_project_and_location_and_are_not_told_two_things() {
     sandbox
         .entail(&["run", "acme", "--", "true"])
         .ok()
-        .says("GOOGLE_GENAI_USE_VERTEXAI is not set, because gemini is granted too");
+        .prints("GOOGLE_GENAI_USE_VERTEXAI is not set, because gemini is granted too");
 }
 
 #[test]
 fn a_parameter_that_a_client_does_not_find_is_named_with_the_client() {
     let own = "base_url=https://gateway.example/v1";
-    for (provider, parameter, said) in [
+    for (provider, parameter, printed) in [
         (
             "xai",
             own,
@@ -317,8 +317,8 @@ fn a_parameter_that_a_client_does_not_find_is_named_with_the_client() {
         sandbox
             .entail(&["run", "acme", "--", "true"])
             .ok()
-            .says(said);
-        sandbox.lease(&["export-env", "acme"]).ok().says(said);
+            .prints(printed);
+        sandbox.lease(&["export-env", "acme"]).ok().prints(printed);
         let (sandbox, _) = with(provider, &[]);
         let ran = sandbox.entail(&["run", "acme", "--", "true"]).ok();
         assert_eq!(ran.stderr, "", "{provider}");
@@ -326,7 +326,7 @@ fn a_parameter_that_a_client_does_not_find_is_named_with_the_client() {
 }
 
 #[test]
-fn a_loopback_base_url_is_reached_past_the_proxy() {
+fn a_loopback_base_url_bypasses_the_proxy() {
     let (sandbox, _) = with("openai", &["base_url=http://127.0.0.1:4000/v1"]);
     let callers = [
         ("HTTPS_PROXY", "http://proxy.example"),
@@ -343,7 +343,7 @@ fn a_loopback_base_url_is_reached_past_the_proxy() {
 }
 
 #[test]
-fn what_the_caller_keeps_on_purpose_stays() {
+fn variables_kept_by_the_caller_are_passed_on() {
     let (sandbox, _) = with("openai", &[]);
     let callers = [
         ("AWS_PROFILE", "mine"),
@@ -371,7 +371,7 @@ fn what_the_caller_keeps_on_purpose_stays() {
 }
 
 #[test]
-fn what_the_caller_keeps_is_recorded() {
+fn variables_kept_by_the_caller_are_recorded() {
     let (sandbox, _) = with("openai", &[]);
     let options = [
         "--keep",
@@ -384,13 +384,13 @@ fn what_the_caller_keeps_is_recorded() {
     environment(&sandbox, &options, &[("AWS_PROFILE", "mine")]);
     let log = std::fs::read_to_string(sandbox.home().join("decisions.jsonl")).unwrap();
     let last: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
-    let said = serde_json::to_string(&last["facts"]["request"]["attributes"]).unwrap();
-    assert!(said.contains("entail:kept"), "{said}");
-    assert!(said.contains("AWS_PROFILE,vertex-ai"), "{said}");
+    let printed = serde_json::to_string(&last["facts"]["request"]["attributes"]).unwrap();
+    assert!(printed.contains("entail:kept"), "{printed}");
+    assert!(printed.contains("AWS_PROFILE,vertex-ai"), "{printed}");
 }
 
 #[test]
-fn what_is_no_name_of_a_variable_is_not_kept_recorded_or_repeated() {
+fn an_invalid_variable_name_is_not_kept_recorded_or_repeated() {
     let (sandbox, _) = with("openai", &[]);
     let stray = sandbox.canary();
     for kept in [
@@ -399,29 +399,32 @@ fn what_is_no_name_of_a_variable_is_not_kept_recorded_or_repeated() {
         "a".repeat(81),
     ] {
         let ran = sandbox.entail(&["run", "acme", "--keep", &kept, "--", "true"]);
-        ran.fails(19).says("--keep takes the name of a variable");
+        ran.fails(19).prints("--keep takes the name of a variable");
     }
 }
 
 #[test]
-fn every_host_stays_past_the_proxy_where_the_caller_says_so() {
+fn every_host_bypasses_the_proxy_if_the_caller_sets_that() {
     let (sandbox, _) = with("openai", &["base_url=http://127.0.0.1:4000/v1"]);
     let seen = environment(&sandbox, &[], &[("NO_PROXY", "*")]);
     assert_eq!(seen["NO_PROXY"], "*");
 }
 
 #[test]
-fn what_no_shell_can_unset_is_named() {
+fn variables_that_no_shell_can_unset_are_named() {
     let (sandbox, _) = with("portkey", &[]);
     let mut command = sandbox.command(&["export-env", "acme"]);
     command.env("https://api.portkey.ai/v1", "https://evil.example");
     let output = command.output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("no shell can unset the variable"), "{said}");
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        printed.contains("no shell can unset the variable"),
+        "{printed}"
+    );
 }
 
 #[test]
-fn what_is_granted_cannot_be_kept_from_the_caller() {
+fn granted_variables_cannot_be_kept_from_the_caller() {
     let (sandbox, _) = with("openai", &[]);
     for (option, named) in [
         (
@@ -431,12 +434,12 @@ fn what_is_granted_cannot_be_kept_from_the_caller() {
         (["--keep-provider", "openai"], "openai is granted"),
     ] {
         let arguments = [&["run", "acme"], &option[..], &["--", "true"]].concat();
-        sandbox.entail(&arguments).fails(19).says(named);
+        sandbox.entail(&arguments).fails(19).prints(named);
     }
     sandbox
         .entail(&["run", "acme", "--keep", "MINE", "--", "true"])
         .ok()
-        .says("--keep MINE: no provider's clients read it");
+        .prints("--keep MINE: no provider's clients read it");
 }
 
 #[test]
@@ -457,7 +460,7 @@ fn no_variable_is_set_that_no_client_reads() {
 }
 
 #[test]
-fn a_provider_that_is_not_known_any_more_is_named_wherever_it_is_missed() {
+fn an_unknown_provider_is_named_wherever_it_is_needed() {
     let (sandbox, _) = with("openai", &[]);
     let file = sandbox.home().join("providers.toml");
     std::fs::write(&file, INTERNAL).unwrap();
@@ -466,17 +469,17 @@ fn a_provider_that_is_not_known_any_more_is_named_wherever_it_is_missed() {
         .entail_with(&["credential", "set", "acme", "internal"], &key)
         .ok();
     std::fs::remove_file(&file).unwrap();
-    let said = "acme has a credential for internal, which is not a known provider";
+    let printed = "acme has a credential for internal, which is not a known provider";
     sandbox
         .entail(&["run", "acme", "--", "true"])
         .ok()
-        .says(said);
-    sandbox.entail(&["status"]).ok().says(said);
-    sandbox.entail(&["verify"]).ok().says(said);
+        .prints(printed);
+    sandbox.entail(&["status"]).ok().prints(printed);
+    sandbox.entail(&["verify"]).ok().prints(printed);
     sandbox
         .entail(&["doctor"])
         .fails(18)
-        .says("the provider internal");
+        .prints("the provider internal");
 }
 
 const INTERNAL: &str = r#"
@@ -520,7 +523,7 @@ fn a_remedy_repeats_the_options_of_the_request() {
             "true",
         ])
         .fails(10)
-        .says("entail credential enable acme openai");
+        .prints("entail credential enable acme openai");
     let key = sandbox.canary();
     sandbox
         .entail_with(&["credential", "set", "acme", "xai"], &key)
@@ -528,7 +531,7 @@ fn a_remedy_repeats_the_options_of_the_request() {
     sandbox
         .entail(&["run", "acme", "--attribute", "session=4711", "--", "true"])
         .ok()
-        .says(
+        .prints(
             "openai is refused: disabled; see: entail explain acme openai --attribute session=4711",
         );
 }
@@ -548,6 +551,6 @@ fn a_run_that_is_granted_nothing_names_every_provider_that_was_refused() {
     sandbox
         .entail(&["run", "acme", "--", "true"])
         .fails(10)
-        .says("openai is refused: disabled")
-        .says("xai is refused: disabled");
+        .prints("openai is refused: disabled")
+        .prints("xai is refused: disabled");
 }

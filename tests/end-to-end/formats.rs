@@ -1,24 +1,24 @@
-//! What comes out: masked unless asked for, and in forms that programs read back.
+//! Output: masked unless requested, and in forms that programs can parse.
 
 use std::process::Command;
 
 use crate::sandbox::Sandbox;
 
 #[test]
-fn a_secret_is_masked_until_it_is_asked_for() {
+fn a_secret_is_masked_unless_requested() {
     let (sandbox, key) = Sandbox::with_acme();
     sandbox
         .entail(&["resolve", "acme/evals", "openai"])
         .ok()
-        .says("••••cdef");
+        .prints("••••cdef");
     sandbox
         .entail(&["resolve", "acme/evals", "openai", "--json"])
         .ok()
-        .says("••••cdef");
+        .prints("••••cdef");
     sandbox
         .entail(&["resolve", "acme/evals", "openai", "--format", "env"])
         .fails(19)
-        .says("--reveal");
+        .prints("--reveal");
     let lease = sandbox
         .lease(&["resolve", "acme/evals", "openai", "--reveal"])
         .ok();
@@ -26,7 +26,7 @@ fn a_secret_is_masked_until_it_is_asked_for() {
 }
 
 #[test]
-fn what_a_shell_evaluates_is_what_was_set() {
+fn a_shell_evaluates_the_output_to_the_exact_value() {
     let (sandbox, key) = Sandbox::with_acme();
     let program = env!("CARGO_BIN_EXE_entail");
     for source in [
@@ -110,7 +110,7 @@ fn a_shell_runs_nothing_of_a_value_that_it_reads() {
 }
 
 #[test]
-fn nothing_is_coloured_that_is_not_on_a_terminal() {
+fn output_is_coloured_only_on_a_terminal() {
     let (sandbox, _) = Sandbox::with_acme();
     for arguments in [
         &["status"][..],
@@ -127,7 +127,7 @@ fn nothing_is_coloured_that_is_not_on_a_terminal() {
 }
 
 #[test]
-fn errors_are_json_where_json_was_asked_for() {
+fn errors_are_json_if_json_is_requested() {
     let (sandbox, _) = Sandbox::with_acme();
     let ran = sandbox
         .entail(&["resolve", "acme/agents", "openai", "--json"])
@@ -147,15 +147,18 @@ fn help_lists_the_exit_codes_and_every_shell_has_completions() {
     sandbox
         .entail(&["--help"])
         .ok()
-        .says("10  refused by the policy")
-        .says("17  the decision cannot be recorded");
+        .prints("10  refused by the policy")
+        .prints("17  the decision cannot be recorded");
     for shell in ["bash", "zsh", "fish"] {
-        sandbox.entail(&["completions", shell]).ok().says("entail");
+        sandbox
+            .entail(&["completions", shell])
+            .ok()
+            .prints("entail");
     }
 }
 
 #[test]
-fn an_output_that_is_full_or_closed_is_no_crash() {
+fn a_full_or_closed_output_does_not_crash() {
     let (sandbox, _) = Sandbox::with_acme();
     let program = env!("CARGO_BIN_EXE_entail");
     for (script, code) in [
@@ -185,10 +188,10 @@ fn decide_answers_line_by_line_without_a_home() {
     sandbox
         .entail_with(&["policy", "decide"], "{}\n")
         .fails(19)
-        .says("line 1");
+        .prints("line 1");
     let invalid = facts.replace("\"acme\"", "\"acme/evals\"");
     sandbox
         .entail_with(&["policy", "decide"], &invalid)
         .fails(12)
-        .says("the organization");
+        .prints("the organization");
 }

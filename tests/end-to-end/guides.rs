@@ -1,4 +1,4 @@
-//! The pages on other tools: their files work as they stand.
+//! The pages on other tools: their files work unchanged.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -56,14 +56,16 @@ fn the_makefile_gives_its_target_the_key() {
     let (sandbox, _) = Sandbox::with_acme();
     let directory = repository(&sandbox);
     sandbox.file("code/Makefile", block(&page("make.md"), "`Makefile`"));
-    run(&sandbox, &directory, "make", &["test"]).ok().says("OK");
+    run(&sandbox, &directory, "make", &["test"])
+        .ok()
+        .prints("OK");
     run(&sandbox, &directory, "make", &["test", "RUN="]).fails(2);
     sandbox
         .entail(&["inherit", "acme/evals", "openai", "--off"])
         .ok();
     run(&sandbox, &directory, "make", &["test"])
         .fails(2)
-        .says("entail inherit acme/evals openai");
+        .prints("entail inherit acme/evals openai");
 }
 
 #[test]
@@ -73,12 +75,12 @@ fn the_envrc_sets_what_is_granted_and_clears_what_is_not() {
     sandbox.file("code/.envrc", block(&page("direnv.md"), "`.envrc`"));
     run(&sandbox, &directory, "direnv", &["allow", "."]).ok();
     let test = &["exec", ".", "python3", "-m", "unittest"];
-    run(&sandbox, &directory, "direnv", test).ok().says("OK");
+    run(&sandbox, &directory, "direnv", test).ok().prints("OK");
     // Without a grant nothing runs, with whatever stray key.
     sandbox.file("code/.entail.toml", "scope = \"acme\"\n");
     run(&sandbox, &directory, "direnv", test)
         .fails(1)
-        .says("entail use --allow");
+        .prints("entail use --allow");
 }
 
 #[test]
@@ -97,7 +99,7 @@ fn the_task_of_the_editor_gets_the_key() {
     let program = task["command"].as_str().unwrap();
     run(&sandbox, &directory, program, &arguments)
         .ok()
-        .says("OK");
+        .prints("OK");
     let settings = block(&page("vscode.md"), "`.vscode/settings.json`");
     let settings: serde_json::Value = serde_json::from_str(&settings).unwrap();
     let profile = &settings["terminal.integrated.profiles.linux"]["entail"];
@@ -148,7 +150,7 @@ fn the_steps_of_the_workflow_restore_a_home_and_run_with_it() {
     assert!(!directory.join("ci.key").exists());
     shell(&sandbox, &directory, &tests, &variables)
         .ok()
-        .says("OK");
+        .prints("OK");
 }
 
 fn repository_of_the_workflow(sandbox: &Sandbox, key: &str) -> PathBuf {

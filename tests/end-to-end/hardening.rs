@@ -71,7 +71,7 @@ fn a_crash_leaves_no_core_behind() {
 }
 
 #[test]
-fn the_command_that_is_run_has_the_limits_and_the_mask_of_the_caller() {
+fn the_command_inherits_the_callers_limits_and_umask() {
     let (sandbox, _) = Sandbox::with_acme();
     let program = env!("CARGO_BIN_EXE_entail");
     let mut shell = Command::new("sh");
@@ -85,7 +85,7 @@ fn the_command_that_is_run_has_the_limits_and_the_mask_of_the_caller() {
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap())
         .env("ENTAIL_HOME", sandbox.home());
-    sandbox.run(shell, "").ok().says("0027\nunlimited");
+    sandbox.run(shell, "").ok().prints("0027\nunlimited");
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn is_private(path: &Path) {
 }
 
 #[test]
-fn every_file_is_the_owners_alone_whatever_the_mask() {
+fn every_file_is_private_under_any_umask() {
     let sandbox = Sandbox::new();
     let program = env!("CARGO_BIN_EXE_entail");
     let script = format!(
@@ -144,7 +144,7 @@ fn every_file_is_the_owners_alone_whatever_the_mask() {
 }
 
 #[test]
-fn what_others_could_write_is_refused() {
+fn files_that_others_can_write_are_refused() {
     let (sandbox, _) = Sandbox::with_acme();
     let set = |path: &Path, mode| {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
@@ -175,13 +175,13 @@ fn what_others_could_write_is_refused() {
     sandbox
         .entail(&["resolve", "acme/evals", "openai"])
         .fails(14)
-        .says("chmod go-w");
+        .prints("chmod go-w");
     set(&above, before);
     sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
 }
 
 #[test]
-fn without_locked_memory_it_works_and_doctor_says_so() {
+fn without_locked_memory_it_works_and_doctor_reports_it() {
     let (sandbox, _) = Sandbox::with_acme();
     let limited = |arguments: &str| {
         let program = env!("CARGO_BIN_EXE_entail");
@@ -203,8 +203,8 @@ fn without_locked_memory_it_works_and_doctor_says_so() {
             .env("ENTAIL_HOME", sandbox.home());
         sandbox.run(shell, "")
     };
-    limited("resolve acme/evals openai").ok().says("granted");
-    limited("doctor").fails(1).says("ulimit -l");
+    limited("resolve acme/evals openai").ok().prints("granted");
+    limited("doctor").fails(1).prints("ulimit -l");
 }
 
 /// Makes the home of `sandbox` one that is reached through `link`.
@@ -241,7 +241,7 @@ fn a_home_is_not_used_through_a_link_that_others_could_change() {
             sandbox
                 .run(command, "")
                 .fails(14)
-                .says(&format!("chmod go-w {}", shared.display()));
+                .prints(&format!("chmod go-w {}", shared.display()));
         }
     }
     // By the user's data directory as well.
@@ -250,13 +250,13 @@ fn a_home_is_not_used_through_a_link_that_others_could_change() {
     command
         .env_remove("ENTAIL_HOME")
         .env("XDG_DATA_HOME", &shared);
-    sandbox.run(command, "").fails(14).says("chmod go-w");
+    sandbox.run(command, "").fails(14).prints("chmod go-w");
     // Nothing is made there either.
     through(&shared.join("new"), &directory("empty", 0o700));
     for home in [shared.join("new/home"), shared.join("home2")] {
         let mut command = sandbox.command(&["init", "acme"]);
         command.env("ENTAIL_HOME", &home);
-        sandbox.run(command, "").fails(14).says("chmod go-w");
+        sandbox.run(command, "").fails(14).prints("chmod go-w");
         assert!(!home.exists());
     }
 
@@ -272,7 +272,7 @@ fn a_home_is_not_used_through_a_link_that_others_could_change() {
             sandbox
                 .run(command, "")
                 .fails(14)
-                .says(&format!("{} belongs to another user", link.display()));
+                .prints(&format!("{} belongs to another user", link.display()));
         }
     } else {
         println!("skipped: only root can give a link away");
@@ -285,7 +285,7 @@ fn a_home_is_not_used_through_a_link_that_others_could_change() {
 }
 
 #[test]
-fn a_log_may_be_a_link_to_a_file_that_is_not_made_yet_but_to_no_place_that_others_write() {
+fn a_log_may_link_to_a_missing_file_but_not_where_others_can_write() {
     let (sandbox, _) = Sandbox::with_acme();
     let log = sandbox.home().join("decisions.jsonl");
     let logs = sandbox.path("logs");
@@ -295,15 +295,15 @@ fn a_log_may_be_a_link_to_a_file_that_is_not_made_yet_but_to_no_place_that_other
     sandbox.entail(&resolve).ok();
     assert!(logs.join("decisions.jsonl").is_file());
     std::fs::set_permissions(&logs, std::fs::Permissions::from_mode(0o777)).unwrap();
-    sandbox.entail(&resolve).fails(14).says("chmod go-w");
+    sandbox.entail(&resolve).fails(14).prints("chmod go-w");
     std::fs::remove_file(logs.join("decisions.jsonl")).unwrap();
-    sandbox.entail(&resolve).fails(14).says("chmod go-w");
+    sandbox.entail(&resolve).fails(14).prints("chmod go-w");
     // The search for canaries reads all that is in a home.
     std::fs::remove_file(log).unwrap();
 }
 
 #[test]
-fn code_is_not_compiled_where_others_could_put_theirs() {
+fn code_is_not_compiled_where_others_can_write() {
     let (sandbox, _) = Sandbox::with_acme();
     let place = sandbox.path("temporary");
     std::fs::create_dir(&place).unwrap();
@@ -333,7 +333,7 @@ fn modified(directory: &Path) -> (i64, i64) {
 }
 
 #[test]
-fn an_identity_that_systemd_passes_is_not_taken_from_where_others_write() {
+fn a_systemd_identity_is_not_read_from_where_others_can_write() {
     let (sandbox, _) = Sandbox::with_acme();
     let credentials = sandbox.path("credentials");
     std::fs::create_dir(&credentials).unwrap();
@@ -349,11 +349,11 @@ fn an_identity_that_systemd_passes_is_not_taken_from_where_others_write() {
     };
     resolve().ok();
     std::fs::set_permissions(&credentials, std::fs::Permissions::from_mode(0o777)).unwrap();
-    resolve().fails(16).says("chmod go-w");
+    resolve().fails(16).prints("chmod go-w");
 }
 
 #[test]
-fn a_file_of_a_home_may_be_a_link_that_nobody_else_can_change() {
+fn a_home_file_may_be_a_link_that_only_the_owner_can_change() {
     let (sandbox, _) = Sandbox::with_acme();
     let home = sandbox.home();
     // As Kubernetes mounts a secret.

@@ -120,31 +120,31 @@ fn help_lists_the_commands_by_task_and_shows_the_help_of_each() {
     sandbox
         .entail(&["help", "credentials"])
         .fails(2)
-        .says("there is no command")
-        .says("credential");
+        .prints("there is no command")
+        .prints("credential");
     sandbox
         .entail(&["help", "credential", "sett"])
         .fails(2)
-        .says("one of: set, rotate");
+        .prints("one of: set, rotate");
 }
 
 #[test]
 fn an_error_names_what_is_missing_and_no_option_besides() {
     let sandbox = Sandbox::new();
-    let said = sandbox
+    let printed = sandbox
         .entail(&["credential", "show", "--name", "x", "acme"])
         .fails(2)
         .stderr;
     assert!(
-        said.contains("Usage: entail credential show [OPTIONS] <SCOPE> <PROVIDER>"),
-        "{said}"
+        printed.contains("Usage: entail credential show [OPTIONS] <SCOPE> <PROVIDER>"),
+        "{printed}"
     );
-    let said = sandbox
+    let printed = sandbox
         .entail(&["run", "acme", "--pristine"])
         .fails(2)
         .stderr;
     assert!(
-        said.contains("Usage: entail run [OPTIONS] [SCOPE] -- <COMMAND>..."),
-        "{said}"
+        printed.contains("Usage: entail run [OPTIONS] [SCOPE] -- <COMMAND>..."),
+        "{printed}"
     );
 }

@@ -49,7 +49,7 @@ struct Row {
 enum Json {
     /// It parses.
     Sound,
-    /// It holds the text as it is.
+    /// It contains the exact text.
     Exact,
 }
 
@@ -321,12 +321,12 @@ fn json(source: &Source, row: &Row, hostile: &World) {
     let errors = ran.stderr.lines().filter(|line| line.starts_with('{'));
     values.extend(errors.map(|line| parse(line).unwrap()));
     if ran.code != Some(0) {
-        let is_told = values
+        let is_reported = values
             .iter()
             .any(|value| value.pointer("/error/code").is_some() || value.get("error").is_some());
         // Exit codes of comparisons are no errors.
         let compares = matches!(ran.code, Some(12 | 20)) && !values.is_empty();
-        assert!(is_told || compares, "{what}: {}", beginning(&ran));
+        assert!(is_reported || compares, "{what}: {}", beginning(&ran));
     }
     if row.json == Json::Exact {
         assert!(
@@ -465,7 +465,7 @@ fn every_command_is_in_the_table() {
 }
 
 #[test]
-fn the_name_that_the_program_is_started_by_is_not_repeated() {
+fn the_program_name_is_not_repeated() {
     let sandbox = Sandbox::new();
     let name = Kind::Short.text();
     for arguments in [
@@ -583,7 +583,7 @@ fn a_prompt_on_a_real_terminal_is_one_line_and_plain() {
 }
 
 #[test]
-fn a_second_place_of_the_decision_log_gets_plain_lines() {
+fn the_secondary_decision_log_gets_plain_lines() {
     let refusing = source("what a policy says when it refuses");
     for place in ["file", "stdout"] {
         let world = World::new(refusing, Kind::Everything, false);

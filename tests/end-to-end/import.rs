@@ -94,7 +94,7 @@ fn everything_in(sandbox: &Sandbox, directory: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn a_shared_key_goes_to_the_organization_and_a_different_one_stays_with_its_project() {
+fn a_shared_key_is_imported_into_the_organization_and_other_keys_into_their_projects() {
     let sandbox = with_organization();
     let (src, shared, own) = projects(&sandbox);
     let before = everything_in(&sandbox, "src");
@@ -117,7 +117,7 @@ fn a_shared_key_goes_to_the_organization_and_a_different_one_stays_with_its_proj
         (&dry["applied"], &dry["dry_run"]),
         (&false.into(), &true.into())
     );
-    sandbox.entail(&["project", "list"]).ok().says("acme\n");
+    sandbox.entail(&["project", "list"]).ok().prints("acme\n");
     assert!(
         !sandbox
             .entail(&["project", "list"])
@@ -144,17 +144,17 @@ fn a_shared_key_goes_to_the_organization_and_a_different_one_stays_with_its_proj
     sandbox
         .entail(&["status", "--all"])
         .ok()
-        .says("acme/evals   from acme");
+        .prints("acme/evals   from acme");
     // A revision for each of the seven changes besides the two of `init`, and no foreign file is touched.
     sandbox
         .entail(&["verify"])
         .ok()
-        .says("(revision 9, 9 changes");
+        .prints("(revision 9, 9 changes");
     assert_eq!(everything_in(&sandbox, "src"), before);
 }
 
 #[test]
-fn a_second_import_changes_nothing_and_says_what_is_set() {
+fn a_second_import_changes_nothing_and_reports_existing_credentials() {
     let sandbox = with_organization();
     let (src, ..) = projects(&sandbox);
     import(&sandbox, &[&src, "--yes"]).ok();
@@ -172,7 +172,7 @@ fn a_second_import_changes_nothing_and_says_what_is_set() {
 }
 
 #[test]
-fn an_import_that_was_stopped_half_way_goes_on() {
+fn an_interrupted_import_resumes() {
     let sandbox = with_organization();
     let (src, shared, _) = projects(&sandbox);
     // What the first changes of the plan would have done.
@@ -195,7 +195,7 @@ fn an_import_that_was_stopped_half_way_goes_on() {
 }
 
 #[test]
-fn what_is_set_already_is_never_replaced() {
+fn existing_credentials_are_never_replaced() {
     let sandbox = with_organization();
     let (src, shared, own) = projects(&sandbox);
     let (organizations, projects) = (sandbox.canary(), sandbox.canary());
@@ -207,7 +207,7 @@ fn what_is_set_already_is_never_replaced() {
     }
     let said = import(&sandbox, &[&src, "--yes"])
         .ok()
-        .says("already set (different), not replaced")
+        .prints("already set (different), not replaced")
         .stdout;
     assert!(
         !said.contains("My App/.env.local:1  OPENAI_API_KEY\n"),
@@ -222,7 +222,7 @@ fn what_is_set_already_is_never_replaced() {
 }
 
 #[test]
-fn without_the_identity_nothing_is_taken_for_different() {
+fn without_the_identity_no_key_is_reported_as_different() {
     let sandbox = with_organization();
     let (src, shared, _) = projects(&sandbox);
     sandbox
@@ -244,14 +244,14 @@ fn without_the_identity_nothing_is_taken_for_different() {
 }
 
 #[test]
-fn nothing_is_imported_unasked() {
+fn nothing_is_imported_without_confirmation() {
     let sandbox = with_organization();
     let (src, ..) = projects(&sandbox);
     for arguments in [&[src.as_str()][..], &[&src, "--json"]] {
         import(&sandbox, arguments)
             .fails(19)
-            .says("--dry-run")
-            .says("--yes");
+            .prints("--dry-run")
+            .prints("--yes");
     }
     assert_eq!(sandbox.entail(&["project", "list"]).ok().stdout, "acme\n");
 }
@@ -299,11 +299,11 @@ sys.exit(os.waitstatus_to_exitcode(status))
     for no in ["", "n", "yess"] {
         ask(no)
             .ok()
-            .says("Continue? [y/N]")
-            .says("nothing was changed");
+            .prints("Continue? [y/N]")
+            .prints("nothing was changed");
         assert_eq!(sandbox.entail(&["project", "list"]).ok().stdout, "acme\n");
     }
-    ask("y").ok().says(": 7 changes were made");
+    ask("y").ok().prints(": 7 changes were made");
     assert_eq!(key(&sandbox, "acme/evals", "openai"), shared);
 }
 
@@ -330,8 +330,8 @@ fn modes_are_recognized_by_their_variables() {
     let directory = sandbox.path("clouds").to_str().unwrap().to_owned();
     let said = import(&sandbox, &[&directory, "--yes"])
         .ok()
-        .says("AWS_BEARER_TOKEN_BEDROCK")
-        .says("is not part of the mode access-key")
+        .prints("AWS_BEARER_TOKEN_BEDROCK")
+        .prints("is not part of the mode access-key")
         .stdout;
     assert!(
         said.contains("GOOGLE_CLOUD_LOCATION=europe-west4"),
@@ -366,11 +366,11 @@ fn modes_are_recognized_by_their_variables() {
             script,
         ])
         .ok()
-        .says("1\n");
+        .prints("1\n");
 }
 
 #[test]
-fn what_is_not_understood_is_named_and_never_shown() {
+fn unparsed_entries_are_named_and_never_shown() {
     let sandbox = with_organization();
     let (azure, literal) = (sandbox.canary(), sandbox.canary());
     sandbox.file(
@@ -401,7 +401,7 @@ fn what_is_not_understood_is_named_and_never_shown() {
 }
 
 #[test]
-fn a_key_that_may_be_another_hosts_is_not_imported() {
+fn a_key_that_may_belong_to_another_host_is_not_imported() {
     let sandbox = with_organization();
     for (number, other) in [
         "OPENAI_API_BASE=https://x.openai.azure.com",
@@ -430,7 +430,7 @@ fn a_key_that_may_be_another_hosts_is_not_imported() {
 }
 
 #[test]
-fn files_of_one_project_that_disagree_say_so() {
+fn conflicting_files_of_one_project_are_reported() {
     let sandbox = with_organization();
     let (first, second, third) = (sandbox.canary(), sandbox.canary(), sandbox.canary());
     sandbox.file(
@@ -445,8 +445,8 @@ fn files_of_one_project_that_disagree_say_so() {
     let app = sandbox.path("app").to_str().unwrap().to_owned();
     let said = import(&sandbox, &[&app, "--yes"])
         .ok()
-        .says(".env.production:1) has another value, which is not imported")
-        .says("XAI_API_KEY: it is set twice in")
+        .prints(".env.production:1) has another value, which is not imported")
+        .prints("XAI_API_KEY: it is set twice in")
         .stdout;
     assert!(
         said.contains("app/.env.staging:1  OPENAI_API_KEY\n"),
@@ -486,7 +486,7 @@ fn json_shell_scripts_and_pipes_that_are_named_are_read() {
 }
 
 #[test]
-fn a_pipe_or_a_device_that_was_found_is_not_waited_for() {
+fn a_discovered_pipe_or_device_does_not_block() {
     let sandbox = with_organization();
     std::fs::create_dir_all(sandbox.path("app")).unwrap();
     let made = Command::new("mkfifo")
@@ -526,19 +526,19 @@ fn the_environment_is_imported_into_the_scope_in_effect() {
     assert_eq!(key(&sandbox, "acme/evals", "openai"), projects);
     let mut elsewhere = sandbox.command(&["import", "--env", "--yes"]);
     elsewhere.env("ENTAIL_SCOPE", "other/evals");
-    sandbox.run(elsewhere, "").fails(19).says("not in acme");
+    sandbox.run(elsewhere, "").fails(19).prints("not in acme");
 }
 
 #[test]
-fn projects_go_where_the_map_says_and_links_between_are_set() {
+fn the_map_selects_the_scopes_and_sets_the_inheritance_between_them() {
     let sandbox = with_organization();
     let (src, shared, _) = projects(&sandbox);
     let evals = format!("{src}/evals=acme/team/evals");
     let said = import(&sandbox, &[&src, "--map", &evals, "--yes"])
         .ok()
-        .says("add the project acme/team\n")
-        .says("let acme/team inherit openai")
-        .says("let acme/team/evals inherit openai")
+        .prints("add the project acme/team\n")
+        .prints("let acme/team inherit openai")
+        .prints("let acme/team/evals inherit openai")
         .stdout;
     assert!(!said.contains("acme/evals"), "{said}");
     assert_eq!(key(&sandbox, "acme/team/evals", "openai"), shared);
@@ -553,7 +553,7 @@ fn projects_go_where_the_map_says_and_links_between_are_set() {
         ),
     ] {
         let arguments = [src.as_str(), "--org", "acme", "--map", &map, "--yes"];
-        import(&sandbox, &arguments).fails(19).says(problem);
+        import(&sandbox, &arguments).fails(19).prints(problem);
     }
 }
 
@@ -568,7 +568,7 @@ fn a_directory_with_files_of_its_own_is_one_project() {
     sandbox
         .run(command, "")
         .ok()
-        .says("./deploy/.env: . is a project itself");
+        .prints("./deploy/.env: . is a project itself");
     assert_eq!(key(&sandbox, "acme/app", "openai"), key_of_app);
     assert!(
         !sandbox
@@ -585,8 +585,8 @@ fn the_organization_is_named_where_there_are_several() {
     sandbox.entail(&["init", "other"]).ok();
     import(&sandbox, &[&src, "--yes"])
         .fails(19)
-        .says("add --org acme")
-        .says("add --org other");
+        .prints("add --org acme")
+        .prints("add --org other");
     import(&sandbox, &[&src, "--org", "acme/evals", "--yes"]).fails(19);
     let report = report(&sandbox, &[&src, "--org", "third", "--dry-run"]);
     assert_eq!(changes(&report)[0], "add-scope third");
@@ -635,7 +635,7 @@ fn the_same_key_with_other_parameters_is_shared_and_another_credential() {
 }
 
 #[test]
-fn what_export_env_and_resolve_print_is_imported_as_it_was() {
+fn the_output_of_export_env_and_resolve_is_imported_unchanged() {
     let (sandbox, key_of_acme) = Sandbox::with_acme();
     sandbox.entail(&["init", "other"]).ok();
     let resolve = &["resolve", "acme", "openai", "--reveal", "--format"][..];
@@ -681,7 +681,7 @@ fn a_project_whose_own_scope_was_allowed_is_imported_into_it() {
 }
 
 #[test]
-fn a_key_in_the_place_of_a_path_is_not_repeated() {
+fn a_key_given_as_a_path_is_not_repeated() {
     let sandbox = with_organization();
     let key = sandbox.canary();
     import(&sandbox, &[&key, "--dry-run"]).fails(1);
@@ -690,7 +690,7 @@ fn a_key_in_the_place_of_a_path_is_not_repeated() {
 }
 
 #[test]
-fn what_a_scope_does_not_get_is_not_called_deletable() {
+fn a_credential_that_a_scope_does_not_get_is_not_reported_as_deletable() {
     let sandbox = with_organization();
     let (src, shared, _) = projects(&sandbox);
     sandbox
@@ -727,7 +727,7 @@ fn what_a_scope_does_not_get_is_not_called_deletable() {
         ]
     );
     assert!(!report["deletable"].to_string().contains("evals"));
-    import(&sandbox, &[&src, "--yes"]).ok().says(
+    import(&sandbox, &[&src, "--yes"]).ok().prints(
         "acme/evals does not get this openai credential; see: entail explain acme/evals openai",
     );
 }

@@ -76,7 +76,7 @@ fn a_secret_given_as_an_argument_is_refused_and_not_repeated() {
 }
 
 #[test]
-fn what_cannot_be_a_key_is_refused_without_being_shown() {
+fn an_invalid_key_is_refused_without_being_shown() {
     let (sandbox, _) = Sandbox::with_acme();
     for bad in [
         "two words",
@@ -96,7 +96,7 @@ fn what_cannot_be_a_key_is_refused_without_being_shown() {
         sandbox
             .entail_with(&["credential", "set", "acme", "xai"], &text)
             .fails(19)
-            .says("api_key:");
+            .prints("api_key:");
     }
     sandbox
         .entail(&["credential", "show", "acme", "xai"])
@@ -108,17 +108,17 @@ fn what_cannot_be_a_key_is_refused_without_being_shown() {
             &format!("  {canary}\n"),
         )
         .ok()
-        .says("white space around the value was removed");
+        .prints("white space around the value was removed");
 }
 
 #[test]
-fn unknown_things_are_named_with_those_that_are_known() {
+fn unknown_names_are_reported_with_the_known_names() {
     let (sandbox, _) = Sandbox::with_acme();
     let key = sandbox.canary();
     sandbox
         .entail_with(&["credential", "set", "acme", "opnai"], &key)
         .fails(18)
-        .says("openai, anthropic");
+        .prints("openai, anthropic");
     sandbox
         .entail_with(
             &[
@@ -132,16 +132,16 @@ fn unknown_things_are_named_with_those_that_are_known() {
             &key,
         )
         .fails(19)
-        .says("bas_url")
-        .says("base_url");
+        .prints("bas_url")
+        .prints("base_url");
     sandbox
         .entail_with(&["credential", "set", "acme/nope", "openai"], &key)
         .fails(18)
-        .says("acme/nope");
+        .prints("acme/nope");
     sandbox
         .entail_with(&["credential", "set", "Acme", "openai"], &key)
         .fails(2)
-        .says("a-z");
+        .prints("a-z");
     sandbox
         .entail_with(
             &["credential", "rotate", "acme", "openai", "--name", "x"],
@@ -151,8 +151,11 @@ fn unknown_things_are_named_with_those_that_are_known() {
     sandbox
         .entail(&["project", "add", "other/evals"])
         .fails(18)
-        .says("entail init other");
-    sandbox.entail(&["init", "acme"]).fails(19).says("already");
+        .prints("entail init other");
+    sandbox
+        .entail(&["init", "acme"])
+        .fails(19)
+        .prints("already");
 }
 
 #[test]
@@ -173,8 +176,8 @@ fn a_changed_base_url_does_not_take_the_key_to_another_host() {
     url("https://eu.api.openai.com/v1").ok();
     url("https://evil.example/v1")
         .fails(19)
-        .says("enter it again");
-    url("http://api.openai.com/v1").fails(19).says("https");
+        .prints("enter it again");
+    url("http://api.openai.com/v1").fails(19).prints("https");
     let shown = sandbox
         .entail(&["credential", "show", "acme", "openai", "--json"])
         .ok()
@@ -210,7 +213,7 @@ fn a_changed_base_url_does_not_take_the_key_to_another_host() {
 }
 
 #[test]
-fn a_kept_secret_is_kept_whatever_else_is_given() {
+fn a_kept_secret_is_kept_with_any_other_options() {
     let (sandbox, key) = Sandbox::with_acme();
     let other = sandbox.canary();
     let mut command = sandbox.command(&[
@@ -222,7 +225,7 @@ fn a_kept_secret_is_kept_whatever_else_is_given() {
         "--from-env",
     ]);
     command.env("OPENAI_API_KEY", &other);
-    sandbox.run(command, "").fails(19).says("to be kept");
+    sandbox.run(command, "").fails(19).prints("to be kept");
     let region = ["--param", "region=us-east-1", "--mode", "api-key"];
     sandbox
         .entail_with(
@@ -249,7 +252,7 @@ fn a_kept_secret_is_kept_whatever_else_is_given() {
 }
 
 #[test]
-fn a_renewed_secret_keeps_its_parameters_and_asks_for_those_of_its_own() {
+fn a_rotated_secret_keeps_its_parameters_and_asks_for_missing_ones() {
     let (sandbox, _) = Sandbox::with_acme();
     let account = service_account("canaryofaparameter0123456789ABCDEF");
     sandbox.watch_for("canaryofaparameter0123456789ABCDEF");
@@ -267,7 +270,7 @@ fn a_renewed_secret_keeps_its_parameters_and_asks_for_those_of_its_own() {
     sandbox
         .entail_with(&["credential", "rotate", "acme", "vertex-ai"], &account)
         .ok()
-        .says("stays p9");
+        .prints("stays p9");
     let lease = sandbox
         .lease(&["resolve", "acme", "vertex-ai", "--json"])
         .ok()
@@ -295,11 +298,11 @@ fn a_renewed_secret_keeps_its_parameters_and_asks_for_those_of_its_own() {
             &from_file,
         ])
         .fails(19)
-        .says("access_key_id");
+        .prints("access_key_id");
 }
 
 #[test]
-fn a_public_field_given_as_empty_is_taken_away() {
+fn an_empty_public_field_is_removed() {
     let (sandbox, _) = Sandbox::with_acme();
     let set = |parameter: &str| {
         sandbox.entail(&[
@@ -363,7 +366,7 @@ fn patterns_that_match_nothing_or_take_forever_are_refused() {
     share(&format!("acme/{}zzz", "**/".repeat(64))).fails(19);
     share("acme/a**").fails(19);
     share("acme/***").fails(19);
-    share("evals/*").fails(19).says("acme/*");
+    share("evals/*").fails(19).prints("acme/*");
 }
 
 #[test]
@@ -388,7 +391,7 @@ fn homes_may_be_named_in_any_way_and_made_by_many_at_once() {
 }
 
 #[test]
-fn bedrock_has_three_modes_and_says_what_is_missing() {
+fn bedrock_has_three_modes_and_reports_missing_fields() {
     let (sandbox, _) = Sandbox::with_acme();
     let set = ["credential", "set", "acme", "bedrock"];
     let (secret, token) = (sandbox.canary(), sandbox.canary());
@@ -400,8 +403,8 @@ fn bedrock_has_three_modes_and_says_what_is_missing() {
     sandbox
         .run(command, "")
         .fails(19)
-        .says("region")
-        .says("--param region=VALUE");
+        .prints("region")
+        .prints("--param region=VALUE");
 
     let mut command =
         sandbox.command(&[&set[..], &["--from-env", "--param", "region=eu-central-1"]].concat());
@@ -460,7 +463,7 @@ fn bedrock_has_three_modes_and_says_what_is_missing() {
 }
 
 #[test]
-fn a_service_account_is_taken_however_it_was_pasted() {
+fn a_service_account_is_accepted_in_every_pasted_form() {
     let (sandbox, _) = Sandbox::with_acme();
     let key = "canaryofaprivatekey0123456789ABCDEF";
     sandbox.watch_for(key);
@@ -480,7 +483,7 @@ fn a_service_account_is_taken_however_it_was_pasted() {
     sandbox
         .entail_with(&set, &json.replace("client_email", "email"))
         .fails(19)
-        .says("client_email is missing");
+        .prints("client_email is missing");
 }
 
 #[test]
@@ -500,11 +503,11 @@ fn a_passphrase_guards_what_reveals_and_nothing_else() {
     sandbox
         .entail(&["explain", "acme", "openai"])
         .ok()
-        .says("granted");
+        .prints("granted");
     sandbox
         .entail_without_terminal(&["resolve", "acme", "openai"])
         .fails(19)
-        .says("no terminal");
+        .prints("no terminal");
     let lease = sandbox
         .lease(&[
             "resolve",
@@ -552,11 +555,14 @@ const INTERNAL: &str = r#"
 "#;
 
 #[test]
-fn a_home_of_ones_own_may_have_providers_of_ones_own() {
+fn a_custom_home_may_have_custom_providers() {
     let (sandbox, _) = Sandbox::with_acme();
     let providers = sandbox.home().join("providers.toml");
     std::fs::write(&providers, INTERNAL).unwrap();
-    sandbox.entail(&["providers"]).ok().says("INTERNAL_LLM_KEY");
+    sandbox
+        .entail(&["providers"])
+        .ok()
+        .prints("INTERNAL_LLM_KEY");
     let key = sandbox.canary();
     sandbox
         .entail_with(&["credential", "set", "acme", "internal"], &key)
@@ -573,7 +579,10 @@ fn a_home_of_ones_own_may_have_providers_of_ones_own() {
         .ok();
     assert_eq!(lease.stdout, key);
     std::fs::write(&providers, "[[provider]]\nid = \"openai\"").unwrap();
-    sandbox.entail(&["status"]).fails(19).says("provider file");
+    sandbox
+        .entail(&["status"])
+        .fails(19)
+        .prints("provider file");
 }
 
 #[test]
@@ -584,7 +593,10 @@ fn a_secret_stays_with_its_hosts_when_the_provider_file_changes() {
     let set = ["credential", "set", "acme", "internal", "--stdin"];
     sandbox.entail_with(&set, &sandbox.canary()).ok();
     let resolve = ["resolve", "acme", "internal"];
-    sandbox.entail(&resolve).ok().says("https://llm.example/v1");
+    sandbox
+        .entail(&resolve)
+        .ok()
+        .prints("https://llm.example/v1");
 
     let elsewhere = INTERNAL.replace("llm.example", "elsewhere.example");
     std::fs::write(&providers, &elsewhere).unwrap();
@@ -592,20 +604,20 @@ fn a_secret_stays_with_its_hosts_when_the_provider_file_changes() {
     let export = ["export-env", "acme", "--provider", "internal"];
     for command in [&resolve[..], &run, &export] {
         let ran = sandbox.entail(command).fails(16);
-        let ran = ran.says("elsewhere.example").says("llm.example only");
+        let ran = ran.prints("elsewhere.example").prints("llm.example only");
         assert!(!ran.stdout.contains("elsewhere.example"), "{}", ran.stdout);
     }
-    sandbox.entail(&["status"]).fails(16).says("cannot open");
+    sandbox.entail(&["status"]).fails(16).prints("cannot open");
     // Rules can change; the hosts only with the secret.
     let rules = ["credential", "set", "acme", "internal", "--priority", "1"];
     let keep = [&rules[..], &["--keep-secret"]].concat();
-    sandbox.entail(&keep).fails(19).says("elsewhere.example");
+    sandbox.entail(&keep).fails(19).prints("elsewhere.example");
     sandbox.entail(&resolve).fails(16);
     sandbox.entail_with(&set, &sandbox.canary()).ok();
     sandbox
         .entail(&resolve)
         .ok()
-        .says("https://elsewhere.example/v1");
+        .prints("https://elsewhere.example/v1");
 
     // Nor does a file lead to a host that is not one of its own.
     let contradicted = INTERNAL.replace("https://llm.example/v1", "https://elsewhere.example/v1");
@@ -613,5 +625,5 @@ fn a_secret_stays_with_its_hosts_when_the_provider_file_changes() {
     sandbox
         .entail(&resolve)
         .fails(19)
-        .says("not one of the provider's hosts");
+        .prints("not one of the provider's hosts");
 }

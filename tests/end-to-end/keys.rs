@@ -1,4 +1,4 @@
-//! Renewing secrets and keys, and nodes that have only some of the keys.
+//! Rotating secrets and keys, and nodes that have only some of the keys.
 
 use crate::sandbox::Sandbox;
 
@@ -10,20 +10,20 @@ fn blobs(sandbox: &Sandbox) -> i64 {
 }
 
 #[test]
-fn a_renewed_secret_serves_at_once_and_the_old_one_can_be_brought_back() {
+fn a_rotated_secret_is_used_at_once_and_the_old_one_can_be_restored() {
     let (sandbox, first) = Sandbox::with_acme();
     let second = sandbox.canary();
     sandbox
         .entail_with(&["credential", "rotate", "acme", "openai"], &second)
         .ok()
-        .says("version 2")
-        .says("is kept until");
+        .prints("version 2")
+        .prints("is kept until");
     assert_eq!(sandbox.revealed_key(), second);
     assert_eq!(blobs(&sandbox), 2);
     sandbox
         .entail(&["credential", "rollback", "acme", "openai"])
         .ok()
-        .says("version 1");
+        .prints("version 1");
     assert_eq!(sandbox.revealed_key(), first);
     // A number is never used twice.
     let third = sandbox.canary();
@@ -33,22 +33,22 @@ fn a_renewed_secret_serves_at_once_and_the_old_one_can_be_brought_back() {
             &third,
         )
         .ok()
-        .says("version 3")
-        .says("is destroyed");
+        .prints("version 3")
+        .prints("is destroyed");
     assert_eq!(sandbox.revealed_key(), third);
     sandbox
         .entail(&["credential", "rollback", "acme", "openai"])
         .ok()
-        .says("version 2");
+        .prints("version 2");
     assert_eq!(sandbox.revealed_key(), second);
     sandbox
         .entail(&["verify"])
         .ok()
-        .says("ok: the store matches its journal");
+        .prints("ok: the store matches its journal");
 }
 
 #[test]
-fn at_the_end_of_its_grace_a_secret_is_destroyed_blob_and_all() {
+fn a_secret_and_its_blob_are_destroyed_after_the_grace_period() {
     let (sandbox, _) = Sandbox::with_acme();
     let second = sandbox.canary();
     sandbox
@@ -64,24 +64,24 @@ fn at_the_end_of_its_grace_a_secret_is_destroyed_blob_and_all() {
     sandbox
         .entail(&["credential", "rollback", "acme", "openai"])
         .fails(19)
-        .says("no earlier version");
+        .prints("no earlier version");
     sandbox.entail(&["doctor"]).ok();
 }
 
 #[test]
-fn keys_are_renewed_while_everything_stays_readable() {
+fn keys_are_rotated_while_everything_stays_readable() {
     let (sandbox, key) = Sandbox::with_acme();
     let identity = || std::fs::read_to_string(sandbox.home().join("keys/identity.txt")).unwrap();
     let old_identity = identity();
     sandbox
         .entail(&["key", "rotate", "identity"])
         .ok()
-        .says("1 secret was sealed to it");
+        .prints("1 secret was sealed to it");
     assert_ne!(identity(), old_identity);
     sandbox
         .entail(&["key", "rotate", "signer"])
         .ok()
-        .says("new signer");
+        .prints("new signer");
     assert_eq!(sandbox.revealed_key(), key);
     sandbox.entail(&["doctor"]).ok();
 
@@ -97,11 +97,11 @@ fn keys_are_renewed_while_everything_stays_readable() {
     std::fs::create_dir(&directory).unwrap();
     std::fs::rename(&file, directory.join("entail-identity")).unwrap();
     command.env("CREDENTIALS_DIRECTORY", &directory);
-    sandbox.run(command, "").fails(10).says("cannot be read");
+    sandbox.run(command, "").fails(10).prints("cannot be read");
 }
 
 #[test]
-fn an_identity_under_a_passphrase_is_renewed_under_it() {
+fn a_rotated_identity_keeps_its_passphrase() {
     let sandbox = Sandbox::new();
     let passphrase = sandbox.canary();
     let file = sandbox.path("passphrase");
@@ -116,11 +116,11 @@ fn an_identity_under_a_passphrase_is_renewed_under_it() {
     with(&["credential", "set", "acme", "openai"], &key).ok();
     with(&["key", "rotate", "identity"], "")
         .ok()
-        .says("1 secret was sealed to it");
+        .prints("1 secret was sealed to it");
     assert!(!sandbox.home().join("keys/identity.txt").exists());
     with(&["resolve", "acme", "openai"], "")
         .ok()
-        .says("granted");
+        .prints("granted");
     with(&["doctor"], "").ok();
 }
 
@@ -132,7 +132,7 @@ fn a_recipient_opens_what_is_sealed_until_it_is_removed() {
     sandbox
         .entail(&["key", "add-recipient", "--recovery", file])
         .ok()
-        .says("1 secret can be opened with it too");
+        .prints("1 secret can be opened with it too");
     let with_recovery = |arguments: &[&str]| {
         let mut command = sandbox.command(arguments);
         let directory = sandbox.path("credentials");
@@ -144,24 +144,24 @@ fn a_recipient_opens_what_is_sealed_until_it_is_removed() {
     sandbox
         .run(with_recovery(&["resolve", "acme/evals", "openai"]), "")
         .ok()
-        .says("granted");
+        .prints("granted");
     sandbox
         .entail(&["key", "remove-recipient", "recovery"])
         .ok()
-        .says("replace those at their providers");
+        .prints("replace those at their providers");
     sandbox
         .run(with_recovery(&["resolve", "acme/evals", "openai"]), "")
         .fails(10)
-        .says("cannot be read");
+        .prints("cannot be read");
     assert_eq!(sandbox.revealed_key(), key);
     sandbox
         .entail(&["key", "remove-recipient", "first"])
         .fails(19)
-        .says("last recipient");
+        .prints("last recipient");
     sandbox
         .entail(&["key", "add-recipient", "age1nonsense"])
         .fails(19)
-        .says("not an age recipient");
+        .prints("not an age recipient");
 }
 
 #[test]
@@ -173,14 +173,14 @@ fn without_the_identity_everything_but_resolving_works() {
     sandbox
         .entail(&["resolve", "acme/evals", "openai"])
         .fails(16)
-        .says("no identity");
+        .prints("no identity");
     let key = sandbox.canary();
     sandbox
         .entail_with(&["credential", "rotate", "acme", "openai"], &key)
         .ok();
     sandbox.entail(&["project", "add", "acme/more"]).ok();
     sandbox.entail(&["explain", "acme/evals", "openai"]).ok();
-    sandbox.entail(&["verify"]).ok().says("not tried to open");
+    sandbox.entail(&["verify"]).ok().prints("not tried to open");
     sandbox.entail(&["doctor"]).ok();
     let copy = sandbox.path("copy.entail");
     sandbox.entail(&["backup", copy.to_str().unwrap()]).ok();
@@ -199,11 +199,11 @@ fn without_the_identity_everything_but_resolving_works() {
         .envs(environment)
         .args(["-c", &script, program])
         .args(["resolve", "acme/evals", "openai", "--identity-fd", "3"]);
-    sandbox.run(shell, "").ok().says("granted");
+    sandbox.run(shell, "").ok().prints("granted");
     sandbox
         .entail(&["resolve", "acme/evals", "openai", "--identity-fd", "9"])
         .fails(19)
-        .says("not open");
+        .prints("not open");
 }
 
 #[test]
@@ -212,20 +212,20 @@ fn without_the_signer_everything_but_writing_works() {
     std::fs::remove_file(sandbox.home().join("keys/signer.pem")).unwrap();
     assert_eq!(sandbox.revealed_key(), key);
     sandbox.entail(&["status"]).ok();
-    sandbox.entail(&["doctor"]).ok().says("no signer");
+    sandbox.entail(&["doctor"]).ok().prints("no signer");
     for arguments in [
         &["project", "add", "acme/more"][..],
         &["key", "rotate", "identity"],
         &["key", "rotate", "signer"],
         &["credential", "disable", "acme", "openai"],
     ] {
-        sandbox.entail(arguments).fails(16).says("no signer");
+        sandbox.entail(arguments).fails(16).prints("no signer");
     }
     assert_eq!(sandbox.revealed_key(), key);
 }
 
 #[test]
-fn keys_that_are_renewed_by_several_at_once_are_not_lost() {
+fn concurrent_key_rotations_lose_no_key() {
     let (sandbox, key) = Sandbox::with_acme();
     for what in ["identity", "signer"] {
         let renewals: Vec<_> = (0..6)
@@ -239,7 +239,7 @@ fn keys_that_are_renewed_by_several_at_once_are_not_lost() {
             })
             .collect();
         for mut renewal in renewals {
-            // The others are told to wait.
+            // The others get an error that asks them to wait.
             assert!(matches!(renewal.wait().unwrap().code(), Some(0 | 16)));
         }
         assert_eq!(sandbox.revealed_key(), key);
@@ -248,7 +248,7 @@ fn keys_that_are_renewed_by_several_at_once_are_not_lost() {
 }
 
 #[test]
-fn a_dry_run_says_what_would_be_renewed_and_renews_nothing() {
+fn a_dry_run_lists_the_rotations_and_rotates_nothing() {
     let (sandbox, key) = Sandbox::with_acme();
     let planned = |arguments: &[&str]| {
         let arguments = [&["key"], arguments, &["--dry-run"]].concat();
@@ -261,16 +261,16 @@ fn a_dry_run_says_what_would_be_renewed_and_renews_nothing() {
     let recovery = recovery.to_str().unwrap();
     planned(&["rotate", "identity"])
         .ok()
-        .says("1 secret would be sealed again")
-        .says("nothing was changed");
+        .prints("1 secret would be sealed again")
+        .prints("nothing was changed");
     // Three scopes, and the list of recipients.
     planned(&["rotate", "signer"])
         .ok()
-        .says("4 documents would be signed again");
+        .prints("4 documents would be signed again");
     planned(&["add-recipient", "--recovery", recovery])
         .ok()
-        .says("1 secret ");
-    planned(&["reseal"]).ok().says("0 secrets");
+        .prints("1 secret ");
+    planned(&["reseal"]).ok().prints("0 secrets");
     assert!(!std::fs::exists(recovery).unwrap());
     assert_eq!(keys(), before);
     assert_eq!(blobs(&sandbox), blob);
@@ -279,14 +279,14 @@ fn a_dry_run_says_what_would_be_renewed_and_renews_nothing() {
     sandbox
         .entail(&["key", "add-recipient", "--recovery", recovery])
         .ok()
-        .says("1 secret can be opened with it too");
+        .prints("1 secret can be opened with it too");
     planned(&["remove-recipient", "recovery"])
         .ok()
-        .says("1 secret ");
+        .prints("1 secret ");
     sandbox
         .entail(&["key", "rotate", "signer"])
         .ok()
-        .says("4 documents were signed by it");
+        .prints("4 documents were signed by it");
     for (arguments, code) in [
         (&["add-recipient", "age1nonsense"][..], 19),
         (&["add-recipient", "--recovery", recovery], 16),

@@ -158,7 +158,7 @@ fn everything_works_with_a_gigabyte_of_address_space() {
 }
 
 #[test]
-fn with_too_little_address_space_to_compile_that_is_said() {
+fn too_little_address_space_to_compile_is_reported() {
     let (sandbox, _) = Sandbox::with_acme();
     let run = |arguments: &[&str]| sandbox.within_kib(200_000, arguments);
     run(&["credential", "list", "acme"]).ok();
@@ -167,8 +167,8 @@ fn with_too_little_address_space_to_compile_that_is_said() {
     let bomb = sandbox.written("bomb.wasm", tower(22, 2));
     run(&["policy", "check", &bomb])
         .fails(12)
-        .says("the 204800000 bytes of address space that a process is given here")
-        .says("ulimit -v");
+        .prints("the 204800000 bytes of address space that a process is given here")
+        .prints("ulimit -v");
 }
 
 /// A component that is made of `times` of what is made of `times` of … another one.
@@ -198,8 +198,8 @@ fn the_limits_that_are_given_are_the_limits() {
         ] {
             let (ran, peak) = sandbox.watched(&command);
             ran.fails(12)
-                .says("more than 1073741824 bytes of memory")
-                .says("--find-limits");
+                .prints("more than 1073741824 bytes of memory")
+                .prints("--find-limits");
             assert_eq!(peak.children_kib.len(), 1, "it was tried again");
             assert!(
                 peak.children_kib[0] <= COMPILE_KIB,
@@ -213,22 +213,22 @@ fn the_limits_that_are_given_are_the_limits() {
     let file = sandbox.written("tower.wasm", tower(20, 2));
     let (ran, peak) = sandbox.watched(&["policy", "check", &file]);
     ran.fails(12)
-        .says("the compiled code of the component has more than");
+        .prints("the compiled code of the component has more than");
     assert!(peak.own_kib <= OWN_KIB, "{} KiB", peak.own_kib);
 }
 
 #[test]
-fn more_is_tried_only_when_asked_for_and_up_to_what_the_help_says() {
+fn higher_limits_are_tried_only_on_request_and_up_to_the_documented_maximum() {
     let sandbox = Sandbox::new();
     sandbox
         .entail(&["policy", "check", "--help"])
         .ok()
-        .says("2 GiB");
+        .prints("2 GiB");
     let file = sandbox.written("tower.wasm", tower(60, 2));
     let (ran, peak) = sandbox.watched(&["policy", "check", &file, "--find-limits"]);
     ran.fails(12)
-        .says("more than 1073741824 bytes of memory")
-        .says("with the highest limits tried, compiling the component takes more than 2147483648 bytes");
+        .prints("more than 1073741824 bytes of memory")
+        .prints("with the highest limits tried, compiling the component takes more than 2147483648 bytes");
     assert_eq!(peak.children_kib.len(), 2);
     assert!(peak.children_kib.iter().all(|kib| *kib <= 2 * COMPILE_KIB));
     assert!(peak.own_kib <= OWN_KIB, "{} KiB", peak.own_kib);
@@ -258,7 +258,7 @@ fn a_schema_takes_no_memory_of_the_program_and_little_of_a_child() {
         assert!(peak.own_kib <= OWN_KIB, "{} KiB", peak.own_kib);
         (ran, peak)
     };
-    // Whoever installs it, or only opens a store in which it is, does not look at it.
+    // Installing it, or opening a store that contains it, does not parse it.
     let (ran, peak) = bounded(&["policy", "install", &file]);
     ran.ok();
     assert_eq!(peak.children_kib.len(), 1, "only to compile it");
@@ -272,7 +272,7 @@ fn a_schema_takes_no_memory_of_the_program_and_little_of_a_child() {
         let started = Instant::now();
         let (ran, peak) = bounded(&arguments);
         ran.fails(12)
-            .says("it takes more than 268435456 bytes of memory");
+            .prints("it takes more than 268435456 bytes of memory");
         let child = peak.children_kib.last().unwrap();
         assert!(*child <= CHECK_KIB, "{child} KiB");
         assert!(started.elapsed() < Duration::from_secs(30));
@@ -299,14 +299,14 @@ fn settings_are_checked_with_a_component() {
     sandbox
         .entail(&["policy", "check", &file, "--settings", &bad])
         .fails(12)
-        .says("/n: ")
-        .says("integer");
+        .prints("/n: ")
+        .prints("integer");
     let none = Sketch::default().schema_text(r#"{"type": 7}"#).component();
     let file = sandbox.written("none.wasm", none);
     sandbox
         .entail(&["policy", "check", &file])
         .fails(12)
-        .says("it is not a JSON Schema");
+        .prints("it is not a JSON Schema");
 }
 
 /// Whether a way to run programs is open here; else says why not.
@@ -324,7 +324,7 @@ fn is_open(way: &[&str]) -> bool {
 }
 
 #[test]
-fn without_proc_the_built_in_policy_decides_and_others_say_what_is_missing() {
+fn without_proc_the_built_in_policy_decides_and_others_report_what_is_missing() {
     let without_proc = [
         "unshare",
         "-m",
@@ -342,7 +342,7 @@ fn without_proc_the_built_in_policy_decides_and_others_say_what_is_missing() {
     run(&["status", "acme/evals"]).ok();
     run(&["credential", "list", "acme"]).ok();
     for arguments in [["policy", "check", BALANCE], ["policy", "install", BALANCE]] {
-        run(&arguments).fails(12).says("mount /proc");
+        run(&arguments).fails(12).prints("mount /proc");
     }
     // What is compiled already needs no other process.
     sandbox.entail(&["policy", "install", BALANCE]).ok();
@@ -362,7 +362,7 @@ fn for_nobody() -> (tempfile::TempDir, PathBuf) {
 }
 
 #[test]
-fn when_no_thread_can_be_had_that_is_an_error_and_no_panic() {
+fn a_failure_to_start_a_thread_is_an_error_and_not_a_panic() {
     let as_nobody = [
         "setpriv",
         "--reuid=65534",
@@ -423,5 +423,5 @@ fn when_no_thread_can_be_had_that_is_an_error_and_no_panic() {
     }
     run(&alone, &["resolve", "acme", "openai"], "")
         .fails(12)
-        .says("thread");
+        .prints("thread");
 }

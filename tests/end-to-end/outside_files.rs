@@ -11,7 +11,7 @@ use crate::sandbox::{Ran, Sandbox};
 /// What replaces a file.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Odd {
-    /// A named pipe to which nobody writes.
+    /// A named pipe without a writer.
     Pipe,
     /// A link to a device without end.
     Endless,
@@ -66,7 +66,7 @@ fn soon(run: impl FnOnce() -> Ran) -> Ran {
 }
 
 #[test]
-fn what_is_found_in_a_home_is_read_within_a_limit_or_refused_at_once() {
+fn files_in_a_home_are_read_within_a_limit_or_refused_at_once() {
     for file in [
         "settings.toml",
         "providers.toml",
@@ -88,7 +88,7 @@ fn what_is_found_in_a_home_is_read_within_a_limit_or_refused_at_once() {
             let ran = soon(|| sandbox.entail(&["resolve", "acme/evals", "openai"]));
             assert_ne!(ran.code, Some(0), "{file}, {odd:?}");
             assert!(ran.stderr.contains(file), "{file}, {odd:?}: {}", ran.stderr);
-            let is_told = match (odd, file) {
+            let is_reported = match (odd, file) {
                 (Odd::Sparse, "anchor.json") => ran.stderr.contains("is not a valid anchor"),
                 (Odd::Sparse, "keys/verifier.pem") => {
                     ran.stderr.contains("larger than 65536 bytes")
@@ -99,7 +99,7 @@ fn what_is_found_in_a_home_is_read_within_a_limit_or_refused_at_once() {
                 (Odd::Sparse, _) => ran.stderr.contains("is not a key file"),
                 (Odd::Pipe | Odd::Endless, _) => ran.stderr.contains(odd.refused_as()),
             };
-            assert!(is_told, "{file}, {odd:?}: {}", ran.stderr);
+            assert!(is_reported, "{file}, {odd:?}: {}", ran.stderr);
         }
         std::fs::remove_file(&path).unwrap();
         if let Some(kept) = kept {
@@ -125,7 +125,7 @@ fn policy(sandbox: &Sandbox) -> (PathBuf, PathBuf) {
 }
 
 #[test]
-fn what_is_found_in_a_directory_is_read_within_a_limit_or_refused_at_once() {
+fn files_in_a_directory_are_read_within_a_limit_or_refused_at_once() {
     let sandbox = Sandbox::new();
     let (directory, component) = policy(&sandbox);
     let vectors = directory.join("vectors");
@@ -143,8 +143,8 @@ fn what_is_found_in_a_directory_is_read_within_a_limit_or_refused_at_once() {
             let name = file.to_str().unwrap();
             soon(|| sandbox.entail(&["policy", command, place]))
                 .fails(19)
-                .says(name)
-                .says(match odd {
+                .prints(name)
+                .prints(match odd {
                     Odd::Sparse if file.starts_with(&vectors) => "at most 8388608 bytes together",
                     odd => odd.refused_as(),
                 });
@@ -158,7 +158,7 @@ fn what_is_found_in_a_directory_is_read_within_a_limit_or_refused_at_once() {
 }
 
 #[test]
-fn what_is_found_in_a_project_or_a_layout_is_read_within_a_limit_or_refused_at_once() {
+fn files_in_a_project_or_layout_are_read_within_a_limit_or_refused_at_once() {
     let sandbox = Sandbox::new();
     let project = sandbox.path("project");
     let layout = sandbox.path("layout");
@@ -170,7 +170,7 @@ fn what_is_found_in_a_project_or_a_layout_is_read_within_a_limit_or_refused_at_o
         odd.put(&layout.join("oci-layout"));
         soon(|| sandbox.entail(&["policy", "check", layout.to_str().unwrap()]))
             .fails(19)
-            .says(odd.refused_as());
+            .prints(odd.refused_as());
         std::fs::remove_file(layout.join("oci-layout")).unwrap();
         std::fs::write(
             layout.join("oci-layout"),
@@ -180,23 +180,23 @@ fn what_is_found_in_a_project_or_a_layout_is_read_within_a_limit_or_refused_at_o
         odd.put(&layout.join("index.json"));
         soon(|| sandbox.entail(&["policy", "check", layout.to_str().unwrap()]))
             .fails(19)
-            .says(odd.refused_as());
+            .prints(odd.refused_as());
     }
     // What is no file is no package either.
     Odd::Sparse.put(&project.join("package.json"));
     soon(|| sandbox.entail(&["policy", "build", project.to_str().unwrap()]))
         .fails(1)
-        .says("larger than");
+        .prints("larger than");
     for odd in [Odd::Pipe, Odd::Endless] {
         odd.put(&project.join("package.json"));
         soon(|| sandbox.entail(&["policy", "build", project.to_str().unwrap()]))
             .fails(1)
-            .says("is not a policy project");
+            .prints("is not a policy project");
     }
 }
 
 #[test]
-fn a_vector_has_only_so_many_bytes() {
+fn the_size_of_a_vector_is_limited() {
     let sandbox = Sandbox::new();
     let (directory, _) = policy(&sandbox);
     std::fs::create_dir(directory.join("vectors")).unwrap();
@@ -210,14 +210,14 @@ fn a_vector_has_only_so_many_bytes() {
         std::fs::write(directory.join("vectors/a.json"), text).unwrap();
         sandbox.entail(&["policy", "test", directory.to_str().unwrap()])
     };
-    vector((1 << 20) - 1000).ok().says("1 passed");
+    vector((1 << 20) - 1000).ok().prints("1 passed");
     vector(1 << 20)
         .fails(19)
-        .says("\"large\": it is larger than 1048576 bytes");
+        .prints("\"large\": it is larger than 1048576 bytes");
 }
 
 #[test]
-fn a_directory_is_looked_at_only_so_far() {
+fn the_number_of_directory_entries_read_is_limited() {
     let sandbox = Sandbox::new();
     let (directory, _) = policy(&sandbox);
     for number in 0..10_001 {
@@ -226,7 +226,7 @@ fn a_directory_is_looked_at_only_so_far() {
     sandbox
         .entail(&["policy", "check", directory.to_str().unwrap()])
         .fails(19)
-        .says("has more than 10000 entries");
+        .prints("has more than 10000 entries");
 }
 
 /// Commands that read a file that is named, which `FILE` stands for.
@@ -260,7 +260,7 @@ fn naming<'a>(arguments: &[&'a str], file: &'a str) -> Vec<&'a str> {
 }
 
 #[test]
-fn what_is_named_is_read_within_a_limit() {
+fn files_named_by_the_user_are_read_within_a_limit() {
     let (sandbox, _) = Sandbox::with_acme();
     let other = sandbox.path("other");
     for odd in [Odd::Endless, Odd::Sparse] {
@@ -278,7 +278,7 @@ fn what_is_named_is_read_within_a_limit() {
             assert!(
                 ["larger than", "too large", "too long"]
                     .iter()
-                    .any(|said| ran.stderr.contains(said)),
+                    .any(|printed| ran.stderr.contains(printed)),
                 "{odd:?}, {arguments:?}: {}",
                 ran.stderr
             );
@@ -289,7 +289,7 @@ fn what_is_named_is_read_within_a_limit() {
 
 /// The one test that waits for as long as the program does.
 #[test]
-fn a_named_pipe_to_which_nobody_writes_is_not_waited_for_without_end() {
+fn waiting_for_a_named_pipe_without_a_writer_times_out() {
     let (sandbox, _) = Sandbox::with_acme();
     let pipe = sandbox.path("a.pipe");
     Odd::Pipe.put(&pipe);
@@ -302,7 +302,7 @@ fn a_named_pipe_to_which_nobody_writes_is_not_waited_for_without_end() {
                 if arguments.contains(&"init") {
                     command.env("ENTAIL_HOME", sandbox.path("other"));
                 }
-                let ran = sandbox.run(command, "").says("within 60 seconds");
+                let ran = sandbox.run(command, "").prints("within 60 seconds");
                 assert_ne!(ran.code, Some(0), "{arguments:?}");
             });
         }
@@ -312,14 +312,14 @@ fn a_named_pipe_to_which_nobody_writes_is_not_waited_for_without_end() {
 }
 
 #[test]
-fn what_is_named_may_come_from_a_command() {
+fn a_file_named_by_the_user_may_be_a_pipe_from_a_command() {
     let (sandbox, _) = Sandbox::with_acme();
     let key = sandbox.canary();
     let (directory, component) = policy(&sandbox);
     std::fs::create_dir(directory.join("vectors")).unwrap();
     std::fs::write(directory.join("vectors/a.json"), "[]").unwrap();
     let program = env!("CARGO_BIN_EXE_entail");
-    for (script, said) in [
+    for (script, printed) in [
         (
             "policy activate acme built-in --settings <(echo {}) --limits <(sleep 1; echo {})",
             "acme",
@@ -355,12 +355,12 @@ fn what_is_named_may_come_from_a_command() {
             .env("OTHER", sandbox.path("other"))
             .env("KEY", &key)
             .env("COMPONENT", &component);
-        sandbox.run(command, "").ok().says(said);
+        sandbox.run(command, "").ok().prints(printed);
     }
 }
 
 #[test]
-fn a_line_of_facts_without_end_is_refused() {
+fn an_endless_line_of_facts_is_refused() {
     let sandbox = Sandbox::new();
     let program = env!("CARGO_BIN_EXE_entail");
     for input in ["< /dev/zero", "/dev/zero"] {
@@ -368,22 +368,22 @@ fn a_line_of_facts_without_end_is_refused() {
         command.args(["-c", &format!("\"$0\" policy decide {input}"), program]);
         soon(|| sandbox.run(command, ""))
             .fails(19)
-            .says("line 1: it is larger than 4194304 bytes");
+            .prints("line 1: it is larger than 4194304 bytes");
     }
 }
 
 #[test]
-fn a_copy_to_restore_is_read_only_where_it_can_be_one() {
+fn a_backup_is_read_only_if_it_can_be_a_database() {
     let (sandbox, key) = Sandbox::with_acme();
     let file = sandbox.path("odd.file");
     let restore = ["restore", "--accept-rollback", file.to_str().unwrap()];
-    for (odd, said) in [
+    for (odd, printed) in [
         (Odd::Endless, "not a regular file"),
         (Odd::Pipe, "not a regular file"),
         (Odd::Sparse, "it is larger than 17179869184 bytes"),
     ] {
         odd.put(&file);
-        soon(|| sandbox.entail(&restore)).fails(19).says(said);
+        soon(|| sandbox.entail(&restore)).fails(19).prints(printed);
         std::fs::remove_file(&file).unwrap();
     }
     // Not a byte more of it than tells that it is none.
@@ -391,7 +391,7 @@ fn a_copy_to_restore_is_read_only_where_it_can_be_one() {
     sparse.set_len(10 << 30).unwrap();
     soon(|| sandbox.entail(&restore))
         .fails(19)
-        .says("it is not a database");
+        .prints("it is not a database");
     std::fs::remove_file(&file).unwrap();
     assert_eq!(sandbox.revealed_key(), key);
 }

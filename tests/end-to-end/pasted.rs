@@ -57,7 +57,7 @@ fn google(what: &str, input: &str) -> String {
 }
 
 #[test]
-fn a_service_account_works_with_googles_client_however_it_was_pasted() {
+fn a_service_account_works_with_googles_client_in_every_pasted_form() {
     let (sandbox, _) = Sandbox::with_acme();
     let account = google("make", "");
     let parsed: Value = serde_json::from_str(&account).unwrap();
@@ -118,17 +118,17 @@ fn a_service_account_works_with_googles_client_however_it_was_pasted() {
     sandbox
         .entail_with(&set, &half)
         .fails(19)
-        .says("not all of it is there");
+        .prints("not all of it is there");
     let twice = account.replacen('{', "{\"token_uri\": \"https://example.com\",", 1);
-    sandbox.entail_with(&set, &twice).fails(19).says("twice");
+    sandbox.entail_with(&set, &twice).fails(19).prints("twice");
 }
 
 #[test]
-fn a_line_of_an_env_file_is_no_key() {
+fn a_line_of_an_env_file_is_not_a_key() {
     let (sandbox, _) = Sandbox::with_acme();
     let key = sandbox.canary();
     let set = ["credential", "set", "acme", "xai"];
-    for (line, said) in [
+    for (line, printed) in [
         (format!("XAI_API_KEY={key}\n"), "a line of a .env file"),
         (format!("XAI_API_KEY=\"{key}\"\n"), "a line of a .env file"),
         (
@@ -142,28 +142,28 @@ fn a_line_of_an_env_file_is_no_key() {
         (format!("\"{key}\""), "in quotes"),
         (format!("'{key}'"), "in quotes"),
     ] {
-        sandbox.entail_with(&set, &line).fails(19).says(said);
+        sandbox.entail_with(&set, &line).fails(19).prints(printed);
     }
     let file = sandbox.file(".env", format!("XAI_API_KEY={key}\n"));
     sandbox
         .entail(&[&set[..], &["--from-file", &file]].concat())
         .fails(19)
-        .says("a line of a .env file");
+        .prints("a line of a .env file");
     std::fs::remove_file(file).unwrap();
 }
 
 #[test]
-fn json_with_a_member_twice_is_refused_everywhere() {
+fn json_with_a_duplicate_member_is_refused_everywhere() {
     let sandbox = Sandbox::new();
     sandbox.entail(&["init", "acme"]).ok();
-    let said = "occurs twice";
+    let printed = "occurs twice";
     let twice = sandbox.file("twice.json", r#"{"rules": "forbid", "rules": ""}"#);
     let activate = ["policy", "activate", "acme", "built-in"];
     for option in ["--settings", "--limits"] {
         sandbox
             .entail(&[&activate[..], &[option, &twice]].concat())
             .fails(19)
-            .says(said);
+            .prints(printed);
     }
     for facts in [
         r#"{"request": {"provider": "openai", "now_ms": 1, "attributes": {"a": "1", "a": "2"}}, "chain": []}"#,
@@ -172,7 +172,7 @@ fn json_with_a_member_twice_is_refused_everywhere() {
         sandbox
             .entail_with(&["policy", "decide"], facts)
             .fails(19)
-            .says("twice");
+            .prints("twice");
     }
     let component = sandbox.path("policy.wasm");
     let built =
@@ -188,11 +188,11 @@ fn json_with_a_member_twice_is_refused_everywhere() {
     sandbox
         .entail(&["policy", "test", component, "--vectors", directory])
         .fails(19)
-        .says(said);
+        .prints(printed);
 }
 
 #[test]
-fn a_byte_order_mark_is_skipped_wherever_a_text_is_read() {
+fn a_byte_order_mark_is_skipped_in_every_text_file() {
     const MARK: &str = "\u{feff}";
     let (sandbox, _) = Sandbox::with_acme();
     let settings = sandbox.file("settings.json", format!("{MARK}{{}}"));
@@ -204,7 +204,7 @@ fn a_byte_order_mark_is_skipped_wherever_a_text_is_read() {
     sandbox
         .entail_with(&["policy", "decide"], &format!("{MARK}{facts}\n"))
         .ok()
-        .says("no-credential");
+        .prints("no-credential");
     let key = sandbox.canary();
     sandbox
         .entail_with(
@@ -293,7 +293,7 @@ sys.exit(ran.returncode)
         let count = 1_000_000 / (element.len() + 1);
         let list = vec![element; count].join(",");
         let (peak, ran) = peak(&format!("{{\"a\": [{list}]}}"));
-        ran.says("values");
+        ran.prints("values");
         assert!(
             peak < usual + 16 * 1024,
             "{element}: {peak} KiB, and {usual}"

@@ -49,7 +49,7 @@ fn tools(language: &str) -> PathBuf {
 
 /// Writes a new project, and goes with it through all that its author would. It lies
 /// where its tools are kept.
-fn a_new_policy_builds_and_holds(language: &str) {
+fn a_new_policy_builds_and_passes(language: &str) {
     let sandbox = Sandbox::new();
     let written = sandbox.path("my-policy");
     sandbox
@@ -61,7 +61,7 @@ fn a_new_policy_builds_and_holds(language: &str) {
             written.to_str().unwrap(),
         ])
         .ok()
-        .says("entail policy build");
+        .prints("entail policy build");
     let project = tools(language).join("my-policy");
     copy(&written, &project);
     sandbox.with_tools(&["policy", "build"], &project).ok();
@@ -82,7 +82,7 @@ fn a_new_policy_builds_and_holds(language: &str) {
     sandbox
         .with_tools(&["policy", "test"], &project)
         .ok()
-        .says(" passed, 0 failed");
+        .prints(" passed, 0 failed");
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -99,30 +99,30 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn a_new_policy_in_rust_builds_and_holds() {
-    a_new_policy_builds_and_holds("rust");
+fn a_new_policy_in_rust_builds_and_passes() {
+    a_new_policy_builds_and_passes("rust");
 }
 
 #[test]
-fn a_new_policy_in_javascript_builds_and_holds() {
-    a_new_policy_builds_and_holds("js");
+fn a_new_policy_in_javascript_builds_and_passes() {
+    a_new_policy_builds_and_passes("js");
 }
 
 #[test]
-fn a_new_policy_in_python_builds_and_holds() {
-    a_new_policy_builds_and_holds("python");
+fn a_new_policy_in_python_builds_and_passes() {
+    a_new_policy_builds_and_passes("python");
 }
 
 #[test]
-fn a_new_policy_takes_no_place_that_is_taken() {
+fn a_new_policy_does_not_overwrite_an_existing_path() {
     let sandbox = Sandbox::new();
     let new = |name: &str| {
         let folder = sandbox.path(name);
         sandbox.entail(&["policy", "new", "--lang", "rust", folder.to_str().unwrap()])
     };
     sandbox.file("taken/notes.txt", "mine");
-    new("taken").fails(19).says("not empty");
-    new("My-Policy").fails(19).says("lower-case");
+    new("taken").fails(19).prints("not empty");
+    new("My-Policy").fails(19).prints("lower-case");
     std::fs::create_dir(sandbox.path("empty")).unwrap();
     new("empty").ok();
     assert!(sandbox.path("empty/Cargo.toml").is_file());
@@ -134,7 +134,7 @@ fn a_new_policy_takes_no_place_that_is_taken() {
 }
 
 #[test]
-fn a_folder_without_a_project_cannot_be_built() {
+fn a_directory_without_a_project_cannot_be_built() {
     let sandbox = Sandbox::new();
     sandbox.file("none/notes.txt", "");
     let folder = sandbox.path("none");
@@ -142,43 +142,46 @@ fn a_folder_without_a_project_cannot_be_built() {
     sandbox
         .entail(&["policy", "build", folder])
         .fails(1)
-        .says("no Cargo.toml");
+        .prints("no Cargo.toml");
     sandbox
         .entail(&["policy", "check", folder])
         .fails(19)
-        .says("entail policy build");
+        .prints("entail policy build");
 }
 
 #[test]
-fn a_good_component_tells_what_it_takes() {
+fn check_shows_the_limits_of_a_valid_component() {
     let sandbox = Sandbox::new();
     sandbox
         .check(default_policy())
         .ok()
-        .says("0.2.0")
-        .says("imports    none")
-        .says("can be installed");
+        .prints("0.2.0")
+        .prints("imports    none")
+        .prints("can be installed");
 }
 
 #[test]
-fn what_is_no_component_is_told_apart() {
+fn files_that_are_not_components_get_distinct_errors() {
     let sandbox = Sandbox::new();
     let module = wat::parse_str("(module)").unwrap();
     sandbox
         .check(module)
         .fails(12)
-        .says("policy build --module");
-    sandbox.check("(component)").fails(12).says("as text");
-    sandbox.check("no component").fails(12).says("binary form");
-    sandbox.check("").fails(12).says("empty");
+        .prints("policy build --module");
+    sandbox.check("(component)").fails(12).prints("as text");
+    sandbox
+        .check("no component")
+        .fails(12)
+        .prints("binary form");
+    sandbox.check("").fails(12).prints("empty");
     sandbox
         .entail(&["policy", "check", "nowhere.wasm"])
         .fails(1)
-        .says("nowhere.wasm");
+        .prints("nowhere.wasm");
 }
 
 #[test]
-fn an_import_is_named_with_the_way_to_get_rid_of_it() {
+fn a_forbidden_import_is_named_with_a_remedy() {
     let sandbox = Sandbox::new();
     let importing = |import: &str, left: &str| {
         let text =
@@ -195,36 +198,36 @@ fn an_import_is_named_with_the_way_to_get_rid_of_it() {
         sandbox
             .check(importing(clock, left))
             .fails(12)
-            .says(clock)
-            .says(remedy);
+            .prints(clock)
+            .prints(remedy);
     }
     sandbox
         .check(importing("acme:directory/people", "rustc"))
         .fails(12)
-        .says("acme:directory/people")
-        .says("arrives in the request");
+        .prints("acme:directory/people")
+        .prints("arrives in the request");
 }
 
 #[test]
-fn a_layer_goes_over_another_policy() {
+fn a_layer_is_placed_over_another_policy() {
     let sandbox = Sandbox::new();
     let layer = trapping("layer", "", "");
     sandbox
         .check(&layer)
         .fails(12)
-        .says("it is a layer")
-        .says("--over");
+        .prints("it is a layer")
+        .prints("--over");
     // It imports nothing then. That it traps is another matter.
     let file = sandbox.file("layer.wasm", layer);
     sandbox
         .entail(&["policy", "check", &file, "--over", "built-in"])
         .fails(12)
-        .says("trapped");
+        .prints("trapped");
     let file = sandbox.file("policy.wasm", default_policy());
     sandbox
         .entail(&["policy", "check", &file, "--over", "built-in"])
         .fails(12)
-        .says("the layer imports nothing");
+        .prints("the layer imports nothing");
 }
 
 #[test]
@@ -235,13 +238,13 @@ fn an_export_that_is_missing_or_differs_is_named() {
         "export about;\n}\n\n/// A policy that calls",
         "}\n\n/// A policy that calls",
     )
-    .says("entail:policy/about@0.2.0 is not exported");
+    .prints("entail:policy/about@0.2.0 is not exported");
     check("    settings: string,\n", "")
-        .says("resolver.decide → request.settings: expected string, found nothing")
-        .says("entail policy new");
-    check("priority: u32", "priority: u8").says("credentials[].priority: expected u32, found u8");
+        .prints("resolver.decide → request.settings: expected string, found nothing")
+        .prints("entail policy new");
+    check("priority: u32", "priority: u8").prints("credentials[].priority: expected u32, found u8");
     check("package entail:policy@0.2.0", "package entail:policy@0.9.0")
-        .says("entail:policy/resolver@0.9.0 is exported; the supported versions are 0.2.0");
+        .prints("entail:policy/resolver@0.9.0 is exported; the supported versions are 0.2.0");
     // Several at once, for programs.
     let file = sandbox.file("two.wasm", trapping("policy", "u64", "s64"));
     let told = sandbox
@@ -253,16 +256,16 @@ fn an_export_that_is_missing_or_differs_is_named() {
 }
 
 #[test]
-fn a_policy_that_traps_is_told_so() {
+fn a_policy_that_traps_is_reported() {
     Sandbox::new()
         .check(trapping("policy", "", ""))
         .fails(12)
-        .says("its trial call failed")
-        .says("panic");
+        .prints("its trial call failed")
+        .prints("panic");
 }
 
 #[test]
-fn a_limit_that_is_too_low_is_named_with_what_would_do() {
+fn a_limit_that_is_too_low_is_reported_with_a_sufficient_value() {
     let sandbox = Sandbox::new();
     let policy = sandbox.file("policy.wasm", default_policy());
     let check_with = |limits: &Value, more: &[&str]| {
@@ -273,18 +276,18 @@ fn a_limit_that_is_too_low_is_named_with_what_would_do() {
     let check = |limits: &Value| check_with(limits, &["--find-limits"]);
     check(&json!({"memory_bytes": 65_536}))
         .fails(12)
-        .says("bytes of memory, and 65536 are allowed")
-        .says("{\"memory_bytes\":");
+        .prints("bytes of memory, and 65536 are allowed")
+        .prints("{\"memory_bytes\":");
     check(&json!({"component_bytes": 1_000, "memory_bytes": 65_536}))
         .fails(12)
-        .says("\"component_bytes\":")
-        .says("\"memory_bytes\":");
+        .prints("\"component_bytes\":")
+        .prints("\"memory_bytes\":");
     check(&json!({"instances": 100_000}))
         .fails(12)
-        .says("{\"instances\":1000}");
+        .prints("{\"instances\":1000}");
     check(&json!({"memory": 1}))
         .fails(19)
-        .says("unknown field `memory`");
+        .prints("unknown field `memory`");
     check(&json!({"memory_bytes": 8 << 20})).ok();
     // Nothing is tried beyond what was given unless that was asked for.
     for limits in [
@@ -292,12 +295,12 @@ fn a_limit_that_is_too_low_is_named_with_what_would_do() {
         json!({"component_bytes": 1_000}),
         json!({"compile_memory_bytes": 1 << 20}),
     ] {
-        let ran = check_with(&limits, &[]).fails(12).says("--find-limits");
+        let ran = check_with(&limits, &[]).fails(12).prints("--find-limits");
         assert!(!ran.stderr.contains("_bytes\":"), "{}", ran.stderr);
     }
     check(&json!({"compile_memory_bytes": 1 << 20}))
         .fails(12)
-        .says("{\"compile_memory_bytes\":2147483648}");
+        .prints("{\"compile_memory_bytes\":2147483648}");
 }
 
 /// An OCI image layout with one component in it. Returns its directory and the file of
@@ -344,7 +347,7 @@ fn a_component_comes_from_an_oci_layout() {
     sandbox
         .entail(&["policy", "check", &format!("{folder}#2.0.0")])
         .fails(19)
-        .says("#1.0.0");
+        .prints("#1.0.0");
     // One bit.
     let mut bytes = default_policy();
     bytes[100] ^= 1;
@@ -352,7 +355,7 @@ fn a_component_comes_from_an_oci_layout() {
     sandbox
         .entail(&["policy", "check", &folder])
         .fails(19)
-        .says("has been changed");
+        .prints("has been changed");
 }
 
 /// Vectors for the built-in policy, the second of which does not hold.
@@ -400,12 +403,12 @@ fn the_built_in_policy_passes_its_vectors() {
             vectors.to_str().unwrap(),
         ])
         .ok()
-        .says("rule-1-reachable.json: ")
-        .says(" passed, 0 failed");
+        .prints("rule-1-reachable.json: ")
+        .prints(" passed, 0 failed");
 }
 
 #[test]
-fn a_vector_that_does_not_hold_shows_how() {
+fn a_failing_vector_shows_the_difference() {
     let sandbox = Sandbox::new();
     sandbox.file("policy/default.wasm", default_policy());
     sandbox.file("policy/vectors/rules.json", vectors().to_string());
@@ -420,13 +423,13 @@ fn a_vector_that_does_not_hold_shows_how() {
             report.to_str().unwrap(),
         ])
         .fails(1)
-        .says("rules.json: 2 passed, 1 failed")
-        .says("nothing is granted & <nobody> knows why")
-        .says("- refused no-credential")
-        .says("+ granted a<b>")
-        .says("- trail a<b>: expired")
-        .says("+ trail a<b>: chosen")
-        .says("1 of 3 vectors failed");
+        .prints("rules.json: 2 passed, 1 failed")
+        .prints("nothing is granted & <nobody> knows why")
+        .prints("- refused no-credential")
+        .prints("+ granted a<b>")
+        .prints("- trail a<b>: expired")
+        .prints("+ trail a<b>: chosen")
+        .prints("1 of 3 vectors failed");
     let report = std::fs::read(report).unwrap();
     let report = quick_junit::Report::deserialize(report.as_slice()).unwrap();
     assert_eq!((report.tests, report.failures), (3, 1));
@@ -451,34 +454,34 @@ fn a_vector_that_does_not_hold_shows_how() {
 }
 
 #[test]
-fn a_flaw_in_a_vector_is_no_failure_of_the_policy() {
+fn an_invalid_vector_is_not_a_failure_of_the_policy() {
     let sandbox = Sandbox::new();
     sandbox.file("policy/default.wasm", default_policy());
     let folder = sandbox.path("policy");
     let test = || sandbox.entail(&["policy", "test", folder.to_str().unwrap()]);
-    test().fails(19).says("--vectors DIR");
+    test().fails(19).prints("--vectors DIR");
     sandbox.file("policy/vectors/notes.txt", "none");
-    test().fails(19).says("no vectors");
+    test().fails(19).prints("no vectors");
     let mut flawed = vectors();
     flawed[2]["facts"]["request"]["now"] = json!(1);
     sandbox.file("policy/vectors/rules.json", flawed.to_string());
     test()
         .fails(19)
-        .says("rules.json")
-        .says("\"an empty chain\"")
-        .says("unknown field `now`");
+        .prints("rules.json")
+        .prints("\"an empty chain\"")
+        .prints("unknown field `now`");
     let mut flawed = vectors();
     flawed[2]["facts"]["request"]["attributes"] = json!({"entail:region": "eu"});
     sandbox.file("policy/vectors/rules.json", flawed.to_string());
     test()
         .fails(19)
-        .says("entail:region")
-        .says("reserved for the host");
+        .prints("entail:region")
+        .prints("reserved for the host");
     let mut flawed = vectors();
     flawed[0]["settings"] = json!({"models": []});
     flawed.as_array_mut().unwrap().truncate(1);
     sandbox.file("policy/vectors/rules.json", flawed.to_string());
-    test().fails(1).says("does not take these settings");
+    test().fails(1).prints("does not take these settings");
 }
 
 /// A project in JavaScript whose compiler copies a component that is there, and fails
@@ -507,33 +510,38 @@ fn a_test_never_passes_on_a_component_of_other_sources() {
     let build = || sandbox.entail(&["policy", "build", project]);
     let test = || sandbox.entail(&["policy", "test", project]);
     build().ok();
-    test().ok().says(" passed, 0 failed");
+    test().ok().prints(" passed, 0 failed");
     // Older than its sources, whatever the times of the files are.
     sandbox.file("mine/src/main.js", "two");
     let remedy = format!("entail policy build {project}");
     test()
         .fails(19)
-        .says("default.wasm was not built from the current sources: src/main.js has changed since")
-        .says(&remedy);
+        .prints(
+            "default.wasm was not built from the current sources: src/main.js has changed since",
+        )
+        .prints(&remedy);
     // Nor is it installed, or checked.
     sandbox
         .entail(&["policy", "check", project])
         .fails(19)
-        .says("src/main.js has changed since");
+        .prints("src/main.js has changed since");
     // Left over from a failed build, even with the sources as they were.
     sandbox.file("mine/broken", "");
-    build().fails(1).says("jco failed");
+    build().fails(1).prints("jco failed");
     std::fs::remove_file(sandbox.path("mine/broken")).unwrap();
     sandbox.file("mine/src/main.js", "one");
-    test().fails(19).says("the last build failed").says(&remedy);
+    test()
+        .fails(19)
+        .prints("the last build failed")
+        .prints(&remedy);
     build().ok();
     test().ok();
-    // Another file in its place.
+    // Another file with its name.
     let component = sandbox.path("mine/default.wasm");
     std::fs::write(&component, closed()).unwrap();
     test()
         .fails(19)
-        .says("the file is not the component that was built");
+        .prints("the file is not the component that was built");
     build().ok();
     // What was never built here is tested when it is named, and the doubt is said.
     std::fs::remove_file(sandbox.path("mine/.entail-build.json")).unwrap();
@@ -541,8 +549,8 @@ fn a_test_never_passes_on_a_component_of_other_sources() {
     sandbox
         .entail(&["policy", "test", component])
         .ok()
-        .says("it is unknown whether");
-    test().fails(19).says(&format!(
+        .prints("it is unknown whether");
+    test().fails(19).prints(&format!(
         "to test it anyway: entail policy test {component}"
     ));
     // That the committed component is what a build gives says it as well.
@@ -574,7 +582,7 @@ fn a_component_is_compiled_once_for_building_testing_checking_and_installing_it(
 }
 
 #[test]
-fn a_module_for_wasm_bindgen_is_told_which_crates_want_it() {
+fn a_wasm_bindgen_module_is_reported_with_the_crates_that_need_it() {
     let sandbox = Sandbox::new();
     let module = r#"(module
         (import "__wbindgen_placeholder__" "__wbg_getRandomValues_1c61fac1" (func))
@@ -583,10 +591,10 @@ fn a_module_for_wasm_bindgen_is_told_which_crates_want_it() {
     sandbox
         .entail(&["policy", "build", "--module", &module])
         .fails(1)
-        .says("it needs wasm-bindgen")
-        .says("getrandom with its feature js")
-        .says("chrono with its feature wasmbind")
-        .says("__wbg_getRandomValues_1c61fac1");
+        .prints("it needs wasm-bindgen")
+        .prints("getrandom with its feature js")
+        .prints("chrono with its feature wasmbind")
+        .prints("__wbg_getRandomValues_1c61fac1");
 }
 
 /// The files below a directory, by their paths, with their contents.
@@ -615,14 +623,14 @@ fn an_exported_policy_is_installed_with_the_same_digest() {
     let file = path("default.wasm");
     export(&["built-in", "--output", &file])
         .ok()
-        .says("default 0.1.0");
+        .prints("default 0.1.0");
     assert_eq!(std::fs::read(&file).unwrap(), default_policy());
     // Again is no error; other contents are not overwritten.
     export(&["built-in", "--output", &file]).ok();
     let taken = sandbox.file("taken.wasm", "mine");
     export(&["built-in", "--output", &taken])
         .fails(19)
-        .says("has other contents");
+        .prints("has other contents");
     let digest = PolicyDigest::of(&default_policy()).to_string();
     let (one, two) = (path("one"), path("two"));
     let exported = export(&["built-in", "--oci", &one, "--json"]).ok().json();
@@ -658,15 +666,15 @@ fn the_interface_of_a_policy_is_printed_as_wit() {
     };
     show("built-in", &[])
         .ok()
-        .says("export entail:policy/resolver@0.2.0;")
-        .says("expires-at-ms: option<u64>");
+        .prints("export entail:policy/resolver@0.2.0;")
+        .prints("expires-at-ms: option<u64>");
     let layer = sandbox.file("layer.wasm", trapping("layer", "", ""));
     let shown = show(&layer, &["--json"]).ok().json();
     assert_eq!(shown["imports"][0], "entail:policy/resolver@0.2.0");
     sandbox.entail(&["init", "acme"]).ok();
-    show("acme", &[]).ok().says("decide: func(");
+    show("acme", &[]).ok().prints("decide: func(");
     let text = sandbox.file("text.wasm", "no component");
-    show(&text, &[]).fails(12).says("cannot be read");
+    show(&text, &[]).fails(12).prints("cannot be read");
 }
 
 #[test]
@@ -686,13 +694,13 @@ fn a_line_without_a_decision_has_the_code_of_the_vectors() {
 }
 
 #[test]
-fn an_install_says_whether_the_policy_takes_settings() {
+fn install_reports_whether_the_policy_takes_settings() {
     let sandbox = Sandbox::new();
     sandbox.entail(&["init", "acme"]).ok();
     let balance = workspace().join("guest/balance/balance.wasm");
     sandbox
         .entail(&["policy", "install", balance.to_str().unwrap()])
         .ok()
-        .says("next: entail policy activate ORG")
-        .says("[--settings FILE]");
+        .prints("next: entail policy activate ORG")
+        .prints("[--settings FILE]");
 }

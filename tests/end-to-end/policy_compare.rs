@@ -61,11 +61,11 @@ fn the_same_policy_would_change_nothing() {
     sandbox
         .entail(&["policy", "diff", BUILT_IN])
         .ok()
-        .says("3 requests in 3 scopes: 3 unchanged");
+        .prints("3 requests in 3 scopes: 3 unchanged");
     sandbox
         .entail(&["policy", "replay", BUILT_IN])
         .ok()
-        .says("1 record: 1 unchanged");
+        .prints("1 record: 1 unchanged");
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn a_policy_that_refuses_more_narrows_and_shows_where() {
     sandbox
         .entail(&["policy", "diff", &closed])
         .ok()
-        .says("2 narrowed, 1 reason-changed, 0 unchanged");
+        .prints("2 narrowed, 1 reason-changed, 0 unchanged");
     let diff = sandbox.entail(&["policy", "diff", &closed, "--json"]);
     let diff = diff.ok().json();
     assert_eq!(diff["policy"]["name"], "closed");
@@ -87,13 +87,13 @@ fn a_policy_that_refuses_more_narrows_and_shows_where() {
     assert_eq!(evals["from"]["granted"]["credentials"][0]["holder"], "acme");
     assert_eq!(evals["to"]["refused"]["code"], "closed");
 
-    // Nobody else's access is looked at, and nothing was recorded.
+    // Other scopes are not evaluated, and nothing was recorded.
     sandbox.entail(&["init", "other"]).ok();
     let arguments = ["policy", "diff", &closed, "--organization", "other"];
     sandbox
         .entail(&arguments)
         .ok()
-        .says("0 requests in 1 scope");
+        .prints("0 requests in 1 scope");
     sandbox
         .entail(&["policy", "diff", &closed, "--organization", "nobody"])
         .fails(18);
@@ -101,7 +101,7 @@ fn a_policy_that_refuses_more_narrows_and_shows_where() {
 }
 
 #[test]
-fn a_policy_that_grants_more_widens_and_says_so_by_its_exit_code() {
+fn a_policy_that_grants_more_has_the_exit_code_for_widening() {
     let (sandbox, closed) = with_closed();
     put_in_service(&sandbox, &closed);
     sandbox.entail(&RESOLVE).fails(10);
@@ -112,11 +112,11 @@ fn a_policy_that_grants_more_widens_and_says_so_by_its_exit_code() {
     sandbox
         .entail(&["policy", "diff", BUILT_IN])
         .fails(20)
-        .says("2 widened, 1 reason-changed, 0 unchanged");
+        .prints("2 widened, 1 reason-changed, 0 unchanged");
     sandbox
         .entail(&["policy", "replay", BUILT_IN])
         .fails(20)
-        .says("3 records: 2 widened, 1 reason-changed, 0 unchanged");
+        .prints("3 records: 2 widened, 1 reason-changed, 0 unchanged");
     let replay = sandbox.entail(&["policy", "replay", BUILT_IN, "--json"]);
     let replay = replay.fails(20).json();
     let first = &replay["changes"][0];
@@ -145,24 +145,24 @@ fn only_the_records_that_are_wanted_are_decided_again() {
         let arguments = [&["policy", "replay", &closed], arguments].concat();
         sandbox.entail(&arguments).ok()
     };
-    replay(&[]).says("2 records: 1 narrowed, 1 reason-changed, 0 unchanged");
-    replay(&["--since", "1h"]).says("2 records");
-    replay(&["--until", "1h"]).says("0 records");
-    replay(&["--scope", "acme/evals"]).says("1 record: 1 narrowed");
-    replay(&["--scope", "acme/eva"]).says("0 records");
-    replay(&["--outcome", "not-opted-in"]).says("1 record: 1 reason-changed");
-    replay(&["--provider", "anthropic"]).says("0 records");
+    replay(&[]).prints("2 records: 1 narrowed, 1 reason-changed, 0 unchanged");
+    replay(&["--since", "1h"]).prints("2 records");
+    replay(&["--until", "1h"]).prints("0 records");
+    replay(&["--scope", "acme/evals"]).prints("1 record: 1 narrowed");
+    replay(&["--scope", "acme/eva"]).prints("0 records");
+    replay(&["--outcome", "not-opted-in"]).prints("1 record: 1 reason-changed");
+    replay(&["--provider", "anthropic"]).prints("0 records");
     // What is no record is told of; a line that is still being written is not.
     let log = sandbox.home().join("decisions.jsonl");
     let text = std::fs::read_to_string(&log).unwrap();
     std::fs::write(&log, format!("{{}}\n{text}unfinished")).unwrap();
     replay(&[])
-        .says("2 records")
-        .says("1 line of the decision log cannot be read");
+        .prints("2 records")
+        .prints("1 line of the decision log cannot be read");
 }
 
 #[test]
-fn what_is_set_for_a_candidate_is_looked_over_first() {
+fn settings_of_a_candidate_are_checked_first() {
     let (sandbox, closed) = with_closed();
     let settings = write(&sandbox, "settings.json", r#"{"hours": 8}"#);
     sandbox
@@ -174,17 +174,17 @@ fn what_is_set_for_a_candidate_is_looked_over_first() {
     sandbox
         .entail(&["policy", "diff", BUILT_IN, "--settings", &settings])
         .fails(19)
-        .says("/hours");
+        .prints("/hours");
     let list = write(&sandbox, "list.json", "[1]");
     sandbox
         .entail(&["policy", "diff", &closed, "--settings", &list])
         .fails(19)
-        .says("list.json");
+        .prints("list.json");
     let text = write(&sandbox, "text.wasm", "no component");
     sandbox
         .entail(&["policy", "diff", &text])
         .fails(12)
-        .says("entail policy check");
+        .prints("entail policy check");
 }
 
 #[test]
@@ -203,40 +203,40 @@ fn a_dry_run_shows_the_blast_radius_and_changes_nothing() {
     };
     planned(&["inherit", "acme/agents", "openai"], "")
         .fails(20)
-        .says("1 widened")
-        .says("nothing was changed");
+        .prints("1 widened")
+        .prints("nothing was changed");
     planned(&["inherit", "acme/evals", "openai", "--off"], "")
         .ok()
-        .says("acme/evals/nightly")
-        .says("2 narrowed");
+        .prints("acme/evals/nightly")
+        .prints("2 narrowed");
     planned(&["model", "acme", "openai", "gpt-5"], "")
         .ok()
-        .says("default of acme, for gpt-5");
+        .prints("default of acme, for gpt-5");
     planned(&["project", "add", "acme/new"], "")
         .ok()
-        .says("no such scope");
+        .prints("no such scope");
     planned(&["project", "remove", "acme/agents"], "")
         .ok()
-        .says("acme/agents");
+        .prints("acme/agents");
     planned(&["credential", "disable", "acme", "openai"], "")
         .ok()
-        .says("disabled");
+        .prints("disabled");
     planned(&["credential", "remove", "acme", "openai"], "")
         .ok()
-        .says("no-credential");
+        .prints("no-credential");
     let narrower = ["credential", "set", "acme", "openai", "--keep-secret"];
     planned(&[&narrower[..], &["--models", "gpt-*"]].concat(), "")
         .ok()
-        .says("model-required");
+        .prints("model-required");
     // The secret that was given is nowhere afterwards.
     let own = sandbox.canary();
     planned(&["credential", "set", "acme/agents", "openai"], &own)
         .fails(20)
-        .says("default of acme/agents")
-        .says("widened");
+        .prints("default of acme/agents")
+        .prints("widened");
     planned(&["credential", "rotate", "acme", "openai"], &own)
         .ok()
-        .says("4 requests in 4 scopes: 4 unchanged");
+        .prints("4 requests in 4 scopes: 4 unchanged");
     let json = planned(&["inherit", "acme/agents", "openai", "--json"], "");
     let json = json.fails(20).json();
     assert_eq!(json["dry_run"], true);
@@ -249,7 +249,7 @@ fn a_dry_run_shows_the_blast_radius_and_changes_nothing() {
 }
 
 #[test]
-fn a_dry_run_fails_where_the_change_would() {
+fn a_dry_run_fails_if_the_change_would_fail() {
     let (sandbox, _) = Sandbox::with_acme();
     for (arguments, code) in [
         (&["project", "add", "acme/evals"][..], 19),
@@ -272,7 +272,7 @@ fn a_dry_run_fails_where_the_change_would() {
 }
 
 #[test]
-fn a_dry_run_fails_where_nothing_can_be_written() {
+fn a_dry_run_fails_if_the_store_is_not_writable() {
     let (sandbox, closed) = with_closed();
     put_in_service(&sandbox, &closed);
     let digest = PolicyDigest::of(&std::fs::read(&closed).unwrap()).to_string();
@@ -316,7 +316,7 @@ fn a_home_is_tried_where_it_is_to_be() {
     }
     let home = sandbox.path("far/from/here");
     let planned = at(&home, &["--dry-run"]).ok();
-    planned.says("would create the home");
+    planned.prints("would create the home");
     assert!(!sandbox.path("far").exists());
     at(&home, &[]).ok();
 }
@@ -329,11 +329,11 @@ fn dry_runs_of_policies_admit_them_and_change_nothing() {
     let before = revision(&sandbox);
     planned(&["policy", "install", &closed])
         .ok()
-        .says("would install closed 1.0.0")
-        .says("nothing was changed");
+        .prints("would install closed 1.0.0")
+        .prints("nothing was changed");
     planned(&["policy", "install", &text])
         .fails(12)
-        .says("not a WebAssembly component");
+        .prints("not a WebAssembly component");
     let json = planned(&["policy", "install", &closed, "--json"])
         .ok()
         .json();
@@ -348,13 +348,13 @@ fn dry_runs_of_policies_admit_them_and_change_nothing() {
     let digest = PolicyDigest::of(&std::fs::read(&closed).unwrap()).to_string();
     planned(&["policy", "remove", &digest])
         .fails(19)
-        .says("is active");
+        .prints("is active");
     sandbox.entail(&["policy", "rollback", "acme"]).ok();
     let before = revision(&sandbox);
     planned(&["policy", "shadow", "acme", &digest])
         .ok()
-        .says("would run beside the active policy of acme")
-        .says("nothing was changed");
+        .prints("would run beside the active policy of acme")
+        .prints("nothing was changed");
     let settings = write(&sandbox, "settings.json", r#"{"hours": 5}"#);
     let shadow = [
         "policy",
@@ -364,19 +364,19 @@ fn dry_runs_of_policies_admit_them_and_change_nothing() {
         "--settings",
         &settings,
     ];
-    planned(&shadow).fails(19).says("/hours");
+    planned(&shadow).fails(19).prints("/hours");
     planned(&["policy", "shadow", "nobody", &digest]).fails(18);
     planned(&["policy", "remove", &digest])
         .ok()
-        .says("would remove closed 1.0.0")
-        .says("acme could no longer roll back to it");
-    planned(&["init", "beta"]).ok().says("in 1 scope");
+        .prints("would remove closed 1.0.0")
+        .prints("acme could no longer roll back to it");
+    planned(&["init", "beta"]).ok().prints("in 1 scope");
     assert_eq!(revision(&sandbox), before);
     sandbox.entail(&["policy", "show", &digest]).ok();
 }
 
 #[test]
-fn a_policy_that_fails_is_no_refusal() {
+fn a_failing_policy_is_not_a_refusal() {
     let (sandbox, _) = Sandbox::with_acme();
     sandbox.entail(&RESOLVE).ok();
     let file = sandbox.path("forging.wasm");
@@ -386,11 +386,11 @@ fn a_policy_that_fails_is_no_refusal() {
     sandbox
         .entail(&["policy", "diff", file])
         .fails(12)
-        .says("3 now-failing, 0 unchanged");
+        .prints("3 now-failing, 0 unchanged");
     sandbox
         .entail(&["policy", "replay", file])
         .fails(12)
-        .says("1 now-failing");
+        .prints("1 now-failing");
     sandbox.entail(&["policy", "install", file]).ok();
     let activate = ["policy", "activate", "acme", &digest];
     let planned = sandbox.entail(&[&activate[..], &["--dry-run", "--json"]].concat());
@@ -400,11 +400,11 @@ fn a_policy_that_fails_is_no_refusal() {
     sandbox
         .entail(&RESOLVE)
         .fails(13)
-        .says("entail policy rollback");
+        .prints("entail policy rollback");
     sandbox
         .entail(&["doctor"])
         .fails(13)
-        .says("entail policy rollback acme");
+        .prints("entail policy rollback acme");
     // What decides in the same way is no other to go back to.
     sandbox.entail(&activate).ok();
     sandbox.entail(&["policy", "rollback", "acme"]).ok();
@@ -416,16 +416,16 @@ fn policies_are_named_by_what_a_list_shows_of_them() {
     let (sandbox, _) = Sandbox::with_acme();
     for name in ["built-in", "default"] {
         let shown = sandbox.entail(&["policy", "show", name]).ok();
-        shown.says("default 0.1.0, built-in");
+        shown.prints("default 0.1.0, built-in");
     }
     sandbox
         .entail(&["policy", "remove", "built-in"])
         .fails(19)
-        .says("cannot be removed");
+        .prints("cannot be removed");
     sandbox
         .entail(&["policy", "activate", "acme", BALANCE])
         .fails(19)
-        .says("try: entail policy install");
+        .prints("try: entail policy install");
     sandbox.entail(&["policy", "install", BALANCE]).ok();
     sandbox
         .entail(&["policy", "activate", "acme", "balance"])
@@ -435,38 +435,38 @@ fn policies_are_named_by_what_a_list_shows_of_them() {
     sandbox
         .entail(&["explain", "acme/evals", "openai"])
         .ok()
-        .says("balanced-by: principal");
+        .prints("balanced-by: principal");
     let nothing = write(&sandbox, "nothing.json", r#"{"deadline_ms": 0}"#);
     sandbox
         .entail(&["policy", "install", BALANCE, "--limits", &nothing])
         .fails(12)
-        .says("below the minimum for policies")
-        .says(r#"{"deadline_ms":1}"#);
+        .prints("below the minimum for policies")
+        .prints(r#"{"deadline_ms":1}"#);
     let text = write(&sandbox, "text.wasm", "no component");
     sandbox
         .entail(&["policy", "test", &text])
         .fails(12)
-        .says("not a WebAssembly component");
+        .prints("not a WebAssembly component");
     sandbox.entail(&["policy", "test", BALANCE]).ok();
 }
 
 #[test]
-fn a_replay_of_nothing_says_so() {
+fn a_replay_of_an_empty_log_is_reported() {
     let (sandbox, closed) = with_closed();
     sandbox.entail(&RESOLVE).ok();
     sandbox
         .entail(&["policy", "replay", &closed, "--provider", "anthropic"])
         .ok()
-        .says("no record of the decision log matches");
+        .prints("no record of the decision log matches");
     let reversed = ["--since", "1d", "--until", "2d"];
     sandbox
         .entail(&[&["policy", "replay", &closed], &reversed[..]].concat())
         .fails(19)
-        .says("--since is after --until");
+        .prints("--since is after --until");
 }
 
 #[test]
-fn what_changes_nothing_has_no_dry_run() {
+fn commands_that_change_nothing_have_no_dry_run() {
     let (sandbox, _) = Sandbox::with_acme();
     for arguments in [
         &["dev"][..],
@@ -480,18 +480,18 @@ fn what_changes_nothing_has_no_dry_run() {
         sandbox
             .entail(&[arguments, &["--dry-run"]].concat())
             .fails(2)
-            .says("--dry-run");
+            .prints("--dry-run");
     }
 }
 
 #[test]
-fn a_diff_and_a_dry_run_ask_with_attributes_and_say_when_recorded_ones_matter() {
+fn diff_and_dry_run_take_attributes_and_report_when_recorded_ones_matter() {
     let (sandbox, _) = Sandbox::with_acme();
     let other = ["credential", "set", "acme", "openai", "--name", "other"];
     sandbox.entail_with(&other, &sandbox.canary()).ok();
     put_in_service(&sandbox, BALANCE);
     let diff = ["policy", "diff", BUILT_IN];
-    // Nobody has said anything yet.
+    // No attribute was given yet.
     let silent = sandbox.entail(&diff).stdout;
     assert!(!silent.contains("--attribute"), "{silent}");
     // Of eight sessions some get the one credential, some the other.
@@ -511,16 +511,16 @@ fn a_diff_and_a_dry_run_ask_with_attributes_and_say_when_recorded_ones_matter() 
     assert!((1..8).contains(&matter), "{found}");
     sandbox
         .entail(&diff)
-        .says(&format!(
+        .prints(&format!(
             "8 requests of the log have attributes, and {matter} of them are decided in another \
              way without"
         ))
-        .says("compare others with --attribute NAME=VALUE");
-    let said = [&diff[..], &["--attribute", "session=99"]].concat();
-    assert_eq!(coverage(&said)["attributes"]["session"], "99");
+        .prints("compare others with --attribute NAME=VALUE");
+    let printed = [&diff[..], &["--attribute", "session=99"]].concat();
+    assert_eq!(coverage(&printed)["attributes"]["session"], "99");
     sandbox
-        .entail(&said)
-        .says("for the models that scopes name, with and without session=99");
+        .entail(&printed)
+        .prints("for the models that scopes name, with and without session=99");
     // A dry run of a change as well; what asks nothing refuses.
     let change = ["credential", "disable", "acme", "openai", "--name", "other"];
     let dry = [&change[..], &["--dry-run", "--attribute", "session=99"]].concat();
@@ -528,15 +528,15 @@ fn a_diff_and_a_dry_run_ask_with_attributes_and_say_when_recorded_ones_matter() 
     sandbox
         .entail(&[&change[..], &["--attribute", "session=99"]].concat())
         .fails(2)
-        .says("--dry-run");
+        .prints("--dry-run");
     sandbox
         .entail(&[&diff[..], &["--attribute", "entail:kept=x"]].concat())
         .fails(19)
-        .says("reserved for the host");
+        .prints("reserved for the host");
     sandbox
         .entail(&[&RESOLVE[..], &["--attribute", "entail:mode=x"]].concat())
         .fails(19)
-        .says("reserved for the host");
+        .prints("reserved for the host");
 }
 
 #[test]
@@ -560,7 +560,7 @@ fn all_problems_of_settings_show_at_once_each_with_its_path() {
     ];
     for command in [&diff[..], &activate] {
         let told = sandbox.entail(command).fails(19);
-        let told = told.says("does not take these settings: there are 5 problems");
+        let told = told.prints("does not take these settings: there are 5 problems");
         for line in [
             "  - /other: is not known; there are: by, weights",
             "  - /by: ",
@@ -584,12 +584,12 @@ fn all_problems_of_settings_show_at_once_each_with_its_path() {
     sandbox
         .entail(&["policy", "diff", BALANCE, "--settings", &settings])
         .fails(19)
-        .says("  - /by: ")
-        .says("  - /weights/1: must be of another credential than /weights/0");
+        .prints("  - /by: ")
+        .prints("  - /weights/1: must be of another credential than /weights/0");
 }
 
 #[test]
-fn a_replay_hides_what_only_changed_words_unless_it_is_asked_for() {
+fn replay_hides_changed_reasons_unless_requested() {
     let (sandbox, closed) = with_closed();
     sandbox
         .entail(&["resolve", "acme/agents", "openai"])
@@ -597,11 +597,11 @@ fn a_replay_hides_what_only_changed_words_unless_it_is_asked_for() {
     let replay = ["policy", "replay", &closed];
     let silent = sandbox.entail(&replay).ok();
     let silent = silent
-        .says("1 record: 1 reason-changed")
-        .says("--reason-changed");
+        .prints("1 record: 1 reason-changed")
+        .prints("--reason-changed");
     assert!(!silent.stdout.contains("not-opted-in"), "{}", silent.stdout);
     let asked = [&replay[..], &["--reason-changed"]].concat();
-    sandbox.entail(&asked).ok().says("not-opted-in");
+    sandbox.entail(&asked).ok().prints("not-opted-in");
     let changes = |arguments: &[&str]| {
         let json = sandbox.entail(&[arguments, &["--json"]].concat()).json();
         assert_eq!(json["counts"]["reason_changed"], 1);

@@ -88,7 +88,7 @@ while signal.SIGRTMAX not in got:
 }
 
 #[test]
-fn the_run_stops_and_goes_on_with_the_command() {
+fn the_run_stops_and_continues_with_the_command() {
     let sandbox = with_account();
     let ready = sandbox.path("ready");
     let script = format!("import time; open({ready:?}, 'w').close(); time.sleep(60)");
@@ -147,7 +147,7 @@ fn has_containers() -> bool {
 }
 
 #[test]
-fn as_the_first_process_of_a_container_it_ends_by_a_signal_and_says_so() {
+fn as_the_first_process_of_a_container_it_reports_that_a_signal_ended_it() {
     if !has_containers() {
         return;
     }
@@ -172,7 +172,7 @@ fn as_the_first_process_of_a_container_it_ends_by_a_signal_and_says_so() {
 }
 
 #[test]
-fn as_the_first_process_of_a_container_it_reaps_what_others_leave() {
+fn as_the_first_process_of_a_container_it_reaps_orphans() {
     if !has_containers() {
         return;
     }
@@ -227,21 +227,21 @@ fn make_older(directory: &Path) {
 }
 
 #[test]
-fn what_killed_processes_leave_is_named_by_doctor_and_removed_by_the_next_run() {
+fn leftovers_of_killed_processes_are_reported_by_doctor_and_removed_by_the_next_run() {
     let sandbox = with_account();
     let directory = left_behind(&sandbox);
     make_older(&directory);
     sandbox
         .entail(&["doctor"])
         .fails(1)
-        .says(directory.to_str().unwrap());
+        .prints(directory.to_str().unwrap());
     sandbox.entail(&["run", "acme/evals", "--", "true"]).ok();
     assert!(!directory.exists());
     sandbox.entail(&["doctor"]).ok();
 }
 
 #[test]
-fn what_is_only_called_like_a_leftover_is_neither_read_nor_removed() {
+fn files_that_only_look_like_leftovers_are_neither_read_nor_removed() {
     use std::os::unix::fs::PermissionsExt as _;
     let sandbox = with_account();
     let runtime = sandbox.path("runtime");
@@ -294,7 +294,7 @@ fn a_script_that_names_no_interpreter_is_run_by_the_shell() {
         sandbox
             .entail(&["run", "acme/evals", "--", &script, "you"])
             .ok()
-            .says("hello, you");
+            .prints("hello, you");
     }
 }
 
@@ -308,7 +308,7 @@ fn after(sandbox: &Sandbox, prelude: &str, arguments: &[&str]) -> crate::sandbox
 }
 
 #[test]
-fn where_no_memory_may_become_executable_that_is_said() {
+fn a_ban_on_executable_memory_is_reported() {
     let (sandbox, _) = Sandbox::with_acme();
     // PR_SET_MDWE with PR_MDWE_REFUSE_EXEC_GAIN, as systemd's MemoryDenyWriteExecute does.
     let prelude = "if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0): sys.exit(99)";
@@ -317,7 +317,7 @@ fn where_no_memory_may_become_executable_that_is_said() {
         println!("skipped: this kernel cannot forbid it");
         return;
     }
-    ran.fails(12).says("MemoryDenyWriteExecute=no");
+    ran.fails(12).prints("MemoryDenyWriteExecute=no");
 }
 
 #[test]
@@ -337,12 +337,12 @@ fn a_home_on_a_read_only_file_system_is_named_with_what_is_needed() {
         return;
     }
     ran.fails(14)
-        .says("cannot be written (Read-only file system")
-        .says("mount it for reading and writing");
+        .prints("cannot be written (Read-only file system")
+        .prints("mount it for reading and writing");
 }
 
 #[test]
-fn without_proc_a_command_runs_all_the_same() {
+fn without_proc_a_command_still_runs() {
     if !has_containers() {
         return;
     }
@@ -357,7 +357,7 @@ fn without_proc_a_command_runs_all_the_same() {
         println!("skipped: the system mounts nothing here");
         return;
     }
-    ran.ok().says("ran");
+    ran.ok().prints("ran");
 }
 
 #[test]
@@ -366,7 +366,7 @@ fn a_directory_that_a_cluster_made_for_a_group_is_refused_with_what_to_change() 
     let (sandbox, _) = Sandbox::with_acme();
     let mode = std::fs::Permissions::from_mode(0o2770);
     std::fs::set_permissions(sandbox.home(), mode).unwrap();
-    sandbox.entail(&["status"]).fails(14).says("fsGroup");
+    sandbox.entail(&["status"]).fails(14).prints("fsGroup");
     let mode = std::fs::Permissions::from_mode(0o700);
     std::fs::set_permissions(sandbox.home(), mode).unwrap();
     sandbox.entail(&["status"]).ok();

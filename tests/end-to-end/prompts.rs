@@ -1,4 +1,4 @@
-//! What is entered at a terminal.
+//! Input typed at a terminal.
 
 use crate::sandbox::Sandbox;
 use crate::terminal::Person;
@@ -40,7 +40,12 @@ fn json_of_many_lines_is_read_whole_and_nothing_is_left_for_the_shell() {
         .at("(hidden): ", &format!("{account}\n"))
         .run();
     assert_eq!(sat.hidden, [true]);
-    let ran = sat.ran.ok().says("code=0").says("rest=[]").says(" icanon");
+    let ran = sat
+        .ran
+        .ok()
+        .prints("code=0")
+        .prints("rest=[]")
+        .prints(" icanon");
     assert!(ran.stdout.contains(" echo "), "{}", ran.stdout);
     assert_eq!(
         secret(&sandbox, "vertex-ai", "service_account_json"),
@@ -61,7 +66,7 @@ fn json_also_ends_without_a_line_break_and_base64_has_lines() {
         .run()
         .ran
         .ok()
-        .says("version 2");
+        .prints("version 2");
     let base64 = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, &account);
     let lines: Vec<&str> = (0..base64.len().div_ceil(76))
         .map(|line| &base64[line * 76..base64.len().min(line * 76 + 76)])
@@ -71,7 +76,7 @@ fn json_also_ends_without_a_line_break_and_base64_has_lines() {
         .run()
         .ran
         .ok()
-        .says("version 3");
+        .prints("version 3");
     assert_eq!(
         secret(&sandbox, "vertex-ai", "service_account_json"),
         account
@@ -113,7 +118,7 @@ fn a_line_can_be_edited() {
 }
 
 #[test]
-fn several_lines_where_one_is_wanted_are_refused_and_left_to_nobody() {
+fn several_lines_for_a_one_line_prompt_are_refused_and_discarded() {
     let (sandbox, key) = Sandbox::with_acme();
     let script = "\"$0\" credential rotate acme openai; echo code=$?; \
                   IFS= read -r -t 1 rest; echo \"rest=[$rest]\"";
@@ -123,14 +128,14 @@ fn several_lines_where_one_is_wanted_are_refused_and_left_to_nobody() {
         .run()
         .ran
         .ok()
-        .says("several lines")
-        .says("code=19")
-        .says("rest=[]");
+        .prints("several lines")
+        .prints("code=19")
+        .prints("rest=[]");
     assert_eq!(sandbox.revealed_key(), key);
 }
 
 #[test]
-fn what_was_typed_before_the_prompt_is_discarded_with_a_word() {
+fn input_typed_before_the_prompt_is_discarded_with_a_notice() {
     let (sandbox, _) = Sandbox::with_acme();
     let key = sandbox.canary();
     let script = "echo ready; sleep 1; \"$0\" credential rotate acme openai";
@@ -140,7 +145,7 @@ fn what_was_typed_before_the_prompt_is_discarded_with_a_word() {
         .run()
         .ran
         .ok()
-        .says("discarded");
+        .prints("discarded");
     assert_eq!(sandbox.revealed_key(), key);
 }
 
@@ -153,8 +158,8 @@ fn an_interrupted_prompt_leaves_the_terminal_as_it_was() {
         .run()
         .ran
         .ok()
-        .says("code=130")
-        .says(" icanon");
+        .prints("code=130")
+        .prints(" icanon");
     assert!(ran.stdout.contains(" echo "), "{}", ran.stdout);
     assert_eq!(sandbox.revealed_key(), key);
 }
@@ -179,20 +184,20 @@ fn a_passphrase_is_asked_for_at_the_terminal_when_standard_input_is_redirected()
         .at("Passphrase of the identity", &format!("{passphrase}\n"))
         .run();
     assert_eq!(sat.hidden, [true]);
-    sat.ran.ok().says("a line for the command");
+    sat.ran.ok().prints("a line for the command");
 }
 
 #[test]
-fn what_widens_destroys_or_takes_from_others_is_asked_at_a_terminal() {
+fn widening_and_destructive_changes_ask_for_confirmation_at_a_terminal() {
     let (sandbox, _) = Sandbox::with_acme();
-    let declined = |arguments: &[&str], said: &str| {
+    let declined = |arguments: &[&str], printed: &str| {
         Person::entail(&sandbox, arguments)
             .at("Continue? [y/N] ", "\n")
             .run()
             .ran
             .fails(1)
-            .says(said)
-            .says("nothing was changed");
+            .prints(printed)
+            .prints("nothing was changed");
     };
     declined(&["inherit", "acme/agents", "openai"], "acme/agents openai");
     sandbox

@@ -6,7 +6,7 @@ use crate::sandbox::{Ran, Sandbox};
 const SET: [&str; 4] = ["credential", "set", "acme", "openai"];
 
 #[test]
-fn a_change_of_rules_in_a_loop_takes_no_line_of_it_for_a_secret() {
+fn changing_rules_in_a_loop_does_not_read_its_input_as_a_secret() {
     let (sandbox, key) = Sandbox::with_acme();
     let mut command = std::process::Command::new("bash");
     command
@@ -19,7 +19,7 @@ fn a_change_of_rules_in_a_loop_takes_no_line_of_it_for_a_secret() {
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap())
         .env("ENTAIL_HOME", sandbox.home());
-    sandbox.run(command, "").ok().says("gpt-5");
+    sandbox.run(command, "").ok().prints("gpt-5");
     let shown = sandbox
         .entail(&["credential", "show", "acme", "openai", "--json"])
         .ok()
@@ -32,13 +32,13 @@ fn a_change_of_rules_in_a_loop_takes_no_line_of_it_for_a_secret() {
 }
 
 #[test]
-fn a_credential_that_is_there_takes_a_secret_from_standard_input_only_when_told() {
+fn an_existing_credential_reads_a_secret_from_standard_input_only_on_request() {
     let (sandbox, key) = Sandbox::with_acme();
     let newer = sandbox.canary();
     sandbox
         .entail_with(&SET, &newer)
         .fails(19)
-        .says("add --stdin");
+        .prints("add --stdin");
     sandbox
         .entail_with(
             &[&SET[..], &["--param", "organization=o1"]].concat(),
@@ -60,25 +60,25 @@ fn a_credential_that_is_there_takes_a_secret_from_standard_input_only_when_told(
 }
 
 #[test]
-fn what_was_replaced_is_named_by_its_end_and_can_be_brought_back() {
+fn a_replaced_secret_is_named_by_its_last_characters_and_can_be_restored() {
     let (sandbox, key) = Sandbox::with_acme();
     let end = format!("version 1 (••••{})", &key[key.len() - 4..]);
-    let said = |ran: Ran| {
+    let printed = |ran: Ran| {
         ran.ok()
-            .says(&end)
-            .says("is kept until")
-            .says("2 scopes use the credential")
+            .prints(&end)
+            .prints("is kept until")
+            .prints("2 scopes use the credential")
     };
     let newer = sandbox.canary();
-    said(sandbox.entail_with(&[&SET[..], &["--stdin"]].concat(), &newer));
+    printed(sandbox.entail_with(&[&SET[..], &["--stdin"]].concat(), &newer));
     let ids = ["credential", "rollback", "acme", "openai"];
     sandbox
         .entail(&ids)
         .ok()
-        .says("version 2 (••••")
-        .says("has its previous secret again");
+        .prints("version 2 (••••")
+        .prints("has its previous secret again");
     assert_eq!(sandbox.revealed_key(), key);
-    said(sandbox.entail_with(&["credential", "rotate", "acme", "openai"], &newer));
+    printed(sandbox.entail_with(&["credential", "rotate", "acme", "openai"], &newer));
 
     let json = sandbox
         .entail_with(
@@ -92,12 +92,12 @@ fn what_was_replaced_is_named_by_its_end_and_can_be_brought_back() {
     let shown = json["replaced"]["masked"]["api_key"].as_str().unwrap();
     assert_eq!(shown.chars().count(), 8);
     assert!(json["retired_until_ms"].is_u64());
-    // Unless it is told otherwise.
+    // Unless requested otherwise.
     let at_once = [&SET[..], &["--stdin", "--grace", "0"]].concat();
     sandbox
         .entail_with(&at_once, &sandbox.canary())
         .ok()
-        .says("is destroyed");
+        .prints("is destroyed");
 }
 
 #[test]
@@ -110,24 +110,24 @@ fn a_removed_credential_can_be_restored_for_a_while() {
     with("set", &["--models", "gpt-*,o*"]).ok();
     with("remove", &[])
         .ok()
-        .says("is kept until")
-        .says("entail credential restore acme openai");
+        .prints("is kept until")
+        .prints("entail credential restore acme openai");
     sandbox
         .entail(&["resolve", "acme/evals", "openai"])
         .fails(10);
     sandbox
         .entail(&["credential", "list", "acme"])
         .ok()
-        .says("can be restored until");
+        .prints("can be restored until");
     // Its secret is a secret of the store like any other.
-    sandbox.entail(&["verify"]).ok().says("1 secret");
+    sandbox.entail(&["verify"]).ok().prints("1 secret");
     sandbox.entail(&["key", "rotate", "identity"]).ok();
-    with("restore", &[]).ok().says("is restored");
+    with("restore", &[]).ok().prints("is restored");
     let models = with("show", &["--json"]).ok().json()["models"].clone();
     assert_eq!(models, serde_json::json!(["gpt-*", "o*"]));
     with("set", &["--all-models"]).ok();
     assert_eq!(sandbox.revealed_key(), key);
-    with("restore", &[]).fails(19).says("has a credential");
+    with("restore", &[]).fails(19).prints("has a credential");
 
     // Another took its name: nothing is overwritten.
     with("remove", &[]).ok();
@@ -135,12 +135,16 @@ fn a_removed_credential_can_be_restored_for_a_while() {
     sandbox.entail_with(&SET, &other).ok();
     with("restore", &[]).fails(19);
     assert_eq!(sandbox.revealed_key(), other);
-    with("remove", &["--grace", "0"]).ok().says("is destroyed");
+    with("remove", &["--grace", "0"])
+        .ok()
+        .prints("is destroyed");
     with("restore", &[]).ok();
     with("set", &["--all-models"]).ok();
     assert_eq!(sandbox.revealed_key(), key);
     with("remove", &["--grace", "0"]).ok();
-    with("restore", &[]).fails(19).says("no removed credential");
+    with("restore", &[])
+        .fails(19)
+        .prints("no removed credential");
     sandbox.entail(&["verify"]).ok();
 }
 
@@ -151,7 +155,7 @@ fn a_second_credential_does_not_take_over_because_its_name_sorts_first() {
     sandbox
         .entail_with(&backup, &sandbox.canary())
         .ok()
-        .says("requests of acme for openai still get default");
+        .prints("requests of acme for openai still get default");
     assert_eq!(sandbox.revealed_key(), key);
     let third = [&SET[..], &["--name", "a", "--json"]].concat();
     let json = sandbox.entail_with(&third, &sandbox.canary()).ok().json();
@@ -173,7 +177,7 @@ fn a_second_credential_does_not_take_over_because_its_name_sorts_first() {
     sandbox
         .entail_with(&first, &newest)
         .ok()
-        .says("requests of acme for openai now get b");
+        .prints("requests of acme for openai now get b");
     assert_eq!(sandbox.revealed_key(), newest);
 }
 
@@ -183,14 +187,14 @@ fn a_dry_run_that_would_widen_ends_with_20() {
     sandbox
         .entail(&["inherit", "acme/agents", "openai", "--dry-run"])
         .fails(20)
-        .says("widened");
+        .prints("widened");
     sandbox
         .entail(&["inherit", "acme/agents", "openai", "--dry-run", "--json"])
         .fails(20);
     sandbox
         .entail(&["inherit", "acme/evals", "openai", "--off", "--dry-run"])
         .ok()
-        .says("narrowed");
+        .prints("narrowed");
     let set = ["credential", "set", "acme", "xai", "--dry-run"];
     sandbox.entail_with(&set, &sandbox.canary()).fails(20);
     let share = [&SET[..], &["--share", "none"]].concat();
@@ -212,6 +216,6 @@ fn a_locked_identity_is_not_asked_for_to_say_what_is_replaced() {
     let ran = sandbox
         .entail_with(&[&SET[..], &["--stdin"]].concat(), &newer)
         .ok()
-        .says("version 1 is kept until");
+        .prints("version 1 is kept until");
     assert!(!ran.stdout.contains('•'), "{}", ran.stdout);
 }

@@ -72,7 +72,7 @@ const SHIELDS: [&str; 11] = [
 ];
 
 #[test]
-fn it_ends_as_the_command_does() {
+fn run_exits_as_the_command_does() {
     for sandbox in [Sandbox::with_acme().0, with_account()] {
         let run = |script: &str| sandbox.entail(&["run", "acme/evals", "--", "sh", "-c", script]);
         run("exit 0").fails(0);
@@ -93,7 +93,7 @@ fn standard_input_goes_to_the_command() {
     sandbox
         .entail_with(&["run", "acme/evals", "--", "cat"], "through")
         .ok()
-        .says("through");
+        .prints("through");
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn directory(sandbox: &Sandbox, name: &str, mode: u32) -> PathBuf {
 }
 
 #[test]
-fn whatever_takes_the_place_of_the_private_file_is_neither_written_nor_read() {
+fn a_file_that_replaces_the_private_file_is_neither_written_nor_read() {
     let sandbox = with_account();
     let kept = sandbox.path("kept");
     std::fs::write(&kept, "not to be touched").unwrap();
@@ -149,7 +149,7 @@ fn whatever_takes_the_place_of_the_private_file_is_neither_written_nor_read() {
         let started = Instant::now();
         run_with_file(&sandbox, Some(&runtime), &script)
             .ok()
-            .says("went on");
+            .prints("went on");
         assert!(started.elapsed() < Duration::from_secs(20), "{replace}");
         assert_eq!(
             std::fs::read_to_string(&kept).unwrap(),
@@ -162,7 +162,7 @@ fn whatever_takes_the_place_of_the_private_file_is_neither_written_nor_read() {
 }
 
 #[test]
-fn what_the_command_moved_away_is_overwritten_and_what_it_made_is_left() {
+fn a_moved_private_file_is_overwritten_and_other_files_are_kept() {
     let sandbox = with_account();
     let runtime = directory(&sandbox, "runtime", 0o700);
     let moved = sandbox.path("moved");
@@ -172,7 +172,7 @@ fn what_the_command_moved_away_is_overwritten_and_what_it_made_is_left() {
     );
     run_with_file(&sandbox, Some(&runtime), &script)
         .ok()
-        .says("is not removed, because the command put files into it");
+        .prints("is not removed, because the command put files into it");
     let moved = std::fs::read(moved).unwrap();
     assert_eq!(moved, vec![0; ACCOUNT.len()]);
     let left = std::fs::read_dir(&runtime).unwrap().next().unwrap();
@@ -181,7 +181,7 @@ fn what_the_command_moved_away_is_overwritten_and_what_it_made_is_left() {
 }
 
 #[test]
-fn a_runtime_directory_that_is_not_ones_own_is_passed_over() {
+fn a_runtime_directory_of_another_user_is_skipped() {
     let sandbox = with_account();
     let script = "printf %s \"$GOOGLE_APPLICATION_CREDENTIALS\"";
     let place = |runtime: Option<&Path>| {
@@ -334,7 +334,7 @@ fn a_terminated_run_terminates_the_command_and_removes_the_file() {
 }
 
 #[test]
-fn what_the_caller_ignores_stays_ignored() {
+fn signals_ignored_by_the_caller_stay_ignored() {
     for sandbox in [Sandbox::with_acme().0, with_account()] {
         let script = format!(
             "trap '' HUP; exec {} run acme/evals -- sh -c 'kill -HUP $$; echo survived'",
@@ -344,7 +344,7 @@ fn what_the_caller_ignores_stays_ignored() {
         command
             .args(["-c", &script])
             .env("ENTAIL_HOME", sandbox.home());
-        sandbox.run(command, "").ok().says("survived");
+        sandbox.run(command, "").ok().prints("survived");
     }
 }
 
@@ -414,7 +414,7 @@ fn the_variables_of_a_role_cannot_be_kept_from_the_caller() {
     sandbox
         .run(command, "")
         .fails(19)
-        .says("AWS_PROFILE is set for the role that is granted");
+        .prints("AWS_PROFILE is set for the role that is granted");
 }
 
 #[test]
@@ -425,11 +425,11 @@ fn a_role_without_an_identity_to_assume_it_with_is_refused() {
     sandbox
         .run(command, "")
         .fails(16)
-        .says("no AWS identity was found to assume the role arn:aws:iam::1:role/x with");
+        .prints("no AWS identity was found to assume the role arn:aws:iam::1:role/x with");
 }
 
 #[test]
-fn a_granted_key_assumes_its_role_and_stands_in_no_variable() {
+fn a_granted_key_assumes_its_role_and_is_in_no_variable() {
     let (sandbox, _) = Sandbox::with_acme();
     let key = sandbox.canary();
     let set = [
@@ -502,7 +502,7 @@ fn a_named_provider_that_is_refused_stops_the_run() {
     sandbox
         .entail(&refused)
         .fails(10)
-        .says("entail credential set acme/evals xai");
+        .prints("entail credential set acme/evals xai");
     assert!(!touched.exists());
 }
 
@@ -519,5 +519,5 @@ fn a_broken_own_key_is_noted_even_where_others_are_granted() {
     sandbox
         .entail(&["run", "acme/evals", "--", "true"])
         .ok()
-        .says("xai is refused: disabled");
+        .prints("xai is refused: disabled");
 }

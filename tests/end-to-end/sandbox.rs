@@ -18,14 +18,14 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// The run must have gone well.
+    /// Fails the test unless the exit code is 0.
     #[track_caller]
     pub fn ok(self) -> Self {
         assert_eq!(self.code, Some(0), "{}{}", self.stdout, self.stderr);
         self
     }
 
-    /// The run must have failed with this exit code.
+    /// Fails the test unless the run ended with this exit code.
     #[track_caller]
     pub fn fails(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{}{}", self.stdout, self.stderr);
@@ -33,7 +33,7 @@ impl Ran {
     }
 
     #[track_caller]
-    pub fn says(self, text: &str) -> Self {
+    pub fn prints(self, text: &str) -> Self {
         assert!(
             self.stdout.contains(text) || self.stderr.contains(text),
             "{text:?} is not in:\n{}{}",
@@ -160,7 +160,7 @@ impl Sandbox {
         self.record(&arguments.join(" "), &output)
     }
 
-    /// The same where there is no terminal to ask at, whoever runs the tests.
+    /// The same without a controlling terminal.
     pub fn entail_without_terminal(&self, arguments: &[&str]) -> Ran {
         let usual = self.command(arguments);
         let mut command = Command::new("setsid");
@@ -179,7 +179,7 @@ impl Sandbox {
         self.record(&what, &output)
     }
 
-    /// Runs the program for a lease: its standard output may reveal, its standard
+    /// Runs the program for a lease: its standard output may contain secrets, its standard
     /// error may not.
     pub fn lease(&self, arguments: &[&str]) -> Ran {
         self.lease_of(self.command(arguments))
@@ -234,14 +234,14 @@ impl Sandbox {
         }
     }
 
-    /// Changes the database behind the store's back.
+    /// Changes the database without the store.
     pub fn sql(&self, statement: &str) {
         let database = rusqlite::Connection::open(self.database()).unwrap();
         let changed = database.execute(statement, []).unwrap();
         assert!(changed > 0, "{statement} changed nothing");
     }
 
-    /// Where a canary stands, and in what form.
+    /// Where a canary is found, and in what form.
     fn canary_found(&self) -> Option<String> {
         let mut places: Vec<(String, Vec<u8>)> = self.printed.lock().unwrap().clone();
         if self.home().exists() {
@@ -251,7 +251,7 @@ impl Sandbox {
             for (form, needle) in disguises(canary) {
                 for (place, bytes) in &places {
                     if bytes.windows(needle.len()).any(|window| window == needle) {
-                        return Some(format!("{canary} stands, {form}, in {place}"));
+                        return Some(format!("{canary} is, {form}, in {place}"));
                     }
                 }
             }
@@ -344,7 +344,7 @@ pub fn disguises(secret: &str) -> BTreeMap<&'static str, Vec<u8>> {
 }
 
 #[test]
-fn a_canary_that_got_out_is_found() {
+fn a_leaked_canary_is_found() {
     for leak in ["plain", "base64", "json", "hex"] {
         let sandbox = Sandbox::new();
         let canary = sandbox.canary();

@@ -1,4 +1,4 @@
-//! Slips of the pen, and what an environment is like that nobody thought of.
+//! Typing errors and unusual environments.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use crate::sandbox::Sandbox;
 
 #[test]
-fn a_typo_in_a_name_is_answered_with_what_was_meant_and_never_made_real() {
+fn a_misspelled_name_gets_a_suggestion_and_is_never_created() {
     let (sandbox, _) = Sandbox::with_acme();
     for command in [
         &["resolve", "acme/evasl", "openai"][..],
@@ -28,7 +28,7 @@ fn a_typo_in_a_name_is_answered_with_what_was_meant_and_never_made_real() {
         let ran = sandbox
             .entail(command)
             .fails(18)
-            .says("did you mean acme/evals?");
+            .prints("did you mean acme/evals?");
         for made in ["project add", "entail init", "--off", "remove "] {
             assert!(!ran.stderr.contains(made), "{command:?}: {}", ran.stderr);
         }
@@ -49,17 +49,17 @@ fn a_typo_in_a_name_is_answered_with_what_was_meant_and_never_made_real() {
     sandbox
         .entail(&["resolve", "acme", "opanai"])
         .fails(18)
-        .says("did you mean openai?");
+        .prints("did you mean openai?");
     let named = ["credential", "show", "acme", "openai", "--name", "defualt"];
     let ran = sandbox
         .entail(&named)
         .fails(18)
-        .says("did you mean default?");
+        .prints("did you mean default?");
     assert!(!ran.stderr.contains("credential set"), "{}", ran.stderr);
 }
 
 #[test]
-fn inheriting_says_at_once_when_it_has_no_effect_yet() {
+fn inherit_reports_if_it_has_no_effect_yet() {
     let (sandbox, _) = Sandbox::with_acme();
     sandbox
         .entail(&["project", "add", "acme/agents/nightly"])
@@ -67,16 +67,16 @@ fn inheriting_says_at_once_when_it_has_no_effect_yet() {
     sandbox
         .entail(&["inherit", "acme/agents/nightly", "openai"])
         .ok()
-        .says("it has no effect yet")
-        .says("acme/agents has no credential for openai and does not inherit from acme")
-        .says("entail inherit acme/agents openai");
+        .prints("it has no effect yet")
+        .prints("acme/agents has no credential for openai and does not inherit from acme")
+        .prints("entail inherit acme/agents openai");
     let ran = sandbox.entail(&["inherit", "acme/agents", "openai"]).ok();
     assert!(!ran.stdout.contains("no effect"), "{}", ran.stdout);
     sandbox
         .entail(&["inherit", "acme/agents", "xai"])
         .ok()
-        .says("acme has no credential for xai yet")
-        .says("entail credential set acme xai");
+        .prints("acme has no credential for xai yet")
+        .prints("entail credential set acme xai");
     let json = sandbox
         .entail(&["inherit", "acme/agents", "xai", "--json"])
         .ok()
@@ -87,27 +87,27 @@ fn inheriting_says_at_once_when_it_has_no_effect_yet() {
     sandbox
         .entail(&["inherit", "acme/evals", "openai"])
         .ok()
-        .says("it has no effect yet");
+        .prints("it has no effect yet");
 }
 
 #[test]
-fn a_source_that_is_not_there_is_named() {
+fn a_missing_source_is_named() {
     let (sandbox, _) = Sandbox::with_acme();
     let set =
         |source: &[&str]| sandbox.entail(&[&["credential", "set", "acme", "xai"], source].concat());
     set(&["--from-env", "THE_VERY_LONG_NAME_OF_A_VARIABLE_KEY"])
         .fails(19)
-        .says("THE_VERY_LONG_NAME_OF_A_VARIABLE_KEY is not set");
+        .prints("THE_VERY_LONG_NAME_OF_A_VARIABLE_KEY is not set");
     set(&[
         "--from-file",
         "no-such-directory/the-very-long-name-of-a-file.key",
     ])
     .fails(1)
-    .says("the-very-long-name-of-a-file.key");
+    .prints("the-very-long-name-of-a-file.key");
     let here = sandbox.path("a-file-without-any-extension");
     set(&["--from-file", here.to_str().unwrap()])
         .fails(1)
-        .says("a-file-without-any-extension");
+        .prints("a-file-without-any-extension");
     // What may be a key itself is not.
     for key in [
         "wJalrXUtnFEMI/K7MDENG/bPxRfiCYCANARYKEY",
@@ -123,13 +123,13 @@ fn a_source_that_is_not_there_is_named() {
 #[test]
 fn a_tilde_that_no_shell_expanded_is_refused() {
     let (sandbox, _) = Sandbox::with_acme();
-    let said = "it did not do so here";
+    let printed = "it did not do so here";
     let from = ["credential", "set", "acme", "xai", "--from-file"];
     for file in ["~/key.json", "api_key=~/key.json", "~someone/key"] {
         sandbox
             .entail(&[&from[..], &[file]].concat())
             .fails(19)
-            .says(said);
+            .prints(printed);
     }
     for command in [
         &["--home", "~/entail", "status"][..],
@@ -146,11 +146,11 @@ fn a_tilde_that_no_shell_expanded_is_refused() {
             "~/s.json",
         ],
     ] {
-        sandbox.entail(command).fails(2).says(said);
+        sandbox.entail(command).fails(2).prints(printed);
     }
     let mut command = sandbox.command(&["status"]);
     command.env("ENTAIL_HOME", "~/entail");
-    sandbox.run(command, "").fails(19).says(said);
+    sandbox.run(command, "").fails(19).prints(printed);
     // A file of that name is one.
     let key = sandbox.canary();
     sandbox.file("there/~key", &key);
@@ -160,7 +160,7 @@ fn a_tilde_that_no_shell_expanded_is_refused() {
 }
 
 #[test]
-fn what_is_no_utf8_is_an_error_and_nothing_of_it_is_repeated() {
+fn invalid_utf8_is_an_error_and_is_not_repeated() {
     let (sandbox, _) = Sandbox::with_acme();
     sandbox.watch_for("canary-not-utf8");
     let bad = OsStr::from_bytes(b"canary-not-utf8-\xff-0123456789");
@@ -190,10 +190,10 @@ fn what_is_no_utf8_is_an_error_and_nothing_of_it_is_repeated() {
     sandbox
         .run(command, "")
         .fails(19)
-        .says("MY_KEY is not UTF-8");
+        .prints("MY_KEY is not UTF-8");
     let mut command = sandbox.command(&["credential", "set", "acme", "xai", "--from-env"]);
     command.env("XAI_API_KEY", bad);
-    sandbox.run(command, "").fails(19).says("not UTF-8");
+    sandbox.run(command, "").fails(19).prints("not UTF-8");
     let input = [b"canary-not-utf8-\xff".as_slice(), b"0123456789"].concat();
     let output = Sandbox::output(
         sandbox.command(&["credential", "set", "acme", "xai"]),
@@ -225,9 +225,9 @@ fn a_date_is_the_start_of_that_day() {
         .ok()
         .json();
     assert_eq!(shown["expires_at_ms"], 2_211_580_800_000_u64);
-    expires("2020-01-31").fails(19).says("in the past");
+    expires("2020-01-31").fails(19).prints("in the past");
     for bad in ["2040-01", "2040-13-01", "31.01.2040", "2040-01-31T12"] {
-        expires(bad).fails(19).says("2027-01-31");
+        expires(bad).fails(19).prints("2027-01-31");
     }
     sandbox
         .entail(&[
@@ -249,7 +249,7 @@ fn a_date_is_the_start_of_that_day() {
 }
 
 #[test]
-fn an_outcome_that_there_is_not_is_an_error_that_lists_those_there_are() {
+fn an_unknown_outcome_is_an_error_that_lists_the_valid_ones() {
     let (sandbox, _) = Sandbox::with_acme();
     sandbox
         .entail(&["resolve", "acme/agents", "openai"])
@@ -261,8 +261,8 @@ fn an_outcome_that_there_is_not_is_an_error_that_lists_those_there_are() {
         sandbox
             .entail(command)
             .fails(19)
-            .says("granted, refused, failed")
-            .says("not-opted-in");
+            .prints("granted, refused, failed")
+            .prints("not-opted-in");
     }
     for outcome in ["granted", "refused", "failed", "expired", "not-opted-in"] {
         sandbox
@@ -310,7 +310,7 @@ fn an_empty_variable_counts_as_unset() {
     sandbox
         .run(command, "")
         .fails(19)
-        .says("EMPTY_KEY is not set");
+        .prints("EMPTY_KEY is not set");
     assert_eq!(sandbox.revealed_key(), key);
 }
 
@@ -322,20 +322,20 @@ fn plain_http_in_a_private_network_takes_a_flag_that_is_recorded_and_shown() {
     sandbox
         .entail_with(&set, &sandbox.canary())
         .fails(19)
-        .says("--allow-unsafe-http");
+        .prints("--allow-unsafe-http");
     let key = sandbox.canary();
     sandbox
         .entail_with(&[&set[..], &["--allow-unsafe-http"]].concat(), &key)
         .ok()
-        .says("over plain HTTP");
+        .prints("over plain HTTP");
     let show = ["credential", "show", "acme", "litellm"];
-    sandbox.entail(&show).ok().says("unsafe HTTP");
+    sandbox.entail(&show).ok().prints("unsafe HTTP");
     let json = sandbox.entail(&[&show[..], &["--json"]].concat()).ok();
     assert_eq!(json.json()["unsafe_http"], true);
     sandbox
         .entail(&["credential", "list", "acme"])
         .ok()
-        .says("unsafe HTTP");
+        .prints("unsafe HTTP");
     // It holds for that credential, on the way as well, and goes with the URL.
     let lease = sandbox
         .lease(&["resolve", "acme", "litellm", "--json"])
@@ -359,7 +359,7 @@ fn plain_http_in_a_private_network_takes_a_flag_that_is_recorded_and_shown() {
     sandbox
         .entail(&["credential", "rollback", "acme", "litellm"])
         .ok();
-    sandbox.entail(&show).ok().says("unsafe HTTP");
+    sandbox.entail(&show).ok().prints("unsafe HTTP");
     // Never to a public host.
     let public = [
         "--param",

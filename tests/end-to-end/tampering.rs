@@ -1,4 +1,4 @@
-//! What the program says to a database that was changed behind its back.
+//! A database that was changed by another program is refused.
 
 use std::process::Command;
 
@@ -86,7 +86,7 @@ fn every_change_of_the_database_is_refused_as_tampering() {
 }
 
 #[test]
-fn doctor_finds_what_was_put_back_or_dropped() {
+fn doctor_detects_rolled_back_and_dropped_documents() {
     for (what, statement) in [
         (
             "put back",
@@ -120,20 +120,20 @@ fn doctor_finds_what_was_put_back_or_dropped() {
 }
 
 #[test]
-fn a_database_that_is_gone_is_not_taken_for_an_empty_one() {
+fn a_missing_database_is_not_treated_as_empty() {
     let (sandbox, _) = Sandbox::with_acme();
     std::fs::remove_file(sandbox.database()).unwrap();
-    sandbox.entail(&["status"]).fails(14).says("missing");
+    sandbox.entail(&["status"]).fails(14).prints("missing");
     assert!(!sandbox.database().exists());
     std::fs::write(sandbox.database(), "").unwrap();
     let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     std::fs::set_permissions(sandbox.database(), private).unwrap();
-    sandbox.entail(&["status"]).fails(14).says("empty");
+    sandbox.entail(&["status"]).fails(14).prints("empty");
     sandbox.entail(&["doctor"]).fails(14);
 }
 
 #[test]
-fn a_project_that_was_added_as_a_row_is_none() {
+fn a_project_added_as_a_row_is_not_accepted() {
     let sandbox = with_two_keys();
     sandbox.sql(
         "INSERT INTO documents SELECT kind, 'acme/planted', revision, payload, signature, signer
@@ -142,14 +142,14 @@ fn a_project_that_was_added_as_a_row_is_none() {
     sandbox
         .entail(&["resolve", "acme/planted", "openai"])
         .fails(15)
-        .says("tampered");
-    sandbox.entail(&["doctor"]).fails(15).says("acme/planted");
+        .prints("tampered");
+    sandbox.entail(&["doctor"]).fails(15).prints("acme/planted");
     // Its neighbours are not in question.
     sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
 }
 
 #[test]
-fn a_secret_sealed_by_a_stranger_to_the_right_recipient_is_not_taken() {
+fn a_secret_sealed_without_the_signer_is_not_accepted() {
     // Whoever knows the recipient can make a valid age file, and may write the
     // database; without the signer it is worth nothing.
     let (sandbox, _) = Sandbox::with_acme();
@@ -190,13 +190,13 @@ fn keys_and_homes_that_others_can_use_are_refused() {
     sandbox
         .entail(&["resolve", "acme/evals", "openai"])
         .fails(16)
-        .says("chmod 600");
+        .prints("chmod 600");
     set("keys/identity.txt", 0o600);
     set("", 0o755);
     sandbox
         .entail(&["resolve", "acme/evals", "openai"])
         .fails(14)
-        .says("chmod 700");
+        .prints("chmod 700");
     set("", 0o700);
     sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
 }
@@ -209,13 +209,13 @@ fn a_project_that_was_dropped_does_not_vanish_from_the_list() {
         sandbox
             .entail(command)
             .fails(15)
-            .says("the journal describes");
+            .prints("the journal describes");
     }
     sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
     sandbox
         .entail(&["resolve", "acme/agents", "openai"])
         .fails(15)
-        .says("is missing");
+        .prints("is missing");
 }
 
 /// Changes the definition of the database, as anybody can who may write it.
@@ -234,7 +234,7 @@ const SWALLOWING: &str = "
     INSERT INTO journal SELECT * FROM before; DROP TABLE before;";
 
 #[test]
-fn a_database_whose_tables_mean_something_else_is_refused_by_name() {
+fn a_database_with_a_changed_schema_is_refused_and_the_change_named() {
     for (change, name) in [
         (SWALLOWING, "the table \"journal\""),
         (
@@ -282,6 +282,6 @@ fn a_project_is_not_removed_above_a_child_that_is_hidden() {
     sandbox
         .entail(&["project", "remove", "acme/evals"])
         .fails(15)
-        .says("acme/zz");
+        .prints("acme/zz");
     sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
 }

@@ -51,7 +51,7 @@ print(json.dumps({"seen": seen, "hidden": hidden}))
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 "#;
 
-/// A person at a terminal.
+/// A scripted user at a terminal.
 pub struct Person<'a> {
     sandbox: &'a Sandbox,
     argv: Vec<String>,

@@ -1,4 +1,4 @@
-//! The main job: set, inherit, run, ask why, renew, stop.
+//! The main job: set, inherit, run, explain, rotate, stop.
 
 use crate::sandbox::Sandbox;
 
@@ -17,39 +17,39 @@ fn run_ending(sandbox: &Sandbox, scope: &str) -> crate::sandbox::Ran {
 #[test]
 fn a_project_that_opted_in_runs_with_the_organizations_key() {
     let (sandbox, _) = Sandbox::with_acme();
-    run_ending(&sandbox, "acme/evals").ok().says("89abcdef");
+    run_ending(&sandbox, "acme/evals").ok().prints("89abcdef");
 }
 
 #[test]
-fn a_renewed_key_serves_at_once() {
+fn a_rotated_key_is_used_at_once() {
     let (sandbox, _) = Sandbox::with_acme();
     let renewed = format!("{}-renewed!", sandbox.canary());
     sandbox.watch_for(&renewed);
     sandbox
         .entail_with(&["credential", "rotate", "acme", "openai"], &renewed)
         .ok()
-        .says("version 2");
-    run_ending(&sandbox, "acme/evals").ok().says("renewed!");
+        .prints("version 2");
+    run_ending(&sandbox, "acme/evals").ok().prints("renewed!");
 }
 
 #[test]
-fn who_stops_inheriting_is_refused_and_told_why() {
+fn a_project_that_stops_inheriting_is_refused_with_the_reason() {
     let (sandbox, _) = Sandbox::with_acme();
     sandbox
         .entail(&["inherit", "acme/evals", "openai", "--off"])
         .ok();
     run_ending(&sandbox, "acme/evals")
         .fails(10)
-        .says("has not opted in")
-        .says("entail inherit acme/evals openai");
+        .prints("has not opted in")
+        .prints("entail inherit acme/evals openai");
     sandbox
         .entail(&["run", "acme/evals", "--provider", "openai", "--", "true"])
         .fails(10)
-        .says("entail inherit acme/evals openai");
+        .prints("entail inherit acme/evals openai");
 }
 
 #[test]
-fn an_own_key_goes_before_the_parents_and_a_broken_one_bills_nobody_else() {
+fn a_projects_own_key_is_preferred_and_never_falls_back_to_the_parents() {
     let (sandbox, organizations) = Sandbox::with_acme();
     let own = sandbox.canary();
     sandbox
@@ -67,8 +67,8 @@ fn an_own_key_goes_before_the_parents_and_a_broken_one_bills_nobody_else() {
     sandbox
         .entail(&["resolve", "acme/evals", "openai"])
         .fails(10)
-        .says("disabled")
-        .says("entail credential enable acme/evals openai");
+        .prints("disabled")
+        .prints("entail credential enable acme/evals openai");
     sandbox
         .entail(&["inherit", "acme/evals", "openai", "--fall-back"])
         .ok();
@@ -102,12 +102,12 @@ fn an_organization_can_require_its_key_but_not_opt_in_for_a_project() {
     sandbox
         .entail(&["resolve", "acme/agents", "openai"])
         .fails(10)
-        .says("requires its own credential")
-        .says("entail inherit acme/agents openai");
+        .prints("requires its own credential")
+        .prints("entail inherit acme/agents openai");
 }
 
 #[test]
-fn each_refusal_names_a_command_that_lifts_it() {
+fn each_refusal_names_a_command_that_resolves_it() {
     let (sandbox, _) = Sandbox::with_acme();
     let set = |options: &[&str]| {
         let arguments = ["credential", "set", "acme", "openai", "--keep-secret"];
@@ -121,35 +121,35 @@ fn each_refusal_names_a_command_that_lifts_it() {
     set(&["--models", "gpt-*"]);
     resolve(&[])
         .fails(10)
-        .says("no model is known")
-        .says("entail model acme/evals openai MODEL");
+        .prints("no model is known")
+        .prints("entail model acme/evals openai MODEL");
     sandbox
         .entail(&["model", "acme/evals", "openai", "gpt-5"])
         .ok();
-    resolve(&[]).ok().says("gpt-5");
+    resolve(&[]).ok().prints("gpt-5");
     resolve(&["--model", "o1"])
         .fails(10)
-        .says("does not allow the model")
-        .says("--models PATTERN");
+        .prints("does not allow the model")
+        .prints("--models PATTERN");
     set(&["--all-models", "--share", "acme/others"]);
     resolve(&[])
         .fails(10)
-        .says("entail credential set acme/evals openai");
+        .prints("entail credential set acme/evals openai");
     set(&["--share", "acme/ev*"]);
     resolve(&[]).ok();
     resolve(&["--name", "other"])
         .fails(10)
-        .says("no credential");
+        .prints("no credential");
     set(&["--expires", "1s"]);
     std::thread::sleep(std::time::Duration::from_millis(1100));
     resolve(&[])
         .fails(10)
-        .says("expired")
-        .says("entail credential rotate acme openai");
+        .prints("expired")
+        .prints("entail credential rotate acme openai");
 }
 
 #[test]
-fn explain_shows_every_candidate_and_what_became_of_it() {
+fn explain_shows_every_candidate_and_its_result() {
     let (sandbox, _) = Sandbox::with_acme();
     let backup = sandbox.canary();
     let arguments = [
@@ -181,7 +181,7 @@ granted: default of acme
 }
 
 #[test]
-fn status_says_what_resolve_does() {
+fn status_agrees_with_resolve() {
     let (sandbox, _) = Sandbox::with_acme();
     let own = sandbox.canary();
     sandbox
@@ -210,7 +210,7 @@ fn status_says_what_resolve_does() {
 }
 
 #[test]
-fn a_project_goes_only_when_nothing_lies_below_and_takes_its_secrets_along() {
+fn a_project_is_removed_with_its_secrets_only_if_it_has_no_children() {
     let (sandbox, _) = Sandbox::with_acme();
     sandbox
         .entail(&["project", "add", "acme/evals/staging"])
@@ -222,7 +222,7 @@ fn a_project_goes_only_when_nothing_lies_below_and_takes_its_secrets_along() {
     sandbox
         .entail(&["project", "remove", "acme/evals"])
         .fails(19)
-        .says("acme/evals/staging");
+        .prints("acme/evals/staging");
     sandbox
         .entail(&["project", "remove", "acme/evals/staging"])
         .ok();
@@ -230,7 +230,7 @@ fn a_project_goes_only_when_nothing_lies_below_and_takes_its_secrets_along() {
     sandbox
         .entail(&["resolve", "acme/evals", "openai"])
         .fails(18)
-        .says("entail project list");
+        .prints("entail project list");
     let database = rusqlite::Connection::open(sandbox.database()).unwrap();
     let blobs: u32 = database
         .query_row("SELECT count(*) FROM blobs", [], |row| row.get(0))
@@ -244,19 +244,19 @@ fn doctor_passes_and_dev_creates_an_organization() {
     sandbox
         .entail(&["doctor"])
         .ok()
-        .says("3 scopes are verified")
-        .says("1 secret can be opened");
+        .prints("3 scopes are verified")
+        .prints("1 secret can be opened");
     let mut command = sandbox.command(&["dev"]);
     command.env("TMPDIR", sandbox.path(""));
     sandbox
         .run(command, "")
         .ok()
-        .says("granted: default of acme")
-        .says("try: entail inherit acme/agents openai");
+        .prints("granted: default of acme")
+        .prints("try: entail inherit acme/agents openai");
 }
 
 #[test]
-fn a_key_can_be_renewed_while_others_use_it() {
+fn a_key_can_be_rotated_during_use() {
     let (sandbox, _) = Sandbox::with_acme();
     let keys: Vec<String> = (0..15).map(|_| sandbox.canary()).collect();
     std::thread::scope(|scope| {
@@ -294,7 +294,7 @@ fn many_can_change_a_store_at_once_and_nothing_is_lost() {
 }
 
 #[test]
-fn every_decision_is_in_the_log_and_none_is_granted_without() {
+fn every_decision_is_logged_and_no_grant_is_unlogged() {
     let (sandbox, _) = Sandbox::with_acme();
     sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
     sandbox
@@ -332,6 +332,6 @@ fn every_decision_is_in_the_log_and_none_is_granted_without() {
     sandbox
         .entail(&["resolve", "acme/evals", "openai", "--reveal"])
         .fails(17)
-        .says("nothing is granted");
+        .prints("nothing is granted");
     std::fs::remove_file(&file).unwrap();
 }

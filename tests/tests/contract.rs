@@ -116,7 +116,7 @@ fn the_built_in_policy_imports_nothing_and_exports_the_contract() {
 }
 
 #[test]
-fn every_item_says_what_it_means() {
+fn every_item_is_documented() {
     let (resolve, world) = contract();
     let mut silent = Vec::new();
     let mut check = |what: String, docs: &Docs| {
@@ -174,7 +174,7 @@ fn parts(kind: &TypeDefKind) -> Vec<(&str, &Docs)> {
 }
 
 #[test]
-fn an_error_has_room_for_what_nobody_thought_of() {
+fn the_error_type_has_a_variant_for_other_errors() {
     let (resolve, _) = contract();
     for (_, item) in resolve
         .types

@@ -96,7 +96,7 @@ fn acme() -> ScopePath {
 }
 
 /// A policy that refuses everything, with a code of its own.
-fn says_no() -> Vec<u8> {
+fn refusing_component() -> Vec<u8> {
     // A `refused` with the code `no-credential` and no message.
     let refuse = "(i32.store8 (i32.const 1028) (i32.const 1))
         (i32.store (i32.const 1032) (i32.const 1307)) (i32.store (i32.const 1036) (i32.const 13))
@@ -105,7 +105,7 @@ fn says_no() -> Vec<u8> {
 }
 
 /// One that grants what there is.
-fn says_yes() -> Vec<u8> {
+fn granting_component() -> Vec<u8> {
     Sketch::default().component()
 }
 
@@ -123,8 +123,8 @@ async fn refused(entail: &Entail, scope: &str) -> bool {
 async fn a_policy_in_service_decides_for_its_organization_and_is_named_in_the_log() {
     let place = Place::new().await;
     let (yes, no) = (
-        place.install(&says_yes()).await,
-        place.install(&says_no()).await,
+        place.install(&granting_component()).await,
+        place.install(&refusing_component()).await,
     );
     // Nothing changes before it is activated.
     let built_in = place.entail.built_in_policy().unwrap().digest();
@@ -160,7 +160,7 @@ async fn what_was_in_service_before_can_be_gone_back_to_and_forth() {
     let place = Place::new().await;
     let nothing = place.entail.roll_back_policy(&ME, &acme()).await;
     assert_eq!(nothing.unwrap_err().kind(), ErrorKind::Invalid);
-    let no = place.install(&says_no()).await;
+    let no = place.install(&refusing_component()).await;
     place.activate(no).await;
     for _ in 0..2 {
         assert!(refused(&place.entail, "acme").await);
@@ -176,8 +176,8 @@ async fn another_process_follows_and_no_request_fails_meanwhile() {
     // As another process would: all it shares is the home.
     let other = Entail::open(&place.home, settings()).unwrap();
     let (yes, no) = (
-        place.install(&says_yes()).await,
-        place.install(&says_no()).await,
+        place.install(&granting_component()).await,
+        place.install(&refusing_component()).await,
     );
     place.activate(yes).await;
     assert_eq!(outcome(&other, "acme").await.unwrap(), yes);
@@ -196,8 +196,8 @@ async fn another_process_follows_and_no_request_fails_meanwhile() {
 #[tokio::test]
 async fn bytes_that_were_exchanged_in_the_database_are_not_run() {
     let place = Place::new().await;
-    let no = place.install(&says_no()).await;
-    let yes = place.install(&says_yes()).await;
+    let no = place.install(&refusing_component()).await;
+    let yes = place.install(&granting_component()).await;
     place.activate(no).await;
     let database = rusqlite::Connection::open(place.home.database_file()).unwrap();
     let changed = database
@@ -223,8 +223,8 @@ async fn bytes_that_were_exchanged_in_the_database_are_not_run() {
 async fn a_policy_in_use_is_not_removed_and_one_that_is_removed_is_not_gone_back_to() {
     let place = Place::new().await;
     let (yes, no) = (
-        place.install(&says_yes()).await,
-        place.install(&says_no()).await,
+        place.install(&granting_component()).await,
+        place.install(&refusing_component()).await,
     );
     place.activate(yes).await;
     let in_use = place.entail.remove_policy(&ME, yes).await.unwrap_err();
@@ -274,7 +274,7 @@ async fn settings_that_are_not_taken_change_nothing() {
 #[tokio::test]
 async fn a_shadow_is_only_written_down() {
     let place = Place::new().await;
-    let no = place.install(&says_no()).await;
+    let no = place.install(&refusing_component()).await;
     let shadow = ActivatePolicy {
         component: Some(no),
         isolation: Isolation::PerCall,
@@ -289,18 +289,18 @@ async fn a_shadow_is_only_written_down() {
         assert!(!refused(&place.entail, "acme").await);
         place.entail.settle_shadows(Duration::from_secs(10)).await;
     }
-    let said = || {
+    let printed = || {
         let answers = shadow_decisions(&place.home).unwrap();
         answers.collect::<Result<Vec<_>, _>>().unwrap()
     };
-    assert_eq!(said().len(), 3, "{:?}", said());
-    for said in said() {
-        assert_eq!(said.shadow, no);
+    assert_eq!(printed().len(), 3, "{:?}", printed());
+    for printed in printed() {
+        assert_eq!(printed.shadow, no);
         assert_eq!(
-            said.policy,
+            printed.policy,
             place.entail.built_in_policy().unwrap().digest()
         );
-        assert_eq!(said.difference, Difference::Narrowed);
+        assert_eq!(printed.difference, Difference::Narrowed);
     }
     // Its answers are no decisions.
     assert_eq!(place.records().len(), 3);
@@ -311,13 +311,13 @@ async fn a_shadow_is_only_written_down() {
         .unwrap();
     assert!(!refused(&place.entail, "acme").await);
     place.entail.settle_shadows(Duration::from_secs(10)).await;
-    assert_eq!(said().len(), 3);
+    assert_eq!(printed().len(), 3);
 }
 
 #[tokio::test]
 async fn policies_outlast_a_new_signer() {
     let place = Place::new().await;
-    let yes = place.install(&says_yes()).await;
+    let yes = place.install(&granting_component()).await;
     place.activate(yes).await;
     place.entail.rotate_signer(&ME, &mut |_| {}).await.unwrap();
     assert_eq!(outcome(&place.entail, "acme").await.unwrap(), yes);
@@ -494,19 +494,22 @@ async fn a_dry_run_asks_what_the_log_holds_and_at_later_times() {
 }
 
 #[tokio::test]
-async fn a_program_that_says_nothing_compiles_no_foreign_component() {
+async fn the_default_configuration_compiles_no_foreign_component() {
     let place = Place::new().await;
-    let yes = place.install(&says_yes()).await;
+    let yes = place.install(&granting_component()).await;
     place.activate(yes).await;
     // Neither what is in the store, nor what is given to it; not even from the cache.
     let careful = Entail::open(&place.home, Options::default()).unwrap();
     let error = outcome(&careful, "acme").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PolicyFailed, "{error}");
-    let said = error.to_string();
-    assert!(said.contains("compiles no foreign components"), "{said}");
-    assert!(said.contains("Compiler"), "{said}");
+    let printed = error.to_string();
+    assert!(
+        printed.contains("compiles no foreign components"),
+        "{printed}"
+    );
+    assert!(printed.contains("Compiler"), "{printed}");
     let error = careful
-        .install_policy(&ME, &says_no(), InstallPolicy::default())
+        .install_policy(&ME, &refusing_component(), InstallPolicy::default())
         .await
         .unwrap_err();
     assert!(matches!(error, Error::Rejected(_)), "{error}");
@@ -518,8 +521,8 @@ async fn a_program_that_says_nothing_compiles_no_foreign_component() {
 async fn a_shadow_that_is_put_in_service_is_a_shadow_no_more() {
     let place = Place::new().await;
     let (yes, no) = (
-        place.install(&says_yes()).await,
-        place.install(&says_no()).await,
+        place.install(&granting_component()).await,
+        place.install(&refusing_component()).await,
     );
     let of = |component| ActivatePolicy {
         component: Some(component),

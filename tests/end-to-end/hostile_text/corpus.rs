@@ -1,4 +1,4 @@
-//! Texts that drive a terminal, forge a line or hide something, if they are let.
+//! Texts that control a terminal, forge a line or hide something if printed unchanged.
 
 use entail_text::is_plain;
 
@@ -134,7 +134,7 @@ pub fn file_name(text: &str) -> String {
 }
 
 #[test]
-fn each_specimen_has_something_that_is_not_plain() {
+fn each_hostile_text_contains_hostile_characters() {
     for (what, specimen) in SPECIMENS {
         assert!(!specimen.chars().all(is_plain), "{what}");
     }
