@@ -184,7 +184,7 @@ fn worlds() -> Vec<Case> {
         ),
         (
             "cases in another order",
-            "granted(grant),\n    /// None was.\n    refused(refusal),",
+            "granted(grant),\n    /// The request is refused.\n    refused(refusal),",
             "refused(refusal),\n    granted(grant),",
         ),
         (
