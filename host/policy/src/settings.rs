@@ -565,7 +565,10 @@ mod tests {
             (patterns(17), "patterns"),
             (json!({"patternProperties": names}).to_string(), "patterns"),
             (json!({"enum": vec![7; 2_000]}).to_string(), "values"),
-            (r#"{"pattern": "(a{50}){50}"}"#.to_owned(), "not a JSON Schema"),
+            (
+                r#"{"pattern": "(a{50}){50}"}"#.to_owned(),
+                "not a JSON Schema",
+            ),
             (
                 r#"{"allOf": [{"unevaluatedProperties": false}]}"#.to_owned(),
                 "unevaluatedProperties",
