@@ -1,10 +1,9 @@
 //! Errors of the command line: what happened, why, and what to do about it.
 
 use std::fmt;
-use std::path::Path;
 
 use entail::policy::{BadSettings, Code, Problem};
-use entail::{Error, ErrorKind, ProviderId, ScopePath, quoted};
+use entail::{Error, ErrorKind, ProviderId, ScopePath};
 
 use crate::exit_status::ExitStatus;
 use crate::suggest::nearest::nearest;
@@ -293,24 +292,5 @@ impl From<Error> for CliError {
             },
             _ => failure,
         }
-    }
-}
-
-/// The longest extension of a file name. Keys can contain dots too, with more after them.
-const MAX_EXTENSION_BYTES: usize = 8;
-
-/// The path of a file as an error shows it. If it could be a key that was given in place of
-/// a path, it is quoted, and not repeated when it is long.
-pub fn shown(file: &Path) -> String {
-    let text = file.display().to_string();
-    let has_directory = file
-        .parent()
-        .is_some_and(|parent| parent != Path::new("") && parent.is_dir());
-    let extension = file.extension().map_or(0, std::ffi::OsStr::len);
-    let looks_like_a_path = has_directory || (1..=MAX_EXTENSION_BYTES).contains(&extension);
-    if looks_like_a_path {
-        text
-    } else {
-        quoted(&text)
     }
 }

@@ -12,9 +12,10 @@ use entail::{
 };
 
 use crate::args::path;
-use crate::error::{CliError, ErrorCode, shown};
+use crate::error::{CliError, ErrorCode};
 use crate::global::GlobalArgs;
 use crate::prompt::{Shape, prompt_secret};
+use entail_policy_tools::display::display_path;
 
 /// The maximum length of a passphrase and of a file with one.
 const MAX_PASSPHRASE_BYTES: usize = 4096;
@@ -286,8 +287,8 @@ impl Session {
             return prompt_secret(prompt, Shape::Line);
         };
         let text = Secret::read_file(file, MAX_PASSPHRASE_BYTES)
-            .map_err(|error| CliError::io(shown(file), &error))?
-            .ok_or_else(|| CliError::invalid(format!("{} is too long", shown(file))))?;
+            .map_err(|error| CliError::io(display_path(file), &error))?
+            .ok_or_else(|| CliError::invalid(format!("{} is too long", display_path(file))))?;
         let text = text
             .expose_text()
             .map(|text| {
@@ -295,7 +296,7 @@ impl Session {
                     .trim_end_matches(['\n', '\r'])
             })
             .filter(|text| !text.is_empty())
-            .ok_or_else(|| CliError::invalid(format!("{} contains no text", shown(file))))?;
+            .ok_or_else(|| CliError::invalid(format!("{} contains no text", display_path(file))))?;
         Ok(Secret::from(text))
     }
 }

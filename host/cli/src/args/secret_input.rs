@@ -9,9 +9,10 @@ use clap::Args;
 use entail::{Field, Format, Mode, Provider, Secret, quoted};
 
 use super::path;
-use crate::error::{CliError, shown};
+use crate::error::CliError;
 use crate::output::err;
 use crate::prompt::{Shape, prompt_secret};
+use entail_policy_tools::display::display_path;
 
 /// The maximum length of a value; vendors' values are shorter.
 const MAX_VALUE_BYTES: usize = 64 * 1024;
@@ -221,8 +222,10 @@ fn file_or_value(value: Secret) -> Result<Secret, CliError> {
 fn read_file(file: &Path) -> Result<Secret, CliError> {
     path::check(file).map_err(CliError::invalid)?;
     Secret::read_file(file, MAX_VALUE_BYTES)
-        .map_err(|error| CliError::io(shown(file), &error))?
-        .ok_or_else(|| CliError::invalid(format!("{} is too large for a secret", shown(file))))
+        .map_err(|error| CliError::io(display_path(file), &error))?
+        .ok_or_else(|| {
+            CliError::invalid(format!("{} is too large for a secret", display_path(file)))
+        })
 }
 
 fn ask_for_secrets(

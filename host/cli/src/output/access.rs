@@ -3,7 +3,7 @@
 
 use entail::{AccessChanges, ComparedRequest, UsableCredential};
 
-use super::{Cell, Line, Style, Table, out};
+use super::{Cell, Line, Style, Table, count, out};
 use entail_api::access::{
     AccessChange, AccessComparison, ComparisonCoverage, Difference, DifferenceCounts,
     EffectiveDecision, OfferedCredential,
@@ -69,7 +69,7 @@ pub fn access_comparison(changes: &AccessChanges) -> AccessComparison {
     AccessComparison {
         policy: None,
         revision: changes.revision,
-        scopes: count(changes.scopes),
+        scopes: number(changes.scopes),
         counts: difference_counts(&changes.counts),
         changes: changes.changes.iter().map(access_change).collect(),
         coverage: coverage(&changes.coverage),
@@ -118,20 +118,20 @@ fn access_change(change: &entail::AccessChange) -> AccessChange {
 fn coverage(coverage: &entail::Coverage) -> ComparisonCoverage {
     ComparisonCoverage {
         later_ms: coverage.later_ms.clone(),
-        records: count(coverage.records),
-        recorded_requests: count(coverage.recorded_requests),
-        skipped: count(coverage.skipped),
+        records: number(coverage.records),
+        recorded_requests: number(coverage.recorded_requests),
+        skipped: number(coverage.skipped),
         attributes: coverage
             .attributes
             .iter()
             .map(|(name, value)| (name.to_string(), value.to_string()))
             .collect(),
-        with_attributes: count(coverage.with_attributes),
-        attributes_matter: count(coverage.attributes_decide),
+        with_attributes: number(coverage.with_attributes),
+        attributes_matter: number(coverage.attributes_decide),
     }
 }
 
-fn count(count: usize) -> u64 {
+fn number(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 
@@ -154,8 +154,8 @@ pub fn print_access(comparison: &AccessComparison) {
         out!(Style::Faint => MODEL_LEGEND);
     }
     print_omitted(comparison.changes.len(), "changes");
-    let requests = counted(comparison.counts.all(), "request", "requests");
-    let scopes = counted(comparison.scopes, "scope", "scopes");
+    let requests = count(comparison.counts.all(), "request");
+    let scopes = count(comparison.scopes, "scope");
     print_summary(&format!("{requests} in {scopes}"), &comparison.counts);
     out!(Style::Faint => coverage_text(&comparison.coverage));
     if let Some(note) = attributes_note(&comparison.coverage) {
@@ -196,18 +196,9 @@ pub fn print_summary(what: &str, counts: &DifferenceCounts) {
     }
 }
 
-/// Returns `1 record`, `2 records`.
-pub fn counted(count: u64, one: &str, several: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { several })
-}
-
 /// Returns which requests a comparison covers.
 fn coverage_text(coverage: &ComparisonCoverage) -> String {
-    let later = counted(
-        u64::try_from(coverage.later_ms.len()).unwrap_or(u64::MAX),
-        "later time",
-        "later times",
-    );
+    let later = count(coverage.later_ms.len(), "later time");
     let attributes: Vec<String> = coverage
         .attributes
         .iter()
@@ -218,8 +209,8 @@ fn coverage_text(coverage: &ComparisonCoverage) -> String {
     } else {
         format!(", with and without {}", attributes.join(" "))
     };
-    let requests = counted(coverage.recorded_requests, "request", "requests");
-    let records = counted(coverage.records, "record", "records");
+    let requests = count(coverage.recorded_requests, "request");
+    let records = count(coverage.records, "record");
     format!(
         "compared now and at {later}: requests for the models that scopes name{attributes}, \
          and {requests} from the last {records} of the decision log; \

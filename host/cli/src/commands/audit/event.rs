@@ -4,9 +4,9 @@ use std::path::Path;
 
 use entail_text::Shown;
 
-use crate::error::shown;
 use crate::output::{count, time};
 use entail_api::audit::{LogEvent, LogEventKind};
+use entail_policy_tools::display::display_path;
 
 /// An event as a sentence.
 pub fn sentence(event: &LogEvent) -> String {
@@ -19,7 +19,7 @@ pub fn sentence(event: &LogEvent) -> String {
             directory,
             ..
         } => {
-            let directory = shown(Path::new(directory));
+            let directory = display_path(Path::new(directory));
             if from == to {
                 format!("file {from} was archived to {directory} on {at} by {by}")
             } else {

@@ -10,10 +10,11 @@ use entail::{ScopePath, Secret};
 use super::variable::{Parsed, Value, Variable};
 use super::variables::{Dialect, parse};
 use crate::directory_scope::{AllowedFiles, FILE_NAME, ScopeFile, in_effect};
-use crate::error::{CliError, shown};
+use crate::error::CliError;
 use crate::session::Session;
 use crate::suggest::command_line::shell_word;
 use entail_api::import::{Place, SkippedFile};
+use entail_policy_tools::display::display_path;
 
 /// The maximum length of a file of variables.
 const MAX_FILE_BYTES: usize = 256 * 1024;
@@ -161,7 +162,7 @@ struct Finding<'a> {
 impl Finding<'_> {
     fn add(&mut self, path: &Path) -> Result<(), CliError> {
         let metadata =
-            std::fs::metadata(path).map_err(|error| CliError::io(shown(path), &error))?;
+            std::fs::metadata(path).map_err(|error| CliError::io(display_path(path), &error))?;
         if !metadata.is_dir() {
             let directory = match path.parent() {
                 Some(parent) if parent.as_os_str().is_empty() => Path::new("."),

@@ -12,10 +12,10 @@ use crate::args::filter::to_filter;
 use crate::commands::dry_run::{comparison_exit, policy_reference};
 use crate::error::CliError;
 use crate::output::access::{
-    MAX_ROWS, counted, decision_cell, difference, difference_cell, difference_counts,
-    effective_decision, print_omitted, print_summary,
+    MAX_ROWS, decision_cell, difference, difference_cell, difference_counts, effective_decision,
+    print_omitted, print_summary,
 };
-use crate::output::{Cell, Style, Table, err, out, print_json};
+use crate::output::{Cell, Style, Table, count, err, out, print_json};
 use crate::session::Session;
 use entail_api::access::Difference;
 use entail_api::policy_comparison::{RecordPlace, ReplayReport, ReplayedChange};
@@ -112,7 +112,7 @@ fn print(report: &ReplayReport, with_reason_changed: bool) {
         table.print();
     }
     print_omitted(report.changes.len(), "groups of records");
-    let records = counted(report.counts.all(), "record", "records");
+    let records = count(report.counts.all(), "record");
     print_summary(&records, &report.counts);
     if !with_reason_changed && report.counts.reason_changed > 0 {
         out!(Style::Faint => "requests that are refused for another reason are not listed; list them with --reason-changed");
@@ -124,7 +124,7 @@ fn print(report: &ReplayReport, with_reason_changed: bool) {
         );
     }
     if report.unreadable > 0 {
-        let lines = counted(report.unreadable, "line", "lines");
+        let lines = count(report.unreadable, "line");
         err!(Style::Warn => "note:"; " {lines} of the decision log cannot be read; run: entail audit verify");
     }
 }

@@ -14,11 +14,11 @@ use super::lookup::PolicyNames;
 use crate::args::dry_run::DryRun;
 use crate::error::{CliError, ErrorCode};
 use crate::output::access::{
-    counted, decision_cell, difference, difference_cell, difference_counts, effective_decision,
+    decision_cell, difference, difference_cell, difference_counts, effective_decision,
     print_summary,
 };
 use crate::output::time;
-use crate::output::{Table, is_closed, out, print_dry_run_notice, print_json, print_raw};
+use crate::output::{Table, count, is_closed, out, print_dry_run_notice, print_json, print_raw};
 use crate::session::Session;
 use entail_api::access::Difference;
 use entail_api::policy::OrganizationPolicy;
@@ -238,14 +238,11 @@ fn print_comparison(differing: VecDeque<ShadowDecision>, summary: &ShadowSummary
         table.print();
     }
     let decisions = summary.counts.all();
-    print_summary(
-        &counted(decisions, "decision", "decisions"),
-        &summary.counts,
-    );
+    print_summary(&count(decisions, "decision"), &summary.counts);
     if decisions < summary.requests {
         out!(
             "the shadow decided {decisions} of {}; the others were skipped, or are not decided yet",
-            counted(summary.requests, "request", "requests")
+            count(summary.requests, "request")
         );
     }
 }

@@ -19,7 +19,8 @@ use std::path::{Path, PathBuf};
 use entail::{AssumedRole, Kept, Secret, VariableValue};
 
 use super::environment::text_of;
-use crate::error::{CliError, ErrorCode, shown};
+use crate::error::{CliError, ErrorCode};
+use entail_policy_tools::display::display_path;
 
 /// The maximum length of the caller's configuration file.
 const MAX_CONFIGURATION_BYTES: usize = 1 << 20;
@@ -353,10 +354,10 @@ fn read(file: Option<&Path>) -> Result<Secret, CliError> {
         Ok(Some(text)) => Ok(text),
         Ok(None) => Err(CliError::invalid(format!(
             "{} is too large for an AWS configuration",
-            shown(file)
+            display_path(file)
         ))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Secret::from("")),
-        Err(error) => Err(CliError::io(shown(file), &error)),
+        Err(error) => Err(CliError::io(display_path(file), &error)),
     }
 }
 
