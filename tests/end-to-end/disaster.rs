@@ -233,7 +233,7 @@ fn a_damaged_page_or_an_unwritable_copy_does_not_prevent_a_restore() {
 fn leftovers_of_a_stopped_process_are_reported_and_removed() {
     let (sandbox, _) = Sandbox::with_acme();
     let copy = backup(&sandbox, "copy.entail");
-    std::fs::create_dir(sandbox.home().join("unfinished")).unwrap();
+    std::fs::create_dir(sandbox.home().join("staging")).unwrap();
     std::fs::write(sandbox.home().join("keys/identity.txt.new"), "half").unwrap();
     sandbox.entail(&["doctor"]).fails(1).prints("rm -r");
     sandbox
@@ -278,7 +278,7 @@ fn a_rollback_has_a_dry_run() {
     }
     assert_eq!(revision(), before);
     assert_eq!(sandbox.revealed_key(), key);
-    assert!(!sandbox.home().join("unfinished").exists());
+    assert!(!sandbox.home().join("staging").exists());
     sandbox
         .entail(&["project", "list"])
         .ok()

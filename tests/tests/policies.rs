@@ -387,7 +387,7 @@ async fn a_swapped_policy_never_bills_another_payer() {
         let violation = payer(&place).await.unwrap_err();
         assert!(violation.ends_with(how), "{violation}");
     };
-    let has_its_own = "is above a scope with credentials of its own that does not fall back";
+    let has_its_own = "is above a scope that has its own credentials and does not fall back";
     place.activate(parents).await;
     stopped_because("is beyond a scope that has not opted in").await;
     change(inherit(Inheritance::Inherit)).await;

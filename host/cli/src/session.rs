@@ -235,7 +235,7 @@ impl Session {
     /// Fails if the store cannot be changed.
     pub async fn destroy_due(&self, entail: &Entail) -> Result<(), CliError> {
         match entail.destroy_due(&self.principal).await {
-            // A node without a signer leaves it to others.
+            // A machine without a signer leaves it to others.
             Ok(_) | Err(entail::Error::Keys(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }

@@ -30,7 +30,7 @@
 //! assert_eq!(violation.code(), "outside-search");
 //! assert_eq!(
 //!     violation.to_string(),
-//!     "shared is above a scope with credentials of its own that does not fall back",
+//!     "shared is above a scope that has its own credentials and does not fall back",
 //! );
 //! # Ok::<(), serde_json::Error>(())
 //! ```
@@ -340,7 +340,7 @@ mod tests {
         let mut facts = facts();
         assert_eq!(check(&facts, &shared), Ok(()));
         facts.chain[0].inheritance = Inheritance::Inherit;
-        let how = "is above a scope with credentials of its own that does not fall back";
+        let how = "is above a scope that has its own credentials and does not fall back";
         assert_eq!(violation(&facts, &shared), format!("shared {how}"));
         // An unusable credential also ends the search.
         facts.chain[0]

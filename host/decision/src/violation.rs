@@ -93,7 +93,7 @@ impl Breach {
             Breach::OverrideForbidden => "is overridden by a mandatory credential",
             Breach::NameMismatch => "is not the credential that the request names",
             Breach::OutsideSearch => {
-                "is above a scope with credentials of its own that does not fall back"
+                "is above a scope that has its own credentials and does not fall back"
             }
             Breach::Disabled => "is disabled",
             Breach::Unreadable => "cannot be read",

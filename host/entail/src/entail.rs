@@ -101,7 +101,7 @@ impl Entail {
         self.store.keys().can_unseal()
     }
 
-    /// The keys of this node.
+    /// The keys of this machine.
     pub fn keys(&self) -> Arc<Keys> {
         self.store.keys()
     }
@@ -151,7 +151,7 @@ impl Entail {
         &self.home
     }
 
-    /// The time by this node's clock, in milliseconds since 1970-01-01T00:00:00Z.
+    /// The time by this machine's clock, in milliseconds since 1970-01-01T00:00:00Z.
     pub(crate) fn now_ms(&self) -> u64 {
         self.clock.now_ms()
     }

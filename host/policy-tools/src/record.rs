@@ -73,7 +73,7 @@ pub enum Provenance {
 
 /// Why a component does not match the sources beside it.
 #[derive(Debug, thiserror::Error)]
-pub enum Stale {
+pub enum Outdated {
     /// A source has changed.
     #[error("{0} has changed since")]
     Changed(String),
@@ -115,7 +115,7 @@ pub fn remove(directory: &Path) -> std::io::Result<()> {
 pub(crate) fn digest_sources(
     directory: &Path,
     roots: &[PathBuf],
-) -> Result<BTreeMap<String, PolicyDigest>, Stale> {
+) -> Result<BTreeMap<String, PolicyDigest>, Outdated> {
     let mut found = BTreeMap::new();
     for root in roots {
         collect(directory, root, &mut found)?;
@@ -145,8 +145,8 @@ pub(crate) fn write(
 ///
 /// # Errors
 ///
-/// Returns [`Stale`] if it was built from other sources.
-pub fn check(file: &Path, component: &[u8]) -> Result<Provenance, Stale> {
+/// Returns [`Outdated`] if it was built from other sources.
+pub fn check(file: &Path, component: &[u8]) -> Result<Provenance, Outdated> {
     let directory = match file.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
         Some(parent) => parent,
@@ -159,18 +159,18 @@ pub fn check(file: &Path, component: &[u8]) -> Result<Provenance, Stale> {
         return Ok(Provenance::Unknown);
     };
     if record.component != PolicyDigest::of(component) {
-        return Err(Stale::Replaced);
+        return Err(Outdated::Replaced);
     }
     let now = digest_sources(directory, &record.roots)?;
     for (name, digest) in &record.sources {
         match now.get(name) {
-            None => return Err(Stale::Removed(name.clone())),
-            Some(found) if found != digest => return Err(Stale::Changed(name.clone())),
+            None => return Err(Outdated::Removed(name.clone())),
+            Some(found) if found != digest => return Err(Outdated::Changed(name.clone())),
             Some(_) => {}
         }
     }
     match now.keys().find(|name| !record.sources.contains_key(*name)) {
-        Some(name) => Err(Stale::Added(name.clone())),
+        Some(name) => Err(Outdated::Added(name.clone())),
         None => Ok(Provenance::FromSources),
     }
 }
@@ -192,14 +192,14 @@ fn collect(
     directory: &Path,
     path: &Path,
     found: &mut BTreeMap<String, PolicyDigest>,
-) -> Result<(), Stale> {
+) -> Result<(), Outdated> {
     let whole = directory.join(path);
-    let unreadable = |error: std::io::Error| Stale::Unreadable {
+    let unreadable = |error: std::io::Error| Outdated::Unreadable {
         name: display_path(&whole),
         error,
     };
     if found.len() >= MAX_SOURCES {
-        return Err(Stale::TooMany);
+        return Err(Outdated::TooMany);
     }
     let metadata = std::fs::symlink_metadata(&whole).map_err(unreadable)?;
     if !metadata.is_dir() {
@@ -253,7 +253,7 @@ mod tests {
             std::fs::write(path, text).unwrap();
         };
         let file = directory.join("mine.wasm");
-        let checked = || check(&file, b"component").map_err(|stale| stale.to_string());
+        let checked = || check(&file, b"component").map_err(|outdated| outdated.to_string());
         assert_eq!(checked(), Ok(Provenance::NoSources));
         write_file("package.json", "{}");
         write_file("src/main.js", "one");
@@ -280,7 +280,7 @@ mod tests {
         std::fs::remove_file(directory.join("src/more.js")).unwrap();
         assert_eq!(checked(), Err("src/more.js was removed since".to_owned()));
         record();
-        assert!(matches!(check(&file, b"other"), Err(Stale::Replaced)));
+        assert!(matches!(check(&file, b"other"), Err(Outdated::Replaced)));
         remove(directory).unwrap();
         remove(directory).unwrap();
         assert_eq!(checked(), Ok(Provenance::Unknown));

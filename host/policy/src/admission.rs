@@ -73,7 +73,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`Rejected`]; [`Rejected::Unfinished`] if too many admissions are waiting.
+    /// [`Rejected`]; [`Rejected::NotInspected`] if too many admissions are waiting.
     pub async fn admit_async(
         &self,
         component: impl AsRef<[u8]> + Send + 'static,
@@ -84,7 +84,7 @@ impl Engine {
         self.lanes()?
             .run_admission(admit)
             .await
-            .map_err(Rejected::Unfinished)?
+            .map_err(Rejected::NotInspected)?
     }
 
     /// Admits a component that is part of the program. It is compiled without a sandbox, gets

@@ -43,14 +43,14 @@ const MAX_ENTRY_BYTES: u64 = MAX_BYTES / 2;
 /// entries in use are not the oldest.
 const TOUCH_AFTER: Duration = Duration::from_hours(24);
 
-/// An unfinished file that is older than this was left by a process that was killed.
+/// A temporary file that is older than this was left by a process that was killed.
 const ABANDONED: Duration = Duration::from_hours(1);
 
 /// The suffix of an entry.
 const ENTRY: &str = ".code";
 
-/// The suffix of an unfinished file.
-const UNFINISHED: &str = ".new";
+/// The suffix of a temporary file.
+const TEMPORARY_SUFFIX: &str = ".new";
 
 /// Files of earlier versions in the directory: names, and prefixes of names.
 const FORMER_NAMES: [&str; 2] = ["modules", "compiled"];
@@ -143,15 +143,15 @@ impl CodeCache {
 
     /// Writes an entry; readers find the old one or the new one.
     fn write(&self, directory: &File, name: &str, entry: &[u8]) -> Option<()> {
-        let unfinished = write_unfinished(directory, name, entry)?;
-        let rename = || renameat(directory, &unfinished, directory, name);
+        let temporary = write_temporary(directory, name, entry)?;
+        let rename = || renameat(directory, &temporary, directory, name);
         let renamed = rename().or_else(|_| {
             // A rename replaces anything but a directory.
             remove(&self.inner.directory.join(name));
             rename()
         });
         if renamed.is_err() {
-            let _ = unlinkat(directory, &unfinished, AtFlags::empty());
+            let _ = unlinkat(directory, &temporary, AtFlags::empty());
         }
         renamed.ok()
     }
@@ -172,7 +172,7 @@ impl CodeCache {
                 continue;
             };
             let changed = changed(&stat);
-            if text.ends_with(UNFINISHED) && is_older(changed, ABANDONED) {
+            if text.ends_with(TEMPORARY_SUFFIX) && is_older(changed, ABANDONED) {
                 let _ = unlinkat(directory, name, AtFlags::empty());
             } else if text.ends_with(ENTRY) && name != written {
                 entries.push((changed, size(&stat), name.as_bytes().to_vec()));
@@ -262,27 +262,27 @@ fn update_time(file: &File) {
 }
 
 /// Writes a file under a temporary name, and returns the name.
-fn write_unfinished(directory: impl AsFd, name: &str, bytes: &[u8]) -> Option<String> {
+fn write_temporary(directory: impl AsFd, name: &str, bytes: &[u8]) -> Option<String> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let unfinished = format!("{name}.{}-{count}{UNFINISHED}", std::process::id());
+    let temporary = format!("{name}.{}-{count}{TEMPORARY_SUFFIX}", std::process::id());
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::WRONLY;
     let directory = directory.as_fd();
-    let open = || openat(directory, unfinished.as_str(), flags, FILE_MODE);
+    let open = || openat(directory, temporary.as_str(), flags, FILE_MODE);
     let file = match open() {
         Ok(file) => file,
         // Left by a killed process with the same id.
         Err(rustix::io::Errno::EXIST) => {
-            unlinkat(directory, unfinished.as_str(), AtFlags::empty()).ok()?;
+            unlinkat(directory, temporary.as_str(), AtFlags::empty()).ok()?;
             open().ok()?
         }
         Err(_) => return None,
     };
     if File::from(file).write_all(bytes).is_err() {
-        let _ = unlinkat(directory, unfinished.as_str(), AtFlags::empty());
+        let _ = unlinkat(directory, temporary.as_str(), AtFlags::empty());
         return None;
     }
-    Some(unfinished)
+    Some(temporary)
 }
 
 /// Removes a file, or a directory with its contents; does not follow links.
@@ -312,20 +312,20 @@ fn make_key(file: &Path) -> Option<Key> {
     let name = file.file_name()?.to_str()?;
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
     let directory = openat(CWD, parent, flags, Mode::empty()).ok()?;
-    let unfinished = write_unfinished(&directory, name, bytes.as_slice())?;
-    let unfinished = unfinished.as_str();
-    let linked = linkat(&directory, unfinished, &directory, name, AtFlags::empty());
+    let temporary = write_temporary(&directory, name, bytes.as_slice())?;
+    let temporary = temporary.as_str();
+    let linked = linkat(&directory, temporary, &directory, name, AtFlags::empty());
     let made = match linked {
         Ok(()) => Some(Key::new(bytes)),
         // If two processes replace it at the same time, the second key stays; entries that
         // were made with the first are replaced later.
         Err(rustix::io::Errno::EXIST) => read_key(file).or_else(|| {
-            renameat(&directory, unfinished, &directory, name)
+            renameat(&directory, temporary, &directory, name)
                 .is_ok()
                 .then(|| Key::new(bytes))
         }),
         Err(_) => None,
     };
-    let _ = unlinkat(&directory, unfinished, AtFlags::empty());
+    let _ = unlinkat(&directory, temporary, AtFlags::empty());
     made
 }

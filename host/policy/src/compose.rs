@@ -43,7 +43,7 @@ pub enum ComposeError {
     #[error(
         "the layer imports nothing that the policy below exports with the same types; a layer imports entail:policy/resolver of the version that the policy below was built against"
     )]
-    NoFit,
+    NoMatchingImport,
     /// One of the two imports what the other does not export. A policy imports nothing.
     #[error("the {part} imports {}, which nothing exports", sanitized(.imports.join(", ")))]
     Imports {
@@ -58,7 +58,7 @@ pub enum ComposeError {
     /// The child process failed.
     #[error("the layer and the policy below cannot be composed: {0}")]
     #[serde(skip)]
-    NotDone(JobError),
+    ChildProcess(JobError),
     /// The engine has no compiler, so foreign components cannot be composed.
     #[error(transparent)]
     #[serde(skip)]
@@ -67,11 +67,11 @@ pub enum ComposeError {
     #[error(
         "this build cannot compose a layer with a policy: it lacks the feature compose of entail-policy"
     )]
-    NotInThisBuild,
+    FeatureDisabled,
     /// It was not attempted.
     #[error("the layer and the policy below were not composed: {0}")]
     #[serde(skip)]
-    Unfinished(#[from] CallError),
+    NotAttempted(#[from] CallError),
 }
 
 #[cfg(feature = "compose")]
@@ -80,7 +80,7 @@ pub(crate) use encode::compose;
 /// Returns an error: this build has no feature `compose`.
 #[cfg(not(feature = "compose"))]
 pub(crate) fn compose(_: &[u8], _: &[u8]) -> Result<Vec<u8>, ComposeError> {
-    Err(ComposeError::NotInThisBuild)
+    Err(ComposeError::FeatureDisabled)
 }
 
 /// The encoding of a composition: one component that contains both, instantiates the policy
@@ -198,7 +198,7 @@ mod encode {
             }
         }
         match (plugs.is_empty(), missing.is_empty()) {
-            (true, _) => Err(ComposeError::NoFit),
+            (true, _) => Err(ComposeError::NoMatchingImport),
             (false, true) => Ok(plugs),
             (false, false) => Err(imports("layer", &missing)),
         }
@@ -278,7 +278,7 @@ pub(crate) fn compose_in(
         JobError::Refused(reason) => {
             serde_json::from_str(&reason).unwrap_or_else(|_| ComposeError::Graph(sanitize(&reason)))
         }
-        other => ComposeError::NotDone(other),
+        other => ComposeError::ChildProcess(other),
     })
 }
 
@@ -374,7 +374,7 @@ mod tests {
             &layer(&["e:p/resolver@0.2.0"]),
             &policy("e:p/resolver@0.2.0", "s32"),
         );
-        assert!(matches!(error, ComposeError::NoFit), "{error}");
+        assert!(matches!(error, ComposeError::NoMatchingImport), "{error}");
     }
 
     #[test]

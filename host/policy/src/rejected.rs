@@ -85,7 +85,7 @@ pub enum Rejected {
     Trial(#[source] CallError),
     /// The inspection was not completed.
     #[error("the component was not inspected: {0}")]
-    Unfinished(#[source] CallError),
+    NotInspected(#[source] CallError),
     /// The engine could not be set up.
     #[error(transparent)]
     Engine(#[from] EngineError),

@@ -152,7 +152,7 @@ pub enum BadSettings {
     #[error(
         "this build cannot validate settings: it lacks the feature settings-schema of entail-policy"
     )]
-    NotInThisBuild,
+    FeatureDisabled,
     /// The engine has no compiler, so the settings of a foreign policy cannot be validated.
     #[error(transparent)]
     CompilerDisabled(#[from] CompilerDisabled),
@@ -160,7 +160,7 @@ pub enum BadSettings {
     #[error(transparent)]
     Engine(EngineError),
     /// The policy failed while it validated them.
-    #[error("the policy failed when it looked over its settings: {0}")]
+    #[error("the policy failed while it validated its settings: {0}")]
     Failed(#[from] CallError),
 }
 
@@ -204,7 +204,7 @@ impl Schema {
         sandbox: Option<&Sandbox>,
     ) -> Result<Vec<Problem>, BadSettings> {
         if cfg!(not(feature = "settings-schema")) {
-            return Err(BadSettings::NotInThisBuild);
+            return Err(BadSettings::FeatureDisabled);
         }
         if let Some(sandbox) = sandbox {
             return self.check_in(sandbox, settings);
@@ -263,7 +263,7 @@ fn is_deeper(value: &Value, limit: usize) -> bool {
 /// Returns an error: this build has no feature `settings-schema`.
 #[cfg(not(feature = "settings-schema"))]
 fn problems(_: &Value, _: &Value, _: usize) -> Result<Vec<Problem>, String> {
-    Err(BadSettings::NotInThisBuild.to_string())
+    Err(BadSettings::FeatureDisabled.to_string())
 }
 
 /// Validates settings; returns the first problems, or why the schema is invalid. The cost

@@ -284,15 +284,15 @@ fn files_of_earlier_versions_and_killed_processes_are_removed() {
     std::fs::create_dir(directory.join("trial-1-0")).unwrap();
     std::fs::set_permissions(&directory, Permissions::from_mode(0o700)).unwrap();
     let abandoned = directory.join("any.code.1-0.new");
-    let unfinished = directory.join("any.code.2-0.new");
-    std::fs::write(&unfinished, b"half").unwrap();
+    let temporary = directory.join("any.code.2-0.new");
+    std::fs::write(&temporary, b"half").unwrap();
     std::fs::write(&abandoned, b"half").unwrap();
     let file = std::fs::File::open(&abandoned).unwrap();
     let long_ago = SystemTime::now() - Duration::from_hours(2);
     file.set_modified(long_ago).unwrap();
     place.use_it(false);
     // Another process may still be writing the other file.
-    std::fs::remove_file(unfinished).unwrap();
+    std::fs::remove_file(temporary).unwrap();
     place.entry();
 }
 

@@ -327,7 +327,10 @@ fn components_are_composed() -> Result<(), Failed> {
     // The errors are the same with and without a sandbox.
     let in_process = in_this_process().compose(&policy, &policy).unwrap_err();
     let in_sandbox = engine.compose(&policy, &policy).unwrap_err();
-    assert!(matches!(in_sandbox, ComposeError::NoFit), "{in_sandbox}");
+    assert!(
+        matches!(in_sandbox, ComposeError::NoMatchingImport),
+        "{in_sandbox}"
+    );
     assert_eq!(in_process.to_string(), in_sandbox.to_string());
     let in_process = in_this_process().compose(b"noise", &policy).unwrap_err();
     let in_sandbox = engine.compose(b"noise", &policy).unwrap_err();
@@ -346,7 +349,7 @@ fn components_are_composed() -> Result<(), Failed> {
     });
     let in_sandbox = little.compose(&policy, &policy).unwrap_err();
     assert!(
-        matches!(in_sandbox, ComposeError::NotDone(_)),
+        matches!(in_sandbox, ComposeError::ChildProcess(_)),
         "{in_sandbox}"
     );
     Ok(())

@@ -1,5 +1,5 @@
 //! The anchor: a small file outside the database that records the newest journal entry that
-//! this node has seen.
+//! this machine has seen.
 //!
 //! A database that ends before that entry, or has another entry at its revision, was rolled
 //! back. The anchor is updated after the database, so it never names a change that a power

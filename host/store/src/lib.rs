@@ -16,8 +16,8 @@
 //! - The [`Anchor`], a small file outside the database, records the newest journal
 //!   entry. It detects a database that was rolled back to an older state.
 //!
-//! A node has two keys ([`Keys`]): the identity decrypts secrets, the signer signs
-//! changes. A node without the identity cannot read secrets; a node without the
+//! A machine has two keys ([`Keys`]): the identity decrypts secrets, the signer signs
+//! changes. A machine without the identity cannot read secrets; a machine without the
 //! signer cannot change anything.
 //!
 //! Every read verifies what it returns. [`Store::check`] verifies the whole database.
@@ -77,7 +77,7 @@ pub use digest::{Digest, InvalidDigest};
 pub use document::Document;
 pub use error::Error;
 pub use files::path_check::{check_ancestors, check_link, check_parent, check_private};
-pub use files::{private_directory, unfinished_files};
+pub use files::{private_directory, temporary_files};
 pub use input_file::{INPUT_TIMEOUT, InputError, InputFile};
 pub use journal::entry::{Author, Effect, Entry};
 pub use journal::position::{JournalPosition, Revision};

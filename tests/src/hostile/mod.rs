@@ -301,7 +301,7 @@ const VIOLATIONS: [Violation; 14] = [
     "is the id of several credentials",
     "is not shared with the requesting scope",
     "is overridden by a mandatory credential",
-    "is above a scope with credentials of its own that does not fall back",
+    "is above a scope that has its own credentials and does not fall back",
     "is granted although a mandatory credential is beyond a scope that has not opted in",
     "is not the credential that the request names",
     "is disabled",

@@ -107,7 +107,7 @@ fn check_files(report: &mut Report, home: &Home) -> Result<(), CliError> {
     ] {
         check_mode(report, &file);
     }
-    for path in home.unfinished_files()? {
+    for path in home.temporary_files()? {
         let path = path.display().to_string();
         let message = format!(
             "a process was stopped while it was creating it, and it may contain keys; if no process is using it, run: rm -r {path}"
@@ -145,7 +145,7 @@ fn check_keys(report: &mut Report, keys: &Keys) {
     match keys.signer() {
         Ok(_) => report.ok("the signer matches the verifier"),
         Err(KeyError::NoSigner) => {
-            report.ok("there is no signer, so this node cannot make changes");
+            report.ok("there is no signer, so this machine cannot make changes");
         }
         Err(error) => report.failed("the signer", Error::from(error).into()),
     }
@@ -158,7 +158,7 @@ async fn check_identity(
 ) -> Result<(), CliError> {
     if !entail.can_unseal() {
         report.ok(
-            "there is no identity, so this node cannot open secrets (to give it one: --identity-fd, or a file in the home's directory keys)",
+            "there is no identity, so this machine cannot open secrets (to give it one: --identity-fd, or a file in the home's directory keys)",
         );
         return Ok(());
     }
@@ -166,7 +166,7 @@ async fn check_identity(
     let keys = entail.keys();
     let mut own = keys.identity_ids();
     if own.any(|id| recipients.has(id)) {
-        report.ok("secrets are sealed to this node's identity");
+        report.ok("secrets are sealed to this machine's identity");
     } else {
         let error = CliError::new(ErrorCode::Sealed, "secrets are not sealed to it")
             .with_remedies(vec!["entail key list".to_owned()]);

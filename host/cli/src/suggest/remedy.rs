@@ -58,7 +58,7 @@ pub fn remedy(hint: &Hint) -> String {
         Hint::CheckPolicy { organization } => {
             let organization = organization.as_ref().map_or("ORG", |path| path.as_str());
             format!(
-                "entail policy show {organization}, and, to go back to the one before: entail policy rollback {organization}"
+                "entail policy show {organization}, and, to roll back to the previous policy: entail policy rollback {organization}"
             )
         }
         Hint::CreateHome { .. } => "entail init ORGANIZATION".to_owned(),
@@ -66,7 +66,7 @@ pub fn remedy(hint: &Hint) -> String {
             "give its passphrase at the prompt, or by --passphrase-file FILE".to_owned()
         }
         Hint::SupplyIdentity => {
-            "copy the identity to this node, or give one by --identity-fd".to_owned()
+            "copy the identity to this machine, or give one by --identity-fd".to_owned()
         }
         Hint::RotateIdentity => "entail key rotate identity".to_owned(),
         Hint::SupplyRecoveryKey => {

@@ -127,7 +127,7 @@ fn wait_writable(to: BorrowedFd<'_>, end: Instant) -> std::io::Result<()> {
             Ok(0) => {
                 return Err(std::io::Error::new(
                     std::io::ErrorKind::TimedOut,
-                    "nobody reads it",
+                    "there is no reader",
                 ));
             }
             Ok(_) => return Ok(()),

@@ -45,7 +45,7 @@ impl Effects {
         let grace = context.times.grace(grace_ms);
         if grace.is_some() && context.times.is_behind() {
             self.note(
-                "this machine's clock is far behind the newest change, so the time to go back counts from that change on",
+                "this machine's clock is far behind the newest change, so the grace period starts at that change",
             );
         }
         grace

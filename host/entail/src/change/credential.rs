@@ -29,7 +29,7 @@ pub(super) fn roll_back(
     let credential = find(id, scope)?;
     if credential.retired.is_empty() {
         return Err(Error::Invalid(format!(
-            "{} {} {} has no earlier version: it was never rotated, or the time to go back is over",
+            "{} {} {} has no earlier version: it was never rotated, or the grace period is over",
             id.scope, id.provider, id.name
         )));
     }
@@ -44,7 +44,7 @@ pub(super) fn roll_back(
     Ok(())
 }
 
-/// Removes the credential; it can be restored during the time of grace.
+/// Removes the credential; it can be restored during the grace period.
 pub(super) fn remove(
     id: &CredentialRef,
     scope: &mut Scope,

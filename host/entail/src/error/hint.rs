@@ -127,9 +127,9 @@ pub enum Hint {
     },
     /// Unlock the identity with its passphrase.
     UnlockIdentity,
-    /// Supply an identity: the node has none.
+    /// Supply an identity: the machine has none.
     SupplyIdentity,
-    /// Renew the identity of this node.
+    /// Renew the identity of this machine.
     RotateIdentity,
     /// Supply a recovery key that opens the secrets of the backup.
     SupplyRecoveryKey,

@@ -78,12 +78,12 @@ pub enum Error {
     // The text that was given may be a key in the wrong place.
     #[error("there is no recipient {}", quoted(.0))]
     UnknownRecipient(String),
-    /// The recipient of this node's own identity cannot be removed.
-    #[error("that is the recipient of this node's own identity, which could then open nothing")]
+    /// The recipient of this machine's own identity cannot be removed.
+    #[error("that is the recipient of this machine's own identity, which could then open nothing")]
     OwnRecipient,
-    /// This node's identity opens nothing in the backup.
+    /// This machine's identity opens nothing in the backup.
     #[error(
-        "the backup is older than this node's identity, which opens nothing in it; a recovery \
+        "the backup is older than this machine's identity, which opens nothing in it; a recovery \
          key is needed that does"
     )]
     RecoveryKeyRequired,

@@ -4,14 +4,12 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use entail_policy::CodeCache;
-use entail_store::{
-    Anchor, KeyError, check_ancestors, check_link, check_private, unfinished_files,
-};
+use entail_store::{Anchor, KeyError, check_ancestors, check_link, check_private, temporary_files};
 
 use crate::error::Error;
 
 /// The directory in a home in which its contents are prepared.
-const STAGING: &str = "unfinished";
+const STAGING: &str = "staging";
 
 /// The directory that holds everything of one installation.
 #[derive(Clone, Debug)]
@@ -91,11 +89,11 @@ impl Home {
     /// # Errors
     ///
     /// Fails if a directory cannot be read.
-    pub fn unfinished_files(&self) -> Result<Vec<PathBuf>, Error> {
+    pub fn temporary_files(&self) -> Result<Vec<PathBuf>, Error> {
         let mut found = vec![self.directory.join(STAGING)];
         found.retain(|staging| staging.exists());
         for directory in [&self.directory, &self.keys_directory()] {
-            found.extend(unfinished_files(directory).map_err(|error| self.error(&error))?);
+            found.extend(temporary_files(directory).map_err(|error| self.error(&error))?);
         }
         Ok(found)
     }

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::principal::Principal;
 
 impl Entail {
-    /// Fails if this node cannot write, as a commit would.
+    /// Fails if this machine cannot write, as a commit would.
     pub(crate) async fn check_can_commit(&self) -> Result<(), Error> {
         // Another process may have rotated the signer.
         self.store.revision().await?;

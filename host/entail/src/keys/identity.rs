@@ -1,4 +1,4 @@
-//! Rotating the identity of a node.
+//! Rotating the identity of a machine.
 
 use entail_store::{KeyError, Keys, Recipient, RecipientError, Recipients, Secret};
 use serde_json::json;
@@ -11,7 +11,7 @@ use crate::home::FIRST_LABEL;
 use crate::principal::{Action, Principal};
 
 impl Entail {
-    /// Rotates this node's identity: creates a new one, replaces the old one's recipient,
+    /// Rotates this machine's identity: creates a new one, replaces the old one's recipient,
     /// seals every secret again, and destroys the old identity. `passphrase` is the one that
     /// protects it, if any.
     ///

@@ -58,7 +58,7 @@ impl Entail {
         self.reseal(principal, on_step).await
     }
 
-    /// The list without one of its recipients, which must not be that of this node's own
+    /// The list without one of its recipients, which must not be that of this machine's own
     /// identity.
     pub(super) fn list_without(&self, list: &Recipients, which: &str) -> Result<Recipients, Error> {
         let next = list.without(which).map_err(|error| match error {

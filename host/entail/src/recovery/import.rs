@@ -1,4 +1,4 @@
-//! Importing a backup: making it a store of this node, in a staging directory.
+//! Importing a backup: making it a store of this machine, in a staging directory.
 //!
 //! A backup is trusted if its newest entry is signed by a trusted key, or by one that a
 //! trusted key authorized.
@@ -138,7 +138,7 @@ pub(super) async fn import_over(
 }
 
 /// Whether a backup is an earlier state of the present store, with any signer: its newest
-/// entry is in the present journal, which is signed by a key of this node. A backup that an
+/// entry is in the present journal, which is signed by a key of this machine. A backup that an
 /// earlier key signed differently is not.
 async fn is_earlier_state(present: &Sqlite, keys: &Keys, backup: &SignerChain) -> bool {
     let Ok(signers) = SignerChain::of(present).await else {
@@ -148,7 +148,7 @@ async fn is_earlier_state(present: &Sqlite, keys: &Keys, backup: &SignerChain) -
     keys.verifiers().iter().any(own) && signers.has(backup.position())
 }
 
-/// The recipients of this node's own identity that are not in the backup's list. The backup
+/// The recipients of this machine's own identity that are not in the backup's list. The backup
 /// has no secret for them, so `recovery` must open its secrets.
 async fn own_recipients_missing(
     staged: &Home,
@@ -281,7 +281,7 @@ fn copy_signing_keys(home: &Home, staged: &Home) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes a backup a store of this node: verifies all of it, and commits an entry that
+/// Makes a backup a store of this machine: verifies all of it, and commits an entry that
 /// records the restore.
 pub(super) struct Import<'a> {
     /// The staging directory with the rows of the backup.
@@ -297,7 +297,7 @@ pub(super) struct Import<'a> {
 }
 
 impl Import<'_> {
-    /// Imports with `keys`, the signer of this node.
+    /// Imports with `keys`, the signer of this machine.
     pub(super) async fn run(self, keys: Keys) -> Result<Imported, Error> {
         let signer = keys.signer()?.verifier();
         let anchor = self.staged.anchor();

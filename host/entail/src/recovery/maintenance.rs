@@ -19,8 +19,8 @@ const SETTLE_WITHIN: Duration = Duration::from_secs(1);
 /// What a call of [`Entail::maintain`] did. Each part runs even if another fails.
 #[derive(Debug)]
 pub struct Maintenance {
-    /// In how many scopes retired secrets were destroyed. None on a node that cannot write:
-    /// another node destroys them.
+    /// In how many scopes retired secrets were destroyed. None on a machine that cannot write:
+    /// another machine destroys them.
     pub destroyed: Result<usize, Error>,
     /// The result of verifying the store; `None` if that was done less than a day ago.
     pub store: Option<Result<Verification, Error>>,
@@ -55,7 +55,7 @@ impl Entail {
     /// - once a day, verifies the store ([`Entail::verify`]) and the decision log
     ///   ([`verify_log`](crate::verify_log)).
     ///
-    /// Verification runs on separate threads. One process per node is enough.
+    /// Verification runs on separate threads. One process per machine is enough.
     ///
     /// `principal` needs the right to change every scope and to administer.
     ///
@@ -72,7 +72,7 @@ impl Entail {
     /// ```
     pub async fn maintain(&self, principal: &Principal) -> Maintenance {
         let destroyed = match self.destroy_due(principal).await {
-            // A node without a signer leaves this to others.
+            // A machine without a signer leaves this to others.
             Err(Error::Keys(_)) => Ok(0),
             other => other,
         };

@@ -113,7 +113,7 @@ async fn build_home(
 }
 
 /// Replaces the store of a home by a backup. Without a backup, accepts the present database
-/// although the anchor contradicts it. If this node's identity opens nothing in the backup,
+/// although the anchor contradicts it. If this machine's identity opens nothing in the backup,
 /// `recovery` must; then everything is sealed again.
 ///
 /// Other processes that use the home meanwhile may report that it was tampered with. Blocks
@@ -193,7 +193,7 @@ async fn count_to_renew(staged: &Home) -> Result<usize, Error> {
         .await
 }
 
-/// Replaces the store of a home by the imported one, and renews it for this node's keys.
+/// Replaces the store of a home by the imported one, and renews it for this machine's keys.
 async fn replace_store(
     home: &Home,
     staged: &Home,

@@ -29,7 +29,7 @@ use entail::policy::{PolicyDigest, Sandbox};
 pub use self::componentize::COMPONENTIZE;
 pub use self::error::BuildError;
 pub use self::metadata::ADD_METADATA;
-use crate::record::{self, Stale};
+use crate::record::{self, Outdated};
 
 /// What a build needs from its caller.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +55,7 @@ struct Sources {
     /// Relative to `directory`.
     roots: Vec<PathBuf>,
     /// The digests before the build; an error if a source cannot be read.
-    before: Result<BTreeMap<String, PolicyDigest>, Stale>,
+    before: Result<BTreeMap<String, PolicyDigest>, Outdated>,
 }
 
 /// What became of the record of a build.
@@ -116,7 +116,7 @@ pub fn componentize_module(module: &Path, sandbox: &Sandbox) -> Result<Vec<u8>, 
 impl BuiltComponent {
     /// Records that the component in `file` was built from these sources. A source that
     /// changed during the build is recorded as it was before, so that the component counts
-    /// as stale.
+    /// as outdated.
     ///
     /// # Errors
     ///

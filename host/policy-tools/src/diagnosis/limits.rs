@@ -192,7 +192,7 @@ fn rejection_need(raised: &mut Limits, highest: &Limits, rejected: &Rejected) ->
             raised.result_bytes = Limits::CEILING.result_bytes;
             Some(Need {
                 limit: "result_bytes",
-                message: format!("its answer has more than {limit} bytes"),
+                message: format!("its result has more than {limit} bytes"),
                 value: as_u64(raised.result_bytes),
             })
         }

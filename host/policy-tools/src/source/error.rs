@@ -5,7 +5,7 @@ use entail::store::InputError;
 
 use super::limits::MAX_ENTRIES;
 use crate::oci::LAYOUT_VERSION;
-use crate::record::Stale;
+use crate::record::Outdated;
 
 /// Why a component, its limits or its settings cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -95,14 +95,14 @@ pub enum SourceError {
         digest: String,
     },
     /// A component was not built from the sources beside it.
-    #[error("{name} was not built from the current sources: {stale}")]
-    Stale {
+    #[error("{name} was not built from the current sources: {reason}")]
+    Outdated {
         /// The component.
         name: String,
         /// The directory of its sources.
         directory: String,
         /// What differs.
-        stale: Stale,
+        reason: Outdated,
     },
     /// A descriptor has the media type of something else.
     #[error("{name}: the {part} has the type {found:?}, and a component's has {expected:?}")]
@@ -160,7 +160,7 @@ impl SourceError {
             SourceError::NoManifest { .. } => "no-manifest",
             SourceError::SeveralManifests { .. } => "several-manifests",
             SourceError::Digest { .. } => "invalid-digest",
-            SourceError::Stale { .. } => "stale",
+            SourceError::Outdated { .. } => "stale",
             SourceError::MediaType { .. } => "media-type",
             SourceError::Layers { .. } => "layers",
             SourceError::Size { .. } => "size",

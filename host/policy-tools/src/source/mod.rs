@@ -67,10 +67,10 @@ pub fn read(path: &Path) -> Result<Component, SourceError> {
 }
 
 fn check_provenance(file: &Path, bytes: &[u8]) -> Result<Provenance, SourceError> {
-    record::check(file, bytes).map_err(|stale| SourceError::Stale {
+    record::check(file, bytes).map_err(|reason| SourceError::Outdated {
         name: display_path(file),
         directory: display_path(file.parent().unwrap_or(file)),
-        stale,
+        reason,
     })
 }
 

@@ -8,7 +8,7 @@ use entail_text::strict;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::answer::{Answer, DecideErrorCode};
+use super::decide_result::{DecideErrorCode, DecideResult};
 use super::error::VectorError;
 use super::limits::MAX_TOTAL_BYTES;
 use crate::display::display_path;
@@ -35,7 +35,7 @@ pub(super) struct Vector {
     pub(super) name: String,
     pub(super) settings: Option<Box<RawValue>>,
     pub(super) facts: Facts,
-    pub(super) expected: Answer,
+    pub(super) expected: DecideResult,
 }
 
 /// A vector as written.
@@ -136,8 +136,8 @@ impl Vector {
         }
         check_host_attributes(&written.facts).map_err(|error| invalid(&error))?;
         let expected = match (written.decision, written.error) {
-            (Some(decision), None) => Answer::from(decision),
-            (None, Some(error)) => Answer::Error { error },
+            (Some(decision), None) => DecideResult::from(decision),
+            (None, Some(error)) => DecideResult::Error { error },
             _ => return Err(invalid(&"a vector has either a decision or an error")),
         };
         Ok(Vector {

@@ -35,8 +35,8 @@ pub fn write_junit(file: &Path, policy: &str, results: &[FileResult]) -> io::Res
 
 fn failed(mismatch: &Mismatch) -> TestCaseStatus {
     let (kind, message) = match mismatch {
-        Mismatch::Differs { .. } => (NonSuccessKind::Failure, "another answer than expected"),
-        Mismatch::NoAnswer(_) => (NonSuccessKind::Error, "no answer"),
+        Mismatch::Differs { .. } => (NonSuccessKind::Failure, "differs from the expected result"),
+        Mismatch::NoResult(_) => (NonSuccessKind::Error, "no result"),
     };
     let lines: Vec<String> = mismatch
         .lines()

@@ -7,7 +7,7 @@ use entail::policy::{Policy, Values};
 use serde_json::json;
 use similar::{ChangeTag, TextDiff};
 
-use super::answer::Answer;
+use super::decide_result::DecideResult;
 use super::file::{Vector, VectorFile, parse_settings};
 
 /// The results of a file.
@@ -39,34 +39,34 @@ pub struct CaseResult {
     pub name: String,
     /// How long the call took.
     pub took: Duration,
-    /// How the answer differs from the expected one; `None` if the vector passed.
+    /// How the result differs from the expected one; `None` if the vector passed.
     pub mismatch: Option<Mismatch>,
 }
 
-/// How an answer differs from the expected one.
+/// How a result differs from the expected one.
 #[derive(Debug)]
 pub enum Mismatch {
-    /// The policy gave another answer.
+    /// The policy returned another result.
     Differs {
-        /// The expected answer.
-        expected: Box<Answer>,
-        /// The actual answer.
-        actual: Box<Answer>,
+        /// The expected result.
+        expected: Box<DecideResult>,
+        /// The actual result.
+        actual: Box<DecideResult>,
     },
-    /// The policy gave no answer, for this reason.
-    NoAnswer(String),
+    /// The policy returned no result, for this reason.
+    NoResult(String),
 }
 
 /// A line of a comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiffLine {
-    /// Which answer has it.
+    /// Which result has it.
     pub kind: LineKind,
     /// The line.
     pub text: String,
 }
 
-/// Which answer has a line.
+/// Which result has a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineKind {
     /// Both.
@@ -89,10 +89,10 @@ impl LineKind {
 }
 
 impl Mismatch {
-    /// Returns the lines of both answers.
+    /// Returns the lines of both results.
     pub fn lines(&self) -> Vec<DiffLine> {
         let (expected, actual) = match self {
-            Mismatch::NoAnswer(reason) => {
+            Mismatch::NoResult(reason) => {
                 return vec![DiffLine {
                     kind: LineKind::Actual,
                     text: reason.clone(),
@@ -137,14 +137,14 @@ fn run_vector(vector: Vector, policies: &mut PolicyVariants, settings: &Values) 
     let policy = policy.and_then(|own| policies.with_settings(own.as_ref().unwrap_or(settings)));
     let started = Instant::now();
     let mismatch = match policy {
-        Err(error) => Some(Mismatch::NoAnswer(error)),
-        Ok(policy) => match Answer::from_call(policy.decide(&vector.facts)) {
-            Ok(answer) if answer == vector.expected => None,
+        Err(error) => Some(Mismatch::NoResult(error)),
+        Ok(policy) => match DecideResult::from_call(policy.decide(&vector.facts)) {
+            Ok(result) if result == vector.expected => None,
             Ok(actual) => Some(Mismatch::Differs {
                 expected: Box::new(vector.expected),
                 actual: Box::new(actual),
             }),
-            Err(failure) => Some(Mismatch::NoAnswer(failure.to_string())),
+            Err(failure) => Some(Mismatch::NoResult(failure.to_string())),
         },
     };
     CaseResult {
@@ -188,14 +188,17 @@ mod tests {
 
     #[test]
     fn differences_are_marked() {
-        let answer =
-            |decision: Value| Box::new(Answer::Decision(serde_json::from_value(decision).unwrap()));
+        let result = |decision: Value| {
+            Box::new(DecideResult::Decision(
+                serde_json::from_value(decision).unwrap(),
+            ))
+        };
         let mismatch = Mismatch::Differs {
-            expected: answer(json!({
+            expected: result(json!({
                 "granted": {"credential": "a"},
                 "trail": [{"credential": "a", "code": "chosen"}, {"credential": "b", "code": "expired"}],
             })),
-            actual: answer(json!({
+            actual: result(json!({
                 "refused": {"code": "no-credential"},
                 "trail": [{"credential": "b", "code": "expired"}],
             })),

@@ -7,7 +7,7 @@ mod tests;
 mod write;
 
 pub(crate) use read::{read_private, read_trusted};
-pub use write::{private_directory, unfinished_files};
+pub use write::{private_directory, temporary_files};
 pub(crate) use write::{
-    remove_unfinished_files, rename_no_replace, replace, sync_directory, unfinished_path, write_new,
+    remove_temporary_files, rename_no_replace, replace, sync_directory, temporary_path, write_new,
 };

@@ -5,8 +5,8 @@ use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// What the name of a file that is not finished ends with.
-const UNFINISHED: &str = ".new";
+/// The suffix of the temporary files.
+const TEMPORARY_SUFFIX: &str = ".new";
 
 /// Creates a file with mode 0600, and fsyncs it.
 pub(crate) fn write_new(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
@@ -23,7 +23,7 @@ pub(crate) fn write_new(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
 /// even after a power loss.
 pub(crate) fn replace(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut name = file.file_name().unwrap_or_default().to_owned();
-    name.push(UNFINISHED);
+    name.push(TEMPORARY_SUFFIX);
     let temporary = file.with_file_name(name);
     // Left behind by an interrupted process: each file is replaced by one process at a time.
     let _ = std::fs::remove_file(&temporary);
@@ -40,14 +40,14 @@ pub(crate) fn replace(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
 /// # Errors
 ///
 /// If `file` has no file name.
-pub(crate) fn unfinished_path(file: &Path) -> std::io::Result<PathBuf> {
+pub(crate) fn temporary_path(file: &Path) -> std::io::Result<PathBuf> {
     let file = std::path::absolute(file)?;
     let mut name = file.file_name().unwrap_or_default().to_owned();
     if name.is_empty() {
         let error = "not the path of a file";
         return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, error));
     }
-    name.push(format!(".{}{UNFINISHED}", std::process::id()));
+    name.push(format!(".{}{TEMPORARY_SUFFIX}", std::process::id()));
     Ok(file.with_file_name(name))
 }
 
@@ -74,26 +74,26 @@ pub(crate) fn rename_no_replace(temporary: &Path, file: &Path) -> std::io::Resul
     })
 }
 
-/// Lists the files in a directory that were left unfinished.
+/// Lists the temporary files that were left in a directory.
 ///
 /// # Errors
 ///
 /// Any error of the system.
-pub fn unfinished_files(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
+pub fn temporary_files(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
-        if path.to_string_lossy().ends_with(UNFINISHED) {
+        if path.to_string_lossy().ends_with(TEMPORARY_SUFFIX) {
             found.push(path);
         }
     }
     Ok(found)
 }
 
-/// Removes the unfinished files in a directory. The caller must make sure that no process
+/// Removes the temporary files in a directory. The caller must make sure that no process
 /// is writing one.
-pub(crate) fn remove_unfinished_files(directory: &Path) -> std::io::Result<()> {
-    unfinished_files(directory)?
+pub(crate) fn remove_temporary_files(directory: &Path) -> std::io::Result<()> {
+    temporary_files(directory)?
         .into_iter()
         .try_for_each(std::fs::remove_file)
 }

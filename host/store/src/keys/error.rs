@@ -62,8 +62,8 @@ pub enum KeyError {
         /// What the file should be.
         expected: &'static str,
     },
-    /// This node has no identity, so it cannot open secrets.
-    #[error("this node has no identity ({IDENTITY}), so it cannot open secrets")]
+    /// This machine has no identity, so it cannot open secrets.
+    #[error("this machine has no identity ({IDENTITY}), so it cannot open secrets")]
     NoIdentity,
     /// The identity is protected by a passphrase, which was not given.
     #[error("the identity is protected by a passphrase")]
@@ -79,12 +79,12 @@ pub enum KeyError {
     /// Another process is rotating the keys.
     #[error("another process is rotating the keys of this home")]
     Busy,
-    /// This node has no signer, so it cannot change anything.
-    #[error("this node has no signer ({SIGNER}), so it cannot change anything")]
+    /// This machine has no signer, so it cannot change anything.
+    #[error("this machine has no signer ({SIGNER}), so it cannot change anything")]
     NoSigner,
-    /// The signer of this node is no longer allowed to write.
+    /// The signer of this machine is no longer allowed to write.
     #[error(
-        "the signer of this node ({SIGNER}) is not allowed to write; if it was rotated on another node, copy it from there"
+        "the signer of this machine ({SIGNER}) is not allowed to write; if it was rotated on another machine, copy it from there"
     )]
     OldSigner,
 }

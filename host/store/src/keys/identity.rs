@@ -1,4 +1,4 @@
-//! The identities of a node: the age keys that decrypt secrets.
+//! The identities of a machine: the age keys that decrypt secrets.
 //!
 //! Usually there is one. During a rotation there are two: the new one comes first, and the
 //! old one stays until no secret is sealed to it.

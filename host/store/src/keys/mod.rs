@@ -1,11 +1,11 @@
-//! The keys of a node, in a directory.
+//! The keys of a machine, in a directory.
 //!
 //! | file | contents | needed by |
 //! |---|---|---|
-//! | `identity.txt` | the age identity: decrypts secrets | nodes that resolve |
+//! | `identity.txt` | the age identity: decrypts secrets | machines that resolve |
 //! | `identity.age` | the same, encrypted with a passphrase | the same |
-//! | `signer.pem` | the Ed25519 private key: signs documents | nodes that make changes |
-//! | `verifier.pem` | its public key | every node |
+//! | `signer.pem` | the Ed25519 private key: signs documents | machines that make changes |
+//! | `verifier.pem` | its public key | every machine |
 //!
 //! The identity has the format of the age tools. The signing keys are in PKCS #8 and
 //! SubjectPublicKeyInfo, which `openssl` reads. The list of recipients is in the store
@@ -51,7 +51,7 @@ use crate::sealing::context::{Fields, SealContext, SealError};
 use crate::secret::Secret;
 use crate::signing::{Signer, Verifier};
 
-/// The keys of a node.
+/// The keys of a machine.
 pub struct Keys {
     directory: PathBuf,
     source: IdentitySource,
@@ -309,7 +309,7 @@ impl Keys {
         current.unwrap_or(Err(KeyError::NoSigner))
     }
 
-    /// Fails if this node has no signer.
+    /// Fails if this machine has no signer.
     ///
     /// # Errors
     ///

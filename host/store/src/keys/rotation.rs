@@ -118,7 +118,7 @@ impl Keys {
     }
 
     /// Locks the keys against rotation by other processes until the returned file is dropped.
-    /// Removes unfinished files of an interrupted process.
+    /// Removes temporary files of an interrupted process.
     ///
     /// # Errors
     ///
@@ -131,7 +131,7 @@ impl Keys {
         let directory = std::fs::File::open(&self.directory).map_err(failed)?;
         match directory.try_lock() {
             Ok(()) => {
-                files::remove_unfinished_files(&self.directory).map_err(failed)?;
+                files::remove_temporary_files(&self.directory).map_err(failed)?;
                 Ok(directory)
             }
             Err(std::fs::TryLockError::WouldBlock) => Err(KeyError::Busy),

@@ -1,9 +1,9 @@
-//! Where the identities of a node come from.
+//! Where the identities of a machine come from.
 
 use super::identity::Identity;
 use crate::secret::Secret;
 
-/// The identities of a node, as far as they are available.
+/// The identities of a machine, as far as they are available.
 pub(super) enum Identities {
     Absent,
     /// Encrypted with a passphrase that was not given.

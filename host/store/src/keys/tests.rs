@@ -1,4 +1,4 @@
-//! Tests of the keys of a node.
+//! Tests of the keys of a machine.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;

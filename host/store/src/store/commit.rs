@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Store;
 use super::batch::Batch;
-use super::node_state::FileError;
+use super::local_state::FileError;
 use super::read::Documents;
 use crate::backend::{BackendError, Writes};
 use crate::blocking::off_runtime;
@@ -111,8 +111,8 @@ impl Store {
         position: JournalPosition,
         verifiers: Vec<Verifier>,
     ) -> Result<(), Error> {
-        let node = Arc::clone(&self.node);
-        off_runtime(move || node.advance_anchor(position, &verifiers))
+        let local = Arc::clone(&self.local);
+        off_runtime(move || local.advance_anchor(position, &verifiers))
             .await?
             .map_err(|error| match error {
                 FileError::Anchor(error) => Error::NotAnchored(error),

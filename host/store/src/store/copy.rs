@@ -26,7 +26,7 @@ impl Store {
         visitor: &mut dyn Visitor,
         names: &(dyn Fn(&Document) -> Vec<Digest> + Sync),
     ) -> Result<CheckReport, Error> {
-        let anchored = self.node.anchor.read()?;
+        let anchored = self.local.anchor.read()?;
         let snapshot = match self.backend.begin_read().await {
             Ok(snapshot) => snapshot,
             Err(BackendError::Tampered(fault)) => return Ok(CheckReport::of(fault)),
@@ -45,10 +45,10 @@ impl Store {
     /// is left.
     pub async fn copy_to(&self, file: &Path) -> Result<Revision, Error> {
         let head = self.fetch(&[]).await?.head;
-        let anchored = self.node.anchor.read()?;
+        let anchored = self.local.anchor.read()?;
         let failed =
             |error: std::io::Error| BackendError::Failed(format!("{}: {error}", file.display()));
-        let temporary = files::unfinished_path(file).map_err(failed)?;
+        let temporary = files::temporary_path(file).map_err(failed)?;
         let write = async || -> Result<Revision, Error> {
             let copy = self.backend.copy_to(&temporary).await?;
             let report = verification::verify_rows(&*copy, &head, anchored).await?;

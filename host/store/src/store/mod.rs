@@ -4,15 +4,15 @@ pub(crate) mod batch;
 pub(crate) mod cache;
 mod commit;
 mod copy;
+mod local_state;
 mod names;
-mod node_state;
 mod read;
 mod signers;
 
 use std::fmt;
 use std::sync::Arc;
 
-use node_state::NodeState;
+use local_state::LocalState;
 
 use crate::anchor::Anchor;
 use crate::backend::Backend;
@@ -26,7 +26,7 @@ use crate::signing::Verifier;
 /// rollback.
 pub struct Store {
     backend: Arc<dyn Backend>,
-    node: Arc<NodeState>,
+    local: Arc<LocalState>,
 }
 
 impl Store {
@@ -38,13 +38,13 @@ impl Store {
     ///
     /// [`Error::Anchor`], [`Error::Key`].
     pub fn open(backend: Arc<dyn Backend>, keys: Keys, anchor: Anchor) -> Result<Self, Error> {
-        let node = Arc::new(NodeState::open(&keys, anchor)?);
-        Ok(Store { backend, node })
+        let local = Arc::new(LocalState::open(&keys, anchor)?);
+        Ok(Store { backend, local })
     }
 
     /// The keys.
     pub fn keys(&self) -> Arc<Keys> {
-        self.node.keys()
+        self.local.keys()
     }
 
     /// Reads the key files again, since another process may have rotated them.
@@ -53,18 +53,18 @@ impl Store {
     ///
     /// [`Error::Key`].
     pub fn reload_keys(&self) -> Result<Arc<Keys>, Error> {
-        Ok(self.node.reload_keys()?)
+        Ok(self.local.reload_keys()?)
     }
 
     /// The trusted keys: the current one, then the previous one while documents still
     /// have its signature.
     pub fn verifiers(&self) -> Vec<Verifier> {
-        self.node.cache().head.verifiers.clone()
+        self.local.cache().head.verifiers.clone()
     }
 
     /// The anchor.
     pub fn anchor(&self) -> &Anchor {
-        &self.node.anchor
+        &self.local.anchor
     }
 
     /// Opens a sealed secret, if it was sealed for the context `expected`.
@@ -89,7 +89,7 @@ impl Store {
 
     /// The verified end of the journal.
     fn journal_head(&self) -> JournalHead {
-        self.node.cache().head.clone()
+        self.local.cache().head.clone()
     }
 }
 

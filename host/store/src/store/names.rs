@@ -52,12 +52,12 @@ impl Store {
     /// Returns the keys of all documents, in order.
     async fn all_names(&self) -> Result<Names, Error> {
         let mut head = self.fetch(&[]).await?.head;
-        if let Some((position, names)) = &self.node.cache().names
+        if let Some((position, names)) = &self.local.cache().names
             && *position == head.position
         {
             return Ok(Arc::clone(names));
         }
-        let anchored = self.node.anchor.read()?;
+        let anchored = self.local.anchor.read()?;
         let snapshot = self.backend.begin_read().await?;
         loop {
             let before = head.position;
@@ -73,7 +73,7 @@ impl Store {
             return Err(rolled_back().into());
         }
         let names: Names = verified_names(&*snapshot, &head).await?.into();
-        self.node.cache().names = Some((head.position, Arc::clone(&names)));
+        self.local.cache().names = Some((head.position, Arc::clone(&names)));
         Ok(names)
     }
 }

@@ -44,7 +44,7 @@ impl Store {
     /// if the files beside the database cannot be used.
     pub async fn read(&self, keys: &[DocumentKey]) -> Result<Snapshot, Error> {
         let state = self.backend.state().await?;
-        if let Some(snapshot) = self.node.cache().snapshot(state, keys) {
+        if let Some(snapshot) = self.local.cache().snapshot(state, keys) {
             return Ok(snapshot);
         }
         let fetched = self.fetch(keys).await?;
@@ -147,13 +147,13 @@ impl Store {
     /// journal against the anchor.
     pub(super) async fn fetch(&self, keys: &[DocumentKey]) -> Result<Fetched, Error> {
         loop {
-            let (mut head, state) = self.node.cache().journal();
+            let (mut head, state) = self.local.cache().journal();
             // The anchor is read before the database, since it is updated after it. It
             // need not be read again in the state that `head` was verified in.
             let anchored = if state == Some(self.backend.state().await?) {
                 head.position
             } else {
-                self.node.anchor.read()?
+                self.local.anchor.read()?
             };
             let rows = self
                 .backend
@@ -163,7 +163,7 @@ impl Store {
                 head = head.advance(&journal.entries, anchored)?;
                 if head.position.revision < journal.newest {
                     let head = self.catch_up(head, anchored).await?;
-                    self.node.cache().advance_to(head, None);
+                    self.local.cache().advance_to(head, None);
                     continue;
                 }
             }
@@ -174,7 +174,7 @@ impl Store {
             if head.position.revision > anchored.revision {
                 self.advance_anchor(&head).await?;
             }
-            self.node
+            self.local
                 .cache()
                 .insert(&head, rows.state, keys, &documents);
             return Ok(Fetched {
@@ -220,7 +220,7 @@ impl Store {
                     return Err(Tampering::new(Fault::Missing, key, "is missing"));
                 }
                 (Some(expected), Some(row)) => {
-                    let cached = self.node.cache().matching(key, row, expected);
+                    let cached = self.local.cache().matching(key, row, expected);
                     Some(match cached {
                         Some(document) => document,
                         None => Arc::new(Document::verify(key, row, &head.verifiers, expected)?),
@@ -234,8 +234,8 @@ impl Store {
 
     /// Records a verified head in the anchor, off the async runtime.
     async fn advance_anchor(&self, head: &JournalHead) -> Result<(), Error> {
-        let (node, head) = (Arc::clone(&self.node), head.clone());
-        let advanced = off_runtime(move || node.advance_anchor(head.position, &head.verifiers));
+        let (local, head) = (Arc::clone(&self.local), head.clone());
+        let advanced = off_runtime(move || local.advance_anchor(head.position, &head.verifiers));
         Ok(advanced.await??)
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Store;
 use super::batch::Batch;
-use super::node_state::{FileError, NodeState};
+use super::local_state::{FileError, LocalState};
 use crate::blocking::off_runtime;
 use crate::error::Error;
 use crate::journal::entry::Author;
@@ -46,11 +46,11 @@ impl Store {
         &self,
         change: impl FnOnce(&mut Keys) -> Result<T, KeyError> + Send + 'static,
     ) -> Result<T, Error> {
-        let node = Arc::clone(&self.node);
+        let local = Arc::clone(&self.local);
         let changed = off_runtime(move || {
-            let mut keys = node.keys().reload()?;
+            let mut keys = local.keys().reload()?;
             let result = change(&mut keys)?;
-            node.set_keys(Arc::new(keys));
+            local.set_keys(Arc::new(keys));
             Ok::<T, KeyError>(result)
         });
         Ok(changed.await??)
@@ -63,12 +63,12 @@ impl Store {
     ///
     /// [`Error::Key`], [`Error::Anchor`].
     pub fn trust(&self, verifiers: &[Verifier]) -> Result<(), Error> {
-        let node: &NodeState = &self.node;
-        node.anchor.sync()?;
-        let mut keys = node.keys().reload()?;
+        let local: &LocalState = &self.local;
+        local.anchor.sync()?;
+        let mut keys = local.keys().reload()?;
         keys.set_verifiers(verifiers)?;
-        node.set_keys(Arc::new(keys));
-        node.cache().head.verifiers = verifiers.to_vec();
+        local.set_keys(Arc::new(keys));
+        local.cache().head.verifiers = verifiers.to_vec();
         Ok(())
     }
 
@@ -78,11 +78,11 @@ impl Store {
     ///
     /// [`Error::Key`], [`Error::Anchor`].
     pub fn end_old_signer(&self) -> Result<(), Error> {
-        let node: &NodeState = &self.node;
+        let local: &LocalState = &self.local;
         let current: Vec<Verifier> = self.verifiers().into_iter().take(1).collect();
-        let keys = node.anchor.with_lock(|| -> Result<Keys, FileError> {
-            node.anchor.sync()?;
-            let mut keys = node.keys().reload()?;
+        let keys = local.anchor.with_lock(|| -> Result<Keys, FileError> {
+            local.anchor.sync()?;
+            let mut keys = local.keys().reload()?;
             let is_current = |key: &Verifier| current.iter().any(|known| known.id() == key.id());
             // Another process may have rotated the signer again.
             if keys.verifiers().first().is_some_and(is_current) {
@@ -90,8 +90,8 @@ impl Store {
             }
             Ok(keys)
         })?;
-        node.set_keys(Arc::new(keys));
-        node.cache().head.verifiers.truncate(1);
+        local.set_keys(Arc::new(keys));
+        local.cache().head.verifiers.truncate(1);
         Ok(())
     }
 }

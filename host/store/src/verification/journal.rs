@@ -97,7 +97,7 @@ impl Check<'_> {
             return None;
         }
         let (_, entry) = walk.last.filter(|_| walk.is_valid)?;
-        // The key that signed last must be the one that this node trusts.
+        // The key that signed last must be the one that this machine trusts.
         let trusted = head.verifiers.first().map(Verifier::id);
         if walk.signers.first().map(Verifier::id) != trusted && position.revision <= newest_seen {
             self.fault(

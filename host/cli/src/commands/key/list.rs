@@ -44,7 +44,7 @@ fn print_text(keys: &Keys) {
     let identity = if keys.locked {
         "locked by a passphrase".to_owned()
     } else if keys.identity.is_empty() {
-        "not here: this node cannot open secrets".to_owned()
+        "not here: this machine cannot open secrets".to_owned()
     } else {
         keys.identity.join(", ")
     };
@@ -54,7 +54,7 @@ fn print_text(keys: &Keys) {
         "signer",
         keys.signer
             .as_deref()
-            .unwrap_or("not here: this node cannot make changes"),
+            .unwrap_or("not here: this machine cannot make changes"),
     );
     table.labelled("verifier", keys.verifiers.join(", then "));
     table.print();

@@ -22,9 +22,9 @@ pub async fn identity(session: &Session, args: DryRun) -> Result<(), CliError> {
         .await?;
     drop(bar);
     let what = if renewal.old_identity_kept {
-        "this node has a new identity; the old one is kept for the secrets that could not be sealed again: repair or remove those, and run this again"
+        "this machine has a new identity; the old one is kept for the secrets that could not be sealed again: repair or remove those, and run this again"
     } else {
-        "this node has a new identity; the old one cannot open what is sealed from now on"
+        "this machine has a new identity; the old one cannot open what is sealed from now on"
     };
     print(session, &renewal, what, |secrets| {
         format!("{} sealed to it", was(secrets, "secret"))
@@ -42,7 +42,7 @@ pub async fn signer(session: &Session, args: DryRun) -> Result<(), CliError> {
         .rotate_signer(&session.principal, &mut |step| bar.step(step))
         .await?;
     drop(bar);
-    let what = "this node has a new signer; new signatures of the old one are refused";
+    let what = "this machine has a new signer; new signatures of the old one are refused";
     print(session, &renewal, what, |documents| {
         format!("{} signed by it", was(documents, "document"))
     });

@@ -30,7 +30,7 @@ pub struct ActivationArgs {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Isolation {
-    /// Nothing: each call gets an instance of its own
+    /// Nothing: each call gets its own instance
     PerCall,
     /// One warm instance for all requests of the organization: faster where instances
     /// are slow to create, but the policy can then remember earlier requests
@@ -96,6 +96,6 @@ pub async fn print_active(
     let names = PolicyNames::read(session, entail).await?;
     let name = names.name(policy.policies.active.component.as_deref());
     out!("{organization} now uses the policy {name}");
-    out!("to go back: entail policy rollback {organization}");
+    out!("to roll back: entail policy rollback {organization}");
     Ok(())
 }

@@ -26,7 +26,7 @@ impl From<SourceError> for CliError {
         let message = error.to_string();
         let remedy = match error {
             SourceError::Unreadable { .. } => return CliError::new(ErrorCode::Io, message),
-            SourceError::NoComponent(directory) | SourceError::Stale { directory, .. } => {
+            SourceError::NoComponent(directory) | SourceError::Outdated { directory, .. } => {
                 Some(format!("entail policy build {directory}"))
             }
             SourceError::SeveralComponents { directory, names } => names.first().map(|name| {

@@ -122,7 +122,7 @@ fn failed_vector(case: &CaseResult) -> Option<FailedVector> {
         Mismatch::Differs { expected, actual } => {
             (Some(json!(expected)), Some(json!(actual)), None)
         }
-        Mismatch::NoAnswer(reason) => (None, None, Some(reason.clone())),
+        Mismatch::NoResult(reason) => (None, None, Some(reason.clone())),
     };
     Some(FailedVector {
         name: case.name.clone(),

@@ -98,21 +98,21 @@ impl LogKey {
 
 /// Writes the file of a key atomically.
 pub(super) fn write_key(path: &Path, text: &str) -> std::io::Result<()> {
-    let unfinished = path.with_extension("key.new");
+    let temporary = path.with_extension("key.new");
     // A process that was stopped may have left it behind.
-    let _ = std::fs::remove_file(&unfinished);
+    let _ = std::fs::remove_file(&temporary);
     let created = File::options()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(&unfinished)
+        .open(&temporary)
         .and_then(|mut file| {
             file.write_all(text.as_bytes())?;
             file.sync_all()
         })
-        .and_then(|()| std::fs::rename(&unfinished, path));
+        .and_then(|()| std::fs::rename(&temporary, path));
     if created.is_err() {
-        let _ = std::fs::remove_file(&unfinished);
+        let _ = std::fs::remove_file(&temporary);
         return created;
     }
     sync_directory(path)

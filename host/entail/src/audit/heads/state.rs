@@ -118,7 +118,7 @@ impl Heads {
         if let Some(text) = text {
             match write_key(&paths.key, &text) {
                 Ok(()) => {}
-                // The keys of a node may be read-only.
+                // The keys of a machine may be read-only.
                 Err(error)
                     if matches!(
                         error.kind(),

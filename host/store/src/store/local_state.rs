@@ -1,4 +1,4 @@
-//! What a node keeps beside the database: its keys, the anchor, and the cache.
+//! What a machine keeps beside the database: its keys, the anchor, and the cache.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -11,8 +11,8 @@ use crate::keys::Keys;
 use crate::keys::error::KeyError;
 use crate::signing::Verifier;
 
-/// The keys, the anchor and the cache of a node.
-pub(super) struct NodeState {
+/// The keys, the anchor and the cache of a machine.
+pub(super) struct LocalState {
     pub(super) anchor: Anchor,
     keys: RwLock<Arc<Keys>>,
     cache: Mutex<Cache>,
@@ -24,7 +24,7 @@ pub(super) enum FileError {
     Anchor(AnchorError),
 }
 
-impl NodeState {
+impl LocalState {
     /// Reads the anchor, and the keys again.
     pub(super) fn open(keys: &Keys, anchor: Anchor) -> Result<Self, Error> {
         // Both from the same moment: another process may rotate the signer meanwhile.
@@ -40,7 +40,7 @@ impl NodeState {
             documents: None,
             verifiers: keys.verifiers().to_vec(),
         };
-        Ok(NodeState {
+        Ok(LocalState {
             anchor,
             keys: RwLock::new(Arc::new(keys)),
             cache: Mutex::new(Cache::new(head)),

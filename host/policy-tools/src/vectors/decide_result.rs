@@ -1,4 +1,4 @@
-//! Answers of policies, as far as they are compared.
+//! What policies return, as far as it is compared.
 
 use std::fmt::Write as _;
 
@@ -7,10 +7,10 @@ use entail_text::Shown;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-/// An answer of a policy, without the message of a refusal or error.
+/// What a policy returns for facts, without the message of a refusal or error.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
-pub enum Answer {
+pub enum DecideResult {
     /// A decision.
     Decision(Decision),
     /// An error.
@@ -50,34 +50,34 @@ impl DecideErrorCode {
     }
 }
 
-impl From<Decision> for Answer {
+impl From<Decision> for DecideResult {
     fn from(mut decision: Decision) -> Self {
         if let Outcome::Refused(refusal) = &mut decision.outcome {
             refusal.message = String::new().into();
         }
-        Answer::Decision(decision)
+        DecideResult::Decision(decision)
     }
 }
 
-impl Answer {
-    /// Returns the answer of a call, or the failure if the policy gave none.
+impl DecideResult {
+    /// Returns the result of a call, or the failure if the policy returned none.
     pub(super) fn from_call(result: Result<Decision, CallError>) -> Result<Self, CallError> {
         match result {
             Ok(decision) => Ok(decision.into()),
             Err(failure) => match DecideErrorCode::of(&failure) {
-                Some(error) => Ok(Answer::Error { error }),
+                Some(error) => Ok(DecideResult::Error { error }),
                 None => Err(failure),
             },
         }
     }
 
-    /// Returns the answer as lines that a person can compare.
+    /// Returns the result as lines that a person can compare.
     pub(super) fn lines(&self) -> String {
         let mut lines = String::new();
         // Writing to a string does not fail.
         let _ = match self {
-            Answer::Error { error } => writeln!(lines, "error {}", error.name()),
-            Answer::Decision(decision) => write_decision(&mut lines, decision),
+            DecideResult::Error { error } => writeln!(lines, "error {}", error.name()),
+            DecideResult::Decision(decision) => write_decision(&mut lines, decision),
         };
         lines
     }
