@@ -202,7 +202,7 @@ fn an_invalid_code_makes_a_decision_malformed() {
             for policy in [refusing(kind, &code), finding(kind, &code)] {
                 decide(policy)
                     .fails(12)
-                    .prints("the policy's answer is malformed")
+                    .prints("the policy's result is malformed")
                     .prints("is not a code: a code has 1 to 64 characters of a-z, 0-9 and -");
             }
         }

@@ -170,7 +170,7 @@ fn a_passphrase_is_asked_for_at_the_terminal_when_standard_input_is_redirected()
     let passphrase = sandbox.canary();
     Person::entail(&sandbox, &["init", "acme", "--passphrase"])
         .at("New passphrase", &format!("{passphrase}\n"))
-        .at("The same again", &format!("{passphrase}\n"))
+        .at("Repeat the passphrase", &format!("{passphrase}\n"))
         .run()
         .ran
         .ok();

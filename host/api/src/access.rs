@@ -130,9 +130,9 @@ pub struct AccessChange {
     /// Whether this is so for every request of the scope for the provider. If it is not,
     /// the next fields say for which.
     pub any: bool,
-    /// The name of the credential that is asked for.
+    /// The name of the requested credential.
     pub credential: Option<String>,
-    /// The model that is asked for.
+    /// The requested model.
     pub model: Option<String>,
     /// The attributes of the request.
     pub attributes: BTreeMap<String, String>,

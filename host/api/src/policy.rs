@@ -177,7 +177,7 @@ pub struct DecideError {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DecideErrorReason {
     /// The code: that of the policy's error (`invalid-facts`, `other`), as vectors have it;
-    /// `policy-failed` if the policy gave no answer; `malformed-facts` if the line has no
+    /// `policy-failed` if the policy returned no result; `malformed-facts` if the line has no
     /// facts.
     pub code: String,
     /// Why, as a sentence.

@@ -21,13 +21,13 @@ pub struct VectorFileResult {
 pub struct FailedVector {
     /// Its name.
     pub name: String,
-    /// The expected answer, in the form of vectors; missing if there was no answer.
+    /// The expected result, in the form of vectors; missing if there was no result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<Value>,
-    /// The actual answer.
+    /// The actual result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub actual: Option<Value>,
-    /// Why there was no answer.
+    /// Why there was no result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
 }

@@ -40,7 +40,7 @@ pub enum ErrorCode {
     Invalid,
     /// The operating system reported an error.
     Io,
-    /// Work was left unfinished; a command finishes it.
+    /// There is work left to do; a command does it.
     Leftover,
     /// A scope is granted no credential for any provider.
     NoCredential,

@@ -227,7 +227,7 @@ impl Session {
         Secret::read(&mut file, MAX_IDENTITY_BYTES).ok().flatten()
     }
 
-    /// Destroys the retired secrets whose time is over. Commands that list or change
+    /// Destroys the retired secrets whose grace period is over. Commands that list or change
     /// credentials do this, because there is no service that would.
     ///
     /// # Errors
@@ -269,7 +269,7 @@ impl Session {
         // A file would give the same text, and a pipe only once.
         let repeated = match self.global.passphrase_file {
             Some(_) => passphrase.clone(),
-            None => self.passphrase("The same again: ")?,
+            None => self.passphrase("Repeat the passphrase: ")?,
         };
         if repeated.expose() != passphrase.expose() {
             return Err(CliError::invalid("the two passphrases differ"));

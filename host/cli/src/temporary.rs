@@ -39,7 +39,7 @@ pub fn directory() -> std::io::Result<TempDir> {
         }
     }
     Err(std::io::Error::other(format!(
-        "there is no safe place for temporary files ({}); set TMPDIR to a directory of your own with mode 0700",
+        "there is no safe place for temporary files ({}); set TMPDIR to a private directory (mode 0700)",
         skipped.join("; ")
     )))
 }

@@ -1,8 +1,8 @@
 //! Resolving end to end, in process, and how its time grows with the store.
 //!
 //! `cargo bench -p entail` prints the figures for 10 to 100,000 projects;
-//! `cargo bench -p entail -- 1000000` for the given number. Each comes with its floor from
-//! the same run: SQLite's read of one row.
+//! `cargo bench -p entail -- 1000000` for the given number. Next to them is the lower
+//! bound, measured in the same run: the time in which SQLite reads one row.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)] // a bench may
 

@@ -11,7 +11,7 @@
 //! microseconds. A cold one reads the database, and every one appends to the decision log;
 //! the crate's documentation says what blocks.
 //!
-//! This example authenticates nobody. A real application authenticates the caller first and
+//! This example does not authenticate its callers. A real application does that first, and
 //! resolves only the scopes that the caller may use: [`Principal::LocalOwner`] may resolve
 //! all of them.
 

@@ -1,4 +1,4 @@
-//! Who asks, and what for.
+//! Who makes a request, and what it may do.
 //!
 //! There is one principal for now, the owner of the home, who may do everything: anybody who
 //! can read the identity needs no permission from a program. Every call takes a principal
@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-/// Who asks.
+/// Who makes a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Principal {

@@ -100,7 +100,7 @@ fn the_library_s_errors_are_plain() {
         Error::Recipient(RecipientError::Unknown(hostile())),
         Error::PolicyFailed(CallError::Undecided(hostile())),
         Error::Rejected(Rejected::Invalid(hostile())),
-        Error::Compose(ComposeError::Graph(hostile())),
+        Error::Compose(ComposeError::Incompatible(hostile())),
         entail::store::Error::Unavailable(BackendError::Failed(hostile())).into(),
         entail::store::Error::Tampered(tampering()).into(),
     ] {
@@ -183,7 +183,7 @@ fn the_policies_errors_are_plain() {
     ] {
         shown(&error);
     }
-    shown(&ComposeError::Graph(hostile()));
+    shown(&ComposeError::Incompatible(hostile()));
     shown(&ComposeError::Invalid {
         part: "layer".to_owned(),
         reason: hostile(),

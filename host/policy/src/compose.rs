@@ -32,7 +32,7 @@ pub(crate) const COMPOSE: Job = Job {
 #[non_exhaustive]
 pub enum ComposeError {
     /// One of the two is not a component.
-    #[error("the {part} is no valid component: {}", sanitized(.reason))]
+    #[error("the {part} is not a valid component: {}", sanitized(.reason))]
     Invalid {
         /// The invalid one: `layer` or `policy below`.
         part: String,
@@ -53,8 +53,8 @@ pub enum ComposeError {
         imports: Vec<String>,
     },
     /// They cannot be linked.
-    #[error("the layer and the policy below do not go together: {}", sanitized(.0))]
-    Graph(String),
+    #[error("the layer and the policy below are incompatible: {}", sanitized(.0))]
+    Incompatible(String),
     /// The child process failed.
     #[error("the layer and the policy below cannot be composed: {0}")]
     #[serde(skip)]
@@ -123,7 +123,7 @@ mod encode {
         let composed = connect(contain(layer, below), &plugs, layer_type);
         match validator().validate_all(&composed) {
             Ok(_) => Ok(composed),
-            Err(error) => Err(graph(&error)),
+            Err(error) => Err(incompatible(&error)),
         }
     }
 
@@ -151,11 +151,11 @@ mod encode {
                 reason: sanitize(&reason),
             };
         }
-        graph(error)
+        incompatible(error)
     }
 
-    fn graph(error: &dyn std::fmt::Display) -> ComposeError {
-        ComposeError::Graph(sanitize(&error.to_string()))
+    fn incompatible(error: &dyn std::fmt::Display) -> ComposeError {
+        ComposeError::Incompatible(sanitize(&error.to_string()))
     }
 
     fn imports(part: &str, names: &[&String]) -> ComposeError {
@@ -275,9 +275,8 @@ pub(crate) fn compose_in(
     let bounds = JobLimits::of(limits, most);
     let done = sandbox.run(COMPOSE, &pack(layer, below), &bounds);
     done.map_err(|error| match error {
-        JobError::Refused(reason) => {
-            serde_json::from_str(&reason).unwrap_or_else(|_| ComposeError::Graph(sanitize(&reason)))
-        }
+        JobError::Refused(reason) => serde_json::from_str(&reason)
+            .unwrap_or_else(|_| ComposeError::Incompatible(sanitize(&reason))),
         other => ComposeError::ChildProcess(other),
     })
 }

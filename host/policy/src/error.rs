@@ -16,7 +16,7 @@ pub enum CallError {
     #[error("the policy trapped: {0}")]
     Trapped(&'static str),
     /// It returned a value that the contract does not allow.
-    #[error("the policy's answer is malformed: {}", sanitized(.0))]
+    #[error("the policy's result is malformed: {}", sanitized(.0))]
     Malformed(String),
     /// It returned the contract's error `invalid-facts`.
     #[error("the policy finds the facts invalid: {}", sanitized(.0))]

@@ -200,7 +200,7 @@ impl PrivateDirectory {
             ),
         )
         .with_remedies(vec![
-            "set XDG_RUNTIME_DIR to a directory of your own with mode 0700".to_owned(),
+            "set XDG_RUNTIME_DIR to a private directory (mode 0700)".to_owned(),
         ]))
     }
 

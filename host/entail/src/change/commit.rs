@@ -23,7 +23,7 @@ impl Entail {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] and its like if the change makes no sense;
+    /// [`Error::Invalid`] or a more specific error if the change is not valid;
     /// [`Error::Contended`] if other writers were faster each time. In either case nothing
     /// was changed.
     pub async fn change(&self, principal: &Principal, change: &Change) -> Result<Applied, Error> {

@@ -1,4 +1,4 @@
-//! Destroys retired secrets once their time is over.
+//! Destroys retired secrets when their grace period is over.
 
 use std::sync::Arc;
 
@@ -16,14 +16,13 @@ use crate::principal::Principal;
 use entail_decision::name::ScopePath;
 
 impl Entail {
-    /// Destroys the retired versions and removed credentials whose time is certainly over,
-    /// in every scope. Returns the number of scopes that had some. Checking whether there
-    /// are any costs one read.
+    /// Destroys the retired versions and removed credentials whose grace period is certainly
+    /// over, in every scope. Returns the number of scopes that had some. Checking whether
+    /// there are any costs one read.
     ///
     /// The clock alone does not suffice: the machine must have been up for as long as the
     /// secret was to be kept, or, if it rebooted in between, an earlier call, at least a
-    /// day before, must have found the time over as well. Such a call is noted in the
-    /// store.
+    /// day before, must have found it over as well. Such a call is noted in the store.
     ///
     /// # Errors
     ///
@@ -64,7 +63,7 @@ impl Entail {
         Ok((snapshot.revision, retirements))
     }
 
-    /// Whether a scope holds something whose time is certainly over.
+    /// Whether a scope holds something whose grace period is certainly over.
     async fn has_over(&self, path: &ScopePath) -> Result<bool, Error> {
         self.until_not_contended(|| async {
             let (revision, retirements) = self.retirements().await?;

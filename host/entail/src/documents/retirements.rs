@@ -1,15 +1,15 @@
-//! When retired secrets are destroyed: once their time is over by more than one reading of
-//! a clock.
+//! When retired secrets are destroyed: when more than one reading of a clock shows that
+//! their grace period is over.
 //!
-//! A retired version or a removed credential is destroyed if its time is over by the clock,
-//! the clock is not behind the newest change in the journal by more than a day
-//! ([`CLOCK_MARGIN_MS`]), and either
+//! A retired version or a removed credential is destroyed if its grace period is over by
+//! the clock, the clock is not behind the newest change in the journal by more
+//! than a day ([`CLOCK_MARGIN_MS`]), and either
 //!
 //! - the machine has not rebooted since, and has been up for as long as the secret was to
 //!   be kept, or
-//! - an earlier check, noted in the signed document of retirements, found its time over as
-//!   well, and a day has passed since: by the time since boot, or by the clock if the
-//!   machine rebooted in between.
+//! - an earlier check, noted in the signed document of retirements, found its grace
+//!   period over as well, and a day has passed since: by the time since boot, or by the
+//!   clock if the machine rebooted in between.
 //!
 //! A check that finds the clock behind the noted one withdraws the note. So a clock that is
 //! far ahead during one command destroys nothing, then or later. A clock that is set back
@@ -30,12 +30,12 @@ use entail_decision::name::ScopePath;
 
 /// When retired versions and removed credentials are due to be destroyed: for each scope
 /// with some, the time of the first, in milliseconds since 1970-01-01T00:00:00Z. It is a
-/// separate document, so that nobody has to search all scopes.
+/// separate document, so that no call has to search all scopes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Retirements {
     pub(crate) due: BTreeMap<ScopePath, u64>,
-    /// When a check first found the time of some to be over; a later check must confirm
+    /// When a check first found that a grace period is over; a later check must confirm
     /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) seen_over: Option<ClockReading>,
@@ -54,7 +54,7 @@ impl Retirements {
         Some(self)
     }
 
-    /// The scopes in which some time is over at `now_ms`.
+    /// The scopes in which something is due at `now_ms`.
     pub(crate) fn due_at(&self, now_ms: u64) -> impl Iterator<Item = &ScopePath> {
         let due = self.due.iter().filter(move |(_, due)| **due <= now_ms);
         due.map(|(scope, _)| scope)
@@ -105,7 +105,7 @@ pub(crate) struct Times<'a> {
     pub(crate) now: &'a ClockReading,
     /// The time of the newest change in the journal.
     pub(crate) newest_ms: u64,
-    /// When an earlier check found times to be over.
+    /// When an earlier check found that a grace period is over.
     pub(crate) seen_over: Option<&'a ClockReading>,
 }
 
@@ -115,7 +115,7 @@ impl Times<'_> {
         self.newest_ms.saturating_sub(self.now.at_ms) > CLOCK_MARGIN_MS
     }
 
-    /// Whether the time of what was retired at `since` is certainly over.
+    /// Whether the grace period of what was retired at `since` is certainly over.
     pub(crate) fn is_over(&self, since: &ClockReading, until_ms: u64) -> bool {
         if until_ms > self.now.at_ms || self.is_behind() {
             return false;
@@ -128,8 +128,8 @@ impl Times<'_> {
         }
     }
 
-    /// How long a version is kept that is retired now; `None` if not at all. Counts from the
-    /// newest change if the clock is behind that.
+    /// How long a version that is retired now is kept; `None` if it is not kept. Counts from
+    /// the newest change if the clock is behind that.
     pub(crate) fn grace(&self, grace_ms: u64) -> Option<Grace> {
         let mut since = self.now.clone();
         if self.is_behind() {

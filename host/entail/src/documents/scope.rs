@@ -88,13 +88,14 @@ impl Scope {
         self.kept().map(|(_, until_ms)| until_ms).min()
     }
 
-    /// Whether the time of a retired version or removed credential is certainly over.
+    /// Whether the grace period of a retired version or removed credential is certainly
+    /// over.
     pub(crate) fn has_over(&self, times: &Times<'_>) -> bool {
         self.kept()
             .any(|(since, until_ms)| times.is_over(since, until_ms))
     }
 
-    /// Drops the retired versions and removed credentials whose time is certainly over.
+    /// Drops the retired versions and removed credentials whose grace period is certainly over.
     /// Returns their blobs.
     pub(crate) fn drop_over(&mut self, times: &Times<'_>) -> Vec<Digest> {
         let (over, kept): (Vec<RemovedCredential>, _) = std::mem::take(&mut self.removed)
@@ -154,7 +155,7 @@ impl Scope {
         self.removed.insert(0, removed);
         for surplus in self.removed.split_off(self.removed.len().min(MAX_REMOVED)) {
             notes.push(format!(
-                "the removed credential {} for {} is destroyed before its time: at most \
+                "the removed credential {} for {} is destroyed early: at most \
                  {MAX_REMOVED} are kept",
                 surplus.credential.name, surplus.credential.provider
             ));
@@ -266,7 +267,7 @@ impl Credential {
         let surplus = self.retired.split_off(self.retired.len().min(MAX_RETIRED));
         let note = surplus.first().map(|retired| {
             format!(
-                "version {} is destroyed before its time: at most {MAX_RETIRED} are kept",
+                "version {} is destroyed early: at most {MAX_RETIRED} are kept",
                 retired.version.number
             )
         });

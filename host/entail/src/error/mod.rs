@@ -243,7 +243,7 @@ pub enum Error {
     #[error("no policy {0} is installed")]
     UnknownPolicy(PolicyDigest),
     /// There is no previous policy to roll back to.
-    #[error("{0} had no other policy before")]
+    #[error("{0} has no previous policy")]
     NoPreviousPolicy(ScopePath),
     /// No installed policy has this name or beginning of a digest.
     #[error(
@@ -253,7 +253,7 @@ pub enum Error {
     )]
     UnknownPolicyName(String),
     /// Several installed policies have this name or beginning of a digest.
-    #[error("{} means several installed policies; give more of the digest", quoted(.0))]
+    #[error("{} matches several installed policies; give more of the digest", quoted(.0))]
     AmbiguousPolicyName(String),
 }
 

@@ -10,7 +10,7 @@ use crate::recovery::background::Running;
 use crate::recovery::verify::Verification;
 
 /// How often to call [`Entail::maintain`]. A retired secret is destroyed at most this long
-/// after its time; a call that finds nothing to do costs one read.
+/// after its grace period; a call that finds nothing to do costs one read.
 pub const MAINTAIN_EVERY: Duration = Duration::from_hours(1);
 
 /// How long to wait for shadow policies.

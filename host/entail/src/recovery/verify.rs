@@ -134,7 +134,7 @@ fn blobs_of(document: &Document) -> Vec<Digest> {
 
 impl Visitor for VerifyVisitor {
     fn progress(&mut self, progress: Progress) {
-        // Nobody listens if the future was dropped.
+        // If the future was dropped, there is no receiver.
         let _ = self.progress.send(progress);
     }
 

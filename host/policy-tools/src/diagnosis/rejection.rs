@@ -152,7 +152,7 @@ fn failed_call(component: &[u8], message: String, failure: &CallError) -> Defect
                 "look for an exception that is not caught, and for system calls, such as the clock, random numbers or printing: a policy has none of them, and they trap"
             }
             Toolchain::Rust | Toolchain::Unknown => {
-                "look for a panic, such as an index out of range: a policy must answer any facts, with an error if necessary"
+                "look for a panic, such as an index out of range: a policy must decide any facts, or return an error"
             }
         },
         CallError::Exceeded(Exceeded::Stack) => {

@@ -261,28 +261,28 @@ fn complete(
     filled: Vec<Filled<'_>>,
     fingerprints: &Fingerprints,
 ) -> Result<Candidate, CliError> {
-    let (taken, left): (Vec<Filled<'_>>, Vec<Filled<'_>>) = filled
+    let (mode_fields, other_fields): (Vec<Filled<'_>>, Vec<Filled<'_>>) = filled
         .into_iter()
         .partition(|filled| mode.takes(&filled.field.name));
     let mut notes = Vec::new();
-    for unused in left.iter().flat_map(|filled| &filled.uses) {
+    for unused in other_fields.iter().flat_map(|filled| &filled.uses) {
         notes.push(format!(
             "{} ({}) is not part of the mode {}",
             unused.name, unused.place, mode.name
         ));
     }
-    for other in taken.iter().flat_map(|filled| &filled.others) {
+    for other in mode_fields.iter().flat_map(|filled| &filled.others) {
         notes.push(format!(
             "{} ({}) has another value, which is not imported",
             other.name, other.place
         ));
     }
     let is_secret = |filled: &Filled<'_>| filled.field.secret;
-    let has_key = taken.iter().any(is_secret);
-    let fields = taken
+    let has_key = mode_fields.iter().any(is_secret);
+    let fields = mode_fields
         .iter()
         .map(|filled| (filled.field.name.as_str(), &filled.value));
-    let key = taken
+    let key = mode_fields
         .iter()
         .filter(|filled| !has_key || is_secret(filled))
         .map(|filled| (filled.field.name.as_str(), &filled.value));
@@ -292,8 +292,8 @@ fn complete(
         mode: mode.name.clone(),
         fingerprint: fingerprints.of(&context, fields)?,
         key: fingerprints.of(&context, key)?,
-        variables: taken.iter().flat_map(uses).collect(),
-        fields: taken
+        variables: mode_fields.iter().flat_map(uses).collect(),
+        fields: mode_fields
             .into_iter()
             .map(|filled| (filled.field.name.clone(), filled.value))
             .collect(),

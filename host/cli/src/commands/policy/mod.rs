@@ -33,7 +33,7 @@ use crate::session::Session;
 
 #[derive(Subcommand)]
 pub enum PolicyCommand {
-    /// Create a policy of your own in Rust, JavaScript or Python
+    /// Create a policy project in Rust, JavaScript or Python
     New(new::NewArgs),
     /// Build a policy from its sources, or a component from a core module
     Build(build::BuildArgs),
@@ -61,7 +61,7 @@ pub enum PolicyCommand {
     Activate(activate::ActivateArgs),
     /// Activate the previous policy again
     Rollback(rollback::RollbackArgs),
-    /// Run a policy beside the active one and only record its answers; without a policy,
+    /// Run a policy beside the active one and only record its decisions; without a policy,
     /// show how the two compare
     Shadow(shadow::ShadowArgs),
     /// Remove an installed policy that is active nowhere

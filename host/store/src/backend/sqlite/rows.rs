@@ -130,7 +130,7 @@ pub(super) fn check_pages(connection: &Connection) -> Result<(), BackendError> {
     }
 }
 
-/// RowCounts the rows by walking through each table, since an index could be wrong.
+/// Counts the rows by walking through each table, since an index could be wrong.
 pub(super) fn counts(connection: &Connection) -> rusqlite::Result<RowCounts> {
     connection
         .prepare_cached(
