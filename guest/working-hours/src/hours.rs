@@ -22,8 +22,8 @@ impl TimeOfDay {
         };
         let (hours, minutes) = (two_digits(hours)?, two_digits(minutes)?);
         let time = TimeOfDay(hours * MINUTES_AN_HOUR + minutes);
-        let there_is = minutes < MINUTES_AN_HOUR && i64::from(time.0) <= MINUTES_A_DAY;
-        there_is.then_some(time)
+        let is_valid = minutes < MINUTES_AN_HOUR && i64::from(time.0) <= MINUTES_A_DAY;
+        is_valid.then_some(time)
     }
 }
 

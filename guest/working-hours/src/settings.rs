@@ -116,28 +116,28 @@ mod tests {
     }
 
     #[test]
-    fn the_schema_from_below_stands_in_the_own_one() {
-        let whole = parsed(r#"{"type": "object", "additionalProperties": false}"#);
+    fn the_schema_of_the_policy_below_is_embedded() {
+        let schema = parsed(r#"{"type": "object", "additionalProperties": false}"#);
         assert_eq!(
-            whole["properties"]["below"],
+            schema["properties"]["below"],
             json!({"type": "object", "additionalProperties": false})
         );
-        assert_eq!(whole["required"], json!(["hours", "models"]));
+        assert_eq!(schema["required"], json!(["hours", "models"]));
     }
 
     #[test]
-    fn what_is_needed_below_is_needed() {
-        let whole = parsed(r#"{"type": "object", "required": ["rules"]}"#);
-        assert_eq!(whole["required"], json!(["hours", "models", "below"]));
+    fn below_is_required_if_its_schema_requires_a_member() {
+        let schema = parsed(r#"{"type": "object", "required": ["rules"]}"#);
+        assert_eq!(schema["required"], json!(["hours", "models", "below"]));
     }
 
     #[test]
-    fn a_schema_that_is_none_lets_nothing_be_set() {
+    fn an_invalid_schema_below_allows_no_settings() {
         assert_eq!(parsed("{")["properties"]["below"], false);
     }
 
     #[test]
-    fn problems_from_below_are_told_with_their_place() {
+    fn problems_from_below_have_their_path() {
         let below = |settings: &str| {
             assert_eq!(settings, r#"{"a" : 1}"#);
             Err(vec![Problem {
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_there_is_not_is_refused() {
+    fn a_time_that_does_not_exist_is_refused() {
         for time in ["24:01", "25:00", "9:00", "09:60", "0900", ""] {
             let settings = json!({"hours": {"from": "00:00", "to": time}, "models": ["*"]});
             assert!(read(&settings.to_string()).is_err(), "{time}");

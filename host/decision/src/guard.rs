@@ -39,7 +39,7 @@ use wildmatch::{WildMatch, WildMatchPattern};
 
 pub use crate::violation::Violation;
 
-use crate::violation::Breach;
+use crate::violation::ViolationKind;
 use crate::{CredentialFacts, Decision, Facts, Grant, Inheritance, Outcome, ScopeFacts, Sharing};
 
 /// Returns the decision if it grants nothing above the ceiling. A refusal always passes.
@@ -58,17 +58,15 @@ fn check(facts: &Facts, grant: &Grant) -> Result<(), Violation> {
     let ceiling = Ceiling::of(facts);
     if ceiling.model != grant.model.as_deref() {
         let model = grant.model.as_deref().unwrap_or("no model");
-        return Err(Violation::new(model, Breach::WrongModel));
+        return Err(Violation::new(model, ViolationKind::WrongModel));
     }
     let mut seen: Vec<&str> = Vec::with_capacity(1 + grant.alternates.len());
     for id in std::iter::once(&grant.credential).chain(&grant.alternates) {
         if seen.contains(&id.as_str()) {
-            return Err(Violation::new(id, Breach::Duplicate));
+            return Err(Violation::new(id, ViolationKind::Duplicate));
         }
         seen.push(id);
-        ceiling
-            .check(id)
-            .map_err(|breach| Violation::new(id, breach))?;
+        ceiling.check(id).map_err(|kind| Violation::new(id, kind))?;
     }
     Ok(())
 }
@@ -132,56 +130,60 @@ impl<'a> Ceiling<'a> {
     }
 
     /// Checks that the credential with this id may be granted.
-    fn check(&self, id: &str) -> Result<(), Breach> {
+    fn check(&self, id: &str) -> Result<(), ViolationKind> {
         let chain = self.facts.chain.iter().enumerate();
         let mut holders = chain.flat_map(|(level, scope)| {
             let of_id = scope.credentials.iter().filter(|c| c.id == id);
             of_id.map(move |credential| (level, credential))
         });
         let (level, credential) = match (holders.next(), holders.next()) {
-            (None, _) => return Err(Breach::UnknownCredential),
-            (Some(_), Some(_)) => return Err(Breach::AmbiguousCredential),
+            (None, _) => return Err(ViolationKind::UnknownCredential),
+            (Some(_), Some(_)) => return Err(ViolationKind::AmbiguousCredential),
             (Some(holder), None) => holder,
         };
         if self.mandating.is_some_and(|level| level >= self.reachable) {
-            return Err(Breach::MandatoryNotReachable);
+            return Err(ViolationKind::MandatoryNotReachable);
         }
         self.check_visible(level, credential)?;
         if level >= self.searched {
-            return Err(Breach::OutsideSearch);
+            return Err(ViolationKind::OutsideSearch);
         }
         self.check_usable(credential)
     }
 
     /// Checks that the search can find a credential (rules 1, 3 and 5).
-    fn check_visible(&self, level: usize, credential: &CredentialFacts) -> Result<(), Breach> {
+    fn check_visible(
+        &self,
+        level: usize,
+        credential: &CredentialFacts,
+    ) -> Result<(), ViolationKind> {
         if level >= self.reachable {
-            return Err(Breach::NotOptedIn);
+            return Err(ViolationKind::NotOptedIn);
         }
         if level > 0 && !is_shared(&credential.sharing, self.requesting) {
-            return Err(Breach::NotShared);
+            return Err(ViolationKind::NotShared);
         }
         if self.mandating.is_some_and(|mandating| level < mandating) {
-            return Err(Breach::OverrideForbidden);
+            return Err(ViolationKind::OverrideForbidden);
         }
         let named = self.facts.request.credential.as_ref();
         if named.is_some_and(|name| *name != credential.name) {
-            return Err(Breach::NameMismatch);
+            return Err(ViolationKind::NameMismatch);
         }
         Ok(())
     }
 
     /// Checks that a credential is usable (rule 7).
-    fn check_usable(&self, credential: &CredentialFacts) -> Result<(), Breach> {
+    fn check_usable(&self, credential: &CredentialFacts) -> Result<(), ViolationKind> {
         if !credential.enabled {
-            return Err(Breach::Disabled);
+            return Err(ViolationKind::Disabled);
         }
         if !credential.readable {
-            return Err(Breach::Unreadable);
+            return Err(ViolationKind::Unreadable);
         }
         let now_ms = self.facts.request.now_ms;
         if credential.expires_at_ms.is_some_and(|end| now_ms >= end) {
-            return Err(Breach::Expired);
+            return Err(ViolationKind::Expired);
         }
         let is_allowed = match (&credential.models, self.model) {
             (None, _) => true,
@@ -193,7 +195,7 @@ impl<'a> Ceiling<'a> {
         if is_allowed {
             Ok(())
         } else {
-            Err(Breach::ModelNotAllowed)
+            Err(ViolationKind::ModelNotAllowed)
         }
     }
 }
@@ -204,8 +206,8 @@ pub fn is_unusable_for(facts: &Facts, credential: &CredentialFacts, code: &str) 
     let ceiling = Ceiling::of(facts);
     match ceiling.check_usable(credential) {
         Ok(()) => false,
-        Err(Breach::ModelNotAllowed) if code == "model-required" => ceiling.model.is_none(),
-        Err(breach) => code == breach.code(),
+        Err(ViolationKind::ModelNotAllowed) if code == "model-required" => ceiling.model.is_none(),
+        Err(kind) => code == kind.code(),
     }
 }
 

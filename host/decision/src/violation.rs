@@ -4,17 +4,17 @@ use entail_text::Shown;
 
 /// A grant that the facts do not allow.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{subject} {}", .breach.text())]
+#[error("{subject} {}", .kind.text())]
 pub struct Violation {
     /// The id of a credential, or a model: text of the policy, sanitized.
     subject: String,
-    breach: Breach,
+    kind: ViolationKind,
 }
 
 impl Violation {
-    pub(crate) fn new(subject: &str, breach: Breach) -> Self {
+    pub(crate) fn new(subject: &str, kind: ViolationKind) -> Self {
         let subject = Shown::of(subject).to_string();
-        Violation { subject, breach }
+        Violation { subject, kind }
     }
 
     /// A stable code for the reason. Where a finding of the default policy means the same, it
@@ -35,13 +35,13 @@ impl Violation {
     /// | `disabled`, `unreadable`, `expired` | an unusable credential |
     /// | `model-not-allowed` | a credential that does not allow the model, or needs one |
     pub fn code(&self) -> &'static str {
-        self.breach.code()
+        self.kind.code()
     }
 }
 
 /// The reason for a violation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Breach {
+pub(crate) enum ViolationKind {
     WrongModel,
     Duplicate,
     UnknownCredential,
@@ -58,47 +58,47 @@ pub(crate) enum Breach {
     ModelNotAllowed,
 }
 
-impl Breach {
+impl ViolationKind {
     pub(crate) fn code(self) -> &'static str {
         match self {
-            Breach::WrongModel => "wrong-model",
-            Breach::Duplicate => "duplicate",
-            Breach::UnknownCredential => "unknown-credential",
-            Breach::AmbiguousCredential => "ambiguous-credential",
-            Breach::MandatoryNotReachable => "organization-credential-required",
-            Breach::NotOptedIn => "not-opted-in",
-            Breach::NotShared => "not-shared",
-            Breach::OverrideForbidden => "override-forbidden",
-            Breach::NameMismatch => "name-mismatch",
-            Breach::OutsideSearch => "outside-search",
-            Breach::Disabled => "disabled",
-            Breach::Unreadable => "unreadable",
-            Breach::Expired => "expired",
-            Breach::ModelNotAllowed => "model-not-allowed",
+            ViolationKind::WrongModel => "wrong-model",
+            ViolationKind::Duplicate => "duplicate",
+            ViolationKind::UnknownCredential => "unknown-credential",
+            ViolationKind::AmbiguousCredential => "ambiguous-credential",
+            ViolationKind::MandatoryNotReachable => "organization-credential-required",
+            ViolationKind::NotOptedIn => "not-opted-in",
+            ViolationKind::NotShared => "not-shared",
+            ViolationKind::OverrideForbidden => "override-forbidden",
+            ViolationKind::NameMismatch => "name-mismatch",
+            ViolationKind::OutsideSearch => "outside-search",
+            ViolationKind::Disabled => "disabled",
+            ViolationKind::Unreadable => "unreadable",
+            ViolationKind::Expired => "expired",
+            ViolationKind::ModelNotAllowed => "model-not-allowed",
         }
     }
 
     /// The reason, as a sentence whose subject is the credential or the model.
     fn text(self) -> &'static str {
         match self {
-            Breach::WrongModel => "is not the effective model",
-            Breach::Duplicate => "is named twice",
-            Breach::UnknownCredential => "was not offered",
-            Breach::AmbiguousCredential => "is the id of several credentials",
-            Breach::MandatoryNotReachable => {
+            ViolationKind::WrongModel => "is not the effective model",
+            ViolationKind::Duplicate => "is named twice",
+            ViolationKind::UnknownCredential => "was not offered",
+            ViolationKind::AmbiguousCredential => "is the id of several credentials",
+            ViolationKind::MandatoryNotReachable => {
                 "is granted although a mandatory credential is beyond a scope that has not opted in"
             }
-            Breach::NotOptedIn => "is beyond a scope that has not opted in",
-            Breach::NotShared => "is not shared with the requesting scope",
-            Breach::OverrideForbidden => "is overridden by a mandatory credential",
-            Breach::NameMismatch => "is not the credential that the request names",
-            Breach::OutsideSearch => {
+            ViolationKind::NotOptedIn => "is beyond a scope that has not opted in",
+            ViolationKind::NotShared => "is not shared with the requesting scope",
+            ViolationKind::OverrideForbidden => "is overridden by a mandatory credential",
+            ViolationKind::NameMismatch => "is not the credential that the request names",
+            ViolationKind::OutsideSearch => {
                 "is above a scope that has its own credentials and does not fall back"
             }
-            Breach::Disabled => "is disabled",
-            Breach::Unreadable => "cannot be read",
-            Breach::Expired => "has expired",
-            Breach::ModelNotAllowed => "does not allow the model",
+            ViolationKind::Disabled => "is disabled",
+            ViolationKind::Unreadable => "cannot be read",
+            ViolationKind::Expired => "has expired",
+            ViolationKind::ModelNotAllowed => "does not allow the model",
         }
     }
 }

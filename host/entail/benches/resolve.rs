@@ -57,12 +57,12 @@ async fn measure(projects: usize) {
     );
     let warm = median(CALLS, || resolve(&entail, &one)).await;
 
-    let settings = Options {
+    let options = Options {
         cache_secrets_for: None,
         ..Options::default()
     };
-    let forgetful = Entail::open(&home, settings).unwrap();
-    let cold = median(CALLS / 10, || resolve(&forgetful, &one)).await;
+    let without_cache = Entail::open(&home, options).unwrap();
+    let cold = median(CALLS / 10, || resolve(&without_cache, &one)).await;
 
     // A scope that is not cached: it is read and verified first.
     let fresh = Entail::open(&home, Options::default()).unwrap();

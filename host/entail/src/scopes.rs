@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use entail_store::{Entry, Fault, Revision, Tampering};
+use entail_store::{Fault, JournalEntry, Revision, Tampering};
 
 use crate::authorize::authorize;
 use crate::documents::scope::{self, SCOPE_KIND, Scope};
@@ -66,7 +66,7 @@ impl Entail {
     /// # Errors
     ///
     /// [`Error::Tampered`].
-    pub async fn journal(&self, after: Revision, limit: usize) -> Result<Vec<Entry>, Error> {
+    pub async fn journal(&self, after: Revision, limit: usize) -> Result<Vec<JournalEntry>, Error> {
         Ok(self.store.journal(after, limit).await?)
     }
 }

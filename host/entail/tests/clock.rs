@@ -14,9 +14,9 @@ const ME: Principal = Principal::LocalOwner;
 
 /// A clock that the test sets.
 #[derive(Debug)]
-struct Set(AtomicU64);
+struct TestClock(AtomicU64);
 
-impl Clock for Set {
+impl Clock for TestClock {
     fn now_ms(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -33,12 +33,12 @@ async fn a_credential_is_expired_from_its_exact_millisecond_by_the_clock_of_each
     let home = Home::create(&directory.path().join("home"), None)
         .await
         .unwrap();
-    let clock = Arc::new(Set(AtomicU64::new(END - 1)));
-    let settings = Options {
+    let clock = Arc::new(TestClock(AtomicU64::new(END - 1)));
+    let options = Options {
         clock: clock.clone(),
         ..Options::default()
     };
-    let entail = Entail::open(&home, settings).unwrap();
+    let entail = Entail::open(&home, options).unwrap();
     let scope: entail::ScopePath = "acme".parse().unwrap();
     for change in [
         Change::AddScope {

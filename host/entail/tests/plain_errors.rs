@@ -68,7 +68,7 @@ fn scope() -> ScopePath {
 }
 
 #[test]
-fn the_library_s_errors_are_plain() {
+fn library_errors_are_plain() {
     let provider: ProviderId = "openai".parse().unwrap();
     let tampering = || Tampering::new(Fault::Forged, HOSTILE, HOSTILE);
     for error in [
@@ -115,7 +115,7 @@ fn the_library_s_errors_are_plain() {
 }
 
 #[test]
-fn the_store_s_errors_are_plain() {
+fn store_errors_are_plain() {
     for error in [
         KeyError::File {
             file: path(),
@@ -164,7 +164,7 @@ fn the_store_s_errors_are_plain() {
 }
 
 #[test]
-fn the_policies_errors_are_plain() {
+fn policy_errors_are_plain() {
     for error in [
         CallError::Malformed(hostile()),
         CallError::InvalidFacts(hostile()),
@@ -372,8 +372,11 @@ async fn a_database_with_hostile_names_is_reported_plainly() {
         match Entail::open(&home, Options::default()) {
             Err(error) => plain(&error),
             Ok(entail) => {
-                let mut unheard = |_| {};
-                match entail.verify(&Principal::LocalOwner, &mut unheard).await {
+                let mut ignore_progress = |_| {};
+                match entail
+                    .verify(&Principal::LocalOwner, &mut ignore_progress)
+                    .await
+                {
                     Err(error) => plain(&error),
                     Ok(found) => faults = found.faults,
                 }

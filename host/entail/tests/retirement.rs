@@ -17,7 +17,7 @@ const WEEK: u64 = 7 * DAY;
 
 /// A machine whose clock can be wrong.
 #[derive(Debug)]
-struct Machine(Mutex<State>);
+struct TestMachine(Mutex<State>);
 
 #[derive(Clone, Debug)]
 struct State {
@@ -26,7 +26,7 @@ struct State {
     uptime_ms: u64,
 }
 
-impl Machine {
+impl TestMachine {
     /// Advances the time and the clock.
     fn pass(&self, ms: u64) {
         let mut state = self.0.lock().unwrap();
@@ -48,7 +48,7 @@ impl Machine {
     }
 }
 
-impl Clock for Machine {
+impl Clock for TestMachine {
     fn now_ms(&self) -> u64 {
         self.0.lock().unwrap().now_ms
     }
@@ -63,14 +63,14 @@ impl Clock for Machine {
 }
 
 /// An organization with a rotated key for OpenAI, and a week to roll back.
-struct Place {
-    machine: Arc<Machine>,
+struct TestHome {
+    machine: Arc<TestMachine>,
     entail: Entail,
     home: Home,
     _directory: tempfile::TempDir,
 }
 
-impl Place {
+impl TestHome {
     async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let home = Home::create(&directory.path().join("home"), None)
@@ -82,23 +82,23 @@ impl Place {
             boot: 1,
             uptime_ms: 3 * DAY,
         };
-        let machine = Arc::new(Machine(Mutex::new(state)));
-        let settings = Options {
+        let machine = Arc::new(TestMachine(Mutex::new(state)));
+        let options = Options {
             clock: machine.clone(),
             ..Options::default()
         };
-        let place = Place {
-            entail: Entail::open(&home, settings).unwrap(),
+        let test = TestHome {
+            entail: Entail::open(&home, options).unwrap(),
             machine,
             home,
             _directory: directory,
         };
         let scope = "acme".parse().unwrap();
-        place.change(Change::AddScope { scope }).await;
-        place.rotate(SecretEdit::Given, 0).await;
-        place.rotate(SecretEdit::Rotate, WEEK).await;
-        assert_eq!(place.blobs(), 2);
-        place
+        test.change(Change::AddScope { scope }).await;
+        test.rotate(SecretEdit::Given, 0).await;
+        test.rotate(SecretEdit::Rotate, WEEK).await;
+        assert_eq!(test.blobs(), 2);
+        test
     }
 
     async fn change(&self, change: Change) -> Applied {
@@ -165,196 +165,194 @@ fn credential() -> CredentialRef {
 }
 
 #[tokio::test]
-async fn without_a_reboot_a_secret_is_destroyed_at_the_first_check_after_its_time() {
-    let place = Place::new().await;
-    place.machine.pass(WEEK - MINUTE);
-    assert_eq!(place.destroy_due().await, 0);
-    place.machine.pass(2 * MINUTE);
-    assert_eq!((place.destroy_due().await, place.blobs()), (1, 1));
-    assert_eq!(place.destroy_due().await, 0);
+async fn without_a_reboot_a_secret_is_destroyed_at_the_first_check_after_its_grace_period() {
+    let test = TestHome::new().await;
+    test.machine.pass(WEEK - MINUTE);
+    assert_eq!(test.destroy_due().await, 0);
+    test.machine.pass(2 * MINUTE);
+    assert_eq!((test.destroy_due().await, test.blobs()), (1, 1));
+    assert_eq!(test.destroy_due().await, 0);
     // Any change of the scope destroys it too.
-    let place = Place::new().await;
-    place.machine.pass(WEEK + MINUTE);
-    place.change_something().await;
-    assert_eq!(place.blobs(), 1);
+    let test = TestHome::new().await;
+    test.machine.pass(WEEK + MINUTE);
+    test.change_something().await;
+    assert_eq!(test.blobs(), 1);
 }
 
 #[tokio::test]
 async fn a_clock_far_ahead_for_one_command_destroys_nothing() {
     for ahead in [8 * DAY, YEAR, 100 * YEAR] {
         for is_started_anew in [false, true] {
-            let place = Place::new().await;
+            let test = TestHome::new().await;
             if is_started_anew {
-                place.machine.reboot_after(MINUTE);
+                test.machine.reboot_after(MINUTE);
             }
-            let right = place.machine.now_ms();
-            place.machine.set(right + ahead);
-            assert_eq!(place.destroy_due().await, 0);
-            place.change_something().await;
-            assert_eq!(place.destroy_due().await, 0);
-            assert_eq!(place.blobs(), 2, "{ahead} {is_started_anew}");
+            let right = test.machine.now_ms();
+            test.machine.set(right + ahead);
+            assert_eq!(test.destroy_due().await, 0);
+            test.change_something().await;
+            assert_eq!(test.destroy_due().await, 0);
+            assert_eq!(test.blobs(), 2, "{ahead} {is_started_anew}");
             // Nor later, with a right clock or another wrong one.
-            place.machine.set(right + MINUTE);
-            assert_eq!(place.destroy_due().await, 0);
-            place.machine.set(right + ahead + 2 * DAY);
-            assert_eq!(place.destroy_due().await, 0);
-            place.machine.set(right + 2 * MINUTE);
-            place.check_rollback().await;
+            test.machine.set(right + MINUTE);
+            assert_eq!(test.destroy_due().await, 0);
+            test.machine.set(right + ahead + 2 * DAY);
+            assert_eq!(test.destroy_due().await, 0);
+            test.machine.set(right + 2 * MINUTE);
+            test.check_rollback().await;
         }
     }
 }
 
 #[tokio::test]
 async fn a_clock_that_runs_faster_than_the_uptime_confirms_nothing() {
-    let place = Place::new().await;
-    place.machine.reboot_after(MINUTE);
-    let right = place.machine.now_ms();
+    let test = TestHome::new().await;
+    test.machine.reboot_after(MINUTE);
+    let right = test.machine.now_ms();
     // The clock shows days for minutes.
     for day in 8..20 {
-        place.machine.pass(MINUTE);
-        place.machine.set(right + day * DAY);
-        assert_eq!(place.destroy_due().await, 0, "{day}");
+        test.machine.pass(MINUTE);
+        test.machine.set(right + day * DAY);
+        assert_eq!(test.destroy_due().await, 0, "{day}");
     }
-    assert_eq!(place.blobs(), 2);
+    assert_eq!(test.blobs(), 2);
 }
 
 #[tokio::test]
 async fn after_months_off_two_checks_a_day_apart_destroy() {
     // The machine keeps running after the first check, or reboots.
     for is_started_anew in [false, true] {
-        let place = Place::new().await;
-        place.machine.reboot_after(90 * DAY);
-        assert_eq!((place.destroy_due().await, place.blobs()), (0, 2));
-        place.machine.pass(MINUTE);
-        assert_eq!((place.destroy_due().await, place.blobs()), (0, 2));
+        let test = TestHome::new().await;
+        test.machine.reboot_after(90 * DAY);
+        assert_eq!((test.destroy_due().await, test.blobs()), (0, 2));
+        test.machine.pass(MINUTE);
+        assert_eq!((test.destroy_due().await, test.blobs()), (0, 2));
         match is_started_anew {
-            false => place.machine.pass(CLOCK_MARGIN_MS - 2 * MINUTE),
-            true => place.machine.reboot_after(CLOCK_MARGIN_MS - 2 * MINUTE),
+            false => test.machine.pass(CLOCK_MARGIN_MS - 2 * MINUTE),
+            true => test.machine.reboot_after(CLOCK_MARGIN_MS - 2 * MINUTE),
         }
-        assert_eq!((place.destroy_due().await, place.blobs()), (0, 2));
-        place.machine.pass(MINUTE);
-        assert_eq!(place.destroy_due().await, 1);
-        assert_eq!(place.blobs(), 1);
+        assert_eq!((test.destroy_due().await, test.blobs()), (0, 2));
+        test.machine.pass(MINUTE);
+        assert_eq!(test.destroy_due().await, 1);
+        assert_eq!(test.blobs(), 1);
     }
 }
 
 #[tokio::test]
 async fn a_clock_that_is_set_back_keeps_secrets_longer_and_breaks_nothing_else() {
-    let place = Place::new().await;
-    let right = place.machine.now_ms();
-    place.machine.pass(WEEK + MINUTE);
-    place.machine.set(right - YEAR);
-    assert_eq!((place.destroy_due().await, place.blobs()), (0, 2));
-    place.change_something().await;
+    let test = TestHome::new().await;
+    let right = test.machine.now_ms();
+    test.machine.pass(WEEK + MINUTE);
+    test.machine.set(right - YEAR);
+    assert_eq!((test.destroy_due().await, test.blobs()), (0, 2));
+    test.change_something().await;
     let request = Request::new("acme".parse().unwrap(), "openai".parse().unwrap());
-    place.entail.resolve(&ME, &request).await.unwrap();
-    place.machine.set(right + WEEK + MINUTE);
-    assert_eq!((place.destroy_due().await, place.blobs()), (1, 1));
+    test.entail.resolve(&ME, &request).await.unwrap();
+    test.machine.set(right + WEEK + MINUTE);
+    assert_eq!((test.destroy_due().await, test.blobs()), (1, 1));
 }
 
 #[tokio::test]
 async fn with_a_clock_far_behind_the_grace_period_counts_from_the_newest_change() {
-    let place = Place::new().await;
-    let newest = place.machine.now_ms();
-    place.machine.set(newest - YEAR);
-    let applied = place.rotate(SecretEdit::Rotate, WEEK).await;
+    let test = TestHome::new().await;
+    let newest = test.machine.now_ms();
+    test.machine.set(newest - YEAR);
+    let applied = test.rotate(SecretEdit::Rotate, WEEK).await;
     assert_eq!(applied.retired_until_ms, Some(newest + WEEK));
     let has_note = applied.notes.iter().any(|note| note.contains("far behind"));
     assert!(has_note, "{:?}", applied.notes);
-    let retired = &place.scope().await.credentials[0].retired[0];
+    let retired = &test.scope().await.credentials[0].retired[0];
     assert_eq!(retired.until_ms, newest + WEEK);
     // A clock within the margin is trusted.
-    let place = Place::new().await;
-    let now = place.machine.now_ms() - CLOCK_MARGIN_MS / 2;
-    place.machine.set(now);
-    let applied = place.rotate(SecretEdit::Rotate, WEEK).await;
+    let test = TestHome::new().await;
+    let now = test.machine.now_ms() - CLOCK_MARGIN_MS / 2;
+    test.machine.set(now);
+    let applied = test.rotate(SecretEdit::Rotate, WEEK).await;
     assert_eq!(applied.retired_until_ms, Some(now + WEEK));
     assert!(!applied.notes.iter().any(|note| note.contains("far behind")));
 }
 
 #[tokio::test]
 async fn a_change_dated_far_in_the_future_delays_and_breaks_nothing() {
-    let place = Place::new().await;
-    let right = place.machine.now_ms();
-    place.machine.set(right + 10 * YEAR);
-    place.change_something().await;
-    place.machine.set(right);
-    place.machine.pass(WEEK + MINUTE);
+    let test = TestHome::new().await;
+    let right = test.machine.now_ms();
+    test.machine.set(right + 10 * YEAR);
+    test.change_something().await;
+    test.machine.set(right);
+    test.machine.pass(WEEK + MINUTE);
     // Which of the two clocks is wrong cannot be known yet.
-    assert_eq!((place.destroy_due().await, place.blobs()), (0, 2));
+    assert_eq!((test.destroy_due().await, test.blobs()), (0, 2));
     // The check is a separate change, dated by the current clock.
-    assert_eq!((place.destroy_due().await, place.blobs()), (1, 1));
+    assert_eq!((test.destroy_due().await, test.blobs()), (1, 1));
 }
 
 #[tokio::test]
-async fn a_removed_credential_is_kept_until_more_than_one_clock_confirms_its_time_is_over() {
-    let place = Place::new().await;
+async fn a_removed_credential_is_destroyed_only_when_more_than_one_clock_confirms_it() {
+    let test = TestHome::new().await;
     let change = Change::RemoveCredential {
         credential: credential(),
         grace_ms: DAY,
     };
-    let applied = place.change(change).await;
+    let applied = test.change(change).await;
     // Its earlier version has a week.
-    let until = place.machine.now_ms() + WEEK;
+    let until = test.machine.now_ms() + WEEK;
     assert_eq!(applied.retired_until_ms, Some(until));
-    assert!(place.scope().await.credentials.is_empty());
+    assert!(test.scope().await.credentials.is_empty());
     // A clock that is ahead destroys nothing.
-    place.machine.set(until + YEAR);
-    assert_eq!((place.destroy_due().await, place.blobs()), (0, 2));
-    place.machine.set(until - WEEK);
+    test.machine.set(until + YEAR);
+    assert_eq!((test.destroy_due().await, test.blobs()), (0, 2));
+    test.machine.set(until - WEEK);
     let credential = credential();
-    place.change(Change::RestoreCredential { credential }).await;
-    let scope = place.scope().await;
+    test.change(Change::RestoreCredential { credential }).await;
+    let scope = test.scope().await;
     assert_eq!((scope.credentials.len(), scope.removed.len()), (1, 0));
     assert_eq!(scope.credentials[0].retired.len(), 1);
 
     let credential = self::credential();
-    place
-        .change(Change::RemoveCredential {
-            credential,
-            grace_ms: WEEK,
-        })
-        .await;
-    place.machine.pass(WEEK + MINUTE);
-    assert_eq!((place.destroy_due().await, place.blobs()), (1, 0));
-    assert!(place.scope().await.removed.is_empty());
+    test.change(Change::RemoveCredential {
+        credential,
+        grace_ms: WEEK,
+    })
+    .await;
+    test.machine.pass(WEEK + MINUTE);
+    assert_eq!((test.destroy_due().await, test.blobs()), (1, 0));
+    assert!(test.scope().await.removed.is_empty());
 }
 
 #[tokio::test]
 async fn a_user_can_destroy_a_secret_at_any_time() {
     for now in [0, 100 * YEAR] {
-        let place = Place::new().await;
-        place.machine.set(now);
+        let test = TestHome::new().await;
+        test.machine.set(now);
         let credential = credential();
-        place
-            .change(Change::RemoveCredential {
-                credential,
-                grace_ms: 0,
-            })
-            .await;
-        assert_eq!(place.blobs(), 0);
+        test.change(Change::RemoveCredential {
+            credential,
+            grace_ms: 0,
+        })
+        .await;
+        assert_eq!(test.blobs(), 0);
     }
 }
 
 #[tokio::test]
 async fn maintenance_destroys_what_is_due_and_verifies_once_a_day() {
-    let place = Place::new().await;
-    let done = place.entail.maintain(&ME).await;
+    let test = TestHome::new().await;
+    let done = test.entail.maintain(&ME).await;
     assert!(done.is_ok(), "{done:?}");
     assert_eq!(*done.destroyed.as_ref().unwrap(), 0);
     assert_eq!(done.store.unwrap().unwrap().opened, 2);
     assert!(done.log.unwrap().unwrap().breaches.is_empty());
-    place.machine.pass(WEEK + MINUTE);
-    let done = place.entail.maintain(&ME).await;
-    assert_eq!((done.destroyed.unwrap(), place.blobs()), (1, 1));
+    test.machine.pass(WEEK + MINUTE);
+    let done = test.entail.maintain(&ME).await;
+    assert_eq!((done.destroyed.unwrap(), test.blobs()), (1, 1));
     assert!(
         done.store.is_none() && done.log.is_none(),
         "less than a day ago"
     );
     // The first call of another process finds what is wrong.
-    let database = rusqlite::Connection::open(place.home.database_file()).unwrap();
+    let database = rusqlite::Connection::open(test.home.database_file()).unwrap();
     database.execute("DELETE FROM blobs", ()).unwrap();
-    let later = Entail::open(&place.home, Options::default()).unwrap();
+    let later = Entail::open(&test.home, Options::default()).unwrap();
     let done = later.maintain(&ME).await;
     assert!(!done.is_ok());
     assert!(!done.store.unwrap().unwrap().faults.is_empty());

@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_returns_what_was_put_in() {
+    fn an_entry_returns_the_stored_code() {
         let (code, limits) =
             Code::open(&key(1), PolicyDigest::of(b"policy"), FOR, entry()).unwrap();
         assert_eq!(code.as_slice(), b"machine code");

@@ -226,7 +226,7 @@ fn a_key_that_others_can_read_is_replaced() {
     place.use_it(false);
     let key = place.key();
     let good = std::fs::read(&key).unwrap();
-    let spoil: [&dyn Fn(); 4] = [
+    let breakages: [&dyn Fn(); 4] = [
         &|| std::fs::set_permissions(&key, Permissions::from_mode(0o640)).unwrap(),
         &|| std::fs::write(&key, &good[1..]).unwrap(),
         &|| std::fs::write(&key, b"").unwrap(),
@@ -237,9 +237,9 @@ fn a_key_that_others_can_read_is_replaced() {
             symlink(&copy, &key).unwrap();
         },
     ];
-    for spoil in spoil {
+    for breakages in breakages {
         let before = std::fs::read(&key).unwrap();
-        spoil();
+        breakages();
         place.use_it(false);
         let now = std::fs::read(&key).unwrap();
         assert_eq!(now.len(), 64);
@@ -312,8 +312,8 @@ fn the_oldest_entries_are_removed_if_there_are_too_many() {
     };
     let old: Vec<PathBuf> = (1..=8).map(old).collect();
     place.use_it(true);
-    let stays: Vec<bool> = old.iter().map(|path| path.exists()).collect();
-    assert_eq!(stays, [true, true, true, true, true, false, false, false]);
+    let remains: Vec<bool> = old.iter().map(|path| path.exists()).collect();
+    assert_eq!(remains, [true, true, true, true, true, false, false, false]);
     assert!(first.exists());
 }
 

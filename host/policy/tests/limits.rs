@@ -198,18 +198,18 @@ fn results_that_the_contract_does_not_allow_are_malformed() {
 
 #[test]
 fn errors_that_the_policy_returns_are_distinguished() {
-    let says = |case: u32| Sketch {
+    let returning_error = |case: u32| Sketch {
         decide: if_evil(&format!(
             "(i32.store8 (i32.const 1024) (i32.const 1)) (i32.store8 (i32.const 1028) (i32.const {case}))"
         )),
         ..Sketch::default()
     };
-    let result = decide(&says(0), Limits::default(), "evil");
+    let result = decide(&returning_error(0), Limits::default(), "evil");
     assert!(
         matches!(result, Err(CallError::InvalidFacts(_))),
         "{result:?}"
     );
-    let result = decide(&says(1), Limits::default(), "evil");
+    let result = decide(&returning_error(1), Limits::default(), "evil");
     assert!(matches!(result, Err(CallError::Undecided(_))), "{result:?}");
 }
 

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use crate::digest::Digest;
 use crate::document::Document;
-use crate::journal::entry::Entry;
+use crate::journal::entry::JournalEntry;
 use crate::journal::position::{JournalPosition, Revision};
 use crate::row::{DocumentKey, SignedRow};
 use crate::sealing;
@@ -57,10 +57,10 @@ pub fn document(payload: &[u8]) {
 
 /// A parsed journal entry has the revision of its row, and round-trips.
 pub fn journal_entry(payload: &[u8]) {
-    if let Ok(entry) = Entry::parse(&row(payload)) {
+    if let Ok(entry) = JournalEntry::parse(&row(payload)) {
         assert_eq!(entry.revision, REVISION);
         let written = serde_json::to_vec(&entry).unwrap_or_default();
-        let written = Entry::parse(&row(&written));
+        let written = JournalEntry::parse(&row(&written));
         assert!(written.is_ok_and(|written| written.documents == entry.documents));
     }
 }

@@ -7,7 +7,7 @@
 //! - A [`Document`] is a piece of metadata, signed (Ed25519) together with its kind,
 //!   name and revision, and verified each time it is read from the database.
 //! - A blob is a byte string, stored under its SHA-256. Sealed secrets are blobs.
-//! - The journal is a signed hash chain with one [`Entry`] per change.
+//! - The journal is a signed hash chain with one [`JournalEntry`] per change.
 //! - A change is one [`Store::commit`] against an expected revision. It is written
 //!   and journaled as a whole, or not at all.
 //! - A secret is encrypted to age recipients ([`Keys::seal`]) together with the place
@@ -79,7 +79,7 @@ pub use error::Error;
 pub use files::path_check::{check_ancestors, check_link, check_parent, check_private};
 pub use files::{private_directory, temporary_files};
 pub use input_file::{INPUT_TIMEOUT, InputError, InputFile};
-pub use journal::entry::{Author, Effect, Entry};
+pub use journal::entry::{Author, Effect, JournalEntry};
 pub use journal::position::{JournalPosition, Revision};
 pub use journal::signer_chain::SignerChain;
 pub use keys::Keys;

@@ -8,7 +8,7 @@ use entail::{
 };
 
 use super::explain::to_output;
-use super::status::access;
+use super::status::collect_status;
 use crate::args::secret_input::conventional_value;
 use crate::error::CliError;
 use crate::output::{Style, err, out, print_explanation, print_json, print_matrix};
@@ -34,7 +34,7 @@ pub async fn dev(session: &Session) -> Result<(), CliError> {
     let created = DevHome {
         home: home.directory().to_string_lossy().into_owned(),
         keys_from_environment,
-        matrix: access(&session, &entail, &scopes).await?.status,
+        matrix: collect_status(&session, &entail, &scopes).await?.status,
     };
     if session.global.json {
         print_json(&created);

@@ -30,7 +30,7 @@ pub async fn status(session: &Session, args: &StatusArgs) -> Result<(), CliError
     };
     let entail = session.open_unlocked()?;
     let scopes = entail.scopes(&session.principal, under.as_ref()).await?;
-    let Access { status, fault } = access(session, &entail, &scopes).await?;
+    let StatusResult { status, fault } = collect_status(session, &entail, &scopes).await?;
     if session.global.json {
         print_json(&status);
     } else {
@@ -42,7 +42,7 @@ pub async fn status(session: &Session, args: &StatusArgs) -> Result<(), CliError
 }
 
 /// What scopes get.
-pub struct Access {
+pub struct StatusResult {
     pub status: Status,
     /// The first error that is not a refusal. It must not be overlooked in a table.
     pub fault: Option<CliError>,
@@ -53,12 +53,12 @@ pub struct Access {
 /// # Errors
 ///
 /// Fails if no decision can be recorded.
-pub async fn access(
+pub async fn collect_status(
     session: &Session,
     entail: &Entail,
     scopes: &[ScopePath],
-) -> Result<Access, CliError> {
-    let mut access = Access {
+) -> Result<StatusResult, CliError> {
+    let mut result = StatusResult {
         status: Status::default(),
         fault: None,
     };
@@ -73,13 +73,13 @@ pub async fn access(
             let error = error.as_ref()?;
             (error.code() != ErrorCode::Refused).then(|| fault(scope, &provider.provider, error))
         });
-        access.fault = access.fault.or(fault);
-        access.status.status.push(ScopeStatus {
+        result.fault = result.fault.or(fault);
+        result.status.status.push(ScopeStatus {
             scope: scope.to_string(),
             providers: row.into_iter().map(|(status, _)| status).collect(),
         });
     }
-    Ok(access)
+    Ok(result)
 }
 
 fn fault(scope: &ScopePath, provider: &str, error: &CliError) -> CliError {
@@ -94,7 +94,7 @@ async fn scope_access(
     scope: &ScopePath,
 ) -> Result<Vec<(ProviderStatus, Option<CliError>)>, CliError> {
     // If this fails, so do the requests.
-    let held = held(session, entail, scope).await.ok();
+    let held = held_providers(session, entail, scope).await.ok();
     let mut row = Vec::new();
     for provider in entail.catalog().iter() {
         let request = Request::new(scope.clone(), provider.id.clone());
@@ -143,7 +143,7 @@ fn not_granted(
 }
 
 /// The providers that the scope or one of its ancestors holds a credential for.
-async fn held(
+async fn held_providers(
     session: &Session,
     entail: &Entail,
     scope: &ScopePath,

@@ -182,21 +182,21 @@ impl PrivateDirectory {
     ///
     /// Fails if there is no safe place.
     pub fn new() -> Result<Self, CliError> {
-        let mut passed_over = Vec::new();
+        let mut skipped = Vec::new();
         for (place, check) in places() {
             let made = check(&place)
                 .map_err(|error| error.to_string())
                 .and_then(|()| Self::new_in(&place).map_err(|error| error.to_string()));
             match made {
                 Ok(made) => return Ok(made),
-                Err(error) => passed_over.push(format!("{}: {error}", place.display())),
+                Err(error) => skipped.push(format!("{}: {error}", place.display())),
             }
         }
         Err(CliError::new(
             ErrorCode::Io,
             format!(
                 "there is no safe place for a private file of the command ({})",
-                passed_over.join("; ")
+                skipped.join("; ")
             ),
         )
         .with_remedies(vec![

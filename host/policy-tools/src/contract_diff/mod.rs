@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_matters() {
+    fn the_order_of_fields_matters() {
         differ(
             "    name: string,\n    /// Its version, in the form of semantic versioning: `1.2.0`.\n    version: string,",
             "    version: string,\n    name: string,",

@@ -251,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_count_of_instances_is_in_the_engine_s_message() {
+    fn the_instance_count_is_read_from_the_message_of_the_engine() {
         let reason = "The component transitively contains 31 core module instances, which exceeds";
         assert_eq!(instance_count(reason), Some(31));
         assert_eq!(

@@ -107,12 +107,12 @@ fn manifest<'a>(
     index: &'a Index,
     selector: &Selector,
 ) -> Result<&'a Descriptor, SourceError> {
-    let suits = |descriptor: &&Descriptor| match selector {
+    let is_selected = |descriptor: &&Descriptor| match selector {
         Selector::Only => true,
         Selector::Tag(tag) => descriptor.annotations.get(TAG) == Some(tag),
         Selector::Digest(digest) => descriptor.digest == *digest,
     };
-    let suitable: Vec<&Descriptor> = index.manifests.iter().filter(suits).collect();
+    let suitable: Vec<&Descriptor> = index.manifests.iter().filter(is_selected).collect();
     let named =
         |manifests: &mut dyn Iterator<Item = &Descriptor>| manifests.map(selector_of).collect();
     match suitable.as_slice() {
@@ -179,24 +179,24 @@ mod tests {
     use serde_json::{Value, json};
 
     /// A layout in a temporary directory.
-    struct Made {
+    struct TestLayout {
         directory: tempfile::TempDir,
         manifests: Vec<Value>,
     }
 
-    impl Made {
+    impl TestLayout {
         fn new() -> Self {
-            let made = Made {
+            let layout = TestLayout {
                 directory: tempfile::tempdir().unwrap(),
                 manifests: Vec::new(),
             };
-            std::fs::create_dir_all(made.path().join("blobs/sha256")).unwrap();
+            std::fs::create_dir_all(layout.path().join("blobs/sha256")).unwrap();
             std::fs::write(
-                made.path().join("oci-layout"),
+                layout.path().join("oci-layout"),
                 r#"{"imageLayoutVersion": "1.0.0"}"#,
             )
             .unwrap();
-            made
+            layout
         }
 
         fn path(&self) -> &Path {
@@ -246,41 +246,51 @@ mod tests {
 
     #[test]
     fn a_layout_with_one_manifest_needs_no_name() {
-        assert_eq!(Made::new().with("1.0.0", b"one").read("").unwrap(), b"one");
+        assert_eq!(
+            TestLayout::new().with("1.0.0", b"one").read("").unwrap(),
+            b"one"
+        );
     }
 
     #[test]
     fn one_of_several_is_chosen_by_tag_or_digest() {
-        let made = Made::new().with("1.0.0", b"one").with("2.0.0", b"two");
+        let layout = TestLayout::new()
+            .with("1.0.0", b"one")
+            .with("2.0.0", b"two");
         assert!(matches!(
-            made.read(""),
+            layout.read(""),
             Err(SourceError::SeveralManifests { found, .. }) if found == ["#1.0.0", "#2.0.0"]
         ));
-        assert_eq!(made.read("#2.0.0").unwrap(), b"two");
-        let digest = made.manifests.first().unwrap()["digest"].as_str().unwrap();
-        assert_eq!(made.read(&format!("@{digest}")).unwrap(), b"one");
+        assert_eq!(layout.read("#2.0.0").unwrap(), b"two");
+        let digest = layout.manifests.first().unwrap()["digest"]
+            .as_str()
+            .unwrap();
+        assert_eq!(layout.read(&format!("@{digest}")).unwrap(), b"one");
         assert!(matches!(
-            made.read("#3.0.0"),
+            layout.read("#3.0.0"),
             Err(SourceError::NoManifest { .. })
         ));
     }
 
     #[test]
     fn a_changed_blob_is_detected() {
-        let made = Made::new().with("1.0.0", b"one");
-        std::fs::write(made.component_file(b"one"), b"ill").unwrap();
-        assert!(matches!(made.read(""), Err(SourceError::Changed { .. })));
-        std::fs::write(made.component_file(b"one"), b"longer").unwrap();
+        let layout = TestLayout::new().with("1.0.0", b"one");
+        std::fs::write(layout.component_file(b"one"), b"ill").unwrap();
+        assert!(matches!(layout.read(""), Err(SourceError::Changed { .. })));
+        std::fs::write(layout.component_file(b"one"), b"longer").unwrap();
         assert!(matches!(
-            made.read(""),
+            layout.read(""),
             Err(SourceError::Size {
                 found: 6,
                 expected: 3,
                 ..
             })
         ));
-        std::fs::remove_file(made.component_file(b"one")).unwrap();
-        assert!(matches!(made.read(""), Err(SourceError::Unreadable { .. })));
+        std::fs::remove_file(layout.component_file(b"one")).unwrap();
+        assert!(matches!(
+            layout.read(""),
+            Err(SourceError::Unreadable { .. })
+        ));
     }
 
     #[test]
@@ -292,13 +302,13 @@ mod tests {
             "../../index.json",
             "sha256:E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855",
         ] {
-            let mut made = Made::new().with("1.0.0", b"one");
-            for manifest in &mut made.manifests {
+            let mut layout = TestLayout::new().with("1.0.0", b"one");
+            for manifest in &mut layout.manifests {
                 manifest["digest"] = json!(digest);
             }
-            made.write_index();
+            layout.write_index();
             assert!(
-                matches!(made.read(""), Err(SourceError::Digest { .. })),
+                matches!(layout.read(""), Err(SourceError::Digest { .. })),
                 "{digest}"
             );
         }
@@ -307,49 +317,49 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn a_blob_that_is_a_link_is_refused() {
-        let made = Made::new().with("1.0.0", b"one");
-        let elsewhere = made.path().join("elsewhere");
+        let layout = TestLayout::new().with("1.0.0", b"one");
+        let elsewhere = layout.path().join("elsewhere");
         std::fs::write(&elsewhere, b"one").unwrap();
-        std::fs::remove_file(made.component_file(b"one")).unwrap();
-        std::os::unix::fs::symlink(&elsewhere, made.component_file(b"one")).unwrap();
-        assert!(matches!(made.read(""), Err(SourceError::NotAFile { .. })));
+        std::fs::remove_file(layout.component_file(b"one")).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, layout.component_file(b"one")).unwrap();
+        assert!(matches!(layout.read(""), Err(SourceError::NotAFile { .. })));
     }
 
     #[test]
     fn a_size_is_bounded_before_anything_is_read() {
-        let mut made = Made::new().with("1.0.0", b"one");
-        for manifest in &mut made.manifests {
+        let mut layout = TestLayout::new().with("1.0.0", b"one");
+        for manifest in &mut layout.manifests {
             manifest["size"] = json!(MAX_DOCUMENT_BYTES + 1);
         }
-        made.write_index();
-        assert!(matches!(made.read(""), Err(SourceError::TooLarge { .. })));
+        layout.write_index();
+        assert!(matches!(layout.read(""), Err(SourceError::TooLarge { .. })));
     }
 
     #[test]
     fn other_images_are_not_components() {
-        let mut made = Made::new();
-        let config = made.blob("application/vnd.oci.image.config.v1+json", b"{}");
-        let layer = made.blob("application/vnd.oci.image.layer.v1.tar", b"tar");
-        made.add("1", &json!({"config": config, "layers": [layer]}));
+        let mut layout = TestLayout::new();
+        let config = layout.blob("application/vnd.oci.image.config.v1+json", b"{}");
+        let layer = layout.blob("application/vnd.oci.image.layer.v1.tar", b"tar");
+        layout.add("1", &json!({"config": config, "layers": [layer]}));
         assert!(matches!(
-            made.read(""),
+            layout.read(""),
             Err(SourceError::MediaType {
                 part: "configuration",
                 ..
             })
         ));
-        let mut made = Made::new();
-        let config = made.blob(CONFIG_TYPE, b"{}");
-        made.add("1", &json!({"config": config, "layers": [layer]}));
+        let mut layout = TestLayout::new();
+        let config = layout.blob(CONFIG_TYPE, b"{}");
+        layout.add("1", &json!({"config": config, "layers": [layer]}));
         assert!(matches!(
-            made.read(""),
+            layout.read(""),
             Err(SourceError::MediaType { part: "layer", .. })
         ));
-        let mut made = Made::new();
-        let config = made.blob(CONFIG_TYPE, b"{}");
-        made.add("1", &json!({"config": config, "layers": []}));
+        let mut layout = TestLayout::new();
+        let config = layout.blob(CONFIG_TYPE, b"{}");
+        layout.add("1", &json!({"config": config, "layers": []}));
         assert!(matches!(
-            made.read(""),
+            layout.read(""),
             Err(SourceError::Layers { found: 0, .. })
         ));
     }

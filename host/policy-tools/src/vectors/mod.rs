@@ -16,4 +16,4 @@ pub use self::decide_result::{DecideErrorCode, DecideResult};
 pub use self::error::VectorError;
 pub use self::file::{VECTORS_DIRECTORY, VectorFile, find_directory, read_directory};
 pub use self::junit::write_junit;
-pub use self::run::{CaseResult, DiffLine, FileResult, LineKind, Mismatch, run};
+pub use self::run::{CaseResult, DiffLine, DiffLineKind, FileResult, Mismatch, run};

@@ -61,14 +61,14 @@ pub enum Mismatch {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiffLine {
     /// Which result has it.
-    pub kind: LineKind,
+    pub kind: DiffLineKind,
     /// The line.
     pub text: String,
 }
 
 /// Which result has a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LineKind {
+pub enum DiffLineKind {
     /// Both.
     Common,
     /// The expected one only.
@@ -77,13 +77,13 @@ pub enum LineKind {
     Actual,
 }
 
-impl LineKind {
+impl DiffLineKind {
     /// Returns the mark of such a line in a diff.
     pub fn mark(self) -> char {
         match self {
-            LineKind::Common => ' ',
-            LineKind::Expected => '-',
-            LineKind::Actual => '+',
+            DiffLineKind::Common => ' ',
+            DiffLineKind::Expected => '-',
+            DiffLineKind::Actual => '+',
         }
     }
 }
@@ -94,7 +94,7 @@ impl Mismatch {
         let (expected, actual) = match self {
             Mismatch::NoResult(reason) => {
                 return vec![DiffLine {
-                    kind: LineKind::Actual,
+                    kind: DiffLineKind::Actual,
                     text: reason.clone(),
                 }];
             }
@@ -104,9 +104,9 @@ impl Mismatch {
             .iter_all_changes()
             .map(|change| DiffLine {
                 kind: match change.tag() {
-                    ChangeTag::Equal => LineKind::Common,
-                    ChangeTag::Delete => LineKind::Expected,
-                    ChangeTag::Insert => LineKind::Actual,
+                    ChangeTag::Equal => DiffLineKind::Common,
+                    ChangeTag::Delete => DiffLineKind::Expected,
+                    ChangeTag::Insert => DiffLineKind::Actual,
                 },
                 text: change.value().trim_end().to_owned(),
             })

@@ -28,7 +28,7 @@ pub struct Author<'a> {
 /// One change of the store.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Entry {
+pub struct JournalEntry {
     /// The revision of the change; the first is 1.
     pub revision: Revision,
     /// The SHA-256 of the previous entry; `None` for the first.
@@ -68,7 +68,7 @@ pub struct Effect {
     pub after: Option<Digest>,
 }
 
-impl Entry {
+impl JournalEntry {
     /// Parses an entry after verifying its signature.
     pub(crate) fn verify(row: &SignedRow, verifier: &Verifier) -> Result<Self, Tampering> {
         if let Err(reason) = verifier.check_row(PayloadType::JournalEntry, row) {
@@ -80,7 +80,7 @@ impl Entry {
     /// Parses an entry without verifying its signature. For bytes that are verified otherwise.
     pub(crate) fn parse(row: &SignedRow) -> Result<Self, Tampering> {
         let tampered = |reason| Err(Self::tampering(row.revision, reason));
-        let Ok(entry) = serde_json::from_slice::<Entry>(&row.payload) else {
+        let Ok(entry) = serde_json::from_slice::<JournalEntry>(&row.payload) else {
             return tampered("has a format that this version does not support");
         };
         if entry.revision != row.revision {

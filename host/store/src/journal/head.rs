@@ -3,7 +3,7 @@
 //! anchor.
 
 use crate::digest::Digest;
-use crate::journal::entry::Entry;
+use crate::journal::entry::JournalEntry;
 use crate::journal::position::JournalPosition;
 use crate::row::SignedRow;
 use crate::signing::Verifier;
@@ -63,7 +63,7 @@ impl JournalHead {
                 return Err(rolled_back());
             }
             if position_of(row) != self.position {
-                return Err(Entry::tampering(
+                return Err(JournalEntry::tampering(
                     row.revision,
                     "was replaced by another entry",
                 ));
@@ -71,14 +71,14 @@ impl JournalHead {
             // The hash matches, so the bytes are right. The signature columns may still have been
             // changed, but they are not needed here.
             if self.documents.is_none() {
-                let entry = Entry::parse(row)?;
+                let entry = JournalEntry::parse(row)?;
                 self.documents = Some((entry.documents, entry.count));
             }
         }
         for row in rows {
             let entry = self.verify_entry(row)?;
             if !entry.follows(self.position) {
-                return Err(Entry::tampering(
+                return Err(JournalEntry::tampering(
                     row.revision,
                     "does not follow the previous entry",
                 ));
@@ -90,7 +90,7 @@ impl JournalHead {
             self.position = position_of(row);
             self.documents = Some((entry.documents, entry.count));
             if self.position.revision == anchored.revision && self.position != anchored {
-                return Err(Entry::tampering(
+                return Err(JournalEntry::tampering(
                     row.revision,
                     "was replaced by another entry",
                 ));
@@ -102,19 +102,19 @@ impl JournalHead {
     /// Verifies an entry signed by the current key. New keys are saved before the anchor
     /// advances, so the entry that transferred the right to the current key may be read again;
     /// that entry is signed by the previous key.
-    fn verify_entry(&self, row: &SignedRow) -> Result<Entry, Tampering> {
+    fn verify_entry(&self, row: &SignedRow) -> Result<JournalEntry, Tampering> {
         let current = self.verifiers.first().ok_or_else(rolled_back)?;
         let previous = self.verifiers.iter().skip(1);
         let Some(previous) = previous
             .into_iter()
             .find(|previous| previous.id().as_str() == row.signer)
         else {
-            return Entry::verify(row, current);
+            return JournalEntry::verify(row, current);
         };
-        let entry = Entry::verify(row, previous)?;
+        let entry = JournalEntry::verify(row, previous)?;
         match entry.successor()? {
             Some(successor) if successor.id() == current.id() => Ok(entry),
-            _ => Err(Entry::tampering(
+            _ => Err(JournalEntry::tampering(
                 row.revision,
                 "is signed by a key that is no longer allowed to write",
             )),

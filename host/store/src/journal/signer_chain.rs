@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use crate::backend::Backend;
 use crate::digest::Digest;
 use crate::error::Error;
-use crate::journal::entry::Entry;
+use crate::journal::entry::JournalEntry;
 use crate::journal::head::position_of;
 use crate::journal::position::JournalPosition;
 use crate::signing::{KeyId, Verifier};
@@ -49,7 +49,7 @@ impl SignerChain {
                 return Ok(chain);
             }
             for row in &rows {
-                let entry = Entry::parse(row)?;
+                let entry = JournalEntry::parse(row)?;
                 let successor = entry.successor()?;
                 let self_signed = successor
                     .as_ref()
@@ -58,16 +58,16 @@ impl SignerChain {
                     (Some(key), _) => key.clone(),
                     (None, Some(current)) => current.clone(),
                     (None, None) => {
-                        return Err(Entry::tampering(
+                        return Err(JournalEntry::tampering(
                             row.revision,
                             "is the first entry and names no key",
                         )
                         .into());
                     }
                 };
-                Entry::verify(row, &signer)?;
+                JournalEntry::verify(row, &signer)?;
                 if !entry.follows(chain.position) {
-                    return Err(Entry::tampering(
+                    return Err(JournalEntry::tampering(
                         row.revision,
                         "does not follow the previous entry",
                     )

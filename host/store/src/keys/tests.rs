@@ -83,7 +83,7 @@ fn a_passphrase_locks_and_unlocks_the_identity() {
 }
 
 #[test]
-fn a_node_without_identity_cannot_unseal_and_without_signer_cannot_sign() {
+fn a_machine_without_identity_cannot_unseal_and_without_signer_cannot_sign() {
     let (_home, directory) = directory();
     let all = Keys::create(&directory, None).unwrap();
     std::fs::remove_file(directory.join(IDENTITY)).unwrap();

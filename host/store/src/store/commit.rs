@@ -11,7 +11,7 @@ use crate::blocking::off_runtime;
 use crate::digest::Digest;
 use crate::document::Document;
 use crate::error::Error;
-use crate::journal::entry::{Author, Effect, Entry};
+use crate::journal::entry::{Author, Effect, JournalEntry};
 use crate::journal::head::{JournalHead, position_of};
 use crate::journal::position::{JournalPosition, Revision};
 use crate::keys::Keys;
@@ -149,7 +149,7 @@ impl Store {
                 .to_pem()
                 .ok_or_else(|| BackendError::Failed("a key cannot be encoded".to_owned()))
         });
-        let entry = Entry {
+        let entry = JournalEntry {
             revision,
             previous: base.head.position.entry,
             at_ms: author.at_ms,

@@ -9,7 +9,7 @@ use crate::blocking::off_runtime;
 use crate::digest::Digest;
 use crate::document::Document;
 use crate::error::Error;
-use crate::journal::entry::Entry;
+use crate::journal::entry::JournalEntry;
 use crate::journal::head::{JournalHead, position_of, rolled_back};
 use crate::journal::position::{JournalPosition, Revision};
 use crate::recipients::{self, Recipients};
@@ -105,16 +105,18 @@ impl Store {
     /// # Errors
     ///
     /// [`Error::Tampered`], [`Error::Unavailable`].
-    pub async fn journal(&self, after: Revision, limit: usize) -> Result<Vec<Entry>, Error> {
+    pub async fn journal(&self, after: Revision, limit: usize) -> Result<Vec<JournalEntry>, Error> {
         let rows = self.backend.journal(after, limit).await?;
         let mut entries = Vec::with_capacity(rows.len());
         let mut before: Option<JournalPosition> = (after == 0).then(JournalPosition::default);
         for row in &rows {
-            let entry = Entry::parse(row)?;
+            let entry = JournalEntry::parse(row)?;
             if before.is_some_and(|before| !entry.follows(before)) {
-                return Err(
-                    Entry::tampering(row.revision, "does not follow the previous entry").into(),
-                );
+                return Err(JournalEntry::tampering(
+                    row.revision,
+                    "does not follow the previous entry",
+                )
+                .into());
             }
             before = Some(position_of(row));
             entries.push(entry);
@@ -127,7 +129,7 @@ impl Store {
     /// # Errors
     ///
     /// The same as [`Store::read`].
-    pub async fn newest_entry(&self) -> Result<Option<Entry>, Error> {
+    pub async fn newest_entry(&self) -> Result<Option<JournalEntry>, Error> {
         self.read(&[]).await?;
         let position = self.journal_head().position;
         let Some(before) = position.revision.checked_sub(1) else {
@@ -135,9 +137,9 @@ impl Store {
         };
         let rows = self.backend.journal(before, 1).await?;
         match rows.first() {
-            Some(row) if position_of(row) == position => Ok(Some(Entry::parse(row)?)),
+            Some(row) if position_of(row) == position => Ok(Some(JournalEntry::parse(row)?)),
             Some(row) => {
-                Err(Entry::tampering(row.revision, "was replaced by another entry").into())
+                Err(JournalEntry::tampering(row.revision, "was replaced by another entry").into())
             }
             None => Err(rolled_back().into()),
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Digest;
-use crate::journal::entry::Entry;
+use crate::journal::entry::JournalEntry;
 use crate::row::DocumentKey;
 
 /// The state of the store that the journal describes.
@@ -17,7 +17,7 @@ pub(super) struct JournalState {
 
 impl JournalState {
     /// Applies the next entry.
-    pub(super) fn apply(&mut self, entry: &Entry) {
+    pub(super) fn apply(&mut self, entry: &JournalEntry) {
         for effect in &entry.effects {
             match effect.after {
                 Some(digest) => self.documents.insert(effect.key.clone(), digest),

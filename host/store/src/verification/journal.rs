@@ -3,7 +3,7 @@
 use super::check::{Check, PAGE};
 use super::expected::JournalState;
 use crate::error::Error;
-use crate::journal::entry::Entry;
+use crate::journal::entry::JournalEntry;
 use crate::journal::head::{JournalHead, position_of, rolled_back};
 use crate::journal::position::JournalPosition;
 use crate::row::SignedRow;
@@ -15,7 +15,7 @@ struct JournalWalk {
     state: JournalState,
     /// The keys that the journal named so far, the newest first.
     signers: Vec<Verifier>,
-    last: Option<(JournalPosition, Entry)>,
+    last: Option<(JournalPosition, JournalEntry)>,
     /// Whether every entry so far is valid.
     is_valid: bool,
 }
@@ -60,7 +60,7 @@ impl Check<'_> {
         let entry = self.entry(row, walk.position(), &mut walk.signers);
         walk.is_valid &= entry.is_some();
         // The entries after an invalid one are still verified.
-        let Some(entry) = entry.or_else(|| Entry::parse(row).ok()) else {
+        let Some(entry) = entry.or_else(|| JournalEntry::parse(row).ok()) else {
             return false;
         };
         walk.state.apply(&entry);
@@ -124,8 +124,8 @@ impl Check<'_> {
         row: &SignedRow,
         before: JournalPosition,
         signers: &mut Vec<Verifier>,
-    ) -> Option<Entry> {
-        let parsed = Entry::parse(row).and_then(|entry| entry.successor());
+    ) -> Option<JournalEntry> {
+        let parsed = JournalEntry::parse(row).and_then(|entry| entry.successor());
         let successor = match parsed {
             Ok(successor) => successor,
             Err(error) => {
@@ -140,8 +140,8 @@ impl Check<'_> {
             .filter(|key| key.id().as_str() == row.signer);
         let signer = self_signed.or_else(|| signers.first().cloned());
         let verified = match signer {
-            Some(signer) => Entry::verify(row, &signer),
-            None => Err(Entry::tampering(
+            Some(signer) => JournalEntry::verify(row, &signer),
+            None => Err(JournalEntry::tampering(
                 row.revision,
                 "is the first entry and names no key",
             )),

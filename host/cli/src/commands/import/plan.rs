@@ -169,15 +169,19 @@ impl Planning<'_> {
         &self,
         provider: &ProviderId,
         uses: &[Use<'a>],
-    ) -> Result<Shares<'a>, CliError> {
-        let held = !self
+    ) -> Result<ProviderDecisions<'a>, CliError> {
+        let has_credential = !self
             .present
             .credentials(self.organization, provider)
             .is_empty();
         // A scope with a credential gets none from the organization.
         let has_own = |used: &&Use<'a>| !self.present.credentials(used.scope, provider).is_empty();
         let wanting: Vec<&Use<'a>> = uses.iter().filter(|used| !has_own(used)).collect();
-        let for_organization = if held { None } else { self.most_used(&wanting) };
+        let for_organization = if has_credential {
+            None
+        } else {
+            self.most_used(&wanting)
+        };
         let mut outcomes = Vec::new();
         for used in uses {
             let outcome = if has_own(&used) {
@@ -189,7 +193,7 @@ impl Planning<'_> {
                 } else {
                     ImportOutcome::Own
                 }
-            } else if held {
+            } else if has_credential {
                 match self.compare(self.organization, used.candidate).await {
                     Comparison::Same => ImportOutcome::OptIn,
                     Comparison::Different => ImportOutcome::Own,
@@ -202,7 +206,7 @@ impl Planning<'_> {
         }
         // The organization's own use sets it.
         let is_set_by_use = uses.iter().any(|used| used.scope == self.organization);
-        Ok(Shares {
+        Ok(ProviderDecisions {
             for_organization: for_organization.filter(|_| !is_set_by_use),
             outcomes,
         })
@@ -355,7 +359,7 @@ impl Planning<'_> {
 }
 
 /// The decisions for one provider.
-struct Shares<'a> {
+struct ProviderDecisions<'a> {
     /// The credential to set on the organization.
     for_organization: Option<&'a Candidate>,
     /// One per use.

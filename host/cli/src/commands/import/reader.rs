@@ -1,6 +1,6 @@
 //! Reads assignments of `.env` files and shell scripts.
 
-use super::variable::{Building, Variable};
+use super::variable::{ValueBuilder, Variable};
 
 /// The maximum length of the name of a variable.
 const MAX_NAME_BYTES: usize = 128;
@@ -111,12 +111,12 @@ impl<'a> Reader<'a> {
             return None;
         }
         self.skip_blanks();
-        let mut building = Building::new(wanted(name), self.text);
+        let mut builder = ValueBuilder::new(wanted(name), self.text);
         match self.peek() {
-            Some('\'') => self.dotenv_single(&mut building)?,
-            Some('"') => self.dotenv_double(&mut building)?,
+            Some('\'') => self.dotenv_single(&mut builder)?,
+            Some('"') => self.dotenv_double(&mut builder)?,
             Some('`') => return None,
-            _ => self.dotenv_bare(&mut building)?,
+            _ => self.dotenv_bare(&mut builder)?,
         }
         if !self.ends_line() {
             return None;
@@ -124,11 +124,11 @@ impl<'a> Reader<'a> {
         Some(vec![Variable {
             line,
             name: name.to_owned(),
-            value: building.value(),
+            value: builder.value(),
         }])
     }
 
-    fn dotenv_single(&mut self, building: &mut Building) -> Option<()> {
+    fn dotenv_single(&mut self, builder: &mut ValueBuilder) -> Option<()> {
         self.next();
         let mut before = '\'';
         loop {
@@ -137,31 +137,31 @@ impl<'a> Reader<'a> {
                 '\'' if before == '\\' => return None,
                 '\'' => return Some(()),
                 character => {
-                    building.push(character);
+                    builder.push(character);
                     before = character;
                 }
             }
         }
     }
 
-    fn dotenv_double(&mut self, building: &mut Building) -> Option<()> {
+    fn dotenv_double(&mut self, builder: &mut ValueBuilder) -> Option<()> {
         self.next();
         loop {
             match self.next()? {
                 '"' => return Some(()),
                 '\\' => match self.next()? {
-                    'n' => building.push('\n'),
-                    'r' => building.push('\r'),
-                    't' => building.push('\t'),
-                    escaped @ ('"' | '\\' | '$' | '`') => building.push(escaped),
+                    'n' => builder.push('\n'),
+                    'r' => builder.push('\r'),
+                    't' => builder.push('\t'),
+                    escaped @ ('"' | '\\' | '$' | '`') => builder.push(escaped),
                     other => {
-                        building.push('\\');
-                        building.push(other);
+                        builder.push('\\');
+                        builder.push(other);
                     }
                 },
                 character => {
-                    building.expands |= matches!(character, '$' | '`');
-                    building.push(character);
+                    builder.expands |= matches!(character, '$' | '`');
+                    builder.push(character);
                 }
             }
         }
@@ -169,7 +169,7 @@ impl<'a> Reader<'a> {
 
     /// Reads a value without quotes: to the end of the line or to a comment, without blanks
     /// around it.
-    fn dotenv_bare(&mut self, building: &mut Building) -> Option<()> {
+    fn dotenv_bare(&mut self, builder: &mut ValueBuilder) -> Option<()> {
         let end = self.text.find('\n').unwrap_or(self.text.len());
         let (line, rest) = self.text.split_at_checked(end)?;
         let comment = line
@@ -183,8 +183,8 @@ impl<'a> Reader<'a> {
             return None;
         }
         for character in value.chars() {
-            building.expands |= matches!(character, '$' | '`');
-            building.push(character);
+            builder.expands |= matches!(character, '$' | '`');
+            builder.push(character);
         }
         self.text = rest;
         Some(())
@@ -198,12 +198,12 @@ impl<'a> Reader<'a> {
             let line = self.line;
             let name = self.name()?;
             if self.take("=") {
-                let mut building = Building::new(wanted(name), self.text);
-                self.shell_word(&mut building)?;
+                let mut builder = ValueBuilder::new(wanted(name), self.text);
+                self.shell_word(&mut builder)?;
                 variables.push(Variable {
                     line,
                     name: name.to_owned(),
-                    value: building.value(),
+                    value: builder.value(),
                 });
             } else if !exports {
                 return None;
@@ -219,9 +219,9 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a word: adjacent quoted and unquoted pieces.
-    fn shell_word(&mut self, building: &mut Building) -> Option<()> {
+    fn shell_word(&mut self, builder: &mut ValueBuilder) -> Option<()> {
         if matches!(self.peek(), Some('~')) {
-            building.expands = true;
+            builder.expands = true;
         }
         loop {
             match self.peek() {
@@ -235,22 +235,22 @@ impl<'a> Reader<'a> {
                     loop {
                         match self.next()? {
                             '\'' => break,
-                            character => building.push(character),
+                            character => builder.push(character),
                         }
                     }
                 }
-                Some('"') => self.shell_double(building)?,
+                Some('"') => self.shell_double(builder)?,
                 Some('\\') => {
                     self.next();
                     match self.next()? {
                         '\n' => {}
-                        character => building.push(character),
+                        character => builder.push(character),
                     }
                 }
-                Some(_) if self.skip_command(building) => return Some(()),
+                Some(_) if self.skip_command(builder) => return Some(()),
                 Some(character) => {
-                    building.expands |= character == '$';
-                    building.push(character);
+                    builder.expands |= character == '$';
+                    builder.push(character);
                     self.next();
                 }
             }
@@ -259,35 +259,35 @@ impl<'a> Reader<'a> {
 
     /// Skips a command whose output would be the value, and the rest of the line, because only
     /// a shell can tell where the command ends.
-    fn skip_command(&mut self, building: &mut Building) -> bool {
+    fn skip_command(&mut self, builder: &mut ValueBuilder) -> bool {
         let is_command = self.text.starts_with("$(") || self.text.starts_with('`');
         if is_command {
-            building.expands = true;
+            builder.expands = true;
             let end = self.text.find('\n').unwrap_or(self.text.len());
             self.text = self.text.get(end..).unwrap_or_default();
         }
         is_command
     }
 
-    fn shell_double(&mut self, building: &mut Building) -> Option<()> {
+    fn shell_double(&mut self, builder: &mut ValueBuilder) -> Option<()> {
         self.next();
         loop {
-            if self.skip_command(building) {
+            if self.skip_command(builder) {
                 return Some(());
             }
             match self.next()? {
                 '"' => return Some(()),
                 '\\' => match self.next()? {
                     '\n' => {}
-                    escaped @ ('"' | '\\' | '$' | '`') => building.push(escaped),
+                    escaped @ ('"' | '\\' | '$' | '`') => builder.push(escaped),
                     other => {
-                        building.push('\\');
-                        building.push(other);
+                        builder.push('\\');
+                        builder.push(other);
                     }
                 },
                 character => {
-                    building.expands |= matches!(character, '$' | '`');
-                    building.push(character);
+                    builder.expands |= matches!(character, '$' | '`');
+                    builder.push(character);
                 }
             }
         }

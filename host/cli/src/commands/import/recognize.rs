@@ -175,7 +175,7 @@ struct Filled<'a> {
 }
 
 /// The reason why a field has no value that can be imported.
-struct Unfit<'a> {
+struct UnusableField<'a> {
     occurrence: &'a Occurrence,
     reason: String,
 }
@@ -186,19 +186,19 @@ fn candidate(
     fingerprints: &Fingerprints,
 ) -> Result<Outcome, CliError> {
     let mut filled = Vec::new();
-    let mut unfit = Vec::new();
+    let mut unusable = Vec::new();
     for field in &provider.fields {
         match fill(field, occurrences) {
             Ok(Some(field)) => filled.push(field),
             Ok(None) => {}
-            Err(field) => unfit.push(field),
+            Err(field) => unusable.push(field),
         }
     }
     let mode = suitable_mode(provider, &filled);
-    if mode.is_none() && !has_secret(provider, &filled, &unfit) {
+    if mode.is_none() && !has_secret(provider, &filled, &unusable) {
         return Ok(Outcome::Nothing);
     }
-    if let Some(Unfit { occurrence, reason }) = unfit.first() {
+    if let Some(UnusableField { occurrence, reason }) = unusable.first() {
         let reason = format!("{}: {reason}", occurrence.name);
         return Ok(not_imported(provider, reason, &filled, Some(occurrence)));
     }
@@ -222,13 +222,15 @@ fn candidate(
 }
 
 /// Whether a secret field has a value, or a variable without a usable one.
-fn has_secret(provider: &Provider, filled: &[Filled<'_>], unfit: &[Unfit<'_>]) -> bool {
+fn has_secret(provider: &Provider, filled: &[Filled<'_>], unusable: &[UnusableField<'_>]) -> bool {
     let is_secret = |name: &str| {
         let mut fields = provider.fields.iter();
         fields.any(|field| field.secret && reads(field, name))
     };
     filled.iter().any(|filled| filled.field.secret)
-        || unfit.iter().any(|unfit| is_secret(&unfit.occurrence.name))
+        || unusable
+            .iter()
+            .any(|unusable| is_secret(&unusable.occurrence.name))
 }
 
 /// Reports a credential that is not imported, with its variables.
@@ -330,7 +332,7 @@ fn uses(filled: &Filled<'_>) -> Vec<VariableUse> {
 fn fill<'a>(
     field: &'a Field,
     occurrences: &'a [Occurrence],
-) -> Result<Option<Filled<'a>>, Unfit<'a>> {
+) -> Result<Option<Filled<'a>>, UnusableField<'a>> {
     let rank = |name: &str| variables_of(field).position(|variable| variable == name);
     let mut found: Vec<(&Occurrence, usize)> = occurrences
         .iter()
@@ -348,7 +350,7 @@ fn fill<'a>(
             Ok(value) => value,
             // A variable with lower precedence does not matter.
             Err(_) if filled.is_some() => continue,
-            Err(reason) => return Err(Unfit { occurrence, reason }),
+            Err(reason) => return Err(UnusableField { occurrence, reason }),
         };
         match &mut filled {
             None => {
@@ -369,7 +371,7 @@ fn fill<'a>(
                         "it is set twice in {}",
                         first.place.file.as_deref().unwrap_or("the environment")
                     );
-                    return Err(Unfit { occurrence, reason });
+                    return Err(UnusableField { occurrence, reason });
                 }
                 filled.others.push(occurrence);
             }
@@ -458,7 +460,7 @@ fn suitable_mode<'a>(provider: &'a Provider, filled: &[Filled<'_>]) -> Option<&'
 /// The fields that the best matching mode still needs.
 fn missing(provider: &Provider, filled: &[Filled<'_>]) -> String {
     let is_given = |name: &&String| filled.iter().any(|filled| filled.field.name == **name);
-    let lacks = |mode: &&Mode| mode.required.iter().filter(|name| !is_given(name)).count();
+    let missing_fields = |mode: &&Mode| mode.required.iter().filter(|name| !is_given(name)).count();
     let has_its_secret = |mode: &&Mode| {
         let mut secrets = filled.iter().filter(|filled| filled.field.secret);
         secrets.any(|filled| mode.takes(&filled.field.name))
@@ -467,7 +469,7 @@ fn missing(provider: &Provider, filled: &[Filled<'_>]) -> String {
         .modes
         .iter()
         .filter(has_its_secret)
-        .min_by_key(lacks);
+        .min_by_key(missing_fields);
     let Some(mode) = nearest else {
         return "no mode has these fields".to_owned();
     };

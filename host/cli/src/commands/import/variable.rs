@@ -31,17 +31,17 @@ pub enum Value {
 }
 
 /// A value that is being read. An unwanted one is not kept.
-pub struct Building {
+pub struct ValueBuilder {
     text: Option<Zeroizing<String>>,
     /// Whether the value contains an expansion or a command.
     pub expands: bool,
 }
 
-impl Building {
+impl ValueBuilder {
     /// Reserves room for the longest value in `text`, because a buffer that grows leaves copies
     /// behind.
     pub fn new(is_wanted: bool, text: &str) -> Self {
-        Building {
+        ValueBuilder {
             text: is_wanted.then(|| Zeroizing::new(String::with_capacity(text.len()))),
             expands: false,
         }

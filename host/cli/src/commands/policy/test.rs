@@ -9,7 +9,7 @@ use entail_policy_tools::display::display_path;
 use entail_policy_tools::record::Provenance;
 use entail_policy_tools::source::read_settings;
 use entail_policy_tools::vectors::{
-    self, CaseResult, FileResult, LineKind, Mismatch, read_directory, write_junit,
+    self, CaseResult, DiffLineKind, FileResult, Mismatch, read_directory, write_junit,
 };
 use serde_json::json;
 
@@ -154,9 +154,9 @@ fn print(result: &FileResult) {
         }
         for line in mismatch.lines() {
             let style = match line.kind {
-                LineKind::Common => Style::Faint,
-                LineKind::Expected => Style::Good,
-                LineKind::Actual => Style::Bad,
+                DiffLineKind::Common => Style::Faint,
+                DiffLineKind::Expected => Style::Good,
+                DiffLineKind::Actual => Style::Bad,
             };
             out!(style => format_args!("    {} {}", line.kind.mark(), line.text));
         }

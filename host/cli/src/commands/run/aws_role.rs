@@ -206,7 +206,7 @@ struct Source {
 
 enum Identity {
     Profile(String),
-    Elsewhere(&'static str),
+    OtherSource(&'static str),
 }
 
 impl Source {
@@ -296,7 +296,7 @@ impl Source {
     fn elsewhere(name: &'static str, others: Vec<(&'static str, OsString)>) -> Self {
         Source {
             before: Secret::from(""),
-            identity: Identity::Elsewhere(name),
+            identity: Identity::OtherSource(name),
             credentials_file: NO_FILE.into(),
             others,
         }
@@ -333,7 +333,7 @@ impl Source {
     fn line(&self) -> (&'static str, Option<&str>) {
         match &self.identity {
             Identity::Profile(name) => ("source_profile", Some(name)),
-            Identity::Elsewhere(name) => ("credential_source", Some(name)),
+            Identity::OtherSource(name) => ("credential_source", Some(name)),
         }
     }
 }
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn the_identity_is_the_first_that_is_there() {
+    fn the_first_identity_that_exists_is_used() {
         let keys = [
             ("AWS_ACCESS_KEY_ID", "AKIA1"),
             ("AWS_SECRET_ACCESS_KEY", "s3cret"),

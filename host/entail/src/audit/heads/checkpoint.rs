@@ -88,7 +88,7 @@ impl Checkpoint {
 
     /// Decodes a checkpoint; `None` if it is of another kind or layout.
     pub(super) fn decode(body: &[u8], kind: CheckpointKind) -> Option<Self> {
-        let mut fields = Fields(body);
+        let mut fields = FieldReader(body);
         let is_ours = fields.take()? == MAGIC && u32::from_le_bytes(fields.take()?) == kind as u32;
         let mut number = || fields.take().map(u64::from_le_bytes);
         let (file, bytes, lines) = (number()?, number()?, number()?);
@@ -115,9 +115,9 @@ impl Checkpoint {
 }
 
 /// The fields that are left to decode.
-struct Fields<'a>(&'a [u8]);
+struct FieldReader<'a>(&'a [u8]);
 
-impl Fields<'_> {
+impl FieldReader<'_> {
     fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (field, rest) = self.0.split_first_chunk()?;
         self.0 = rest;

@@ -83,14 +83,14 @@ fn a_line_that_is_not_a_record_is_skipped_and_reported() {
     let mut file = File::options().append(true).open(home.log()).unwrap();
     let too_long = "x".repeat(crate::audit::lines::MAX_LINE_BYTES + 1);
     let forged = home.text().lines().next().unwrap().to_owned();
-    let painted = forged.replacen(',', ",\r", 1);
+    let with_carriage_return = forged.replacen(',', ",\r", 1);
     for line in [
         too_long.as_str(),
         "{\"what\":1}",
         "[]",
         "",
         "{\"at_ms\":",
-        &painted,
+        &with_carriage_return,
         &forged.replacen("\"at_ms\":18", "\"at_ms\":-18", 1),
         &forged.replacen("local:owner", "\u{fffe}\\ud800", 1),
     ] {

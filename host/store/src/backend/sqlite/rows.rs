@@ -364,12 +364,12 @@ mod tests {
     #[test]
     fn writes_that_the_database_drops_or_changes_are_an_error() {
         // Such a definition is refused earlier; this tests the second line of defense.
-        let swallow = "AS (NULL) VIRTUAL NOT NULL ON CONFLICT IGNORE,";
+        let dropping = "AS (NULL) VIRTUAL NOT NULL ON CONFLICT IGNORE,";
         for (from, to) in [
-            ("journal (", format!("journal (x BLOB {swallow}")),
-            ("documents (", format!("documents (x BLOB {swallow}")),
-            ("blobs (", format!("blobs (x BLOB {swallow}")),
-            ("tree (", format!("tree (x BLOB {swallow}")),
+            ("journal (", format!("journal (x BLOB {dropping}")),
+            ("documents (", format!("documents (x BLOB {dropping}")),
+            ("blobs (", format!("blobs (x BLOB {dropping}")),
+            ("tree (", format!("tree (x BLOB {dropping}")),
         ] {
             let connection = database(from, &to);
             assert_eq!(
