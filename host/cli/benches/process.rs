@@ -2,7 +2,7 @@
 //! that does nothing and `age --decrypt` of a small file, if age is installed.
 //! `cargo bench -p entail-cli`.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)] // a bench may
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)] // allowed in benchmarks
 
 use std::path::Path;
 use std::process::{Command, Stdio};

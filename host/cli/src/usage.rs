@@ -93,7 +93,7 @@ fn harmless_value(kind: ContextKind, value: &ContextValue) -> ContextValue {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)] // a test may
+#[allow(clippy::unwrap_used)] // allowed in tests
 mod tests {
     use super::*;
     use entail_text::is_plain;

@@ -99,8 +99,8 @@ impl FromStr for Code {
     type Err = InvalidCode;
 
     fn from_str(text: &str) -> Result<Self, InvalidCode> {
-        let fits = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
-        if (1..=MAX_CODE_CHARS).contains(&text.len()) && text.bytes().all(fits) {
+        let is_allowed = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+        if (1..=MAX_CODE_CHARS).contains(&text.len()) && text.bytes().all(is_allowed) {
             Ok(Code(text.to_owned()))
         } else {
             Err(InvalidCode(format!("{:?}", Shown::of(text))))

@@ -53,7 +53,7 @@ pub enum Inheritance {
     /// Never.
     #[default]
     Isolated,
-    /// If this scope has no credential of its own.
+    /// If this scope has no credential itself.
     Inherit,
     /// Also if all of this scope's own credentials are unusable.
     FallBack,

@@ -3,7 +3,7 @@
 //! `cargo bench -p entail --bench replay` makes a log of 100,000 decisions by resolving,
 //! grants and refusals of three kinds; a number as the argument changes how many.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)] // a bench may
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)] // allowed in benchmarks
 
 use std::time::Instant;
 

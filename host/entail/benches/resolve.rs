@@ -4,7 +4,7 @@
 //! `cargo bench -p entail -- 1000000` for the given number. Next to them is the lower
 //! bound, measured in the same run: the time in which SQLite reads one row.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)] // a bench may
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)] // allowed in benchmarks
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
 //! The attributes that only the host sets on a request and its credentials.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // allowed in tests
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! Expiry to the millisecond, and wrong clocks: as documented.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // allowed in tests
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

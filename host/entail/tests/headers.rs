@@ -1,6 +1,6 @@
 //! The authentication headers of a lease.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // allowed in tests
 
 use entail::{
     Change, CredentialRef, Entail, Home, Options, Principal, Request, RuleChanges, Secret,

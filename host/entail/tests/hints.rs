@@ -1,6 +1,6 @@
 //! Errors and refusals carry typed hints and stable codes, and no command lines.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // a test may
+#![allow(clippy::unwrap_used, clippy::panic)] // allowed in tests
 
 use entail::policy::Inheritance;
 use entail::{

@@ -1,6 +1,6 @@
 //! `SecretEdit::New` never replaces a credential.
 
-#![allow(clippy::unwrap_used)] // a test may
+#![allow(clippy::unwrap_used)] // allowed in tests
 
 use entail::{
     Change, CredentialRef, Entail, ErrorKind, Home, Options, Principal, Request, RuleChanges,

@@ -1,7 +1,7 @@
 //! Embedders log the library's errors: each is one line of plain characters, even if it
 //! contains hostile names.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // a test may
+#![allow(clippy::unwrap_used, clippy::panic)] // allowed in tests
 
 use std::error::Error as StdError;
 use std::fmt::Display;

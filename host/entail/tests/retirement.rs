@@ -1,6 +1,6 @@
 //! When retired secrets are destroyed, and by which clock.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // allowed in tests
 
 use std::sync::{Arc, Mutex};
 

@@ -1,7 +1,7 @@
 //! Every future of the library is `Send`, so that it can be awaited in a web handler. That
 //! this file compiles is the test; the function that runs checks that the list is complete.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // allowed in tests
 
 use std::path::Path;
 

@@ -185,7 +185,7 @@ fn write_blob(blobs: &Path, media_type: &str, bytes: &[u8]) -> Result<Descriptor
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)] // a test may
+#[allow(clippy::unwrap_used)] // allowed in tests
 mod tests {
     use super::*;
     use crate::source;

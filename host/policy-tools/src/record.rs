@@ -1,5 +1,5 @@
 //! The record of a build: the digests of a component and of the sources it was built from,
-//! so that nobody tests an old component against changed sources.
+//! so that an old component is not tested against changed sources.
 //!
 //! A build removes the record when it begins and writes it when it has succeeded; so the
 //! leftovers of a failed build have none. File times are ignored: checkouts and copies
@@ -239,7 +239,7 @@ fn is_source(name: &Path) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)] // a test may
+#[allow(clippy::unwrap_used)] // allowed in tests
 mod tests {
     use super::*;
 

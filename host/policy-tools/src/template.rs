@@ -232,7 +232,7 @@ fn write_new(file: &Path, contents: &str) -> Result<(), TemplateError> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)] // a test may
+#[allow(clippy::unwrap_used)] // allowed in tests
 mod tests {
     use super::*;
     use std::collections::BTreeSet;

@@ -86,7 +86,7 @@ fn decode(component: &[u8]) -> Result<ComponentWit, String> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)] // a test may
+#[allow(clippy::unwrap_used)] // allowed in tests
 mod tests {
     use super::*;
 

@@ -4,7 +4,7 @@
 //! a component that returns immediately and ignores the facts.
 //! `cargo bench -p entail-policy`.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)] // a bench may
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)] // allowed in benchmarks
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

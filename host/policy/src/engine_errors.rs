@@ -65,8 +65,8 @@ fn trap_name(trap: Trap) -> &'static str {
         Trap::IntegerOverflow => "integer overflow",
         Trap::IntegerDivisionByZero => "division by zero",
         Trap::BadConversionToInteger => "bad conversion to an integer",
-        Trap::UnreachableCodeReached => "it gave up (unreachable)",
-        _ => "against the rules of WebAssembly",
+        Trap::UnreachableCodeReached => "unreachable code reached",
+        _ => "a rule of WebAssembly was broken",
     }
 }
 

@@ -10,7 +10,7 @@
 //!   lanes after a call or two that get stuck, and changes back when it is fast again.
 //!   These threads have a lower priority, so that on a machine with few processors the
 //!   fast lane still gets its share.
-//! - *background*: calls that nobody waits for, such as those of a shadow policy. One thread
+//! - *background*: calls without a waiting caller, such as those of a shadow policy. One thread
 //!   with the lowest priority sleeps nine times as long as it works, since a shadow policy
 //!   would otherwise double the processor time of all decisions. Calls that do not fit in
 //!   the short queue are dropped.

@@ -1,7 +1,7 @@
 //! The cache of compiled code: unchanged entries are used, others are replaced. No entry can
 //! prevent a policy from being admitted, or run in its place.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a test may
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // allowed in tests
 
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -237,9 +237,9 @@ fn a_key_that_others_can_read_is_replaced() {
             symlink(&copy, &key).unwrap();
         },
     ];
-    for breakages in breakages {
+    for damage in breakages {
         let before = std::fs::read(&key).unwrap();
-        breakages();
+        damage();
         place.use_it(false);
         let now = std::fs::read(&key).unwrap();
         assert_eq!(now.len(), 64);

@@ -1,7 +1,7 @@
 //! Each limit of a policy, obeyed and exceeded, with its exact error; and each reason for
 //! rejecting a component.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // a test may
+#![allow(clippy::unwrap_used, clippy::panic)] // allowed in tests
 
 use std::time::Duration;
 

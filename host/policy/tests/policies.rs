@@ -1,7 +1,7 @@
 //! What an embedder can do with an admitted policy: apply settings, keep an instance warm,
 //! compose it with a layer, and run a policy of an older contract.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // a test may
+#![allow(clippy::unwrap_used, clippy::panic)] // allowed in tests
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ fn facts() -> Facts {
 fn values(json: serde_json::Value) -> Values {
     match json {
         serde_json::Value::Object(values) => values,
-        other => panic!("{other} is no object"),
+        other => panic!("{other} is not an object"),
     }
 }
 

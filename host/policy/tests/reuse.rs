@@ -1,7 +1,7 @@
 //! An embedder may use one instance for any number of calls: the built-in policy must not
 //! leak memory.
 
-#![allow(clippy::unwrap_used, missing_docs)] // a test may
+#![allow(clippy::unwrap_used, missing_docs)] // allowed in tests
 
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store};

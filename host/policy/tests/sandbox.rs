@@ -1,6 +1,6 @@
 //! Compiling, composing and validating in a child process, with its limits.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // a test may
+#![allow(clippy::unwrap_used, clippy::panic)] // allowed in tests
 
 use std::fmt::Write as _;
 use std::path::Path;

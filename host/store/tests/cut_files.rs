@@ -1,7 +1,7 @@
 //! Files of an open database that another program truncates must cause an error, never a
 //! signal or wrong data. This is a separate test program, since a signal would end it.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // allowed in tests
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! What a store promises, and how it reports a tampered database.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // allowed in tests
 
 use std::path::PathBuf;
 use std::sync::Arc;

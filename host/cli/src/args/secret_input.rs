@@ -197,8 +197,8 @@ fn variable_value(variable: &str) -> Result<Option<Secret>, CliError> {
 /// The name of a variable as an error shows it. A key that was given in place of a name is
 /// quoted and not repeated if it is long: keys have no underscores, or lower-case letters.
 fn shown_variable(variable: &str) -> String {
-    let fits = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
-    if variable.contains('_') && variable.chars().all(fits) {
+    let is_allowed = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    if variable.contains('_') && variable.chars().all(is_allowed) {
         variable.to_owned()
     } else {
         quoted(variable)

@@ -325,7 +325,7 @@ fn places() -> Vec<(PathBuf, Check)> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)] // a test may
+#[allow(clippy::unwrap_used)] // allowed in tests
 mod tests {
     use std::os::unix::fs::symlink;
 

@@ -2,15 +2,15 @@
 
 /// Whether it consists of lower-case letters, digits and `joint`, and is not empty.
 pub(super) fn is_name(text: &str, joint: u8) -> bool {
-    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == joint;
-    !text.is_empty() && text.bytes().all(fits)
+    let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == joint;
+    !text.is_empty() && text.bytes().all(is_allowed)
 }
 
 /// Whether it is the name of an environment variable.
 pub(super) fn is_variable(name: &str) -> bool {
-    let fits = |byte| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b'_');
+    let is_allowed = |byte| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b'_');
     !name.is_empty()
-        && name.bytes().all(fits)
+        && name.bytes().all(is_allowed)
         && !name.starts_with(|first: char| first.is_ascii_digit())
 }
 
@@ -22,14 +22,14 @@ pub(super) fn is_pattern(pattern: &str) -> bool {
 
 /// A token of HTTP (RFC 9110, section 5.6.2).
 pub(super) fn is_token(text: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !text.is_empty() && text.bytes().all(fits)
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_allowed)
 }
 
 /// Whether it consists of visible ASCII characters and spaces.
 pub(super) fn is_text(text: &str) -> bool {
-    let fits = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
-    text.bytes().all(fits)
+    let is_allowed = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
+    text.bytes().all(is_allowed)
 }
 
 /// Whether it consists of visible ASCII characters, and is not empty.

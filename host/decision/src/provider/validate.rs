@@ -9,7 +9,7 @@ use super::syntax::{is_name, is_pattern, is_text, is_token, is_variable, is_visi
 use super::template::{Part, parts};
 use crate::name::ProviderId;
 
-/// The schemes of a base URL.
+/// The scheme of every URL in a provider file.
 const HTTPS: &str = "https://";
 
 /// The field name for the base URL of the credential.
@@ -240,12 +240,12 @@ fn check_host(provider: &Provider, host: &str) -> Result<(), String> {
         field.is_some_and(|field| !field.secret && field.format == Format::Region)
     };
     check_template(host, &is_region)?;
-    let fits = |text: &str| {
-        let fit = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b':');
-        text.bytes().all(fit)
+    let is_valid = |text: &str| {
+        let is_allowed = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b':');
+        text.bytes().all(is_allowed)
     };
     let is_host = parts(host).all(|part| match part {
-        Part::Text(text) => fits(text),
+        Part::Text(text) => is_valid(text),
         Part::Field(_) => true,
     });
     if is_host && !host.is_empty() {

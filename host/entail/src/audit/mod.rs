@@ -6,8 +6,8 @@
 //! it is not fsynced.
 //!
 //! Each writer (one open log of one process) numbers its records from 1. Each record holds
-//! the SHA-256 of the writer's line before; its first one, of the last line in the log. So
-//! a line that was changed, removed or moved is detected by the records after it
+//! the SHA-256 of the writer's previous line; its first record, that of the last line in the
+//! log. So a line that was changed, removed or moved is detected by the records after it
 //! ([`verify()`]).
 //!
 //! The chains use no key. So the length of the log and a digest over all of it are also

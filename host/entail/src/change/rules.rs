@@ -84,7 +84,7 @@ impl RuleChanges {
 fn check_patterns<'a>(
     what: &str,
     patterns: impl Iterator<Item = &'a String> + Clone,
-    fits: impl Fn(&str) -> bool,
+    is_valid: impl Fn(&str) -> bool,
 ) -> Result<(), Error> {
     if patterns.clone().count() > MAX_PATTERNS {
         return Err(Error::Invalid(format!(
@@ -92,7 +92,7 @@ fn check_patterns<'a>(
         )));
     }
     let mut patterns = patterns;
-    match patterns.find(|pattern| !fits(pattern)) {
+    match patterns.find(|pattern| !is_valid(pattern)) {
         Some(pattern) => Err(Error::Invalid(format!("{} is not {what}", quoted(pattern)))),
         None => Ok(()),
     }
@@ -106,10 +106,10 @@ fn is_model_pattern(pattern: &str) -> bool {
 /// A path pattern has the characters of a path, `*` for a part of a segment and `**` for
 /// whole segments.
 fn is_path_pattern(pattern: &str) -> bool {
-    let fit = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'*');
+    let is_allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'*');
     let segment_fits = |segment: &str| {
         (1..=63).contains(&segment.len())
-            && segment.bytes().all(fit)
+            && segment.bytes().all(is_allowed)
             && (segment == "**" || !segment.contains("**"))
     };
     pattern.split('/').count() <= MAX_PATTERN_SEGMENTS && pattern.split('/').all(segment_fits)

@@ -155,14 +155,15 @@ impl SetCredential {
         };
         credential.last_version = version.number;
         credential.version = version;
-        let binding = credential.binding(&self.credential.scope);
-        let sealed = Keys::seal(context.recipients, &binding, &given.secrets).map_err(|error| {
-            Error::Sealed {
-                scope: self.credential.scope.clone(),
-                credential: format!("{}/{}", credential.provider, credential.name),
-                error,
-            }
-        })?;
+        let seal_context = credential.seal_context(&self.credential.scope);
+        let sealed =
+            Keys::seal(context.recipients, &seal_context, &given.secrets).map_err(|error| {
+                Error::Sealed {
+                    scope: self.credential.scope.clone(),
+                    credential: format!("{}/{}", credential.provider, credential.name),
+                    error,
+                }
+            })?;
         credential.version.blob = Digest::of(&sealed);
         effects.add_blobs.push(sealed);
         Ok(())

@@ -109,8 +109,8 @@ fn token(text: &str) -> Result<Secret, &'static str> {
 }
 
 fn region(text: &str) -> Result<Secret, &'static str> {
-    let fit = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if text.len() > 63 || text.starts_with('-') || !text.bytes().all(fit) {
+    let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if text.len() > 63 || text.starts_with('-') || !text.bytes().all(is_allowed) {
         return Err("it takes a-z, 0-9 and -, as in eu-central-1");
     }
     Ok(Secret::from(text))
@@ -127,9 +127,9 @@ fn is_assignment(text: &str) -> bool {
             return false;
         };
         let name = name.trim();
-        let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-            && name.chars().all(fits);
+            && name.chars().all(is_allowed);
         // Base64 has = only at its end.
         let has_value = value.trim().chars().any(|c| c != '=');
         let is_variable = name.contains('_') || !name.contains(|c: char| c.is_ascii_lowercase());

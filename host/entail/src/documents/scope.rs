@@ -216,13 +216,13 @@ impl Credential {
         self.provider == *provider && self.name == *name
     }
 
-    /// The place that its secret is sealed for.
-    pub(crate) fn binding(&self, scope: &ScopePath) -> SealContext {
-        self.binding_of(&self.version, scope)
+    /// The context that its secret is sealed for.
+    pub(crate) fn seal_context(&self, scope: &ScopePath) -> SealContext {
+        self.seal_context_of(&self.version, scope)
     }
 
-    /// The place that the secret of one of its versions is sealed for.
-    pub(crate) fn binding_of(&self, version: &Version, scope: &ScopePath) -> SealContext {
+    /// The context that the secret of one of its versions is sealed for.
+    pub(crate) fn seal_context_of(&self, version: &Version, scope: &ScopePath) -> SealContext {
         SealContext {
             scope: scope.to_string(),
             credential: self.id.to_string(),

@@ -118,7 +118,7 @@ impl Entail {
         version: &mut Version,
     ) -> Result<(), Error> {
         let (keys, recipients) = (reseal.keys, reseal.recipients);
-        let from = credential.binding_of(version, path);
+        let from = credential.seal_context_of(version, path);
         let to = entail_store::SealContext {
             epoch: recipients.epoch,
             ..from.clone()

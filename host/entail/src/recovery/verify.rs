@@ -222,7 +222,7 @@ impl VerifyVisitor {
         };
         match self
             .keys
-            .unseal(sealed, &credential.binding_of(version, path))
+            .unseal(sealed, &credential.seal_context_of(version, path))
         {
             Ok(Ok(_)) => self.found.opened += 1,
             Ok(Err(SealError::NotForThisIdentity)) => {

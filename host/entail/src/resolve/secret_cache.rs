@@ -15,7 +15,7 @@ const MAX_ENTRIES: usize = 256;
 
 struct Entry {
     until: Instant,
-    binding: SealContext,
+    context: SealContext,
     fields: Fields,
 }
 
@@ -34,7 +34,7 @@ impl SecretCache {
         }
     }
 
-    pub(crate) fn get(&self, digest: &Digest, binding: &SealContext) -> Option<Fields> {
+    pub(crate) fn get(&self, digest: &Digest, context: &SealContext) -> Option<Fields> {
         self.keep_for?;
         let mut entries = self.lock();
         let entry = entries.get(digest)?;
@@ -42,10 +42,10 @@ impl SecretCache {
             entries.remove(digest);
             return None;
         }
-        (entry.binding == *binding).then(|| entry.fields.clone())
+        (entry.context == *context).then(|| entry.fields.clone())
     }
 
-    pub(crate) fn insert(&self, digest: Digest, binding: SealContext, fields: &Fields) {
+    pub(crate) fn insert(&self, digest: Digest, context: SealContext, fields: &Fields) {
         let Some(keep_for) = self.keep_for else {
             return;
         };
@@ -57,7 +57,7 @@ impl SecretCache {
         }
         let entry = Entry {
             until: now + keep_for,
-            binding,
+            context,
             fields: fields.clone(),
         };
         entries.insert(digest, entry);

@@ -64,21 +64,21 @@ impl Entail {
         holder: &ScopePath,
         credential: &Credential,
     ) -> Result<Fields, Error> {
-        let binding = credential.binding(holder);
+        let context = credential.seal_context(holder);
         let digest = credential.version.blob;
-        if let Some(fields) = self.secret_cache.get(&digest, &binding) {
+        if let Some(fields) = self.secret_cache.get(&digest, &context) {
             return Ok(fields);
         }
         let sealed = self.store.blob(&digest).await?;
         let fields = self
             .store
-            .unseal(&sealed, &binding)?
+            .unseal(&sealed, &context)?
             .map_err(|error| Error::Sealed {
                 scope: holder.clone(),
                 credential: format!("{}/{}", credential.provider, credential.name),
                 error,
             })?;
-        self.secret_cache.insert(digest, binding, &fields);
+        self.secret_cache.insert(digest, context, &fields);
         Ok(fields)
     }
 }

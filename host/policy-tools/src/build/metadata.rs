@@ -85,7 +85,7 @@ fn add(component: &[u8], metadata: ComponentMetadata) -> Result<Vec<u8>, String>
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)] // a test may
+#[allow(clippy::unwrap_used)] // allowed in tests
 mod tests {
     use wasmparser::{KnownCustom, Parser, Payload};
 

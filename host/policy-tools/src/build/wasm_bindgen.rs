@@ -102,7 +102,7 @@ fn imports(module: &[u8]) -> BTreeSet<String> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)] // a test may
+#[allow(clippy::unwrap_used)] // allowed in tests
 mod tests {
     use super::*;
 

@@ -312,7 +312,7 @@ fn kind<'a>(resolve: &'a Resolve, type_: &Type) -> Option<&'a TypeDefKind> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)] // a test may
+#[allow(clippy::unwrap_used)] // allowed in tests
 mod tests {
     use super::*;
     use wit_component::{ComponentEncoder, StringEncoding};

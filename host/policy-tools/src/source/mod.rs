@@ -155,7 +155,7 @@ fn only_component(directory: &Path) -> Result<PathBuf, SourceError> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic)] // a test may
+#[allow(clippy::unwrap_used, clippy::panic)] // allowed in tests
 mod tests {
     use super::*;
 

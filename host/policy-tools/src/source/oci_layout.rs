@@ -170,7 +170,7 @@ fn blob(
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic)] // a test may
+#[allow(clippy::unwrap_used, clippy::panic)] // allowed in tests
 mod tests {
     use std::path::PathBuf;
 

@@ -150,7 +150,7 @@ impl Vector {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)] // a test may
+#[allow(clippy::unwrap_used)] // allowed in tests
 mod tests {
     use serde_json::{Value, json};
 

@@ -180,7 +180,7 @@ impl PolicyVariants {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)] // a test may
+#[allow(clippy::unwrap_used)] // allowed in tests
 mod tests {
     use serde_json::Value;
 

@@ -136,8 +136,8 @@ fn resolve(path: &Path) -> Result<PathBuf, KeyError> {
         }
     }
     // Some links of /proc do not lead to the path that they contain.
-    let of = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
-    if links > 0 && metadata(&absolute).map(of)? != metadata(&reached).map(of)? {
+    let inode = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+    if links > 0 && metadata(&absolute).map(inode)? != metadata(&reached).map(inode)? {
         let error =
             std::io::Error::other("a link in this path does not lead to the path that it contains");
         return Err(failed(path, error));

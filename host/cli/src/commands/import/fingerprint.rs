@@ -61,7 +61,7 @@ impl Fingerprints {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)] // a test may
+#[allow(clippy::unwrap_used)] // allowed in tests
 mod tests {
     use super::*;
 

@@ -71,7 +71,7 @@ pub struct ImportArgs {
 ///
 /// # Errors
 ///
-/// Fails if a source that was named cannot be found, nobody can be asked, or a change
+/// Fails if a named source cannot be found, there is no terminal to ask at, or a change
 /// fails.
 pub async fn import(session: &Session, args: &ImportArgs) -> Result<(), CliError> {
     let global = &session.global;

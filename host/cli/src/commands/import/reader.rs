@@ -78,8 +78,8 @@ impl<'a> Reader<'a> {
 
     /// Reads the name of a variable.
     pub fn name(&mut self) -> Option<&'a str> {
-        let fit = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-        let length = self.text.bytes().take_while(fit).count();
+        let is_allowed = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+        let length = self.text.bytes().take_while(is_allowed).count();
         let (name, rest) = self.text.split_at_checked(length)?;
         let begins = name.bytes().next().is_some_and(|b| !b.is_ascii_digit());
         if !begins || name.len() > MAX_NAME_BYTES {

@@ -128,7 +128,7 @@ fn parse_json(text: &str, wanted: &dyn Fn(&str) -> bool) -> Result<Parsed, Strin
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)] // a test may
+#[allow(clippy::unwrap_used)] // allowed in tests
 mod tests {
     use super::*;
 

@@ -49,9 +49,9 @@ pub async fn activate(session: &Session, args: &ActivateArgs) -> Result<ExitCode
         }
         confirm::ask(&confirm::access(&changes, None))?;
     }
-    let binding = entail
+    let active = entail
         .activate_policy(&session.principal, organization, activate)
         .await?;
-    print_active(session, &entail, organization, binding).await?;
+    print_active(session, &entail, organization, active).await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -67,12 +67,12 @@ impl ActivationArgs {
 /// Returns the policies of an organization for JSON.
 pub fn organization_policy(
     organization: &ScopePath,
-    binding: ActivePolicy,
+    active: ActivePolicy,
     dry_run: bool,
 ) -> OrganizationPolicy {
     OrganizationPolicy {
         organization: organization.to_string(),
-        policies: policy_history(binding),
+        policies: policy_history(active),
         dry_run,
     }
 }
@@ -86,9 +86,9 @@ pub async fn print_active(
     session: &Session,
     entail: &Entail,
     organization: &ScopePath,
-    binding: ActivePolicy,
+    active: ActivePolicy,
 ) -> Result<(), CliError> {
-    let policy = organization_policy(organization, binding, false);
+    let policy = organization_policy(organization, active, false);
     if session.global.json {
         print_json(&policy);
         return Ok(());

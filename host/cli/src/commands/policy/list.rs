@@ -15,13 +15,13 @@ use entail_api::policy::PolicyList;
 pub async fn list(session: &Session) -> Result<(), CliError> {
     let entail = session.open()?;
     let installed = entail.installed_policies(&session.principal).await?;
-    let bindings = entail.active_policies(&session.principal).await?;
+    let active_policies = entail.active_policies(&session.principal).await?;
     let list = PolicyList {
         built_in: built_in_policy(entail.built_in_policy()?),
         installed: installed.into_iter().map(installed_policy).collect(),
-        organizations: bindings
+        organizations: active_policies
             .into_iter()
-            .map(|(organization, binding)| (organization.to_string(), policy_history(binding)))
+            .map(|(organization, policies)| (organization.to_string(), policy_history(policies)))
             .collect(),
     };
     if session.global.json {

@@ -44,11 +44,11 @@ pub async fn roll_back(session: &Session, args: &RollbackArgs) -> Result<ExitCod
         }
         confirm::ask(&confirm::access(&changes, None))?;
     }
-    let binding = entail
+    let active = entail
         .roll_back_policy(&session.principal, organization)
         .await
         .map_err(failed)?;
-    print_active(session, &entail, organization, binding).await?;
+    print_active(session, &entail, organization, active).await?;
     Ok(ExitCode::SUCCESS)
 }
 

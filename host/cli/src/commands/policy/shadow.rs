@@ -86,14 +86,14 @@ async fn set(
     let principal = &session.principal;
     let organization = &args.organization;
     let dry_run = args.dry_run.dry_run;
-    let binding = if dry_run {
+    let active = if dry_run {
         let planned = entail.plan_shadow(principal, organization, shadow.as_ref());
         planned.await?
     } else {
         let set = entail.shadow_policy(principal, organization, shadow);
         set.await?
     };
-    let policy = organization_policy(organization, binding, dry_run);
+    let policy = organization_policy(organization, active, dry_run);
     if session.global.json {
         print_json(&policy);
         return Ok(());
@@ -141,10 +141,10 @@ async fn compare(
     entail: &Entail,
     organization: &ScopePath,
 ) -> Result<(), CliError> {
-    let binding = entail
+    let active = entail
         .active_policy(&session.principal, organization)
         .await?;
-    let Some(shadow) = &binding.shadow else {
+    let Some(shadow) = &active.shadow else {
         let message = format!("{organization} has no shadow policy");
         return Err(CliError::invalid(message)
             .with_remedies(vec![format!("entail policy shadow {organization} POLICY")]));

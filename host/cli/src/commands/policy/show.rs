@@ -45,9 +45,9 @@ pub async fn show(session: &Session, args: &ShowArgs) -> Result<(), CliError> {
     if which != BUILT_IN
         && let Ok(organization) = which.parse::<ScopePath>()
     {
-        let binding = entail.active_policy(&session.principal, &organization);
-        match binding.await {
-            Ok(binding) => return show_active(session, &entail, &organization, binding).await,
+        let active = entail.active_policy(&session.principal, &organization);
+        match active.await {
+            Ok(active) => return show_active(session, &entail, &organization, active).await,
             // It may be the name of a policy.
             Err(entail::Error::UnknownScope(_)) => {}
             Err(error) => return Err(error.into()),
@@ -91,10 +91,10 @@ async fn wit_component(session: &Session, which: &str) -> Result<Vec<u8>, CliErr
         && let Ok(organization) = which.parse::<ScopePath>()
     {
         let entail = session.open()?;
-        let binding = entail.active_policy(&session.principal, &organization);
-        match binding.await {
-            Ok(binding) => {
-                let digest = match binding.current.component {
+        let active = entail.active_policy(&session.principal, &organization);
+        match active.await {
+            Ok(active) => {
+                let digest = match active.current.component {
                     Some(digest) => digest,
                     None => entail.built_in_policy()?.digest(),
                 };
@@ -112,9 +112,9 @@ async fn show_active(
     session: &Session,
     entail: &Entail,
     organization: &ScopePath,
-    binding: ActivePolicy,
+    active: ActivePolicy,
 ) -> Result<(), CliError> {
-    let policy = organization_policy(organization, binding, false);
+    let policy = organization_policy(organization, active, false);
     if session.global.json {
         print_json(&policy);
         return Ok(());

@@ -374,7 +374,7 @@ fn has_profile(text: &str, name: &str) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)] // a test may
+#[allow(clippy::unwrap_used)] // allowed in tests
 mod tests {
     use super::*;
 

@@ -85,9 +85,9 @@ pub fn warn_of_unread(environment: &CommandEnvironment<'_>) {
 
 /// Whether a shell accepts the name of a variable.
 pub fn is_shell_name(name: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     !name.is_empty()
-        && name.bytes().all(fits)
+        && name.bytes().all(is_allowed)
         && !name.starts_with(|first: char| first.is_ascii_digit())
 }
 

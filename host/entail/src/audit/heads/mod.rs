@@ -1,5 +1,5 @@
 //! The head of the decision log: a small file beside the log, `decisions.head`, that
-//! stores how far the log had come and a digest over all of it.
+//! stores the length of the log and a digest over all of it.
 //!
 //! The hash chains within the log use no key, so anyone who can write the log can rewrite
 //! all of it. The head is updated with each record, under a lock that all writers of a
