@@ -5,8 +5,8 @@
 //!
 //! # Security
 //!
-//! The scope decides which credentials a command gets, and a file may come with somebody
-//! else's repository. So a file is used only after it was allowed, by its path and content:
+//! The scope decides which credentials a command gets, and a file may come with another
+//! person's repository. So a file is used only after it was allowed, by its path and content:
 //! after a move or a change it has to be allowed again. The records of allowed files are in
 //! the home, which is private. The content is read once, so the parsed text is the compared
 //! text.

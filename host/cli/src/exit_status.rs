@@ -22,7 +22,7 @@ pub enum ExitStatus {
     GuardViolated = 13,
     /// The store or the home cannot be used now.
     Unavailable = 14,
-    /// The store or the decision log was changed by somebody else.
+    /// The store or the decision log does not hold what was written.
     Tampered = 15,
     /// A key is missing or locked, or a secret was sealed for other keys or hosts.
     Sealed = 16,

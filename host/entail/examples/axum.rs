@@ -70,7 +70,7 @@ async fn ask(
     .into_response())
 }
 
-/// Explains what the scope would get, without handing anything out.
+/// Explains what the scope would get, without returning a credential.
 async fn explain(
     State(entail): State<Arc<Entail>>,
     Path((provider, scope)): Path<(String, String)>,

@@ -117,7 +117,7 @@ impl Anchor {
         work()
     }
 
-    /// Records `position` even if a later one is recorded. Only a restore goes back this way.
+    /// Records `position` even if a later one is recorded. Only a restore moves it back.
     ///
     /// # Errors
     ///

@@ -9,7 +9,7 @@ use entail::{AttributeName, AttributeValue};
 use super::attributes::parse_attributes;
 use crate::error::CliError;
 
-/// The dry run of a command that does not change what anybody gets.
+/// The dry run of a command that does not change what scopes get.
 #[derive(Args, Clone, Copy)]
 pub struct DryRun {
     /// Make all checks and show what would be changed, but change nothing

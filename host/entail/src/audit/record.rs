@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Purpose {
-    /// A credential is handed out.
+    /// A credential is returned.
     Lease,
     /// The secret was opened only to see whether it opens, and dropped.
     Status,

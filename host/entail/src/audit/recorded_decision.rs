@@ -154,7 +154,7 @@ impl RecordedDecision {
         &self.purpose
     }
 
-    /// Whether the request was only a probe that did not fail: nothing was handed out.
+    /// Whether the request was only a probe that did not fail: no credential was returned.
     pub fn is_probe(&self) -> bool {
         self.purpose == "status" && self.outcome() != "failed"
     }

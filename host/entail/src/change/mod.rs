@@ -1,7 +1,7 @@
 //! Every way to change a store, as one typed value.
 //!
 //! A [`Change`] is applied in memory to the scope's document at one revision. The result is
-//! committed against that revision; if another writer was faster, the change is worked out
+//! committed against that revision; if another writer was faster, the change is planned
 //! again.
 
 mod commit;

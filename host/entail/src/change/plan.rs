@@ -1,4 +1,4 @@
-//! Works a change out against one revision of the store, without making it.
+//! Plans a change against one revision of the store, without making it.
 //!
 //! The same plan is previewed ([`Entail::preview`]) or committed ([`Entail::change`]).
 
@@ -17,7 +17,7 @@ use entail_decision::name::ScopePath;
 
 /// What a change does to the store.
 pub(crate) struct Plan {
-    /// The revision that it was worked out against.
+    /// The revision that it was planned against.
     pub(crate) revision: Revision,
     /// The scope after the change; `None` if the change removes it.
     pub(crate) scope: Option<Arc<Scope>>,
@@ -37,7 +37,7 @@ struct Documents {
 }
 
 impl Entail {
-    /// Works out what `change` does to the store at its current revision.
+    /// Plans what `change` does to the store at its current revision.
     pub(crate) async fn plan(&self, change: &Change) -> Result<Plan, Error> {
         let path = change.scope();
         let provider = change.provider().map(|id| self.provider(id)).transpose()?;

@@ -1,9 +1,8 @@
 //! Validates and normalizes the values of a credential.
 //!
-//! A value is never checked by a vendor's key prefix: vendors change them. It
-//! rejects what no vendor issues and what would do harm later: control characters and line breaks,
-//! which could forge a header; the mask that [`mask`] shows in place of a secret, pasted
-//! back.
+//! A value is never checked by a vendor's key prefix: vendors change them. Rejects what no
+//! vendor issues and what would do harm later: control characters and line breaks, which
+//! could forge a header; the mask that [`mask`] shows in place of a secret, pasted back.
 
 use entail_store::Secret;
 

@@ -116,7 +116,7 @@ pub enum Error {
     /// The provider file names a host that the secret is not bound to.
     #[error(
         "the provider file leads to {}, and the secret of {} in {scope} is for {} only, so \
-         nothing is handed out; enter the secret again, or correct the provider file",
+         nothing is granted; enter the secret again, or correct the provider file",
         sanitized(.host),
         sanitized(.credential),
         sanitized(.hosts.join(", "))

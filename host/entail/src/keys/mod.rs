@@ -1,6 +1,6 @@
 //! Rotating the keys of a home, and changing its recipients.
 //!
-//! Each operation makes a small change that takes effect at once, and then renews what was
+//! Each operation makes a small change that takes effect immediately, and then renews what was
 //! there before: it seals secrets again, or signs documents again, a few scopes per commit.
 //! Everything stays readable meanwhile. An interrupted operation continues when it is
 //! called again: the epoch of a secret and the signer of a document say what is left to do.

@@ -1,7 +1,7 @@
 //! The policy that decides for an organization.
 //!
 //! Each request reads the organization's document together with its facts, so the next
-//! request sees a change. A component that this process admitted before serves at once.
+//! request sees a change. A component that this process admitted before is used immediately.
 //! Another one is loaded in the background: meanwhile, for at most [`LAG`], the previous
 //! policy still decides; then requests wait. If the policy cannot be loaded, they fail.
 

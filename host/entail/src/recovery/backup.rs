@@ -13,7 +13,7 @@ use crate::recovery::background::Running;
 
 impl Entail {
     /// Writes a backup of the store, as of one moment, to `file`, which must not exist.
-    /// Others may change the store meanwhile. Returns the revision of the backup.
+    /// Others may change the store concurrently. Returns the revision of the backup.
     ///
     /// A backup is one file, a database like that of the store: sealed secrets, signed
     /// documents, the journal. It does not contain the keys (the recovery key is kept

@@ -116,7 +116,7 @@ async fn build_home(
 /// although the anchor contradicts it. If this machine's identity opens nothing in the backup,
 /// `recovery` must; then everything is sealed again.
 ///
-/// Other processes that use the home meanwhile may report that it was tampered with. Blocks
+/// Other processes that use the home concurrently may report that it was tampered with. Blocks
 /// while it reads and writes files; on a runtime, run it in a task that may.
 ///
 /// # Errors

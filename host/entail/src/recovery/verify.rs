@@ -59,7 +59,7 @@ struct VerifyVisitor {
 
 impl Entail {
     /// Verifies the whole journal, and every document and blob against it, and opens every
-    /// secret, as of one moment. Others may change the store meanwhile.
+    /// secret, as of one moment. Others may change the store concurrently.
     ///
     /// Runs on a separate thread, which continues if the future is dropped.
     ///

@@ -17,7 +17,7 @@ const TIME_HEADROOM: u32 = 10;
 /// spare. Authors who need more set it in their limits.
 const SEARCH_MEMORY_BYTES: u64 = 2 << 30;
 
-/// The most time for compiling during the search: somebody waits for it.
+/// The most time for compiling during the search: a user waits for it.
 const SEARCH_TIME: Duration = Duration::from_mins(2);
 
 /// The suggestion for core instances when their number is unknown: more than components of

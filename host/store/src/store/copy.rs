@@ -36,7 +36,7 @@ impl Store {
     }
 
     /// Writes a consistent copy of the database to the new file `file` with mode 0600,
-    /// and returns its revision. Others may write meanwhile. The file appears under its
+    /// and returns its revision. Others may write concurrently. The file appears under its
     /// name only after it was written, fsynced and verified against the journal.
     ///
     /// # Errors

@@ -27,7 +27,7 @@ pub(super) enum FileError {
 impl LocalState {
     /// Reads the anchor, and the keys again.
     pub(super) fn open(keys: &Keys, anchor: Anchor) -> Result<Self, Error> {
-        // Both from the same moment: another process may rotate the signer meanwhile.
+        // Both from the same moment: another process may rotate the signer in between.
         let (position, keys) = loop {
             let position = anchor.read()?;
             let keys = keys.reload()?;

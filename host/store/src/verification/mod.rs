@@ -1,7 +1,7 @@
 //! The verification of a whole database: every document, tree node and blob is compared
 //! with the state that the journal describes.
 //!
-//! It works on a snapshot, so others can write meanwhile. It trusts the newest entry,
+//! It works on a snapshot, so others can write concurrently. It trusts the newest entry,
 //! which the anchor and the current key confirm. From there the hash chain fixes every
 //! byte of every earlier entry. The columns beside the signed bytes (signature, signer)
 //! are verified with the keys that the journal itself names.

@@ -60,7 +60,7 @@ impl Step {
         }
     }
 
-    /// The change for the library. It fails if somebody set the credential meanwhile.
+    /// The change for the library. It fails if another process has set the credential.
     pub fn change(self) -> Change {
         match self {
             Step::AddScope(scope) => Change::AddScope { scope },

@@ -27,7 +27,7 @@ const TABLES: [(&str, &[&str]); 4] = [
 ];
 
 /// Writes the committed rows to the new file `to`, fsyncs it, opens it as a copy, and
-/// checks that it has the rows that were read. Others may write meanwhile.
+/// checks that it has the rows that were read. Others may write concurrently.
 pub(super) fn write(
     from: &Path,
     access: Access,

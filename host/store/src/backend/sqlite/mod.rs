@@ -116,7 +116,7 @@ impl Sqlite {
     }
 
     /// Creates a database in the new file `file` from the rows of `copy`. The copy is opened
-    /// read-only; no process may write to it meanwhile.
+    /// read-only; no process may write to it concurrently.
     ///
     /// # Errors
     ///
