@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_uptime_is_parsed_from_the_kernel_s_format() {
+    fn the_uptime_is_parsed_from_the_format_of_the_kernel() {
         assert_eq!(milliseconds("1076.86 319.83\n"), Some(1_076_860));
         assert_eq!(milliseconds("0.05 0.00\n"), Some(50));
         for text in ["", "x", "12", "12.345 1.0", "-1.00 0.0"] {

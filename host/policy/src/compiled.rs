@@ -330,15 +330,15 @@ mod tests {
     }
 
     #[test]
-    fn code_for_a_pool_is_code_without_one_and_no_code_for_compact_memory() {
-        let of = |allocation| {
+    fn pooled_and_on_demand_engines_share_code_and_compact_ones_do_not() {
+        let compatibility = |allocation| {
             let wasmtime = WasmtimeEngine::new(allocation, &Limits::default(), 1).unwrap();
             Compatibility::of(&wasmtime.engine)
         };
         let compiler = |allocation| Compatibility::of(&new_compiler(allocation).unwrap());
-        assert!(of(Allocation::Pooled) == of(Allocation::OnDemand));
-        assert!(of(Allocation::Pooled) == compiler(Allocation::OnDemand));
-        assert!(of(Allocation::Compact) == compiler(Allocation::Compact));
-        assert!(of(Allocation::Pooled) != of(Allocation::Compact));
+        assert!(compatibility(Allocation::Pooled) == compatibility(Allocation::OnDemand));
+        assert!(compatibility(Allocation::Pooled) == compiler(Allocation::OnDemand));
+        assert!(compatibility(Allocation::Compact) == compiler(Allocation::Compact));
+        assert!(compatibility(Allocation::Pooled) != compatibility(Allocation::Compact));
     }
 }

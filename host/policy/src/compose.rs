@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_of_an_interface_that_are_compatible_fit() {
+    fn compatible_versions_of_an_interface_match() {
         for (import, export, fits) in [
             ("e:p/resolver@0.2.0", "e:p/resolver@0.2.1", true),
             ("e:p/resolver@1.3.0", "e:p/resolver@1.2.9", true),
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn an_export_of_another_type_does_not_fit() {
+    fn an_export_of_another_type_does_not_match() {
         let error = error(
             &layer(&["e:p/resolver@0.2.0"]),
             &policy("e:p/resolver@0.2.0", "s32"),

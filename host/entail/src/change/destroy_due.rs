@@ -38,7 +38,7 @@ impl Entail {
         }
         let mut destroyed = 0;
         for scope in due {
-            if !self.has_over(&scope).await? {
+            if !self.has_destroyable(&scope).await? {
                 continue;
             }
             match self
@@ -64,7 +64,7 @@ impl Entail {
     }
 
     /// Whether a scope holds something whose grace period is certainly over.
-    async fn has_over(&self, path: &ScopePath) -> Result<bool, Error> {
+    async fn has_destroyable(&self, path: &ScopePath) -> Result<bool, Error> {
         self.until_not_contended(|| async {
             let (revision, retirements) = self.retirements().await?;
             let snapshot = self.store.read(&[scope::document_key(path)]).await?;
@@ -82,7 +82,7 @@ impl Entail {
                     .as_ref()
                     .and_then(|retirements| retirements.seen_over.as_ref()),
             };
-            Ok(document.body::<Scope>()?.has_over(&times))
+            Ok(document.body::<Scope>()?.has_destroyable(&times))
         })
         .await
     }

@@ -199,7 +199,7 @@ impl Change {
         }
         let mut scope = scope.ok_or_else(|| Error::UnknownScope(self.scope().clone()))?;
         let mut effects = Effects {
-            remove_blobs: scope.drop_over(&context.times),
+            remove_blobs: scope.drop_destroyable(&context.times),
             ..Effects::default()
         };
         match self {

@@ -90,14 +90,14 @@ impl Scope {
 
     /// Whether the grace period of a retired version or removed credential is certainly
     /// over.
-    pub(crate) fn has_over(&self, times: &Times<'_>) -> bool {
+    pub(crate) fn has_destroyable(&self, times: &Times<'_>) -> bool {
         self.kept()
             .any(|(since, until_ms)| times.is_over(since, until_ms))
     }
 
     /// Drops the retired versions and removed credentials whose grace period is certainly over.
     /// Returns their blobs.
-    pub(crate) fn drop_over(&mut self, times: &Times<'_>) -> Vec<Digest> {
+    pub(crate) fn drop_destroyable(&mut self, times: &Times<'_>) -> Vec<Digest> {
         let (over, kept): (Vec<RemovedCredential>, _) = std::mem::take(&mut self.removed)
             .into_iter()
             .partition(|removed| times.is_over(&removed.since, removed.until_ms));

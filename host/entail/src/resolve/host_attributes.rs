@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn facts_from_outside_use_the_host_s_names_only_where_the_host_does() {
+    fn outside_facts_have_host_attributes_only_where_the_host_sets_them() {
         let facts = |request: &str, credential: &str| -> Facts {
             serde_json::from_value(serde_json::json!({
                 "request": {"provider": "openai", "now_ms": 1, "attributes": {request: "x"}},

@@ -32,7 +32,7 @@ struct OldRequest<'a> {
 }
 
 type DecideParameters<'a> = (OldRequest<'a>, &'a [Scope<'a>]);
-type DecideResult = (Result<wire::Decision, wire::Error>,);
+type DecideReturn = (Result<wire::Decision, wire::Error>,);
 
 /// How the policy describes itself.
 #[derive(ComponentType, Lift)]
@@ -76,7 +76,7 @@ impl Exports {
         instance: &Instance,
     ) -> Result<Func> {
         instance
-            .get_typed_func::<DecideParameters<'_>, DecideResult>(store, &self.decide)
+            .get_typed_func::<DecideParameters<'_>, DecideReturn>(store, &self.decide)
             .map(|function| *function.func())
     }
 
@@ -107,6 +107,6 @@ pub(crate) fn call_decide(
         now_ms: request.now_ms,
         attributes: request.attributes,
     };
-    let decide = decide.typed::<DecideParameters<'_>, DecideResult>(&*store)?;
+    let decide = decide.typed::<DecideParameters<'_>, DecideReturn>(&*store)?;
     Ok(decide.call(store, (request, chain))?.0)
 }

@@ -67,7 +67,7 @@ impl Signals {
                 if let Some(status) = reap_children(process)? {
                     return Ok(status);
                 }
-            } else if !kernel_sent_it(origin.signal, origin.cause)
+            } else if !is_sent_by_kernel(origin.signal, origin.cause)
                 && let Some(signal) = Signal::from_raw(origin.signal)
             {
                 // It may have ended meanwhile.
@@ -82,7 +82,7 @@ impl Signals {
 }
 
 /// Whether the kernel sent a signal to every process at the terminal, including the command.
-fn kernel_sent_it(signal: i32, cause: Cause) -> bool {
+fn is_sent_by_kernel(signal: i32, cause: Cause) -> bool {
     let of_terminal = [
         SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGWINCH, SIGCONT,
     ];
