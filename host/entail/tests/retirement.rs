@@ -182,9 +182,9 @@ async fn without_a_reboot_a_secret_is_destroyed_at_the_first_check_after_its_gra
 #[tokio::test]
 async fn a_clock_far_ahead_for_one_command_destroys_nothing() {
     for ahead in [8 * DAY, YEAR, 100 * YEAR] {
-        for is_started_anew in [false, true] {
+        for is_rebooted in [false, true] {
             let test = TestHome::new().await;
-            if is_started_anew {
+            if is_rebooted {
                 test.machine.reboot_after(MINUTE);
             }
             let right = test.machine.now_ms();
@@ -192,7 +192,7 @@ async fn a_clock_far_ahead_for_one_command_destroys_nothing() {
             assert_eq!(test.destroy_due().await, 0);
             test.change_something().await;
             assert_eq!(test.destroy_due().await, 0);
-            assert_eq!(test.blobs(), 2, "{ahead} {is_started_anew}");
+            assert_eq!(test.blobs(), 2, "{ahead} {is_rebooted}");
             // Nor later, with a right clock or another wrong one.
             test.machine.set(right + MINUTE);
             assert_eq!(test.destroy_due().await, 0);
@@ -221,13 +221,13 @@ async fn a_clock_that_runs_faster_than_the_uptime_confirms_nothing() {
 #[tokio::test]
 async fn after_months_off_two_checks_a_day_apart_destroy() {
     // The machine keeps running after the first check, or reboots.
-    for is_started_anew in [false, true] {
+    for is_rebooted in [false, true] {
         let test = TestHome::new().await;
         test.machine.reboot_after(90 * DAY);
         assert_eq!((test.destroy_due().await, test.blobs()), (0, 2));
         test.machine.pass(MINUTE);
         assert_eq!((test.destroy_due().await, test.blobs()), (0, 2));
-        match is_started_anew {
+        match is_rebooted {
             false => test.machine.pass(CLOCK_MARGIN_MS - 2 * MINUTE),
             true => test.machine.reboot_after(CLOCK_MARGIN_MS - 2 * MINUTE),
         }

@@ -67,7 +67,7 @@ impl Lines<File> {
 }
 
 impl<R: Read> Lines<R> {
-    /// Reads from `reader`, of which the first byte is at `offset`.
+    /// Reads from `reader`, whose first byte is at `offset`.
     pub(crate) fn new(reader: R, offset: u64) -> Self {
         Lines {
             reader: BufReader::with_capacity(BUFFER_BYTES, reader),

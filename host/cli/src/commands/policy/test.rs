@@ -29,7 +29,7 @@ pub struct TestArgs {
     /// the policy]
     #[arg(long, value_name = "DIR", value_parser = paths::parser())]
     vectors: Option<PathBuf>,
-    /// Settings for vectors that have none of their own: a file with a JSON object
+    /// Settings for vectors without settings: a file with a JSON object
     #[arg(long, value_name = "FILE", value_parser = paths::parser())]
     settings: Option<PathBuf>,
     /// Also write a report in the JUnit format
