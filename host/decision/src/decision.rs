@@ -10,6 +10,8 @@ use std::str::FromStr;
 use entail_text::{ForeignText, Shown};
 use serde::{Deserialize, Serialize};
 
+use crate::json::{record, records};
+
 /// Additional information from a policy: names and values.
 pub type Attributes = BTreeMap<ForeignText, ForeignText>;
 
@@ -21,6 +23,7 @@ pub struct Decision {
     #[serde(flatten)]
     pub outcome: Outcome,
     /// A finding for each candidate, in the order in which the policy considered them.
+    #[serde(deserialize_with = "records")]
     pub trail: Vec<Finding>,
     /// Additional information from the policy.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -32,8 +35,10 @@ pub struct Decision {
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// One credential may be used.
+    #[serde(deserialize_with = "record")]
     Granted(Grant),
     /// None may.
+    #[serde(deserialize_with = "record")]
     Refused(Refusal),
 }
 

@@ -7,17 +7,36 @@
 
 use std::collections::BTreeMap;
 
+use std::fmt;
+
 use entail_text::strict::unique_map;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::json::{case, record, records};
 
 /// The input of a policy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Facts {
     /// The request.
     pub request: RequestFacts,
     /// The requesting scope first, then its ancestors up to the organization.
     pub chain: Vec<ScopeFacts>,
+}
+
+impl<'de> Deserialize<'de> for Facts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Fields {
+            #[serde(deserialize_with = "record")]
+            request: RequestFacts,
+            #[serde(deserialize_with = "records")]
+            chain: Vec<ScopeFacts>,
+        }
+        let Fields { request, chain } = record(deserializer)?;
+        Ok(Facts { request, chain })
+    }
 }
 
 /// The facts of a request.
@@ -61,7 +80,7 @@ pub enum Inheritance {
 
 /// The descendants of its scope that a credential is shared with: in JSON `"all"`, `"none"`,
 /// or `{"paths": ["acme/team-*/prod"]}`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sharing {
     /// Every descendant.
@@ -73,6 +92,41 @@ pub enum Sharing {
     Paths(Vec<String>),
 }
 
+impl<'de> Deserialize<'de> for Sharing {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SharingVisitor)
+    }
+}
+
+struct SharingVisitor;
+
+impl<'de> Visitor<'de> for SharingVisitor {
+    type Value = Sharing;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(r#""all", "none" or {"paths": [...]}"#)
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<Sharing, E> {
+        match name {
+            "all" => Ok(Sharing::All),
+            "none" => Ok(Sharing::None),
+            other => Err(E::unknown_variant(other, &["all", "none"])),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Sharing, A::Error> {
+        let paths = match map.next_entry::<String, Vec<String>>()? {
+            Some((name, paths)) if name == "paths" => paths,
+            _ => return Err(A::Error::missing_field("paths")),
+        };
+        match map.next_key::<String>()? {
+            None => Ok(Sharing::Paths(paths)),
+            Some(_) => Err(A::Error::custom("sharing has one member, paths")),
+        }
+    }
+}
+
 /// A scope of the chain, with its credentials for the requested provider.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -80,13 +134,13 @@ pub struct ScopeFacts {
     /// Its path.
     pub path: String,
     /// Whether it uses its parent's credentials for the provider.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "case")]
     pub inheritance: Inheritance,
     /// Its default model for the provider, used if the request names none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_model: Option<String>,
     /// Its own credentials for the provider.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "records")]
     pub credentials: Vec<CredentialFacts>,
     /// Additional information about the scope.
     #[serde(

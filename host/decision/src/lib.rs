@@ -17,6 +17,7 @@
 mod decision;
 mod facts;
 pub mod guard;
+mod json;
 pub mod name;
 pub mod provider;
 mod toml_error;
