@@ -74,7 +74,8 @@ impl Place {
     async fn install(&self, component: &[u8]) -> PolicyDigest {
         let installed = self
             .entail
-            .install_policy(&ME, component, InstallPolicy::default())
+            .policies()
+            .install(&ME, component, InstallPolicy::default())
             .await;
         installed.unwrap().component
     }
@@ -85,7 +86,8 @@ impl Place {
             ..ActivatePolicy::default()
         };
         self.entail
-            .activate_policy(&ME, &acme(), activate)
+            .policies()
+            .activate(&ME, &acme(), activate)
             .await
             .unwrap();
     }
@@ -127,7 +129,7 @@ async fn a_policy_in_service_decides_for_its_organization_and_is_named_in_the_lo
         place.install(&refusing_component()).await,
     );
     // Nothing changes before it is activated.
-    let built_in = place.entail.built_in_policy().unwrap().digest();
+    let built_in = place.entail.policies().built_in().unwrap().digest();
     assert_eq!(outcome(&place.entail, "acme").await.unwrap(), built_in);
     place.activate(yes).await;
     assert_eq!(outcome(&place.entail, "acme").await.unwrap(), yes);
@@ -158,15 +160,25 @@ async fn a_policy_in_service_decides_for_its_organization_and_is_named_in_the_lo
 #[tokio::test]
 async fn what_was_in_service_before_can_be_gone_back_to_and_forth() {
     let place = Place::new().await;
-    let nothing = place.entail.roll_back_policy(&ME, &acme()).await;
+    let nothing = place.entail.policies().roll_back(&ME, &acme()).await;
     assert_eq!(nothing.unwrap_err().kind(), ErrorKind::Invalid);
     let no = place.install(&refusing_component()).await;
     place.activate(no).await;
     for _ in 0..2 {
         assert!(refused(&place.entail, "acme").await);
-        place.entail.roll_back_policy(&ME, &acme()).await.unwrap();
+        place
+            .entail
+            .policies()
+            .roll_back(&ME, &acme())
+            .await
+            .unwrap();
         assert!(!refused(&place.entail, "acme").await);
-        place.entail.roll_back_policy(&ME, &acme()).await.unwrap();
+        place
+            .entail
+            .policies()
+            .roll_back(&ME, &acme())
+            .await
+            .unwrap();
     }
 }
 
@@ -215,7 +227,7 @@ async fn bytes_that_were_exchanged_in_the_database_are_not_run() {
     let last = place.records().pop().unwrap();
     assert_eq!(last.to_value()["policy"], no.to_string());
     assert_eq!(last.outcome(), "failed");
-    let found = later.verify(&ME, &mut |_| {}).await.unwrap();
+    let found = later.maintenance().verify(&ME, &mut |_| {}).await.unwrap();
     assert!(!found.faults.is_empty());
 }
 
@@ -227,16 +239,21 @@ async fn a_policy_in_use_is_not_removed_and_one_that_is_removed_is_not_gone_back
         place.install(&refusing_component()).await,
     );
     place.activate(yes).await;
-    let in_use = place.entail.remove_policy(&ME, yes).await.unwrap_err();
+    let in_use = place.entail.policies().remove(&ME, yes).await.unwrap_err();
     assert!(in_use.to_string().contains("acme"), "{in_use}");
     place.activate(no).await;
-    place.entail.remove_policy(&ME, yes).await.unwrap();
-    let binding = place.entail.active_policy(&ME, &acme()).await.unwrap();
+    place.entail.policies().remove(&ME, yes).await.unwrap();
+    let binding = place.entail.policies().active(&ME, &acme()).await.unwrap();
     assert_eq!(binding.previous.len(), 1);
     assert_eq!(binding.previous[0].component, None);
-    let again = place.entail.remove_policy(&ME, yes).await.unwrap_err();
+    let again = place.entail.policies().remove(&ME, yes).await.unwrap_err();
     assert_eq!(again.kind(), ErrorKind::NotFound);
-    let found = place.entail.verify(&ME, &mut |_| {}).await.unwrap();
+    let found = place
+        .entail
+        .maintenance()
+        .verify(&ME, &mut |_| {})
+        .await
+        .unwrap();
     assert!(found.faults.is_empty(), "{:?}", found.faults);
 }
 
@@ -254,19 +271,20 @@ async fn settings_that_are_not_taken_change_nothing() {
     };
     let values = |json| serde_json::from_value(json).unwrap();
     let bad = set(values(json!({"n": "many"})));
-    let error = place.entail.activate_policy(&ME, &acme(), bad).await;
+    let error = place.entail.policies().activate(&ME, &acme(), bad).await;
     let error = error.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.to_string().contains("/n"), "{error}");
-    let built_in = place.entail.built_in_policy().unwrap().digest();
+    let built_in = place.entail.policies().built_in().unwrap().digest();
     assert_eq!(outcome(&place.entail, "acme").await.unwrap(), built_in);
     let good = set(values(json!({"n": 7})));
-    let bound = place.entail.activate_policy(&ME, &acme(), good).await;
+    let bound = place.entail.policies().activate(&ME, &acme(), good).await;
     assert_eq!(bound.unwrap().current.settings, values(json!({"n": 7})));
     let project: ScopePath = "acme/evals".parse().unwrap();
     let error = place
         .entail
-        .activate_policy(&ME, &project, ActivatePolicy::default())
+        .policies()
+        .activate(&ME, &project, ActivatePolicy::default())
         .await;
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Invalid);
 }
@@ -282,12 +300,17 @@ async fn a_shadow_is_only_written_down() {
     };
     place
         .entail
-        .shadow_policy(&ME, &acme(), Some(shadow))
+        .policies()
+        .shadow(&ME, &acme(), Some(shadow))
         .await
         .unwrap();
     for _ in 0..3 {
         assert!(!refused(&place.entail, "acme").await);
-        place.entail.settle_shadows(Duration::from_secs(10)).await;
+        place
+            .entail
+            .policies()
+            .settle_shadows(Duration::from_secs(10))
+            .await;
     }
     let printed = || {
         let answers = shadow_decisions(&place.home).unwrap();
@@ -298,7 +321,7 @@ async fn a_shadow_is_only_written_down() {
         assert_eq!(printed.shadow, no);
         assert_eq!(
             printed.policy,
-            place.entail.built_in_policy().unwrap().digest()
+            place.entail.policies().built_in().unwrap().digest()
         );
         assert_eq!(printed.difference, Difference::Narrowed);
     }
@@ -306,11 +329,16 @@ async fn a_shadow_is_only_written_down() {
     assert_eq!(place.records().len(), 3);
     place
         .entail
-        .shadow_policy(&ME, &acme(), None)
+        .policies()
+        .shadow(&ME, &acme(), None)
         .await
         .unwrap();
     assert!(!refused(&place.entail, "acme").await);
-    place.entail.settle_shadows(Duration::from_secs(10)).await;
+    place
+        .entail
+        .policies()
+        .settle_shadows(Duration::from_secs(10))
+        .await;
     assert_eq!(printed().len(), 3);
 }
 
@@ -319,12 +347,17 @@ async fn policies_outlast_a_new_signer() {
     let place = Place::new().await;
     let yes = place.install(&granting_component()).await;
     place.activate(yes).await;
-    place.entail.rotate_signer(&ME, &mut |_| {}).await.unwrap();
+    place
+        .entail
+        .keys()
+        .rotate_signer(&ME, &mut |_| {})
+        .await
+        .unwrap();
     assert_eq!(outcome(&place.entail, "acme").await.unwrap(), yes);
     let later = Entail::open(&place.home, settings()).unwrap();
     assert_eq!(outcome(&later, "acme").await.unwrap(), yes);
     assert_eq!(later.scopes(&ME, None).await.unwrap().len(), 3);
-    let found = later.verify(&ME, &mut |_| {}).await.unwrap();
+    let found = later.maintenance().verify(&ME, &mut |_| {}).await.unwrap();
     assert!(found.faults.is_empty(), "{:?}", found.faults);
     assert_eq!(found.under_old_signer, Vec::new());
 }
@@ -442,11 +475,12 @@ async fn a_dry_run_asks_what_the_log_holds_and_at_later_times() {
     asked.attributes = [session].into();
     place.entail.resolve(&ME, &asked).await.unwrap();
     let diff = async |condition: &str| {
-        let engine = place.entail.engine();
+        let engine = place.entail.policies().engine();
         let policy = engine.admit(&refuses_when(condition)).unwrap();
         let changes = place
             .entail
-            .policy_diff(&ME, &policy, Some(&acme()), &BTreeMap::new())
+            .policies()
+            .diff(&ME, &policy, Some(&acme()), &BTreeMap::new())
             .await;
         changes.unwrap()
     };
@@ -509,7 +543,8 @@ async fn the_default_configuration_compiles_no_foreign_component() {
     );
     assert!(printed.contains("Compiler"), "{printed}");
     let error = careful
-        .install_policy(&ME, &refusing_component(), InstallPolicy::default())
+        .policies()
+        .install(&ME, &refusing_component(), InstallPolicy::default())
         .await
         .unwrap_err();
     assert!(matches!(error, Error::Rejected(_)), "{error}");
@@ -531,18 +566,28 @@ async fn a_shadow_that_is_put_in_service_is_a_shadow_no_more() {
     let shadow = async |component| {
         let bound = place
             .entail
-            .shadow_policy(&ME, &acme(), Some(of(component)))
+            .policies()
+            .shadow(&ME, &acme(), Some(of(component)))
             .await;
         assert_eq!(bound.unwrap().shadow.unwrap().component, Some(component));
     };
     shadow(no).await;
-    let bound = place.entail.activate_policy(&ME, &acme(), of(no)).await;
+    let bound = place.entail.policies().activate(&ME, &acme(), of(no)).await;
     assert_eq!(bound.unwrap().shadow, None);
     // Another one stays, until one goes back to it.
     place.activate(yes).await;
     shadow(no).await;
-    let bound = place.entail.activate_policy(&ME, &acme(), of(yes)).await;
+    let bound = place
+        .entail
+        .policies()
+        .activate(&ME, &acme(), of(yes))
+        .await;
     assert!(bound.unwrap().shadow.is_some());
-    let bound = place.entail.roll_back_policy(&ME, &acme()).await.unwrap();
+    let bound = place
+        .entail
+        .policies()
+        .roll_back(&ME, &acme())
+        .await
+        .unwrap();
     assert_eq!((bound.current.component, bound.shadow), (Some(no), None));
 }

@@ -56,7 +56,7 @@ fn nothing_that_is_printed_of_what_holds_a_secret_shows_it() {
             Some(secret.as_str())
         );
         let panicked = catch_unwind(AssertUnwindSafe(|| {
-            let keys = entail.keys();
+            let keys = entail.keys().local();
             panic!("{lease:?} {entail:?} {keys:?} {applied:?} {refused:?} {home:?}");
         }));
         let payload = panicked.unwrap_err();

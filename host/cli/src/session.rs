@@ -234,7 +234,7 @@ impl Session {
     ///
     /// Fails if the store cannot be changed.
     pub async fn destroy_due(&self, entail: &Entail) -> Result<(), CliError> {
-        match entail.destroy_due(&self.principal).await {
+        match entail.maintenance().destroy_due(&self.principal).await {
             // A machine without a signer leaves it to others.
             Ok(_) | Err(entail::Error::Keys(_)) => Ok(()),
             Err(error) => Err(error.into()),
@@ -243,7 +243,7 @@ impl Session {
 
     /// Waits a moment for shadow policies, after the output is printed.
     pub async fn settle(entail: &Entail) {
-        entail.settle_shadows(SETTLE_WITHIN).await;
+        entail.policies().settle_shadows(SETTLE_WITHIN).await;
     }
 
     fn open_with(home: &Home, keys: Keys) -> Result<Entail, CliError> {

@@ -47,7 +47,7 @@ async fn measure(records: usize) {
         "{records} decisions made and recorded in {:.1?}",
         started.elapsed()
     );
-    let policy = entail.built_in_policy().unwrap().clone();
+    let policy = entail.policies().built_in().unwrap().clone();
     let mut best = 0.0_f64;
     for _ in 0..RUNS {
         let started = Instant::now();

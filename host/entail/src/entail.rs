@@ -4,14 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use entail_policy::{Engine, EngineConfig, Policy};
-use entail_store::{Access, IdentitySource, Keys, Store, Verifier};
+use entail_policy::{Engine, EngineConfig};
+use entail_store::{Access, IdentitySource, Keys};
 
 use crate::audit::DecisionLog;
 use crate::clock::{Clock, SystemClock};
+use crate::documents::store::DocumentStore;
 use crate::error::Error;
 use crate::home::Home;
-use crate::policies::{Policies, ShadowLog};
+use crate::policies::{ServingPolicies, ShadowLog};
 use crate::recovery::last_verified::LastVerified;
 use crate::resolve::secret_cache::SecretCache;
 use entail_decision::name::ProviderId;
@@ -51,10 +52,9 @@ impl Default for Options {
 
 /// An open installation. Share it between threads and tasks in an [`Arc`].
 pub struct Entail {
-    pub(crate) store: Arc<Store>,
-    pub(crate) policies: Arc<Policies>,
+    pub(crate) documents: DocumentStore,
+    pub(crate) serving: Arc<ServingPolicies>,
     pub(crate) log: DecisionLog,
-    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) shadow_log: Arc<ShadowLog>,
     pub(crate) secret_cache: SecretCache,
     pub(crate) last_verified: LastVerified,
@@ -84,13 +84,15 @@ impl Entail {
             engine.code_cache = Some(home.code_cache());
         }
         Ok(Entail {
-            store: Arc::new(home.store_with(keys, options.access)?),
-            policies: Policies::new(Engine::new(engine), DEFAULT_POLICY),
+            documents: DocumentStore {
+                store: Arc::new(home.store_with(keys, options.access)?),
+                clock: Arc::clone(&options.clock),
+            },
+            serving: ServingPolicies::new(Engine::new(engine), DEFAULT_POLICY),
             home: home.clone(),
             catalog: home.catalog()?,
             shadow_log: Arc::new(ShadowLog::at(home.shadow_log())),
-            log: DecisionLog::open(home, Arc::clone(&options.clock))?,
-            clock: options.clock,
+            log: DecisionLog::open(home, options.clock)?,
             secret_cache: SecretCache::new(options.cache_secrets_for),
             last_verified: LastVerified::default(),
         })
@@ -98,17 +100,7 @@ impl Entail {
 
     /// Whether an identity is unlocked. Without one no secret can be opened.
     pub fn can_unseal(&self) -> bool {
-        self.store.keys().can_unseal()
-    }
-
-    /// The keys of this machine.
-    pub fn keys(&self) -> Arc<Keys> {
-        self.store.keys()
-    }
-
-    /// The trusted signing keys, the current one first.
-    pub fn verifiers(&self) -> Vec<Verifier> {
-        self.store.verifiers()
+        self.documents.store.keys().can_unseal()
     }
 
     /// The known providers.
@@ -125,43 +117,17 @@ impl Entail {
         Ok(self.catalog.require(id)?)
     }
 
-    /// The built-in policy, which decides where no other is active. It is compiled when it
-    /// is first needed.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Engine`] if the engine cannot be set up.
-    pub fn built_in_policy(&self) -> Result<&Policy, Error> {
-        self.policies.built_in()
-    }
-
-    /// The engine that policies run on.
-    pub fn engine(&self) -> &Engine {
-        self.policies.engine()
-    }
-
-    /// Waits until shadow policies have decided all requests so far, for at most
-    /// `within`. For a program that is about to exit.
-    pub async fn settle_shadows(&self, within: Duration) {
-        self.shadow_log.settle(within).await;
-    }
-
     /// The open home.
     pub(crate) fn home(&self) -> &Home {
         &self.home
-    }
-
-    /// The time by this machine's clock, in milliseconds since 1970-01-01T00:00:00Z.
-    pub(crate) fn now_ms(&self) -> u64 {
-        self.clock.now_ms()
     }
 }
 
 impl fmt::Debug for Entail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entail")
-            .field("store", &self.store)
-            .field("engine", self.policies.engine())
+            .field("store", &self.documents.store)
+            .field("engine", self.serving.engine())
             .finish_non_exhaustive()
     }
 }

@@ -94,15 +94,18 @@
 //! - [`Entail::open`], [`Home::open`], and the functions that are not `async` block on the
 //!   disk. Call them outside of the runtime, or in its pool of blocking threads.
 //! - [`Entail::resolve`] and [`Entail::explain`] take microseconds when the documents are
-//!   cached. They read the database and append to the decision log on the caller's thread.
-//!   The built-in policy runs on the caller's thread as well; other policies run on threads
-//!   of the library.
-//! - [`Entail::change`] and the other calls that write wait for an `fsync` on the caller's
-//!   thread: milliseconds.
-//! - [`Entail::preview`], [`Entail::policy_diff`] and [`Entail::users`] compute on threads of
-//!   the library, on all processors.
-//! - [`Entail::verify`], [`Entail::backup`], [`Entail::maintain`] and restoring read
-//!   everything: run them in a separate task or thread.
+//!   cached, and then stay on the caller's thread: they ask the database whether it changed,
+//!   run the built-in policy, and append to the decision log without an `fsync`. Documents
+//!   are read, and other policies run, on threads of the library.
+//! - No other asynchronous function waits for the disk or computes for long on the caller's
+//!   thread. Changes, changes of keys, previews, verification, backups and restores run on
+//!   threads of the library. Work that has begun continues if its future is dropped, except
+//!   a change that waits for its turn.
+//!
+//! # The handles
+//!
+//! [`Entail`] resolves, explains, previews and changes. The rest is grouped by subject:
+//! [`Entail::policies`], [`Entail::keys`], [`Entail::maintenance`].
 //!
 //! # The path of a request
 //!
@@ -169,19 +172,18 @@ pub use crate::home::Home;
 pub use crate::home::settings::{
     DecisionLogSettings, HomeSettings, InvalidSettings, Require, SecondarySink,
 };
-pub use crate::keys::plan::{KeyChange, KeyPlan};
-pub use crate::keys::renewal::{OnStep, Renewal, StaleSecret, Step};
+pub use crate::keys::{KeyChange, KeyPlan, OnStep, Renewal, StaleSecret, Step, StoreKeys};
 pub use crate::policies::{
-    ActivatePolicy, ActivePolicy, InstallPolicy, InstalledPolicy, PolicyActivation, ShadowDecision,
-    ShadowDecisions, shadow_decisions,
+    ActivatePolicy, ActivePolicy, InstallPolicy, InstalledPolicy, Policies, PolicyActivation,
+    ShadowDecision, ShadowDecisions, shadow_decisions,
 };
 pub use crate::principal::{Action, Principal};
-pub use crate::recovery::maintenance::{MAINTAIN_EVERY, Maintenance};
+pub use crate::recovery::maintenance::{MAINTAIN_EVERY, MaintenanceReport};
 pub use crate::recovery::restore::{
     RestorePlan, Restored, plan_restore_in_place, restore_in_place, restore_to_clean_machine,
 };
 pub use crate::recovery::verify::{OnProgress, Verification};
-pub use crate::recovery::{BackgroundVerification, Trust};
+pub use crate::recovery::{Maintenance, Trust};
 pub use crate::resolve::environment::{
     AssumedRole, CommandEnvironment, Kept, UnreadParameter, VariableValue,
 };

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use entail_store::{Fault, JournalEntry, Revision, Tampering};
+use entail_store::{JournalEntry, Revision};
 
-use crate::authorize::authorize;
-use crate::documents::scope::{self, SCOPE_KIND, Scope};
+use crate::authorize::{authorize, authorize_whole};
+use crate::documents::scope::{self, Scope};
 use crate::entail::Entail;
 use crate::error::Error;
 use crate::principal::{Action, Principal};
@@ -23,7 +23,11 @@ impl Entail {
         path: &ScopePath,
     ) -> Result<Arc<Scope>, Error> {
         authorize(principal, Action::View, path)?;
-        let snapshot = self.store.read(&[scope::document_key(path)]).await?;
+        let snapshot = self
+            .documents
+            .store
+            .read(&[scope::document_key(path)])
+            .await?;
         match snapshot.documents.into_iter().next().flatten() {
             Some(document) => Ok(document.body::<Scope>()?),
             None => Err(Error::UnknownScope(path.clone())),
@@ -40,25 +44,11 @@ impl Entail {
         principal: &Principal,
         under: Option<&ScopePath>,
     ) -> Result<Vec<ScopePath>, Error> {
-        let Some(under) = under else {
-            return self.list_scopes("").await;
-        };
-        self.scope(principal, under).await?;
-        self.list_scopes(under.as_str()).await
-    }
-
-    async fn list_scopes(&self, under: &str) -> Result<Vec<ScopePath>, Error> {
-        let names = self
-            .store
-            .names(SCOPE_KIND, under, None, usize::MAX)
-            .await?;
-        names
-            .into_iter()
-            .map(|name| {
-                let invalid = |_| Tampering::new(Fault::Extra, "a scope", "has no scope's name");
-                name.parse().map_err(|error| invalid(error).into())
-            })
-            .collect()
+        match under {
+            Some(under) => drop(self.scope(principal, under).await?),
+            None => authorize_whole(principal, Action::View)?,
+        }
+        self.documents.scopes(under).await
     }
 
     /// The changes after `after`, oldest first, at most `limit`.
@@ -66,7 +56,13 @@ impl Entail {
     /// # Errors
     ///
     /// [`Error::Tampered`].
-    pub async fn journal(&self, after: Revision, limit: usize) -> Result<Vec<JournalEntry>, Error> {
-        Ok(self.store.journal(after, limit).await?)
+    pub async fn journal(
+        &self,
+        principal: &Principal,
+        after: Revision,
+        limit: usize,
+    ) -> Result<Vec<JournalEntry>, Error> {
+        authorize_whole(principal, Action::View)?;
+        Ok(self.documents.store.journal(after, limit).await?)
     }
 }

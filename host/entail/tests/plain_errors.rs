@@ -329,10 +329,14 @@ async fn a_home_and_its_contents_are_shown_plainly() {
     let entail = Entail::open(&home, Options::default()).unwrap();
     let backup = home.directory().join("backup.db");
     entail
+        .maintenance()
         .backup(&Principal::LocalOwner, &backup)
         .await
         .unwrap();
-    let again = entail.backup(&Principal::LocalOwner, &backup).await;
+    let again = entail
+        .maintenance()
+        .backup(&Principal::LocalOwner, &backup)
+        .await;
     shown(&again.unwrap_err());
     drop(entail);
     std::fs::write(home.keys_directory().join("verifier.pem"), HOSTILE).unwrap();
@@ -374,6 +378,7 @@ async fn a_database_with_hostile_names_is_reported_plainly() {
             Ok(entail) => {
                 let mut ignore_progress = |_| {};
                 match entail
+                    .maintenance()
                     .verify(&Principal::LocalOwner, &mut ignore_progress)
                     .await
                 {

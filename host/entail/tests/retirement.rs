@@ -129,7 +129,7 @@ impl TestHome {
     }
 
     async fn destroy_due(&self) -> usize {
-        self.entail.destroy_due(&ME).await.unwrap()
+        self.entail.maintenance().destroy_due(&ME).await.unwrap()
     }
 
     async fn scope(&self) -> Arc<Scope> {
@@ -337,13 +337,13 @@ async fn a_user_can_destroy_a_secret_at_any_time() {
 #[tokio::test]
 async fn maintenance_destroys_what_is_due_and_verifies_once_a_day() {
     let test = TestHome::new().await;
-    let done = test.entail.maintain(&ME).await;
+    let done = test.entail.maintenance().run(&ME).await;
     assert!(done.is_ok(), "{done:?}");
     assert_eq!(*done.destroyed.as_ref().unwrap(), 0);
     assert_eq!(done.store.unwrap().unwrap().opened, 2);
     assert!(done.log.unwrap().unwrap().breaches.is_empty());
     test.machine.pass(WEEK + MINUTE);
-    let done = test.entail.maintain(&ME).await;
+    let done = test.entail.maintenance().run(&ME).await;
     assert_eq!((done.destroyed.unwrap(), test.blobs()), (1, 1));
     assert!(
         done.store.is_none() && done.log.is_none(),
@@ -353,7 +353,7 @@ async fn maintenance_destroys_what_is_due_and_verifies_once_a_day() {
     let database = rusqlite::Connection::open(test.home.database_file()).unwrap();
     database.execute("DELETE FROM blobs", ()).unwrap();
     let later = Entail::open(&test.home, Options::default()).unwrap();
-    let done = later.maintain(&ME).await;
+    let done = later.maintenance().run(&ME).await;
     assert!(!done.is_ok());
     assert!(!done.store.unwrap().unwrap().faults.is_empty());
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use entail::policy::{Engine, Policy};
 use entail::store::{SignerChain, Store};
-use entail::{Entail, Home};
+use entail::{Entail, Home, Maintenance, Policies, StoreKeys};
 
 fn is_send<T: Send>(_: &T) {}
 
@@ -30,47 +30,53 @@ macro_rules! futures {
 
 futures! {
     Entail {
-        activate_policy(any(), any(), any(), any());
-        add_recipient(any(), any(), any(), any());
-        backup(any(), any(), any());
         change(any(), any(), any());
-        component(any(), any(), any());
         compare_secret(any(), any(), any(), any());
-        destroy_due(any(), any());
+        explain(any(), any(), any());
+        journal(any(), any(), any(), any());
+        masked(any(), any(), any());
         preview(any(), any(), any(), any());
+        probe(any(), any(), any());
+        resolve(any(), any(), any());
+        resolve_any(any(), any(), any());
+        scope(any(), any(), any());
+        scopes(any(), any(), any());
+        users(any(), any(), any());
+    }
+    StoreKeys {
+        add_recipient(any(), any(), any(), any());
+        plan(any(), any(), any());
+        recipients(any(), any());
+        remove_recipient(any(), any(), any(), any());
+        reseal(any(), any(), any());
+        rotate_identity(any(), any(), any(), any());
+        rotate_signer(any(), any(), any());
+    }
+    Policies {
+        activate(any(), any(), any(), any());
+        active(any(), any(), any());
+        all_active(any(), any());
+        component(any(), any(), any());
+        diff(any(), any(), any(), any(), any());
+        find(any(), any(), any());
+        get(any(), any(), any());
+        install(any(), any(), any(), any());
+        installed(any(), any());
+        load_active(any(), any(), any());
         plan_activate(any(), any(), any(), any(), any());
         plan_install(any(), any(), any(), any());
-        plan_key_change(any(), any(), any());
         plan_remove(any(), any(), any());
         plan_roll_back(any(), any(), any(), any());
         plan_shadow(any(), any(), any(), any());
-        explain(any(), any(), any());
-        find_policy(any(), any(), any());
-        install_policy(any(), any(), any(), any());
-        installed_policies(any(), any());
-        installed_policy(any(), any(), any());
-        journal(any(), any(), any());
-        maintain(any(), any());
-        masked(any(), any(), any());
-        active_policy(any(), any(), any());
-        active_policies(any(), any());
-        policy_diff(any(), any(), any(), any(), any());
-        load_active_policy(any(), any());
-        probe(any(), any(), any());
-        recipients(any(), any());
-        remove_policy(any(), any(), any());
-        remove_recipient(any(), any(), any(), any());
-        reseal(any(), any(), any());
-        resolve_any(any(), any(), any());
-        resolve(any(), any(), any());
-        roll_back_policy(any(), any(), any());
-        rotate_identity(any(), any(), any(), any());
-        rotate_signer(any(), any(), any());
-        scope(any(), any(), any());
-        scopes(any(), any(), any());
+        remove(any(), any(), any());
+        roll_back(any(), any(), any());
         settle_shadows(any(), any());
-        shadow_policy(any(), any(), any(), any());
-        users(any(), any(), any());
+        shadow(any(), any(), any(), any());
+    }
+    Maintenance {
+        backup(any(), any(), any());
+        destroy_due(any(), any());
+        run(any(), any());
         verify(any(), any(), any());
     }
     Home {
@@ -100,7 +106,9 @@ futures! {
         newest_entry(any());
         read(any(), any());
         recipients(any());
+        reload_keys(any());
         revision(any());
+        unseal(any(), any(), any());
     }
     SignerChain {
         of(any());

@@ -39,9 +39,10 @@
 //! - [`Store::check`] reads on separate threads, but verifies signatures on the calling
 //!   thread. Run it in a separate task, or with `tokio::task::spawn_blocking`.
 //!
-//! These functions are not async and may block: [`Store::open`], [`Store::unseal`] (which
-//! also decrypts), [`Store::reload_keys`], [`Store::trust`], [`Store::end_old_signer`],
-//! the constructors of [`Sqlite`], and all functions of [`Anchor`], [`Keys`], [`Secret`]
+//! [`Store::unseal`] decrypts on the calling thread, which takes about 0.1 ms.
+//!
+//! These functions are not async and may block: [`Store::open`], [`Store::trust`],
+//! [`Store::end_old_signer`], the constructors of [`Sqlite`], and all functions of [`Anchor`], [`Keys`], [`Secret`]
 //! and [`InputFile`] that read or write files. On an async runtime, call them through
 //! `tokio::task::spawn_blocking`.
 

@@ -193,7 +193,12 @@ impl Host {
             source: case.name.clone(),
             over: None,
         };
-        let installed = match self.entail.install_policy(&ME, &case.bytes, install).await {
+        let installed = match self
+            .entail
+            .policies()
+            .install(&ME, &case.bytes, install)
+            .await
+        {
             Ok(installed) => installed,
             Err(error) => return cause(&error),
         };
@@ -227,7 +232,8 @@ impl Host {
         let organization = ORGANIZATION.parse().unwrap();
         let bound = self
             .entail
-            .activate_policy(&ME, &organization, activate)
+            .policies()
+            .activate(&ME, &organization, activate)
             .await;
         bound.map(drop)
     }
@@ -271,7 +277,7 @@ impl Host {
         let lease = self.entail.resolve(&ME, &request(Ask::Model)).await;
         let lease = lease.map_err(|error| error.to_string())?;
         self.records.push((
-            self.entail.built_in_policy().unwrap().digest(),
+            self.entail.policies().built_in().unwrap().digest(),
             Kind::Granted,
         ));
         match lease.name().as_str() {

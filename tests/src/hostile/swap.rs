@@ -130,7 +130,8 @@ impl Swap {
         };
         let organization = ORGANIZATION.parse().unwrap();
         self.entail
-            .activate_policy(&ME, &organization, activate)
+            .policies()
+            .activate(&ME, &organization, activate)
             .await
             .unwrap();
     }
@@ -214,7 +215,8 @@ impl Swap {
     /// are processors.
     pub async fn decide(&self, calls: usize) {
         let organization = ORGANIZATION.parse().unwrap();
-        let policy = self.entail.load_active_policy(&organization).await.unwrap();
+        let policies = self.entail.policies();
+        let policy = policies.load_active(&ME, &organization).await.unwrap();
         let facts = self.facts().await;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let tasks: Vec<_> = (0..processors)
@@ -259,7 +261,7 @@ async fn install(entail: &Entail, component: &[u8]) -> PolicyDigest {
         source: "swap".to_owned(),
         ..InstallPolicy::default()
     };
-    let installed = entail.install_policy(&ME, component, install).await;
+    let installed = entail.policies().install(&ME, component, install).await;
     installed.unwrap().component
 }
 

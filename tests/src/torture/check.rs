@@ -107,7 +107,11 @@ pub async fn check(
         }
         all.push(actual);
     }
-    let verified = entail.verify(&me, &mut |_| {}).await.map_err(to_text)?;
+    let verified = entail
+        .maintenance()
+        .verify(&me, &mut |_| {})
+        .await
+        .map_err(to_text)?;
     match verified.faults.first() {
         Some(fault) => Err(fault.to_string()),
         None if verified.unopened > 0 || !verified.foreign.is_empty() => {

@@ -108,6 +108,7 @@ async fn opened_with(
     let keys = home.keys(source).map_err(to_text)?;
     let entail = Entail::with_keys(&home, keys, settings(cache)).map_err(to_text)?;
     let verified = entail
+        .maintenance()
         .verify(&Principal::LocalOwner, &mut |_| {})
         .await
         .map_err(to_text)?;

@@ -78,9 +78,12 @@ pub async fn work(
             }
             Role::Rotator => {
                 if count % 2 == 0 {
-                    entail.rotate_identity(&me, None, &mut |_| {}).await?;
+                    entail
+                        .keys()
+                        .rotate_identity(&me, None, &mut |_| {})
+                        .await?;
                 } else {
-                    entail.rotate_signer(&me, &mut |_| {}).await?;
+                    entail.keys().rotate_signer(&me, &mut |_| {}).await?;
                 }
                 print_line(&format!("rotated {count}"));
             }

@@ -20,7 +20,10 @@ pub struct BackupArgs {
 pub async fn backup(session: &Session, args: &BackupArgs) -> Result<(), CliError> {
     let entail = session.open()?;
     let backup = Backup {
-        revision: entail.backup(&session.principal, &args.file).await?,
+        revision: entail
+            .maintenance()
+            .backup(&session.principal, &args.file)
+            .await?,
         file: args.file.to_string_lossy().into_owned(),
     };
     if session.global.json {
@@ -32,7 +35,7 @@ pub async fn backup(session: &Session, args: &BackupArgs) -> Result<(), CliError
         backup.file,
         backup.revision
     );
-    let recipients = entail.recipients(&session.principal).await?;
+    let recipients = entail.keys().recipients(&session.principal).await?;
     if recipients.recipients.len() < 2 {
         err!(Style::Warn => "note:"; " only this home's identity can open the backup; create a recovery key: entail key add-recipient --recovery FILE");
     }

@@ -12,10 +12,10 @@ use crate::error::CliError;
 use crate::session::Session;
 use crate::suggest::command_line::name_option;
 
-/// The result of [`apply`].
-pub enum Attempt {
+/// The result of trying to make a change.
+pub enum Attempt<T = Applied> {
     /// The change was made.
-    Made(Applied),
+    Made(T),
     /// It was a dry run, and the program ends with this status.
     DryRun(ExitCode),
 }

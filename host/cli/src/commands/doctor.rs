@@ -162,8 +162,8 @@ async fn check_identity(
         );
         return Ok(());
     }
-    let recipients = entail.recipients(&session.principal).await?;
-    let keys = entail.keys();
+    let recipients = entail.keys().recipients(&session.principal).await?;
+    let keys = entail.keys().local();
     let mut own = keys.identity_ids();
     if own.any(|id| recipients.has(id)) {
         report.ok("secrets are sealed to this machine's identity");
@@ -180,14 +180,17 @@ async fn check_policies(
     report: &mut Report,
     entail: &Entail,
 ) -> Result<(), CliError> {
-    let built_in = entail.built_in_policy()?.description();
+    let built_in = entail.policies().built_in()?.description();
     report.ok(format!(
         "the built-in policy {} {} is admitted",
         built_in.name, built_in.version
     ));
-    for (organization, _) in entail.active_policies(&session.principal).await? {
+    for (organization, _) in entail.policies().all_active(&session.principal).await? {
         let what = format!("the policy of {organization}");
-        match entail.load_active_policy(&organization).await {
+        let loaded = entail
+            .policies()
+            .load_active(&session.principal, &organization);
+        match loaded.await {
             Ok(policy) => match policy_failure(session, entail, &organization).await {
                 None => {
                     let description = policy.description();

@@ -62,6 +62,7 @@ pub async fn verification(
 ) -> Result<entail::Verification, CliError> {
     let bar = Bar::new("verifying");
     Ok(entail
+        .maintenance()
         .verify(&session.principal, &mut |progress| {
             bar.set(progress.done, progress.all);
         })

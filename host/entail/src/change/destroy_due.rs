@@ -10,15 +10,16 @@ use crate::clock::ClockReading;
 use crate::documents::encode;
 use crate::documents::retirements::{Retirements, Times, retirements_key};
 use crate::documents::scope::{self, Scope};
-use crate::entail::Entail;
 use crate::error::Error;
 use crate::principal::Principal;
+use crate::recovery::Maintenance;
 use entail_decision::name::ScopePath;
 
-impl Entail {
+impl Maintenance<'_> {
     /// Destroys the retired versions and removed credentials whose grace period is certainly
-    /// over, in every scope. Returns the number of scopes that had some. Checking whether
-    /// there are any costs one read.
+    /// over,
+    /// in every scope. Returns the number of scopes that had some. Checking whether there
+    /// are any costs one read.
     ///
     /// The clock alone does not suffice: the machine must have been up for as long as the
     /// secret was to be kept, or, if it rebooted in between, an earlier call, at least a
@@ -26,12 +27,12 @@ impl Entail {
     ///
     /// # Errors
     ///
-    /// As [`Entail::change`].
-    pub async fn destroy_due(&self, principal: &Principal) -> Result<usize, Error> {
+    /// As [`Entail::change`](crate::Entail::change).
+    pub async fn destroy_due(self, principal: &Principal) -> Result<usize, Error> {
         let Some(retirements) = self.retirements().await?.1 else {
             return Ok(0);
         };
-        let now_ms = self.now_ms();
+        let now_ms = self.entail.documents.now_ms();
         let due: Vec<ScopePath> = retirements.due_at(now_ms).cloned().collect();
         if due.is_empty() && !retirements.is_contradicted(now_ms) {
             return Ok(0);
@@ -42,6 +43,7 @@ impl Entail {
                 continue;
             }
             match self
+                .entail
                 .change(principal, &Change::DestroyRetired { scope })
                 .await
             {
@@ -50,47 +52,62 @@ impl Entail {
                 Err(error) => return Err(error),
             }
         }
-        self.until_not_contended(|| self.note_check(principal))
+        self.entail
+            .documents
+            .until_not_contended(|| self.note_check(principal))
             .await?;
         Ok(destroyed)
     }
 
     /// The retirements, and their revision.
-    async fn retirements(&self) -> Result<(Revision, Option<Arc<Retirements>>), Error> {
-        let snapshot = self.store.read(&[retirements_key()]).await?;
+    async fn retirements(self) -> Result<(Revision, Option<Arc<Retirements>>), Error> {
+        let snapshot = self
+            .entail
+            .documents
+            .store
+            .read(&[retirements_key()])
+            .await?;
         let document = snapshot.documents.into_iter().next().flatten();
         let retirements = document.map(|document| document.body()).transpose()?;
         Ok((snapshot.revision, retirements))
     }
 
-    /// Whether a scope holds something whose grace period is certainly over.
-    async fn has_destroyable(&self, path: &ScopePath) -> Result<bool, Error> {
-        self.until_not_contended(|| async {
-            let (revision, retirements) = self.retirements().await?;
-            let snapshot = self.store.read(&[scope::document_key(path)]).await?;
-            if snapshot.revision != revision {
-                return Err(Error::Contended);
-            }
-            let Some(document) = snapshot.documents.into_iter().next().flatten() else {
-                return Ok(false);
-            };
-            let now = ClockReading::of(&*self.clock);
-            let times = Times {
-                now: &now,
-                newest_ms: self.newest_change_ms(revision).await?,
-                seen_over: retirements
-                    .as_ref()
-                    .and_then(|retirements| retirements.seen_over.as_ref()),
-            };
-            Ok(document.body::<Scope>()?.has_destroyable(&times))
-        })
-        .await
+    /// Whether a scope holds something whose grace period is certainly
+    /// over.
+    async fn has_destroyable(self, path: &ScopePath) -> Result<bool, Error> {
+        self.entail
+            .documents
+            .until_not_contended(|| async {
+                let (revision, retirements) = self.retirements().await?;
+                let snapshot = self
+                    .entail
+                    .documents
+                    .store
+                    .read(&[scope::document_key(path)])
+                    .await?;
+                if snapshot.revision != revision {
+                    return Err(Error::Contended);
+                }
+                let Some(document) = snapshot.documents.into_iter().next().flatten() else {
+                    return Ok(false);
+                };
+                let now = ClockReading::of(&*self.entail.documents.clock);
+                let times = Times {
+                    now: &now,
+                    newest_ms: self.entail.documents.newest_change_ms(revision).await?,
+                    seen_over: retirements
+                        .as_ref()
+                        .and_then(|retirements| retirements.seen_over.as_ref()),
+                };
+                Ok(document.body::<Scope>()?.has_destroyable(&times))
+            })
+            .await
     }
 
     /// Notes in the store what this check of the clock found, for a later one.
-    async fn note_check(&self, principal: &Principal) -> Result<(), Error> {
+    async fn note_check(self, principal: &Principal) -> Result<(), Error> {
         let (revision, retirements) = self.retirements().await?;
-        let now = ClockReading::of(&*self.clock);
+        let now = ClockReading::of(&*self.entail.documents.clock);
         let Some(next) = retirements.and_then(|retirements| retirements.checked_at(&now)) else {
             return Ok(());
         };
@@ -103,6 +120,9 @@ impl Entail {
         } else {
             json!({"change": "withdraw-retirements-over"})
         };
-        self.commit(principal, revision, batch, &change).await
+        self.entail
+            .documents
+            .commit(principal, revision, batch, &change)
+            .await
     }
 }

@@ -57,10 +57,10 @@ pub enum Change {
         /// How long the current version is kept, in milliseconds; 0 destroys it.
         grace_ms: u64,
     },
-    /// Destroys the retired versions and removed credentials whose grace period is certainly
-    /// over: see [`Entail::destroy_due`].
+    /// Destroys the retired versions and removed credentials whose grace period is certainly over:
+    /// see [`Maintenance::destroy_due`].
     ///
-    /// [`Entail::destroy_due`]: crate::Entail::destroy_due
+    /// [`Maintenance::destroy_due`]: crate::Maintenance::destroy_due
     DestroyRetired {
         /// The scope that holds them.
         scope: ScopePath,

@@ -28,7 +28,7 @@ pub(crate) struct Plan {
 }
 
 /// The documents that a change reads.
-struct Documents {
+struct ChangeInput {
     revision: Revision,
     scope: Option<Scope>,
     retirements: Retirements,
@@ -44,13 +44,13 @@ impl Entail {
         let documents = self.read_for_change(path).await?;
         let revision = documents.revision;
         self.check_relatives(change, documents.has_parent).await?;
-        let now = ClockReading::of(&*self.clock);
+        let now = ClockReading::of(&*self.documents.clock);
         let retirements = documents.retirements;
         let seen_over = retirements.seen_over.clone();
         let context = Context {
             times: Times {
                 now: &now,
-                newest_ms: self.newest_change_ms(revision).await?,
+                newest_ms: self.documents.newest_change_ms(revision).await?,
                 seen_over: seen_over.as_ref(),
             },
             recipients: &documents.recipients,
@@ -79,7 +79,7 @@ impl Entail {
         })
     }
 
-    async fn read_for_change(&self, path: &ScopePath) -> Result<Documents, Error> {
+    async fn read_for_change(&self, path: &ScopePath) -> Result<ChangeInput, Error> {
         // The parent too: a project is added below what exists at this revision.
         let keys: Vec<_> = [
             scope::document_key(path),
@@ -89,7 +89,7 @@ impl Entail {
         .into_iter()
         .chain(path.parent().map(|parent| scope::document_key(&parent)))
         .collect();
-        let snapshot = self.store.read(&keys).await?;
+        let snapshot = self.documents.store.read(&keys).await?;
         let mut documents = snapshot.documents.into_iter();
         let scope = match documents.next().flatten() {
             Some(document) => Some(Scope::clone(&*document.body::<Scope>()?)),
@@ -105,7 +105,7 @@ impl Entail {
                 return Err(Tampering::new(Fault::Missing, recipients_key(), "is missing").into());
             }
         };
-        Ok(Documents {
+        Ok(ChangeInput {
             revision: snapshot.revision,
             scope,
             retirements,
@@ -136,6 +136,7 @@ impl Entail {
             )));
         }
         let below = self
+            .documents
             .store
             .names(SCOPE_KIND, path.as_str(), Some(path.as_str()), 1)
             .await?;

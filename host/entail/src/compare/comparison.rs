@@ -51,15 +51,16 @@ impl Entail {
         paths: Vec<ScopePath>,
         attributes: &BTreeMap<AttributeName, AttributeValue>,
     ) -> Result<AccessChanges, Error> {
-        let (home, store) = (self.home().clone(), Arc::clone(&self.store));
+        let home = self.home().clone();
+        let keys = self.documents.store.reload_keys().await?;
         let (catalog, principal) = (self.catalog().clone(), principal.clone());
-        let (now_ms, attributes) = (self.now_ms(), attributes.clone());
+        let (now_ms, attributes) = (self.documents.now_ms(), attributes.clone());
         run_on_thread("entail-compare", move || {
             let comparison = Comparison {
                 catalog: &catalog,
                 principal: &principal,
                 now_ms,
-                keys: store.reload_keys()?,
+                keys,
                 recorded: &RecordedRequests::latest(&home)?,
                 attributes: &attributes,
                 before: &before,

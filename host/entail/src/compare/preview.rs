@@ -2,7 +2,7 @@
 //!
 //! Two states are compared: what the scopes hold, and which policies are active. A planned
 //! change is applied in memory ([`Entail::preview`]), or another policy is tried on the
-//! current scopes ([`Entail::policy_diff`]). Nothing is committed, recorded or unsealed.
+//! current scopes ([`Policies::diff`]). Nothing is committed, recorded or unsealed.
 //!
 //! # Which requests are compared
 //!
@@ -31,6 +31,7 @@ use crate::change::Change;
 use crate::compare::access::AccessChanges;
 use crate::entail::Entail;
 use crate::error::Error;
+use crate::policies::Policies;
 use crate::principal::{Action, Principal};
 use entail_decision::name::{AttributeName, AttributeValue, ScopePath};
 
@@ -53,27 +54,30 @@ impl Entail {
     ) -> Result<AccessChanges, Error> {
         authorize(principal, Action::Change, change.scope())?;
         let path = change.scope();
-        self.until_not_contended(|| async {
-            self.check_can_commit().await?;
-            let plan = self.plan(change).await?;
-            let paths = match change {
-                Change::AddScope { .. } => vec![path.clone()],
-                _ => self.scopes(principal, Some(path)).await?,
-            };
-            let before = self.load_state(principal, plan.revision, &paths).await?;
-            let mut after = before.clone();
-            match plan.scope {
-                Some(scope) => after.scopes.insert(path.clone(), scope),
-                None => after.scopes.remove(path),
-            };
-            let compared = self.compare(principal, before, after, paths, attributes);
-            let mut changes = compared.await?;
-            changes.notes = plan.applied.notes;
-            Ok(changes)
-        })
-        .await
+        self.documents
+            .until_not_contended(|| async {
+                self.documents.check_can_commit().await?;
+                let plan = self.plan(change).await?;
+                let paths = match change {
+                    Change::AddScope { .. } => vec![path.clone()],
+                    _ => self.scopes(principal, Some(path)).await?,
+                };
+                let before = self.load_state(principal, plan.revision, &paths).await?;
+                let mut after = before.clone();
+                match plan.scope {
+                    Some(scope) => after.scopes.insert(path.clone(), scope),
+                    None => after.scopes.remove(path),
+                };
+                let compared = self.compare(principal, before, after, paths, attributes);
+                let mut changes = compared.await?;
+                changes.notes = plan.applied.notes;
+                Ok(changes)
+            })
+            .await
     }
+}
 
+impl Policies<'_> {
     /// How effective access would change if `policy` were active: for `organization` (or a
     /// project) and its descendants, otherwise for all scopes. With `attributes`, each
     /// request is compared with and without them.
@@ -84,25 +88,29 @@ impl Entail {
     ///
     /// [`Error::UnknownScope`], [`Error::Tampered`]; [`Error::Contended`] if other writers
     /// kept changing the scopes.
-    pub async fn policy_diff(
-        &self,
+    pub async fn diff(
+        self,
         principal: &Principal,
         policy: &Policy,
         organization: Option<&ScopePath>,
         attributes: &BTreeMap<AttributeName, AttributeValue>,
     ) -> Result<AccessChanges, Error> {
-        self.until_not_contended(|| async {
-            let revision = self.store.revision().await?;
-            let paths = self.scopes(principal, organization).await?;
-            let before = self.load_state(principal, revision, &paths).await?;
-            let mut after = before.clone();
-            for active in after.policies.values_mut() {
-                *active = policy.clone();
-            }
-            self.compare(principal, before, after, paths, attributes)
-                .await
-        })
-        .await
+        let entail = self.entail;
+        entail
+            .documents
+            .until_not_contended(|| async {
+                let revision = entail.documents.store.revision().await?;
+                let paths = entail.scopes(principal, organization).await?;
+                let before = entail.load_state(principal, revision, &paths).await?;
+                let mut after = before.clone();
+                for active in after.policies.values_mut() {
+                    *active = policy.clone();
+                }
+                entail
+                    .compare(principal, before, after, paths, attributes)
+                    .await
+            })
+            .await
     }
 }
 
@@ -207,7 +215,7 @@ mod tests {
     #[tokio::test]
     async fn a_preview_shows_the_scope_and_its_descendants_and_changes_nothing() {
         let (_directory, entail) = with_acme().await;
-        let revision = entail.store.revision().await.unwrap();
+        let revision = entail.documents.store.revision().await.unwrap();
         let planned = async |change: Change| {
             shown(
                 &entail
@@ -254,7 +262,7 @@ mod tests {
         );
         let same = inherit("acme/evals", Inheritance::FallBack);
         assert_eq!(planned(same).await, [""; 0]);
-        assert_eq!(entail.store.revision().await.unwrap(), revision);
+        assert_eq!(entail.documents.store.revision().await.unwrap(), revision);
     }
 
     #[tokio::test]
@@ -318,16 +326,18 @@ mod tests {
     #[tokio::test]
     async fn the_active_policy_does_not_differ_from_itself() {
         let (_directory, entail) = with_acme().await;
-        let policy = entail.built_in_policy().unwrap().clone();
+        let policy = entail.policies().built_in().unwrap().clone();
         let changes = entail
-            .policy_diff(&ME, &policy, None, &BTreeMap::new())
+            .policies()
+            .diff(&ME, &policy, None, &BTreeMap::new())
             .await
             .unwrap();
         assert_eq!((changes.scopes, changes.counts.same), (4, 4));
         assert_eq!(shown(&changes), [""; 0]);
         let evals = "acme/evals".parse().unwrap();
         let changes = entail
-            .policy_diff(&ME, &policy, Some(&evals), &BTreeMap::new())
+            .policies()
+            .diff(&ME, &policy, Some(&evals), &BTreeMap::new())
             .await;
         assert_eq!(changes.unwrap().scopes, 2);
     }

@@ -69,7 +69,7 @@ impl Entail {
         let all: Vec<ScopePath> = all.into_iter().collect();
         for page in all.chunks(PAGE) {
             let keys: Vec<_> = page.iter().map(scope::document_key).collect();
-            let snapshot = self.store.read(&keys).await?;
+            let snapshot = self.documents.store.read(&keys).await?;
             if snapshot.revision != revision {
                 return Err(Error::Contended);
             }
@@ -81,7 +81,10 @@ impl Entail {
             }
         }
         for organization in all.into_iter().filter(ScopePath::is_organization) {
-            let policy = self.load_active_policy(&organization).await?;
+            let policy = self
+                .policies()
+                .load_active(principal, &organization)
+                .await?;
             // A fresh instance per call, so that a comparison leaves nothing in the shared
             // instances of the active policy.
             let policy = policy.with_isolation(Isolation::PerCall);

@@ -33,36 +33,37 @@ impl Entail {
         } = credential;
         let known = self.provider(provider)?;
         let id = self.find(principal, credential).await?.id;
-        self.until_not_contended(|| async {
-            let revision = self.store.revision().await?;
-            let mut paths = self.scopes(principal, Some(scope)).await?;
-            let state = self.load_state(principal, revision, &paths).await?;
-            let keys = self.store.reload_keys()?;
-            let now_ms = self.now_ms();
-            let (id, known, principal) = (id.clone(), known.clone(), principal.clone());
-            run_on_thread("entail-users", move || {
-                paths.retain(|path| {
-                    let Some((chain, policy)) = state.resolve_chain(path) else {
-                        return false;
-                    };
-                    let mut requests = requests(path, &known.id, std::iter::once(&chain));
-                    // Whether somebody requests a credential by its name is unknown.
-                    requests.retain(|request| request.credential.is_none());
-                    requests.iter().any(|request| {
-                        let facts = chain.facts(request, &known, &principal, now_ms, &keys);
-                        facts.is_ok_and(|facts| {
-                            EffectiveDecision::of(policy, &facts)
-                                .credentials()
-                                .first()
-                                .is_some_and(|chosen| chosen.id == id.as_str())
+        self.documents
+            .until_not_contended(|| async {
+                let revision = self.documents.store.revision().await?;
+                let mut paths = self.scopes(principal, Some(scope)).await?;
+                let state = self.load_state(principal, revision, &paths).await?;
+                let keys = self.documents.store.reload_keys().await?;
+                let now_ms = self.documents.now_ms();
+                let (id, known, principal) = (id.clone(), known.clone(), principal.clone());
+                run_on_thread("entail-users", move || {
+                    paths.retain(|path| {
+                        let Some((chain, policy)) = state.resolve_chain(path) else {
+                            return false;
+                        };
+                        let mut requests = requests(path, &known.id, std::iter::once(&chain));
+                        // Whether somebody requests a credential by its name is unknown.
+                        requests.retain(|request| request.credential.is_none());
+                        requests.iter().any(|request| {
+                            let facts = chain.facts(request, &known, &principal, now_ms, &keys);
+                            facts.is_ok_and(|facts| {
+                                EffectiveDecision::of(policy, &facts)
+                                    .credentials()
+                                    .first()
+                                    .is_some_and(|chosen| chosen.id == id.as_str())
+                            })
                         })
-                    })
-                });
-                paths
+                    });
+                    paths
+                })
+                .await
             })
             .await
-        })
-        .await
     }
 
     /// The masked secret fields of a credential, as [`mask`] shows them; `None` if they cannot

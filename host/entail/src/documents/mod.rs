@@ -5,5 +5,6 @@ mod encode;
 pub(crate) mod policy;
 pub(crate) mod retirements;
 pub(crate) mod scope;
+pub(crate) mod store;
 
 pub(crate) use encode::encode;

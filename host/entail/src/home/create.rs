@@ -12,6 +12,7 @@ use entail_store::{
 use serde_json::json;
 
 use super::layout::{Home, checked, exists};
+use crate::blocking::run_future_on_thread;
 use crate::clock::now_ms;
 use crate::documents::encode;
 use crate::error::Error;
@@ -22,22 +23,27 @@ pub(crate) const FIRST_LABEL: &str = "first";
 
 impl Home {
     /// Creates a home: the directory if needed, new keys, and a store that seals to the new
-    /// identity. A `passphrase` protects the identity.
+    /// identity. A `passphrase` protects the identity. Runs on a separate thread, which
+    /// continues if the future is dropped.
     ///
     /// # Errors
     ///
     /// Fails if the directory is a home already, or cannot be written.
     pub async fn create(directory: &Path, passphrase: Option<&Secret>) -> Result<Self, Error> {
-        let home = Home::prepare(directory)?;
-        let _lock = home.lock()?;
-        home.check_free()?;
-        let staged = home.staging_dir()?;
-        let built = staged.build(passphrase).await;
-        if let Err(error) = built.and_then(|()| home.promote(&staged)) {
-            let _ = std::fs::remove_dir_all(staged.directory());
-            return Err(error);
-        }
-        Ok(home)
+        let (directory, passphrase) = (directory.to_owned(), passphrase.cloned());
+        run_future_on_thread("entail-create", move || async move {
+            let home = Home::prepare(&directory)?;
+            let _lock = home.lock()?;
+            home.check_free()?;
+            let staged = home.staging_dir()?;
+            let built = staged.build(passphrase.as_ref()).await;
+            if let Err(error) = built.and_then(|()| home.promote(&staged)) {
+                let _ = std::fs::remove_dir_all(staged.directory());
+                return Err(error);
+            }
+            Ok(home)
+        })
+        .await
     }
 
     /// Checks whether [`Home::create`] would fail, as far as that can be known before.

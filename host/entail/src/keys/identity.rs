@@ -3,50 +3,39 @@
 use entail_store::{KeyError, Keys, Recipient, RecipientError, Recipients, Secret};
 use serde_json::json;
 
-use super::renewal::{OnStep, Renewal, StaleSecret};
-use crate::authorize::authorize_whole;
-use crate::entail::Entail;
+use super::renewal::{Renewal, StaleSecret};
+use super::renewing::Renewing;
 use crate::error::Error;
 use crate::home::FIRST_LABEL;
-use crate::principal::{Action, Principal};
 
-impl Entail {
-    /// Rotates this machine's identity: creates a new one, replaces the old one's recipient,
-    /// seals every secret again, and destroys the old identity. `passphrase` is the one that
-    /// protects it, if any.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Keys`] without an identity, or if it is not in the directory of the keys.
-    pub async fn rotate_identity(
+impl Renewing {
+    /// [`StoreKeys::rotate_identity`](super::StoreKeys::rotate_identity).
+    pub(crate) async fn rotate_identity(
         &self,
-        principal: &Principal,
         passphrase: Option<&Secret>,
-        on_step: OnStep<'_>,
     ) -> Result<Renewal, Error> {
-        authorize_whole(principal, Action::Administer)?;
-        self.store.keys().check_can_write()?;
+        self.store().keys().check_can_write()?;
         // Two rotations at once would create two keys and lose one.
-        let _lock = self.store.keys().lock()?;
-        self.store.keys().check_identity_is_local()?;
+        let _lock = self.store().keys().lock()?;
+        self.store().keys().check_identity_is_local()?;
         let mut keys = self.read_keys(passphrase)?;
         let resumed = self.is_identity_rotation_begun(&keys).await?;
         if !resumed {
             keys.begin_new_identity(passphrase)?;
-            self.store.reload_keys()?;
+            self.store().reload_keys().await?;
         }
-        let own = keys.own_recipients(FIRST_LABEL, self.now_ms())?;
+        let own = keys.own_recipients(FIRST_LABEL, self.documents.now_ms())?;
         let (newest, before) = own.split_first().ok_or(KeyError::NoIdentity)?;
         let record = json!({"change": "rotate-identity", "recipient": newest.key});
-        self.change_recipients(principal, &record, |list| replace(list, before, newest))
+        self.change_recipients(&record, |list| replace(list, before, newest))
             .await?;
-        let mut renewal = self.reseal_with(principal, &keys, on_step).await?;
+        let mut renewal = self.reseal_with(&keys).await?;
         // Skipped secrets may be repaired later, and then only the old identity opens them.
         renewal.old_identity_kept = renewal.skipped.iter().any(StaleSecret::needs_old_identity);
         if !renewal.old_identity_kept {
             keys.end_old_identities(passphrase)?;
         }
-        self.store.reload_keys()?;
+        self.store().reload_keys().await?;
         renewal.resumed = resumed;
         Ok(renewal)
     }
@@ -56,7 +45,7 @@ impl Entail {
     pub(super) async fn is_identity_rotation_begun(&self, keys: &Keys) -> Result<bool, Error> {
         let own = keys.own_recipients(FIRST_LABEL, 0)?;
         let is_begun = own.len() > 1;
-        let list = self.store.recipients().await?;
+        let list = self.store().recipients().await?;
         match own.first() {
             Some(unlisted) if !is_begun && !list.has(&unlisted.id()) => {
                 Err(RecipientError::Unknown(unlisted.id()).into())
@@ -67,7 +56,7 @@ impl Entail {
 
     /// Reads the keys from their files, and unlocks the identity.
     fn read_keys(&self, passphrase: Option<&Secret>) -> Result<Keys, Error> {
-        let mut keys = Keys::open(self.store.keys().directory())?;
+        let mut keys = Keys::open(self.store().keys().directory())?;
         if let Some(passphrase) = passphrase {
             keys.unlock(passphrase)?;
         }

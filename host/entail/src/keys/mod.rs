@@ -4,16 +4,185 @@
 //! there before: it seals secrets again, or signs documents again, a few scopes per commit.
 //! Everything stays readable meanwhile. An interrupted operation continues when it is
 //! called again: the epoch of a secret and the signer of a document say what is left to do.
-//!
-//! # Blocking
-//!
-//! These operations wait for the disk, and for the lock of the keys, on the calling thread,
-//! and yield only between batches. In a service, run them on a separate thread.
 
-mod commit;
 mod identity;
-pub(crate) mod plan;
+mod plan;
 mod recipients;
-pub(crate) mod renewal;
+mod renewal;
+pub(crate) mod renewing;
 mod reseal;
 mod signer;
+
+use std::sync::Arc;
+
+use entail_store::{Keys, Recipient, Recipients, Secret, Verifier};
+
+use crate::authorize::authorize_whole;
+use crate::blocking::run_with_progress;
+use crate::entail::Entail;
+use crate::error::Error;
+use crate::principal::{Action, Principal};
+use renewing::Renewing;
+
+pub use plan::{KeyChange, KeyPlan};
+pub use renewal::{OnStep, Renewal, StaleSecret, Step};
+
+/// The keys that secrets are sealed to and documents are signed with.
+/// [`Entail::keys`] returns it.
+///
+/// The operations that change keys run on a separate thread, which continues if the future
+/// is dropped.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreKeys<'a> {
+    entail: &'a Entail,
+}
+
+impl Entail {
+    /// The keys that secrets are sealed to and documents are signed with.
+    pub fn keys(&self) -> StoreKeys<'_> {
+        StoreKeys { entail: self }
+    }
+}
+
+impl StoreKeys<'_> {
+    /// The keys of this machine.
+    pub fn local(self) -> Arc<Keys> {
+        self.entail.documents.store.keys()
+    }
+
+    /// The trusted signing keys, the current one first.
+    pub fn verifiers(self) -> Vec<Verifier> {
+        self.entail.documents.store.verifiers()
+    }
+
+    /// The recipients that secrets are sealed to.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tampered`], [`Error::Unavailable`].
+    pub async fn recipients(self, principal: &Principal) -> Result<Recipients, Error> {
+        authorize_whole(principal, Action::View)?;
+        Ok(Recipients::clone(
+            &*self.entail.documents.store.recipients().await?,
+        ))
+    }
+
+    /// Checks a change of keys, and counts what it would renew. Writes nothing and opens no
+    /// secret, so it does not find secrets that fail to open.
+    ///
+    /// # Errors
+    ///
+    /// As the change.
+    pub async fn plan(self, principal: &Principal, change: KeyChange) -> Result<KeyPlan, Error> {
+        self.run(principal, &mut |_| {}, |renewing| async move {
+            renewing.plan(change).await
+        })
+        .await
+    }
+
+    /// Rotates this machine's identity: creates a new one, replaces the old one's recipient,
+    /// seals every secret again, and destroys the old identity. `passphrase` is the one that
+    /// protects it, if any.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Keys`] without an identity, or if it is not in the directory of the keys.
+    pub async fn rotate_identity(
+        self,
+        principal: &Principal,
+        passphrase: Option<&Secret>,
+        on_step: OnStep<'_>,
+    ) -> Result<Renewal, Error> {
+        let passphrase = passphrase.cloned();
+        self.run(principal, on_step, |renewing| async move {
+            renewing.rotate_identity(passphrase.as_ref()).await
+        })
+        .await
+    }
+
+    /// Rotates the signer: creates a new one, authorizes it to write, signs every document
+    /// again, and stops trusting the old one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Keys`] without a signer.
+    pub async fn rotate_signer(
+        self,
+        principal: &Principal,
+        on_step: OnStep<'_>,
+    ) -> Result<Renewal, Error> {
+        self.run(principal, on_step, |renewing| async move {
+            renewing.rotate_signer().await
+        })
+        .await
+    }
+
+    /// Adds a recipient, and seals every secret to it as well.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Recipient`]; [`Error::Keys`] without a signer.
+    pub async fn add_recipient(
+        self,
+        principal: &Principal,
+        recipient: Recipient,
+        on_step: OnStep<'_>,
+    ) -> Result<Renewal, Error> {
+        self.run(principal, on_step, |renewing| async move {
+            renewing.add_recipient(recipient).await
+        })
+        .await
+    }
+
+    /// Removes a recipient, given by its name, label or key, and seals every secret again
+    /// without it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownRecipient`]; [`Error::OwnRecipient`]; [`Error::Keys`] without a
+    /// signer.
+    pub async fn remove_recipient(
+        self,
+        principal: &Principal,
+        which: &str,
+        on_step: OnStep<'_>,
+    ) -> Result<Renewal, Error> {
+        let which = which.to_owned();
+        self.run(principal, on_step, |renewing| async move {
+            renewing.remove_recipient(&which).await
+        })
+        .await
+    }
+
+    /// Seals every secret again that is not sealed to the current recipients.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Keys`] without a signer. Secrets that cannot be opened here are in
+    /// [`Renewal::skipped`].
+    pub async fn reseal(
+        self,
+        principal: &Principal,
+        on_step: OnStep<'_>,
+    ) -> Result<Renewal, Error> {
+        self.run(principal, on_step, |renewing| async move {
+            renewing.reseal().await
+        })
+        .await
+    }
+
+    /// Runs an operation on a separate thread.
+    async fn run<T: Send + 'static, F: Future<Output = Result<T, Error>>>(
+        self,
+        principal: &Principal,
+        on_step: OnStep<'_>,
+        operation: impl FnOnce(Renewing) -> F + Send + 'static,
+    ) -> Result<T, Error> {
+        authorize_whole(principal, Action::Administer)?;
+        let (documents, principal) = (self.entail.documents.clone(), principal.clone());
+        run_with_progress("entail-keys", on_step, move |progress| {
+            operation(Renewing::new(documents, principal, Some(progress)))
+        })
+        .await
+    }
+}

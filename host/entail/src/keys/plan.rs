@@ -4,27 +4,27 @@ use entail_store::Recipient;
 
 use super::identity::replace;
 use super::renewal::PAGE;
+use super::renewing::Renewing;
 use super::signer::SignerRotation;
-use crate::authorize::authorize_whole;
 use crate::documents::scope::{self, Credential, Scope};
-use crate::entail::Entail;
 use crate::error::Error;
 use crate::home::FIRST_LABEL;
-use crate::principal::{Action, Principal};
 use entail_decision::name::ScopePath;
 
 /// A change of keys or recipients.
-#[derive(Clone, Copy, Debug)]
-pub enum KeyChange<'a> {
-    /// [`Entail::rotate_identity`].
+#[derive(Clone, Debug)]
+pub enum KeyChange {
+    /// [`StoreKeys::rotate_identity`](super::StoreKeys::rotate_identity).
     RotateIdentity,
-    /// [`Entail::rotate_signer`].
+    /// [`StoreKeys::rotate_signer`](super::StoreKeys::rotate_signer).
     RotateSigner,
-    /// [`Entail::add_recipient`]; `None` if its key is not generated yet.
-    AddRecipient(Option<&'a Recipient>),
-    /// [`Entail::remove_recipient`], by its name, label or key.
-    RemoveRecipient(&'a str),
-    /// [`Entail::reseal`].
+    /// [`StoreKeys::add_recipient`](super::StoreKeys::add_recipient); `None` if its key is not
+    /// generated yet.
+    AddRecipient(Option<Recipient>),
+    /// [`StoreKeys::remove_recipient`](super::StoreKeys::remove_recipient), by its name, label
+    /// or key.
+    RemoveRecipient(String),
+    /// [`StoreKeys::reseal`](super::StoreKeys::reseal).
     Reseal,
 }
 
@@ -38,36 +38,26 @@ pub struct KeyPlan {
     pub to_renew: usize,
 }
 
-impl Entail {
-    /// Checks a change of keys, and counts what it would renew. Writes nothing and opens no
-    /// secret, so it does not find secrets that fail to open.
-    ///
-    /// # Errors
-    ///
-    /// As the change.
-    pub async fn plan_key_change(
-        &self,
-        principal: &Principal,
-        change: KeyChange<'_>,
-    ) -> Result<KeyPlan, Error> {
-        authorize_whole(principal, Action::Administer)?;
+impl Renewing {
+    /// [`StoreKeys::plan`](super::StoreKeys::plan).
+    pub(crate) async fn plan(&self, change: KeyChange) -> Result<KeyPlan, Error> {
         // Resealing writes only if a secret needs it.
         let always_writes = !matches!(change, KeyChange::Reseal);
         if always_writes {
-            self.check_can_commit().await?;
+            self.documents.check_can_commit().await?;
         }
-        let list = self.store.recipients().await?;
+        let list = self.store().recipients().await?;
         let mut resumed = false;
         let epoch = match change {
             KeyChange::RotateSigner => {
-                let begun = self.signer_rotation()?;
+                let begun = self.signer_rotation().await?;
                 return Ok(KeyPlan {
                     resumed: begun != SignerRotation::NotBegun,
                     to_renew: self.count_signed_before(begun).await?,
                 });
             }
             KeyChange::RotateIdentity => {
-                let keys = self.store.keys();
+                let keys = self.store().keys();
                 keys.check_identity_is_local()?;
                 resumed = self.is_identity_rotation_begun(&keys).await?;
                 match keys.own_recipients(FIRST_LABEL, 0)?.split_first() {
@@ -75,32 +65,28 @@ impl Entail {
                     _ => list.epoch + 1,
                 }
             }
-            KeyChange::AddRecipient(Some(recipient)) => list.with(recipient.clone())?.epoch,
+            KeyChange::AddRecipient(Some(recipient)) => list.with(recipient)?.epoch,
             KeyChange::AddRecipient(None) => {
                 list.check_room()?;
                 list.epoch + 1
             }
-            KeyChange::RemoveRecipient(which) => self.list_without(&list, which)?.epoch,
+            KeyChange::RemoveRecipient(which) => self.list_without(&list, &which)?.epoch,
             KeyChange::Reseal => list.epoch,
         };
-        let to_renew = self.count_not_sealed_to(principal, epoch).await?;
+        let to_renew = self.count_not_sealed_to(epoch).await?;
         if !always_writes && to_renew > 0 {
-            self.check_can_commit().await?;
+            self.documents.check_can_commit().await?;
         }
         Ok(KeyPlan { resumed, to_renew })
     }
 
     /// How many secrets are sealed to another list of recipients than that of `epoch`.
-    pub(crate) async fn count_not_sealed_to(
-        &self,
-        principal: &Principal,
-        epoch: u32,
-    ) -> Result<usize, Error> {
-        let paths: Vec<ScopePath> = self.scopes(principal, None).await?;
+    pub(crate) async fn count_not_sealed_to(&self, epoch: u32) -> Result<usize, Error> {
+        let paths: Vec<ScopePath> = self.documents.scopes(None).await?;
         let mut count = 0;
         for page in paths.chunks(PAGE) {
             let keys: Vec<_> = page.iter().map(scope::document_key).collect();
-            let snapshot = self.store.read(&keys).await?;
+            let snapshot = self.store().read(&keys).await?;
             for document in snapshot.documents.iter().flatten() {
                 let scope = document.body::<Scope>()?;
                 let versions = scope.all_credentials().flat_map(Credential::versions);
@@ -112,14 +98,14 @@ impl Entail {
 
     /// How many documents the next signer would sign again.
     async fn count_signed_before(&self, begun: SignerRotation) -> Result<usize, Error> {
-        let verifiers = self.store.verifiers();
+        let verifiers = self.store().verifiers();
         let newest = match begun {
             SignerRotation::HandedOver => verifiers.first().map(|verifier| verifier.id().as_str()),
             SignerRotation::NotBegun | SignerRotation::Staged => None,
         };
         let mut count = 0;
-        for page in self.all_documents().await?.chunks(PAGE) {
-            let snapshot = self.store.read(page).await?;
+        for page in self.documents.keys().await?.chunks(PAGE) {
+            let snapshot = self.store().read(page).await?;
             let documents = snapshot.documents.iter().flatten();
             count += documents
                 .filter(|document| Some(document.signer()) != newest)

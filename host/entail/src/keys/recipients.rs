@@ -3,59 +3,27 @@
 use entail_store::{Batch, Recipient, RecipientError, Recipients, recipients_key};
 use serde_json::{Value, json};
 
-use super::renewal::{OnStep, Renewal};
-use crate::authorize::authorize_whole;
+use super::renewal::Renewal;
+use super::renewing::Renewing;
 use crate::documents::encode;
-use crate::entail::Entail;
 use crate::error::Error;
-use crate::principal::{Action, Principal};
 
-impl Entail {
-    /// The recipients that secrets are sealed to.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Tampered`], [`Error::Unavailable`].
-    pub async fn recipients(&self, principal: &Principal) -> Result<Recipients, Error> {
-        authorize_whole(principal, Action::View)?;
-        Ok(Recipients::clone(&*self.store.recipients().await?))
-    }
-
-    /// Adds a recipient, and seals every secret to it as well.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Recipient`]; [`Error::Keys`] without a signer.
-    pub async fn add_recipient(
-        &self,
-        principal: &Principal,
-        recipient: Recipient,
-        on_step: OnStep<'_>,
-    ) -> Result<Renewal, Error> {
+impl Renewing {
+    /// [`StoreKeys::add_recipient`](super::StoreKeys::add_recipient).
+    pub(crate) async fn add_recipient(&self, recipient: Recipient) -> Result<Renewal, Error> {
         let record = json!({"change": "add-recipient", "recipient": recipient.key, "label": recipient.label});
-        self.change_recipients(principal, &record, |list| list.with(recipient.clone()))
+        self.change_recipients(&record, |list| list.with(recipient.clone()))
             .await?;
-        self.reseal(principal, on_step).await
+        self.reseal().await
     }
 
-    /// Removes a recipient, given by its name, label or key, and seals every secret again
-    /// without it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::UnknownRecipient`]; [`Error::OwnRecipient`]; [`Error::Keys`] without a
-    /// signer.
-    pub async fn remove_recipient(
-        &self,
-        principal: &Principal,
-        which: &str,
-        on_step: OnStep<'_>,
-    ) -> Result<Renewal, Error> {
-        self.list_without(&*self.store.recipients().await?, which)?;
+    /// [`StoreKeys::remove_recipient`](super::StoreKeys::remove_recipient).
+    pub(crate) async fn remove_recipient(&self, which: &str) -> Result<Renewal, Error> {
+        self.list_without(&*self.store().recipients().await?, which)?;
         let record = json!({"change": "remove-recipient", "recipient": which});
-        self.change_recipients(principal, &record, |list| list.without(which))
+        self.change_recipients(&record, |list| list.without(which))
             .await?;
-        self.reseal(principal, on_step).await
+        self.reseal().await
     }
 
     /// The list without one of its recipients, which must not be that of this machine's own
@@ -66,7 +34,7 @@ impl Entail {
             RecipientError::Unknown(_) => Error::UnknownRecipient(which.to_owned()),
             other => other.into(),
         })?;
-        let keys = self.store.keys();
+        let keys = self.store().keys();
         if keys.identity_ids().any(|id| list.has(id) && !next.has(id)) {
             return Err(Error::OwnRecipient);
         }
@@ -75,26 +43,24 @@ impl Entail {
 
     pub(super) async fn change_recipients(
         &self,
-        principal: &Principal,
         change: &Value,
         next: impl Fn(&Recipients) -> Result<Recipients, RecipientError>,
     ) -> Result<(), Error> {
-        authorize_whole(principal, Action::Administer)?;
-        self.until_not_contended(|| async {
-            let key = recipients_key();
-            let snapshot = self.store.read(std::slice::from_ref(&key)).await?;
-            let list = self.store.recipients().await?;
-            let next = next(&list)?;
-            if next.recipients == list.recipients {
-                return Ok(());
-            }
-            let batch = Batch {
-                put: vec![(key, encode(&next)?)],
-                ..Batch::default()
-            };
-            self.commit(principal, snapshot.revision, batch, change)
-                .await
-        })
-        .await
+        self.documents
+            .until_not_contended(|| async {
+                let key = recipients_key();
+                let snapshot = self.store().read(std::slice::from_ref(&key)).await?;
+                let list = self.store().recipients().await?;
+                let next = next(&list)?;
+                if next.recipients == list.recipients {
+                    return Ok(());
+                }
+                let batch = Batch {
+                    put: vec![(key, encode(&next)?)],
+                    ..Batch::default()
+                };
+                self.commit(snapshot.revision, batch, change).await
+            })
+            .await
     }
 }

@@ -1,9 +1,8 @@
 //! The progress and the result of renewing secrets or documents.
 
-use entail_store::{DocumentKey, SealError};
+use entail_store::SealError;
 
-use crate::documents::scope::{Credential, OTHER_KINDS, SCOPE_KIND, Version};
-use crate::entail::Entail;
+use crate::documents::scope::{Credential, Version};
 use crate::error::Error;
 use entail_decision::name::ScopePath;
 
@@ -76,23 +75,5 @@ impl StaleSecret {
                 ..
             })
         )
-    }
-}
-
-impl Entail {
-    /// The keys of all documents that are signed on their own.
-    pub(crate) async fn all_documents(&self) -> Result<Vec<DocumentKey>, Error> {
-        let mut keys = Vec::new();
-        for kind in std::iter::once(SCOPE_KIND).chain(OTHER_KINDS) {
-            keys.extend(self.documents_of(kind).await?);
-        }
-        Ok(keys)
-    }
-
-    /// The keys of all documents of a kind.
-    pub(crate) async fn documents_of(&self, kind: &str) -> Result<Vec<DocumentKey>, Error> {
-        let names = self.store.names(kind, "", None, usize::MAX).await?;
-        let key = |name| DocumentKey::new(kind, name);
-        Ok(names.into_iter().map(key).collect())
     }
 }

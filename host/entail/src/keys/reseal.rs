@@ -5,13 +5,11 @@ use entail_store::{
 };
 use serde_json::json;
 
-use super::renewal::{BATCH, OnStep, Renewal, StaleSecret, Step};
-use crate::authorize::authorize_whole;
+use super::renewal::{BATCH, Renewal, StaleSecret};
+use super::renewing::Renewing;
 use crate::documents::encode;
 use crate::documents::scope::{self, Credential, Scope, Version};
-use crate::entail::Entail;
 use crate::error::Error;
-use crate::principal::{Action, Principal};
 use entail_decision::name::ScopePath;
 
 /// Sealing the secrets of some scopes in one commit.
@@ -25,56 +23,41 @@ struct Reseal<'a> {
     skipped: Vec<StaleSecret>,
 }
 
-impl Entail {
-    /// Seals every secret again that is not sealed to the current recipients.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Keys`] without a signer. Secrets that cannot be opened here are in
-    /// [`Renewal::skipped`].
-    pub async fn reseal(
-        &self,
-        principal: &Principal,
-        on_step: OnStep<'_>,
-    ) -> Result<Renewal, Error> {
-        authorize_whole(principal, Action::Administer)?;
-        let keys = self.store.keys();
-        self.reseal_with(principal, &keys, on_step).await
+impl Renewing {
+    /// [`StoreKeys::reseal`](super::StoreKeys::reseal).
+    pub(crate) async fn reseal(&self) -> Result<Renewal, Error> {
+        let keys = self.store().keys();
+        self.reseal_with(&keys).await
     }
 
-    pub(super) async fn reseal_with(
-        &self,
-        principal: &Principal,
-        keys: &Keys,
-        on_step: OnStep<'_>,
-    ) -> Result<Renewal, Error> {
-        let scopes = self.scopes(principal, None).await?;
+    pub(super) async fn reseal_with(&self, keys: &Keys) -> Result<Renewal, Error> {
+        let scopes = self.documents.scopes(None).await?;
         let mut renewal = Renewal::default();
         let all = scopes.len();
         let mut done = 0;
         for batch in scopes.chunks(BATCH) {
             let (renewed, skipped) = self
-                .until_not_contended(|| self.reseal_batch(principal, keys, batch))
+                .documents
+                .until_not_contended(|| self.reseal_batch(keys, batch))
                 .await?;
             renewal.renewed += renewed;
             renewal.skipped.extend(skipped);
             done += batch.len();
-            on_step(Step { done, all });
+            self.report(done, all);
         }
         Ok(renewal)
     }
 
     async fn reseal_batch(
         &self,
-        principal: &Principal,
         keys: &Keys,
         scopes: &[ScopePath],
     ) -> Result<(usize, Vec<StaleSecret>), Error> {
         let documents: Vec<DocumentKey> = std::iter::once(recipients_key())
             .chain(scopes.iter().map(scope::document_key))
             .collect();
-        let snapshot = self.store.read(&documents).await?;
-        let recipients = self.store.recipients().await?;
+        let snapshot = self.store().read(&documents).await?;
+        let recipients = self.store().recipients().await?;
         let mut reseal = Reseal {
             keys,
             recipients: &recipients,
@@ -104,7 +87,7 @@ impl Entail {
         }
         if reseal.renewed > 0 {
             let change = json!({"change": "reseal", "epoch": recipients.epoch});
-            self.commit(principal, snapshot.revision, reseal.batch, &change)
+            self.commit(snapshot.revision, reseal.batch, &change)
                 .await?;
         }
         Ok((reseal.renewed, reseal.skipped))
@@ -123,7 +106,7 @@ impl Entail {
             epoch: recipients.epoch,
             ..from.clone()
         };
-        let opened = match self.store.blob(&version.blob).await {
+        let opened = match self.store().blob(&version.blob).await {
             Ok(sealed) => keys.unseal(&sealed, &from).map_err(StoreError::from),
             Err(error) => Err(error),
         };
@@ -134,7 +117,7 @@ impl Entail {
             Err(error @ StoreError::Unavailable(_)) => return Err(error.into()),
             Err(error) => {
                 // Another process may have renewed it since the document was read.
-                if self.store.revision().await? != reseal.revision {
+                if self.store().revision().await? != reseal.revision {
                     return Err(Error::Contended);
                 }
                 let stale = StaleSecret::new(path, credential, version, Some(error.into()));

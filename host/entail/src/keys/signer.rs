@@ -3,12 +3,10 @@
 use entail_store::{Author, Batch, Document, DocumentKey};
 use serde_json::json;
 
-use super::renewal::{BATCH, OnStep, Renewal, Step};
-use crate::authorize::authorize_whole;
+use super::renewal::{BATCH, Renewal};
+use super::renewing::Renewing;
 use crate::documents::encode;
-use crate::entail::Entail;
 use crate::error::Error;
-use crate::principal::{Action, Principal};
 
 /// The progress of rotating the signer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,36 +19,26 @@ pub(super) enum SignerRotation {
     HandedOver,
 }
 
-impl Entail {
-    /// Rotates the signer: creates a new one, authorizes it to write, signs every document
-    /// again, and stops trusting the old one.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Keys`] without a signer.
-    pub async fn rotate_signer(
-        &self,
-        principal: &Principal,
-        on_step: OnStep<'_>,
-    ) -> Result<Renewal, Error> {
-        authorize_whole(principal, Action::Administer)?;
-        self.store.keys().check_can_write()?;
+impl Renewing {
+    /// [`StoreKeys::rotate_signer`](super::StoreKeys::rotate_signer).
+    pub(crate) async fn rotate_signer(&self) -> Result<Renewal, Error> {
+        self.store().keys().check_can_write()?;
         // Two rotations at once would create two keys and lose one.
-        let _lock = self.store.keys().lock()?;
-        self.store.revision().await?;
-        let begun = self.signer_rotation()?;
+        let _lock = self.store().keys().lock()?;
+        self.store().revision().await?;
+        let begun = self.signer_rotation().await?;
         if begun != SignerRotation::HandedOver {
-            let principal = principal.to_string();
+            let principal = self.principal.to_string();
             let change = encode(&json!({"change": "rotate-signer"}))?;
             let author = Author {
                 principal: &principal,
-                at_ms: self.now_ms(),
+                at_ms: self.documents.now_ms(),
                 change: &change,
             };
-            self.store.begin_new_signer(author).await?;
+            self.store().begin_new_signer(author).await?;
         }
-        let renewed = self.resign(principal, on_step).await?;
-        self.store.end_old_signer()?;
+        let renewed = self.resign().await?;
+        self.store().end_old_signer()?;
         Ok(Renewal {
             resumed: begun != SignerRotation::NotBegun,
             renewed,
@@ -59,9 +47,9 @@ impl Entail {
     }
 
     /// The progress of rotating the signer, by this process or an earlier one.
-    pub(super) fn signer_rotation(&self) -> Result<SignerRotation, Error> {
-        let is_staged = self.store.reload_keys()?.has_next_signer();
-        Ok(match (is_staged, self.store.verifiers().len()) {
+    pub(super) async fn signer_rotation(&self) -> Result<SignerRotation, Error> {
+        let is_staged = self.store().reload_keys().await?.has_next_signer();
+        Ok(match (is_staged, self.store().verifiers().len()) {
             (true, _) => SignerRotation::Staged,
             (false, 2..) => SignerRotation::HandedOver,
             (false, _) => SignerRotation::NotBegun,
@@ -69,32 +57,25 @@ impl Entail {
     }
 
     /// Signs every document again that was signed with an earlier key. Returns how many.
-    pub(crate) async fn resign(
-        &self,
-        principal: &Principal,
-        on_step: OnStep<'_>,
-    ) -> Result<usize, Error> {
-        let keys = self.all_documents().await?;
+    pub(crate) async fn resign(&self) -> Result<usize, Error> {
+        let keys = self.documents.keys().await?;
         let all = keys.len();
         let mut done = 0;
         let mut renewed = 0;
         for batch in keys.chunks(BATCH) {
             renewed += self
-                .until_not_contended(|| self.resign_batch(principal, batch))
+                .documents
+                .until_not_contended(|| self.resign_batch(batch))
                 .await?;
             done += batch.len();
-            on_step(Step { done, all });
+            self.report(done, all);
         }
         Ok(renewed)
     }
 
-    async fn resign_batch(
-        &self,
-        principal: &Principal,
-        keys: &[DocumentKey],
-    ) -> Result<usize, Error> {
-        let snapshot = self.store.read(keys).await?;
-        let verifiers = self.store.verifiers();
+    async fn resign_batch(&self, keys: &[DocumentKey]) -> Result<usize, Error> {
+        let snapshot = self.store().read(keys).await?;
+        let verifiers = self.store().verifiers();
         let current = verifiers.first().map(|verifier| verifier.id().as_str());
         let is_old = |document: &Document| Some(document.signer()) != current;
         let put: Vec<_> = snapshot
@@ -111,8 +92,7 @@ impl Entail {
                 ..Batch::default()
             };
             let change = json!({"change": "resign"});
-            self.commit(principal, snapshot.revision, batch, &change)
-                .await?;
+            self.commit(snapshot.revision, batch, &change).await?;
         }
         Ok(renewed)
     }

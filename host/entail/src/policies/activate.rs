@@ -15,8 +15,8 @@ use crate::documents::policy::{
     ActivePolicy, POLICY_KIND, PolicyActivation, active_policy_key, component_key,
 };
 use crate::documents::scope;
-use crate::entail::Entail;
 use crate::error::{BUILT_IN, Error};
+use crate::policies::handle::Policies;
 use crate::principal::{Action, Principal};
 use entail_decision::name::{AttributeName, AttributeValue, ScopePath};
 
@@ -33,14 +33,14 @@ pub struct ActivatePolicy {
     pub isolation: Isolation,
 }
 
-impl Entail {
+impl Policies<'_> {
     /// The active policy of an organization, and its previous ones.
     ///
     /// # Errors
     ///
     /// [`Error::UnknownScope`], [`Error::Tampered`].
-    pub async fn active_policy(
-        &self,
+    pub async fn active(
+        self,
         principal: &Principal,
         organization: &ScopePath,
     ) -> Result<ActivePolicy, Error> {
@@ -53,41 +53,32 @@ impl Entail {
     /// # Errors
     ///
     /// [`Error::Tampered`].
-    pub async fn active_policies(
-        &self,
+    pub async fn all_active(
+        self,
         principal: &Principal,
     ) -> Result<Vec<(ScopePath, ActivePolicy)>, Error> {
         authorize_whole(principal, Action::View)?;
-        let (_, documents) = self.documents::<ActivePolicy>(POLICY_KIND).await?;
+        let (_, documents) = self
+            .entail
+            .documents
+            .bodies::<ActivePolicy>(POLICY_KIND)
+            .await?;
         documents
             .into_iter()
             .map(|(key, active)| Ok((key.name.parse()?, active)))
             .collect()
     }
 
-    /// Loads the active policy of an organization.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::PolicyUnready`], [`Error::Tampered`].
-    pub async fn load_active_policy(&self, organization: &ScopePath) -> Result<Policy, Error> {
-        let snapshot = self.store.read(&[active_policy_key(organization)]).await?;
-        let document = snapshot.documents.into_iter().next().flatten();
-        let active = document.as_ref().map(|document| (organization, document));
-        let serving = self.policies.serving(&self.store, active).await?;
-        Ok(serving.policy.clone())
-    }
-
     /// Loads an installed policy, and checks that it accepts its settings.
     async fn prepare_policy(
-        &self,
+        self,
         principal: &Principal,
         activate: &ActivatePolicy,
     ) -> Result<(Policy, PolicyActivation), Error> {
         authorize_whole(principal, Action::View)?;
         let limits = match (&activate.limits, activate.component) {
             (Some(limits), _) => limits.clone(),
-            (None, Some(component)) => self.installed_policy(principal, component).await?.limits,
+            (None, Some(component)) => self.get(principal, component).await?.limits,
             (None, None) => Limits::default(),
         };
         let activation = PolicyActivation {
@@ -96,10 +87,12 @@ impl Entail {
             limits,
             isolation: activate.isolation,
             activated_by: principal.to_string(),
-            activated_at_ms: self.now_ms(),
+            activated_at_ms: self.entail.documents.now_ms(),
         };
-        let loader = self.policies.loader();
-        let policy = loader.load(&self.store, &activation).await?;
+        let loader = self.entail.serving.loader();
+        let policy = loader
+            .load(&self.entail.documents.store, &activation)
+            .await?;
         let settings = activation.settings.clone();
         let policy = policy.with_settings_async(settings).await?;
         Ok((policy, activation))
@@ -113,8 +106,8 @@ impl Entail {
     ///
     /// [`Error::UnknownScope`], [`Error::UnknownPolicy`], [`Error::BadSettings`],
     /// [`Error::PolicyUnready`].
-    pub async fn activate_policy(
-        &self,
+    pub async fn activate(
+        self,
         principal: &Principal,
         organization: &ScopePath,
         activate: ActivatePolicy,
@@ -130,14 +123,14 @@ impl Entail {
         .await
     }
 
-    /// The policy that [`Entail::activate_policy`] would activate, and how decisions would
+    /// The policy that [`Policies::activate`] would activate, and how decisions would
     /// change.
     ///
     /// # Errors
     ///
-    /// As [`Entail::activate_policy`].
+    /// As [`Policies::activate`].
     pub async fn plan_activate(
-        &self,
+        self,
         principal: &Principal,
         organization: &ScopePath,
         activate: &ActivatePolicy,
@@ -153,9 +146,9 @@ impl Entail {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if there was none; else as [`Entail::activate_policy`].
-    pub async fn roll_back_policy(
-        &self,
+    /// [`Error::Invalid`] if there was none; else as [`Policies::activate`].
+    pub async fn roll_back(
+        self,
         principal: &Principal,
         organization: &ScopePath,
     ) -> Result<ActivePolicy, Error> {
@@ -163,48 +156,48 @@ impl Entail {
         authorize(principal, Action::Administer, organization)?;
         let previous = previous(self.read_active_policy(organization).await?.1, organization)?;
         // It may have been active before this process started.
-        let loader = self.policies.loader();
-        loader.load(&self.store, &previous).await?;
+        let loader = self.entail.serving.loader();
+        loader.load(&self.entail.documents.store, &previous).await?;
         let record = record("roll-back-policy", organization, Some(&previous));
         self.change_active_policy(principal, organization, &record, |active| {
             if active.previous.first() != Some(&previous) {
                 return Err(Error::Contended);
             }
-            active.roll_back(principal.to_string(), self.now_ms());
+            active.roll_back(principal.to_string(), self.entail.documents.now_ms());
             Ok(())
         })
         .await
     }
 
-    /// The policy that [`Entail::roll_back_policy`] would activate, and how decisions would
+    /// The policy that [`Policies::roll_back`] would activate, and how decisions would
     /// change.
     ///
     /// # Errors
     ///
-    /// As [`Entail::roll_back_policy`].
+    /// As [`Policies::roll_back`].
     pub async fn plan_roll_back(
-        &self,
+        self,
         principal: &Principal,
         organization: &ScopePath,
         attributes: &BTreeMap<AttributeName, AttributeValue>,
     ) -> Result<(Policy, AccessChanges), Error> {
         let active = self.check_can_activate(principal, organization).await?;
         let previous = previous(active, organization)?;
-        let loader = self.policies.loader();
-        let policy = loader.load(&self.store, &previous).await?;
+        let loader = self.entail.serving.loader();
+        let policy = loader.load(&self.entail.documents.store, &previous).await?;
         self.with_changes(principal, organization, policy, attributes)
             .await
     }
 
     async fn with_changes(
-        &self,
+        self,
         principal: &Principal,
         organization: &ScopePath,
         policy: Policy,
         attributes: &BTreeMap<AttributeName, AttributeValue>,
     ) -> Result<(Policy, AccessChanges), Error> {
         let changes = self
-            .policy_diff(principal, &policy, Some(organization), attributes)
+            .diff(principal, &policy, Some(organization), attributes)
             .await?;
         Ok((policy, changes))
     }
@@ -214,9 +207,9 @@ impl Entail {
     ///
     /// # Errors
     ///
-    /// As [`Entail::activate_policy`].
-    pub async fn shadow_policy(
-        &self,
+    /// As [`Policies::activate`].
+    pub async fn shadow(
+        self,
         principal: &Principal,
         organization: &ScopePath,
         shadow: Option<ActivatePolicy>,
@@ -235,13 +228,13 @@ impl Entail {
         .await
     }
 
-    /// What [`Entail::shadow_policy`] would set. Loads the shadow, and writes nothing.
+    /// What [`Policies::shadow`] would set. Loads the shadow, and writes nothing.
     ///
     /// # Errors
     ///
-    /// As [`Entail::shadow_policy`].
+    /// As [`Policies::shadow`].
     pub async fn plan_shadow(
-        &self,
+        self,
         principal: &Principal,
         organization: &ScopePath,
         shadow: Option<&ActivatePolicy>,
@@ -256,49 +249,54 @@ impl Entail {
 
     /// Fails if the policy of an organization could not be changed now; returns it.
     async fn check_can_activate(
-        &self,
+        self,
         principal: &Principal,
         organization: &ScopePath,
     ) -> Result<ActivePolicy, Error> {
         check_organization(organization)?;
         authorize(principal, Action::Administer, organization)?;
-        self.check_can_commit().await?;
+        self.entail.documents.check_can_commit().await?;
         Ok(self.read_active_policy(organization).await?.1)
     }
 
     /// Changes the document of an organization's policy.
     async fn change_active_policy(
-        &self,
+        self,
         principal: &Principal,
         organization: &ScopePath,
         record: &Value,
         change: impl Fn(&mut ActivePolicy) -> Result<(), Error>,
     ) -> Result<ActivePolicy, Error> {
-        self.until_not_contended(|| async {
-            let (revision, mut active) = self.read_active_policy(organization).await?;
-            change(&mut active)?;
-            // A component may have been removed meanwhile.
-            let needed: Vec<DocumentKey> = active.in_use().map(component_key).collect();
-            let snapshot = self.store.read(&needed).await?;
-            if snapshot.revision != revision {
-                return Err(Error::Contended);
-            }
-            let missing = snapshot.documents.iter().position(Option::is_none);
-            if let Some(component) = missing.and_then(|at| active.in_use().nth(at)) {
-                return Err(Error::UnknownPolicy(component));
-            }
-            let batch = Batch {
-                put: vec![(active_policy_key(organization), encode(&active)?)],
-                ..Batch::default()
-            };
-            self.commit(principal, revision, batch, record).await?;
-            Ok(active)
-        })
-        .await
+        self.entail
+            .documents
+            .until_not_contended(|| async {
+                let (revision, mut active) = self.read_active_policy(organization).await?;
+                change(&mut active)?;
+                // A component may have been removed meanwhile.
+                let needed: Vec<DocumentKey> = active.in_use().map(component_key).collect();
+                let snapshot = self.entail.documents.store.read(&needed).await?;
+                if snapshot.revision != revision {
+                    return Err(Error::Contended);
+                }
+                let missing = snapshot.documents.iter().position(Option::is_none);
+                if let Some(component) = missing.and_then(|at| active.in_use().nth(at)) {
+                    return Err(Error::UnknownPolicy(component));
+                }
+                let batch = Batch {
+                    put: vec![(active_policy_key(organization), encode(&active)?)],
+                    ..Batch::default()
+                };
+                self.entail
+                    .documents
+                    .commit(principal, revision, batch, record)
+                    .await?;
+                Ok(active)
+            })
+            .await
     }
 
     async fn read_active_policy(
-        &self,
+        self,
         organization: &ScopePath,
     ) -> Result<(Revision, ActivePolicy), Error> {
         check_organization(organization)?;
@@ -306,7 +304,7 @@ impl Entail {
             scope::document_key(organization),
             active_policy_key(organization),
         ];
-        let snapshot = self.store.read(&keys).await?;
+        let snapshot = self.entail.documents.store.read(&keys).await?;
         let mut documents = snapshot.documents.into_iter();
         if documents.next().flatten().is_none() {
             return Err(Error::UnknownScope(organization.clone()));

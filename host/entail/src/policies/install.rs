@@ -5,9 +5,8 @@
 use std::sync::Arc;
 
 use entail_policy::{Limits, PolicyDigest};
-use entail_store::{Batch, DocumentKey, Revision};
+use entail_store::{Batch, Revision};
 use entail_text::sanitize;
-use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::authorize::authorize_whole;
@@ -15,8 +14,8 @@ use crate::documents::encode;
 use crate::documents::policy::{
     ActivePolicy, COMPONENT_KIND, InstalledPolicy, POLICY_KIND, blob_of, component_key,
 };
-use crate::entail::Entail;
 use crate::error::{BUILT_IN, Error, LEAST_DIGITS};
+use crate::policies::handle::Policies;
 use crate::principal::{Action, Principal};
 use entail_decision::name::{ScopePath, quoted};
 
@@ -46,7 +45,7 @@ struct Removal {
     loses_rollback: Vec<ScopePath>,
 }
 
-impl Entail {
+impl Policies<'_> {
     /// Admits a component and installs it. It decides nothing until it is activated. If it
     /// is installed already, only its limits change.
     ///
@@ -54,8 +53,8 @@ impl Entail {
     ///
     /// [`Error::Rejected`], [`Error::Compose`]; [`Error::UnknownPolicy`] for the policy
     /// below a layer.
-    pub async fn install_policy(
-        &self,
+    pub async fn install(
+        self,
         principal: &Principal,
         component: &[u8],
         install: InstallPolicy,
@@ -69,33 +68,38 @@ impl Entail {
             "version": installed.version,
         });
         let key = component_key(installed.component);
-        self.until_not_contended(|| async {
-            let revision = self.store.revision().await?;
-            let batch = Batch {
-                put: vec![(key.clone(), encode(&installed)?)],
-                add_blobs: vec![bytes.to_vec()],
-                ..Batch::default()
-            };
-            self.commit(principal, revision, batch, &record).await
-        })
-        .await?;
+        self.entail
+            .documents
+            .until_not_contended(|| async {
+                let revision = self.entail.documents.store.revision().await?;
+                let batch = Batch {
+                    put: vec![(key.clone(), encode(&installed)?)],
+                    add_blobs: vec![bytes.to_vec()],
+                    ..Batch::default()
+                };
+                self.entail
+                    .documents
+                    .commit(principal, revision, batch, &record)
+                    .await
+            })
+            .await?;
         Ok(installed)
     }
 
-    /// Returns what [`Entail::install_policy`] would install. Admits the component, and
+    /// Returns what [`Policies::install`] would install. Admits the component, and
     /// writes nothing.
     ///
     /// # Errors
     ///
-    /// As [`Entail::install_policy`].
+    /// As [`Policies::install`].
     pub async fn plan_install(
-        &self,
+        self,
         principal: &Principal,
         component: &[u8],
         install: InstallPolicy,
     ) -> Result<InstalledPolicy, Error> {
         authorize_whole(principal, Action::Administer)?;
-        self.check_can_commit().await?;
+        self.entail.documents.check_can_commit().await?;
         let (installed, _) = self.admit_component(principal, component, install).await?;
         Ok(installed)
     }
@@ -103,12 +107,12 @@ impl Entail {
     /// Admits a component to install. Also returns the bytes to store, which are composed of
     /// a layer and the policy below it.
     async fn admit_component(
-        &self,
+        self,
         principal: &Principal,
         component: &[u8],
         install: InstallPolicy,
     ) -> Result<(InstalledPolicy, Arc<[u8]>), Error> {
-        let engine = self.policies.engine();
+        let engine = self.entail.serving.engine();
         let bytes: Arc<[u8]> = match install.over {
             None => component.into(),
             Some(below) => {
@@ -118,7 +122,7 @@ impl Entail {
             }
         };
         let limits = install.limits.unwrap_or_else(|| engine.limits().clone());
-        let loader = self.policies.loader();
+        let loader = self.entail.serving.loader();
         let policy = loader.admit(Arc::clone(&bytes), limits.clone()).await?;
         let description = policy.description();
         check_name(&description.name)?;
@@ -134,7 +138,7 @@ impl Entail {
             source: shown_source(&install.source),
             over: install.over,
             installed_by: principal.to_string(),
-            installed_at_ms: self.now_ms(),
+            installed_at_ms: self.entail.documents.now_ms(),
         };
         Ok((installed, bytes))
     }
@@ -145,16 +149,21 @@ impl Entail {
     ///
     /// [`Error::UnknownPolicy`], [`Error::Tampered`].
     pub async fn component(
-        &self,
+        self,
         principal: &Principal,
         component: PolicyDigest,
     ) -> Result<Vec<u8>, Error> {
         authorize_whole(principal, Action::View)?;
-        if component == self.policies.built_in_digest() {
+        if component == self.entail.serving.built_in_digest() {
             return Ok(crate::DEFAULT_POLICY.to_vec());
         }
-        self.installed_policy(principal, component).await?;
-        Ok(self.store.blob(&blob_of(component)).await?)
+        self.get(principal, component).await?;
+        Ok(self
+            .entail
+            .documents
+            .store
+            .blob(&blob_of(component))
+            .await?)
     }
 
     /// The installed components, sorted by name and version.
@@ -162,12 +171,14 @@ impl Entail {
     /// # Errors
     ///
     /// [`Error::Tampered`].
-    pub async fn installed_policies(
-        &self,
-        principal: &Principal,
-    ) -> Result<Vec<InstalledPolicy>, Error> {
+    pub async fn installed(self, principal: &Principal) -> Result<Vec<InstalledPolicy>, Error> {
         authorize_whole(principal, Action::View)?;
-        let documents = self.documents::<InstalledPolicy>(COMPONENT_KIND).await?.1;
+        let documents = self
+            .entail
+            .documents
+            .bodies::<InstalledPolicy>(COMPONENT_KIND)
+            .await?
+            .1;
         let mut installed: Vec<_> = documents.into_iter().map(|(_, body)| body).collect();
         let order = |policy: &InstalledPolicy| {
             let version = (policy.name.clone(), policy.version.clone());
@@ -182,13 +193,18 @@ impl Entail {
     /// # Errors
     ///
     /// [`Error::UnknownPolicy`], [`Error::Tampered`].
-    pub async fn installed_policy(
-        &self,
+    pub async fn get(
+        self,
         principal: &Principal,
         component: PolicyDigest,
     ) -> Result<InstalledPolicy, Error> {
         authorize_whole(principal, Action::View)?;
-        let snapshot = self.store.read(&[component_key(component)]).await?;
+        let snapshot = self
+            .entail
+            .documents
+            .store
+            .read(&[component_key(component)])
+            .await?;
         match snapshot.documents.into_iter().next().flatten() {
             Some(document) => Ok(InstalledPolicy::clone(&*document.body()?)),
             None => Err(Error::UnknownPolicy(component)),
@@ -202,12 +218,12 @@ impl Entail {
     /// # Errors
     ///
     /// [`Error::UnknownPolicyName`], [`Error::AmbiguousPolicyName`].
-    pub async fn find_policy(
-        &self,
+    pub async fn find(
+        self,
         principal: &Principal,
         text: &str,
     ) -> Result<Option<InstalledPolicy>, Error> {
-        let installed = self.installed_policies(principal).await?;
+        let installed = self.installed(principal).await?;
         let digits = text.strip_prefix("sha256:").unwrap_or(text);
         let is_named = |name: &str, component: PolicyDigest| {
             let digest = component.to_string();
@@ -224,7 +240,7 @@ impl Entail {
             (Some(one), None) => Ok(Some(one.clone())),
             _ if text == BUILT_IN => Ok(None),
             (None, _) => {
-                let built_in = self.built_in_policy()?;
+                let built_in = self.built_in()?;
                 if is_named(&built_in.description().name, built_in.digest()) {
                     return Ok(None);
                 }
@@ -240,43 +256,51 @@ impl Entail {
     /// # Errors
     ///
     /// [`Error::UnknownPolicy`]; [`Error::Invalid`] while it is active or a shadow anywhere.
-    pub async fn remove_policy(
-        &self,
+    pub async fn remove(
+        self,
         principal: &Principal,
         component: PolicyDigest,
     ) -> Result<(), Error> {
         authorize_whole(principal, Action::Administer)?;
         let record = json!({"change": "remove-policy", "component": component});
-        self.until_not_contended(|| async {
-            let removal = self.removal(principal, component).await?;
-            self.commit(principal, removal.revision, removal.batch, &record)
-                .await
-        })
-        .await
+        self.entail
+            .documents
+            .until_not_contended(|| async {
+                let removal = self.removal(principal, component).await?;
+                self.entail
+                    .documents
+                    .commit(principal, removal.revision, removal.batch, &record)
+                    .await
+            })
+            .await
     }
 
     /// The organizations that could no longer roll back to a component if it were removed.
     ///
     /// # Errors
     ///
-    /// As [`Entail::remove_policy`].
+    /// As [`Policies::remove`].
     pub async fn plan_remove(
-        &self,
+        self,
         principal: &Principal,
         component: PolicyDigest,
     ) -> Result<Vec<ScopePath>, Error> {
         authorize_whole(principal, Action::Administer)?;
-        self.check_can_commit().await?;
+        self.entail.documents.check_can_commit().await?;
         Ok(self.removal(principal, component).await?.loses_rollback)
     }
 
     async fn removal(
-        &self,
+        self,
         principal: &Principal,
         component: PolicyDigest,
     ) -> Result<Removal, Error> {
-        let installed = self.installed_policy(principal, component).await?;
-        let (revision, policies) = self.documents::<ActivePolicy>(POLICY_KIND).await?;
+        let installed = self.get(principal, component).await?;
+        let (revision, policies) = self
+            .entail
+            .documents
+            .bodies::<ActivePolicy>(POLICY_KIND)
+            .await?;
         let mut removal = Removal {
             revision,
             batch: Batch {
@@ -304,23 +328,6 @@ impl Entail {
             }
         }
         Ok(removal)
-    }
-
-    /// All documents of a kind, as of one revision.
-    pub(super) async fn documents<T: DeserializeOwned + Clone + Send + Sync + 'static>(
-        &self,
-        kind: &str,
-    ) -> Result<(Revision, Vec<(DocumentKey, T)>), Error> {
-        let keys = self.documents_of(kind).await?;
-        let snapshot = self.store.read(&keys).await?;
-        let mut bodies = Vec::with_capacity(keys.len());
-        for (key, document) in keys.into_iter().zip(snapshot.documents) {
-            // It may have been removed since it was listed.
-            if let Some(document) = document {
-                bodies.push((key, T::clone(&*document.body::<T>()?)));
-            }
-        }
-        Ok((snapshot.revision, bodies))
     }
 }
 

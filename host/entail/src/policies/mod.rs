@@ -8,10 +8,11 @@
 //!
 //! - [`loader`] admits components and keeps them;
 //! - [`serving`] finds the policy that decides for an organization;
-//! - [`install`] and [`activate`] change them;
+//! - [`handle`], [`install`] and [`activate`] are the operations that users call;
 //! - [`shadow`] runs a policy whose decisions are only logged.
 
 mod activate;
+mod handle;
 mod install;
 mod loader;
 mod serving;
@@ -20,9 +21,10 @@ mod shadow_log;
 
 pub use crate::documents::policy::{ActivePolicy, InstalledPolicy, PolicyActivation};
 pub use activate::ActivatePolicy;
+pub use handle::Policies;
 pub use install::InstallPolicy;
 pub use shadow_log::{ShadowDecision, ShadowDecisions, shadow_decisions};
 
-pub(crate) use serving::{Policies, Serving};
+pub(crate) use serving::{Serving, ServingPolicies};
 pub(crate) use shadow::Shadow;
 pub(crate) use shadow_log::{ShadowLog, ShadowRequest};

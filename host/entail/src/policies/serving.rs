@@ -27,7 +27,7 @@ const LAG: Duration = Duration::from_millis(800);
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 /// The policies of a process.
-pub(crate) struct Policies {
+pub(crate) struct ServingPolicies {
     loader: Arc<PolicyLoader>,
     built_in: OnceLock<Arc<Serving>>,
     organizations: Mutex<Organizations>,
@@ -84,9 +84,9 @@ impl From<Error> for LoadError {
     }
 }
 
-impl Policies {
+impl ServingPolicies {
     pub(crate) fn new(engine: Engine, built_in: &'static [u8]) -> Arc<Self> {
-        Arc::new(Policies {
+        Arc::new(ServingPolicies {
             loader: Arc::new(PolicyLoader::new(engine, built_in)),
             built_in: OnceLock::new(),
             organizations: Mutex::default(),

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use entail_store::Revision;
 
 use crate::authorize::authorize_whole;
-use crate::entail::Entail;
+use crate::blocking::run_future_on_thread;
 use crate::error::Error;
 use crate::principal::{Action, Principal};
-use crate::recovery::background::Running;
+use crate::recovery::handle::Maintenance;
 
-impl Entail {
+impl Maintenance<'_> {
     /// Writes a backup of the store, as of one moment, to `file`, which must not exist.
     /// Others may change the store concurrently. Returns the revision of the backup.
     ///
@@ -26,7 +26,7 @@ impl Entail {
     ///
     /// [`Error::Tampered`]; [`Error::Unavailable`]; [`Error::Invalid`] if the file exists, or
     /// the path does not name a file.
-    pub async fn backup(&self, principal: &Principal, file: &Path) -> Result<Revision, Error> {
+    pub async fn backup(self, principal: &Principal, file: &Path) -> Result<Revision, Error> {
         authorize_whole(principal, Action::Administer)?;
         let invalid = |problem| Err(Error::Invalid(format!("{} {problem}", file.display())));
         if file.file_name().is_none() {
@@ -35,10 +35,10 @@ impl Entail {
         if file.symlink_metadata().is_ok() {
             return invalid("exists already");
         }
-        let (store, file) = (Arc::clone(&self.store), file.to_owned());
-        let running = Running::start("entail-backup", move || async move {
+        let (store, file) = (Arc::clone(&self.entail.documents.store), file.to_owned());
+        run_future_on_thread("entail-backup", move || async move {
             Ok(store.copy_to(&file).await?)
-        })?;
-        running.finish().await
+        })
+        .await
     }
 }

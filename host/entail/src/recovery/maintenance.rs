@@ -3,22 +3,22 @@
 use std::time::Duration;
 
 use crate::audit::{self, LogReport};
-use crate::entail::Entail;
+use crate::blocking::run_on_thread;
 use crate::error::Error;
 use crate::principal::Principal;
-use crate::recovery::background::Running;
+use crate::recovery::handle::Maintenance;
 use crate::recovery::verify::Verification;
 
-/// How often to call [`Entail::maintain`]. A retired secret is destroyed at most this long
-/// after its grace period; a call that finds nothing to do costs one read.
+/// How often to call [`Maintenance::run`]. A retired secret is destroyed at most this long
+/// after its time; a call that finds nothing to do costs one read.
 pub const MAINTAIN_EVERY: Duration = Duration::from_hours(1);
 
 /// How long to wait for shadow policies.
 const SETTLE_WITHIN: Duration = Duration::from_secs(1);
 
-/// What a call of [`Entail::maintain`] did. Each part runs even if another fails.
+/// What a call of [`Maintenance::run`] did. Each part runs even if another fails.
 #[derive(Debug)]
-pub struct Maintenance {
+pub struct MaintenanceReport {
     /// In how many scopes retired secrets were destroyed. None on a machine that cannot write:
     /// another machine destroys them.
     pub destroyed: Result<usize, Error>,
@@ -29,7 +29,7 @@ pub struct Maintenance {
     pub log: Option<Result<LogReport, Error>>,
 }
 
-impl Maintenance {
+impl MaintenanceReport {
     /// Whether every part succeeded and found nothing wrong.
     pub fn is_ok(&self) -> bool {
         let store = |found: &Verification| found.faults.is_empty() && found.overdue.is_empty();
@@ -46,13 +46,13 @@ impl Maintenance {
     }
 }
 
-impl Entail {
+impl Maintenance<'_> {
     /// Does the regular maintenance of a service. Call it when the service starts, and then
     /// every [`MAINTAIN_EVERY`]:
     ///
-    /// - destroys the retired secrets that are due ([`Entail::destroy_due`]);
+    /// - destroys the retired secrets that are due ([`Maintenance::destroy_due`]);
     /// - waits for shadow policies, for a second at most;
-    /// - once a day, verifies the store ([`Entail::verify`]) and the decision log
+    /// - once a day, verifies the store ([`Maintenance::verify`]) and the decision log
     ///   ([`verify_log`](crate::verify_log)).
     ///
     /// Verification runs on separate threads. One process per machine is enough.
@@ -62,7 +62,7 @@ impl Entail {
     /// ```no_run
     /// # async fn service(entail: std::sync::Arc<entail::Entail>, me: entail::Principal) {
     /// loop {
-    ///     let done = entail.maintain(&me).await;
+    ///     let done = entail.maintenance().run(&me).await;
     ///     if !done.is_ok() {
     ///         eprintln!("entail: {done:?}");
     ///     }
@@ -70,32 +70,28 @@ impl Entail {
     /// }
     /// # }
     /// ```
-    pub async fn maintain(&self, principal: &Principal) -> Maintenance {
+    pub async fn run(self, principal: &Principal) -> MaintenanceReport {
         let destroyed = match self.destroy_due(principal).await {
             // A machine without a signer leaves this to others.
             Err(Error::Keys(_)) => Ok(0),
             other => other,
         };
-        self.settle_shadows(SETTLE_WITHIN).await;
-        let (store, log) = if self.last_verified.take_due() {
+        self.entail.policies().settle_shadows(SETTLE_WITHIN).await;
+        let (store, log) = if self.entail.last_verified.take_due() {
             let store = self.verify(principal, &mut |_| {}).await;
             (Some(store), Some(self.verify_log_in_background().await))
         } else {
             (None, None)
         };
-        Maintenance {
+        MaintenanceReport {
             destroyed,
             store,
             log,
         }
     }
 
-    async fn verify_log_in_background(&self) -> Result<LogReport, Error> {
-        let home = self.home().clone();
-        let running = Running::start(
-            "entail-verify-log",
-            move || async move { audit::verify(&home) },
-        )?;
-        running.finish().await
+    async fn verify_log_in_background(self) -> Result<LogReport, Error> {
+        let home = self.entail.home().clone();
+        run_on_thread("entail-verify-log", move || audit::verify(&home)).await?
     }
 }

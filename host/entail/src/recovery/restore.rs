@@ -5,13 +5,16 @@
 use std::path::Path;
 
 use entail_store::{Backend as _, BackendError, IdentitySource, Keys, Revision, Secret};
+use tokio::sync::mpsc::UnboundedSender;
 
 use super::import::{Import, Imported, RESTORED_LABEL, Trust, import_over, read_backup};
+use crate::blocking::{run_future_on_thread, run_with_progress};
 use crate::clock::now_ms;
 use crate::entail::{Entail, Options};
 use crate::error::Error;
 use crate::home::Home;
-use crate::keys::renewal::{OnStep, Renewal};
+use crate::keys::renewing::Renewing;
+use crate::keys::{OnStep, Renewal, Step};
 use crate::principal::Principal;
 
 /// The result of a restore.
@@ -41,7 +44,7 @@ pub struct RestorePlan {
 /// Creates a home on a clean machine from a backup and the recovery key. The home gets a new
 /// identity and a new signer, and every secret is sealed to the new identity as well.
 ///
-/// Blocks while it reads and writes files; on a runtime, run it in a task that may.
+/// Runs on a separate thread, which continues if the future is dropped.
 ///
 /// # Errors
 ///
@@ -55,18 +58,24 @@ pub async fn restore_to_clean_machine(
     passphrase: Option<&Secret>,
     on_step: OnStep<'_>,
 ) -> Result<Restored, Error> {
-    let home = Home::prepare(directory)?;
-    let _lock = home.lock()?;
-    home.check_free()?;
-    let staged = home.staging_dir()?;
-    let built = build_home(&staged, backup, recovery, trust, passphrase, on_step).await;
-    let promoted = built.and_then(|restored| {
-        home.promote(&staged)?;
-        Ok(restored)
-    });
-    promoted.inspect_err(|_| {
-        let _ = std::fs::remove_dir_all(staged.directory());
+    let (directory, backup) = (directory.to_owned(), backup.to_owned());
+    let (trust, passphrase) = (trust.clone(), passphrase.cloned());
+    run_with_progress("entail-restore", on_step, move |progress| async move {
+        let home = Home::prepare(&directory)?;
+        let _lock = home.lock()?;
+        home.check_free()?;
+        let staged = home.staging_dir()?;
+        let passphrase = passphrase.as_ref();
+        let built = build_home(&staged, &backup, recovery, &trust, passphrase, progress).await;
+        let promoted = built.and_then(|restored| {
+            home.promote(&staged)?;
+            Ok(restored)
+        });
+        promoted.inspect_err(|_| {
+            let _ = std::fs::remove_dir_all(staged.directory());
+        })
     })
+    .await
 }
 
 async fn build_home(
@@ -75,9 +84,8 @@ async fn build_home(
     recovery: IdentitySource,
     trust: &Trust,
     passphrase: Option<&Secret>,
-    on_step: OnStep<'_>,
+    progress: UnboundedSender<Step>,
 ) -> Result<Restored, Error> {
-    let principal = Principal::LocalOwner;
     let signers = read_backup(staged, backup).await?;
     trust.check(&signers, backup)?;
     let own = Keys::create(&staged.keys_directory(), passphrase)?;
@@ -93,9 +101,9 @@ async fn build_home(
     // The rest is done as in any home, but with the recovery key.
     let keys = staged.keys(recovery)?;
     let entail = Entail::with_keys(staged, keys, Options::default())?;
-    let renewal = entail.reseal(&principal, on_step).await?;
-    entail.resign(&principal, &mut |_| {}).await?;
-    entail.store.end_old_signer()?;
+    let renewal = renewing(&entail, Some(progress)).reseal().await?;
+    renewing(&entail, None).resign().await?;
+    entail.documents.store.end_old_signer()?;
     let reason = renewal
         .skipped
         .iter()
@@ -108,7 +116,7 @@ async fn build_home(
             signer: None,
         });
     }
-    let revision = entail.store.revision().await?;
+    let revision = entail.documents.store.revision().await?;
     Ok(restored(imported, revision, renewal))
 }
 
@@ -116,8 +124,8 @@ async fn build_home(
 /// although the anchor contradicts it. If this machine's identity opens nothing in the backup,
 /// `recovery` must; then everything is sealed again.
 ///
-/// Other processes that use the home concurrently may report that it was tampered with. Blocks
-/// while it reads and writes files; on a runtime, run it in a task that may.
+/// Other processes that use the home meanwhile may report that it was tampered with. Runs on
+/// a separate thread, which continues if the future is dropped.
 ///
 /// # Errors
 ///
@@ -131,19 +139,25 @@ pub async fn restore_in_place(
     extra: &Trust,
     on_step: OnStep<'_>,
 ) -> Result<Restored, Error> {
-    let keys = home.keys(IdentitySource::Directory)?;
-    keys.check_can_write()?;
-    let _lock = keys.lock()?;
-    let staged = home.staging_dir()?;
-    let imported = import_over(home, &staged, backup, recovery.as_ref(), extra, &keys).await;
-    let result = match imported {
-        Ok((imported, present)) => {
-            replace_store(home, &staged, imported, present, recovery, on_step).await
-        }
-        Err(error) => Err(error),
-    };
-    let _ = std::fs::remove_dir_all(staged.directory());
-    result
+    let (home, backup) = (home.clone(), backup.map(Path::to_owned));
+    let extra = extra.clone();
+    run_with_progress("entail-restore", on_step, move |progress| async move {
+        let (backup, source) = (backup.as_deref(), recovery.as_ref());
+        let keys = home.keys(IdentitySource::Directory)?;
+        keys.check_can_write()?;
+        let _lock = keys.lock()?;
+        let staged = home.staging_dir()?;
+        let imported = import_over(&home, &staged, backup, source, &extra, &keys).await;
+        let result = match imported {
+            Ok((imported, present)) => {
+                replace_store(&home, &staged, imported, present, recovery, progress).await
+            }
+            Err(error) => Err(error),
+        };
+        let _ = std::fs::remove_dir_all(staged.directory());
+        result
+    })
+    .await
 }
 
 /// Plans [`restore_in_place`]: imports the backup in the staging directory, verifies it, and
@@ -158,39 +172,53 @@ pub async fn plan_restore_in_place(
     recovery: Option<IdentitySource>,
     extra: &Trust,
 ) -> Result<RestorePlan, Error> {
-    let keys = home.keys(IdentitySource::Directory)?;
-    keys.check_can_write()?;
-    let _lock = keys.lock()?;
-    let staged = home.staging_dir()?;
-    let plan = async {
-        let (imported, _) =
-            import_over(home, &staged, backup, recovery.as_ref(), extra, &keys).await?;
-        let renewing = home.keys(recovery.unwrap_or(IdentitySource::Directory))?;
-        let to_renew = if renewing.can_unseal() {
-            count_to_renew(&staged).await?
-        } else {
-            0
-        };
-        Ok(RestorePlan {
-            backup: imported.backup,
-            seen: imported.seen,
-            to_renew,
-        })
+    let (home, backup) = (home.clone(), backup.map(Path::to_owned));
+    let extra = extra.clone();
+    run_future_on_thread("entail-restore", move || async move {
+        let keys = home.keys(IdentitySource::Directory)?;
+        keys.check_can_write()?;
+        let _lock = keys.lock()?;
+        let staged = home.staging_dir()?;
+        let plan = plan_import(&home, &staged, backup.as_deref(), recovery, &extra, &keys).await;
+        std::fs::remove_dir_all(staged.directory())
+            .map_err(|error| Error::Home(format!("{}: {error}", staged.directory().display())))?;
+        plan
+    })
+    .await
+}
+
+async fn plan_import(
+    home: &Home,
+    staged: &Home,
+    backup: Option<&Path>,
+    recovery: Option<IdentitySource>,
+    extra: &Trust,
+    keys: &Keys,
+) -> Result<RestorePlan, Error> {
+    let (imported, _) = import_over(home, staged, backup, recovery.as_ref(), extra, keys).await?;
+    let renewing = home.keys(recovery.unwrap_or(IdentitySource::Directory))?;
+    let to_renew = if renewing.can_unseal() {
+        count_to_renew(staged).await?
+    } else {
+        0
     };
-    let plan = plan.await;
-    std::fs::remove_dir_all(staged.directory())
-        .map_err(|error| Error::Home(format!("{}: {error}", staged.directory().display())))?;
-    plan
+    Ok(RestorePlan {
+        backup: imported.backup,
+        seen: imported.seen,
+        to_renew,
+    })
 }
 
 /// How many secrets are not sealed to the present recipients.
 async fn count_to_renew(staged: &Home) -> Result<usize, Error> {
     let keys = staged.keys(IdentitySource::Directory)?;
     let entail = Entail::with_keys(staged, keys, Options::default())?;
-    let epoch = entail.store.recipients().await?.epoch;
-    entail
-        .count_not_sealed_to(&Principal::LocalOwner, epoch)
-        .await
+    let epoch = entail.documents.store.recipients().await?.epoch;
+    renewing(&entail, None).count_not_sealed_to(epoch).await
+}
+
+fn renewing(entail: &Entail, progress: Option<UnboundedSender<Step>>) -> Renewing {
+    Renewing::new(entail.documents.clone(), Principal::LocalOwner, progress)
 }
 
 /// Replaces the store of a home by the imported one, and renews it for this machine's keys.
@@ -200,7 +228,7 @@ async fn replace_store(
     imported: Imported,
     present: Option<entail_store::Sqlite>,
     recovery: Option<IdentitySource>,
-    on_step: OnStep<'_>,
+    progress: UnboundedSender<Step>,
 ) -> Result<Restored, Error> {
     let new_mark = staged.anchor().read().map_err(Error::Anchor)?;
     let replaced = match present {
@@ -216,16 +244,15 @@ async fn replace_store(
     let verifiers = staged.keys(IdentitySource::Directory)?.verifiers().to_vec();
     let keys = home.keys(recovery.unwrap_or(IdentitySource::Directory))?;
     let entail = Entail::with_keys(home, keys, Options::default())?;
-    entail.store.trust(&verifiers)?;
-    let principal = Principal::LocalOwner;
-    entail.resign(&principal, &mut |_| {}).await?;
-    entail.store.end_old_signer()?;
+    entail.documents.store.trust(&verifiers)?;
+    renewing(&entail, None).resign().await?;
+    entail.documents.store.end_old_signer()?;
     let renewal = if entail.can_unseal() {
-        entail.reseal(&principal, on_step).await?
+        renewing(&entail, Some(progress)).reseal().await?
     } else {
         Renewal::default()
     };
-    let revision = entail.store.revision().await?;
+    let revision = entail.documents.store.revision().await?;
     Ok(restored(imported, revision, renewal))
 }
 

@@ -2,7 +2,6 @@
 //! and whether every secret opens and is sealed to the current recipients.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use entail_store::{
     Digest, Document, DocumentBlobs, DocumentKey, Fault, Keys, Progress, Revision, RowCounts,
@@ -10,16 +9,16 @@ use entail_store::{
 };
 
 use crate::authorize::authorize_whole;
+use crate::blocking::run_with_progress;
 use crate::clock::CLOCK_MARGIN_MS;
 use crate::documents::policy::{ActivePolicy, COMPONENT_KIND, InstalledPolicy, POLICY_KIND};
 use crate::documents::scope::{Credential, SCOPE_KIND, Scope, Version};
-use crate::entail::Entail;
 use crate::error::Error;
-use crate::keys::renewal::StaleSecret;
+use crate::keys::StaleSecret;
 use crate::principal::{Action, Principal};
-use crate::recovery::background::{BackgroundVerification, Running, block_on};
+use crate::recovery::handle::Maintenance;
 use entail_decision::name::ScopePath;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::UnboundedSender;
 
 /// The result of a full verification.
 #[derive(Debug, Default)]
@@ -57,7 +56,7 @@ struct VerifyVisitor {
     progress: UnboundedSender<Progress>,
 }
 
-impl Entail {
+impl Maintenance<'_> {
     /// Verifies the whole journal, and every document and blob against it, and opens every
     /// secret, as of one moment. Others may change the store concurrently.
     ///
@@ -67,21 +66,23 @@ impl Entail {
     ///
     /// Fails if the store cannot be read. Tampering is in [`Verification::faults`].
     pub async fn verify(
-        &self,
+        self,
         principal: &Principal,
         on_progress: OnProgress<'_>,
     ) -> Result<Verification, Error> {
         authorize_whole(principal, Action::Administer)?;
-        let (sender, mut progress) = unbounded_channel();
-        let mut visitor = VerifyVisitor {
-            keys: self.store.keys(),
-            epoch: 0,
-            now_ms: self.now_ms(),
-            found: Verification::default(),
-            progress: sender,
-        };
-        let store = Arc::clone(&self.store);
-        let running = Running::start("entail-verify", move || async move {
+        let (store, now_ms) = (
+            Arc::clone(&self.entail.documents.store),
+            self.entail.documents.now_ms(),
+        );
+        run_with_progress("entail-verify", on_progress, move |progress| async move {
+            let mut visitor = VerifyVisitor {
+                keys: store.keys(),
+                epoch: 0,
+                now_ms,
+                found: Verification::default(),
+                progress,
+            };
             // The recipients are visited before the scopes, so the epoch is known then.
             let report = store.check(&mut visitor, &blobs_of).await?;
             let mut found = visitor.found;
@@ -90,30 +91,8 @@ impl Entail {
             found.faults.extend(report.faults);
             found.under_old_signer = report.under_old_signer;
             Ok(found)
-        })?;
-        // The channel closes when the visitor is dropped.
-        while let Some(progress) = progress.recv().await {
-            on_progress(progress);
-        }
-        running.finish().await
-    }
-
-    /// Verifies at an interval on a separate thread until the returned value is dropped.
-    /// `report` gets each result.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Unavailable`] if the thread cannot be started.
-    pub fn verify_in_background(
-        self: &Arc<Self>,
-        principal: Principal,
-        every: Duration,
-        report: impl Fn(&Result<Verification, Error>) + Send + 'static,
-    ) -> Result<BackgroundVerification, Error> {
-        let entail = Arc::clone(self);
-        BackgroundVerification::start(every, move || {
-            report(&block_on(entail.verify(&principal, &mut |_| {})));
         })
+        .await
     }
 }
 

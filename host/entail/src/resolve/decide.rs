@@ -67,8 +67,8 @@ impl Entail {
         let document = loaded.active_policy.as_ref();
         let organization = loaded.chain.organization();
         match self
-            .policies
-            .serving(&self.store, organization.zip(document))
+            .serving
+            .serving(&self.documents.store, organization.zip(document))
             .await
         {
             Ok(serving) => {
@@ -92,6 +92,6 @@ impl Entail {
     fn component_named_by(&self, document: Option<&Arc<Document>>) -> PolicyDigest {
         document
             .and_then(|document| document.body::<ActivePolicy>().ok()?.current.component)
-            .unwrap_or_else(|| self.policies.built_in_digest())
+            .unwrap_or_else(|| self.serving.built_in_digest())
     }
 }

@@ -30,12 +30,12 @@ impl Entail {
         request: &Request,
     ) -> Result<LoadedFacts<'_>, Error> {
         let provider = self.provider(&request.provider)?;
-        let (chain, active_policy) = Chain::read(&self.store, &request.scope).await?;
-        let now_ms = self.now_ms();
-        let mut keys = self.store.keys();
+        let (chain, active_policy) = Chain::read(&self.documents.store, &request.scope).await?;
+        let now_ms = self.documents.now_ms();
+        let mut keys = self.documents.store.keys();
         if chain.has_unreadable(&request.provider, &keys) {
             // Another process may have rotated the identity since the keys were read.
-            keys = self.store.reload_keys()?;
+            keys = self.documents.store.reload_keys().await?;
         }
         let facts = chain.facts(request, provider, principal, now_ms, &keys)?;
         Ok(LoadedFacts {

@@ -161,14 +161,15 @@ impl Entail {
             let resolved = self.resolve_once(&call).await?;
             if let Some((shadow, question)) = resolved.shadow {
                 shadow.submit(
-                    self.policies.loader(),
-                    &self.store,
+                    self.serving.loader(),
+                    &self.documents.store,
                     &self.shadow_log,
                     question,
                 );
             }
             match resolved.lease {
-                Err(Error::Tampered(_)) if self.store.revision().await? != resolved.revision => {}
+                Err(Error::Tampered(_))
+                    if self.documents.store.revision().await? != resolved.revision => {}
                 lease => return lease,
             }
         }

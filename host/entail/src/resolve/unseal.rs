@@ -69,10 +69,12 @@ impl Entail {
         if let Some(fields) = self.secret_cache.get(&digest, &context) {
             return Ok(fields);
         }
-        let sealed = self.store.blob(&digest).await?;
+        let sealed = self.documents.store.blob(&digest).await?;
         let fields = self
+            .documents
             .store
-            .unseal(&sealed, &context)?
+            .unseal(&sealed, &context)
+            .await?
             .map_err(|error| Error::Sealed {
                 scope: holder.clone(),
                 credential: format!("{}/{}", credential.provider, credential.name),

@@ -77,7 +77,9 @@ impl Store {
             tree: before.tree,
             documents: &before.documents,
         };
-        let writes = match self.sign_change(base, revision, touched, batch, author) {
+        let keys = self.keys_for_writing(&head).await;
+        let writes = match keys.and_then(|keys| base.sign(&keys, revision, touched, batch, author))
+        {
             // If the signer was rotated, the store has changed as well.
             Err(Error::Key(KeyError::OldSigner)) => {
                 let found = self.fetch(&[]).await?.head.position.revision;
@@ -120,17 +122,29 @@ impl Store {
             })
     }
 
+    /// Returns keys with a signer that is allowed to write.
+    async fn keys_for_writing(&self, head: &JournalHead) -> Result<Arc<Keys>, Error> {
+        let keys = self.keys();
+        let verifier = head.verifiers.first().ok_or(KeyError::NoSigner)?;
+        match keys.signer_for(verifier) {
+            // Another process may have rotated the signer since the keys were read.
+            Err(KeyError::OldSigner) => self.reload_keys().await,
+            _ => Ok(keys),
+        }
+    }
+}
+
+impl Base<'_> {
     /// Creates the rows of a change.
-    fn sign_change(
-        &self,
-        mut base: Base<'_>,
+    fn sign(
+        mut self,
+        keys: &Keys,
         revision: Revision,
         touched: Vec<DocumentKey>,
         batch: Batch,
         author: Author<'_>,
     ) -> Result<Writes, Error> {
-        let keys = self.keys_for_writing(base.head)?;
-        let verifier = base.head.verifiers.first().ok_or(KeyError::NoSigner)?;
+        let verifier = self.head.verifiers.first().ok_or(KeyError::NoSigner)?;
         let signer = keys.signer_for(verifier)?;
         let encoding = |error: serde_json::Error| BackendError::Failed(error.to_string());
         let mut put = Vec::with_capacity(batch.put.len());
@@ -143,7 +157,7 @@ impl Store {
             .into_iter()
             .map(|bytes| (Digest::of(&bytes), bytes))
             .collect();
-        let changes = base.apply(touched, &put)?;
+        let changes = self.apply(touched, &put)?;
         let trusts = batch.trust.as_ref().map(|verifier| {
             verifier
                 .to_pem()
@@ -151,7 +165,7 @@ impl Store {
         });
         let entry = JournalEntry {
             revision,
-            previous: base.head.position.entry,
+            previous: self.head.position.entry,
             at_ms: author.at_ms,
             principal: author.principal.to_owned(),
             change: author.change.to_owned(),
@@ -168,23 +182,10 @@ impl Store {
             remove: batch.remove,
             add_blobs,
             remove_blobs: batch.remove_blobs,
-            tree: base.tree.into_changed(),
+            tree: self.tree.into_changed(),
         })
     }
 
-    /// Returns keys with a signer that is allowed to write.
-    fn keys_for_writing(&self, head: &JournalHead) -> Result<Arc<Keys>, Error> {
-        let keys = self.keys();
-        let verifier = head.verifiers.first().ok_or(KeyError::NoSigner)?;
-        match keys.signer_for(verifier) {
-            // Another process may have rotated the signer since the keys were read.
-            Err(KeyError::OldSigner) => self.reload_keys(),
-            _ => Ok(keys),
-        }
-    }
-}
-
-impl Base<'_> {
     /// Applies a change to the tree. `touched` begins with the keys of `put`; the other
     /// documents are removed.
     fn apply(

@@ -16,6 +16,7 @@ use local_state::LocalState;
 
 use crate::anchor::Anchor;
 use crate::backend::Backend;
+use crate::blocking::off_runtime;
 use crate::error::Error;
 use crate::journal::head::JournalHead;
 use crate::keys::Keys;
@@ -52,8 +53,9 @@ impl Store {
     /// # Errors
     ///
     /// [`Error::Key`].
-    pub fn reload_keys(&self) -> Result<Arc<Keys>, Error> {
-        Ok(self.local.reload_keys()?)
+    pub async fn reload_keys(&self) -> Result<Arc<Keys>, Error> {
+        let local = Arc::clone(&self.local);
+        Ok(off_runtime(move || local.reload_keys()).await??)
     }
 
     /// The trusted keys: the current one, then the previous one while documents still
@@ -73,7 +75,7 @@ impl Store {
     ///
     /// [`Error::Key`] if there is no unlocked identity. The inner error is the
     /// [`SealError`].
-    pub fn unseal(
+    pub async fn unseal(
         &self,
         sealed: &[u8],
         expected: &SealContext,
@@ -81,7 +83,7 @@ impl Store {
         match self.keys().unseal(sealed, expected)? {
             // Another process may have rotated the identity since the keys were read.
             Err(SealError::NotForThisIdentity) => {
-                Ok(self.reload_keys()?.unseal(sealed, expected)?)
+                Ok(self.reload_keys().await?.unseal(sealed, expected)?)
             }
             opened => Ok(opened),
         }

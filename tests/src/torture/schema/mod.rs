@@ -184,7 +184,7 @@ impl Original {
     ) -> Result<(), String> {
         let me = Principal::LocalOwner;
         let verified = |entail: &Entail| {
-            let verified = block_on(entail.verify(&me, &mut |_| {}));
+            let verified = block_on(entail.maintenance().verify(&me, &mut |_| {}));
             match verified {
                 Ok(verified) => match verified.faults.first() {
                     Some(fault) => Err(fault.to_string()),
@@ -197,7 +197,7 @@ impl Original {
         let read = block_on(check_reads(reopened, round));
         // Reads and verification must agree.
         let backup = self.directory.path().join("backup.db");
-        let copied = block_on(reopened.backup(&me, &backup));
+        let copied = block_on(reopened.maintenance().backup(&me, &backup));
         let _ = std::fs::remove_file(&backup);
         let copied = copied.map_err(|error| refused(&error).unwrap_or_else(|| panic!("{error}")));
         found?;

@@ -389,7 +389,7 @@ async fn forge(original: &Original, owner: usize) -> Vec<u8> {
     let home = Home::open(&original.home()).unwrap();
     let entail = original.open(&home);
     let me = Principal::LocalOwner;
-    let recipients: Recipients = entail.recipients(&me).await.unwrap();
+    let recipients: Recipients = entail.keys().recipients(&me).await.unwrap();
     let scope = entail
         .scope(&me, &project(owner).parse().unwrap())
         .await

@@ -97,7 +97,7 @@ impl Original {
             }
         }
         let me = Principal::LocalOwner;
-        let verified = block_on(reopened.verify(&me, &mut |_| {})).unwrap();
+        let verified = block_on(reopened.maintenance().verify(&me, &mut |_| {})).unwrap();
         let named: Vec<String> = verified.faults.iter().map(ToString::to_string).collect();
         assert!(
             verified

@@ -64,7 +64,7 @@ impl Original {
                         .directory
                         .path()
                         .join(format!("{}.db", self.older.len()));
-                    entail.backup(&me, &copy).await.unwrap();
+                    entail.maintenance().backup(&me, &copy).await.unwrap();
                     self.older.push(copy);
                 }
             }

@@ -11,7 +11,7 @@ use super::serving::note_successor;
 use crate::args::credential::{CredentialArgs, GraceArgs};
 use crate::args::dry_run::AccessDryRun;
 use crate::args::time::duration_ms;
-use crate::commands::change::{Attempt, apply};
+use crate::commands::change::Attempt;
 use crate::error::CliError;
 use crate::output::out;
 use crate::session::Session;
@@ -33,22 +33,13 @@ pub async fn remove(
     args: &RemoveArgs,
 ) -> Result<ExitCode, CliError> {
     let id = &args.credential;
-    let scope = entail.scope(&session.principal, &id.scope).await?;
-    let present = scope.credential(&id.provider, &id.name);
-    let removed = Replaced::before(
-        session,
-        entail,
-        &id.reference(),
-        present,
-        args.dry_run.dry_run,
-    )
-    .await?;
     let change = Change::RemoveCredential {
         credential: id.reference(),
         grace_ms: duration_ms(&args.grace.grace)?,
     };
-    let applied = match apply(session, entail, change, &args.dry_run).await? {
-        Attempt::Made(applied) => applied,
+    let attempt = Replaced::by(session, entail, id, change, &args.dry_run).await?;
+    let (applied, removed) = match attempt {
+        Attempt::Made(made) => made,
         Attempt::DryRun(exit) => return Ok(exit),
     };
     let fate = removed.as_ref().map(|removed| removed.fate(&applied));

@@ -1,7 +1,10 @@
 //! The version of a credential that a change replaces.
 
-use entail::{Applied, Credential, CredentialRef, Entail};
+use entail::{Applied, Change, Credential, CredentialRef, Entail};
 
+use crate::args::credential::CredentialArgs;
+use crate::args::dry_run::AccessDryRun;
+use crate::commands::change::{Attempt, apply};
 use crate::error::CliError;
 use crate::output::{choose, time};
 use crate::session::Session;
@@ -18,6 +21,29 @@ pub struct Replaced {
 }
 
 impl Replaced {
+    /// Applies a change that replaces or removes the active version of an existing
+    /// credential, and returns that version too; `None` if there was no credential.
+    ///
+    /// # Errors
+    ///
+    /// As [`apply`].
+    pub async fn by(
+        session: &Session,
+        entail: &Entail,
+        id: &CredentialArgs,
+        change: Change,
+        dry_run: &AccessDryRun,
+    ) -> Result<Attempt<(Applied, Option<Self>)>, CliError> {
+        let scope = entail.scope(&session.principal, &id.scope).await?;
+        let present = scope.credential(&id.provider, &id.name);
+        let replaced =
+            Self::before(session, entail, &id.reference(), present, dry_run.dry_run).await?;
+        Ok(match apply(session, entail, change, dry_run).await? {
+            Attempt::Made(applied) => Attempt::Made((applied, replaced)),
+            Attempt::DryRun(exit) => Attempt::DryRun(exit),
+        })
+    }
+
     /// Reads the active version before a change. Returns `None` if there is no credential, or
     /// if this is a dry run.
     ///

@@ -10,7 +10,7 @@ use super::replaced::Replaced;
 use crate::args::credential::{CredentialArgs, GraceArgs};
 use crate::args::dry_run::AccessDryRun;
 use crate::args::time::duration_ms;
-use crate::commands::change::{Attempt, apply};
+use crate::commands::change::Attempt;
 use crate::error::CliError;
 use crate::session::Session;
 
@@ -30,22 +30,13 @@ pub async fn roll_back(
     args: &RollbackArgs,
 ) -> Result<ExitCode, CliError> {
     let id = &args.credential;
-    let scope = entail.scope(&session.principal, &id.scope).await?;
-    let present = scope.credential(&id.provider, &id.name);
-    let replaced = Replaced::before(
-        session,
-        entail,
-        &id.reference(),
-        present,
-        args.dry_run.dry_run,
-    )
-    .await?;
     let change = Change::RollBackCredential {
         credential: id.reference(),
         grace_ms: duration_ms(&args.grace.grace)?,
     };
-    let applied = match apply(session, entail, change, &args.dry_run).await? {
-        Attempt::Made(applied) => applied,
+    let attempt = Replaced::by(session, entail, id, change, &args.dry_run).await?;
+    let (applied, replaced) = match attempt {
+        Attempt::Made(made) => made,
         Attempt::DryRun(exit) => return Ok(exit),
     };
     let fate = replaced.as_ref().map(|replaced| replaced.fate(&applied));

@@ -15,9 +15,10 @@ use entail_api::keys::{KeysChanged, KeysPlan, SkippedSecret};
 pub async fn dry_run(
     session: &Session,
     entail: &Entail,
-    change: KeyChange<'_>,
+    change: KeyChange,
 ) -> Result<(), CliError> {
-    let plan = entail.plan_key_change(&session.principal, change).await?;
+    let is_signed = matches!(change, KeyChange::RotateSigner);
+    let plan = entail.keys().plan(&session.principal, change).await?;
     let plan = KeysPlan {
         dry_run: true,
         resumed: plan.resumed,
@@ -30,11 +31,10 @@ pub async fn dry_run(
     if plan.resumed {
         out!("would continue a change that was interrupted");
     }
-    let what = match change {
-        KeyChange::RotateSigner => {
-            format!("{} would be signed again", count(plan.to_renew, "document"))
-        }
-        _ => format!("{} would be sealed again", count(plan.to_renew, "secret")),
+    let what = if is_signed {
+        format!("{} would be signed again", count(plan.to_renew, "document"))
+    } else {
+        format!("{} would be sealed again", count(plan.to_renew, "secret"))
     };
     out!("{what}; what scopes get does not change");
     print_dry_run_notice();

@@ -7,8 +7,8 @@ use entail_api::keys::{Keys, Recipient};
 
 pub async fn list(session: &Session) -> Result<(), CliError> {
     let entail = session.open()?;
-    let recipients = entail.recipients(&session.principal).await?;
-    let keys = entail.keys();
+    let recipients = entail.keys().recipients(&session.principal).await?;
+    let keys = entail.keys().local();
     let own: Vec<&str> = keys.identity_ids().collect();
     let output = Keys {
         epoch: recipients.epoch,
@@ -27,6 +27,7 @@ pub async fn list(session: &Session) -> Result<(), CliError> {
         locked: keys.is_locked(),
         signer: keys.signer().ok().map(|signer| signer.id().to_string()),
         verifiers: entail
+            .keys()
             .verifiers()
             .iter()
             .map(|verifier| verifier.id().to_string())

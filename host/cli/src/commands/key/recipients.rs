@@ -40,7 +40,7 @@ pub struct RemoveRecipientArgs {
 
 pub async fn add(session: &Session, args: &AddRecipientArgs) -> Result<(), CliError> {
     let entail = session.open_unlocked()?;
-    let keys = entail.keys();
+    let keys = entail.keys().local();
     keys.check_can_write().map_err(entail::Error::from)?;
     let is_dry_run = args.dry_run.dry_run;
     let (recipient, what) = match (&args.recipient, &args.recovery) {
@@ -48,7 +48,7 @@ pub async fn add(session: &Session, args: &AddRecipientArgs) -> Result<(), CliEr
             let label = args.label.as_deref().unwrap_or("another machine");
             let recipient = Recipient::new(key, label, now_ms()).map_err(entail::Error::from)?;
             if is_dry_run {
-                let change = KeyChange::AddRecipient(Some(&recipient));
+                let change = KeyChange::AddRecipient(Some(recipient));
                 return dry_run(session, &entail, change).await;
             }
             (recipient, "the recipient was added".to_owned())
@@ -70,6 +70,7 @@ pub async fn add(session: &Session, args: &AddRecipientArgs) -> Result<(), CliEr
     };
     let bar = Bar::new("sealing again");
     let renewal = entail
+        .keys()
         .add_recipient(&session.principal, recipient, &mut |step| bar.step(step))
         .await?;
     drop(bar);
@@ -97,7 +98,7 @@ fn check_new_file(file: &Path) -> Result<(), CliError> {
 /// Writes a new recovery key to a new file, with the id of the key that must have signed a
 /// backup.
 fn create_recovery_key(entail: &Entail, file: &Path, label: &str) -> Result<Recipient, CliError> {
-    let verifiers = entail.verifiers();
+    let verifiers = entail.keys().verifiers();
     let verifier = verifiers
         .first()
         .map(|verifier| verifier.id().to_string())
@@ -114,11 +115,16 @@ pub async fn remove(session: &Session, args: &RemoveRecipientArgs) -> Result<(),
     let entail = session.open_unlocked()?;
     let recipient = &args.recipient;
     if args.dry_run.dry_run {
-        return dry_run(session, &entail, KeyChange::RemoveRecipient(recipient)).await;
+        return dry_run(
+            session,
+            &entail,
+            KeyChange::RemoveRecipient(recipient.clone()),
+        )
+        .await;
     }
     if confirm::is_needed(session) {
-        let change = KeyChange::RemoveRecipient(recipient);
-        let plan = entail.plan_key_change(&session.principal, change).await?;
+        let change = KeyChange::RemoveRecipient(recipient.clone());
+        let plan = entail.keys().plan(&session.principal, change).await?;
         confirm::ask(&[format!(
             "the recipient loses access: {} {} sealed again without it",
             count(plan.to_renew, "secret"),
@@ -127,6 +133,7 @@ pub async fn remove(session: &Session, args: &RemoveRecipientArgs) -> Result<(),
     }
     let bar = Bar::new("sealing again");
     let renewal = entail
+        .keys()
         .remove_recipient(&session.principal, recipient, &mut |step| bar.step(step))
         .await?;
     drop(bar);
@@ -147,6 +154,7 @@ pub async fn reseal(session: &Session, args: DryRun) -> Result<(), CliError> {
     }
     let bar = Bar::new("sealing again");
     let renewal = entail
+        .keys()
         .reseal(&session.principal, &mut |step| bar.step(step))
         .await?;
     drop(bar);

@@ -16,6 +16,7 @@ pub async fn identity(session: &Session, args: DryRun) -> Result<(), CliError> {
     }
     let bar = Bar::new("sealing again");
     let renewal = entail
+        .keys()
         .rotate_identity(&session.principal, passphrase.as_ref(), &mut |step| {
             bar.step(step);
         })
@@ -39,6 +40,7 @@ pub async fn signer(session: &Session, args: DryRun) -> Result<(), CliError> {
     }
     let bar = Bar::new("signing again");
     let renewal = entail
+        .keys()
         .rotate_signer(&session.principal, &mut |step| bar.step(step))
         .await?;
     drop(bar);

@@ -42,6 +42,7 @@ pub async fn activate(session: &Session, args: &ActivateArgs) -> Result<ExitCode
     if args.dry_run.dry_run || confirm::is_needed(session) {
         let attributes = args.dry_run.attributes()?;
         let (policy, changes) = entail
+            .policies()
             .plan_activate(&session.principal, organization, &activate, &attributes)
             .await?;
         if args.dry_run.dry_run {
@@ -50,7 +51,8 @@ pub async fn activate(session: &Session, args: &ActivateArgs) -> Result<ExitCode
         confirm::ask(&confirm::access(&changes, None))?;
     }
     let active = entail
-        .activate_policy(&session.principal, organization, activate)
+        .policies()
+        .activate(&session.principal, organization, activate)
         .await?;
     print_active(session, &entail, organization, active).await?;
     Ok(ExitCode::SUCCESS)

@@ -33,9 +33,10 @@ pub struct DiffArgs {
 /// Fails if the policy is not admitted, or the scope does not exist.
 pub async fn diff(session: &Session, args: &DiffArgs) -> Result<ExitCode, CliError> {
     let entail = session.open()?;
-    let policy = args.candidate.admit(entail.engine())?;
+    let policy = args.candidate.admit(entail.policies().engine())?;
     let changes = entail
-        .policy_diff(
+        .policies()
+        .diff(
             &session.principal,
             &policy,
             args.organization.as_ref(),

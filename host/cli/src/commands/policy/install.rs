@@ -39,7 +39,7 @@ pub async fn install(session: &Session, args: &InstallArgs) -> Result<(), CliErr
         None => None,
         Some(text) => match find_digest(session, &entail, text).await? {
             Some(below) => Some(below),
-            None => Some(entail.built_in_policy()?.digest()),
+            None => Some(entail.policies().built_in()?.digest()),
         },
     };
     let install = InstallPolicy {
@@ -49,9 +49,12 @@ pub async fn install(session: &Session, args: &InstallArgs) -> Result<(), CliErr
     };
     let (principal, bytes) = (&session.principal, &component.bytes);
     let installed = if args.dry_run.dry_run {
-        entail.plan_install(principal, bytes, install).await
+        entail
+            .policies()
+            .plan_install(principal, bytes, install)
+            .await
     } else {
-        entail.install_policy(principal, bytes, install).await
+        entail.policies().install(principal, bytes, install).await
     };
     let installed = installed.map_err(|error| match error {
         entail::Error::Rejected(rejected) => {

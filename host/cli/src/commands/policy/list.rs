@@ -14,10 +14,10 @@ use entail_api::policy::PolicyList;
 /// Fails if the store cannot be read.
 pub async fn list(session: &Session) -> Result<(), CliError> {
     let entail = session.open()?;
-    let installed = entail.installed_policies(&session.principal).await?;
-    let active_policies = entail.active_policies(&session.principal).await?;
+    let installed = entail.policies().installed(&session.principal).await?;
+    let active_policies = entail.policies().all_active(&session.principal).await?;
     let list = PolicyList {
-        built_in: built_in_policy(entail.built_in_policy()?),
+        built_in: built_in_policy(entail.policies().built_in()?),
         installed: installed.into_iter().map(installed_policy).collect(),
         organizations: active_policies
             .into_iter()

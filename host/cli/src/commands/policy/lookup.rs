@@ -22,7 +22,7 @@ pub async fn find(
     entail: &Entail,
     text: &str,
 ) -> Result<Option<InstalledPolicy>, CliError> {
-    let found = entail.find_policy(&session.principal, text).await;
+    let found = entail.policies().find(&session.principal, text).await;
     found.map_err(|error| {
         let failure = CliError::from(error);
         if Path::new(text).exists() {
@@ -60,11 +60,11 @@ impl PolicyNames {
     ///
     /// Fails if the store cannot be read.
     pub async fn read(session: &Session, entail: &Entail) -> Result<Self, CliError> {
-        let description = entail.built_in_policy()?.description();
+        let description = entail.policies().built_in()?.description();
         let (name, version) = (&description.name, &description.version);
         Ok(PolicyNames {
             built_in: format!("{name} {version} (built-in)"),
-            installed: entail.installed_policies(&session.principal).await?,
+            installed: entail.policies().installed(&session.principal).await?,
         })
     }
 

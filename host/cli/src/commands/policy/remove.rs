@@ -50,7 +50,8 @@ pub async fn remove(session: &Session, args: &RemoveArgs) -> Result<(), CliError
             confirm::ask(&consequences)?;
         }
         entail
-            .remove_policy(&session.principal, installed.component)
+            .policies()
+            .remove(&session.principal, installed.component)
             .await?;
     }
     print(session, &name, &removed);
@@ -64,7 +65,10 @@ async fn lose_rollback(
     installed: &InstalledPolicy,
 ) -> Result<Vec<ScopePath>, CliError> {
     let component = installed.component;
-    Ok(entail.plan_remove(&session.principal, component).await?)
+    Ok(entail
+        .policies()
+        .plan_remove(&session.principal, component)
+        .await?)
 }
 
 fn print(session: &Session, name: &str, removed: &RemovedPolicy) {

@@ -32,6 +32,7 @@ pub async fn roll_back(session: &Session, args: &RollbackArgs) -> Result<ExitCod
     let failed = |error| no_previous_policy(error, organization);
     if args.dry_run.dry_run || confirm::is_needed(session) {
         let (policy, changes) = entail
+            .policies()
             .plan_roll_back(
                 &session.principal,
                 organization,
@@ -45,7 +46,8 @@ pub async fn roll_back(session: &Session, args: &RollbackArgs) -> Result<ExitCod
         confirm::ask(&confirm::access(&changes, None))?;
     }
     let active = entail
-        .roll_back_policy(&session.principal, organization)
+        .policies()
+        .roll_back(&session.principal, organization)
         .await
         .map_err(failed)?;
     print_active(session, &entail, organization, active).await?;

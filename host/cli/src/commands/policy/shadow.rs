@@ -87,10 +87,12 @@ async fn set(
     let organization = &args.organization;
     let dry_run = args.dry_run.dry_run;
     let active = if dry_run {
-        let planned = entail.plan_shadow(principal, organization, shadow.as_ref());
+        let planned = entail
+            .policies()
+            .plan_shadow(principal, organization, shadow.as_ref());
         planned.await?
     } else {
-        let set = entail.shadow_policy(principal, organization, shadow);
+        let set = entail.policies().shadow(principal, organization, shadow);
         set.await?
     };
     let policy = organization_policy(organization, active, dry_run);
@@ -142,7 +144,8 @@ async fn compare(
     organization: &ScopePath,
 ) -> Result<(), CliError> {
     let active = entail
-        .active_policy(&session.principal, organization)
+        .policies()
+        .active(&session.principal, organization)
         .await?;
     let Some(shadow) = &active.shadow else {
         let message = format!("{organization} has no shadow policy");
@@ -151,7 +154,7 @@ async fn compare(
     };
     let digest = match shadow.component {
         Some(component) => component,
-        None => entail.built_in_policy()?.digest(),
+        None => entail.policies().built_in()?.digest(),
     };
     let since_ms = shadow.activated_at_ms;
     let decisions = read_decisions(session, organization, digest, since_ms)?;

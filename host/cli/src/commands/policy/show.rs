@@ -45,7 +45,7 @@ pub async fn show(session: &Session, args: &ShowArgs) -> Result<(), CliError> {
     if which != BUILT_IN
         && let Ok(organization) = which.parse::<ScopePath>()
     {
-        let active = entail.active_policy(&session.principal, &organization);
+        let active = entail.policies().active(&session.principal, &organization);
         match active.await {
             Ok(active) => return show_active(session, &entail, &organization, active).await,
             // It may be the name of a policy.
@@ -55,7 +55,7 @@ pub async fn show(session: &Session, args: &ShowArgs) -> Result<(), CliError> {
     }
     match find(session, &entail, which).await? {
         Some(installed) => print_installed(session, &installed_policy(installed)),
-        None => print_built_in(session, &built_in_policy(entail.built_in_policy()?)),
+        None => print_built_in(session, &built_in_policy(entail.policies().built_in()?)),
     }
     Ok(())
 }
@@ -91,14 +91,17 @@ async fn wit_component(session: &Session, which: &str) -> Result<Vec<u8>, CliErr
         && let Ok(organization) = which.parse::<ScopePath>()
     {
         let entail = session.open()?;
-        let active = entail.active_policy(&session.principal, &organization);
+        let active = entail.policies().active(&session.principal, &organization);
         match active.await {
             Ok(active) => {
                 let digest = match active.current.component {
                     Some(digest) => digest,
-                    None => entail.built_in_policy()?.digest(),
+                    None => entail.policies().built_in()?.digest(),
                 };
-                return Ok(entail.component(&session.principal, digest).await?);
+                return Ok(entail
+                    .policies()
+                    .component(&session.principal, digest)
+                    .await?);
             }
             // It may be the name of a policy.
             Err(entail::Error::UnknownScope(_)) => {}
@@ -119,11 +122,11 @@ async fn show_active(
         print_json(&policy);
         return Ok(());
     }
-    print_active(&policy.policies, &PolicyNames::read(session, entail).await?);
+    print_history(&policy.policies, &PolicyNames::read(session, entail).await?);
     Ok(())
 }
 
-fn print_active(policies: &PolicyHistory, names: &PolicyNames) {
+fn print_history(policies: &PolicyHistory, names: &PolicyNames) {
     let mut table = Table::default();
     let active = &policies.active;
     row(

@@ -29,6 +29,7 @@ pub async fn stored_component(session: &Session, text: &str) -> Result<StoredCom
     match find(session, &entail, text).await? {
         Some(installed) => Ok(StoredComponent {
             bytes: entail
+                .policies()
                 .component(&session.principal, installed.component)
                 .await?,
             name: installed.name,

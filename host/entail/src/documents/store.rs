@@ -1,0 +1,146 @@
+//! Reading and committing this library's documents.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use entail_store::{Author, Batch, DocumentKey, Fault, Revision, Store, Tampering};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::clock::Clock;
+use crate::documents::encode;
+use crate::documents::scope::{OTHER_KINDS, SCOPE_KIND};
+use crate::error::Error;
+use crate::principal::Principal;
+use crate::sleep::sleep;
+use entail_decision::name::ScopePath;
+
+/// How long a change is tried again when other writers are faster. Each lost try means
+/// that another change succeeded; a commit takes milliseconds.
+const RETRY_WITHIN: Duration = Duration::from_secs(15);
+
+/// The longest pause before the next try.
+const MAX_PAUSE_MS: u16 = 50;
+
+/// The store with the clock that dates its changes. Cloning it is cheap.
+#[derive(Clone)]
+pub(crate) struct DocumentStore {
+    pub(crate) store: Arc<Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl DocumentStore {
+    /// The time by this machine's clock, in milliseconds since 1970-01-01T00:00:00Z.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    /// Fails if this machine cannot write, as a commit would.
+    pub(crate) async fn check_can_commit(&self) -> Result<(), Error> {
+        // Another process may have rotated the signer.
+        self.store.revision().await?;
+        self.store.reload_keys().await?.signer()?;
+        Ok(())
+    }
+
+    /// Commits a batch with its journal entry.
+    pub(crate) async fn commit(
+        &self,
+        principal: &Principal,
+        expected: Revision,
+        batch: Batch,
+        change: &Value,
+    ) -> Result<(), Error> {
+        let change = encode(change)?;
+        let author = Author {
+            principal: &principal.to_string(),
+            at_ms: self.now_ms(),
+            change: &change,
+        };
+        self.store.commit(expected, batch, author).await?;
+        Ok(())
+    }
+
+    /// Tries again, with a limit, while other writers are faster.
+    // Not `AsyncFn`: its futures cannot be required to be `Send` yet.
+    pub(crate) async fn until_not_contended<T, F: Future<Output = Result<T, Error>>>(
+        &self,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, Error> {
+        let started = Instant::now();
+        loop {
+            match attempt().await {
+                Err(Error::Contended) if started.elapsed() < RETRY_WITHIN => pause().await,
+                other => return other,
+            }
+        }
+    }
+
+    /// The time of the newest change, which makes `revision`.
+    pub(crate) async fn newest_change_ms(&self, revision: Revision) -> Result<u64, Error> {
+        match self.store.newest_entry().await? {
+            Some(entry) if entry.revision == revision => Ok(entry.at_ms),
+            None if revision == 0 => Ok(0),
+            _ => Err(Error::Contended),
+        }
+    }
+
+    /// The paths of `under` and its descendants, in order; of all scopes if it is `None`.
+    pub(crate) async fn scopes(&self, under: Option<&ScopePath>) -> Result<Vec<ScopePath>, Error> {
+        let under = under.map_or("", ScopePath::as_str);
+        let names = self
+            .store
+            .names(SCOPE_KIND, under, None, usize::MAX)
+            .await?;
+        names
+            .into_iter()
+            .map(|name| {
+                let invalid = |_| Tampering::new(Fault::Extra, "a scope", "has no scope's name");
+                name.parse().map_err(|error| invalid(error).into())
+            })
+            .collect()
+    }
+
+    /// The keys of all documents that are signed on their own.
+    pub(crate) async fn keys(&self) -> Result<Vec<DocumentKey>, Error> {
+        let mut keys = Vec::new();
+        for kind in std::iter::once(SCOPE_KIND).chain(OTHER_KINDS) {
+            keys.extend(self.keys_of(kind).await?);
+        }
+        Ok(keys)
+    }
+
+    /// The keys of all documents of a kind.
+    async fn keys_of(&self, kind: &str) -> Result<Vec<DocumentKey>, Error> {
+        let names = self.store.names(kind, "", None, usize::MAX).await?;
+        let key = |name| DocumentKey::new(kind, name);
+        Ok(names.into_iter().map(key).collect())
+    }
+
+    /// All documents of a kind, as of one revision.
+    pub(crate) async fn bodies<T: DeserializeOwned + Clone + Send + Sync + 'static>(
+        &self,
+        kind: &str,
+    ) -> Result<(Revision, Vec<(DocumentKey, T)>), Error> {
+        let keys = self.keys_of(kind).await?;
+        let snapshot = self.store.read(&keys).await?;
+        let mut bodies = Vec::with_capacity(keys.len());
+        for (key, document) in keys.into_iter().zip(snapshot.documents) {
+            // It may have been removed since it was listed.
+            if let Some(document) = document {
+                bodies.push((key, T::clone(&*document.body::<T>()?)));
+            }
+        }
+        Ok((snapshot.revision, bodies))
+    }
+}
+
+/// Waits for a random time, so that contending writers do not meet again.
+async fn pause() {
+    let mut random = [0; 2];
+    let pause = match getrandom::fill(&mut random) {
+        Ok(()) => u16::from_ne_bytes(random) % MAX_PAUSE_MS,
+        Err(_) => MAX_PAUSE_MS,
+    };
+    sleep(Duration::from_millis(pause.into())).await;
+}
