@@ -31,7 +31,7 @@ mod shared_memory;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 
@@ -62,13 +62,16 @@ pub struct Sqlite {
 /// The connections to a database file.
 #[derive(Debug)]
 struct Opened {
+    file: PathBuf,
+    access: Access,
     /// The device and inode, to detect that the file was replaced.
     identity: (u64, u64),
     /// Counts the files that had this path, so that the states of two files differ.
     generation: u32,
     /// Never writes, so that its `data_version` changes with every commit.
     reader: Guarded,
-    writer: Guarded,
+    /// Opened by the first change: most processes only read.
+    writer: OnceLock<Guarded>,
 }
 
 impl Sqlite {
@@ -148,14 +151,29 @@ impl Sqlite {
 
 impl Opened {
     fn open(file: &Path, access: Access, generation: u32) -> Result<Self, BackendError> {
-        let identity = identity(file)?;
-        let writer = Guarded::open(file, access, false)?;
         Ok(Opened {
-            identity,
+            identity: identity(file)?,
             generation,
             reader: Guarded::open_for_reading(file, access)?,
-            writer,
+            writer: OnceLock::new(),
+            file: file.to_owned(),
+            access,
         })
+    }
+
+    /// The connection that writes.
+    fn writer(&self) -> Result<&Guarded, BackendError> {
+        if let Some(writer) = self.writer.get() {
+            return Ok(writer);
+        }
+        let writer = Guarded::open(&self.file, self.access, false)?;
+        if identity(&self.file)? != self.identity {
+            return Err(BackendError::Failed(format!(
+                "{} was replaced by another file during a change; try again",
+                self.file.display()
+            )));
+        }
+        Ok(self.writer.get_or_init(|| writer))
     }
 
     /// Combines the state of a connection with the generation of the file.
@@ -254,13 +272,13 @@ impl Backend for Sqlite {
 
     async fn replace_by(&self, copy: &Path) -> Result<(), BackendError> {
         let (opened, copy) = (self.opened()?, copy.to_owned());
-        on_thread(move || copy::replace(&opened.writer, &copy)).await?
+        on_thread(move || copy::replace(opened.writer()?, &copy)).await?
     }
 
     async fn commit(&self, expected: Revision, writes: Writes) -> Result<(), BackendError> {
         let opened = self.opened()?;
         on_thread(move || {
-            let writer = opened.writer.lock()?;
+            let writer = opened.writer()?.lock()?;
             writer.write(|connection| rows::write(connection, expected, &writes))?;
             if writes.remove_blobs.is_empty() {
                 return Ok(());
