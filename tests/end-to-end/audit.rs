@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::sandbox::{Ran, Sandbox};
+use crate::sandbox::{RunOutput, Sandbox};
 
 const RESOLVE: [&str; 3] = ["resolve", "acme/evals", "openai"];
 
@@ -378,7 +378,7 @@ fn verify_and_doctor_detect_a_truncated_log() {
 
 /// Runs the program with so little room for its memory. What it prints is too long to be
 /// searched for canaries.
-fn within(sandbox: &Sandbox, mebibytes: u32, arguments: &[&str]) -> Ran {
+fn within(sandbox: &Sandbox, mebibytes: u32, arguments: &[&str]) -> RunOutput {
     let mut command = Command::new("sh");
     let limit = mebibytes * 1024;
     command
@@ -389,7 +389,7 @@ fn within(sandbox: &Sandbox, mebibytes: u32, arguments: &[&str]) -> Ran {
         .env("PATH", std::env::var_os("PATH").unwrap())
         .env("ENTAIL_HOME", sandbox.home());
     let output = Sandbox::output(command, "");
-    Ran {
+    RunOutput {
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
         code: output.status.code(),

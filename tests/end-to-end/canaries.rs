@@ -5,7 +5,7 @@
 //! ENTAIL_CANARIES=1000 cargo t --test end-to-end canaries
 //! ```
 
-use crate::sandbox::{Sandbox, disguises, read_all};
+use crate::sandbox::{Sandbox, encodings, read_all};
 
 /// Names of credentials in one scope.
 const NAMES: usize = 10;
@@ -21,7 +21,7 @@ fn marker() -> String {
 
 /// The forms of the marker, whatever comes after it: what depends on that is cut off.
 fn forms() -> Vec<Vec<u8>> {
-    disguises(&marker())
+    encodings(&marker())
         .into_iter()
         .filter(|(form, _)| *form != "its first half")
         .map(|(_, needle)| needle)

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::sandbox::{Ran, Sandbox};
+use crate::sandbox::{RunOutput, Sandbox};
 
 fn backup(sandbox: &Sandbox, name: &str) -> PathBuf {
     let file = sandbox.path(name);
@@ -19,7 +19,7 @@ fn recovery(sandbox: &Sandbox) -> PathBuf {
     file
 }
 
-fn restore(sandbox: &Sandbox, home: &Path, copy: &Path, recovery: &Path) -> Ran {
+fn restore(sandbox: &Sandbox, home: &Path, copy: &Path, recovery: &Path) -> RunOutput {
     let mut command = sandbox.command(&[
         "restore",
         copy.to_str().unwrap(),

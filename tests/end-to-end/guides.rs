@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::sandbox::{Ran, Sandbox};
+use crate::sandbox::{RunOutput, Sandbox};
 
 fn page(name: &str) -> String {
     let guides = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guides");
@@ -35,7 +35,7 @@ fn repository(sandbox: &Sandbox) -> PathBuf {
 }
 
 /// A program beside Entail, with stray keys in its environment.
-fn run(sandbox: &Sandbox, directory: &Path, program: &str, arguments: &[&str]) -> Ran {
+fn run(sandbox: &Sandbox, directory: &Path, program: &str, arguments: &[&str]) -> RunOutput {
     let entail = Path::new(env!("CARGO_BIN_EXE_entail")).parent().unwrap();
     let path = std::env::var("PATH").unwrap();
     let mut command = Command::new(program);
@@ -163,7 +163,12 @@ fn repository_of_the_workflow(sandbox: &Sandbox, key: &str) -> PathBuf {
 }
 
 /// Runs a script as GitHub does: it stops at the first error.
-fn shell(sandbox: &Sandbox, directory: &Path, script: &str, variables: &[(&str, &str)]) -> Ran {
+fn shell(
+    sandbox: &Sandbox,
+    directory: &Path,
+    script: &str,
+    variables: &[(&str, &str)],
+) -> RunOutput {
     let entail = Path::new(env!("CARGO_BIN_EXE_entail")).parent().unwrap();
     let path = std::env::var("PATH").unwrap();
     let mut command = Command::new("bash");
@@ -176,7 +181,7 @@ fn shell(sandbox: &Sandbox, directory: &Path, script: &str, variables: &[(&str, 
         .envs(variables.iter().copied());
     let output = Sandbox::output(command, "");
     // The variables have secrets in them, so the command is not recorded.
-    let ran = Ran {
+    let ran = RunOutput {
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
         code: output.status.code(),

@@ -22,7 +22,7 @@ use serde_json::Value;
 
 use self::corpus::{Kind, MARK, harmless};
 use self::sources::{BUILT_IN, SOURCES};
-use crate::sandbox::{Ran, Sandbox};
+use crate::sandbox::{RunOutput, Sandbox};
 use crate::terminal::Person;
 
 /// Where a foreign text comes from, and the commands whose output it reaches.
@@ -206,9 +206,9 @@ impl World {
     }
 
     #[track_caller]
-    fn run(&self, source: &Source, row: &Row, form: Form) -> Ran {
+    fn run(&self, source: &Source, row: &Row, form: Form) -> RunOutput {
         let output = Sandbox::output(self.command(row, form), &self.input);
-        let ran = Ran {
+        let ran = RunOutput {
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
             code: output.status.code(),
@@ -227,7 +227,7 @@ impl World {
 }
 
 /// The beginning of what was printed, as it may be shown.
-fn beginning(ran: &Ran) -> String {
+fn beginning(ran: &RunOutput) -> String {
     let part = |text: &str| text.chars().take(1_000).collect::<String>();
     format!("{:?}, {:?}", part(&ran.stdout), part(&ran.stderr))
 }
@@ -282,7 +282,7 @@ fn pipe(source: &Source, row: &Row, hostile: &World, harmless: &World) {
 }
 
 /// As many lines as with a harmless text in its place.
-fn compare_lines(source: &Source, row: &Row, ran: &Ran, harmless: &World) {
+fn compare_lines(source: &Source, row: &Row, ran: &RunOutput, harmless: &World) {
     let what = harmless.what(source, row, Form::Pipe);
     let other = harmless.run(source, row, Form::Pipe);
     for (found, expected) in [(&ran.stdout, &other.stdout), (&ran.stderr, &other.stderr)] {
@@ -485,7 +485,7 @@ fn the_program_name_is_not_repeated() {
 
 /// Runs the program on a terminal of its own, with something typed at it; `None` if there
 /// is nothing to make one with.
-fn on_a_terminal(world: &World, arguments: &[&str], typed: &str) -> Option<Ran> {
+fn on_a_terminal(world: &World, arguments: &[&str], typed: &str) -> Option<RunOutput> {
     let quoted = |argument: &str| format!("'{}'", argument.replace('\'', r"'\''"));
     let mut line = quoted(env!("CARGO_BIN_EXE_entail"));
     for argument in arguments {
@@ -504,7 +504,7 @@ fn on_a_terminal(world: &World, arguments: &[&str], typed: &str) -> Option<Ran> 
         return None;
     }
     let output = Sandbox::output(command, typed);
-    Some(Ran {
+    Some(RunOutput {
         // The terminal adds the other half of each line break.
         stdout: String::from_utf8(output.stdout)
             .unwrap()

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::sandbox::{Ran, Sandbox};
+use crate::sandbox::{RunOutput, Sandbox};
 
 #[allow(dead_code)]
 #[path = "../src/hostile/sketch.rs"]
@@ -43,7 +43,7 @@ impl Sandbox {
     }
 
     /// Runs the program by way of another one, which sets something up for it.
-    fn by(&self, way: &[&str], arguments: &[&str]) -> Ran {
+    fn by(&self, way: &[&str], arguments: &[&str]) -> RunOutput {
         let inner = self.command(arguments);
         let mut command = self.command(&[]);
         let mut words = way.iter().map(std::ffi::OsString::from);
@@ -57,13 +57,13 @@ impl Sandbox {
     }
 
     /// Runs the program with so much address space.
-    fn within_kib(&self, kib: u64, arguments: &[&str]) -> Ran {
+    fn within_kib(&self, kib: u64, arguments: &[&str]) -> RunOutput {
         let script = format!("ulimit -v {kib}; exec \"$@\"");
         self.by(&["/bin/sh", "-c", &script, "sh"], arguments)
     }
 
     /// Runs the program, and looks at how much memory it has meanwhile.
-    fn watched(&self, arguments: &[&str]) -> (Ran, Peak) {
+    fn watched(&self, arguments: &[&str]) -> (RunOutput, Peak) {
         let mut command = self.command(arguments);
         let child = command
             .stdin(Stdio::null())
@@ -91,7 +91,7 @@ impl Sandbox {
         });
         let output = child.wait_with_output().unwrap();
         let peak = watch.join().unwrap();
-        let ran = Ran {
+        let ran = RunOutput {
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
             code: output.status.code(),
@@ -135,7 +135,7 @@ fn peak_kib(process: &str) -> Option<u64> {
 
 /// Runs what every installation does, from making a home to a lease by a foreign policy.
 #[track_caller]
-fn everything_works(run: &dyn Fn(&[&str]) -> Ran) {
+fn everything_works(run: &dyn Fn(&[&str]) -> RunOutput) {
     run(&["resolve", "acme/evals", "openai"]).ok();
     run(&["status", "acme/evals"]).ok();
     run(&["credential", "list", "acme"]).ok();
@@ -390,7 +390,7 @@ fn a_failure_to_start_a_thread_is_an_error_and_not_a_panic() {
         println!("{arguments:?}: {:?} {stderr}", output.status.code());
         assert!(!stderr.contains("panicked"), "{arguments:?}: {stderr}");
         assert!(output.status.code().is_some(), "{arguments:?}: {stderr}");
-        Ran {
+        RunOutput {
             stdout,
             stderr,
             code: output.status.code(),

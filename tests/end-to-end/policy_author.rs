@@ -10,7 +10,7 @@ use entail::policy::PolicyDigest;
 use serde_json::{Value, json};
 
 use crate::components::{CONTRACT, closed, trapping};
-use crate::sandbox::{Ran, Sandbox};
+use crate::sandbox::{RunOutput, Sandbox};
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -21,13 +21,13 @@ fn default_policy() -> Vec<u8> {
 }
 
 impl Sandbox {
-    fn check(&self, bytes: impl AsRef<[u8]>) -> Ran {
+    fn check(&self, bytes: impl AsRef<[u8]>) -> RunOutput {
         let file = self.file("policy.wasm", bytes);
         self.entail(&["policy", "check", &file])
     }
 
     /// Runs a command that needs the tools of languages, and so the environment.
-    fn with_tools(&self, arguments: &[&str], folder: &Path) -> Ran {
+    fn with_tools(&self, arguments: &[&str], folder: &Path) -> RunOutput {
         let mut command = Command::new(env!("CARGO_BIN_EXE_entail"));
         command
             .args(arguments)

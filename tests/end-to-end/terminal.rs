@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::sandbox::{Ran, Sandbox};
+use crate::sandbox::{RunOutput, Sandbox};
 
 const TYPIST: &str = r#"
 import json, os, pty, select, sys, termios, time
@@ -106,7 +106,7 @@ impl<'a> Person<'a> {
             .unwrap_or_else(|error| panic!("{error}: {}{}", ran.stdout, ran.stderr));
         Sat {
             hidden: serde_json::from_value(report["hidden"].clone()).unwrap(),
-            ran: Ran {
+            ran: RunOutput {
                 // The terminal adds the other half of each line break.
                 stdout: report["seen"].as_str().unwrap().replace("\r\n", "\n"),
                 ..ran
@@ -119,5 +119,5 @@ impl<'a> Person<'a> {
 pub struct Sat {
     /// Whether the terminal hid what was typed, at each step.
     pub hidden: Vec<bool>,
-    pub ran: Ran,
+    pub ran: RunOutput,
 }

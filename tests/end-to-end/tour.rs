@@ -3,7 +3,7 @@
 use crate::sandbox::Sandbox;
 
 /// What a program sees of the key.
-fn run_ending(sandbox: &Sandbox, scope: &str) -> crate::sandbox::Ran {
+fn run_ending(sandbox: &Sandbox, scope: &str) -> crate::sandbox::RunOutput {
     sandbox.entail(&[
         "run",
         scope,
