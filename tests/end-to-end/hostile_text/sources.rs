@@ -1,7 +1,8 @@
 //! The table: where foreign text comes from, and every command whose output it reaches.
 //!
 //! A new command is a row of the sources that it reads. In a row, `{text}` is the text
-//! itself, `{fresh}` the path of nothing yet, and any other name what the source has set.
+//! itself, `{fresh}` a path at which nothing exists, and any other name a value that the
+//! source has set.
 
 use std::fmt::Write as _;
 use std::fs::Permissions;
@@ -13,7 +14,7 @@ use entail_text::is_plain;
 use serde_json::{Value, json};
 
 use super::corpus::file_name;
-use super::{Source, World, failing, hold, row, template};
+use super::{Source, World, check_source, failing, row, template};
 use crate::components::{Answer, Finding, More, Scripted};
 
 pub const BUILT_IN: &str = concat!(
@@ -32,14 +33,14 @@ macro_rules! sources {
         $(
             #[test]
             fn $test() {
-                hold(SOURCES.iter().find(|source| source.name == $name).unwrap());
+                check_source(SOURCES.iter().find(|source| source.name == $name).unwrap());
             }
         )*
     };
 }
 
 sources! {
-    a_policy_that_refuses: "what a policy says when it refuses", refusing, [
+    a_policy_that_refuses: "the refusal of a policy", refusing, [
         row(0, "audit show").exact().hidden(),
         row(0, "audit tail").hidden(),
         row(0, "audit tail --outcome closed-for-now").hidden(),
@@ -68,14 +69,14 @@ sources! {
         row(0, "audit verify").hidden(),
     ];
 
-    a_shadow_that_refuses: "what a shadow says when it refuses", shadowing, [
+    a_shadow_that_refuses: "the refusal of a shadow", shadowing, [
         row(0, "policy shadow acme").hidden(),
         row(0, "resolve acme openai").hidden(),
         row(0, "status").hidden(),
         row(0, "policy show acme").hidden(),
     ];
 
-    a_policy_that_grants_more: "what a policy says when it grants", granting, [
+    a_policy_that_grants: "the grant of a policy", granting, [
         row(0, "audit show").exact().hidden(),
         row(0, "resolve acme openai").hidden(),
         row(0, "explain acme openai").exact(),
@@ -83,9 +84,9 @@ sources! {
         row(1, "policy test {component} --vectors {vectors} --junit {report}").exact(),
     ];
 
-    a_policy_that_grants_for_another_model: "the model of a grant", |world| {
+    a_grant_for_another_model: "the model of a grant", |world| {
         let text = world.text.clone();
-        in_service(world, &grant(&template().credential, &[], Some(&text)));
+        activate_policy(world, &grant(&template().credential, &[], Some(&text)));
     }, [
         row(0, "audit tail --outcome failed"),
         row(0, "audit tail"),
@@ -104,9 +105,9 @@ sources! {
         row(1, "policy test {component} --vectors {vectors} --junit {report}").exact(),
     ];
 
-    a_policy_that_grants_what_nobody_holds: "the credential of a grant", |world| {
+    a_grant_of_an_unknown_credential: "the credential of a grant", |world| {
         let text = world.text.clone();
-        in_service(world, &grant(&text, &[], None));
+        activate_policy(world, &grant(&text, &[], None));
     }, [
         row(0, "audit tail"),
         row(13, "resolve acme openai"),
@@ -122,9 +123,9 @@ sources! {
         row(1, "policy test {component} --vectors {vectors} --junit {report}").exact(),
     ];
 
-    a_policy_that_offers_what_nobody_holds: "the alternate of a grant", |world| {
+    an_alternate_that_is_unknown: "the alternate of a grant", |world| {
         let text = world.text.clone();
-        in_service(world, &grant(&template().credential, &[&text], None));
+        activate_policy(world, &grant(&template().credential, &[&text], None));
     }, [
         row(0, "audit tail"),
         row(13, "resolve acme openai"),
@@ -135,9 +136,9 @@ sources! {
         row(1, "policy test {component} --vectors {vectors} --junit {report}").exact(),
     ];
 
-    a_policy_that_refuses_with_no_code: "the code of a refusal", |world| {
+    a_refusal_with_an_invalid_code: "the code of a refusal", |world| {
         let text = world.text.clone();
-        in_service(world, &Scripted::refusing(&text, ""));
+        activate_policy(world, &Scripted::refusing(&text, ""));
     }, [
         row(0, "audit tail"),
         row(12, "resolve acme openai"),
@@ -153,7 +154,7 @@ sources! {
         row(12, "policy check {component}"),
     ];
 
-    a_policy_that_finds_with_no_code: "the code of a finding", |world| {
+    a_finding_with_an_invalid_code: "the code of a finding", |world| {
         let mut policy = grant(&template().credential, &[], None);
         let text = world.text.clone();
         more_of(&mut policy).trail.push(Finding {
@@ -161,7 +162,7 @@ sources! {
             code: text,
             attributes: Vec::new(),
         });
-        in_service(world, &policy);
+        activate_policy(world, &policy);
     }, [
         row(12, "resolve acme openai"),
         row(12, "explain acme openai"),
@@ -170,9 +171,9 @@ sources! {
         row(12, "policy check {component}"),
     ];
 
-    a_policy_that_finds_the_facts_invalid: "what a policy finds wrong with facts", |world| {
+    a_policy_that_reports_invalid_facts: "the problem of a policy with facts", |world| {
         let text = world.text.clone();
-        in_service(world, &Scripted::answering(Answer::InvalidFacts(text)));
+        activate_policy(world, &Scripted::answering(Answer::InvalidFacts(text)));
     }, [
         row(0, "audit tail"),
         row(0, "audit show"),
@@ -191,7 +192,7 @@ sources! {
 
     a_policy_that_cannot_decide: "why a policy cannot decide", |world| {
         let text = world.text.clone();
-        in_service(world, &Scripted::answering(Answer::Other(text)));
+        activate_policy(world, &Scripted::answering(Answer::Other(text)));
     }, [
         row(0, "audit tail"),
         row(12, "resolve acme openai"),
@@ -205,7 +206,7 @@ sources! {
 
     a_policy_with_a_name: "the name of a policy", |world| {
         let name = world.text.clone();
-        candidate(world, &Scripted { name, ..Scripted::refusing("closed", "") });
+        write_policy(world, &Scripted { name, ..Scripted::refusing("closed", "") });
     }, [
         row(12, "policy check {component}").hidden().alone(),
         row(12, "policy install {component}").hidden().alone(),
@@ -217,7 +218,7 @@ sources! {
 
     a_policy_with_a_version: "the version of a policy", |world| {
         let version = world.text.clone();
-        candidate(world, &Scripted { version, ..Scripted::refusing("closed", "") });
+        write_policy(world, &Scripted { version, ..Scripted::refusing("closed", "") });
     }, [
         row(12, "policy check {component}").hidden().alone(),
         row(12, "policy install {component}").hidden().alone(),
@@ -225,21 +226,21 @@ sources! {
 
     a_policy_with_a_summary: "the summary of a policy", |world| {
         let summary = world.text.clone();
-        candidate(world, &Scripted { summary, ..Scripted::refusing("closed", "") });
+        write_policy(world, &Scripted { summary, ..Scripted::refusing("closed", "") });
     }, [
         row(12, "policy check {component}").hidden().alone(),
         row(12, "policy install {component}").hidden().alone(),
     ];
 
     a_policy_with_a_schema: "the schema of a policy", |world| {
-        world.cut(4_000);
+        world.truncate(4_000);
         let text = world.text.clone();
         let schema = json!({
             "type": "object", "title": text, "additionalProperties": false,
             "properties": {text: {"type": "integer"}},
         });
         let schema = schema.to_string();
-        installed(world, &Scripted { schema, ..Scripted::refusing("closed", "") });
+        install_policy(world, &Scripted { schema, ..Scripted::refusing("closed", "") });
         let exported = world.sandbox.path("exported.wasm");
         world.set("exported", exported);
         world.file("settings", "settings.json", json!({"other": 1}).to_string());
@@ -258,21 +259,21 @@ sources! {
         row(1, "policy test {component} --settings {settings} --vectors {vectors} --junit {report}"),
     ];
 
-    a_policy_with_no_schema: "a schema that is none", |world| {
+    a_policy_with_an_invalid_schema: "an invalid schema", |world| {
         let schema = world.text.clone();
-        candidate(world, &Scripted { schema, ..Scripted::refusing("closed", "") });
+        write_policy(world, &Scripted { schema, ..Scripted::refusing("closed", "") });
     }, [
         row(12, "policy check {component}").hidden(),
         row(12, "policy install {component}").hidden(),
     ];
 
-    a_policy_with_problems: "what a policy finds wrong with settings", |world| {
+    a_policy_with_problems: "the problems of a policy with settings", |world| {
         let problem = (world.text.clone(), world.text.clone());
         let policy = Scripted {
             problems: vec![problem.clone(), problem],
             ..Scripted::refusing("closed", "")
         };
-        installed(world, &policy);
+        install_policy(world, &policy);
     }, [
         row(19, "policy activate acme {digest}"),
         row(19, "policy activate acme {digest} --dry-run"),
@@ -289,7 +290,7 @@ sources! {
         world.file("list", "list.json", json!([world.text.as_str()]).to_string());
         world.file("string", "string.json", json!(world.text).to_string());
         world.file("text-file", "text.json", world.text.clone());
-        usual(world);
+        policy_inputs(world);
     }, [
         row(19, "policy activate acme built-in --settings {settings}"),
         row(19, "policy activate acme built-in --settings {settings} --dry-run"),
@@ -300,7 +301,7 @@ sources! {
         row(19, "policy diff {built-in} --settings {list}").hidden(),
         row(19, "policy diff {built-in} --settings {string}"),
         row(19, "policy diff {built-in} --settings {text-file}").hidden(),
-        // The same is as little a file of limits.
+        // The same files as limits.
         row(19, "policy check {built-in} --limits {settings}"),
         row(19, "policy check {built-in} --limits {string}"),
         row(19, "policy install {built-in} --limits {settings}"),
@@ -314,21 +315,21 @@ sources! {
         let component = std::fs::read(BUILT_IN).unwrap();
         world.file("", "policy/policy.wasm", component);
         world.file("", "policy/limits.json", json!({text: 1}).to_string());
-        let folder = world.sandbox.path("policy");
-        world.set("folder", folder);
+        let directory = world.sandbox.path("policy");
+        world.set("directory", directory);
     }, [
-        row(19, "policy check {folder}"),
-        row(19, "policy install {folder}"),
-        row(19, "policy diff {folder}"),
-        row(19, "policy replay {folder}"),
-        row(19, "policy test {folder}"),
+        row(19, "policy check {directory}"),
+        row(19, "policy install {directory}"),
+        row(19, "policy diff {directory}"),
+        row(19, "policy replay {directory}"),
+        row(19, "policy test {directory}"),
     ];
 
     imports_of_a_component: "the name of an import", |world| {
         let name = world.text.clone();
         let component = named_component("import", &name);
         world.file("component", "component.wasm", component);
-        usual(world);
+        policy_inputs(world);
     }, [
         row(12, "policy check {component}"),
         row(12, "policy check {component} --over built-in"),
@@ -343,7 +344,7 @@ sources! {
         let name = world.text.clone();
         let component = named_component("export", &name);
         world.file("component", "component.wasm", component);
-        usual(world);
+        policy_inputs(world);
     }, [
         row(12, "policy check {component}"),
         row(12, "policy install {component}"),
@@ -354,7 +355,7 @@ sources! {
         let name: String = world.text.chars().filter(|c| !matches!(c, '<' | '>')).collect();
         let component = named_component("import", &format!("url=<{name}>"));
         world.file("component", "component.wasm", component);
-        usual(world);
+        policy_inputs(world);
     }, [
         row(12, "policy check {component}"),
         row(12, "policy install {component}"),
@@ -455,7 +456,7 @@ sources! {
         failing("doctor").hidden(),
     ];
 
-    a_node_of_the_database: "the place of a node", |world| {
+    a_node_of_the_database: "the key of a tree node", |world| {
         world.insert_bytes("tree");
     }, [
         failing("verify").hidden(),
@@ -488,7 +489,7 @@ sources! {
         row(14, "audit archive --to elsewhere").hidden(),
     ];
 
-    a_line_of_a_shadow_s_log: "a line of a shadow's log", forged_shadow_log, [
+    a_line_of_the_shadow_log: "a line of a shadow's log", forged_shadow_log, [
         row(0, "policy shadow acme").exact(),
     ];
 
@@ -516,7 +517,7 @@ sources! {
         layout(world, "version", |_| {});
         let version = json!({"imageLayoutVersion": text}).to_string();
         world.file("", "version/oci-layout", version);
-        usual(world);
+        policy_inputs(world);
     }, [
         row(19, "policy check {tags}"),
         row(19, "policy check {types}"),
@@ -539,13 +540,13 @@ sources! {
         row(12, "policy check {no-component}"),
         row(12, "policy install {no-component}"),
         row(12, "policy diff {no-component}"),
-        row(19, "policy check {folder}"),
+        row(19, "policy check {directory}"),
         row(19, "policy check {empty}"),
         row(1, "policy check {missing}"),
         row(1, "policy check {built-in} --over {missing}"),
         row(1, "policy check {built-in} --limits {missing}"),
         row(1, "policy diff {built-in} --settings {missing}"),
-        row(1, "policy test {component} --vectors {vectors-folder} --junit {report}"),
+        row(1, "policy test {component} --vectors {vectors-directory} --junit {report}"),
         row(1, "policy test {component} --vectors {missing}"),
         row(19, "policy test {component} --vectors {empty}"),
         row(1, "policy test {component} --vectors {vectors} --junit {below-a-file}"),
@@ -580,9 +581,9 @@ sources! {
         row(126, "run acme -- {no-component}"),
     ];
 
-    the_folder_of_the_home: "the name of the home", |world| {
+    the_directory_of_the_home: "the name of the home", |world| {
         moved_home(world);
-        usual(world);
+        policy_inputs(world);
     }, [
         row(0, "doctor"),
         row(19, "init beta --passphrase"),
@@ -599,7 +600,7 @@ sources! {
     a_home_that_others_can_use: "the name of a home that others can use", |world| {
         let home = moved_home(world);
         std::fs::set_permissions(home, Permissions::from_mode(0o755)).unwrap();
-        usual(world);
+        policy_inputs(world);
     }, [
         row(14, "init beta"),
         row(14, "project add acme/new"),
@@ -658,7 +659,7 @@ sources! {
         row(16, "verify"),
     ];
 
-    a_home_without_a_database: "the name of a database that is gone", |world| {
+    a_home_without_a_database: "the name of a missing database", |world| {
         let home = moved_home(world);
         std::fs::remove_file(home.join("entail.db")).unwrap();
     }, [
@@ -667,7 +668,7 @@ sources! {
         row(14, "doctor"),
     ];
 
-    keys_that_are_none: "what is in the files of keys", |world| {
+    invalid_key_files: "the contents of key files", |world| {
         let home = world.sandbox.home();
         let text = world.text.clone();
         for name in ["identity.txt", "signer.pem", "verifier.pem"] {
@@ -681,7 +682,7 @@ sources! {
         row(16, "doctor").hidden(),
     ];
 
-    an_anchor_that_is_none: "what is in the anchor", |world| {
+    an_invalid_anchor: "the contents of the anchor", |world| {
         let home = world.sandbox.home();
         std::fs::write(home.join("anchor.json"), &world.text).unwrap();
     }, [
@@ -689,7 +690,7 @@ sources! {
         row(15, "doctor").hidden(),
     ];
 
-    a_recovery_key_that_is_none: "what is in a recovery key", |world| {
+    an_invalid_recovery_key: "the contents of a recovery key", |world| {
         let text = format!("# verifier: {}\n", world.text);
         world.file("recovery", "recovery.txt", text);
         world.file("backup", "backup.db", "none");
@@ -699,7 +700,7 @@ sources! {
     ];
 
     the_label_of_a_recipient: "the label of a recipient", |world| {
-        // An argument, too.
+        // The text is also an argument, which cannot contain NUL.
         world.text = world.text.replace('\0', "");
         let recovery = world.sandbox.path("recovery.txt");
         let recovery = recovery.to_str().unwrap();
@@ -714,8 +715,8 @@ sources! {
         row(0, "doctor").hidden(),
     ];
 
-    a_member_of_the_home_s_settings: "a member of settings.toml", |world| {
-        world.cut(4_000);
+    a_member_of_the_settings_file: "a member of settings.toml", |world| {
+        world.truncate(4_000);
         let text = format!("{} = 1\n", toml(&world.text));
         world.in_home("settings.toml", &text);
     }, [
@@ -734,8 +735,8 @@ sources! {
         row(19, "doctor"),
     ];
 
-    the_second_place_of_the_log: "the second place in settings.toml", |world| {
-        world.cut(4_000);
+    the_secondary_log: "the secondary log in settings.toml", |world| {
+        world.truncate(4_000);
         let text = format!("[decision-log]\nsecondary = {}\n", toml(&world.text));
         world.in_home("settings.toml", &text);
     }, [
@@ -744,7 +745,7 @@ sources! {
         row(19, "doctor"),
     ];
 
-    a_second_place_that_is_not_there: "a second place that is not there", |world| {
+    a_secondary_log_that_does_not_exist: "a secondary log that does not exist", |world| {
         let file = format!("/nowhere/{}", file_name(&world.text));
         let text = format!("[decision-log]\nsecondary = {}\n", toml(&file));
         world.in_home("settings.toml", &text);
@@ -754,8 +755,8 @@ sources! {
         failing("doctor"),
     ];
 
-    a_value_of_the_home_s_settings: "a value in settings.toml", |world| {
-        world.cut(4_000);
+    a_value_of_the_settings_file: "a value in settings.toml", |world| {
+        world.truncate(4_000);
         let text = format!("[decision-log]\nrequire = {}\n", toml(&world.text));
         world.in_home("settings.toml", &text);
     }, [
@@ -763,8 +764,8 @@ sources! {
         row(19, "resolve acme openai"),
     ];
 
-    settings_that_are_none: "settings.toml that is none", |world| {
-        world.cut(4_000);
+    an_invalid_settings_file: "an invalid settings.toml", |world| {
+        world.truncate(4_000);
         let text = world.text.replace('\0', "");
         world.in_home("settings.toml", &text);
     }, [
@@ -772,8 +773,8 @@ sources! {
         row(19, "resolve acme openai").hidden(),
     ];
 
-    a_provider_of_the_home: "the words of a provider", |world| {
-        world.cut(4_000);
+    the_texts_of_a_provider: "the texts of a provider", |world| {
+        world.truncate(4_000);
         let words = toml(&world.text);
         world.in_home("providers.toml", &provider(&Words { shown: &words, ..Words::default() }));
         world.input = b"canary-of-nobody-0000".to_vec();
@@ -791,7 +792,7 @@ sources! {
     ];
 
     modes_of_a_provider: "the names of a provider's modes and fields", |world| {
-        world.cut(4_000);
+        world.truncate(4_000);
         let names = toml(&world.text);
         world.in_home("providers.toml", &provider(&Words { names: &names, ..Words::default() }));
     }, [
@@ -800,7 +801,7 @@ sources! {
         row(19, "resolve acme local"),
     ];
 
-    a_field_that_is_there_twice: "the field of a provider that is there twice", |world| {
+    a_duplicate_field_of_a_provider: "a duplicate field of a provider", |world| {
         let name = toml(&world.text);
         let text = provider(&Words::default()) + &field(&name) + &field(&name);
         world.in_home("providers.toml", &text);
@@ -854,7 +855,7 @@ sources! {
             {"name": world.text, "facts": facts(), "error": "other"},
             {"name": world.text, "facts": facts(), "error": "other", "settings": {world.text.as_str(): 1}},
         ]));
-        usual(world);
+        policy_inputs(world);
     }, [
         row(1, "policy test {built-in} --vectors {vectors} --junit {report}").exact(),
     ];
@@ -880,8 +881,8 @@ sources! {
         row(19, "policy test {built-in} --vectors {list}"),
     ];
 
-    facts_of_a_stranger: "facts from somebody else", |world| {
-        // A path would have segments.
+    foreign_facts: "foreign facts", |world| {
+        // A slash would separate segments of the path.
         world.text = world.text.replace('/', "");
         let mut facts = facts();
         facts["chain"][0]["path"] = json!(world.text);
@@ -963,7 +964,7 @@ sources! {
         row(19, "export-env acme --attribute a={text}"),
         row(2, "providers {text}"),
         row(2, "policy {text}"),
-        row(2, "policy new --lang {text} folder"),
+        row(2, "policy new --lang {text} directory"),
         row(19, "policy new --lang rust {text}"),
         failing("policy build {text}"),
         failing("policy check {text}"),
@@ -1033,9 +1034,9 @@ sources! {
         failing("init acme --passphrase --home {fresh}"),
     ];
 
-    a_variable_with_the_data_folder: "the variable of the data folder", |world| {
-        let folder = world.sandbox.path(&file_name(&world.text));
-        world.environment.insert("XDG_DATA_HOME", Some(folder.into()));
+    a_variable_with_the_data_directory: "the variable of the data directory", |world| {
+        let directory = world.sandbox.path(&file_name(&world.text));
+        world.environment.insert("XDG_DATA_HOME", Some(directory.into()));
         world.environment.insert("ENTAIL_HOME", None);
     }, [
         row(14, "status"),
@@ -1043,10 +1044,10 @@ sources! {
     ];
 
     a_variable_with_credentials: "the variable of systemd's credentials", |world| {
-        let folder = file_name(&world.text);
-        world.file("", &format!("{folder}/entail-identity"), "none");
-        let folder = world.sandbox.path(&folder);
-        world.environment.insert("CREDENTIALS_DIRECTORY", Some(folder.into()));
+        let directory = file_name(&world.text);
+        world.file("", &format!("{directory}/entail-identity"), "none");
+        let directory = world.sandbox.path(&directory);
+        world.environment.insert("CREDENTIALS_DIRECTORY", Some(directory.into()));
     }, [
         row(16, "status").hidden(),
         row(16, "key list").hidden(),
@@ -1075,17 +1076,17 @@ sources! {
         row(19, "import {directory} --map {directory}/none=acme/new --yes"),
     ];
 
-    what_is_imported: "what a file to import says", |world| {
+    the_contents_of_an_import: "the contents of a file to import", |world| {
         let contents = format!("{}\nXAI_API_KEY='{}'\n", world.text, world.text.replace('\'', ""));
         world.file("file", "app/keys.env", contents);
     }, [
         row(0, "import {file} --dry-run").hidden().alone(),
     ];
 
-    a_variable_with_the_temporary_folder: "the variable of the temporary folder", |world| {
-        let folder = world.sandbox.path(&file_name(&world.text));
-        std::fs::create_dir(&folder).unwrap();
-        world.environment.insert("TMPDIR", Some(folder.into()));
+    a_variable_with_the_temporary_directory: "the variable of the temporary directory", |world| {
+        let directory = world.sandbox.path(&file_name(&world.text));
+        std::fs::create_dir(&directory).unwrap();
+        world.environment.insert("TMPDIR", Some(directory.into()));
     }, [
         row(0, "dev"),
     ];
@@ -1098,8 +1099,8 @@ sources! {
         row(0, "dev").hidden(),
     ];
 
-    facts_that_are_none: "facts that are none", |world| {
-        // Each line is one.
+    invalid_facts: "invalid facts", |world| {
+        // Each line is parsed separately.
         let text = world.text.replace('\n', " ");
         world.input = text.clone().into_bytes();
         world.file("file", "file", text);
@@ -1128,36 +1129,36 @@ impl World {
         self.values.insert(name, value.into());
     }
 
-    /// Writes a file, whose path has a name then.
+    /// Writes a file, and sets `name` to its path.
     fn file(&mut self, name: &'static str, path: &str, contents: impl AsRef<[u8]>) {
         let path = self.sandbox.file(path, contents);
         self.set(name, path);
     }
 
-    /// Has the text in a variable.
+    /// Puts the text into an environment variable.
     fn variable(&mut self, name: &'static str) {
         let value = self.text.replace('\0', "");
         self.environment.insert(name, Some(value.into()));
     }
 
-    /// Where a longer text would not be taken at all.
-    fn cut(&mut self, most: usize) {
+    /// Truncates the text where a longer one would be refused.
+    fn truncate(&mut self, most: usize) {
         self.text = self.text.chars().take(most).collect();
     }
 
-    /// Writes a file in the home that others cannot use.
+    /// Writes a file with mode 600 in the home.
     pub fn in_home(&self, name: &str, text: &str) {
         let file = self.sandbox.home().join(name);
         std::fs::write(&file, text).unwrap();
         std::fs::set_permissions(file, Permissions::from_mode(0o600)).unwrap();
     }
 
-    /// Writes a file of vectors into a directory of its own.
+    /// Writes a file of vectors into a new directory.
     fn vectors(&mut self, name: &'static str, vectors: &Value) {
         self.sandbox
             .file(&format!("{name}/vectors.json"), vectors.to_string());
-        let folder = self.sandbox.path(name);
-        self.set(name, folder);
+        let directory = self.sandbox.path(name);
+        self.set(name, directory);
     }
 
     fn connection(&self) -> rusqlite::Connection {
@@ -1168,7 +1169,7 @@ impl World {
         self.connection().execute_batch(statement).unwrap();
     }
 
-    /// The text as a name in SQL, which has no NUL.
+    /// The text as a quoted name in SQL, without NUL.
     fn quoted(&self) -> String {
         let text = self.text.replace('\0', "").replace('"', "\"\"");
         format!("\"{text}\"")
@@ -1184,7 +1185,7 @@ impl World {
         assert_eq!(inserted.unwrap(), 1);
     }
 
-    /// A row that has the text's bytes for its name.
+    /// Inserts a row whose key is the bytes of the text.
     fn insert_bytes(&self, table: &str) {
         let inserted = self.connection().execute(
             &format!("INSERT INTO {table} VALUES (CAST(?1 AS BLOB), x'00')"),
@@ -1206,8 +1207,8 @@ fn facts() -> Value {
     })
 }
 
-/// What commands about policies need besides the policy.
-fn usual(world: &mut World) {
+/// Sets the other inputs of policy commands: facts, vectors and a path for the report.
+fn policy_inputs(world: &mut World) {
     world.file("facts", "facts.jsonl", format!("{}\n", facts()));
     if !world.values.contains_key("vectors") {
         let decision = json!({"refused": {"code": "expired"}, "trail": []});
@@ -1219,31 +1220,31 @@ fn usual(world: &mut World) {
 }
 
 /// Writes a policy to a file.
-fn candidate(world: &mut World, policy: &Scripted) {
+fn write_policy(world: &mut World, policy: &Scripted) {
     let component = policy.component();
     let digest = PolicyDigest::of(&component).to_string();
     world.file("component", "component.wasm", component);
     world.set("digest", digest);
-    usual(world);
+    policy_inputs(world);
 }
 
 /// Installs a policy.
-fn installed(world: &mut World, policy: &Scripted) {
-    candidate(world, policy);
+fn install_policy(world: &mut World, policy: &Scripted) {
+    write_policy(world, policy);
     let component = world.sandbox.path("component.wasm");
     let install = ["policy", "install", component.to_str().unwrap()];
     world.sandbox.entail(&install).ok();
 }
 
 /// Activates a policy for `acme`. Its trial call succeeds.
-fn in_service(world: &mut World, policy: &Scripted) {
+fn activate_policy(world: &mut World, policy: &Scripted) {
     let mut policy = policy.clone();
     policy.is_well_behaved_on_trial = true;
-    installed(world, &policy);
+    install_policy(world, &policy);
     let digest = world.values["digest"].to_str().unwrap().to_owned();
     let activate = ["policy", "activate", "acme", &digest];
     world.sandbox.entail(&activate).ok();
-    // Something to decide again.
+    // A record for replays.
     let resolve = ["resolve", "acme", "openai"];
     world.sandbox.entail(&resolve);
 }
@@ -1264,7 +1265,7 @@ fn more_of(policy: &mut Scripted) -> &mut More {
     }
 }
 
-/// Everything that a decision can say besides, about the credential of `acme`.
+/// Adds a trail and attributes to a decision about the credential of `acme`.
 fn with_more(world: &World, mut policy: Scripted) -> Scripted {
     let text = || world.text.clone();
     let pair = || vec![(text(), text())];
@@ -1283,24 +1284,24 @@ fn with_more(world: &World, mut policy: Scripted) -> Scripted {
 fn refusing(world: &mut World) {
     let policy = Scripted::refusing("closed-for-now", &world.text);
     let policy = with_more(world, policy);
-    in_service(world, &policy);
+    activate_policy(world, &policy);
 }
 
 fn granting(world: &mut World) {
     let policy = with_more(world, grant(&template().credential, &[], None));
-    in_service(world, &policy);
+    activate_policy(world, &policy);
 }
 
 fn shadowing(world: &mut World) {
     let policy = Scripted::refusing("closed-for-now", &world.text);
     let policy = with_more(world, policy);
-    installed(world, &policy);
+    install_policy(world, &policy);
     let digest = world.values["digest"].to_str().unwrap().to_owned();
     world
         .sandbox
         .entail(&["policy", "shadow", "acme", &digest])
         .ok();
-    // Something for it to answer.
+    // A request for the shadow to decide.
     world.sandbox.entail(&["resolve", "acme", "openai"]).ok();
 }
 
@@ -1317,9 +1318,9 @@ fn named_component(way: &str, name: &str) -> Vec<u8> {
     wat::parse_str(what).unwrap()
 }
 
-/// Lines that nobody wrote, in each form that a reader knows.
+/// Forges log lines in every form that a reader accepts.
 fn forged_log(world: &mut World) {
-    // It is an argument, too.
+    // The text is also an argument, which cannot contain NUL.
     world.text = world.text.replace('\0', "");
     let text = world.text.as_str();
     let facts = json!({
@@ -1345,7 +1346,7 @@ fn forged_log(world: &mut World) {
         line(2, &json!({"decision": refused("expired")})),
         line(3, &json!({"decision": granted, "granted": of})),
         line(4, &json!({"failure": text})),
-        // Twice the same number.
+        // The same number twice.
         line(4, &json!({"failure": text})),
         text.replace('\n', " "),
     ];
@@ -1375,7 +1376,7 @@ fn forged_shadow_log(world: &mut World) {
     world.set("forged", "");
 }
 
-/// An image layout with two manifests, its index changed.
+/// Writes an image layout with two manifests and a changed index.
 fn layout(world: &mut World, name: &'static str, change: impl Fn(&mut Value)) {
     let manifest = |digit: &str| {
         json!({
@@ -1390,13 +1391,13 @@ fn layout(world: &mut World, name: &'static str, change: impl Fn(&mut Value)) {
     world
         .sandbox
         .file(&format!("{name}/index.json"), index.to_string());
-    let folder = world.sandbox.path(name);
-    world.set(name, folder);
+    let directory = world.sandbox.path(name);
+    world.set(name, directory);
 }
 
-/// Files and directories of all kinds that are called by the text.
+/// Creates files and directories of all kinds that are named by the text.
 fn files(world: &mut World) {
-    usual(world);
+    policy_inputs(world);
     let name = file_name(&world.text);
     let component = std::fs::read(BUILT_IN).unwrap();
     let digest = PolicyDigest::of(&component).to_string();
@@ -1405,8 +1406,8 @@ fn files(world: &mut World) {
     world.file("no-component", &format!("{name}.txt"), "none");
     world.file("", &format!("two/{name}.1.wasm"), &component);
     world.file("", &format!("two/{name}.2.wasm"), &component);
-    let folder = world.sandbox.path("two");
-    world.set("folder", folder);
+    let directory = world.sandbox.path("two");
+    world.set("directory", directory);
     let empty = world.sandbox.path(&format!("{name}.empty"));
     std::fs::create_dir(&empty).unwrap();
     world.set("empty", empty);
@@ -1418,11 +1419,11 @@ fn files(world: &mut World) {
     let vectors = std::fs::read(vectors).unwrap();
     world.file("", &format!("others/{name}.json"), vectors);
     let others = world.sandbox.path("others");
-    world.set("vectors-folder", others);
+    world.set("vectors-directory", others);
     world.file("backup", "backup.db", "none");
 }
 
-/// Gives the home the text for a name.
+/// Renames the home to the text.
 fn moved_home(world: &mut World) -> std::path::PathBuf {
     let home = world.sandbox.path(&file_name(&world.text));
     std::fs::rename(world.sandbox.home(), &home).unwrap();
@@ -1431,7 +1432,7 @@ fn moved_home(world: &mut World) -> std::path::PathBuf {
     home
 }
 
-/// A text as TOML has it.
+/// A text as a TOML string.
 fn toml(text: &str) -> String {
     let mut quoted = "\"".to_owned();
     for character in text.chars() {
@@ -1445,11 +1446,11 @@ fn toml(text: &str) -> String {
     quoted
 }
 
-/// What of a provider is foreign, as TOML.
+/// The foreign parts of a provider, as TOML.
 struct Words<'a> {
     id: &'a str,
     url: &'a str,
-    /// What people read.
+    /// Texts for people.
     shown: &'a str,
     /// The names of its mode and of a field.
     names: &'a str,
@@ -1510,7 +1511,7 @@ fn field(name: &str) -> String {
     format!("\n[[provider.field]]\nname = {name}\nlabel = \"Field\"\n")
 }
 
-/// A value with one thing in it replaced, or added.
+/// A copy of a value with one member replaced or added.
 fn with(value: &Value, pointer: &str, new: Value) -> Value {
     let mut value = value.clone();
     let (parent, name) = pointer.rsplit_once('/').unwrap();
@@ -1519,12 +1520,12 @@ fn with(value: &Value, pointer: &str, new: Value) -> Value {
     value
 }
 
-/// A name in a JSON Pointer.
+/// Escapes a name for a JSON Pointer.
 fn escaped(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
 #[test]
-fn the_built_in_policy_is_there() {
+fn the_built_in_policy_exists() {
     assert!(Path::new(BUILT_IN).is_file());
 }
