@@ -1,4 +1,4 @@
-//! The pages on other tools: their files work unchanged.
+//! The files in the guides for other tools work unchanged.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +10,7 @@ fn page(name: &str) -> String {
     std::fs::read_to_string(guides.join(name)).unwrap()
 }
 
-/// The block of a page that follows the line which says `before`.
+/// The block of a page that follows the line `before`.
 fn block(page: &str, before: &str) -> String {
     let (_, after) = page
         .split_once(&format!("{before}\n"))
@@ -34,7 +34,7 @@ fn repository(sandbox: &Sandbox) -> PathBuf {
     directory
 }
 
-/// A program beside Entail, with stray keys in its environment.
+/// Runs a program that finds `entail` in its path, with stray keys in its environment.
 fn run(sandbox: &Sandbox, directory: &Path, program: &str, arguments: &[&str]) -> RunOutput {
     let entail = Path::new(env!("CARGO_BIN_EXE_entail")).parent().unwrap();
     let path = std::env::var("PATH").unwrap();
@@ -76,7 +76,7 @@ fn the_envrc_sets_what_is_granted_and_clears_what_is_not() {
     run(&sandbox, &directory, "direnv", &["allow", "."]).ok();
     let test = &["exec", ".", "python3", "-m", "unittest"];
     run(&sandbox, &directory, "direnv", test).ok().prints("OK");
-    // Without a grant nothing runs, with whatever stray key.
+    // Without a grant the command does not run, even with stray keys.
     sandbox.file("code/.entail.toml", "scope = \"acme\"\n");
     run(&sandbox, &directory, "direnv", test)
         .fails(1)
@@ -180,7 +180,7 @@ fn shell(
         .env("HOME", sandbox.path("user"))
         .envs(variables.iter().copied());
     let output = Sandbox::output(command, "");
-    // The variables have secrets in them, so the command is not recorded.
+    // The variables contain secrets, so the command is not recorded.
     let ran = RunOutput {
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
@@ -192,7 +192,7 @@ fn shell(
     ran
 }
 
-/// What a step of a workflow runs.
+/// The script of a step in a workflow.
 fn script(workflow: &str, step: &str) -> String {
     let (_, after) = workflow.split_once(&format!("- name: {step}\n")).unwrap();
     let (_, run) = after.split_once("run: ").unwrap();

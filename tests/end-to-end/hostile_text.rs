@@ -22,7 +22,7 @@ use serde_json::Value;
 use self::corpus::{Kind, MARK, harmless};
 use self::sources::{BUILT_IN, SOURCES};
 use crate::sandbox::{RunOutput, Sandbox};
-use crate::terminal::Person;
+use crate::terminal::TerminalUser;
 
 /// Where a foreign text comes from, and the commands whose output it reaches.
 struct Source {
@@ -570,7 +570,7 @@ fn a_real_terminal_gets_the_programs_own_styles_and_nothing_else() {
 fn a_prompt_on_a_real_terminal_is_one_line_and_plain() {
     let world = World::new(source("the texts of a provider"), Kind::Everything, false);
     let arguments = ["credential", "set", "acme", "local"];
-    let ran = Person::entail(&world.sandbox, &arguments)
+    let ran = TerminalUser::entail(&world.sandbox, &arguments)
         .at("(hidden): ", "canary-of-nobody-0000\n")
         .run()
         .ran

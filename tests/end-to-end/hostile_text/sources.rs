@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::corpus::file_name;
 use super::{Source, World, check_source, failing, row, template};
-use crate::components::{Answer, Finding, More, Scripted};
+use crate::components::{Answer, Details, Finding, Scripted};
 
 pub const BUILT_IN: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -157,7 +157,7 @@ sources! {
     a_finding_with_an_invalid_code: "the code of a finding", |world| {
         let mut policy = grant(&template().credential, &[], None);
         let text = world.text.clone();
-        more_of(&mut policy).trail.push(Finding {
+        details_of(&mut policy).trail.push(Finding {
             credential: template().credential.clone(),
             code: text,
             attributes: Vec::new(),
@@ -1254,19 +1254,19 @@ fn grant(credential: &str, alternates: &[&str], model: Option<&str>) -> Scripted
         credential: credential.to_owned(),
         alternates: alternates.iter().map(|id| (*id).to_owned()).collect(),
         model: model.map(str::to_owned),
-        more: More::default(),
+        details: Details::default(),
     })
 }
 
-fn more_of(policy: &mut Scripted) -> &mut More {
+fn details_of(policy: &mut Scripted) -> &mut Details {
     match &mut policy.answer {
-        Answer::Granted { more, .. } | Answer::Refused { more, .. } => more,
+        Answer::Granted { details, .. } | Answer::Refused { details, .. } => details,
         Answer::InvalidFacts(_) | Answer::Other(_) => panic!("no decision"),
     }
 }
 
 /// Adds a trail and attributes to a decision about the credential of `acme`.
-fn with_more(world: &World, mut policy: Scripted) -> Scripted {
+fn with_details(world: &World, mut policy: Scripted) -> Scripted {
     let text = || world.text.clone();
     let pair = || vec![(text(), text())];
     let finding = |credential: &str| Finding {
@@ -1274,7 +1274,7 @@ fn with_more(world: &World, mut policy: Scripted) -> Scripted {
         code: "chosen".to_owned(),
         attributes: pair(),
     };
-    *more_of(&mut policy) = More {
+    *details_of(&mut policy) = Details {
         trail: vec![finding(&template().credential), finding(&text())],
         attributes: pair(),
     };
@@ -1283,18 +1283,18 @@ fn with_more(world: &World, mut policy: Scripted) -> Scripted {
 
 fn refusing(world: &mut World) {
     let policy = Scripted::refusing("closed-for-now", &world.text);
-    let policy = with_more(world, policy);
+    let policy = with_details(world, policy);
     activate_policy(world, &policy);
 }
 
 fn granting(world: &mut World) {
-    let policy = with_more(world, grant(&template().credential, &[], None));
+    let policy = with_details(world, grant(&template().credential, &[], None));
     activate_policy(world, &policy);
 }
 
 fn shadowing(world: &mut World) {
     let policy = Scripted::refusing("closed-for-now", &world.text);
-    let policy = with_more(world, policy);
+    let policy = with_details(world, policy);
     install_policy(world, &policy);
     let digest = world.values["digest"].to_str().unwrap().to_owned();
     world
@@ -1327,7 +1327,7 @@ fn forged_log(world: &mut World) {
         "request": {"provider": text, "principal": text, "now_ms": 1, "model": text},
         "chain": [{"path": text, "credentials": [{"id": text, "name": text}]}],
     });
-    let line = |sequence: u64, more: &Value| {
+    let line = |sequence: u64, details: &Value| {
         let mut line = json!({
             "writer": text, "sequence": sequence, "previous": null, "at_ms": sequence,
             "purpose": text, "principal": text, "scope": text, "provider": text,
@@ -1335,7 +1335,7 @@ fn forged_log(world: &mut World) {
         });
         line.as_object_mut()
             .unwrap()
-            .extend(more.as_object().unwrap().clone());
+            .extend(details.as_object().unwrap().clone());
         line.to_string()
     };
     let refused = |code: &str| json!({"refused": {"code": code, "message": text}, "trail": []});
