@@ -20,7 +20,7 @@ use entail_text::is_plain;
 use serde_json::Value;
 
 use self::corpus::{Kind, MARK, harmless};
-use self::sources::{BUILT_IN, SOURCES};
+use self::sources::{BUILT_IN, all_sources};
 use crate::sandbox::{RunOutput, Sandbox};
 use crate::terminal::TerminalUser;
 
@@ -456,7 +456,7 @@ fn every_command_is_in_the_table() {
             let rest = row.line.strip_prefix(command);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
         };
-        SOURCES.iter().flat_map(|source| source.rows).any(begins)
+        all_sources().flat_map(|source| source.rows).any(begins)
     };
     let missing: Vec<&String> = leaves
         .iter()
@@ -517,7 +517,7 @@ fn on_a_terminal(world: &World, arguments: &[&str], typed: &str) -> Option<RunOu
 }
 
 fn source(name: &str) -> &'static Source {
-    SOURCES.iter().find(|source| source.name == name).unwrap()
+    all_sources().find(|source| source.name == name).unwrap()
 }
 
 #[test]
