@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Starts each official client under `entail run`, against a recording server.
 
-For each client of clients.toml and each of its credentials, the client runs twice: with a
-credential for the vendor's host, and with one that has a base URL of its own. The caller
-has everything around that strays.toml lists. A run passes if the client found the granted
-key by itself, asked the right host for the right path, sent the key in the right header,
-and sent nothing that nobody granted, to nobody else. A last run grants something else:
-then the client must find nothing, and ask nobody.
+Each client in clients.toml runs twice with each of its credentials: once for the vendor's
+host, and once with a custom base URL. The caller has all variables and files of strays.toml.
+A run passes if the client finds the granted key by itself, sends the request to the right
+host and path with the key in the right header, sends no other key, and contacts no other
+host. A last run grants another provider: then the client must find no key and contact no
+host.
 
 The result is the table host/CLIENTS.md; with --check it is compared, not written.
 """
@@ -28,9 +28,9 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 CLIENTS = ROOT / "target" / "clients"
 TABLE = ROOT / "host" / "CLIENTS.md"
-# A client that retries or waits for a metadata server takes its time.
+# Long enough for a client that retries or waits for a metadata server.
 DEADLINE_SECONDS = 90
-# Where machines of clouds get credentials.
+# The metadata servers from which cloud machines get credentials.
 METADATA = {"169.254.169.254", "metadata.google.internal", "metadata", "169.254.170.2"}
 
 
@@ -47,7 +47,7 @@ def filled(text, values):
 
 
 class Recorder:
-    """The recording server, in a directory of its own."""
+    """The recording server, with its own directory."""
 
     def __init__(self, directory):
         self.directory = directory
@@ -147,20 +147,20 @@ class Matrix:
             }))
         return self.service_account
 
-    def home_of(self, credential, own):
+    def home_of(self, credential, custom):
         """The home of Entail that holds this credential alone."""
-        key = (credential["name"], own)
+        key = (credential["name"], custom)
         if key in self.homes:
             return self.homes[key]
-        home = self.directory / "homes" / f"{credential['name']}{'-own' if own else ''}"
+        home = self.directory / "homes" / f"{credential['name']}{'-custom' if custom else ''}"
         home.parent.mkdir(exist_ok=True)
         self.run_entail(home, ["init", "acme"])
         arguments = ["credential", "set", "acme", credential["provider"]]
         if "mode" in credential:
             arguments += ["--mode", credential["mode"]]
         parameters = dict(credential.get("parameters", {}))
-        if own:
-            parameters |= {n: filled(v, self.ports) for n, v in credential["own"].items()}
+        if custom:
+            parameters |= {n: filled(v, self.ports) for n, v in credential["custom_base_url"].items()}
         for name, value in parameters.items():
             arguments += ["--param", f"{name}={value}"]
         if credential.get("service_account"):
@@ -229,18 +229,18 @@ class Matrix:
                 text=True,
                 timeout=DEADLINE_SECONDS,
             )
-            status, said, printed = result.returncode, result.stderr, result.stdout
+            status, stderr, stdout = result.returncode, result.stderr, result.stdout
         except subprocess.TimeoutExpired as expired:
-            status, said, printed = None, (expired.stderr or b"").decode(), ""
-        return status, said, printed, self.recorder.take()
+            status, stderr, stdout = None, (expired.stderr or b"").decode(), ""
+        return status, stderr, stdout, self.recorder.take()
 
-    def judge(self, client, credential, own):
-        return Judgement(self, client, credential, own, *self.start(client, self.home_of(credential, own)))
+    def judge(self, client, credential, custom):
+        return Judgement(self, client, credential, custom, *self.start(client, self.home_of(credential, custom)))
 
     def judge_ungranted(self, client, other):
         """The faults of a run that is granted the `other` credential alone."""
         _, _, _, requests = self.start(client, self.home_of(other, False))
-        # To ask without any key is a client's own way to find out that it has none.
+        # A request without any key is how some clients find out that they have none.
         faults = set()
         for request in requests:
             host = (request.get("host") or "").removesuffix(":443")
@@ -255,20 +255,20 @@ class Matrix:
 
 
 class Judgement:
-    """What is right and wrong with one run."""
+    """The faults of one run."""
 
-    def __init__(self, matrix, client, credential, own, status, said, printed, requests):
+    def __init__(self, matrix, client, credential, custom, status, stderr, stdout, requests):
         self.requests = requests
-        self.said = said
+        self.stderr = stderr
         self.client = client
         self.credential = credential
-        # Without a way to have the base URL from outside, the vendor is asked.
-        asked_own = own and not isinstance(client.get("own"), str)
+        # A client that cannot get a base URL from the environment uses the vendor's.
+        uses_custom = custom and "no_custom_base_url" not in client
         values = credential.get("secrets", {}) | credential.get("parameters", {}) | {"aws": self.aws()}
-        if asked_own:
-            [base] = credential["own"].values()
+        if uses_custom:
+            [base] = credential["custom_base_url"].values()
             host = urlsplit(filled(base, matrix.ports)).netloc
-            path = client.get("own_path", client["path"])
+            path = client.get("custom_path", client["path"])
         else:
             host = client.get("host", credential.get("host"))
             path = client["path"]
@@ -282,14 +282,14 @@ class Judgement:
         self.strays = []
         self.remarks = []
         if not complete:
-            self.key.append(f"no request: {_last_line(said)}")
+            self.key.append(f"no request: {_last_line(stderr)}")
         elif not right:
             seen = sorted({f"{r['host']}{r['path']}" for r in complete})
             self.host.append(f"asks {', '.join(seen)}")
         for name, wanted in client.get("headers", {}).items():
             wanted = filled(wanted, values)
             seen = [r["headers"].get(name, "") for r in right or complete]
-            # A signature has more after the key's id.
+            # In a signature, more follows the id of the key.
             wrong = [v for v in seen if not (v.startswith(wanted) if "AWS4" in wanted else v == wanted)]
             if wrong and (right or len(wrong) == len(seen)):
                 self.key.append(f"`{name}` is {_shown(wrong[0])}")
@@ -314,17 +314,17 @@ class Judgement:
                 if "stray" in value.lower() and f":{matrix.ports['stray']}" not in value:
                     self.strays.append(f"sends a stray `{name}`")
         if right and status != 0 and not client.get("unanswered"):
-            self.remarks.append(f"then fails: {_last_line(said)}")
-        if "prints" in client and client["prints"] not in printed:
+            self.remarks.append(f"then fails: {_last_line(stderr)}")
+        if "prints" in client and client["prints"] not in stdout:
             self.key.append(f"does not find {client['prints']}")
-        if "silent" in client and client["silent"] in said:
+        if "silent" in client and client["silent"] in stderr:
             self.remarks.append(f"warns: {client['silent']}…")
-        # What Entail itself says, not what a client's stack shows.
-        notes = "\n".join(l for l in said.splitlines() if re.match("(note|warning): ", l))
+        # The notes of Entail, not the stack trace of a client.
+        notes = "\n".join(l for l in stderr.splitlines() if re.match("(note|warning): ", l))
         for word in credential.get("warns", []):
             if not re.search(word, notes):
                 self.remarks.append(f"no warning that {word.replace('.', ' ')} reaches nobody")
-        if own and not asked_own and client["package"] not in notes:
+        if custom and not uses_custom and client["package"] not in notes:
             self.host.append("no variable, and no warning")
         for faults in (self.key, self.host, self.strays, self.remarks):
             # The ports differ from run to run.
@@ -440,32 +440,32 @@ def main():
                 version = installed.get((client["language"], client["package"]))
                 if version is None:
                     fail(f"{client['package']} is not installed: run tests/clients/install.sh")
-                columns = {"key": [], "vendor": [], "own": [], "strays": [], "remarks": []}
-                ran_own = False
+                columns = {"key": [], "vendor": [], "custom": [], "strays": [], "remarks": []}
+                ran_custom = False
                 for credential in (credentials[n] for n in client["credentials"]):
                     several = len(client["credentials"]) > 1
-                    for own in (False, True):
-                        if own and "own" not in credential or not own and "host" not in credential:
+                    for custom in (False, True):
+                        if custom and "custom_base_url" not in credential or not custom and "host" not in credential:
                             continue
-                        judgement = matrix.judge(client, credential, own)
-                        ran_own |= own
+                        judgement = matrix.judge(client, credential, custom)
+                        ran_custom |= custom
                         prefix = f"{credential['name']}: " if several else ""
                         for column, faults in (
                             ("key", judgement.key),
-                            ("own" if own else "vendor", judgement.host),
+                            ("custom" if custom else "vendor", judgement.host),
                             ("strays", judgement.strays),
                             ("remarks", judgement.remarks),
                         ):
                             columns[column] += [prefix + fault for fault in faults]
                         mark = "ok" if not judgement.faults else "FAILED"
                         failed += bool(judgement.faults)
-                        print(f"{mark:6} {client['language']} {shown}, {credential['name']}, {'own' if own else 'vendor'}", flush=True)
+                        print(f"{mark:6} {client['language']} {shown}, {credential['name']}, {'custom' if custom else 'vendor'}", flush=True)
                         for fault in judgement.faults:
                             print(f"         {fault}", flush=True)
                         if options.verbose:
                             for request in judgement.requests:
                                 print("         >", json.dumps(request)[:1500])
-                            print("\n".join("         | " + line for line in judgement.said.splitlines()[-40:]))
+                            print("\n".join("         | " + line for line in judgement.stderr.splitlines()[-40:]))
                 providers = {credentials[n]["provider"] for n in client["credentials"]}
                 other = next(
                     c for c in data["credential"]
@@ -480,18 +480,18 @@ def main():
                 if options.verbose:
                     for request in requests:
                         print("         >", json.dumps(request)[:1500])
-                if isinstance(client.get("own"), str) and ran_own:
-                    own_cell = "no variable: `run` warns" if not columns["own"] else cell(columns["own"])
-                    columns["remarks"].append(client["own"])
+                if "no_custom_base_url" in client and ran_custom:
+                    custom_cell = "no variable: `run` warns" if not columns["custom"] else cell(columns["custom"])
+                    columns["remarks"].append(client["no_custom_base_url"])
                 else:
-                    own_cell = cell(columns["own"]) if ran_own else "–"
+                    custom_cell = cell(columns["custom"]) if ran_custom else "–"
                 vendor_known = any("host" in credentials[n] for n in client["credentials"])
                 remarks = [*columns["remarks"], *([client["remark"]] if "remark" in client else [])]
                 rows.append({
                     "language": client["language"],
                     "cells": [
                         shown.replace("|", "\\|"), version, cell(columns["key"]),
-                        cell(columns["vendor"]) if vendor_known else "–", own_cell,
+                        cell(columns["vendor"]) if vendor_known else "–", custom_cell,
                         cell(columns["strays"]), "; ".join(dict.fromkeys(remarks)),
                     ],
                 })

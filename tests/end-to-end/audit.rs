@@ -1,4 +1,5 @@
-//! The decision log: chained, rotated, in two places, and no secret without it.
+//! The decision log: it is chained and rotated, can be written to two sinks, and no secret is
+//! revealed without a record.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
@@ -6,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::sandbox::{Ran, Sandbox};
+use crate::sandbox::{RunOutput, Sandbox};
 
 const RESOLVE: [&str; 3] = ["resolve", "acme/evals", "openai"];
 
@@ -121,7 +122,7 @@ fn concurrent_writers_share_one_log() {
     sandbox.entail(&["audit", "verify"]).ok();
 }
 
-/// Nothing is revealed, and the error comes in time.
+/// Checks that nothing is revealed, and that the error is reported quickly.
 fn refused(sandbox: &Sandbox, what: &str) {
     let started = Instant::now();
     let ran = sandbox.entail(&["resolve", "acme/evals", "openai", "--reveal"]);
@@ -133,7 +134,7 @@ fn refused(sandbox: &Sandbox, what: &str) {
 #[test]
 fn without_a_record_nothing_is_revealed() {
     let (sandbox, _) = Sandbox::with_acme();
-    // A directory in its place.
+    // A directory replaces the log.
     std::fs::remove_file(log(&sandbox)).unwrap();
     std::fs::create_dir(log(&sandbox)).unwrap();
     refused(&sandbox, "a directory");
@@ -142,20 +143,20 @@ fn without_a_record_nothing_is_revealed() {
     std::os::unix::fs::symlink("/dev/full", log(&sandbox)).unwrap();
     refused(&sandbox, "a full disk");
     std::fs::remove_file(log(&sandbox)).unwrap();
-    // A pipe without a reader, and one that is read too slowly.
-    let made = Command::new("mkfifo").arg(log(&sandbox)).status();
-    assert!(made.unwrap().success());
+    // A full pipe that is not read.
+    let status = Command::new("mkfifo").arg(log(&sandbox)).status();
+    assert!(status.unwrap().success());
     std::fs::set_permissions(log(&sandbox), std::fs::Permissions::from_mode(0o600)).unwrap();
     let reader = std::fs::File::options()
         .read(true)
         .write(true)
         .open(log(&sandbox))
         .unwrap();
-    let stuffed = Command::new("sh")
+    let filled = Command::new("sh")
         .args(["-c", "timeout 0.3 cat /dev/zero > \"$0\""])
         .arg(log(&sandbox))
         .status();
-    assert!(!stuffed.unwrap().success());
+    assert!(!filled.unwrap().success());
     refused(&sandbox, "a blocked pipe");
     drop(reader);
     std::fs::remove_file(log(&sandbox)).unwrap();
@@ -196,7 +197,7 @@ fn the_secondary_sink_gets_the_same_records_and_one_sink_can_be_enough() {
         ),
     );
     sandbox.entail(&RESOLVE).ok();
-    // The search for canaries would read it to its end.
+    // The sandbox would search the whole file for canaries.
     std::fs::remove_file(log(&sandbox)).unwrap();
     settings(&sandbox, "secondaryo = \"syslog\"");
     sandbox.entail(&RESOLVE).fails(19).prints("secondaryo");
@@ -206,15 +207,15 @@ fn the_secondary_sink_gets_the_same_records_and_one_sink_can_be_enough() {
 fn an_unread_pipe_does_not_count_as_a_sink() {
     let (sandbox, _) = Sandbox::with_acme();
     std::fs::remove_file(log(&sandbox)).unwrap();
-    let made = Command::new("mkfifo")
+    let status = Command::new("mkfifo")
         .args(["-m", "600"])
         .arg(log(&sandbox))
         .status();
-    assert!(made.unwrap().success());
+    assert!(status.unwrap().success());
     refused(&sandbox, "no reader");
     let second = sandbox.path("second");
-    let made = Command::new("mkfifo").arg(&second).status();
-    assert!(made.unwrap().success());
+    let status = Command::new("mkfifo").arg(&second).status();
+    assert!(status.unwrap().success());
     settings(
         &sandbox,
         &format!(
@@ -274,7 +275,7 @@ fn archived_files_are_distinguished_from_missing_files() {
         .entail(&accept)
         .fails(19)
         .prints("nothing is wrong with the decision log");
-    // From there on, everything shows as before.
+    // After that, changes are detected as before.
     sandbox.entail(&RESOLVE).ok();
     sandbox.entail(&RESOLVE).ok();
     verify().ok();
@@ -285,14 +286,14 @@ fn archived_files_are_distinguished_from_missing_files() {
 }
 
 #[test]
-fn looks_do_not_drown_grants() {
+fn status_checks_do_not_hide_grants() {
     let (sandbox, _) = Sandbox::with_acme();
     let records = || {
         let text = std::fs::read_to_string(log(&sandbox)).unwrap_or_default();
         text.lines().count()
     };
     sandbox.entail(&["status"]).ok();
-    // Of eleven providers and three scopes, only what there is a credential of.
+    // Eleven providers and three scopes, but only one provider has a credential.
     assert_eq!(records(), 3);
     sandbox.entail(&RESOLVE).ok();
     for _ in 0..10 {
@@ -305,7 +306,7 @@ fn looks_do_not_drown_grants() {
         .entail(&["audit", "tail", "--all", "-n", "5"])
         .ok()
         .prints("status");
-    // What somebody asked for by name is recorded, whatever became of it.
+    // A request for a named provider is always recorded.
     sandbox
         .entail(&["resolve", "acme/evals", "litellm"])
         .fails(10);
@@ -316,7 +317,7 @@ fn looks_do_not_drown_grants() {
 }
 
 #[test]
-fn what_a_program_reads_is_not_mixed_with_records() {
+fn machine_readable_output_is_not_mixed_with_records() {
     let (sandbox, _) = Sandbox::with_acme();
     settings(&sandbox, "secondary = \"stdout\"");
     for arguments in [
@@ -354,7 +355,7 @@ fn verify_and_doctor_detect_a_truncated_log() {
             .fails(15)
             .prints(&format!("{} records are missing", 4 - lines_left));
         sandbox.entail(&["doctor"]).fails(15);
-        // Nor does it heal.
+        // It stays detected.
         sandbox.entail(&RESOLVE).ok();
         sandbox.entail(&["audit", "verify"]).fails(15);
     }
@@ -376,9 +377,8 @@ fn verify_and_doctor_detect_a_truncated_log() {
     assert_eq!(first["breaches"].as_array().unwrap().len(), 1);
 }
 
-/// Runs the program with so little room for its memory. What it prints is too long to be
-/// searched for canaries.
-fn within(sandbox: &Sandbox, mebibytes: u32, arguments: &[&str]) -> Ran {
+/// Runs the program with limited memory. Its output is too long to search for canaries.
+fn within(sandbox: &Sandbox, mebibytes: u32, arguments: &[&str]) -> RunOutput {
     let mut command = Command::new("sh");
     let limit = mebibytes * 1024;
     command
@@ -389,7 +389,7 @@ fn within(sandbox: &Sandbox, mebibytes: u32, arguments: &[&str]) -> Ran {
         .env("PATH", std::env::var_os("PATH").unwrap())
         .env("ENTAIL_HOME", sandbox.home());
     let output = Sandbox::output(command, "");
-    Ran {
+    RunOutput {
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
         code: output.status.code(),
@@ -406,7 +406,7 @@ fn a_log_of_any_size_is_shown_and_checked_in_bounded_memory() {
         let ran = within(&sandbox, limit, &arguments).ok();
         assert_eq!(ran.stdout.lines().count(), expected, "{arguments:?}");
     };
-    // Many records: some forty megabytes, and more in a table than there is room for.
+    // Many records: about 40 MB, and more as a table than the memory limit.
     let count = 40_000_000 / line.len();
     let mut file = std::fs::File::options()
         .append(true)
@@ -421,10 +421,10 @@ fn a_log_of_any_size_is_shown_and_checked_in_bounded_memory() {
     show(100, &["show"], count + 1);
     let table = within(&sandbox, 100, &["audit", "show"]).ok();
     assert_eq!(table.stdout.lines().count(), count + 2);
-    // Each of them is a breach.
-    let told = within(&sandbox, 100, &["audit", "verify"]).fails(15);
-    assert!(told.stdout.lines().count() < 1_100);
-    // A line without an end, and one that ends after a gigabyte of nothing.
+    // Each repeated record is a breach.
+    let report = within(&sandbox, 100, &["audit", "verify"]).fails(15);
+    assert!(report.stdout.lines().count() < 1_100);
+    // A line without an end, and one that ends after a gigabyte of zeros.
     let end = file.metadata().unwrap().len();
     file.set_len(end + (1 << 30)).unwrap();
     show(160, &["tail", "-n", "5"], 5);
@@ -434,7 +434,7 @@ fn a_log_of_any_size_is_shown_and_checked_in_bounded_memory() {
     show(160, &["tail", "-n", "2"], 2);
     show(160, &["show"], count + 2);
     within(&sandbox, 160, &["audit", "verify"]).fails(15);
-    // The search for canaries would read it to its end.
+    // The sandbox would search the whole file for canaries.
     file.set_len(0).unwrap();
 }
 
@@ -445,8 +445,8 @@ fn a_pipe_that_replaces_a_full_log_does_not_block() {
     let policy = sandbox.path("policy.wasm");
     std::fs::write(&policy, entail::DEFAULT_POLICY).unwrap();
     let pipe = sandbox.home().join("decisions.000001.jsonl");
-    let made = Command::new("mkfifo").arg(&pipe).status();
-    assert!(made.unwrap().success());
+    let status = Command::new("mkfifo").arg(&pipe).status();
+    assert!(status.unwrap().success());
     for arguments in [
         &["audit", "tail", "-n", "9"][..],
         &["audit", "show"],
@@ -473,12 +473,12 @@ fn tail_follows_across_full_files() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
-    let mut written = lines.next().unwrap().unwrap();
+    let mut previous = lines.next().unwrap().unwrap();
     for _ in 0..30 {
         sandbox.entail(&RESOLVE).ok();
         let next = lines.next().unwrap().unwrap();
-        assert_ne!(next, written);
-        written = next;
+        assert_ne!(next, previous);
+        previous = next;
     }
     tail.kill().unwrap();
     tail.wait().unwrap();

@@ -1,27 +1,27 @@
-//! Many secrets through every command, at the most verbose level of logging: none may
-//! come out anywhere. A thousand of them:
+//! Passes many secrets through every command, at the most verbose log level: none may leak.
+//! With a thousand of them:
 //!
 //! ```sh
 //! ENTAIL_CANARIES=1000 cargo t --test end-to-end canaries
 //! ```
 
-use crate::sandbox::{Sandbox, disguises, read_all};
+use crate::sandbox::{Sandbox, encodings, read_all};
 
-/// Names of credentials in one scope.
+/// The number of credentials per scope.
 const NAMES: usize = 10;
 
-fn wanted() -> usize {
+fn count() -> usize {
     std::env::var("ENTAIL_CANARIES").map_or(40, |count| count.parse().unwrap())
 }
 
-/// What every canary of this process begins with, whatever comes after.
+/// The common prefix of every canary of this process.
 fn marker() -> String {
     format!("canary-{}-", std::process::id())
 }
 
-/// The forms of the marker, whatever comes after it: what depends on that is cut off.
+/// The encodings of the marker. Parts that depend on the following text are cut off.
 fn forms() -> Vec<Vec<u8>> {
-    disguises(&marker())
+    encodings(&marker())
         .into_iter()
         .filter(|(form, _)| *form != "its first half")
         .map(|(_, needle)| needle)
@@ -34,13 +34,13 @@ fn contains(text: &[u8], needle: &[u8]) -> bool {
 
 #[test]
 fn none_of_many_secrets_leaks() {
-    // Its own look at everything is faster than the sandbox's at each one.
+    // One search for the common prefix is faster than the sandbox's search for each canary.
     let sandbox = Sandbox::unwatched();
     let forms = forms();
     let clean = |what: &str, output: &std::process::Output| {
         for text in [&output.stdout, &output.stderr] {
             for form in &forms {
-                assert!(!contains(text, form), "a canary came out of {what}");
+                assert!(!contains(text, form), "a canary is in the output of {what}");
             }
         }
     };
@@ -58,7 +58,7 @@ fn none_of_many_secrets_leaks() {
         );
     };
     ok(&["init", "acme"], "");
-    let scopes = wanted().div_ceil(2 * NAMES);
+    let scopes = count().div_ceil(2 * NAMES);
     let mut keys = Vec::new();
     for number in 0..scopes {
         let scope = format!("acme/p{number}");
@@ -69,7 +69,7 @@ fn none_of_many_secrets_leaks() {
             ok(&set, &sandbox.canary());
             let key = sandbox.canary();
             let rotate = ["credential", "rotate", &scope, "openai", "--name", &name];
-            // Through each input.
+            // Each way to pass a secret.
             let file = sandbox.path("secret");
             match name.as_str() {
                 "n1" => {
@@ -90,7 +90,7 @@ fn none_of_many_secrets_leaks() {
             }
             keys.push((scope.clone(), name, key));
         }
-        // Where it does not belong.
+        // Secrets in wrong places.
         let stray = sandbox.canary();
         for arguments in [
             &["credential", "set", &scope, "openai", "--param", &stray][..],
@@ -149,15 +149,15 @@ fn none_of_many_secrets_leaks() {
     ] {
         ok(arguments, "");
     }
-    // A command sees what it is for, and nothing else.
+    // A command gets the requested key and no other.
     let (scope, _, _) = &keys[0];
-    let seen = Sandbox::output(
+    let printed = Sandbox::output(
         sandbox.command(&["run", scope, "--provider", "openai", "--", "env"]),
         "",
     );
-    let environment = String::from_utf8(seen.stdout).unwrap();
+    let environment = String::from_utf8(printed.stdout).unwrap();
     assert_eq!(environment.matches(&marker()).count(), 1, "{environment}");
-    // And nothing of it is left on the disk.
+    // No secret is on the disk in plain text.
     let mut places = Vec::new();
     read_all(&sandbox.home(), &mut places);
     for (place, bytes) in &places {

@@ -78,7 +78,7 @@ fn compiled_code_with_a_flipped_bit_is_recompiled() {
     let decided = Decided::new();
     for entry in decided.entries() {
         let good = std::fs::read(&entry).unwrap();
-        // Its head, and all over the code.
+        // The header, and offsets throughout the code.
         let code = (72..good.len()).step_by(good.len() / 6);
         let offsets = [0, 8, 40, 48, 56].into_iter().chain(code);
         for offset in offsets {
@@ -88,7 +88,7 @@ fn compiled_code_with_a_flipped_bit_is_recompiled() {
             decided.check(&format!("a flipped bit of byte {offset}"));
             assert!(
                 std::fs::read(&entry).unwrap() == good,
-                "it was not made anew"
+                "the entry was not replaced"
             );
         }
     }
@@ -104,7 +104,7 @@ fn compiled_code_of_one_policy_is_not_used_for_another() {
     decided.check("swapping the two");
     assert!(std::fs::read(&entries[0]).unwrap() == one);
     assert!(std::fs::read(&entries[1]).unwrap() == other);
-    // Nor does that of another home, which has another key.
+    // Code of another home, which has another key, is not used either.
     let stranger = Decided::new();
     for (theirs, own) in stranger.entries().iter().zip(&entries) {
         assert_eq!(theirs.file_name(), own.file_name());
@@ -114,7 +114,7 @@ fn compiled_code_of_one_policy_is_not_used_for_another() {
     assert!(std::fs::read(&entries[0]).unwrap() == one);
 }
 
-/// Replaces a file by something else.
+/// Replaces a file with something else.
 type Spoil<'a> = &'a dyn Fn(&Path);
 
 #[test]
@@ -138,8 +138,8 @@ fn a_file_that_replaces_compiled_code_is_replaced() {
         }),
         ("a pipe", &|entry| {
             std::fs::remove_file(entry).unwrap();
-            let made = Command::new("mkfifo").arg(entry).status().unwrap();
-            assert!(made.success());
+            let status = Command::new("mkfifo").arg(entry).status().unwrap();
+            assert!(status.success());
         }),
         ("a directory", &|entry| {
             std::fs::remove_file(entry).unwrap();
@@ -190,7 +190,7 @@ fn the_cache_and_its_key_may_be_deleted_or_unusable() {
 #[test]
 fn a_command_that_decides_nothing_needs_no_policy() {
     let (sandbox, _) = Sandbox::with_acme();
-    // The home was made, and credentials were set, without one.
+    // The home was created, and credentials were set, without a policy.
     assert!(!sandbox.home().join("cache").exists());
     sandbox.entail(&["project", "list"]).ok();
     sandbox.entail(&["credential", "list", "acme"]).ok();

@@ -1,10 +1,10 @@
-//! The codes of a policy are names in a space of their own: none of them passes for a
-//! grant, for a failure, or for an error of the program.
+//! The codes of a policy have a separate namespace: none of them is mistaken for a grant, a
+//! failure, or an error of the program.
 
 use entail::policy::PolicyDigest;
 use serde_json::{Value, json};
 
-use crate::components::{Answer, Finding, Kind, More, Scripted};
+use crate::components::{Answer, Details, Finding, Kind, Scripted};
 use crate::sandbox::Sandbox;
 
 const BUILT_IN: &str = concat!(
@@ -12,8 +12,8 @@ const BUILT_IN: &str = concat!(
     "/../../guest/default/default-policy.wasm"
 );
 
-/// Codes that mean something else in the words of the program.
-const BORROWED: [&str; 12] = [
+/// Codes that have another meaning in the output of the program.
+const AMBIGUOUS: [&str; 12] = [
     "not-found",
     "own",
     "from",
@@ -28,8 +28,7 @@ const BORROWED: [&str; 12] = [
     "not-opted-in",
 ];
 
-/// `acme` as in the other tests, with an active policy that decides well when it is
-/// tried.
+/// `acme` as in the other tests, with this policy, whose trial call succeeds.
 fn with_policy(policy: Scripted, over: Option<&str>) -> Sandbox {
     let (sandbox, _) = Sandbox::with_acme();
     let policy = Scripted {
@@ -55,11 +54,11 @@ fn openai(status: &Value, scope: &str) -> Value {
 }
 
 #[test]
-fn a_refusal_is_shown_as_one_whatever_its_code() {
-    for code in BORROWED {
+fn a_refusal_is_shown_as_a_refusal_with_any_code() {
+    for code in AMBIGUOUS {
         let sandbox = with_policy(Scripted::refusing(code, "closed for now"), None);
-        let shown = match code {
-            // Of these two it is known that nobody need be alarmed.
+        let expected = match code {
+            // These two are expected without a prefix, since they need no attention.
             "no-credential" | "not-opted-in" => code.to_owned(),
             code => format!("refused: {code}"),
         };
@@ -67,7 +66,7 @@ fn a_refusal_is_shown_as_one_whatever_its_code() {
         for scope in ["acme", "acme/agents", "acme/evals"] {
             let row = status.lines().find_map(|line| line.strip_prefix(scope));
             let row = row.unwrap_or_else(|| panic!("{scope} is missing:\n{status}"));
-            assert!(row.contains(&shown), "{code}: {row}");
+            assert!(row.contains(&expected), "{code}: {row}");
         }
         let status = sandbox.entail(&["status", "--json"]).ok().json();
         for scope in ["acme", "acme/agents", "acme/evals"] {
@@ -97,15 +96,15 @@ fn a_refusal_is_shown_as_one_whatever_its_code() {
 }
 
 #[test]
-fn a_comparison_shows_a_refusal_as_one_whatever_its_code() {
-    for code in BORROWED {
+fn a_comparison_shows_a_refusal_as_a_refusal_with_any_code() {
+    for code in AMBIGUOUS {
         let sandbox = with_policy(Scripted::refusing(code, ""), None);
         sandbox.entail(&["resolve", "acme", "openai"]).fails(10);
-        let shown = format!("refused: {code}");
+        let expected = format!("refused: {code}");
         let diff = ["policy", "diff", BUILT_IN];
-        sandbox.entail(&diff).fails(20).prints(&shown);
+        sandbox.entail(&diff).fails(20).prints(&expected);
         let replay = ["policy", "replay", BUILT_IN];
-        sandbox.entail(&replay).fails(20).prints(&shown);
+        sandbox.entail(&replay).fails(20).prints(&expected);
         let replayed = |outcome: &str| {
             let filter = ["--outcome", outcome, "--json"];
             let ran = sandbox.entail(&[&replay[..], &filter].concat());
@@ -122,7 +121,7 @@ fn a_comparison_shows_a_refusal_as_one_whatever_its_code() {
         sandbox
             .entail(&["policy", "shadow", "acme"])
             .ok()
-            .prints(&shown);
+            .prints(&expected);
     }
 }
 
@@ -133,7 +132,7 @@ fn a_credential_is_shown_as_a_dash_only_where_it_is_missing() {
     let status = sandbox.entail(&["status"]).ok();
     let other = status.stdout.lines().find(|line| line.starts_with("other"));
     assert_eq!(other, Some("other        –"), "{}", status.stdout);
-    // Nothing is shared with the project, whose own code says as much.
+    // The credential is not shared with the project, whose code says so.
     let unshared = ["credential", "set", "acme", "openai", "--keep-secret"];
     let unshared = [&unshared[..], &["--share", "none"]].concat();
     sandbox.entail(&unshared).ok();
@@ -143,8 +142,8 @@ fn a_credential_is_shown_as_a_dash_only_where_it_is_missing() {
         .prints("acme/evals   no-credential");
 }
 
-/// Texts that are no code.
-fn no_codes() -> Vec<String> {
+/// Texts that are not valid codes.
+fn invalid_codes() -> Vec<String> {
     let mut texts: Vec<String> = [
         "",
         "Expired",
@@ -172,8 +171,8 @@ fn refusing(kind: Kind, code: &str) -> Scripted {
 
 fn finding(kind: Kind, code: &str) -> Scripted {
     let mut policy = refusing(kind, "expired");
-    if let Answer::Refused { more, .. } = &mut policy.answer {
-        *more = More {
+    if let Answer::Refused { details, .. } = &mut policy.answer {
+        *details = Details {
             trail: vec![Finding {
                 credential: "1".to_owned(),
                 code: code.to_owned(),
@@ -198,7 +197,7 @@ fn an_invalid_code_makes_a_decision_malformed() {
         sandbox.entail(&["policy", "decide", "--policy", &file, &facts])
     };
     for kind in [Kind::Policy, Kind::First] {
-        for code in no_codes() {
+        for code in invalid_codes() {
             for policy in [refusing(kind, &code), finding(kind, &code)] {
                 decide(policy)
                     .fails(12)
@@ -243,15 +242,15 @@ fn an_invalid_code_of_an_active_layer_is_malformed() {
 #[test]
 fn reasons_set_by_a_policy_get_no_ineffective_remedy() {
     let (sandbox, _) = Sandbox::with_acme();
-    let shown = sandbox
+    let credential = sandbox
         .entail(&["credential", "show", "acme", "openai", "--json"])
         .ok()
         .json();
-    let id = shown["id"].as_str().unwrap();
+    let id = credential["id"].as_str().unwrap();
     for code in ["model-not-allowed", "model-required", "expired", "disabled"] {
         let mut policy = refusing(Kind::Policy, code);
-        if let Answer::Refused { more, .. } = &mut policy.answer {
-            more.trail = vec![Finding {
+        if let Answer::Refused { details, .. } = &mut policy.answer {
+            details.trail = vec![Finding {
                 credential: id.to_owned(),
                 code: code.to_owned(),
                 attributes: Vec::new(),

@@ -1,5 +1,5 @@
-//! Components for tests: policies that give one answer whatever they are asked, and
-//! components of a contract that trap.
+//! Components for tests: policies that return the same result for every request, and
+//! components that always trap.
 
 use std::fmt::Write as _;
 
@@ -12,8 +12,8 @@ pub const CONTRACT: &str = include_str!("../../wit/policy.wit");
 /// The first version of the contract.
 const FIRST_CONTRACT: &str = include_str!("../../wit/released/0.1.0/policy.wit");
 
-/// A component of a world that traps whatever it is asked; the contract may be changed
-/// first.
+/// A component of a world whose functions all trap. `from` is replaced by `to` in its
+/// contract.
 pub fn trapping(world: &str, from: &str, to: &str) -> Vec<u8> {
     assert!(CONTRACT.contains(from), "{from}");
     let mut resolve = Resolve::default();
@@ -32,13 +32,13 @@ pub fn closed() -> Vec<u8> {
     Scripted::refusing("closed", "closed for now").component()
 }
 
-/// A policy that grants a credential called `closed`, which nobody offered. That it is
-/// no good shows only when it is asked.
+/// A policy that grants a credential called `closed`, which was not offered. It is admitted,
+/// and fails only in requests.
 pub fn forging() -> Vec<u8> {
     Scripted::granting("closed").component()
 }
 
-/// A policy that says what is written here, whatever it is asked.
+/// A policy that returns the values of these fields for every request.
 #[derive(Clone)]
 pub struct Scripted {
     pub kind: Kind,
@@ -46,20 +46,20 @@ pub struct Scripted {
     pub version: String,
     pub summary: String,
     pub schema: String,
-    /// What it finds wrong with any settings: paths and rules.
+    /// The problems that it reports for any settings: paths and rules.
     pub problems: Vec<(String, String)>,
     pub answer: Answer,
-    /// Whether it refuses in good order for the provider of an admission's trial.
+    /// Whether it returns a valid refusal in the trial call of the admission.
     pub is_well_behaved_on_trial: bool,
 }
 
-/// What contract it is built against.
+/// The kind of a policy.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
     Policy,
     /// A policy of the contract 0.1.0.
     First,
-    /// A layer, which does not ask the policy below.
+    /// A layer, which does not call the policy below.
     Layer,
 }
 
@@ -69,20 +69,20 @@ pub enum Answer {
         credential: String,
         alternates: Vec<String>,
         model: Option<String>,
-        more: More,
+        details: Details,
     },
     Refused {
         code: String,
         message: String,
-        more: More,
+        details: Details,
     },
     InvalidFacts(String),
     Other(String),
 }
 
-/// What a decision has besides.
+/// The other parts of a decision.
 #[derive(Clone, Default)]
-pub struct More {
+pub struct Details {
     pub trail: Vec<Finding>,
     pub attributes: Vec<(String, String)>,
 }
@@ -112,7 +112,7 @@ impl Scripted {
         Self::answering(Answer::Refused {
             code: code.to_owned(),
             message: message.to_owned(),
-            more: More::default(),
+            details: Details::default(),
         })
     }
 
@@ -121,12 +121,12 @@ impl Scripted {
             credential: credential.to_owned(),
             alternates: Vec::new(),
             model: None,
-            more: More::default(),
+            details: Details::default(),
         })
     }
 
-    /// The component: one that returns the places of what was written into its memory
-    /// beforehand, as the canonical ABI has it.
+    /// Builds the component, which returns pointers to values in its initial memory, in the
+    /// layout of the canonical ABI.
     pub fn component(&self) -> Vec<u8> {
         let mut memory = Memory::default();
         let about = [
@@ -143,8 +143,8 @@ impl Scripted {
         let validated = memory.put(&[&is_refused.to_le_bytes()[..], &problems].concat());
         let answer = self.answer.bytes(&mut memory);
         let answer = memory.put(&answer);
-        let good = Scripted::refusing("closed", "").answer.bytes(&mut memory);
-        let good = memory.put(&good);
+        let valid = Scripted::refusing("closed", "").answer.bytes(&mut memory);
+        let valid = memory.put(&valid);
         let (version, world, package) = match self.kind {
             Kind::Policy => ("0.2.0", "policy", CONTRACT),
             Kind::First => ("0.1.0", "policy", FIRST_CONTRACT),
@@ -191,7 +191,7 @@ impl Scripted {
                 (func (export "entail:policy/resolver@{version}#decide")
                     (param {parameters}) (result i32)
                     (if (i32.and (i32.const {has_trial}) (i32.eq {provider} (i32.const {trial})))
-                        (then (return (i32.const {good}))))
+                        (then (return (i32.const {valid}))))
                     (i32.const {answer})))"#,
             has_trial = i32::from(self.is_well_behaved_on_trial),
             trial = "trial".len(),
@@ -214,14 +214,14 @@ impl Scripted {
 }
 
 impl Answer {
-    /// `result<decision, error>`, as the contract has it.
+    /// The value as a `result<decision, error>` of the contract.
     fn bytes(&self, memory: &mut Memory) -> Vec<u8> {
         let error = |case: u32, text: Vec<u8>| [number(1), number(case), text].concat();
-        let decision = |case: u32, outcome: Vec<u8>, more: &More, memory: &mut Memory| {
+        let decision = |case: u32, outcome: Vec<u8>, details: &Details, memory: &mut Memory| {
             let mut outcome = [number(case), outcome].concat();
-            // As large as the larger of the two.
+            // Padded to the size of the larger case.
             outcome.resize(32, 0);
-            [number(0), outcome, more.bytes(memory)].concat()
+            [number(0), outcome, details.bytes(memory)].concat()
         };
         match self {
             Answer::InvalidFacts(text) => error(0, memory.text(text)),
@@ -230,7 +230,7 @@ impl Answer {
                 credential,
                 alternates,
                 model,
-                more,
+                details,
             } => {
                 let credential = memory.text(credential);
                 let alternates: Vec<_> = alternates.iter().map(|id| memory.text(id)).collect();
@@ -240,21 +240,21 @@ impl Answer {
                     None => vec![0; 12],
                 };
                 let grant = [credential, alternates, model].concat();
-                decision(0, grant, more, memory)
+                decision(0, grant, details, memory)
             }
             Answer::Refused {
                 code,
                 message,
-                more,
+                details,
             } => {
                 let refusal = [memory.text(code), memory.text(message)].concat();
-                decision(1, refusal, more, memory)
+                decision(1, refusal, details, memory)
             }
         }
     }
 }
 
-impl More {
+impl Details {
     fn bytes(&self, memory: &mut Memory) -> Vec<u8> {
         let findings: Vec<_> = self
             .trail
@@ -276,36 +276,36 @@ fn number(number: u32) -> Vec<u8> {
     number.to_le_bytes().to_vec()
 }
 
-/// Where what was written begins.
+/// The address of the initial memory.
 const BASE: usize = 1024;
 
-/// What a component's memory holds from the start.
+/// The initial memory of a component.
 #[derive(Default)]
 struct Memory(Vec<u8>);
 
 impl Memory {
-    /// Writes bytes, and returns their place.
+    /// Writes bytes and returns their address.
     fn put(&mut self, bytes: &[u8]) -> usize {
-        let place = self.end();
+        let address = self.end();
         self.0.extend_from_slice(bytes);
         self.0.resize(self.0.len().next_multiple_of(8), 0);
-        place
+        address
     }
 
     fn end(&self) -> usize {
         BASE + self.0.len()
     }
 
-    /// A text: its place and length.
+    /// Writes a text. Returns a pointer to it and its length.
     fn text(&mut self, text: &str) -> Vec<u8> {
-        let place = self.put(text.as_bytes());
-        pointer(place, text.len())
+        let address = self.put(text.as_bytes());
+        pointer(address, text.len())
     }
 
-    /// A list of elements that are equally long.
+    /// Writes a list of elements of the same size. Returns a pointer to it and its length.
     fn list(&mut self, elements: &[Vec<u8>]) -> Vec<u8> {
-        let place = self.put(&elements.concat());
-        pointer(place, elements.len())
+        let address = self.put(&elements.concat());
+        pointer(address, elements.len())
     }
 
     fn pairs(&mut self, pairs: &[(String, String)]) -> Vec<u8> {
@@ -316,7 +316,7 @@ impl Memory {
         self.list(&pairs)
     }
 
-    /// As a text of WebAssembly has it.
+    /// The memory as a string literal of the WebAssembly text format.
     fn escaped(&self) -> String {
         self.0.iter().fold(String::new(), |mut text, byte| {
             write!(text, "\\{byte:02x}").unwrap();
@@ -325,7 +325,7 @@ impl Memory {
     }
 }
 
-fn pointer(place: usize, length: usize) -> Vec<u8> {
+fn pointer(address: usize, length: usize) -> Vec<u8> {
     let number = |length: usize| u32::try_from(length).unwrap().to_le_bytes();
-    [number(place), number(length)].concat()
+    [number(address), number(length)].concat()
 }

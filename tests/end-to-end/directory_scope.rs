@@ -1,13 +1,13 @@
-//! The scope of a directory: commands that need no scope, and files that have to be
+//! The scope of a directory: commands that need no scope argument, and files that must be
 //! allowed.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use crate::sandbox::{Ran, Sandbox};
+use crate::sandbox::{RunOutput, Sandbox};
 
-/// The program, in a directory of the sandbox, which is made.
+/// The program in a directory of the sandbox. Creates the directory.
 fn command_in(sandbox: &Sandbox, directory: &str, arguments: &[&str]) -> Command {
     std::fs::create_dir_all(sandbox.path(directory)).unwrap();
     let mut command = sandbox.command(arguments);
@@ -15,7 +15,7 @@ fn command_in(sandbox: &Sandbox, directory: &str, arguments: &[&str]) -> Command
     command
 }
 
-fn entail_in(sandbox: &Sandbox, directory: &str, arguments: &[&str]) -> Ran {
+fn entail_in(sandbox: &Sandbox, directory: &str, arguments: &[&str]) -> RunOutput {
     sandbox.run(command_in(sandbox, directory, arguments), "")
 }
 
@@ -23,7 +23,7 @@ fn mode(path: &Path) -> u32 {
     path.metadata().unwrap().permissions().mode() & 0o777
 }
 
-/// The one record of a file that was allowed.
+/// The only record of an allowed file.
 fn record(sandbox: &Sandbox) -> std::path::PathBuf {
     let mut records = std::fs::read_dir(sandbox.home().join("allowed-scopes")).unwrap();
     let record = records.next().unwrap().unwrap().path();
@@ -40,30 +40,30 @@ fn a_directory_with_a_scope_needs_none_on_the_command_line() {
         .ok()
         .prints("now use the scope acme/evals");
     for directory in ["code", "code/src/deep"] {
-        let printed = |arguments: &[&str]| entail_in(&sandbox, directory, arguments).ok().stdout;
-        assert_eq!(printed(&["run", "--", "sh", "-c", PRINT_TAIL]), "cdef");
+        let stdout_of = |arguments: &[&str]| entail_in(&sandbox, directory, arguments).ok().stdout;
+        assert_eq!(stdout_of(&["run", "--", "sh", "-c", PRINT_TAIL]), "cdef");
         assert_eq!(
-            printed(&["run", "openai", "--", "sh", "-c", PRINT_TAIL]),
+            stdout_of(&["run", "openai", "--", "sh", "-c", PRINT_TAIL]),
             "cdef"
         );
-        assert!(printed(&["explain", "openai"]).starts_with("acme/evals openai\n"));
-        assert!(printed(&["resolve", "openai"]).starts_with("acme/evals openai: granted"));
-        let status = printed(&["status"]);
+        assert!(stdout_of(&["explain", "openai"]).starts_with("acme/evals openai\n"));
+        assert!(stdout_of(&["resolve", "openai"]).starts_with("acme/evals openai: granted"));
+        let status = stdout_of(&["status"]);
         assert!(status.contains("acme/evals") && !status.contains("acme/agents"));
-        assert!(printed(&["status", "--all"]).contains("acme/agents"));
+        assert!(stdout_of(&["status", "--all"]).contains("acme/agents"));
         let exported = sandbox.lease_of(command_in(&sandbox, directory, &["export-env"]));
         exported.ok().prints("\nexport OPENAI_API_KEY=");
     }
-    let shown = entail_in(&sandbox, "code/src", &["use", "--json"])
+    let report = entail_in(&sandbox, "code/src", &["use", "--json"])
         .ok()
         .json();
-    assert_eq!(shown["scope"], "acme/evals");
-    assert_eq!(shown["source"], "file");
-    assert_eq!(shown["allowed"], true);
+    assert_eq!(report["scope"], "acme/evals");
+    assert_eq!(report["source"], "file");
+    assert_eq!(report["allowed"], true);
 }
 
 #[test]
-fn the_file_is_for_committing_and_the_record_is_private() {
+fn everyone_can_read_the_scope_file_and_its_record_is_private() {
     let (sandbox, _) = Sandbox::with_acme();
     let script = format!(
         "umask 022; exec {} use acme/evals",
@@ -87,7 +87,7 @@ fn the_file_is_for_committing_and_the_record_is_private() {
     assert_eq!(mode(&file), 0o644);
     assert_eq!(mode(&record(&sandbox)), 0o600);
     assert_eq!(mode(record(&sandbox).parent().unwrap()), 0o700);
-    // Nothing else was left beside it.
+    // The directory contains no other file.
     assert_eq!(std::fs::read_dir(sandbox.path("code")).unwrap().count(), 1);
 }
 
@@ -132,10 +132,10 @@ fn a_changed_or_moved_file_must_be_allowed_again() {
         .prints("entail use --allow");
     sandbox.file("elsewhere/.entail.toml", &before);
     entail_in(&sandbox, "elsewhere", &["run", "--", "true"]).fails(19);
-    // As it was, it is what was allowed.
+    // With its original contents, the file is allowed again.
     sandbox.file("code/.entail.toml", &before);
     entail_in(&sandbox, "code", &["run", "--", "true"]).ok();
-    // One that is not valid any more can be revoked.
+    // A file that is no longer valid can be revoked.
     sandbox.file("code/.entail.toml", "scope = 1\n");
     entail_in(&sandbox, "code", &["use", "--allow"]).fails(19);
     entail_in(&sandbox, "code", &["use", "--revoke"]).ok();
@@ -178,7 +178,7 @@ fn the_variable_overrides_the_nearest_file() {
 }
 
 #[test]
-fn the_first_word_is_the_scope_unless_it_can_only_be_a_provider() {
+fn the_first_argument_is_the_scope_unless_it_can_only_be_a_provider() {
     let (sandbox, _) = Sandbox::with_acme();
     entail_in(&sandbox, "code", &["use", "acme/evals"]).ok();
     let explained = |arguments: &[&str]| entail_in(&sandbox, "code", arguments);
@@ -198,7 +198,7 @@ fn the_first_word_is_the_scope_unless_it_can_only_be_a_provider() {
     explained(&["explain"])
         .fails(2)
         .prints("try: entail explain PROVIDER");
-    // An organization of that name is what was there first.
+    // An organization with this name takes precedence.
     sandbox.entail(&["init", "openai"]).ok();
     explained(&["explain", "openai"])
         .fails(2)
@@ -216,7 +216,7 @@ fn a_provider_without_a_scope_lists_the_existing_scopes() {
         "code",
         &["run", "openai", "--model", "gpt-5", "--", "pytest", "-x"],
     );
-    let printed = ran.fails(2).stderr;
+    let stderr = ran.fails(2).stderr;
     for line in [
         "error: openai is a provider, and the scope comes first",
         "try: entail run acme/agents --provider openai --model gpt-5 -- pytest -x",
@@ -224,7 +224,7 @@ fn a_provider_without_a_scope_lists_the_existing_scopes() {
         "try: entail run acme --provider openai --model gpt-5 -- pytest -x",
         "entail use SCOPE",
     ] {
-        assert!(printed.contains(line), "{line} is not in:\n{printed}");
+        assert!(stderr.contains(line), "{line} is not in:\n{stderr}");
     }
     entail_in(
         &sandbox,
@@ -291,10 +291,10 @@ fn anything_but_a_small_regular_file_is_an_error_and_does_not_block() {
             .prints(problem);
     };
     std::fs::create_dir_all(sandbox.path("pipe")).unwrap();
-    let made = Command::new("mkfifo")
+    let status = Command::new("mkfifo")
         .arg(sandbox.path("pipe/.entail.toml"))
         .status();
-    assert!(made.unwrap().success());
+    assert!(status.unwrap().success());
     refused("pipe", "a named pipe");
     std::fs::create_dir_all(sandbox.path("directory/.entail.toml")).unwrap();
     refused("directory", "a directory");

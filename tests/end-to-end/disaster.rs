@@ -1,8 +1,8 @@
-//! Backups and restoring them.
+//! Creating and restoring backups.
 
 use std::path::{Path, PathBuf};
 
-use crate::sandbox::{Ran, Sandbox};
+use crate::sandbox::{RunOutput, Sandbox};
 
 fn backup(sandbox: &Sandbox, name: &str) -> PathBuf {
     let file = sandbox.path(name);
@@ -12,14 +12,14 @@ fn backup(sandbox: &Sandbox, name: &str) -> PathBuf {
 
 fn recovery(sandbox: &Sandbox) -> PathBuf {
     let file = sandbox.path("recovery.txt");
-    let shown = file.to_str().unwrap();
+    let path = file.to_str().unwrap();
     sandbox
-        .entail(&["key", "add-recipient", "--recovery", shown])
+        .entail(&["key", "add-recipient", "--recovery", path])
         .ok();
     file
 }
 
-fn restore(sandbox: &Sandbox, home: &Path, copy: &Path, recovery: &Path) -> Ran {
+fn restore(sandbox: &Sandbox, home: &Path, copy: &Path, recovery: &Path) -> RunOutput {
     let mut command = sandbox.command(&[
         "restore",
         copy.to_str().unwrap(),
@@ -34,7 +34,7 @@ fn restore(sandbox: &Sandbox, home: &Path, copy: &Path, recovery: &Path) -> Ran 
 fn a_backup_is_restored_on_a_clean_machine_with_the_recovery_key() {
     let (sandbox, key) = Sandbox::with_acme();
     let recovery = recovery(&sandbox);
-    // The recovery key stays good when the signer is renewed after it was made.
+    // The recovery key stays valid if the signer is rotated later.
     sandbox.entail(&["key", "rotate", "signer"]).ok();
     let copy = backup(&sandbox, "copy.entail");
     std::fs::remove_dir_all(sandbox.home()).unwrap();
@@ -46,7 +46,7 @@ fn a_backup_is_restored_on_a_clean_machine_with_the_recovery_key() {
     sandbox.entail(&["doctor"]).ok();
     sandbox.entail(&["verify"]).ok();
     sandbox.entail(&["project", "add", "acme/more"]).ok();
-    // It is a home now, and is not made twice.
+    // The home exists now and is not created again.
     restore(&sandbox, &sandbox.home(), &copy, &recovery)
         .fails(14)
         .prints("is a home already");
@@ -74,14 +74,14 @@ fn a_backup_signed_by_an_untrusted_key_is_refused() {
 fn a_recovery_key_that_unseals_nothing_creates_no_home() {
     let (sandbox, _) = Sandbox::with_acme();
     let copy = backup(&sandbox, "copy.entail");
-    // Made after the copy.
+    // Created after the backup.
     let late = recovery(&sandbox);
     let elsewhere = sandbox.path("elsewhere");
     restore(&sandbox, &elsewhere, &copy, &late)
         .fails(15)
         .prints("opens nothing");
-    let left: Vec<_> = std::fs::read_dir(&elsewhere).unwrap().collect();
-    assert!(left.is_empty(), "{left:?}");
+    let entries: Vec<_> = std::fs::read_dir(&elsewhere).unwrap().collect();
+    assert!(entries.is_empty(), "{entries:?}");
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_rollback_must_be_requested_and_is_journalled() {
         .entail(&["restore", copy])
         .fails(19)
         .prints("--accept-rollback");
-    // By hand it is found out.
+    // Copying the file by hand is detected.
     for suffix in ["-wal", "-shm"] {
         let _ = std::fs::remove_file(sandbox.home().join(format!("entail.db{suffix}")));
     }
@@ -117,7 +117,7 @@ fn a_rollback_must_be_requested_and_is_journalled() {
         .prints("were undone");
     assert_eq!(sandbox.revealed_key(), key);
     sandbox.entail(&["doctor"]).ok();
-    // Again, this time from the copy, over a database that is in order.
+    // Restoring the copy over an intact database.
     sandbox
         .entail_with(&["credential", "set", "acme", "openai", "--stdin"], &newer)
         .ok();
@@ -161,7 +161,7 @@ fn a_lost_anchor_is_reported() {
 fn an_earlier_signer_is_trusted_only_for_what_it_signed_then() {
     let (sandbox, _) = Sandbox::with_acme();
     let past = backup(&sandbox, "past.entail");
-    // Whoever has the old signer goes on with it elsewhere.
+    // An attacker continues with the old signer elsewhere.
     let elsewhere = sandbox.path("elsewhere");
     let copied = std::process::Command::new("cp")
         .arg("-a")
@@ -262,7 +262,7 @@ fn a_rollback_has_a_dry_run() {
         .prints("1 secret would be sealed again")
         .prints("nothing was changed");
 
-    // What the change refuses, with nothing lost by it.
+    // The dry run fails as the restore does, which changes nothing.
     let garbage = sandbox.path("garbage.txt");
     std::fs::write(&garbage, "no key").unwrap();
     let (other, _) = Sandbox::with_acme();
@@ -273,8 +273,8 @@ fn a_rollback_has_a_dry_run() {
         (&["--recovery", strange.to_str().unwrap()], 19),
     ] {
         let planned = back(&[more, &["--dry-run"]].concat()).fails(code);
-        let made = back(more).fails(code);
-        assert_eq!(planned.stderr, made.stderr);
+        let actual = back(more).fails(code);
+        assert_eq!(planned.stderr, actual.stderr);
     }
     assert_eq!(revision(), before);
     assert_eq!(sandbox.revealed_key(), key);
@@ -288,10 +288,10 @@ fn a_rollback_has_a_dry_run() {
         .prints("1 secret was sealed again");
     assert_eq!(sandbox.revealed_key(), key);
 
-    // A home that is to be made is tried elsewhere.
-    let shown = copy.to_str().unwrap();
+    // A dry run for a new home needs another directory.
+    let path = copy.to_str().unwrap();
     sandbox
-        .entail(&["restore", shown, "--recovery", recovery, "--dry-run"])
+        .entail(&["restore", path, "--recovery", recovery, "--dry-run"])
         .fails(2)
         .prints("--home");
 }
@@ -324,7 +324,7 @@ fn unusual_backup_names_are_not_misread() {
     for (number, name) in (0..).zip(names) {
         let name = OsStr::from_bytes(name);
         if name == "file:///tmp/x" {
-            // A directory that is not there.
+            // A directory that does not exist.
             run(&["backup".as_ref(), name], &sandbox.home()).fails(14);
             continue;
         }
@@ -350,14 +350,14 @@ fn unusual_backup_names_are_not_misread() {
         let lease = Sandbox::output(command, "").stdout;
         let lease: serde_json::Value = serde_json::from_slice(&lease).unwrap();
         assert_eq!(lease["secrets"]["api_key"], key.as_str(), "{name:?}");
-        // What is there is not replaced.
+        // An existing file is not replaced.
         run(&["backup".as_ref(), "--".as_ref(), name], &sandbox.home()).fails(19);
     }
     for none in ["", "..", "/"] {
         let ran = run(&["backup".as_ref(), none.as_ref()], &sandbox.home());
         assert!(matches!(ran.code, Some(2 | 19)), "{none:?}: {}", ran.stderr);
     }
-    // A home may have such a name as well.
+    // A home may have such a name, too.
     let home = place.join("file:home");
     let copied = std::process::Command::new("cp")
         .arg("-a")
@@ -402,8 +402,8 @@ fn a_backup_with_a_changed_schema_creates_and_replaces_no_home() {
         restore(&sandbox, &elsewhere, &copy, &recovery)
             .fails(15)
             .prints("tampered: the ");
-        let left: Vec<_> = std::fs::read_dir(&elsewhere).unwrap().collect();
-        assert!(left.is_empty(), "{left:?}");
+        let entries: Vec<_> = std::fs::read_dir(&elsewhere).unwrap().collect();
+        assert!(entries.is_empty(), "{entries:?}");
         sandbox
             .entail(&["restore", copy.to_str().unwrap(), "--accept-rollback"])
             .fails(15)
@@ -434,8 +434,8 @@ fn a_database_with_a_changed_schema_is_replaced_completely() {
     sandbox.entail(&["doctor"]).ok();
     let database = rusqlite::Connection::open(sandbox.database()).unwrap();
     let query = "SELECT count(*) FROM sqlite_schema WHERE name IN ('watch', 'more')";
-    let left: i64 = database.query_row(query, [], |row| row.get(0)).unwrap();
-    assert_eq!(left, 0);
+    let count: i64 = database.query_row(query, [], |row| row.get(0)).unwrap();
+    assert_eq!(count, 0);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The environment of a command under `entail run`: the granted credential, aimed where it
-//! belongs, and nothing of another's beside it.
+//! The environment of a command under `entail run`: the granted credential with its
+//! endpoint, and no variable of another credential.
 
 use std::collections::BTreeMap;
 
@@ -7,16 +7,16 @@ use serde_json::Value;
 
 use crate::sandbox::Sandbox;
 
-/// What `env -0` prints.
-fn parsed(text: &str) -> BTreeMap<String, String> {
+/// Parses the output of `env -0`.
+fn parse(text: &str) -> BTreeMap<String, String> {
     text.split('\0')
         .filter_map(|line| line.split_once('='))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect()
 }
 
-/// The environment of a command under `run acme` with these options, and with variables
-/// of the caller.
+/// The environment of a command under `run acme` with these options and these variables of
+/// the caller.
 fn environment(
     sandbox: &Sandbox,
     options: &[&str],
@@ -31,7 +31,7 @@ fn environment(
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    parsed(&String::from_utf8(output.stdout).unwrap())
+    parse(&String::from_utf8(output.stdout).unwrap())
 }
 
 /// A home in which `acme` holds a credential for a provider, with these parameters.
@@ -69,7 +69,7 @@ fn no_variable_of_any_client_reaches_the_command() {
         }
     }
     assert!(strays.len() > 60, "{strays:?}");
-    let specimens = [
+    let examples = [
         "OPENAI_CUSTOM_HEADERS",
         "PORTKEY_PROXY",
         "AWS_BEDROCK_BASE_URL",
@@ -89,14 +89,17 @@ fn no_variable_of_any_client_reaches_the_command() {
         "google_application_credentials",
         "openai_api_key",
     ];
-    strays.extend(specimens.map(str::to_owned));
+    strays.extend(examples.map(str::to_owned));
     let callers: Vec<(&str, &str)> = strays.iter().map(|name| (&**name, "stray")).collect();
-    let seen = environment(&sandbox, &[], &callers);
-    let left: Vec<_> = seen.iter().filter(|(_, value)| *value == "stray").collect();
-    assert!(left.is_empty(), "{left:?}");
-    assert_eq!(seen["OPENAI_API_KEY"], key);
+    let variables = environment(&sandbox, &[], &callers);
+    let remaining: Vec<_> = variables
+        .iter()
+        .filter(|(_, value)| *value == "stray")
+        .collect();
+    assert!(remaining.is_empty(), "{remaining:?}");
+    assert_eq!(variables["OPENAI_API_KEY"], key);
 
-    // A shell can unset what it can name, and is told to.
+    // The script unsets every variable that a shell can name.
     let mut command = sandbox.command(&["export-env", "acme"]);
     command.envs(callers.iter().copied());
     let script = String::from_utf8(command.output().unwrap().stdout).unwrap();
@@ -106,14 +109,14 @@ fn no_variable_of_any_client_reaches_the_command() {
         assert!(
             script
                 .lines()
-                .any(|seen| seen == line || seen.starts_with(&is_set)),
+                .any(|printed| printed == line || printed.starts_with(&is_set)),
             "{name}"
         );
     }
 }
 
 #[test]
-fn the_exceptions_stay() {
+fn variables_listed_in_keep_env_reach_the_command() {
     let (sandbox, _) = with("openai", &[]);
     let mut kept = Vec::new();
     for provider in providers(&sandbox) {
@@ -124,16 +127,20 @@ fn the_exceptions_stay() {
     }
     assert!(kept.contains(&"AWS_CA_BUNDLE".to_owned()), "{kept:?}");
     let callers: Vec<(&str, &str)> = kept.iter().map(|name| (&**name, "kept")).collect();
-    let seen = environment(&sandbox, &[], &callers);
+    let variables = environment(&sandbox, &[], &callers);
     for name in &kept {
-        assert_eq!(seen.get(name).map(String::as_str), Some("kept"), "{name}");
+        assert_eq!(
+            variables.get(name).map(String::as_str),
+            Some("kept"),
+            "{name}"
+        );
     }
 }
 
 #[test]
-fn credentials_in_the_home_directory_are_not_read() {
+fn clients_do_not_read_credentials_in_the_home_directory() {
     let (sandbox, _) = with("openai", &[]);
-    let seen = environment(&sandbox, &[], &[]);
+    let variables = environment(&sandbox, &[], &[]);
     for (name, value) in [
         ("AWS_CONFIG_FILE", "/dev/null"),
         ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
@@ -146,14 +153,14 @@ fn credentials_in_the_home_directory_are_not_read() {
         ("ANTHROPIC_CONFIG_DIR", "/nonexistent"),
         ("LITELLM_MODE", "PRODUCTION"),
     ] {
-        assert_eq!(seen[name], value, "{name}");
+        assert_eq!(variables[name], value, "{name}");
     }
 }
 
 #[test]
 fn a_custom_base_url_reaches_every_client_that_reads_one() {
-    const OWN: &str = "base_url=https://gateway.example/v1";
-    let own = "https://gateway.example/v1";
+    const PARAMETER: &str = "base_url=https://gateway.example/v1";
+    let url = "https://gateway.example/v1";
     for (provider, names) in [
         ("openai", &["OPENAI_BASE_URL"][..]),
         ("anthropic", &["ANTHROPIC_BASE_URL"]),
@@ -175,21 +182,21 @@ fn a_custom_base_url_reaches_every_client_that_reads_one() {
         ("portkey", &["PORTKEY_BASE_URL", "PORTKEY_PROXY"]),
         ("litellm", &["LITELLM_PROXY_API_BASE"]),
     ] {
-        let (sandbox, _) = with(provider, &[OWN]);
-        let seen = environment(&sandbox, &[], &[]);
+        let (sandbox, _) = with(provider, &[PARAMETER]);
+        let variables = environment(&sandbox, &[], &[]);
         for name in names {
-            assert_eq!(seen[*name], own, "{name}");
+            assert_eq!(variables[*name], url, "{name}");
         }
-        let set = seen.values().filter(|value| *value == own).count();
-        assert_eq!(set, names.len(), "{provider}: {seen:?}");
+        let set = variables.values().filter(|value| *value == url).count();
+        assert_eq!(set, names.len(), "{provider}: {variables:?}");
         if provider == "gemini" {
-            assert_eq!(seen["GEMINI_API_BASE"], format!("{own}/v1beta"));
+            assert_eq!(variables["GEMINI_API_BASE"], format!("{url}/v1beta"));
         }
     }
 }
 
 #[test]
-fn bedrocks_endpoint_reaches_every_client_in_the_form_that_it_reads() {
+fn the_endpoint_of_bedrock_reaches_every_client_in_the_form_that_it_reads() {
     let sandbox = Sandbox::new();
     sandbox.entail(&["init", "acme"]).ok();
     let key = sandbox.canary();
@@ -206,7 +213,7 @@ fn bedrocks_endpoint_reaches_every_client_in_the_form_that_it_reads() {
         "endpoint=https://gateway.example",
     ];
     sandbox.entail_with(&set, &key).ok();
-    let seen = environment(&sandbox, &[], &[]);
+    let variables = environment(&sandbox, &[], &[]);
     for (name, value) in [
         ("AWS_BEARER_TOKEN_BEDROCK", &*key),
         ("AWS_REGION", "eu-central-1"),
@@ -220,9 +227,12 @@ fn bedrocks_endpoint_reaches_every_client_in_the_form_that_it_reads() {
         ("ANTHROPIC_BEDROCK_BASE_URL", "https://gateway.example"),
         ("BEDROCK_MANTLE_API_BASE", "https://gateway.example/v1"),
     ] {
-        assert_eq!(seen[name], value, "{name}");
+        assert_eq!(variables[name], value, "{name}");
     }
-    assert!(!seen.contains_key("AWS_ENDPOINT_URL"), "STS would go there");
+    assert!(
+        !variables.contains_key("AWS_ENDPOINT_URL"),
+        "STS would go there"
+    );
 }
 
 const ACCOUNT: &str = r#"{"type": "service_account", "project_id": "p1", "client_email": "a@p1.iam.gserviceaccount.com", "private_key": "-----BEGIN PRIVATE KEY-----\ncanaryofavertexkey0123456789ABCDEF\n-----END PRIVATE KEY-----\n"}"#;
@@ -245,7 +255,7 @@ fn googles_clients_get_one_project_and_one_location() {
             ACCOUNT,
         )
         .ok();
-    let seen = environment(&sandbox, &[], &[("GOOGLE_VERTEX_API_KEY", "stray")]);
+    let variables = environment(&sandbox, &[], &[("GOOGLE_VERTEX_API_KEY", "stray")]);
     for (name, value) in [
         ("GOOGLE_CLOUD_PROJECT", "p1"),
         ("GOOGLE_CLOUD_LOCATION", "eu"),
@@ -257,9 +267,9 @@ fn googles_clients_get_one_project_and_one_location() {
         ("VERTEXAI_LOCATION", "eu"),
         ("GOOGLE_GENAI_USE_VERTEXAI", "true"),
     ] {
-        assert_eq!(seen[name], value, "{name}");
+        assert_eq!(variables[name], value, "{name}");
     }
-    assert!(!seen.contains_key("GOOGLE_VERTEX_API_KEY"));
+    assert!(!variables.contains_key("GOOGLE_VERTEX_API_KEY"));
     sandbox
         .lease(&["resolve", "acme", "vertex-ai"])
         .ok()
@@ -269,14 +279,14 @@ fn googles_clients_get_one_project_and_one_location() {
     sandbox
         .entail_with(&["credential", "set", "acme", "gemini"], &key)
         .ok();
-    let seen = environment(&sandbox, &[], &[]);
-    assert_eq!(seen["GEMINI_API_KEY"], key);
-    assert_eq!(seen["GOOGLE_GENERATIVE_AI_API_KEY"], key);
+    let variables = environment(&sandbox, &[], &[]);
+    assert_eq!(variables["GEMINI_API_KEY"], key);
+    assert_eq!(variables["GOOGLE_GENERATIVE_AI_API_KEY"], key);
     assert!(
-        !seen.contains_key("GOOGLE_API_KEY"),
+        !variables.contains_key("GOOGLE_API_KEY"),
         "the client would warn"
     );
-    assert!(!seen.contains_key("GOOGLE_GENAI_USE_VERTEXAI"));
+    assert!(!variables.contains_key("GOOGLE_GENAI_USE_VERTEXAI"));
     sandbox
         .entail(&["run", "acme", "--", "true"])
         .ok()
@@ -284,22 +294,22 @@ fn googles_clients_get_one_project_and_one_location() {
 }
 
 #[test]
-fn a_parameter_that_a_client_does_not_find_is_named_with_the_client() {
-    let own = "base_url=https://gateway.example/v1";
-    for (provider, parameter, printed) in [
+fn a_parameter_that_a_client_does_not_read_is_reported_with_the_client() {
+    let base_url = "base_url=https://gateway.example/v1";
+    for (provider, parameter, note) in [
         (
             "xai",
-            own,
+            base_url,
             "xai-sdk does not read base_url of xai from a variable; pass it as api_host",
         ),
         (
             "mistral",
-            own,
+            base_url,
             "mistralai does not read base_url of mistral from a variable; pass it as server_url",
         ),
         (
             "deepseek",
-            own,
+            base_url,
             "openai does not read base_url of deepseek from a variable",
         ),
         (
@@ -317,8 +327,8 @@ fn a_parameter_that_a_client_does_not_find_is_named_with_the_client() {
         sandbox
             .entail(&["run", "acme", "--", "true"])
             .ok()
-            .prints(printed);
-        sandbox.lease(&["export-env", "acme"]).ok().prints(printed);
+            .prints(note);
+        sandbox.lease(&["export-env", "acme"]).ok().prints(note);
         let (sandbox, _) = with(provider, &[]);
         let ran = sandbox.entail(&["run", "acme", "--", "true"]).ok();
         assert_eq!(ran.stderr, "", "{provider}");
@@ -332,46 +342,46 @@ fn a_loopback_base_url_bypasses_the_proxy() {
         ("HTTPS_PROXY", "http://proxy.example"),
         ("no_proxy", "intranet.example"),
     ];
-    let seen = environment(&sandbox, &[], &callers);
+    let variables = environment(&sandbox, &[], &callers);
     for name in ["NO_PROXY", "no_proxy"] {
-        assert_eq!(seen[name], "intranet.example,127.0.0.1", "{name}");
+        assert_eq!(variables[name], "intranet.example,127.0.0.1", "{name}");
     }
     let (sandbox, _) = with("openai", &[]);
-    let seen = environment(&sandbox, &[], &callers);
-    assert_eq!(seen.get("NO_PROXY"), None);
-    assert_eq!(seen["no_proxy"], "intranet.example");
+    let variables = environment(&sandbox, &[], &callers);
+    assert_eq!(variables.get("NO_PROXY"), None);
+    assert_eq!(variables["no_proxy"], "intranet.example");
 }
 
 #[test]
-fn variables_kept_by_the_caller_are_passed_on() {
+fn kept_variables_of_the_caller_reach_the_command() {
     let (sandbox, _) = with("openai", &[]);
     let callers = [
         ("AWS_PROFILE", "mine"),
         ("AWS_SECRET_ACCESS_KEY", "mine too"),
         ("GOOGLE_CLOUD_PROJECT", "p2"),
     ];
-    let seen = environment(&sandbox, &["--keep", "AWS_PROFILE"], &callers);
-    assert_eq!(seen["AWS_PROFILE"], "mine");
-    assert!(!seen.contains_key("AWS_SECRET_ACCESS_KEY"));
+    let variables = environment(&sandbox, &["--keep", "AWS_PROFILE"], &callers);
+    assert_eq!(variables["AWS_PROFILE"], "mine");
+    assert!(!variables.contains_key("AWS_SECRET_ACCESS_KEY"));
     assert!(
-        !seen.contains_key("AWS_CONFIG_FILE"),
+        !variables.contains_key("AWS_CONFIG_FILE"),
         "the profile is in there"
     );
 
-    let seen = environment(&sandbox, &["--keep-provider", "bedrock"], &callers);
-    assert_eq!(seen["AWS_SECRET_ACCESS_KEY"], "mine too");
-    assert!(!seen.contains_key("AWS_EC2_METADATA_DISABLED"));
-    assert!(!seen.contains_key("GOOGLE_CLOUD_PROJECT"));
-    assert_eq!(seen["CLOUDSDK_CONFIG"], "/dev/null");
+    let variables = environment(&sandbox, &["--keep-provider", "bedrock"], &callers);
+    assert_eq!(variables["AWS_SECRET_ACCESS_KEY"], "mine too");
+    assert!(!variables.contains_key("AWS_EC2_METADATA_DISABLED"));
+    assert!(!variables.contains_key("GOOGLE_CLOUD_PROJECT"));
+    assert_eq!(variables["CLOUDSDK_CONFIG"], "/dev/null");
 
     let options = ["--pristine", "--keep", "GOOGLE_CLOUD_PROJECT"];
-    let seen = environment(&sandbox, &options, &callers);
-    assert_eq!(seen["GOOGLE_CLOUD_PROJECT"], "p2");
-    assert!(!seen.contains_key("PATH"));
+    let variables = environment(&sandbox, &options, &callers);
+    assert_eq!(variables["GOOGLE_CLOUD_PROJECT"], "p2");
+    assert!(!variables.contains_key("PATH"));
 }
 
 #[test]
-fn variables_kept_by_the_caller_are_recorded() {
+fn kept_variables_of_the_caller_are_recorded() {
     let (sandbox, _) = with("openai", &[]);
     let options = [
         "--keep",
@@ -384,9 +394,9 @@ fn variables_kept_by_the_caller_are_recorded() {
     environment(&sandbox, &options, &[("AWS_PROFILE", "mine")]);
     let log = std::fs::read_to_string(sandbox.home().join("decisions.jsonl")).unwrap();
     let last: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
-    let printed = serde_json::to_string(&last["facts"]["request"]["attributes"]).unwrap();
-    assert!(printed.contains("entail:kept"), "{printed}");
-    assert!(printed.contains("AWS_PROFILE,vertex-ai"), "{printed}");
+    let attributes = serde_json::to_string(&last["facts"]["request"]["attributes"]).unwrap();
+    assert!(attributes.contains("entail:kept"), "{attributes}");
+    assert!(attributes.contains("AWS_PROFILE,vertex-ai"), "{attributes}");
 }
 
 #[test]
@@ -404,10 +414,10 @@ fn an_invalid_variable_name_is_not_kept_recorded_or_repeated() {
 }
 
 #[test]
-fn every_host_bypasses_the_proxy_if_the_caller_sets_that() {
+fn a_wildcard_no_proxy_of_the_caller_is_unchanged() {
     let (sandbox, _) = with("openai", &["base_url=http://127.0.0.1:4000/v1"]);
-    let seen = environment(&sandbox, &[], &[("NO_PROXY", "*")]);
-    assert_eq!(seen["NO_PROXY"], "*");
+    let variables = environment(&sandbox, &[], &[("NO_PROXY", "*")]);
+    assert_eq!(variables["NO_PROXY"], "*");
 }
 
 #[test]
@@ -416,17 +426,17 @@ fn variables_that_no_shell_can_unset_are_named() {
     let mut command = sandbox.command(&["export-env", "acme"]);
     command.env("https://api.portkey.ai/v1", "https://evil.example");
     let output = command.output().unwrap();
-    let printed = String::from_utf8(output.stderr).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(
-        printed.contains("no shell can unset the variable"),
-        "{printed}"
+        stderr.contains("no shell can unset the variable"),
+        "{stderr}"
     );
 }
 
 #[test]
-fn granted_variables_cannot_be_kept_from_the_caller() {
+fn keep_is_refused_for_granted_variables() {
     let (sandbox, _) = with("openai", &[]);
-    for (option, named) in [
+    for (option, message) in [
         (
             ["--keep", "OPENAI_API_KEY"],
             "OPENAI_API_KEY is set by a granted credential",
@@ -434,7 +444,7 @@ fn granted_variables_cannot_be_kept_from_the_caller() {
         (["--keep-provider", "openai"], "openai is granted"),
     ] {
         let arguments = [&["run", "acme"], &option[..], &["--", "true"]].concat();
-        sandbox.entail(&arguments).fails(19).prints(named);
+        sandbox.entail(&arguments).fails(19).prints(message);
     }
     sandbox
         .entail(&["run", "acme", "--keep", "MINE", "--", "true"])
@@ -443,7 +453,7 @@ fn granted_variables_cannot_be_kept_from_the_caller() {
 }
 
 #[test]
-fn no_variable_is_set_that_no_client_reads() {
+fn every_variable_of_a_provider_is_read_by_a_client() {
     let sandbox = Sandbox::new();
     for provider in providers(&sandbox) {
         for field in provider["field"].as_array().unwrap() {
@@ -460,7 +470,7 @@ fn no_variable_is_set_that_no_client_reads() {
 }
 
 #[test]
-fn an_unknown_provider_is_named_wherever_it_is_needed() {
+fn every_command_that_needs_an_unknown_provider_names_it() {
     let (sandbox, _) = with("openai", &[]);
     let file = sandbox.home().join("providers.toml");
     std::fs::write(&file, INTERNAL).unwrap();
@@ -469,13 +479,13 @@ fn an_unknown_provider_is_named_wherever_it_is_needed() {
         .entail_with(&["credential", "set", "acme", "internal"], &key)
         .ok();
     std::fs::remove_file(&file).unwrap();
-    let printed = "acme has a credential for internal, which is not a known provider";
+    let message = "acme has a credential for internal, which is not a known provider";
     sandbox
         .entail(&["run", "acme", "--", "true"])
         .ok()
-        .prints(printed);
-    sandbox.entail(&["status"]).ok().prints(printed);
-    sandbox.entail(&["verify"]).ok().prints(printed);
+        .prints(message);
+    sandbox.entail(&["status"]).ok().prints(message);
+    sandbox.entail(&["verify"]).ok().prints(message);
     sandbox
         .entail(&["doctor"])
         .fails(18)
@@ -537,7 +547,7 @@ fn a_remedy_repeats_the_options_of_the_request() {
 }
 
 #[test]
-fn a_run_that_is_granted_nothing_names_every_provider_that_was_refused() {
+fn a_run_that_is_granted_nothing_names_every_refused_provider() {
     let (sandbox, _) = with("openai", &[]);
     let key = sandbox.canary();
     sandbox

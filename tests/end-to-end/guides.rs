@@ -1,16 +1,16 @@
-//! The pages on other tools: their files work unchanged.
+//! The files in the guides for other tools work unchanged.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::sandbox::{Ran, Sandbox};
+use crate::sandbox::{RunOutput, Sandbox};
 
 fn page(name: &str) -> String {
     let guides = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guides");
     std::fs::read_to_string(guides.join(name)).unwrap()
 }
 
-/// The block of a page that follows the line which says `before`.
+/// The block of a page that follows the line `before`.
 fn block(page: &str, before: &str) -> String {
     let (_, after) = page
         .split_once(&format!("{before}\n"))
@@ -34,8 +34,8 @@ fn repository(sandbox: &Sandbox) -> PathBuf {
     directory
 }
 
-/// A program beside Entail, with stray keys in its environment.
-fn run(sandbox: &Sandbox, directory: &Path, program: &str, arguments: &[&str]) -> Ran {
+/// Runs a program that finds `entail` in its path, with stray keys in its environment.
+fn run(sandbox: &Sandbox, directory: &Path, program: &str, arguments: &[&str]) -> RunOutput {
     let entail = Path::new(env!("CARGO_BIN_EXE_entail")).parent().unwrap();
     let path = std::env::var("PATH").unwrap();
     let mut command = Command::new(program);
@@ -76,7 +76,7 @@ fn the_envrc_sets_what_is_granted_and_clears_what_is_not() {
     run(&sandbox, &directory, "direnv", &["allow", "."]).ok();
     let test = &["exec", ".", "python3", "-m", "unittest"];
     run(&sandbox, &directory, "direnv", test).ok().prints("OK");
-    // Without a grant nothing runs, with whatever stray key.
+    // Without a grant the command does not run, even with stray keys.
     sandbox.file("code/.entail.toml", "scope = \"acme\"\n");
     run(&sandbox, &directory, "direnv", test)
         .fails(1)
@@ -163,7 +163,12 @@ fn repository_of_the_workflow(sandbox: &Sandbox, key: &str) -> PathBuf {
 }
 
 /// Runs a script as GitHub does: it stops at the first error.
-fn shell(sandbox: &Sandbox, directory: &Path, script: &str, variables: &[(&str, &str)]) -> Ran {
+fn shell(
+    sandbox: &Sandbox,
+    directory: &Path,
+    script: &str,
+    variables: &[(&str, &str)],
+) -> RunOutput {
     let entail = Path::new(env!("CARGO_BIN_EXE_entail")).parent().unwrap();
     let path = std::env::var("PATH").unwrap();
     let mut command = Command::new("bash");
@@ -175,8 +180,8 @@ fn shell(sandbox: &Sandbox, directory: &Path, script: &str, variables: &[(&str, 
         .env("HOME", sandbox.path("user"))
         .envs(variables.iter().copied());
     let output = Sandbox::output(command, "");
-    // The variables have secrets in them, so the command is not recorded.
-    let ran = Ran {
+    // The variables contain secrets, so the command is not recorded.
+    let ran = RunOutput {
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
         code: output.status.code(),
@@ -187,7 +192,7 @@ fn shell(sandbox: &Sandbox, directory: &Path, script: &str, variables: &[(&str, 
     ran
 }
 
-/// What a step of a workflow runs.
+/// The script of a step in a workflow.
 fn script(workflow: &str, step: &str) -> String {
     let (_, after) = workflow.split_once(&format!("- name: {step}\n")).unwrap();
     let (_, run) = after.split_once("run: ").unwrap();

@@ -1,4 +1,5 @@
-//! What the system keeps of a process that holds secrets: nothing.
+//! Hardening: no trace of a secret in core dumps or readable memory, and no use of files or
+//! directories that other users can change.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -11,11 +12,11 @@ use std::time::Duration;
 use crate::components::Scripted;
 use crate::sandbox::Sandbox;
 
-/// The program, stuck with an opened secret: it prints into a pipe that is full.
+/// Starts the program, which blocks with an opened secret because its output is a full pipe.
 fn holding_a_secret(sandbox: &Sandbox) -> (Child, File) {
     let pipe = sandbox.path("pipe");
-    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
-    assert!(made.success());
+    let status = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(status.success());
     let mut both_ends = File::options()
         .read(true)
         .write(true)
@@ -41,7 +42,7 @@ fn holding_a_secret(sandbox: &Sandbox) -> (Child, File) {
         .stdout(File::options().write(true).open(&pipe).unwrap());
     let child = shell.spawn().unwrap();
     let state = || std::fs::read_to_string(format!("/proc/{}/wchan", child.id()));
-    // Until it waits for somebody to read.
+    // Waits until it blocks on the pipe.
     for _ in 0..500 {
         if state().is_ok_and(|state| state.contains("pipe")) {
             break;
@@ -51,7 +52,7 @@ fn holding_a_secret(sandbox: &Sandbox) -> (Child, File) {
     (child, both_ends)
 }
 
-/// `O_NONBLOCK`, as Linux has it.
+/// `O_NONBLOCK` on Linux.
 const NONBLOCK: i32 = 0o4000;
 
 #[test]
@@ -89,17 +90,17 @@ fn the_command_inherits_the_callers_limits_and_umask() {
 }
 
 #[test]
-fn the_memory_of_a_secret_is_closed_to_others_locked_and_left_out_of_dumps() {
+fn the_memory_of_a_secret_is_unreadable_locked_and_excluded_from_dumps() {
     let (sandbox, _) = Sandbox::with_acme();
     let (mut child, _pipe) = holding_a_secret(&sandbox);
-    // What belongs to the system's user, no other process of this one can read.
+    // Other processes of the same user cannot read files that belong to root.
     let memory = std::fs::metadata(format!("/proc/{}/mem", child.id())).unwrap();
     assert_eq!(memory.uid(), 0);
     let maps = std::fs::read_to_string(format!("/proc/{}/smaps", child.id()));
     child.kill().unwrap();
     child.wait().unwrap();
     let maps = match maps {
-        // Only root is let in to see how it is kept.
+        // Only root can read the flags of the memory.
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return,
         maps => maps.unwrap(),
     };
@@ -110,7 +111,7 @@ fn the_memory_of_a_secret_is_closed_to_others_locked_and_left_out_of_dumps() {
     assert!(guarded > 0, "{maps}");
 }
 
-/// Nobody but the owner can use it, or anything below.
+/// Checks that only the owner can use the path and everything below it.
 fn is_private(path: &Path) {
     let mode = std::fs::metadata(path).unwrap().permissions().mode();
     assert_eq!(mode & 0o077, 0, "{}", path.display());
@@ -168,7 +169,7 @@ fn files_that_others_can_write_are_refused() {
         );
         set(&path, good);
     }
-    // A directory above, in which others could put another home in its place.
+    // A parent directory in which others could replace the home.
     let above = sandbox.path("");
     let before = std::fs::metadata(&above).unwrap().permissions().mode();
     set(&above, 0o777);
@@ -185,7 +186,7 @@ fn without_locked_memory_it_works_and_doctor_reports_it() {
     let (sandbox, _) = Sandbox::with_acme();
     let limited = |arguments: &str| {
         let program = env!("CARGO_BIN_EXE_entail");
-        // Root may lock memory whatever the limit.
+        // Root can lock memory regardless of the limit.
         let is_root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
         let mut shell = match is_root {
             true => {
@@ -207,7 +208,7 @@ fn without_locked_memory_it_works_and_doctor_reports_it() {
     limited("doctor").fails(1).prints("ulimit -l");
 }
 
-/// Makes the home of `sandbox` one that is reached through `link`.
+/// Creates a symbolic link to a home.
 fn through(link: &Path, home: &Path) {
     let _ = std::fs::remove_file(link);
     symlink(home, link).unwrap();
@@ -217,13 +218,13 @@ fn through(link: &Path, home: &Path) {
 fn a_home_is_not_used_through_a_link_that_others_could_change() {
     let (sandbox, _) = Sandbox::with_acme();
     let directory = |name: &str, mode| {
-        let made = sandbox.path(name);
-        std::fs::create_dir_all(&made).unwrap();
-        std::fs::set_permissions(&made, std::fs::Permissions::from_mode(mode)).unwrap();
-        made
+        let path = sandbox.path(name);
+        std::fs::create_dir_all(&path).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        path
     };
     let resolve = ["resolve", "acme/evals", "openai"];
-    let ways = |home: &Path| {
+    let commands = |home: &Path| {
         let mut by_variable = sandbox.command(&resolve);
         by_variable.env("ENTAIL_HOME", home);
         let by_option =
@@ -231,27 +232,27 @@ fn a_home_is_not_used_through_a_link_that_others_could_change() {
         [by_variable, by_option]
     };
 
-    // The link, or one that it leads over, is in a directory that everybody writes.
+    // The link, or one that it points to, is in a directory that everyone can write.
     let shared = directory("shared", 0o777);
     let own = directory("own", 0o755);
     through(&shared.join("home"), &sandbox.home());
     through(&own.join("home"), &shared.join("home"));
     for home in [shared.join("home"), own.join("home")] {
-        for command in ways(&home) {
+        for command in commands(&home) {
             sandbox
                 .run(command, "")
                 .fails(14)
                 .prints(&format!("chmod go-w {}", shared.display()));
         }
     }
-    // By the user's data directory as well.
+    // The same applies to the user's data directory.
     through(&shared.join("entail"), &sandbox.home());
     let mut command = sandbox.command(&resolve);
     command
         .env_remove("ENTAIL_HOME")
         .env("XDG_DATA_HOME", &shared);
     sandbox.run(command, "").fails(14).prints("chmod go-w");
-    // Nothing is made there either.
+    // Nothing is created there either.
     through(&shared.join("new"), &directory("empty", 0o700));
     for home in [shared.join("new/home"), shared.join("home2")] {
         let mut command = sandbox.command(&["init", "acme"]);
@@ -260,15 +261,15 @@ fn a_home_is_not_used_through_a_link_that_others_could_change() {
         assert!(!home.exists());
     }
 
-    // Where only the owner of a link can change it, it must be the user's or the system's.
+    // In a sticky directory, the link must belong to the user or to root.
     let sticky = directory("sticky", 0o1777);
     let link = sticky.join("home");
     through(&link, &sandbox.home());
-    for command in ways(&link) {
+    for command in commands(&link) {
         sandbox.run(command, "").ok();
     }
     if std::os::unix::fs::lchown(&link, Some(65534), Some(65534)).is_ok() {
-        for command in ways(&link) {
+        for command in commands(&link) {
             sandbox
                 .run(command, "")
                 .fails(14)
@@ -277,9 +278,9 @@ fn a_home_is_not_used_through_a_link_that_others_could_change() {
     } else {
         println!("skipped: only root can give a link away");
     }
-    // A link that nobody else can change is as good as a name.
+    // A link that no other user can change is permitted.
     through(&own.join("home"), &sandbox.home());
-    for command in ways(&own.join("home")) {
+    for command in commands(&own.join("home")) {
         sandbox.run(command, "").ok();
     }
 }
@@ -298,7 +299,7 @@ fn a_log_may_link_to_a_missing_file_but_not_where_others_can_write() {
     sandbox.entail(&resolve).fails(14).prints("chmod go-w");
     std::fs::remove_file(logs.join("decisions.jsonl")).unwrap();
     sandbox.entail(&resolve).fails(14).prints("chmod go-w");
-    // The search for canaries reads all that is in a home.
+    // The sandbox searches all files in a home for canaries.
     std::fs::remove_file(log).unwrap();
 }
 
@@ -310,11 +311,11 @@ fn code_is_not_compiled_where_others_can_write() {
     let is_used = |mode| {
         std::fs::set_permissions(&place, std::fs::Permissions::from_mode(mode)).unwrap();
         let before = modified(&place);
-        // One that is compiled for the first time.
+        // A policy that is compiled for the first time.
         let policy = Scripted::refusing(&format!("closed-{mode:o}"), "");
         let component = sandbox.file(&format!("{mode:o}.wasm"), policy.component());
         let mut command = sandbox.command(&["policy", "check", &component]);
-        // Without a home or a cache directory the code goes where temporary files do.
+        // Without a home or a cache directory, the code is in the temporary directory.
         command
             .env("TMPDIR", &place)
             .env("ENTAIL_HOME", sandbox.path("nobody"))
@@ -326,7 +327,7 @@ fn code_is_not_compiled_where_others_can_write() {
     assert!(!is_used(0o777), "one that others write is passed over");
 }
 
-/// When an entry of a directory was last made or removed.
+/// When an entry of a directory was last created or removed.
 fn modified(directory: &Path) -> (i64, i64) {
     let metadata = std::fs::metadata(directory).unwrap();
     (metadata.mtime(), metadata.mtime_nsec())
@@ -356,7 +357,7 @@ fn a_systemd_identity_is_not_read_from_where_others_can_write() {
 fn a_home_file_may_be_a_link_that_only_the_owner_can_change() {
     let (sandbox, _) = Sandbox::with_acme();
     let home = sandbox.home();
-    // As Kubernetes mounts a secret.
+    // Kubernetes mounts a secret in this way.
     let mount = sandbox.path("mount");
     let version = mount.join("..2026_11_27");
     std::fs::create_dir_all(&version).unwrap();
@@ -381,7 +382,7 @@ fn a_home_file_may_be_a_link_that_only_the_owner_can_change() {
         symlink(Path::new("..data").join(base), mount.join(base)).unwrap();
         symlink(mount.join(base), &file).unwrap();
         sandbox.entail(&resolve).ok();
-        // It leads to nothing: not a file that is missing.
+        // A dangling link is not treated as a missing file.
         std::fs::rename(mount.join("..data"), mount.join("..none")).unwrap();
         let ran = sandbox.entail(&resolve);
         assert!(
@@ -390,7 +391,7 @@ fn a_home_file_may_be_a_link_that_only_the_owner_can_change() {
             ran.stderr
         );
         std::fs::rename(mount.join("..none"), mount.join("..data")).unwrap();
-        // Others could lead it elsewhere.
+        // Other users could change the link.
         std::fs::set_permissions(&mount, std::fs::Permissions::from_mode(0o777)).unwrap();
         let ran = sandbox.entail(&resolve);
         assert!(

@@ -1,4 +1,4 @@
-//! Help that reads well: what a command's help shows, and that its examples are commands.
+//! What the help of each command shows, and that its examples are valid commands.
 
 use std::process::Command;
 
@@ -16,7 +16,7 @@ fn listed(help: &str) -> Vec<String> {
         .collect()
 }
 
-/// The help of every command, by its words.
+/// The help of every command, with the words of the command.
 pub fn help_of_every_command(sandbox: &Sandbox) -> Vec<(Vec<String>, String)> {
     let mut all = Vec::new();
     let mut pending: Vec<Vec<String>> = vec![Vec::new()];
@@ -42,7 +42,7 @@ fn examples(help: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_command_shows_examples_and_keeps_global_options_apart() {
+fn every_command_shows_examples_and_lists_global_options_separately() {
     let sandbox = Sandbox::new();
     let all = help_of_every_command(&sandbox);
     assert!(all.len() > 50, "{}", all.len());
@@ -60,7 +60,7 @@ fn every_command_shows_examples_and_keeps_global_options_apart() {
 }
 
 #[test]
-fn every_example_is_a_command_line_that_the_program_takes() {
+fn every_example_is_a_valid_command_line() {
     let sandbox = Sandbox::new();
     let program = std::path::Path::new(env!("CARGO_BIN_EXE_entail"));
     let path = format!("{}:/usr/bin:/bin", program.parent().unwrap().display());
@@ -69,7 +69,7 @@ fn every_example_is_a_command_line_that_the_program_takes() {
         .flat_map(|(_, help)| examples(help))
         .enumerate()
     {
-        // Without a home none of them gets far.
+        // Without a home, the examples fail early.
         let directory = sandbox.path(&format!("{number}"));
         std::fs::create_dir(&directory).unwrap();
         let mut command = Command::new("bash");
@@ -110,11 +110,11 @@ fn help_lists_the_commands_by_task_and_shows_the_help_of_each() {
         &["credential", "set"],
         &["key", "rotate", "signer"],
     ] {
-        let asked = [&["help"], words].concat();
-        let own = [words, &["--help"]].concat();
+        let help_command = [&["help"], words].concat();
+        let help_option = [words, &["--help"]].concat();
         assert_eq!(
-            sandbox.entail(&asked).ok().stdout,
-            sandbox.entail(&own).ok().stdout
+            sandbox.entail(&help_command).ok().stdout,
+            sandbox.entail(&help_option).ok().stdout
         );
     }
     sandbox
@@ -129,22 +129,22 @@ fn help_lists_the_commands_by_task_and_shows_the_help_of_each() {
 }
 
 #[test]
-fn an_error_names_what_is_missing_and_no_option_besides() {
+fn a_usage_error_names_the_missing_arguments_and_no_options() {
     let sandbox = Sandbox::new();
-    let printed = sandbox
+    let stderr = sandbox
         .entail(&["credential", "show", "--name", "x", "acme"])
         .fails(2)
         .stderr;
     assert!(
-        printed.contains("Usage: entail credential show [OPTIONS] <SCOPE> <PROVIDER>"),
-        "{printed}"
+        stderr.contains("Usage: entail credential show [OPTIONS] <SCOPE> <PROVIDER>"),
+        "{stderr}"
     );
-    let printed = sandbox
+    let stderr = sandbox
         .entail(&["run", "acme", "--pristine"])
         .fails(2)
         .stderr;
     assert!(
-        printed.contains("Usage: entail run [OPTIONS] [SCOPE] -- <COMMAND>..."),
-        "{printed}"
+        stderr.contains("Usage: entail run [OPTIONS] [SCOPE] -- <COMMAND>..."),
+        "{stderr}"
     );
 }

@@ -1,10 +1,9 @@
 //! Foreign text never drives a terminal, a log or a code.
 //!
-//! Every source of foreign text ([`sources`]) is filled with texts that would
-//! ([`corpus`]), and every command whose output it reaches is run: into a pipe, with
-//! colours as on a terminal, and for JSON. Whatever is printed is plain, line by line as
-//! many lines as with a harmless text in its place; colours are the program's own; JSON
-//! holds the exact text where it is data.
+//! Every source of foreign text ([`sources`]) is filled with hostile texts ([`corpus`]), and
+//! every command whose output it reaches is run: into a pipe, with colours as on a terminal,
+//! and with `--json`. The output must be plain, with as many lines as for a harmless text;
+//! all colours are those of the program; JSON contains the exact text where it is data.
 
 mod corpus;
 mod sources;
@@ -21,9 +20,9 @@ use entail_text::is_plain;
 use serde_json::Value;
 
 use self::corpus::{Kind, MARK, harmless};
-use self::sources::{BUILT_IN, SOURCES};
-use crate::sandbox::{Ran, Sandbox};
-use crate::terminal::Person;
+use self::sources::{BUILT_IN, all_sources};
+use crate::sandbox::{RunOutput, Sandbox};
+use crate::terminal::TerminalUser;
 
 /// Where a foreign text comes from, and the commands whose output it reaches.
 struct Source {
@@ -32,16 +31,16 @@ struct Source {
     rows: &'static [Row],
 }
 
-/// A command, and what is to be expected of it.
+/// A command, and what the test expects of it.
 struct Row {
     /// The exit code; `None` is any but 0.
     exit: Option<i32>,
-    /// Its arguments; what stands in braces is looked up.
+    /// Its arguments; names in braces are replaced by values.
     line: &'static str,
-    /// Whether a person gets to see the text, made harmless.
+    /// Whether the text output shows the text, sanitized.
     shows: bool,
-    /// Whether a harmless text in its place comes to the same.
-    has_twin: bool,
+    /// Whether a harmless text gives the same exit code and number of lines.
+    compares_lines: bool,
     json: Json,
 }
 
@@ -59,12 +58,12 @@ const fn row(exit: i32, line: &'static str) -> Row {
         exit: Some(exit),
         line,
         shows: true,
-        has_twin: true,
+        compares_lines: true,
         json: Json::Sound,
     }
 }
 
-/// The same of a command that fails. How the store tells of it is its own affair.
+/// A command that fails with any exit code, and shows the text.
 const fn failing(line: &'static str) -> Row {
     Row {
         exit: None,
@@ -73,16 +72,16 @@ const fn failing(line: &'static str) -> Row {
 }
 
 impl Row {
-    /// A person sees nothing of the text: it is none of what the command tells, or might
-    /// be a key in the wrong place.
+    /// The text output does not show the text: it is not part of the output, or might be a
+    /// misplaced key.
     const fn hidden(mut self) -> Self {
         self.shows = false;
         self
     }
 
-    /// A harmless text in its place is taken.
+    /// A harmless text is accepted, so the outputs are not compared.
     const fn alone(mut self) -> Self {
-        self.has_twin = false;
+        self.compares_lines = false;
         self
     }
 
@@ -101,14 +100,14 @@ enum Form {
     Json,
 }
 
-/// A home, and a text that is somewhere in it.
+/// A home that contains a text somewhere.
 struct World {
     sandbox: Sandbox,
     text: String,
-    /// How the text is hostile, though this one may be harmless.
+    /// How the text is hostile, even if `text` is its harmless version.
     kind: Kind,
     values: BTreeMap<&'static str, OsString>,
-    /// Variables; without a value they are taken away.
+    /// Environment variables; `None` removes one.
     environment: BTreeMap<&'static str, Option<OsString>>,
     input: Vec<u8>,
     fresh: Mutex<u32>,
@@ -154,18 +153,18 @@ impl World {
 
     fn arguments(&self, line: &str) -> Vec<OsString> {
         line.split(' ')
-            .map(|argument| self.filled(argument))
+            .map(|argument| self.expand(argument))
             .collect()
     }
 
-    /// An argument with what stands in braces put in.
-    fn filled(&self, argument: &str) -> OsString {
+    /// Replaces a name in braces in an argument by its value.
+    fn expand(&self, argument: &str) -> OsString {
         let Some((before, rest)) = argument.split_once('{') else {
             return argument.into();
         };
         let (name, after) = rest.split_once('}').unwrap();
         let value = match name {
-            // No argument can hold one.
+            // An argument cannot contain NUL.
             "text" => self.text.replace('\0', "").into(),
             "fresh" => self.fresh().into(),
             name => self
@@ -206,9 +205,9 @@ impl World {
     }
 
     #[track_caller]
-    fn run(&self, source: &Source, row: &Row, form: Form) -> Ran {
+    fn run(&self, source: &Source, row: &Row, form: Form) -> RunOutput {
         let output = Sandbox::output(self.command(row, form), &self.input);
-        let ran = Ran {
+        let ran = RunOutput {
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
             code: output.status.code(),
@@ -226,28 +225,28 @@ impl World {
     }
 }
 
-/// The beginning of what was printed, as it may be shown.
-fn beginning(ran: &Ran) -> String {
+/// The beginning of the output, escaped.
+fn beginning(ran: &RunOutput) -> String {
     let part = |text: &str| text.chars().take(1_000).collect::<String>();
     format!("{:?}, {:?}", part(&ran.stdout), part(&ran.stderr))
 }
 
-/// Runs all commands of a source with each text, and tells of all that do not hold.
-fn hold(source: &Source) {
+/// Runs every command of a source with each text, and reports all that fail.
+fn check_source(source: &Source) {
     let mut broken = Vec::new();
     for kind in Kind::ALL {
         let hostile = World::new(source, kind, false);
         let harmless = World::new(source, kind, true);
         for row in source.rows {
-            let held = catch_unwind(AssertUnwindSafe(|| {
+            let result = catch_unwind(AssertUnwindSafe(|| {
                 pipe(source, row, &hostile, &harmless);
-                // A long text takes the same way as one with everything.
+                // A long text takes the same code path as `Everything`.
                 if kind != Kind::Long {
                     colours(source, row, &hostile);
                     json(source, row, &hostile);
                 }
             }));
-            if held.is_err() {
+            if result.is_err() {
                 broken.push(format!("{} ({kind:?})", row.line));
             }
         }
@@ -264,11 +263,11 @@ fn pipe(source: &Source, row: &Row, hostile: &World, harmless: &World) {
     let shows = [&ran.stdout, &ran.stderr]
         .iter()
         .any(|text| text.contains(MARK));
-    // A long one may be cut, or said to be one.
+    // A longer text may be truncated, or only described.
     if row.shows && hostile.kind == Kind::Short {
         assert!(shows, "{what}: the text is not shown: {}", beginning(&ran));
     }
-    if row.has_twin {
+    if row.compares_lines {
         compare_lines(source, row, &ran, harmless);
     }
     if let Some(report) = hostile.values.get("report").map(PathBuf::from)
@@ -281,15 +280,15 @@ fn pipe(source: &Source, row: &Row, hostile: &World, harmless: &World) {
     }
 }
 
-/// As many lines as with a harmless text in its place.
-fn compare_lines(source: &Source, row: &Row, ran: &Ran, harmless: &World) {
+/// Checks that the output has as many lines as for a harmless text.
+fn compare_lines(source: &Source, row: &Row, ran: &RunOutput, harmless: &World) {
     let what = harmless.what(source, row, Form::Pipe);
     let other = harmless.run(source, row, Form::Pipe);
-    for (found, expected) in [(&ran.stdout, &other.stdout), (&ran.stderr, &other.stderr)] {
+    for (actual, expected) in [(&ran.stdout, &other.stdout), (&ran.stderr, &other.stderr)] {
         assert_eq!(
-            found.lines().count(),
+            actual.lines().count(),
             expected.lines().count(),
-            "{what}: a line was added or lost: {found:.2000}\n{expected:.2000}"
+            "{what}: a line was added or lost: {actual:.2000}\n{expected:.2000}"
         );
     }
 }
@@ -310,41 +309,43 @@ fn json(source: &Source, row: &Row, hostile: &World) {
     let parse = |text: &str| serde_json::from_str::<Value>(text);
     let mut values: Vec<Value> = match parse(&ran.stdout) {
         Ok(value) => vec![value],
-        // One a line, or nothing at all.
+        // One value per line, or none.
         Err(_) => ran
             .stdout
             .lines()
             .map(|line| parse(line).unwrap_or_else(|error| panic!("{what}: {error}: {line}")))
             .collect(),
     };
-    // Besides the error there may be notes, for a person.
+    // Besides the error there may be notes in plain text.
     let errors = ran.stderr.lines().filter(|line| line.starts_with('{'));
     values.extend(errors.map(|line| parse(line).unwrap()));
     if ran.code != Some(0) {
         let is_reported = values
             .iter()
             .any(|value| value.pointer("/error/code").is_some() || value.get("error").is_some());
-        // Exit codes of comparisons are no errors.
+        // The exit codes of comparisons are not errors.
         let compares = matches!(ran.code, Some(12 | 20)) && !values.is_empty();
         assert!(is_reported || compares, "{what}: {}", beginning(&ran));
     }
     if row.json == Json::Exact {
         assert!(
-            values.iter().any(|value| holds(value, &hostile.text)),
+            values
+                .iter()
+                .any(|value| contains_text(value, &hostile.text)),
             "{what}: the text is not in the JSON: {}",
             beginning(&ran)
         );
     }
 }
 
-/// Whether a text is in a value as it is: in a text, or the name of a member.
-fn holds(value: &Value, text: &str) -> bool {
+/// Whether a value contains the exact text, in a string or in the name of a member.
+fn contains_text(value: &Value, text: &str) -> bool {
     match value {
         Value::String(string) => string.contains(text),
-        Value::Array(items) => items.iter().any(|item| holds(item, text)),
+        Value::Array(items) => items.iter().any(|item| contains_text(item, text)),
         Value::Object(members) => members
             .iter()
-            .any(|(name, member)| name.contains(text) || holds(member, text)),
+            .any(|(name, member)| name.contains(text) || contains_text(member, text)),
         _ => false,
     }
 }
@@ -361,7 +362,7 @@ fn assert_plain(what: &str, text: &str) {
     }
 }
 
-/// The styles that the program uses, by what a terminal obeys.
+/// The escape sequences of the styles that the program uses.
 const STYLES: [&str; 5] = [
     "\u{1b}[1m",
     "\u{1b}[2m",
@@ -372,8 +373,8 @@ const STYLES: [&str; 5] = [
 
 const RESET: &str = "\u{1b}[0m";
 
-/// A text less the program's styles, of which each ends before its line does and before
-/// another begins.
+/// Removes the program's styles from a text. Each style must end before its line does and
+/// before another begins.
 #[track_caller]
 fn without_styles(what: &str, text: &str) -> String {
     let mut plain = String::new();
@@ -388,7 +389,8 @@ fn without_styles(what: &str, text: &str) -> String {
                 false => &STYLES[..],
             };
             let style = expected.iter().find(|style| rest.starts_with(**style));
-            let style = style.unwrap_or_else(|| panic!("{what}: no style of ours: {rest:?}"));
+            let style =
+                style.unwrap_or_else(|| panic!("{what}: not a style of the program: {rest:?}"));
             rest = &rest[style.len()..];
             is_open = !is_open;
         }
@@ -398,7 +400,7 @@ fn without_styles(what: &str, text: &str) -> String {
     plain
 }
 
-/// Whatever the program wrote to its logs is plain, and one JSON object a line.
+/// Checks that the logs are plain, with one JSON object per line.
 fn check_logs(source: &Source, hostile: &World) {
     if hostile.values.contains_key("forged") {
         return;
@@ -415,10 +417,10 @@ fn check_logs(source: &Source, hostile: &World) {
     }
 }
 
-/// Commands that print nothing foreign, each with the reason.
+/// Commands that print no foreign text, each with the reason.
 const NOTHING_FOREIGN: [(&str, &str); 0] = [];
 
-/// The commands below one, by its help.
+/// The subcommands of a command, read from its help.
 fn commands_below(sandbox: &Sandbox, command: &[String]) -> Vec<Vec<String>> {
     let mut arguments: Vec<&str> = command.iter().map(String::as_str).collect();
     arguments.push("--help");
@@ -441,22 +443,22 @@ fn commands_below(sandbox: &Sandbox, command: &[String]) -> Vec<Vec<String>> {
 fn every_command_is_in_the_table() {
     let sandbox = Sandbox::new();
     let mut commands = commands_below(&sandbox, &[]);
-    let mut found = BTreeSet::new();
+    let mut leaves = BTreeSet::new();
     while let Some(command) = commands.pop() {
         match commands_below(&sandbox, &command).as_slice() {
-            [] => drop(found.insert(command.join(" "))),
+            [] => drop(leaves.insert(command.join(" "))),
             below => commands.extend_from_slice(below),
         }
     }
-    assert!(found.contains("policy shadow") && found.contains("key rotate signer"));
+    assert!(leaves.contains("policy shadow") && leaves.contains("key rotate signer"));
     let is_run = |command: &str| {
         let begins = |row: &Row| {
             let rest = row.line.strip_prefix(command);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
         };
-        SOURCES.iter().flat_map(|source| source.rows).any(begins)
+        all_sources().flat_map(|source| source.rows).any(begins)
     };
-    let missing: Vec<&String> = found
+    let missing: Vec<&String> = leaves
         .iter()
         .filter(|command| !is_run(command))
         .filter(|command| NOTHING_FOREIGN.iter().all(|(known, _)| known != command))
@@ -483,9 +485,9 @@ fn the_program_name_is_not_repeated() {
     }
 }
 
-/// Runs the program on a terminal of its own, with something typed at it; `None` if there
-/// is nothing to make one with.
-fn on_a_terminal(world: &World, arguments: &[&str], typed: &str) -> Option<Ran> {
+/// Runs the program on a pseudo-terminal and types `typed`. Returns `None` if script(1) is
+/// not installed.
+fn on_a_terminal(world: &World, arguments: &[&str], typed: &str) -> Option<RunOutput> {
     let quoted = |argument: &str| format!("'{}'", argument.replace('\'', r"'\''"));
     let mut line = quoted(env!("CARGO_BIN_EXE_entail"));
     for argument in arguments {
@@ -500,12 +502,12 @@ fn on_a_terminal(world: &World, arguments: &[&str], typed: &str) -> Option<Ran> 
         .env("TERM", "xterm-256color")
         .env("ENTAIL_HOME", world.sandbox.home());
     if Command::new("script").arg("--version").output().is_err() {
-        println!("left out: there is no script(1) to make a terminal with");
+        println!("skipped: script(1) is not installed");
         return None;
     }
     let output = Sandbox::output(command, typed);
-    Some(Ran {
-        // The terminal adds the other half of each line break.
+    Some(RunOutput {
+        // The terminal replaces each LF by CR LF.
         stdout: String::from_utf8(output.stdout)
             .unwrap()
             .replace("\r\n", "\n"),
@@ -515,14 +517,14 @@ fn on_a_terminal(world: &World, arguments: &[&str], typed: &str) -> Option<Ran> 
 }
 
 fn source(name: &str) -> &'static Source {
-    SOURCES.iter().find(|source| source.name == name).unwrap()
+    all_sources().find(|source| source.name == name).unwrap()
 }
 
 #[test]
 fn a_real_terminal_gets_the_programs_own_styles_and_nothing_else() {
     for (name, commands) in [
         (
-            "what a policy says when it refuses",
+            "the refusal of a policy",
             &[
                 "resolve acme openai",
                 "explain acme openai",
@@ -539,7 +541,7 @@ fn a_real_terminal_gets_the_programs_own_styles_and_nothing_else() {
             "a line of the decision log",
             &["audit tail", "audit verify"],
         ),
-        ("the words of a provider", &["providers", "providers local"]),
+        ("the texts of a provider", &["providers", "providers local"]),
         (
             "the name of a home that others can use",
             &["status", "policy list"],
@@ -552,7 +554,7 @@ fn a_real_terminal_gets_the_programs_own_styles_and_nothing_else() {
                 return;
             };
             let what = format!("{name} × {line} on a terminal");
-            // A bar on the terminal clears its line when it is done.
+            // The progress bar clears its line when it finishes.
             let text = match *line {
                 "doctor" => ran.stdout.replace("\r\u{1b}[2K", ""),
                 _ => ran.stdout,
@@ -566,9 +568,9 @@ fn a_real_terminal_gets_the_programs_own_styles_and_nothing_else() {
 
 #[test]
 fn a_prompt_on_a_real_terminal_is_one_line_and_plain() {
-    let world = World::new(source("the words of a provider"), Kind::Everything, false);
+    let world = World::new(source("the texts of a provider"), Kind::Everything, false);
     let arguments = ["credential", "set", "acme", "local"];
-    let ran = Person::entail(&world.sandbox, &arguments)
+    let ran = TerminalUser::entail(&world.sandbox, &arguments)
         .at("(hidden): ", "canary-of-nobody-0000\n")
         .run()
         .ran
@@ -584,7 +586,7 @@ fn a_prompt_on_a_real_terminal_is_one_line_and_plain() {
 
 #[test]
 fn the_secondary_decision_log_gets_plain_lines() {
-    let refusing = source("what a policy says when it refuses");
+    let refusing = source("the refusal of a policy");
     for place in ["file", "stdout"] {
         let world = World::new(refusing, Kind::Everything, false);
         let second = world.sandbox.path("second.jsonl");
@@ -600,13 +602,13 @@ fn the_secondary_decision_log_gets_plain_lines() {
             .fails(10);
         assert_plain(place, &ran.stdout);
         assert_plain(place, &ran.stderr);
-        let written = match place {
+        let log = match place {
             "stdout" => ran.stdout,
             _ => std::fs::read_to_string(&second).unwrap(),
         };
-        assert_plain(place, &written);
-        assert_eq!(written.lines().count(), 1);
-        let line: Value = serde_json::from_str(&written).unwrap();
-        assert!(holds(&line, &world.text));
+        assert_plain(place, &log);
+        assert_eq!(log.lines().count(), 1);
+        let line: Value = serde_json::from_str(&log).unwrap();
+        assert!(contains_text(&line, &world.text));
     }
 }

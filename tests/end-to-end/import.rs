@@ -1,10 +1,11 @@
-//! `entail import`: what people have becomes credentials, once, and nothing else changes.
+//! `entail import`: existing keys become credentials, once, and nothing else
+//! changes.
 
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::sandbox::{Ran, Sandbox};
+use crate::sandbox::{RunOutput, Sandbox};
 
 /// A home with the organization `acme` and nothing else.
 fn with_organization() -> Sandbox {
@@ -13,11 +14,11 @@ fn with_organization() -> Sandbox {
     sandbox
 }
 
-fn import(sandbox: &Sandbox, arguments: &[&str]) -> Ran {
+fn import(sandbox: &Sandbox, arguments: &[&str]) -> RunOutput {
     sandbox.entail(&[&["import"], arguments].concat())
 }
 
-/// The report of an import, dry or not.
+/// The JSON report of an import or of its dry run.
 fn report(sandbox: &Sandbox, arguments: &[&str]) -> Value {
     import(sandbox, &[arguments, &["--json"]].concat())
         .ok()
@@ -86,7 +87,7 @@ fn changes(report: &Value) -> Vec<String> {
         .collect()
 }
 
-fn everything_in(sandbox: &Sandbox, directory: &str) -> Vec<(String, Vec<u8>)> {
+fn files_below(sandbox: &Sandbox, directory: &str) -> Vec<(String, Vec<u8>)> {
     let mut files = Vec::new();
     crate::sandbox::read_all(&sandbox.path(directory), &mut files);
     files.sort();
@@ -97,7 +98,7 @@ fn everything_in(sandbox: &Sandbox, directory: &str) -> Vec<(String, Vec<u8>)> {
 fn a_shared_key_is_imported_into_the_organization_and_other_keys_into_their_projects() {
     let sandbox = with_organization();
     let (src, shared, own) = projects(&sandbox);
-    let before = everything_in(&sandbox, "src");
+    let before = files_below(&sandbox, "src");
     let dry = report(&sandbox, &[&src, "--dry-run"]);
     let expected = [
         "add-scope acme/agents",
@@ -125,7 +126,7 @@ fn a_shared_key_is_imported_into_the_organization_and_other_keys_into_their_proj
             .contains("evals")
     );
 
-    let said = import(&sandbox, &[&src, "--yes"]).ok().stdout;
+    let output = import(&sandbox, &[&src, "--yes"]).ok().stdout;
     for line in [
         "→ acme/my-app (new)",
         "OPENAI_API_KEY=••••cdef",
@@ -135,7 +136,7 @@ fn a_shared_key_is_imported_into_the_organization_and_other_keys_into_their_proj
         "done: 7 changes were made",
         "you can delete these",
     ] {
-        assert!(said.contains(line), "{line} is not in:\n{said}");
+        assert!(output.contains(line), "{line} is not in:\n{output}");
     }
     assert_eq!(key(&sandbox, "acme", "openai"), shared);
     assert_eq!(key(&sandbox, "acme/evals", "openai"), shared);
@@ -145,12 +146,13 @@ fn a_shared_key_is_imported_into_the_organization_and_other_keys_into_their_proj
         .entail(&["status", "--all"])
         .ok()
         .prints("acme/evals   from acme");
-    // A revision for each of the seven changes besides the two of `init`, and no foreign file is touched.
+    // One revision for each of the seven changes, plus two of `init`. The imported files are
+    // unchanged.
     sandbox
         .entail(&["verify"])
         .ok()
         .prints("(revision 9, 9 changes");
-    assert_eq!(everything_in(&sandbox, "src"), before);
+    assert_eq!(files_below(&sandbox, "src"), before);
 }
 
 #[test]
@@ -175,7 +177,7 @@ fn a_second_import_changes_nothing_and_reports_existing_credentials() {
 fn an_interrupted_import_resumes() {
     let sandbox = with_organization();
     let (src, shared, _) = projects(&sandbox);
-    // What the first changes of the plan would have done.
+    // Makes the first changes of the plan by hand.
     sandbox.entail(&["project", "add", "acme/agents"]).ok();
     sandbox
         .entail_with(&["credential", "set", "acme", "openai"], &shared)
@@ -198,25 +200,25 @@ fn an_interrupted_import_resumes() {
 fn existing_credentials_are_never_replaced() {
     let sandbox = with_organization();
     let (src, shared, own) = projects(&sandbox);
-    let (organizations, projects) = (sandbox.canary(), sandbox.canary());
+    let (organization_key, project_key) = (sandbox.canary(), sandbox.canary());
     sandbox.entail(&["project", "add", "acme/my-app"]).ok();
-    for (scope, key) in [("acme", &organizations), ("acme/my-app", &projects)] {
+    for (scope, key) in [("acme", &organization_key), ("acme/my-app", &project_key)] {
         sandbox
             .entail_with(&["credential", "set", scope, "openai"], key)
             .ok();
     }
-    let said = import(&sandbox, &[&src, "--yes"])
+    let output = import(&sandbox, &[&src, "--yes"])
         .ok()
         .prints("already set (different), not replaced")
         .stdout;
     assert!(
-        !said.contains("My App/.env.local:1  OPENAI_API_KEY\n"),
-        "{said}"
+        !output.contains("My App/.env.local:1  OPENAI_API_KEY\n"),
+        "{output}"
     );
-    assert_eq!(key(&sandbox, "acme", "openai"), organizations);
-    assert_eq!(key(&sandbox, "acme/my-app", "openai"), projects);
-    assert_ne!(own, projects);
-    // The organization's is another, so each keeps what it has.
+    assert_eq!(key(&sandbox, "acme", "openai"), organization_key);
+    assert_eq!(key(&sandbox, "acme/my-app", "openai"), project_key);
+    assert_ne!(own, project_key);
+    // The organization has a different key, so each project gets the shared key itself.
     assert_eq!(key(&sandbox, "acme/evals", "openai"), shared);
     assert_eq!(key(&sandbox, "acme/agents", "openai"), shared);
 }
@@ -257,7 +259,7 @@ fn nothing_is_imported_without_confirmation() {
 }
 
 #[test]
-fn a_terminal_is_asked_and_no_is_the_default() {
+fn on_a_terminal_import_asks_for_confirmation_and_defaults_to_no() {
     let sandbox = with_organization();
     let (src, shared, _) = projects(&sandbox);
     let script = r"
@@ -266,7 +268,7 @@ answer, program = sys.argv[1], sys.argv[2:]
 pid, terminal = pty.fork()
 if pid == 0:
     os.execv(program[0], program)
-said = b''
+output = b''
 while True:
     try:
         piece = os.read(terminal, 4096)
@@ -274,12 +276,12 @@ while True:
         break
     if not piece:
         break
-    said += piece
-    if b'[y/N]' in said and answer is not None:
+    output += piece
+    if b'[y/N]' in output and answer is not None:
         os.write(terminal, answer.encode() + b'\n')
         answer = None
 _, status = os.waitpid(pid, 0)
-sys.stdout.buffer.write(said)
+sys.stdout.buffer.write(output)
 sys.exit(os.waitstatus_to_exitcode(status))
 ";
     let ask = |answer: &str| {
@@ -328,30 +330,36 @@ fn modes_are_recognized_by_their_variables() {
         ),
     );
     let directory = sandbox.path("clouds").to_str().unwrap().to_owned();
-    let said = import(&sandbox, &[&directory, "--yes"])
+    let output = import(&sandbox, &[&directory, "--yes"])
         .ok()
         .prints("AWS_BEARER_TOKEN_BEDROCK")
         .prints("is not part of the mode access-key")
         .stdout;
     assert!(
-        said.contains("GOOGLE_CLOUD_LOCATION=europe-west4"),
-        "{said}"
+        output.contains("GOOGLE_CLOUD_LOCATION=europe-west4"),
+        "{output}"
     );
-    // Both variables of the one key can go.
-    assert!(said.contains("clouds/.env:7  GOOGLE_API_KEY\n"), "{said}");
-    assert!(said.contains("clouds/.env:8  GEMINI_API_KEY\n"), "{said}");
-    assert!(!said.contains("  AWS_BEARER_TOKEN_BEDROCK\n"), "{said}");
+    // Both variables of the same key can be deleted.
+    assert!(
+        output.contains("clouds/.env:7  GOOGLE_API_KEY\n"),
+        "{output}"
+    );
+    assert!(
+        output.contains("clouds/.env:8  GEMINI_API_KEY\n"),
+        "{output}"
+    );
+    assert!(!output.contains("  AWS_BEARER_TOKEN_BEDROCK\n"), "{output}");
     for (provider, mode) in [
         ("bedrock", "access-key"),
         ("vertex-ai", "service-account"),
         ("gemini", "api-key"),
         ("litellm", "api-key"),
     ] {
-        let shown = sandbox
+        let credential = sandbox
             .entail(&["credential", "show", "acme", provider, "--json"])
             .ok()
             .json();
-        assert_eq!(shown["version"]["mode"], mode, "{provider}");
+        assert_eq!(credential["version"]["mode"], mode, "{provider}");
     }
     let script = "tail -c 200 \"$GOOGLE_APPLICATION_CREDENTIALS\" | grep -c ABCDEF";
     sandbox
@@ -370,7 +378,7 @@ fn modes_are_recognized_by_their_variables() {
 }
 
 #[test]
-fn unparsed_entries_are_named_and_never_shown() {
+fn unparsed_entries_are_named_without_their_values() {
     let sandbox = with_organization();
     let (azure, literal) = (sandbox.canary(), sandbox.canary());
     sandbox.file(
@@ -382,7 +390,7 @@ fn unparsed_entries_are_named_and_never_shown() {
     sandbox.file("app/.env.example", "OPENAI_API_KEY=\n");
     sandbox.file("app/.env.bin", b"\xff\xfe");
     let app = sandbox.path("app").to_str().unwrap().to_owned();
-    let said = import(&sandbox, &[&app, "--yes"]).ok().stdout;
+    let output = import(&sandbox, &[&app, "--yes"]).ok().stdout;
     for line in [
         "app/.env:1 AZURE_OPENAI_API_KEY",
         "app/.env:2 MISTRAL_API_KEY",
@@ -394,14 +402,14 @@ fn unparsed_entries_are_named_and_never_shown() {
         "app/.env.bin: it is not UTF-8 text",
         "there is nothing to change",
     ] {
-        assert!(said.contains(line), "{line} is not in:\n{said}");
+        assert!(output.contains(line), "{line} is not in:\n{output}");
     }
-    assert!(!said.contains("DEEPSEEK"), "{said}");
-    assert!(!said.contains("pass show"), "{said}");
+    assert!(!output.contains("DEEPSEEK"), "{output}");
+    assert!(!output.contains("pass show"), "{output}");
 }
 
 #[test]
-fn a_key_that_may_belong_to_another_host_is_not_imported() {
+fn a_key_that_may_be_for_another_host_is_not_imported() {
     let sandbox = with_organization();
     for (number, other) in [
         "OPENAI_API_BASE=https://x.openai.azure.com",
@@ -443,24 +451,24 @@ fn conflicting_files_of_one_project_are_reported() {
     );
     sandbox.file("app/.env.staging", format!("OPENAI_API_KEY='{first}'\n"));
     let app = sandbox.path("app").to_str().unwrap().to_owned();
-    let said = import(&sandbox, &[&app, "--yes"])
+    let output = import(&sandbox, &[&app, "--yes"])
         .ok()
         .prints(".env.production:1) has another value, which is not imported")
         .prints("XAI_API_KEY: it is set twice in")
         .stdout;
     assert!(
-        said.contains("app/.env.staging:1  OPENAI_API_KEY\n"),
-        "{said}"
+        output.contains("app/.env.staging:1  OPENAI_API_KEY\n"),
+        "{output}"
     );
     assert!(
-        !said.contains("app/.env.production:1  OPENAI_API_KEY\n"),
-        "{said}"
+        !output.contains("app/.env.production:1  OPENAI_API_KEY\n"),
+        "{output}"
     );
     assert_eq!(key(&sandbox, "acme/app", "openai"), first);
 }
 
 #[test]
-fn json_shell_scripts_and_pipes_that_are_named_are_read() {
+fn named_json_files_shell_scripts_and_pipes_are_read() {
     let sandbox = with_organization();
     let keys: Vec<String> = (0..3).map(|_| sandbox.canary()).collect();
     let json = serde_json::json!({"OPENAI_API_KEY": keys[0], "DEBUG": "1", "nested": {"a": 1}});
@@ -489,20 +497,20 @@ fn json_shell_scripts_and_pipes_that_are_named_are_read() {
 fn a_discovered_pipe_or_device_does_not_block() {
     let sandbox = with_organization();
     std::fs::create_dir_all(sandbox.path("app")).unwrap();
-    let made = Command::new("mkfifo")
+    let status = Command::new("mkfifo")
         .arg(sandbox.path("app/.env"))
         .status();
-    assert!(made.unwrap().success());
+    assert!(status.unwrap().success());
     std::os::unix::fs::symlink("/dev/zero", sandbox.path("app/.env.local")).unwrap();
     sandbox.file("app/.env.large", "#".repeat(300 * 1024));
     let app = sandbox.path("app").to_str().unwrap().to_owned();
-    let said = import(&sandbox, &[&app, "--yes"]).ok().stdout;
+    let output = import(&sandbox, &[&app, "--yes"]).ok().stdout;
     for line in [
         "app/.env: it is a named pipe",
         "app/.env.local: it is a ",
         "app/.env.large: it is longer than 262144 bytes",
     ] {
-        assert!(said.contains(line), "{line} is not in:\n{said}");
+        assert!(output.contains(line), "{line} is not in:\n{output}");
     }
 }
 
@@ -516,31 +524,31 @@ fn the_environment_is_imported_into_the_scope_in_effect() {
         if let Some(scope) = scope {
             command.env("ENTAIL_SCOPE", scope);
         }
-        let said = sandbox.run(command, "").ok().stdout;
-        assert!(said.contains("the environment"), "{said}");
+        let stdout = sandbox.run(command, "").ok().stdout;
+        assert!(stdout.contains("the environment"), "{stdout}");
         canary
     };
-    let organizations = key_of(None);
-    assert_eq!(key(&sandbox, "acme", "openai"), organizations);
-    let projects = key_of(Some("acme/evals"));
-    assert_eq!(key(&sandbox, "acme/evals", "openai"), projects);
+    let organization_key = key_of(None);
+    assert_eq!(key(&sandbox, "acme", "openai"), organization_key);
+    let project_key = key_of(Some("acme/evals"));
+    assert_eq!(key(&sandbox, "acme/evals", "openai"), project_key);
     let mut elsewhere = sandbox.command(&["import", "--env", "--yes"]);
     elsewhere.env("ENTAIL_SCOPE", "other/evals");
     sandbox.run(elsewhere, "").fails(19).prints("not in acme");
 }
 
 #[test]
-fn the_map_selects_the_scopes_and_sets_the_inheritance_between_them() {
+fn map_selects_the_scopes_and_sets_the_inheritance_between_them() {
     let sandbox = with_organization();
     let (src, shared, _) = projects(&sandbox);
     let evals = format!("{src}/evals=acme/team/evals");
-    let said = import(&sandbox, &[&src, "--map", &evals, "--yes"])
+    let output = import(&sandbox, &[&src, "--map", &evals, "--yes"])
         .ok()
         .prints("add the project acme/team\n")
         .prints("let acme/team inherit openai")
         .prints("let acme/team/evals inherit openai")
         .stdout;
-    assert!(!said.contains("acme/evals"), "{said}");
+    assert!(!output.contains("acme/evals"), "{output}");
     assert_eq!(key(&sandbox, "acme/team/evals", "openai"), shared);
     for (map, problem) in [
         (format!("{src}/evals=other/x"), "not in acme"),
@@ -558,18 +566,21 @@ fn the_map_selects_the_scopes_and_sets_the_inheritance_between_them() {
 }
 
 #[test]
-fn a_directory_with_files_of_its_own_is_one_project() {
+fn a_directory_that_contains_env_files_is_one_project() {
     let sandbox = with_organization();
-    let (key_of_app, deeper) = (sandbox.canary(), sandbox.canary());
-    sandbox.file("app/.env", format!("OPENAI_API_KEY='{key_of_app}'\n"));
-    sandbox.file("app/deploy/.env", format!("OPENAI_API_KEY='{deeper}'\n"));
+    let (app_key, deploy_key) = (sandbox.canary(), sandbox.canary());
+    sandbox.file("app/.env", format!("OPENAI_API_KEY='{app_key}'\n"));
+    sandbox.file(
+        "app/deploy/.env",
+        format!("OPENAI_API_KEY='{deploy_key}'\n"),
+    );
     let mut command = sandbox.command(&["import", "--yes"]);
     command.current_dir(sandbox.path("app"));
     sandbox
         .run(command, "")
         .ok()
         .prints("./deploy/.env: . is a project itself");
-    assert_eq!(key(&sandbox, "acme/app", "openai"), key_of_app);
+    assert_eq!(key(&sandbox, "acme/app", "openai"), app_key);
     assert!(
         !sandbox
             .entail(&["project", "list"])
@@ -579,7 +590,7 @@ fn a_directory_with_files_of_its_own_is_one_project() {
 }
 
 #[test]
-fn the_organization_is_named_where_there_are_several() {
+fn org_is_required_if_there_are_several_organizations() {
     let sandbox = with_organization();
     let (src, ..) = projects(&sandbox);
     sandbox.entail(&["init", "other"]).ok();
@@ -593,7 +604,7 @@ fn the_organization_is_named_where_there_are_several() {
 }
 
 #[test]
-fn only_the_providers_that_are_named_are_imported() {
+fn only_the_named_providers_are_imported() {
     let sandbox = with_organization();
     let (openai, xai) = (sandbox.canary(), sandbox.canary());
     let file = sandbox.file(
@@ -610,13 +621,13 @@ fn only_the_providers_that_are_named_are_imported() {
 }
 
 #[test]
-fn the_same_key_with_other_parameters_is_shared_and_another_credential() {
+fn a_shared_key_with_different_parameters_becomes_a_credential_of_each_project() {
     let sandbox = with_organization();
-    let key_of_both = sandbox.canary();
+    let shared_key = sandbox.canary();
     for (name, organization) in [("a", "org-1"), ("b", "org-2")] {
         sandbox.file(
             &format!("src/{name}/.env"),
-            format!("OPENAI_API_KEY='{key_of_both}'\nOPENAI_ORG_ID={organization}\n"),
+            format!("OPENAI_API_KEY='{shared_key}'\nOPENAI_ORG_ID={organization}\n"),
         );
     }
     let src = sandbox.path("src").to_str().unwrap().to_owned();
@@ -636,7 +647,7 @@ fn the_same_key_with_other_parameters_is_shared_and_another_credential() {
 
 #[test]
 fn the_output_of_export_env_and_resolve_is_imported_unchanged() {
-    let (sandbox, key_of_acme) = Sandbox::with_acme();
+    let (sandbox, acme_key) = Sandbox::with_acme();
     sandbox.entail(&["init", "other"]).ok();
     let resolve = &["resolve", "acme", "openai", "--reveal", "--format"][..];
     for (name, arguments) in [
@@ -646,15 +657,15 @@ fn the_output_of_export_env_and_resolve_is_imported_unchanged() {
         ("d/keys.sh", vec!["export-env", "acme"]),
         ("e/keys.json", vec!["export-env", "acme", "--json"]),
     ] {
-        let mut printed = sandbox.lease(&arguments).ok().stdout;
+        let mut output = sandbox.lease(&arguments).ok().stdout;
         if name == "e/keys.json" {
-            let json: Value = serde_json::from_str(&printed).unwrap();
-            printed = json["variables"].to_string();
+            let json: Value = serde_json::from_str(&output).unwrap();
+            output = json["variables"].to_string();
         }
-        let file = sandbox.file(name, printed);
+        let file = sandbox.file(name, output);
         let map = format!("{file}=other/x");
         import(&sandbox, &[&file, "--map", &map, "--yes"]).ok();
-        assert_eq!(key(&sandbox, "other/x", "openai"), key_of_acme, "{name}");
+        assert_eq!(key(&sandbox, "other/x", "openai"), acme_key, "{name}");
         sandbox.entail(&["project", "remove", "other/x"]).ok();
         sandbox
             .entail(&["credential", "remove", "other", "openai"])
@@ -663,20 +674,20 @@ fn the_output_of_export_env_and_resolve_is_imported_unchanged() {
 }
 
 #[test]
-fn a_project_whose_own_scope_was_allowed_is_imported_into_it() {
+fn a_project_is_imported_into_its_scope_if_its_file_is_allowed() {
     let (sandbox, _) = Sandbox::with_acme();
-    let (of_evals, of_agents) = (sandbox.canary(), sandbox.canary());
-    sandbox.file("src/one/.env", format!("XAI_API_KEY='{of_evals}'\n"));
-    sandbox.file("src/two/.env", format!("XAI_API_KEY='{of_agents}'\n"));
+    let (first_key, second_key) = (sandbox.canary(), sandbox.canary());
+    sandbox.file("src/one/.env", format!("XAI_API_KEY='{first_key}'\n"));
+    sandbox.file("src/two/.env", format!("XAI_API_KEY='{second_key}'\n"));
     let mut command = sandbox.command(&["use", "acme/evals"]);
     command.current_dir(sandbox.path("src/one"));
     sandbox.run(command, "").ok();
-    // This one came with a repository.
+    // This file came with a repository and is not allowed.
     sandbox.file("src/two/.entail.toml", "scope = \"acme/agents\"\n");
     let src = sandbox.path("src").to_str().unwrap().to_owned();
     import(&sandbox, &[&src, "--yes"]).ok();
-    assert_eq!(key(&sandbox, "acme/evals", "xai"), of_evals);
-    assert_eq!(key(&sandbox, "acme/two", "xai"), of_agents);
+    assert_eq!(key(&sandbox, "acme/evals", "xai"), first_key);
+    assert_eq!(key(&sandbox, "acme/two", "xai"), second_key);
     sandbox.entail(&["resolve", "acme/agents", "xai"]).fails(10);
 }
 
@@ -690,7 +701,7 @@ fn a_key_given_as_a_path_is_not_repeated() {
 }
 
 #[test]
-fn a_credential_that_a_scope_does_not_get_is_not_reported_as_deletable() {
+fn a_key_is_not_deletable_if_its_scope_does_not_get_the_credential() {
     let sandbox = with_organization();
     let (src, shared, _) = projects(&sandbox);
     sandbox

@@ -1,4 +1,4 @@
-//! How secrets come in, and what is refused.
+//! How secrets are passed to the program, and what is refused.
 
 use crate::sandbox::Sandbox;
 
@@ -11,7 +11,7 @@ fn service_account(key: &str) -> String {
 }
 
 #[test]
-fn a_secret_comes_by_standard_input_file_or_variable() {
+fn a_secret_is_read_from_standard_input_a_file_or_a_variable() {
     let (sandbox, _) = Sandbox::with_acme();
     let revealed = |provider: &str| {
         let lease = sandbox
@@ -159,7 +159,7 @@ fn unknown_names_are_reported_with_the_known_names() {
 }
 
 #[test]
-fn a_changed_base_url_does_not_take_the_key_to_another_host() {
+fn a_changed_base_url_does_not_send_the_key_to_another_host() {
     let (sandbox, _) = Sandbox::with_acme();
     let url = |url: &str| {
         let parameter = format!("base_url={url}");
@@ -178,12 +178,12 @@ fn a_changed_base_url_does_not_take_the_key_to_another_host() {
         .fails(19)
         .prints("enter it again");
     url("http://api.openai.com/v1").fails(19).prints("https");
-    let shown = sandbox
+    let credential = sandbox
         .entail(&["credential", "show", "acme", "openai", "--json"])
         .ok()
         .json();
     assert_eq!(
-        shown["version"]["parameters"]["base_url"],
+        credential["version"]["parameters"]["base_url"],
         "https://eu.api.openai.com/v1"
     );
     let key = sandbox.canary();
@@ -202,12 +202,12 @@ fn a_changed_base_url_does_not_take_the_key_to_another_host() {
             &key,
         )
         .ok();
-    let shown = sandbox
+    let credential = sandbox
         .entail(&["credential", "show", "acme", "openai", "--json"])
         .ok()
         .json();
     assert_eq!(
-        shown["version"]["hosts"],
+        credential["version"]["hosts"],
         serde_json::json!(["proxy.example"])
     );
 }
@@ -317,11 +317,11 @@ fn an_empty_public_field_is_removed() {
     };
     set("organization=org-1").ok();
     set("organization=").ok();
-    let shown = sandbox
+    let credential = sandbox
         .entail(&["credential", "show", "acme", "openai", "--json"])
         .ok()
         .json();
-    assert_eq!(shown["version"]["parameters"], serde_json::json!({}));
+    assert_eq!(credential["version"]["parameters"], serde_json::json!({}));
 }
 
 #[test]
@@ -370,7 +370,7 @@ fn patterns_that_match_nothing_or_take_forever_are_refused() {
 }
 
 #[test]
-fn homes_may_be_named_in_any_way_and_made_by_many_at_once() {
+fn homes_may_have_any_name_and_be_created_concurrently() {
     let sandbox = Sandbox::new();
     let children: Vec<_> = (0..6)
         .map(|n| {
@@ -487,7 +487,7 @@ fn a_service_account_is_accepted_in_every_pasted_form() {
 }
 
 #[test]
-fn a_passphrase_guards_what_reveals_and_nothing_else() {
+fn a_passphrase_is_needed_only_by_commands_that_open_secrets() {
     let sandbox = Sandbox::new();
     let passphrase = sandbox.canary();
     let file = sandbox.path("passphrase");
@@ -608,7 +608,7 @@ fn a_secret_stays_with_its_hosts_when_the_provider_file_changes() {
         assert!(!ran.stdout.contains("elsewhere.example"), "{}", ran.stdout);
     }
     sandbox.entail(&["status"]).fails(16).prints("cannot open");
-    // Rules can change; the hosts only with the secret.
+    // Rules can change; the hosts change only with the secret.
     let rules = ["credential", "set", "acme", "internal", "--priority", "1"];
     let keep = [&rules[..], &["--keep-secret"]].concat();
     sandbox.entail(&keep).fails(19).prints("elsewhere.example");
@@ -619,7 +619,7 @@ fn a_secret_stays_with_its_hosts_when_the_provider_file_changes() {
         .ok()
         .prints("https://elsewhere.example/v1");
 
-    // Nor does a file lead to a host that is not one of its own.
+    // A file cannot set a base URL outside of its hosts.
     let contradicted = INTERNAL.replace("https://llm.example/v1", "https://elsewhere.example/v1");
     std::fs::write(&providers, contradicted).unwrap();
     sandbox

@@ -1,22 +1,22 @@
-//! Sealed secrets are ordinary age files: the identity opens them
-//! with any age program, for the day when there is no Entail at hand.
+//! Sealed secrets are ordinary age files: any age program opens them with the identity, even
+//! without Entail.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::sandbox::Sandbox;
 
-/// Where `.ci/test` puts the other implementations.
+/// The path at which `.ci/test` installs another implementation.
 fn installed(what: &str) -> PathBuf {
-    let place = Path::new(env!("CARGO_MANIFEST_DIR"))
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../target/interop")
         .join(what);
     assert!(
-        place.exists(),
+        path.exists(),
         "{} is missing; .ci/test installs it",
-        place.display()
+        path.display()
     );
-    place
+    path
 }
 
 /// A home with one secret, and the sealed secret in a file.
@@ -31,7 +31,7 @@ fn sealed() -> (Sandbox, String, PathBuf) {
     (sandbox, key, file)
 }
 
-/// Runs a program that opens the file, and looks at what it found.
+/// Runs a program that opens the file, and checks its output.
 fn opens(mut command: Command, key: &str) {
     let output = command
         .output()

@@ -1,4 +1,4 @@
-//! Rotating secrets and keys, and nodes that have only some of the keys.
+//! Rotating secrets and keys, and machines that have only some of the keys.
 
 use crate::sandbox::Sandbox;
 
@@ -25,7 +25,7 @@ fn a_rotated_secret_is_used_at_once_and_the_old_one_can_be_restored() {
         .ok()
         .prints("version 1");
     assert_eq!(sandbox.revealed_key(), first);
-    // A number is never used twice.
+    // A version number is never reused.
     let third = sandbox.canary();
     sandbox
         .entail_with(
@@ -85,7 +85,7 @@ fn keys_are_rotated_while_everything_stays_readable() {
     assert_eq!(sandbox.revealed_key(), key);
     sandbox.entail(&["doctor"]).ok();
 
-    // What is sealed from now on, the old identity does not open.
+    // The old identity does not open secrets that are sealed after the rotation.
     let later = sandbox.canary();
     sandbox
         .entail_with(&["credential", "set", "acme", "openai", "--stdin"], &later)
@@ -185,7 +185,7 @@ fn without_the_identity_everything_but_resolving_works() {
     let copy = sandbox.path("copy.entail");
     sandbox.entail(&["backup", copy.to_str().unwrap()]).ok();
 
-    // The identity from elsewhere: a file descriptor.
+    // The identity is read from a file descriptor.
     let script = format!("exec \"$0\" \"$@\" 3<{}", away.display());
     let program = env!("CARGO_BIN_EXE_entail");
     let mut shell = sandbox.command(&[]);
@@ -239,7 +239,7 @@ fn concurrent_key_rotations_lose_no_key() {
             })
             .collect();
         for mut renewal in renewals {
-            // The others get an error that asks them to wait.
+            // Concurrent rotations fail with a request to wait.
             assert!(matches!(renewal.wait().unwrap().code(), Some(0 | 16)));
         }
         assert_eq!(sandbox.revealed_key(), key);
@@ -275,7 +275,7 @@ fn a_dry_run_lists_the_rotations_and_rotates_nothing() {
     assert_eq!(keys(), before);
     assert_eq!(blobs(&sandbox), blob);
 
-    // Each says what the change itself said.
+    // Each dry run reports the same as the change.
     sandbox
         .entail(&["key", "add-recipient", "--recovery", recovery])
         .ok()
@@ -298,8 +298,8 @@ fn a_dry_run_lists_the_rotations_and_rotates_nothing() {
         (&["remove-recipient", "first"], 19),
     ] {
         let planned = planned(arguments).fails(code);
-        let made = sandbox.entail(&[&["key"], arguments].concat()).fails(code);
-        assert_eq!(planned.stderr, made.stderr);
+        let actual = sandbox.entail(&[&["key"], arguments].concat()).fails(code);
+        assert_eq!(planned.stderr, actual.stderr);
     }
     assert_eq!(sandbox.revealed_key(), key);
 }

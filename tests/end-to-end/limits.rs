@@ -1,5 +1,5 @@
-//! What the program may use up: memory for what is foreign, and what the system gives
-//! it itself.
+//! Resource limits: memory for foreign components and settings, and limits that the system
+//! imposes on the program.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::sandbox::{Ran, Sandbox};
+use crate::sandbox::{RunOutput, Sandbox};
 
 #[allow(dead_code)]
 #[path = "../src/hostile/sketch.rs"]
@@ -20,33 +20,33 @@ const BALANCE: &str = concat!(
     "/../../guest/balance/balance.wasm"
 );
 
-/// What the program itself has in memory at most while a child looks at what is foreign.
+/// The maximum memory of the program itself while a child handles foreign input.
 const OWN_KIB: u64 = 64 << 10;
 
-/// What the child for settings has at most.
+/// The maximum memory of a child that validates settings.
 const CHECK_KIB: u64 = 256 << 10;
 
-/// What one that compiles has at most, unless more is asked for.
+/// The default maximum memory of a child that compiles.
 const COMPILE_KIB: u64 = 1 << 20;
 
-/// The most memory that a run had, and each of its children.
+/// The peak memory of a run and of each of its children.
 struct Peak {
     own_kib: u64,
     children_kib: Vec<u64>,
 }
 
 impl Sandbox {
-    fn written(&self, name: &str, contents: impl AsRef<[u8]>) -> String {
+    fn write(&self, name: &str, contents: impl AsRef<[u8]>) -> String {
         let path = self.path(name);
         std::fs::write(&path, contents).unwrap();
         path.to_str().unwrap().to_owned()
     }
 
-    /// Runs the program by way of another one, which sets something up for it.
-    fn by(&self, way: &[&str], arguments: &[&str]) -> Ran {
+    /// Runs the program through a wrapper command.
+    fn wrapped_by(&self, wrapper: &[&str], arguments: &[&str]) -> RunOutput {
         let inner = self.command(arguments);
         let mut command = self.command(&[]);
-        let mut words = way.iter().map(std::ffi::OsString::from);
+        let mut words = wrapper.iter().map(std::ffi::OsString::from);
         let mut outer = Command::new(words.next().unwrap());
         outer.args(words).arg(inner.get_program()).args(arguments);
         outer.env_clear();
@@ -56,14 +56,14 @@ impl Sandbox {
         self.run(outer, "")
     }
 
-    /// Runs the program with so much address space.
-    fn within_kib(&self, kib: u64, arguments: &[&str]) -> Ran {
+    /// Runs the program with this much address space.
+    fn within_kib(&self, kib: u64, arguments: &[&str]) -> RunOutput {
         let script = format!("ulimit -v {kib}; exec \"$@\"");
-        self.by(&["/bin/sh", "-c", &script, "sh"], arguments)
+        self.wrapped_by(&["/bin/sh", "-c", &script, "sh"], arguments)
     }
 
-    /// Runs the program, and looks at how much memory it has meanwhile.
-    fn watched(&self, arguments: &[&str]) -> (Ran, Peak) {
+    /// Runs the program and measures its memory.
+    fn measured(&self, arguments: &[&str]) -> (RunOutput, Peak) {
         let mut command = self.command(arguments);
         let child = command
             .stdin(Stdio::null())
@@ -79,8 +79,8 @@ impl Sandbox {
                 own_kib = own_kib.max(now);
                 for child in children_of(id) {
                     let now = peak_kib(&child).unwrap_or_default();
-                    let seen = children.entry(child).or_default();
-                    *seen = (*seen).max(now);
+                    let peak = children.entry(child).or_default();
+                    *peak = (*peak).max(now);
                 }
                 std::thread::sleep(Duration::from_millis(1));
             }
@@ -91,7 +91,7 @@ impl Sandbox {
         });
         let output = child.wait_with_output().unwrap();
         let peak = watch.join().unwrap();
-        let ran = Ran {
+        let ran = RunOutput {
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
             code: output.status.code(),
@@ -108,7 +108,7 @@ impl Sandbox {
     }
 }
 
-/// The children of a process, whichever thread started them.
+/// The children of all threads of a process.
 fn children_of(process: u32) -> Vec<String> {
     let threads = std::fs::read_dir(format!("/proc/{process}/task"));
     threads
@@ -124,7 +124,7 @@ fn children_of(process: u32) -> Vec<String> {
         .collect()
 }
 
-/// The most memory that a process has had so far; none once it has ended.
+/// The peak memory of a process so far; `None` if it has ended.
 fn peak_kib(process: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status
@@ -133,9 +133,9 @@ fn peak_kib(process: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Runs what every installation does, from making a home to a lease by a foreign policy.
+/// Runs the usual commands, up to a lease by a foreign policy.
 #[track_caller]
-fn everything_works(run: &dyn Fn(&[&str]) -> Ran) {
+fn everything_works(run: &dyn Fn(&[&str]) -> RunOutput) {
     run(&["resolve", "acme/evals", "openai"]).ok();
     run(&["status", "acme/evals"]).ok();
     run(&["credential", "list", "acme"]).ok();
@@ -151,8 +151,8 @@ fn everything_works(run: &dyn Fn(&[&str]) -> Ran) {
 fn everything_works_with_a_gigabyte_of_address_space() {
     let (sandbox, _) = Sandbox::with_acme();
     everything_works(&|arguments| sandbox.within_kib(1_000_000, arguments));
-    // What was compiled for little address space is not for much, and the other way
-    // round.
+    // Code that was compiled for a small address space is not used in a large one, and vice
+    // versa.
     everything_works(&|arguments| sandbox.entail(arguments));
     everything_works(&|arguments| sandbox.within_kib(2_000_000, arguments));
 }
@@ -164,14 +164,14 @@ fn too_little_address_space_to_compile_is_reported() {
     run(&["credential", "list", "acme"]).ok();
     run(&["project", "list"]).ok();
     run(&["resolve", "acme/evals", "openai"]).ok();
-    let bomb = sandbox.written("bomb.wasm", tower(22, 2));
+    let bomb = sandbox.write("bomb.wasm", tower(22, 2));
     run(&["policy", "check", &bomb])
         .fails(12)
         .prints("the 204800000 bytes of address space that a process is given here")
         .prints("ulimit -v");
 }
 
-/// A component that is made of `times` of what is made of `times` of … another one.
+/// A component of `levels` levels, each of which contains `times` of the level below.
 fn tower(levels: usize, times: usize) -> Vec<u8> {
     let leaf =
         r#"(component (core module $m (func (export "f"))) (core instance (instantiate $m)))"#;
@@ -184,19 +184,19 @@ fn tower(levels: usize, times: usize) -> Vec<u8> {
 }
 
 #[test]
-fn the_limits_that_are_given_are_the_limits() {
+fn given_limits_are_enforced() {
     let (sandbox, _) = Sandbox::with_acme();
-    // Each is of a few kilobytes, and would take gigabytes.
+    // Each has a few kilobytes and would take gigabytes.
     for (levels, times) in [(60, 2), (30, 3), (12, 9), (8, 20)] {
         let bytes = tower(levels, times);
         assert!(bytes.len() < 4_000, "{} bytes", bytes.len());
-        let file = sandbox.written("tower.wasm", bytes);
+        let file = sandbox.write("tower.wasm", bytes);
         for command in [
             vec!["policy", "check", &file],
             vec!["policy", "install", &file],
             vec!["policy", "install", &file, "--dry-run"],
         ] {
-            let (ran, peak) = sandbox.watched(&command);
+            let (ran, peak) = sandbox.measured(&command);
             ran.fails(12)
                 .prints("more than 1073741824 bytes of memory")
                 .prints("--find-limits");
@@ -209,9 +209,9 @@ fn the_limits_that_are_given_are_the_limits() {
             assert!(peak.own_kib <= OWN_KIB, "{} KiB", peak.own_kib);
         }
     }
-    // What can be compiled, and is far more than it seems, does not come back.
-    let file = sandbox.written("tower.wasm", tower(20, 2));
-    let (ran, peak) = sandbox.watched(&["policy", "check", &file]);
+    // A component that is far larger than it seems is killed, too.
+    let file = sandbox.write("tower.wasm", tower(20, 2));
+    let (ran, peak) = sandbox.measured(&["policy", "check", &file]);
     ran.fails(12)
         .prints("the compiled code of the component has more than");
     assert!(peak.own_kib <= OWN_KIB, "{} KiB", peak.own_kib);
@@ -224,8 +224,8 @@ fn higher_limits_are_tried_only_on_request_and_up_to_the_documented_maximum() {
         .entail(&["policy", "check", "--help"])
         .ok()
         .prints("2 GiB");
-    let file = sandbox.written("tower.wasm", tower(60, 2));
-    let (ran, peak) = sandbox.watched(&["policy", "check", &file, "--find-limits"]);
+    let file = sandbox.write("tower.wasm", tower(60, 2));
+    let (ran, peak) = sandbox.measured(&["policy", "check", &file, "--find-limits"]);
     ran.fails(12)
         .prints("more than 1073741824 bytes of memory")
         .prints("with the highest limits tried, compiling the component takes more than 2147483648 bytes");
@@ -234,7 +234,7 @@ fn higher_limits_are_tried_only_on_request_and_up_to_the_documented_maximum() {
     assert!(peak.own_kib <= OWN_KIB, "{} KiB", peak.own_kib);
 }
 
-/// A policy with a schema of nearly 64 KiB that takes gigabytes to be understood.
+/// A policy with a schema of nearly 64 KiB that takes gigabytes to parse.
 fn with_costly_schema() -> Vec<u8> {
     let all = |count: usize, keyword: &dyn Fn(usize) -> Value| -> Vec<Value> {
         (0..count).map(keyword).collect()
@@ -250,11 +250,11 @@ fn with_costly_schema() -> Vec<u8> {
 }
 
 #[test]
-fn a_schema_takes_no_memory_of_the_program_and_little_of_a_child() {
+fn a_schema_is_parsed_only_in_a_child_with_bounded_memory() {
     let (sandbox, _) = Sandbox::with_acme();
-    let file = sandbox.written("costly.wasm", with_costly_schema());
+    let file = sandbox.write("costly.wasm", with_costly_schema());
     let bounded = |arguments: &[&str]| {
-        let (ran, peak) = sandbox.watched(arguments);
+        let (ran, peak) = sandbox.measured(arguments);
         assert!(peak.own_kib <= OWN_KIB, "{} KiB", peak.own_kib);
         (ran, peak)
     };
@@ -287,9 +287,9 @@ fn settings_are_checked_with_a_component() {
     let sandbox = Sandbox::new();
     let schema = json!({"properties": {"n": {"type": "integer"}}, "required": ["n"]});
     let policy = Sketch::default().schema_text(schema.to_string());
-    let file = sandbox.written("policy.wasm", policy.component());
-    let set = |settings: Value| sandbox.written("settings.json", settings.to_string());
-    // That something has to be set is no flaw of the policy.
+    let file = sandbox.write("policy.wasm", policy.component());
+    let set = |settings: Value| sandbox.write("settings.json", settings.to_string());
+    // Required settings are not a flaw of the policy.
     sandbox.entail(&["policy", "check", &file]).ok();
     let good = set(json!({"n": 7}));
     sandbox
@@ -302,24 +302,24 @@ fn settings_are_checked_with_a_component() {
         .prints("/n: ")
         .prints("integer");
     let none = Sketch::default().schema_text(r#"{"type": 7}"#).component();
-    let file = sandbox.written("none.wasm", none);
+    let file = sandbox.write("none.wasm", none);
     sandbox
         .entail(&["policy", "check", &file])
         .fails(12)
         .prints("it is not a JSON Schema");
 }
 
-/// Whether a way to run programs is open here; else says why not.
-fn is_open(way: &[&str]) -> bool {
-    let mut words = way.iter();
+/// Whether a wrapper command works here. Prints the reason if not.
+fn is_available(wrapper: &[&str]) -> bool {
+    let mut words = wrapper.iter();
     let program = words.next().unwrap();
     let tried = Command::new(program).args(words).arg("/bin/true").output();
-    let why_not = match tried {
+    let reason = match tried {
         Ok(output) if output.status.success() => return true,
         Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
         Err(error) => error.to_string(),
     };
-    println!("skipped: {way:?} does not work here: {}", why_not.trim());
+    println!("skipped: {wrapper:?} does not work here: {}", reason.trim());
     false
 }
 
@@ -333,18 +333,18 @@ fn without_proc_the_built_in_policy_decides_and_others_report_what_is_missing() 
         "umount -l /proc && exec \"$@\"",
         "sh",
     ];
-    if !is_open(&without_proc) {
+    if !is_available(&without_proc) {
         return;
     }
     let (sandbox, _) = Sandbox::with_acme();
-    let run = |arguments: &[&str]| sandbox.by(&without_proc, arguments);
+    let run = |arguments: &[&str]| sandbox.wrapped_by(&without_proc, arguments);
     run(&["resolve", "acme/evals", "openai"]).ok();
     run(&["status", "acme/evals"]).ok();
     run(&["credential", "list", "acme"]).ok();
     for arguments in [["policy", "check", BALANCE], ["policy", "install", BALANCE]] {
         run(&arguments).fails(12).prints("mount /proc");
     }
-    // What is compiled already needs no other process.
+    // Code that is already compiled needs no other process.
     sandbox.entail(&["policy", "install", BALANCE]).ok();
     sandbox
         .entail(&["policy", "activate", "acme", "balance"])
@@ -352,7 +352,7 @@ fn without_proc_the_built_in_policy_decides_and_others_report_what_is_missing() 
     run(&["resolve", "acme/evals", "openai"]).ok();
 }
 
-/// A place that another user may enter, with the program in it.
+/// A directory of another user, with the program in it.
 fn for_nobody() -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let program = directory.path().join("entail");
@@ -370,14 +370,14 @@ fn a_failure_to_start_a_thread_is_an_error_and_not_a_panic() {
         "--clear-groups",
     ];
     let alone = [&as_nobody[..], &["prlimit", "--nproc=1:1"]].concat();
-    if !is_open(&alone) {
+    if !is_available(&alone) {
         return;
     }
     let (directory, program) = for_nobody();
-    let run = |way: &[&str], arguments: &[&str], input: &str| {
-        let mut command = Command::new(way[0]);
+    let run = |wrapper: &[&str], arguments: &[&str], input: &str| {
+        let mut command = Command::new(wrapper[0]);
         command
-            .args(&way[1..])
+            .args(&wrapper[1..])
             .arg(&program)
             .args(arguments)
             .env_clear()
@@ -390,7 +390,7 @@ fn a_failure_to_start_a_thread_is_an_error_and_not_a_panic() {
         println!("{arguments:?}: {:?} {stderr}", output.status.code());
         assert!(!stderr.contains("panicked"), "{arguments:?}: {stderr}");
         assert!(output.status.code().is_some(), "{arguments:?}: {stderr}");
-        Ran {
+        RunOutput {
             stdout,
             stderr,
             code: output.status.code(),
@@ -405,7 +405,7 @@ fn a_failure_to_start_a_thread_is_an_error_and_not_a_panic() {
     .ok();
     run(&as_nobody, &["policy", "install", BALANCE], "").ok();
     run(&as_nobody, &["resolve", "acme", "openai"], "").ok();
-    // Reading needs none.
+    // Reading needs no thread.
     run(&alone, &["credential", "list", "acme"], "").ok();
     for (arguments, input) in [
         (vec!["resolve", "acme", "openai"], ""),

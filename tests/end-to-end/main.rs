@@ -1,6 +1,6 @@
 //! The program as a person uses it: real processes, real files, a real database.
 //!
-//! Every secret is a canary, and every test ends with a look for all of its
+//! Every secret is a canary, and every test ends with a search for all of its
 //! canaries in everything that was written or printed ([`sandbox::Sandbox`]).
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may

@@ -1,4 +1,4 @@
-//! Files from outside that are no ordinary files: endless, huge, or never written.
+//! Files from outside that are not ordinary: endless, huge, or pipes without a writer.
 
 use std::fs::File;
 use std::os::unix::fs::symlink;
@@ -6,35 +6,35 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::sandbox::{Ran, Sandbox};
+use crate::sandbox::{RunOutput, Sandbox};
 
-/// What replaces a file.
+/// The kinds of files that replace an ordinary file.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Odd {
+enum HostileFile {
     /// A named pipe without a writer.
     Pipe,
-    /// A link to a device without end.
+    /// A link to an endless device.
     Endless,
-    /// A file of 40 GB, all of it a hole.
+    /// A sparse file of 40 GiB.
     Sparse,
 }
 
-const ALL: [Odd; 3] = [Odd::Pipe, Odd::Endless, Odd::Sparse];
+const ALL: [HostileFile; 3] = [HostileFile::Pipe, HostileFile::Endless, HostileFile::Sparse];
 
-impl Odd {
-    /// Replaces `file` by it.
-    fn put(self, file: &Path) {
+impl HostileFile {
+    /// Replaces `file` with a file of this kind.
+    fn replace(self, file: &Path) {
         let _ = std::fs::remove_file(file);
         match self {
-            Odd::Pipe => {
-                let made = Command::new("mkfifo")
+            HostileFile::Pipe => {
+                let status = Command::new("mkfifo")
                     .args(["-m", "600"])
                     .arg(file)
                     .status();
-                assert!(made.unwrap().success());
+                assert!(status.unwrap().success());
             }
-            Odd::Endless => symlink("/dev/zero", file).unwrap(),
-            Odd::Sparse => {
+            HostileFile::Endless => symlink("/dev/zero", file).unwrap(),
+            HostileFile::Sparse => {
                 let mut options = File::options();
                 std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
                 let file = options.write(true).create_new(true).open(file).unwrap();
@@ -46,22 +46,23 @@ impl Odd {
     /// The error where only a regular file is read.
     fn refused_as(self) -> &'static str {
         match self {
-            Odd::Pipe => "it is a named pipe, not a regular file",
-            Odd::Endless => "it is a device, not a regular file",
-            Odd::Sparse => "larger than",
+            HostileFile::Pipe => "it is a named pipe, not a regular file",
+            HostileFile::Endless => "it is a device, not a regular file",
+            HostileFile::Sparse => "larger than",
         }
     }
 }
 
-/// Far more than any of these takes, and less than a pipe is waited for.
+/// Longer than any of these commands takes, and shorter than the timeout for a pipe.
 const SOON: Duration = Duration::from_secs(20);
 
+/// Fails the test unless the run takes less than [`SOON`].
 #[track_caller]
-fn soon(run: impl FnOnce() -> Ran) -> Ran {
+fn soon(run: impl FnOnce() -> RunOutput) -> RunOutput {
     let started = Instant::now();
     let ran = run();
-    let took = started.elapsed();
-    assert!(took < SOON, "{took:?}: {}{}", ran.stdout, ran.stderr);
+    let elapsed = started.elapsed();
+    assert!(elapsed < SOON, "{elapsed:?}: {}{}", ran.stdout, ran.stderr);
     ran
 }
 
@@ -78,32 +79,40 @@ fn files_in_a_home_are_read_within_a_limit_or_refused_at_once() {
     ] {
         let (sandbox, _) = Sandbox::with_acme();
         let path = sandbox.home().join(file);
-        let kept = std::fs::read(&path).ok();
-        for odd in ALL {
-            // SQLite tells by the first page that it is none of its own.
-            if (file, odd) == ("entail.db", Odd::Sparse) {
+        let original = std::fs::read(&path).ok();
+        for hostile in ALL {
+            // SQLite reads only the first page to recognize that it is not a database.
+            if (file, hostile) == ("entail.db", HostileFile::Sparse) {
                 continue;
             }
-            odd.put(&path);
+            hostile.replace(&path);
             let ran = soon(|| sandbox.entail(&["resolve", "acme/evals", "openai"]));
-            assert_ne!(ran.code, Some(0), "{file}, {odd:?}");
-            assert!(ran.stderr.contains(file), "{file}, {odd:?}: {}", ran.stderr);
-            let is_reported = match (odd, file) {
-                (Odd::Sparse, "anchor.json") => ran.stderr.contains("is not a valid anchor"),
-                (Odd::Sparse, "keys/verifier.pem") => {
+            assert_ne!(ran.code, Some(0), "{file}, {hostile:?}");
+            assert!(
+                ran.stderr.contains(file),
+                "{file}, {hostile:?}: {}",
+                ran.stderr
+            );
+            let is_reported = match (hostile, file) {
+                (HostileFile::Sparse, "anchor.json") => {
+                    ran.stderr.contains("is not a valid anchor")
+                }
+                (HostileFile::Sparse, "keys/verifier.pem") => {
                     ran.stderr.contains("larger than 65536 bytes")
                 }
-                (Odd::Sparse, "settings.toml" | "providers.toml") => {
+                (HostileFile::Sparse, "settings.toml" | "providers.toml") => {
                     ran.stderr.contains("is not UTF-8 text of at most")
                 }
-                (Odd::Sparse, _) => ran.stderr.contains("is not a key file"),
-                (Odd::Pipe | Odd::Endless, _) => ran.stderr.contains(odd.refused_as()),
+                (HostileFile::Sparse, _) => ran.stderr.contains("is not a key file"),
+                (HostileFile::Pipe | HostileFile::Endless, _) => {
+                    ran.stderr.contains(hostile.refused_as())
+                }
             };
-            assert!(is_reported, "{file}, {odd:?}: {}", ran.stderr);
+            assert!(is_reported, "{file}, {hostile:?}: {}", ran.stderr);
         }
         std::fs::remove_file(&path).unwrap();
-        if let Some(kept) = kept {
-            std::fs::write(&path, kept).unwrap();
+        if let Some(original) = original {
+            std::fs::write(&path, original).unwrap();
             let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
             std::fs::set_permissions(&path, private).unwrap();
         }
@@ -111,7 +120,7 @@ fn files_in_a_home_are_read_within_a_limit_or_refused_at_once() {
     }
 }
 
-/// The built-in policy as a file, and a directory of its own for it.
+/// Writes the built-in policy into a new directory. Returns the directory and the file.
 fn policy(sandbox: &Sandbox) -> (PathBuf, PathBuf) {
     let directory = sandbox.path("policy");
     std::fs::create_dir(&directory).unwrap();
@@ -131,30 +140,32 @@ fn files_in_a_directory_are_read_within_a_limit_or_refused_at_once() {
     let vectors = directory.join("vectors");
     std::fs::create_dir(&vectors).unwrap();
     std::fs::write(vectors.join("a.json"), "[]").unwrap();
-    let place = directory.to_str().unwrap();
-    for odd in ALL {
+    let path = directory.to_str().unwrap();
+    for hostile in ALL {
         for (file, command) in [
             (vectors.join("b.json"), "test"),
             (directory.join("limits.json"), "check"),
             (component.clone(), "check"),
         ] {
-            let kept = std::fs::read(&file).ok();
-            odd.put(&file);
+            let original = std::fs::read(&file).ok();
+            hostile.replace(&file);
             let name = file.to_str().unwrap();
-            soon(|| sandbox.entail(&["policy", command, place]))
+            soon(|| sandbox.entail(&["policy", command, path]))
                 .fails(19)
                 .prints(name)
-                .prints(match odd {
-                    Odd::Sparse if file.starts_with(&vectors) => "at most 8388608 bytes together",
-                    odd => odd.refused_as(),
+                .prints(match hostile {
+                    HostileFile::Sparse if file.starts_with(&vectors) => {
+                        "at most 8388608 bytes together"
+                    }
+                    hostile => hostile.refused_as(),
                 });
             std::fs::remove_file(&file).unwrap();
-            if let Some(kept) = kept {
-                std::fs::write(&file, kept).unwrap();
+            if let Some(original) = original {
+                std::fs::write(&file, original).unwrap();
             }
         }
     }
-    sandbox.entail(&["policy", "check", place]).ok();
+    sandbox.entail(&["policy", "check", path]).ok();
 }
 
 #[test]
@@ -166,29 +177,29 @@ fn files_in_a_project_or_layout_are_read_within_a_limit_or_refused_at_once() {
         std::fs::create_dir(directory).unwrap();
     }
     std::fs::write(layout.join("oci-layout"), "{}").unwrap();
-    for odd in ALL {
-        odd.put(&layout.join("oci-layout"));
+    for hostile in ALL {
+        hostile.replace(&layout.join("oci-layout"));
         soon(|| sandbox.entail(&["policy", "check", layout.to_str().unwrap()]))
             .fails(19)
-            .prints(odd.refused_as());
+            .prints(hostile.refused_as());
         std::fs::remove_file(layout.join("oci-layout")).unwrap();
         std::fs::write(
             layout.join("oci-layout"),
             r#"{"imageLayoutVersion": "1.0.0"}"#,
         )
         .unwrap();
-        odd.put(&layout.join("index.json"));
+        hostile.replace(&layout.join("index.json"));
         soon(|| sandbox.entail(&["policy", "check", layout.to_str().unwrap()]))
             .fails(19)
-            .prints(odd.refused_as());
+            .prints(hostile.refused_as());
     }
-    // What is no file is no package either.
-    Odd::Sparse.put(&project.join("package.json"));
+    // A path that is not a regular file is not a package.
+    HostileFile::Sparse.replace(&project.join("package.json"));
     soon(|| sandbox.entail(&["policy", "build", project.to_str().unwrap()]))
         .fails(1)
         .prints("larger than");
-    for odd in [Odd::Pipe, Odd::Endless] {
-        odd.put(&project.join("package.json"));
+    for hostile in [HostileFile::Pipe, HostileFile::Endless] {
+        hostile.replace(&project.join("package.json"));
         soon(|| sandbox.entail(&["policy", "build", project.to_str().unwrap()]))
             .fails(1)
             .prints("is not a policy project");
@@ -201,9 +212,9 @@ fn the_size_of_a_vector_is_limited() {
     let (directory, _) = policy(&sandbox);
     std::fs::create_dir(directory.join("vectors")).unwrap();
     let vector = |bytes: usize| {
-        let much = " ".repeat(bytes);
+        let padding = " ".repeat(bytes);
         let text = format!(
-            r#"[{{"name": "large", "settings": {{}}, {much}
+            r#"[{{"name": "large", "settings": {{}}, {padding}
                 "facts": {{"request": {{"provider": "openai", "now_ms": 1}}, "chain": []}},
                 "error": "invalid-facts"}}]"#
         );
@@ -229,7 +240,7 @@ fn the_number_of_directory_entries_read_is_limited() {
         .prints("has more than 10000 entries");
 }
 
-/// Commands that read a file that is named, which `FILE` stands for.
+/// Commands that read a file named by the user. `FILE` stands for its path.
 const NAMING: [&[&str]; 9] = [
     &["credential", "set", "acme", "xai", "--from-file", "FILE"],
     &[
@@ -263,9 +274,9 @@ fn naming<'a>(arguments: &[&'a str], file: &'a str) -> Vec<&'a str> {
 fn files_named_by_the_user_are_read_within_a_limit() {
     let (sandbox, _) = Sandbox::with_acme();
     let other = sandbox.path("other");
-    for odd in [Odd::Endless, Odd::Sparse] {
-        let file = sandbox.path("odd.file");
-        odd.put(&file);
+    for hostile in [HostileFile::Endless, HostileFile::Sparse] {
+        let file = sandbox.path("hostile.file");
+        hostile.replace(&file);
         for arguments in NAMING {
             let ran = soon(|| {
                 let arguments = naming(arguments, file.to_str().unwrap());
@@ -278,11 +289,11 @@ fn files_named_by_the_user_are_read_within_a_limit() {
             assert!(
                 ["larger than", "too large", "too long"]
                     .iter()
-                    .any(|printed| ran.stderr.contains(printed)),
-                "{odd:?}, {arguments:?}: {}",
+                    .any(|expected| ran.stderr.contains(expected)),
+                "{hostile:?}, {arguments:?}: {}",
                 ran.stderr
             );
-            assert_ne!(ran.code, Some(0), "{odd:?}, {arguments:?}");
+            assert_ne!(ran.code, Some(0), "{hostile:?}, {arguments:?}");
         }
     }
 }
@@ -292,7 +303,7 @@ fn files_named_by_the_user_are_read_within_a_limit() {
 fn waiting_for_a_named_pipe_without_a_writer_times_out() {
     let (sandbox, _) = Sandbox::with_acme();
     let pipe = sandbox.path("a.pipe");
-    Odd::Pipe.put(&pipe);
+    HostileFile::Pipe.replace(&pipe);
     let started = Instant::now();
     std::thread::scope(|scope| {
         for arguments in NAMING {
@@ -307,8 +318,8 @@ fn waiting_for_a_named_pipe_without_a_writer_times_out() {
             });
         }
     });
-    let took = started.elapsed().as_secs();
-    assert!((59..120).contains(&took), "{took} s");
+    let elapsed = started.elapsed().as_secs();
+    assert!((59..120).contains(&elapsed), "{elapsed} s");
 }
 
 #[test]
@@ -319,7 +330,7 @@ fn a_file_named_by_the_user_may_be_a_pipe_from_a_command() {
     std::fs::create_dir(directory.join("vectors")).unwrap();
     std::fs::write(directory.join("vectors/a.json"), "[]").unwrap();
     let program = env!("CARGO_BIN_EXE_entail");
-    for (script, printed) in [
+    for (script, expected) in [
         (
             "policy activate acme built-in --settings <(echo {}) --limits <(sleep 1; echo {})",
             "acme",
@@ -355,7 +366,7 @@ fn a_file_named_by_the_user_may_be_a_pipe_from_a_command() {
             .env("OTHER", sandbox.path("other"))
             .env("KEY", &key)
             .env("COMPONENT", &component);
-        sandbox.run(command, "").ok().prints(printed);
+        sandbox.run(command, "").ok().prints(expected);
     }
 }
 
@@ -373,20 +384,20 @@ fn an_endless_line_of_facts_is_refused() {
 }
 
 #[test]
-fn a_backup_is_read_only_if_it_can_be_a_database() {
+fn a_backup_that_cannot_be_a_database_is_not_read() {
     let (sandbox, key) = Sandbox::with_acme();
-    let file = sandbox.path("odd.file");
+    let file = sandbox.path("hostile.file");
     let restore = ["restore", "--accept-rollback", file.to_str().unwrap()];
-    for (odd, printed) in [
-        (Odd::Endless, "not a regular file"),
-        (Odd::Pipe, "not a regular file"),
-        (Odd::Sparse, "it is larger than 17179869184 bytes"),
+    for (hostile, expected) in [
+        (HostileFile::Endless, "not a regular file"),
+        (HostileFile::Pipe, "not a regular file"),
+        (HostileFile::Sparse, "it is larger than 17179869184 bytes"),
     ] {
-        odd.put(&file);
-        soon(|| sandbox.entail(&restore)).fails(19).prints(printed);
+        hostile.replace(&file);
+        soon(|| sandbox.entail(&restore)).fails(19).prints(expected);
         std::fs::remove_file(&file).unwrap();
     }
-    // Not a byte more of it than tells that it is none.
+    // Only the beginning is read to recognize that it is not a database.
     let sparse = File::create(&file).unwrap();
     sparse.set_len(10 << 30).unwrap();
     soon(|| sandbox.entail(&restore))

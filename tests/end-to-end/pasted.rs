@@ -1,5 +1,5 @@
-//! Values as people have them: service accounts that went through a clipboard or a shell,
-//! lines of `.env` files, JSON with a member twice.
+//! Values as people paste them: service accounts from a clipboard or a shell, lines of `.env`
+//! files, JSON with a duplicate member.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::sandbox::Sandbox;
 
-/// Makes a service account with a real key, or reads one and signs with it.
+/// Creates a service account with a real key, or reads one and signs with it.
 const GOOGLE: &str = r#"
 import json, sys
 from cryptography.hazmat.primitives import serialization
@@ -42,11 +42,11 @@ else:
     print("signed", len(credentials.sign_bytes(b"text")))
 "#;
 
-fn google(what: &str, input: &str) -> String {
+fn google(action: &str, input: &str) -> String {
     let python =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/interop/python/bin/python");
     let mut command = Command::new(python);
-    command.args(["-c", GOOGLE, what]);
+    command.args(["-c", GOOGLE, action]);
     let output = Sandbox::output(command, input);
     assert!(
         output.status.success(),
@@ -78,7 +78,7 @@ fn a_service_account_works_with_googles_client_in_every_pasted_form() {
         "--grace",
         "0",
     ];
-    for (how, pasted) in [
+    for (form, pasted) in [
         ("as it is", account.clone()),
         (
             "from Windows",
@@ -111,8 +111,8 @@ fn a_service_account_works_with_googles_client_in_every_pasted_form() {
             .ok()
             .json();
         let stored = lease["secrets"]["service_account_json"].as_str().unwrap();
-        assert_eq!(google("use", stored), "signed 256\n", "{how}");
-        assert_eq!(lease["parameters"]["project"], "p1", "{how}");
+        assert_eq!(google("use", stored), "signed 256\n", "{form}");
+        assert_eq!(lease["parameters"]["project"], "p1", "{form}");
     }
     let half = with_key(pem[..pem.len() / 2].to_owned());
     sandbox
@@ -124,11 +124,11 @@ fn a_service_account_works_with_googles_client_in_every_pasted_form() {
 }
 
 #[test]
-fn a_line_of_an_env_file_is_not_a_key() {
+fn a_line_of_an_env_file_is_refused_as_a_key() {
     let (sandbox, _) = Sandbox::with_acme();
     let key = sandbox.canary();
     let set = ["credential", "set", "acme", "xai"];
-    for (line, printed) in [
+    for (line, expected) in [
         (format!("XAI_API_KEY={key}\n"), "a line of a .env file"),
         (format!("XAI_API_KEY=\"{key}\"\n"), "a line of a .env file"),
         (
@@ -142,7 +142,7 @@ fn a_line_of_an_env_file_is_not_a_key() {
         (format!("\"{key}\""), "in quotes"),
         (format!("'{key}'"), "in quotes"),
     ] {
-        sandbox.entail_with(&set, &line).fails(19).prints(printed);
+        sandbox.entail_with(&set, &line).fails(19).prints(expected);
     }
     let file = sandbox.file(".env", format!("XAI_API_KEY={key}\n"));
     sandbox
@@ -156,14 +156,14 @@ fn a_line_of_an_env_file_is_not_a_key() {
 fn json_with_a_duplicate_member_is_refused_everywhere() {
     let sandbox = Sandbox::new();
     sandbox.entail(&["init", "acme"]).ok();
-    let printed = "occurs twice";
+    let expected = "occurs twice";
     let twice = sandbox.file("twice.json", r#"{"rules": "forbid", "rules": ""}"#);
     let activate = ["policy", "activate", "acme", "built-in"];
     for option in ["--settings", "--limits"] {
         sandbox
             .entail(&[&activate[..], &[option, &twice]].concat())
             .fails(19)
-            .prints(printed);
+            .prints(expected);
     }
     for facts in [
         r#"{"request": {"provider": "openai", "now_ms": 1, "attributes": {"a": "1", "a": "2"}}, "chain": []}"#,
@@ -175,9 +175,9 @@ fn json_with_a_duplicate_member_is_refused_everywhere() {
             .prints("twice");
     }
     let component = sandbox.path("policy.wasm");
-    let built =
+    let built_in =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest/default/default-policy.wasm");
-    std::fs::copy(built, &component).unwrap();
+    std::fs::copy(built_in, &component).unwrap();
     let component = component.to_str().unwrap();
     let vectors = sandbox.file(
         "vectors/one.json",
@@ -188,7 +188,7 @@ fn json_with_a_duplicate_member_is_refused_everywhere() {
     sandbox
         .entail(&["policy", "test", component, "--vectors", directory])
         .fails(19)
-        .prints(printed);
+        .prints(expected);
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn a_byte_order_mark_is_skipped_in_every_text_file() {
     sandbox
         .entail(&[&with[..], &["resolve", "acme", "xai"]].concat())
         .ok();
-    // A recovery key, as an editor saved it.
+    // A recovery key that an editor saved with a mark.
     let recovery = sandbox.path("recovery.txt");
     let recovery = recovery.to_str().unwrap();
     sandbox
@@ -288,15 +288,15 @@ sys.exit(ran.returncode)
         let peak: u64 = ran.stdout.split(' ').next().unwrap().parse().unwrap();
         (peak, ran)
     };
-    let (usual, _) = peak("not JSON");
+    let (baseline, _) = peak("not JSON");
     for element in ["{}", "[]", "0", "{\"\":0}"] {
         let count = 1_000_000 / (element.len() + 1);
         let list = vec![element; count].join(",");
         let (peak, ran) = peak(&format!("{{\"a\": [{list}]}}"));
         ran.prints("values");
         assert!(
-            peak < usual + 16 * 1024,
-            "{element}: {peak} KiB, and {usual}"
+            peak < baseline + 16 * 1024,
+            "{element}: {peak} KiB, and {baseline}"
         );
     }
 }

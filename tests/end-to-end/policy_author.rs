@@ -1,5 +1,5 @@
-//! What somebody does who writes a policy: begins, builds, checks, tests, and is told
-//! what is wrong.
+//! The steps of a policy author: create, build, check and test a policy, and find out what is
+//! wrong with it.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,7 +10,7 @@ use entail::policy::PolicyDigest;
 use serde_json::{Value, json};
 
 use crate::components::{CONTRACT, closed, trapping};
-use crate::sandbox::{Ran, Sandbox};
+use crate::sandbox::{RunOutput, Sandbox};
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -21,17 +21,17 @@ fn default_policy() -> Vec<u8> {
 }
 
 impl Sandbox {
-    fn check(&self, bytes: impl AsRef<[u8]>) -> Ran {
+    fn check(&self, bytes: impl AsRef<[u8]>) -> RunOutput {
         let file = self.file("policy.wasm", bytes);
         self.entail(&["policy", "check", &file])
     }
 
-    /// Runs a command that needs the tools of languages, and so the environment.
-    fn with_tools(&self, arguments: &[&str], folder: &Path) -> Ran {
+    /// Runs a command that needs the tools of a language, and thus the environment.
+    fn with_tools(&self, arguments: &[&str], directory: &Path) -> RunOutput {
         let mut command = Command::new(env!("CARGO_BIN_EXE_entail"));
         command
             .args(arguments)
-            .current_dir(folder)
+            .current_dir(directory)
             .env("ENTAIL_HOME", self.home())
             .env("XDG_CACHE_HOME", self.path("cache"))
             .env("CARGO_TARGET_DIR", tools("rust"));
@@ -39,31 +39,30 @@ impl Sandbox {
     }
 }
 
-/// Where what is installed and compiled for policies of a language is kept from one run
-/// to the next.
+/// The directory that keeps the tools and compiled files of a language between runs of the
+/// tests.
 fn tools(language: &str) -> PathBuf {
-    let folder = workspace().join("target/interop/policies").join(language);
-    std::fs::create_dir_all(&folder).unwrap();
-    folder.canonicalize().unwrap()
+    let directory = workspace().join("target/interop/policies").join(language);
+    std::fs::create_dir_all(&directory).unwrap();
+    directory.canonicalize().unwrap()
 }
 
-/// Writes a new project, and goes with it through all that its author would. It lies
-/// where its tools are kept.
+/// Creates a new project in the directory of its tools, and takes every step of its author.
 fn a_new_policy_builds_and_passes(language: &str) {
     let sandbox = Sandbox::new();
-    let written = sandbox.path("my-policy");
+    let created = sandbox.path("my-policy");
     sandbox
         .entail(&[
             "policy",
             "new",
             "--lang",
             language,
-            written.to_str().unwrap(),
+            created.to_str().unwrap(),
         ])
         .ok()
         .prints("entail policy build");
     let project = tools(language).join("my-policy");
-    copy(&written, &project);
+    copy(&created, &project);
     sandbox.with_tools(&["policy", "build"], &project).ok();
     let checked = sandbox
         .with_tools(&["policy", "check", "--json"], &project)
@@ -74,10 +73,10 @@ fn a_new_policy_builds_and_passes(language: &str) {
     assert_eq!(checked["contract"], "0.2.0");
     assert_eq!(checked["schema"]["type"], "object");
     let component = std::fs::read(project.join("my-policy.wasm")).unwrap();
-    let carries = |text: &[u8]| component.windows(text.len()).any(|bytes| bytes == text);
+    let contains = |text: &[u8]| component.windows(text.len()).any(|bytes| bytes == text);
     assert!(
-        carries(b"\x07version0.1.0"),
-        "the component carries no version"
+        contains(b"\x07version0.1.0"),
+        "the component contains no version"
     );
     sandbox
         .with_tools(&["policy", "test"], &project)
@@ -117,11 +116,17 @@ fn a_new_policy_in_python_builds_and_passes() {
 fn a_new_policy_does_not_overwrite_an_existing_path() {
     let sandbox = Sandbox::new();
     let new = |name: &str| {
-        let folder = sandbox.path(name);
-        sandbox.entail(&["policy", "new", "--lang", "rust", folder.to_str().unwrap()])
+        let directory = sandbox.path(name);
+        sandbox.entail(&[
+            "policy",
+            "new",
+            "--lang",
+            "rust",
+            directory.to_str().unwrap(),
+        ])
     };
-    sandbox.file("taken/notes.txt", "mine");
-    new("taken").fails(19).prints("not empty");
+    sandbox.file("existing/notes.txt", "mine");
+    new("existing").fails(19).prints("not empty");
     new("My-Policy").fails(19).prints("lower-case");
     std::fs::create_dir(sandbox.path("empty")).unwrap();
     new("empty").ok();
@@ -137,14 +142,14 @@ fn a_new_policy_does_not_overwrite_an_existing_path() {
 fn a_directory_without_a_project_cannot_be_built() {
     let sandbox = Sandbox::new();
     sandbox.file("none/notes.txt", "");
-    let folder = sandbox.path("none");
-    let folder = folder.to_str().unwrap();
+    let directory = sandbox.path("none");
+    let directory = directory.to_str().unwrap();
     sandbox
-        .entail(&["policy", "build", folder])
+        .entail(&["policy", "build", directory])
         .fails(1)
         .prints("no Cargo.toml");
     sandbox
-        .entail(&["policy", "check", folder])
+        .entail(&["policy", "check", directory])
         .fails(19)
         .prints("entail policy build");
 }
@@ -183,20 +188,21 @@ fn files_that_are_not_components_get_distinct_errors() {
 #[test]
 fn a_forbidden_import_is_named_with_a_remedy() {
     let sandbox = Sandbox::new();
-    let importing = |import: &str, left: &str| {
-        let text =
-            format!(r#"(component (import "{import}" (instance)) (@custom "producers" "{left}"))"#);
+    let importing = |import: &str, producer: &str| {
+        let text = format!(
+            r#"(component (import "{import}" (instance)) (@custom "producers" "{producer}"))"#
+        );
         wat::parse_str(text).unwrap()
     };
     let clock = "wasi:clocks/wall-clock@0.2.6";
-    for (left, remedy) in [
+    for (producer, remedy) in [
         ("rustc", "wasm32-unknown-unknown"),
         ("componentize-qjs", "--backend-qjs-stub-wasi"),
         ("libcomponentize_py_runtime.so", "--stub-wasi"),
         ("another", "wasi-virt"),
     ] {
         sandbox
-            .check(importing(clock, left))
+            .check(importing(clock, producer))
             .fails(12)
             .prints(clock)
             .prints(remedy);
@@ -209,7 +215,7 @@ fn a_forbidden_import_is_named_with_a_remedy() {
 }
 
 #[test]
-fn a_layer_is_placed_over_another_policy() {
+fn a_layer_is_composed_with_another_policy() {
     let sandbox = Sandbox::new();
     let layer = trapping("layer", "", "");
     sandbox
@@ -217,7 +223,7 @@ fn a_layer_is_placed_over_another_policy() {
         .fails(12)
         .prints("it is a layer")
         .prints("--over");
-    // It imports nothing then. That it traps is another matter.
+    // The composed policy has no imports. It is refused because it traps.
     let file = sandbox.file("layer.wasm", layer);
     sandbox
         .entail(&["policy", "check", &file, "--over", "built-in"])
@@ -245,14 +251,14 @@ fn an_export_that_is_missing_or_differs_is_named() {
     check("priority: u32", "priority: u8").prints("credentials[].priority: expected u32, found u8");
     check("package entail:policy@0.2.0", "package entail:policy@0.9.0")
         .prints("entail:policy/resolver@0.9.0 is exported; the supported versions are 0.2.0");
-    // Several at once, for programs.
+    // The JSON lists several problems at once.
     let file = sandbox.file("two.wasm", trapping("policy", "u64", "s64"));
-    let told = sandbox
+    let report = sandbox
         .entail(&["policy", "check", &file, "--json"])
         .fails(12)
         .json();
-    assert_eq!(told["admitted"], false);
-    assert_eq!(told["problems"].as_array().unwrap().len(), 2);
+    assert_eq!(report["admitted"], false);
+    assert_eq!(report["problems"].as_array().unwrap().len(), 2);
 }
 
 #[test]
@@ -289,7 +295,7 @@ fn a_limit_that_is_too_low_is_reported_with_a_sufficient_value() {
         .fails(19)
         .prints("unknown field `memory`");
     check(&json!({"memory_bytes": 8 << 20})).ok();
-    // Nothing is tried beyond what was given unless that was asked for.
+    // Higher limits are tried only with `--find-limits`.
     for limits in [
         json!({"memory_bytes": 65_536}),
         json!({"component_bytes": 1_000}),
@@ -306,7 +312,7 @@ fn a_limit_that_is_too_low_is_reported_with_a_sufficient_value() {
 /// An OCI image layout with one component in it. Returns its directory and the file of
 /// the component.
 fn layout(sandbox: &Sandbox, component: &[u8]) -> (String, PathBuf) {
-    let folder = sandbox.path("layout");
+    let directory = sandbox.path("layout");
     let blob = |kind: &str, bytes: &[u8]| {
         let digest = PolicyDigest::of(bytes).to_string();
         let digits = digest.strip_prefix("sha256:").unwrap();
@@ -328,37 +334,37 @@ fn layout(sandbox: &Sandbox, component: &[u8]) -> (String, PathBuf) {
     let index = json!({"schemaVersion": 2, "manifests": [manifest]});
     sandbox.file("layout/index.json", index.to_string());
     sandbox.file("layout/oci-layout", r#"{"imageLayoutVersion": "1.0.0"}"#);
-    let file = folder.join("blobs/sha256").join(digits);
-    (folder.to_str().unwrap().to_owned(), file)
+    let file = directory.join("blobs/sha256").join(digits);
+    (directory.to_str().unwrap().to_owned(), file)
 }
 
 #[test]
-fn a_component_comes_from_an_oci_layout() {
+fn a_component_is_read_from_an_oci_layout() {
     let sandbox = Sandbox::new();
-    let (folder, file) = layout(&sandbox, &default_policy());
+    let (directory, file) = layout(&sandbox, &default_policy());
     let digest = PolicyDigest::of(&default_policy()).to_string();
-    for place in [folder.clone(), format!("{folder}#1.0.0")] {
+    for source in [directory.clone(), format!("{directory}#1.0.0")] {
         let checked = sandbox
-            .entail(&["policy", "check", &place, "--json"])
+            .entail(&["policy", "check", &source, "--json"])
             .ok()
             .json();
         assert_eq!(checked["digest"], digest.as_str());
     }
     sandbox
-        .entail(&["policy", "check", &format!("{folder}#2.0.0")])
+        .entail(&["policy", "check", &format!("{directory}#2.0.0")])
         .fails(19)
         .prints("#1.0.0");
-    // One bit.
+    // One bit is flipped.
     let mut bytes = default_policy();
     bytes[100] ^= 1;
     std::fs::write(&file, bytes).unwrap();
     sandbox
-        .entail(&["policy", "check", &folder])
+        .entail(&["policy", "check", &directory])
         .fails(19)
         .prints("has been changed");
 }
 
-/// Vectors for the built-in policy, the second of which does not hold.
+/// Vectors for the built-in policy, the second of which fails.
 fn vectors() -> Value {
     let facts = json!({
         "request": {"provider": "openai", "now_ms": 1},
@@ -412,13 +418,13 @@ fn a_failing_vector_shows_the_difference() {
     let sandbox = Sandbox::new();
     sandbox.file("policy/default.wasm", default_policy());
     sandbox.file("policy/vectors/rules.json", vectors().to_string());
-    let folder = sandbox.path("policy");
+    let directory = sandbox.path("policy");
     let report = sandbox.path("report.xml");
     sandbox
         .entail(&[
             "policy",
             "test",
-            folder.to_str().unwrap(),
+            directory.to_str().unwrap(),
             "--junit",
             report.to_str().unwrap(),
         ])
@@ -438,17 +444,17 @@ fn a_failing_vector_shows_the_difference() {
         case.name.as_str(),
         "nothing is granted & <nobody> knows why"
     );
-    let told = sandbox
-        .entail(&["policy", "test", folder.to_str().unwrap(), "--json"])
+    let results = sandbox
+        .entail(&["policy", "test", directory.to_str().unwrap(), "--json"])
         .fails(1)
         .json();
-    assert_eq!(told[0]["passed"], 2);
+    assert_eq!(results[0]["passed"], 2);
     assert_eq!(
-        told[0]["failed"][0]["expected"]["refused"]["code"],
+        results[0]["failed"][0]["expected"]["refused"]["code"],
         "no-credential"
     );
     assert_eq!(
-        told[0]["failed"][0]["actual"]["granted"]["credential"],
+        results[0]["failed"][0]["actual"]["granted"]["credential"],
         "a<b>"
     );
 }
@@ -457,8 +463,8 @@ fn a_failing_vector_shows_the_difference() {
 fn an_invalid_vector_is_not_a_failure_of_the_policy() {
     let sandbox = Sandbox::new();
     sandbox.file("policy/default.wasm", default_policy());
-    let folder = sandbox.path("policy");
-    let test = || sandbox.entail(&["policy", "test", folder.to_str().unwrap()]);
+    let directory = sandbox.path("policy");
+    let test = || sandbox.entail(&["policy", "test", directory.to_str().unwrap()]);
     test().fails(19).prints("--vectors DIR");
     sandbox.file("policy/vectors/notes.txt", "none");
     test().fails(19).prints("no vectors");
@@ -484,8 +490,8 @@ fn an_invalid_vector_is_not_a_failure_of_the_policy() {
     test().fails(1).prints("does not take these settings");
 }
 
-/// A project in JavaScript whose compiler copies a component that is there, and fails
-/// while there is a file `broken`.
+/// A JavaScript project whose compiler copies a prebuilt component, and fails if the file
+/// `broken` exists.
 fn quick_project(sandbox: &Sandbox) -> PathBuf {
     const COMPILER: &str = "#!/bin/sh
         test -e broken && exit 1
@@ -503,7 +509,7 @@ fn quick_project(sandbox: &Sandbox) -> PathBuf {
 }
 
 #[test]
-fn a_test_never_passes_on_a_component_of_other_sources() {
+fn a_test_never_passes_on_a_component_built_from_other_sources() {
     let sandbox = Sandbox::new();
     let project = quick_project(&sandbox);
     let project = project.to_str().unwrap();
@@ -511,7 +517,7 @@ fn a_test_never_passes_on_a_component_of_other_sources() {
     let test = || sandbox.entail(&["policy", "test", project]);
     build().ok();
     test().ok().prints(" passed, 0 failed");
-    // Older than its sources, whatever the times of the files are.
+    // The component is older than its sources, whatever the modification times are.
     sandbox.file("mine/src/main.js", "two");
     let remedy = format!("entail policy build {project}");
     test()
@@ -520,12 +526,12 @@ fn a_test_never_passes_on_a_component_of_other_sources() {
             "default.wasm was not built from the current sources: src/main.js has changed since",
         )
         .prints(&remedy);
-    // Nor is it installed, or checked.
+    // It cannot be checked either.
     sandbox
         .entail(&["policy", "check", project])
         .fails(19)
         .prints("src/main.js has changed since");
-    // Left over from a failed build, even with the sources as they were.
+    // A component left over from a failed build is refused, even with the original sources.
     sandbox.file("mine/broken", "");
     build().fails(1).prints("jco failed");
     std::fs::remove_file(sandbox.path("mine/broken")).unwrap();
@@ -536,14 +542,14 @@ fn a_test_never_passes_on_a_component_of_other_sources() {
         .prints(&remedy);
     build().ok();
     test().ok();
-    // Another file with its name.
+    // Another file has replaced the component.
     let component = sandbox.path("mine/default.wasm");
     std::fs::write(&component, closed()).unwrap();
     test()
         .fails(19)
         .prints("the file is not the component that was built");
     build().ok();
-    // What was never built here is tested when it is named, and the doubt is said.
+    // A component without a build record is tested if it is named, with a warning.
     std::fs::remove_file(sandbox.path("mine/.entail-build.json")).unwrap();
     let component = component.to_str().unwrap();
     sandbox
@@ -553,7 +559,7 @@ fn a_test_never_passes_on_a_component_of_other_sources() {
     test().fails(19).prints(&format!(
         "to test it anyway: entail policy test {component}"
     ));
-    // That the committed component is what a build gives says it as well.
+    // `build --check` also records that the component matches the sources.
     sandbox
         .entail(&["policy", "build", project, "--check", component])
         .ok();
@@ -569,11 +575,11 @@ fn a_component_is_compiled_once_for_building_testing_checking_and_installing_it(
         let checked = sandbox.entail(&["policy", "check", project, "--json"]);
         checked.ok().json()["compiled"].as_bool().unwrap()
     };
-    // Without a home, in the user's cache.
+    // Without a home, the compiled component is in the cache of the user.
     sandbox.entail(&["policy", "build", project]).ok();
     assert!(!compiled());
     sandbox.entail(&["policy", "test", project]).ok();
-    // A home has a cache of its own.
+    // A home has its own cache.
     sandbox.entail(&["init", "acme"]).ok();
     assert!(compiled());
     assert!(!compiled());
@@ -597,21 +603,21 @@ fn a_wasm_bindgen_module_is_reported_with_the_crates_that_need_it() {
         .prints("__wbg_getRandomValues_1c61fac1");
 }
 
-/// The files below a directory, by their paths, with their contents.
+/// The files below a directory, sorted, as relative paths with their contents.
 fn files_below(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let mut found = Vec::new();
+    let mut files = Vec::new();
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         let name = PathBuf::from(path.file_name().unwrap());
         if path.is_dir() {
             let below = files_below(&path).into_iter();
-            found.extend(below.map(|(file, bytes)| (name.join(file), bytes)));
+            files.extend(below.map(|(file, bytes)| (name.join(file), bytes)));
         } else {
-            found.push((name, std::fs::read(path).unwrap()));
+            files.push((name, std::fs::read(path).unwrap()));
         }
     }
-    found.sort();
-    found
+    files.sort();
+    files
 }
 
 #[test]
@@ -625,10 +631,10 @@ fn an_exported_policy_is_installed_with_the_same_digest() {
         .ok()
         .prints("default 0.1.0");
     assert_eq!(std::fs::read(&file).unwrap(), default_policy());
-    // Again is no error; other contents are not overwritten.
+    // Exporting again succeeds; a file with other contents is not overwritten.
     export(&["built-in", "--output", &file]).ok();
-    let taken = sandbox.file("taken.wasm", "mine");
-    export(&["built-in", "--output", &taken])
+    let existing = sandbox.file("existing.wasm", "mine");
+    export(&["built-in", "--output", &existing])
         .fails(19)
         .prints("has other contents");
     let digest = PolicyDigest::of(&default_policy()).to_string();
@@ -637,7 +643,7 @@ fn an_exported_policy_is_installed_with_the_same_digest() {
     assert_eq!(exported["digest"], digest.as_str());
     export(&["built-in", "--oci", &two]).ok();
     assert_eq!(files_below(Path::new(&one)), files_below(Path::new(&two)));
-    // An installed policy goes the same way.
+    // An installed policy is exported in the same way.
     sandbox.entail(&["init", "acme"]).ok();
     let balance = workspace().join("guest/balance/balance.wasm");
     let balance = balance.to_str().unwrap();
@@ -669,8 +675,8 @@ fn the_interface_of_a_policy_is_printed_as_wit() {
         .prints("export entail:policy/resolver@0.2.0;")
         .prints("expires-at-ms: option<u64>");
     let layer = sandbox.file("layer.wasm", trapping("layer", "", ""));
-    let shown = show(&layer, &["--json"]).ok().json();
-    assert_eq!(shown["imports"][0], "entail:policy/resolver@0.2.0");
+    let interface = show(&layer, &["--json"]).ok().json();
+    assert_eq!(interface["imports"][0], "entail:policy/resolver@0.2.0");
     sandbox.entail(&["init", "acme"]).ok();
     show("acme", &[]).ok().prints("decide: func(");
     let text = sandbox.file("text.wasm", "no component");
@@ -678,7 +684,7 @@ fn the_interface_of_a_policy_is_printed_as_wit() {
 }
 
 #[test]
-fn a_line_without_a_decision_has_the_code_of_the_vectors() {
+fn decide_reports_errors_with_the_codes_of_the_vectors() {
     let sandbox = Sandbox::new();
     let facts = r#"{"request":{"provider":"openai","now_ms":1},"chain":[]}"#;
     let ran = sandbox

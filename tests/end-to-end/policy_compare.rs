@@ -1,5 +1,5 @@
-//! Trying before use: the log decided again, effective access now against then, and
-//! every change as a dry run.
+//! Changes can be previewed: replay of the decision log, comparison of effective access, and
+//! dry runs.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -30,7 +30,7 @@ fn with_closed() -> (Sandbox, String) {
     (sandbox, file.display().to_string())
 }
 
-fn put_in_service(sandbox: &Sandbox, file: &str) {
+fn install_and_activate(sandbox: &Sandbox, file: &str) {
     let digest = PolicyDigest::of(&std::fs::read(file).unwrap()).to_string();
     sandbox.entail(&["policy", "install", file]).ok();
     sandbox
@@ -48,7 +48,7 @@ fn log_text(home: &Path) -> String {
     std::fs::read_to_string(home.join("decisions.jsonl")).unwrap()
 }
 
-/// The revision that the store is at.
+/// The current revision of the store.
 fn revision(sandbox: &Sandbox) -> u64 {
     let explanation = sandbox.entail(&["explain", "acme", "openai", "--json"]);
     explanation.ok().json()["revision"].as_u64().unwrap()
@@ -69,7 +69,7 @@ fn the_same_policy_would_change_nothing() {
 }
 
 #[test]
-fn a_policy_that_refuses_more_narrows_and_shows_where() {
+fn a_policy_that_refuses_more_is_reported_as_narrowing_with_the_affected_scopes() {
     let (sandbox, closed) = with_closed();
     sandbox
         .entail(&["policy", "diff", &closed])
@@ -103,7 +103,7 @@ fn a_policy_that_refuses_more_narrows_and_shows_where() {
 #[test]
 fn a_policy_that_grants_more_has_the_exit_code_for_widening() {
     let (sandbox, closed) = with_closed();
-    put_in_service(&sandbox, &closed);
+    install_and_activate(&sandbox, &closed);
     sandbox.entail(&RESOLVE).fails(10);
     sandbox.entail(&RESOLVE).fails(10);
     sandbox
@@ -135,7 +135,7 @@ fn a_policy_that_grants_more_has_the_exit_code_for_widening() {
 }
 
 #[test]
-fn only_the_records_that_are_wanted_are_decided_again() {
+fn replay_evaluates_only_the_selected_records() {
     let (sandbox, closed) = with_closed();
     sandbox.entail(&RESOLVE).ok();
     sandbox
@@ -152,7 +152,7 @@ fn only_the_records_that_are_wanted_are_decided_again() {
     replay(&["--scope", "acme/eva"]).prints("0 records");
     replay(&["--outcome", "not-opted-in"]).prints("1 record: 1 reason-changed");
     replay(&["--provider", "anthropic"]).prints("0 records");
-    // What is no record is told of; a line that is still being written is not.
+    // A line that is not a record is reported; an unfinished last line is not.
     let log = sandbox.home().join("decisions.jsonl");
     let text = std::fs::read_to_string(&log).unwrap();
     std::fs::write(&log, format!("{{}}\n{text}unfinished")).unwrap();
@@ -228,7 +228,7 @@ fn a_dry_run_shows_the_blast_radius_and_changes_nothing() {
     planned(&[&narrower[..], &["--models", "gpt-*"]].concat(), "")
         .ok()
         .prints("model-required");
-    // The secret that was given is nowhere afterwards.
+    // The given secret is not kept anywhere.
     let own = sandbox.canary();
     planned(&["credential", "set", "acme/agents", "openai"], &own)
         .fails(20)
@@ -266,15 +266,15 @@ fn a_dry_run_fails_if_the_change_would_fail() {
     ] {
         let planned = [arguments, &["--dry-run"]].concat();
         let planned = sandbox.entail(&planned).fails(code);
-        let made = sandbox.entail(arguments).fails(code);
-        assert_eq!(planned.stderr, made.stderr);
+        let actual = sandbox.entail(arguments).fails(code);
+        assert_eq!(planned.stderr, actual.stderr);
     }
 }
 
 #[test]
 fn a_dry_run_fails_if_the_store_is_not_writable() {
     let (sandbox, closed) = with_closed();
-    put_in_service(&sandbox, &closed);
+    install_and_activate(&sandbox, &closed);
     let digest = PolicyDigest::of(&std::fs::read(&closed).unwrap()).to_string();
     sandbox.entail(&["policy", "rollback", "acme"]).ok();
     std::fs::remove_file(sandbox.home().join("keys/signer.pem")).unwrap();
@@ -298,7 +298,7 @@ fn a_dry_run_fails_if_the_store_is_not_writable() {
 }
 
 #[test]
-fn a_home_is_tried_where_it_is_to_be() {
+fn a_dry_run_of_init_fails_where_init_would_fail() {
     let sandbox = Sandbox::new();
     let at = |home: &Path, more: &[&str]| {
         let mut command = sandbox.command(&[&["init", "acme"], more].concat());
@@ -344,7 +344,7 @@ fn dry_runs_of_policies_admit_them_and_change_nothing() {
     assert_eq!(json["policy"]["name"], "default");
     assert_eq!(revision(&sandbox), before);
 
-    put_in_service(&sandbox, &closed);
+    install_and_activate(&sandbox, &closed);
     let digest = PolicyDigest::of(&std::fs::read(&closed).unwrap()).to_string();
     planned(&["policy", "remove", &digest])
         .fails(19)
@@ -405,18 +405,18 @@ fn a_failing_policy_is_not_a_refusal() {
         .entail(&["doctor"])
         .fails(13)
         .prints("entail policy rollback acme");
-    // What decides in the same way is no other to go back to.
+    // Activating the same policy again does not change which one a rollback returns to.
     sandbox.entail(&activate).ok();
     sandbox.entail(&["policy", "rollback", "acme"]).ok();
     sandbox.entail(&RESOLVE).ok();
 }
 
 #[test]
-fn policies_are_named_by_what_a_list_shows_of_them() {
+fn policies_are_named_as_the_list_shows_them() {
     let (sandbox, _) = Sandbox::with_acme();
     for name in ["built-in", "default"] {
-        let shown = sandbox.entail(&["policy", "show", name]).ok();
-        shown.prints("default 0.1.0, built-in");
+        let policy = sandbox.entail(&["policy", "show", name]).ok();
+        policy.prints("default 0.1.0, built-in");
     }
     sandbox
         .entail(&["policy", "remove", "built-in"])
@@ -489,12 +489,12 @@ fn diff_and_dry_run_take_attributes_and_report_when_recorded_ones_matter() {
     let (sandbox, _) = Sandbox::with_acme();
     let other = ["credential", "set", "acme", "openai", "--name", "other"];
     sandbox.entail_with(&other, &sandbox.canary()).ok();
-    put_in_service(&sandbox, BALANCE);
+    install_and_activate(&sandbox, BALANCE);
     let diff = ["policy", "diff", BUILT_IN];
     // No attribute was given yet.
-    let silent = sandbox.entail(&diff).stdout;
-    assert!(!silent.contains("--attribute"), "{silent}");
-    // Of eight sessions some get the one credential, some the other.
+    let stdout = sandbox.entail(&diff).stdout;
+    assert!(!stdout.contains("--attribute"), "{stdout}");
+    // Of eight sessions, some get one credential and some the other.
     let sessions: Vec<String> = (1..=8).map(|n| format!("session={n}")).collect();
     for session in &sessions {
         sandbox
@@ -505,10 +505,10 @@ fn diff_and_dry_run_take_attributes_and_report_when_recorded_ones_matter() {
         let json = sandbox.entail(&[arguments, &["--json"]].concat()).json();
         json["coverage"].clone()
     };
-    let found = coverage(&diff);
-    assert_eq!(found["with_attributes"], 8);
-    let matter = found["attributes_matter"].as_u64().unwrap();
-    assert!((1..8).contains(&matter), "{found}");
+    let report = coverage(&diff);
+    assert_eq!(report["with_attributes"], 8);
+    let matter = report["attributes_matter"].as_u64().unwrap();
+    assert!((1..8).contains(&matter), "{report}");
     sandbox
         .entail(&diff)
         .prints(&format!(
@@ -516,12 +516,12 @@ fn diff_and_dry_run_take_attributes_and_report_when_recorded_ones_matter() {
              way without"
         ))
         .prints("compare others with --attribute NAME=VALUE");
-    let printed = [&diff[..], &["--attribute", "session=99"]].concat();
-    assert_eq!(coverage(&printed)["attributes"]["session"], "99");
+    let with_attribute = [&diff[..], &["--attribute", "session=99"]].concat();
+    assert_eq!(coverage(&with_attribute)["attributes"]["session"], "99");
     sandbox
-        .entail(&printed)
+        .entail(&with_attribute)
         .prints("for the models that scopes name, with and without session=99");
-    // A dry run of a change as well; what asks nothing refuses.
+    // A dry run of a change takes attributes, too; the change itself refuses them.
     let change = ["credential", "disable", "acme", "openai", "--name", "other"];
     let dry = [&change[..], &["--dry-run", "--attribute", "session=99"]].concat();
     assert_eq!(coverage(&dry)["attributes"]["session"], "99");
@@ -540,7 +540,7 @@ fn diff_and_dry_run_take_attributes_and_report_when_recorded_ones_matter() {
 }
 
 #[test]
-fn all_problems_of_settings_show_at_once_each_with_its_path() {
+fn all_problems_of_settings_are_listed_at_once_with_their_paths() {
     let (sandbox, _) = Sandbox::with_acme();
     let settings = write(
         &sandbox,
@@ -559,8 +559,8 @@ fn all_problems_of_settings_show_at_once_each_with_its_path() {
         &settings,
     ];
     for command in [&diff[..], &activate] {
-        let told = sandbox.entail(command).fails(19);
-        let told = told.prints("does not take these settings: there are 5 problems");
+        let ran = sandbox.entail(command).fails(19);
+        let ran = ran.prints("does not take these settings: there are 5 problems");
         for line in [
             "  - /other: is not known; there are: by, weights",
             "  - /by: ",
@@ -568,13 +568,13 @@ fn all_problems_of_settings_show_at_once_each_with_its_path() {
             "  - /weights/1/scope: ",
             "  - /weights/1/weight: ",
         ] {
-            assert!(told.stderr.contains(line), "{line:?}: {}", told.stderr);
+            assert!(ran.stderr.contains(line), "{line:?}: {}", ran.stderr);
         }
         let json = sandbox.entail(&[command, &["--json"]].concat()).fails(19);
         let json: serde_json::Value = serde_json::from_str(&json.stderr).unwrap();
         assert_eq!(json["error"]["details"].as_array().unwrap().len(), 5);
     }
-    // What only the policy can say shows beside what its schema says.
+    // Problems that the policy finds are listed with those that its schema finds.
     let settings = write(
         &sandbox,
         "settings.json",
@@ -595,17 +595,17 @@ fn replay_hides_changed_reasons_unless_requested() {
         .entail(&["resolve", "acme/agents", "openai"])
         .fails(10);
     let replay = ["policy", "replay", &closed];
-    let silent = sandbox.entail(&replay).ok();
-    let silent = silent
+    let ran = sandbox.entail(&replay).ok();
+    let ran = ran
         .prints("1 record: 1 reason-changed")
         .prints("--reason-changed");
-    assert!(!silent.stdout.contains("not-opted-in"), "{}", silent.stdout);
-    let asked = [&replay[..], &["--reason-changed"]].concat();
-    sandbox.entail(&asked).ok().prints("not-opted-in");
+    assert!(!ran.stdout.contains("not-opted-in"), "{}", ran.stdout);
+    let with_reasons = [&replay[..], &["--reason-changed"]].concat();
+    sandbox.entail(&with_reasons).ok().prints("not-opted-in");
     let changes = |arguments: &[&str]| {
         let json = sandbox.entail(&[arguments, &["--json"]].concat()).json();
         assert_eq!(json["counts"]["reason_changed"], 1);
         json["changes"].as_array().unwrap().len()
     };
-    assert_eq!((changes(&replay), changes(&asked)), (0, 1));
+    assert_eq!((changes(&replay), changes(&with_reasons)), (0, 1));
 }

@@ -1,21 +1,21 @@
-//! `entail run` as a process among others: signals, stops, containers, what it leaves
-//! behind when it is killed.
+//! `entail run` as a process: signals, job control, containers, and the leftovers of killed
+//! processes.
 
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::run::{heeding_signals, until, with_account};
+use crate::run::{until, with_account, with_default_signals};
 use crate::sandbox::Sandbox;
 
-/// Starts a script of Python under `run`, as a child that gets a private file, and returns
-/// it once the script has made the file `ready`.
+/// Starts a Python script under `run`, as a child that gets a private file. Returns the child
+/// once the script has created the file `ready`.
 fn started(sandbox: &Sandbox, script: &str) -> Child {
     let ready = sandbox.path("ready");
     let _ = std::fs::remove_file(&ready);
     let command = sandbox.command(&["run", "acme/evals", "--", "python3", "-c", script]);
-    let child = heeding_signals(&command)
-        // The kernel stops no group of processes that nobody could continue.
+    let child = with_default_signals(&command)
+        // The kernel does not stop the processes of an orphaned process group.
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -41,36 +41,36 @@ fn children(process: u32) -> Vec<u32> {
         .collect()
 }
 
-/// The state of a process by proc(5): `T` is stopped.
+/// The state of a process as in proc(5): `T` is stopped.
 fn state(process: u32) -> char {
     let line = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
     let (_, after) = line.rsplit_once(") ").unwrap();
     after.chars().next().unwrap()
 }
 
-/// The child of `run` that is the command: the other one is the keeper of its files.
+/// The child of `run` that is the command. The other child is the keeper of its files.
 fn command_of(run: u32, program: &str) -> u32 {
-    let is_it = |process: &u32| {
+    let is_command = |process: &u32| {
         let line = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
         line.starts_with(program.as_bytes())
     };
-    children(run).into_iter().find(is_it).unwrap()
+    children(run).into_iter().find(is_command).unwrap()
 }
 
 #[test]
 fn the_command_gets_every_signal_that_can_be_caught() {
     let sandbox = with_account();
-    let (ready, told) = (sandbox.path("ready"), sandbox.path("told"));
+    let (ready, report) = (sandbox.path("ready"), sandbox.path("report"));
     let script = format!(
         "import signal, time
-got = []
+received = []
 def note(number, frame):
-    got.append(number)
-    open({told:?}, 'w').write(' '.join(map(str, got)))
+    received.append(number)
+    open({report:?}, 'w').write(' '.join(map(str, received)))
 for number in set(range(1, 65)) - {{4, 5, 7, 8, 9, 11, 17, 19, 32, 33}}:
     signal.signal(number, note)
 open({ready:?}, 'w').close()
-while signal.SIGRTMAX not in got:
+while signal.SIGRTMAX not in received:
     time.sleep(0.01)"
     );
     let mut run = started(&sandbox, &script);
@@ -79,8 +79,8 @@ while signal.SIGRTMAX not in got:
     for number in &expected {
         send(&number.to_string(), run.id());
         until(&format!("signal {number} arrives"), || {
-            let got = std::fs::read_to_string(&told).unwrap_or_default();
-            got.split(' ').any(|got| got == number.to_string())
+            let received = std::fs::read_to_string(&report).unwrap_or_default();
+            received.split(' ').any(|one| one == number.to_string())
         });
     }
     send("64", run.id());
@@ -108,7 +108,7 @@ fn the_run_stops_and_continues_with_the_command() {
     }
 }
 
-/// A command in a process namespace of its own, of which it is the first process.
+/// Wraps a command so that it runs as the first process of a new PID namespace.
 fn in_container(command: &Command) -> Command {
     let mut contained = Command::new("unshare");
     contained
@@ -123,7 +123,7 @@ fn in_container(command: &Command) -> Command {
     started_by(contained, command)
 }
 
-/// A command as the last arguments of another, in its own environment.
+/// Appends a command to the arguments of `outer`, which gets the environment of the command.
 fn started_by(mut outer: Command, command: &Command) -> Command {
     outer
         .arg(command.get_program())
@@ -141,13 +141,13 @@ fn has_containers() -> bool {
     let tried = in_container(&Command::new("true")).output();
     let has = tried.is_ok_and(|tried| tried.status.success());
     if !has {
-        println!("skipped: the system makes no process namespaces here");
+        println!("skipped: PID namespaces are not available here");
     }
     has
 }
 
 #[test]
-fn as_the_first_process_of_a_container_it_reports_that_a_signal_ended_it() {
+fn as_the_first_process_of_a_container_run_exits_with_the_code_of_the_signal() {
     if !has_containers() {
         return;
     }
@@ -157,7 +157,7 @@ fn as_the_first_process_of_a_container_it_reports_that_a_signal_ended_it() {
         let _ = std::fs::remove_file(&ready);
         let script = format!("touch {}; exec sleep 60", ready.display());
         let command = sandbox.command(&["run", "acme/evals", "--", "sh", "-c", &script]);
-        let mut outside = in_container(&heeding_signals(&command))
+        let mut outside = in_container(&with_default_signals(&command))
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
@@ -172,7 +172,7 @@ fn as_the_first_process_of_a_container_it_reports_that_a_signal_ended_it() {
 }
 
 #[test]
-fn as_the_first_process_of_a_container_it_reaps_orphans() {
+fn as_the_first_process_of_a_container_run_reaps_orphans() {
     if !has_containers() {
         return;
     }
@@ -184,19 +184,19 @@ fn as_the_first_process_of_a_container_it_reaps_orphans() {
     assert_eq!(ran.ok().stdout, "0\n");
 }
 
-/// Runs a command that ends after its wrapper and its keeper were killed, and returns the
-/// directory that is left.
+/// Kills `run` and the keeper of its files, then the command. Returns the directory that they
+/// leave behind.
 fn left_behind(sandbox: &Sandbox) -> PathBuf {
-    let (ready, told) = (sandbox.path("ready"), sandbox.path("told"));
-    let (ready, told) = (ready.to_str().unwrap(), told.to_str().unwrap());
+    let (ready, report) = (sandbox.path("ready"), sandbox.path("report"));
+    let (ready, report) = (ready.to_str().unwrap(), report.to_str().unwrap());
     let script = format!(
         "import os, time
-open({told:?}, 'w').write(os.environ['GOOGLE_APPLICATION_CREDENTIALS'])
+open({report:?}, 'w').write(os.environ['GOOGLE_APPLICATION_CREDENTIALS'])
 open({ready:?}, 'w').close()
 time.sleep(60)"
     );
     let mut run = started(sandbox, &script);
-    let file = std::fs::read_to_string(told).unwrap();
+    let file = std::fs::read_to_string(report).unwrap();
     let directory = Path::new(&file).parent().unwrap().to_owned();
     let command = command_of(run.id(), "python3");
     let keeper = children(run.id())
@@ -207,7 +207,7 @@ time.sleep(60)"
     run.kill().unwrap();
     run.wait().unwrap();
     make_older(&directory);
-    // It goes on, and needs what it has.
+    // The command still runs and needs its file.
     sandbox.entail(&["run", "acme/evals", "--", "true"]).ok();
     assert!(Path::new(&file).exists());
     send("KILL", command);
@@ -249,7 +249,7 @@ fn files_that_only_look_like_leftovers_are_neither_read_nor_removed() {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };
     let directories = [
-        // The mode, the name, a file in it.
+        // Mode, name, and a file in it.
         (0o755, "entail-run-abcdef", "command"),
         (0o700, "entail-run-ghijkl", "results.csv"),
         (0o700, "entail-run-of-mine", "credential-0.json"),
@@ -261,14 +261,14 @@ fn files_that_only_look_like_leftovers_are_neither_read_nor_removed() {
         with_mode(&file, 0o600);
         with_mode(file.parent().unwrap(), mode);
     }
-    // Who opens it waits.
+    // Opening this pipe would block.
     let piped = runtime.join("entail-run-mnopqr");
     std::fs::create_dir(&piped).unwrap();
-    let made = Command::new("mkfifo").arg(piped.join("command")).status();
-    assert!(made.unwrap().success());
+    let status = Command::new("mkfifo").arg(piped.join("command")).status();
+    assert!(status.unwrap().success());
     with_mode(&piped, 0o700);
     with_mode(&runtime, 0o700);
-    let of = |arguments: &[&str]| {
+    let run = |arguments: &[&str]| {
         let mut command = sandbox.command(arguments);
         command.env("XDG_RUNTIME_DIR", &runtime);
         sandbox.run(command, "")
@@ -276,17 +276,17 @@ fn files_that_only_look_like_leftovers_are_neither_read_nor_removed() {
     for entry in std::fs::read_dir(&runtime).unwrap() {
         make_older(&entry.unwrap().path());
     }
-    of(&["doctor"]).ok();
-    of(&["run", "acme/evals", "--", "true"]).ok();
+    run(&["doctor"]).ok();
+    run(&["run", "acme/evals", "--", "true"]).ok();
     for (_, name, file) in directories {
-        let left = std::fs::read_to_string(runtime.join(name).join(file)).unwrap();
-        assert_eq!(left, "mine", "{name}");
+        let contents = std::fs::read_to_string(runtime.join(name).join(file)).unwrap();
+        assert_eq!(contents, "mine", "{name}");
     }
     assert!(piped.join("command").exists());
 }
 
 #[test]
-fn a_script_that_names_no_interpreter_is_run_by_the_shell() {
+fn a_script_without_an_interpreter_line_is_run_by_the_shell() {
     for sandbox in [Sandbox::with_acme().0, with_account()] {
         let script = sandbox.file("bin/greet", "echo \"hello, $1\"\n");
         let executable = Command::new("chmod").args(["+x", &script]).status();
@@ -298,8 +298,8 @@ fn a_script_that_names_no_interpreter_is_run_by_the_shell() {
     }
 }
 
-/// Runs the program after a line of Python, or of shell in a mount namespace of its own.
-fn after(sandbox: &Sandbox, prelude: &str, arguments: &[&str]) -> crate::sandbox::Ran {
+/// Runs a line of Python, then the program in the same process.
+fn after(sandbox: &Sandbox, prelude: &str, arguments: &[&str]) -> crate::sandbox::RunOutput {
     let command = sandbox.command(arguments);
     let script = format!("import ctypes, os, sys\n{prelude}\nos.execv(sys.argv[1], sys.argv[1:])");
     let mut changed = Command::new("python3");
@@ -314,14 +314,14 @@ fn a_ban_on_executable_memory_is_reported() {
     let prelude = "if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0): sys.exit(99)";
     let ran = after(&sandbox, prelude, &["run", "acme/evals", "--", "true"]);
     if ran.code == Some(99) {
-        println!("skipped: this kernel cannot forbid it");
+        println!("skipped: this kernel has no PR_SET_MDWE");
         return;
     }
     ran.fails(12).prints("MemoryDenyWriteExecute=no");
 }
 
 #[test]
-fn a_home_on_a_read_only_file_system_is_named_with_what_is_needed() {
+fn a_home_on_a_read_only_file_system_is_reported_with_a_remedy() {
     let (sandbox, _) = Sandbox::with_acme();
     let home = sandbox.home();
     let command = sandbox.command(&["run", "acme/evals", "--", "true"]);
@@ -333,7 +333,7 @@ fn a_home_on_a_read_only_file_system_is_named_with_what_is_needed() {
         .arg(&home);
     let ran = sandbox.run(started_by(contained, &command), "");
     if ran.code == Some(99) || ran.stderr.starts_with("unshare") {
-        println!("skipped: the system makes no mount namespaces here");
+        println!("skipped: mount namespaces are not available here");
         return;
     }
     ran.fails(14)
@@ -354,14 +354,14 @@ fn without_proc_a_command_still_runs() {
         .arg("mount -t tmpfs none /proc || exit 99; exec \"$0\" \"$@\"");
     let ran = sandbox.run(started_by(contained, &command), "");
     if ran.code == Some(99) {
-        println!("skipped: the system mounts nothing here");
+        println!("skipped: mounting is not permitted here");
         return;
     }
     ran.ok().prints("ran");
 }
 
 #[test]
-fn a_directory_that_a_cluster_made_for_a_group_is_refused_with_what_to_change() {
+fn a_home_with_group_permissions_from_kubernetes_is_refused_with_a_remedy() {
     use std::os::unix::fs::PermissionsExt as _;
     let (sandbox, _) = Sandbox::with_acme();
     let mode = std::fs::Permissions::from_mode(0o2770);

@@ -1,7 +1,7 @@
 //! Input typed at a terminal.
 
 use crate::sandbox::Sandbox;
-use crate::terminal::Person;
+use crate::terminal::TerminalUser;
 
 /// A service account of the length of a real one.
 fn account(sandbox: &Sandbox) -> String {
@@ -36,7 +36,7 @@ fn json_of_many_lines_is_read_whole_and_nothing_is_left_for_the_shell() {
     let account = account(&sandbox);
     let script = "\"$0\" credential set acme vertex-ai; echo code=$?; \
                   IFS= read -r -t 1 rest; echo \"rest=[$rest]\"; stty -a";
-    let sat = Person::script(&sandbox, script)
+    let sat = TerminalUser::script(&sandbox, script)
         .at("(hidden): ", &format!("{account}\n"))
         .run();
     assert_eq!(sat.hidden, [true]);
@@ -61,7 +61,7 @@ fn json_also_ends_without_a_line_break_and_base64_has_lines() {
     sandbox
         .entail_with(&["credential", "set", "acme", "vertex-ai"], &account)
         .ok();
-    Person::entail(&sandbox, &rotate)
+    TerminalUser::entail(&sandbox, &rotate)
         .at("(hidden): ", &account)
         .run()
         .ran
@@ -71,7 +71,7 @@ fn json_also_ends_without_a_line_break_and_base64_has_lines() {
     let lines: Vec<&str> = (0..base64.len().div_ceil(76))
         .map(|line| &base64[line * 76..base64.len().min(line * 76 + 76)])
         .collect();
-    Person::entail(&sandbox, &rotate)
+    TerminalUser::entail(&sandbox, &rotate)
         .at("(hidden): ", &format!("{}\n", lines.join("\n")))
         .run()
         .ran
@@ -88,7 +88,7 @@ fn a_line_of_more_than_4095_characters_is_not_cut() {
     let (sandbox, _) = Sandbox::with_acme();
     let key = format!("{}{}", sandbox.canary(), "x1".repeat(3_000));
     assert!(key.len() > 6_000);
-    Person::entail(&sandbox, &["credential", "set", "acme", "xai"])
+    TerminalUser::entail(&sandbox, &["credential", "set", "acme", "xai"])
         .at("(hidden): ", &format!("{key}\n"))
         .run()
         .ran
@@ -101,15 +101,15 @@ fn a_line_can_be_edited() {
     let (sandbox, _) = Sandbox::with_acme();
     let key = sandbox.canary();
     let typed = format!("wrong\u{15}one two\u{17}\u{7f}\u{7f}\u{7f}\u{7f}{key}öx\u{7f}\u{7f}\n");
-    Person::entail(&sandbox, &["credential", "set", "acme", "xai"])
+    TerminalUser::entail(&sandbox, &["credential", "set", "acme", "xai"])
         .at("(hidden): ", &typed)
         .run()
         .ran
         .ok();
     assert_eq!(secret(&sandbox, "xai", "api_key"), key);
-    // Ctrl-D ends it as well.
+    // Ctrl-D ends the line, too.
     let other = sandbox.canary();
-    Person::entail(&sandbox, &["credential", "rotate", "acme", "xai"])
+    TerminalUser::entail(&sandbox, &["credential", "rotate", "acme", "xai"])
         .at("(hidden): ", &format!("{other}\u{4}"))
         .run()
         .ran
@@ -123,7 +123,7 @@ fn several_lines_for_a_one_line_prompt_are_refused_and_discarded() {
     let script = "\"$0\" credential rotate acme openai; echo code=$?; \
                   IFS= read -r -t 1 rest; echo \"rest=[$rest]\"";
     let (first, second) = (sandbox.canary(), sandbox.canary());
-    Person::script(&sandbox, script)
+    TerminalUser::script(&sandbox, script)
         .at("(hidden): ", &format!("{first}\n{second}\necho owned\n"))
         .run()
         .ran
@@ -139,7 +139,7 @@ fn input_typed_before_the_prompt_is_discarded_with_a_notice() {
     let (sandbox, _) = Sandbox::with_acme();
     let key = sandbox.canary();
     let script = "echo ready; sleep 1; \"$0\" credential rotate acme openai";
-    Person::script(&sandbox, script)
+    TerminalUser::script(&sandbox, script)
         .at("ready", "half of a key\n")
         .at("(hidden): ", &format!("{key}\n"))
         .run()
@@ -153,7 +153,7 @@ fn input_typed_before_the_prompt_is_discarded_with_a_notice() {
 fn an_interrupted_prompt_leaves_the_terminal_as_it_was() {
     let (sandbox, key) = Sandbox::with_acme();
     let script = "trap : INT; \"$0\" credential rotate acme openai; echo code=$?; stty -a";
-    let ran = Person::script(&sandbox, script)
+    let ran = TerminalUser::script(&sandbox, script)
         .at("(hidden): ", "abc\u{3}")
         .run()
         .ran
@@ -168,7 +168,7 @@ fn an_interrupted_prompt_leaves_the_terminal_as_it_was() {
 fn a_passphrase_is_asked_for_at_the_terminal_when_standard_input_is_redirected() {
     let sandbox = Sandbox::new();
     let passphrase = sandbox.canary();
-    Person::entail(&sandbox, &["init", "acme", "--passphrase"])
+    TerminalUser::entail(&sandbox, &["init", "acme", "--passphrase"])
         .at("New passphrase", &format!("{passphrase}\n"))
         .at("Repeat the passphrase", &format!("{passphrase}\n"))
         .run()
@@ -179,7 +179,7 @@ fn a_passphrase_is_asked_for_at_the_terminal_when_standard_input_is_redirected()
         .entail_with(&["credential", "set", "acme", "openai"], &key)
         .ok();
     let file = sandbox.file("input", "a line for the command\n");
-    let sat = Person::entail(&sandbox, &["run", "acme", "--", "cat"])
+    let sat = TerminalUser::entail(&sandbox, &["run", "acme", "--", "cat"])
         .with_stdin(&file)
         .at("Passphrase of the identity", &format!("{passphrase}\n"))
         .run();
@@ -191,7 +191,7 @@ fn a_passphrase_is_asked_for_at_the_terminal_when_standard_input_is_redirected()
 fn widening_and_destructive_changes_ask_for_confirmation_at_a_terminal() {
     let (sandbox, _) = Sandbox::with_acme();
     let declined = |arguments: &[&str], printed: &str| {
-        Person::entail(&sandbox, arguments)
+        TerminalUser::entail(&sandbox, arguments)
             .at("Continue? [y/N] ", "\n")
             .run()
             .ran
@@ -216,18 +216,18 @@ fn widening_and_destructive_changes_ask_for_confirmation_at_a_terminal() {
     declined(&["project", "remove", "acme/agents"], "acme/agents xai");
     sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
 
-    Person::entail(&sandbox, &["inherit", "acme/agents", "openai"])
+    TerminalUser::entail(&sandbox, &["inherit", "acme/agents", "openai"])
         .at("Continue? [y/N] ", "y\n")
         .run()
         .ran
         .ok();
     sandbox.entail(&["resolve", "acme/agents", "openai"]).ok();
     let yes = ["credential", "disable", "acme", "openai", "--yes"];
-    Person::entail(&sandbox, &yes).run().ran.ok();
+    TerminalUser::entail(&sandbox, &yes).run().ran.ok();
     sandbox
         .entail(&["resolve", "acme/agents", "openai"])
         .fails(10);
-    // What changes nothing for anybody else is not asked.
+    // A change that affects no other scope needs no confirmation.
     let enable = ["credential", "set", "acme/agents", "xai", "--priority", "3"];
-    Person::entail(&sandbox, &enable).run().ran.ok();
+    TerminalUser::entail(&sandbox, &enable).run().ran.ok();
 }

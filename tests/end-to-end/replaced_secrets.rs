@@ -1,12 +1,11 @@
-//! What becomes of a secret that was there: nothing replaces it unasked, and what was
-//! replaced or removed can be brought back.
+//! A secret is replaced only on request, and a replaced or removed secret can be restored.
 
-use crate::sandbox::{Ran, Sandbox};
+use crate::sandbox::{RunOutput, Sandbox};
 
 const SET: [&str; 4] = ["credential", "set", "acme", "openai"];
 
 #[test]
-fn changing_rules_in_a_loop_does_not_read_its_input_as_a_secret() {
+fn changing_rules_in_a_loop_does_not_read_standard_input_as_a_secret() {
     let (sandbox, key) = Sandbox::with_acme();
     let mut command = std::process::Command::new("bash");
     command
@@ -20,11 +19,11 @@ fn changing_rules_in_a_loop_does_not_read_its_input_as_a_secret() {
         .env("PATH", std::env::var_os("PATH").unwrap())
         .env("ENTAIL_HOME", sandbox.home());
     sandbox.run(command, "").ok().prints("gpt-5");
-    let shown = sandbox
+    let credential = sandbox
         .entail(&["credential", "show", "acme", "openai", "--json"])
         .ok()
         .json();
-    assert_eq!(shown["version"]["number"], 1);
+    assert_eq!(credential["version"]["number"], 1);
     sandbox
         .entail_with(&[&SET[..], &["--all-models"]].concat(), "gpt-5")
         .ok();
@@ -53,7 +52,7 @@ fn an_existing_credential_reads_a_secret_from_standard_input_only_on_request() {
     sandbox
         .entail(&[&SET[..], &["--stdin", "--keep-secret"]].concat())
         .fails(2);
-    // The first one is what the command is for.
+    // The first secret of a credential is read without the option.
     sandbox
         .entail_with(&["credential", "set", "acme", "xai"], &sandbox.canary())
         .ok();
@@ -63,22 +62,22 @@ fn an_existing_credential_reads_a_secret_from_standard_input_only_on_request() {
 fn a_replaced_secret_is_named_by_its_last_characters_and_can_be_restored() {
     let (sandbox, key) = Sandbox::with_acme();
     let end = format!("version 1 (••••{})", &key[key.len() - 4..]);
-    let printed = |ran: Ran| {
+    let assert_replaced = |ran: RunOutput| {
         ran.ok()
             .prints(&end)
             .prints("is kept until")
             .prints("2 scopes use the credential")
     };
     let newer = sandbox.canary();
-    printed(sandbox.entail_with(&[&SET[..], &["--stdin"]].concat(), &newer));
-    let ids = ["credential", "rollback", "acme", "openai"];
+    assert_replaced(sandbox.entail_with(&[&SET[..], &["--stdin"]].concat(), &newer));
+    let rollback = ["credential", "rollback", "acme", "openai"];
     sandbox
-        .entail(&ids)
+        .entail(&rollback)
         .ok()
         .prints("version 2 (••••")
         .prints("has its previous secret again");
     assert_eq!(sandbox.revealed_key(), key);
-    printed(sandbox.entail_with(&["credential", "rotate", "acme", "openai"], &newer));
+    assert_replaced(sandbox.entail_with(&["credential", "rotate", "acme", "openai"], &newer));
 
     let json = sandbox
         .entail_with(
@@ -89,10 +88,10 @@ fn a_replaced_secret_is_named_by_its_last_characters_and_can_be_restored() {
         .json();
     assert_eq!(json["replaced"]["version"], 3);
     assert_eq!(json["replaced"]["used_by"], 2);
-    let shown = json["replaced"]["masked"]["api_key"].as_str().unwrap();
-    assert_eq!(shown.chars().count(), 8);
+    let masked = json["replaced"]["masked"]["api_key"].as_str().unwrap();
+    assert_eq!(masked.chars().count(), 8);
     assert!(json["retired_until_ms"].is_u64());
-    // Unless requested otherwise.
+    // With `--grace 0`, the old secret is destroyed at once.
     let at_once = [&SET[..], &["--stdin", "--grace", "0"]].concat();
     sandbox
         .entail_with(&at_once, &sandbox.canary())
@@ -119,7 +118,7 @@ fn a_removed_credential_can_be_restored_for_a_while() {
         .entail(&["credential", "list", "acme"])
         .ok()
         .prints("can be restored until");
-    // Its secret is a secret of the store like any other.
+    // The store still counts and reseals its secret.
     sandbox.entail(&["verify"]).ok().prints("1 secret");
     sandbox.entail(&["key", "rotate", "identity"]).ok();
     with("restore", &[]).ok().prints("is restored");
@@ -129,7 +128,7 @@ fn a_removed_credential_can_be_restored_for_a_while() {
     assert_eq!(sandbox.revealed_key(), key);
     with("restore", &[]).fails(19).prints("has a credential");
 
-    // Another took its name: nothing is overwritten.
+    // Another credential has taken its name and is not overwritten.
     with("remove", &[]).ok();
     let other = sandbox.canary();
     sandbox.entail_with(&SET, &other).ok();
@@ -149,7 +148,7 @@ fn a_removed_credential_can_be_restored_for_a_while() {
 }
 
 #[test]
-fn a_second_credential_does_not_take_over_because_its_name_sorts_first() {
+fn a_second_credential_does_not_take_precedence_because_of_its_name() {
     let (sandbox, key) = Sandbox::with_acme();
     let backup = [&SET[..], &["--name", "backup"]].concat();
     sandbox
@@ -171,7 +170,7 @@ fn a_second_credential_does_not_take_over_because_its_name_sorts_first() {
         .map(|credential| credential["priority"].as_u64().unwrap())
         .collect();
     assert_eq!(priorities, [0, 1, 2]);
-    // Somebody may want it to.
+    // An explicit priority puts it first.
     let first = [&SET[..], &["--name", "b", "--priority", "0"]].concat();
     let newest = sandbox.canary();
     sandbox
@@ -182,7 +181,7 @@ fn a_second_credential_does_not_take_over_because_its_name_sorts_first() {
 }
 
 #[test]
-fn a_dry_run_that_would_widen_ends_with_20() {
+fn a_dry_run_that_would_widen_access_exits_with_20() {
     let (sandbox, _) = Sandbox::with_acme();
     sandbox
         .entail(&["inherit", "acme/agents", "openai", "--dry-run"])
@@ -204,7 +203,7 @@ fn a_dry_run_that_would_widen_ends_with_20() {
 }
 
 #[test]
-fn a_locked_identity_is_not_asked_for_to_say_what_is_replaced() {
+fn replacing_a_secret_does_not_ask_for_the_passphrase_of_the_identity() {
     let sandbox = Sandbox::new();
     let passphrase = sandbox.file("passphrase", "a long passphrase");
     let file = ["--passphrase-file", &passphrase];

@@ -1,11 +1,11 @@
-//! `entail run`: what the command sees, and how it ends.
+//! `entail run`: what the command receives, and how it exits.
 
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::sandbox::{Ran, Sandbox};
+use crate::sandbox::{RunOutput, Sandbox};
 
 const ACCOUNT: &str = r#"{"type": "service_account", "project_id": "p1", "client_email": "a@p1.iam.gserviceaccount.com", "private_key": "-----BEGIN PRIVATE KEY-----\ncanaryofarunningkey0123456789ABCDEF\n-----END PRIVATE KEY-----\n"}"#;
 
@@ -20,7 +20,7 @@ pub fn with_account() -> Sandbox {
 }
 
 #[test]
-fn the_command_sees_what_was_granted_and_no_other_key() {
+fn the_command_gets_the_granted_key_and_no_other_key() {
     let (sandbox, key) = Sandbox::with_acme();
     let stray = sandbox.canary();
     let mut command = sandbox.command(&["run", "acme/evals", "--", "env"]);
@@ -32,32 +32,35 @@ fn the_command_sees_what_was_granted_and_no_other_key() {
         .env("ANTHROPIC_AUTH_TOKEN", &stray)
         .env("AWS_SECRET_ACCESS_KEY", &stray)
         .env("MINE", "kept");
-    let seen = sandbox_output(command);
-    assert!(seen.contains(&format!("OPENAI_API_KEY={key}\n")), "{seen}");
-    assert!(seen.contains("MINE=kept\n"));
+    let output = sandbox_output(command);
     assert!(
-        !seen.contains(&stray) && !seen.contains("evil.example"),
-        "{seen}"
+        output.contains(&format!("OPENAI_API_KEY={key}\n")),
+        "{output}"
+    );
+    assert!(output.contains("MINE=kept\n"));
+    assert!(
+        !output.contains(&stray) && !output.contains("evil.example"),
+        "{output}"
     );
 }
 
 #[test]
-fn a_pristine_command_sees_nothing_else_at_all() {
+fn a_pristine_command_gets_only_the_granted_variables() {
     let (sandbox, key) = Sandbox::with_acme();
-    let seen = sandbox
+    let output = sandbox
         .lease(&["run", "acme/evals", "--pristine", "--", "env"])
         .ok()
         .stdout;
-    let mut lines: Vec<&str> = seen.lines().collect();
+    let mut lines: Vec<&str> = output.lines().collect();
     lines.retain(|line| {
         let (name, _) = line.split_once('=').unwrap();
-        !SHIELDS.contains(&name)
+        !LOOKUP_BLOCKERS.contains(&name)
     });
     assert_eq!(lines, [format!("OPENAI_API_KEY={key}")]);
 }
 
-/// What keeps clients from files and look-ups that they would turn to unasked.
-const SHIELDS: [&str; 11] = [
+/// Variables that stop clients from searching files and metadata services for credentials.
+const LOOKUP_BLOCKERS: [&str; 11] = [
     "ANTHROPIC_CONFIG_DIR",
     "AWS_CONFIG_FILE",
     "AWS_EC2_METADATA_DISABLED",
@@ -72,7 +75,7 @@ const SHIELDS: [&str; 11] = [
 ];
 
 #[test]
-fn run_exits_as_the_command_does() {
+fn run_exits_with_the_status_of_the_command() {
     for sandbox in [Sandbox::with_acme().0, with_account()] {
         let run = |script: &str| sandbox.entail(&["run", "acme/evals", "--", "sh", "-c", script]);
         run("exit 0").fails(0);
@@ -97,14 +100,14 @@ fn standard_input_goes_to_the_command() {
 }
 
 #[test]
-fn a_file_valued_variable_names_a_private_file_that_is_gone_afterwards() {
+fn a_file_valued_variable_names_a_private_file_that_is_removed_afterwards() {
     let sandbox = with_account();
     let script = "printf '%s\\n' \"$GOOGLE_APPLICATION_CREDENTIALS\"; stat -c %a \"$GOOGLE_APPLICATION_CREDENTIALS\"; cat \"$GOOGLE_APPLICATION_CREDENTIALS\"";
-    let seen = sandbox
+    let output = sandbox
         .lease(&["run", "acme/evals", "--", "sh", "-c", script])
         .ok()
         .stdout;
-    let mut lines = seen.splitn(3, '\n');
+    let mut lines = output.splitn(3, '\n');
     let path = lines.next().unwrap().to_owned();
     assert_eq!(lines.next(), Some("600"));
     assert_eq!(lines.next(), Some(ACCOUNT));
@@ -112,8 +115,8 @@ fn a_file_valued_variable_names_a_private_file_that_is_gone_afterwards() {
     assert!(!Path::new(&path).parent().unwrap().exists());
 }
 
-/// Runs a script that gets the private file, with `XDG_RUNTIME_DIR` as given.
-fn run_with_file(sandbox: &Sandbox, runtime: Option<&Path>, script: &str) -> Ran {
+/// Runs a script that gets the private file, with this `XDG_RUNTIME_DIR`.
+fn run_with_file(sandbox: &Sandbox, runtime: Option<&Path>, script: &str) -> RunOutput {
     let mut command = sandbox.command(&["run", "acme/evals", "--", "sh", "-c", script]);
     if let Some(runtime) = runtime {
         command.env("XDG_RUNTIME_DIR", runtime);
@@ -121,23 +124,23 @@ fn run_with_file(sandbox: &Sandbox, runtime: Option<&Path>, script: &str) -> Ran
     sandbox.run(command, "")
 }
 
-/// A directory with a mode.
+/// Creates a directory with this mode.
 fn directory(sandbox: &Sandbox, name: &str, mode: u32) -> PathBuf {
-    let made = sandbox.path(name);
-    std::fs::create_dir(&made).unwrap();
-    std::fs::set_permissions(&made, std::fs::Permissions::from_mode(mode)).unwrap();
-    made
+    let path = sandbox.path(name);
+    std::fs::create_dir(&path).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    path
 }
 
 #[test]
 fn a_file_that_replaces_the_private_file_is_neither_written_nor_read() {
     let sandbox = with_account();
-    let kept = sandbox.path("kept");
-    std::fs::write(&kept, "not to be touched").unwrap();
+    let target = sandbox.path("target");
+    std::fs::write(&target, "not to be touched").unwrap();
     let runtime = directory(&sandbox, "runtime", 0o700);
     let replace = [
-        format!("rm $F; ln -s {} $F", kept.display()),
-        format!("rm $F; ln {} $F", kept.display()),
+        format!("rm $F; ln -s {} $F", target.display()),
+        format!("rm $F; ln {} $F", target.display()),
         "rm $F; truncate -s 1T $F".to_owned(),
         "truncate -s 1T $F".to_owned(),
         "rm $F; mkfifo $F".to_owned(),
@@ -152,12 +155,12 @@ fn a_file_that_replaces_the_private_file_is_neither_written_nor_read() {
             .prints("went on");
         assert!(started.elapsed() < Duration::from_secs(20), "{replace}");
         assert_eq!(
-            std::fs::read_to_string(&kept).unwrap(),
+            std::fs::read_to_string(&target).unwrap(),
             "not to be touched",
             "{replace}"
         );
-        let left = std::fs::read_dir(&runtime).unwrap().count();
-        assert_eq!(left, 0, "{replace}");
+        let entries = std::fs::read_dir(&runtime).unwrap().count();
+        assert_eq!(entries, 0, "{replace}");
     }
 }
 
@@ -175,8 +178,8 @@ fn a_moved_private_file_is_overwritten_and_other_files_are_kept() {
         .prints("is not removed, because the command put files into it");
     let moved = std::fs::read(moved).unwrap();
     assert_eq!(moved, vec![0; ACCOUNT.len()]);
-    let left = std::fs::read_dir(&runtime).unwrap().next().unwrap();
-    let result = left.unwrap().path().join("result");
+    let entry = std::fs::read_dir(&runtime).unwrap().next().unwrap();
+    let result = entry.unwrap().path().join("result");
     assert_eq!(std::fs::read_to_string(result).unwrap(), "mine\n");
 }
 
@@ -184,7 +187,7 @@ fn a_moved_private_file_is_overwritten_and_other_files_are_kept() {
 fn a_runtime_directory_of_another_user_is_skipped() {
     let sandbox = with_account();
     let script = "printf %s \"$GOOGLE_APPLICATION_CREDENTIALS\"";
-    let place = |runtime: Option<&Path>| {
+    let location = |runtime: Option<&Path>| {
         let path = run_with_file(&sandbox, runtime, script).ok().stdout;
         Path::new(&path)
             .parent()
@@ -194,9 +197,9 @@ fn a_runtime_directory_of_another_user_is_skipped() {
             .to_owned()
     };
     let own = directory(&sandbox, "own", 0o700);
-    assert_eq!(place(Some(&own)), own);
-    let elsewhere = place(None);
-    assert_eq!(elsewhere, Path::new("/dev/shm"));
+    assert_eq!(location(Some(&own)), own);
+    let fallback = location(None);
+    assert_eq!(fallback, Path::new("/dev/shm"));
 
     let open = directory(&sandbox, "open", 0o777);
     let linked = open.join("linked");
@@ -204,11 +207,11 @@ fn a_runtime_directory_of_another_user_is_skipped() {
     let file = sandbox.path("file");
     std::fs::write(&file, "").unwrap();
     for foreign in [&open, &linked, &file, &sandbox.path("nothing")] {
-        assert_eq!(place(Some(foreign)), elsewhere, "{}", foreign.display());
+        assert_eq!(location(Some(foreign)), fallback, "{}", foreign.display());
     }
     let theirs = directory(&sandbox, "theirs", 0o700);
     if chown(&theirs, Some(65534), Some(65534)).is_ok() {
-        assert_eq!(place(Some(&theirs)), elsewhere);
+        assert_eq!(location(Some(&theirs)), fallback);
         assert_eq!(std::fs::read_dir(&theirs).unwrap().count(), 0);
     } else {
         println!("skipped: only root can give a directory away");
@@ -216,42 +219,42 @@ fn a_runtime_directory_of_another_user_is_skipped() {
 }
 
 #[test]
-fn the_private_file_is_read_by_name_again_and_again_by_the_command_and_its_children() {
+fn the_command_and_its_children_can_read_the_private_file_repeatedly() {
     let sandbox = with_account();
-    // As Google's client for Node does it: resolved first, then a file and no link. And
-    // from a child that inherits no descriptor.
+    // Google's client for Node.js resolves the path first, and requires a regular file that
+    // is not a link. A child process that inherits no descriptor can read it, too.
     let script = "import os, subprocess, sys
 name = os.environ['GOOGLE_APPLICATION_CREDENTIALS']
 assert os.path.realpath(name) == name, name
 assert os.path.isfile(name) and not os.path.islink(name)
 assert open(name).read() == open(name).read()
 sys.stdout.write(subprocess.run(['cat', name], capture_output=True, text=True).stdout)";
-    let seen = sandbox
+    let output = sandbox
         .lease(&["run", "acme/evals", "--", "python3", "-c", script])
         .ok()
         .stdout;
-    assert_eq!(seen, ACCOUNT);
+    assert_eq!(output, ACCOUNT);
 }
 
 #[test]
-fn the_private_file_does_not_outlive_the_command_where_the_run_is_killed() {
+fn the_private_file_does_not_outlive_the_command_if_run_is_killed() {
     let sandbox = with_account();
-    let told = sandbox.path("told");
+    let report = sandbox.path("report");
     let script = format!(
-        "printf '%s %s' $$ \"$GOOGLE_APPLICATION_CREDENTIALS\" > {told}.part; mv {told}.part {told}; exec sleep 60",
-        told = told.display()
+        "printf '%s %s' $$ \"$GOOGLE_APPLICATION_CREDENTIALS\" > {report}.part; mv {report}.part {report}; exec sleep 60",
+        report = report.display()
     );
     let mut child = sandbox
         .command(&["run", "acme/evals", "--", "sh", "-c", &script])
         .stdin(Stdio::null())
         .spawn()
         .unwrap();
-    until("the command runs", || told.exists());
-    let text = std::fs::read_to_string(&told).unwrap();
+    until("the command runs", || report.exists());
+    let text = std::fs::read_to_string(&report).unwrap();
     let (process, path) = text.split_once(' ').unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
-    // The command goes on, and so must what it needs.
+    // The command still runs, so its file must still exist.
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(std::fs::read_to_string(path).unwrap(), ACCOUNT);
     let killed = Command::new("kill").arg(process).status().unwrap();
@@ -262,62 +265,68 @@ fn the_private_file_does_not_outlive_the_command_where_the_run_is_killed() {
     });
 }
 
-pub fn until(what: &str, holds: impl Fn() -> bool) {
+pub fn until(what: &str, condition: impl Fn() -> bool) {
     let started = Instant::now();
-    while !holds() {
+    while !condition() {
         assert!(
             started.elapsed() < Duration::from_secs(30),
-            "{what}: not so"
+            "timed out: {what}"
         );
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// The same command, but without the signals that whoever runs the tests may
-/// ignore: a shell does so for what it runs in the background.
-pub fn heeding_signals(command: &Command) -> Command {
+/// The same command with the default action for every signal. The process that runs the
+/// tests may ignore signals, as a shell does for background jobs.
+pub fn with_default_signals(command: &Command) -> Command {
     let script = "import os, signal, sys
 for number in set(range(1, 65)) - {9, 19, 32, 33}:
     signal.signal(number, signal.SIG_DFL)
 os.execv(sys.argv[1], sys.argv[1:])";
-    let mut heeding = Command::new("python3");
-    heeding
+    let mut wrapped = Command::new("python3");
+    wrapped
         .args(["-c", script])
         .arg(command.get_program())
         .args(command.get_args())
         .env_clear();
-    heeding.envs(
+    wrapped.envs(
         command
             .get_envs()
             .filter_map(|(name, value)| Some((name, value?))),
     );
-    heeding
+    wrapped
 }
 
 #[test]
 fn a_terminated_run_terminates_the_command_and_removes_the_file() {
     let sandbox = with_account();
-    let told = sandbox.path("told");
+    let report = sandbox.path("report");
     let script = format!(
-        "printf %s \"$GOOGLE_APPLICATION_CREDENTIALS\" > {told}.part; mv {told}.part {told}; exec sleep 60",
-        told = told.display()
+        "printf %s \"$GOOGLE_APPLICATION_CREDENTIALS\" > {report}.part; mv {report}.part {report}; exec sleep 60",
+        report = report.display()
     );
     for signal in ["TERM", "HUP", "INT", "ALRM"] {
-        let _ = std::fs::remove_file(&told);
-        let mut child =
-            heeding_signals(&sandbox.command(&["run", "acme/evals", "--", "sh", "-c", &script]))
-                .stdin(Stdio::null())
-                .spawn()
-                .unwrap();
+        let _ = std::fs::remove_file(&report);
+        let mut child = with_default_signals(&sandbox.command(&[
+            "run",
+            "acme/evals",
+            "--",
+            "sh",
+            "-c",
+            &script,
+        ]))
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
         let started = Instant::now();
-        while !told.exists() {
+        while !report.exists() {
             assert!(
                 started.elapsed() < Duration::from_secs(30),
                 "the command did not start"
             );
             std::thread::sleep(Duration::from_millis(5));
         }
-        let path = std::fs::read_to_string(&told).unwrap();
+        let path = std::fs::read_to_string(&report).unwrap();
         assert!(Path::new(&path).exists());
         let killed = Command::new("kill")
             .args([&format!("-{signal}"), &child.id().to_string()])
@@ -348,7 +357,7 @@ fn signals_ignored_by_the_caller_stay_ignored() {
     }
 }
 
-/// One in which `acme` holds a role of AWS, and a script that prints the configuration.
+/// A home in which `acme` has an AWS role.
 fn with_role() -> Sandbox {
     let (sandbox, _) = Sandbox::with_acme();
     let role = [
@@ -367,13 +376,13 @@ fn with_role() -> Sandbox {
     sandbox
 }
 
-const SHOW_ROLE: [&str; 5] = ["run", "acme", "--", "sh", "-c"];
+const RUN_SHELL: [&str; 5] = ["run", "acme", "--", "sh", "-c"];
 
 #[test]
 fn a_role_is_assumed_by_a_private_configuration_with_the_callers_own_identity() {
     let sandbox = with_role();
     let stray = sandbox.canary();
-    let show = [&SHOW_ROLE[..], &["env; cat \"$AWS_CONFIG_FILE\""]].concat();
+    let show = [&RUN_SHELL[..], &["env; cat \"$AWS_CONFIG_FILE\""]].concat();
     let mut command = sandbox.command(&show);
     command
         .env("AWS_ACCESS_KEY_ID", "AKIAMINE")
@@ -381,7 +390,7 @@ fn a_role_is_assumed_by_a_private_configuration_with_the_callers_own_identity() 
         .env("AWS_BEARER_TOKEN_BEDROCK", &stray)
         .env("AWS_ENDPOINT_URL", "https://evil.example")
         .env("AWS_CREDENTIAL_EXPIRATION", "2020-01-01T00:00:00Z");
-    let seen = sandbox_output(command);
+    let output = sandbox_output(command);
     for line in [
         "AWS_REGION=us-east-1",
         "AWS_SHARED_CREDENTIALS_FILE=/dev/null",
@@ -389,23 +398,29 @@ fn a_role_is_assumed_by_a_private_configuration_with_the_callers_own_identity() 
         "external_id = acme-7",
         "aws_secret_access_key = my-own-secret",
     ] {
-        assert!(seen.lines().any(|seen| seen == line), "{line}: {seen}");
+        assert!(
+            output.lines().any(|printed| printed == line),
+            "{line}: {output}"
+        );
     }
-    assert!(seen.contains("AWS_PROFILE=entail-role-"), "{seen}");
-    assert!(seen.contains("source_profile = entail-source-"), "{seen}");
-    // The identity alone, beside the role, would be used instead of it.
+    assert!(output.contains("AWS_PROFILE=entail-role-"), "{output}");
+    assert!(
+        output.contains("source_profile = entail-source-"),
+        "{output}"
+    );
+    // If these were set too, clients would use them instead of the role.
     for gone in [
         &*stray,
         "evil",
         "AWS_ACCESS_KEY_ID",
         "AWS_CREDENTIAL_EXPIRATION",
     ] {
-        assert!(!seen.contains(gone), "{gone}: {seen}");
+        assert!(!output.contains(gone), "{gone}: {output}");
     }
 }
 
 #[test]
-fn the_variables_of_a_role_cannot_be_kept_from_the_caller() {
+fn keep_is_refused_for_the_variables_of_a_granted_role() {
     let sandbox = with_role();
     let mut command = sandbox.command(&["run", "acme", "--keep", "AWS_PROFILE", "--", "true"]);
     command
@@ -418,7 +433,7 @@ fn the_variables_of_a_role_cannot_be_kept_from_the_caller() {
 }
 
 #[test]
-fn a_role_without_an_identity_to_assume_it_with_is_refused() {
+fn a_role_is_refused_without_an_identity_that_can_assume_it() {
     let sandbox = with_role();
     let mut command = sandbox.command(&["run", "acme", "--", "true"]);
     command.env("HOME", sandbox.path("nobody"));
@@ -429,7 +444,7 @@ fn a_role_without_an_identity_to_assume_it_with_is_refused() {
 }
 
 #[test]
-fn a_granted_key_assumes_its_role_and_is_in_no_variable() {
+fn a_granted_key_that_assumes_a_role_is_not_in_the_environment() {
     let (sandbox, _) = Sandbox::with_acme();
     let key = sandbox.canary();
     let set = [
@@ -445,13 +460,13 @@ fn a_granted_key_assumes_its_role_and_is_in_no_variable() {
         "region=us-east-1",
     ];
     sandbox.entail_with(&set, &key).ok();
-    let show = [&SHOW_ROLE[..], &["env; echo --; cat \"$AWS_CONFIG_FILE\""]].concat();
+    let show = [&RUN_SHELL[..], &["env; echo --; cat \"$AWS_CONFIG_FILE\""]].concat();
     let mut command = sandbox.command(&show);
     command.env("AWS_ACCESS_KEY_ID", "AKIAMINE");
-    let seen = sandbox_output(command);
-    let (environment, configuration) = seen.split_once("--\n").unwrap();
+    let output = sandbox_output(command);
+    let (environment, configuration) = output.split_once("--\n").unwrap();
     assert!(!environment.contains(&key), "{environment}");
-    assert!(!seen.contains("AKIAMINE"), "{seen}");
+    assert!(!output.contains("AKIAMINE"), "{output}");
     let line = format!("aws_secret_access_key = {key}\n");
     assert!(configuration.contains(&line), "{configuration}");
 }
@@ -461,7 +476,7 @@ fn sandbox_output(mut command: Command) -> String {
 }
 
 #[test]
-fn a_model_can_be_named_for_a_run() {
+fn run_takes_a_model() {
     let (sandbox, _) = Sandbox::with_acme();
     sandbox
         .entail(&[
@@ -485,8 +500,8 @@ fn a_model_can_be_named_for_a_run() {
 #[test]
 fn a_named_provider_that_is_refused_stops_the_run() {
     let (sandbox, _) = Sandbox::with_acme();
-    let touched = sandbox.path("touched");
-    let script = format!("touch {}", touched.display());
+    let marker = sandbox.path("marker");
+    let script = format!("touch {}", marker.display());
     let refused = [
         "run",
         "acme/evals",
@@ -503,11 +518,11 @@ fn a_named_provider_that_is_refused_stops_the_run() {
         .entail(&refused)
         .fails(10)
         .prints("entail credential set acme/evals xai");
-    assert!(!touched.exists());
+    assert!(!marker.exists());
 }
 
 #[test]
-fn a_broken_own_key_is_noted_even_where_others_are_granted() {
+fn a_disabled_own_key_is_reported_even_if_other_keys_are_granted() {
     let (sandbox, _) = Sandbox::with_acme();
     let own = sandbox.canary();
     sandbox

@@ -1,8 +1,8 @@
-//! The samples in the documentation, run and compared, so that they cannot drift.
+//! Runs the samples in the documentation and compares their output.
 //!
 //! A `console` block holds commands (`$ …`) and what they print. The blocks of all pages
 //! run in one session, in the order of [`PAGES`]. `host/COMMANDS.md` holds the help of
-//! every command. With `UPDATE_SAMPLES=1` the tests write what they got into the pages.
+//! every command. With `UPDATE_SAMPLES=1` the tests write the actual output to the pages.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ struct User {
 
 impl User {
     fn new() -> Self {
-        // The samples show how a key of their own reaches a command.
+        // The samples print keys, so the sandbox does not search for canaries.
         let sandbox = Sandbox::unwatched();
         for (project, key) in [("agents", "5678"), ("evals", "9abc")] {
             sandbox.file(
@@ -55,7 +55,7 @@ impl User {
             .replace(&self.sandbox.path("me").display().to_string(), "/home/me")
     }
 
-    /// The page with the output of its commands as it is now.
+    /// The page with the current output of its commands.
     fn run_page(&self, page: &str) -> String {
         let mut result = String::new();
         let mut lines = page.lines().peekable();
@@ -97,7 +97,7 @@ fn push_line(text: &mut String, line: &str) {
     text.push('\n');
 }
 
-/// The text with what differs from run to run replaced: times.
+/// Replaces the times in a text, which differ between runs.
 fn normalized(text: &str) -> String {
     let is_digit_or = |template: u8, byte: u8| match template {
         b'0' => byte.is_ascii_digit(),

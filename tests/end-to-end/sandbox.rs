@@ -1,4 +1,4 @@
-//! A home of its own for each test, and the search for canaries.
+//! A separate home for each test, and the search for canaries.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -10,14 +10,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
 
-/// What one run of the program printed.
-pub struct Ran {
+/// The output and the exit code of one run of the program.
+pub struct RunOutput {
     pub stdout: String,
     pub stderr: String,
     pub code: Option<i32>,
 }
 
-impl Ran {
+impl RunOutput {
     /// Fails the test unless the exit code is 0.
     #[track_caller]
     pub fn ok(self) -> Self {
@@ -48,12 +48,12 @@ impl Ran {
     }
 }
 
-/// A home that is thrown away, after a search for every canary in it and in all
-/// that was printed but by commands that are meant to reveal.
+/// A temporary home. Dropping it searches for every canary in the home and in all output,
+/// except that of commands that are meant to reveal secrets.
 pub struct Sandbox {
     directory: tempfile::TempDir,
     canaries: Mutex<Vec<String>>,
-    printed: Mutex<Vec<(String, Vec<u8>)>>,
+    outputs: Mutex<Vec<(String, Vec<u8>)>>,
     is_watched: bool,
 }
 
@@ -64,19 +64,19 @@ impl Sandbox {
         Sandbox {
             directory: tempfile::tempdir().unwrap(),
             canaries: Mutex::default(),
-            printed: Mutex::default(),
+            outputs: Mutex::default(),
             is_watched: true,
         }
     }
 
-    /// One whose canaries the test looks for itself.
+    /// A sandbox that does not search for canaries: the test does so itself.
     pub fn unwatched() -> Self {
         let mut sandbox = Sandbox::new();
         sandbox.is_watched = false;
         sandbox
     }
 
-    /// One with the organization `acme` and an OpenAI key, the project
+    /// A sandbox with the organization `acme` and an OpenAI key, the project
     /// `acme/evals` that inherits it, and `acme/agents` that does not. Returns
     /// the key.
     pub fn with_acme() -> (Self, String) {
@@ -100,7 +100,7 @@ impl Sandbox {
         self.directory.path().join(name)
     }
 
-    /// Writes a file, and the directories above it.
+    /// Writes a file and creates its parent directories. Returns its path.
     pub fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> String {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -108,7 +108,7 @@ impl Sandbox {
         path.to_str().unwrap().to_owned()
     }
 
-    /// One with a copy of the home in another.
+    /// An unwatched sandbox with a copy of the home of another.
     pub fn copy_of(other: &Sandbox) -> Self {
         let sandbox = Sandbox::unwatched();
         copy_all(&other.home(), &sandbox.home());
@@ -130,12 +130,12 @@ impl Sandbox {
         canary
     }
 
-    /// Takes a text for a canary, such as a part of a larger secret.
+    /// Registers a text as a canary, such as a part of a larger secret.
     pub fn watch_for(&self, text: &str) {
         self.canaries.lock().unwrap().push(text.to_owned());
     }
 
-    /// The program, with nothing of the caller's environment but the path.
+    /// The program with an empty environment, except for `PATH` and its own variables.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_entail"));
         command
@@ -149,31 +149,31 @@ impl Sandbox {
         command
     }
 
-    /// Runs the program; nothing of a canary may be printed.
-    pub fn entail(&self, arguments: &[&str]) -> Ran {
+    /// Runs the program, whose output must not contain a canary.
+    pub fn entail(&self, arguments: &[&str]) -> RunOutput {
         self.entail_with(arguments, "")
     }
 
-    /// The same with something on standard input.
-    pub fn entail_with(&self, arguments: &[&str], input: &str) -> Ran {
+    /// Runs the program with `input` on standard input.
+    pub fn entail_with(&self, arguments: &[&str], input: &str) -> RunOutput {
         let output = Self::output(self.command(arguments), input);
         self.record(&arguments.join(" "), &output)
     }
 
-    /// The same without a controlling terminal.
-    pub fn entail_without_terminal(&self, arguments: &[&str]) -> Ran {
-        let usual = self.command(arguments);
+    /// Runs the program without a controlling terminal.
+    pub fn entail_without_terminal(&self, arguments: &[&str]) -> RunOutput {
+        let inner = self.command(arguments);
         let mut command = Command::new("setsid");
-        command.arg(usual.get_program()).args(usual.get_args());
+        command.arg(inner.get_program()).args(inner.get_args());
         command.env_clear();
-        for (name, value) in usual.get_envs() {
+        for (name, value) in inner.get_envs() {
             command.env(name, value.unwrap_or_default());
         }
         self.run(command, "")
     }
 
-    /// Runs a command that was set up by hand; nothing of a canary may be printed.
-    pub fn run(&self, command: Command, input: &str) -> Ran {
+    /// Runs a command that the test has prepared, whose output must not contain a canary.
+    pub fn run(&self, command: Command, input: &str) -> RunOutput {
         let what = format!("{command:?}");
         let output = Self::output(command, input);
         self.record(&what, &output)
@@ -181,12 +181,12 @@ impl Sandbox {
 
     /// Runs the program for a lease: its standard output may contain secrets, its standard
     /// error may not.
-    pub fn lease(&self, arguments: &[&str]) -> Ran {
+    pub fn lease(&self, arguments: &[&str]) -> RunOutput {
         self.lease_of(self.command(arguments))
     }
 
-    /// The same for a command that was set up by hand.
-    pub fn lease_of(&self, command: Command) -> Ran {
+    /// The same as [`Sandbox::lease`] for a command that the test has prepared.
+    pub fn lease_of(&self, command: Command) -> RunOutput {
         let what = format!("{command:?}");
         let mut output = Self::output(command, "");
         let revealed = std::mem::take(&mut output.stdout);
@@ -214,7 +214,7 @@ impl Sandbox {
             .unwrap();
         let mut stdin = child.stdin.take().unwrap();
         std::thread::scope(|threads| {
-            // A program that needs no input may be gone already, or busy with its output.
+            // A program that needs no input may have exited already, or be busy with its output.
             threads.spawn(move || {
                 let _ = stdin.write_all(input);
                 drop(stdin);
@@ -223,35 +223,35 @@ impl Sandbox {
         })
     }
 
-    fn record(&self, what: &str, output: &Output) -> Ran {
-        let mut printed = self.printed.lock().unwrap();
-        printed.push((format!("the output of {what}"), output.stdout.clone()));
-        printed.push((format!("the errors of {what}"), output.stderr.clone()));
-        Ran {
+    fn record(&self, what: &str, output: &Output) -> RunOutput {
+        let mut outputs = self.outputs.lock().unwrap();
+        outputs.push((format!("the output of {what}"), output.stdout.clone()));
+        outputs.push((format!("the errors of {what}"), output.stderr.clone()));
+        RunOutput {
             stdout: String::from_utf8(output.stdout.clone()).unwrap(),
             stderr: String::from_utf8(output.stderr.clone()).unwrap(),
             code: output.status.code(),
         }
     }
 
-    /// Changes the database without the store.
+    /// Changes the database directly, without the store.
     pub fn sql(&self, statement: &str) {
         let database = rusqlite::Connection::open(self.database()).unwrap();
-        let changed = database.execute(statement, []).unwrap();
-        assert!(changed > 0, "{statement} changed nothing");
+        let rows = database.execute(statement, []).unwrap();
+        assert!(rows > 0, "{statement} changed nothing");
     }
 
-    /// Where a canary is found, and in what form.
-    fn canary_found(&self) -> Option<String> {
-        let mut places: Vec<(String, Vec<u8>)> = self.printed.lock().unwrap().clone();
+    /// Returns where a canary was found and in what form; `None` if nowhere.
+    fn find_canary(&self) -> Option<String> {
+        let mut places: Vec<(String, Vec<u8>)> = self.outputs.lock().unwrap().clone();
         if self.home().exists() {
             read_all(&self.home(), &mut places);
         }
         for canary in self.canaries.lock().unwrap().iter() {
-            for (form, needle) in disguises(canary) {
+            for (form, needle) in encodings(canary) {
                 for (place, bytes) in &places {
                     if bytes.windows(needle.len()).any(|window| window == needle) {
-                        return Some(format!("{canary} is, {form}, in {place}"));
+                        return Some(format!("{canary} is in {place} ({form})"));
                     }
                 }
             }
@@ -263,12 +263,12 @@ impl Sandbox {
 impl Drop for Sandbox {
     fn drop(&mut self) {
         if self.is_watched && !std::thread::panicking() {
-            assert_eq!(self.canary_found(), None);
+            assert_eq!(self.find_canary(), None);
         }
     }
 }
 
-/// Every file below `directory`, but the private keys, which are none of a canary's.
+/// Reads every file below `directory` into `places`.
 pub fn read_all(directory: &Path, places: &mut Vec<(String, Vec<u8>)>) {
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -280,7 +280,7 @@ pub fn read_all(directory: &Path, places: &mut Vec<(String, Vec<u8>)>) {
     }
 }
 
-/// Copies a directory with all that is in it, and who may use it.
+/// Copies a directory with its contents and its permissions.
 fn copy_all(from: &Path, to: &Path) {
     std::fs::create_dir(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
@@ -299,12 +299,12 @@ fn hex(text: &str) -> String {
         .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 
-/// The forms in which a secret could get out.
-pub fn disguises(secret: &str) -> BTreeMap<&'static str, Vec<u8>> {
+/// The encodings in which a secret could leak.
+pub fn encodings(secret: &str) -> BTreeMap<&'static str, Vec<u8>> {
     let json = serde_json::to_string(secret).unwrap();
     let hex = hex(secret);
     let mut forms = BTreeMap::from([
-        ("as it is", secret.as_bytes().to_vec()),
+        ("unchanged", secret.as_bytes().to_vec()),
         (
             "escaped for JSON",
             json.trim_matches('"').as_bytes().to_vec(),
@@ -324,7 +324,7 @@ pub fn disguises(secret: &str) -> BTreeMap<&'static str, Vec<u8>> {
             secret.as_bytes()[..secret.len() / 2].to_vec(),
         ),
     ]);
-    // Base64 of a text that contains the secret depends on where it starts.
+    // Base64 of a text that contains the secret depends on the offset of the secret.
     let names = [
         ["in base64", "in base64, one off", "in base64, two off"],
         [
@@ -356,7 +356,7 @@ fn a_leaked_canary_is_found() {
         };
         std::fs::create_dir(sandbox.home()).unwrap();
         std::fs::write(sandbox.home().join("file"), leaked).unwrap();
-        assert!(sandbox.canary_found().is_some(), "{leak}");
+        assert!(sandbox.find_canary().is_some(), "{leak}");
         std::fs::remove_file(sandbox.home().join("file")).unwrap();
     }
 }

@@ -29,8 +29,12 @@ fn a_misspelled_name_gets_a_suggestion_and_is_never_created() {
             .entail(command)
             .fails(18)
             .prints("did you mean acme/evals?");
-        for made in ["project add", "entail init", "--off", "remove "] {
-            assert!(!ran.stderr.contains(made), "{command:?}: {}", ran.stderr);
+        for unwanted in ["project add", "entail init", "--off", "remove "] {
+            assert!(
+                !ran.stderr.contains(unwanted),
+                "{command:?}: {}",
+                ran.stderr
+            );
         }
     }
     let json = sandbox
@@ -43,23 +47,23 @@ fn a_misspelled_name_gets_a_suggestion_and_is_never_created() {
         error["error"]["remedies"],
         serde_json::json!(["entail project list"])
     );
-    // What resembles nothing that is there.
+    // A name that is not similar to an existing name gets no suggestion.
     let ran = sandbox.entail(&["resolve", "globex", "openai"]).fails(18);
     assert!(!ran.stderr.contains("entail init"), "{}", ran.stderr);
     sandbox
         .entail(&["resolve", "acme", "opanai"])
         .fails(18)
         .prints("did you mean openai?");
-    let named = ["credential", "show", "acme", "openai", "--name", "defualt"];
+    let show = ["credential", "show", "acme", "openai", "--name", "defualt"];
     let ran = sandbox
-        .entail(&named)
+        .entail(&show)
         .fails(18)
         .prints("did you mean default?");
     assert!(!ran.stderr.contains("credential set"), "{}", ran.stderr);
 }
 
 #[test]
-fn inherit_reports_if_it_has_no_effect_yet() {
+fn inherit_reports_that_it_has_no_effect_yet() {
     let (sandbox, _) = Sandbox::with_acme();
     sandbox
         .entail(&["project", "add", "acme/agents/nightly"])
@@ -108,7 +112,7 @@ fn a_missing_source_is_named() {
     set(&["--from-file", here.to_str().unwrap()])
         .fails(1)
         .prints("a-file-without-any-extension");
-    // What may be a key itself is not.
+    // A source that may itself be a key is not repeated.
     for key in [
         "wJalrXUtnFEMI/K7MDENG/bPxRfiCYCANARYKEY",
         "ya29.a0AfB_byCanaryCanaryCanaryCanary",
@@ -123,13 +127,13 @@ fn a_missing_source_is_named() {
 #[test]
 fn a_tilde_that_no_shell_expanded_is_refused() {
     let (sandbox, _) = Sandbox::with_acme();
-    let printed = "it did not do so here";
+    let message = "it did not do so here";
     let from = ["credential", "set", "acme", "xai", "--from-file"];
     for file in ["~/key.json", "api_key=~/key.json", "~someone/key"] {
         sandbox
             .entail(&[&from[..], &[file]].concat())
             .fails(19)
-            .prints(printed);
+            .prints(message);
     }
     for command in [
         &["--home", "~/entail", "status"][..],
@@ -146,12 +150,12 @@ fn a_tilde_that_no_shell_expanded_is_refused() {
             "~/s.json",
         ],
     ] {
-        sandbox.entail(command).fails(2).prints(printed);
+        sandbox.entail(command).fails(2).prints(message);
     }
     let mut command = sandbox.command(&["status"]);
     command.env("ENTAIL_HOME", "~/entail");
-    sandbox.run(command, "").fails(19).prints(printed);
-    // A file of that name is one.
+    sandbox.run(command, "").fails(19).prints(message);
+    // A file whose name starts with a tilde is read.
     let key = sandbox.canary();
     sandbox.file("there/~key", &key);
     let mut command = sandbox.command(&[&from[..], &["~key"]].concat());
@@ -220,11 +224,11 @@ fn a_date_is_the_start_of_that_day() {
         sandbox.entail(&set)
     };
     expires("2040-01-31").ok();
-    let shown = sandbox
+    let credential = sandbox
         .entail(&["credential", "show", "acme", "openai", "--json"])
         .ok()
         .json();
-    assert_eq!(shown["expires_at_ms"], 2_211_580_800_000_u64);
+    assert_eq!(credential["expires_at_ms"], 2_211_580_800_000_u64);
     expires("2020-01-31").fails(19).prints("in the past");
     for bad in ["2040-01", "2040-13-01", "31.01.2040", "2040-01-31T12"] {
         expires(bad).fails(19).prints("2027-01-31");
@@ -285,7 +289,7 @@ fn an_empty_variable_counts_as_unset() {
         command.env(name, "");
     }
     sandbox.run(command, "").ok();
-    // The home is then where it is by default.
+    // The home is then at its default path.
     for (name, value, home) in [
         ("XDG_DATA_HOME", sandbox.path("data"), "data/entail"),
         ("HOME", sandbox.path("user"), "user/.local/share/entail"),
@@ -315,7 +319,7 @@ fn an_empty_variable_counts_as_unset() {
 }
 
 #[test]
-fn plain_http_in_a_private_network_takes_a_flag_that_is_recorded_and_shown() {
+fn plain_http_in_a_private_network_requires_a_flag_that_is_recorded_and_shown() {
     let (sandbox, _) = Sandbox::with_acme();
     let url = "base_url=http://litellm:4000";
     let set = ["credential", "set", "acme", "litellm", "--param", url];
@@ -336,7 +340,7 @@ fn plain_http_in_a_private_network_takes_a_flag_that_is_recorded_and_shown() {
         .entail(&["credential", "list", "acme"])
         .ok()
         .prints("unsafe HTTP");
-    // It holds for that credential, on the way as well, and goes with the URL.
+    // The flag applies to this credential and its leases, and is dropped with the URL.
     let lease = sandbox
         .lease(&["resolve", "acme", "litellm", "--json"])
         .ok();
@@ -360,7 +364,7 @@ fn plain_http_in_a_private_network_takes_a_flag_that_is_recorded_and_shown() {
         .entail(&["credential", "rollback", "acme", "litellm"])
         .ok();
     sandbox.entail(&show).ok().prints("unsafe HTTP");
-    // Never to a public host.
+    // A public host is refused even with the flag.
     let public = [
         "--param",
         "base_url=http://litellm.example",

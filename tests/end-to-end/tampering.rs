@@ -18,7 +18,7 @@ fn tampered(sandbox: &Sandbox, what: &str) {
     let ran = sandbox.entail(&["resolve", "acme/evals", "openai", "--reveal"]);
     assert_eq!(ran.code, Some(15), "{what}: {}{}", ran.stdout, ran.stderr);
     assert!(ran.stderr.contains("tampered"), "{what}: {}", ran.stderr);
-    // What cannot be used is not shown as well either.
+    // Other commands do not show it either.
     let status = sandbox.entail(&["status"]);
     assert_eq!(
         status.code,
@@ -144,14 +144,14 @@ fn a_project_added_as_a_row_is_not_accepted() {
         .fails(15)
         .prints("tampered");
     sandbox.entail(&["doctor"]).fails(15).prints("acme/planted");
-    // Its neighbours are not in question.
+    // Other projects are not affected.
     sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
 }
 
 #[test]
 fn a_secret_sealed_without_the_signer_is_not_accepted() {
-    // Whoever knows the recipient can make a valid age file, and may write the
-    // database; without the signer it is worth nothing.
+    // An attacker who knows the recipient and can write the database can create a valid age
+    // file. Without the signer it is not accepted.
     let (sandbox, _) = Sandbox::with_acme();
     let keys = sandbox.entail(&["key", "list", "--json"]).ok().json();
     let recipient = keys["recipients"][0]["public_key"]
@@ -161,13 +161,13 @@ fn a_secret_sealed_without_the_signer_is_not_accepted() {
     let forged = sandbox.path("forged.age");
     let frame = sandbox.path("frame");
     std::fs::write(&frame, "entail-secret/1\n{}\nforged").unwrap();
-    let made = Command::new("age")
+    let status = Command::new("age")
         .args(["--encrypt", "--recipient", recipient.trim(), "--output"])
         .arg(&forged)
         .arg(&frame)
         .status()
         .unwrap();
-    assert!(made.success());
+    assert!(status.success());
     let database = rusqlite::Connection::open(sandbox.database()).unwrap();
     database
         .execute(
@@ -218,14 +218,14 @@ fn a_project_that_was_dropped_does_not_vanish_from_the_list() {
         .prints("is missing");
 }
 
-/// Changes the definition of the database, as anybody can who may write it.
+/// Changes the schema of the database without the store.
 fn script(file: &std::path::Path, script: &str) {
     let database = rusqlite::Connection::open(file).unwrap();
     database.execute_batch(script).unwrap();
 }
 
-/// A journal that swallows what is written to it from some revision on, and says nothing.
-const SWALLOWING: &str = "
+/// A journal that silently drops entries after a revision.
+const DROPPING: &str = "
     ALTER TABLE journal RENAME TO before;
     CREATE TABLE journal (
         x BLOB AS (CASE WHEN revision > 7 THEN NULL ELSE 1 END) NOT NULL ON CONFLICT IGNORE,
@@ -236,7 +236,7 @@ const SWALLOWING: &str = "
 #[test]
 fn a_database_with_a_changed_schema_is_refused_and_the_change_named() {
     for (change, name) in [
-        (SWALLOWING, "the table \"journal\""),
+        (DROPPING, "the table \"journal\""),
         (
             "CREATE INDEX by_name ON documents (name) WHERE name <> 'acme/evals'",
             "the index \"by_name\"",
@@ -277,7 +277,7 @@ fn a_project_is_not_removed_above_a_child_that_is_hidden() {
     sandbox
         .entail(&["project", "add", "acme/evals/staging"])
         .ok();
-    // Something else is in its place, so that the number of rows is right.
+    // Another row replaces it, so that the number of rows is unchanged.
     sandbox.sql("UPDATE documents SET name = 'acme/zz' WHERE name = 'acme/evals/staging'");
     sandbox
         .entail(&["project", "remove", "acme/evals"])

@@ -1,11 +1,11 @@
-//! The program at a real terminal: a pseudo-terminal whose other end is a Python script
-//! that waits for a text, looks at the terminal and types.
+//! The program at a pseudo-terminal. At its other end, a Python script waits for a text, reads
+//! the state of the terminal, and types.
 
 use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::sandbox::{Ran, Sandbox};
+use crate::sandbox::{RunOutput, Sandbox};
 
 const TYPIST: &str = r#"
 import json, os, pty, select, sys, termios, time
@@ -17,27 +17,27 @@ if pid == 0:
         os.dup2(os.open(spec["stdin"], os.O_RDONLY), 0)
     os.execvpe(spec["argv"][0], spec["argv"], spec["env"])
 
-seen = ""
+screen = ""
 hidden = []
 until = time.monotonic() + 120
 
 def look(within):
-    global seen
+    global screen
     if not select.select([terminal], [], [], within)[0]:
         return True
     try:
         piece = os.read(terminal, 65536)
     except OSError:
         return False
-    seen += piece.decode("utf-8", "replace")
+    screen += piece.decode("utf-8", "replace")
     return bool(piece)
 
 position = 0
 for wait, send in spec["steps"]:
-    while wait not in seen[position:] and time.monotonic() < until:
+    while wait not in screen[position:] and time.monotonic() < until:
         if not look(1):
             break
-    position = seen.index(wait, position) + len(wait)
+    position = screen.index(wait, position) + len(wait)
     hidden.append(not termios.tcgetattr(terminal)[3] & termios.ECHO)
     rest = send.encode()
     while rest:
@@ -47,24 +47,24 @@ for wait, send in spec["steps"]:
         look(0)
 while time.monotonic() < until and look(1):
     pass
-print(json.dumps({"seen": seen, "hidden": hidden}))
+print(json.dumps({"screen": screen, "hidden": hidden}))
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 "#;
 
 /// A scripted user at a terminal.
-pub struct Person<'a> {
+pub struct TerminalUser<'a> {
     sandbox: &'a Sandbox,
     argv: Vec<String>,
     steps: Vec<(String, String)>,
     stdin: Option<&'a str>,
 }
 
-impl<'a> Person<'a> {
-    /// One who runs the program.
+impl<'a> TerminalUser<'a> {
+    /// A user who runs the program.
     pub fn entail(sandbox: &'a Sandbox, arguments: &[&str]) -> Self {
         let program = env!("CARGO_BIN_EXE_entail");
         let argv = std::iter::once(program).chain(arguments.iter().copied());
-        Person {
+        TerminalUser {
             sandbox,
             argv: argv.map(str::to_owned).collect(),
             steps: Vec::new(),
@@ -72,15 +72,15 @@ impl<'a> Person<'a> {
         }
     }
 
-    /// One who runs a script, in which the program is `$0`.
+    /// A user who runs a script, in which the program is `$0`.
     pub fn script(sandbox: &'a Sandbox, script: &str) -> Self {
-        let mut person = Person::entail(sandbox, &[]);
+        let mut user = TerminalUser::entail(sandbox, &[]);
         let shell = ["bash", "-c", script].map(str::to_owned);
-        person.argv.splice(0..0, shell);
-        person
+        user.argv.splice(0..0, shell);
+        user
     }
 
-    /// With standard input from a file.
+    /// Redirects standard input from a file.
     pub fn with_stdin(mut self, file: &'a str) -> Self {
         self.stdin = Some(file);
         self
@@ -92,8 +92,8 @@ impl<'a> Person<'a> {
         self
     }
 
-    /// Until the program ends: how it did, and what the terminal showed.
-    pub fn run(self) -> Sat {
+    /// Runs until the program ends. Returns its result and what the terminal showed.
+    pub fn run(self) -> Session {
         let mut command = Command::new("python3");
         command.args(["-c", TYPIST]);
         let path = std::env::var("PATH").unwrap();
@@ -104,20 +104,20 @@ impl<'a> Person<'a> {
         let ran = self.sandbox.run(command, &spec.to_string());
         let report: Value = serde_json::from_str(&ran.stdout)
             .unwrap_or_else(|error| panic!("{error}: {}{}", ran.stdout, ran.stderr));
-        Sat {
+        Session {
             hidden: serde_json::from_value(report["hidden"].clone()).unwrap(),
-            ran: Ran {
-                // The terminal adds the other half of each line break.
-                stdout: report["seen"].as_str().unwrap().replace("\r\n", "\n"),
+            ran: RunOutput {
+                // The terminal replaces each LF by CR LF.
+                stdout: report["screen"].as_str().unwrap().replace("\r\n", "\n"),
                 ..ran
             },
         }
     }
 }
 
-/// What a person at a terminal saw.
-pub struct Sat {
-    /// Whether the terminal hid what was typed, at each step.
+/// The result of a session at a terminal.
+pub struct Session {
+    /// For each step, whether the terminal hid the typed text.
     pub hidden: Vec<bool>,
-    pub ran: Ran,
+    pub ran: RunOutput,
 }

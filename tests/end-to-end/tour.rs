@@ -1,9 +1,9 @@
-//! The main job: set, inherit, run, explain, rotate, stop.
+//! The main commands: set, inherit, run, explain, rotate, disable.
 
 use crate::sandbox::Sandbox;
 
-/// What a program sees of the key.
-fn run_ending(sandbox: &Sandbox, scope: &str) -> crate::sandbox::Ran {
+/// Runs a command that prints the last characters of the key.
+fn run_key_suffix(sandbox: &Sandbox, scope: &str) -> crate::sandbox::RunOutput {
     sandbox.entail(&[
         "run",
         scope,
@@ -17,7 +17,9 @@ fn run_ending(sandbox: &Sandbox, scope: &str) -> crate::sandbox::Ran {
 #[test]
 fn a_project_that_opted_in_runs_with_the_organizations_key() {
     let (sandbox, _) = Sandbox::with_acme();
-    run_ending(&sandbox, "acme/evals").ok().prints("89abcdef");
+    run_key_suffix(&sandbox, "acme/evals")
+        .ok()
+        .prints("89abcdef");
 }
 
 #[test]
@@ -29,7 +31,9 @@ fn a_rotated_key_is_used_at_once() {
         .entail_with(&["credential", "rotate", "acme", "openai"], &renewed)
         .ok()
         .prints("version 2");
-    run_ending(&sandbox, "acme/evals").ok().prints("renewed!");
+    run_key_suffix(&sandbox, "acme/evals")
+        .ok()
+        .prints("renewed!");
 }
 
 #[test]
@@ -38,7 +42,7 @@ fn a_project_that_stops_inheriting_is_refused_with_the_reason() {
     sandbox
         .entail(&["inherit", "acme/evals", "openai", "--off"])
         .ok();
-    run_ending(&sandbox, "acme/evals")
+    run_key_suffix(&sandbox, "acme/evals")
         .fails(10)
         .prints("has not opted in")
         .prints("entail inherit acme/evals openai");
@@ -260,7 +264,7 @@ fn a_key_can_be_rotated_during_use() {
     let (sandbox, _) = Sandbox::with_acme();
     let keys: Vec<String> = (0..15).map(|_| sandbox.canary()).collect();
     std::thread::scope(|scope| {
-        let renewing = scope.spawn(|| {
+        let rotating = scope.spawn(|| {
             for key in &keys {
                 sandbox
                     .entail_with(&["credential", "rotate", "acme", "openai"], key)
@@ -268,7 +272,7 @@ fn a_key_can_be_rotated_during_use() {
             }
         });
         let mut resolved = 0;
-        while !renewing.is_finished() || resolved == 0 {
+        while !rotating.is_finished() || resolved == 0 {
             sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
             resolved += 1;
         }
@@ -312,7 +316,7 @@ fn every_decision_is_logged_and_no_grant_is_unlogged() {
     assert_eq!(lines[0]["granted"], served);
     assert_eq!(lines[1]["decision"]["refused"]["code"], "not-opted-in");
 
-    // What was decided can be decided again from the log alone.
+    // A decision can be repeated from the log alone.
     let facts = format!("{}\n", lines[0]["facts"]);
     let again = sandbox
         .entail_with(&["policy", "decide"], &facts)
@@ -320,7 +324,7 @@ fn every_decision_is_logged_and_no_grant_is_unlogged() {
         .json();
     assert_eq!(again, lines[0]["decision"]);
 
-    // A line that was cut short does not swallow the next.
+    // An incomplete line does not affect the next record.
     std::fs::write(&file, format!("{log}{{\"at_ms\":17")).unwrap();
     sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
     let log = std::fs::read_to_string(&file).unwrap();

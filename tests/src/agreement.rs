@@ -1,5 +1,5 @@
-//! Two ways to decide, asked the same questions on two threads until they
-//! differ or the questions run out.
+//! Compares two implementations of the decision on two threads, until they differ or no
+//! facts are left.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -7,16 +7,16 @@ use entail_policy::{Decision, Facts, Outcome};
 
 use crate::naive;
 
-/// Facts on which the naive model and another way to decide do not agree.
+/// Facts on which the naive model and another implementation disagree.
 #[derive(Debug)]
 pub struct Disagreement {
-    /// The number of the facts among those asked.
+    /// The number of the facts.
     pub index: u64,
-    /// What both were asked.
+    /// The facts.
     pub facts: Facts,
-    /// What the naive model says.
+    /// The decision of the naive model.
     pub expected: Decision,
-    /// What the other says; an error is one too, since these facts are valid.
+    /// The decision of the other. An error is a disagreement, since the facts are valid.
     pub actual: Result<Decision, String>,
 }
 
@@ -34,8 +34,8 @@ impl std::fmt::Display for Disagreement {
     }
 }
 
-/// A decision without the sentence of a refusal: it is for people, and no two
-/// policies need word it alike.
+/// A decision without the message of a refusal, which is prose that policies may word
+/// differently.
 #[must_use]
 pub fn without_prose(mut decision: Decision) -> Decision {
     if let Outcome::Refused(refusal) = &mut decision.outcome {
@@ -44,60 +44,60 @@ pub fn without_prose(mut decision: Decision) -> Decision {
     decision
 }
 
-/// Asks the naive model and `decide` about the facts of each number below `count`.
+/// Compares the naive model with `decide` for the facts of each number below `count`.
 ///
 /// # Errors
 ///
-/// The first disagreement that a thread came upon.
+/// The first disagreement that a thread finds.
 ///
 /// # Panics
 ///
-/// When `facts` or `decide` does.
+/// If `facts` or `decide` panics.
 pub fn compare(
     count: u64,
     facts: impl Fn(u64) -> Facts + Sync,
     decide: impl Fn(&Facts) -> Result<Decision, String> + Sync,
 ) -> Result<(), Box<Disagreement>> {
-    for_each(count, |index| ask(index, facts(index), &decide))
+    for_each(count, |index| compare_one(index, facts(index), &decide))
 }
 
 /// Calls `check` with each number below `count`, on two threads.
 ///
 /// # Errors
 ///
-/// The first error that a thread came upon.
+/// The first error that a thread finds.
 ///
 /// # Panics
 ///
-/// When `check` does.
+/// If `check` panics.
 pub fn for_each<E: Send>(
     count: u64,
     check: impl Fn(u64) -> Result<(), Box<E>> + Sync,
 ) -> Result<(), Box<E>> {
-    // Handed out in blocks, since some numbers take far longer than others.
+    // Threads take numbers in blocks, since some numbers take far longer than others.
     const BLOCK: u64 = 1024;
     let next = AtomicU64::new(0);
-    let found = AtomicBool::new(false);
+    let has_failed = AtomicBool::new(false);
     let work = || {
-        while !found.load(Ordering::Relaxed) {
+        while !has_failed.load(Ordering::Relaxed) {
             let start = next.fetch_add(BLOCK, Ordering::Relaxed);
             if start >= count {
                 break;
             }
             for index in start..count.min(start + BLOCK) {
-                check(index).inspect_err(|_| found.store(true, Ordering::Relaxed))?;
+                check(index).inspect_err(|_| has_failed.store(true, Ordering::Relaxed))?;
             }
         }
         Ok(())
     };
     std::thread::scope(|threads| {
         let other = threads.spawn(work);
-        let mine = work();
-        mine.and(other.join().expect("the other thread ends by itself"))
+        let this = work();
+        this.and(other.join().expect("the other thread ends by itself"))
     })
 }
 
-fn ask(
+fn compare_one(
     index: u64,
     facts: Facts,
     decide: impl Fn(&Facts) -> Result<Decision, String>,

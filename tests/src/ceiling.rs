@@ -1,12 +1,12 @@
-//! The guard against the naive model: whatever a policy answers, what it is let grant is
-//! exactly what the model's search holds.
+//! Compares the guard with the naive model: it must permit exactly the grants that the
+//! search of the model permits, whatever a policy returns.
 
 use entail::guard;
 use entail_policy::{Decision, Facts, Grant, Outcome};
 
 use crate::{agreement, naive};
 
-/// An answer on which the guard and the naive model do not agree.
+/// A grant on which the guard and the naive model disagree.
 #[derive(Debug)]
 pub struct Breach {
     facts: Facts,
@@ -23,23 +23,23 @@ impl std::fmt::Display for Breach {
         writeln!(
             f,
             "expected {}",
-            if self.expected { "granted" } else { "stopped" }
+            if self.expected { "granted" } else { "refused" }
         )?;
         write!(f, "actual   {:?}", self.actual)
     }
 }
 
-/// Lets a policy that answers at random decide `answers` times about the facts of each
-/// number below `count`, and each of their credentials be granted alone.
+/// For the facts of each number below `count`, checks `answers` random grants, and the grant
+/// of each credential alone.
 ///
 /// # Errors
 ///
-/// The first breach that a thread came upon.
+/// The first breach that a thread finds.
 ///
 /// # Panics
 ///
-/// When `facts` does.
-pub fn hold(
+/// If `facts` panics.
+pub fn compare(
     count: u64,
     facts: impl Fn(u64) -> Facts + Sync,
     answers: usize,
@@ -59,7 +59,7 @@ pub fn hold(
         }
         let mut random = fastrand::Rng::with_seed(index);
         for _ in 0..answers {
-            let grant = answer(&facts, &ids, &members, model.as_deref(), &mut random);
+            let grant = random_grant(&facts, &ids, &members, model.as_deref(), &mut random);
             check(&facts, &members, model.as_deref(), grant)?;
         }
         Ok(())
@@ -96,9 +96,9 @@ fn check(
     }))
 }
 
-/// A grant at random: of members only or of anything, for a model that some scope names
-/// or for none.
-fn answer(
+/// A random grant: of members only or of any credential, for a model that a scope names or
+/// for none.
+fn random_grant(
     facts: &Facts,
     ids: &[&str],
     members: &[String],

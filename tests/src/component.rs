@@ -1,19 +1,19 @@
-//! The default policy run as the component that the product carries.
+//! The default policy run as the component that the product contains.
 
 use std::path::Path;
 use std::time::Duration;
 
 use entail_policy::{CallError, Compiler, Decision, Engine, EngineConfig, Facts, Limits, Policy};
 
-/// What is compared is what a policy decides, not how soon: a busy machine must
-/// not make a difference.
+/// Long, because the tests compare decisions, not times: a busy machine must not make a
+/// difference.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Reads and admits a component.
 ///
 /// # Errors
 ///
-/// What went wrong with which file, in words.
+/// The path of the file and a description of the error.
 pub fn load(file: &Path) -> Result<Policy, String> {
     let failed = |error: &dyn std::error::Error| format!("{}: {error}", file.display());
     let bytes = std::fs::read(file).map_err(|error| failed(&error))?;
@@ -31,12 +31,12 @@ pub fn load(file: &Path) -> Result<Policy, String> {
         .map_err(|error| failed(&error))
 }
 
-/// Asks a component.
+/// Calls a component.
 ///
 /// # Errors
 ///
-/// As [`native::decide`](crate::native::decide) has them, for the policy's own;
-/// the words of any other failure after `failure: `.
+/// An error of the policy as in [`native::decide`](crate::native::decide); for any other
+/// failure, its description after `failure: `.
 pub fn decide(policy: &Policy, facts: &Facts) -> Result<Decision, String> {
     policy.decide(facts).map_err(|failure| match failure {
         CallError::InvalidFacts(text) => format!("invalid-facts: {text}"),

@@ -1,5 +1,4 @@
-//! Facts by the million: every small configuration, numbered, and random trees,
-//! by seed.
+//! Generates facts: every small configuration, by number, and random trees, by seed.
 
 use std::collections::BTreeMap;
 
@@ -8,27 +7,27 @@ use entail_policy::{CredentialFacts, Facts, Inheritance, RequestFacts, ScopeFact
 /// The time of every generated request.
 const NOW_MS: u64 = 1_767_225_600_000;
 
-/// How many small configurations there are: 4,988,206.
+/// The number of small configurations: 4,988,206.
 ///
 /// Each has 1 to 3 scopes; each scope but the last every [`Inheritance`]; each
 /// scope 0 to 2 credentials; each credential is usable or not, mandatory or not
-/// and, but on the requesting scope, shared with it or not. Symmetry spares the
-/// rest:
+/// and, except on the requesting scope, shared with it or not. Symmetry makes other
+/// configurations redundant:
 ///
-/// - A request that names no credential does not care how one is called, so a
-///   scope that holds one calls it `a`; one that does names `a`, and a scope may
-///   hold `a`, `b`, both or neither.
-/// - With whom the requesting scope shares its own credentials is nothing to the
-///   request, so they always are shared.
-/// - To be shared has two forms, `all` and patterns that match, and not to be has
-///   two, `none` and patterns that do not. The forms take turns over scopes and
-///   names, and every configuration occurs once with each of the two turns, not
+/// - For a request that names no credential, names do not matter, so a scope with
+///   one credential calls it `a`. Other requests name `a`, and a scope may hold
+///   `a`, `b`, both or neither.
+/// - The sharing of the requesting scope's own credentials does not affect the
+///   request, so they are always shared.
+/// - Sharing has two forms, `all` and patterns that match; so has not sharing,
+///   `none` and patterns that do not match. The forms alternate over scopes and
+///   names. Every configuration occurs once with each of the two alternations, not
 ///   with each mixture.
-/// - What makes a credential unusable depends on its scope and its name, not on
-///   the configuration. It is another one for each, but for one of the six, so
-///   that a refusal's code tells whose it is.
-/// - On the middle one of three scopes, and the last of two, `b` goes before `a`
-///   by its priority; elsewhere the names decide.
+/// - The reason why a credential is unusable depends on its scope and its name,
+///   not on the configuration. The reasons differ, except for one of the six, so
+///   that the code of a refusal identifies the credential.
+/// - On the middle one of three scopes, and the last of two, `b` precedes `a` by
+///   its priority; elsewhere the names decide.
 pub fn count() -> u64 {
     shapes().iter().map(Shape::count).sum()
 }
@@ -37,7 +36,7 @@ pub fn count() -> u64 {
 ///
 /// # Panics
 ///
-/// When `index` is not below [`count`].
+/// If `index` is not below [`count`].
 pub fn nth(index: u64) -> Facts {
     let mut index = index;
     for shape in shapes() {
@@ -49,7 +48,7 @@ pub fn nth(index: u64) -> Facts {
     panic!("there are only {} small configurations", count());
 }
 
-/// What the configurations of one run of numbers have in common.
+/// The common properties of the configurations in one range of numbers.
 struct Shape {
     scopes: u64,
     names_credential: bool,
@@ -74,10 +73,10 @@ const INHERITANCES: [Inheritance; 3] = [
     Inheritance::FallBack,
 ];
 
-/// What a generated credential may be: usable, mandatory.
+/// The properties of a credential of the requesting scope: usable, mandatory.
 const OWN_KINDS: u64 = 4;
 
-/// The same, and shared.
+/// The properties of any other credential: usable, mandatory, shared.
 const ANCESTOR_KINDS: u64 = 8;
 
 impl Shape {
@@ -90,12 +89,12 @@ impl Shape {
             * self.turns()
     }
 
-    /// In how many turns the forms of sharing are used.
+    /// The number of alternations of the forms of sharing.
     fn turns(&self) -> u64 {
         if self.scopes == 1 { 1 } else { 2 }
     }
 
-    /// In how many ways a scope can hold credentials.
+    /// The number of ways in which a scope can hold credentials.
     fn holdings(&self, level: u64) -> u64 {
         let kinds = kinds(level);
         let alone = if self.names_credential {
@@ -154,7 +153,7 @@ impl Shape {
             }
             holding -= kinds;
         }
-        // Against the order of the names, which the policy must find itself.
+        // In reverse order of the names: the policy must sort them itself.
         vec![b(holding / kinds), a(holding % kinds)]
     }
 }
@@ -167,7 +166,7 @@ fn kinds(level: u64) -> u64 {
     }
 }
 
-/// The path of a scope so many segments deep.
+/// The path of a scope with this number of segments.
 fn path(depth: u64) -> String {
     let segments = ["acme", "evals", "staging"];
     segments[..usize::try_from(depth).expect("few segments")].join("/")
@@ -210,7 +209,7 @@ fn credential(level: u64, name: u64, kind: u64, turn: u64) -> CredentialFacts {
     credential
 }
 
-/// A number taken apart digit by digit, each with a base of its own.
+/// Splits a number into digits, each with a separate base.
 struct Digits(u64);
 
 impl Digits {
@@ -221,9 +220,8 @@ impl Digits {
     }
 }
 
-/// A random tree: 1 to 8 scopes with 0 to 4 credentials each, and everything
-/// that a rule looks at varied, more often near a boundary than away from it.
-/// The same seed gives the same facts.
+/// A random tree: 1 to 8 scopes with 0 to 4 credentials each. Everything that a rule reads
+/// varies, more often near a boundary than far from it. The same seed gives the same facts.
 pub fn random(seed: u64) -> Facts {
     let mut random = Random(fastrand::Rng::with_seed(seed));
     let depth = random.0.usize(1..=8);
@@ -259,10 +257,10 @@ pub fn random(seed: u64) -> Facts {
 
 const MOST_CREDENTIALS: usize = 4;
 
-/// Few, so that patterns meet them and one path repeats a segment.
+/// Few segments, so that patterns match them and a path repeats a segment.
 const SEGMENTS: [&str; 6] = ["acme", "evals", "eval", "a", "team-1", "team-2"];
 
-/// A prefix of another, digits and a hyphen: where orders of text differ.
+/// Names with prefixes of each other, digits and a hyphen, for which text orders differ.
 const NAMES: [&str; 6] = ["default", "a", "a-b", "a0", "9", "10"];
 
 const MODELS: [&str; 7] = [
@@ -303,19 +301,19 @@ impl Random {
             .expect("there are choices")
     }
 
-    /// True once in so many times.
+    /// True once in `times` calls on average.
     fn sometimes(&mut self, times: u32) -> bool {
         self.0.u32(0..times) == 0
     }
 
-    /// Ids that say nothing of the order of what they name.
+    /// Ids that do not reveal the order of the credentials.
     fn ids(&mut self, count: usize) -> Vec<String> {
         let mut ids: Vec<String> = (0..count).map(|number| format!("id-{number}")).collect();
         self.0.shuffle(&mut ids);
         ids
     }
 
-    /// Seldom isolated: in a deep tree little would be reachable otherwise.
+    /// Rarely isolated: otherwise little would be reachable in a deep tree.
     fn inheritance(&mut self) -> Inheritance {
         match self.0.u32(0..8) {
             0 => Inheritance::Isolated,
@@ -370,8 +368,8 @@ impl Random {
         }
     }
 
-    /// The requesting scope's path with its segments kept, widened, swallowed,
-    /// spoiled, left out, or grown by one.
+    /// A pattern from the path of the requesting scope, in which each segment is kept,
+    /// replaced by a wildcard, changed or omitted, or to which one is added.
     fn path_pattern(&mut self, segments: &[&str]) -> String {
         let mut pattern = Vec::new();
         for segment in segments {
@@ -396,7 +394,7 @@ impl Random {
         pattern.join("/")
     }
 
-    /// What the default policy does not know, and must not mind.
+    /// Attributes, which the default policy must ignore.
     fn attributes(&mut self) -> BTreeMap<String, String> {
         if self.sometimes(6) {
             [("region".to_owned(), self.one_of(&["eu", "us"]).to_owned())].into()

@@ -1,19 +1,20 @@
-//! What crosses the rooms of Entail: that the default policy decides by its nine
-//! rules, whichever way it is run, and that the store loses and reveals nothing,
-//! whatever is done to it ([`torture`], on [`crash`]).
+//! Support for the cross-crate tests of Entail: the default policy decides by its nine
+//! rules, natively and as a component, and the store neither loses nor reveals data under
+//! stress ([`torture`], with [`crash`]).
 //!
-//! The rules exist three times. As text they are normative; as data they are the
-//! vectors in `vectors/`; as code they are [`naive`], written from the text alone
-//! and as slow as it reads. The default policy must agree with all of them, called
-//! as a function ([`native`]) and run as a [`component`].
+//! The rules exist three times: as normative text, as data in the vectors in `vectors/`,
+//! and as code in [`naive`], which follows the text literally and slowly. The default
+//! policy must agree with all of them, called as a function ([`native`]) and run as a
+//! [`component`].
 //!
-//! - [`generate`] makes the facts: every small configuration, and random trees.
-//! - [`agreement`] compares two ways to decide over millions of them.
-//! - [`ceiling`] lets policies that answer at random grant exactly what the rules hold.
+//! - [`generate`] generates the facts: every small configuration, and random trees.
+//! - [`agreement`] compares two implementations over millions of facts.
+//! - [`ceiling`] checks that the guard lets random policies grant exactly what the rules
+//!   permit.
 //!
-//! [`hostile`] are the components that the host must survive.
+//! [`hostile`] contains the components that the host must survive.
 
-// Test support: whatever goes wrong here should end the test at once.
+// Test support: any failure here should end the test at once.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

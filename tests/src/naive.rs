@@ -1,9 +1,8 @@
-//! The default policy's nine rules once more, as slowly and literally as they
-//! read: each rule is a function that asks its question of the facts anew, and
-//! nothing is kept between two questions.
+//! A second, slow implementation of the default policy's nine rules that follows their
+//! text literally: each rule is a function of the facts, and no result is reused.
 //!
-//! It is what the real policy is compared with, so it shares no code with it and
-//! takes no short cut. It promises nothing for facts that break the contract.
+//! The real policy is compared with it, so it shares no code with the policy and takes no
+//! shortcuts. Its results are undefined for facts that break the contract.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +11,11 @@ use entail_policy::{
     Sharing,
 };
 
-/// Decides by the rules. The sentence of a refusal is left empty: it is prose.
+/// Decides by the rules. The message of a refusal is empty, since it is prose.
 ///
 /// # Panics
 ///
-/// When the chain is empty.
+/// If the chain is empty.
 pub fn decide(facts: &Facts) -> Decision {
     Decision {
         outcome: outcome(facts),
@@ -25,8 +24,8 @@ pub fn decide(facts: &Facts) -> Decision {
     }
 }
 
-/// The ids of all that may be granted at most, whatever policy decides: the usable
-/// credentials of the search; and the model that they may be granted for.
+/// The most that any policy may grant: the ids of the usable credentials of the search, and
+/// the model that they may be granted for.
 pub fn ceiling(facts: &Facts) -> (Vec<String>, Option<String>) {
     let mut ids = Vec::new();
     if !organization_credential_required(facts) {
@@ -109,7 +108,7 @@ fn organization_credential_required(facts: &Facts) -> bool {
 
 // Rule 4: order.
 
-fn goes_before(one: Candidate, other: Candidate) -> bool {
+fn precedes(one: Candidate, other: Candidate) -> bool {
     if one.level != other.level {
         one.level < other.level
     } else if one.credential.priority != other.credential.priority {
@@ -119,8 +118,7 @@ fn goes_before(one: Candidate, other: Candidate) -> bool {
     }
 }
 
-/// Every credential of the chain: again and again the one that none of the
-/// others goes before.
+/// Every credential of the chain in order: repeatedly takes one that no other precedes.
 fn candidates_in_order(facts: &Facts) -> Vec<Candidate<'_>> {
     let mut remaining = Vec::new();
     for level in levels(facts) {
@@ -134,9 +132,9 @@ fn candidates_in_order(facts: &Facts) -> Vec<Candidate<'_>> {
             .find(|one| {
                 remaining
                     .iter()
-                    .all(|other| !goes_before(*other, remaining[*one]))
+                    .all(|other| !precedes(*other, remaining[*one]))
             })
-            .expect("the order has no circle");
+            .expect("the order has no cycle");
         ordered.push(remaining.remove(first));
     }
     ordered
@@ -148,7 +146,7 @@ fn available(facts: &Facts, candidate: Candidate) -> bool {
     candidate.level == 0 || shared_with_the_requesting_scope(facts, candidate.credential)
 }
 
-fn has_the_name(facts: &Facts, candidate: Candidate) -> bool {
+fn has_requested_name(facts: &Facts, candidate: Candidate) -> bool {
     match &facts.request.credential {
         None => true,
         Some(name) => *name == candidate.credential.name,
@@ -159,7 +157,7 @@ fn visible(facts: &Facts, candidate: Candidate) -> bool {
     reachable(facts, candidate.level)
         && available(facts, candidate)
         && !override_forbidden(facts, candidate.level)
-        && has_the_name(facts, candidate)
+        && has_requested_name(facts, candidate)
 }
 
 // Rule 6: the search.
@@ -171,8 +169,8 @@ fn has_a_visible_candidate(facts: &Facts, level: usize) -> bool {
         .any(|credential| visible(facts, Candidate { level, credential }))
 }
 
-/// The walk comes to a scope when none of those before it ended it.
-fn walk_comes_to(facts: &Facts, level: usize) -> bool {
+/// The search reaches a scope if no nearer scope ended it.
+fn search_reaches(facts: &Facts, level: usize) -> bool {
     reachable(facts, level)
         && levels(facts)
             .into_iter()
@@ -184,7 +182,7 @@ fn walk_comes_to(facts: &Facts, level: usize) -> bool {
 }
 
 fn in_the_search(facts: &Facts, candidate: Candidate) -> bool {
-    visible(facts, candidate) && walk_comes_to(facts, candidate.level)
+    visible(facts, candidate) && search_reaches(facts, candidate.level)
 }
 
 fn search(facts: &Facts) -> Vec<Candidate<'_>> {
@@ -255,7 +253,7 @@ fn outcome(facts: &Facts) -> Outcome {
     }
     if candidates_in_order(facts)
         .into_iter()
-        .any(|candidate| lost_to_rule_3(facts, candidate))
+        .any(|candidate| excluded_by_rule_3_only(facts, candidate))
     {
         return refused("override-forbidden");
     }
@@ -272,12 +270,12 @@ fn refused(code: &str) -> Outcome {
     })
 }
 
-/// Everything that rule 5 asks of a visible candidate holds but for rule 3.
-fn lost_to_rule_3(facts: &Facts, candidate: Candidate) -> bool {
+/// The candidate meets every condition of rule 5 except rule 3.
+fn excluded_by_rule_3_only(facts: &Facts, candidate: Candidate) -> bool {
     reachable(facts, candidate.level)
         && available(facts, candidate)
         && override_forbidden(facts, candidate.level)
-        && has_the_name(facts, candidate)
+        && has_requested_name(facts, candidate)
 }
 
 fn opting_in_would_lead_to_a_grant(facts: &Facts) -> bool {
@@ -286,7 +284,7 @@ fn opting_in_would_lead_to_a_grant(facts: &Facts) -> bool {
         .iter()
         .all(|scope| scope.inheritance != Inheritance::Isolated)
     {
-        // Nothing would change, and these facts were not granted.
+        // Opting in would change nothing, and these facts were not granted.
         return false;
     }
     let mut opted_in = facts.clone();
@@ -323,7 +321,7 @@ fn finding(facts: &Facts, candidate: Candidate) -> &'static str {
     if override_forbidden(facts, candidate.level) {
         return "override-forbidden";
     }
-    if !has_the_name(facts, candidate) {
+    if !has_requested_name(facts, candidate) {
         return "name-mismatch";
     }
     if let Some(fault) = fault(facts, candidate) {
@@ -344,7 +342,7 @@ fn model_matches(pattern: &str, model: &str) -> bool {
     glob(&characters(pattern), &characters(model), true)
 }
 
-/// Whole segments first: `**` takes none of them, or one and stays.
+/// Matches whole segments: `**` matches no segment, or one and continues.
 fn path_matches(pattern: &str, path: &str) -> bool {
     segments_match(
         &pattern.split('/').collect::<Vec<_>>(),
@@ -370,8 +368,8 @@ fn characters(text: &str) -> Vec<char> {
     text.chars().collect()
 }
 
-/// `*` takes no character, or one and stays. A `?` is any one character in a
-/// model pattern and itself in a path pattern.
+/// `*` matches no character, or one and continues. A `?` matches any character in a model
+/// pattern, and only itself in a path pattern.
 fn glob(pattern: &[char], text: &[char], question_mark_is_any: bool) -> bool {
     match (pattern, text) {
         ([], []) => true,

@@ -1,5 +1,5 @@
-//! The default policy called as a plain Rust function: the very code that the
-//! component is made of, with its own types at the edge.
+//! The default policy called as a Rust function: the code from which the component is
+//! built, with conversions of its types.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ use entail_policy::{
     ScopeFacts, Sharing,
 };
 
-/// Asks the default policy.
+/// Calls the default policy.
 ///
 /// # Errors
 ///
-/// The policy's own error: the name of its case, a colon, and its text.
+/// The error of the policy: the name of its case, a colon, and its text.
 pub fn decide(facts: &Facts) -> Result<Decision, String> {
     let request = resolver::Request {
         provider: facts.request.provider.clone(),
@@ -26,7 +26,7 @@ pub fn decide(facts: &Facts) -> Result<Decision, String> {
     };
     let chain: Vec<resolver::Scope> = facts.chain.iter().map(scope).collect();
     match rules::decide(&request, &chain) {
-        Ok(decided) => Ok(decision(decided)),
+        Ok(native) => Ok(decision(native)),
         Err(resolver::Error::InvalidFacts(text)) => Err(format!("invalid-facts: {text}")),
         Err(resolver::Error::Other(text)) => Err(format!("other: {text}")),
     }

@@ -1,12 +1,10 @@
-//! The default policy decides by its nine rules: every vector is a case of its
-//! own, natively and as a component, and so is each comparison with the naive
-//! model.
+//! The default policy decides by its nine rules: every vector is a separate case, natively
+//! and as a component, and so is each comparison with the naive model.
 //!
-//! The component is the one that the product carries,
-//! `guest/default/default-policy.wasm`. One that was built against the first version of
-//! the contract, and is kept as it was, has to pass as well.
+//! The component is the one in the product, `guest/default/default-policy.wasm`. A
+//! component that was built against the first version of the contract must pass as well.
 
-// What goes wrong here should fail the case, or the run, at once.
+// Any failure here should fail the case, or the run, at once.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -26,13 +24,13 @@ use serde::Deserialize;
 
 const TREES: u64 = 50_000;
 
-/// A call of the component costs a fresh instance.
+/// Fewer, since every call of the component creates an instance.
 const TREES_THROUGH_THE_COMPONENT: u64 = 5_000;
 
-/// Random answers of a policy to each random tree.
-const ANSWERS: usize = 4;
+/// The number of random grants for each random tree.
+const GRANTS: usize = 4;
 
-/// Facts and what must come of them.
+/// Facts and the expected result.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Vector {
@@ -72,10 +70,10 @@ fn main() -> ExitCode {
             agree(TREES, generate::random, native::decide)
         }),
         Trial::test("guard::small configurations", || {
-            Ok(ceiling::hold(generate::count(), generate::nth, 1)?)
+            Ok(ceiling::compare(generate::count(), generate::nth, 1)?)
         }),
         Trial::test("guard::random trees", || {
-            Ok(ceiling::hold(TREES, generate::random, ANSWERS)?)
+            Ok(ceiling::compare(TREES, generate::random, GRANTS)?)
         }),
         Trial::test("naive::random trees through the component", || {
             agree(
@@ -142,8 +140,8 @@ fn use_every_code(decisions: impl IntoIterator<Item = Decision>) -> Result<(), F
     Err(format!("unused refusals {unused_refusals:?}, findings {unused_findings:?}").into())
 }
 
-/// The codes that the contract lists for the field `code` of a record: what
-/// stands between back-ticks before it.
+/// The codes that the contract lists for the field `code` of a record, in backticks before
+/// the field.
 fn codes(contract: &str, record: &str) -> BTreeSet<String> {
     let (_, record) = contract
         .split_once(record)
@@ -170,19 +168,18 @@ fn through_component(facts: &Facts) -> Result<Decision, String> {
     component::decide(POLICY.get_or_init(load).as_ref()?, facts)
 }
 
-/// The same policy as it was built when the first version of the contract was the
-/// present one.
+/// The same policy, built when the first version of the contract was current.
 fn through_old_component(facts: &Facts) -> Result<Decision, String> {
     static POLICY: OnceLock<Result<Policy, String>> = OnceLock::new();
     let load = || component::load(&workspace().join("tests/fixtures/default-policy-0.1.0.wasm"));
     component::decide(POLICY.get_or_init(load).as_ref()?, facts)
 }
 
-/// The vectors by the name of their file, in the order of the names.
+/// The vectors by file name, sorted by name.
 fn vector_files() -> Vec<(String, Vec<Vector>)> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors");
     let mut files: Vec<PathBuf> = std::fs::read_dir(directory)
-        .expect("the vectors are there")
+        .expect("the directory of the vectors exists")
         .map(|entry| entry.expect("the directory can be read").path())
         .collect();
     files.sort();

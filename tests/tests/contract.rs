@@ -1,5 +1,4 @@
-//! What must hold of the contract in `wit/`, and of the built-in policy as a
-//! component.
+//! Requirements on the contract in `wit/`, and on the built-in policy as a component.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a test may
 
@@ -42,7 +41,7 @@ fn the_world_imports_nothing() {
     );
 }
 
-/// What a layer imports is what the policy below it exports, and nothing else.
+/// A layer imports only what the policy below it exports.
 #[test]
 fn a_layer_imports_what_a_policy_exports() {
     let (resolve, world) = contract();
@@ -57,8 +56,8 @@ fn a_layer_imports_what_a_policy_exports() {
     assert!(imports.iter().all(|name| exports.contains(name)));
 }
 
-/// Components that were built against a released version are out there, and are served
-/// for ever: its text does not change. The sums are those of the day it was released.
+/// Components that were built against a released version must work forever, so its text does
+/// not change. The checksums are those of the release.
 #[test]
 fn a_released_version_never_changes() {
     let directory = project().join("wit/released");
@@ -67,26 +66,26 @@ fn a_released_version_never_changes() {
     for line in sums.lines() {
         let (sum, file) = line.split_once("  ").unwrap();
         let text = std::fs::read(directory.join(file)).unwrap();
-        let found = Sha256::digest(&text)
+        let actual = Sha256::digest(&text)
             .iter()
             .fold(String::new(), |mut hex, byte| {
                 write!(hex, "{byte:02x}").unwrap();
                 hex
             });
-        assert_eq!(found, sum, "{file} was changed");
+        assert_eq!(actual, sum, "{file} was changed");
         listed.push(file.split_once('/').unwrap().0.to_owned());
     }
-    let mut there: Vec<String> = std::fs::read_dir(&directory)
+    let mut directories: Vec<String> = std::fs::read_dir(&directory)
         .unwrap()
         .map(|entry| entry.unwrap())
         .filter(|entry| entry.path().is_dir())
         .map(|entry| entry.file_name().into_string().unwrap())
         .collect();
-    there.sort();
-    assert_eq!(there, listed, "a version is not in SHA256SUMS");
-    // The present contract is a later one, or one of them as it was released.
-    let present = std::fs::read_to_string(project().join("wit/policy.wit")).unwrap();
-    let version = present
+    directories.sort();
+    assert_eq!(directories, listed, "a version is not in SHA256SUMS");
+    // The current contract is either newer, or equal to a released version.
+    let current = std::fs::read_to_string(project().join("wit/policy.wit")).unwrap();
+    let version = current
         .lines()
         .find_map(|line| {
             line.strip_prefix("package entail:policy@")?
@@ -95,7 +94,7 @@ fn a_released_version_never_changes() {
         .unwrap();
     if listed.iter().any(|released| released == version) {
         let released = directory.join(version).join("policy.wit");
-        assert_eq!(std::fs::read_to_string(released).unwrap(), present);
+        assert_eq!(std::fs::read_to_string(released).unwrap(), current);
     }
 }
 
@@ -118,14 +117,14 @@ fn the_built_in_policy_imports_nothing_and_exports_the_contract() {
 #[test]
 fn every_item_is_documented() {
     let (resolve, world) = contract();
-    let mut silent = Vec::new();
+    let mut undocumented = Vec::new();
     let mut check = |what: String, docs: &Docs| {
         if docs
             .contents
             .as_ref()
             .is_none_or(|text| text.trim().is_empty())
         {
-            silent.push(what);
+            undocumented.push(what);
         }
     };
     let world = &resolve.worlds[world];
@@ -148,7 +147,7 @@ fn every_item_is_documented() {
             }
         }
     }
-    assert_eq!(silent, Vec::<String>::new());
+    assert_eq!(undocumented, Vec::<String>::new());
 }
 
 /// The fields or cases of a type.
@@ -182,7 +181,7 @@ fn the_error_type_has_a_variant_for_other_errors() {
         .filter(|(_, item)| item.name.as_deref() == Some("error"))
     {
         let TypeDefKind::Variant(variant) = &item.kind else {
-            panic!("error is no variant")
+            panic!("error is not a variant")
         };
         assert_eq!(variant.cases.last().unwrap().name, "other");
     }

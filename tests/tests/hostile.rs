@@ -1,9 +1,9 @@
-//! Whatever a component does, what comes of it is named: each case of the collection
-//! against the engine, and a part of it against the library, with a neighbour.
+//! Every hostile component is contained with the expected result: each case of the collection
+//! through the engine, and some through the library, next to a neighbour.
 //!
-//! The whole through the library is `cargo run --release -p entail-tests --bin hostile`.
+//! `cargo run --release -p entail-tests --bin hostile` runs all of them through the library.
 
-// What goes wrong here should fail the case, or the run, at once.
+// Any failure here should fail the case, or the run, at once.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -21,20 +21,20 @@ use entail_tests::hostile::swap::Swap;
 use entail_tests::hostile::{self, Case, engine};
 use libtest_mimic::{Arguments, Failed, Trial};
 
-/// Fewer would mean that some have got lost.
+/// The minimum number of cases: fewer would mean that some are missing.
 const AT_LEAST: usize = 600;
 
-/// Every so many-th goes through the library as well.
+/// One in this many cases runs through the library as well.
 const THROUGH_THE_LIBRARY: usize = 9;
 
 fn main() -> ExitCode {
-    // Components are compiled by this very program.
+    // This program also compiles the components.
     if let Some(code) = entail_policy::run_compile_worker() {
         return code;
     }
     let arguments = Arguments::from_args();
     let cases: Vec<Arc<Case>> = hostile::collection().into_iter().map(Arc::new).collect();
-    let mut trials = vec![Trial::test("there are enough of them", {
+    let mut trials = vec![Trial::test("the collection has enough cases", {
         let count = cases.len();
         move || match count >= AT_LEAST {
             true => Ok(()),
@@ -63,7 +63,7 @@ async fn beside_a_neighbour(cases: &[Arc<Case>]) -> Result<(), Failed> {
     let looping = cases
         .iter()
         .find(|case| case.name == "loop/in decide when evil")
-        .expect("it is there");
+        .expect("the collection has the case");
     for case in cases.iter().step_by(THROUGH_THE_LIBRARY) {
         let cause = host.run(case).await?;
         if !case.expected.includes(cause) {
@@ -72,7 +72,7 @@ async fn beside_a_neighbour(cases: &[Arc<Case>]) -> Result<(), Failed> {
     }
     host.flood(looping).await?;
     host.recover().await?;
-    // How long it took is for the program to say: tests run beside others.
+    // The times are not compared, since other tests run at the same time.
     let times = neighbour.stop().await?;
     assert!(times.count() > 0, "the neighbour was never served");
     host.check_records()?;
@@ -81,14 +81,16 @@ async fn beside_a_neighbour(cases: &[Arc<Case>]) -> Result<(), Failed> {
 
 async fn swapped() -> Result<(), Failed> {
     let swap = Swap::new(Sandbox::this_program()).await;
-    let (asked, swaps) = swap.ask_and_swap(Duration::from_secs(2), 10).await;
-    assert_eq!(asked.failed, Vec::<String>::new());
+    let (tally, swaps) = swap
+        .send_requests_and_swap(Duration::from_secs(2), 10)
+        .await;
+    assert_eq!(tally.failed, Vec::<String>::new());
     assert!(
-        swaps > 2 && asked.granted > 0 && asked.refused > 0,
-        "{asked:?}"
+        swaps > 2 && tally.granted > 0 && tally.refused > 0,
+        "{tally:?}"
     );
     let (granted, refused) = swap.check_records()?;
-    assert_eq!((granted, refused), (asked.granted, asked.refused));
+    assert_eq!((granted, refused), (tally.granted, tally.refused));
     Ok(())
 }
 
@@ -105,10 +107,10 @@ fn is_contained(case: &Case) -> Result<(), Failed> {
     if engine::is_as_expected(case, cause) {
         return Ok(());
     }
-    Err(format!("{cause:?}, and it should be {:?}", case.expected).into())
+    Err(format!("{cause:?}, not {:?}", case.expected).into())
 }
 
-/// One engine for all of them, as in a host.
+/// One engine for all cases, as in a host.
 fn shared() -> &'static Engine {
     static ENGINE: OnceLock<(Engine, tempfile::TempDir)> = OnceLock::new();
     let (engine, _) = ENGINE.get_or_init(|| {

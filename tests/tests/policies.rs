@@ -1,5 +1,5 @@
-//! Active policies, through what an embedder can use: who decides, since when, and
-//! what becomes of it when somebody changes it, or the bytes.
+//! Active policies through the library: which policy decides, also after changes by other
+//! processes, rollbacks, and exchanged bytes.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may
 
@@ -17,27 +17,27 @@ use serde_json::json;
 
 const ME: Principal = Principal::LocalOwner;
 
-/// The components here are made by the tests themselves.
-fn settings() -> Options {
-    let mut settings = Options::default();
-    settings.engine.compiler = Compiler::UnsafeInThisProcess;
-    settings
+/// Options that compile in this process, since the tests generate the components.
+fn options() -> Options {
+    let mut options = Options::default();
+    options.engine.compiler = Compiler::UnsafeInThisProcess;
+    options
 }
 
 /// A home with the organization `acme`, which has a key for OpenAI.
-struct Place {
+struct Fixture {
     home: Home,
     entail: Entail,
-    _folder: tempfile::TempDir,
+    _directory: tempfile::TempDir,
 }
 
-impl Place {
+impl Fixture {
     async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let home = Home::create(&directory.path().join("home"), None)
             .await
             .unwrap();
-        let entail = Entail::open(&home, settings()).unwrap();
+        let entail = Entail::open(&home, options()).unwrap();
         for scope in ["acme", "acme/evals", "other"] {
             let scope = scope.parse().unwrap();
             let change = Change::AddScope { scope };
@@ -59,10 +59,10 @@ impl Place {
             let change = Change::SetCredential(Box::new(set));
             entail.change(&ME, &change).await.unwrap();
         }
-        Place {
+        Fixture {
             home,
             entail,
-            _folder: directory,
+            _directory: directory,
         }
     }
 
@@ -97,7 +97,7 @@ fn acme() -> ScopePath {
     "acme".parse().unwrap()
 }
 
-/// A policy that refuses everything, with a code of its own.
+/// A policy that refuses everything.
 fn refusing_component() -> Vec<u8> {
     // A `refused` with the code `no-credential` and no message.
     let refuse = "(i32.store8 (i32.const 1028) (i32.const 1))
@@ -106,7 +106,7 @@ fn refusing_component() -> Vec<u8> {
     Sketch::evil(refuse).when("(i32.const 1)").component()
 }
 
-/// One that grants what there is.
+/// A policy that grants the credential `default`.
 fn granting_component() -> Vec<u8> {
     Sketch::default().component()
 }
@@ -122,22 +122,22 @@ async fn refused(entail: &Entail, scope: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_policy_in_service_decides_for_its_organization_and_is_named_in_the_log() {
-    let place = Place::new().await;
-    let (yes, no) = (
-        place.install(&granting_component()).await,
-        place.install(&refusing_component()).await,
+async fn an_active_policy_decides_for_its_organization_and_is_named_in_the_log() {
+    let fixture = Fixture::new().await;
+    let (granting, refusing) = (
+        fixture.install(&granting_component()).await,
+        fixture.install(&refusing_component()).await,
     );
     // Nothing changes before it is activated.
-    let built_in = place.entail.policies().built_in().unwrap().digest();
-    assert_eq!(outcome(&place.entail, "acme").await.unwrap(), built_in);
-    place.activate(yes).await;
-    assert_eq!(outcome(&place.entail, "acme").await.unwrap(), yes);
-    place.activate(no).await;
-    assert!(refused(&place.entail, "acme").await);
-    // Nobody else is concerned.
-    assert_eq!(outcome(&place.entail, "other").await.unwrap(), built_in);
-    let named: Vec<(String, bool)> = place
+    let built_in = fixture.entail.policies().built_in().unwrap().digest();
+    assert_eq!(outcome(&fixture.entail, "acme").await.unwrap(), built_in);
+    fixture.activate(granting).await;
+    assert_eq!(outcome(&fixture.entail, "acme").await.unwrap(), granting);
+    fixture.activate(refusing).await;
+    assert!(refused(&fixture.entail, "acme").await);
+    // Other organizations are not affected.
+    assert_eq!(outcome(&fixture.entail, "other").await.unwrap(), built_in);
+    let policies: Vec<(String, bool)> = fixture
         .records()
         .into_iter()
         .map(|record| record.to_value())
@@ -147,33 +147,33 @@ async fn a_policy_in_service_decides_for_its_organization_and_is_named_in_the_lo
         })
         .collect();
     assert_eq!(
-        named,
+        policies,
         [
             (built_in.to_string(), false),
-            (yes.to_string(), true),
-            (no.to_string(), true),
+            (granting.to_string(), true),
+            (refusing.to_string(), true),
             (built_in.to_string(), false)
         ]
     );
 }
 
 #[tokio::test]
-async fn what_was_in_service_before_can_be_gone_back_to_and_forth() {
-    let place = Place::new().await;
-    let nothing = place.entail.policies().roll_back(&ME, &acme()).await;
+async fn rollback_alternates_between_the_two_last_policies() {
+    let fixture = Fixture::new().await;
+    let nothing = fixture.entail.policies().roll_back(&ME, &acme()).await;
     assert_eq!(nothing.unwrap_err().kind(), ErrorKind::Invalid);
-    let no = place.install(&refusing_component()).await;
-    place.activate(no).await;
+    let refusing = fixture.install(&refusing_component()).await;
+    fixture.activate(refusing).await;
     for _ in 0..2 {
-        assert!(refused(&place.entail, "acme").await);
-        place
+        assert!(refused(&fixture.entail, "acme").await);
+        fixture
             .entail
             .policies()
             .roll_back(&ME, &acme())
             .await
             .unwrap();
-        assert!(!refused(&place.entail, "acme").await);
-        place
+        assert!(!refused(&fixture.entail, "acme").await);
+        fixture
             .entail
             .policies()
             .roll_back(&ME, &acme())
@@ -183,87 +183,107 @@ async fn what_was_in_service_before_can_be_gone_back_to_and_forth() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_process_follows_and_no_request_fails_meanwhile() {
-    let place = Place::new().await;
-    // As another process would: all it shares is the home.
-    let other = Entail::open(&place.home, settings()).unwrap();
-    let (yes, no) = (
-        place.install(&granting_component()).await,
-        place.install(&refusing_component()).await,
+async fn another_process_uses_the_new_policy_and_no_request_fails_meanwhile() {
+    let fixture = Fixture::new().await;
+    // Like another process, it shares only the home.
+    let other = Entail::open(&fixture.home, options()).unwrap();
+    let (granting, refusing) = (
+        fixture.install(&granting_component()).await,
+        fixture.install(&refusing_component()).await,
     );
-    place.activate(yes).await;
-    assert_eq!(outcome(&other, "acme").await.unwrap(), yes);
-    place.activate(no).await;
+    fixture.activate(granting).await;
+    assert_eq!(outcome(&other, "acme").await.unwrap(), granting);
+    fixture.activate(refusing).await;
     let end = Instant::now() + Duration::from_secs(10);
     loop {
         match outcome(&other, "acme").await {
-            Ok(policy) => assert_eq!(policy, yes),
+            Ok(policy) => assert_eq!(policy, granting),
             Err(Error::Refused { .. }) => break,
             Err(other) => panic!("{other}"),
         }
-        assert!(Instant::now() < end, "it does not follow");
+        assert!(Instant::now() < end, "it does not use the new policy");
     }
 }
 
 #[tokio::test]
-async fn bytes_that_were_exchanged_in_the_database_are_not_run() {
-    let place = Place::new().await;
-    let no = place.install(&refusing_component()).await;
-    let yes = place.install(&granting_component()).await;
-    place.activate(no).await;
-    let database = rusqlite::Connection::open(place.home.database_file()).unwrap();
+async fn exchanged_bytes_in_the_database_are_not_run() {
+    let fixture = Fixture::new().await;
+    let refusing = fixture.install(&refusing_component()).await;
+    let granting = fixture.install(&granting_component()).await;
+    fixture.activate(refusing).await;
+    let database = rusqlite::Connection::open(fixture.home.database_file()).unwrap();
     let changed = database
         .execute(
             "UPDATE blobs SET bytes = (SELECT bytes FROM blobs WHERE digest = ?2) WHERE digest = ?1",
-            (no.as_bytes().as_slice(), yes.as_bytes().as_slice()),
+            (refusing.as_bytes().as_slice(), granting.as_bytes().as_slice()),
         )
         .unwrap();
     assert_eq!(changed, 1);
     drop(database);
-    let later = Entail::open(&place.home, settings()).unwrap();
+    let later = Entail::open(&fixture.home, options()).unwrap();
     let error = outcome(&later, "acme").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Tampered, "{error}");
-    // That, too, is in the log, under the digest that was meant.
-    let last = place.records().pop().unwrap();
-    assert_eq!(last.to_value()["policy"], no.to_string());
+    // The failure is in the log, with the digest of the active policy.
+    let last = fixture.records().pop().unwrap();
+    assert_eq!(last.to_value()["policy"], refusing.to_string());
     assert_eq!(last.outcome(), "failed");
-    let found = later.maintenance().verify(&ME, &mut |_| {}).await.unwrap();
-    assert!(!found.faults.is_empty());
+    let verified = later.maintenance().verify(&ME, &mut |_| {}).await.unwrap();
+    assert!(!verified.faults.is_empty());
 }
 
 #[tokio::test]
-async fn a_policy_in_use_is_not_removed_and_one_that_is_removed_is_not_gone_back_to() {
-    let place = Place::new().await;
-    let (yes, no) = (
-        place.install(&granting_component()).await,
-        place.install(&refusing_component()).await,
+async fn an_active_policy_cannot_be_removed_and_a_removed_one_cannot_be_rolled_back_to() {
+    let fixture = Fixture::new().await;
+    let (granting, refusing) = (
+        fixture.install(&granting_component()).await,
+        fixture.install(&refusing_component()).await,
     );
-    place.activate(yes).await;
-    let in_use = place.entail.policies().remove(&ME, yes).await.unwrap_err();
+    fixture.activate(granting).await;
+    let in_use = fixture
+        .entail
+        .policies()
+        .remove(&ME, granting)
+        .await
+        .unwrap_err();
     assert!(in_use.to_string().contains("acme"), "{in_use}");
-    place.activate(no).await;
-    place.entail.policies().remove(&ME, yes).await.unwrap();
-    let binding = place.entail.policies().active(&ME, &acme()).await.unwrap();
+    fixture.activate(refusing).await;
+    fixture
+        .entail
+        .policies()
+        .remove(&ME, granting)
+        .await
+        .unwrap();
+    let binding = fixture
+        .entail
+        .policies()
+        .active(&ME, &acme())
+        .await
+        .unwrap();
     assert_eq!(binding.previous.len(), 1);
     assert_eq!(binding.previous[0].component, None);
-    let again = place.entail.policies().remove(&ME, yes).await.unwrap_err();
+    let again = fixture
+        .entail
+        .policies()
+        .remove(&ME, granting)
+        .await
+        .unwrap_err();
     assert_eq!(again.kind(), ErrorKind::NotFound);
-    let found = place
+    let verified = fixture
         .entail
         .maintenance()
         .verify(&ME, &mut |_| {})
         .await
         .unwrap();
-    assert!(found.faults.is_empty(), "{:?}", found.faults);
+    assert!(verified.faults.is_empty(), "{:?}", verified.faults);
 }
 
 #[tokio::test]
-async fn settings_that_are_not_taken_change_nothing() {
-    let place = Place::new().await;
+async fn rejected_settings_change_nothing() {
+    let fixture = Fixture::new().await;
     let schema =
         r#"{"type":"object","properties":{"n":{"type":"integer"}},"additionalProperties":false}"#;
     let picky = Sketch::default().schema_text(schema).component();
-    let component = Some(place.install(&picky).await);
+    let component = Some(fixture.install(&picky).await);
     let set = |settings: Values| ActivatePolicy {
         component,
         settings,
@@ -271,17 +291,17 @@ async fn settings_that_are_not_taken_change_nothing() {
     };
     let values = |json| serde_json::from_value(json).unwrap();
     let bad = set(values(json!({"n": "many"})));
-    let error = place.entail.policies().activate(&ME, &acme(), bad).await;
+    let error = fixture.entail.policies().activate(&ME, &acme(), bad).await;
     let error = error.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.to_string().contains("/n"), "{error}");
-    let built_in = place.entail.policies().built_in().unwrap().digest();
-    assert_eq!(outcome(&place.entail, "acme").await.unwrap(), built_in);
+    let built_in = fixture.entail.policies().built_in().unwrap().digest();
+    assert_eq!(outcome(&fixture.entail, "acme").await.unwrap(), built_in);
     let good = set(values(json!({"n": 7})));
-    let bound = place.entail.policies().activate(&ME, &acme(), good).await;
+    let bound = fixture.entail.policies().activate(&ME, &acme(), good).await;
     assert_eq!(bound.unwrap().current.settings, values(json!({"n": 7})));
     let project: ScopePath = "acme/evals".parse().unwrap();
-    let error = place
+    let error = fixture
         .entail
         .policies()
         .activate(&ME, &project, ActivatePolicy::default())
@@ -290,79 +310,79 @@ async fn settings_that_are_not_taken_change_nothing() {
 }
 
 #[tokio::test]
-async fn a_shadow_is_only_written_down() {
-    let place = Place::new().await;
-    let no = place.install(&refusing_component()).await;
+async fn a_shadow_decides_nothing_and_is_only_logged() {
+    let fixture = Fixture::new().await;
+    let refusing = fixture.install(&refusing_component()).await;
     let shadow = ActivatePolicy {
-        component: Some(no),
+        component: Some(refusing),
         isolation: Isolation::PerCall,
         ..ActivatePolicy::default()
     };
-    place
+    fixture
         .entail
         .policies()
         .shadow(&ME, &acme(), Some(shadow))
         .await
         .unwrap();
     for _ in 0..3 {
-        assert!(!refused(&place.entail, "acme").await);
-        place
+        assert!(!refused(&fixture.entail, "acme").await);
+        fixture
             .entail
             .policies()
             .settle_shadows(Duration::from_secs(10))
             .await;
     }
-    let printed = || {
-        let answers = shadow_decisions(&place.home).unwrap();
+    let decisions = || {
+        let answers = shadow_decisions(&fixture.home).unwrap();
         answers.collect::<Result<Vec<_>, _>>().unwrap()
     };
-    assert_eq!(printed().len(), 3, "{:?}", printed());
-    for printed in printed() {
-        assert_eq!(printed.shadow, no);
+    assert_eq!(decisions().len(), 3, "{:?}", decisions());
+    for decision in decisions() {
+        assert_eq!(decision.shadow, refusing);
         assert_eq!(
-            printed.policy,
-            place.entail.policies().built_in().unwrap().digest()
+            decision.policy,
+            fixture.entail.policies().built_in().unwrap().digest()
         );
-        assert_eq!(printed.difference, Difference::Narrowed);
+        assert_eq!(decision.difference, Difference::Narrowed);
     }
-    // Its answers are no decisions.
-    assert_eq!(place.records().len(), 3);
-    place
+    // The decision log does not contain the decisions of the shadow.
+    assert_eq!(fixture.records().len(), 3);
+    fixture
         .entail
         .policies()
         .shadow(&ME, &acme(), None)
         .await
         .unwrap();
-    assert!(!refused(&place.entail, "acme").await);
-    place
+    assert!(!refused(&fixture.entail, "acme").await);
+    fixture
         .entail
         .policies()
         .settle_shadows(Duration::from_secs(10))
         .await;
-    assert_eq!(printed().len(), 3);
+    assert_eq!(decisions().len(), 3);
 }
 
 #[tokio::test]
-async fn policies_outlast_a_new_signer() {
-    let place = Place::new().await;
-    let yes = place.install(&granting_component()).await;
-    place.activate(yes).await;
-    place
+async fn policies_stay_active_after_a_rotation_of_the_signer() {
+    let fixture = Fixture::new().await;
+    let granting = fixture.install(&granting_component()).await;
+    fixture.activate(granting).await;
+    fixture
         .entail
         .keys()
         .rotate_signer(&ME, &mut |_| {})
         .await
         .unwrap();
-    assert_eq!(outcome(&place.entail, "acme").await.unwrap(), yes);
-    let later = Entail::open(&place.home, settings()).unwrap();
-    assert_eq!(outcome(&later, "acme").await.unwrap(), yes);
+    assert_eq!(outcome(&fixture.entail, "acme").await.unwrap(), granting);
+    let later = Entail::open(&fixture.home, options()).unwrap();
+    assert_eq!(outcome(&later, "acme").await.unwrap(), granting);
     assert_eq!(later.scopes(&ME, None).await.unwrap().len(), 3);
-    let found = later.maintenance().verify(&ME, &mut |_| {}).await.unwrap();
-    assert!(found.faults.is_empty(), "{:?}", found.faults);
-    assert_eq!(found.under_old_signer, Vec::new());
+    let verified = later.maintenance().verify(&ME, &mut |_| {}).await.unwrap();
+    assert!(verified.faults.is_empty(), "{:?}", verified.faults);
+    assert_eq!(verified.under_old_signer, Vec::new());
 }
 
-/// A policy that grants the credential of one name, whatever is asked.
+/// A policy that always grants the credential with one name.
 fn always_grants(name: &str) -> Vec<u8> {
     let len = name.len();
     let grant = format!(
@@ -398,10 +418,10 @@ fn inherit(inheritance: Inheritance) -> Change {
     }
 }
 
-/// Whose credential acme/evals gets, or why the guard stopped the policy.
-async fn payer(place: &Place) -> Result<String, String> {
+/// The holder of the credential that acme/evals gets, or the reason why the guard refused.
+async fn payer(fixture: &Fixture) -> Result<String, String> {
     let request = Request::new("acme/evals".parse().unwrap(), "openai".parse().unwrap());
-    match place.entail.resolve(&ME, &request).await {
+    match fixture.entail.resolve(&ME, &request).await {
         Ok(lease) => Ok(lease.holder().to_string()),
         Err(Error::GuardViolated(violation)) => Err(violation.to_string()),
         Err(other) => panic!("{other}"),
@@ -409,24 +429,24 @@ async fn payer(place: &Place) -> Result<String, String> {
 }
 
 #[tokio::test]
-async fn a_swapped_policy_never_bills_another_payer() {
-    let place = Place::new().await;
-    let parents = place.install(&always_grants("default")).await;
-    let own = place.install(&always_grants("own")).await;
+async fn a_new_policy_never_charges_another_payer() {
+    let fixture = Fixture::new().await;
+    let parents = fixture.install(&always_grants("default")).await;
+    let own = fixture.install(&always_grants("own")).await;
     let change = async |change: Change| {
-        place.entail.change(&ME, &change).await.unwrap();
+        fixture.entail.change(&ME, &change).await.unwrap();
     };
-    let stopped_because = async |how: &str| {
-        let violation = payer(&place).await.unwrap_err();
-        assert!(violation.ends_with(how), "{violation}");
+    let violation_ends_with = async |end: &str| {
+        let violation = payer(&fixture).await.unwrap_err();
+        assert!(violation.ends_with(end), "{violation}");
     };
-    let has_its_own = "is above a scope that has its own credentials and does not fall back";
-    place.activate(parents).await;
-    stopped_because("is beyond a scope that has not opted in").await;
+    let has_its_own = "is above a scope with credentials of its own that does not fall back";
+    fixture.activate(parents).await;
+    violation_ends_with("is beyond a scope that has not opted in").await;
     change(inherit(Inheritance::Inherit)).await;
-    assert_eq!(payer(&place).await.unwrap(), "acme");
+    assert_eq!(payer(&fixture).await.unwrap(), "acme");
     change(set("acme/evals", "own", RuleChanges::default())).await;
-    stopped_because(has_its_own).await;
+    violation_ends_with(has_its_own).await;
     let credential = CredentialRef {
         scope: "acme/evals".parse().unwrap(),
         provider: "openai".parse().unwrap(),
@@ -437,26 +457,26 @@ async fn a_swapped_policy_never_bills_another_payer() {
         enabled,
     };
     change(enable(false)).await;
-    stopped_because(has_its_own).await;
-    // By falling back the project says that the parent may pay.
+    violation_ends_with(has_its_own).await;
+    // By falling back, the project permits that the parent pays.
     change(inherit(Inheritance::FallBack)).await;
-    assert_eq!(payer(&place).await.unwrap(), "acme");
+    assert_eq!(payer(&fixture).await.unwrap(), "acme");
 
-    place.activate(own).await;
-    stopped_because("is disabled").await;
+    fixture.activate(own).await;
+    violation_ends_with("is disabled").await;
     change(enable(true)).await;
-    assert_eq!(payer(&place).await.unwrap(), "acme/evals");
+    assert_eq!(payer(&fixture).await.unwrap(), "acme/evals");
     let mandatory = RuleChanges {
         mandatory: Some(true),
         ..RuleChanges::default()
     };
     change(set("acme", "default", mandatory)).await;
-    stopped_because("is overridden by a mandatory credential").await;
+    violation_ends_with("is overridden by a mandatory credential").await;
     change(inherit(Inheritance::Isolated)).await;
-    stopped_because("a mandatory credential is beyond a scope that has not opted in").await;
+    violation_ends_with("a mandatory credential is beyond a scope that has not opted in").await;
 }
 
-/// A policy that grants what there is, but refuses under a condition of its own.
+/// A policy that grants the credential `default`, but refuses under a condition.
 fn refuses_when(condition: &str) -> Vec<u8> {
     let refuse = "(i32.store8 (i32.const 1028) (i32.const 1))
         (i32.store (i32.const 1032) (i32.const 1307)) (i32.store (i32.const 1036) (i32.const 13))
@@ -465,27 +485,27 @@ fn refuses_when(condition: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_dry_run_asks_what_the_log_holds_and_at_later_times() {
-    let place = Place::new().await;
+async fn policy_diff_compares_recorded_requests_and_later_times() {
+    let fixture = Fixture::new().await;
     let opt_in = inherit(Inheritance::Inherit);
-    place.entail.change(&ME, &opt_in).await.unwrap();
-    let mut asked = Request::new(acme(), "openai".parse().unwrap());
-    asked.model = Some("gpt-5".parse().unwrap());
+    fixture.entail.change(&ME, &opt_in).await.unwrap();
+    let mut request = Request::new(acme(), "openai".parse().unwrap());
+    request.model = Some("gpt-5".parse().unwrap());
     let session = ("session".parse().unwrap(), "7".parse().unwrap());
-    asked.attributes = [session].into();
-    place.entail.resolve(&ME, &asked).await.unwrap();
+    request.attributes = [session].into();
+    fixture.entail.resolve(&ME, &request).await.unwrap();
     let diff = async |condition: &str| {
-        let engine = place.entail.policies().engine();
+        let engine = fixture.entail.policies().engine();
         let policy = engine.admit(&refuses_when(condition)).unwrap();
-        let changes = place
+        let changes = fixture
             .entail
             .policies()
             .diff(&ME, &policy, Some(&acme()), &BTreeMap::new())
             .await;
         changes.unwrap()
     };
-    // By the offsets of the contract's request: the model's case, the attributes' length,
-    // the time.
+    // Offsets in the request of the contract: the case of the model, the length of the
+    // attributes, the time.
     let names_a_model = "(i32.load8_u offset=8 (local.get $p))";
     let has_attributes = "(i32.load offset=60 (local.get $p))";
     let tomorrow = entail::now_ms() + 20 * 60 * 60 * 1_000;
@@ -502,11 +522,11 @@ async fn a_dry_run_asks_what_the_log_holds_and_at_later_times() {
                 ..
             } = &change.request
             else {
-                panic!("{condition}: whatever was asked: {changes:?}");
+                panic!("{condition}: any request: {changes:?}");
             };
             match condition {
-                _ if condition == names_a_model => *model == asked.model && later_ms.is_none(),
-                _ if condition == has_attributes => *attributes == asked.attributes,
+                _ if condition == names_a_model => *model == request.model && later_ms.is_none(),
+                _ if condition == has_attributes => *attributes == request.attributes,
                 _ => *later_ms == Some(24 * 60 * 60 * 1_000),
             }
         });
@@ -514,7 +534,7 @@ async fn a_dry_run_asks_what_the_log_holds_and_at_later_times() {
         assert_eq!(changes.coverage.records, 1);
         assert_eq!(changes.coverage.recorded_requests, 1);
     }
-    // Where nothing depends on any of it, it is one answer.
+    // If nothing depends on the request, the result is one change for all requests.
     let changes = diff("(i32.const 0)").await;
     assert_eq!(
         (changes.counts.changed(), changes.changes.len()),
@@ -529,65 +549,72 @@ async fn a_dry_run_asks_what_the_log_holds_and_at_later_times() {
 
 #[tokio::test]
 async fn the_default_configuration_compiles_no_foreign_component() {
-    let place = Place::new().await;
-    let yes = place.install(&granting_component()).await;
-    place.activate(yes).await;
-    // Neither what is in the store, nor what is given to it; not even from the cache.
-    let careful = Entail::open(&place.home, Options::default()).unwrap();
+    let fixture = Fixture::new().await;
+    let granting = fixture.install(&granting_component()).await;
+    fixture.activate(granting).await;
+    // It compiles neither stored nor given components, and loads none from the cache.
+    let careful = Entail::open(&fixture.home, Options::default()).unwrap();
     let error = outcome(&careful, "acme").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PolicyFailed, "{error}");
-    let printed = error.to_string();
+    let message = error.to_string();
     assert!(
-        printed.contains("compiles no foreign components"),
-        "{printed}"
+        message.contains("compiles no foreign components"),
+        "{message}"
     );
-    assert!(printed.contains("Compiler"), "{printed}");
+    assert!(message.contains("Compiler"), "{message}");
     let error = careful
         .policies()
         .install(&ME, &refusing_component(), InstallPolicy::default())
         .await
         .unwrap_err();
     assert!(matches!(error, Error::Rejected(_)), "{error}");
-    // An organization of the built-in policy is served.
+    // An organization with the built-in policy is served.
     assert!(outcome(&careful, "other").await.is_ok());
 }
 
 #[tokio::test]
-async fn a_shadow_that_is_put_in_service_is_a_shadow_no_more() {
-    let place = Place::new().await;
-    let (yes, no) = (
-        place.install(&granting_component()).await,
-        place.install(&refusing_component()).await,
+async fn activating_a_shadow_ends_the_shadow() {
+    let fixture = Fixture::new().await;
+    let (granting, refusing) = (
+        fixture.install(&granting_component()).await,
+        fixture.install(&refusing_component()).await,
     );
     let of = |component| ActivatePolicy {
         component: Some(component),
         ..ActivatePolicy::default()
     };
     let shadow = async |component| {
-        let bound = place
+        let bound = fixture
             .entail
             .policies()
             .shadow(&ME, &acme(), Some(of(component)))
             .await;
         assert_eq!(bound.unwrap().shadow.unwrap().component, Some(component));
     };
-    shadow(no).await;
-    let bound = place.entail.policies().activate(&ME, &acme(), of(no)).await;
-    assert_eq!(bound.unwrap().shadow, None);
-    // Another one stays, until one goes back to it.
-    place.activate(yes).await;
-    shadow(no).await;
-    let bound = place
+    shadow(refusing).await;
+    let bound = fixture
         .entail
         .policies()
-        .activate(&ME, &acme(), of(yes))
+        .activate(&ME, &acme(), of(refusing))
+        .await;
+    assert_eq!(bound.unwrap().shadow, None);
+    // Activating another policy keeps the shadow; a rollback to the shadow ends it.
+    fixture.activate(granting).await;
+    shadow(refusing).await;
+    let bound = fixture
+        .entail
+        .policies()
+        .activate(&ME, &acme(), of(granting))
         .await;
     assert!(bound.unwrap().shadow.is_some());
-    let bound = place
+    let bound = fixture
         .entail
         .policies()
         .roll_back(&ME, &acme())
         .await
         .unwrap();
-    assert_eq!((bound.current.component, bound.shadow), (Some(no), None));
+    assert_eq!(
+        (bound.current.component, bound.shadow),
+        (Some(refusing), None)
+    );
 }

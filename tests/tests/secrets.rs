@@ -1,5 +1,4 @@
-//! What holds a secret tells nothing of it: printed for a programmer, in an error, in
-//! the text of a panic.
+//! Types that hold a secret never show it: not in debug output, in errors or in panics.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a test may
 
@@ -12,20 +11,20 @@ use entail::{
 };
 use entail_tests::torture::block_on;
 
-/// What every secret here begins with.
+/// The prefix of every secret in this test.
 const MARKER: &str = "canary-of-a-panic";
 
 #[test]
-fn nothing_that_is_printed_of_what_holds_a_secret_shows_it() {
+fn debug_output_errors_and_panics_show_no_secret() {
     let count = std::env::var("ENTAIL_CANARIES").map_or(40, |count| count.parse().unwrap());
-    let said = Arc::new(Mutex::new(String::new()));
+    let output = Arc::new(Mutex::new(String::new()));
     let directory = tempfile::tempdir().unwrap();
     let home = block_on(Home::create(&directory.path().join("home"), None)).unwrap();
     let entail = Entail::open(&home, Options::default()).unwrap();
     let me = Principal::LocalOwner;
     let acme = || "acme".parse().unwrap();
     block_on(entail.change(&me, &Change::AddScope { scope: acme() })).unwrap();
-    let listener = Arc::clone(&said);
+    let listener = Arc::clone(&output);
     std::panic::set_hook(Box::new(move |panic| {
         let text = format!("{panic}\n{}\n", std::backtrace::Backtrace::force_capture());
         listener.lock().unwrap().push_str(&text);
@@ -47,7 +46,7 @@ fn nothing_that_is_printed_of_what_holds_a_secret_shows_it() {
             }))
         };
         let applied = block_on(entail.change(&me, &set("openai")));
-        // Bedrock wants a region as well.
+        // Bedrock requires a region as well.
         let refused = block_on(entail.change(&me, &set("bedrock")));
         let request = Request::new(acme(), "openai".parse().unwrap());
         let lease = block_on(entail.resolve(&me, &request)).unwrap();
@@ -61,10 +60,10 @@ fn nothing_that_is_printed_of_what_holds_a_secret_shows_it() {
         }));
         let payload = panicked.unwrap_err();
         let text = payload.downcast_ref::<String>().unwrap();
-        said.lock().unwrap().push_str(text);
+        output.lock().unwrap().push_str(text);
     }
     let _ = std::panic::take_hook();
-    let said = said.lock().unwrap();
-    assert!(said.contains("Lease") && said.contains("acme"));
-    assert!(!said.contains(MARKER), "a secret was printed");
+    let output = output.lock().unwrap();
+    assert!(output.contains("Lease") && output.contains("acme"));
+    assert!(!output.contains(MARKER), "a secret was printed");
 }

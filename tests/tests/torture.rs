@@ -1,5 +1,5 @@
-//! The short forms of what tries to make the store lose something, or lie; the long
-//! ones are commands (see `tests/README.md`).
+//! The short forms of the stress tests that try to make the store lose or falsify data. The
+//! long forms are commands (see `tests/README.md`).
 
 use entail_tests::torture::{
     Program, io_errors::io_errors, kill::kill, power_loss::power_loss, rotation::rotation,
@@ -11,35 +11,35 @@ fn program() -> Program {
 }
 
 #[test]
-fn nothing_acknowledged_is_lost_when_processes_are_killed() {
+fn no_acknowledged_change_is_lost_when_processes_are_killed() {
     let killed = kill(&program(), 30, 1, |_| {});
     assert_eq!((killed.cycles, killed.failed), (30, 0), "{killed:?}");
     assert!(
         killed.with_changes > 20,
-        "a kill that comes too early shows nothing: {killed:?}"
+        "a kill that comes too early proves nothing: {killed:?}"
     );
 }
 
 #[test]
-fn every_secret_opens_while_the_identity_is_renewed_and_none_for_the_one_let_go() {
+fn every_secret_opens_during_a_rotation_and_the_old_identity_opens_none() {
     let rotated = rotation(&program(), 15, 1, |_| {});
     assert!(rotated.kills >= 15 && rotated.renewals > 0, "{rotated:?}");
 }
 
 #[test]
-fn nothing_acknowledged_is_lost_with_the_power() {
+fn no_acknowledged_change_is_lost_in_a_power_loss() {
     let lost = power_loss(&program(), 1, 1, |_| {});
     assert!(lost.images > 300, "{lost:?}");
 }
 
 #[test]
-fn nothing_is_acknowledged_that_failed() {
+fn no_failed_change_is_acknowledged() {
     let failed = io_errors(&program(), 40, |_| {});
     assert!(failed.reported > 10, "{failed:?}");
 }
 
 #[test]
-fn every_change_behind_the_stores_back_is_named_and_nothing_is_revealed() {
+fn every_direct_change_of_the_database_is_reported_and_reveals_nothing() {
     let tampered = tamper(12, 1);
     assert!(
         tampered.cases > 500 && tampered.refused > 1_000,
@@ -48,7 +48,7 @@ fn every_change_behind_the_stores_back_is_named_and_nothing_is_revealed() {
 }
 
 #[test]
-fn no_change_of_the_definition_of_the_database_passes_in_silence() {
+fn no_change_of_the_database_schema_passes_unnoticed() {
     let mutated = mutate(300, 1, |_| {});
     assert!(
         mutated.refused > 150 && mutated.harmless > 10 && mutated.while_open > 100,

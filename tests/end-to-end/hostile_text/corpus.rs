@@ -2,13 +2,13 @@
 
 use entail_text::is_plain;
 
-/// What each text begins with, to be found again in what is printed: letters that are
-/// in no name, key or digest.
+/// The beginning of each text, to find it in output: letters that occur in no name, key or
+/// digest.
 pub const MARK: &str = "Жук";
 
-/// What a text can do, one at a time.
+/// What each text does, and the text.
 const SPECIMENS: [(&str, &str); 41] = [
-    ("goes back to the beginning of the line", "\rgranted"),
+    ("returns to the beginning of the line", "\rgranted"),
     ("moves up and clears the line", "\u{1b}[1A\u{1b}[2K"),
     (
         "clears the screen",
@@ -21,15 +21,15 @@ const SPECIMENS: [(&str, &str); 41] = [
         "is a link",
         "\u{1b}]8;;http://example.com\u{1b}\\click\u{1b}]8;;\u{1b}\\",
     ),
-    ("asks the terminal", "\u{1b}[6n\u{1b}[c\u{1b}P$q\u{1b}\\"),
+    ("queries the terminal", "\u{1b}[6n\u{1b}[c\u{1b}P$q\u{1b}\\"),
     ("is red, by C1", "\u{9b}31m\u{9b}2K"),
     (
         "is another C1 control",
         "\u{80}\u{84}\u{8d}\u{90}\u{98}\u{9e}\u{9f}",
     ),
-    ("rubs out", "\u{8}\u{8}\u{8}\u{7f}"),
-    ("is nothing", "\0"),
-    ("rings", "\u{7}"),
+    ("deletes backwards", "\u{8}\u{8}\u{8}\u{7f}"),
+    ("is NUL", "\0"),
+    ("rings the bell", "\u{7}"),
     ("changes the character set", "\u{e}\u{f}\u{1b}(0"),
     ("stops the output", "\u{13}\u{11}"),
     ("breaks the line", "a\nb"),
@@ -39,41 +39,41 @@ const SPECIMENS: [(&str, &str); 41] = [
     ("breaks the line as printers do", "a\u{b}b\u{c}c"),
     ("is a tab", "a\tb"),
     (
-        "runs the other way",
+        "reverses the direction",
         "\u{202a}\u{202b}\u{202d}\u{202e}detnarg\u{202c}",
     ),
     (
-        "runs the other way, isolated",
+        "reverses the direction, isolated",
         "\u{2066}\u{2067}\u{2068}detnarg\u{2069}",
     ),
     ("marks a direction", "\u{200e}\u{200f}\u{61c}"),
     ("has no width", "a\u{200b}b\u{200c}c\u{200d}d\u{2060}e"),
     ("is a soft hyphen", "a\u{ad}b"),
     ("is a byte order mark", "\u{feff}a"),
-    ("is written in tags", "\u{e0001}\u{e0067}\u{e0072}\u{e007f}"),
-    ("selects a variation", "a\u{fe0f}b\u{fe00}c\u{e0100}d"),
-    ("fills like Hangul", "\u{115f}\u{1160}\u{3164}\u{ffa0}"),
     (
-        "is a letter that is not seen",
-        "\u{17b4}\u{17b5}\u{180e}\u{34f}",
+        "consists of tag characters",
+        "\u{e0001}\u{e0067}\u{e0072}\u{e007f}",
     ),
-    ("is no character", "\u{fdd0}\u{fffe}\u{ffff}\u{10ffff}"),
+    ("selects a variation", "a\u{fe0f}b\u{fe00}c\u{e0100}d"),
+    ("is a Hangul filler", "\u{115f}\u{1160}\u{3164}\u{ffa0}"),
+    ("is an invisible letter", "\u{17b4}\u{17b5}\u{180e}\u{34f}"),
+    ("is a noncharacter", "\u{fdd0}\u{fffe}\u{ffff}\u{10ffff}"),
     ("is for private use", "\u{e000}\u{f8ff}\u{f0000}\u{10fffd}"),
     ("is not assigned", "\u{378}\u{e01f0}"),
     ("is another space", "\u{a0}\u{2003}\u{202f}\u{205f}\u{3000}"),
     ("annotates", "\u{fff9}a\u{fffa}b\u{fffb}"),
     (
-        "looks as what is good does",
+        "imitates a success",
         "\u{1b}[32mgranted\u{1b}[0m: default of acme",
     ),
     ("ends a style", "\u{1b}[0m\u{1b}[m"),
     ("hides what comes after", "\u{1b}[8m\u{1b}[30;40m"),
     (
-        "looks like lines of the program",
+        "imitates lines of the program",
         "\ngranted: default of acme\nerror: nothing\n✓ all is well\n  try: entail dev\n{\"error\": 1}\n",
     ),
     (
-        "is a line of each stream",
+        "imitates a line of each stream",
         "\r\n\u{1b}[31merror\u{1b}[0m: tampered\r\n\u{1b}[2mtry:\u{1b}[0m entail dev",
     ),
 ];
@@ -83,7 +83,7 @@ const SPECIMENS: [(&str, &str); 41] = [
 pub enum Kind {
     /// Short enough to be repeated where longer ones are not.
     Short,
-    /// All of it.
+    /// All specimens together.
     Everything,
     /// A hundred thousand bytes.
     Long,
@@ -118,9 +118,9 @@ pub fn harmless(text: &str) -> String {
     text.chars().map(plain).collect()
 }
 
-/// What of a text can be the name of a file.
+/// The part of a text that can be the name of a file.
 pub fn file_name(text: &str) -> String {
-    /// The system's limit is 255, and something is put before and after.
+    /// The limit of the system is 255, and callers add prefixes and suffixes.
     const MOST_BYTES: usize = 180;
 
     let mut name = String::new();

@@ -1,8 +1,7 @@
-//! Compares the default policy with the naive model of its rules, and what the guard
-//! lets policies grant that answer at random, over every small configuration and as many
-//! random trees as asked for.
+//! Compares the default policy with the naive model of its rules, and checks the guard with
+//! random grants, over random trees and, on request, every small configuration.
 
-// A tool for those who work on the policy: whatever goes wrong ends it at once.
+// A tool for developers of the policy: any failure ends it at once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::PathBuf;
@@ -13,29 +12,29 @@ use clap::Parser;
 use entail_policy::{Decision, Facts};
 use entail_tests::{agreement, ceiling, component, generate, native};
 
-/// Random answers of a policy to each facts, besides each credential alone.
-const ANSWERS: usize = 4;
+/// The number of random grants for each facts, besides each credential alone.
+const GRANTS: usize = 4;
 
 /// Compares the default policy with the naive model of its rules
 #[derive(Parser)]
 struct Arguments {
-    /// How many random trees
+    /// The number of random trees
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     trees: u64,
 
-    /// Every small configuration too
+    /// Also compare every small configuration
     #[arg(long)]
     exhaustive: bool,
 
-    /// The policy as a component too, not only natively
+    /// Also compare the policy as a component
     #[arg(long, value_name = "FILE")]
     component: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let mut agreed = all_hold("guard", &arguments, |count, facts| {
-        ceiling::hold(count, facts, ANSWERS).map_err(|breach| breach.to_string())
+    let mut agreed = compare_all("guard", &arguments, |count, facts| {
+        ceiling::compare(count, facts, GRANTS).map_err(|breach| breach.to_string())
     });
     agreed &= all_agree("native", &arguments, native::decide);
     if let Some(file) = &arguments.component {
@@ -59,12 +58,12 @@ fn all_agree(
     arguments: &Arguments,
     decide: impl Fn(&Facts) -> Result<Decision, String> + Sync,
 ) -> bool {
-    all_hold(runtime, arguments, |count, facts| {
-        agreement::compare(count, facts, &decide).map_err(|found| found.to_string())
+    compare_all(runtime, arguments, |count, facts| {
+        agreement::compare(count, facts, &decide).map_err(|disagreement| disagreement.to_string())
     })
 }
 
-fn all_hold(
+fn compare_all(
     what: &str,
     arguments: &Arguments,
     compare: impl Fn(u64, Numbered) -> Result<(), String>,
@@ -90,8 +89,8 @@ fn all_hold(
                 );
                 true
             }
-            Err(found) => {
-                println!("{what}, {of}: {found}");
+            Err(difference) => {
+                println!("{what}, {of}: {difference}");
                 false
             }
         }

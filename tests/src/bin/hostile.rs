@@ -1,17 +1,16 @@
-//! The hostile collection through the library: everything is contained, the neighbour
-//! is served meanwhile, and the memory of the process is what it was.
+//! Runs the hostile collection through the library: everything must be contained, the
+//! neighbour must be served meanwhile, and the memory of the process must not grow.
 //!
-//! Memory that a component took for a moment is free again, but the allocator of the
-//! GNU C library gives back little of it: with some 16 pools of its own it grows for a
-//! few rounds, and then no more. That is not what the host holds. So this program runs
-//! with one pool ([`TIGHT`]), unless the environment says otherwise: with
-//! `MALLOC_ARENA_MAX=16`, say, one sees that growth.
+//! The allocator of the GNU C library returns little of the memory that is freed: with 16
+//! arenas it grows for a few rounds and then stops. The host does not hold that memory. So
+//! this program runs with one arena ([`TIGHT`]), unless the environment sets these variables:
+//! `MALLOC_ARENA_MAX=16`, for example, shows that growth.
 //!
 //! ```sh
 //! cargo run --release -p entail-tests --bin hostile -- --rounds 3
 //! ```
 
-#![allow(clippy::unwrap_used)] // whatever goes wrong here should end the program
+#![allow(clippy::unwrap_used)] // any failure here should end the program
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt as _;
@@ -26,13 +25,13 @@ use entail_tests::hostile::collection;
 use entail_tests::hostile::library::Host;
 use entail_tests::hostile::measure::{Times, growth, ratio, resident_kib};
 
-/// The median of the neighbour may be so many times what it is undisturbed.
+/// The maximum ratio of the neighbour's median to its undisturbed median.
 const MEDIAN: f64 = 2.0;
 
-/// Memory may be so much more in the end, in percent.
+/// The maximum growth of memory, in percent.
 const GROWTH: f64 = 5.0;
 
-/// Settings by which the allocator gives back what is free.
+/// Settings with which the allocator returns free memory.
 const TIGHT: [(&str, &str); 3] = [
     ("MALLOC_ARENA_MAX", "1"),
     ("MALLOC_MMAP_THRESHOLD_", "131072"),
@@ -42,13 +41,13 @@ const TIGHT: [(&str, &str); 3] = [
 #[derive(Parser)]
 #[command(about = "Activates each hostile component, next to a normal policy")]
 struct Cli {
-    /// How often, after once to warm up
+    /// The number of rounds, after one to warm up
     #[arg(long, default_value_t = 2)]
     rounds: usize,
-    /// Only those with this in their name
+    /// Only cases whose name contains this
     #[arg(long, default_value = "")]
     only: String,
-    /// Not those that begin with this
+    /// Not cases whose name starts with this
     #[arg(long)]
     except: Vec<String>,
     /// Seconds for which the neighbour is undisturbed before each round
@@ -57,19 +56,19 @@ struct Cli {
     /// Show each case
     #[arg(long)]
     verbose: bool,
-    /// Only make the components, in this directory
+    /// Only generate the components in this directory
     #[arg(long, hide = true)]
     make: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
-    // Components are compiled by this very program.
+    // This program also compiles the components.
     if let Some(code) = entail::policy::run_compile_worker() {
         return code;
     }
     let cli = Cli::parse();
-    if let Some(folder) = cli.make {
-        archive::write(&collection(), &folder);
+    if let Some(directory) = cli.make {
+        archive::write(&collection(), &directory);
         return ExitCode::SUCCESS;
     }
     if TIGHT
@@ -79,7 +78,7 @@ fn main() -> ExitCode {
         let program = std::env::current_exe().unwrap();
         let arguments = std::env::args_os().skip(1);
         let failed = Command::new(program).args(arguments).envs(TIGHT).exec();
-        println!("it could not start itself anew: {failed}");
+        println!("it could not restart itself: {failed}");
         return ExitCode::FAILURE;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -88,16 +87,16 @@ fn main() -> ExitCode {
         .unwrap();
     match runtime.block_on(show(&cli)) {
         0 => ExitCode::SUCCESS,
-        wrong => {
-            println!("{wrong} wrong");
+        failures => {
+            println!("{failures} failed");
             ExitCode::FAILURE
         }
     }
 }
 
 async fn show(cli: &Cli) -> usize {
-    let folder = tempfile::tempdir().unwrap();
-    let mut cases = made_in(folder.path());
+    let directory = tempfile::tempdir().unwrap();
+    let mut cases = generate_in(directory.path());
     let looping = cases
         .iter()
         .find(|case| case.outline().name == "loop/in decide when evil")
@@ -105,18 +104,18 @@ async fn show(cli: &Cli) -> usize {
         .read();
     cases.retain(|case| {
         let name = &case.outline().name;
-        let is_left_out = cli.except.iter().any(|start| name.starts_with(start));
-        name.contains(&cli.only) && !is_left_out
+        let is_excluded = cli.except.iter().any(|start| name.starts_with(start));
+        name.contains(&cli.only) && !is_excluded
     });
     let groups = groups(&cases);
     println!("{} components: {groups}", cases.len());
 
     let mut host = Host::new(Sandbox::this_program()).await;
-    let mut wrong = 0;
+    let mut failures = 0;
     let mut check = |what: &str, result: Result<(), String>| {
         if let Err(error) = result {
-            println!("WRONG {what}: {error}");
-            wrong += 1;
+            println!("FAILED {what}: {error}");
+            failures += 1;
         }
     };
 
@@ -124,7 +123,7 @@ async fn show(cli: &Cli) -> usize {
 
     let mut warm = 0;
     for round in 0..=cli.rounds {
-        // A machine is not equally fast all the time.
+        // The speed of a machine varies over time.
         let alone = host.neighbour();
         tokio::time::sleep(Duration::from_secs(cli.undisturbed)).await;
         let alone = alone.stop().await.unwrap();
@@ -134,15 +133,15 @@ async fn show(cli: &Cli) -> usize {
         let neighbour = host.neighbour();
         for case in &cases {
             let case = case.read();
-            let came = host.run(&case).await;
+            let result = host.run(&case).await;
             if cli.verbose {
-                println!("{:>7.1?} {}: {came:?}", started.elapsed(), case.name);
+                println!("{:>7.1?} {}: {result:?}", started.elapsed(), case.name);
             }
-            let result = came.and_then(|cause| match case.expected.includes(cause) {
+            let verdict = result.and_then(|cause| match case.expected.includes(cause) {
                 true => Ok(()),
                 false => Err(format!("{cause:?}, not {:?}", case.expected)),
             });
-            check(&case.name, result);
+            check(&case.name, verdict);
         }
         match neighbour.stop().await {
             Ok(times) => {
@@ -160,7 +159,7 @@ async fn show(cli: &Cli) -> usize {
             Ok(times) => println!("the neighbour, during the flood: {times}"),
             Err(error) => check("the neighbour", Err(error)),
         }
-        check("what comes after", host.recover().await);
+        check("the recovery", host.recover().await);
         let resident = resident_kib();
         println!(
             "round {round}: {:.0} s, resident {resident} KiB",
@@ -184,17 +183,20 @@ async fn show(cli: &Cli) -> usize {
         Ok(records) => println!("{records} requests, each with one record"),
         Err(error) => check("the decision log", Err(error)),
     }
-    wrong
+    failures
 }
 
-/// Has the components made by another process.
-fn made_in(folder: &Path) -> Vec<Archived> {
+/// Generates the components in another process.
+fn generate_in(directory: &Path) -> Vec<Archived> {
     let maker = Command::new(std::env::current_exe().unwrap())
         .arg("--make")
-        .arg(folder)
+        .arg(directory)
         .status();
-    assert!(maker.unwrap().success(), "the components were not made");
-    archive::open(folder)
+    assert!(
+        maker.unwrap().success(),
+        "the components were not generated"
+    );
+    archive::open(directory)
 }
 
 fn neighbour_is_served(times: &Times, alone: &Times) -> Result<(), String> {
@@ -205,7 +207,7 @@ fn neighbour_is_served(times: &Times, alone: &Times) -> Result<(), String> {
     }
 }
 
-/// How many there are of each kind.
+/// The number of components in each group.
 fn groups(cases: &[Archived]) -> String {
     let mut groups: BTreeMap<&str, usize> = BTreeMap::new();
     for case in cases {

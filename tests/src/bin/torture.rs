@@ -1,10 +1,10 @@
-//! The long forms of what tries to make the store lose something, or lie.
+//! The long forms of the stress tests that try to make the store lose or falsify data.
 //!
 //! ```sh
 //! cargo run --release -p entail-tests --bin torture -- kill --cycles 10000
 //! ```
 
-#![allow(clippy::unwrap_used)] // whatever goes wrong here should end the program
+#![allow(clippy::unwrap_used)] // any failure here should end the program
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,54 +17,54 @@ use entail_tests::torture::{
 };
 
 #[derive(Parser)]
-#[command(about = "Tries to make the store lose something, or lie")]
+#[command(about = "Tries to make the store lose or falsify data")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// The seed of everything random
+    /// The random seed
     #[arg(long, global = true, default_value_t = 1)]
     seed: u64,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Kill processes that write and renew keys
+    /// Kill processes that write and rotate keys
     Kill {
-        /// How often
+        /// The number of cycles
         #[arg(long, default_value_t = 10_000)]
         cycles: u64,
     },
-    /// Kill renewals of the identity
+    /// Kill rotations of the identity
     Rotation {
-        /// How often
+        /// The number of kills
         #[arg(long, default_value_t = 1_000)]
         kills: u64,
     },
-    /// Lose power
+    /// Simulate power losses
     PowerLoss {
-        /// How many images to check, at least
+        /// The minimum number of images to check
         #[arg(long, default_value_t = 2_000)]
         images: usize,
     },
-    /// Let system calls fail
+    /// Fail system calls
     IoErrors {
-        /// Only every so many-th call
+        /// Only fail every nth call
         #[arg(long, default_value_t = 1)]
         every: u32,
     },
-    /// Change the database behind the store's back
+    /// Change the database directly
     Tamper {
-        /// How many older databases to set back
+        /// The number of older databases to restore
         #[arg(long, default_value_t = 100)]
         older: usize,
     },
-    /// Change what the tables of the database mean
+    /// Change the schema of the database
     Schema {
-        /// In how many ways
+        /// The number of mutations
         #[arg(long, default_value_t = 10_000)]
         mutations: usize,
     },
-    /// Be a worker (what the others start)
+    /// Run a worker (started by the other commands)
     Work {
         #[arg(long)]
         home: PathBuf,
@@ -91,7 +91,7 @@ fn main() -> ExitCode {
     let Cli { command, seed } = Cli::parse();
     let program = Program::this();
     let started = Instant::now();
-    // Each figure on a line of its own now and then, for who watches.
+    // Prints progress now and then.
     let every = |count: u64, line: &dyn std::fmt::Debug| {
         if count.is_multiple_of(500) {
             eprintln!("{:>6.0} s {line:?}", started.elapsed().as_secs_f64());

@@ -1,11 +1,10 @@
-//! Answers that are no value of the contract, and ones that are and had better not be
-//! shown as they are.
+//! Results that are not values of the contract, and valid ones that must not be shown
+//! unchanged.
 
 use super::sketch::{ANSWER, DESCRIPTION, SCHEMA, SCRATCH, Sketch, point, store, store_byte};
 use super::{Case, Cause, Failing};
 
-/// Each text of an answer: what it is, what it takes for it to be there, and where it
-/// lies.
+/// Each text of a result: what it is, the instructions that include it, and its address.
 pub(super) const TEXTS: [(&str, &str, u32); 13] = [
     ("the granted credential", "", ANSWER + 8),
     ("an alternate", ONE_ALTERNATE, SCRATCH + 512),
@@ -34,8 +33,8 @@ pub(super) const TEXTS: [(&str, &str, u32); 13] = [
     ("the text of another error", OTHER_ERROR, ANSWER + 8),
 ];
 
-/// Each list of an answer: what it is of, what it takes for it to be there, where it
-/// lies, and the bytes of an element.
+/// Each list of a result: its elements, the instructions that include it, its address, and
+/// the size of an element in bytes.
 pub(super) const LISTS: [(&str, &str, u32, u32); 4] = [
     ("alternates", "", ANSWER + 16, 8),
     ("findings", "", ANSWER + 36, 24),
@@ -60,7 +59,7 @@ const INVALID_FACTS: &str = "(i32.store8 (i32.const 1024) (i32.const 1))
 const OTHER_ERROR: &str = "(i32.store8 (i32.const 1024) (i32.const 1))
     (i32.store8 (i32.const 1028) (i32.const 1))";
 
-/// Bytes that are no UTF-8, each for another reason.
+/// Bytes that are not UTF-8, each for a different reason.
 const NO_TEXTS: [(&str, &[u8]); 8] = [
     ("a byte that never occurs", b"a\xff"),
     ("a continuation on its own", b"\x80"),
@@ -230,8 +229,8 @@ fn descriptions() -> Vec<Case> {
     cases
 }
 
-/// Values of the contract all the same: what they say is for people to read, so it is
-/// kept from the terminal, not from the log.
+/// Values of the contract with unusual texts, which are sanitized for the terminal but not
+/// for the log.
 fn odd() -> Vec<Case> {
     let refuses = |code: &[u8], message: &[u8]| {
         let bytes = [code, message].concat();
@@ -278,7 +277,7 @@ fn odd() -> Vec<Case> {
             b"refused\rgranted",
         ),
     ] {
-        // A code is a name.
+        // A code must be a name.
         let is_name = !code.is_empty() && code.iter().all(u8::is_ascii_lowercase);
         let expected = match is_name {
             true => Cause::Refuses,
@@ -334,7 +333,7 @@ fn odd() -> Vec<Case> {
         Case::of(
             "odd/an error in the place of a grant",
             Sketch::evil(store(ANSWER, 1)),
-            // What it is a text of is the id that it had granted.
+            // The text of the error is the id that it had granted.
             [
                 Cause::Fails(Failing::InvalidFacts),
                 Cause::Fails(Failing::Undecided),

@@ -1,17 +1,17 @@
-//! Components that are small and take long, or much, to compile.
+//! Small components that take much time or memory to compile.
 
 use super::sketch::{Sketch, each};
 use super::{Case, Cause, Expected};
 
-/// How many bytes of a component are well within the limit.
+/// A number of bytes that is well within the limit for components.
 const MANY_BYTES: usize = 1 << 20;
 
 pub(super) fn cases() -> Vec<Case> {
     [functions(), modules(), components()].concat()
 }
 
-/// How much such a component takes depends on the machine and on the compiler's next
-/// version. It is compiled, or it is not; what counts is that nobody waits for it.
+/// The cost of such a component depends on the machine and the version of the compiler. It
+/// may compile or not; what matters is that no one waits for it.
 fn contained() -> Expected {
     [
         Cause::Grants,
@@ -211,7 +211,7 @@ fn modules() -> Vec<Case> {
             )
         })
         .collect();
-    // Whoever is to tell what is wrong with it has much to say.
+    // The message about the fault contains the long name.
     let twice = wat::parse_str(r#"(module (func) (export "a" (func 0)) (export "b" (func 0)))"#)
         .map(|module| same_exports(&module, 90_000))
         .unwrap();
@@ -251,7 +251,7 @@ fn components() -> Vec<Case> {
     let memory = |pages: u32| {
         format!("(component (core module $m (memory {pages})) (core instance (instantiate $m)))")
     };
-    // Each level is made of several of the one below.
+    // Each level contains several of the level below.
     let tower = |levels: usize, times: usize| {
         (0..levels).fold(
             "(component (core module $m (func (export \"f\"))) (core instance (instantiate $m)))"
@@ -376,12 +376,12 @@ fn components() -> Vec<Case> {
     cases
 }
 
-/// Components within components, without the words of each on the stack of a parser.
+/// Nested components, built as bytes because a text parser would overflow its stack.
 fn deep(levels: usize) -> Vec<u8> {
     (0..levels).fold(preambled(b""), |inner, _| preambled(&section(4, &inner)))
 }
 
-/// Types of instances, each of which exports the one before twice.
+/// Instance types, each of which exports the previous one twice.
 fn instance_types(levels: usize) -> String {
     let types = each(levels, |before| {
         let n = before + 1;
@@ -395,7 +395,7 @@ fn instance_types(levels: usize) -> String {
     format!("(component (type $t0 (instance)) {types})")
 }
 
-/// A component with another one in it, of which there are several instances.
+/// A component that contains another one and instantiates it several times.
 fn with_instances(component: &[u8], nested: &[u8], times: usize) -> Vec<u8> {
     let index = sections(component).filter(|(id, _)| *id == 4).count();
     let mut instances = number(times);
@@ -409,7 +409,7 @@ fn with_instances(component: &[u8], nested: &[u8], times: usize) -> Vec<u8> {
     bytes
 }
 
-/// A component with one section more.
+/// A component with an additional section.
 fn with_section(component: &[u8], id: u8, body: &[u8]) -> Vec<u8> {
     [component, &section(id, body)].concat()
 }
@@ -434,7 +434,7 @@ fn sections(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     })
 }
 
-/// The preamble of a component, then this.
+/// The preamble of a component, followed by these sections.
 pub(super) fn preambled(sections: &[u8]) -> Vec<u8> {
     [b"\0asm\x0d\0\x01\0", sections].concat()
 }
@@ -447,7 +447,7 @@ pub(super) fn section(id: u8, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A number as WebAssembly has it: seven bits a byte, the least first.
+/// A number in LEB128, the encoding of WebAssembly.
 pub(super) fn number(mut number: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {

@@ -1,4 +1,4 @@
-//! The collection against the engine alone.
+//! Runs the collection through the engine alone.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,51 +7,51 @@ use entail_policy::{
     CodeCache, Compiler, Decision, Engine, EngineConfig, Facts, Limits, Outcome, Sandbox,
 };
 
-use super::{Ask, Case, Cause, Expected};
+use super::{Case, Cause, Expected, Query};
 
-/// Time for what is to end by itself: a busy machine must not make a difference.
-const PATIENT: Duration = Duration::from_secs(10);
+/// The deadline for calls that should return: a busy machine must not make a difference.
+const GENEROUS_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Time for what is not.
-const HURRIED: Duration = Duration::from_millis(60);
+/// The deadline for calls that never return.
+const SHORT_DEADLINE: Duration = Duration::from_millis(60);
 
-/// Time for compiling: what an ordinary sketch takes many times over, and so little
-/// that a bomb is soon over.
+/// The time limit for compiling: many times what an ordinary sketch takes, and short enough
+/// that a compilation bomb ends soon.
 const COMPILE_TIME: Duration = Duration::from_secs(1);
 
-/// Memory for compiling.
+/// The memory limit for compiling.
 const COMPILE_MEMORY: u64 = 512 << 20;
 
-/// What a case may use up.
+/// The limits of a case.
 pub fn limits(case: &Case) -> Limits {
     Limits {
         deadline: match case.waits_for_deadline() {
-            true => HURRIED,
-            false => PATIENT,
+            true => SHORT_DEADLINE,
+            false => GENEROUS_DEADLINE,
         },
-        ..own_limits()
+        ..base_limits()
     }
 }
 
-fn own_limits() -> Limits {
+fn base_limits() -> Limits {
     Limits {
-        deadline: PATIENT,
+        deadline: GENEROUS_DEADLINE,
         compile_time: COMPILE_TIME,
         compile_memory_bytes: COMPILE_MEMORY,
         ..Limits::default()
     }
 }
 
-/// Settings of an engine that compiles in a process of its own.
+/// The configuration of an engine that compiles in a separate process.
 pub fn settings(sandbox: Sandbox) -> EngineConfig {
     EngineConfig {
-        limits: own_limits(),
+        limits: base_limits(),
         compiler: Compiler::Sandboxed(sandbox),
         ..EngineConfig::default()
     }
 }
 
-/// Such an engine, which keeps the code in `cache`.
+/// An engine with that configuration that caches compiled code in `cache`.
 pub fn engine(cache: &Path, sandbox: Sandbox) -> Engine {
     let settings = EngineConfig {
         code_cache: Some(CodeCache::new(cache.join("code"), cache.join("key"))),
@@ -60,7 +60,7 @@ pub fn engine(cache: &Path, sandbox: Sandbox) -> Engine {
     Engine::new(settings)
 }
 
-/// What comes of a case.
+/// Runs a case and returns its result.
 pub fn run(engine: &Engine, case: &Case) -> Cause {
     let policy = match engine.admit_within(&case.bytes, &limits(case)) {
         Ok(policy) => policy,
@@ -74,12 +74,12 @@ pub fn run(engine: &Engine, case: &Case) -> Cause {
         },
     };
     let policy = policy.with_isolation(case.isolation);
-    let facts = case.ask.facts();
+    let facts = case.query.facts();
     let mut last = Cause::Refuses;
     for _ in 0..case.calls {
         match policy.decide(&facts) {
             Err(failure) => return Cause::Fails((&failure).into()),
-            Ok(decision) => last = judge(case.ask, &facts, &decision),
+            Ok(decision) => last = judge(case.query, &facts, &decision),
         }
         if let Cause::Widens(_) = last {
             return last;
@@ -88,9 +88,9 @@ pub fn run(engine: &Engine, case: &Case) -> Cause {
     last
 }
 
-/// Whether a decision stays within the facts. This knows what they are, so it need not
-/// work that out as a guard must.
-fn judge(ask: Ask, facts: &Facts, decision: &Decision) -> Cause {
+/// Whether a decision stays within the facts. The facts are known here, so the rules of the
+/// guard are not needed.
+fn judge(query: Query, facts: &Facts, decision: &Decision) -> Cause {
     let Outcome::Granted(grant) = &decision.outcome else {
         return Cause::Refuses;
     };
@@ -102,12 +102,12 @@ fn judge(ask: Ask, facts: &Facts, decision: &Decision) -> Cause {
         let Some(credential) = credentials.into_iter().find(|c| c.id == id) else {
             return Cause::Widens("was not offered");
         };
-        if names.contains(&credential.name.as_str()) || !ask.allows(&credential.name) {
+        if names.contains(&credential.name.as_str()) || !query.allows(&credential.name) {
             return Cause::Widens("is out of reach");
         }
         names.push(&credential.name);
     }
-    let model_fits = match ask.model() {
+    let model_fits = match query.model() {
         Some(model) => grant.model.as_deref() == Some(model),
         None => matches!(grant.model.as_deref(), None | Some("lab-model")),
     };
@@ -117,8 +117,8 @@ fn judge(ask: Ask, facts: &Facts, decision: &Decision) -> Cause {
     }
 }
 
-/// Whether what came of a case is what must. The engine has no guard, so for a grant
-/// that goes too far the reason is not looked at.
+/// Whether the result of a case is the expected one. The engine has no guard, so the reason
+/// of an excessive grant is not compared.
 pub fn is_as_expected(case: &Case, cause: Cause) -> bool {
     match (&case.expected, cause) {
         (Expected::OneOf(causes), Cause::Widens(_)) => causes

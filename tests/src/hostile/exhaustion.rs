@@ -1,5 +1,5 @@
-//! Components that use up what there is: time, memory, tables, the stack, and what is
-//! taken over from an answer.
+//! Components that exhaust resources: time, memory, tables, the stack, and the bytes of a
+//! result.
 
 use serde_json::json;
 
@@ -25,7 +25,7 @@ pub(super) fn cases() -> Vec<Case> {
 fn loops() -> Vec<Case> {
     const LOOP: &str = "(loop $on (br $on))";
     let mut cases = everywhere("loop", "", LOOP, Failing::Deadline);
-    // What a deadline that is checked at the back edge of a loop could miss.
+    // Loops that a deadline check at the back edge could miss.
     for (what, items, instructions) in [
         (
             "that fills memory",
@@ -123,7 +123,7 @@ fn loops() -> Vec<Case> {
         of_first_contract(LOOP),
         Cause::Fails(Failing::Deadline),
     ));
-    // It is stopped each time, and no call suffers from the one before.
+    // It is stopped each time, and no call is affected by the previous one.
     cases.push(
         Case::of(
             "loop/in an instance that stays",
@@ -135,7 +135,7 @@ fn loops() -> Vec<Case> {
     cases
 }
 
-/// Cases that do the same at each place at which code of a component runs.
+/// Cases that run the same instructions at each place where code of a component runs.
 pub(super) fn everywhere(
     group: &str,
     items: &str,
@@ -222,8 +222,8 @@ fn memory() -> Vec<Case> {
         cases.push(Case::of(
             format!("memory/grows by {pages} pages"),
             Sketch::evil(grow(pages)),
-            // What is more than a memory of 32 bits can ever be is the module's own
-            // failure to see: it gets a -1.
+            // A size beyond 32 bits fails without reaching the limit: the module
+            // gets -1.
             [Cause::Fails(Failing::Memory), Cause::Grants],
         ));
     }
@@ -249,7 +249,7 @@ fn memory() -> Vec<Case> {
                 (memory.fill (i32.const 65536) (i32.const 1)
                     (i32.sub (i32.shl (memory.size) (i32.const 16)) (i32.const 65536)))",
             ),
-            // The facts are overwritten as well; the answer's texts are all ones.
+            // The facts are overwritten, too; the texts of the result are all ones.
             [
                 Cause::Widens("was not offered"),
                 Cause::Widens("is not the effective model"),
@@ -280,8 +280,8 @@ fn memory() -> Vec<Case> {
         Case::of(
             "memory/gives out the same over and over",
             Sketch::default().realloc("(return (i32.const 131072))"),
-            // It sees facts that have nothing to do with the request, and must not get
-            // out of its memory with them.
+            // It reads corrupted facts, and must not access anything outside of its
+            // memory with them.
             [
                 Cause::Trial(Failing::Trapped),
                 Cause::Trial(Failing::Deadline),
@@ -400,7 +400,7 @@ fn recursion() -> Vec<Case> {
 
 fn results() -> Vec<Case> {
     const PAGES: u32 = 64;
-    // All zeros, which are text of UTF-8.
+    // All zeros, which are valid UTF-8.
     const START: u32 = 196_608;
     const LEN: u32 = 3 << 20;
     let mut cases = Vec::new();
@@ -418,7 +418,7 @@ fn results() -> Vec<Case> {
             Cause::Fails(Failing::ResultBytes),
         ));
     }
-    // Small in its memory, and large when taken over: everything is the same text.
+    // Small in its memory, and large when copied: all elements point to the same text.
     let many = |text: u32| {
         format!(
             "(local.set $i (i32.const {START}))
@@ -457,7 +457,7 @@ fn results() -> Vec<Case> {
         Case::of(
             "result/findings just within the limit",
             Sketch::evil(point(ANSWER + 36, START, 8_000)).pages(PAGES),
-            // They are taken over, and have no codes.
+            // They are copied, but have no valid codes.
             Cause::Fails(Failing::Malformed),
         ),
         Case::of(
@@ -499,7 +499,7 @@ fn results() -> Vec<Case> {
     cases
 }
 
-/// What goes well a few times, and then does not.
+/// Components that behave well a few times and then misbehave.
 fn over_time() -> Vec<Case> {
     let count = "(global $calls (mut i32) (i32.const 0))";
     let on_call = |number: u32, instructions: &str| {
@@ -514,7 +514,7 @@ fn over_time() -> Vec<Case> {
     );
     let leak = "(drop (memory.grow (i32.const 30)))";
     vec![
-        // A fresh instance each time: it never gets to count.
+        // Each call has a fresh instance, so the counter stays at one.
         Case::of(
             "over-time/traps on its second call",
             Sketch::evil(on_call(2, "(unreachable)")).items(count),
@@ -529,7 +529,7 @@ fn over_time() -> Vec<Case> {
         .calls(20),
         Case::of(
             "over-time/grants what it saw in an earlier call",
-            // The first time it keeps an id; later it answers with what lies there.
+            // The first call stores an id; later calls grant what is stored there.
             Sketch::evil(format!(
                 "(if (i32.load (i32.const {SCRATCH})) (then {}))
                 {}",
@@ -548,7 +548,7 @@ fn over_time() -> Vec<Case> {
         Case::of(
             "over-time/leaks in an instance that stays",
             Sketch::evil(leak),
-            // When it has no more it gets a new instance, sooner or later.
+            // When its memory is exhausted, it eventually gets a new instance.
             [Cause::Fails(Failing::Memory), Cause::Grants],
         )
         .warm()

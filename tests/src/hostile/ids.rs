@@ -1,12 +1,12 @@
-//! Answers that would hand out what they may not: ids that were not offered, and ones
-//! that were and are out of reach.
+//! Decisions that grant what they must not: ids that were not offered, and ids that were
+//! offered but must not be granted.
 
 use super::sketch::{ANSWER, SCRATCH, Sketch, point, store, store_byte};
-use super::{Ask, Case, Cause, Failing};
+use super::{Case, Cause, Failing, Query};
 
 const NOT_OFFERED: Cause = Cause::Widens("was not offered");
 
-/// The credentials that a policy must not grant, and why.
+/// The credentials that a policy must not grant, with the reasons.
 const OUT_OF_REACH: [(&str, &str); 7] = [
     ("disabled", "is disabled"),
     ("expired", "has expired"),
@@ -17,8 +17,8 @@ const OUT_OF_REACH: [(&str, &str); 7] = [
     ("beyond", "is beyond a scope that has not opted in"),
 ];
 
-/// Instructions that put the id of the credential whose name is in the scratch memory,
-/// from `start` on, at a place.
+/// Instructions that write to `at` the id of the credential whose name is in the scratch
+/// memory at `start`.
 fn put(at: u32, start: u32, name: &str) -> String {
     let len = name.len();
     format!(
@@ -40,11 +40,11 @@ pub(super) fn cases() -> Vec<Case> {
 
 fn out_of_reach() -> Vec<Case> {
     let mut cases = Vec::new();
-    for (name, how) in OUT_OF_REACH {
-        // Where the credential cannot be made, its id is empty.
+    for (name, reason) in OUT_OF_REACH {
+        // The library cannot create the unreadable credential, so its id is empty there.
         let expected = match name {
-            "unreadable" => vec![Cause::Widens(how), NOT_OFFERED],
-            _ => vec![Cause::Widens(how)],
+            "unreadable" => vec![Cause::Widens(reason), NOT_OFFERED],
+            _ => vec![Cause::Widens(reason)],
         };
         let expected = || super::Expected::OneOf(expected.clone());
         let granted = Sketch::evil(put(ANSWER + 8, SCRATCH, name)).data(name.as_bytes());
@@ -158,18 +158,18 @@ fn named_twice() -> Vec<Case> {
             .data(b"second\0\0default"),
             Cause::Widens("is not the credential that the request names"),
         )
-        .ask(Ask::Named),
+        .query(Query::Named),
         Case::of(
             "grant/another than the one that was asked for",
             Sketch::evil(""),
             Cause::Widens("is not the credential that the request names"),
         )
-        .ask(Ask::Named),
+        .query(Query::Named),
     ]
 }
 
 fn models() -> Vec<Case> {
-    let not_known = Cause::Widens("is not the effective model");
+    let wrong_model = Cause::Widens("is not the effective model");
     let model = |text: &[u8]| {
         let len = u32::try_from(text.len()).unwrap();
         Sketch::evil(store_byte(ANSWER + 24, 1) + &point(ANSWER + 28, SCRATCH, len)).data(text)
@@ -180,39 +180,39 @@ fn models() -> Vec<Case> {
             Sketch::evil(store_byte(ANSWER + 24, 0)),
             Cause::Widens("is not the effective model"),
         ),
-        Case::of("model/another", model(b"gpt-6"), not_known),
-        Case::of("model/empty", model(b""), not_known),
-        Case::of("model/a pattern", model(b"gpt-*"), not_known),
-        Case::of("model/in upper case", model(b"GPT-5"), not_known),
-        Case::of("model/with a zero", model(b"gpt-5\0"), not_known),
+        Case::of("model/another", model(b"gpt-6"), wrong_model),
+        Case::of("model/empty", model(b""), wrong_model),
+        Case::of("model/a pattern", model(b"gpt-*"), wrong_model),
+        Case::of("model/in upper case", model(b"GPT-5"), wrong_model),
+        Case::of("model/with a zero", model(b"gpt-5\0"), wrong_model),
         Case::of(
             "model/made up when none was asked for",
             model(b"gpt-5"),
-            not_known,
+            wrong_model,
         )
-        .ask(Ask::Bare),
+        .query(Query::Bare),
         Case::of(
             "model/of a scope that is out of reach",
             model(b"beyond-model"),
-            not_known,
+            wrong_model,
         )
-        .ask(Ask::Bare),
+        .query(Query::Bare),
         Case::of(
             "model/of a scope within reach",
             model(b"lab-model"),
             Cause::Grants,
         )
-        .ask(Ask::Bare),
+        .query(Query::Bare),
         Case::of(
             "model/none for a credential of some models only",
             Sketch::evil(put(ANSWER + 8, SCRATCH, "other-model")).data(b"other-model"),
             Cause::Widens("does not allow the model"),
         )
-        .ask(Ask::Bare),
+        .query(Query::Bare),
     ]
 }
 
-/// What is left unsaid harms nobody: the log has the facts.
+/// Policies may leave out parts of a decision: the log contains the facts.
 fn withheld() -> Vec<Case> {
     vec![
         Case::of(

@@ -1,9 +1,9 @@
-//! The collection against the library, with a neighbour that keeps asking.
+//! Runs the collection through the library, next to a neighbour that sends requests.
 //!
-//! One process serves two organizations. One binds each component in turn, and its
-//! project asks; the other has a project that asks all the time, and must neither fail
-//! nor wait. Each answer must be the one that is expected, each request to a policy
-//! must have left one record, and the memory of the process must be what it was.
+//! One process serves two organizations. One activates each component in turn and sends
+//! requests; a project of the other sends requests all the time, which must neither fail nor
+//! be delayed. Each result must be the expected one, each request to a policy must leave one
+//! record, and the memory of the process must not grow.
 
 use std::io::{BufRead as _, BufReader};
 use std::sync::Arc;
@@ -19,20 +19,20 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::measure::Times;
-use super::{Ask, Case, Cause, ORGANIZATION, PROVIDER, REQUESTING, VIOLATIONS, engine};
+use super::{Case, Cause, ORGANIZATION, PROVIDER, Query, REQUESTING, VIOLATIONS, engine};
 
 const ME: Principal = Principal::LocalOwner;
 
 /// The project of the neighbour.
 const NEIGHBOUR: &str = "good/app";
 
-/// Between two requests of the neighbour.
+/// The pause between two requests of the neighbour.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Requests that the looping policy of [`Host::flood`] gets at the same time.
+/// The number of concurrent requests to the looping policy of [`Host::flood`].
 const FLOOD: usize = 200;
 
-/// The provider that everything here is evil for.
+/// The provider for which the hostile policies misbehave.
 const PROVIDERS: &str = r#"
 [[provider]]
 id = "evil"
@@ -61,12 +61,12 @@ pub struct Host {
     entail: Arc<Entail>,
     home: Home,
     /// Holds the home for as long as it is used.
-    _folder: TempDir,
-    /// What the requests to policies must have left in the log, in order.
+    _directory: TempDir,
+    /// The expected records of the requests to policies, in order.
     records: Vec<(PolicyDigest, Kind)>,
 }
 
-/// What a record says of a request.
+/// The result of a request in its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Granted,
@@ -75,7 +75,7 @@ enum Kind {
 }
 
 impl Host {
-    /// Makes one. Components are compiled in `sandbox`.
+    /// Creates a host that compiles components in `sandbox`.
     pub async fn new(sandbox: Sandbox) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let home = Home::create(&directory.path().join("home"), None)
@@ -90,15 +90,15 @@ impl Host {
         let host = Host {
             entail,
             home,
-            _folder: directory,
+            _directory: directory,
             records: Vec::new(),
         };
         host.fill().await;
         host
     }
 
-    /// The scopes and credentials that [`Ask::facts`] has. One that cannot be read is
-    /// not made.
+    /// Creates the scopes and credentials of [`Query::facts`], except the credential that
+    /// cannot be read.
     async fn fill(&self) {
         for scope in ["evil", "evil/lab", REQUESTING, "good", NEIGHBOUR] {
             let scope = scope.parse().unwrap();
@@ -185,7 +185,7 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// An error that is no answer to what a policy did.
+    /// An error that is not a reaction to the policy.
     pub async fn run(&mut self, case: &Case) -> Result<Cause, String> {
         let limits = engine::limits(case);
         let install = InstallPolicy {
@@ -213,13 +213,13 @@ impl Host {
         }
         let mut last = Cause::Refuses;
         for _ in 0..case.calls {
-            let (kind, came) = match self.entail.resolve(&ME, &request(case.ask)).await {
+            let (kind, result) = match self.entail.resolve(&ME, &request(case.query)).await {
                 Ok(_) => (Kind::Granted, Cause::Grants),
                 Err(error @ Error::Refused { .. }) => (Kind::Refused, cause(&error)?),
                 Err(error) => (Kind::Failed, cause(&error)?),
             };
             self.records.push((installed.component, kind));
-            last = came;
+            last = result;
             if kind == Kind::Failed {
                 break;
             }
@@ -238,11 +238,11 @@ impl Host {
         bound.map(drop)
     }
 
-    /// Asks a policy that never ends for more than there is room for, all at once.
+    /// Sends more concurrent requests to a policy that never returns than can run.
     ///
     /// # Errors
     ///
-    /// Any answer but that it ran too long, or that there is no room.
+    /// Any result except a deadline or a refusal for lack of capacity.
     pub async fn flood(&mut self, looping: &Case) -> Result<(), String> {
         let once = self.run(looping).await?;
         if !looping.expected.includes(once) {
@@ -252,7 +252,7 @@ impl Host {
         let requests: Vec<_> = (0..FLOOD)
             .map(|_| {
                 let entail = Arc::clone(&self.entail);
-                tokio::spawn(async move { entail.resolve(&ME, &request(Ask::Model)).await })
+                tokio::spawn(async move { entail.resolve(&ME, &request(Query::Model)).await })
             })
             .collect();
         for request in requests {
@@ -265,16 +265,16 @@ impl Host {
         Ok(())
     }
 
-    /// Goes back to the built-in policy, which must answer as if nothing had been.
+    /// Activates the built-in policy again, which must decide as before.
     ///
     /// # Errors
     ///
-    /// What is left of the evil ones.
+    /// An effect that remains of the hostile policies.
     pub async fn recover(&mut self) -> Result<(), String> {
         self.activate(ActivatePolicy::default())
             .await
             .map_err(|error| error.to_string())?;
-        let lease = self.entail.resolve(&ME, &request(Ask::Model)).await;
+        let lease = self.entail.resolve(&ME, &request(Query::Model)).await;
         let lease = lease.map_err(|error| error.to_string())?;
         self.records.push((
             self.entail.policies().built_in().unwrap().digest(),
@@ -286,14 +286,14 @@ impl Host {
         }
     }
 
-    /// Holds the decision log against the requests that were made.
+    /// Compares the decision log with the requests. Returns the number of records.
     ///
     /// # Errors
     ///
-    /// The first that is not there as it should be.
+    /// The first missing or wrong record.
     pub fn check_records(&self) -> Result<usize, String> {
         let mut expected = self.records.iter();
-        let mut seen = 0;
+        let mut count = 0;
         for file in log_files(&self.home.decision_log()).unwrap() {
             for line in BufReader::new(std::fs::File::open(file.path).unwrap()).lines() {
                 let record: Value = serde_json::from_str(&line.unwrap()).unwrap();
@@ -305,23 +305,25 @@ impl Host {
                     (_, decision) if decision.get("granted").is_some() => Kind::Granted,
                     _ => Kind::Refused,
                 };
-                let found = (record["policy"].as_str().unwrap().to_owned(), kind);
-                let wanted = expected
+                let actual = (record["policy"].as_str().unwrap().to_owned(), kind);
+                let expected_record = expected
                     .next()
                     .map(|(digest, kind)| (digest.to_string(), *kind));
-                if wanted.as_ref() != Some(&found) {
-                    return Err(format!("record {seen} is {found:?}, not {wanted:?}"));
+                if expected_record.as_ref() != Some(&actual) {
+                    return Err(format!(
+                        "record {count} is {actual:?}, not {expected_record:?}"
+                    ));
                 }
-                seen += 1;
+                count += 1;
             }
         }
         match expected.next() {
-            None => Ok(seen),
-            Some(missing) => Err(format!("there is no record {seen}, {missing:?}")),
+            None => Ok(count),
+            Some(missing) => Err(format!("there is no record {count}, {missing:?}")),
         }
     }
 
-    /// Has the neighbour ask until it is told to stop.
+    /// Starts the neighbour, which sends requests until it is stopped.
     pub fn neighbour(&self) -> Neighbour {
         let stop = Arc::new(AtomicBool::new(false));
         let (entail, stopped) = (Arc::clone(&self.entail), Arc::clone(&stop));
@@ -331,7 +333,7 @@ impl Host {
             while !stopped.load(Ordering::Relaxed) {
                 let started = Instant::now();
                 let lease = entail.resolve(&ME, &request).await;
-                times.took(started.elapsed());
+                times.record(started.elapsed());
                 lease.map_err(|error| error.to_string())?;
                 tokio::time::sleep(PAUSE).await;
             }
@@ -341,7 +343,7 @@ impl Host {
     }
 }
 
-/// A project of another organization, asking.
+/// A project of another organization that sends requests.
 #[derive(Debug)]
 pub struct Neighbour {
     stop: Arc<AtomicBool>,
@@ -349,25 +351,25 @@ pub struct Neighbour {
 }
 
 impl Neighbour {
-    /// How long its requests took.
+    /// Stops it. Returns the durations of its requests.
     ///
     /// # Errors
     ///
-    /// Why one of them failed.
+    /// The error of a request that failed.
     pub async fn stop(self) -> Result<Times, String> {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await.unwrap()
     }
 }
 
-fn request(ask: Ask) -> Request {
+fn request(query: Query) -> Request {
     let mut request = Request::new(REQUESTING.parse().unwrap(), PROVIDER.parse().unwrap());
-    request.model = ask.model().map(|model| model.parse().unwrap());
-    request.credential = ask.credential().map(|name| name.parse().unwrap());
+    request.model = query.model().map(|model| model.parse().unwrap());
+    request.credential = query.credential().map(|name| name.parse().unwrap());
     request
 }
 
-/// What an error says of a policy.
+/// The cause of an error.
 fn cause(error: &Error) -> Result<Cause, String> {
     Ok(match error {
         Error::Rejected(rejected) => Cause::from(rejected),
@@ -376,8 +378,8 @@ fn cause(error: &Error) -> Result<Cause, String> {
         Error::Refused { .. } => Cause::Refuses,
         Error::GuardViolated(violation) => {
             let text = violation.to_string();
-            let how = VIOLATIONS.into_iter().find(|how| text.ends_with(how));
-            Cause::Widens(how.ok_or(text)?)
+            let violation = VIOLATIONS.into_iter().find(|known| text.ends_with(known));
+            Cause::Widens(violation.ok_or(text)?)
         }
         other => return Err(other.to_string()),
     })

@@ -1,35 +1,34 @@
-//! What is measured while policies misbehave: how long requests take, and how much
-//! memory this process has.
+//! Measures the times of requests and the memory of this process while policies misbehave.
 
 use std::fmt;
 use std::time::Duration;
 
-/// How long requests took.
+/// The durations of requests.
 #[derive(Clone, Debug, Default)]
 pub struct Times(Vec<Duration>);
 
 impl Times {
-    /// One request more.
-    pub fn took(&mut self, time: Duration) {
+    /// Adds the duration of a request.
+    pub fn record(&mut self, time: Duration) {
         self.0.push(time);
     }
 
-    /// Those of others as well.
-    pub fn and(&mut self, others: Times) {
+    /// Adds the durations of other requests.
+    pub fn merge(&mut self, others: Times) {
         self.0.extend(others.0);
     }
 
-    /// How many.
+    /// The number of requests.
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// The time that half of them took at most.
+    /// The median.
     pub fn median(&self) -> Duration {
         self.at(0.5)
     }
 
-    /// The time that all but one in a hundred took at most.
+    /// The 99th percentile.
     pub fn p99(&self) -> Duration {
         self.at(0.99)
     }
@@ -42,9 +41,9 @@ impl Times {
             clippy::cast_precision_loss,
             clippy::cast_sign_loss
         )] // there are not that many
-        let place = (times.len() as f64 * part) as usize;
+        let index = (times.len() as f64 * part) as usize;
         let last = times.len().saturating_sub(1);
-        times.get(place.min(last)).copied().unwrap_or_default()
+        times.get(index.min(last)).copied().unwrap_or_default()
     }
 }
 
@@ -60,12 +59,12 @@ impl fmt::Display for Times {
     }
 }
 
-/// How many times as long.
+/// The ratio of two durations.
 pub fn ratio(now: Duration, before: Duration) -> f64 {
     now.as_secs_f64() / before.as_secs_f64().max(1e-9)
 }
 
-/// The memory of this process that is in use, in KiB; 0 where the system does not tell.
+/// The resident memory of this process, in KiB; 0 if the system does not report it.
 pub fn resident_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -75,7 +74,7 @@ pub fn resident_kib() -> u64 {
         .unwrap_or_default()
 }
 
-/// By how much, in percent, memory grew.
+/// The growth of memory, in percent.
 pub fn growth(before: u64, after: u64) -> f64 {
     #[allow(clippy::cast_precision_loss)] // not that much
     let (before, after) = (before.max(1) as f64, after as f64);

@@ -1,15 +1,14 @@
-//! Components that try everything: to never end, to use up the machine, to crash the
-//! host, to say what is no answer, to hand out what they may not.
+//! Hostile components: they never return, exhaust the machine, crash, return invalid
+//! results, or grant what they must not.
 //!
-//! [`collection`] makes them all, the same ones each time. Each is a [`Case`] that
-//! says what must come of it, by its [`Cause`]; whatever else happens is not contained.
-//! They are held against the engine alone ([`engine`]), and against the library with a
-//! neighbour that keeps asking ([`library`]). [`swap`] are policies that only differ, and
-//! are activated in turn under load.
+//! [`collection`] generates them all, always the same ones. Each is a [`Case`] with the
+//! expected [`Cause`]; any other result is a failure of containment. They run through the
+//! engine alone ([`engine`]), and through the library next to a neighbour that sends requests
+//! ([`library`]). [`swap`] contains two policies that are activated alternately under load.
 //!
-//! What they ask for is the same everywhere: [`Ask::facts`] are facts of the project
-//! [`REQUESTING`], in which there is a credential in each state that a policy must not
-//! grant, by a name that says which.
+//! The request is always similar: [`Query::facts`] are facts of the project [`REQUESTING`],
+//! with one credential in each state in which a policy must not grant it, named after the
+//! state.
 
 mod answers;
 pub mod archive;
@@ -34,43 +33,43 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 use sketch::Sketch;
 
-/// The good one, as the product carries it.
+/// The built-in policy of the product.
 const BUILT_IN: &[u8] = include_bytes!("../../../guest/default/default-policy.wasm");
 
-/// The provider that makes the sketches evil.
+/// The provider for which the sketches misbehave.
 pub const PROVIDER: &str = "evil";
 
-/// The organization that they are bound to.
+/// The organization for which they are active.
 pub const ORGANIZATION: &str = "evil";
 
-/// The project that asks.
+/// The requesting project.
 pub const REQUESTING: &str = "evil/lab/deep";
 
-/// The model that it asks for.
+/// The requested model.
 pub const MODEL: &str = "gpt-5";
 
-/// A component, and what must come of it. As JSON without the component.
+/// A component and its expected result. The JSON form does not contain the component.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Case {
-    /// What it does, after its group and a slash.
+    /// Its group, a slash, and what it does.
     pub name: String,
     /// The component.
     #[serde(skip)]
     pub bytes: Vec<u8>,
-    /// What is set for it, if anything.
+    /// Its settings, if any.
     pub settings: Option<Map<String, Value>>,
-    /// Whether its instance stays.
+    /// How long its instance lives.
     pub isolation: Isolation,
-    /// What is asked.
-    pub ask: Ask,
-    /// How often it is asked. The first failure counts, else the last answer.
+    /// The request.
+    pub query: Query,
+    /// The number of calls. The result is the first failure, or else the last decision.
     pub calls: usize,
-    /// What must come of it.
+    /// The expected result.
     pub expected: Expected,
 }
 
 impl Case {
-    /// Bytes that are asked once, with nothing set.
+    /// A component that is called once, without settings.
     pub fn new(
         name: impl Into<String>,
         bytes: impl Into<Vec<u8>>,
@@ -81,18 +80,18 @@ impl Case {
             bytes: bytes.into(),
             settings: None,
             isolation: Isolation::PerCall,
-            ask: Ask::Model,
+            query: Query::Model,
             calls: 1,
             expected: expected.into(),
         }
     }
 
-    /// The same of a sketch.
+    /// The same for a sketch.
     pub fn of(name: impl Into<String>, sketch: Sketch, expected: impl Into<Expected>) -> Self {
         Case::new(name, sketch.component(), expected)
     }
 
-    /// With this set for it: an object.
+    /// With these settings, which must be an object.
     #[must_use]
     pub fn settings(self, settings: Value) -> Self {
         let Value::Object(settings) = settings else {
@@ -104,19 +103,19 @@ impl Case {
         }
     }
 
-    /// Asked for something else.
+    /// With another request.
     #[must_use]
-    pub fn ask(self, ask: Ask) -> Self {
-        Case { ask, ..self }
+    pub fn query(self, query: Query) -> Self {
+        Case { query, ..self }
     }
 
-    /// Asked several times.
+    /// With several calls.
     #[must_use]
     pub fn calls(self, calls: usize) -> Self {
         Case { calls, ..self }
     }
 
-    /// In an instance that stays.
+    /// In an instance that lives across calls.
     #[must_use]
     pub fn warm(self) -> Self {
         Case {
@@ -125,7 +124,7 @@ impl Case {
         }
     }
 
-    /// Whether it is to end at a deadline, which had better be a short one.
+    /// Whether it ends at a deadline, which should then be short.
     pub fn waits_for_deadline(&self) -> bool {
         let waits = |cause: &Cause| {
             matches!(
@@ -137,15 +136,15 @@ impl Case {
         };
         match &self.expected {
             Expected::OneOf(causes) => causes.iter().any(waits),
-            // Nor need one wait for what anything may come of.
+            // Any result is permitted, so there is no need to wait.
             Expected::Contained => true,
         }
     }
 }
 
-/// What is asked.
+/// The kinds of requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Ask {
+pub enum Query {
     /// Any credential, for the model [`MODEL`].
     #[default]
     Model,
@@ -155,18 +154,18 @@ pub enum Ask {
     Named,
 }
 
-impl Ask {
+impl Query {
     /// The model of the request.
     pub fn model(self) -> Option<&'static str> {
-        (self != Ask::Bare).then_some(MODEL)
+        (self != Query::Bare).then_some(MODEL)
     }
 
     /// The credential of the request.
     pub fn credential(self) -> Option<&'static str> {
-        (self == Ask::Named).then_some("second")
+        (self == Query::Named).then_some("second")
     }
 
-    /// The facts.
+    /// The facts of the request.
     pub fn facts(self) -> Facts {
         let credential = |name: &str, state: Value| {
             let mut credential = json!({"id": format!("id-of-{name}"), "name": name});
@@ -207,24 +206,24 @@ impl Ask {
     /// Whether a credential may be granted, or be an alternate.
     fn allows(self, name: &str) -> bool {
         match self {
-            Ask::Named => name == "second",
-            Ask::Model | Ask::Bare => ["default", "second", "shared"].contains(&name),
+            Query::Named => name == "second",
+            Query::Model | Query::Bare => ["default", "second", "shared"].contains(&name),
         }
     }
 }
 
-/// What must come of a case.
+/// The expected result of a case.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Expected {
     /// One of these.
     OneOf(Vec<Cause>),
-    /// Any: bytes were changed at random, and it is anybody's guess what they do. It
-    /// must be a clean rejection, a failure, or a decision within the facts.
+    /// Any result that is contained, because bytes were changed at random: a rejection, a
+    /// failure, or a decision within the facts.
     Contained,
 }
 
 impl Expected {
-    /// Whether it is.
+    /// Whether a cause is expected.
     pub fn includes(&self, cause: Cause) -> bool {
         match self {
             Expected::OneOf(causes) => causes.contains(&cause),
@@ -245,16 +244,16 @@ impl<const N: usize> From<[Cause; N]> for Expected {
     }
 }
 
-/// What came of a case.
+/// The result of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {
     /// Not admitted: too many bytes.
     TooLarge,
     /// Not admitted: a core module.
     CoreModule,
-    /// Not admitted: something else altogether.
+    /// Not admitted: neither a component nor a module.
     NotAComponent,
-    /// Not admitted: against the rules of WebAssembly, or beyond the engine.
+    /// Not admitted: invalid WebAssembly, or not supported by the engine.
     Invalid,
     /// Not admitted: it imports something.
     Imports,
@@ -262,37 +261,37 @@ pub enum Cause {
     MissingExport,
     /// Not admitted: a part of the contract has another type.
     WrongType,
-    /// Not admitted: its description is unfit to be shown.
+    /// Not admitted: its description cannot be shown.
     Description,
-    /// Not admitted, or not bound: its schema is none, or takes too much.
+    /// Not admitted, or not activated: its schema is invalid or too expensive.
     Schema,
     /// Not admitted: compiling it took too much memory.
     CompileMemory,
     /// Not admitted: compiling it took too long.
     CompileTime,
-    /// Not admitted: compiling it crashed the process for that.
+    /// Not admitted: compiling it crashed the compiler process.
     CompileCrashed,
-    /// Not admitted: it failed when it was called on trial.
+    /// Not admitted: its trial call failed.
     Trial(Failing),
-    /// Not bound: the settings do not fit.
+    /// Not activated: the settings are invalid.
     SettingsNotAccepted,
-    /// Not bound: it failed when it was asked about the settings.
+    /// Not activated: it failed when it validated the settings.
     SettingsFail(Failing),
     /// A request failed.
     Fails(Failing),
-    /// It granted more than it may: stopped by the guard, for this reason. The engine
-    /// alone has no guard, so there the reason is not looked at.
+    /// It granted too much, and the guard refused that for this reason. The engine alone has
+    /// no guard, so the reason is not compared there.
     Widens(#[serde(deserialize_with = "violation")] Violation),
     /// It refused.
     Refuses,
-    /// It granted what may be granted.
+    /// It granted a permitted credential.
     Grants,
 }
 
-/// How a guard says that a grant goes too far: one of a few texts.
+/// The guard's reason for refusing a grant: one of a few texts.
 pub type Violation = &'static str;
 
-/// All of them.
+/// All reasons.
 const VIOLATIONS: [Violation; 14] = [
     "is named twice",
     "is not the effective model",
@@ -312,8 +311,8 @@ const VIOLATIONS: [Violation; 14] = [
 
 fn violation<'de, D: Deserializer<'de>>(from: D) -> Result<Violation, D::Error> {
     let text = String::deserialize(from)?;
-    let known = VIOLATIONS.into_iter().find(|how| *how == text);
-    known.ok_or_else(|| D::Error::custom("the guard does not say that"))
+    let violation = VIOLATIONS.into_iter().find(|known| *known == text);
+    violation.ok_or_else(|| D::Error::custom("the guard has no such reason"))
 }
 
 /// How a call failed.
@@ -331,13 +330,13 @@ pub enum Failing {
     ResultBytes,
     /// It trapped.
     Trapped,
-    /// Its answer is no value of the contract.
+    /// Its result is not a value of the contract.
     Malformed,
-    /// It says that the facts are invalid.
+    /// It reported that the facts are invalid.
     InvalidFacts,
-    /// It says that it could not decide.
+    /// It reported that it could not decide.
     Undecided,
-    /// It was not called: there were too many credentials, or calls.
+    /// It was not called, because of too many credentials or calls.
     NotCalled,
 }
 
@@ -354,7 +353,7 @@ impl From<&CallError> for Failing {
             CallError::InvalidFacts(_) => Failing::InvalidFacts,
             CallError::Undecided(_) => Failing::Undecided,
             CallError::TooManyCredentials { .. } | CallError::Busy => Failing::NotCalled,
-            other => panic!("a failure that no case knows of: {other}"),
+            other => panic!("an unknown failure: {other}"),
         }
     }
 }
@@ -375,7 +374,7 @@ impl From<&Rejected> for Cause {
             Rejected::CompileTime { .. } => Cause::CompileTime,
             Rejected::CompileCrashed(_) => Cause::CompileCrashed,
             Rejected::Trial(failure) => Cause::Trial(failure.into()),
-            other => panic!("a rejection that no case knows of: {other}"),
+            other => panic!("an unknown rejection: {other}"),
         }
     }
 }
@@ -386,7 +385,7 @@ impl From<&BadSettings> for Cause {
             BadSettings::NotAccepted(_) => Cause::SettingsNotAccepted,
             BadSettings::Schema(_) => Cause::Schema,
             BadSettings::Failed(failure) => Cause::SettingsFail(failure.into()),
-            other => panic!("bad settings that no case knows of: {other}"),
+            other => panic!("unknown bad settings: {other}"),
         }
     }
 }

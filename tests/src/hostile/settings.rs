@@ -1,5 +1,5 @@
-//! Schemas that are none, or would keep a host busy, and policies that misbehave when
-//! they are asked about their settings.
+//! Schemas that are invalid or expensive, and policies that misbehave when they validate
+//! their settings.
 
 use serde_json::{Value, json};
 
@@ -60,7 +60,7 @@ fn no_schemas() -> Vec<Case> {
             Cause::Schema,
         ));
     }
-    // Nobody knows before settings are held against it.
+    // This is detected only when settings are validated.
     for (what, schema) in [
         ("has a type of no kind", r#"{"type": 7}"#),
         ("has a type that is not known", r#"{"type": "evil"}"#),
@@ -110,7 +110,7 @@ fn large_schemas() -> Vec<Case> {
         json!({"type": "object", "properties": properties}).to_string()
     };
     let names: Vec<String> = (0..40_000).map(|n| n.to_string()).collect();
-    let taken = [Cause::Grants, Cause::Schema];
+    let accepted = [Cause::Grants, Cause::Schema];
     vec![
         Case::of(
             "schema/nested 1,000 deep",
@@ -130,7 +130,7 @@ fn large_schemas() -> Vec<Case> {
         Case::of(
             "schema/that doubles at each of 10 levels",
             Sketch::default().schema_text(doubled(10).to_string()),
-            taken,
+            accepted,
         )
         .settings(json!({"a": 1})),
         Case::of(
@@ -141,7 +141,7 @@ fn large_schemas() -> Vec<Case> {
         Case::of(
             "schema/of 1,000 properties",
             Sketch::default().schema_text(many(1_000)),
-            taken,
+            accepted,
         )
         .settings(json!({"p1": 1})),
         Case::of(
@@ -163,12 +163,12 @@ fn large_schemas() -> Vec<Case> {
         Case::of(
             "schema/of 60,000 blanks",
             Sketch::default().schema_text(" ".repeat(60_000) + "{}"),
-            taken,
+            accepted,
         ),
         Case::of(
             "schema/with a title that clears the screen",
             Sketch::default().schema_text(r#"{"title": "\u001b[2J", "type": "object"}"#),
-            taken,
+            accepted,
         ),
         Case::of(
             "schema/that lets only one of a thousand pass",
@@ -182,8 +182,8 @@ fn large_schemas() -> Vec<Case> {
     ]
 }
 
-/// Schemas of a few kilobytes that take far more, or far longer, than they look. What each
-/// takes is the validator's business; what counts is that nobody waits for it.
+/// Schemas of a few kilobytes that take much memory or time. The cost of each depends on the
+/// validator; what matters is that no one waits for it.
 fn costly_schemas() -> Vec<Case> {
     let all = |count: usize, keyword: &dyn Fn(usize) -> Value| -> Value {
         json!({"additionalProperties": {"allOf": (0..count).map(keyword).collect::<Vec<_>>()}})
@@ -289,7 +289,7 @@ fn costly_schemas() -> Vec<Case> {
     cases
 }
 
-/// Each level asks for the one below twice, and references are not needed for it.
+/// A schema in which each level contains the one below twice, without references.
 fn doubled(levels: u32) -> Value {
     match levels {
         0 => json!({"type": "object"}),
@@ -339,7 +339,7 @@ fn patterns() -> Vec<Case> {
     cases
 }
 
-/// What `validate` answers.
+/// Hostile results of `validate`.
 fn problems() -> Vec<Case> {
     let validate = |instructions: String| {
         format!("(if (i32.gt_u (local.get $settings_len) (i32.const 2)) (then {instructions}))")
@@ -416,7 +416,7 @@ fn problems() -> Vec<Case> {
             Case::of(format!("problem/{what}"), sketch, cause).settings(json!({"anything": 1})),
         );
     }
-    // Good settings, and a policy that goes wrong because of them.
+    // Valid settings that make the policy misbehave.
     for (what, instructions, cause) in [
         ("traps", "(unreachable)", Cause::Fails(Failing::Trapped)),
         (

@@ -1,5 +1,5 @@
-//! What is not a component of the contract: other files, other worlds, imports, and
-//! what WebAssembly has and policies do not get.
+//! Files that are not components of the contract: other files, other worlds, imports, and
+//! WebAssembly features that policies cannot use.
 
 use entail_policy::Limits;
 
@@ -93,7 +93,7 @@ fn files() -> Vec<Case> {
         ),
         Case::new(
             "file/a module of another form inside",
-            // The preamble of the module within the component.
+            // The preamble of the module inside the component.
             {
                 let mut bytes = good.clone();
                 let at = (8..bytes.len())
@@ -108,8 +108,8 @@ fn files() -> Vec<Case> {
 }
 
 fn noise(len: usize) -> Vec<u8> {
-    let mut chance = fastrand::Rng::with_seed(1);
-    std::iter::repeat_with(|| chance.u8(..)).take(len).collect()
+    let mut random = fastrand::Rng::with_seed(1);
+    std::iter::repeat_with(|| random.u8(..)).take(len).collect()
 }
 
 fn cut_short() -> Vec<Case> {
@@ -119,7 +119,7 @@ fn cut_short() -> Vec<Case> {
             Case::new(
                 format!("cut/after {len} bytes"),
                 BUILT_IN[..len].to_vec(),
-                // It may end where a section does.
+                // The cut may be at the end of a section.
                 [Cause::Invalid, Cause::MissingExport],
             )
         })
@@ -206,7 +206,7 @@ fn worlds() -> Vec<Case> {
     ] {
         cases.push(Case::of(
             format!("world/with {what}"),
-            // However the types change, the module's functions are the same.
+            // The types change, but the functions of the module stay the same.
             Sketch::default().contract(from, to),
             Cause::WrongType,
         ));
@@ -217,7 +217,7 @@ fn worlds() -> Vec<Case> {
             "validate: func(settings: string)",
             "validate: func(values: string)",
         ),
-        // Names of parameters are for people.
+        // Names of parameters do not affect the types.
         [Cause::Grants, Cause::WrongType],
     ));
     for (what, component) in [
@@ -265,7 +265,7 @@ fn worlds() -> Vec<Case> {
         cases.push(Case::new(
             format!("world/with {what}"),
             bytes,
-            // What exports a component is beyond the engine.
+            // The engine does not support exports of components.
             [Cause::MissingExport, Cause::WrongType, Cause::Invalid],
         ));
     }
@@ -274,7 +274,7 @@ fn worlds() -> Vec<Case> {
 
 fn imports() -> Vec<Case> {
     let mut cases = Vec::new();
-    // Interfaces, each imported by a component that is a policy otherwise.
+    // Interfaces, each imported by an otherwise valid policy.
     for name in [
         "wasi:cli/environment@0.2.0",
         "wasi:cli/stdout@0.2.0",
@@ -338,13 +338,13 @@ fn imports() -> Vec<Case> {
     cases
 }
 
-/// A component of nothing but an import.
+/// A component that contains only an import.
 fn importing(import: &str) -> Vec<u8> {
-    // Imports are looked at before exports, and nothing comes of a component with any.
+    // Imports are checked before exports, so the missing exports do not matter.
     wat::parse_str(format!("(component {import})")).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// What is switched off, or is no part of the engine.
+/// WebAssembly features that are disabled or missing in the engine.
 fn proposals() -> Vec<Case> {
     let mut cases = Vec::new();
     for (what, items) in [
@@ -389,7 +389,7 @@ fn proposals() -> Vec<Case> {
     cases.push(Case::of(
         "proposal/references that are 31 bits",
         Sketch::default().items("(func (drop (ref.i31 (i32.const 1))))"),
-        // There is nothing to collect; no harm in it.
+        // It is harmless without garbage to collect.
         [Cause::Invalid, Cause::Grants],
     ));
     for (what, memory) in [
@@ -436,14 +436,14 @@ fn proposals() -> Vec<Case> {
         cases.push(Case::new(
             format!("proposal/{what}"),
             wat::parse_str(component).unwrap_or_else(|error| panic!("{what}: {error}")),
-            // Harmless where it is known; then it is only not a policy.
+            // Harmless if the engine knows it; then it is only not a policy.
             [Cause::Invalid, Cause::MissingExport, Cause::Imports],
         ));
     }
     cases
 }
 
-/// Sections after those of a good component.
+/// Additional sections after those of a valid component.
 fn sections() -> Vec<Case> {
     let good = Sketch::default().component();
     let custom = |name: &str, len: usize| {

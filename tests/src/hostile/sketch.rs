@@ -1,13 +1,13 @@
-//! Components in a few lines of WebAssembly text, to misbehave in one way each.
+//! Components in a few lines of WebAssembly text, each of which misbehaves in one way.
 //!
-//! A sketch answers every request with a grant of the credential `default`, or, where
-//! there is none, with a refusal. What it does besides is said in instructions of the
-//! text format, by the place at which they run.
+//! A sketch grants the credential `default` to every request, or refuses if there is none.
+//! Its other behaviour is given as instructions in the text format, for each place at which
+//! they run.
 
 use wit_component::{ComponentEncoder, StringEncoding};
 use wit_parser::Resolve;
 
-/// The contract, and worlds that lack a part of it.
+/// The current contract.
 const CONTRACT: &str = include_str!("../../../wit/policy.wit");
 
 /// The contract's first version.
@@ -20,27 +20,27 @@ const OTHER_WORLDS: &str = "
     world without-resolver { export settings; export about; }
 ";
 
-/// Where the answer lies: 52 bytes of a `result<decision, error>`.
+/// The address of the result of `decide`: 52 bytes of a `result<decision, error>`.
 pub(super) const ANSWER: u32 = 1024;
-/// Where the description lies: three texts.
+/// The address of the description: three texts.
 pub(super) const DESCRIPTION: u32 = 1152;
-/// Where the text of the schema is pointed to.
+/// The address of the pointer to the text of the schema.
 pub(super) const SCHEMA: u32 = 1184;
-/// Where the answer of `validate` lies: a `result<_, list<problem>>`.
+/// The address of the result of `validate`: a `result<_, list<problem>>`.
 pub(super) const VALIDATION: u32 = 1200;
-/// Room for whatever a sketch needs.
+/// The address of the scratch memory of a sketch.
 pub(super) const SCRATCH: u32 = 3072;
-/// Where the text of the schema itself begins.
+/// The address of the text of the schema.
 const SCHEMA_TEXT: u32 = 32_768;
 /// A page of memory.
 const PAGE: u32 = 65_536;
 
-/// What is there of every sketch: how it gets memory, and how it finds and grants a
-/// credential. The offsets are those of the contract's records by the canonical ABI.
+/// The common part of all sketches: functions that find and grant a credential. The offsets
+/// are those of the contract's records in the canonical ABI.
 const COMMON: &str = r#"
     (global $evil (mut i32) (i32.const 0))
     (data (i32.const 1280) "sketch1.0.0A sketch.defaultno-credential")
-    ;; Whether two texts are the same.
+    ;; Whether two texts are equal.
     (func $same (param $a i32) (param $a_len i32) (param $b i32) (param $b_len i32) (result i32)
         (if (i32.ne (local.get $a_len) (local.get $b_len)) (then (return (i32.const 0))))
         (loop $on
@@ -52,7 +52,7 @@ const COMMON: &str = r#"
             (local.set $a_len (i32.sub (local.get $a_len) (i32.const 1)))
             (br $on))
         (unreachable))
-    ;; The credential of a name, wherever in the chain; 0 if there is none.
+    ;; The credential with a name anywhere in the chain; 0 if there is none.
     (func $find (param $p i32) (param $name i32) (param $len i32) (result i32)
         (local $scope i32) (local $scopes i32) (local $credential i32) (local $credentials i32)
         (local.set $scope (i32.load offset=64 (local.get $p)))
@@ -77,7 +77,7 @@ const COMMON: &str = r#"
                 (local.set $scopes (i32.sub (local.get $scopes) (i32.const 1)))
                 (br $each_scope)))
         (i32.const 0))
-    ;; Puts the id of a credential at a place.
+    ;; Writes the id of a credential to an address.
     (func $name (param $at i32) (param $credential i32)
         (if (local.get $credential) (then
             (i32.store (local.get $at) (i32.load (local.get $credential)))
@@ -105,7 +105,7 @@ const COMMON: &str = r#"
             (i32.eq (i32.load (i32.load (local.get $p))) (i32.const 0x6c697665))))
 "#;
 
-/// A component to be.
+/// The parts of a component.
 #[derive(Clone, Debug)]
 pub struct Sketch {
     memory: Option<String>,
@@ -146,8 +146,8 @@ impl Default for Sketch {
 }
 
 impl Sketch {
-    /// Does `instructions` after a request was answered for the provider `evil`, and
-    /// so not on trial.
+    /// Runs `instructions` after the decision of a request for the provider `evil`, and so not
+    /// in the trial call.
     pub fn evil(instructions: impl Into<String>) -> Self {
         Sketch {
             evil: instructions.into(),
@@ -155,7 +155,7 @@ impl Sketch {
         }
     }
 
-    /// Does `instructions` before each request is answered.
+    /// Runs `instructions` before the decision of each request.
     pub fn decide(instructions: impl Into<String>) -> Self {
         Sketch {
             decide: instructions.into(),
@@ -163,8 +163,8 @@ impl Sketch {
         }
     }
 
-    /// When it is evil, if not for the provider `evil`: an expression over `$p`, which
-    /// points to the request.
+    /// Sets the condition for misbehaving, instead of the provider `evil`: an expression over
+    /// `$p`, which points to the request.
     #[must_use]
     pub fn when(self, condition: impl Into<String>) -> Self {
         Sketch {
@@ -173,7 +173,7 @@ impl Sketch {
         }
     }
 
-    /// With further items of the module.
+    /// With more items of the module.
     #[must_use]
     pub fn items(self, items: impl Into<String>) -> Self {
         Sketch {
@@ -192,13 +192,13 @@ impl Sketch {
         }
     }
 
-    /// With so many pages of memory.
+    /// With this number of pages of memory.
     #[must_use]
     pub fn pages(self, pages: u32) -> Self {
         self.memory(format!(r#"(memory (export "memory") {pages})"#))
     }
 
-    /// With this for its memory.
+    /// With this definition of its memory.
     #[must_use]
     pub fn memory(self, memory: impl Into<String>) -> Self {
         Sketch {
@@ -207,7 +207,7 @@ impl Sketch {
         }
     }
 
-    /// Does `instructions` before it gives out memory; `$size` is how much.
+    /// Runs `instructions` before it allocates memory; `$size` is the size.
     #[must_use]
     pub fn realloc(self, instructions: impl Into<String>) -> Self {
         Sketch {
@@ -216,7 +216,7 @@ impl Sketch {
         }
     }
 
-    /// Does `instructions` before it describes itself.
+    /// Runs `instructions` before it returns its description.
     #[must_use]
     pub fn describe(self, instructions: impl Into<String>) -> Self {
         Sketch {
@@ -225,7 +225,7 @@ impl Sketch {
         }
     }
 
-    /// Does `instructions` before it tells its schema.
+    /// Runs `instructions` before it returns its schema.
     #[must_use]
     pub fn schema(self, instructions: impl Into<String>) -> Self {
         Sketch {
@@ -234,7 +234,7 @@ impl Sketch {
         }
     }
 
-    /// Tells this for its schema.
+    /// With this schema.
     #[must_use]
     pub fn schema_text(self, text: impl Into<Vec<u8>>) -> Self {
         Sketch {
@@ -243,8 +243,7 @@ impl Sketch {
         }
     }
 
-    /// Does `instructions` before it lets settings pass; `$settings_len` is how long
-    /// they are.
+    /// Runs `instructions` before it accepts settings; `$settings_len` is their length.
     #[must_use]
     pub fn validate(self, instructions: impl Into<String>) -> Self {
         Sketch {
@@ -253,7 +252,7 @@ impl Sketch {
         }
     }
 
-    /// Does `instructions` after the host has taken over the answer.
+    /// Runs `instructions` after the host has read the result.
     #[must_use]
     pub fn after(self, instructions: impl Into<String>) -> Self {
         Sketch {
@@ -262,13 +261,13 @@ impl Sketch {
         }
     }
 
-    /// Of another world of the contract.
+    /// With another world of the contract.
     #[must_use]
     pub fn world(self, world: &'static str) -> Self {
         Sketch { world, ..self }
     }
 
-    /// Of the contract with `from` replaced by `to`.
+    /// With the contract in which `from` is replaced by `to`.
     #[must_use]
     pub fn contract(self, from: &str, to: &str) -> Self {
         assert!(self.contract.contains(from), "{from}");
@@ -278,7 +277,7 @@ impl Sketch {
         }
     }
 
-    /// Of a contract of another version.
+    /// With another version of the contract.
     #[must_use]
     pub fn version(self, version: &'static str) -> Self {
         let package = |version| format!("package entail:policy@{version};");
@@ -292,7 +291,7 @@ impl Sketch {
         }
     }
 
-    /// The module, as text.
+    /// The module as text.
     fn module(&self) -> String {
         let Sketch {
             items,
@@ -383,7 +382,7 @@ impl Sketch {
     }
 }
 
-/// A component of the contract's first version that grants nothing, and does
+/// A component of the first version of the contract that grants nothing, and runs
 /// `instructions` for the provider `evil`.
 pub fn of_first_contract(instructions: &str) -> Vec<u8> {
     let module = format!(
@@ -436,18 +435,18 @@ pub(super) fn store_byte(at: u32, byte: u8) -> String {
     format!("(i32.store8 (i32.const {at}) (i32.const {byte}))")
 }
 
-/// Instructions that make what lies at `at`, a text or a list, begin at `start` and
-/// have so many bytes or elements.
+/// Instructions that make the text or list at `at` point to `start`, with a length of `len`
+/// bytes or elements.
 pub(super) fn point(at: u32, start: u32, len: u32) -> String {
     store(at, start) + &store(at + 4, len)
 }
 
-/// What `item` says for each number below `count`.
+/// Concatenates `item` for each number below `count`.
 pub(super) fn each(count: usize, item: impl Fn(usize) -> String) -> String {
     (0..count).map(item).collect()
 }
 
-/// Bytes that are in memory from the start.
+/// A data segment with these bytes at an address.
 fn data(at: u32, bytes: &[u8]) -> String {
     use std::fmt::Write as _;
 

@@ -1,8 +1,8 @@
-//! Policies that are activated in turn under load.
+//! Policies that are activated alternately under load.
 //!
-//! There are two: one that grants, the built-in rules as a component of another
-//! digest; and one that refuses with a code of its own. So each answer tells which of
-//! them gave it, and the decision log must say the same.
+//! One grants: the built-in rules as a component with another digest. The other refuses
+//! with a special code. So each decision shows which policy made it, and the decision log
+//! must agree.
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader};
@@ -27,7 +27,7 @@ const ME: Principal = Principal::LocalOwner;
 const ORGANIZATION: &str = "acme";
 const REQUESTING: &str = "acme/app";
 
-/// The code of the one that refuses.
+/// The code of the refusing policy.
 const CODE: &str = "closed-today";
 
 /// A home with an organization, and the two policies.
@@ -36,27 +36,27 @@ pub struct Swap {
     entail: Arc<Entail>,
     home: Home,
     /// Holds the home for as long as it is used.
-    _folder: TempDir,
+    _directory: TempDir,
     grants: PolicyDigest,
     refuses: PolicyDigest,
 }
 
-/// What came of requests.
+/// The results of requests.
 #[derive(Debug, Default)]
-pub struct Asked {
-    /// How long they took.
+pub struct Tally {
+    /// Their durations.
     pub times: Times,
-    /// Those that were granted something.
+    /// The number of granted requests.
     pub granted: usize,
-    /// Those that were refused.
+    /// The number of refused requests.
     pub refused: usize,
-    /// Anything else, in words.
+    /// Descriptions of all other results.
     pub failed: Vec<String>,
 }
 
-impl Asked {
-    fn and(&mut self, others: Asked) {
-        self.times.and(others.times);
+impl Tally {
+    fn merge(&mut self, others: Tally) {
+        self.times.merge(others.times);
         self.granted += others.granted;
         self.refused += others.refused;
         self.failed.extend(others.failed);
@@ -64,7 +64,7 @@ impl Asked {
 }
 
 impl Swap {
-    /// Creates one, with the granting policy active.
+    /// Creates a home in which the granting policy is active.
     pub async fn new(sandbox: Sandbox) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let home = Home::create(&directory.path().join("home"), None)
@@ -110,7 +110,7 @@ impl Swap {
         let swap = Swap {
             entail,
             home,
-            _folder: directory,
+            _directory: directory,
             grants,
             refuses,
         };
@@ -119,8 +119,8 @@ impl Swap {
     }
 
     /// Activates the granting or the refusing policy.
-    pub async fn activate(&self, that_grants: bool) {
-        let component = match that_grants {
+    pub async fn activate(&self, grants: bool) {
+        let component = match grants {
             true => self.grants,
             false => self.refuses,
         };
@@ -136,54 +136,53 @@ impl Swap {
             .unwrap();
     }
 
-    /// Asks for so long, with as many requests at a time as there are processors.
-    pub async fn ask(&self, time: Duration) -> Asked {
-        self.ask_while(tokio::time::sleep(time)).await
+    /// Sends requests for this time, with one concurrent request per processor.
+    pub async fn send_requests(&self, time: Duration) -> Tally {
+        self.send_requests_while(tokio::time::sleep(time)).await
     }
 
-    /// The same while both are activated in turn, so many times a second.
-    /// Answers also with how often that was.
-    pub async fn ask_and_swap(&self, time: Duration, per_second: u32) -> (Asked, u32) {
+    /// Sends requests while both policies are activated alternately, `per_second` times a
+    /// second. Also returns the number of swaps.
+    pub async fn send_requests_and_swap(&self, time: Duration, per_second: u32) -> (Tally, u32) {
         let mut swaps = 0;
-        let begun = Instant::now();
+        let started = Instant::now();
         let swapping = async {
-            while begun.elapsed() < time {
-                let next = begun + Duration::from_secs(1) * swaps / per_second;
+            while started.elapsed() < time {
+                let next = started + Duration::from_secs(1) * swaps / per_second;
                 tokio::time::sleep_until(next.into()).await;
                 self.activate(swaps % 2 == 1).await;
                 swaps += 1;
             }
         };
-        let asked = self.ask_while(swapping).await;
-        (asked, swaps)
+        let tally = self.send_requests_while(swapping).await;
+        (tally, swaps)
     }
 
-    async fn ask_while(&self, other: impl Future<Output = ()>) -> Asked {
+    async fn send_requests_while(&self, other: impl Future<Output = ()>) -> Tally {
         let stop = Arc::new(AtomicBool::new(false));
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let tasks: Vec<_> = (0..processors)
             .map(|_| {
                 let (entail, stop) = (Arc::clone(&self.entail), Arc::clone(&stop));
                 let grants = self.grants.to_string();
-                tokio::spawn(async move { ask_until(&entail, &stop, &grants).await })
+                tokio::spawn(async move { send_requests_until(&entail, &stop, &grants).await })
             })
             .collect();
         other.await;
         stop.store(true, Ordering::Relaxed);
-        let mut asked = Asked::default();
+        let mut tally = Tally::default();
         for task in tasks {
-            asked.and(task.await.unwrap());
+            tally.merge(task.await.unwrap());
         }
-        asked
+        tally
     }
 
-    /// Holds each record of the decision log against what the policy that it names
-    /// would have decided, and answers with how many each of the two decided: granted,
-    /// refused.
+    /// Compares each record of the decision log with the decision of the policy that it
+    /// names. Returns the numbers of granted and refused requests.
     ///
     /// # Errors
     ///
-    /// The first that another policy must have decided.
+    /// The first record that the named policy does not explain.
     pub fn check_records(&self) -> Result<(usize, usize), String> {
         let mut counts: HashMap<bool, usize> = HashMap::new();
         for file in log_files(&self.home.decision_log()).unwrap() {
@@ -205,14 +204,13 @@ impl Swap {
         Ok((count(true), count(false)))
     }
 
-    /// The facts of its request, for deciding alone.
+    /// The facts of the request.
     pub async fn facts(&self) -> Arc<Facts> {
         let explained = self.entail.explain(&ME, &request()).await.unwrap();
         explained.facts
     }
 
-    /// Calls the active policy so often, with as many calls at a time as there
-    /// are processors.
+    /// Calls the active policy `calls` times, with one concurrent call per processor.
     pub async fn decide(&self, calls: usize) {
         let organization = ORGANIZATION.parse().unwrap();
         let policies = self.entail.policies();
@@ -239,21 +237,21 @@ fn request() -> Request {
     Request::new(REQUESTING.parse().unwrap(), "openai".parse().unwrap())
 }
 
-async fn ask_until(entail: &Entail, stop: &AtomicBool, grants: &str) -> Asked {
+async fn send_requests_until(entail: &Entail, stop: &AtomicBool, grants: &str) -> Tally {
     let request = request();
-    let mut asked = Asked::default();
+    let mut tally = Tally::default();
     while !stop.load(Ordering::Relaxed) {
         let started = Instant::now();
         let answer = entail.resolve(&ME, &request).await;
-        asked.times.took(started.elapsed());
+        tally.times.record(started.elapsed());
         match answer {
-            Ok(lease) if lease.policy() == grants => asked.granted += 1,
-            Ok(lease) => asked.failed.push(format!("granted by {}", lease.policy())),
-            Err(Error::Refused { refusal, .. }) if refusal.code == CODE => asked.refused += 1,
-            Err(error) => asked.failed.push(error.to_string()),
+            Ok(lease) if lease.policy() == grants => tally.granted += 1,
+            Ok(lease) => tally.failed.push(format!("granted by {}", lease.policy())),
+            Err(Error::Refused { refusal, .. }) if refusal.code == CODE => tally.refused += 1,
+            Err(error) => tally.failed.push(error.to_string()),
         }
     }
-    asked
+    tally
 }
 
 async fn install(entail: &Entail, component: &[u8]) -> PolicyDigest {
@@ -265,7 +263,7 @@ async fn install(entail: &Entail, component: &[u8]) -> PolicyDigest {
     installed.unwrap().component
 }
 
-/// A section that says nothing makes it another component.
+/// The built-in policy with an additional custom section, which changes its digest.
 fn built_in_by_another_digest() -> Vec<u8> {
     let name = b"of-another-digest";
     let body = [number(name.len()).as_slice(), name].concat();

@@ -1,4 +1,4 @@
-//! Components that crash, each in another way, and ones that wait for their moment.
+//! Components that crash in different ways, and ones that misbehave only in certain requests.
 
 use super::exhaustion::everywhere;
 use super::sketch::{ANSWER, SCRATCH, Sketch, of_first_contract, point};
@@ -120,7 +120,7 @@ pub(super) fn cases() -> Vec<Case> {
         of_first_contract("(unreachable)"),
         Cause::Fails(Failing::Trapped),
     ));
-    // What it knows of a request and did not see on trial.
+    // Conditions on a request that the trial call does not meet.
     for (moment, when) in [
         (
             "a year",

@@ -256,11 +256,7 @@ impl Policies<'_> {
     /// # Errors
     ///
     /// [`Error::UnknownPolicy`]; [`Error::Invalid`] while it is active or a shadow anywhere.
-    pub async fn remove(
-        self,
-        principal: &Principal,
-        component: PolicyDigest,
-    ) -> Result<(), Error> {
+    pub async fn remove(self, principal: &Principal, component: PolicyDigest) -> Result<(), Error> {
         authorize_whole(principal, Action::Administer)?;
         let record = json!({"change": "remove-policy", "component": component});
         self.entail

@@ -45,7 +45,7 @@ pub fn tamper(older: usize, seed: u64) -> Tampered {
 
 impl Original {
     fn try_case(&self, case: &Case, tampered: &mut Tampered) {
-        let (_folder, home) = self.copy();
+        let (_directory, home) = self.copy();
         let witness = self.open(&home);
         for number in 0..PROJECTS {
             self.request(&witness, number).unwrap();
@@ -58,7 +58,7 @@ impl Original {
 
     /// Replaces the database with an older one.
     fn roll_back(&self, copy: &Path, tampered: &mut Tampered) {
-        let (_folder, home) = self.copy();
+        let (_directory, home) = self.copy();
         let witness = self.open(&home);
         for number in 0..PROJECTS {
             self.request(&witness, number).unwrap();

@@ -1,0 +1,161 @@
+//! The database: names of its objects, and keys and values of its rows.
+
+use crate::hostile_text::{Source, World, check_source, failing};
+
+sources! {
+    a_table_of_the_database: "the name of a table", |world| {
+        world.sql(&format!("CREATE TABLE {} (x)", world.quoted()));
+    }, [
+        failing("verify"),
+        failing("doctor"),
+    ];
+
+    an_index_of_the_database: "the name of an index", |world| {
+        world.sql(&format!("CREATE INDEX {} ON documents (signer)", world.quoted()));
+    }, [
+        failing("verify"),
+        failing("doctor"),
+    ];
+
+    a_trigger_of_the_database: "the name of a trigger", |world| {
+        world.sql(&format!(
+            "CREATE TRIGGER {} AFTER INSERT ON blobs BEGIN SELECT 1; END", world.quoted()
+        ));
+    }, [
+        failing("init beta"),
+        failing("project add acme/new"),
+        failing("project list"),
+        failing("project remove acme/evals"),
+        failing("credential set acme openai"),
+        failing("credential rotate acme openai"),
+        failing("credential rollback acme openai"),
+        failing("credential list acme"),
+        failing("credential show acme openai"),
+        failing("credential disable acme openai"),
+        failing("credential enable acme openai"),
+        failing("credential remove acme openai"),
+        failing("credential restore acme openai"),
+        failing("inherit acme/evals"),
+        failing("model acme openai gpt-5"),
+        failing("resolve acme openai"),
+        failing("explain acme openai"),
+        failing("run acme -- true"),
+        failing("export-env acme"),
+        failing("status"),
+        failing("policy install {built-in}"),
+        failing("policy diff {built-in}"),
+        failing("policy list"),
+        failing("policy show"),
+        failing("policy activate acme built-in"),
+        failing("policy rollback acme"),
+        failing("policy shadow acme"),
+        failing("policy remove closed"),
+        failing("key list"),
+        failing("key rotate identity"),
+        failing("key rotate signer"),
+        failing("key add-recipient --recovery {fresh}"),
+        failing("key remove-recipient first"),
+        failing("key reseal"),
+        failing("verify"),
+        failing("backup {fresh}"),
+        failing("doctor"),
+    ];
+
+    a_document_of_the_database: "the name of a document", |world| {
+        let name = world.text.clone();
+        world.insert("documents", &["scope", &name, "x", "y", "nobody"]);
+    }, [
+        failing("verify"),
+        failing("doctor"),
+        failing("status").hidden(),
+        failing("project list").hidden(),
+    ];
+
+    a_project_of_the_database: "the name of a project below another", |world| {
+        let name = format!("acme/evals/{}", world.text);
+        world.insert("documents", &["scope", &name, "x", "y", "nobody"]);
+    }, [
+        failing("verify"),
+        failing("project remove acme/evals"),
+        failing("project remove acme/evals --dry-run").hidden(),
+        failing("project list acme").hidden(),
+        failing("status acme/evals").hidden(),
+    ];
+
+    a_kind_of_the_database: "the kind of a document", |world| {
+        let kind = world.text.clone();
+        world.insert("documents", &[&kind, "acme", "x", "y", "nobody"]);
+    }, [
+        failing("verify"),
+        failing("doctor"),
+    ];
+
+    a_blob_of_the_database: "the name of a blob", |world| {
+        world.insert_bytes("blobs");
+    }, [
+        failing("verify").hidden(),
+        failing("doctor").hidden(),
+    ];
+
+    a_node_of_the_database: "the key of a tree node", |world| {
+        world.insert_bytes("tree");
+    }, [
+        failing("verify").hidden(),
+        failing("doctor").hidden(),
+    ];
+
+    a_signer_of_the_database: "the signer of a document", |world| {
+        world.update("UPDATE documents SET signer = ?1 WHERE name = 'acme'");
+    }, [
+        failing("verify").hidden(),
+        failing("resolve acme openai").hidden(),
+        failing("status").hidden(),
+    ];
+
+    an_entry_of_the_journal: "a journal entry", |world| {
+        world.update("UPDATE journal SET payload = CAST(?1 AS BLOB), signer = ?1 WHERE revision = 3");
+    }, [
+        failing("verify").hidden(),
+        failing("doctor").hidden(),
+    ];
+}
+
+impl World {
+    fn connection(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.sandbox.database()).unwrap()
+    }
+
+    fn sql(&self, statement: &str) {
+        self.connection().execute_batch(statement).unwrap();
+    }
+
+    /// The text as a quoted name in SQL, without NUL.
+    fn quoted(&self) -> String {
+        let text = self.text.replace('\0', "").replace('"', "\"\"");
+        format!("\"{text}\"")
+    }
+
+    fn insert(&self, table: &str, [kind, name, payload, signature, signer]: &[&str; 5]) {
+        let inserted = self.connection().execute(
+            &format!(
+                "INSERT INTO {table} VALUES (?1, ?2, 1, CAST(?3 AS BLOB), CAST(?4 AS BLOB), ?5)"
+            ),
+            [kind, name, payload, signature, signer],
+        );
+        assert_eq!(inserted.unwrap(), 1);
+    }
+
+    /// Inserts a row whose key is the bytes of the text.
+    fn insert_bytes(&self, table: &str) {
+        let inserted = self.connection().execute(
+            &format!("INSERT INTO {table} VALUES (CAST(?1 AS BLOB), x'00')"),
+            [&self.text],
+        );
+        assert_eq!(inserted.unwrap(), 1);
+    }
+
+    fn update(&self, statement: &str) {
+        let changed = self.connection().execute(statement, [&self.text]);
+        assert_eq!(changed.unwrap(), 1);
+    }
+}
