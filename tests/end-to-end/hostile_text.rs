@@ -352,10 +352,10 @@ fn contains_text(value: &Value, text: &str) -> bool {
 
 #[track_caller]
 fn assert_plain(what: &str, text: &str) {
-    let found = text
+    let violation = text
         .char_indices()
         .find(|(_, c)| !is_plain(*c) && *c != '\n');
-    if let Some((at, character)) = found {
+    if let Some((at, character)) = violation {
         let around: String = text[..at].chars().rev().take(200).collect();
         let around: String = around.chars().rev().collect();
         panic!("{what}: {character:?} after {around:?}");

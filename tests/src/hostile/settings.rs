@@ -20,37 +20,37 @@ pub(super) fn cases() -> Vec<Case> {
 fn no_schemas() -> Vec<Case> {
     let mut cases = Vec::new();
     for (what, text) in [
-        ("is no JSON", "evil"),
+        ("is not JSON", "evil"),
         ("is empty", ""),
         ("ends too soon", r#"{"type": "#),
-        ("goes on after its end", r#"{"type": "object"} {}"#),
+        ("continues after its end", r#"{"type": "object"} {}"#),
         ("is a number", "7"),
         ("is a list", "[]"),
-        ("is a text", r#""object""#),
+        ("is a string", r#""object""#),
         (
-            "is elsewhere",
+            "refers to a remote schema",
             r#"{"$ref": "https://schemas.example/evil.json"}"#,
         ),
-        ("is a file", r#"{"$ref": "file:///etc/passwd"}"#),
-        ("is itself", r##"{"$ref": "#"}"##),
+        ("refers to a file", r#"{"$ref": "file:///etc/passwd"}"#),
+        ("refers to itself", r##"{"$ref": "#"}"##),
         (
-            "is one of itself",
+            "refers to itself as an alternative",
             r##"{"anyOf": [{"type": "object"}, {"$ref": "#"}]}"##,
         ),
         (
-            "goes round",
+            "refers in a cycle",
             r##"{"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}"##,
         ),
         (
-            "refers to itself as it is at the time",
+            "refers to itself dynamically",
             r##"{"$dynamicAnchor": "x", "allOf": [{"$dynamicRef": "#x"}]}"##,
         ),
         (
-            "is of a language of its own",
+            "has an unknown dialect",
             r#"{"$schema": "https://schemas.example/evil"}"#,
         ),
         (
-            "refers deep inside",
+            "has a nested reference",
             r#"{"properties": {"a": {"items": {"not": {"$ref": "file:///dev/zero"}}}}}"#,
         ),
     ] {
@@ -62,8 +62,8 @@ fn no_schemas() -> Vec<Case> {
     }
     // This is detected only when settings are validated.
     for (what, schema) in [
-        ("has a type of no kind", r#"{"type": 7}"#),
-        ("has a type that is not known", r#"{"type": "evil"}"#),
+        ("has a numeric type", r#"{"type": 7}"#),
+        ("has an unknown type", r#"{"type": "evil"}"#),
         ("has a negative length", r#"{"minProperties": -1}"#),
     ] {
         cases.push(
@@ -76,9 +76,9 @@ fn no_schemas() -> Vec<Case> {
         );
     }
     for (what, schema) in [
-        ("that nothing fits", "false"),
+        ("accepts nothing", "false"),
         (
-            "that asks for what nobody has",
+            "requires a missing property",
             r#"{"type": "object", "required": ["evil"]}"#,
         ),
     ] {
@@ -301,15 +301,15 @@ fn patterns() -> Vec<Case> {
     let text = "a".repeat(5_000) + "!";
     let mut cases = Vec::new();
     for (what, pattern) in [
-        ("repeats what repeats", "^(a+)+$"),
-        ("chooses what is the same", "^(a|a)*$"),
-        ("may begin anywhere", "^(a*)*b$"),
+        ("repeats a repetition", "^(a+)+$"),
+        ("alternates equal branches", "^(a|a)*$"),
+        ("can match from any position", "^(a*)*b$"),
         ("repeats a thousand times", "^(a?){1000}a{1000}$"),
         ("repeats a word's start", r"^([a-zA-Z]+)*$"),
         ("repeats repetitions of repetitions", "((a{100}){100}){100}"),
         ("looks ahead", "(?=a+)+b"),
-        ("looks back at what it found", r"^(a+)\1+$"),
-        ("is no pattern", "(("),
+        ("has a back reference", r"^(a+)\1+$"),
+        ("is not a pattern", "(("),
         (
             "is every letter there is, many times",
             r"^(\p{L}{100}){100}$",
@@ -437,7 +437,7 @@ fn problems() -> Vec<Case> {
     }
     cases.push(
         Case::of(
-            "set/something for a policy that takes nothing",
+            "set/settings for a policy without settings",
             Sketch::default().world("without-settings"),
             Cause::SettingsNotAccepted,
         )
