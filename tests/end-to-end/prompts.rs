@@ -36,11 +36,11 @@ fn json_of_many_lines_is_read_whole_and_nothing_is_left_for_the_shell() {
     let account = account(&sandbox);
     let script = "\"$0\" credential set acme vertex-ai; echo code=$?; \
                   IFS= read -r -t 1 rest; echo \"rest=[$rest]\"; stty -a";
-    let sat = ScriptedUser::script(&sandbox, script)
+    let session = ScriptedUser::script(&sandbox, script)
         .at("(hidden): ", &format!("{account}\n"))
         .run();
-    assert_eq!(sat.hidden, [true]);
-    let ran = sat
+    assert_eq!(session.hidden, [true]);
+    let ran = session
         .ran
         .ok()
         .prints("code=0")
@@ -179,12 +179,12 @@ fn a_passphrase_is_asked_for_at_the_terminal_when_standard_input_is_redirected()
         .entail_with(&["credential", "set", "acme", "openai"], &key)
         .ok();
     let file = sandbox.file("input", "a line for the command\n");
-    let sat = ScriptedUser::entail(&sandbox, &["run", "acme", "--", "cat"])
+    let session = ScriptedUser::entail(&sandbox, &["run", "acme", "--", "cat"])
         .with_stdin(&file)
         .at("Passphrase of the identity", &format!("{passphrase}\n"))
         .run();
-    assert_eq!(sat.hidden, [true]);
-    sat.ran.ok().prints("a line for the command");
+    assert_eq!(session.hidden, [true]);
+    session.ran.ok().prints("a line for the command");
 }
 
 #[test]
