@@ -1,4 +1,4 @@
-// What the recorder answers: just enough of each vendor's form for its client to go on.
+// The responses of the recorder: the minimum of each vendor's format that its client accepts.
 
 const model = 'recorded';
 const text = 'hello';

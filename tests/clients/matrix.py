@@ -120,7 +120,7 @@ class Matrix:
                 "".join(f"{name}={filled(value, values)}\n" for name, value in strays["dotenv"].items())
             )
         (directory / "runtime").mkdir(mode=0o700)
-        # A module is looked up from where its importer lies.
+        # A module is resolved from the directory of its importer.
         self.snippets = CLIENTS / "node" / "snippets"
         shutil.rmtree(self.snippets, ignore_errors=True)
         shutil.copytree(HERE / "node", self.snippets)
@@ -148,7 +148,7 @@ class Matrix:
         return self.service_account
 
     def home_of(self, credential, custom):
-        """The home of Entail that holds this credential alone."""
+        """The home of Entail with only this credential."""
         key = (credential["name"], custom)
         if key in self.homes:
             return self.homes[key]
@@ -202,7 +202,7 @@ class Matrix:
             "AWS_CA_BUNDLE": authority,
             "NODE_EXTRA_CA_CERTS": authority,
             "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": authority,
-            # Its prices come from the package, not from the network.
+            # LiteLLM reads its prices from the package, not from the network.
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",
             "PYTHONDONTWRITEBYTECODE": "1",
             "NODE_NO_WARNINGS": "1",
@@ -213,7 +213,7 @@ class Matrix:
         return variables | self.strays
 
     def start(self, client, home):
-        """Runs the client; its status, what it says and prints, and what was recorded."""
+        """Runs the client. Returns its status, stderr, stdout, and the recorded requests."""
         if client["language"] == "python":
             program = [str(CLIENTS / "python" / "bin" / "python"), str(HERE / "python" / client["file"])]
         else:
@@ -359,7 +359,7 @@ def _shown(value):
 
 def _last_line(text):
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
-    # An exception's own line, not the stack or a version below it.
+    # The line of the exception, not the stack or a version below it.
     errors = [line for line in lines if re.match(r"[\w.\[\]]*(Error|Exception|Rejected)\b", line)]
     line = (errors or lines or ["says nothing"])[-1]
     line = re.sub(r"(/[\w.@+-]+){2,}/?", "…", line)

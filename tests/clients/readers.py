@@ -5,21 +5,21 @@ environment counts as a reader, so that calls of it with a constant name are fou
 through any number of such functions. JavaScript sources are searched with patterns, after
 the constants that name variables were collected.
 
-What neither way can name (`os.environ[name]` with a name that is put together) is found as
-a read without a name, so that a person looks at it once and writes it down.
+A read of a computed name (`os.environ[name]`) is reported without a name, so that a person
+reviews it once and lists it.
 """
 
 import ast
 import re
 from dataclasses import dataclass
 
-# A name of small letters alone is seldom a variable's, but for those of proxies.
+# A lower-case name is rarely a variable, except for proxies.
 NAME = re.compile(r"(?=.*[A-Z]|\w*_proxy\Z)[A-Za-z_][A-Za-z0-9_]*\Z|https?://\S+\Z")
 
 
 @dataclass(frozen=True, order=True)
 class Read:
-    """One place that reads one variable. `name` is None if it is put together there."""
+    """One place that reads one variable. `name` is None if it is computed."""
 
     name: str | None
     file: str
@@ -31,7 +31,7 @@ class Read:
 
 ENVIRON = {"environ", "_environ", "environb"}
 LOOKUPS = {"get", "pop", "setdefault", "__getitem__", "__contains__"}
-# Names too common to be followed as readers: a call of one says nothing.
+# Names that are too common to be followed as readers.
 COMMON = {"get", "__call__", "run", "load", "pop", "set", "read"}
 
 
@@ -40,7 +40,7 @@ def attribute_of(node):
 
 
 class Module:
-    """A parsed source, with what the search looks at."""
+    """A parsed source, with the nodes that the search uses."""
 
     def __init__(self, path, label):
         self.label = label
@@ -195,7 +195,7 @@ def read_python(files, constants_that_are_names=()):
                         grew = True
 
     def values(module, expression, position=None):
-        """The strings that the expression may be; None if that cannot be told."""
+        """The strings that the expression may be; None if unknown."""
         if isinstance(expression, ast.Constant):
             return [expression.value] if isinstance(expression.value, str) else []
         if isinstance(expression, (ast.Tuple, ast.List, ast.Set)):

@@ -1,15 +1,15 @@
-// A recording server. It stands for every vendor, on loopback alone, and writes one line
-// of JSON for each request that it gets.
+// A recording server on loopback. It replaces every vendor and writes one line of JSON for
+// each request.
 //
-//   plain   requests to a base URL of one's own: HTTP/1 and HTTP/2 without TLS
-//   stray   the same; whatever arrives here followed a variable or a file of the caller
-//   proxy   a proxy, for HTTPS_PROXY and HTTP_PROXY: it connects nowhere, but answers
-//           as the host that was asked for, with a certificate of a throwaway authority
-//   tls     the same without CONNECT, for clients that heed no proxy (redirect.mjs)
+//   plain   requests to a custom base URL: HTTP/1 and HTTP/2 without TLS
+//   stray   the same, for requests that follow a stray variable or file of the caller
+//   proxy   a proxy for HTTPS_PROXY and HTTP_PROXY: it does not connect, but answers as the
+//           requested host, with a certificate of a temporary authority
+//   tls     the same without CONNECT, for clients that ignore proxies (redirect.mjs)
 //
 // Usage: node recorder.mjs DIRECTORY
-// The directory must hold the authority's ca.pem and ca.key, and a leaf.key; the ports go
-// to ports.json there, the requests to requests.jsonl.
+// The directory must contain ca.pem and ca.key of the authority, and leaf.key. The server
+// writes the ports to ports.json and the requests to requests.jsonl there.
 
 import { execFileSync } from 'node:child_process';
 import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
@@ -61,7 +61,7 @@ function handler(via) {
       const entry = {
         via,
         host: absolute?.[1] ?? request.headers[':authority'] ?? request.headers.host,
-        // Whom the connection was made to, whatever the request says.
+        // The host of the connection, regardless of the request.
         server: via === 'proxy' && socket?.servername ? socket.servername : undefined,
         method: request.method,
         path: absolute ? (absolute[2] ?? '/') : request.url,

@@ -1,6 +1,6 @@
-// Preloaded into Node clients (NODE_OPTIONS=--import): Node's own fetch and the AWS
-// client heed no proxy, so their connections to other machines are made to the recorder
-// instead, under the name that they were meant for.
+// Preloaded into Node.js clients (NODE_OPTIONS=--import): the built-in fetch and the AWS
+// client ignore proxies, so their connections to other machines are redirected to the
+// recorder, with the original host name.
 
 import net from 'node:net';
 import tls from 'node:tls';

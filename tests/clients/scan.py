@@ -22,7 +22,7 @@ from readers import read_javascript, read_python  # noqa: E402
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 CLIENTS = ROOT / "target" / "clients"
-# Directories of a package that hold its tests.
+# Directories of a package that contain its tests.
 TESTS = {"test", "tests", "__tests__"}
 
 
@@ -170,7 +170,7 @@ def main():
             if (number, pattern) not in used:
                 faults += 1
                 print(f"scan: unrelated.toml names {pattern}, which nothing reads any more, or which Entail handles", file=sys.stderr)
-    # What is set for nobody is of no use, and looks as if it were.
+    # A variable that no client reads is useless and misleading.
     for name, (provider, _) in sorted(entail.set.items()):
         if name not in places:
             faults += 1

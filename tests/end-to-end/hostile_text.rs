@@ -20,9 +20,9 @@ use entail_text::is_plain;
 use serde_json::Value;
 
 use self::corpus::{Kind, MARK, harmless};
-use self::sources::{BUILT_IN, all_sources};
+use self::sources::BUILT_IN;
 use crate::sandbox::{RunOutput, Sandbox};
-use crate::terminal::TerminalUser;
+use crate::terminal::ScriptedUser;
 
 /// Where a foreign text comes from, and the commands whose output it reaches.
 struct Source {
@@ -352,10 +352,10 @@ fn contains_text(value: &Value, text: &str) -> bool {
 
 #[track_caller]
 fn assert_plain(what: &str, text: &str) {
-    let found = text
+    let violation = text
         .char_indices()
         .find(|(_, c)| !is_plain(*c) && *c != '\n');
-    if let Some((at, character)) = found {
+    if let Some((at, character)) = violation {
         let around: String = text[..at].chars().rev().take(200).collect();
         let around: String = around.chars().rev().collect();
         panic!("{what}: {character:?} after {around:?}");
@@ -456,7 +456,7 @@ fn every_command_is_in_the_table() {
             let rest = row.line.strip_prefix(command);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
         };
-        all_sources().flat_map(|source| source.rows).any(begins)
+        sources::all().flat_map(|source| source.rows).any(begins)
     };
     let missing: Vec<&String> = leaves
         .iter()
@@ -517,7 +517,7 @@ fn on_a_terminal(world: &World, arguments: &[&str], typed: &str) -> Option<RunOu
 }
 
 fn source(name: &str) -> &'static Source {
-    all_sources().find(|source| source.name == name).unwrap()
+    sources::all().find(|source| source.name == name).unwrap()
 }
 
 #[test]
@@ -570,7 +570,7 @@ fn a_real_terminal_gets_the_programs_own_styles_and_nothing_else() {
 fn a_prompt_on_a_real_terminal_is_one_line_and_plain() {
     let world = World::new(source("the texts of a provider"), Kind::Everything, false);
     let arguments = ["credential", "set", "acme", "local"];
-    let ran = TerminalUser::entail(&world.sandbox, &arguments)
+    let ran = ScriptedUser::entail(&world.sandbox, &arguments)
         .at("(hidden): ", "canary-of-nobody-0000\n")
         .run()
         .ran

@@ -1,7 +1,7 @@
 //! Input typed at a terminal.
 
 use crate::sandbox::Sandbox;
-use crate::terminal::TerminalUser;
+use crate::terminal::ScriptedUser;
 
 /// A service account of the length of a real one.
 fn account(sandbox: &Sandbox) -> String {
@@ -36,11 +36,11 @@ fn json_of_many_lines_is_read_whole_and_nothing_is_left_for_the_shell() {
     let account = account(&sandbox);
     let script = "\"$0\" credential set acme vertex-ai; echo code=$?; \
                   IFS= read -r -t 1 rest; echo \"rest=[$rest]\"; stty -a";
-    let sat = TerminalUser::script(&sandbox, script)
+    let session = ScriptedUser::script(&sandbox, script)
         .at("(hidden): ", &format!("{account}\n"))
         .run();
-    assert_eq!(sat.hidden, [true]);
-    let ran = sat
+    assert_eq!(session.hidden, [true]);
+    let ran = session
         .ran
         .ok()
         .prints("code=0")
@@ -61,7 +61,7 @@ fn json_also_ends_without_a_line_break_and_base64_has_lines() {
     sandbox
         .entail_with(&["credential", "set", "acme", "vertex-ai"], &account)
         .ok();
-    TerminalUser::entail(&sandbox, &rotate)
+    ScriptedUser::entail(&sandbox, &rotate)
         .at("(hidden): ", &account)
         .run()
         .ran
@@ -71,7 +71,7 @@ fn json_also_ends_without_a_line_break_and_base64_has_lines() {
     let lines: Vec<&str> = (0..base64.len().div_ceil(76))
         .map(|line| &base64[line * 76..base64.len().min(line * 76 + 76)])
         .collect();
-    TerminalUser::entail(&sandbox, &rotate)
+    ScriptedUser::entail(&sandbox, &rotate)
         .at("(hidden): ", &format!("{}\n", lines.join("\n")))
         .run()
         .ran
@@ -88,7 +88,7 @@ fn a_line_of_more_than_4095_characters_is_not_cut() {
     let (sandbox, _) = Sandbox::with_acme();
     let key = format!("{}{}", sandbox.canary(), "x1".repeat(3_000));
     assert!(key.len() > 6_000);
-    TerminalUser::entail(&sandbox, &["credential", "set", "acme", "xai"])
+    ScriptedUser::entail(&sandbox, &["credential", "set", "acme", "xai"])
         .at("(hidden): ", &format!("{key}\n"))
         .run()
         .ran
@@ -101,7 +101,7 @@ fn a_line_can_be_edited() {
     let (sandbox, _) = Sandbox::with_acme();
     let key = sandbox.canary();
     let typed = format!("wrong\u{15}one two\u{17}\u{7f}\u{7f}\u{7f}\u{7f}{key}öx\u{7f}\u{7f}\n");
-    TerminalUser::entail(&sandbox, &["credential", "set", "acme", "xai"])
+    ScriptedUser::entail(&sandbox, &["credential", "set", "acme", "xai"])
         .at("(hidden): ", &typed)
         .run()
         .ran
@@ -109,7 +109,7 @@ fn a_line_can_be_edited() {
     assert_eq!(secret(&sandbox, "xai", "api_key"), key);
     // Ctrl-D ends the line, too.
     let other = sandbox.canary();
-    TerminalUser::entail(&sandbox, &["credential", "rotate", "acme", "xai"])
+    ScriptedUser::entail(&sandbox, &["credential", "rotate", "acme", "xai"])
         .at("(hidden): ", &format!("{other}\u{4}"))
         .run()
         .ran
@@ -123,7 +123,7 @@ fn several_lines_for_a_one_line_prompt_are_refused_and_discarded() {
     let script = "\"$0\" credential rotate acme openai; echo code=$?; \
                   IFS= read -r -t 1 rest; echo \"rest=[$rest]\"";
     let (first, second) = (sandbox.canary(), sandbox.canary());
-    TerminalUser::script(&sandbox, script)
+    ScriptedUser::script(&sandbox, script)
         .at("(hidden): ", &format!("{first}\n{second}\necho owned\n"))
         .run()
         .ran
@@ -139,7 +139,7 @@ fn input_typed_before_the_prompt_is_discarded_with_a_notice() {
     let (sandbox, _) = Sandbox::with_acme();
     let key = sandbox.canary();
     let script = "echo ready; sleep 1; \"$0\" credential rotate acme openai";
-    TerminalUser::script(&sandbox, script)
+    ScriptedUser::script(&sandbox, script)
         .at("ready", "half of a key\n")
         .at("(hidden): ", &format!("{key}\n"))
         .run()
@@ -153,7 +153,7 @@ fn input_typed_before_the_prompt_is_discarded_with_a_notice() {
 fn an_interrupted_prompt_leaves_the_terminal_as_it_was() {
     let (sandbox, key) = Sandbox::with_acme();
     let script = "trap : INT; \"$0\" credential rotate acme openai; echo code=$?; stty -a";
-    let ran = TerminalUser::script(&sandbox, script)
+    let ran = ScriptedUser::script(&sandbox, script)
         .at("(hidden): ", "abc\u{3}")
         .run()
         .ran
@@ -168,7 +168,7 @@ fn an_interrupted_prompt_leaves_the_terminal_as_it_was() {
 fn a_passphrase_is_asked_for_at_the_terminal_when_standard_input_is_redirected() {
     let sandbox = Sandbox::new();
     let passphrase = sandbox.canary();
-    TerminalUser::entail(&sandbox, &["init", "acme", "--passphrase"])
+    ScriptedUser::entail(&sandbox, &["init", "acme", "--passphrase"])
         .at("New passphrase", &format!("{passphrase}\n"))
         .at("Repeat the passphrase", &format!("{passphrase}\n"))
         .run()
@@ -179,19 +179,19 @@ fn a_passphrase_is_asked_for_at_the_terminal_when_standard_input_is_redirected()
         .entail_with(&["credential", "set", "acme", "openai"], &key)
         .ok();
     let file = sandbox.file("input", "a line for the command\n");
-    let sat = TerminalUser::entail(&sandbox, &["run", "acme", "--", "cat"])
+    let session = ScriptedUser::entail(&sandbox, &["run", "acme", "--", "cat"])
         .with_stdin(&file)
         .at("Passphrase of the identity", &format!("{passphrase}\n"))
         .run();
-    assert_eq!(sat.hidden, [true]);
-    sat.ran.ok().prints("a line for the command");
+    assert_eq!(session.hidden, [true]);
+    session.ran.ok().prints("a line for the command");
 }
 
 #[test]
 fn widening_and_destructive_changes_ask_for_confirmation_at_a_terminal() {
     let (sandbox, _) = Sandbox::with_acme();
     let declined = |arguments: &[&str], printed: &str| {
-        TerminalUser::entail(&sandbox, arguments)
+        ScriptedUser::entail(&sandbox, arguments)
             .at("Continue? [y/N] ", "\n")
             .run()
             .ran
@@ -216,18 +216,18 @@ fn widening_and_destructive_changes_ask_for_confirmation_at_a_terminal() {
     declined(&["project", "remove", "acme/agents"], "acme/agents xai");
     sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
 
-    TerminalUser::entail(&sandbox, &["inherit", "acme/agents", "openai"])
+    ScriptedUser::entail(&sandbox, &["inherit", "acme/agents", "openai"])
         .at("Continue? [y/N] ", "y\n")
         .run()
         .ran
         .ok();
     sandbox.entail(&["resolve", "acme/agents", "openai"]).ok();
     let yes = ["credential", "disable", "acme", "openai", "--yes"];
-    TerminalUser::entail(&sandbox, &yes).run().ran.ok();
+    ScriptedUser::entail(&sandbox, &yes).run().ran.ok();
     sandbox
         .entail(&["resolve", "acme/agents", "openai"])
         .fails(10);
     // A change that affects no other scope needs no confirmation.
     let enable = ["credential", "set", "acme/agents", "xai", "--priority", "3"];
-    TerminalUser::entail(&sandbox, &enable).run().ran.ok();
+    ScriptedUser::entail(&sandbox, &enable).run().ran.ok();
 }

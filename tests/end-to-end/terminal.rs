@@ -52,19 +52,19 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 "#;
 
 /// A scripted user at a terminal.
-pub struct TerminalUser<'a> {
+pub struct ScriptedUser<'a> {
     sandbox: &'a Sandbox,
     argv: Vec<String>,
     steps: Vec<(String, String)>,
     stdin: Option<&'a str>,
 }
 
-impl<'a> TerminalUser<'a> {
+impl<'a> ScriptedUser<'a> {
     /// A user who runs the program.
     pub fn entail(sandbox: &'a Sandbox, arguments: &[&str]) -> Self {
         let program = env!("CARGO_BIN_EXE_entail");
         let argv = std::iter::once(program).chain(arguments.iter().copied());
-        TerminalUser {
+        ScriptedUser {
             sandbox,
             argv: argv.map(str::to_owned).collect(),
             steps: Vec::new(),
@@ -74,7 +74,7 @@ impl<'a> TerminalUser<'a> {
 
     /// A user who runs a script, in which the program is `$0`.
     pub fn script(sandbox: &'a Sandbox, script: &str) -> Self {
-        let mut user = TerminalUser::entail(sandbox, &[]);
+        let mut user = ScriptedUser::entail(sandbox, &[]);
         let shell = ["bash", "-c", script].map(str::to_owned);
         user.argv.splice(0..0, shell);
         user

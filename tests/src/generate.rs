@@ -325,8 +325,8 @@ impl Random {
     fn credentials(&mut self, segments: &[&str], ids: &mut Vec<String>) -> Vec<CredentialFacts> {
         let mut names = NAMES;
         self.0.shuffle(&mut names);
-        let held = self.0.usize(0..=MOST_CREDENTIALS);
-        names[..held]
+        let count = self.0.usize(0..=MOST_CREDENTIALS);
+        names[..count]
             .iter()
             .map(|name| CredentialFacts {
                 id: ids.pop().expect("an id for each"),

@@ -47,7 +47,7 @@ pub const BUILT_IN: &str = concat!(
 );
 
 /// Every source of every kind.
-pub fn all_sources() -> impl Iterator<Item = &'static Source> {
+pub fn all() -> impl Iterator<Item = &'static Source> {
     let kinds = [
         command_line::SOURCES,
         database::SOURCES,

@@ -189,11 +189,11 @@ impl Installation {
                     .expect("a mode's fields are there");
                 (name.clone(), Secret::from(valid(field.format)))
             });
-        let given = (place.field.name.clone(), Secret::new(value));
+        let changed = (place.field.name.clone(), Secret::new(value));
         let change = Change::SetCredential(Box::new(SetCredential {
             credential: self.credential(place),
             mode: Some(place.mode.name.clone()),
-            fields: others.chain([given]).collect(),
+            fields: others.chain([changed]).collect(),
             rules: RuleChanges::default(),
             secret: SecretEdit::Given,
             grace_ms: 0,
@@ -284,8 +284,8 @@ fn check_lease(lease: &Lease, place: &Place, given: &[u8]) {
             assert_eq!(account["type"], "service_account");
             assert!(account["project_id"].is_string() && account["client_email"].is_string());
             assert!(account["private_key"].is_string());
-            let asked = account["token_uri"].as_str();
-            assert!(asked.is_none_or(|uri| {
+            let token_uri = account["token_uri"].as_str();
+            assert!(token_uri.is_none_or(|uri| {
                 uri.starts_with("https://oauth2.googleapis.com/")
                     || uri.starts_with("https://accounts.google.com/")
             }));

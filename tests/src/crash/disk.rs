@@ -124,7 +124,9 @@ impl Disk {
             .iter()
             .filter(|change| change.effect < before)
             .filter_map(|change| effects.get(change.effect))
-            .any(|effect| matches!(effect, Effect::Create { node: made, .. } if *made == node))
+            .any(
+                |effect| matches!(effect, Effect::Create { node: created, .. } if *created == node),
+            )
     }
 
     /// Applies the synced name changes that no unsynced one precedes.

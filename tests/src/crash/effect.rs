@@ -97,7 +97,7 @@ impl Effect {
             Effect::Sync { node, .. } => format!("sync of {node}"),
             Effect::Mode { node, mode } => format!("mode {mode:o} of {node}"),
             Effect::Create { place, node, .. } => {
-                format!("{} is made as {node}", shown(&place.name))
+                format!("{} is created as {node}", shown(&place.name))
             }
             Effect::Link { place, node } => format!("{} is linked to {node}", shown(&place.name)),
             Effect::Remove(place) => format!("{} is removed", shown(&place.name)),

@@ -62,10 +62,10 @@ const OTHER_ERROR: &str = "(i32.store8 (i32.const 1024) (i32.const 1))
 /// Bytes that are not UTF-8, each for a different reason.
 const NO_TEXTS: [(&str, &[u8]); 8] = [
     ("a byte that never occurs", b"a\xff"),
-    ("a continuation on its own", b"\x80"),
-    ("a character that is cut short", b"a\xe2\x82"),
-    ("a slash in two bytes", b"\xc0\xaf"),
-    ("a zero in two bytes", b"\xc0\x80"),
+    ("a lone continuation byte", b"\x80"),
+    ("a truncated character", b"a\xe2\x82"),
+    ("an overlong slash", b"\xc0\xaf"),
+    ("an overlong zero", b"\xc0\x80"),
     ("a surrogate", b"\xed\xa0\x80"),
     ("a character beyond the last", b"\xf4\x90\x80\x80"),
     ("text of UTF-16", b"\xff\xfee\0v\0i\0l\0"),
@@ -97,7 +97,7 @@ fn malformed() -> Vec<Case> {
             text(0x7fff_0000, 8),
         ));
         cases.push(malformed(
-            format!("{what} ends beyond what can be counted"),
+            format!("{what} ends beyond the address space"),
             text(0xffff_fff0, 0x20),
         ));
     }
@@ -110,11 +110,11 @@ fn malformed() -> Vec<Case> {
             ),
             malformed(format!("{what} are not aligned"), list(SCRATCH + 1, 1)),
             malformed(
-                format!("{what} are as many as can be counted"),
+                format!("{what} have the maximum count"),
                 list(SCRATCH, u32::MAX),
             ),
             malformed(
-                format!("{what} are so many that their bytes cannot be counted"),
+                format!("{what} have a size that overflows"),
                 list(0, 0x1000_0001),
             ),
         ]);
@@ -131,7 +131,7 @@ fn malformed() -> Vec<Case> {
             store_byte(ANSWER, 1) + &store_byte(ANSWER + 4, 2),
         ),
         (
-            "a model that is nowhere",
+            "a model at an invalid address",
             some.to_owned() + &point(ANSWER + 28, u32::MAX, u32::MAX),
         ),
         (
@@ -143,7 +143,7 @@ fn malformed() -> Vec<Case> {
             "(return (i32.const 0x7fff0000))".to_owned(),
         ),
         (
-            "an answer at the end of what can be counted",
+            "an answer at the end of the address space",
             "(return (i32.const -4))".to_owned(),
         ),
         (
@@ -151,7 +151,7 @@ fn malformed() -> Vec<Case> {
             "(return (i32.sub (i32.shl (memory.size) (i32.const 16)) (i32.const 16)))".to_owned(),
         ),
         (
-            "memory full of ones for an answer",
+            "an answer of ones",
             "(memory.fill (i32.const 1024) (i32.const 255) (i32.const 4096))".to_owned(),
         ),
     ] {
@@ -170,7 +170,7 @@ fn malformed() -> Vec<Case> {
         ("summary", DESCRIPTION + 16),
     ] {
         for (how, start, len) in [
-            ("is no text", SCRATCH, 2),
+            ("is not UTF-8", SCRATCH, 2),
             ("is beyond the memory", 0x7fff_0000, 8),
         ] {
             cases.push(Case::of(
@@ -183,9 +183,12 @@ fn malformed() -> Vec<Case> {
         }
     }
     for (how, instructions) in [
-        ("is no text", point(SCHEMA, SCRATCH, 2)),
+        ("is not UTF-8", point(SCHEMA, SCRATCH, 2)),
         ("is beyond the memory", point(SCHEMA, 0x7fff_0000, 8)),
-        ("is nowhere", "(return (i32.const -4))".to_owned()),
+        (
+            "is at an invalid address",
+            "(return (i32.const -4))".to_owned(),
+        ),
         ("is not aligned", "(return (i32.const 1185))".to_owned()),
     ] {
         cases.push(Case::of(
@@ -206,7 +209,7 @@ fn descriptions() -> Vec<Case> {
     ] {
         for (how, bytes) in [
             ("clears the screen", b"\x1b[2Jevil".as_slice()),
-            ("rings", b"evil\x07"),
+            ("rings the bell", b"evil\x07"),
             ("has a second line", b"evil\nname: default"),
             ("has a zero", b"default\0evil"),
             ("has a C1 control character", "\u{9b}31mevil".as_bytes()),
@@ -254,8 +257,8 @@ fn odd() -> Vec<Case> {
             b"no",
         ),
         ("a code of zeros", b"\0\0\0\0", b"no"),
-        ("a code that is a grant", b"granted", b"no"),
-        ("a code that is a failure", b"failed", b"no"),
+        ("the code `granted`", b"granted", b"no"),
+        ("the code `failed`", b"failed", b"no"),
         (
             "a code that ends a line of the log",
             b"x\"}\n{\"writer\":\"0\",\"sequence\":1}",
@@ -272,7 +275,7 @@ fn odd() -> Vec<Case> {
             "\u{202e}detnarg\u{202c}".as_bytes(),
         ),
         (
-            "a message that carriage returns hide",
+            "a message with a carriage return",
             b"no",
             b"refused\rgranted",
         ),
@@ -301,12 +304,12 @@ fn odd() -> Vec<Case> {
     }
     cases.extend([
         Case::of(
-            "odd/an attribute twice",
+            "odd/a duplicate attribute",
             Sketch::evil(point(ANSWER + 44, SCRATCH, 2)),
             Cause::Grants,
         ),
         Case::of(
-            "odd/findings of credentials that are not there",
+            "odd/findings of unknown credentials",
             Sketch::evil(
                 point(ANSWER + 36, SCRATCH, 2)
                     + &point(SCRATCH, 1280, 6)
@@ -316,17 +319,17 @@ fn odd() -> Vec<Case> {
             Cause::Grants,
         ),
         Case::of(
-            "odd/facts that are invalid, it says, in 500,000 bytes",
+            "odd/invalid facts with 500,000 bytes",
             Sketch::evil(INVALID_FACTS.to_owned() + &point(ANSWER + 8, 196_608, 500_000)).pages(32),
             Cause::Fails(Failing::InvalidFacts),
         ),
         Case::of(
-            "odd/it cannot decide, it says, in control characters",
+            "odd/another error with control characters",
             Sketch::evil(OTHER_ERROR.to_owned() + &point(ANSWER + 8, SCRATCH, 4)).data(b"\x1b[2J"),
             Cause::Fails(Failing::Undecided),
         ),
         Case::of(
-            "odd/it finds all facts invalid",
+            "odd/invalid facts for every request",
             Sketch::evil(INVALID_FACTS).when("(i32.const 1)"),
             Cause::Fails(Failing::InvalidFacts),
         ),

@@ -37,7 +37,7 @@ fn functions() -> Vec<Case> {
             body("local.get 1 ".to_owned() + &"i64.const 7 i64.rem_u ".repeat(100_000) + "drop"),
         ),
         (
-            "a function of 60,000 calls of itself",
+            "a function of 60,000 recursive calls",
             body("local.get 0 local.get 1 call $bomb ".repeat(60_000)),
         ),
         (
@@ -51,7 +51,7 @@ fn functions() -> Vec<Case> {
             ),
         ),
         (
-            "a function of 100,000 instructions that are never reached",
+            "a function of 100,000 unreachable instructions",
             body("unreachable ".to_owned() + &"i32.const 1 drop ".repeat(100_000)),
         ),
         (
@@ -197,7 +197,7 @@ fn modules() -> Vec<Case> {
             format!(r#"(data "{}")"#, "evil".repeat(1 << 18)),
         ),
         (
-            "an export by a name of 90,000 letters",
+            "an export with a name of 90,000 letters",
             format!(r#"(func $f) (export "{name}" (func $f))"#),
         ),
     ];
@@ -278,15 +278,18 @@ fn components() -> Vec<Case> {
     for (what, bytes) in [
         ("ten memories of 40 pages", nested(&memory(40), 10)),
         ("two hundred memories", nested(&memory(1), 200)),
-        ("a memory of more than there is", nested(&memory(60_000), 1)),
+        (
+            "a memory larger than the machine's",
+            nested(&memory(60_000), 1),
+        ),
         ("a tower of a hundred instances", nested(&tower(2, 10), 1)),
         ("a tower of a million instances", nested(&tower(6, 10), 1)),
         (
-            "a tower of as many as can be counted",
+            "a tower of as many instances as can be counted",
             nested(&tower(40, 2), 1),
         ),
         (
-            "a tower of more than can be counted",
+            "a tower of more instances than can be counted",
             nested(&tower(60, 10), 1),
         ),
     ] {
@@ -352,7 +355,7 @@ fn components() -> Vec<Case> {
             )),
         ),
         (
-            "instances of types that double 30 times",
+            "instance types that double 30 times",
             within(&instance_types(30)),
         ),
         (

@@ -73,7 +73,7 @@ fn loops() -> Vec<Case> {
             "(loop $on (call_indirect $t (i32.const 0)) (br $on))",
         ),
         (
-            "that calls what loops",
+            "that calls a function that loops",
             "(func $on (loop $on (br $on)))",
             "(call $on)",
         ),
@@ -257,28 +257,28 @@ fn memory() -> Vec<Case> {
             ],
         ),
         Case::of(
-            "memory/gives out what it does not have",
+            "memory/allocates beyond its memory",
             Sketch::default().realloc(
                 "(if (i32.ge_u (local.get $size) (i32.const 400)) (then (return (i32.const 0x7fff0000))))",
             ),
             Cause::Fails(Failing::Malformed),
         ),
         Case::of(
-            "memory/says that there is none left",
+            "memory/returns -1 for an allocation",
             Sketch::default().realloc(
                 "(if (i32.ge_u (local.get $size) (i32.const 400)) (then (return (i32.const -1))))",
             ),
             Cause::Fails(Failing::Malformed),
         ),
         Case::of(
-            "memory/gives out what is not aligned",
+            "memory/allocates without alignment",
             Sketch::default().realloc(
                 "(if (i32.ge_u (local.get $size) (i32.const 400)) (then (return (i32.const 131073))))",
             ),
             Cause::Fails(Failing::Malformed),
         ),
         Case::of(
-            "memory/gives out the same over and over",
+            "memory/always allocates the same address",
             Sketch::default().realloc("(return (i32.const 131072))"),
             // It reads corrupted facts, and must not access anything outside of its
             // memory with them.
@@ -293,7 +293,7 @@ fn memory() -> Vec<Case> {
             ],
         ),
         Case::of(
-            "memory/gives out where its answer will be",
+            "memory/allocates the address of its answer",
             Sketch::default().realloc(
                 "(if (i32.ge_u (local.get $size) (i32.const 400)) (then (return (i32.const 1024))))",
             ),
@@ -331,7 +331,7 @@ fn tables() -> Vec<Case> {
             Cause::Fails(Failing::Table),
         ),
         Case::of(
-            "table/grows by all that can be asked for",
+            "table/grows by the maximum",
             Sketch::evil(grow(u32::MAX)).items(items),
             [Cause::Fails(Failing::Table), Cause::Grants],
         ),
@@ -575,7 +575,7 @@ fn over_time() -> Vec<Case> {
         .warm()
         .calls(8),
         Case::of(
-            "over-time/leaks by memory that it is asked for in an instance that stays",
+            "over-time/leaks allocations in an instance that stays",
             Sketch::default(),
             [
                 Cause::Fails(Failing::Memory),

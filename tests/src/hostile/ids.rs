@@ -60,17 +60,17 @@ fn out_of_reach() -> Vec<Case> {
 fn forged() -> Vec<Case> {
     let mut cases = Vec::new();
     for (what, id) in [
-        ("nothing", b"".as_slice()),
+        ("an empty id", b"".as_slice()),
         ("a zero", b"\0"),
         ("a blank", b" "),
         ("a name instead of an id", b"default"),
         ("a path", b"evil/lab/deep"),
         ("a path of another organization", b"good/openai/default"),
-        ("a way up", b"../../good"),
+        ("a parent directory", b"../../good"),
         ("a wildcard", b"*"),
         ("a query", b"' OR '1'='1"),
         ("control characters", b"\x1b[2J\x07"),
-        ("what it made up", b"0123456789abcdef0123456789abcdef"),
+        ("a made-up id", b"0123456789abcdef0123456789abcdef"),
     ] {
         let len = u32::try_from(id.len()).unwrap();
         cases.push(Case::of(
@@ -88,12 +88,12 @@ fn forged() -> Vec<Case> {
     let granted = "(i32.load (i32.const 1032))";
     for (what, instructions) in [
         (
-            "a real id less its end",
+            "a real id without its last byte",
             "(i32.store (i32.const 1036) (i32.sub (i32.load (i32.const 1036)) (i32.const 1)))"
                 .to_owned(),
         ),
         (
-            "a real id and a byte more",
+            "a real id with an additional byte",
             format!(
                 "(memory.copy (i32.const {SCRATCH}) {granted} (i32.load (i32.const 1036)))
                 (i32.store (i32.const 1032) (i32.const {SCRATCH}))
@@ -149,7 +149,7 @@ fn named_twice() -> Vec<Case> {
             NOT_OFFERED,
         ),
         Case::of(
-            "alternate/another than the one that was asked for",
+            "alternate/another than the requested one",
             Sketch::evil(
                 put(ANSWER + 8, SCRATCH, "second")
                     + &alternates(1)
@@ -160,7 +160,7 @@ fn named_twice() -> Vec<Case> {
         )
         .query(Query::Named),
         Case::of(
-            "grant/another than the one that was asked for",
+            "grant/another than the requested one",
             Sketch::evil(""),
             Cause::Widens("is not the credential that the request names"),
         )
@@ -186,7 +186,7 @@ fn models() -> Vec<Case> {
         Case::of("model/in upper case", model(b"GPT-5"), wrong_model),
         Case::of("model/with a zero", model(b"gpt-5\0"), wrong_model),
         Case::of(
-            "model/made up when none was asked for",
+            "model/made up although none was requested",
             model(b"gpt-5"),
             wrong_model,
         )
@@ -204,7 +204,7 @@ fn models() -> Vec<Case> {
         )
         .query(Query::Bare),
         Case::of(
-            "model/none for a credential of some models only",
+            "model/none for a credential with allowed models",
             Sketch::evil(put(ANSWER + 8, SCRATCH, "other-model")).data(b"other-model"),
             Cause::Widens("does not allow the model"),
         )
@@ -226,7 +226,7 @@ fn withheld() -> Vec<Case> {
             Cause::Refuses,
         ),
         Case::of(
-            "withhold/the own credential in favour of the parent's",
+            "withhold/the project's credential in favour of the parent's",
             Sketch::evil(put(ANSWER + 8, SCRATCH, "shared")).data(b"shared"),
             Cause::Grants,
         ),

@@ -20,37 +20,37 @@ pub(super) fn cases() -> Vec<Case> {
 fn no_schemas() -> Vec<Case> {
     let mut cases = Vec::new();
     for (what, text) in [
-        ("is no JSON", "evil"),
+        ("is not JSON", "evil"),
         ("is empty", ""),
         ("ends too soon", r#"{"type": "#),
-        ("goes on after its end", r#"{"type": "object"} {}"#),
+        ("continues after its end", r#"{"type": "object"} {}"#),
         ("is a number", "7"),
         ("is a list", "[]"),
-        ("is a text", r#""object""#),
+        ("is a string", r#""object""#),
         (
-            "is elsewhere",
+            "refers to a remote schema",
             r#"{"$ref": "https://schemas.example/evil.json"}"#,
         ),
-        ("is a file", r#"{"$ref": "file:///etc/passwd"}"#),
-        ("is itself", r##"{"$ref": "#"}"##),
+        ("refers to a file", r#"{"$ref": "file:///etc/passwd"}"#),
+        ("refers to itself", r##"{"$ref": "#"}"##),
         (
-            "is one of itself",
+            "refers to itself as an alternative",
             r##"{"anyOf": [{"type": "object"}, {"$ref": "#"}]}"##,
         ),
         (
-            "goes round",
+            "refers in a cycle",
             r##"{"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}"##,
         ),
         (
-            "refers to itself as it is at the time",
+            "refers to itself dynamically",
             r##"{"$dynamicAnchor": "x", "allOf": [{"$dynamicRef": "#x"}]}"##,
         ),
         (
-            "is of a language of its own",
+            "has an unknown dialect",
             r#"{"$schema": "https://schemas.example/evil"}"#,
         ),
         (
-            "refers deep inside",
+            "has a nested reference",
             r#"{"properties": {"a": {"items": {"not": {"$ref": "file:///dev/zero"}}}}}"#,
         ),
     ] {
@@ -62,8 +62,8 @@ fn no_schemas() -> Vec<Case> {
     }
     // This is detected only when settings are validated.
     for (what, schema) in [
-        ("has a type of no kind", r#"{"type": 7}"#),
-        ("has a type that is not known", r#"{"type": "evil"}"#),
+        ("has a numeric type", r#"{"type": 7}"#),
+        ("has an unknown type", r#"{"type": "evil"}"#),
         ("has a negative length", r#"{"minProperties": -1}"#),
     ] {
         cases.push(
@@ -76,9 +76,9 @@ fn no_schemas() -> Vec<Case> {
         );
     }
     for (what, schema) in [
-        ("that nothing fits", "false"),
+        ("accepts nothing", "false"),
         (
-            "that asks for what nobody has",
+            "requires a missing property",
             r#"{"type": "object", "required": ["evil"]}"#,
         ),
     ] {
@@ -156,12 +156,12 @@ fn large_schemas() -> Vec<Case> {
             Cause::Schema,
         ),
         Case::of(
-            "schema/of 900,000 blanks",
+            "schema/of 900,000 spaces",
             Sketch::default().schema_text(" ".repeat(900_000) + "{}"),
             Cause::Schema,
         ),
         Case::of(
-            "schema/of 60,000 blanks",
+            "schema/of 60,000 spaces",
             Sketch::default().schema_text(" ".repeat(60_000) + "{}"),
             accepted,
         ),
@@ -171,7 +171,7 @@ fn large_schemas() -> Vec<Case> {
             accepted,
         ),
         Case::of(
-            "schema/that lets only one of a thousand pass",
+            "schema/that accepts only one of a thousand alternatives",
             Sketch::default().schema_text(
                 json!({"oneOf": (0..1_000).map(|n| json!({"required": [n.to_string()]})).collect::<Vec<_>>()})
                     .to_string(),
@@ -206,7 +206,7 @@ fn costly_schemas() -> Vec<Case> {
             json!({"a": "b"}),
         ),
         (
-            "of patterns that are tried at each place",
+            "of patterns that are tried at each position",
             all(30, &|n| json!({"pattern": format!("[ab]*a[^c]{{900}}{n}")})),
             json!({"a": "ab".repeat(200_000)}),
         ),
@@ -216,7 +216,7 @@ fn costly_schemas() -> Vec<Case> {
             json!({"a": 1}),
         ),
         (
-            "of 20 levels of one of two",
+            "of 20 levels of oneOf",
             nested(
                 20,
                 &|below| json!({"oneOf": [below, {"not": {"type": "object"}}]}),
@@ -224,12 +224,12 @@ fn costly_schemas() -> Vec<Case> {
             json!({"a": 1}),
         ),
         (
-            "of 20 levels of any of the same",
+            "of 20 levels of anyOf",
             nested(20, &|below| json!({"anyOf": [{"type": "null"}, below]})),
             json!({"a": 1}),
         ),
         (
-            "of 28 levels of what others have not looked at",
+            "of 28 levels of unevaluated properties",
             nested(
                 28,
                 &|below| json!({"anyOf": [below, {"properties": {"a": true}}], "unevaluatedProperties": false}),
@@ -260,17 +260,17 @@ fn costly_schemas() -> Vec<Case> {
             json!({"a": text}),
         ),
         (
-            "of a multiple of almost nothing",
+            "of a multiple of a tiny number",
             json!({"additionalProperties": {"multipleOf": 1e-300}}),
             json!({"a": 1e300}),
         ),
         (
-            "of lengths that nobody counts to",
+            "of huge lengths",
             json!({"minProperties": 18_446_744_073_709_551_615_u64, "additionalProperties": {"maxLength": 1e300}}),
             json!({"a": text}),
         ),
         (
-            "that contains what contains",
+            "of 20 levels of contains",
             nested(20, &|below| json!({"contains": below, "minContains": 1})),
             json!({"a": [[[[[[1]]]]]]}),
         ),
@@ -301,19 +301,16 @@ fn patterns() -> Vec<Case> {
     let text = "a".repeat(5_000) + "!";
     let mut cases = Vec::new();
     for (what, pattern) in [
-        ("repeats what repeats", "^(a+)+$"),
-        ("chooses what is the same", "^(a|a)*$"),
-        ("may begin anywhere", "^(a*)*b$"),
+        ("repeats a repetition", "^(a+)+$"),
+        ("alternates equal branches", "^(a|a)*$"),
+        ("can match from any position", "^(a*)*b$"),
         ("repeats a thousand times", "^(a?){1000}a{1000}$"),
         ("repeats a word's start", r"^([a-zA-Z]+)*$"),
         ("repeats repetitions of repetitions", "((a{100}){100}){100}"),
         ("looks ahead", "(?=a+)+b"),
-        ("looks back at what it found", r"^(a+)\1+$"),
-        ("is no pattern", "(("),
-        (
-            "is every letter there is, many times",
-            r"^(\p{L}{100}){100}$",
-        ),
+        ("has a back reference", r"^(a+)\1+$"),
+        ("is not a pattern", "(("),
+        ("repeats all letters many times", r"^(\p{L}{100}){100}$"),
     ] {
         cases.push(
             Case::of(
@@ -437,7 +434,7 @@ fn problems() -> Vec<Case> {
     }
     cases.push(
         Case::of(
-            "set/something for a policy that takes nothing",
+            "set/settings for a policy without settings",
             Sketch::default().world("without-settings"),
             Cause::SettingsNotAccepted,
         )

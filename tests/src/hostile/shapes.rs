@@ -39,7 +39,7 @@ fn files() -> Vec<Case> {
         not("a component as text", b"(component)".to_vec()),
         not("a policy as text", b"(component (core module))".to_vec()),
         not(
-            "a component after a blank",
+            "a component after a space",
             [b" ".as_slice(), &good].concat(),
         ),
         not(
@@ -52,8 +52,8 @@ fn files() -> Vec<Case> {
         not("a script", b"#!/bin/sh\nexit 0\n".to_vec()),
         not("a megabyte of zeros", vec![0; 1 << 20]),
         not("magic in upper case", with(1, b'A')),
-        not("a component of an older form", with(4, 0x0a)),
-        not("a component of a later form", with(4, 0x7f)),
+        not("a component of an older version", with(4, 0x0a)),
+        not("a component of a later version", with(4, 0x7f)),
         not("a layer that does not exist", with(6, 2)),
         Case::new("file/a core module", module, Cause::CoreModule),
         Case::new(
@@ -67,7 +67,7 @@ fn files() -> Vec<Case> {
             Cause::TooLarge,
         ),
         Case::new(
-            "file/a byte more than is allowed",
+            "file/one byte above the limit",
             [good.as_slice(), &vec![0; limit + 1 - good.len()]].concat(),
             Cause::TooLarge,
         ),
@@ -92,7 +92,7 @@ fn files() -> Vec<Case> {
             Cause::MissingExport,
         ),
         Case::new(
-            "file/a module of another form inside",
+            "file/a module of another version inside",
             // The preamble of the module inside the component.
             {
                 let mut bytes = good.clone();
@@ -136,7 +136,7 @@ fn cut_short() -> Vec<Case> {
 fn worlds() -> Vec<Case> {
     let mut cases = vec![
         Case::new(
-            "world/of nothing",
+            "world/empty",
             wat::parse_str("(component)").unwrap(),
             Cause::MissingExport,
         ),
@@ -170,15 +170,19 @@ fn worlds() -> Vec<Case> {
     ));
     for (what, from, to) in [
         (
-            "a field more in a request",
+            "an additional field in a request",
             "settings: string,\n",
             "settings: string,\n    more: option<string>,\n",
         ),
-        ("a field less in a credential", "    priority: u32,\n", ""),
-        ("a number of another kind", "priority: u32", "priority: s32"),
+        (
+            "a missing field in a credential",
+            "    priority: u32,\n",
+            "",
+        ),
+        ("a number of another type", "priority: u32", "priority: s32"),
         ("a time in another unit", "now-ms: u64", "now-s: u64"),
         (
-            "a case more in an outcome",
+            "an additional case in an outcome",
             "refused(refusal),\n",
             "refused(refusal),\n    both(grant),\n",
         ),
@@ -188,7 +192,7 @@ fn worlds() -> Vec<Case> {
             "refused(refusal),\n    granted(grant),",
         ),
         (
-            "a list in the place of an option",
+            "a list instead of an option",
             "default-model: option<string>",
             "default-model: list<string>",
         ),
@@ -202,7 +206,11 @@ fn worlds() -> Vec<Case> {
             "schema: func() -> string",
             "schema: func() -> list<u8>",
         ),
-        ("a description that is less", "    summary: string,\n", ""),
+        (
+            "a missing field in a description",
+            "    summary: string,\n",
+            "",
+        ),
     ] {
         cases.push(Case::of(
             format!("world/with {what}"),
@@ -212,7 +220,7 @@ fn worlds() -> Vec<Case> {
         ));
     }
     cases.push(Case::of(
-        "world/with a parameter by another name",
+        "world/with a renamed parameter",
         Sketch::default().contract(
             "validate: func(settings: string)",
             "validate: func(values: string)",
@@ -222,7 +230,7 @@ fn worlds() -> Vec<Case> {
     ));
     for (what, component) in [
         (
-            "a function in the place of an interface",
+            "a function instead of an interface",
             r#"(component
                 (core module $m (func (export "f")))
                 (core instance $i (instantiate $m))
@@ -240,7 +248,7 @@ fn worlds() -> Vec<Case> {
                 (export "entail:policy/about@0.2.0" (instance $empty)))"#,
         ),
         (
-            "a component in the place of a function",
+            "a component instead of a function",
             r#"(component
                 (component $c)
                 (instance $i (export "decide" (component $c)) (export "describe" (component $c)))
@@ -248,7 +256,7 @@ fn worlds() -> Vec<Case> {
                 (export "entail:policy/about@0.2.0" (instance $i)))"#,
         ),
         (
-            "functions of no parameters",
+            "functions without parameters",
             r#"(component
                 (core module $m (func (export "f")))
                 (core instance $i (instantiate $m))
@@ -303,7 +311,7 @@ fn imports() -> Vec<Case> {
     for (what, import) in [
         ("a function", r#"(import "now" (func (result u64)))"#),
         (
-            "a function that takes all",
+            "a function with a string parameter",
             r#"(import "tell" (func (param "everything" string)))"#,
         ),
         (
@@ -325,7 +333,7 @@ fn imports() -> Vec<Case> {
             &each(100, |n| format!(r#"(import "f{n}" (func))"#)),
         ),
         (
-            "a function by a name of 50,000 letters",
+            "a function with a name of 50,000 letters",
             &format!(r#"(import "{}" (func))"#, "a".repeat(50_000)),
         ),
     ] {
@@ -360,15 +368,15 @@ fn proposals() -> Vec<Case> {
         ),
         ("exceptions", "(tag $t) (func (throw $t))"),
         (
-            "structures with a collector of garbage",
+            "garbage-collected structures",
             "(type $s (struct (field i32))) (func (drop (struct.new $s (i32.const 1))))",
         ),
         (
-            "arrays with a collector of garbage",
+            "garbage-collected arrays",
             "(type $a (array (mut i64))) (func (drop (array.new_default $a (i32.const 100000000))))",
         ),
         (
-            "vector operations that vary",
+            "relaxed vector operations",
             "(func (drop (i32x4.relaxed_trunc_f32x4_s (v128.const i32x4 0 0 0 0))))",
         ),
         (
@@ -376,7 +384,7 @@ fn proposals() -> Vec<Case> {
             "(func (i64.add128 (i64.const 1) (i64.const 1) (i64.const 1) (i64.const 1)) (drop) (drop))",
         ),
         (
-            "switching of stacks",
+            "stack switching",
             "(type $f (func)) (type $c (cont $f)) (func (drop (ref.null $c)))",
         ),
     ] {
@@ -387,7 +395,7 @@ fn proposals() -> Vec<Case> {
         ));
     }
     cases.push(Case::of(
-        "proposal/references that are 31 bits",
+        "proposal/31-bit references",
         Sketch::default().items("(func (drop (ref.i31 (i32.const 1))))"),
         // It is harmless without garbage to collect.
         [Cause::Invalid, Cause::Grants],
@@ -402,7 +410,7 @@ fn proposals() -> Vec<Case> {
             r#"(memory (export "memory") 4) (memory i64 1)"#,
         ),
         (
-            "a memory that threads share",
+            "a shared memory",
             r#"(memory (export "memory") 4 8 shared)"#,
         ),
         (
@@ -421,15 +429,12 @@ fn proposals() -> Vec<Case> {
         ("a stream", "(component (type (stream u8)))"),
         ("tasks", "(component (core func (canon task.cancel)))"),
         (
-            "a thread of its own",
+            "a new thread",
             "(component (core func (canon thread.yield)))",
         ),
+        ("an error context", "(component (type error-context))"),
         (
-            "an error with a context",
-            "(component (type error-context))",
-        ),
-        (
-            "a value at its start",
+            "a start value",
             r#"(component (import "v" (value string)))"#,
         ),
     ] {
@@ -455,27 +460,27 @@ fn sections() -> Vec<Case> {
     let after = |section: &[u8]| [good.as_slice(), section].concat();
     vec![
         Case::new(
-            "section/a megabyte of its own",
+            "section/a custom section of one megabyte",
             after(&custom("evil", 1 << 20)),
             Cause::Grants,
         ),
         Case::new(
-            "section/ten thousand of its own",
+            "section/ten thousand custom sections",
             after(&custom("x", 8).repeat(10_000)),
             Cause::Grants,
         ),
         Case::new(
-            "section/names that are none",
+            "section/invalid names",
             after(&custom("component-name", 64)),
             [Cause::Grants, Cause::Invalid],
         ),
         Case::new(
-            "section/code compiled before, it says",
+            "section/claimed precompiled code",
             after(&custom(".wasmtime.engine", 512)),
             [Cause::Grants, Cause::Invalid],
         ),
         Case::new(
-            "section/of a kind that does not exist",
+            "section/of an unknown kind",
             after(&super::compilation::section(99, b"evil")),
             Cause::Invalid,
         ),
@@ -495,17 +500,17 @@ fn sections() -> Vec<Case> {
             Cause::Invalid,
         ),
         Case::new(
-            "section/with a name that is no text",
+            "section/with a name that is not UTF-8",
             after(&super::compilation::section(0, b"\x02\xff\xfe")),
             [Cause::Invalid, Cause::Grants],
         ),
         Case::new(
-            "section/a start function that is not there",
+            "section/a missing start function",
             after(&super::compilation::section(9, &[200, 0, 0])),
             Cause::Invalid,
         ),
         Case::new(
-            "section/the same export once more",
+            "section/a duplicate export",
             after(
                 &wat::parse_str(
                     r#"(component (instance) (export "entail:policy/about@0.2.0" (instance 0)))"#,

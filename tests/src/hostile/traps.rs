@@ -13,22 +13,22 @@ pub(super) fn cases() -> Vec<Case> {
             "(drop (i32.div_s (i32.const 1) (local.get $i)))",
         ),
         (
-            "takes the rest of a division by zero",
+            "takes the remainder of a division by zero",
             "",
             "(drop (i64.rem_u (i64.const 1) (i64.extend_i32_u (local.get $i))))",
         ),
         (
-            "divides the least number by minus one",
+            "divides the smallest number by minus one",
             "",
             "(drop (i32.div_s (i32.const 0x80000000) (i32.sub (local.get $i) (i32.const 1))))",
         ),
         (
-            "makes an integer of what is not a number",
+            "converts NaN to an integer",
             "",
             "(drop (i32.trunc_f64_s (f64.const nan)))",
         ),
         (
-            "makes an integer of what is too large",
+            "converts a number that is too large to an integer",
             "",
             "(drop (i64.trunc_f32_u (f32.const 1e30)))",
         ),
@@ -63,7 +63,7 @@ pub(super) fn cases() -> Vec<Case> {
             "(memory.copy (i32.const 0) (i32.const -8) (i32.const 16))",
         ),
         (
-            "begins data that it has dropped",
+            "initializes memory from dropped data",
             r#"(data $d "abc")"#,
             "(data.drop $d) (memory.init $d (i32.const 0) (i32.const 0) (i32.const 3))",
         ),
@@ -73,12 +73,12 @@ pub(super) fn cases() -> Vec<Case> {
             "(call_indirect $t (i32.const 100))",
         ),
         (
-            "calls nothing",
+            "calls an empty table element",
             "(table $t 1 funcref)",
             "(call_indirect $t (i32.const 0))",
         ),
         (
-            "calls what has another type",
+            "calls a function of another type",
             "(table $t funcref (elem $f)) (func $f (param i32))",
             "(call_indirect $t (i32.const 0))",
         ),

@@ -69,7 +69,7 @@ impl Ledger {
     }
 }
 
-/// Opens the home anew and compares it with the ledger. Returns what each writer actually
+/// Reopens the home and compares it with the ledger. Returns what each writer actually
 /// has.
 ///
 /// # Errors

@@ -74,12 +74,12 @@ pub fn io_errors(program: &Program, every: u32, mut on_run: impl FnMut(Failed)) 
                     failed.runs += 1;
                     failed.reported += usize::from(!run.status.success());
                     if let Err(problem) = block_on(check(&home, cache.path(), &ledger)) {
-                        let kept = directory.keep();
+                        let kept_directory = directory.keep();
                         panic!(
                             "{role}, {fault:?} ({:?}): {problem}\nstandard error: {} (in {})",
                             run.hits,
                             run.stderr,
-                            kept.display()
+                            kept_directory.display()
                         );
                     }
                     on_run(failed);

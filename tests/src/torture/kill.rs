@@ -56,11 +56,11 @@ pub fn kill(program: &Program, cycles: u64, seed: u64, mut on_cycle: impl FnMut(
             match block_on(check(&home, cache.path(), &ledger)) {
                 Ok(found) => ledger.catch_up(&found),
                 Err(error) => {
-                    let kept = directory.keep();
+                    let kept_directory = directory.keep();
                     panic!(
                         "seed {seed}, cycle {}: {error} (in {})",
                         killed.cycles,
-                        kept.display()
+                        kept_directory.display()
                     );
                 }
             }

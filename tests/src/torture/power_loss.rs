@@ -66,11 +66,11 @@ pub fn power_loss(
                         .filter(|line| !line.starts_with("rotated")),
                 );
                 if let Err(error) = block_on(check(&image, cache.path(), &ledger)) {
-                    let kept = directory.keep();
+                    let kept_directory = directory.keep();
                     panic!(
                         "{role}, power lost after {} (point {point}, {fate:?}): {error} (in {})",
                         recording.describe(point),
-                        kept.display()
+                        kept_directory.display()
                     );
                 }
                 lost.images += 1;

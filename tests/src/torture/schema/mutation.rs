@@ -385,8 +385,8 @@ fn setting(random: &mut fastrand::Rng, database: &Path, is_open: bool) -> Option
 /// Rebuilds the database with another text encoding.
 fn utf16(random: &mut fastrand::Rng, database: &Path) -> Option<String> {
     let encoding = choice(random, &["UTF-16le", "UTF-16be"]);
-    let made = PathBuf::from(format!("{}.other", database.display()));
-    let connection = Connection::open(&made).unwrap();
+    let converted = PathBuf::from(format!("{}.other", database.display()));
+    let connection = Connection::open(&converted).unwrap();
     let script = |text: &str| connection.execute_batch(text).unwrap();
     script(&format!("PRAGMA encoding = '{encoding}'"));
     let from = open(database)?;
@@ -418,8 +418,8 @@ fn utf16(random: &mut fastrand::Rng, database: &Path) -> Option<String> {
         }
     }
     let own: std::fs::Permissions = std::fs::metadata(database).unwrap().permissions();
-    std::fs::set_permissions(&made, own).unwrap();
-    std::fs::rename(&made, database).unwrap();
+    std::fs::set_permissions(&converted, own).unwrap();
+    std::fs::rename(&converted, database).unwrap();
     Some(format!("texts in {encoding}"))
 }
 
