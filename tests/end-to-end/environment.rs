@@ -58,12 +58,12 @@ fn texts(value: &Value) -> Vec<String> {
 }
 
 #[test]
-fn no_variable_of_any_client_reaches_the_command() {
+fn variables_that_configure_clients_do_not_reach_the_command() {
     let (sandbox, key) = with("openai", &[]);
     let mut strays = Vec::new();
     for provider in providers(&sandbox) {
         for pattern in texts(&provider["unset-env"]) {
-            let name = pattern.replace('*', "NAME_OF_TOMORROW");
+            let name = pattern.replace('*', "FUTURE_NAME");
             strays.push(name.to_lowercase());
             strays.push(name);
         }

@@ -309,8 +309,8 @@ fn a_limit_that_is_too_low_is_reported_with_a_sufficient_value() {
         .prints("{\"compile_memory_bytes\":2147483648}");
 }
 
-/// An OCI image layout with one component in it. Returns its directory and the file of
-/// the component.
+/// Writes an OCI image layout with one component in it. Returns its directory and the
+/// component's file.
 fn layout(sandbox: &Sandbox, component: &[u8]) -> (String, PathBuf) {
     let directory = sandbox.path("layout");
     let blob = |kind: &str, bytes: &[u8]| {

@@ -22,7 +22,7 @@ const BALANCE: &str = concat!(
     "/../../guest/balance/balance.wasm"
 );
 
-/// `acme` as in the other tests, and the file of a policy that refuses everything.
+/// The sandbox with `acme`, and the file of a policy that refuses everything.
 fn with_closed() -> (Sandbox, String) {
     let (sandbox, _) = Sandbox::with_acme();
     let file = sandbox.path("closed.wasm");

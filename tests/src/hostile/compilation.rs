@@ -223,7 +223,7 @@ fn modules() -> Vec<Case> {
     cases
 }
 
-/// A module with two exports of the same long name.
+/// The module with its exports replaced by two of the same name, `len` bytes long.
 fn same_exports(module: &[u8], len: usize) -> Vec<u8> {
     let mut exports = number(2);
     for _ in 0..2 {
@@ -417,7 +417,7 @@ fn with_section(component: &[u8], id: u8, body: &[u8]) -> Vec<u8> {
     [component, &section(id, body)].concat()
 }
 
-/// The sections of a module or a component, by kind.
+/// The sections of a module or a component, as ids and bodies.
 fn sections(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     let mut rest = &bytes[8..];
     std::iter::from_fn(move || {
@@ -442,7 +442,7 @@ pub(super) fn preambled(sections: &[u8]) -> Vec<u8> {
     [b"\0asm\x0d\0\x01\0", sections].concat()
 }
 
-/// A section.
+/// Encodes a section.
 pub(super) fn section(id: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = vec![id];
     bytes.extend(number(body.len()));

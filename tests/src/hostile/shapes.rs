@@ -356,7 +356,7 @@ fn importing(import: &str) -> Vec<u8> {
 fn proposals() -> Vec<Case> {
     let mut cases = Vec::new();
     for (what, items) in [
-        ("a table of 64 bits", "(table i64 1 funcref)"),
+        ("a 64-bit table", "(table i64 1 funcref)"),
         ("a tail call", "(func $on (return_call $on))"),
         (
             "atomic operations",
@@ -406,7 +406,7 @@ fn proposals() -> Vec<Case> {
             r#"(memory (export "memory") 4) (memory 1)"#,
         ),
         (
-            "a memory of 64 bits",
+            "a 64-bit memory",
             r#"(memory (export "memory") 4) (memory i64 1)"#,
         ),
         (
