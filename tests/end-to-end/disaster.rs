@@ -71,7 +71,7 @@ fn a_backup_signed_by_an_untrusted_key_is_refused() {
 }
 
 #[test]
-fn a_recovery_key_that_unseals_nothing_creates_no_home() {
+fn a_restore_with_a_recovery_key_that_opens_nothing_creates_no_home() {
     let (sandbox, _) = Sandbox::with_acme();
     let copy = backup(&sandbox, "copy.entail");
     // Created after the backup.
@@ -126,7 +126,7 @@ fn a_rollback_must_be_requested_and_is_journalled() {
 }
 
 #[test]
-fn a_database_that_cannot_be_read_is_restored_over() {
+fn an_unreadable_database_can_be_replaced_from_a_backup() {
     let (sandbox, _) = Sandbox::with_acme();
     let copy = backup(&sandbox, "copy.entail");
     for damage in ["", "this is no database, but it is as long as a page or so"] {
@@ -213,7 +213,7 @@ fn a_backup_sealed_to_another_identity_needs_that_identity() {
 }
 
 #[test]
-fn a_damaged_page_or_an_unwritable_copy_does_not_prevent_a_restore() {
+fn a_damaged_page_or_a_read_only_backup_does_not_prevent_a_restore() {
     use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
     let (sandbox, _) = Sandbox::with_acme();
     let copy = backup(&sandbox, "copy.entail");
@@ -353,9 +353,9 @@ fn unusual_backup_names_are_not_misread() {
         // An existing file is not replaced.
         run(&["backup".as_ref(), "--".as_ref(), name], &sandbox.home()).fails(19);
     }
-    for none in ["", "..", "/"] {
-        let ran = run(&["backup".as_ref(), none.as_ref()], &sandbox.home());
-        assert!(matches!(ran.code, Some(2 | 19)), "{none:?}: {}", ran.stderr);
+    for name in ["", "..", "/"] {
+        let ran = run(&["backup".as_ref(), name.as_ref()], &sandbox.home());
+        assert!(matches!(ran.code, Some(2 | 19)), "{name:?}: {}", ran.stderr);
     }
     // A home may have such a name, too.
     let home = place.join("file:home");
@@ -373,16 +373,16 @@ fn unusual_backup_names_are_not_misread() {
         .chain(["file:home".into()])
         .collect();
     expected.sort();
-    let mut there: Vec<OsString> = std::fs::read_dir(&place)
+    let mut found: Vec<OsString> = std::fs::read_dir(&place)
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
         .collect();
-    there.sort();
-    assert_eq!(there, expected);
+    found.sort();
+    assert_eq!(found, expected);
 }
 
 #[test]
-fn a_backup_with_a_changed_schema_creates_and_replaces_no_home() {
+fn a_backup_with_a_changed_schema_is_not_restored() {
     let (sandbox, key) = Sandbox::with_acme();
     let recovery = recovery(&sandbox);
     for (number, change) in (0..).zip([

@@ -32,6 +32,7 @@ impl RunOutput {
         self
     }
 
+    /// Fails the test unless standard output or standard error contains `text`.
     #[track_caller]
     pub fn prints(self, text: &str) -> Self {
         assert!(
@@ -43,6 +44,7 @@ impl RunOutput {
         self
     }
 
+    /// Parses standard output as JSON. Panics if it is not.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.stdout).unwrap()
     }
@@ -119,7 +121,7 @@ impl Sandbox {
         self.home().join("entail.db")
     }
 
-    /// A new secret, with characters that JSON escapes.
+    /// Creates a secret that the search looks for. It has characters that JSON escapes.
     pub fn canary(&self) -> String {
         let number = CANARIES.fetch_add(1, Ordering::Relaxed);
         let canary = format!(
@@ -195,7 +197,7 @@ impl Sandbox {
         ran
     }
 
-    /// The key that the project `acme/evals` gets.
+    /// The OpenAI key that the project `acme/evals` gets.
     pub fn revealed_key(&self) -> String {
         let lease = self
             .lease(&["resolve", "acme/evals", "openai", "--reveal", "--json"])

@@ -12,13 +12,13 @@ use super::recording::Recording;
 use super::trace::{CallResult, Event, Reader};
 use super::{Fate, FileNames};
 
-/// Encodes a text as strace does.
+/// Encodes a string as `strace -xx` does.
 fn escaped(text: &str) -> String {
     text.bytes()
         .fold(String::new(), |text, byte| format!("{text}\\x{byte:02x}"))
 }
 
-/// Encodes the parts between bars as strace does.
+/// Encodes the parts between vertical bars as `strace -xx` does.
 fn line(readable: &str) -> String {
     let parts = readable.split('|').enumerate();
     parts
@@ -37,7 +37,7 @@ fn call(readable: &str) -> super::trace::Call {
 }
 
 #[test]
-fn a_line_is_a_call_with_its_arguments_and_what_it_returned() {
+fn a_line_is_parsed_into_a_call_with_arguments_and_result() {
     let call = call(r#"7 pwrite64(4<|/f/a, (b>|>, "|x"),|", 4, 0x10) = 4"#);
     assert_eq!((call.thread, call.name.as_str()), (7, "pwrite64"));
     assert_eq!(call.arguments.len(), 4);
@@ -84,7 +84,7 @@ fn the_parts_of_an_interrupted_call_are_joined() {
 }
 
 #[test]
-fn signals_are_ignored_and_ends_are_reported() {
+fn signals_are_ignored_and_the_end_of_a_thread_is_reported() {
     let mut reader = Reader::default();
     assert_eq!(reader.read("7 --- SIGCHLD {si_pid=8} ---").unwrap(), None);
     let ended = Some(Event::Ended { thread: 7 });
@@ -92,7 +92,7 @@ fn signals_are_ignored_and_ends_are_reported() {
 }
 
 #[test]
-fn a_string_that_strace_cut_is_an_error() {
+fn a_string_that_strace_truncated_is_an_error() {
     let call = call(r#"7 write(3<|/f/a|>, "|x|"..., 900) = 900"#);
     assert!(call.arguments[1].bytes().is_err());
 }
@@ -218,7 +218,7 @@ fn a_descriptor_is_free_as_soon_as_its_close_begins() {
 }
 
 #[test]
-fn an_unknown_call_is_an_error_only_in_the_directory() {
+fn an_unknown_call_is_an_error_only_in_the_recorded_directory() {
     let copy =
         |to: &str| format!("7 copy_file_range(9<|/elsewhere|>, NULL, 3<|{to}|>, NULL, 9, 0) = 9");
     assert!(effects(&[OPEN_A, &copy("/f/a")]).is_err());
