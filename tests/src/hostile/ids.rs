@@ -238,7 +238,7 @@ fn withheld() -> Vec<Case> {
                     + &store(1040, 0)
                     + &store(1044, 0),
             ),
-            // A refusal has a code.
+            // A refusal must have a code.
             Cause::Fails(Failing::Malformed),
         ),
         Case::of(

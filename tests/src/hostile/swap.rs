@@ -30,12 +30,12 @@ const REQUESTING: &str = "acme/app";
 /// The code of the refusing policy.
 const CODE: &str = "closed-today";
 
-/// A home with an organization, and the two policies.
+/// A home with an organization and both policies installed.
 #[allow(missing_debug_implementations)] // holds keys
 pub struct Swap {
     entail: Arc<Entail>,
     home: Home,
-    /// Holds the home for as long as it is used.
+    /// Keeps the home's directory until this is dropped.
     _directory: TempDir,
     grants: PolicyDigest,
     refuses: PolicyDigest,
