@@ -75,7 +75,7 @@ fn a_shell_evaluates_the_output_to_the_exact_value() {
 }
 
 #[test]
-fn a_shell_runs_nothing_of_a_value_that_it_reads() {
+fn a_shell_does_not_execute_commands_in_a_value() {
     let (sandbox, _) = Sandbox::with_acme();
     let touched = sandbox.path("touched");
     for key in [
@@ -175,7 +175,7 @@ fn a_full_or_closed_output_does_not_crash() {
 }
 
 #[test]
-fn decide_answers_line_by_line_without_a_home() {
+fn decide_prints_one_decision_per_line_without_a_home() {
     let sandbox = Sandbox::new();
     let facts = r#"{"request":{"provider":"openai","now_ms":1},"chain":[{"path":"acme","credentials":[{"id":"1","name":"a"}]}]}"#;
     let ran = sandbox

@@ -88,19 +88,19 @@ fn main() -> ExitCode {
             for (runtime, decide) in RUNTIMES {
                 let vector = vector.clone();
                 let name = format!("{runtime}::{file}::{}", vector.name);
-                trials.push(Trial::test(name, move || holds(&vector, decide)));
+                trials.push(Trial::test(name, move || check_vector(&vector, decide)));
             }
             if vector.decision.is_some() {
                 let name = format!("naive::{file}::{}", vector.name);
                 let decide = |facts: &Facts| Ok(naive::decide(facts));
-                trials.push(Trial::test(name, move || holds(&vector, decide)));
+                trials.push(Trial::test(name, move || check_vector(&vector, decide)));
             }
         }
     }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-fn holds(vector: &Vector, decide: Decide) -> Result<(), Failed> {
+fn check_vector(vector: &Vector, decide: Decide) -> Result<(), Failed> {
     let actual = decide(&vector.facts).map(agreement::without_prose);
     let as_expected = match (&vector.decision, &vector.error, &actual) {
         (Some(expected), None, Ok(decision)) => decision == expected,

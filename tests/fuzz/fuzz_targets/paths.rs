@@ -24,10 +24,10 @@ fuzz_target!(|data: &[u8]| {
     }
     check::<ProviderId>(text, is_segment(text));
     check::<CredentialName>(text, is_segment(text));
-    let visible = |c: char| ('!'..='~').contains(&c);
+    let is_visible = |c: char| ('!'..='~').contains(&c);
     check::<ModelId>(
         text,
-        (1..=256).contains(&text.len()) && text.chars().all(visible),
+        (1..=256).contains(&text.len()) && text.chars().all(is_visible),
     );
     let digit = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
     check::<CredentialId>(text, text.len() == 32 && text.chars().all(digit));
@@ -36,11 +36,14 @@ fuzz_target!(|data: &[u8]| {
 /// The documented rule for a segment: `[a-z0-9][a-z0-9-]{0,62}`.
 fn is_segment(text: &str) -> bool {
     let mut characters = text.chars();
-    let fit = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    text.len() <= 63 && characters.next().is_some_and(fit) && characters.all(|c| fit(c) || c == '-')
+    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    text.len() <= 63
+        && characters.next().is_some_and(alphanumeric)
+        && characters.all(|c| alphanumeric(c) || c == '-')
 }
 
-fn check<Name>(text: &str, fits: bool) -> Option<Name>
+/// Checks that `text` is accepted as a `Name` exactly if it is valid. Returns the name.
+fn check<Name>(text: &str, is_valid: bool) -> Option<Name>
 where
     Name: FromStr<Err = InvalidName> + TryFrom<String> + Into<String>,
     Name: Clone + Debug + Display + PartialEq + serde::Serialize + serde::de::DeserializeOwned,
@@ -50,7 +53,7 @@ where
     let from_string = Name::try_from(text.to_owned()).ok();
     match text.parse::<Name>() {
         Ok(name) => {
-            assert!(fits, "{text:?} was accepted");
+            assert!(is_valid, "{text:?} was accepted");
             assert_eq!(name.to_string(), text);
             assert_eq!(name.clone().into(), text);
             assert_eq!(name.to_string().parse::<Name>().as_ref(), Ok(&name));
@@ -60,7 +63,7 @@ where
             Some(name)
         }
         Err(error) => {
-            assert!(!fits, "{text:?} was refused");
+            assert!(!is_valid, "{text:?} was refused");
             assert!(from_json.is_none() && from_string.is_none());
             check_refusal(text, &error.to_string());
             None

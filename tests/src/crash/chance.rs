@@ -92,7 +92,7 @@ impl Chance {
         }
     }
 
-    /// Whether a change of length survives.
+    /// Whether a change of a file's length survives.
     pub(super) fn resize(&mut self) -> bool {
         match self.fate {
             Fate::NothingUnsynced => false,

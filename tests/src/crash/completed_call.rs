@@ -12,7 +12,7 @@ pub(super) struct CompletedCall<'a> {
     pub(super) process: usize,
     pub(super) paths: Vec<Option<PathBuf>>,
     pub(super) returned: &'a Argument,
-    /// The number of effects when it began.
+    /// The number of effects recorded when the call began.
     pub(super) before: usize,
 }
 

@@ -10,6 +10,6 @@ pub struct FileNames {
     /// The process id of the program. In the next run, a name that contains it contains
     /// another id.
     pub(super) process: u32,
-    /// Relative to the directory, which is the empty path.
+    /// Relative to the directory. The empty path is the directory itself.
     pub(super) relative: BTreeSet<PathBuf>,
 }

@@ -44,7 +44,7 @@ const LEFT_OUT: [&str; 34] = [
     "statx",
 ];
 
-/// Longer than any write of a test: a string that strace cuts is an error.
+/// Longer than any write of a test, because a string that strace truncates is an error.
 const LONGEST_STRING: &str = "67108864";
 
 /// strace's output file, removed on drop.

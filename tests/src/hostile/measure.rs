@@ -76,7 +76,7 @@ pub fn resident_kib() -> u64 {
 
 /// The growth of memory, in percent.
 pub fn growth(before: u64, after: u64) -> f64 {
-    #[allow(clippy::cast_precision_loss)] // not that much
+    #[allow(clippy::cast_precision_loss)] // the numbers are far below 2^53
     let (before, after) = (before.max(1) as f64, after as f64);
     (after / before - 1.0) * 100.0
 }

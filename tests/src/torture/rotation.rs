@@ -10,7 +10,7 @@ use super::{Program, add_scope, block_on, set_key, settings};
 /// The number of scopes, each with a secret: enough for several commits per rotation.
 const SCOPES: u32 = 40;
 
-/// The maximum number of kills per rotation. Then it may complete.
+/// The maximum number of kills per rotation. After that it may complete.
 const KILLS_PER_ROTATION: u32 = 12;
 
 /// The result.
@@ -43,7 +43,7 @@ pub fn rotation(
     let mut usual = Duration::from_millis(200);
     while rotated.kills < kills {
         let before = std::fs::read_to_string(home.join("keys/identity.txt")).unwrap();
-        // The first change of a rotator is the signer's, the second the identity's.
+        // Numbers start after `--from 1`, and the rotator's change number 2 rotates the identity.
         let mut killed_now = 0;
         loop {
             let started = Instant::now();

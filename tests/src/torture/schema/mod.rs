@@ -1,8 +1,7 @@
-//! An attacker who can write the database changes its definition. Random changes are made
-//! by statements, edits of the schema table and edits of pages, before a process opens the
-//! database and while a process has it open. Each time the definition is refused by name,
-//! or nothing changes for anyone: reads, lists, changes and verifications work correctly.
-//! No change passes unnoticed.
+//! An attacker who can write the database changes its definition: at random, by statements,
+//! edits of the schema table or edits of pages, before a process opens the database or while
+//! a process has it open. Each change must be reported with what was changed, or have no
+//! effect: reads, lists, changes and verifications work correctly.
 
 mod mutation;
 
@@ -12,7 +11,7 @@ use mutation::{Definition, Expected, Mutation, definition, mutation};
 
 use super::{add_scope, block_on, copy_directory, set_key, settings};
 
-/// The scopes, each with a separate secret. The second cannot be removed, since the third
+/// The scopes, each with a separate secret. The second cannot be removed, because the third
 /// is below it.
 const SCOPES: [&str; 4] = ["acme", "acme/p0", "acme/p0/x", "acme/p1"];
 
@@ -38,9 +37,9 @@ pub struct Mutated {
     pub found: usize,
     /// Without effect: everything works.
     pub harmless: usize,
-    /// Changes that a process with the open database made nevertheless, and that exist.
+    /// Changes that a process made after the mutation of its open database, and that exist.
     pub acknowledged: usize,
-    /// Changes that were refused to it.
+    /// Changes that such a process tried to make and that failed.
     pub not_acknowledged: usize,
 }
 
