@@ -8,7 +8,7 @@ host and path with the key in the right header, sends no other key, and contacts
 host. A last run grants another provider: then the client must find no key and contact no
 host.
 
-The result is the table host/CLIENTS.md; with --check it is compared, not written.
+The result is the table host/CLIENTS.md. With --check it is compared, not written.
 """
 
 import argparse
@@ -185,7 +185,7 @@ class Matrix:
             fail(f"{' '.join(arguments)}: {result.stderr.strip()}")
 
     def caller(self, client):
-        """The variables of the caller."""
+        """The caller's environment variables."""
         proxy = f"http://127.0.0.1:{self.ports['proxy']}"
         authority = str(self.recorder.authority)
         variables = {
@@ -238,7 +238,7 @@ class Matrix:
         return Judgement(self, client, credential, custom, *self.start(client, self.home_of(credential, custom)))
 
     def judge_ungranted(self, client, other):
-        """The faults of a run that is granted the `other` credential alone."""
+        """The faults of a run that is granted only the `other` credential, and its requests."""
         _, _, _, requests = self.start(client, self.home_of(other, False))
         # A request without any key is how some clients find out that they have none.
         faults = set()
@@ -327,7 +327,7 @@ class Judgement:
         if custom and not uses_custom and client["package"] not in notes:
             self.host.append("no variable, and no warning")
         for faults in (self.key, self.host, self.strays, self.remarks):
-            # The ports differ from run to run.
+            # Ports differ between runs.
             faults[:] = [matrix.without_ports(fault) for fault in faults]
         self.faults = [*self.key, *self.host, *self.strays, *self.remarks]
 
@@ -345,13 +345,13 @@ class Judgement:
 
 
 def sent(request):
-    """What a request carries, by name."""
+    """The path, body and headers of a request, as pairs of name and value."""
     carried = {"path": request.get("path", ""), "body": request.get("body", ""), **request.get("headers", {})}
     return [(name, str(value)) for name, value in sorted(carried.items())]
 
 
 def _shown(value):
-    """A header's value, short; everything here is made up."""
+    """A header's value, shortened. It is safe to print: all keys here are invented."""
     if not value:
         return "missing"
     return f"`{value[:50]}…`" if len(value) > 50 else f"`{value}`"
@@ -415,13 +415,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--entail", default=os.environ.get("ENTAIL", str(ROOT / "target" / "debug" / "entail")))
     parser.add_argument("--check", action="store_true", help="compare with host/CLIENTS.md, write nothing")
-    parser.add_argument("--output", type=Path, default=TABLE, help="where the table goes")
+    parser.add_argument("--output", type=Path, default=TABLE, help="the file to write the table to")
     parser.add_argument("--only", help="run only clients whose name matches this expression; writes no table")
-    parser.add_argument("--no-strays", action="store_true", help="have nothing of the caller around; writes no table")
-    parser.add_argument("--verbose", action="store_true", help="show each request and what the client says")
+    parser.add_argument("--no-strays", action="store_true", help="run without the stray variables and files; writes no table")
+    parser.add_argument("--verbose", action="store_true", help="show each request and the client's error output")
     options = parser.parse_args()
     if not Path(options.entail).exists():
-        fail(f"there is no {options.entail}: build it, or name it with --entail")
+        fail(f"{options.entail} does not exist: build it, or give another path with --entail")
 
     data = tomllib.loads((HERE / "clients.toml").read_text())
     credentials = {c["name"]: c for c in data["credential"]}
@@ -503,7 +503,7 @@ def main():
         sys.exit(1 if failed else 0)
     if options.check:
         if options.output.read_text() != text:
-            print(f"matrix: {options.output} is not what was found; run without --check", file=sys.stderr)
+            print(f"matrix: {options.output} differs from the results; run without --check", file=sys.stderr)
             sys.exit(1)
     else:
         options.output.write_text(text)

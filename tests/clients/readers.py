@@ -3,7 +3,7 @@
 Python sources are parsed. A function that looks up one of its parameters in the
 environment counts as a reader, so that calls of it with a constant name are found too,
 through any number of such functions. JavaScript sources are searched with patterns, after
-the constants that name variables were collected.
+collecting the constants that name variables.
 
 A read of a computed name (`os.environ[name]`) is reported without a name, so that a person
 reviews it once and lists it.
@@ -48,16 +48,16 @@ class Module:
         self.lines = source.splitlines()
         tree = ast.parse(source)
         self.constants = {}
-        # Names of variables that stand for the environment.
+        # Names that refer to the environment.
         self.environs = set(ENVIRON)
         self.literals = {}
         self.strings = []
-        # Each function, with the nodes that may read the environment in it.
+        # All functions, each with the nodes in it that may read the environment.
         self.functions = []
         self.classes = {}
         self.looks = []
         self.loops = {}
-        # The parameters of the functions around a node.
+        # The parameters of the functions that enclose a node.
         self.parameters = {}
         self.visit(tree, [], None)
 
@@ -129,13 +129,13 @@ class Function:
         arguments = node.args
         self.positional = [a.arg for a in arguments.posonlyargs + arguments.args]
         self.keywords = [a.arg for a in arguments.kwonlyargs]
-        # A class is called by its own name.
+        # A constructor is called by the name of its class.
         self.called = owner if node.name == "__init__" and owner else node.name
         self.looks = []
         self.loops = {}
 
     def argument(self, name):
-        """Where a call gives this parameter: a position without self, and its name."""
+        """The position (without self) and name of a parameter in calls; None if not passed."""
         if name in self.positional:
             position = self.positional.index(name) - (self.positional[0] in ("self", "cls"))
             return (position, name) if position >= 0 else None
@@ -149,8 +149,8 @@ def names_in(expression):
 def read_python(files, constants_that_are_names=()):
     """The reads in `files`, pairs of a path and the label that reports show for it.
 
-    In the files of `constants_that_are_names` (a label's ending and a pattern), each
-    string that matches is a name that is read: their tables are looked up by key.
+    `constants_that_are_names` has pairs of a label's ending and a pattern. In these files
+    every string that matches counts as a read name, because it is a key of a lookup table.
     """
     modules = []
     for path, label in files:
@@ -177,9 +177,9 @@ def read_python(files, constants_that_are_names=()):
                 if given is not None:
                     yield given
 
-    grew = True
-    while grew:
-        grew = False
+    changed = True
+    while changed:
+        changed = False
         for module in modules:
             for function in module.functions:
                 if function.called in COMMON:
@@ -192,7 +192,7 @@ def read_python(files, constants_that_are_names=()):
                 for place in filter(None, map(function.argument, wanted)):
                     if place not in readers.setdefault(function.called, set()):
                         readers[function.called].add(place)
-                        grew = True
+                        changed = True
 
     def values(module, expression, position=None):
         """The strings that the expression may be; None if unknown."""
@@ -224,13 +224,13 @@ def read_python(files, constants_that_are_names=()):
     for module in modules:
         for node in module.looks:
             for key in keys(module, node):
-                got = values(module, key)
+                possible = values(module, key)
                 line = module.lines[node.lineno - 1].strip()
-                for value in got or ():
+                for value in possible or ():
                     if NAME.match(value):
                         found.add(Read(value, module.label, node.lineno, line))
                 is_parameter = isinstance(key, ast.Name) and key.id in module.parameters[id(node)]
-                if got is None and not is_parameter and not followed(module, key, node):
+                if possible is None and not is_parameter and not followed(module, key, node):
                     found.add(Read(None, module.label, node.lineno, line))
         for ending, pattern in constants_that_are_names:
             if module.label.endswith(ending):
@@ -241,7 +241,7 @@ def read_python(files, constants_that_are_names=()):
 
 
 def followed(module, key, node):
-    """Whether the name comes from a loop over a parameter, so that callers are followed."""
+    """Whether the name comes from a loop over a parameter: then its values come from callers."""
     if not isinstance(key, ast.Name):
         return False
     parameters = module.parameters[id(node)]
@@ -267,7 +267,7 @@ NAMED = [
     re.compile(r"""\b(?:boolean|number)Selector\)?\s*\(\s*env,\s*([A-Za-z_$][\w$.]*)\s*[,)]"""),
     re.compile(OPTION + r"""([A-Za-z_$][\w$.]*)\s*[,}\n]"""),
 ]
-# A schema of the environment names its variables as members.
+# The members of a schema of the environment are names of variables.
 SCHEMA = re.compile(r"""\benvSchema\s*=\s*[\w.]+\(\{(.*?)\}\)""", re.DOTALL)
 MEMBER = re.compile(r"""^\s*([A-Za-z_][A-Za-z0-9_]*)\s*:""", re.MULTILINE)
 CONSTANT = re.compile(

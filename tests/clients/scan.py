@@ -62,8 +62,8 @@ class Entail:
                 self.blocked[block["name"]] = block["value"]
 
     def does(self, name):
-        """What it does with the variable, or None."""
-        # The variables of every credential are unset even if they are not set again.
+        """What Entail does with the variable, or None if nothing."""
+        # Entail unsets all variables that it can set, whether or not it sets them again.
         if name in self.set:
             return "set"
         if name in self.blocked:
@@ -103,7 +103,7 @@ def read_all():
     data = tomllib.loads((HERE / "scan.toml").read_text())
     [site] = (CLIENTS / "python" / "lib").glob("python3*/site-packages")
     reads = []
-    # Functions and constants are followed within a package.
+    # Functions and constants are followed only within a package.
     for rules in data["python"]:
         reads += read_python(sources(site, rules, {".py"}), rules.get("constants", {}).items())
     modules = CLIENTS / "node" / "node_modules"
@@ -115,7 +115,7 @@ def read_all():
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--entail", default=os.environ.get("ENTAIL", str(ROOT / "target" / "debug" / "entail")))
-    parser.add_argument("--list", action="store_true", help="list every variable, and what becomes of it")
+    parser.add_argument("--list", action="store_true", help="list every variable, and what Entail does with it")
     options = parser.parse_args()
     entail = Entail(options.entail)
     unrelated = tomllib.loads((HERE / "unrelated.toml").read_text())
@@ -160,11 +160,11 @@ def main():
             print(f"scan: {name} is neither set, unset, blocked nor kept: {', '.join(shown)}{more}", file=sys.stderr)
     for (file, text), read in sorted(unknown.items()):
         faults += 1
-        print(f"scan: a name that is put together, unknown so far: {file}:{read.line}: {text}", file=sys.stderr)
+        print(f"scan: a computed name that unrelated.toml does not list: {file}:{read.line}: {text}", file=sys.stderr)
     for number, entry in enumerate(unrelated["computed"]):
         if number not in recognized:
             faults += 1
-            print(f"scan: unrelated.toml knows a read that is no more: {entry['file']}: {entry['text']}", file=sys.stderr)
+            print(f"scan: unrelated.toml lists a read that no longer exists: {entry['file']}: {entry['text']}", file=sys.stderr)
     for number, group in enumerate(unrelated["group"]):
         for pattern in group["names"]:
             if (number, pattern) not in used:
@@ -176,7 +176,7 @@ def main():
             faults += 1
             print(f"scan: {provider} sets {name}, which no client reads", file=sys.stderr)
     if not places:
-        fail("no variable was found at all: the patterns of readers.py fit nothing")
+        fail("no variable was found: the patterns of readers.py match nothing")
     summary = ", ".join(f"{counts.get(key, 0)} {key}" for key in ("set", "unset", "blocked", "kept", "unrelated"))
     print(f"{len(places)} variables: {summary}, {counts.get(None, 0)} open")
     sys.exit(1 if faults else 0)
