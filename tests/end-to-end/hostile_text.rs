@@ -1,4 +1,5 @@
-//! Foreign text never drives a terminal, a log or a code.
+//! Foreign text, which comes from outside the program, never controls a terminal, a log or
+//! a code.
 //!
 //! Every source of foreign text ([`sources`]) is filled with hostile texts ([`corpus`]), and
 //! every command whose output it reaches is run: into a pipe, with colours as on a terminal,
@@ -33,7 +34,7 @@ struct Source {
 
 /// A command, and what the test expects of it.
 struct Row {
-    /// The exit code; `None` is any but 0.
+    /// The expected exit code; `None` means any but 0.
     exit: Option<i32>,
     /// Its arguments; names in braces are replaced by values.
     line: &'static str,
@@ -179,7 +180,7 @@ impl World {
         argument
     }
 
-    /// A path at which there is nothing yet.
+    /// Returns a path at which no file exists yet.
     fn fresh(&self) -> PathBuf {
         let mut count = self.fresh.lock().unwrap();
         *count += 1;

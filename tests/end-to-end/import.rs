@@ -25,8 +25,8 @@ fn report(sandbox: &Sandbox, arguments: &[&str]) -> Value {
         .json()
 }
 
-/// A directory with projects that share a key, and one that has another. Returns its path,
-/// the shared key, and the other.
+/// Creates a directory with two projects that share a key and one with a key of its own.
+/// Returns the directory's path, the shared key and the other key.
 fn projects(sandbox: &Sandbox) -> (String, String, String) {
     let (shared, own) = (sandbox.canary(), sandbox.canary());
     sandbox.file(

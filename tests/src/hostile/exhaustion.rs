@@ -144,7 +144,7 @@ pub(super) fn everywhere(
 ) -> Vec<Case> {
     let for_settings =
         format!("(if (i32.gt_u (local.get $settings_len) (i32.const 2)) (then {instructions}))");
-    let for_much =
+    let for_large_allocations =
         format!("(if (i32.ge_u (local.get $size) (i32.const 400)) (then {instructions}))");
     let when_evil = format!("(if (global.get $evil) (then {instructions}))");
     let begin = format!("{items} (func $begin {instructions}) (start $begin)");
@@ -181,7 +181,7 @@ pub(super) fn everywhere(
         ),
         case(
             "in realloc when there is much",
-            sketch().realloc(for_much),
+            sketch().realloc(for_large_allocations),
             Cause::Fails(failing),
         ),
         case(

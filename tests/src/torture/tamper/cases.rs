@@ -1,4 +1,4 @@
-//! The changes of the database.
+//! The tamper cases: changes made directly in the database.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ const RANGE_BYTES: usize = 16;
 /// The number of bit flips and truncations per blob.
 const FLIPS: usize = 24;
 
-/// A change of the database.
+/// A change made directly in the database, and the expected faults.
 pub(super) struct Case {
     pub(super) what: String,
     pub(super) change: Box<dyn Fn(&Connection)>,
@@ -53,7 +53,7 @@ impl Affected {
 /// The rows of the database.
 struct Rows {
     documents: Vec<(String, String, usize)>,
-    /// The digest of each blob, and the project whose document names it.
+    /// The digest and length of each blob, and the project whose document refers to it.
     blobs: Vec<(Vec<u8>, usize, usize)>,
     entries: i64,
     nodes: Vec<Vec<u8>>,
@@ -109,7 +109,7 @@ fn rows(original: &Original) -> Rows {
     }
 }
 
-/// A change by one statement, which must change a row.
+/// A case that runs one SQL statement. Its change panics if no row changes.
 fn statement(
     what: String,
     text: &'static str,
@@ -144,11 +144,11 @@ pub(super) fn cases(original: &Original, seed: u64) -> Vec<Case> {
 fn documents(rows: &Rows, original: &Original, cases: &mut Vec<Case>) {
     use Fault::{Extra, Forged, Missing, Stale, Swapped};
     for (kind, name, length) in &rows.documents {
-        let this = || vec![kind.clone().into(), name.clone().into()];
+        let key = || vec![kind.clone().into(), name.clone().into()];
         let mut case = |what: &str, text: &'static str, faults: &[Fault]| {
             let what = format!("{kind} {name}: {what}");
             let affects = Affected::by(kind, name);
-            cases.push(statement(what, text, this(), faults, affects));
+            cases.push(statement(what, text, key(), faults, affects));
         };
         case(
             "another revision",
@@ -200,13 +200,13 @@ fn documents(rows: &Rows, original: &Original, cases: &mut Vec<Case>) {
             format!("{kind} {name}: doubled under another name"),
             "INSERT INTO documents SELECT kind, name || '-too', revision, payload, signature, signer
              FROM documents WHERE kind = ?1 AND name = ?2",
-            this(),
+            key(),
             &[Extra],
             Affected::Nobody,
         ));
         if name.starts_with("acme/p") {
             let before = original.older.last().unwrap().to_str().unwrap().to_owned();
-            let this = [kind.clone(), name.clone()];
+            let key = [kind.clone(), name.clone()];
             cases.push(Case {
                 what: format!("{kind} {name}: as it was before"),
                 faults: vec![Stale],
@@ -217,7 +217,7 @@ fn documents(rows: &Rows, original: &Original, cases: &mut Vec<Case>) {
                         .execute(
                             "INSERT OR REPLACE INTO documents SELECT * FROM before.documents
                              WHERE kind = ?1 AND name = ?2",
-                            [&this[0], &this[1]],
+                            [&key[0], &key[1]],
                         )
                         .unwrap();
                     assert_eq!(changed, 1);
@@ -226,7 +226,7 @@ fn documents(rows: &Rows, original: &Original, cases: &mut Vec<Case>) {
         }
         for (other_kind, other, _) in &rows.documents {
             if (other_kind, other) != (kind, name) {
-                let mut parameters = this();
+                let mut parameters = key();
                 parameters.extend([other_kind.clone().into(), other.clone().into()]);
                 cases.push(statement(
                     format!("{kind} {name}: {other_kind} {other} in its place"),
@@ -244,9 +244,9 @@ fn documents(rows: &Rows, original: &Original, cases: &mut Vec<Case>) {
     }
 }
 
-/// Changes a byte range of a document.
+/// A case that flips a bit of each byte in a range of a document.
 fn byte_range(kind: &str, name: &str, start: usize) -> Case {
-    let this = [kind.to_owned(), name.to_owned()];
+    let key = [kind.to_owned(), name.to_owned()];
     Case {
         what: format!("{kind} {name}: bytes from {start}"),
         faults: vec![Fault::Forged],
@@ -255,7 +255,7 @@ fn byte_range(kind: &str, name: &str, start: usize) -> Case {
             let mut payload: Vec<u8> = database
                 .query_row(
                     "SELECT payload FROM documents WHERE kind = ?1 AND name = ?2",
-                    [&this[0], &this[1]],
+                    [&key[0], &key[1]],
                     |row| row.get(0),
                 )
                 .unwrap();
@@ -265,7 +265,7 @@ fn byte_range(kind: &str, name: &str, start: usize) -> Case {
             database
                 .execute(
                     "UPDATE documents SET payload = ?3 WHERE kind = ?1 AND name = ?2",
-                    params![this[0], this[1], payload],
+                    params![key[0], key[1], payload],
                 )
                 .unwrap();
         }),
@@ -276,26 +276,26 @@ fn blobs(rows: &Rows, original: &Original, seed: u64, cases: &mut Vec<Case>) {
     use Fault::{Extra, Forged, Missing, Swapped};
     let mut random = fastrand::Rng::with_seed(seed);
     for (position, (digest, length, owner)) in rows.blobs.iter().enumerate() {
-        let mine = || Affected::Projects([*owner].into());
-        let this = || vec![digest.clone().into()];
+        let owner_only = || Affected::Projects([*owner].into());
+        let key = || vec![digest.clone().into()];
         cases.push(statement(
             format!("blob of {owner}: dropped"),
             "DELETE FROM blobs WHERE digest = ?1",
-            this(),
+            key(),
             &[Missing],
-            mine(),
+            owner_only(),
         ));
         cases.push(statement(
             format!("blob of {owner}: under another name"),
             "UPDATE blobs SET digest = zeroblob(32) WHERE digest = ?1",
-            this(),
+            key(),
             &[Missing, Extra],
-            mine(),
+            owner_only(),
         ));
         cases.push(statement(
             format!("blob of {owner}: doubled"),
             "INSERT INTO blobs SELECT zeroblob(32), bytes FROM blobs WHERE digest = ?1",
-            this(),
+            key(),
             &[Extra],
             Affected::Nobody,
         ));
@@ -345,7 +345,7 @@ fn blobs(rows: &Rows, original: &Original, seed: u64, cases: &mut Vec<Case>) {
         cases.push(Case {
             what: format!("blob of {owner}: another secret, sealed to the right recipient"),
             faults: vec![Forged],
-            affects: mine(),
+            affects: owner_only(),
             change: Box::new(move |database| {
                 database
                     .execute(
@@ -358,7 +358,7 @@ fn blobs(rows: &Rows, original: &Original, seed: u64, cases: &mut Vec<Case>) {
     }
 }
 
-/// Changes the bytes of a blob.
+/// A case that applies `edit` to the bytes of a blob.
 fn edited(digest: &[u8], owner: usize, how: String, edit: impl Fn(&mut Vec<u8>) + 'static) -> Case {
     let digest = digest.to_vec();
     Case {
@@ -414,7 +414,7 @@ fn journal(rows: &Rows, cases: &mut Vec<Case>) {
     use Fault::{Forged, Stale};
     for revision in 1..=rows.entries {
         let is_newest = revision == rows.entries;
-        let this = || vec![revision.into()];
+        let key = || vec![revision.into()];
         let mut case = |what: &str, text: &'static str, all_if_newest: bool| {
             let affects = if is_newest && all_if_newest {
                 Affected::Everybody
@@ -422,7 +422,7 @@ fn journal(rows: &Rows, cases: &mut Vec<Case>) {
                 Affected::Nobody
             };
             let what = format!("journal entry {revision}: {what}");
-            cases.push(statement(what, text, this(), &[Forged, Stale], affects));
+            cases.push(statement(what, text, key(), &[Forged, Stale], affects));
         };
         case("dropped", "DELETE FROM journal WHERE revision = ?1", true);
         case(
@@ -477,7 +477,7 @@ fn journal(rows: &Rows, cases: &mut Vec<Case>) {
 fn nodes(rows: &Rows, cases: &mut Vec<Case>) {
     use Fault::{Extra, Forged, Missing};
     for path in &rows.nodes {
-        let this = || vec![path.clone().into()];
+        let key = || vec![path.clone().into()];
         let affects = || {
             if path.is_empty() {
                 Affected::Everybody
@@ -487,7 +487,7 @@ fn nodes(rows: &Rows, cases: &mut Vec<Case>) {
         };
         let mut case = |what: &str, text: &'static str, faults: &[Fault]| {
             let what = format!("node {path:?}: {what}");
-            cases.push(statement(what, text, this(), faults, affects()));
+            cases.push(statement(what, text, key(), faults, affects()));
         };
         case(
             "a byte changed",
