@@ -95,7 +95,7 @@ fn inherit_reports_that_it_has_no_effect_yet() {
 }
 
 #[test]
-fn a_missing_source_is_named() {
+fn the_error_for_a_missing_source_names_it() {
     let (sandbox, _) = Sandbox::with_acme();
     let set =
         |source: &[&str]| sandbox.entail(&[&["credential", "set", "acme", "xai"], source].concat());

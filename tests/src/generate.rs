@@ -32,7 +32,7 @@ pub fn count() -> u64 {
     shapes().iter().map(Shape::count).sum()
 }
 
-/// One small configuration.
+/// Returns the small configuration with this number.
 ///
 /// # Panics
 ///
@@ -86,7 +86,7 @@ impl Shape {
             .map(|level| self.holdings(level))
             .product::<u64>()
             * inheritances
-            * self.turns()
+            * self.alternations()
     }
 
     /// The number of alternations of the forms of sharing.
@@ -97,17 +97,17 @@ impl Shape {
     /// The number of ways in which a scope can hold credentials.
     fn holdings(&self, level: u64) -> u64 {
         let kinds = kinds(level);
-        let alone = if self.names_credential {
+        let single = if self.names_credential {
             2 * kinds
         } else {
             kinds
         };
-        1 + alone + kinds * kinds
+        1 + single + kinds * kinds
     }
 
     fn nth(&self, index: u64) -> Facts {
         let mut digits = Digits(index);
-        let turn = digits.next(self.turns());
+        let alternation = digits.next(self.alternations());
         let chain = (0..self.scopes)
             .map(|level| {
                 let is_organization = level + 1 == self.scopes;
@@ -116,7 +116,11 @@ impl Shape {
                     path: path(self.scopes - level),
                     inheritance: INHERITANCES[usize::try_from(inheritance).expect("below 3")],
                     default_model: None,
-                    credentials: self.credentials(level, digits.next(self.holdings(level)), turn),
+                    credentials: self.credentials(
+                        level,
+                        digits.next(self.holdings(level)),
+                        alternation,
+                    ),
                     attributes: BTreeMap::new(),
                 }
             })
@@ -134,10 +138,10 @@ impl Shape {
         }
     }
 
-    fn credentials(&self, level: u64, holding: u64, turn: u64) -> Vec<CredentialFacts> {
+    fn credentials(&self, level: u64, holding: u64, alternation: u64) -> Vec<CredentialFacts> {
         let kinds = kinds(level);
-        let a = |kind| credential(level, 0, kind, turn);
-        let b = |kind| credential(level, 1, kind, turn);
+        let a = |kind| credential(level, 0, kind, alternation);
+        let b = |kind| credential(level, 1, kind, alternation);
         let mut holding = holding;
         if holding == 0 {
             return Vec::new();
@@ -172,12 +176,12 @@ fn path(depth: u64) -> String {
     segments[..usize::try_from(depth).expect("few segments")].join("/")
 }
 
-fn credential(level: u64, name: u64, kind: u64, turn: u64) -> CredentialFacts {
+fn credential(level: u64, name: u64, kind: u64, alternation: u64) -> CredentialFacts {
     let mut digits = Digits(kind);
     let usable = digits.next(2) == 0;
     let mandatory = digits.next(2) == 1;
     let shared = digits.next(2) == 0;
-    let by_pattern = (level + name + turn) % 2 == 1;
+    let by_pattern = (level + name + alternation) % 2 == 1;
     let letter = if name == 0 { "a" } else { "b" };
     let mut credential = CredentialFacts {
         id: format!("{letter}{level}"),
@@ -226,7 +230,7 @@ pub fn random(seed: u64) -> Facts {
     let mut random = Random(fastrand::Rng::with_seed(seed));
     let depth = random.0.usize(1..=8);
     let segments: Vec<&str> = (0..depth).map(|_| random.one_of(&SEGMENTS)).collect();
-    let mut ids = random.ids(depth * MOST_CREDENTIALS);
+    let mut ids = random.ids(depth * MAX_CREDENTIALS);
     let chain = (0..depth)
         .map(|level| ScopeFacts {
             path: segments[..depth - level].join("/"),
@@ -255,7 +259,7 @@ pub fn random(seed: u64) -> Facts {
     }
 }
 
-const MOST_CREDENTIALS: usize = 4;
+const MAX_CREDENTIALS: usize = 4;
 
 /// Few segments, so that patterns match them and a path repeats a segment.
 const SEGMENTS: [&str; 6] = ["acme", "evals", "eval", "a", "team-1", "team-2"];

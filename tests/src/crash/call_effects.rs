@@ -35,8 +35,8 @@ const HARMLESS: [&str; 19] = [
 ];
 
 impl EffectRecorder {
-    /// Records the effects of a call.
-    pub(super) fn done(&mut self, done: &CompletedCall) -> io::Result<()> {
+    /// Records the effects of a completed call. Fails if they are not known.
+    pub(super) fn record_completed(&mut self, done: &CompletedCall) -> io::Result<()> {
         match done.call.name.as_str() {
             "open" | "openat" | "creat" => self.open(done),
             "close" => self.close(done),
@@ -154,7 +154,7 @@ impl EffectRecorder {
         let descriptor = number(done.call, first)?;
         let description = self.processes.opened(done.process, descriptor);
         match (path, description) {
-            // Closed without a call when another program was executed, and reused.
+            // `execve` closed the descriptor without a traced call, and it was reused.
             (None, _) => Ok(None),
             (Some(_), Some(index)) => match self.processes.description(index) {
                 Some(description) => Ok(Some(Opened {
@@ -174,7 +174,7 @@ impl EffectRecorder {
     }
 
     fn read(&mut self, done: &CompletedCall) -> io::Result<()> {
-        // Traced as bare numbers, without a path.
+        // strace prints descriptors of reads as bare numbers, without a path.
         let descriptor = number(done.call, argument(done.call, 0)?)?;
         let length = size(done.call, done.returned)?;
         if let Some(index) = self.processes.opened(done.process, descriptor)
@@ -342,7 +342,7 @@ impl EffectRecorder {
         let Some((from, _)) = both_paths(done)? else {
             return Ok(());
         };
-        let node = self.found(done, &from)?;
+        let node = self.find_node(done, &from)?;
         let place = self.place(done, 1)?;
         self.change_names(Effect::Link { place, node });
         Ok(())
@@ -360,7 +360,7 @@ impl EffectRecorder {
         {
             return Err(unknown(done.call, "the effect of its flag"));
         }
-        let node = self.found(done, &from)?;
+        let node = self.find_node(done, &from)?;
         // Renaming between two names of one file does nothing.
         if self.names.find(&to) == Some(node) {
             return Ok(());
@@ -370,7 +370,7 @@ impl EffectRecorder {
         Ok(())
     }
 
-    fn found(&self, done: &CompletedCall, path: &Path) -> io::Result<Node> {
+    fn find_node(&self, done: &CompletedCall, path: &Path) -> io::Result<Node> {
         self.names
             .find(path)
             .ok_or_else(|| unknown(done.call, "the file"))

@@ -182,7 +182,7 @@ impl EffectRecorder {
             returned,
             before,
         };
-        self.done(&done)
+        self.record_completed(&done)
     }
 
     /// The path arguments, relative to the directory; `None` for each path outside.
