@@ -3,7 +3,7 @@
 use crate::sandbox::Sandbox;
 use crate::terminal::ScriptedUser;
 
-/// A service account of the length of a real one.
+/// A service account as long as a real one.
 fn account(sandbox: &Sandbox) -> String {
     let key = format!("canary{}", "0123456789abcdef".repeat(100));
     sandbox.watch_for(&key[..64]);
@@ -54,7 +54,7 @@ fn json_of_many_lines_is_read_whole_and_nothing_is_left_for_the_shell() {
 }
 
 #[test]
-fn json_also_ends_without_a_line_break_and_base64_has_lines() {
+fn json_without_a_final_line_break_and_base64_of_several_lines_are_read() {
     let (sandbox, _) = Sandbox::with_acme();
     let account = account(&sandbox);
     let rotate = ["credential", "rotate", "acme", "vertex-ai"];

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::sandbox::Sandbox;
 
-/// Two credentials of one kind, so that there is something to swap.
+/// A home with two credentials for one provider, so that they can be swapped.
 fn with_two_keys() -> Sandbox {
     let (sandbox, _) = Sandbox::with_acme();
     let other = sandbox.canary();
@@ -14,7 +14,7 @@ fn with_two_keys() -> Sandbox {
     sandbox
 }
 
-fn tampered(sandbox: &Sandbox, what: &str) {
+fn assert_tampered(sandbox: &Sandbox, what: &str) {
     let ran = sandbox.entail(&["resolve", "acme/evals", "openai", "--reveal"]);
     assert_eq!(ran.code, Some(15), "{what}: {}{}", ran.stdout, ran.stderr);
     assert!(ran.stderr.contains("tampered"), "{what}: {}", ran.stderr);
@@ -81,7 +81,7 @@ fn every_change_of_the_database_is_refused_as_tampering() {
     ] {
         let sandbox = with_two_keys();
         sandbox.sql(statement);
-        tampered(&sandbox, what);
+        assert_tampered(&sandbox, what);
     }
 }
 
@@ -175,7 +175,7 @@ fn a_secret_sealed_without_the_signer_is_not_accepted() {
             [std::fs::read(&forged).unwrap()],
         )
         .unwrap();
-    tampered(&sandbox, "a forged secret");
+    assert_tampered(&sandbox, "a forged secret");
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn keys_and_homes_that_others_can_use_are_refused() {
 }
 
 #[test]
-fn a_project_that_was_dropped_does_not_vanish_from_the_list() {
+fn listing_reports_a_project_whose_row_was_deleted() {
     let sandbox = with_two_keys();
     sandbox.sql("DELETE FROM documents WHERE name = 'acme/agents'");
     for command in [&["status"][..], &["project", "list"]] {
@@ -272,7 +272,7 @@ fn a_database_with_a_changed_schema_is_refused_and_the_change_named() {
 }
 
 #[test]
-fn a_project_is_not_removed_above_a_child_that_is_hidden() {
+fn a_project_with_a_hidden_child_is_not_removed() {
     let sandbox = with_two_keys();
     sandbox
         .entail(&["project", "add", "acme/evals/staging"])

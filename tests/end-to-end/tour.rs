@@ -280,7 +280,7 @@ fn a_key_can_be_rotated_during_use() {
 }
 
 #[test]
-fn many_can_change_a_store_at_once_and_nothing_is_lost() {
+fn concurrent_changes_of_a_store_are_all_kept() {
     let (sandbox, _) = Sandbox::with_acme();
     std::thread::scope(|scope| {
         for n in 0..16 {
@@ -298,7 +298,7 @@ fn many_can_change_a_store_at_once_and_nothing_is_lost() {
 }
 
 #[test]
-fn every_decision_is_logged_and_no_grant_is_unlogged() {
+fn every_decision_is_logged_and_without_a_log_nothing_is_granted() {
     let (sandbox, _) = Sandbox::with_acme();
     sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
     sandbox

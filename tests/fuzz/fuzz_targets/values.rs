@@ -51,7 +51,7 @@ static PLACES: LazyLock<Vec<Place>> = LazyLock::new(|| {
                 .map(move |name| Place {
                     provider,
                     mode,
-                    field: provider.field(name).expect("a mode's fields are there"),
+                    field: provider.field(name).expect("a mode's fields exist"),
                 })
         })
         .collect()
@@ -183,10 +183,7 @@ impl Installation {
             .iter()
             .filter(|name| **name != place.field.name)
             .map(|name| {
-                let field = place
-                    .provider
-                    .field(name)
-                    .expect("a mode's fields are there");
+                let field = place.provider.field(name).expect("a mode's fields exist");
                 (name.clone(), Secret::from(valid(field.format)))
             });
         let changed = (place.field.name.clone(), Secret::new(value));
@@ -276,8 +273,8 @@ fn check_lease(lease: &Lease, place: &Place, given: &[u8]) {
             assert_eq!(lease.base_url(), Some(value.as_str()));
         }
         Format::Region => {
-            let fit = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-            assert!(value.len() <= 63 && value.chars().all(fit) && !value.starts_with('-'));
+            let is_valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+            assert!(value.len() <= 63 && value.chars().all(is_valid) && !value.starts_with('-'));
         }
         Format::ServiceAccount => {
             let account: Value = serde_json::from_str(&value).expect("it is JSON");

@@ -41,7 +41,7 @@ const PATHS: [(&str, &[PathArgument]); 20] = [
     ("unlinkat", &[(Some(0), 1)]),
 ];
 
-/// Calls whose effects on files no trace shows.
+/// Calls whose effects on files do not appear in a trace.
 const UNTRACEABLE: [&str; 2] = ["io_uring_setup", "io_setup"];
 
 /// Derives the effects of calls.
@@ -66,7 +66,7 @@ pub(super) struct EffectRecorder {
 }
 
 impl EffectRecorder {
-    /// Starts before the program, with the contents of the directory.
+    /// Creates a recorder with the contents of the directory before the program runs.
     pub(super) fn new(directory: &Path, command: &Command, before: &Image) -> io::Result<Self> {
         let roots = vec![std::path::absolute(directory)?, directory.canonicalize()?];
         let mut recorder = Self::in_directories(roots, command)?;
@@ -89,7 +89,7 @@ impl EffectRecorder {
         Ok(recorder)
     }
 
-    /// Starts with an empty directory that has these paths.
+    /// Creates a recorder for an empty directory with these paths.
     pub(super) fn in_directories(roots: Vec<PathBuf>, command: &Command) -> io::Result<Self> {
         Ok(EffectRecorder {
             roots,
@@ -104,7 +104,7 @@ impl EffectRecorder {
         })
     }
 
-    /// Sets the name of the pipe on which the program acknowledges.
+    /// Sets the name of the pipe to which the program writes its acknowledgements.
     pub(super) fn acknowledge_on(&mut self, pipe: PathBuf) {
         self.output = pipe;
     }
