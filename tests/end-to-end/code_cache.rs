@@ -145,7 +145,7 @@ fn a_file_that_replaces_compiled_code_is_replaced() {
             std::fs::remove_file(entry).unwrap();
             std::fs::create_dir(entry).unwrap();
         }),
-        ("what nobody may read", &|entry| {
+        ("a file that nobody may read", &|entry| {
             std::fs::set_permissions(entry, Permissions::from_mode(0o000)).unwrap();
         }),
     ];
@@ -188,7 +188,7 @@ fn the_cache_and_its_key_may_be_deleted_or_unusable() {
 }
 
 #[test]
-fn a_command_that_decides_nothing_needs_no_policy() {
+fn a_command_that_decides_nothing_compiles_no_policy() {
     let (sandbox, _) = Sandbox::with_acme();
     // The home was created, and credentials were set, without a policy.
     assert!(!sandbox.home().join("cache").exists());

@@ -178,7 +178,7 @@ fn pages() -> Vec<PathBuf> {
 }
 
 #[test]
-fn every_link_of_a_page_leads_to_a_file() {
+fn every_local_link_of_a_page_leads_to_a_file() {
     for page in pages() {
         let text = std::fs::read_to_string(&page).unwrap();
         for link in text.split("](").skip(1) {

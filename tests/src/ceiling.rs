@@ -50,12 +50,12 @@ pub fn compare(
         let credentials = facts.chain.iter().flat_map(|scope| &scope.credentials);
         let ids: Vec<&str> = credentials.map(|c| c.id.as_str()).collect();
         for id in ids.iter().chain(&["forged"]) {
-            let alone = Grant {
+            let single = Grant {
                 credential: (*id).to_owned(),
                 alternates: Vec::new(),
                 model: model.clone(),
             };
-            check(&facts, &members, model.as_deref(), alone)?;
+            check(&facts, &members, model.as_deref(), single)?;
         }
         let mut random = fastrand::Rng::with_seed(index);
         for _ in 0..answers {
@@ -106,14 +106,14 @@ fn random_grant(
     random: &mut fastrand::Rng,
 ) -> Grant {
     let members: Vec<&str> = members.iter().map(String::as_str).collect();
-    let from = if random.bool() && !members.is_empty() {
+    let choices = if random.bool() && !members.is_empty() {
         &members[..]
     } else {
         ids
     };
-    let pick = |random: &mut fastrand::Rng| match from {
+    let pick = |random: &mut fastrand::Rng| match choices {
         [] => "forged".to_owned(),
-        from => from[random.usize(..from.len())].to_owned(),
+        choices => choices[random.usize(..choices.len())].to_owned(),
     };
     let credential = pick(random);
     let alternates = (0..random.usize(..3)).map(|_| pick(random)).collect();

@@ -81,11 +81,11 @@ const SPECIMENS: [(&str, &str); 41] = [
 /// How a text is hostile.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
-    /// Short enough to be repeated where longer ones are not.
+    /// Short enough to be shown where longer texts are left out.
     Short,
     /// All specimens together.
     Everything,
-    /// A hundred thousand bytes.
+    /// All specimens, repeated up to 100,000 bytes.
     Long,
 }
 
@@ -109,7 +109,7 @@ impl Kind {
     }
 }
 
-/// A text of the same length that does nothing.
+/// A text with the same number of characters, all of them plain.
 pub fn harmless(text: &str) -> String {
     let plain = |character| match is_plain(character) {
         true => character,

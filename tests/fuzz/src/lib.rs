@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 /// Compares the JSON that was read with the JSON that was written from it: each part must
-/// be there again, or be a default.
+/// still be present, or be a default.
 ///
 /// A struct can also be deserialized from a list of its fields; then there is nothing to
 /// compare.

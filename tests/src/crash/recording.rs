@@ -120,7 +120,7 @@ impl Recording {
     ///
     /// # Errors
     ///
-    /// If there is no such point, `into` is not empty, or any error of the system.
+    /// If there is no such point, `into` is not empty, or it cannot be written.
     pub fn crash(&self, point: usize, fate: Fate, into: &Path) -> io::Result<Vec<String>> {
         if point >= self.points() {
             return Err(io::Error::other(format!(

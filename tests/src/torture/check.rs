@@ -63,7 +63,7 @@ impl Ledger {
         (0..).zip(&self.writers)
     }
 
-    /// Takes over the actual state, which may be one change ahead of the acknowledged one.
+    /// Records the actual state, which may be one change ahead of the acknowledged one.
     pub fn catch_up(&mut self, found: &[Acknowledged]) {
         self.writers = found.to_vec();
     }

@@ -5,7 +5,7 @@ use super::worker::make_home;
 use super::{Program, block_on, copy_directory};
 use crate::crash::{CALLS, Fault, record, run_with_fault};
 
-/// The result.
+/// The counts of the runs so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Failed {
     /// The number of runs in which a call failed.

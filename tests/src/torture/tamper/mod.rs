@@ -15,7 +15,7 @@ use rusqlite::Connection;
 
 use super::block_on;
 
-/// The result.
+/// The counts of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tampered {
     /// The number of changes of the database.
@@ -98,13 +98,13 @@ impl Original {
         }
         let me = Principal::LocalOwner;
         let verified = block_on(reopened.maintenance().verify(&me, &mut |_| {})).unwrap();
-        let named: Vec<String> = verified.faults.iter().map(ToString::to_string).collect();
+        let reported: Vec<String> = verified.faults.iter().map(ToString::to_string).collect();
         assert!(
             verified
                 .faults
                 .iter()
                 .any(|fault| case.faults.contains(&fault.fault())),
-            "{}: expected {:?}, named {named:?}",
+            "{}: expected {:?}, reported {reported:?}",
             case.what,
             case.faults
         );

@@ -37,7 +37,7 @@ impl Guest for Service {
         let body = response.body().unwrap();
         ResponseOutparam::set(out, Ok(response));
         let mut stream = body.write().unwrap();
-        // The caller may have gone.
+        // The caller may have disconnected.
         let _ = stream.write_all(text.as_bytes());
         drop(stream);
         let _ = OutgoingBody::finish(body, None);
