@@ -50,6 +50,16 @@ pub enum AnchorError {
     Malformed(PathBuf),
 }
 
+/// Identifies an anchor file and its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AnchorStamp {
+    device: u64,
+    inode: u64,
+    size: i64,
+    modified: (i64, u64),
+    changed: (i64, u64),
+}
+
 /// The file that records the newest journal entry.
 #[derive(Clone, Debug)]
 pub struct Anchor {
@@ -60,6 +70,25 @@ impl Anchor {
     /// Returns the anchor in `file`, without reading it.
     pub fn at(file: impl Into<PathBuf>) -> Self {
         Anchor { file: file.into() }
+    }
+
+    /// Identifies the present file without reading it. Each update replaces the file.
+    ///
+    /// # Errors
+    ///
+    /// [`AnchorError`], also if the file does not exist.
+    pub(crate) fn stamp(&self) -> Result<AnchorStamp, AnchorError> {
+        match rustix::fs::stat(&self.file) {
+            Ok(found) => Ok(AnchorStamp {
+                device: found.st_dev,
+                inode: found.st_ino,
+                size: found.st_size,
+                modified: (found.st_mtime, found.st_mtime_nsec),
+                changed: (found.st_ctime, found.st_ctime_nsec),
+            }),
+            Err(rustix::io::Errno::NOENT) => Err(AnchorError::Missing(self.file.clone())),
+            Err(error) => Err(self.file_error(error.into())),
+        }
     }
 
     /// Reads the recorded position.

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // allowed in tests
 
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -366,6 +368,53 @@ async fn a_replaced_database_file_is_detected() {
     }
     std::fs::rename(copy, home.database()).unwrap();
     assert_eq!(fault(&witness, "acme").await, Some(Fault::Stale));
+}
+
+#[tokio::test]
+async fn a_database_that_was_rewound_in_place_is_detected_by_a_running_process() {
+    let home = filled().await;
+    let witness = home.store();
+    assert_eq!(body(&witness, "acme").await.unwrap(), "third");
+    let files: Vec<(PathBuf, Vec<u8>)> = ["", "-wal", "-shm"]
+        .map(|suffix| {
+            let file = home.directory.path().join(format!("entail.db{suffix}"));
+            let bytes = std::fs::read(&file).unwrap();
+            (file, bytes)
+        })
+        .into();
+    put(&home.store(), 3, "acme", "fourth").await.unwrap();
+    for (path, bytes) in files {
+        let file = File::options().write(true).open(path).unwrap();
+        file.write_all_at(&bytes, 0).unwrap();
+        file.set_len(bytes.len() as u64).unwrap();
+    }
+    // SQLite sees no change: the files are what they were when it read them.
+    assert_eq!(fault(&witness, "acme").await, Some(Fault::Stale));
+}
+
+#[tokio::test]
+async fn another_entry_at_the_anchored_revision_is_detected() {
+    let home = filled().await;
+    let witness = home.store();
+    assert_eq!(body(&witness, "acme").await.unwrap(), "third");
+    let other = JournalPosition {
+        revision: 3,
+        entry: Some(Digest::of(b"another entry")),
+    };
+    home.anchor().set(other).unwrap();
+    for store in [witness, home.store()] {
+        assert!(fault(&store, "acme").await.is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_running_process_notices_that_the_anchor_is_gone() {
+    let home = filled().await;
+    let store = home.store();
+    assert_eq!(body(&store, "acme").await.unwrap(), "third");
+    std::fs::remove_file(home.directory.path().join("anchor.json")).unwrap();
+    let read = store.read(&[key("acme")]).await;
+    assert!(matches!(read, Err(Error::Anchor(_))), "{read:?}");
 }
 
 #[tokio::test]

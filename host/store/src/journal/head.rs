@@ -50,6 +50,20 @@ impl JournalHead {
         self.documents.map_or(0, |(_, count)| count)
     }
 
+    /// Fails if the journal ends before the anchor, or has another entry at its revision.
+    pub(crate) fn check_anchor(&self, anchored: JournalPosition) -> Result<(), Tampering> {
+        if self.position.revision < anchored.revision {
+            return Err(rolled_back());
+        }
+        if self.position.revision == anchored.revision && self.position != anchored {
+            return Err(JournalEntry::tampering(
+                anchored.revision,
+                "was replaced by another entry",
+            ));
+        }
+        Ok(())
+    }
+
     /// Verifies `rows`, the journal from the current entry on, and returns the new head.
     pub(crate) fn advance(
         mut self,
@@ -89,11 +103,8 @@ impl JournalHead {
             }
             self.position = position_of(row);
             self.documents = Some((entry.documents, entry.count));
-            if self.position.revision == anchored.revision && self.position != anchored {
-                return Err(JournalEntry::tampering(
-                    row.revision,
-                    "was replaced by another entry",
-                ));
+            if self.position.revision == anchored.revision {
+                self.check_anchor(anchored)?;
             }
         }
         Ok(self)

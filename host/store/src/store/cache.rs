@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::anchor::AnchorStamp;
 use crate::digest::Digest;
 use crate::document::Document;
 use crate::journal::head::JournalHead;
@@ -29,11 +30,18 @@ pub(super) type Names = Arc<[DocumentKey]>;
 /// What was verified, and in which state of the database.
 pub(super) struct Cache {
     pub(super) head: JournalHead,
-    /// The state of the database that `head` belongs to.
-    state: Option<u64>,
+    /// What `head` was verified in.
+    verified_in: Option<VerifiedIn>,
     documents: HashMap<DocumentKey, CachedDocument>,
     /// The keys of all documents at one position of the journal.
     pub(super) names: Option<(JournalPosition, Names)>,
+}
+
+/// A state of the database and of the anchor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct VerifiedIn {
+    pub(super) state: u64,
+    pub(super) anchor: AnchorStamp,
 }
 
 struct CachedDocument {
@@ -46,24 +54,25 @@ impl Cache {
     pub(super) fn new(head: JournalHead) -> Self {
         Cache {
             head,
-            state: None,
+            verified_in: None,
             documents: HashMap::new(),
             names: None,
         }
     }
 
-    /// The head of the journal, and the state of the database that it belongs to.
-    pub(super) fn journal(&self) -> (JournalHead, Option<u64>) {
-        (self.head.clone(), self.state)
+    /// The head of the journal, and what it was verified in.
+    pub(super) fn journal(&self) -> (JournalHead, Option<VerifiedIn>) {
+        (self.head.clone(), self.verified_in)
     }
 
-    /// The documents `keys`, if all of them were verified in this state of the database.
-    pub(super) fn snapshot(&self, state: u64, keys: &[DocumentKey]) -> Option<Snapshot> {
+    /// The documents `keys`, if all of them were verified in this state of the database, and
+    /// the anchor has not changed since.
+    pub(super) fn snapshot(&self, now: VerifiedIn, keys: &[DocumentKey]) -> Option<Snapshot> {
         let cached = |key| {
             let cached = self.documents.get(key)?;
-            (cached.state == state).then(|| cached.document.clone())
+            (cached.state == now.state).then(|| cached.document.clone())
         };
-        if self.state != Some(state) {
+        if self.verified_in != Some(now) {
             return None;
         }
         Some(Snapshot {
@@ -87,11 +96,15 @@ impl Cache {
 
     /// Advances the head, unless it is already further: a slow reader must not undo the
     /// progress of a fast one. Returns whether `head` is current.
-    pub(super) fn advance_to(&mut self, head: JournalHead, state: Option<u64>) -> bool {
+    pub(super) fn advance_to(
+        &mut self,
+        head: JournalHead,
+        verified_in: Option<VerifiedIn>,
+    ) -> bool {
         let is_current = head.position.revision >= self.head.position.revision;
         if is_current {
             self.head = head;
-            self.state = state;
+            self.verified_in = verified_in;
         }
         is_current
     }
@@ -100,13 +113,14 @@ impl Cache {
     pub(super) fn insert(
         &mut self,
         head: &JournalHead,
-        state: u64,
+        verified_in: VerifiedIn,
         keys: &[DocumentKey],
         documents: &[Option<Arc<Document>>],
     ) {
-        if !self.advance_to(head.clone(), Some(state)) {
+        if !self.advance_to(head.clone(), Some(verified_in)) {
             return;
         }
+        let state = verified_in.state;
         if self.documents.len() + keys.len() > MAX_CACHED_DOCUMENTS {
             self.documents.clear();
         }

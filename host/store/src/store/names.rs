@@ -69,9 +69,7 @@ impl Store {
                 break;
             }
         }
-        if head.position.revision < anchored.revision {
-            return Err(rolled_back().into());
-        }
+        head.check_anchor(anchored)?;
         let names: Names = verified_names(&*snapshot, &head).await?.into();
         self.local.cache().names = Some((head.position, Arc::clone(&names)));
         Ok(names)

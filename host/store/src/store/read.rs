@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Store;
-use super::cache::Snapshot;
+use super::cache::{Snapshot, VerifiedIn};
 use crate::backend::Rows;
 use crate::blocking::off_runtime;
 use crate::digest::Digest;
@@ -43,8 +43,8 @@ impl Store {
     /// [`Error::Tampered`], [`Error::Unavailable`]; [`Error::Anchor`] and [`Error::Key`]
     /// if the files beside the database cannot be used.
     pub async fn read(&self, keys: &[DocumentKey]) -> Result<Snapshot, Error> {
-        let state = self.backend.state().await?;
-        if let Some(snapshot) = self.local.cache().snapshot(state, keys) {
+        let now = self.state().await?;
+        if let Some(snapshot) = self.local.cache().snapshot(now, keys) {
             return Ok(snapshot);
         }
         let fetched = self.fetch(keys).await?;
@@ -145,18 +145,28 @@ impl Store {
         }
     }
 
+    /// The present state of the anchor and the database. The anchor comes first, since it is
+    /// updated after the database.
+    async fn state(&self) -> Result<VerifiedIn, Error> {
+        let anchor = self.local.anchor.stamp()?;
+        let state = self.backend.state().await?;
+        Ok(VerifiedIn { state, anchor })
+    }
+
     /// Reads documents from the database. Verifies them against the journal, and the
     /// journal against the anchor.
     pub(super) async fn fetch(&self, keys: &[DocumentKey]) -> Result<Fetched, Error> {
         loop {
-            let (mut head, state) = self.local.cache().journal();
+            let (mut head, verified_in) = self.local.cache().journal();
+            let now = self.state().await?;
             // The anchor is read before the database, since it is updated after it. It
             // need not be read again in the state that `head` was verified in.
-            let anchored = if state == Some(self.backend.state().await?) {
+            let anchored = if verified_in == Some(now) {
                 head.position
             } else {
                 self.local.anchor.read()?
             };
+            let state = verified_in.map(|verified| verified.state);
             let rows = self
                 .backend
                 .read(keys, head.position.revision, state)
@@ -169,16 +179,18 @@ impl Store {
                     continue;
                 }
             }
-            if head.position.revision < anchored.revision {
-                return Err(rolled_back().into());
-            }
+            head.check_anchor(anchored)?;
             let (tree, documents) = self.verify(&head, keys, &rows)?;
             if head.position.revision > anchored.revision {
                 self.advance_anchor(&head).await?;
             }
+            let verified_in = VerifiedIn {
+                state: rows.state,
+                ..now
+            };
             self.local
                 .cache()
-                .insert(&head, rows.state, keys, &documents);
+                .insert(&head, verified_in, keys, &documents);
             return Ok(Fetched {
                 head,
                 tree,
