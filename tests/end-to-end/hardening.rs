@@ -117,7 +117,7 @@ fn is_private(path: &Path) {
     assert_eq!(mode & 0o077, 0, "{}", path.display());
     if path.is_dir() {
         for entry in std::fs::read_dir(path).unwrap() {
-            check_private(&entry.unwrap().path());
+            is_private(&entry.unwrap().path());
         }
     }
 }
@@ -139,9 +139,9 @@ fn every_file_is_private_under_any_umask() {
         .env("PATH", std::env::var_os("PATH").unwrap())
         .env("ENTAIL_HOME", sandbox.home());
     sandbox.run(shell, "").ok();
-    check_private(&sandbox.home());
-    check_private(&sandbox.path("copy"));
-    check_private(&sandbox.path("recovery"));
+    is_private(&sandbox.home());
+    is_private(&sandbox.path("copy"));
+    is_private(&sandbox.path("recovery"));
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn without_locked_memory_it_works_and_doctor_reports_it() {
 /// Creates a symbolic link to a home.
 fn through(link: &Path, home: &Path) {
     let _ = std::fs::remove_file(link);
-    symlink(target, link).unwrap();
+    symlink(home, link).unwrap();
 }
 
 #[test]
@@ -235,8 +235,8 @@ fn a_home_is_not_used_through_a_link_that_others_could_change() {
     // The link, or one that it points to, is in a directory that everyone can write.
     let shared = directory("shared", 0o777);
     let own = directory("own", 0o755);
-    replace_link(&shared.join("home"), &sandbox.home());
-    replace_link(&own.join("home"), &shared.join("home"));
+    through(&shared.join("home"), &sandbox.home());
+    through(&own.join("home"), &shared.join("home"));
     for home in [shared.join("home"), own.join("home")] {
         for command in commands(&home) {
             sandbox
@@ -291,7 +291,7 @@ fn a_log_may_link_to_a_missing_file_but_not_where_others_can_write() {
     let log = sandbox.home().join("decisions.jsonl");
     let logs = sandbox.path("logs");
     std::fs::create_dir(&logs).unwrap();
-    replace_link(&log, &logs.join("decisions.jsonl"));
+    through(&log, &logs.join("decisions.jsonl"));
     let resolve = ["resolve", "acme/evals", "openai"];
     sandbox.entail(&resolve).ok();
     assert!(logs.join("decisions.jsonl").is_file());
@@ -304,7 +304,7 @@ fn a_log_may_link_to_a_missing_file_but_not_where_others_can_write() {
 }
 
 #[test]
-fn compiled_code_is_not_cached_where_others_can_write() {
+fn code_is_not_compiled_where_others_can_write() {
     let (sandbox, _) = Sandbox::with_acme();
     let place = sandbox.path("temporary");
     std::fs::create_dir(&place).unwrap();
@@ -323,8 +323,8 @@ fn compiled_code_is_not_cached_where_others_can_write() {
         sandbox.run(command, "").ok();
         modified(&place) != before
     };
-    assert!(is_used(0o700), "a private directory is used");
-    assert!(!is_used(0o777), "a world-writable directory is not used");
+    assert!(is_used(0o700), "one's own is used");
+    assert!(!is_used(0o777), "one that others write is passed over");
 }
 
 /// When an entry of a directory was last created or removed.

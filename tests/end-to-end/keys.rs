@@ -228,7 +228,7 @@ fn without_the_signer_everything_but_writing_works() {
 fn concurrent_key_rotations_lose_no_key() {
     let (sandbox, key) = Sandbox::with_acme();
     for what in ["identity", "signer"] {
-        let rotations: Vec<_> = (0..6)
+        let renewals: Vec<_> = (0..6)
             .map(|_| {
                 sandbox
                     .command(&["key", "rotate", what])
@@ -263,7 +263,7 @@ fn a_dry_run_lists_the_rotations_and_rotates_nothing() {
         .ok()
         .prints("1 secret would be sealed again")
         .prints("nothing was changed");
-    // The documents are three scopes and the list of recipients.
+    // Three scopes, and the list of recipients.
     planned(&["rotate", "signer"])
         .ok()
         .prints("4 documents would be signed again");

@@ -283,7 +283,7 @@ fn a_schema_is_parsed_only_in_a_child_with_bounded_memory() {
 }
 
 #[test]
-fn policy_check_validates_settings_against_the_schema() {
+fn settings_are_checked_with_a_component() {
     let sandbox = Sandbox::new();
     let schema = json!({"properties": {"n": {"type": "integer"}}, "required": ["n"]});
     let policy = Sketch::default().schema_text(schema.to_string());
@@ -419,9 +419,9 @@ fn a_failure_to_start_a_thread_is_an_error_and_not_a_panic() {
         (vec!["verify"], ""),
         (vec!["project", "add", "acme/evals"], ""),
     ] {
-        run(&with_one_process, &arguments, input);
+        run(&alone, &arguments, input);
     }
-    run(&with_one_process, &["resolve", "acme", "openai"], "")
+    run(&alone, &["resolve", "acme", "openai"], "")
         .fails(12)
         .prints("thread");
 }

@@ -43,7 +43,7 @@ impl HostileFile {
         }
     }
 
-    /// The error where only a regular file of limited size is accepted.
+    /// The error where only a regular file is read.
     fn refused_as(self) -> &'static str {
         match self {
             HostileFile::Pipe => "it is a named pipe, not a regular file",
@@ -260,7 +260,7 @@ const NAMING: [&[&str]; 9] = [
     &["init", "other", "--passphrase", "--passphrase-file", "FILE"],
 ];
 
-fn with_file<'a>(arguments: &[&'a str], file: &'a str) -> Vec<&'a str> {
+fn naming<'a>(arguments: &[&'a str], file: &'a str) -> Vec<&'a str> {
     let mut named = arguments.to_vec();
     for argument in &mut named {
         if *argument == "FILE" {
@@ -279,7 +279,7 @@ fn files_named_by_the_user_are_read_within_a_limit() {
         hostile.replace(&file);
         for arguments in NAMING {
             let ran = soon(|| {
-                let arguments = with_file(arguments, file.to_str().unwrap());
+                let arguments = naming(arguments, file.to_str().unwrap());
                 let mut command = sandbox.command(&arguments);
                 if arguments.contains(&"init") {
                     command.env("ENTAIL_HOME", &other);
@@ -298,7 +298,7 @@ fn files_named_by_the_user_are_read_within_a_limit() {
     }
 }
 
-/// The only test that waits for the program's timeout.
+/// The one test that waits for as long as the program does.
 #[test]
 fn waiting_for_a_named_pipe_without_a_writer_times_out() {
     let (sandbox, _) = Sandbox::with_acme();
@@ -306,10 +306,10 @@ fn waiting_for_a_named_pipe_without_a_writer_times_out() {
     HostileFile::Pipe.replace(&pipe);
     let started = Instant::now();
     std::thread::scope(|scope| {
-        for arguments in WITH_FILE {
+        for arguments in NAMING {
             let (sandbox, pipe) = (&sandbox, pipe.to_str().unwrap());
             scope.spawn(move || {
-                let mut command = sandbox.command(&with_file(arguments, pipe));
+                let mut command = sandbox.command(&naming(arguments, pipe));
                 if arguments.contains(&"init") {
                     command.env("ENTAIL_HOME", sandbox.path("other"));
                 }

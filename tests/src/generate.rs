@@ -90,7 +90,7 @@ impl Shape {
     }
 
     /// The number of alternations of the forms of sharing.
-    fn turns(&self) -> u64 {
+    fn alternations(&self) -> u64 {
         if self.scopes == 1 { 1 } else { 2 }
     }
 
@@ -329,7 +329,7 @@ impl Random {
     fn credentials(&mut self, segments: &[&str], ids: &mut Vec<String>) -> Vec<CredentialFacts> {
         let mut names = NAMES;
         self.0.shuffle(&mut names);
-        let count = self.0.usize(0..=MOST_CREDENTIALS);
+        let count = self.0.usize(0..=MAX_CREDENTIALS);
         names[..count]
             .iter()
             .map(|name| CredentialFacts {

@@ -94,7 +94,7 @@ fn main() -> ExitCode {
     // Prints progress now and then.
     let every = |count: u64, line: &dyn std::fmt::Debug| {
         if count.is_multiple_of(500) {
-            eprintln!("{:>6.0} s {progress:?}", started.elapsed().as_secs_f64());
+            eprintln!("{:>6.0} s {line:?}", started.elapsed().as_secs_f64());
         }
     };
     let count = |count: usize| u64::try_from(count).unwrap();

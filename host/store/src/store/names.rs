@@ -8,7 +8,7 @@ use super::cache::Names;
 use super::read::PAGE;
 use crate::backend::ReadTransaction;
 use crate::error::Error;
-use crate::journal::head::{JournalHead, rolled_back};
+use crate::journal::head::JournalHead;
 use crate::row::DocumentKey;
 use crate::tampering::{Fault, Tampering};
 use crate::tree;
