@@ -101,6 +101,11 @@ impl JournalHead {
                 self.verifiers.retain(|key| key.id() != successor.id());
                 self.verifiers.insert(0, successor);
             }
+            let is_past_anchor =
+                self.position.revision < anchored.revision && row.revision > anchored.revision;
+            if is_past_anchor {
+                return Err(rolled_back());
+            }
             self.position = position_of(row);
             self.documents = Some((entry.documents, entry.count));
             if self.position.revision == anchored.revision {

@@ -26,13 +26,15 @@ impl Store {
         visitor: &mut dyn Visitor,
         names: &(dyn Fn(&Document) -> Vec<Digest> + Sync),
     ) -> Result<CheckReport, Error> {
+        // Before the snapshot: others may change the store meanwhile.
+        let head = self.journal_head();
         let anchored = self.local.anchor.read()?;
         let snapshot = match self.backend.begin_read().await {
             Ok(snapshot) => snapshot,
             Err(BackendError::Tampered(fault)) => return Ok(CheckReport::of(fault)),
             Err(error) => return Err(error.into()),
         };
-        verification::verify(&*snapshot, &self.journal_head(), anchored, visitor, names).await
+        verification::verify(&*snapshot, &head, anchored, visitor, names).await
     }
 
     /// Writes a consistent copy of the database to the new file `file` with mode 0600,

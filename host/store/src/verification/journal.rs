@@ -16,6 +16,8 @@ struct JournalWalk {
     /// The keys that the journal named so far, the newest first.
     signers: Vec<Verifier>,
     last: Option<(JournalPosition, JournalEntry)>,
+    /// How many of the entries that this machine has seen are there.
+    met: usize,
     /// Whether every entry so far is valid.
     is_valid: bool,
 }
@@ -30,8 +32,13 @@ impl Check<'_> {
     ) -> Result<Option<(JournalState, Vec<Verifier>)>, Error> {
         let mut walk = JournalWalk {
             state: JournalState::default(),
-            signers: Vec::new(),
+            // Without an entry to begin from, the first one must be signed by a trusted key.
+            signers: match head.position.revision {
+                0 => head.verifiers.clone(),
+                _ => Vec::new(),
+            },
             last: None,
+            met: 0,
             is_valid: true,
         };
         loop {
@@ -42,7 +49,7 @@ impl Check<'_> {
             }
             self.step(rows.len());
             for row in &rows {
-                if !self.journal_row(row, &mut walk, [head.position, anchored]) {
+                if !self.journal_row(row, &mut walk, head, anchored) {
                     return Ok(None);
                 }
             }
@@ -55,9 +62,11 @@ impl Check<'_> {
         &mut self,
         row: &SignedRow,
         walk: &mut JournalWalk,
-        seen: [JournalPosition; 2],
+        head: &JournalHead,
+        anchored: JournalPosition,
     ) -> bool {
-        let entry = self.entry(row, walk.position(), &mut walk.signers);
+        let is_after_head = row.revision > head.position.revision;
+        let entry = self.entry(row, walk.position(), &mut walk.signers, is_after_head);
         walk.is_valid &= entry.is_some();
         // The entries after an invalid one are still verified.
         let Some(entry) = entry.or_else(|| JournalEntry::parse(row).ok()) else {
@@ -66,13 +75,29 @@ impl Check<'_> {
         walk.state.apply(&entry);
         let position = position_of(row);
         walk.last = Some((position, entry));
-        for seen in seen {
-            if seen.revision == row.revision && seen != position {
+        for seen in [head.position, anchored] {
+            if seen == position {
+                walk.met += 1;
+            } else if seen.revision == row.revision {
                 walk.is_valid = false;
                 self.fault(
                     Fault::Forged,
                     format_args!("journal entry {}", row.revision),
                     "was replaced by another entry",
+                );
+            }
+        }
+        if position == head.position {
+            // The entries up to here were verified before, so one of the trusted keys signs
+            // the next: the previous one if a hand-over was interrupted.
+            let mut trusted = head.verifiers.iter().map(Verifier::id);
+            let signer = walk.signers.first().map(Verifier::id);
+            if !trusted.any(|trusted| Some(trusted) == signer) {
+                walk.is_valid = false;
+                self.fault(
+                    Fault::Forged,
+                    "the journal",
+                    "leads to a key that is not trusted",
                 );
             }
         }
@@ -91,22 +116,17 @@ impl Check<'_> {
         if self.progress.done != self.report.counts.entries && !self.is_damaged {
             self.fault(Fault::Extra, "the journal", "has entries before its first");
         }
-        let newest_seen = head.position.revision.max(anchored.revision);
-        if position.revision < newest_seen {
+        let seen = [head.position.revision, anchored.revision];
+        let expected = seen.into_iter().filter(|revision| *revision > 0).count();
+        let ends_before = seen
+            .into_iter()
+            .any(|revision| revision > position.revision);
+        // Another entry at such a revision is reported there.
+        if ends_before || walk.is_valid && walk.met < expected {
             self.report.faults.push(rolled_back());
             return None;
         }
         let (_, entry) = walk.last.filter(|_| walk.is_valid)?;
-        // The key that signed last must be the one that this machine trusts.
-        let trusted = head.verifiers.first().map(Verifier::id);
-        if walk.signers.first().map(Verifier::id) != trusted && position.revision <= newest_seen {
-            self.fault(
-                Fault::Forged,
-                "the journal",
-                "ends with a key that is not trusted",
-            );
-            return None;
-        }
         if u64::try_from(walk.state.documents.len()).ok() != Some(entry.count) {
             self.fault(
                 Fault::Forged,
@@ -124,6 +144,7 @@ impl Check<'_> {
         row: &SignedRow,
         before: JournalPosition,
         signers: &mut Vec<Verifier>,
+        is_after_head: bool,
     ) -> Option<JournalEntry> {
         let parsed = JournalEntry::parse(row).and_then(|entry| entry.successor());
         let successor = match parsed {
@@ -134,10 +155,11 @@ impl Check<'_> {
             }
         };
         // The previous key signs the transfer to the next. The first key signs its own
-        // entry, and so does the new key of a store that was restored without the old one.
+        // entry, and so does the new key of a store that was restored without the old one:
+        // never after an entry that this machine has seen, since anyone can make a key.
         let self_signed = successor
             .clone()
-            .filter(|key| key.id().as_str() == row.signer);
+            .filter(|key| key.id().as_str() == row.signer && !is_after_head);
         let signer = self_signed.or_else(|| signers.first().cloned());
         let verified = match signer {
             Some(signer) => JournalEntry::verify(row, &signer),
