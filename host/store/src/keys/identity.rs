@@ -14,9 +14,9 @@ use crate::secret::Secret;
 /// The scrypt work factor for a new passphrase (log2): about a second.
 const WORK_FACTOR: u8 = 18;
 
-/// The maximum scrypt work factor that is accepted (log2): about 15 seconds. Without a
-/// limit, a planted file could keep a process busy for hours.
-const MAX_WORK_FACTOR: u8 = 22;
+/// The maximum scrypt work factor that is accepted (log2): about four seconds, and 1 GiB of
+/// memory. Without a limit, a planted file could keep a process busy for hours.
+const MAX_WORK_FACTOR: u8 = 20;
 
 /// The maximum number of identities in one file. A rotation needs two.
 const MAX_IDENTITIES: usize = 8;
