@@ -440,7 +440,7 @@ async fn a_new_policy_never_charges_another_payer() {
         let violation = payer(&fixture).await.unwrap_err();
         assert!(violation.ends_with(end), "{violation}");
     };
-    let has_its_own = "is above a scope with credentials of its own that does not fall back";
+    let has_its_own = "is above a scope that has its own credentials and does not fall back";
     fixture.activate(parents).await;
     violation_ends_with("is beyond a scope that has not opted in").await;
     change(inherit(Inheritance::Inherit)).await;
