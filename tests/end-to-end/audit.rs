@@ -546,10 +546,13 @@ fn a_stopped_process_that_locks_the_log_does_not_block_others_for_long() {
     sandbox.entail(&RESOLVE).ok();
     // A changed head is not trusted.
     let head = std::fs::File::options()
+        .read(true)
         .write(true)
         .open(sandbox.home().join("decisions.head"))
         .unwrap();
-    head.write_all_at(b"x", 256 + 50).unwrap();
+    let mut byte = [0];
+    head.read_exact_at(&mut byte, 256 + 50).unwrap();
+    head.write_all_at(&[!byte[0]], 256 + 50).unwrap();
     sandbox.entail(&["audit", "verify"]).fails(15);
     sandbox.entail(&RESOLVE).ok();
     sandbox.entail(&["audit", "verify"]).fails(15);
