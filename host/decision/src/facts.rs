@@ -116,9 +116,10 @@ impl<'de> Visitor<'de> for SharingVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Sharing, A::Error> {
-        let paths = match map.next_entry::<String, Vec<String>>()? {
-            Some((name, paths)) if name == "paths" => paths,
-            _ => return Err(A::Error::missing_field("paths")),
+        let paths = match map.next_key::<String>()? {
+            Some(name) if name == "paths" => map.next_value()?,
+            Some(other) => return Err(A::Error::unknown_field(&other, &["paths"])),
+            None => return Err(A::Error::missing_field("paths")),
         };
         match map.next_key::<String>()? {
             None => Ok(Sharing::Paths(paths)),
