@@ -21,21 +21,20 @@ pub struct Replaced {
 }
 
 impl Replaced {
-    /// Applies a change that replaces or removes the active version of an existing
-    /// credential, and returns that version too; `None` if there was no credential.
+    /// Applies a change that may replace or remove the active version of a credential, which
+    /// is `present` if it exists, and returns that version too.
     ///
     /// # Errors
     ///
     /// As [`apply`].
-    pub async fn by(
+    pub async fn apply(
         session: &Session,
         entail: &Entail,
         id: &CredentialArgs,
+        present: Option<&Credential>,
         change: Change,
         dry_run: &AccessDryRun,
     ) -> Result<Attempt<(Applied, Option<Self>)>, CliError> {
-        let scope = entail.scope(&session.principal, &id.scope).await?;
-        let present = scope.credential(&id.provider, &id.name);
         let replaced =
             Self::before(session, entail, &id.reference(), present, dry_run.dry_run).await?;
         Ok(match apply(session, entail, change, dry_run).await? {
@@ -50,7 +49,7 @@ impl Replaced {
     /// # Errors
     ///
     /// Fails if the store cannot be read.
-    pub async fn before(
+    async fn before(
         session: &Session,
         entail: &Entail,
         id: &CredentialRef,

@@ -34,7 +34,9 @@ pub async fn roll_back(
         credential: id.reference(),
         grace_ms: duration_ms(&args.grace.grace)?,
     };
-    let attempt = Replaced::by(session, entail, id, change, &args.dry_run).await?;
+    let scope = entail.scope(&session.principal, &id.scope).await?;
+    let present = scope.credential(&id.provider, &id.name);
+    let attempt = Replaced::apply(session, entail, id, present, change, &args.dry_run).await?;
     let (applied, replaced) = match attempt {
         Attempt::Made(made) => made,
         Attempt::DryRun(exit) => return Ok(exit),

@@ -11,7 +11,7 @@ use crate::args::credential::{CredentialArgs, GraceArgs};
 use crate::args::dry_run::AccessDryRun;
 use crate::args::secret_input::{self, Ask, InputArgs};
 use crate::args::time::{duration_ms, expiry};
-use crate::commands::change::{Attempt, apply};
+use crate::commands::change::Attempt;
 use crate::error::CliError;
 use crate::session::Session;
 
@@ -56,16 +56,10 @@ pub async fn rotate(
         secret: SecretEdit::Rotate,
         grace_ms: duration_ms(&args.grace.grace)?,
     }));
-    let replaced = Replaced::before(
-        session,
-        entail,
-        &id.reference(),
-        Some(present),
-        args.dry_run.dry_run,
-    )
-    .await?;
-    let applied = match apply(session, entail, change, &args.dry_run).await? {
-        Attempt::Made(applied) => applied,
+    let attempt =
+        Replaced::apply(session, entail, id, Some(present), change, &args.dry_run).await?;
+    let (applied, replaced) = match attempt {
+        Attempt::Made(made) => made,
         Attempt::DryRun(exit) => return Ok(exit),
     };
     let what = format!(

@@ -15,7 +15,7 @@ use crate::args::credential::{CredentialArgs, GraceArgs};
 use crate::args::dry_run::AccessDryRun;
 use crate::args::secret_input::{self, Ask, InputArgs};
 use crate::args::time::{duration_ms, expiry};
-use crate::commands::change::{Attempt, apply};
+use crate::commands::change::Attempt;
 use crate::error::CliError;
 use crate::output::{Style, err, out};
 use crate::session::Session;
@@ -127,16 +127,9 @@ pub async fn set(session: &Session, entail: &Entail, args: &SetArgs) -> Result<E
         },
         grace_ms: duration_ms(&args.grace.grace)?,
     }));
-    let before = Replaced::before(
-        session,
-        entail,
-        &id.reference(),
-        present,
-        args.dry_run.dry_run,
-    )
-    .await?;
-    let applied = match apply(session, entail, change, &args.dry_run).await? {
-        Attempt::Made(applied) => applied,
+    let attempt = Replaced::apply(session, entail, id, present, change, &args.dry_run).await?;
+    let (applied, before) = match attempt {
+        Attempt::Made(made) => made,
         Attempt::DryRun(exit) => return Ok(exit),
     };
     let replaced = before.filter(|before| Some(before.version) != applied.version);
