@@ -23,12 +23,9 @@ impl Entail {
         path: &ScopePath,
     ) -> Result<Arc<Scope>, Error> {
         authorize(principal, Action::View, path)?;
-        let snapshot = self
-            .documents
-            .store
-            .read(&[scope::document_key(path)])
-            .await?;
-        match snapshot.documents.into_iter().next().flatten() {
+        let key = scope::document_key(path);
+        let (_, document) = self.documents.store.read_one(&key).await?;
+        match document {
             Some(document) => Ok(document.body::<Scope>()?),
             None => Err(Error::UnknownScope(path.clone())),
         }

@@ -105,6 +105,7 @@ futures! {
         names(any(), any(), any(), any(), any());
         newest_entry(any());
         read(any(), any());
+        read_one(any(), any());
         recipients(any());
         reload_keys(any());
         revision(any());

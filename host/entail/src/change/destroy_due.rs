@@ -61,34 +61,24 @@ impl Maintenance<'_> {
 
     /// The retirements, and their revision.
     async fn retirements(self) -> Result<(Revision, Option<Arc<Retirements>>), Error> {
-        let snapshot = self
-            .entail
-            .documents
-            .store
-            .read(&[retirements_key()])
-            .await?;
-        let document = snapshot.documents.into_iter().next().flatten();
+        let store = &self.entail.documents.store;
+        let (revision, document) = store.read_one(&retirements_key()).await?;
         let retirements = document.map(|document| document.body()).transpose()?;
-        Ok((snapshot.revision, retirements))
+        Ok((revision, retirements))
     }
 
-    /// Whether a scope holds something whose grace period is certainly
-    /// over.
+    /// Whether a scope holds something that may be destroyed.
     async fn has_destroyable(self, path: &ScopePath) -> Result<bool, Error> {
         self.entail
             .documents
             .until_not_contended(|| async {
                 let (revision, retirements) = self.retirements().await?;
-                let snapshot = self
-                    .entail
-                    .documents
-                    .store
-                    .read(&[scope::document_key(path)])
-                    .await?;
-                if snapshot.revision != revision {
+                let key = scope::document_key(path);
+                let (read_at, document) = self.entail.documents.store.read_one(&key).await?;
+                if read_at != revision {
                     return Err(Error::Contended);
                 }
-                let Some(document) = snapshot.documents.into_iter().next().flatten() else {
+                let Some(document) = document else {
                     return Ok(false);
                 };
                 let now = ClockReading::of(&*self.entail.documents.clock);

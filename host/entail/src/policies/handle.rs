@@ -53,8 +53,7 @@ impl<'a> Policies<'a> {
     ) -> Result<Policy, Error> {
         authorize(principal, Action::View, organization)?;
         let store = &self.entail.documents.store;
-        let snapshot = store.read(&[active_policy_key(organization)]).await?;
-        let document = snapshot.documents.into_iter().next().flatten();
+        let (_, document) = store.read_one(&active_policy_key(organization)).await?;
         let active = document.as_ref().map(|document| (organization, document));
         let serving = self.entail.serving.serving(store, active).await?;
         Ok(serving.policy.clone())

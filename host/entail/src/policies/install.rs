@@ -199,13 +199,8 @@ impl Policies<'_> {
         component: PolicyDigest,
     ) -> Result<InstalledPolicy, Error> {
         authorize_whole(principal, Action::View)?;
-        let snapshot = self
-            .entail
-            .documents
-            .store
-            .read(&[component_key(component)])
-            .await?;
-        match snapshot.documents.into_iter().next().flatten() {
+        let store = &self.entail.documents.store;
+        match store.read_one(&component_key(component)).await?.1 {
             Some(document) => Ok(InstalledPolicy::clone(&*document.body()?)),
             None => Err(Error::UnknownPolicy(component)),
         }

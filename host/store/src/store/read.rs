@@ -47,11 +47,26 @@ impl Store {
         if let Some(snapshot) = self.local.cache().snapshot(now, keys) {
             return Ok(snapshot);
         }
-        let fetched = self.fetch(keys).await?;
+        let fetched = self.fetch_in(now, keys).await?;
         Ok(Snapshot {
             revision: fetched.head.position.revision,
             documents: fetched.documents,
         })
+    }
+
+    /// Reads one document, and returns the revision that it was read at; `None` if it does not
+    /// exist.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`Store::read`].
+    pub async fn read_one(
+        &self,
+        key: &DocumentKey,
+    ) -> Result<(Revision, Option<Arc<Document>>), Error> {
+        let snapshot = self.read(std::slice::from_ref(key)).await?;
+        let document = snapshot.documents.into_iter().next().flatten();
+        Ok((snapshot.revision, document))
     }
 
     /// Returns the current revision of the store.
@@ -70,8 +85,7 @@ impl Store {
     /// The same as [`Store::read`].
     pub async fn recipients(&self) -> Result<Arc<Recipients>, Error> {
         let key = recipients::document_key();
-        let snapshot = self.read(std::slice::from_ref(&key)).await?;
-        match snapshot.documents.into_iter().next().flatten() {
+        match self.read_one(&key).await?.1 {
             Some(document) => document.body(),
             None => Err(Tampering::new(Fault::Missing, key, "is missing").into()),
         }
@@ -156,9 +170,14 @@ impl Store {
     /// Reads documents from the database. Verifies them against the journal, and the
     /// journal against the anchor.
     pub(super) async fn fetch(&self, keys: &[DocumentKey]) -> Result<Fetched, Error> {
+        let now = self.state().await?;
+        self.fetch_in(now, keys).await
+    }
+
+    /// Reads and verifies documents, where `now` is the present state.
+    async fn fetch_in(&self, mut now: VerifiedIn, keys: &[DocumentKey]) -> Result<Fetched, Error> {
         loop {
             let (mut head, verified_in) = self.local.cache().journal();
-            let now = self.state().await?;
             // The anchor is read before the database, since it is updated after it. It
             // need not be read again in the state that `head` was verified in.
             let anchored = if verified_in == Some(now) {
@@ -176,6 +195,7 @@ impl Store {
                 if head.position.revision < journal.newest {
                     let head = self.catch_up(head, anchored).await?;
                     self.local.cache().advance_to(head, None);
+                    now = self.state().await?;
                     continue;
                 }
             }
