@@ -102,16 +102,16 @@ impl DocumentStore {
     }
 
     /// The keys of all documents that are signed on their own.
-    pub(crate) async fn keys(&self) -> Result<Vec<DocumentKey>, Error> {
+    pub(crate) async fn document_keys(&self) -> Result<Vec<DocumentKey>, Error> {
         let mut keys = Vec::new();
         for kind in std::iter::once(SCOPE_KIND).chain(OTHER_KINDS) {
-            keys.extend(self.keys_of(kind).await?);
+            keys.extend(self.document_keys_of(kind).await?);
         }
         Ok(keys)
     }
 
     /// The keys of all documents of a kind.
-    async fn keys_of(&self, kind: &str) -> Result<Vec<DocumentKey>, Error> {
+    async fn document_keys_of(&self, kind: &str) -> Result<Vec<DocumentKey>, Error> {
         let names = self.store.names(kind, "", None, usize::MAX).await?;
         let key = |name| DocumentKey::new(kind, name);
         Ok(names.into_iter().map(key).collect())
@@ -122,7 +122,7 @@ impl DocumentStore {
         &self,
         kind: &str,
     ) -> Result<(Revision, Vec<(DocumentKey, T)>), Error> {
-        let keys = self.keys_of(kind).await?;
+        let keys = self.document_keys_of(kind).await?;
         let snapshot = self.store.read(&keys).await?;
         let mut bodies = Vec::with_capacity(keys.len());
         for (key, document) in keys.into_iter().zip(snapshot.documents) {

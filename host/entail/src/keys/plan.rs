@@ -104,7 +104,7 @@ impl Renewing {
             SignerRotation::NotBegun | SignerRotation::Staged => None,
         };
         let mut count = 0;
-        for page in self.documents.keys().await?.chunks(PAGE) {
+        for page in self.documents.document_keys().await?.chunks(PAGE) {
             let snapshot = self.store().read(page).await?;
             let documents = snapshot.documents.iter().flatten();
             count += documents

@@ -58,7 +58,7 @@ impl Renewing {
 
     /// Signs every document again that was signed with an earlier key. Returns how many.
     pub(crate) async fn resign(&self) -> Result<usize, Error> {
-        let keys = self.documents.keys().await?;
+        let keys = self.documents.document_keys().await?;
         let all = keys.len();
         let mut done = 0;
         let mut renewed = 0;
