@@ -91,6 +91,11 @@ impl Fixture {
             .await
             .unwrap();
     }
+
+    async fn roll_back(&self) {
+        let policies = self.entail.policies();
+        policies.roll_back(&ME, &acme()).await.unwrap();
+    }
 }
 
 fn acme() -> ScopePath {
@@ -166,19 +171,9 @@ async fn rollback_alternates_between_the_two_last_policies() {
     fixture.activate(refusing).await;
     for _ in 0..2 {
         assert!(refused(&fixture.entail, "acme").await);
-        fixture
-            .entail
-            .policies()
-            .roll_back(&ME, &acme())
-            .await
-            .unwrap();
+        fixture.roll_back().await;
         assert!(!refused(&fixture.entail, "acme").await);
-        fixture
-            .entail
-            .policies()
-            .roll_back(&ME, &acme())
-            .await
-            .unwrap();
+        fixture.roll_back().await;
     }
 }
 

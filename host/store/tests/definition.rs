@@ -4,30 +4,8 @@
 
 mod common;
 
-use common::{Home, put, read};
-use entail_store::{
-    Access, Backend as _, BackendError, Document, DocumentBlobs, Error, Fault, Progress, Sqlite,
-    Store, Tampering, Visitor,
-};
-
-/// Ignores the contents of documents.
-struct NoopVisitor;
-
-impl Visitor for NoopVisitor {
-    fn progress(&mut self, _progress: Progress) {}
-
-    fn document(&mut self, _document: &Document, _blobs: &DocumentBlobs<'_>) -> Vec<Tampering> {
-        Vec::new()
-    }
-}
-
-async fn verify(store: &Store) -> Vec<Tampering> {
-    let report = store
-        .check(&mut NoopVisitor, &|_| Vec::new())
-        .await
-        .unwrap();
-    report.faults
-}
+use common::{Home, put, read, verify};
+use entail_store::{Access, Backend as _, BackendError, Error, Fault, Sqlite};
 
 /// The object that an error names, and its fault.
 #[track_caller]

@@ -8,28 +8,11 @@ mod common;
 use std::path::Path;
 use std::sync::Arc;
 
-use common::{Home, commit, put, raw};
-use entail_store::{
-    Anchor, Batch, Document, DocumentBlobs, Fault, JournalPosition, Keys, Progress, Sqlite, Store,
-    Tampering, Visitor,
-};
-
-struct NoopVisitor;
-
-impl Visitor for NoopVisitor {
-    fn progress(&mut self, _progress: Progress) {}
-
-    fn document(&mut self, _document: &Document, _blobs: &DocumentBlobs<'_>) -> Vec<Tampering> {
-        Vec::new()
-    }
-}
+use common::{Home, commit, put, raw, verify};
+use entail_store::{Anchor, Batch, Fault, JournalPosition, Keys, Sqlite, Store, Tampering};
 
 async fn faults(store: &Store) -> Vec<Fault> {
-    let report = store
-        .check(&mut NoopVisitor, &|_| Vec::new())
-        .await
-        .unwrap();
-    report.faults.iter().map(Tampering::fault).collect()
+    verify(store).await.iter().map(Tampering::fault).collect()
 }
 
 /// The position of the newest entry.
