@@ -28,7 +28,7 @@ const AMBIGUOUS: [&str; 12] = [
     "not-opted-in",
 ];
 
-/// `acme` as in the other tests, with this policy, whose trial call succeeds.
+/// `acme` as in the other tests, with this policy. Its trial call succeeds.
 fn with_policy(policy: Scripted, over: Option<&str>) -> Sandbox {
     let (sandbox, _) = Sandbox::with_acme();
     let policy = Scripted {
@@ -132,7 +132,7 @@ fn a_credential_is_shown_as_a_dash_only_where_it_is_missing() {
     let status = sandbox.entail(&["status"]).ok();
     let other = status.stdout.lines().find(|line| line.starts_with("other"));
     assert_eq!(other, Some("other        –"), "{}", status.stdout);
-    // The credential is not shared with the project, whose code says so.
+    // The credential is not shared with the project, and the code says so.
     let unshared = ["credential", "set", "acme", "openai", "--keep-secret"];
     let unshared = [&unshared[..], &["--share", "none"]].concat();
     sandbox.entail(&unshared).ok();

@@ -12,7 +12,7 @@ pub const CONTRACT: &str = include_str!("../../wit/policy.wit");
 /// The first version of the contract.
 const FIRST_CONTRACT: &str = include_str!("../../wit/released/0.1.0/policy.wit");
 
-/// A component of a world whose functions all trap. `from` is replaced by `to` in its
+/// A component of a world in which every function traps. `from` is replaced by `to` in its
 /// contract.
 pub fn trapping(world: &str, from: &str, to: &str) -> Vec<u8> {
     assert!(CONTRACT.contains(from), "{from}");

@@ -2,7 +2,7 @@
 //! a code.
 //!
 //! Every source of foreign text ([`sources`]) is filled with hostile texts ([`corpus`]), and
-//! every command whose output it reaches is run: into a pipe, with colours as on a terminal,
+//! each command that prints it is run: into a pipe, with colours as on a terminal,
 //! and with `--json`. The output must be plain, with as many lines as for a harmless text;
 //! all colours are those of the program; JSON contains the exact text where it is data.
 
@@ -25,7 +25,7 @@ use self::sources::BUILT_IN;
 use crate::sandbox::{RunOutput, Sandbox};
 use crate::terminal::ScriptedUser;
 
-/// Where a foreign text comes from, and the commands whose output it reaches.
+/// Where a foreign text comes from, and the commands that print it.
 struct Source {
     name: &'static str,
     prepare: fn(&mut World),

@@ -1,4 +1,4 @@
-//! The table: where foreign text comes from, and every command whose output it reaches. Each
+//! The table: where foreign text comes from, and every command that prints it. Each
 //! kind of source has a module.
 //!
 //! A new command is a row of the sources that it reads. In a row, `{text}` is the text

@@ -2,9 +2,8 @@
 //!
 //! The key is the digest of the sealed bytes, so an entry is never stale: a changed secret
 //! has other sealed bytes. Each hit compares the place that the secret was sealed for, as
-//! opening does. Entries are overwritten when they are dropped. A thread drops each when its
-//! time is over, also in a process that opens no more secrets; it runs while there are
-//! entries.
+//! opening does. Entries are overwritten when they are dropped. A thread drops each when it
+//! expires, also in a process that opens no more secrets; it runs while there are entries.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -30,7 +29,7 @@ pub(crate) struct SecretCache {
 #[derive(Default)]
 struct Entries {
     by_digest: HashMap<Digest, Entry>,
-    /// Whether a thread drops the entries whose time is over.
+    /// Whether a thread that drops expired entries is running.
     has_sweeper: bool,
 }
 

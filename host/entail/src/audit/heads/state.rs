@@ -361,7 +361,7 @@ impl StoredHeads {
         Ok(())
     }
 
-    /// Stores a head whose records are all on the disk.
+    /// Stores a head after all its records were written to the disk.
     fn put_durable_head(&mut self, file: &HeadFile, head: Checkpoint) -> std::io::Result<()> {
         self.next_durable = Checkpoint {
             kind: CheckpointKind::NextDurable,
