@@ -157,6 +157,7 @@ fn files_that_others_can_write_are_refused() {
         ("anchor.json", 0o600, 0o622),
         ("decisions.jsonl", 0o600, 0o660),
         ("keys/signer.pem", 0o600, 0o640),
+        ("keys/owner.pem", 0o600, 0o604),
     ] {
         let path = sandbox.home().join(file);
         sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
@@ -373,7 +374,7 @@ fn a_home_file_may_be_a_link_that_only_the_owner_can_change() {
     .unwrap();
     for name in [
         "keys/identity.txt",
-        "keys/verifier.pem",
+        "keys/keyring.jsonl",
         "settings.toml",
         "providers.toml",
     ] {

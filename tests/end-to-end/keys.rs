@@ -82,6 +82,10 @@ fn keys_are_rotated_while_everything_stays_readable() {
         .entail(&["key", "rotate", "signer"])
         .ok()
         .prints("new signer");
+    sandbox
+        .entail(&["key", "rotate", "owner"])
+        .ok()
+        .prints("new owner key");
     assert_eq!(sandbox.revealed_key(), key);
     sandbox.entail(&["doctor"]).ok();
 
@@ -225,9 +229,33 @@ fn without_the_signer_everything_but_writing_works() {
 }
 
 #[test]
+fn without_the_owner_key_credentials_are_set_and_no_reader_is_added() {
+    let (sandbox, key) = Sandbox::with_acme();
+    std::fs::remove_file(sandbox.home().join("keys/owner.pem")).unwrap();
+    sandbox.entail(&["doctor"]).ok().prints("no owner key");
+    sandbox.entail(&["project", "add", "acme/more"]).ok();
+    let thief = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+    let recovery = sandbox.path("recovery.txt").display().to_string();
+    for arguments in [
+        &["key", "add-recipient", thief][..],
+        &["key", "add-recipient", "--recovery", &recovery],
+        &["key", "remove-recipient", "first"],
+        &["key", "rotate", "identity"],
+        &["key", "rotate", "signer"],
+        &["key", "rotate", "owner"],
+        &["restore", "--accept-rollback"],
+    ] {
+        sandbox.entail(arguments).fails(16).prints("owner");
+    }
+    assert!(!sandbox.path("recovery.txt").exists());
+    sandbox.entail(&["key", "reseal"]).ok();
+    assert_eq!(sandbox.revealed_key(), key);
+}
+
+#[test]
 fn concurrent_key_rotations_lose_no_key() {
     let (sandbox, key) = Sandbox::with_acme();
-    for what in ["identity", "signer"] {
+    for what in ["identity", "signer", "owner"] {
         let renewals: Vec<_> = (0..6)
             .map(|_| {
                 sandbox
@@ -263,10 +291,11 @@ fn a_dry_run_lists_the_rotations_and_rotates_nothing() {
         .ok()
         .prints("1 secret would be sealed again")
         .prints("nothing was changed");
-    // Three scopes, and the list of recipients.
-    planned(&["rotate", "signer"])
-        .ok()
-        .prints("4 documents would be signed again");
+    for key in ["signer", "owner"] {
+        planned(&["rotate", key])
+            .ok()
+            .prints("0 secrets would be sealed again");
+    }
     planned(&["add-recipient", "--recovery", recovery])
         .ok()
         .prints("1 secret ");
@@ -286,7 +315,7 @@ fn a_dry_run_lists_the_rotations_and_rotates_nothing() {
     sandbox
         .entail(&["key", "rotate", "signer"])
         .ok()
-        .prints("4 documents were signed by it");
+        .prints("new signer");
     for (arguments, code) in [
         (&["add-recipient", "age1nonsense"][..], 19),
         (&["add-recipient", "--recovery", recovery], 16),

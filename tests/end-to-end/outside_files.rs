@@ -74,7 +74,8 @@ fn files_in_a_home_are_read_within_a_limit_or_refused_at_once() {
         "anchor.json",
         "keys/identity.txt",
         "keys/signer.pem",
-        "keys/verifier.pem",
+        "keys/owner.pem",
+        "keys/keyring.jsonl",
         "entail.db",
     ] {
         let (sandbox, _) = Sandbox::with_acme();
@@ -97,8 +98,8 @@ fn files_in_a_home_are_read_within_a_limit_or_refused_at_once() {
                 (HostileFile::Sparse, "anchor.json") => {
                     ran.stderr.contains("is not a valid anchor")
                 }
-                (HostileFile::Sparse, "keys/verifier.pem") => {
-                    ran.stderr.contains("larger than 65536 bytes")
+                (HostileFile::Sparse, "keys/keyring.jsonl") => {
+                    ran.stderr.contains("larger than 327680 bytes")
                 }
                 (HostileFile::Sparse, "settings.toml" | "providers.toml") => {
                     ran.stderr.contains("is not UTF-8 text of at most")

@@ -18,6 +18,10 @@ pub struct Backup {
 pub struct Restored {
     /// The revision of the backup.
     pub backup: u64,
+    /// When the newest change of the backup was made.
+    pub backup_at_ms: u64,
+    /// The labels of the recipients of the backup that were removed since. They stay removed.
+    pub not_restored: Vec<String>,
     /// The highest revision that this home has seen before.
     pub seen: u64,
     /// The revision of the store now.
@@ -36,6 +40,10 @@ pub struct RestorePlan {
     pub dry_run: bool,
     /// The revision of the backup.
     pub backup: u64,
+    /// When the newest change of the backup was made.
+    pub backup_at_ms: u64,
+    /// The labels of the recipients of the backup that were removed since. They stay removed.
+    pub not_restored: Vec<String>,
     /// The highest revision that this home has seen.
     pub seen: u64,
     /// How many secrets would be sealed again.

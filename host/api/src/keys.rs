@@ -14,17 +14,39 @@ pub struct Keys {
     pub identity: Vec<String>,
     /// Whether the identity is locked by a passphrase.
     pub locked: bool,
-    /// The id of the key that signs documents; `null` if it is not here.
+    /// The id of the store.
+    pub store: String,
+    /// The number of the keyring that is in force.
+    pub keyring: u64,
+    /// The fingerprint of this home's owner key; `null` if it is not here.
+    pub owner: Option<String>,
+    /// The keys that may change the keyring: keys and recipients.
+    pub owners: Vec<SigningKey>,
+    /// How many owners must sign a keyring.
+    pub owners_required: u64,
+    /// The fingerprint of this home's key that signs changes; `null` if it is not here.
     pub signer: Option<String>,
-    /// The ids of the keys whose signatures are trusted, the current one first.
-    pub verifiers: Vec<String>,
+    /// The keys that may change the store.
+    pub signers: Vec<SigningKey>,
+}
+
+/// A public key that verifies signatures.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SigningKey {
+    /// The fingerprint.
+    pub fingerprint: String,
+    /// The label.
+    pub label: String,
+    /// Whether it is this home's key.
+    pub own: bool,
 }
 
 /// A recipient: a public key that secrets are sealed to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Recipient {
-    /// The id.
+    /// The SHA-256 of the public key; its first eight digits are enough to name the recipient.
     pub id: String,
     /// The age public key.
     pub public_key: String,
@@ -36,13 +58,13 @@ pub struct Recipient {
     pub own: bool,
 }
 
-/// `key rotate`, `add-recipient`, …: secrets or documents were renewed.
+/// `key rotate`, `add-recipient`, …: the keyring was replaced, and secrets were renewed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct KeysChanged {
     /// Whether the command continued one that was interrupted.
     pub resumed: bool,
-    /// How many secrets were sealed again, or documents signed again.
+    /// How many secrets were sealed again.
     pub renewed: u64,
     /// The secrets that could not be sealed again, each with the reason.
     pub skipped: Vec<SkippedSecret>,
@@ -62,6 +84,18 @@ pub struct SkippedSecret {
     pub reason: Option<String>,
 }
 
+/// `key receipt`: the receipt in a recovery key was renewed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ReceiptRenewed {
+    /// The file.
+    pub file: String,
+    /// The id of the store.
+    pub store: String,
+    /// The revision that the receipt names.
+    pub revision: u64,
+}
+
 /// The dry run of a change of keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -70,6 +104,6 @@ pub struct KeysPlan {
     pub dry_run: bool,
     /// Whether the command would continue one that was interrupted.
     pub resumed: bool,
-    /// How many secrets would be sealed again, or documents signed again.
+    /// How many secrets would be sealed again.
     pub to_renew: u64,
 }

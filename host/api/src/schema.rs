@@ -62,6 +62,7 @@ fn commands(generator: &mut SchemaGenerator) -> Map<String, Value> {
     "key reseal" => keys::KeysChanged,
     "key rotate identity" => keys::KeysChanged,
     "key rotate signer" => keys::KeysChanged,
+    "key receipt" => keys::ReceiptRenewed,
     "key … --dry-run" => keys::KeysPlan,
     "model" => project::ModelSet,
     "policy activate" => policy::OrganizationPolicy,

@@ -24,8 +24,6 @@ pub struct Verification {
     pub faults: Vec<StoreFault>,
     /// The secrets that are sealed to an earlier list of recipients.
     pub under_old_recipients: Vec<SecretName>,
-    /// The documents that an earlier key signed.
-    pub under_old_signer: Vec<String>,
     /// The retired secrets that should have been destroyed a day ago or more.
     pub overdue: Vec<String>,
 }

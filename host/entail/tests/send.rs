@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use entail::policy::{Engine, Policy};
-use entail::store::{SignerChain, Store};
+use entail::store::{History, Store};
 use entail::{Entail, Home, Maintenance, Policies, StoreKeys};
 
 fn is_send<T: Send>(_: &T) {}
@@ -46,11 +46,13 @@ futures! {
     StoreKeys {
         add_recipient(any(), any(), any(), any());
         plan(any(), any(), any());
-        recipients(any(), any());
+        keyring(any(), any());
+        receipt(any(), any());
+        rotate_owner(any(), any());
         remove_recipient(any(), any(), any(), any());
         reseal(any(), any(), any());
         rotate_identity(any(), any(), any(), any());
-        rotate_signer(any(), any(), any());
+        rotate_signer(any(), any());
     }
     Policies {
         activate(any(), any(), any(), any());
@@ -96,7 +98,7 @@ futures! {
         with_settings_async(any(), any());
     }
     Store {
-        begin_new_signer(any(), any());
+        rotate_key(any(), any(), any());
         blob(any(), any());
         check(any(), any(), any());
         commit(any(), any(), any(), any());
@@ -106,12 +108,13 @@ futures! {
         newest_entry(any());
         read(any(), any());
         read_one(any(), any());
-        recipients(any());
+        keyring(any());
+        receipt(any());
         reload_keys(any());
         revision(any());
         unseal(any(), any(), any());
     }
-    SignerChain {
+    History {
         of(any());
     }
 }

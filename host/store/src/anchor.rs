@@ -1,8 +1,7 @@
-//! The anchor: a small file outside the database that records the newest journal entry that
-//! this machine has seen.
+//! The anchor: a small file outside the database that records the newest checkpoint that this
+//! machine has seen.
 //!
-//! A database that ends before that entry, or has another entry at its revision, was rolled
-//! back. The anchor is updated after the database, so it never names a change that a power
+//! A database that ends before it, or has another one at its revision, was rolled back. The anchor is updated after the database, so it never names a change that a power
 //! loss can undo. A change that is missing from the anchor is found through the journal's
 //! hash chain.
 
@@ -11,12 +10,19 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use entail_text::sanitized;
+use serde::{Deserialize, Serialize};
 
+use crate::digest::Digest;
 use crate::files;
 use crate::input_file::{InputError, InputFile};
-use crate::journal::position::JournalPosition;
+use crate::journal::head::JournalHead;
+use crate::journal::position::{JournalPosition, MAX_REVISION, Revision};
+use crate::keyring::Keyring;
+use crate::random_id::RandomId;
+use crate::statement;
+use crate::tampering::Fault;
 
-/// An anchor has about 110 bytes; larger files are refused.
+/// An anchor has about 230 bytes; larger files are refused.
 const MAX_BYTES: usize = 4096;
 
 /// How long to wait for another process that is updating the anchor, which takes
@@ -48,6 +54,58 @@ pub enum AnchorError {
     /// The file is not a valid anchor.
     #[error("{} is not a valid anchor", sanitized(.0.display()))]
     Malformed(PathBuf),
+    /// A newer version of this program wrote the file.
+    #[error(
+        "{} was written by a newer version of Entail, which is needed to read it",
+        sanitized(.0.display())
+    )]
+    Newer(PathBuf),
+    /// The anchor belongs to another store.
+    #[error(
+        "{} belongs to another store than the keyring of this machine",
+        sanitized(.0.display())
+    )]
+    OtherStore(PathBuf),
+}
+
+/// The contents of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AnchorRecord {
+    version: u32,
+    store: RandomId,
+    lineage: RandomId,
+    revision: Revision,
+    checkpoint: Option<Digest>,
+}
+
+impl AnchorRecord {
+    /// The position of `head`, in its store.
+    pub(crate) fn of(head: &JournalHead) -> Self {
+        Self::at(head.position, &head.keyring)
+    }
+
+    /// A position in the journal of the store of `keyring`.
+    pub(crate) fn at(position: JournalPosition, keyring: &Keyring) -> Self {
+        AnchorRecord {
+            version: statement::VERSION,
+            store: keyring.store(),
+            lineage: keyring.lineage(),
+            revision: position.revision,
+            checkpoint: position.checkpoint,
+        }
+    }
+
+    pub(crate) fn position(&self) -> JournalPosition {
+        JournalPosition {
+            revision: self.revision,
+            checkpoint: self.checkpoint,
+        }
+    }
+
+    fn is_consistent(&self) -> bool {
+        self.revision <= MAX_REVISION && (self.revision == 0) == self.checkpoint.is_none()
+    }
 }
 
 /// Identifies an anchor file and its content.
@@ -97,6 +155,11 @@ impl Anchor {
     ///
     /// [`AnchorError`], also if the file does not exist.
     pub fn read(&self) -> Result<JournalPosition, AnchorError> {
+        Ok(self.read_record()?.position())
+    }
+
+    /// Reads the file.
+    pub(crate) fn read_record(&self) -> Result<AnchorRecord, AnchorError> {
         let read =
             InputFile::open_regular(&self.file).and_then(|file| file.read_to_limit(MAX_BYTES));
         let bytes = read.map_err(|error| match error {
@@ -108,67 +171,62 @@ impl Anchor {
                 error => self.file_error(error),
             },
         })?;
-        let position: Option<JournalPosition> = serde_json::from_slice(&bytes).ok();
-        position
-            .filter(|position| (position.revision == 0) == position.entry.is_none())
-            .ok_or_else(|| AnchorError::Malformed(self.file.clone()))
+        self.parse(&bytes)
     }
 
-    /// Records `position`, unless a later one is already recorded. Calls `before` first, while
-    /// holding the lock: the work that must be done once on the way to the new position.
+    fn parse(&self, bytes: &[u8]) -> Result<AnchorRecord, AnchorError> {
+        match statement::parse::<AnchorRecord>(bytes, &["version"], "the anchor") {
+            Ok(record) if record.is_consistent() => Ok(record),
+            Err(error) if error.fault() == Fault::Newer => {
+                Err(AnchorError::Newer(self.file.clone()))
+            }
+            _ => Err(AnchorError::Malformed(self.file.clone())),
+        }
+    }
+
+    /// Records a position, unless a later one is already recorded. Calls `then` while still
+    /// holding the lock: the work that one process at a time must do.
     ///
     /// # Errors
     ///
-    /// [`AnchorError`], or the error of `before`.
+    /// [`AnchorError`], or the error of `then`.
     pub(crate) fn advance<E: From<AnchorError>>(
         &self,
-        position: JournalPosition,
-        before: impl FnOnce() -> Result<(), E>,
+        record: AnchorRecord,
+        then: impl FnOnce() -> Result<(), E>,
     ) -> Result<(), E> {
         let _lock = self.lock()?;
-        if self.read()?.revision >= position.revision {
+        if self.read_record()?.revision < record.revision {
+            self.write(record)?;
+        }
+        then()
+    }
+
+    /// Records a position in the journal of the store of `keyring` even if a later one is
+    /// recorded. Only a restore moves it back.
+    ///
+    /// # Errors
+    ///
+    /// [`AnchorError`].
+    pub fn set(&self, position: JournalPosition, keyring: &Keyring) -> Result<(), AnchorError> {
+        let _lock = self.lock()?;
+        self.write(AnchorRecord::at(position, keyring))
+    }
+
+    /// Fails if the anchor belongs to another store than `keyring`.
+    pub(crate) fn check_store(
+        &self,
+        record: AnchorRecord,
+        keyring: &Keyring,
+    ) -> Result<(), AnchorError> {
+        if record.store == keyring.store() {
             return Ok(());
         }
-        before()?;
-        Ok(self.write(position)?)
+        Err(AnchorError::OtherStore(self.file.clone()))
     }
 
-    /// Runs `work` while holding the lock, so that the anchor does not advance meanwhile.
-    ///
-    /// # Errors
-    ///
-    /// [`AnchorError`], or the error of `work`.
-    pub(crate) fn with_lock<E: From<AnchorError>, T>(
-        &self,
-        work: impl FnOnce() -> Result<T, E>,
-    ) -> Result<T, E> {
-        let _lock = self.lock()?;
-        work()
-    }
-
-    /// Records `position` even if a later one is recorded. Only a restore moves it back.
-    ///
-    /// # Errors
-    ///
-    /// [`AnchorError`].
-    pub fn set(&self, position: JournalPosition) -> Result<(), AnchorError> {
-        let _lock = self.lock()?;
-        self.write(position)
-    }
-
-    /// Fsyncs the directory, so that the recorded position survives a power loss. Required
-    /// before a key is removed that a verification from an older position would need.
-    ///
-    /// # Errors
-    ///
-    /// [`AnchorError`].
-    pub(crate) fn sync(&self) -> Result<(), AnchorError> {
-        let directory = self.file.parent().unwrap_or(Path::new("."));
-        files::sync_directory(directory).map_err(|error| self.file_error(error))
-    }
-
-    fn write(&self, position: JournalPosition) -> Result<(), AnchorError> {
-        let mut text = serde_json::to_vec(&position)
+    fn write(&self, record: AnchorRecord) -> Result<(), AnchorError> {
+        let mut text = serde_json::to_vec(&record)
             .map_err(|error| self.file_error(std::io::Error::other(error)))?;
         text.push(b'\n');
         files::replace(&self.file, &text).map_err(|error| self.file_error(error))
@@ -201,39 +259,57 @@ impl Anchor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::Digest;
-    use crate::journal::position::Revision;
 
-    fn position(revision: Revision) -> JournalPosition {
-        JournalPosition {
+    fn record(revision: Revision) -> AnchorRecord {
+        AnchorRecord {
+            version: 1,
+            store: ID.parse().unwrap(),
+            lineage: ID.parse().unwrap(),
             revision,
-            entry: Some(Digest::of(&revision.to_be_bytes())),
+            checkpoint: (revision > 0).then(|| Digest::of(&revision.to_be_bytes())),
         }
     }
 
+    const ID: &str = "000102030405060708090a0b0c0d0e0f";
+
     #[test]
-    fn an_anchor_only_advances_unless_it_is_set() {
+    fn an_anchor_only_advances() {
         let directory = tempfile::tempdir().unwrap();
         let anchor = Anchor::at(directory.path().join("anchor.json"));
         assert!(matches!(anchor.read(), Err(AnchorError::Missing(_))));
-        anchor.set(JournalPosition::default()).unwrap();
-        let advance = |position| anchor.advance(position, || Ok::<(), AnchorError>(()));
-        advance(position(7)).unwrap();
-        advance(position(5)).unwrap();
-        assert_eq!(anchor.read().unwrap(), position(7));
-        anchor.set(position(3)).unwrap();
-        assert_eq!(anchor.read().unwrap(), position(3));
+        anchor.write(record(0)).unwrap();
+        let advance = |record| anchor.advance(record, || Ok::<(), AnchorError>(()));
+        advance(record(7)).unwrap();
+        advance(record(5)).unwrap();
+        assert_eq!(anchor.read_record().unwrap(), record(7));
+        anchor.write(record(3)).unwrap();
+        assert_eq!(anchor.read().unwrap(), record(3).position());
     }
 
     #[test]
     fn an_invalid_anchor_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("anchor.json");
-        for text in ["", "{}", "{\"revision\":1,\"entry\":null}", "7"] {
+        let valid = serde_json::to_string(&record(1)).unwrap();
+        let large = valid.replace(":1,\"checkpoint", ":9007199254740993,\"checkpoint");
+        let without = valid.replace("\"revision\":1", "\"revision\":0");
+        for text in [
+            "",
+            "{}",
+            "7",
+            &large,
+            &without,
+            &valid.replace("000102", "0001"),
+        ] {
             std::fs::write(&file, text).unwrap();
             let read = Anchor::at(&file).read();
             assert!(matches!(read, Err(AnchorError::Malformed(_))), "{text}");
         }
+        std::fs::write(&file, valid.replace("\"version\":1", "\"version\":2")).unwrap();
+        assert!(matches!(
+            Anchor::at(&file).read(),
+            Err(AnchorError::Newer(_))
+        ));
         std::fs::write(&file, vec![b' '; MAX_BYTES + 1]).unwrap();
         assert!(Anchor::at(&file).read().is_err());
     }

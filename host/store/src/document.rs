@@ -1,8 +1,8 @@
-//! Signed documents.
+//! Documents: pieces of metadata, proven by the document tree.
 //!
-//! The signed bytes include the document's kind, name and revision, which must match its
-//! row. So a document cannot be forged, edited, renamed, or presented as a newer one. It
-//! can be deleted or replaced by an older version: the [tree](crate::tree) detects that.
+//! The newest checkpoint names the root of the [tree](crate::tree), which names the digest of
+//! every document. So a document carries no signature. Its bytes contain its kind, name and
+//! revision, which must match the place where it was found.
 
 use std::any::Any;
 use std::fmt;
@@ -15,8 +15,8 @@ use serde_json::value::RawValue;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::journal::position::Revision;
-use crate::row::{DocumentKey, SignedRow};
-use crate::signing::{PayloadType, Signer, Verifier};
+use crate::row::DocumentKey;
+use crate::statement;
 use crate::tampering::{Fault, Tampering};
 
 /// A verified document.
@@ -24,16 +24,16 @@ pub struct Document {
     key: DocumentKey,
     revision: Revision,
     digest: Digest,
-    signature: Vec<u8>,
-    signer: String,
     body: Box<RawValue>,
     parsed: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
-/// The signed bytes, as JSON.
+const MEMBERS: &[&str] = &["version", "critical", "kind", "name", "revision", "body"];
+
+/// The stored bytes, as JSON.
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Payload<Body> {
+    version: u32,
     kind: String,
     name: String,
     revision: Revision,
@@ -51,7 +51,7 @@ impl Document {
         self.revision
     }
 
-    /// The SHA-256 of the signed bytes.
+    /// The SHA-256 of its bytes.
     pub fn digest(&self) -> Digest {
         self.digest
     }
@@ -60,16 +60,10 @@ impl Document {
     ///
     /// # Errors
     ///
-    /// [`Error::Tampered`] if the body does not parse as a `T`: it was signed, but in a format
-    /// that this version does not support.
+    /// [`Error::Tampered`] with [`Fault::Newer`] if the body does not parse as a `T`: a signer
+    /// wrote it, but in a format that this version does not support.
     pub fn body<T: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Arc<T>, Error> {
-        let invalid = || {
-            Tampering::new(
-                Fault::Forged,
-                &self.key,
-                "has a format that this version does not support",
-            )
-        };
+        let invalid = || statement::newer(&self.key);
         if let Some(parsed) = self.parsed.get() {
             return Arc::clone(parsed).downcast().map_err(|_| invalid().into());
         }
@@ -82,85 +76,51 @@ impl Document {
         Ok(parsed)
     }
 
-    /// Verifies the row of the document `key`: it must be signed by one of `verifiers` and have
-    /// the expected digest.
+    /// Verifies the bytes of the document `key`: they must have the expected digest.
     pub(crate) fn verify(
         key: &DocumentKey,
-        row: &SignedRow,
-        verifiers: &[Verifier],
+        bytes: &[u8],
         expected_digest: Digest,
     ) -> Result<Self, Tampering> {
-        let tampered = |fault, reason| Err(Tampering::new(fault, key, reason));
-        // A signature by any other key counts as no signature.
-        let verifier = verifiers
-            .iter()
-            .find(|verifier| verifier.id().as_str() == row.signer);
-        let Some(verifier) = verifier else {
-            return tampered(Fault::Forged, "is signed by a key that is not trusted");
-        };
-        if let Err(reason) = verifier.check_row(PayloadType::Document, row) {
-            return tampered(Fault::Forged, reason);
-        }
-        let Ok(payload) = serde_json::from_slice::<Payload<Box<RawValue>>>(&row.payload) else {
-            return tampered(
-                Fault::Forged,
-                "has a format that this version does not support",
-            );
-        };
-        if payload.kind != key.kind || payload.name != key.name {
-            return tampered(Fault::Swapped, "contains another document");
-        }
-        if payload.revision != row.revision {
-            return tampered(Fault::Forged, "has a revision other than its row's");
-        }
-        let digest = Digest::of(&row.payload);
+        let digest = Digest::of(bytes);
+        let parsed = || statement::parse::<Payload<Box<RawValue>>>(bytes, MEMBERS, key);
+        let names_another =
+            |payload: &Payload<_>| payload.kind != key.kind || payload.name != key.name;
         if digest != expected_digest {
-            return tampered(Fault::Stale, "is not the newest version in the journal");
+            let (fault, reason) = match parsed() {
+                Ok(payload) if names_another(&payload) => {
+                    (Fault::Swapped, "contains another document")
+                }
+                _ => (Fault::Forged, "is not what the journal names"),
+            };
+            return Err(Tampering::new(fault, key, reason));
+        }
+        let payload = parsed()?;
+        if names_another(&payload) {
+            return Err(Tampering::new(Fault::Forged, key, "names another document"));
         }
         Ok(Document {
             key: key.clone(),
             revision: payload.revision,
             digest,
-            signature: row.signature.clone(),
-            signer: row.signer.clone(),
             body: payload.body,
             parsed: OnceLock::new(),
         })
     }
 
-    /// Whether `row` holds the same bytes and signature as this verified document.
-    pub(crate) fn matches(&self, row: &SignedRow, expected_digest: Digest) -> bool {
-        self.digest == expected_digest
-            && self.revision == row.revision
-            && self.signer == row.signer
-            && self.signature == row.signature
-            && Digest::of(&row.payload) == expected_digest
-    }
-
-    /// The id of the key that signed it.
-    pub fn signer(&self) -> &str {
-        &self.signer
-    }
-
-    /// The body as JSON, exactly as signed.
-    pub fn raw(&self) -> &RawValue {
-        &self.body
-    }
-
-    /// Signs `body` as the document `key` at `revision`.
-    pub(crate) fn sign(
+    /// Encodes `body` as the document `key` at `revision`.
+    pub(crate) fn encode(
         key: &DocumentKey,
         revision: Revision,
         body: &RawValue,
-        signer: &Signer,
-    ) -> Result<SignedRow, serde_json::Error> {
-        let payload = serde_json::to_vec(&Payload {
+    ) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(&Payload {
+            version: statement::VERSION,
             kind: key.kind.clone(),
             name: key.name.clone(),
             revision,
             body,
-        })?;
-        Ok(signer.sign_row(PayloadType::Document, revision, payload))
+        })
     }
 }
 

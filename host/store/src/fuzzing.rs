@@ -3,65 +3,60 @@
 
 use std::sync::OnceLock;
 
+use crate::anchor::AnchorRecord;
 use crate::digest::Digest;
 use crate::document::Document;
-use crate::journal::entry::JournalEntry;
-use crate::journal::position::{JournalPosition, Revision};
-use crate::row::{DocumentKey, SignedRow};
+use crate::journal::checkpoint::Checkpoint;
+use crate::journal::position::Revision;
+use crate::keyring::Keyring;
+use crate::row::{DocumentKey, JournalRow};
 use crate::sealing;
 use crate::sealing::context::SealContext;
 use crate::sealing::frame::{self, Header};
 use crate::secret::Secret;
-use crate::signing::{PayloadType, Signer, Verifier};
+use crate::statement::Statement;
 use crate::tree::Node;
 
 const REVISION: Revision = 7;
 
-/// One for all runs: generating a key takes longer than using it.
-fn signer() -> Option<&'static (Signer, Vec<Verifier>)> {
-    static SIGNER: OnceLock<Option<(Signer, Vec<Verifier>)>> = OnceLock::new();
-    let generate = || {
-        let signer = Signer::generate().ok()?;
-        let verifiers = vec![signer.verifier()];
-        Some((signer, verifiers))
-    };
-    SIGNER.get_or_init(generate).as_ref()
-}
-
-fn row(payload: &[u8]) -> SignedRow {
-    SignedRow {
-        revision: REVISION,
-        payload: payload.to_vec(),
-        signature: vec![0; 64],
-        signer: "0123456789abcdef".to_owned(),
-    }
-}
-
-/// A signed payload parses as the document that it names, or not at all. An unsigned one
-/// never does.
+/// A payload parses as the document that it names and with its own digest, or not at all.
 pub fn document(payload: &[u8]) {
-    let Some((signer, verifiers)) = signer() else {
-        return;
-    };
     let key = DocumentKey::new("scope", "acme");
     let digest = Digest::of(payload);
-    assert!(Document::verify(&key, &row(payload), verifiers, digest).is_err());
-    let signed = signer.sign_row(PayloadType::Document, REVISION, payload.to_vec());
-    if let Ok(document) = Document::verify(&key, &signed, verifiers, digest) {
+    assert!(Document::verify(&key, payload, Digest::of(b"other")).is_err());
+    if let Ok(document) = Document::verify(&key, payload, digest) {
         assert_eq!(document.key(), &key);
-        assert_eq!(document.revision(), REVISION);
         assert_eq!(document.digest(), digest);
-        assert!(Document::verify(&key, &signed, verifiers, Digest::of(b"other")).is_err());
     }
 }
 
-/// A parsed journal entry has the revision of its row, and round-trips.
-pub fn journal_entry(payload: &[u8]) {
-    if let Ok(entry) = JournalEntry::parse(&row(payload)) {
-        assert_eq!(entry.revision, REVISION);
-        let written = serde_json::to_vec(&entry).unwrap_or_default();
-        let written = JournalEntry::parse(&row(&written));
-        assert!(written.is_ok_and(|written| written.documents == entry.documents));
+/// A parsed checkpoint has the revision of its row, and round-trips.
+pub fn checkpoint(payload: &[u8]) {
+    let row = |payload: &[u8]| JournalRow {
+        revision: REVISION,
+        checkpoint: Statement {
+            payload: payload.to_vec(),
+            signatures: b"[]".to_vec(),
+        },
+        change: Vec::new(),
+    };
+    if let Ok(checkpoint) = Checkpoint::parse(&row(payload)) {
+        assert_eq!(checkpoint.revision, REVISION);
+        let written = serde_json::to_vec(&checkpoint).unwrap_or_default();
+        let written = Checkpoint::parse(&row(&written));
+        assert!(written.is_ok_and(|written| written.tree == checkpoint.tree));
+    }
+}
+
+/// A parsed keyring has the digest of its bytes, and nobody has signed it.
+pub fn keyring(payload: &[u8]) {
+    let statement = Statement {
+        payload: payload.to_vec(),
+        signatures: b"[]".to_vec(),
+    };
+    if let Ok(keyring) = Keyring::parse(statement) {
+        assert_eq!(keyring.digest(), Digest::of(payload));
+        assert!(keyring.signers(None).is_err());
     }
 }
 
@@ -108,11 +103,11 @@ pub fn tree_node(bytes: &[u8]) {
 
 /// A parsed anchor round-trips.
 pub fn anchor(bytes: &[u8]) {
-    if let Ok(position) = serde_json::from_slice::<JournalPosition>(bytes) {
-        let text = serde_json::to_vec(&position).unwrap_or_default();
+    if let Ok(record) = serde_json::from_slice::<AnchorRecord>(bytes) {
+        let text = serde_json::to_vec(&record).unwrap_or_default();
         assert_eq!(
-            serde_json::from_slice::<JournalPosition>(&text).ok(),
-            Some(position)
+            serde_json::from_slice::<AnchorRecord>(&text).ok(),
+            Some(record)
         );
     }
 }

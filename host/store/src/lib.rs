@@ -4,21 +4,28 @@
 //! reader notices: a read returns what was written, or fails with
 //! [`Error::Tampered`]. Tampered data is never reported as absent.
 //!
-//! - A [`Document`] is a piece of metadata, signed (Ed25519) together with its kind,
-//!   name and revision, and verified each time it is read from the database.
+//! - The journal has one entry per change. Each has a signed checkpoint, which names the one
+//!   before it, the record of the change, the root of the document tree, and the keyring that
+//!   is in force.
+//! - A [`Document`] is a piece of metadata. The document tree, a hash tree, proves each document,
+//!   and each list of documents.
 //! - A blob is a byte string, stored under its SHA-256. Sealed secrets are blobs.
-//! - The journal is a signed hash chain with one [`JournalEntry`] per change.
 //! - A change is one [`Store::commit`] against an expected revision. It is written
 //!   and journaled as a whole, or not at all.
+//! - The [`Keyring`] names who may change the store, and who may read it. Owners sign it. The
+//!   power of a key is an interval of the journal.
 //! - A secret is encrypted to age recipients ([`Keys::seal`]) together with the place
 //!   it belongs to ([`SealContext`]), and decrypts only for that place
 //!   ([`Keys::unseal`]).
-//! - The [`Anchor`], a small file outside the database, records the newest journal
-//!   entry. It detects a database that was rolled back to an older state.
+//! - The [`Anchor`], a small file outside the database, records the newest checkpoint. It detects
+//!   a database that was rolled back to an older state.
 //!
-//! A machine has two keys ([`Keys`]): the identity decrypts secrets, the signer signs
-//! changes. A machine without the identity cannot read secrets; a machine without the
-//! signer cannot change anything.
+//! `host/FORMATS.md` describes every byte that is stored or signed.
+//!
+//! A machine has up to three private keys ([`Keys`]): the identity decrypts secrets, the signer
+//! signs changes, the owner key signs keyrings. A machine without the identity cannot read
+//! secrets; one without the signer cannot change anything; one without the owner key cannot
+//! change who may write or read.
 //!
 //! Every read verifies what it returns. [`Store::check`] verifies the whole database.
 //!
@@ -33,7 +40,7 @@
 //!
 //! - On a multi-threaded tokio runtime, the async functions of [`Store`] and [`Sqlite`]
 //!   do this on separate threads, so that no runtime thread waits. The exception is the
-//!   anchor, a file of about 110 bytes, which is read on the calling thread.
+//!   anchor, a file of about 230 bytes, which is read on the calling thread.
 //! - On a current-thread runtime, or without tokio, reads and updates of the anchor run
 //!   on the calling thread. Commits and copies always run on a separate thread.
 //! - [`Store::check`] reads on separate threads, but verifies signatures on the calling
@@ -41,9 +48,9 @@
 //!
 //! [`Store::unseal`] decrypts on the calling thread, which takes about 0.1 ms.
 //!
-//! These functions are not async and may block: [`Store::open`], [`Store::trust`],
-//! [`Store::end_old_signer`], the constructors of [`Sqlite`], and all functions of [`Anchor`], [`Keys`], [`Secret`]
-//! and [`InputFile`] that read or write files. On an async runtime, call them through
+//! These functions are not async and may block: [`Store::open`], the constructors of [`Sqlite`],
+//! and all functions of [`Anchor`], [`Keys`], [`Secret`] and [`InputFile`] that read or write
+//! files. On an async runtime, call them through
 //! `tokio::task::spawn_blocking`.
 
 mod anchor;
@@ -55,15 +62,19 @@ mod error;
 mod files;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod hex;
 mod input_file;
 mod journal;
+mod keyring;
 mod keys;
 mod locked;
+mod random_id;
 mod recipients;
 mod row;
 mod sealing;
 mod secret;
 mod signing;
+mod statement;
 mod store;
 mod tampering;
 mod tree;
@@ -72,7 +83,8 @@ mod verification;
 pub use anchor::{Anchor, AnchorError};
 pub use backend::sqlite::{Access, Sqlite};
 pub use backend::{
-    Backend, BackendError, FoundDocument, JournalRows, ReadTransaction, RowCounts, Rows, Writes,
+    Backend, BackendError, FoundDocument, JournalRows, JournalStart, ListRows, ReadTransaction,
+    RowCounts, Rows, Writes,
 };
 pub use digest::{Digest, InvalidDigest};
 pub use document::Document;
@@ -81,22 +93,25 @@ pub use files::path_check::{check_ancestors, check_link, check_parent, check_pri
 pub use files::{private_directory, temporary_files};
 pub use input_file::{INPUT_TIMEOUT, InputError, InputFile};
 pub use journal::entry::{Author, Effect, JournalEntry};
+pub use journal::history::History;
 pub use journal::position::{JournalPosition, Revision};
-pub use journal::signer_chain::SignerChain;
+pub use keyring::{Authority, Keyring, KeyringDraft, KeyringNumber, LabelledKey, Owners};
 pub use keys::Keys;
 pub use keys::error::KeyError;
+pub use keys::new::{NewKeys, write_keyring};
+pub use keys::recovery::{Receipt, create_recovery_key};
+pub use keys::role::Role;
 pub use keys::source::IdentitySource;
 pub use locked::{inherited_file, memory_lock_failures};
-pub use recipients::{
-    RECIPIENTS_KIND, Recipient, RecipientError, RecipientId, Recipients,
-    document_key as recipients_key,
-};
-pub use row::{BlobRow, DocumentKey, SignedRow};
+pub use random_id::{InvalidId, RandomId};
+pub use recipients::{Recipient, RecipientError, RecipientId, Recipients};
+pub use row::{BlobRow, DocumentKey, JournalRow};
 pub use sealing::context::{Fields, SealContext, SealError};
 pub use secret::Secret;
 pub use signing::{InvalidKeyId, KeyId, Signer, Verifier};
+pub use statement::Statement;
 pub use store::Store;
-pub use store::batch::Batch;
+pub use store::batch::{Batch, NewKeyring};
 pub use store::cache::Snapshot;
 pub use tampering::{Fault, Tampering};
 pub use verification::report::{CheckReport, DocumentBlobs, Progress, Visitor};

@@ -1,32 +1,25 @@
 //! The recipients that secrets are sealed to.
 //!
-//! The list is a document: signed, journaled, and read at the same revision as the data it
-//! protects. So a removed recipient receives nothing new, even from a process that has been
-//! running since before the removal.
+//! The list is part of the keyring, which the owners sign, and is read at the same revision as the
+//! data it protects. So nobody but an owner adds a reader, and a removed recipient receives nothing
+//! new, even from a process that has been running since before the removal.
 
 use entail_text::sanitized;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::row::DocumentKey;
 
 /// The maximum number of recipients. Each adds 98 bytes to every secret.
 const MAX_RECIPIENTS: usize = 64;
 
-/// Identifies a recipient by the first 16 hexadecimal digits of the SHA-256 of its key.
+/// The fingerprint of a recipient: the SHA-256 of its key in hexadecimal digits.
 pub type RecipientId = String;
 
-/// The kind of the document that lists the recipients.
-pub const RECIPIENTS_KIND: &str = "keys";
-
-/// The key of the document that lists the recipients.
-pub fn document_key() -> DocumentKey {
-    DocumentKey::new(RECIPIENTS_KIND, "recipients")
-}
+/// How many digits of a fingerprint name a recipient at least.
+const MIN_ID_DIGITS: usize = 8;
 
 /// The list of recipients that secrets are sealed to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Recipients {
     /// Counts the versions of the list, from 1. A sealed secret names the version it was sealed
     /// for.
@@ -37,7 +30,6 @@ pub struct Recipients {
 
 /// A recipient that secrets are sealed to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Recipient {
     /// The age recipient: `age1…`.
     pub key: String,
@@ -92,10 +84,9 @@ impl Recipient {
     }
 }
 
-/// The id of a recipient with that key.
+/// The fingerprint of a recipient with that key.
 pub(crate) fn id_of(key: &str) -> RecipientId {
-    let digest = Digest::of(key.as_bytes()).to_string();
-    digest.chars().take(16).collect()
+    Digest::of(key.as_bytes()).to_string()
 }
 
 impl Recipients {
@@ -144,14 +135,18 @@ impl Recipients {
         Ok(())
     }
 
-    /// Returns the next version of the list, without the recipient of that id, label or key.
+    /// Returns the next version of the list, without the recipient of that label, key or
+    /// fingerprint, of which the first eight digits are enough.
     ///
     /// # Errors
     ///
     /// [`RecipientError::Unknown`], [`RecipientError::Last`].
     pub fn without(&self, which: &str) -> Result<Self, RecipientError> {
+        let has_id = |recipient: &Recipient| {
+            which.len() >= MIN_ID_DIGITS && recipient.id().starts_with(which)
+        };
         let matches = |recipient: &&Recipient| {
-            recipient.id() == which || recipient.label == which || recipient.key == which
+            has_id(recipient) || recipient.label == which || recipient.key == which
         };
         let matching: Vec<RecipientId> = self
             .recipients

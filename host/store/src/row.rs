@@ -5,7 +5,10 @@ use std::fmt;
 use entail_text::sanitized;
 use serde::{Deserialize, Serialize};
 
-use crate::journal::position::Revision;
+use crate::digest::Digest;
+use crate::journal::position::{JournalPosition, Revision};
+use crate::statement::Statement;
+use crate::tampering::{Fault, Tampering};
 
 /// Identifies a document by its kind and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -33,17 +36,39 @@ impl fmt::Display for DocumentKey {
     }
 }
 
-/// A document or a journal entry as a row: the signed bytes and the signature.
+/// A journal entry as a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SignedRow {
-    /// The revision of the change that wrote the row.
+pub struct JournalRow {
+    /// The revision of the change.
     pub revision: Revision,
-    /// The signed bytes.
-    pub payload: Vec<u8>,
-    /// The signature.
-    pub signature: Vec<u8>,
-    /// The id of the signing key.
-    pub signer: String,
+    /// The signed checkpoint.
+    pub checkpoint: Statement,
+    /// The record of the change.
+    pub change: Vec<u8>,
+}
+
+impl JournalRow {
+    /// The position of the entry.
+    pub(crate) fn position(&self) -> JournalPosition {
+        JournalPosition {
+            revision: self.revision,
+            checkpoint: Some(Digest::of(&self.checkpoint.payload)),
+        }
+    }
+
+    /// The name of the entry in errors.
+    pub(crate) fn what(&self) -> String {
+        format!("journal entry {}", self.revision)
+    }
+
+    pub(crate) fn tampering(&self, reason: &str) -> Tampering {
+        Self::tampering_at(self.revision, reason)
+    }
+
+    pub(crate) fn tampering_at(revision: Revision, reason: &str) -> Tampering {
+        let what = format_args!("journal entry {revision}").to_string();
+        Tampering::new(Fault::Forged, what, reason)
+    }
 }
 
 /// A blob as a row.

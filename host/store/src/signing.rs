@@ -1,87 +1,68 @@
-//! Ed25519 signatures over a DSSE pre-authentication encoding.
-//!
-//! The encoding binds the payload type to the exact bytes: `DSSEv1 LEN(type) type LEN(body)
-//! body`, as defined by the DSSE protocol v1.0.2
-//! (<https://github.com/secure-systems-lab/dsse/blob/master/protocol.md>). So a signature
-//! of a document is never valid for a journal entry.
+//! Ed25519 keys that sign statements, and their fingerprints.
 
 use std::fmt;
 
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use ed25519_dalek::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey};
+use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, EncodePublicKey, KeypairBytes};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 
 use crate::digest::Digest;
-use crate::journal::position::Revision;
-use crate::row::SignedRow;
+use crate::hex;
 use crate::secret::Secret;
 
-/// The type of the signed bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PayloadType {
-    Document,
-    JournalEntry,
-}
+/// The name of the algorithm, as in statements.
+pub(crate) const ED25519: &str = "ed25519";
 
-impl PayloadType {
-    fn name(self) -> &'static str {
-        match self {
-            PayloadType::Document => "application/vnd.entail.document+json",
-            PayloadType::JournalEntry => "application/vnd.entail.journal-entry+json",
-        }
-    }
-
-    /// The bytes that are signed.
-    fn encode(self, payload: &[u8]) -> Vec<u8> {
-        let name = self.name();
-        let mut encoded = format!("DSSEv1 {} {name} {} ", name.len(), payload.len()).into_bytes();
-        encoded.extend_from_slice(payload);
-        encoded
-    }
-}
-
-/// Identifies a signing key: the first 16 hexadecimal digits of the SHA-256 of its public
-/// key.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct KeyId(String);
+/// The fingerprint of a public key: `ed25519:` and the SHA-256 of the key's
+/// SubjectPublicKeyInfo (DER) in hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyId(Digest);
 
 impl KeyId {
     fn of(key: &VerifyingKey) -> Self {
-        let digest = Digest::of(key.as_bytes()).to_string();
-        KeyId(digest.chars().take(16).collect())
+        // RFC 8410: an Ed25519 key's SubjectPublicKeyInfo is this, followed by the key.
+        const PREFIX: [u8; 12] = [
+            0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
+        ];
+        KeyId(Digest::of(&[&PREFIX[..], key.as_bytes()].concat()))
     }
 
-    /// The id as text, as stored with a signature.
-    pub fn as_str(&self) -> &str {
-        &self.0
+    /// The first 16 hexadecimal digits, for display only: it identifies no key.
+    pub fn short(&self) -> String {
+        self.0.to_string().chars().take(16).collect()
     }
 }
 
-/// The text is not a key id.
+/// The text is not the fingerprint of a key.
 #[derive(Debug, thiserror::Error)]
-#[error("a key id is 16 lower-case hexadecimal digits")]
+#[error("a key's fingerprint is ed25519: and 64 lower-case hexadecimal digits")]
 pub struct InvalidKeyId;
 
 impl std::str::FromStr for KeyId {
     type Err = InvalidKeyId;
 
     fn from_str(text: &str) -> Result<Self, InvalidKeyId> {
-        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        if text.len() == 16 && text.bytes().all(is_digit) {
-            Ok(KeyId(text.to_owned()))
-        } else {
-            Err(InvalidKeyId)
+        let (algorithm, digits) = text.split_once(':').ok_or(InvalidKeyId)?;
+        if algorithm != ED25519 {
+            return Err(InvalidKeyId);
         }
+        Ok(KeyId(digits.parse().map_err(|_| InvalidKeyId)?))
     }
 }
 
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "{ED25519}:{}", self.0)
     }
 }
 
-/// Signs documents and journal entries.
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A private key that signs statements.
 pub struct Signer {
     key: SigningKey,
     id: KeyId,
@@ -113,9 +94,14 @@ impl Signer {
             .map(Self::from_key)
     }
 
-    /// Encodes the key as PKCS #8 in PEM form.
+    /// Encodes the key as PKCS #8 in PEM form, without the public key: `openssl` reads only
+    /// this version of the form.
     pub fn to_pem(&self) -> Option<Secret> {
-        let pem = self.key.to_pkcs8_pem(LineEnding::LF).ok()?;
+        let pair = KeypairBytes {
+            secret_key: self.key.to_bytes(),
+            public_key: None,
+        };
+        let pem = pair.to_pkcs8_pem(LineEnding::LF).ok()?;
         Some(Secret::from(pem.as_str()))
     }
 
@@ -123,32 +109,17 @@ impl Signer {
     pub fn verifier(&self) -> Verifier {
         Verifier {
             key: self.key.verifying_key(),
-            id: self.id.clone(),
+            id: self.id,
         }
     }
 
-    /// The id of this key.
-    pub fn id(&self) -> &KeyId {
-        &self.id
+    /// The fingerprint of this key.
+    pub fn id(&self) -> KeyId {
+        self.id
     }
 
-    fn sign(&self, kind: PayloadType, payload: &[u8]) -> Vec<u8> {
-        self.key.sign(&kind.encode(payload)).to_vec()
-    }
-
-    /// Signs `payload` and returns it as a row.
-    pub(crate) fn sign_row(
-        &self,
-        kind: PayloadType,
-        revision: Revision,
-        payload: Vec<u8>,
-    ) -> SignedRow {
-        SignedRow {
-            revision,
-            signature: self.sign(kind, &payload),
-            signer: self.id.to_string(),
-            payload,
-        }
+    pub(crate) fn sign(&self, bytes: &[u8]) -> [u8; 64] {
+        self.key.sign(bytes).to_bytes()
     }
 }
 
@@ -160,21 +131,26 @@ impl fmt::Debug for Signer {
     }
 }
 
-/// Verifies documents and journal entries.
-#[derive(Clone, Debug)]
+/// A public key that verifies statements.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Verifier {
     key: VerifyingKey,
     id: KeyId,
 }
 
 impl Verifier {
-    /// Parses a public key (SubjectPublicKeyInfo) in PEM form.
-    pub fn from_pem(pem: &str) -> Option<Self> {
-        let key = VerifyingKey::from_public_key_pem(pem).ok()?;
+    /// Parses the 32 bytes of a public key in hexadecimal digits.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let key = VerifyingKey::from_bytes(&hex::decode(text)?).ok()?;
         Some(Verifier {
             id: KeyId::of(&key),
             key,
         })
+    }
+
+    /// Encodes the 32 bytes of the key in hexadecimal digits.
+    pub fn to_hex(&self) -> String {
+        hex::encode(self.key.as_bytes())
     }
 
     /// Encodes the key as SubjectPublicKeyInfo in PEM form.
@@ -182,29 +158,22 @@ impl Verifier {
         self.key.to_public_key_pem(LineEnding::LF).ok()
     }
 
-    /// The id of this key.
-    pub fn id(&self) -> &KeyId {
-        &self.id
+    /// The fingerprint of this key.
+    pub fn id(&self) -> KeyId {
+        self.id
     }
 
-    /// Verifies the signature of a row. The error is the predicate of a sentence about the row.
-    pub(crate) fn check_row(&self, kind: PayloadType, row: &SignedRow) -> Result<(), &'static str> {
-        if row.signer != self.id.as_str() {
-            return Err("is signed by a key that is not trusted");
-        }
-        if !self.verifies(kind, &row.payload, &row.signature) {
-            return Err("has an invalid signature");
-        }
-        Ok(())
+    /// Whether the signature is valid. Strict verification rejects every other signature of the
+    /// same bytes.
+    pub(crate) fn verifies(&self, bytes: &[u8], signature: &[u8]) -> bool {
+        Signature::from_slice(signature)
+            .is_ok_and(|signature| self.key.verify_strict(bytes, &signature).is_ok())
     }
+}
 
-    fn verifies(&self, kind: PayloadType, payload: &[u8], signature: &[u8]) -> bool {
-        // Strict verification rejects every other signature of the same bytes.
-        Signature::from_slice(signature).is_ok_and(|signature| {
-            self.key
-                .verify_strict(&kind.encode(payload), &signature)
-                .is_ok()
-        })
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Verifier").field(&self.id).finish()
     }
 }
 
@@ -213,57 +182,51 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_encoding_follows_the_dsse_protocol() {
-        let encoded = PayloadType::Document.encode(b"hello");
-        assert_eq!(
-            encoded,
-            b"DSSEv1 36 application/vnd.entail.document+json 5 hello"
-        );
-    }
-
-    #[test]
-    fn a_signature_is_valid_only_for_its_bytes_type_and_key() {
+    fn a_signature_is_valid_only_for_its_bytes_and_key() {
         let signer = Signer::generate().unwrap();
         let verifier = signer.verifier();
-        let signature = signer.sign(PayloadType::Document, b"bytes");
-        assert!(verifier.verifies(PayloadType::Document, b"bytes", &signature));
-        assert!(!verifier.verifies(PayloadType::Document, b"other", &signature));
-        assert!(!verifier.verifies(PayloadType::JournalEntry, b"bytes", &signature));
-        assert!(!verifier.verifies(PayloadType::Document, b"bytes", &signature[1..]));
+        let signature = signer.sign(b"bytes");
+        assert!(verifier.verifies(b"bytes", &signature));
+        assert!(!verifier.verifies(b"other", &signature));
+        assert!(!verifier.verifies(b"bytes", &signature[1..]));
         let other_key = Signer::generate().unwrap().verifier();
-        assert!(!other_key.verifies(PayloadType::Document, b"bytes", &signature));
+        assert!(!other_key.verifies(b"bytes", &signature));
     }
 
     #[test]
-    fn a_key_id_is_sixteen_lower_case_hexadecimal_digits() {
+    fn a_fingerprint_is_the_digest_of_the_key_with_its_algorithm() {
         let signer = Signer::generate().unwrap();
-        let name = signer.id().to_string();
-        assert_eq!(&name.parse::<KeyId>().unwrap(), signer.id());
+        let text = signer.id().to_string();
+        assert_eq!(text.parse::<KeyId>().unwrap(), signer.id());
+        assert!(text.starts_with("ed25519:"));
+        let digits = text.strip_prefix("ed25519:").unwrap();
+        assert_eq!(signer.id().short(), digits[..16]);
         let wrong = [
             String::new(),
-            name.chars().skip(1).collect(),
-            format!("{name}0"),
-            "0123456789ABCDEF".to_owned(),
-            "0123456789abcdeg".to_owned(),
+            digits.to_owned(),
+            signer.id().short(),
+            format!("{text}0"),
+            text.to_uppercase(),
+            text.replace("ed25519", "ed448"),
         ];
-        for name in wrong {
-            assert!(name.parse::<KeyId>().is_err(), "{name}");
+        for text in wrong {
+            assert!(text.parse::<KeyId>().is_err(), "{text}");
         }
     }
 
     #[test]
-    fn the_debug_output_of_a_signer_is_its_id() {
+    fn the_debug_output_of_a_signer_is_its_fingerprint() {
         let signer = Signer::generate().unwrap();
         let shown = format!("{signer:?}");
-        assert_eq!(shown, format!("Signer {{ id: {:?}, .. }}", signer.id()));
+        assert_eq!(shown, format!("Signer {{ id: {}, .. }}", signer.id()));
     }
 
     #[test]
-    fn keys_round_trip_through_pem() {
+    fn keys_round_trip_through_their_texts() {
         let signer = Signer::generate().unwrap();
         let parsed = Signer::from_pem(&signer.to_pem().unwrap()).unwrap();
         assert_eq!(parsed.id(), signer.id());
-        let verifier = Verifier::from_pem(&signer.verifier().to_pem().unwrap()).unwrap();
-        assert_eq!(verifier.id(), signer.id());
+        let verifier = Verifier::from_hex(&signer.verifier().to_hex()).unwrap();
+        assert_eq!(verifier, signer.verifier());
     }
 }

@@ -20,6 +20,9 @@ pub enum Fault {
     Swapped,
     /// It cannot be decrypted.
     Unreadable,
+    /// It is in a form of a newer version of this program. Nothing suggests that anyone
+    /// tampered with it.
+    Newer,
 }
 
 impl Fault {
@@ -32,6 +35,7 @@ impl Fault {
             Fault::Extra => "extra",
             Fault::Swapped => "swapped",
             Fault::Unreadable => "unreadable",
+            Fault::Newer => "newer",
         }
     }
 }

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use entail_store::{
-    Anchor, Author, Batch, Digest, DocumentKey, Error, Fault, JournalPosition, Keys, Sqlite, Store,
+    Anchor, AnchorError, Author, Batch, Digest, DocumentKey, Error, Fault, JournalPosition,
+    KeyError, KeyId, Keys, Role, Sqlite, Store,
 };
 use rusqlite::Connection;
 use serde_json::value::{RawValue, to_raw_value};
@@ -22,8 +23,11 @@ impl Home {
         let home = Home {
             directory: tempfile::tempdir().unwrap(),
         };
-        Keys::create(&home.keys(), None).unwrap();
-        home.anchor().set(JournalPosition::default()).unwrap();
+        let keys = Keys::create(&home.keys(), None, "test", 0).unwrap();
+        let anchor = home.anchor();
+        anchor
+            .set(JournalPosition::default(), keys.keyring())
+            .unwrap();
         home
     }
 
@@ -198,36 +202,24 @@ async fn every_direct_change_of_the_database_is_reported_as_tampering() {
             "UPDATE documents SET payload = x'7b7d' WHERE name = 'acme'",
         ),
         (
-            "another revision",
-            "UPDATE documents SET revision = 9 WHERE name = 'acme'",
-        ),
-        (
-            "another signature",
-            "UPDATE documents SET signature = zeroblob(64) WHERE name = 'acme'",
-        ),
-        (
-            "a shorter signature",
-            "UPDATE documents SET signature = x'00' WHERE name = 'acme'",
-        ),
-        (
-            "another signer",
-            "UPDATE documents SET signer = 'somebody' WHERE name = 'acme'",
+            "a space before a document",
+            "UPDATE documents SET payload = CAST(' ' || CAST(payload AS TEXT) AS BLOB) WHERE name = 'acme'",
         ),
         (
             "another document in its place",
-            "INSERT OR REPLACE INTO documents SELECT kind, 'acme', revision, payload, signature, signer FROM documents WHERE name = 'acme/evals'",
+            "INSERT OR REPLACE INTO documents SELECT kind, 'acme', payload FROM documents WHERE name = 'acme/evals'",
         ),
         (
             "a document of another kind in its place",
             "UPDATE documents SET kind = 'other' WHERE name = 'acme'",
         ),
         (
-            "an edited journal",
-            "UPDATE journal SET payload = CAST(replace(CAST(payload AS TEXT), 'a test', 'a tale') AS BLOB) WHERE revision = 3",
+            "an edited checkpoint",
+            "UPDATE journal SET checkpoint = CAST(replace(CAST(checkpoint AS TEXT), ':1}', ':2}') AS BLOB) WHERE revision = 3",
         ),
         (
             "a journal entry that was never made",
-            "INSERT INTO journal SELECT revision + 1, payload, signature, signer FROM journal WHERE revision = 3",
+            "INSERT INTO journal SELECT revision + 1, checkpoint, signatures, change FROM journal WHERE revision = 3",
         ),
         (
             "a journal without the last entry",
@@ -235,8 +227,12 @@ async fn every_direct_change_of_the_database_is_reported_as_tampering() {
         ),
         ("an empty journal", "DELETE FROM journal"),
         (
-            "a document's bytes as a journal entry",
-            "UPDATE journal SET (payload, signature) = (SELECT payload, signature FROM documents WHERE name = 'acme') WHERE revision = 3",
+            "a document's bytes as a checkpoint",
+            "UPDATE journal SET checkpoint = (SELECT payload FROM documents WHERE name = 'acme') WHERE revision = 3",
+        ),
+        (
+            "a keyring's bytes as a checkpoint",
+            "UPDATE journal SET (checkpoint, signatures) = (SELECT payload, signatures FROM keyrings) WHERE revision = 3",
         ),
     ] {
         let home = filled().await;
@@ -260,7 +256,7 @@ async fn every_direct_change_of_the_database_is_reported_as_tampering() {
 async fn an_added_row_is_not_accepted_as_a_document() {
     let home = filled().await;
     home.sql(
-        "INSERT INTO documents SELECT kind, 'acme/planted', revision, payload, signature, signer
+        "INSERT INTO documents SELECT kind, 'acme/planted', payload
          FROM documents WHERE name = 'acme/evals'",
     );
     let result = home.store().read(&[key("acme/planted")]).await;
@@ -399,9 +395,10 @@ async fn another_entry_at_the_anchored_revision_is_detected() {
     assert_eq!(body(&witness, "acme").await.unwrap(), "third");
     let other = JournalPosition {
         revision: 3,
-        entry: Some(Digest::of(b"another entry")),
+        checkpoint: Some(Digest::of(b"another checkpoint")),
     };
-    home.anchor().set(other).unwrap();
+    let keyring = witness.known_keyring();
+    home.anchor().set(other, &keyring).unwrap();
     for store in [witness, home.store()] {
         assert!(fault(&store, "acme").await.is_some());
     }
@@ -428,17 +425,86 @@ async fn the_signer_is_rotated_while_others_read_and_write() {
         at_ms: 1,
         change: &change,
     };
-    let old = here.verifiers()[0].id().clone();
-    here.begin_new_signer(author.clone()).await.unwrap();
-    assert_ne!(here.verifiers()[0].id(), &old);
+    let old = signer(&here);
+    here.rotate_key(Role::Signer, author.clone()).await.unwrap();
+    assert_ne!(signer(&here), old);
     // A store that knows only the old key continues to read and write.
     assert_eq!(body(&there, "acme").await.unwrap(), "third");
     put(&there, 4, "acme", "fifth").await.unwrap();
     assert_eq!(body(&here, "acme").await.unwrap(), "fifth");
     put(&here, 5, "acme/evals", "sixth").await.unwrap();
-    here.end_old_signer().unwrap();
     let reopened = home.store();
-    assert_eq!(reopened.verifiers().len(), 1);
+    assert_eq!(signer(&reopened), signer(&here));
     assert_eq!(body(&reopened, "acme/evals").await.unwrap(), "sixth");
     assert_eq!(body(&reopened, "acme").await.unwrap(), "fifth");
+}
+
+fn signer(store: &Store) -> KeyId {
+    store.known_keyring().authority().signers[0].key.id()
+}
+
+#[tokio::test]
+async fn a_machine_finds_the_newest_keyring_from_any_earlier_or_later_one() {
+    let home = filled().await;
+    let saved = home.keys().join("keyring.jsonl");
+    let anchor = home.directory.path().join("anchor.json");
+    let (first, early) = (
+        std::fs::read(&saved).unwrap(),
+        std::fs::read(&anchor).unwrap(),
+    );
+    let change = raw("a test");
+    let author = Author {
+        principal: "test",
+        at_ms: 1,
+        change: &change,
+    };
+    let store = home.store();
+    store
+        .rotate_key(Role::Signer, author.clone())
+        .await
+        .unwrap();
+    store.rotate_key(Role::Owner, author.clone()).await.unwrap();
+    store.rotate_key(Role::Signer, author).await.unwrap();
+    let newest = std::fs::read(&saved).unwrap();
+    let late = std::fs::read(&anchor).unwrap();
+    for keyring in [&first, &newest] {
+        for anchored in [&early, &late] {
+            std::fs::write(&saved, keyring).unwrap();
+            std::fs::write(&anchor, anchored).unwrap();
+            let store = home.store();
+            assert_eq!(body(&store, "acme").await.unwrap(), "third");
+            assert_eq!(store.keyring().await.unwrap().number(), 4);
+            assert_eq!(std::fs::read(&anchor).unwrap(), late);
+        }
+    }
+    // Another store's keyring is refused.
+    let other = filled().await;
+    std::fs::copy(other.keys().join("keyring.jsonl"), &saved).unwrap();
+    let backend = Arc::new(Sqlite::open(&home.database()).unwrap());
+    let keys = Keys::open(&home.keys()).unwrap();
+    let opened = Store::open(backend, keys, home.anchor());
+    assert!(matches!(
+        opened,
+        Err(Error::Anchor(AnchorError::OtherStore(_)))
+    ));
+}
+
+#[tokio::test]
+async fn nobody_but_an_owner_changes_the_keyring() {
+    let home = filled().await;
+    std::fs::remove_file(home.keys().join("owner.pem")).unwrap();
+    let store = home.store();
+    let change = raw("a test");
+    let author = Author {
+        principal: "test",
+        at_ms: 1,
+        change: &change,
+    };
+    let batch = Batch {
+        keyring: Some(store.keyring().await.unwrap().next().into()),
+        ..Batch::default()
+    };
+    let committed = store.commit(3, batch, author).await;
+    assert!(matches!(committed, Err(Error::Key(KeyError::NoOwner))));
+    put(&store, 3, "acme", "fourth").await.unwrap();
 }

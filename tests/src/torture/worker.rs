@@ -77,13 +77,15 @@ pub async fn work(
                 print_line(&format!("{writer} {what} {count}"));
             }
             Role::Rotator => {
-                if count % 2 == 0 {
+                if count % 3 == 0 {
+                    entail.keys().rotate_owner(&me).await?;
+                } else if count % 3 == 1 {
                     entail
                         .keys()
                         .rotate_identity(&me, None, &mut |_| {})
                         .await?;
                 } else {
-                    entail.keys().rotate_signer(&me, &mut |_| {}).await?;
+                    entail.keys().rotate_signer(&me).await?;
                 }
                 print_line(&format!("rotated {count}"));
             }

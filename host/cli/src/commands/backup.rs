@@ -35,7 +35,8 @@ pub async fn backup(session: &Session, args: &BackupArgs) -> Result<(), CliError
         backup.file,
         backup.revision
     );
-    let recipients = entail.keys().recipients(&session.principal).await?;
+    let keyring = entail.keys().keyring(&session.principal).await?;
+    let recipients = keyring.recipients();
     if recipients.recipients.len() < 2 {
         err!(Style::Warn => "note:"; " only this home's identity can open the backup; create a recovery key: entail key add-recipient --recovery FILE");
     }

@@ -4,8 +4,8 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use entail::store::{KeyError, memory_lock_failures};
-use entail::{Entail, Error, Home, Keys, Request, ScopePath};
+use entail::store::{KeyError, Role, memory_lock_failures};
+use entail::{Entail, Error, Home, Request, ScopePath};
 
 use super::audit::verify::{breaches, notes, verification as verify_log};
 use super::verify::{leftovers, to_output, verification};
@@ -71,9 +71,8 @@ impl Report {
 async fn run_checks(session: &Session, report: &mut Report) -> Result<(), CliError> {
     let home = session.home()?;
     check_files(report, &home)?;
-    let keys = session.keys(&home)?;
-    check_keys(report, &keys);
     let entail = session.open_unlocked()?;
+    check_keys(session, report, &entail).await;
     check_identity(session, report, &entail).await?;
     check_policies(session, report, &entail).await?;
     session.destroy_due(&entail).await?;
@@ -140,14 +139,37 @@ fn is_open_to_others(metadata: &std::fs::Metadata) -> bool {
     metadata.permissions().mode() & 0o077 != 0
 }
 
-fn check_keys(report: &mut Report, keys: &Keys) {
+async fn check_keys(session: &Session, report: &mut Report, entail: &Entail) {
     report.ok("the keys can be read, and only by their owner");
-    match keys.signer() {
-        Ok(_) => report.ok("the signer matches the verifier"),
+    let keyring = match entail.keys().keyring(&session.principal).await {
+        Ok(keyring) => keyring,
+        Err(error) => return report.failed("the keyring", error.into()),
+    };
+    let keys = entail.keys().local();
+    match keys.check_may_write(&keyring) {
+        Ok(()) => report.ok("the signer of this machine may change the store"),
         Err(KeyError::NoSigner) => {
             report.ok("there is no signer, so this machine cannot make changes");
         }
         Err(error) => report.failed("the signer", Error::from(error).into()),
+    }
+    match keys.check_may_own(&keyring) {
+        Ok(()) => report.ok("the owner key of this machine may change keys and recipients"),
+        Err(KeyError::NoOwner) => {
+            report.ok("there is no owner key, so this machine cannot change keys and recipients");
+        }
+        Err(error) => report.failed("the owner key", Error::from(error).into()),
+    }
+    for (is_begun, key) in [
+        (keys.has_next_key(Role::Signer), "signer"),
+        (keys.has_next_key(Role::Owner), "owner"),
+        (keys.identity_ids().count() > 1, "identity"),
+    ] {
+        if is_begun {
+            let error = CliError::new(ErrorCode::Leftover, "the rotation was interrupted")
+                .with_remedies(vec![format!("entail key rotate {key}")]);
+            report.failed(format!("the rotation of the {key}"), error);
+        }
     }
 }
 
@@ -162,7 +184,8 @@ async fn check_identity(
         );
         return Ok(());
     }
-    let recipients = entail.keys().recipients(&session.principal).await?;
+    let keyring = entail.keys().keyring(&session.principal).await?;
+    let recipients = keyring.recipients();
     let keys = entail.keys().local();
     let mut own = keys.identity_ids();
     if own.any(|id| recipients.has(id)) {
@@ -260,7 +283,7 @@ async fn check_store(
         count(found.changes, "change"),
         choose(found.changes, "is", "are")
     ));
-    for note in leftovers(&found) {
+    for note in leftovers(&found, entail) {
         report.failed("work left to do", CliError::new(ErrorCode::Leftover, note));
     }
     for fault in verification.faults {

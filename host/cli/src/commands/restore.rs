@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use entail::store::{KeyId, Keys};
+use entail::store::{KeyId, Receipt};
 use entail::{
     IdentitySource, Secret, Trust, plan_restore_in_place, quoted, restore_in_place,
     restore_to_clean_machine,
@@ -14,7 +14,7 @@ use crate::args::path;
 use crate::confirm;
 use crate::error::CliError;
 use crate::output::progress::Bar;
-use crate::output::{Style, choose, count, err, out, print_dry_run_notice, print_json};
+use crate::output::{Style, choose, count, err, out, print_dry_run_notice, print_json, time};
 use crate::session::Session;
 use entail_api::backup::{RestorePlan, Restored};
 
@@ -33,9 +33,12 @@ pub struct RestoreArgs {
     /// Accept a state older than what this home has seen
     #[arg(long)]
     pub accept_rollback: bool,
-    /// Trust a backup that is signed by this key (see: entail key list)
-    #[arg(long, value_name = "ID")]
-    pub verifier: Option<String>,
+    /// Trust a backup of a store with this owner (see: entail key list)
+    #[arg(long, value_name = "FINGERPRINT")]
+    pub owner: Option<String>,
+    /// Refuse a backup older than this revision [default: the one that the recovery key names]
+    #[arg(long, value_name = "REVISION")]
+    pub at_least: Option<u64>,
     /// Protect the new identity with a passphrase
     #[arg(long, requires = "recovery")]
     pub passphrase: bool,
@@ -73,10 +76,12 @@ pub async fn restore(session: &Session, args: &RestoreArgs) -> Result<(), CliErr
 
 /// Shows what restoring in place would change.
 async fn print_plan(session: &Session, args: &RestoreArgs) -> Result<(), CliError> {
-    let trust = trust(args.verifier.as_deref().into_iter())?;
+    let trust = trust(args, None)?;
     let recovery = args.recovery.as_deref().map(read_recovery).transpose()?;
     let entail::RestorePlan {
         backup,
+        backup_at_ms,
+        not_restored,
         seen,
         to_renew,
     } = plan_restore_in_place(
@@ -89,6 +94,8 @@ async fn print_plan(session: &Session, args: &RestoreArgs) -> Result<(), CliErro
     let plan = RestorePlan {
         dry_run: true,
         backup,
+        backup_at_ms,
+        not_restored,
         seen,
         to_renew: u64::try_from(to_renew).unwrap_or(u64::MAX),
     };
@@ -96,10 +103,14 @@ async fn print_plan(session: &Session, args: &RestoreArgs) -> Result<(), CliErro
         print_json(&plan);
         return Ok(());
     }
-    out!("the store would be as it was at revision {backup}");
-    if seen > backup {
-        out!("the changes from revision {backup} to {seen} would be undone");
+    out!(
+        "the store would be as it was at revision {backup} ({})",
+        time(backup_at_ms)
+    );
+    if let Some(undone) = undone(backup, seen) {
+        out!("{undone} would be undone");
     }
+    print_not_restored(&plan.not_restored);
     out!("{} would be sealed again", count(to_renew, "secret"));
     print_dry_run_notice();
     Ok(())
@@ -111,7 +122,7 @@ async fn in_place(session: &Session, args: &RestoreArgs) -> Result<entail::Resto
             "the changes made after the backup are undone (see: --dry-run)".to_owned(),
         ])?;
     }
-    let trust = trust(args.verifier.as_deref().into_iter())?;
+    let trust = trust(args, None)?;
     let recovery = args.recovery.as_deref().map(read_recovery).transpose()?;
     let bar = Bar::new("sealing again");
     Ok(restore_in_place(
@@ -131,9 +142,7 @@ async fn to_clean_machine(
     recovery: &Path,
 ) -> Result<entail::Restored, CliError> {
     let recovery = read_recovery(recovery)?;
-    let verifier = verifier_of(&recovery);
-    let given = args.verifier.as_deref();
-    let trust = trust(verifier.as_deref().into_iter().chain(given))?;
+    let trust = trust(args, Receipt::find(&recovery))?;
     let passphrase = if args.passphrase {
         Some(session.new_passphrase()?)
     } else {
@@ -157,35 +166,54 @@ fn read_recovery(file: &Path) -> Result<Secret, CliError> {
         .ok_or_else(|| CliError::invalid(format!("{} is too large for a key", file.display())))
 }
 
-/// The id of the key that a recovery file trusts.
-fn verifier_of(recovery: &Secret) -> Option<String> {
-    let text = recovery.expose_text()?.trim_start_matches('\u{feff}');
-    let mut lines = text.lines();
-    let id = lines.find_map(|line| line.strip_prefix(Keys::VERIFIER_COMMENT))?;
-    Some(id.trim().to_owned())
+fn trust(args: &RestoreArgs, receipt: Option<Receipt>) -> Result<Trust, CliError> {
+    let owner = args.owner.as_deref().map(|owner| {
+        owner.parse::<KeyId>().map_err(|error| {
+            CliError::invalid(format!(
+                "{} is not the fingerprint of an owner: {error}",
+                quoted(owner)
+            ))
+        })
+    });
+    Ok(Trust {
+        owners: owner.transpose()?.into_iter().collect(),
+        receipt,
+        at_least: args.at_least,
+    })
 }
 
-fn trust<'a>(ids: impl Iterator<Item = &'a str>) -> Result<Trust, CliError> {
-    let verifiers = ids
-        .map(|id| {
-            id.parse::<KeyId>().map_err(|error| {
-                CliError::invalid(format!("{} is not the id of a key: {error}", quoted(id)))
-            })
-        })
-        .collect::<Result<_, _>>()?;
-    Ok(Trust { verifiers })
+/// The changes after a backup, as the subject of a sentence; `None` if there are none.
+fn undone(backup: u64, seen: u64) -> Option<String> {
+    let first = backup + 1;
+    match seen.checked_sub(first)? {
+        0 => Some(format!("the change of revision {first}")),
+        _ => Some(format!("the changes of revisions {first} to {seen}")),
+    }
+}
+
+fn print_not_restored(labels: &[String]) {
+    if !labels.is_empty() {
+        out!(
+            "recipients that were removed since stay removed: {}",
+            labels.join(", ")
+        );
+    }
 }
 
 fn print_restored(session: &Session, restored: &entail::Restored, is_new: bool) {
     let entail::Restored {
         backup,
         seen,
+        backup_at_ms,
+        not_restored,
         revision,
         renewal,
     } = restored;
     let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     let output = Restored {
         backup: *backup,
+        backup_at_ms: *backup_at_ms,
+        not_restored: not_restored.clone(),
         seen: *seen,
         revision: *revision,
         renewed: number(renewal.renewed),
@@ -195,10 +223,20 @@ fn print_restored(session: &Session, restored: &entail::Restored, is_new: bool) 
         print_json(&output);
         return;
     }
-    out!("the store is as it was at revision {backup}; it is at revision {revision} now");
-    if seen > backup {
-        out!("the changes from revision {backup} to {seen} were undone");
+    out!(
+        "the store is as it was at revision {backup} ({}); it is at revision {revision} now",
+        time(*backup_at_ms)
+    );
+    if let Some(undone) = undone(*backup, *seen) {
+        let were = choose(
+            usize::try_from(seen - backup).unwrap_or(usize::MAX),
+            "was",
+            "were",
+        );
+        out!("{undone} {were} undone");
     }
+    print_not_restored(not_restored);
+    out!("renew the receipt in each recovery key: entail key receipt FILE");
     let secrets = count(output.renewed, "secret");
     if output.renewed > 0 && is_new {
         out!("this machine's new identity can open {secrets} too");

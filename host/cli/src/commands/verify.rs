@@ -9,6 +9,9 @@ use crate::session::Session;
 use crate::unknown_providers;
 use entail_api::verify::{SecretName, StoreFault, Verification};
 
+/// The fault of an object in a form that this version does not read.
+const NEWER: &str = "newer";
+
 pub async fn verify(session: &Session) -> Result<(), CliError> {
     let entail = match session.open_unlocked() {
         // Without the passphrase everything else can still be verified.
@@ -19,13 +22,19 @@ pub async fn verify(session: &Session) -> Result<(), CliError> {
     if session.global.json {
         print_json(&found);
     } else {
-        print_text(&found);
+        print_text(&found, &entail);
     }
     let scopes = entail.scopes(&session.principal, None).await;
     // If the list of scopes is damaged, the error below reports it.
     unknown_providers::note(session, &entail, scopes.unwrap_or_default())
         .await
         .ok();
+    if !found.faults.is_empty() && found.faults.iter().all(|fault| fault.fault == NEWER) {
+        return Err(CliError::new(
+            ErrorCode::Unavailable,
+            "a newer version of Entail wrote to this store, which is needed to verify it",
+        ));
+    }
     if !found.faults.is_empty() {
         let objects = found.faults.len();
         return Err(CliError::new(
@@ -69,7 +78,7 @@ pub async fn verification(
         .await?)
 }
 
-fn print_text(found: &Verification) {
+fn print_text(found: &Verification, entail: &Entail) {
     if found.faults.is_empty() {
         out!(
             Style::Good => "ok";
@@ -91,7 +100,7 @@ fn print_text(found: &Verification) {
             )
         ),
     }
-    for note in leftovers(found) {
+    for note in leftovers(found, entail) {
         err!(Style::Warn => "note:"; " {note}");
     }
     if found.faults.is_empty() {
@@ -110,12 +119,20 @@ fn print_text(found: &Verification) {
 }
 
 /// Work that is left to do although nothing is wrong.
-pub fn leftovers(found: &Verification) -> Vec<String> {
+pub fn leftovers(found: &Verification, entail: &Entail) -> Vec<String> {
     let mut notes = Vec::new();
     let secrets = found.under_old_recipients.len();
     if let Some(first) = found.under_old_recipients.first() {
+        // Each ends with the command that seals again.
+        let remedy = if entail.keys().local().identity_ids().count() > 1 {
+            "finish the rotation with: entail key rotate identity"
+        } else if !found.secrets_for_others.is_empty() {
+            "if a restore with a recovery key was interrupted, run it again; otherwise seal again with: entail key reseal"
+        } else {
+            "seal again with: entail key reseal"
+        };
         notes.push(format!(
-            "{} sealed to an earlier list of recipients, such as {} {}; seal again with: entail key reseal",
+            "{} sealed to an earlier list of recipients, such as {} {}; {remedy}",
             format_args!(
                 "{} {}",
                 count(secrets, "secret"),
@@ -123,17 +140,6 @@ pub fn leftovers(found: &Verification) -> Vec<String> {
             ),
             first.scope,
             first.credential
-        ));
-    }
-    let documents = found.under_old_signer.len();
-    if documents > 0 {
-        notes.push(format!(
-            "{} the signature of an earlier signer; finish with: entail key rotate signer",
-            format_args!(
-                "{} {}",
-                count(documents, "document"),
-                choose(documents, "has", "have")
-            ),
         ));
     }
     let overdue = found.overdue.len();
@@ -173,11 +179,6 @@ pub fn to_output(found: &entail::Verification) -> Verification {
                 scope: secret.scope.to_string(),
                 credential: secret.credential.clone(),
             })
-            .collect(),
-        under_old_signer: found
-            .under_old_signer
-            .iter()
-            .map(ToString::to_string)
             .collect(),
         overdue: found.overdue.clone(),
     }

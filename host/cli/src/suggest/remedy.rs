@@ -72,8 +72,8 @@ pub fn remedy(hint: &Hint) -> String {
         Hint::SupplyRecoveryKey => {
             "add --recovery FILE with an identity that opens it".to_owned()
         }
-        Hint::TrustVerifier { verifier } => {
-            format!("if you know that it is right, add --verifier {verifier}")
+        Hint::TrustOwner { owner } => {
+            format!("if you know that it is right, add --owner {owner}")
         }
         Hint::RestoreBackup => "entail restore BACKUP --accept-rollback".to_owned(),
         Hint::VerifyStore => "entail verify".to_owned(),

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use entail_store::{Batch, Fault, Recipients, Revision, Tampering, recipients_key};
+use entail_store::{Batch, Keyring, Revision};
 
 use crate::change::{Applied, Change, Context};
 use crate::clock::ClockReading;
@@ -32,7 +32,7 @@ struct ChangeInput {
     revision: Revision,
     scope: Option<Scope>,
     retirements: Retirements,
-    recipients: Arc<Recipients>,
+    keyring: Arc<Keyring>,
     has_parent: bool,
 }
 
@@ -53,7 +53,7 @@ impl Entail {
                 newest_ms: self.documents.newest_change_ms(revision).await?,
                 seen_over: seen_over.as_ref(),
             },
-            recipients: &documents.recipients,
+            recipients: documents.keyring.recipients(),
             provider,
         };
         let (scope, effects) = change.apply(documents.scope, &context)?;
@@ -81,14 +81,10 @@ impl Entail {
 
     async fn read_for_change(&self, path: &ScopePath) -> Result<ChangeInput, Error> {
         // The parent too: a project is added below what exists at this revision.
-        let keys: Vec<_> = [
-            scope::document_key(path),
-            retirements_key(),
-            recipients_key(),
-        ]
-        .into_iter()
-        .chain(path.parent().map(|parent| scope::document_key(&parent)))
-        .collect();
+        let keys: Vec<_> = [scope::document_key(path), retirements_key()]
+            .into_iter()
+            .chain(path.parent().map(|parent| scope::document_key(&parent)))
+            .collect();
         let snapshot = self.documents.store.read(&keys).await?;
         let mut documents = snapshot.documents.into_iter();
         let scope = match documents.next().flatten() {
@@ -99,17 +95,11 @@ impl Entail {
             Some(document) => Retirements::clone(&*document.body::<Retirements>()?),
             None => Retirements::default(),
         };
-        let recipients = match documents.next().flatten() {
-            Some(document) => document.body::<Recipients>()?,
-            None => {
-                return Err(Tampering::new(Fault::Missing, recipients_key(), "is missing").into());
-            }
-        };
         Ok(ChangeInput {
             revision: snapshot.revision,
             scope,
             retirements,
-            recipients,
+            keyring: snapshot.keyring,
             // An organization needs no parent.
             has_parent: documents.next().is_none_or(|parent| parent.is_some()),
         })

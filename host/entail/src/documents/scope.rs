@@ -5,12 +5,11 @@
 use std::collections::BTreeMap;
 
 use entail_policy::{Inheritance, Sharing};
-use entail_store::{Digest, DocumentKey, RECIPIENTS_KIND, RecipientId, SealContext};
+use entail_store::{Digest, DocumentKey, RecipientId, SealContext};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::ClockReading;
-use crate::documents::policy::{COMPONENT_KIND, POLICY_KIND};
-use crate::documents::retirements::{Grace, SCHEDULE_KIND, Times};
+use crate::documents::retirements::{Grace, Times};
 use crate::error::Error;
 use entail_decision::name::{CredentialId, CredentialName, ModelId, ProviderId, ScopePath};
 
@@ -25,10 +24,6 @@ const MAX_REMOVED: usize = 200;
 
 /// The kind of a scope's document.
 pub(crate) const SCOPE_KIND: &str = "scope";
-
-/// The other kinds of documents: code that visits all documents must visit these too.
-pub(crate) const OTHER_KINDS: [&str; 4] =
-    [SCHEDULE_KIND, RECIPIENTS_KIND, COMPONENT_KIND, POLICY_KIND];
 
 pub(crate) fn document_key(path: &ScopePath) -> DocumentKey {
     DocumentKey::new(SCOPE_KIND, path.as_str())

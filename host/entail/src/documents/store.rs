@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::clock::Clock;
 use crate::documents::encode;
-use crate::documents::scope::{OTHER_KINDS, SCOPE_KIND};
+use crate::documents::scope::SCOPE_KIND;
 use crate::error::Error;
 use crate::principal::Principal;
 use crate::sleep::sleep;
@@ -38,9 +38,16 @@ impl DocumentStore {
     /// Fails if this machine cannot write, as a commit would.
     pub(crate) async fn check_can_commit(&self) -> Result<(), Error> {
         // Another process may have rotated the signer.
-        self.store.revision().await?;
-        self.store.reload_keys().await?.signer()?;
+        let keyring = self.store.keyring().await?;
+        self.store.reload_keys().await?.check_may_write(&keyring)?;
         Ok(())
+    }
+
+    /// Fails if this machine cannot change the keyring, as a commit would.
+    pub(crate) async fn check_can_commit_keyring(&self) -> Result<(), Error> {
+        self.check_can_commit().await?;
+        let keyring = self.store.keyring().await?;
+        Ok(self.store.keys().check_may_own(&keyring)?)
     }
 
     /// Commits a batch with its journal entry.
@@ -99,15 +106,6 @@ impl DocumentStore {
                 name.parse().map_err(|error| invalid(error).into())
             })
             .collect()
-    }
-
-    /// The keys of all documents that are signed on their own.
-    pub(crate) async fn document_keys(&self) -> Result<Vec<DocumentKey>, Error> {
-        let mut keys = Vec::new();
-        for kind in std::iter::once(SCOPE_KIND).chain(OTHER_KINDS) {
-            keys.extend(self.document_keys_of(kind).await?);
-        }
-        Ok(keys)
     }
 
     /// The keys of all documents of a kind.

@@ -1,7 +1,7 @@
 //! The kind, the code and the hints of each error.
 
 use entail_policy::BadSettings;
-use entail_store::{AnchorError, KeyError, SealError};
+use entail_store::{AnchorError, Fault, KeyError, SealError};
 
 use crate::error::Error;
 use crate::error::hint::Hint;
@@ -66,6 +66,7 @@ impl Error {
                 | BadSettings::CompilerDisabled(_),
             ) => ErrorKind::PolicyFailed,
             Error::GuardViolated(_) => ErrorKind::GuardViolated,
+            Error::Tampered(fault) if fault.fault() == Fault::Newer => ErrorKind::Unavailable,
             // No authorized writer stores a secret that is damaged or out of place.
             Error::Tampered(_)
             | Error::Untrusted { .. }
@@ -119,9 +120,11 @@ impl Error {
             Error::NotAuthorized { .. } => "not-authorized",
             Error::PolicyFailed(_) => "policy-failed",
             Error::GuardViolated(_) => "guard-violated",
+            Error::Tampered(fault) if fault.fault() == Fault::Newer => "newer-version",
             Error::Tampered(_) => "tampered",
             Error::Untrusted { .. } => "untrusted",
             Error::Anchor(AnchorError::Missing(_)) => "anchor-missing",
+            Error::Anchor(AnchorError::Newer(_)) => "newer-version",
             Error::Anchor(_) => "anchor-failed",
             Error::NotAnchored(_) => "not-anchored",
             Error::Recipient(_) => "invalid-recipient",
@@ -135,6 +138,8 @@ impl Error {
             Error::Keys(KeyError::Locked) => "identity-locked",
             Error::Keys(KeyError::WrongPassphrase) => "wrong-passphrase",
             Error::Keys(KeyError::NoSigner) => "no-signer",
+            Error::Keys(KeyError::NoOwner) => "no-owner",
+            Error::Keys(KeyError::NewerKeyring) => "newer-version",
             Error::Keys(_) => "keys-failed",
             Error::Sealed { .. } => "sealed",
             Error::HostNotBound { .. } => "host-not-bound",
@@ -178,15 +183,15 @@ impl Error {
             Error::PolicyFailed(_) | Error::GuardViolated(_) | Error::PolicyUnready(_) => {
                 Hint::CheckPolicy { organization: None }
             }
+            Error::Tampered(fault) if fault.fault() == Fault::Newer => return Vec::new(),
             Error::Tampered(_) => Hint::VerifyStore,
             Error::Anchor(AnchorError::Missing(_) | AnchorError::Malformed(_)) => {
                 Hint::AcceptRollback
             }
             Error::Untrusted {
-                signer: Some(signer),
-                ..
-            } => Hint::TrustVerifier {
-                verifier: signer.clone(),
+                owner: Some(owner), ..
+            } => Hint::TrustOwner {
+                owner: owner.clone(),
             },
             Error::UnknownRecipient(_) => Hint::ListRecipients,
             Error::OwnRecipient => Hint::RotateIdentity,

@@ -133,10 +133,10 @@ pub enum Hint {
     RotateIdentity,
     /// Supply a recovery key that opens the secrets of the backup.
     SupplyRecoveryKey,
-    /// Trust the signer of the backup.
-    TrustVerifier {
-        /// The public key, as the text form of a verifier.
-        verifier: String,
+    /// Trust the owner of the backup.
+    TrustOwner {
+        /// The fingerprint of the owner's key.
+        owner: String,
     },
     /// Restore the store from a backup.
     RestoreBackup,

@@ -57,13 +57,13 @@ pub enum Error {
     /// The database does not hold what was written.
     #[error("tampered: {0}")]
     Tampered(Tampering),
-    /// A backup is not signed by a trusted key.
+    /// A backup is not trusted.
     #[error("{}", sanitized(.message))]
     Untrusted {
-        /// What is signed by which key, and which keys are trusted.
+        /// Why.
         message: String,
-        /// The text form of the key that signed it, if it is signed.
-        signer: Option<String>,
+        /// The fingerprint of its owner, if trusting that key would help.
+        owner: Option<String>,
     },
     /// The anchor cannot be read or written.
     #[error(transparent)]

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use entail_store::{
-    Author, Batch, JournalPosition, Keys, Recipients, Secret, Sqlite, Store, check_ancestors,
-    check_parent, private_directory, recipients_key,
+    Author, Batch, JournalPosition, Keys, Secret, Sqlite, Store, check_ancestors, check_parent,
+    private_directory,
 };
 use serde_json::json;
 
@@ -18,7 +18,7 @@ use crate::documents::encode;
 use crate::error::Error;
 use crate::principal::Principal;
 
-/// The label of the first recipient of a home.
+/// The label of the keys that a home begins with.
 pub(crate) const FIRST_LABEL: &str = "first";
 
 impl Home {
@@ -116,26 +116,19 @@ impl Home {
     }
 
     async fn build(&self, passphrase: Option<&Secret>) -> Result<(), Error> {
-        let keys = Keys::create(&self.keys_directory(), passphrase)?;
         let now_ms = now_ms();
-        let recipients = Recipients::first(keys.own_recipients(FIRST_LABEL, now_ms)?);
-        let trust = keys.verifiers().first().cloned();
+        let keys = Keys::create(&self.keys_directory(), passphrase, FIRST_LABEL, now_ms)?;
         self.anchor()
-            .set(JournalPosition::default())
+            .set(JournalPosition::default(), keys.keyring())
             .map_err(Error::Anchor)?;
         let database = Sqlite::create(&self.database_file()).map_err(entail_store::Error::from)?;
         let store = Store::open(Arc::new(database), keys, self.anchor())?;
-        let batch = Batch {
-            put: vec![(recipients_key(), encode(&recipients)?)],
-            trust,
-            ..Batch::default()
-        };
         let author = Author {
             principal: &Principal::LocalOwner.to_string(),
             at_ms: now_ms,
             change: &encode(&json!({"change": "create-home"}))?,
         };
-        store.commit(0, batch, author).await?;
+        store.commit(0, Batch::default(), author).await?;
         Ok(())
     }
 

@@ -104,7 +104,7 @@ impl Home {
     }
 
     pub(super) fn is_home(&self) -> bool {
-        exists(&self.keys_directory().join("verifier.pem"))
+        exists(&self.keys_directory().join("keyring.jsonl"))
     }
 
     /// Locks out other processes that create or restore this home, until the file is

@@ -14,7 +14,7 @@ impl Renewing {
         &self,
         passphrase: Option<&Secret>,
     ) -> Result<Renewal, Error> {
-        self.store().keys().check_can_write()?;
+        self.store().keys().check_can_rotate()?;
         // Two rotations at once would create two keys and lose one.
         let _lock = self.store().keys().lock()?;
         self.store().keys().check_identity_is_local()?;
@@ -45,9 +45,9 @@ impl Renewing {
     pub(super) async fn is_identity_rotation_begun(&self, keys: &Keys) -> Result<bool, Error> {
         let own = keys.own_recipients(FIRST_LABEL, 0)?;
         let is_begun = own.len() > 1;
-        let list = self.store().recipients().await?;
+        let keyring = self.store().keyring().await?;
         match own.first() {
-            Some(unlisted) if !is_begun && !list.has(&unlisted.id()) => {
+            Some(unlisted) if !is_begun && !keyring.recipients().has(&unlisted.id()) => {
                 Err(RecipientError::Unknown(unlisted.id()).into())
             }
             _ => Ok(is_begun),

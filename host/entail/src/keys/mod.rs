@@ -1,9 +1,9 @@
 //! Rotating the keys of a home, and changing its recipients.
 //!
-//! Each operation makes a small change that takes effect immediately, and then renews what was
-//! there before: it seals secrets again, or signs documents again, a few scopes per commit.
-//! Everything stays readable meanwhile. An interrupted operation continues when it is
-//! called again: the epoch of a secret and the signer of a document say what is left to do.
+//! Each operation puts a new keyring into force. A change of recipients then seals the secrets
+//! again that were there before, a few scopes per commit. Everything stays readable meanwhile. An
+//! interrupted operation continues when it is called again: the next key in its file, and the
+//! epoch of a secret, say what is left to do.
 
 mod identity;
 mod plan;
@@ -15,7 +15,7 @@ mod signer;
 
 use std::sync::Arc;
 
-use entail_store::{Keys, Recipient, Recipients, Secret, Verifier};
+use entail_store::{Keyring, Keys, Receipt, Recipient, Role, Secret};
 
 use crate::authorize::authorize_whole;
 use crate::blocking::run_with_progress;
@@ -27,7 +27,7 @@ use renewing::Renewing;
 pub use plan::{KeyChange, KeyPlan};
 pub use renewal::{OnStep, Renewal, StaleSecret, Step};
 
-/// The keys that secrets are sealed to and documents are signed with.
+/// The keys that secrets are sealed to and changes are signed with.
 /// [`Entail::keys`] returns it.
 ///
 /// The operations that change keys run on a separate thread, which continues if the future
@@ -38,7 +38,7 @@ pub struct StoreKeys<'a> {
 }
 
 impl Entail {
-    /// The keys that secrets are sealed to and documents are signed with.
+    /// The keys that secrets are sealed to and changes are signed with.
     pub fn keys(&self) -> StoreKeys<'_> {
         StoreKeys { entail: self }
     }
@@ -50,21 +50,25 @@ impl StoreKeys<'_> {
         self.entail.documents.store.keys()
     }
 
-    /// The trusted signing keys, the current one first.
-    pub fn verifiers(self) -> Vec<Verifier> {
-        self.entail.documents.store.verifiers()
-    }
-
-    /// The recipients that secrets are sealed to.
+    /// The keyring that is in force: who may change the store, and who may read it.
     ///
     /// # Errors
     ///
     /// [`Error::Tampered`], [`Error::Unavailable`].
-    pub async fn recipients(self, principal: &Principal) -> Result<Recipients, Error> {
+    pub async fn keyring(self, principal: &Principal) -> Result<Arc<Keyring>, Error> {
         authorize_whole(principal, Action::View)?;
-        Ok(Recipients::clone(
-            &*self.entail.documents.store.recipients().await?,
-        ))
+        Ok(self.entail.documents.store.keyring().await?)
+    }
+
+    /// What is known of the store now, for a recovery key
+    /// ([`create_recovery_key`](entail_store::create_recovery_key)).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tampered`], [`Error::Unavailable`].
+    pub async fn receipt(self, principal: &Principal) -> Result<Receipt, Error> {
+        authorize_whole(principal, Action::View)?;
+        Ok(self.entail.documents.store.receipt().await?)
     }
 
     /// Checks a change of keys, and counts what it would renew. Writes nothing and opens no
@@ -100,19 +104,28 @@ impl StoreKeys<'_> {
         .await
     }
 
-    /// Rotates the signer: creates a new one, authorizes it to write, signs every document
-    /// again, and stops trusting the old one.
+    /// Rotates the signer: creates a new one, and puts a keyring with it into force. What the old
+    /// one signs from then on is refused everywhere. Takes the same time for a store of any size.
     ///
     /// # Errors
     ///
-    /// [`Error::Keys`] without a signer.
-    pub async fn rotate_signer(
-        self,
-        principal: &Principal,
-        on_step: OnStep<'_>,
-    ) -> Result<Renewal, Error> {
-        self.run(principal, on_step, |renewing| async move {
-            renewing.rotate_signer().await
+    /// [`Error::Keys`] without a signer or an owner key.
+    pub async fn rotate_signer(self, principal: &Principal) -> Result<Renewal, Error> {
+        self.run(principal, &mut |_| {}, |renewing| async move {
+            renewing.rotate_signing_key(Role::Signer).await
+        })
+        .await
+    }
+
+    /// Rotates the owner key: creates a new one, and puts a keyring with it into force, which both
+    /// sign.
+    ///
+    /// # Errors
+    ///
+    /// As [`StoreKeys::rotate_signer`].
+    pub async fn rotate_owner(self, principal: &Principal) -> Result<Renewal, Error> {
+        self.run(principal, &mut |_| {}, |renewing| async move {
+            renewing.rotate_signing_key(Role::Owner).await
         })
         .await
     }
@@ -121,7 +134,7 @@ impl StoreKeys<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::Recipient`]; [`Error::Keys`] without a signer.
+    /// [`Error::Recipient`]; [`Error::Keys`] without a signer or an owner key.
     pub async fn add_recipient(
         self,
         principal: &Principal,

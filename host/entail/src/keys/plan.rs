@@ -1,11 +1,10 @@
 //! Planning a change of keys: the checks of the change itself, and how much it would renew.
 
-use entail_store::Recipient;
+use entail_store::{Recipient, Role};
 
 use super::identity::replace;
 use super::renewal::PAGE;
 use super::renewing::Renewing;
-use super::signer::SignerRotation;
 use crate::documents::scope::{self, Credential, Scope};
 use crate::error::Error;
 use crate::home::FIRST_LABEL;
@@ -18,6 +17,8 @@ pub enum KeyChange {
     RotateIdentity,
     /// [`StoreKeys::rotate_signer`](super::StoreKeys::rotate_signer).
     RotateSigner,
+    /// [`StoreKeys::rotate_owner`](super::StoreKeys::rotate_owner).
+    RotateOwner,
     /// [`StoreKeys::add_recipient`](super::StoreKeys::add_recipient); `None` if its key is not
     /// generated yet.
     AddRecipient(Option<Recipient>),
@@ -33,35 +34,31 @@ pub enum KeyChange {
 pub struct KeyPlan {
     /// Whether it was begun earlier and would be finished.
     pub resumed: bool,
-    /// How many secrets it would seal again; for a signer, how many documents it would sign
-    /// again.
+    /// How many secrets it would seal again.
     pub to_renew: usize,
 }
 
 impl Renewing {
     /// [`StoreKeys::plan`](super::StoreKeys::plan).
     pub(crate) async fn plan(&self, change: KeyChange) -> Result<KeyPlan, Error> {
-        // Resealing writes only if a secret needs it.
-        let always_writes = !matches!(change, KeyChange::Reseal);
-        if always_writes {
-            self.documents.check_can_commit().await?;
+        // Resealing writes only if a secret needs it, and never the keyring.
+        let changes_keyring = !matches!(change, KeyChange::Reseal);
+        if changes_keyring {
+            self.documents.check_can_commit_keyring().await?;
         }
-        let list = self.store().recipients().await?;
+        let keyring = self.store().keyring().await?;
+        let list = keyring.recipients();
         let mut resumed = false;
         let epoch = match change {
-            KeyChange::RotateSigner => {
-                let begun = self.signer_rotation().await?;
-                return Ok(KeyPlan {
-                    resumed: begun != SignerRotation::NotBegun,
-                    to_renew: self.count_signed_before(begun).await?,
-                });
-            }
+            KeyChange::RotateSigner => return self.plan_signing_rotation(Role::Signer).await,
+            KeyChange::RotateOwner => return self.plan_signing_rotation(Role::Owner).await,
             KeyChange::RotateIdentity => {
+                self.store().keys().check_can_rotate()?;
                 let keys = self.store().keys();
                 keys.check_identity_is_local()?;
                 resumed = self.is_identity_rotation_begun(&keys).await?;
                 match keys.own_recipients(FIRST_LABEL, 0)?.split_first() {
-                    Some((newest, before)) if resumed => replace(&list, before, newest)?.epoch,
+                    Some((newest, before)) if resumed => replace(list, before, newest)?.epoch,
                     _ => list.epoch + 1,
                 }
             }
@@ -70,11 +67,11 @@ impl Renewing {
                 list.check_room()?;
                 list.epoch + 1
             }
-            KeyChange::RemoveRecipient(which) => self.list_without(&list, &which)?.epoch,
+            KeyChange::RemoveRecipient(which) => self.list_without(list, &which)?.epoch,
             KeyChange::Reseal => list.epoch,
         };
         let to_renew = self.count_not_sealed_to(epoch).await?;
-        if !always_writes && to_renew > 0 {
+        if !changes_keyring && to_renew > 0 {
             self.documents.check_can_commit().await?;
         }
         Ok(KeyPlan { resumed, to_renew })
@@ -96,21 +93,11 @@ impl Renewing {
         Ok(count)
     }
 
-    /// How many documents the next signer would sign again.
-    async fn count_signed_before(&self, begun: SignerRotation) -> Result<usize, Error> {
-        let verifiers = self.store().verifiers();
-        let newest = match begun {
-            SignerRotation::HandedOver => verifiers.first().map(|verifier| verifier.id().as_str()),
-            SignerRotation::NotBegun | SignerRotation::Staged => None,
-        };
-        let mut count = 0;
-        for page in self.documents.document_keys().await?.chunks(PAGE) {
-            let snapshot = self.store().read(page).await?;
-            let documents = snapshot.documents.iter().flatten();
-            count += documents
-                .filter(|document| Some(document.signer()) != newest)
-                .count();
-        }
-        Ok(count)
+    async fn plan_signing_rotation(&self, role: Role) -> Result<KeyPlan, Error> {
+        self.store().keys().check_can_rotate()?;
+        Ok(KeyPlan {
+            resumed: self.is_signing_rotation_begun(role).await?,
+            to_renew: 0,
+        })
     }
 }

@@ -1,11 +1,10 @@
 //! The recipients that secrets are sealed to.
 
-use entail_store::{Batch, Recipient, RecipientError, Recipients, recipients_key};
+use entail_store::{Batch, Recipient, RecipientError, Recipients};
 use serde_json::{Value, json};
 
 use super::renewal::Renewal;
 use super::renewing::Renewing;
-use crate::documents::encode;
 use crate::error::Error;
 
 impl Renewing {
@@ -19,7 +18,7 @@ impl Renewing {
 
     /// [`StoreKeys::remove_recipient`](super::StoreKeys::remove_recipient).
     pub(crate) async fn remove_recipient(&self, which: &str) -> Result<Renewal, Error> {
-        self.list_without(&*self.store().recipients().await?, which)?;
+        self.list_without(self.store().keyring().await?.recipients(), which)?;
         let record = json!({"change": "remove-recipient", "recipient": which});
         self.change_recipients(&record, |list| list.without(which))
             .await?;
@@ -48,15 +47,16 @@ impl Renewing {
     ) -> Result<(), Error> {
         self.documents
             .until_not_contended(|| async {
-                let key = recipients_key();
-                let snapshot = self.store().read(std::slice::from_ref(&key)).await?;
-                let list = self.store().recipients().await?;
-                let next = next(&list)?;
+                let snapshot = self.store().read(&[]).await?;
+                let list = snapshot.keyring.recipients();
+                let next = next(list)?;
                 if next.recipients == list.recipients {
                     return Ok(());
                 }
+                let mut draft = snapshot.keyring.next();
+                draft.authority.readers = next;
                 let batch = Batch {
-                    put: vec![(key, encode(&next)?)],
+                    keyring: Some(draft.into()),
                     ..Batch::default()
                 };
                 self.commit(snapshot.revision, batch, change).await

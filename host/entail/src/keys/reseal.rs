@@ -1,8 +1,6 @@
 //! Sealing secrets again to the current recipients.
 
-use entail_store::{
-    Batch, Digest, DocumentKey, Error as StoreError, Keys, Recipients, Revision, recipients_key,
-};
+use entail_store::{Batch, Digest, DocumentKey, Error as StoreError, Keys, Recipients, Revision};
 use serde_json::json;
 
 use super::renewal::{BATCH, Renewal, StaleSecret};
@@ -53,20 +51,18 @@ impl Renewing {
         keys: &Keys,
         scopes: &[ScopePath],
     ) -> Result<(usize, Vec<StaleSecret>), Error> {
-        let documents: Vec<DocumentKey> = std::iter::once(recipients_key())
-            .chain(scopes.iter().map(scope::document_key))
-            .collect();
+        let documents: Vec<DocumentKey> = scopes.iter().map(scope::document_key).collect();
         let snapshot = self.store().read(&documents).await?;
-        let recipients = self.store().recipients().await?;
+        let recipients = snapshot.keyring.recipients();
         let mut reseal = Reseal {
             keys,
-            recipients: &recipients,
+            recipients,
             revision: snapshot.revision,
             batch: Batch::default(),
             renewed: 0,
             skipped: Vec::new(),
         };
-        for (path, document) in scopes.iter().zip(snapshot.documents.iter().skip(1)) {
+        for (path, document) in scopes.iter().zip(&snapshot.documents) {
             // Removed since it was listed.
             let Some(document) = document else { continue };
             let mut scope = Scope::clone(&*document.body::<Scope>()?);

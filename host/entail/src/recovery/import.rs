@@ -1,9 +1,11 @@
 //! Importing a backup: making it a store of this machine, in a staging directory.
 //!
-//! A backup is trusted if its newest entry is signed by a trusted key, or by one that a
-//! trusted key authorized.
+//! A backup is trusted if its history leads from a keyring that is trusted, by signatures of
+//! owners alone, to the keyring that is in force at its end.
+//!
+//! Importing opens a new lineage. Who may change and read the store is carried over from the
+//! present state, so a restore brings back no key and no reader that was removed since.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -11,9 +13,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use entail_store::{
-    Author, Backend, BackendError, Batch, Fault, IdentitySource, InputError, InputFile,
-    JournalPosition, KeyId, Keys, Recipient, Recipients, Revision, Secret, SignerChain, Sqlite,
-    Store, Tampering, Verifier, private_directory, recipients_key,
+    Author, Authority, BackendError, Batch, History, IdentitySource, InputError, InputFile,
+    JournalPosition, KeyId, Keyring, Keys, NewKeyring, Receipt, Recipients, Revision, Secret,
+    Sqlite, Store, Tampering, private_directory, write_keyring,
 };
 use serde_json::json;
 
@@ -39,44 +41,100 @@ const SQLITE_MAGIC: &[u8] = b"SQLite format 3\0";
 /// The largest key file that is read.
 const MAX_KEY_BYTES: usize = 64 * 1024;
 
-/// The keys whose backups are trusted.
-#[derive(Clone, Debug)]
+/// Which backups are trusted.
+#[derive(Clone, Debug, Default)]
 pub struct Trust {
-    /// The ids of the keys.
-    pub verifiers: Vec<KeyId>,
+    /// The owners whose stores are trusted.
+    pub owners: Vec<KeyId>,
+    /// What is known of the store: a backup must contain that state.
+    pub receipt: Option<Receipt>,
+    /// The oldest revision to accept, instead of that of the receipt.
+    pub at_least: Option<Revision>,
 }
 
 impl Trust {
-    pub(super) fn check(&self, signers: &SignerChain, backup: &Path) -> Result<(), Error> {
-        let is_trusted = self
-            .verifiers
-            .iter()
-            .any(|trusted| signers.descends_from(trusted));
-        if is_trusted {
-            return Ok(());
-        }
-        let trusted: BTreeSet<String> = self.verifiers.iter().map(ToString::to_string).collect();
-        let trusted = if trusted.is_empty() {
-            "no key is trusted".to_owned()
-        } else {
-            let keys: Vec<String> = trusted.into_iter().collect();
-            format!("trusted is {}", keys.join(", "))
+    /// Fails unless a backup is trusted, and new enough. `own` is the keyring that this machine
+    /// trusts.
+    pub(super) fn check(
+        &self,
+        history: &History,
+        own: Option<&Keyring>,
+        backup: &Path,
+    ) -> Result<(), Error> {
+        let shown = backup.display();
+        let untrusted = |message: String| Error::Untrusted {
+            message,
+            owner: None,
         };
-        let signer = signers.keys().last().map(ToString::to_string);
-        let shown = signer.as_deref().unwrap_or("nobody");
-        Err(Error::Untrusted {
-            message: format!("{} is signed by {shown}, and {trusted}", backup.display()),
-            signer,
-        })
+        let receipt = self.receipt.as_ref();
+        if receipt.is_some_and(|receipt| receipt.store != history.store()) {
+            return Err(untrusted(format!(
+                "{shown} is a backup of another store than the one that the recovery key belongs to"
+            )));
+        }
+        let owners: Vec<KeyId> = receipt
+            .into_iter()
+            .flat_map(|receipt| &receipt.owners)
+            .chain(&self.owners)
+            .copied()
+            .collect();
+        let descends = own.is_some_and(|own| history.descends_from(own));
+        if !descends && !history.is_owned_by(&owners) {
+            if let Some(own) = own.filter(|own| own.store() == history.store()) {
+                return Err(untrusted(format!(
+                    "{shown} is not an earlier state of this store, and its newest change is not \
+                     under keyring {}, which is in force: a key that was removed since may have \
+                     signed it",
+                    own.number()
+                )));
+            }
+            let owner = history.keyring().authority().owners.keys.first();
+            let owner = owner.map(|owner| owner.key.id().to_string());
+            return Err(Error::Untrusted {
+                message: format!("{shown} is a backup of a store whose owners are not trusted"),
+                owner,
+            });
+        }
+        self.check_age(history, backup)
+    }
+
+    /// Fails unless a backup is new enough.
+    fn check_age(&self, history: &History, backup: &Path) -> Result<(), Error> {
+        let shown = backup.display();
+        let untrusted = |message: String| Error::Untrusted {
+            message,
+            owner: None,
+        };
+        let found = history.position().revision;
+        match (self.at_least, &self.receipt) {
+            (Some(required), _) if found < required => Err(untrusted(format!(
+                "{shown} is at revision {found}, and at least {required} is required"
+            ))),
+            (None, Some(receipt)) if !history.has(receipt.position) => {
+                let required = receipt.position.revision;
+                Err(untrusted(format!(
+                    "{shown} (revision {found}) does not contain the state that the recovery key \
+                     names (revision {required}); to accept an older or another state, add \
+                     --at-least REVISION"
+                )))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
-/// The revisions of an imported backup.
+/// An imported backup.
 pub(super) struct Imported {
     /// The revision of the backup.
     pub(super) backup: Revision,
+    /// When the newest change of the backup was made.
+    pub(super) backup_at_ms: u64,
     /// The newest revision that had been seen before.
     pub(super) seen: Revision,
+    /// The labels of the readers of the backup that were removed since, and stay so.
+    pub(super) not_restored: Vec<String>,
+    /// The keyring that is in force now.
+    pub(super) keyring: Arc<Keyring>,
 }
 
 /// Imports a backup over the store of a home, in the staging directory. The home is only
@@ -86,7 +144,7 @@ pub(super) async fn import_over(
     staged: &Home,
     backup: Option<&Path>,
     recovery: Option<&IdentitySource>,
-    extra: &Trust,
+    trust: &Trust,
     keys: &Keys,
 ) -> Result<(Imported, Option<Sqlite>), Error> {
     let present = Sqlite::open(&home.database_file());
@@ -96,7 +154,8 @@ pub(super) async fn import_over(
         (_, Err(error @ BackendError::Busy)) => return Err(Error::Unavailable(error.to_string())),
         (Some(backup), _) => backup,
         (None, Ok(present)) => {
-            present.copy_to(&own_copy).await.map_err(backend_error)?;
+            let copied = entail_store::Backend::copy_to(present, &own_copy).await;
+            copied.map_err(backend_error)?;
             &own_copy
         }
         // A database with another definition cannot be accepted.
@@ -108,107 +167,79 @@ pub(super) async fn import_over(
             )));
         }
     };
-    let mut trust = extra.clone();
-    let own = keys.verifiers().iter().map(|key| key.id().clone());
-    trust.verifiers.extend(own);
-    let signers = read_backup(staged, backup).await?;
-    let is_earlier_state = match &present {
-        Ok(present) => is_earlier_state(present, keys, &signers).await,
-        Err(_) => false,
+    let history = read_backup(staged, backup).await?;
+    let now = match &present {
+        Ok(present) => present_history(present, keys).await,
+        Err(_) => None,
     };
-    if !is_earlier_state {
-        trust.check(&signers, backup)?;
+    // An earlier state of the present store is trusted, whoever signed it.
+    let is_earlier_state = now.as_ref().is_some_and(|now| now.has(history.position()));
+    if is_earlier_state {
+        trust.check_age(&history, backup)?;
+    } else {
+        trust.check(&history, Some(keys.keyring()), backup)?;
     }
     // Fails before anything is replaced if the recovery key is invalid.
     let recovery = recovery.map(|source| home.keys(source.clone()));
     let recovery = recovery.transpose()?;
+    check_opens(&history, keys, recovery.as_ref())?;
     // An unreadable anchor does not prevent a restore.
     let seen = home.anchor().read().unwrap_or_default();
-    let added_recipients = own_recipients_missing(staged, keys, recovery.as_ref()).await?;
-    copy_signing_keys(home, staged)?;
+    copy_private_signing_keys(home, staged)?;
+    write_keyring(&staged.keys_directory(), history.keyring())?;
+    let newest = now.as_ref().map_or(keys.keyring(), History::keyring);
     let import = Import {
         staged,
-        signers: signers.verifiers(),
-        mark: signers.position(),
         seen,
-        added_recipients,
+        authority: carried_over(newest.authority(), &history),
+        before: now
+            .as_ref()
+            .and_then(|now| history.later_keyrings(now))
+            .unwrap_or_default(),
+        history: &history,
     };
     let imported = import.run(staged.keys(IdentitySource::Directory)?).await?;
     Ok((imported, present.ok()))
 }
 
-/// Whether a backup is an earlier state of the present store, with any signer: its newest
-/// entry is in the present journal, which is signed by a key of this machine. A backup that an
-/// earlier key signed differently is not.
-async fn is_earlier_state(present: &Sqlite, keys: &Keys, backup: &SignerChain) -> bool {
-    let Ok(signers) = SignerChain::of(present).await else {
-        return false;
-    };
-    let own = |verifier: &Verifier| signers.descends_from(verifier.id());
-    keys.verifiers().iter().any(own) && signers.has(backup.position())
+/// The history of the present store, if the keyring of this machine leads to its end.
+async fn present_history(present: &Sqlite, keys: &Keys) -> Option<History> {
+    let history = History::of(present).await.ok()?;
+    history.descends_from(keys.keyring()).then_some(history)
 }
 
-/// The recipients of this machine's own identity that are not in the backup's list. The backup
-/// has no secret for them, so `recovery` must open its secrets.
-async fn own_recipients_missing(
-    staged: &Home,
-    keys: &Keys,
-    recovery: Option<&Keys>,
-) -> Result<Vec<Recipient>, Error> {
-    if !keys.can_unseal() {
-        return Ok(Vec::new());
+/// The present authority over a restored store. If its readers are others than those that the
+/// backup is sealed to, the list gets a new version, so that all secrets are sealed again.
+fn carried_over(present: &Authority, history: &History) -> Authority {
+    let mut authority = present.clone();
+    let before = history.keyring().recipients();
+    if authority.readers != *before {
+        authority.readers.epoch = authority.readers.epoch.max(before.epoch) + 1;
     }
-    let list = untrusted_recipients(staged).await?;
-    let missing: Vec<Recipient> = keys
-        .own_recipients(RESTORED_LABEL, now_ms())?
-        .into_iter()
-        .filter(|own| !list.has(&own.id()))
-        .collect();
-    if missing.is_empty() {
-        return Ok(missing);
+    authority
+}
+
+/// Fails if neither this machine's identity nor the recovery key opens the secrets of a backup.
+fn check_opens(history: &History, keys: &Keys, recovery: Option<&Keys>) -> Result<(), Error> {
+    let list = history.keyring().recipients();
+    if !keys.can_unseal() || keys.identity_ids().any(|id| list.has(id)) {
+        return Ok(());
     }
     let Some(recovery) = recovery else {
         return Err(Error::RecoveryKeyRequired);
     };
-    if !recovery.identity_ids().any(|id| list.has(id)) {
-        return Err(Error::Invalid(format!(
-            "the recovery key opens nothing in the backup, which is sealed to {}",
-            list.ids().join(", ")
-        )));
+    if recovery.identity_ids().any(|id| list.has(id)) {
+        return Ok(());
     }
-    Ok(missing)
+    let labels: Vec<&str> = list.recipients.iter().map(|known| &*known.label).collect();
+    Err(Error::Invalid(format!(
+        "the recovery key opens nothing in the backup, which is sealed to {}",
+        labels.join(", ")
+    )))
 }
 
-/// The recipients of a backup, before its signature is verified: use them only to fail
-/// early.
-async fn untrusted_recipients(staged: &Home) -> Result<Recipients, Error> {
-    let database = open(&staged.database_file())?;
-    let rows = database
-        .read(&[recipients_key()], 0, None)
-        .await
-        .map_err(backend_error)?;
-    let payload = rows
-        .documents
-        .into_iter()
-        .next()
-        .and_then(|found| found.row)
-        .map(|row| row.payload)
-        .unwrap_or_default();
-    let payload: serde_json::Value = serde_json::from_slice(&payload).unwrap_or_default();
-    let body = payload.get("body").cloned().unwrap_or_default();
-    serde_json::from_value(body).map_err(|_| {
-        Tampering::new(
-            Fault::Forged,
-            "the backup",
-            "has no valid list of recipients",
-        )
-        .into()
-    })
-}
-
-/// Makes a database of the rows of a backup in the staging directory, and returns who signed
-/// it.
-pub(super) async fn read_backup(staged: &Home, backup: &Path) -> Result<SignerChain, Error> {
+/// Makes a database of the rows of a backup in the staging directory, and returns its history.
+pub(super) async fn read_backup(staged: &Home, backup: &Path) -> Result<History, Error> {
     let unread = |error: std::io::Error| Error::Invalid(format!("{}: {error}", backup.display()));
     // Copy the bytes first: SQLite may be unable to open the file where it is, and others
     // may write it.
@@ -223,7 +254,7 @@ pub(super) async fn read_backup(staged: &Home, backup: &Path) -> Result<SignerCh
             )),
         })?;
     std::fs::remove_file(&received).map_err(unread)?;
-    Ok(SignerChain::of(&database).await?)
+    Ok(History::of(&database).await?)
 }
 
 /// Copies the bytes of a backup, after checking its first bytes and its size.
@@ -257,8 +288,8 @@ fn receive(backup: &Path, received: &Path) -> Result<(), InputError> {
     }
 }
 
-/// Copies the keys that sign and verify, but no identity.
-fn copy_signing_keys(home: &Home, staged: &Home) -> Result<(), Error> {
+/// Copies the private keys that sign, but no identity.
+fn copy_private_signing_keys(home: &Home, staged: &Home) -> Result<(), Error> {
     let failed = |error: std::io::Error| Error::Home(format!("the keys: {error}"));
     private_directory(&staged.keys_directory()).map_err(failed)?;
     for entry in std::fs::read_dir(home.keys_directory()).map_err(failed)? {
@@ -281,64 +312,71 @@ fn copy_signing_keys(home: &Home, staged: &Home) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes a backup a store of this machine: verifies all of it, and commits an entry that
-/// records the restore.
+/// Makes a backup a store of this machine: verifies all of it, and commits a change that opens a
+/// new lineage.
 pub(super) struct Import<'a> {
     /// The staging directory with the rows of the backup.
     pub(super) staged: &'a Home,
-    /// The keys that signed the backup.
-    pub(super) signers: Vec<Verifier>,
-    /// The newest entry of the backup.
-    pub(super) mark: JournalPosition,
-    /// The newest entry that was seen before.
+    /// The history of the backup.
+    pub(super) history: &'a History,
+    /// The newest checkpoint that was seen before.
     pub(super) seen: JournalPosition,
-    /// The recipients to add to the list.
-    pub(super) added_recipients: Vec<Recipient>,
+    /// Who may change and read the store from now on.
+    pub(super) authority: Authority,
+    /// The keyrings that came after those of the backup.
+    pub(super) before: Vec<Arc<Keyring>>,
 }
 
 impl Import<'_> {
-    /// Imports with `keys`, the signer of this machine.
+    /// Imports with `keys`, the owner key and the signer of this machine.
     pub(super) async fn run(self, keys: Keys) -> Result<Imported, Error> {
-        let signer = keys.signer()?.verifier();
+        let in_force = self.history.keyring();
+        let mark = self.history.position();
         let anchor = self.staged.anchor();
-        anchor.set(self.mark).map_err(Error::Anchor)?;
+        anchor.set(mark, in_force).map_err(Error::Anchor)?;
         let database = open(&self.staged.database_file())?;
         let store = Store::open(Arc::new(database), keys, anchor)?;
-        // First verify it as its own signer left it.
-        store.trust(&self.signers)?;
         verify(&store).await?;
-        let mut verifiers = vec![signer.clone()];
-        verifiers.extend(
-            self.signers
-                .into_iter()
-                .filter(|former| former.id() != signer.id()),
-        );
-        store.trust(&verifiers)?;
-        let mut batch = Batch {
-            trust: Some(signer),
-            after: self.seen.revision,
+        let not_restored = removed_labels(in_force.recipients(), &self.authority.readers);
+        let newest = self.before.last().unwrap_or(in_force);
+        let mut draft = newest
+            .next()
+            .begin_lineage()
+            .map_err(|error| Error::Home(error.to_string()))?;
+        draft.authority = self.authority;
+        let batch = Batch {
+            keyring: Some(NewKeyring {
+                before: self.before,
+                draft,
+            }),
             ..Batch::default()
         };
-        if !self.added_recipients.is_empty() {
-            let mut list = Recipients::clone(&*store.recipients().await?);
-            list.epoch += 1;
-            list.recipients.extend(self.added_recipients);
-            batch.put.push((recipients_key(), encode(&list)?));
-        }
         let change = encode(&json!({
-            "change": "restore", "backup": self.mark.revision, "seen": self.seen.revision,
+            "change": "restore", "backup": mark.revision, "seen": self.seen.revision,
         }))?;
         let author = Author {
             principal: &Principal::LocalOwner.to_string(),
             at_ms: now_ms(),
             change: &change,
         };
-        store.commit(self.mark.revision, batch, author).await?;
+        store.commit(mark.revision, batch, author).await?;
         Ok(Imported {
-            backup: self.mark.revision,
+            backup: mark.revision,
+            backup_at_ms: self.history.at_ms(),
             seen: self.seen.revision,
+            not_restored,
+            keyring: store.known_keyring(),
         })
     }
+}
+
+/// The labels of the recipients of `before` that are not among `now`.
+fn removed_labels(before: &Recipients, now: &Recipients) -> Vec<String> {
+    let removed = before.recipients.iter();
+    removed
+        .filter(|recipient| !now.has(&recipient.id()))
+        .map(|recipient| recipient.label.clone())
+        .collect()
 }
 
 /// Fails if anything in the store was tampered with.

@@ -4,7 +4,9 @@
 
 use std::path::Path;
 
-use entail_store::{Backend as _, BackendError, IdentitySource, Keys, Revision, Secret};
+use entail_store::{
+    Backend as _, BackendError, IdentitySource, Keys, NewKeys, Revision, Secret, write_keyring,
+};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::import::{Import, Imported, RESTORED_LABEL, Trust, import_over, read_backup};
@@ -24,6 +26,11 @@ pub struct Restored {
     pub backup: Revision,
     /// The newest revision that had been seen before; 0 on a clean machine.
     pub seen: Revision,
+    /// When the newest change of the backup was made, in milliseconds since
+    /// 1970-01-01T00:00:00Z.
+    pub backup_at_ms: u64,
+    /// The labels of the readers of the backup that were removed since. They stay removed.
+    pub not_restored: Vec<String>,
     /// The revision now.
     pub revision: Revision,
     /// What was sealed again, and what could not be.
@@ -31,10 +38,15 @@ pub struct Restored {
 }
 
 /// What a restore would do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RestorePlan {
     /// The revision of the backup.
     pub backup: Revision,
+    /// When the newest change of the backup was made, in milliseconds since
+    /// 1970-01-01T00:00:00Z.
+    pub backup_at_ms: u64,
+    /// The labels of the readers of the backup that were removed since. They stay removed.
+    pub not_restored: Vec<String>,
     /// The newest revision that had been seen.
     pub seen: Revision,
     /// How many secrets would be sealed again.
@@ -86,15 +98,23 @@ async fn build_home(
     passphrase: Option<&Secret>,
     progress: UnboundedSender<Step>,
 ) -> Result<Restored, Error> {
-    let signers = read_backup(staged, backup).await?;
-    trust.check(&signers, backup)?;
-    let own = Keys::create(&staged.keys_directory(), passphrase)?;
+    let history = read_backup(staged, backup).await?;
+    trust.check(&history, None, backup)?;
+    let failed = |error: std::io::Error| Error::Home(error.to_string());
+    let new = NewKeys::generate().map_err(failed)?;
+    let mut authority = new.authority(RESTORED_LABEL, now_ms());
+    let readers = &mut authority.readers;
+    readers
+        .recipients
+        .extend(history.keyring().recipients().recipients.iter().cloned());
+    readers.epoch = history.keyring().recipients().epoch + 1;
+    let own = new.write(&staged.keys_directory(), passphrase, history.keyring())?;
     let import = Import {
         staged,
-        signers: signers.verifiers(),
-        mark: signers.position(),
+        history: &history,
         seen: entail_store::JournalPosition::default(),
-        added_recipients: own.own_recipients(RESTORED_LABEL, now_ms())?,
+        authority,
+        before: Vec::new(),
     };
     let imported = import.run(own).await?;
 
@@ -102,8 +122,6 @@ async fn build_home(
     let keys = staged.keys(recovery)?;
     let entail = Entail::with_keys(staged, keys, Options::default())?;
     let renewal = renewing(&entail, Some(progress)).reseal().await?;
-    renewing(&entail, None).resign().await?;
-    entail.documents.store.end_old_signer()?;
     let reason = renewal
         .skipped
         .iter()
@@ -113,7 +131,7 @@ async fn build_home(
     {
         return Err(Error::Untrusted {
             message: format!("the recovery key opens nothing in the backup: {error}"),
-            signer: None,
+            owner: None,
         });
     }
     let revision = entail.documents.store.revision().await?;
@@ -144,7 +162,7 @@ pub async fn restore_in_place(
     run_with_progress("entail-restore", on_step, move |progress| async move {
         let (backup, source) = (backup.as_deref(), recovery.as_ref());
         let keys = home.keys(IdentitySource::Directory)?;
-        keys.check_can_write()?;
+        keys.check_can_rotate()?;
         let _lock = keys.lock()?;
         let staged = home.staging_dir()?;
         let imported = import_over(&home, &staged, backup, source, &extra, &keys).await;
@@ -176,7 +194,7 @@ pub async fn plan_restore_in_place(
     let extra = extra.clone();
     run_future_on_thread("entail-restore", move || async move {
         let keys = home.keys(IdentitySource::Directory)?;
-        keys.check_can_write()?;
+        keys.check_can_rotate()?;
         let _lock = keys.lock()?;
         let staged = home.staging_dir()?;
         let plan = plan_import(&home, &staged, backup.as_deref(), recovery, &extra, &keys).await;
@@ -204,6 +222,8 @@ async fn plan_import(
     };
     Ok(RestorePlan {
         backup: imported.backup,
+        backup_at_ms: imported.backup_at_ms,
+        not_restored: imported.not_restored,
         seen: imported.seen,
         to_renew,
     })
@@ -213,7 +233,7 @@ async fn plan_import(
 async fn count_to_renew(staged: &Home) -> Result<usize, Error> {
     let keys = staged.keys(IdentitySource::Directory)?;
     let entail = Entail::with_keys(staged, keys, Options::default())?;
-    let epoch = entail.documents.store.recipients().await?.epoch;
+    let epoch = entail.documents.store.keyring().await?.recipients().epoch;
     renewing(&entail, None).count_not_sealed_to(epoch).await
 }
 
@@ -240,13 +260,13 @@ async fn replace_store(
         Err(error @ BackendError::Busy) => return Err(entail_store::Error::from(error).into()),
         Err(_) => move_database(staged, home)?,
     }
-    home.anchor().set(new_mark).map_err(Error::Anchor)?;
-    let verifiers = staged.keys(IdentitySource::Directory)?.verifiers().to_vec();
+    let anchor = home.anchor();
+    anchor
+        .set(new_mark, &imported.keyring)
+        .map_err(Error::Anchor)?;
+    write_keyring(&home.keys_directory(), &imported.keyring)?;
     let keys = home.keys(recovery.unwrap_or(IdentitySource::Directory))?;
     let entail = Entail::with_keys(home, keys, Options::default())?;
-    entail.documents.store.trust(&verifiers)?;
-    renewing(&entail, None).resign().await?;
-    entail.documents.store.end_old_signer()?;
     let renewal = if entail.can_unseal() {
         renewing(&entail, Some(progress)).reseal().await?
     } else {
@@ -259,6 +279,8 @@ async fn replace_store(
 fn restored(imported: Imported, revision: Revision, renewal: Renewal) -> Restored {
     Restored {
         backup: imported.backup,
+        backup_at_ms: imported.backup_at_ms,
+        not_restored: imported.not_restored,
         seen: imported.seen,
         revision,
         renewal,

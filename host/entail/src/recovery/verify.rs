@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use entail_store::{
-    Digest, Document, DocumentBlobs, DocumentKey, Fault, Keys, Progress, Revision, RowCounts,
-    SealError, Tampering, Visitor, recipients_key,
+    Digest, Document, DocumentBlobs, Fault, Keys, Progress, Revision, RowCounts, SealError,
+    Tampering, Visitor,
 };
 
 use crate::authorize::authorize_whole;
@@ -39,8 +39,6 @@ pub struct Verification {
     pub faults: Vec<Tampering>,
     /// The secrets that are sealed to an earlier list of recipients.
     pub under_old_recipients: Vec<StaleSecret>,
-    /// The documents that an earlier signer signed.
-    pub under_old_signer: Vec<DocumentKey>,
     /// The retired versions that should have been destroyed.
     pub overdue: Vec<String>,
 }
@@ -76,20 +74,21 @@ impl Maintenance<'_> {
             self.entail.documents.now_ms(),
         );
         run_with_progress("entail-verify", on_progress, move |progress| async move {
+            // If the store cannot be read, the faults below say why.
+            let keyring = store.keyring().await;
+            let keyring = keyring.unwrap_or_else(|_| store.known_keyring());
             let mut visitor = VerifyVisitor {
                 keys: store.keys(),
-                epoch: 0,
+                epoch: keyring.recipients().epoch,
                 now_ms,
                 found: Verification::default(),
                 progress,
             };
-            // The recipients are visited before the scopes, so the epoch is known then.
             let report = store.check(&mut visitor, &blobs_of).await?;
             let mut found = visitor.found;
             found.revision = report.revision;
             found.counts = report.counts;
             found.faults.extend(report.faults);
-            found.under_old_signer = report.under_old_signer;
             Ok(found)
         })
         .await
@@ -119,13 +118,6 @@ impl Visitor for VerifyVisitor {
 
     fn document(&mut self, document: &Document, blobs: &DocumentBlobs<'_>) -> Vec<Tampering> {
         let invalid = |problem: &str| vec![Tampering::new(Fault::Forged, document.key(), problem)];
-        if *document.key() == recipients_key() {
-            let Ok(list) = document.body::<entail_store::Recipients>() else {
-                return invalid("has a format that this version does not know");
-            };
-            self.epoch = list.epoch;
-            return Vec::new();
-        }
         match document.key().kind.as_str() {
             SCOPE_KIND => {}
             COMPONENT_KIND => return check_installed(document),

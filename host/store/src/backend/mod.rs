@@ -14,7 +14,9 @@ use entail_text::sanitized;
 
 use crate::digest::Digest;
 use crate::journal::position::Revision;
-use crate::row::{BlobRow, DocumentKey, SignedRow};
+use crate::keyring::KeyringNumber;
+use crate::row::{BlobRow, DocumentKey, JournalRow};
+use crate::statement::Statement;
 use crate::tampering::Tampering;
 
 /// A consistent snapshot of rows.
@@ -28,20 +30,42 @@ pub struct Rows {
     pub documents: Vec<FoundDocument>,
 }
 
+/// A consistent snapshot of the nodes that prove a list of documents.
+#[derive(Debug)]
+pub struct ListRows {
+    /// The state of the database at which they were read; see [`Backend::state`].
+    pub state: u64,
+    /// The journal.
+    pub journal: JournalRows,
+    /// The nodes of the document tree above and below the prefix, by their paths.
+    pub nodes: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
 /// New entries of the journal.
 #[derive(Debug)]
 pub struct JournalRows {
     /// The revision of the newest entry; 0 if the journal is empty.
     pub newest: Revision,
     /// The entries from the requested revision on, oldest first. Limited in number.
-    pub entries: Vec<SignedRow>,
+    pub entries: Vec<JournalRow>,
+    /// The keyrings after the requested one, in the order of their numbers.
+    pub keyrings: Vec<Statement>,
+}
+
+/// Where to begin to read the journal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JournalStart {
+    /// The revision of the first entry to read.
+    pub revision: Revision,
+    /// The number of the last keyring to leave out.
+    pub keyring: KeyringNumber,
 }
 
 /// What the database holds for a document key.
 #[derive(Debug)]
 pub struct FoundDocument {
-    /// The document's row.
-    pub row: Option<SignedRow>,
+    /// The document's bytes.
+    pub bytes: Option<Vec<u8>>,
     /// The nodes of the document tree above it, from the root down.
     pub nodes: Vec<Vec<u8>>,
 }
@@ -50,9 +74,11 @@ pub struct FoundDocument {
 #[derive(Debug)]
 pub struct Writes {
     /// The journal entry of the change.
-    pub entry: SignedRow,
-    /// Documents to insert or replace.
-    pub put: Vec<(DocumentKey, SignedRow)>,
+    pub entry: JournalRow,
+    /// Keyrings to add, with their numbers.
+    pub keyrings: Vec<(KeyringNumber, Statement)>,
+    /// Documents to insert or replace, with their bytes.
+    pub put: Vec<(DocumentKey, Vec<u8>)>,
     /// Documents to delete.
     pub remove: Vec<DocumentKey>,
     /// Blobs to add.
@@ -106,20 +132,28 @@ pub trait Backend: Send + Sync {
     /// must not wait: it is called before every use of a cached document.
     async fn state(&self) -> Result<u64, BackendError>;
 
-    /// Reads documents with the tree nodes above them, and the journal entries from `from` on,
-    /// in one snapshot. Leaves the journal out if the state is still `known`.
+    /// Reads documents with the tree nodes above them, and the journal from `from` on, in one
+    /// snapshot. Leaves the journal out if the state is still `known`.
     async fn read(
         &self,
         keys: &[DocumentKey],
-        from: Revision,
+        from: JournalStart,
         known: Option<u64>,
     ) -> Result<Rows, BackendError>;
+
+    /// Reads the nodes of the document tree above and below a prefix of the keys, and the journal
+    /// from `from` on, in one snapshot.
+    async fn read_list(&self, prefix: &[u8], from: JournalStart) -> Result<ListRows, BackendError>;
 
     /// Reads a blob; `None` if it does not exist.
     async fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, BackendError>;
 
     /// Reads at most `limit` journal entries after `after`, oldest first.
-    async fn journal(&self, after: Revision, limit: usize) -> Result<Vec<SignedRow>, BackendError>;
+    async fn journal(&self, after: Revision, limit: usize)
+    -> Result<Vec<JournalRow>, BackendError>;
+
+    /// Reads the keyrings after a number, in order.
+    async fn keyrings(&self, after: KeyringNumber) -> Result<Vec<Statement>, BackendError>;
 
     /// Begins a read transaction on the current state of the database.
     async fn begin_read(&self) -> Result<Box<dyn ReadTransaction>, BackendError>;
@@ -147,21 +181,18 @@ pub trait ReadTransaction: Send + Sync {
     async fn damages(&self) -> Result<Vec<Tampering>, BackendError>;
 
     /// Reads journal entries after a revision.
-    async fn journal(&self, after: Revision, limit: usize) -> Result<Vec<SignedRow>, BackendError>;
+    async fn journal(&self, after: Revision, limit: usize)
+    -> Result<Vec<JournalRow>, BackendError>;
 
-    /// Reads the keys of documents of every kind.
-    async fn names(
-        &self,
-        after: Option<&DocumentKey>,
-        limit: usize,
-    ) -> Result<Vec<DocumentKey>, BackendError>;
+    /// Reads the keyrings after a number, in order.
+    async fn keyrings(&self, after: KeyringNumber) -> Result<Vec<Statement>, BackendError>;
 
     /// Reads documents of every kind.
     async fn documents(
         &self,
         after: Option<&DocumentKey>,
         limit: usize,
-    ) -> Result<Vec<(DocumentKey, SignedRow)>, BackendError>;
+    ) -> Result<Vec<(DocumentKey, Vec<u8>)>, BackendError>;
 
     /// Reads blobs in the order of their places.
     async fn blobs(&self, after: Option<i64>, limit: usize) -> Result<Vec<BlobRow>, BackendError>;
@@ -182,6 +213,8 @@ pub trait ReadTransaction: Send + Sync {
 pub struct RowCounts {
     /// Journal entries.
     pub entries: u64,
+    /// Keyrings.
+    pub keyrings: u64,
     /// Documents.
     pub documents: u64,
     /// Blobs.

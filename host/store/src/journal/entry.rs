@@ -1,18 +1,16 @@
-//! Journal entries: one signed entry per change. Each contains the hash of the previous
-//! entry and the root of the document tree after the change.
-//!
-//! An entry may transfer the right to write to another key. It is signed by the old key,
-//! and the entries after it by the new one. A reader who trusts an earlier key can
-//! therefore derive the current key from the journal.
+//! Journal entries: a checkpoint, and the record of the change that leads to it.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::backend::BackendError;
 use crate::digest::Digest;
-use crate::journal::position::{JournalPosition, Revision};
-use crate::row::{DocumentKey, SignedRow};
-use crate::signing::{PayloadType, Signer, Verifier};
-use crate::tampering::{Fault, Tampering};
+use crate::error::Error;
+use crate::journal::checkpoint::Checkpoint;
+use crate::journal::position::Revision;
+use crate::row::{DocumentKey, JournalRow};
+use crate::statement;
+use crate::tampering::Tampering;
 
 /// Who made a change, when, and what it was, as described by the caller.
 #[derive(Clone, Debug)]
@@ -26,13 +24,10 @@ pub struct Author<'a> {
 }
 
 /// One change of the store.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug)]
 pub struct JournalEntry {
     /// The revision of the change; the first is 1.
     pub revision: Revision,
-    /// The SHA-256 of the previous entry; `None` for the first.
-    pub previous: Option<Digest>,
     /// The time, in milliseconds since 1970-01-01T00:00:00Z.
     pub at_ms: u64,
     /// The principal.
@@ -41,81 +36,96 @@ pub struct JournalEntry {
     pub change: Box<RawValue>,
     /// The documents that the change touched.
     pub effects: Vec<Effect>,
+}
+
+const MEMBERS: &[&str] = &[
+    "version",
+    "critical",
+    "principal",
+    "change",
+    "effects",
+    "blobs_added",
+    "blobs_removed",
+];
+
+/// The record of a change. The checkpoint of the change contains its digest.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ChangeRecord {
+    pub(crate) version: u32,
+    pub(crate) principal: String,
+    /// The change, as described by the caller.
+    pub(crate) change: Box<RawValue>,
+    /// The documents that the change touched.
+    pub(crate) effects: Vec<Effect>,
     /// The blobs that the change added.
-    pub blobs_added: Vec<Digest>,
-    /// The blobs that the change deleted.
-    pub blobs_removed: Vec<Digest>,
-    /// The root of the document tree after the change.
-    pub documents: Digest,
-    /// The number of documents after the change.
-    pub count: u64,
-    /// The public key that signs from the next entry on, if it changes: SubjectPublicKeyInfo in
-    /// PEM form.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trusts: Option<String>,
+    pub(crate) blobs_added: Vec<Digest>,
+    /// The blobs that the change removed.
+    pub(crate) blobs_removed: Vec<Digest>,
 }
 
 /// What a change did to one document.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Effect {
     /// The document.
     #[serde(flatten)]
     pub key: DocumentKey,
-    /// The digest of its signed bytes before the change; `None` if it was created.
+    /// The digest of its bytes before the change; `None` if it was created.
     pub before: Option<Digest>,
-    /// The digest of its signed bytes after the change; `None` if it was removed.
+    /// The digest of its bytes after the change; `None` if it was removed.
     pub after: Option<Digest>,
 }
 
+impl ChangeRecord {
+    /// Parses the record of a row, if it is the one that the checkpoint names.
+    pub(crate) fn verify(row: &JournalRow, checkpoint: &Checkpoint) -> Result<Self, Tampering> {
+        if Digest::of(&row.change) != checkpoint.change {
+            return Err(row.tampering("has a record that is not the one of its checkpoint"));
+        }
+        statement::parse(&row.change, MEMBERS, row.what())
+    }
+}
+
 impl JournalEntry {
-    /// Parses an entry after verifying its signature.
-    pub(crate) fn verify(row: &SignedRow, verifier: &Verifier) -> Result<Self, Tampering> {
-        if let Err(reason) = verifier.check_row(PayloadType::JournalEntry, row) {
-            return Err(Self::tampering(row.revision, reason));
+    /// Parses the entry of a row. The caller verifies the checkpoint.
+    pub(crate) fn parse(row: &JournalRow) -> Result<Self, Tampering> {
+        let checkpoint = Checkpoint::parse(row)?;
+        let record = ChangeRecord::verify(row, &checkpoint)?;
+        Ok(JournalEntry {
+            revision: checkpoint.revision,
+            at_ms: checkpoint.at_ms,
+            principal: record.principal,
+            change: record.change,
+            effects: record.effects,
+        })
+    }
+
+    /// Whether the change wrote the document `key` with that digest.
+    fn wrote(&self, key: &DocumentKey, digest: Digest) -> bool {
+        let mut effects = self.effects.iter();
+        effects.any(|effect| effect.key == *key && effect.after == Some(digest))
+    }
+}
+
+/// Whether any change wrote these bytes as the document `key`. Reads the whole journal, a page
+/// after a revision at a time.
+pub(crate) async fn was_written<F>(
+    page_after: impl Fn(Revision) -> F,
+    key: &DocumentKey,
+    bytes: &[u8],
+) -> Result<bool, Error>
+where
+    F: Future<Output = Result<Vec<JournalRow>, BackendError>>,
+{
+    let digest = Digest::of(bytes);
+    let wrote =
+        |row: &JournalRow| JournalEntry::parse(row).is_ok_and(|entry| entry.wrote(key, digest));
+    let mut after = 0;
+    loop {
+        let rows = page_after(after).await?;
+        match rows.last() {
+            None => return Ok(false),
+            Some(_) if rows.iter().any(wrote) => return Ok(true),
+            Some(last) => after = last.revision,
         }
-        Self::parse(row)
-    }
-
-    /// Parses an entry without verifying its signature. For bytes that are verified otherwise.
-    pub(crate) fn parse(row: &SignedRow) -> Result<Self, Tampering> {
-        let tampered = |reason| Err(Self::tampering(row.revision, reason));
-        let Ok(entry) = serde_json::from_slice::<JournalEntry>(&row.payload) else {
-            return tampered("has a format that this version does not support");
-        };
-        if entry.revision != row.revision {
-            return tampered("has a revision other than its row's");
-        }
-        Ok(entry)
-    }
-
-    pub(crate) fn tampering(revision: Revision, reason: &str) -> Tampering {
-        let what = format_args!("journal entry {revision}").to_string();
-        Tampering::new(Fault::Forged, what, reason)
-    }
-
-    /// Whether this entry directly follows the one at `position`. Revisions may have gaps: a
-    /// restore skips the numbers of lost changes.
-    pub(crate) fn follows(&self, position: JournalPosition) -> bool {
-        self.previous == position.entry && self.revision > position.revision
-    }
-
-    /// The key that signs from the next entry on, if it changes.
-    pub(crate) fn successor(&self) -> Result<Option<Verifier>, Tampering> {
-        let Some(pem) = &self.trusts else {
-            return Ok(None);
-        };
-        match Verifier::from_pem(pem) {
-            Some(verifier) => Ok(Some(verifier)),
-            None => Err(Self::tampering(
-                self.revision,
-                "transfers the right to write to an invalid key",
-            )),
-        }
-    }
-
-    pub(crate) fn sign(&self, signer: &Signer) -> Result<SignedRow, serde_json::Error> {
-        let payload = serde_json::to_vec(self)?;
-        Ok(signer.sign_row(PayloadType::JournalEntry, self.revision, payload))
     }
 }

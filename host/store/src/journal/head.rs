@@ -1,41 +1,29 @@
-//! The verified end of the journal, and how to advance it: each entry is checked against
-//! the hash of the previous one, the signature of the current key, and the position in the
+//! The verified end of the journal, and how to advance it: each checkpoint is checked against
+//! the digest of the previous one, the keyring that is in force, and the position in the
 //! anchor.
 
+use std::sync::Arc;
+
+use crate::backend::JournalStart;
 use crate::digest::Digest;
-use crate::journal::entry::JournalEntry;
+use crate::journal::checkpoint::{Checkpoint, rolled_back};
 use crate::journal::position::JournalPosition;
-use crate::row::SignedRow;
-use crate::signing::Verifier;
-use crate::tampering::{Fault, Tampering};
+use crate::keyring::{Keyring, KeyringChain};
+use crate::row::JournalRow;
+use crate::statement::Statement;
+use crate::tampering::Tampering;
 use crate::tree;
 
-/// The newest verified journal entry, and the trusted keys.
+/// The newest verified checkpoint, and the keyring that is in force.
 #[derive(Clone)]
 pub(crate) struct JournalHead {
     pub(crate) position: JournalPosition,
-    /// The root of the document tree and the number of documents; `None` before the entry was
-    /// read.
+    /// The root of the document tree and the number of documents; `None` before the checkpoint
+    /// was read.
     pub(crate) documents: Option<(Digest, u64)>,
-    /// The keys whose signatures are trusted, the current one first.
-    pub(crate) verifiers: Vec<Verifier>,
-}
-
-/// The position of a journal row.
-pub(crate) fn position_of(row: &SignedRow) -> JournalPosition {
-    JournalPosition {
-        revision: row.revision,
-        entry: Some(Digest::of(&row.payload)),
-    }
-}
-
-/// The journal ends before an entry that was seen.
-pub(crate) fn rolled_back() -> Tampering {
-    Tampering::new(
-        Fault::Stale,
-        "the journal",
-        "was rolled back: it ends before an entry that existed",
-    )
+    /// The keyring that is in force; before the checkpoint was read, the one that this machine
+    /// trusts.
+    pub(crate) keyring: Arc<Keyring>,
 }
 
 impl JournalHead {
@@ -50,13 +38,22 @@ impl JournalHead {
         self.documents.map_or(0, |(_, count)| count)
     }
 
-    /// Fails if the journal ends before the anchor, or has another entry at its revision.
+    /// Where to begin to read the journal, to advance from here.
+    pub(crate) fn start(&self) -> JournalStart {
+        JournalStart {
+            revision: self.position.revision,
+            // The keyring of a checkpoint that was not read yet may be any.
+            keyring: self.documents.map_or(0, |_| self.keyring.number()),
+        }
+    }
+
+    /// Fails if the journal ends before the anchor, or has another checkpoint at its revision.
     pub(crate) fn check_anchor(&self, anchored: JournalPosition) -> Result<(), Tampering> {
         if self.position.revision < anchored.revision {
             return Err(rolled_back());
         }
         if self.position.revision == anchored.revision && self.position != anchored {
-            return Err(JournalEntry::tampering(
+            return Err(JournalRow::tampering_at(
                 anchored.revision,
                 "was replaced by another entry",
             ));
@@ -64,76 +61,77 @@ impl JournalHead {
         Ok(())
     }
 
-    /// Verifies `rows`, the journal from the current entry on, and returns the new head.
+    /// Verifies `rows`, the journal from the current checkpoint on, and returns the new head.
+    /// `keyrings` are those of the database from [`JournalHead::start`] on.
     pub(crate) fn advance(
         mut self,
-        rows: &[SignedRow],
+        rows: &[JournalRow],
+        keyrings: &[Statement],
         anchored: JournalPosition,
     ) -> Result<Self, Tampering> {
+        let base = self.documents.map(|_| Arc::clone(&self.keyring));
+        let mut keyrings = Keyrings::Unread(base, keyrings);
         let mut rows = rows.iter();
         if self.position.revision > 0 {
             let row = rows.next().ok_or_else(rolled_back)?;
             if row.revision != self.position.revision {
                 return Err(rolled_back());
             }
-            if position_of(row) != self.position {
-                return Err(JournalEntry::tampering(
-                    row.revision,
-                    "was replaced by another entry",
-                ));
+            if row.position() != self.position {
+                return Err(row.tampering("was replaced by another entry"));
             }
-            // The hash matches, so the bytes are right. The signature columns may still have been
+            // The digest matches, so the bytes are right. The signatures may still have been
             // changed, but they are not needed here.
             if self.documents.is_none() {
-                let entry = JournalEntry::parse(row)?;
-                self.documents = Some((entry.documents, entry.count));
+                let checkpoint = Checkpoint::parse(row)?;
+                self.documents = Some((checkpoint.tree, checkpoint.documents));
+                // The keyring that this machine trusts may be an earlier one, or a later one.
+                if checkpoint.keyring != self.keyring.digest() {
+                    let found = keyrings.chain(&self.keyring)?.get(checkpoint.keyring);
+                    self.keyring = Arc::clone(found.ok_or_else(|| unknown_keyring(row))?);
+                }
             }
         }
         for row in rows {
-            let entry = self.verify_entry(row)?;
-            if !entry.follows(self.position) {
-                return Err(JournalEntry::tampering(
-                    row.revision,
-                    "does not follow the previous entry",
-                ));
+            let checkpoint = Checkpoint::parse(row)?;
+            if checkpoint.keyring != self.keyring.digest() {
+                let chain = keyrings.chain(&self.keyring)?;
+                let keyring = chain.in_force(Some(&self.keyring), checkpoint.keyring);
+                self.keyring = Arc::clone(keyring.ok_or_else(|| unknown_keyring(row))?);
             }
-            if let Some(successor) = entry.successor()? {
-                self.verifiers.retain(|key| key.id() != successor.id());
-                self.verifiers.insert(0, successor);
-            }
-            let is_past_anchor =
-                self.position.revision < anchored.revision && row.revision > anchored.revision;
-            if is_past_anchor {
-                return Err(rolled_back());
-            }
-            self.position = position_of(row);
-            self.documents = Some((entry.documents, entry.count));
+            checkpoint.verify(row, self.position, &self.keyring)?;
+            self.position = row.position();
+            self.documents = Some((checkpoint.tree, checkpoint.documents));
             if self.position.revision == anchored.revision {
                 self.check_anchor(anchored)?;
             }
         }
         Ok(self)
     }
+}
 
-    /// Verifies an entry signed by the current key. New keys are saved before the anchor
-    /// advances, so the entry that transferred the right to the current key may be read again;
-    /// that entry is signed by the previous key.
-    fn verify_entry(&self, row: &SignedRow) -> Result<JournalEntry, Tampering> {
-        let current = self.verifiers.first().ok_or_else(rolled_back)?;
-        let previous = self.verifiers.iter().skip(1);
-        let Some(previous) = previous
-            .into_iter()
-            .find(|previous| previous.id().as_str() == row.signer)
-        else {
-            return JournalEntry::verify(row, current);
-        };
-        let entry = JournalEntry::verify(row, previous)?;
-        match entry.successor()? {
-            Some(successor) if successor.id() == current.id() => Ok(entry),
-            _ => Err(JournalEntry::tampering(
-                row.revision,
-                "is signed by a key that is no longer allowed to write",
-            )),
+/// The keyrings of a database. They are parsed when they are needed, which is rare.
+enum Keyrings<'a> {
+    /// The keyring to begin with, if it is known, and those after it.
+    Unread(Option<Arc<Keyring>>, &'a [Statement]),
+    Verified(KeyringChain),
+}
+
+impl Keyrings<'_> {
+    /// The keyrings as a chain that contains `trusted`.
+    fn chain(&mut self, trusted: &Keyring) -> Result<&KeyringChain, Tampering> {
+        if let Keyrings::Unread(base, statements) = self {
+            let chain = KeyringChain::parse(base.as_ref(), statements)?;
+            chain.check_trust(trusted)?;
+            *self = Keyrings::Verified(chain);
+        }
+        match self {
+            Keyrings::Verified(chain) => Ok(chain),
+            Keyrings::Unread(..) => Err(rolled_back()),
         }
     }
+}
+
+fn unknown_keyring(row: &JournalRow) -> Tampering {
+    row.tampering("names a keyring that is not in force")
 }

@@ -1,6 +1,9 @@
-//! The journal: a signed hash chain with one entry per change.
+//! The journal: a chain of signed checkpoints, one per change.
 
+pub(crate) mod checkpoint;
 pub(crate) mod entry;
 pub(crate) mod head;
+pub(crate) mod history;
 pub(crate) mod position;
-pub(crate) mod signer_chain;
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use entail_text::sanitized;
 
-use super::names::{IDENTITY, LOCKED_IDENTITY, SIGNER};
+use super::names::{IDENTITY, KEYRING, LOCKED_IDENTITY, OWNER, SIGNER};
 
 /// An additional hint for a directory as a cluster creates it for a group (`fsGroup`), each
 /// time it mounts a volume.
@@ -87,4 +87,25 @@ pub enum KeyError {
         "the signer of this machine ({SIGNER}) is not allowed to write; if it was rotated on another machine, copy it from there"
     )]
     OldSigner,
+    /// This machine has no owner key, so it cannot change who may write or read.
+    #[error(
+        "this machine has no owner key ({OWNER}), so it cannot change who may write or who can open secrets; do that where the owner key is"
+    )]
+    NoOwner,
+    /// The owner key of this machine does not own the store any more.
+    #[error(
+        "the owner key of this machine ({OWNER}) does not own the store; if it was rotated on another machine, copy it from there"
+    )]
+    OldOwner,
+    /// More owners must sign a keyring than this machine has keys of.
+    #[error("{required} owners must sign the keyring, and this machine has the keys of {found}")]
+    TooFewOwners {
+        /// How many must sign.
+        required: usize,
+        /// How many of their keys this machine has.
+        found: usize,
+    },
+    /// The keyring was written by a newer version of this program.
+    #[error("{KEYRING} was written by a newer version of Entail, which is needed to read it")]
+    NewerKeyring,
 }

@@ -4,17 +4,18 @@
 //! |---|---|---|
 //! | `identity.txt` | the age identity: decrypts secrets | machines that resolve |
 //! | `identity.age` | the same, encrypted with a passphrase | the same |
-//! | `signer.pem` | the Ed25519 private key: signs documents | machines that make changes |
-//! | `verifier.pem` | its public key | every machine |
+//! | `signer.pem` | an Ed25519 private key: signs changes | machines that make changes |
+//! | `owner.pem` | an Ed25519 private key: signs the keyring | machines that change keys or recipients |
+//! | `keyring.jsonl` | the keyring that this machine trusts | every machine |
 //!
-//! The identity has the format of the age tools. The signing keys are in PKCS #8 and
-//! SubjectPublicKeyInfo, which `openssl` reads. The list of recipients is in the store
-//! ([`crate::Recipients`]).
+//! The identity has the format of the age tools. The private keys are in PKCS #8, which
+//! `openssl` reads. The keyring ([`crate::Keyring`]) is the root of this machine's trust. It is
+//! replaced when the journal leads to a newer one; if it cannot be, the next process finds the
+//! newer one again.
 //!
 //! During a rotation there are more keys: a second identity in the same file, the next
-//! signer in `signer.next.pem`, the previous verifier as a second key in `verifier.pem`.
-//! Each file is replaced atomically. Every state in between works, and an interrupted
-//! rotation continues from it.
+//! signer in `signer.next.pem`, the next owner key in `owner.next.pem`. Each file is replaced
+//! atomically. Every state in between works, and an interrupted rotation continues from it.
 //!
 //! # Security
 //!
@@ -28,87 +29,69 @@
 pub(crate) mod error;
 pub(crate) mod identity;
 mod names;
+pub(crate) mod new;
 mod read;
+pub(crate) mod recovery;
+pub(crate) mod role;
 mod rotation;
 pub(crate) mod source;
 #[cfg(test)]
 mod tests;
 
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use error::KeyError;
 use identity::{DecryptError, Identity};
-use names::{IDENTITY, LOCKED_IDENTITY, NEXT_SIGNER, SIGNER, VERIFIER};
-use read::{read_identities, read_signer, read_verifiers};
+use names::{KEYRING, LOCKED_IDENTITY};
+use read::{read_identities, read_keyring, read_signer};
+use role::Role;
 use source::Identities;
 use source::IdentitySource;
 
+use crate::error::Error;
 use crate::files;
+use crate::keyring::{Keyring, KeyringDraft};
 use crate::recipients::{Recipient, Recipients};
 use crate::sealing;
 use crate::sealing::context::{Fields, SealContext, SealError};
 use crate::secret::Secret;
-use crate::signing::{Signer, Verifier};
+use crate::signing::{KeyId, Signer};
 
 /// The keys of a machine.
 pub struct Keys {
     directory: PathBuf,
     source: IdentitySource,
     identities: Identities,
-    signer: Option<Signer>,
-    next_signer: Option<Signer>,
-    /// The trusted keys: the current one, then the previous one while documents still have its
-    /// signature.
-    verifiers: Vec<Verifier>,
+    owner: SigningKey,
+    signer: SigningKey,
+    /// The keyring that this machine trusts.
+    keyring: Arc<Keyring>,
 }
 
-impl Keys {
-    /// Generates keys in `directory`, which must not exist. With a passphrase, the identity is
-    /// encrypted.
-    ///
-    /// # Errors
-    ///
-    /// If a file cannot be created, or `directory` exists.
-    pub fn create(directory: &Path, passphrase: Option<&Secret>) -> Result<Self, KeyError> {
-        let failed = |error| KeyError::File {
-            file: directory.to_owned(),
-            error,
-        };
-        let no_encoding = || failed(std::io::Error::other("the key cannot be encoded"));
-        std::fs::DirBuilder::new()
-            .mode(0o700)
-            .create(directory)
-            .map_err(failed)?;
-        let signer = Signer::generate().map_err(failed)?;
-        let identity = Identity::generate();
-        let text = identity::to_text([&identity]);
-        let write = |name: &str, bytes: &[u8]| {
-            files::write_new(&directory.join(name), bytes).map_err(failed)
-        };
-        match passphrase {
-            None => write(IDENTITY, text.expose())?,
-            Some(passphrase) => write(
-                LOCKED_IDENTITY,
-                &identity::encrypt(&text, passphrase).map_err(failed)?,
-            )?,
-        }
-        write(SIGNER, signer.to_pem().ok_or_else(no_encoding)?.expose())?;
-        let public = signer.verifier().to_pem().ok_or_else(no_encoding)?;
-        write(VERIFIER, public.as_bytes())?;
-        files::sync_directory(directory).map_err(failed)?;
-        Ok(Keys {
-            directory: directory.to_owned(),
-            source: IdentitySource::Directory,
-            identities: Identities::Open(vec![identity]),
-            verifiers: vec![signer.verifier()],
-            signer: Some(signer),
-            next_signer: None,
+/// A signing key of a machine, and the one that a rotation puts in its place.
+#[derive(Default)]
+struct SigningKey {
+    present: Option<Signer>,
+    next: Option<Signer>,
+}
+
+impl SigningKey {
+    fn read(directory: &Path, role: Role) -> Result<Self, KeyError> {
+        Ok(SigningKey {
+            // In this order: the next key may become the present one concurrently.
+            next: read_signer(&directory.join(role.next_file()))?,
+            present: read_signer(&directory.join(role.file()))?,
         })
     }
 
-    /// Reads the keys in `directory`. The verifier is required; the identity and the signer are
-    /// optional.
+    fn both(&self) -> impl Iterator<Item = &Signer> {
+        [&self.present, &self.next].into_iter().flatten()
+    }
+}
+
+impl Keys {
+    /// Reads the keys in `directory`. The keyring is required; the private keys are optional.
     ///
     /// # Errors
     ///
@@ -127,10 +110,9 @@ impl Keys {
         Ok(Keys {
             identities: read_identities(directory, &source)?,
             source,
-            // In this order: the next signer may become the signer concurrently.
-            next_signer: read_signer(&directory.join(NEXT_SIGNER))?,
-            signer: read_signer(&directory.join(SIGNER))?,
-            verifiers: read_verifiers(&directory.join(VERIFIER))?,
+            owner: SigningKey::read(directory, Role::Owner)?,
+            signer: SigningKey::read(directory, Role::Signer)?,
+            keyring: read_keyring(&directory.join(KEYRING))?,
             directory: directory.to_owned(),
         })
     }
@@ -259,54 +241,112 @@ impl Keys {
             .collect())
     }
 
-    /// The prefix of the line in a recovery key file that names the verifier of the store.
-    pub const VERIFIER_COMMENT: &'static str = "# verifier: ";
+    fn signing_key(&self, role: Role) -> &SigningKey {
+        match role {
+            Role::Owner => &self.owner,
+            Role::Signer => &self.signer,
+        }
+    }
 
-    /// Generates a recovery key: an identity in a new file, with the id of the store's
-    /// verifier. Returns its recipient.
+    fn signing_key_mut(&mut self, role: Role) -> &mut SigningKey {
+        match role {
+            Role::Owner => &mut self.owner,
+            Role::Signer => &mut self.signer,
+        }
+    }
+
+    /// The fingerprint of this machine's key in `role`.
+    pub fn id_of(&self, role: Role) -> Option<KeyId> {
+        self.signing_key(role).present.as_ref().map(Signer::id)
+    }
+
+    /// The signing key that may change the store under `keyring`.
     ///
     /// # Errors
     ///
-    /// If the file cannot be created, or exists.
-    pub fn create_recovery_key(file: &Path, verifier: &str) -> Result<Recipient, KeyError> {
-        let identity = Identity::generate();
-        let text = identity::to_text([&identity]);
-        let comment = format!("{}{verifier}\n", Self::VERIFIER_COMMENT);
-        let all = Secret::joined(&[comment.as_bytes(), text.expose()]);
-        files::write_new(file, all.expose()).map_err(|error| KeyError::File {
-            file: file.to_owned(),
-            error,
-        })?;
-        Ok(Recipient {
-            key: identity.recipient(),
-            label: String::new(),
-            added_at_ms: 0,
-        })
-    }
-
-    /// The signing key that belongs to `verifier`.
-    pub(crate) fn signer_for(&self, verifier: &Verifier) -> Result<&Signer, KeyError> {
-        let known = [&self.signer, &self.next_signer];
-        let mut known = known.into_iter().flatten().peekable();
-        if known.peek().is_none() {
-            return Err(KeyError::NoSigner);
-        }
-        known
-            .find(|signer| signer.id() == verifier.id())
+    /// [`KeyError::NoSigner`], [`KeyError::OldSigner`].
+    pub(crate) fn signer_for(&self, keyring: &Keyring) -> Result<&Signer, KeyError> {
+        self.check_can_write()?;
+        self.signer
+            .both()
+            .find(|signer| keyring.has_signer(signer.id()))
             .ok_or(KeyError::OldSigner)
     }
 
-    /// The current signing key.
+    /// Signs `draft`, the keyring after `before`, with the owner keys of this machine.
     ///
     /// # Errors
     ///
-    /// [`KeyError::NoSigner`].
-    pub fn signer(&self) -> Result<&Signer, KeyError> {
-        let current = self
-            .verifiers
-            .first()
-            .map(|verifier| self.signer_for(verifier));
-        current.unwrap_or(Err(KeyError::NoSigner))
+    /// [`KeyError::NoOwner`], [`KeyError::OldOwner`], [`KeyError::TooFewOwners`].
+    pub(crate) fn sign_keyring(
+        &self,
+        before: &Keyring,
+        draft: &KeyringDraft,
+        at_ms: u64,
+    ) -> Result<Keyring, Error> {
+        self.check_owns()?;
+        let after = &draft.authority.owners;
+        let may_sign = |key: &&Signer| before.has_owner(key.id()) || after.has(key.id());
+        let signers: Vec<&Signer> = self.owner.both().filter(may_sign).collect();
+        let of_these: Vec<KeyId> = signers.iter().map(|signer| signer.id()).collect();
+        let found = after.count(&of_these);
+        match found {
+            0 => return Err(KeyError::OldOwner.into()),
+            found if found < after.threshold => {
+                let required = after.threshold;
+                return Err(KeyError::TooFewOwners { required, found }.into());
+            }
+            _ => {}
+        }
+        Ok(draft.sign(at_ms, signers)?)
+    }
+
+    /// Fails unless this machine has an owner key that may change `keyring`.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::NoOwner`], [`KeyError::OldOwner`].
+    pub fn check_may_own(&self, keyring: &Keyring) -> Result<(), KeyError> {
+        self.check_owns()?;
+        let mut owners = self.owner.both();
+        let may_own = owners.any(|owner| keyring.has_owner(owner.id()));
+        may_own.then_some(()).ok_or(KeyError::OldOwner)
+    }
+
+    /// Fails unless keys of this machine can be replaced: the owner key is here, and the
+    /// directory can be written.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::NoOwner`], [`KeyError::File`].
+    pub fn check_can_rotate(&self) -> Result<(), KeyError> {
+        self.check_can_write()?;
+        self.check_owns()?;
+        self.check_writable()
+    }
+
+    /// Fails unless the directory can be written.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::File`].
+    pub fn check_writable(&self) -> Result<(), KeyError> {
+        use rustix::fs::Access;
+        rustix::fs::access(&self.directory, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
+            KeyError::File {
+                file: self.directory.clone(),
+                error: error.into(),
+            }
+        })
+    }
+
+    /// Fails unless this machine has a signer that may change the store under `keyring`.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::NoSigner`], [`KeyError::OldSigner`].
+    pub fn check_may_write(&self, keyring: &Keyring) -> Result<(), KeyError> {
+        self.signer_for(keyring).map(drop)
     }
 
     /// Fails if this machine has no signer.
@@ -315,15 +355,28 @@ impl Keys {
     ///
     /// [`KeyError::NoSigner`].
     pub fn check_can_write(&self) -> Result<(), KeyError> {
-        match (&self.signer, &self.next_signer) {
-            (None, None) => Err(KeyError::NoSigner),
-            _ => Ok(()),
+        self.check_has(Role::Signer)
+    }
+
+    /// Fails if this machine has no owner key.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::NoOwner`].
+    pub fn check_owns(&self) -> Result<(), KeyError> {
+        self.check_has(Role::Owner)
+    }
+
+    fn check_has(&self, role: Role) -> Result<(), KeyError> {
+        match self.signing_key(role).both().next() {
+            Some(_) => Ok(()),
+            None => Err(role.missing()),
         }
     }
 
-    /// The trusted keys, the current one first.
-    pub fn verifiers(&self) -> &[Verifier] {
-        &self.verifiers
+    /// The keyring that this machine trusts.
+    pub fn keyring(&self) -> &Arc<Keyring> {
+        &self.keyring
     }
 }
 

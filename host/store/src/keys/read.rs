@@ -1,16 +1,23 @@
 //! Reads the key files.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::error::KeyError;
 use super::identity;
 use super::names::{IDENTITY, LOCKED_IDENTITY};
 use super::source::{Identities, IdentitySource};
 use crate::files;
-use crate::signing::{Signer, Verifier};
+use crate::keyring::{Keyring, MAX_KEYRING_BYTES};
+use crate::signing::Signer;
+use crate::statement::Statement;
+use crate::tampering::Fault;
 
 /// The maximum size of a key file.
 const MAX_KEY_FILE_BYTES: usize = 64 * 1024;
+
+/// The maximum size of the file with the keyring and its signatures.
+const MAX_KEYRING_FILE_BYTES: usize = MAX_KEYRING_BYTES + 64 * 1024;
 
 pub(super) fn read_identities(
     directory: &Path,
@@ -49,20 +56,15 @@ pub(super) fn read_signer(file: &Path) -> Result<Option<Signer>, KeyError> {
     }
 }
 
-pub(super) fn read_verifiers(file: &Path) -> Result<Vec<Verifier>, KeyError> {
-    const END: &str = "-----END PUBLIC KEY-----";
-    let bytes = files::read_trusted(file, MAX_KEY_FILE_BYTES)?;
-    let text = String::from_utf8(bytes).ok();
-    let keys = text.as_deref().unwrap_or_default();
-    let verifiers: Option<Vec<Verifier>> = keys
-        .split_inclusive(END)
-        .filter(|key| !key.trim().is_empty())
-        .map(|key| Verifier::from_pem(key.trim()))
-        .collect();
-    verifiers
-        .filter(|verifiers| !verifiers.is_empty())
-        .ok_or_else(|| KeyError::Malformed {
+pub(super) fn read_keyring(file: &Path) -> Result<Arc<Keyring>, KeyError> {
+    let bytes = files::read_trusted(file, MAX_KEYRING_FILE_BYTES)?;
+    let keyring = Statement::from_lines(&bytes).map(Keyring::parse);
+    match keyring {
+        Some(Ok(keyring)) => Ok(Arc::new(keyring)),
+        Some(Err(error)) if error.fault() == Fault::Newer => Err(KeyError::NewerKeyring),
+        _ => Err(KeyError::Malformed {
             file: file.to_owned(),
-            expected: "an Ed25519 public key in PEM form",
-        })
+            expected: "a keyring",
+        }),
+    }
 }

@@ -1,11 +1,15 @@
 //! The rotation of keys. Each step replaces one file, and every state in between works.
 
+use std::sync::Arc;
+
 use super::Keys;
 use super::error::KeyError;
 use super::identity::{self, Identity};
-use super::names::{IDENTITY, LOCKED_IDENTITY, NEXT_SIGNER, SIGNER, VERIFIER};
+use super::names::{IDENTITY, KEYRING, LOCKED_IDENTITY};
+use super::role::Role;
 use super::source::{Identities, IdentitySource};
 use crate::files;
+use crate::keyring::Keyring;
 use crate::secret::Secret;
 use crate::signing::{Signer, Verifier};
 
@@ -63,58 +67,67 @@ impl Keys {
         Ok(())
     }
 
-    /// Generates the next signer, or returns the one that an interrupted rotation generated.
-    pub(crate) fn begin_new_signer(&mut self) -> Result<Verifier, KeyError> {
-        let file = self.directory.join(NEXT_SIGNER);
+    /// Generates the next key in `role`, or returns the one that an interrupted rotation
+    /// generated.
+    pub(crate) fn begin_new_key(&mut self, role: Role) -> Result<Verifier, KeyError> {
+        let file = self.directory.join(role.next_file());
         let failed = |error| KeyError::File {
             file: file.clone(),
             error,
         };
-        let next = if let Some(next) = self.next_signer.take() {
-            next
-        } else {
+        let key = self.signing_key_mut(role);
+        if key.present.is_none() {
+            return Err(role.missing());
+        }
+        if key.next.is_none() {
             let next = Signer::generate().map_err(failed)?;
             let no_encoding = || failed(std::io::Error::other("the key cannot be encoded"));
             let pem = next.to_pem().ok_or_else(no_encoding)?;
             files::replace(&file, pem.expose())
                 .and_then(|()| files::sync_directory(&self.directory))
                 .map_err(failed)?;
-            next
-        };
-        Ok(self.next_signer.insert(next).verifier())
+            self.signing_key_mut(role).next = Some(next);
+        }
+        let next = self.signing_key(role).next.as_ref();
+        next.map(Signer::verifier).ok_or_else(|| role.missing())
     }
 
-    /// Whether a rotation of the signer was begun and not completed.
-    pub fn has_next_signer(&self) -> bool {
-        self.next_signer.is_some()
+    /// Whether a rotation of the key in `role` was begun and not completed.
+    pub fn has_next_key(&self, role: Role) -> bool {
+        self.signing_key(role).next.is_some()
     }
 
-    /// Replaces the signer with the next signer, if that is trusted.
-    pub(crate) fn adopt_new_signer(&mut self) -> Result<(), KeyError> {
-        let trusted = self.verifiers.first().map(Verifier::id);
-        let Some(next) = self.next_signer.take_if(|next| Some(next.id()) == trusted) else {
+    /// Puts the next key in the place of the present one.
+    pub(crate) fn adopt_new_key(&mut self, role: Role) -> Result<(), KeyError> {
+        let key = self.signing_key_mut(role);
+        let Some(next) = key.next.take() else {
             return Ok(());
         };
-        let file = self.directory.join(SIGNER);
-        std::fs::rename(self.directory.join(NEXT_SIGNER), &file)
+        key.present = Some(next);
+        let file = self.directory.join(role.file());
+        std::fs::rename(self.directory.join(role.next_file()), &file)
             .and_then(|()| files::sync_directory(&self.directory))
-            .map_err(|error| KeyError::File { file, error })?;
-        self.signer = Some(next);
-        Ok(())
+            .map_err(|error| KeyError::File { file, error })
     }
 
-    /// Saves the trusted keys.
-    pub(crate) fn set_verifiers(&mut self, verifiers: &[Verifier]) -> Result<(), KeyError> {
-        let file = self.directory.join(VERIFIER);
-        let text: Option<String> = verifiers.iter().map(Verifier::to_pem).collect();
-        let written = match text {
-            Some(text) => files::replace(&file, text.as_bytes())
-                .and_then(|()| files::sync_directory(&self.directory)),
-            None => Err(std::io::Error::other("the key cannot be encoded")),
-        };
-        written.map_err(|error| KeyError::File { file, error })?;
-        self.verifiers = verifiers.to_vec();
-        Ok(())
+    /// Saves the keyring. A directory that cannot be written is left as it is: the saved keyring
+    /// leads to the new one through the journal.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::File`].
+    pub fn save_keyring(&mut self, keyring: &Arc<Keyring>) -> Result<(), KeyError> {
+        use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+        let file = self.directory.join(KEYRING);
+        let saved = files::replace(&file, &keyring.statement().to_lines())
+            .and_then(|()| files::sync_directory(&self.directory));
+        self.keyring = Arc::clone(keyring);
+        match saved {
+            Err(error) if !matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem) => {
+                Err(KeyError::File { file, error })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Locks the keys against rotation by other processes until the returned file is dropped.

@@ -5,8 +5,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use super::error::KeyError;
-use super::names::{IDENTITY, SIGNER};
+use super::names::{IDENTITY, OWNER, SIGNER};
+use super::recovery::{Receipt, create_recovery_key};
 use super::*;
+use crate::digest::Digest;
+use crate::journal::position::JournalPosition;
 
 fn directory() -> (tempfile::TempDir, PathBuf) {
     let home = tempfile::tempdir().unwrap();
@@ -34,18 +37,20 @@ fn sealed(keys: &Keys) -> Vec<u8> {
 #[test]
 fn created_keys_can_be_read() {
     let (_home, directory) = directory();
-    let created = Keys::create(&directory, None).unwrap();
+    let created = Keys::create(&directory, None, "test", 0).unwrap();
     let read = Keys::open(&directory).unwrap();
     assert!(read.identity_ids().eq(created.identity_ids()));
-    assert_eq!(read.signer().unwrap().id(), created.verifiers()[0].id());
+    assert_eq!(read.keyring().digest(), created.keyring().digest());
+    read.check_may_write(read.keyring()).unwrap();
+    read.check_owns().unwrap();
     assert!(read.unseal(&sealed(&created), &context()).unwrap().is_ok());
 }
 
 #[test]
 fn a_private_key_that_other_users_can_read_is_refused() {
-    for name in [IDENTITY, SIGNER] {
+    for name in [IDENTITY, OWNER, SIGNER] {
         let (_home, directory) = directory();
-        Keys::create(&directory, None).unwrap();
+        Keys::create(&directory, None, "test", 0).unwrap();
         let file = directory.join(name);
         std::fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
         let error = Keys::open(&directory).unwrap_err();
@@ -56,7 +61,7 @@ fn a_private_key_that_other_users_can_read_is_refused() {
         assert!(error.to_string().contains("chmod 600"), "{error}");
     }
     let (_home, directory) = directory();
-    Keys::create(&directory, None).unwrap();
+    Keys::create(&directory, None, "test", 0).unwrap();
     std::fs::set_permissions(&directory, Permissions::from_mode(0o755)).unwrap();
     assert!(matches!(
         Keys::open(&directory),
@@ -67,7 +72,13 @@ fn a_private_key_that_other_users_can_read_is_refused() {
 #[test]
 fn a_passphrase_locks_and_unlocks_the_identity() {
     let (_home, directory) = directory();
-    let created = Keys::create(&directory, Some(&Secret::from("canary-passphrase"))).unwrap();
+    let created = Keys::create(
+        &directory,
+        Some(&Secret::from("canary-passphrase")),
+        "test",
+        0,
+    )
+    .unwrap();
     let mut read = Keys::open(&directory).unwrap();
     assert!(read.is_locked());
     assert!(matches!(
@@ -85,18 +96,25 @@ fn a_passphrase_locks_and_unlocks_the_identity() {
 #[test]
 fn a_machine_without_identity_cannot_unseal_and_without_signer_cannot_sign() {
     let (_home, directory) = directory();
-    let all = Keys::create(&directory, None).unwrap();
+    let all = Keys::create(&directory, None, "test", 0).unwrap();
     std::fs::remove_file(directory.join(IDENTITY)).unwrap();
     let writer = Keys::open(&directory).unwrap();
-    assert!(writer.signer().is_ok());
+    writer.check_may_write(writer.keyring()).unwrap();
     assert!(matches!(
         writer.unseal(&sealed(&all), &context()),
         Err(KeyError::NoIdentity)
     ));
+    std::fs::remove_file(directory.join(OWNER)).unwrap();
     std::fs::remove_file(directory.join(SIGNER)).unwrap();
+    let reader = Keys::open(&directory).unwrap();
     assert!(matches!(
-        Keys::open(&directory).unwrap().signer(),
+        reader.check_may_write(reader.keyring()),
         Err(KeyError::NoSigner)
+    ));
+    let draft = reader.keyring().next();
+    assert!(matches!(
+        reader.sign_keyring(reader.keyring(), &draft, 0),
+        Err(Error::Key(KeyError::NoOwner))
     ));
 }
 
@@ -104,7 +122,7 @@ fn a_machine_without_identity_cannot_unseal_and_without_signer_cannot_sign() {
 fn a_new_identity_comes_first_and_the_old_one_stays_until_it_is_removed() {
     for passphrase in [None, Some(Secret::from("canary-passphrase"))] {
         let (_home, directory) = directory();
-        let mut keys = Keys::create(&directory, passphrase.as_ref()).unwrap();
+        let mut keys = Keys::create(&directory, passphrase.as_ref(), "test", 0).unwrap();
         let before = sealed(&keys);
         keys.begin_new_identity(passphrase.as_ref()).unwrap();
         let mut read = Keys::open(&directory).unwrap();
@@ -124,21 +142,97 @@ fn a_new_identity_comes_first_and_the_old_one_stays_until_it_is_removed() {
 }
 
 #[test]
-fn the_next_signer_signs_only_after_it_is_trusted() {
+fn the_next_signer_signs_only_under_a_keyring_that_names_it() {
     let (_home, directory) = directory();
-    let mut keys = Keys::create(&directory, None).unwrap();
-    let old = keys.verifiers()[0].clone();
-    let next = keys.begin_new_signer().unwrap();
-    assert_eq!(keys.signer().unwrap().id(), old.id());
+    let mut keys = Keys::create(&directory, None, "test", 0).unwrap();
+    let next = keys.begin_new_key(Role::Signer).unwrap();
+    let before = Arc::clone(keys.keyring());
+    assert_eq!(
+        keys.signer_for(&before).unwrap().id(),
+        before_signer(&before)
+    );
     // An interrupted rotation finds it again.
     let mut keys = Keys::open(&directory).unwrap();
-    assert_eq!(keys.begin_new_signer().unwrap().id(), next.id());
-    keys.set_verifiers(&[next.clone(), old]).unwrap();
+    assert_eq!(keys.begin_new_key(Role::Signer).unwrap(), next);
+    let mut draft = before.next();
+    draft.authority.signers[0].key = next.clone();
+    let after = Arc::new(keys.sign_keyring(&before, &draft, 0).unwrap());
+    after.check_follows(&before).unwrap();
+    keys.save_keyring(&after).unwrap();
     let mut keys = Keys::open(&directory).unwrap();
-    assert_eq!(keys.signer().unwrap().id(), next.id());
-    assert_eq!(keys.verifiers().len(), 2);
-    keys.adopt_new_signer().unwrap();
+    assert_eq!(keys.keyring().digest(), after.digest());
+    assert_eq!(keys.signer_for(&after).unwrap().id(), next.id());
+    keys.adopt_new_key(Role::Signer).unwrap();
     let keys = Keys::open(&directory).unwrap();
-    assert_eq!(keys.signer().unwrap().id(), next.id());
-    assert!(!keys.has_next_signer());
+    assert_eq!(keys.id_of(Role::Signer), Some(next.id()));
+    assert!(!keys.has_next_key(Role::Signer));
+    assert!(matches!(
+        keys.check_may_write(&before),
+        Err(KeyError::OldSigner)
+    ));
+}
+
+fn before_signer(keyring: &Keyring) -> KeyId {
+    keyring.authority().signers[0].key.id()
+}
+
+#[test]
+fn an_owner_is_replaced_by_both_and_rules_alone() {
+    let (_home, directory) = directory();
+    let mut keys = Keys::create(&directory, None, "test", 0).unwrap();
+    let next = keys.begin_new_key(Role::Owner).unwrap();
+    let before = Arc::clone(keys.keyring());
+    let mut draft = before.next();
+    draft.authority.owners.keys[0].key = next.clone();
+    let after = keys.sign_keyring(&before, &draft, 0).unwrap();
+    after.check_follows(&before).unwrap();
+    keys.save_keyring(&Arc::new(after.clone())).unwrap();
+    keys.adopt_new_key(Role::Owner).unwrap();
+    // The new one alone could not have taken over.
+    let stolen = keys.sign_keyring(&before, &draft, 0).unwrap();
+    assert!(stolen.check_follows(&before).is_err());
+    let third = keys.sign_keyring(&after, &after.next(), 0).unwrap();
+    third.check_follows(&after).unwrap();
+    assert!(third.check_follows(&before).is_err());
+}
+
+#[test]
+fn a_private_key_is_in_the_form_that_openssl_reads() {
+    let (_home, directory) = directory();
+    Keys::create(&directory, None, "test", 0).unwrap();
+    let pem = std::fs::read_to_string(directory.join(SIGNER)).unwrap();
+    // PKCS #8 version 1 has 48 bytes for such a key; version 2 adds the public key.
+    let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    assert_eq!(body.len(), 64, "{body}");
+}
+
+#[test]
+fn a_recovery_key_has_a_receipt() {
+    let (home, directory) = directory();
+    let keys = Keys::create(&directory, None, "test", 0).unwrap();
+    let position = JournalPosition {
+        revision: 7,
+        checkpoint: Some(Digest::of(b"checkpoint")),
+    };
+    let receipt = Receipt::new(keys.keyring(), position);
+    let file = home.path().join("recovery.txt");
+    let recipient = create_recovery_key(&file, &receipt, "recovery", 5).unwrap();
+    let text = Secret::read_regular_file(&file, 10_000).unwrap().unwrap();
+    assert_eq!(Receipt::find(&text), Some(receipt.clone()));
+    let identities = identity::parse(&text).unwrap();
+    assert_eq!(identities[0].recipient(), recipient.key);
+    let later = Receipt {
+        position: JournalPosition {
+            revision: 8,
+            ..position
+        },
+        ..receipt
+    };
+    later.renew(&file).unwrap();
+    let text = Secret::read_regular_file(&file, 10_000).unwrap().unwrap();
+    assert_eq!(Receipt::find(&text), Some(later.clone()));
+    assert_eq!(identity::parse(&text).unwrap()[0].id, identities[0].id);
+    std::fs::write(&file, "no key").unwrap();
+    assert!(later.renew(&file).is_err());
+    assert_eq!(Receipt::find(&identity::to_text(&identities)), None);
 }

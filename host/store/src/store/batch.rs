@@ -1,11 +1,12 @@
 //! What a change writes.
 
+use std::sync::Arc;
+
 use serde_json::value::RawValue;
 
 use crate::digest::Digest;
-use crate::journal::position::Revision;
+use crate::keyring::{Keyring, KeyringDraft};
 use crate::row::DocumentKey;
-use crate::signing::Verifier;
 
 /// What a change writes.
 #[derive(Debug, Default)]
@@ -18,9 +19,25 @@ pub struct Batch {
     pub add_blobs: Vec<Vec<u8>>,
     /// Blobs to overwrite and remove.
     pub remove_blobs: Vec<Digest>,
-    /// The key that signs from the next change on, if it changes.
-    pub trust: Option<Verifier>,
-    /// The new revision comes after this one, if it is later than the newest. A restore
-    /// uses it to skip the numbers of lost changes.
-    pub after: Revision,
+    /// The keyring that is in force from this change on, if it changes.
+    pub keyring: Option<NewKeyring>,
+}
+
+/// A keyring to put into force.
+#[derive(Debug)]
+pub struct NewKeyring {
+    /// Signed keyrings that come before it and are not in the database yet, in order. A restore
+    /// carries them over from the state that it replaces.
+    pub before: Vec<Arc<Keyring>>,
+    /// The keyring. The owner keys of this machine sign it.
+    pub draft: KeyringDraft,
+}
+
+impl From<KeyringDraft> for NewKeyring {
+    fn from(draft: KeyringDraft) -> Self {
+        NewKeyring {
+            before: Vec::new(),
+            draft,
+        }
+    }
 }

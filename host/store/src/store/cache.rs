@@ -8,7 +8,8 @@ use crate::digest::Digest;
 use crate::document::Document;
 use crate::journal::head::JournalHead;
 use crate::journal::position::{JournalPosition, Revision};
-use crate::row::{DocumentKey, SignedRow};
+use crate::keyring::Keyring;
+use crate::row::DocumentKey;
 
 /// The maximum number of cached documents, about ten megabytes. When it is exceeded,
 /// the cache is cleared, and each document costs another signature verification.
@@ -19,13 +20,22 @@ const MAX_CACHED_DOCUMENTS: usize = 2_000;
 pub struct Snapshot {
     /// The revision.
     pub revision: Revision,
+    /// The keyring that is in force.
+    pub keyring: Arc<Keyring>,
     /// The requested documents, in the requested order; `None` for those that do not
     /// exist.
     pub documents: Vec<Option<Arc<Document>>>,
 }
 
-/// Document keys, in order.
-pub(super) type Names = Arc<[DocumentKey]>;
+/// A verified list of documents.
+pub(super) struct CachedList {
+    /// The checkpoint whose tree contains it.
+    pub(super) position: JournalPosition,
+    /// The prefix of the keys.
+    pub(super) prefix: Vec<u8>,
+    /// The names of the documents, in order.
+    pub(super) names: Arc<[String]>,
+}
 
 /// What was verified, and in which state of the database.
 pub(super) struct Cache {
@@ -33,8 +43,8 @@ pub(super) struct Cache {
     /// What `head` was verified in.
     verified_in: Option<VerifiedIn>,
     documents: HashMap<DocumentKey, CachedDocument>,
-    /// The keys of all documents at one position of the journal.
-    pub(super) names: Option<(JournalPosition, Names)>,
+    /// The last list that was read.
+    pub(super) list: Option<CachedList>,
 }
 
 /// A state of the database and of the anchor.
@@ -56,7 +66,7 @@ impl Cache {
             head,
             verified_in: None,
             documents: HashMap::new(),
-            names: None,
+            list: None,
         }
     }
 
@@ -77,21 +87,21 @@ impl Cache {
         }
         Some(Snapshot {
             revision: self.head.position.revision,
+            keyring: Arc::clone(&self.head.keyring),
             documents: keys.iter().map(cached).collect::<Option<_>>()?,
         })
     }
 
-    /// Returns the cached document if `row` still holds exactly that.
+    /// Returns the cached document if `bytes` are still exactly that.
     pub(super) fn matching(
         &self,
         key: &DocumentKey,
-        row: &SignedRow,
-        expected_digest: Digest,
+        bytes: &[u8],
+        expected: Digest,
     ) -> Option<Arc<Document>> {
         let document = self.documents.get(key)?.document.as_ref()?;
-        document
-            .matches(row, expected_digest)
-            .then(|| Arc::clone(document))
+        let is_same = document.digest() == expected && Digest::of(bytes) == expected;
+        is_same.then(|| Arc::clone(document))
     }
 
     /// Advances the head, unless it is already further: a slow reader must not undo the

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Store;
-use super::batch::Batch;
+use super::batch::{Batch, NewKeyring};
 use super::local_state::FileError;
 use super::read::Documents;
 use crate::backend::{BackendError, Writes};
@@ -11,15 +11,17 @@ use crate::blocking::off_runtime;
 use crate::digest::Digest;
 use crate::document::Document;
 use crate::error::Error;
-use crate::journal::entry::{Author, Effect, JournalEntry};
-use crate::journal::head::{JournalHead, position_of};
-use crate::journal::position::{JournalPosition, Revision};
+use crate::journal::checkpoint::{Checkpoint, State};
+use crate::journal::entry::{Author, ChangeRecord, Effect};
+use crate::journal::head::JournalHead;
+use crate::journal::position::Revision;
+use crate::keyring::Keyring;
 use crate::keys::Keys;
 use crate::keys::error::KeyError;
-use crate::row::{DocumentKey, SignedRow};
-use crate::signing::Verifier;
+use crate::row::{DocumentKey, JournalRow};
+use crate::statement;
 use crate::tampering::Tampering;
-use crate::tree::Tree;
+use crate::tree::{self, Tree};
 
 /// The state that a change is applied to.
 struct Base<'a> {
@@ -45,9 +47,9 @@ impl Store {
     /// # Errors
     ///
     /// Nothing was written in case of [`Error::Conflict`] (the store is at another
-    /// revision: read again and retry) and [`Error::Key`] (there is no signer).
-    /// [`Error::NotAnchored`] means that the change was written, but the anchor could not
-    /// be updated.
+    /// revision: read again and retry) and [`Error::Key`] (there is no signer, or no owner key
+    /// for a new keyring). [`Error::NotAnchored`] means that the change was written, but the
+    /// anchor could not be updated.
     pub async fn commit(
         &self,
         expected: Revision,
@@ -62,6 +64,10 @@ impl Store {
             .chain(&batch.remove)
             .cloned()
             .collect();
+        if let Some(key) = touched.iter().find(|key| !tree::is_valid(key)) {
+            let error = format!("{key} is longer than a document's name can be");
+            return Err(BackendError::Failed(error).into());
+        }
         let before = self.fetch(&touched).await?;
         let head = before.head;
         if head.position.revision != expected {
@@ -70,16 +76,13 @@ impl Store {
                 found: head.position.revision,
             });
         }
-        let revision = expected.max(batch.after) + 1;
-        let trust = batch.trust.clone();
+        let keys = self.keys_for_writing(&head.keyring).await?;
         let base = Base {
             head: &head,
             tree: before.tree,
             documents: &before.documents,
         };
-        let keys = self.keys_for_writing(&head).await;
-        let writes = match keys.and_then(|keys| base.sign(&keys, revision, touched, batch, author))
-        {
+        let (writes, after) = match base.sign(&keys, touched, batch, author) {
             // If the signer was rotated, the store has changed as well.
             Err(Error::Key(KeyError::OldSigner)) => {
                 let found = self.fetch(&[]).await?.head.position.revision;
@@ -88,9 +91,8 @@ impl Store {
                 }
                 return Err(Error::Conflict { expected, found });
             }
-            writes => writes?,
+            signed => signed?,
         };
-        let position = position_of(&writes.entry);
         match self.backend.commit(expected, writes).await {
             Ok(()) => {}
             Err(BackendError::Conflict(found)) => {
@@ -98,23 +100,15 @@ impl Store {
             }
             Err(error) => return Err(error.into()),
         }
-        let mut verifiers = head.verifiers;
-        if let Some(successor) = trust {
-            verifiers.retain(|known| known.id() != successor.id());
-            verifiers.insert(0, successor);
-        }
-        self.anchor_commit(position, verifiers).await?;
+        let revision = after.position.revision;
+        self.anchor_commit(after).await?;
         Ok(revision)
     }
 
     /// Records a committed change in the anchor, off the async runtime.
-    async fn anchor_commit(
-        &self,
-        position: JournalPosition,
-        verifiers: Vec<Verifier>,
-    ) -> Result<(), Error> {
+    async fn anchor_commit(&self, after: JournalHead) -> Result<(), Error> {
         let local = Arc::clone(&self.local);
-        off_runtime(move || local.advance_anchor(position, &verifiers))
+        off_runtime(move || local.advance_anchor(&after))
             .await?
             .map_err(|error| match error {
                 FileError::Anchor(error) => Error::NotAnchored(error),
@@ -122,11 +116,10 @@ impl Store {
             })
     }
 
-    /// Returns keys with a signer that is allowed to write.
-    async fn keys_for_writing(&self, head: &JournalHead) -> Result<Arc<Keys>, Error> {
+    /// Returns keys with a signer that is allowed to write under `keyring`, if there are any.
+    async fn keys_for_writing(&self, keyring: &Keyring) -> Result<Arc<Keys>, Error> {
         let keys = self.keys();
-        let verifier = head.verifiers.first().ok_or(KeyError::NoSigner)?;
-        match keys.signer_for(verifier) {
+        match keys.signer_for(keyring) {
             // Another process may have rotated the signer since the keys were read.
             Err(KeyError::OldSigner) => self.reload_keys().await,
             _ => Ok(keys),
@@ -135,22 +128,30 @@ impl Store {
 }
 
 impl Base<'_> {
-    /// Creates the rows of a change.
+    /// Creates the rows of a change. Also returns the head after it.
     fn sign(
         mut self,
         keys: &Keys,
-        revision: Revision,
         touched: Vec<DocumentKey>,
         batch: Batch,
         author: Author<'_>,
-    ) -> Result<Writes, Error> {
-        let verifier = self.head.verifiers.first().ok_or(KeyError::NoSigner)?;
-        let signer = keys.signer_for(verifier)?;
+    ) -> Result<(Writes, JournalHead), Error> {
         let encoding = |error: serde_json::Error| BackendError::Failed(error.to_string());
+        let mut keyrings = Vec::new();
+        if self.head.position.revision == 0 {
+            // The first keyring is in the database from the first change on.
+            keyrings.push(Arc::clone(&self.head.keyring));
+        }
+        if let Some(new) = batch.keyring {
+            keyrings.extend(self.sign_keyring(keys, new, author.at_ms)?);
+        }
+        let keyring = keyrings.last().unwrap_or(&self.head.keyring);
+        let signer = keys.signer_for(keyring)?;
+        let revision = self.head.position.revision + 1;
         let mut put = Vec::with_capacity(batch.put.len());
         for (key, body) in batch.put {
-            let row = Document::sign(&key, revision, &body, signer).map_err(encoding)?;
-            put.push((key, row));
+            let bytes = Document::encode(&key, revision, &body).map_err(encoding)?;
+            put.push((key, bytes));
         }
         let add_blobs: Vec<(Digest, Vec<u8>)> = batch
             .add_blobs
@@ -158,32 +159,59 @@ impl Base<'_> {
             .map(|bytes| (Digest::of(&bytes), bytes))
             .collect();
         let changes = self.apply(touched, &put)?;
-        let trusts = batch.trust.as_ref().map(|verifier| {
-            verifier
-                .to_pem()
-                .ok_or_else(|| BackendError::Failed("a key cannot be encoded".to_owned()))
-        });
-        let entry = JournalEntry {
-            revision,
-            previous: self.head.position.entry,
-            at_ms: author.at_ms,
+        let record = ChangeRecord {
+            version: statement::VERSION,
             principal: author.principal.to_owned(),
             change: author.change.to_owned(),
             effects: changes.effects,
             blobs_added: add_blobs.iter().map(|(digest, _)| *digest).collect(),
             blobs_removed: batch.remove_blobs.clone(),
-            documents: changes.root,
-            count: changes.count,
-            trusts: trusts.transpose()?,
         };
-        Ok(Writes {
-            entry: entry.sign(signer).map_err(encoding)?,
+        let change = serde_json::to_vec(&record).map_err(encoding)?;
+        let state = State {
+            change: Digest::of(&change),
+            tree: changes.root,
+            documents: changes.count,
+            at_ms: author.at_ms,
+        };
+        let checkpoint = Checkpoint::after(self.head.position, keyring, state);
+        let entry = JournalRow {
+            revision,
+            checkpoint: checkpoint.sign(signer),
+            change,
+        };
+        let after = JournalHead {
+            position: entry.position(),
+            documents: Some((changes.root, changes.count)),
+            keyring: Arc::clone(keyring),
+        };
+        let writes = Writes {
+            entry,
+            keyrings: keyrings
+                .iter()
+                .map(|keyring| (keyring.number(), keyring.statement().clone()))
+                .collect(),
             put,
             remove: batch.remove,
             add_blobs,
             remove_blobs: batch.remove_blobs,
             tree: self.tree.into_changed(),
-        })
+        };
+        Ok((writes, after))
+    }
+
+    /// Signs a new keyring. Returns it after those that come before it.
+    fn sign_keyring(
+        &self,
+        keys: &Keys,
+        new: NewKeyring,
+        at_ms: u64,
+    ) -> Result<Vec<Arc<Keyring>>, Error> {
+        let before = new.before.last().unwrap_or(&self.head.keyring);
+        let signed = keys.sign_keyring(before, &new.draft, at_ms)?;
+        let mut keyrings = new.before;
+        keyrings.push(Arc::new(signed));
+        Ok(keyrings)
     }
 
     /// Applies a change to the tree. `touched` begins with the keys of `put`; the other
@@ -191,9 +219,9 @@ impl Base<'_> {
     fn apply(
         &mut self,
         touched: Vec<DocumentKey>,
-        put: &[(DocumentKey, SignedRow)],
+        put: &[(DocumentKey, Vec<u8>)],
     ) -> Result<DocumentChanges, Tampering> {
-        let after = put.iter().map(|(_, row)| Some(Digest::of(&row.payload)));
+        let after = put.iter().map(|(_, bytes)| Some(Digest::of(bytes)));
         let mut changes = DocumentChanges {
             effects: Vec::with_capacity(touched.len()),
             root: self.head.root(),

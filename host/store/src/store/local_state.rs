@@ -3,13 +3,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::cache::Cache;
-use crate::anchor::{Anchor, AnchorError};
+use crate::anchor::{Anchor, AnchorError, AnchorRecord};
 use crate::error::Error;
 use crate::journal::head::JournalHead;
-use crate::journal::position::JournalPosition;
+use crate::keyring::Keyring;
 use crate::keys::Keys;
 use crate::keys::error::KeyError;
-use crate::signing::Verifier;
 
 /// The keys, the anchor and the cache of a machine.
 pub(super) struct LocalState {
@@ -28,17 +27,18 @@ impl LocalState {
     /// Reads the anchor, and the keys again.
     pub(super) fn open(keys: &Keys, anchor: Anchor) -> Result<Self, Error> {
         // Both from the same moment: another process may rotate the signer in between.
-        let (position, keys) = loop {
-            let position = anchor.read()?;
+        let (anchored, keys) = loop {
+            let anchored = anchor.read_record()?;
             let keys = keys.reload()?;
-            if anchor.read()? == position {
-                break (position, keys);
+            if anchor.read_record()? == anchored {
+                break (anchored, keys);
             }
         };
+        anchor.check_store(anchored, keys.keyring())?;
         let head = JournalHead {
-            position,
+            position: anchored.position(),
             documents: None,
-            verifiers: keys.verifiers().to_vec(),
+            keyring: Arc::clone(keys.keyring()),
         };
         Ok(LocalState {
             anchor,
@@ -66,27 +66,24 @@ impl LocalState {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records a verified position in the anchor. The trusted keys are saved first,
-    /// since the next verification starts at the anchor.
-    pub(super) fn advance_anchor(
-        &self,
-        position: JournalPosition,
-        verifiers: &[Verifier],
-    ) -> Result<(), FileError> {
-        self.anchor
-            .advance(position, || self.save_verifiers(verifiers))
+    /// Records a verified head in the anchor, and then its keyring with the keys. The keyring
+    /// may lag behind: it is found again through the journal.
+    pub(super) fn advance_anchor(&self, head: &JournalHead) -> Result<(), FileError> {
+        self.anchor.advance(AnchorRecord::of(head), || {
+            Ok(self.save_keyring(&head.keyring)?)
+        })
     }
 
-    /// Saves the trusted keys if the current one changed. Must be called while the anchor
-    /// is locked, so that a slow process does not overwrite newer keys.
-    fn save_verifiers(&self, verifiers: &[Verifier]) -> Result<(), FileError> {
-        let current = |verifiers: &[Verifier]| verifiers.first().map(|key| key.id().clone());
-        if current(self.keys().verifiers()) == current(verifiers) {
+    /// Saves the keyring if it is newer than the saved one. Must be called while the anchor is
+    /// locked.
+    fn save_keyring(&self, keyring: &Arc<Keyring>) -> Result<(), KeyError> {
+        let is_saved = |keys: &Keys| keys.keyring().number() >= keyring.number();
+        if is_saved(&self.keys()) {
             return Ok(());
         }
         let mut keys = self.keys().reload()?;
-        if current(keys.verifiers()) != current(verifiers) {
-            keys.set_verifiers(verifiers)?;
+        if !is_saved(&keys) {
+            keys.save_keyring(keyring)?;
         }
         self.set_keys(Arc::new(keys));
         Ok(())

@@ -4,10 +4,10 @@ pub(crate) mod batch;
 pub(crate) mod cache;
 mod commit;
 mod copy;
+mod keyring;
 mod local_state;
 mod names;
-mod read;
-mod signers;
+pub(crate) mod read;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,7 +21,6 @@ use crate::error::Error;
 use crate::journal::head::JournalHead;
 use crate::keys::Keys;
 use crate::sealing::context::{Fields, SealContext, SealError};
-use crate::signing::Verifier;
 
 /// A database, with the keys to verify and change it, and the anchor that detects a
 /// rollback.
@@ -56,12 +55,6 @@ impl Store {
     pub async fn reload_keys(&self) -> Result<Arc<Keys>, Error> {
         let local = Arc::clone(&self.local);
         Ok(off_runtime(move || local.reload_keys()).await??)
-    }
-
-    /// The trusted keys: the current one, then the previous one while documents still
-    /// have its signature.
-    pub fn verifiers(&self) -> Vec<Verifier> {
-        self.local.cache().head.verifiers.clone()
     }
 
     /// The anchor.

@@ -9,12 +9,12 @@ use crate::blocking::off_runtime;
 use crate::digest::Digest;
 use crate::document::Document;
 use crate::error::Error;
-use crate::journal::entry::JournalEntry;
-use crate::journal::head::{JournalHead, position_of, rolled_back};
+use crate::journal::checkpoint::{Checkpoint, rolled_back};
+use crate::journal::entry::{JournalEntry, was_written};
+use crate::journal::head::JournalHead;
 use crate::journal::position::{JournalPosition, Revision};
-use crate::recipients::{self, Recipients};
-use crate::row::{DocumentKey, SignedRow};
-use crate::signing::Verifier;
+use crate::keyring::Keyring;
+use crate::row::DocumentKey;
 use crate::tampering::{Fault, Tampering};
 use crate::tree::Tree;
 
@@ -50,6 +50,7 @@ impl Store {
         let fetched = self.fetch_in(now, keys).await?;
         Ok(Snapshot {
             revision: fetched.head.position.revision,
+            keyring: fetched.head.keyring,
             documents: fetched.documents,
         })
     }
@@ -78,17 +79,13 @@ impl Store {
         Ok(self.read(&[]).await?.revision)
     }
 
-    /// Reads the recipients that secrets are sealed to.
+    /// Returns the keyring that is in force.
     ///
     /// # Errors
     ///
     /// The same as [`Store::read`].
-    pub async fn recipients(&self) -> Result<Arc<Recipients>, Error> {
-        let key = recipients::document_key();
-        match self.read_one(&key).await?.1 {
-            Some(document) => document.body(),
-            None => Err(Tampering::new(Fault::Missing, key, "is missing").into()),
-        }
+    pub async fn keyring(&self) -> Result<Arc<Keyring>, Error> {
+        Ok(self.read(&[]).await?.keyring)
     }
 
     /// Reads a blob that a document refers to.
@@ -124,16 +121,12 @@ impl Store {
         let mut entries = Vec::with_capacity(rows.len());
         let mut before: Option<JournalPosition> = (after == 0).then(JournalPosition::default);
         for row in &rows {
-            let entry = JournalEntry::parse(row)?;
-            if before.is_some_and(|before| !entry.follows(before)) {
-                return Err(JournalEntry::tampering(
-                    row.revision,
-                    "does not follow the previous entry",
-                )
-                .into());
+            let checkpoint = Checkpoint::parse(row)?;
+            if before.is_some_and(|before| !checkpoint.follows(before)) {
+                return Err(row.tampering("does not follow the previous entry").into());
             }
-            before = Some(position_of(row));
-            entries.push(entry);
+            before = Some(row.position());
+            entries.push(JournalEntry::parse(row)?);
         }
         Ok(entries)
     }
@@ -151,17 +144,15 @@ impl Store {
         };
         let rows = self.backend.journal(before, 1).await?;
         match rows.first() {
-            Some(row) if position_of(row) == position => Ok(Some(JournalEntry::parse(row)?)),
-            Some(row) => {
-                Err(JournalEntry::tampering(row.revision, "was replaced by another entry").into())
-            }
+            Some(row) if row.position() == position => Ok(Some(JournalEntry::parse(row)?)),
+            Some(row) => Err(row.tampering("was replaced by another entry").into()),
             None => Err(rolled_back().into()),
         }
     }
 
     /// The present state of the anchor and the database. The anchor comes first, since it is
     /// updated after the database.
-    async fn state(&self) -> Result<VerifiedIn, Error> {
+    pub(super) async fn state(&self) -> Result<VerifiedIn, Error> {
         let anchor = self.local.anchor.stamp()?;
         let state = self.backend.state().await?;
         Ok(VerifiedIn { state, anchor })
@@ -186,12 +177,9 @@ impl Store {
                 self.local.anchor.read()?
             };
             let state = verified_in.map(|verified| verified.state);
-            let rows = self
-                .backend
-                .read(keys, head.position.revision, state)
-                .await?;
+            let rows = self.backend.read(keys, head.start(), state).await?;
             if let Some(journal) = &rows.journal {
-                head = head.advance(&journal.entries, anchored)?;
+                head = head.advance(&journal.entries, &journal.keyrings, anchored)?;
                 if head.position.revision < journal.newest {
                     let head = self.catch_up(head, anchored).await?;
                     self.local.cache().advance_to(head, None);
@@ -200,7 +188,7 @@ impl Store {
                 }
             }
             head.check_anchor(anchored)?;
-            let (tree, documents) = self.verify(&head, keys, &rows)?;
+            let (tree, documents) = self.verify(&head, keys, &rows).await?;
             if head.position.revision > anchored.revision {
                 self.advance_anchor(&head).await?;
             }
@@ -220,44 +208,52 @@ impl Store {
     }
 
     /// Verifies the journal from `head` to its end.
-    async fn catch_up(
+    pub(super) async fn catch_up(
         &self,
         mut head: JournalHead,
         anchored: JournalPosition,
     ) -> Result<JournalHead, Error> {
         loop {
-            let after = head.position.revision;
-            let rows = self.backend.journal(after.saturating_sub(1), PAGE).await?;
-            head = head.advance(&rows, anchored)?;
-            if head.position.revision == after {
+            let start = head.start();
+            let rows = self
+                .backend
+                .journal(start.revision.saturating_sub(1), PAGE)
+                .await?;
+            // After the entries, since they name these.
+            let keyrings = self.backend.keyrings(start.keyring).await?;
+            head = head.advance(&rows, &keyrings, anchored)?;
+            if head.position.revision == start.revision {
                 return Ok(head);
             }
         }
     }
 
     /// Verifies documents against the document tree.
-    fn verify(
+    async fn verify(
         &self,
         head: &JournalHead,
         keys: &[DocumentKey],
         rows: &Rows,
-    ) -> Result<(Tree, Documents), Tampering> {
+    ) -> Result<(Tree, Documents), Error> {
         let root = head.root();
         let mut tree = Tree::default();
         let mut documents = Vec::with_capacity(keys.len());
         for (key, found) in keys.iter().zip(&rows.documents) {
             let expected = tree.load(root, key, &found.nodes)?;
-            let document = match (expected, &found.row) {
+            let document = match (expected, &found.bytes) {
                 (None, None) => None,
-                (None, Some(row)) => return Err(unexpected_document(key, row, &head.verifiers)),
+                (None, Some(bytes)) => return Err(self.unexpected(key, bytes).await),
                 (Some(_), None) => {
-                    return Err(Tampering::new(Fault::Missing, key, "is missing"));
+                    return Err(Tampering::new(Fault::Missing, key, "is missing").into());
                 }
-                (Some(expected), Some(row)) => {
-                    let cached = self.local.cache().matching(key, row, expected);
+                (Some(expected), Some(bytes)) => {
+                    let cached = self.local.cache().matching(key, bytes, expected);
                     Some(match cached {
                         Some(document) => document,
-                        None => Arc::new(Document::verify(key, row, &head.verifiers, expected)?),
+                        None => match Document::verify(key, bytes, expected) {
+                            Ok(document) => Arc::new(document),
+                            Err(error) => return Err(self.changed(key, bytes, error).await),
+                        },
                     })
                 }
             };
@@ -266,23 +262,56 @@ impl Store {
         Ok((tree, documents))
     }
 
+    /// Reports a document that does not exist according to the journal.
+    async fn unexpected(&self, key: &DocumentKey, bytes: &[u8]) -> Error {
+        match self.was_written(key, bytes).await {
+            Ok(true) => removed_document(key).into(),
+            Ok(false) => unknown_document(key, bytes).into(),
+            Err(error) => error,
+        }
+    }
+
+    /// Reports a document that is not the one that the journal names.
+    async fn changed(&self, key: &DocumentKey, bytes: &[u8], error: Tampering) -> Error {
+        match self.was_written(key, bytes).await {
+            Ok(true) => old_document(key).into(),
+            Ok(false) => error.into(),
+            Err(error) => error,
+        }
+    }
+
+    /// Whether any change wrote these bytes as the document `key`. Reads the whole journal.
+    async fn was_written(&self, key: &DocumentKey, bytes: &[u8]) -> Result<bool, Error> {
+        was_written(|after| self.backend.journal(after, PAGE), key, bytes).await
+    }
+
     /// Records a verified head in the anchor, off the async runtime.
-    async fn advance_anchor(&self, head: &JournalHead) -> Result<(), Error> {
+    pub(super) async fn advance_anchor(&self, head: &JournalHead) -> Result<(), Error> {
         let (local, head) = (Arc::clone(&self.local), head.clone());
-        let advanced = off_runtime(move || local.advance_anchor(head.position, &head.verifiers));
+        let advanced = off_runtime(move || local.advance_anchor(&head));
         Ok(advanced.await??)
     }
 }
 
-/// Reports a document that does not exist according to the journal.
-fn unexpected_document(key: &DocumentKey, row: &SignedRow, verifiers: &[Verifier]) -> Tampering {
-    match Document::verify(key, row, verifiers, Digest::of(&row.payload)) {
-        Ok(_) => Tampering::new(
-            Fault::Extra,
-            key,
-            "was removed, but is in the database again",
-        ),
+/// Reports an earlier version of a document in the place of the newest.
+pub(crate) fn old_document(key: &DocumentKey) -> Tampering {
+    Tampering::new(
+        Fault::Stale,
+        key,
+        "is not the newest version in the journal",
+    )
+}
+
+/// Reports a document that was removed.
+pub(crate) fn removed_document(key: &DocumentKey) -> Tampering {
+    let reason = "was removed, but is in the database again";
+    Tampering::new(Fault::Extra, key, reason)
+}
+
+/// Reports a document that no change wrote.
+pub(crate) fn unknown_document(key: &DocumentKey, bytes: &[u8]) -> Tampering {
+    match Document::verify(key, bytes, Digest::of(&[])) {
         Err(error) if error.fault() == Fault::Swapped => error,
-        Err(_) => Tampering::new(Fault::Extra, key, "is not in the journal"),
+        _ => Tampering::new(Fault::Extra, key, "is not in the journal"),
     }
 }

@@ -9,10 +9,12 @@ use crate::backend::{ReadTransaction, RowCounts};
 use crate::digest::Digest;
 use crate::document::Document;
 use crate::error::Error;
+use crate::journal::checkpoint::Checkpoint;
+use crate::journal::entry::was_written;
 use crate::journal::head::JournalHead;
 use crate::journal::position::JournalPosition;
 use crate::row::{BlobRow, DocumentKey};
-use crate::signing::Verifier;
+use crate::store::read::{old_document, removed_document, unknown_document};
 use crate::tampering::{Fault, Tampering};
 use crate::tree::Tree;
 
@@ -62,20 +64,21 @@ impl Check<'_> {
         self.report.faults.extend(damages);
         let RowCounts {
             entries,
+            keyrings: _,
             documents,
             blobs,
             nodes,
         } = self.report.counts;
         self.progress.all = entries + documents + blobs + nodes;
         // Without a valid journal there is nothing to compare the rest with.
-        let Some((state, verifiers)) = self.journal(head, anchored).await? else {
+        let Some((state, checkpoint)) = self.journal(head, anchored).await? else {
             return Ok(());
         };
         let before = self.progress.done;
-        self.tree(&state).await?;
+        self.tree(&state, &checkpoint).await?;
         self.check_count("tree", before, nodes);
         let before = self.progress.done;
-        self.documents(&state, &verifiers, names).await?;
+        self.documents(&state, names).await?;
         self.check_count("documents", before, documents);
         let before = self.progress.done;
         self.blobs(&state).await?;
@@ -109,14 +112,15 @@ impl Check<'_> {
     }
 
     /// Compares the tree nodes with the tree of the documents in the journal.
-    async fn tree(&mut self, state: &JournalState) -> Result<(), Error> {
+    async fn tree(&mut self, state: &JournalState, checkpoint: &Checkpoint) -> Result<(), Error> {
         let tree = Tree::of(&state.documents)?;
         let mut expected = tree.into_changed();
         let expected_root = expected
             .get(&Vec::new())
             .and_then(Option::as_ref)
             .map(|node| Digest::of(node));
-        if expected_root != state.root {
+        let count = u64::try_from(state.documents.len()).ok();
+        if expected_root != Some(checkpoint.tree) || count != Some(checkpoint.documents) {
             self.fault(
                 Fault::Forged,
                 "the journal",
@@ -132,7 +136,7 @@ impl Check<'_> {
             };
             after = Some(last.clone());
             for (path, node) in rows {
-                let what = format!("node {} of the document tree", digits(&path));
+                let what = format!("node {} of the document tree", path_text(&path));
                 match expected.remove(&path).flatten() {
                     Some(expected) if expected == node => {}
                     Some(_) => self.fault(Fault::Forged, what, "is not what was written"),
@@ -146,7 +150,7 @@ impl Check<'_> {
             .filter(|(path, node)| {
                 node.is_some() && !(path.is_empty() && state.documents.is_empty())
             })
-            .map(|(path, _)| format!("node {} of the document tree", digits(path)))
+            .map(|(path, _)| format!("node {} of the document tree", path_text(path)))
             .collect::<Vec<_>>();
         for what in missing {
             self.fault(Fault::Missing, what, "is missing");
@@ -158,7 +162,6 @@ impl Check<'_> {
     async fn documents(
         &mut self,
         state: &JournalState,
-        verifiers: &[Verifier],
         names: &BlobNames<'_>,
     ) -> Result<(), Error> {
         let mut missing: BTreeSet<&DocumentKey> = state.documents.keys().collect();
@@ -170,15 +173,27 @@ impl Check<'_> {
                 break;
             };
             after = Some(last.clone());
-            for (key, row) in &rows {
+            let snapshot = self.snapshot;
+            let page = |after| snapshot.journal(after, PAGE);
+            for (key, bytes) in &rows {
                 missing.remove(key);
                 let Some(digest) = state.documents.get(key) else {
-                    self.fault(Fault::Extra, key, "is not in the journal");
+                    let fault = match was_written(page, key, bytes).await? {
+                        true => removed_document(key),
+                        false => unknown_document(key, bytes),
+                    };
+                    self.report.faults.push(fault);
                     continue;
                 };
-                match Document::verify(key, row, verifiers, *digest) {
-                    Ok(document) => self.visit(&document, verifiers, names).await?,
-                    Err(error) => self.report.faults.push(error),
+                match Document::verify(key, bytes, *digest) {
+                    Ok(document) => self.visit(&document, names).await?,
+                    Err(error) => {
+                        let fault = match was_written(page, key, bytes).await? {
+                            true => old_document(key),
+                            false => error,
+                        };
+                        self.report.faults.push(fault);
+                    }
                 }
             }
         }
@@ -189,16 +204,7 @@ impl Check<'_> {
     }
 
     /// Passes a document to the visitor, with the blobs that it refers to.
-    async fn visit(
-        &mut self,
-        document: &Document,
-        verifiers: &[Verifier],
-        names: &BlobNames<'_>,
-    ) -> Result<(), Error> {
-        let current = verifiers.first().map(|verifier| verifier.id().as_str());
-        if current != Some(document.signer()) {
-            self.report.under_old_signer.push(document.key().clone());
-        }
+    async fn visit(&mut self, document: &Document, names: &BlobNames<'_>) -> Result<(), Error> {
         let mut blobs = BTreeMap::new();
         for digest in names(document) {
             if let Some(bytes) = self.snapshot.blob(&digest).await? {
@@ -249,14 +255,10 @@ impl Check<'_> {
     }
 }
 
-/// A path as hexadecimal digits, cut to a readable length.
-fn digits(path: &[u8]) -> String {
+/// A path as text.
+fn path_text(path: &[u8]) -> String {
     match path {
         [] => "/".to_owned(),
-        path => path
-            .iter()
-            .take(16)
-            .filter_map(|digit| char::from_digit(u32::from(*digit), 16))
-            .collect(),
+        path => String::from_utf8_lossy(path).replace('\0', "/"),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Digest;
-use crate::journal::entry::JournalEntry;
+use crate::journal::entry::ChangeRecord;
 use crate::row::DocumentKey;
 
 /// The state of the store that the journal describes.
@@ -11,22 +11,20 @@ use crate::row::DocumentKey;
 pub(super) struct JournalState {
     pub(super) documents: BTreeMap<DocumentKey, Digest>,
     pub(super) blobs: BTreeSet<Digest>,
-    /// The root of the document tree according to the newest entry.
-    pub(super) root: Option<Digest>,
 }
 
 impl JournalState {
-    /// Applies the next entry.
-    pub(super) fn apply(&mut self, entry: &JournalEntry) {
-        for effect in &entry.effects {
+    /// Applies the next change.
+    pub(super) fn apply(&mut self, record: &ChangeRecord) {
+        for effect in &record.effects {
             match effect.after {
                 Some(digest) => self.documents.insert(effect.key.clone(), digest),
                 None => self.documents.remove(&effect.key),
             };
         }
-        for digest in &entry.blobs_removed {
+        for digest in &record.blobs_removed {
             self.blobs.remove(digest);
         }
-        self.blobs.extend(&entry.blobs_added);
+        self.blobs.extend(&record.blobs_added);
     }
 }

@@ -1,49 +1,54 @@
-//! The verification of the journal.
+//! The verification of the journal and its keyrings.
+
+use std::sync::Arc;
 
 use super::check::{Check, PAGE};
 use super::expected::JournalState;
 use crate::error::Error;
-use crate::journal::entry::JournalEntry;
-use crate::journal::head::{JournalHead, position_of, rolled_back};
+use crate::journal::checkpoint::{Checkpoint, rolled_back};
+use crate::journal::entry::ChangeRecord;
+use crate::journal::head::JournalHead;
 use crate::journal::position::JournalPosition;
-use crate::row::SignedRow;
-use crate::signing::Verifier;
-use crate::tampering::Fault;
+use crate::keyring::{Keyring, KeyringChain};
+use crate::row::JournalRow;
+use crate::tampering::{Fault, Tampering};
 
 /// A walk through the journal.
 struct JournalWalk {
+    keyrings: KeyringChain,
+    /// The keyring in force at the last entry.
+    keyring: Option<Arc<Keyring>>,
     state: JournalState,
-    /// The keys that the journal named so far, the newest first.
-    signers: Vec<Verifier>,
-    last: Option<(JournalPosition, JournalEntry)>,
-    /// How many of the entries that this machine has seen are there.
+    position: JournalPosition,
+    last: Option<Checkpoint>,
+    /// How many of the checkpoints that this machine has seen are there.
     met: usize,
     /// Whether every entry so far is valid.
     is_valid: bool,
 }
 
 impl Check<'_> {
-    /// Walks through the journal. Returns the state that it describes and the keys whose
-    /// signatures are valid; `None` if the journal cannot be trusted.
+    /// Walks through the journal. Returns the state that it describes, and the newest
+    /// checkpoint; `None` if the journal cannot be trusted.
     pub(super) async fn journal(
         &mut self,
         head: &JournalHead,
         anchored: JournalPosition,
-    ) -> Result<Option<(JournalState, Vec<Verifier>)>, Error> {
+    ) -> Result<Option<(JournalState, Checkpoint)>, Error> {
+        let Some(keyrings) = self.keyrings(head).await? else {
+            return Ok(None);
+        };
         let mut walk = JournalWalk {
+            keyrings,
+            keyring: None,
             state: JournalState::default(),
-            // Without an entry to begin from, the first one must be signed by a trusted key.
-            signers: match head.position.revision {
-                0 => head.verifiers.clone(),
-                _ => Vec::new(),
-            },
+            position: JournalPosition::default(),
             last: None,
             met: 0,
             is_valid: true,
         };
         loop {
-            let after = walk.position().revision;
-            let rows = self.snapshot.journal(after, PAGE).await?;
+            let rows = self.snapshot.journal(walk.position.revision, PAGE).await?;
             if rows.is_empty() {
                 break;
             }
@@ -57,48 +62,67 @@ impl Check<'_> {
         Ok(self.journal_end(walk, head, anchored))
     }
 
+    /// Verifies the keyrings. `None` if they cannot be trusted.
+    async fn keyrings(&mut self, head: &JournalHead) -> Result<Option<KeyringChain>, Error> {
+        let statements = self.snapshot.keyrings(0).await?;
+        let keyrings = match KeyringChain::parse(None, &statements) {
+            Ok(keyrings) => keyrings,
+            Err(error) => {
+                self.report.faults.push(error);
+                return Ok(None);
+            }
+        };
+        if let Err(error) = keyrings.check_trust(&head.keyring) {
+            self.report.faults.push(error);
+            return Ok(None);
+        }
+        let mut before: Option<&Keyring> = None;
+        for keyring in keyrings.iter() {
+            if let Err(error) = keyring.signers(before) {
+                self.report.faults.push(error);
+            }
+            before = Some(keyring);
+        }
+        Ok(Some(keyrings))
+    }
+
     /// Verifies one row of the journal. Returns `false` if the walk cannot continue.
     fn journal_row(
         &mut self,
-        row: &SignedRow,
+        row: &JournalRow,
         walk: &mut JournalWalk,
         head: &JournalHead,
         anchored: JournalPosition,
     ) -> bool {
-        let is_after_head = row.revision > head.position.revision;
-        let entry = self.entry(row, walk.position(), &mut walk.signers, is_after_head);
-        walk.is_valid &= entry.is_some();
-        // The entries after an invalid one are still verified.
-        let Some(entry) = entry.or_else(|| JournalEntry::parse(row).ok()) else {
-            return false;
+        let checkpoint = match Checkpoint::parse(row) {
+            Ok(checkpoint) => checkpoint,
+            Err(error) => {
+                self.report.faults.push(error);
+                return false;
+            }
         };
-        walk.state.apply(&entry);
-        let position = position_of(row);
-        walk.last = Some((position, entry));
+        if let Err(error) = walk.verify(row, &checkpoint) {
+            walk.is_valid = false;
+            self.report.faults.push(error);
+        }
+        // The entries after an invalid one are still verified.
+        match ChangeRecord::verify(row, &checkpoint) {
+            Ok(record) => walk.state.apply(&record),
+            Err(error) => {
+                walk.is_valid = false;
+                self.report.faults.push(error);
+            }
+        }
+        walk.position = row.position();
+        walk.last = Some(checkpoint);
         for seen in [head.position, anchored] {
-            if seen == position {
+            if seen == walk.position {
                 walk.met += 1;
             } else if seen.revision == row.revision {
                 walk.is_valid = false;
-                self.fault(
-                    Fault::Forged,
-                    format_args!("journal entry {}", row.revision),
-                    "was replaced by another entry",
-                );
-            }
-        }
-        if position == head.position {
-            // The entries up to here were verified before, so one of the trusted keys signs
-            // the next: the previous one if a hand-over was interrupted.
-            let mut trusted = head.verifiers.iter().map(Verifier::id);
-            let signer = walk.signers.first().map(Verifier::id);
-            if !trusted.any(|trusted| Some(trusted) == signer) {
-                walk.is_valid = false;
-                self.fault(
-                    Fault::Forged,
-                    "the journal",
-                    "leads to a key that is not trusted",
-                );
+                self.report
+                    .faults
+                    .push(row.tampering("was replaced by another entry"));
             }
         }
         true
@@ -107,11 +131,11 @@ impl Check<'_> {
     /// Verifies the end of the journal against `head` and the anchored position.
     fn journal_end(
         &mut self,
-        mut walk: JournalWalk,
+        walk: JournalWalk,
         head: &JournalHead,
         anchored: JournalPosition,
-    ) -> Option<(JournalState, Vec<Verifier>)> {
-        let position = walk.position();
+    ) -> Option<(JournalState, Checkpoint)> {
+        let position = walk.position;
         self.report.revision = position.revision;
         if self.progress.done != self.report.counts.entries && !self.is_damaged {
             self.fault(Fault::Extra, "the journal", "has entries before its first");
@@ -126,76 +150,26 @@ impl Check<'_> {
             self.report.faults.push(rolled_back());
             return None;
         }
-        let (_, entry) = walk.last.filter(|_| walk.is_valid)?;
-        if u64::try_from(walk.state.documents.len()).ok() != Some(entry.count) {
-            self.fault(
-                Fault::Forged,
-                "the journal",
-                "describes a number of documents other than its newest entry's",
-            );
+        let in_force = walk.keyring.as_ref().map(|keyring| keyring.digest());
+        let newest = walk.keyrings.newest().map(|keyring| keyring.digest());
+        if walk.is_valid && in_force != newest {
+            let reason = "has keyrings that no entry puts into force";
+            self.fault(Fault::Extra, "the list of keyrings", reason);
         }
-        walk.state.root = Some(entry.documents);
-        Some((walk.state, walk.signers))
-    }
-
-    /// Verifies one entry; `None` if it is invalid.
-    fn entry(
-        &mut self,
-        row: &SignedRow,
-        before: JournalPosition,
-        signers: &mut Vec<Verifier>,
-        is_after_head: bool,
-    ) -> Option<JournalEntry> {
-        let parsed = JournalEntry::parse(row).and_then(|entry| entry.successor());
-        let successor = match parsed {
-            Ok(successor) => successor,
-            Err(error) => {
-                self.report.faults.push(error);
-                return None;
-            }
-        };
-        // The previous key signs the transfer to the next. The first key signs its own
-        // entry, and so does the new key of a store that was restored without the old one:
-        // never after an entry that this machine has seen, since anyone can make a key.
-        let self_signed = successor
-            .clone()
-            .filter(|key| key.id().as_str() == row.signer && !is_after_head);
-        let signer = self_signed.or_else(|| signers.first().cloned());
-        let verified = match signer {
-            Some(signer) => JournalEntry::verify(row, &signer),
-            None => Err(JournalEntry::tampering(
-                row.revision,
-                "is the first entry and names no key",
-            )),
-        };
-        if let Some(successor) = successor {
-            signers.retain(|known| known.id() != successor.id());
-            signers.insert(0, successor);
-        }
-        match verified {
-            Err(error) => {
-                self.report.faults.push(error);
-                None
-            }
-            Ok(entry) if !entry.follows(before) => {
-                self.fault(
-                    Fault::Forged,
-                    format_args!("journal entry {}", row.revision),
-                    "does not follow the previous entry",
-                );
-                None
-            }
-            Ok(entry) => Some(entry),
-        }
+        let checkpoint = walk.last.filter(|_| walk.is_valid)?;
+        Some((walk.state, checkpoint))
     }
 }
 
 impl JournalWalk {
-    /// The position of the last entry.
-    fn position(&self) -> JournalPosition {
-        self.last
-            .as_ref()
-            .map(|(position, _)| *position)
-            .unwrap_or_default()
+    /// Verifies the checkpoint of the next row, and puts its keyring into force.
+    fn verify(&mut self, row: &JournalRow, checkpoint: &Checkpoint) -> Result<(), Tampering> {
+        let keyring = self
+            .keyrings
+            .in_force(self.keyring.as_deref(), checkpoint.keyring)
+            .ok_or_else(|| row.tampering("names a keyring that is not in force"))?;
+        let keyring = Arc::clone(keyring);
+        self.keyring = Some(Arc::clone(&keyring));
+        checkpoint.verify(row, self.position, &keyring)
     }
 }

@@ -1,10 +1,10 @@
 //! The verification of a whole database: every document, tree node and blob is compared
 //! with the state that the journal describes.
 //!
-//! It works on a snapshot, so others can write concurrently. It trusts the newest entry,
-//! which the anchor and the current key confirm. From there the hash chain fixes every
-//! byte of every earlier entry. The columns beside the signed bytes (signature, signer)
-//! are verified with the keys that the journal itself names.
+//! It works on a snapshot, so others can write concurrently. The checkpoint that this machine saw
+//! last fixes everything before it by its chain of digests, and the keyring that this machine
+//! trusts fixes those before it. What comes later must be signed by the keys that are in force.
+//! The signatures of what came before are verified as well, by the keys that were in force then.
 
 mod check;
 mod expected;

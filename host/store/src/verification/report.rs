@@ -6,7 +6,6 @@ use crate::backend::RowCounts;
 use crate::digest::Digest;
 use crate::document::Document;
 use crate::journal::position::Revision;
-use crate::row::DocumentKey;
 use crate::tampering::Tampering;
 
 /// The progress of a verification.
@@ -27,8 +26,6 @@ pub struct CheckReport {
     pub counts: RowCounts,
     /// Everything that is wrong.
     pub faults: Vec<Tampering>,
-    /// Documents that are signed by an earlier key.
-    pub under_old_signer: Vec<DocumentKey>,
 }
 
 impl CheckReport {

@@ -17,20 +17,19 @@ pub struct Home {
 
 impl Home {
     /// A home with the scopes `acme` (written at revisions 1 and 3) and `acme/evals` (2), a
-    /// blob for each, and a journal that names the signer.
+    /// blob for each.
     pub async fn filled() -> Self {
         let home = Home {
             directory: tempfile::tempdir().unwrap(),
         };
-        Keys::create(&home.directory.path().join("keys"), None).unwrap();
-        home.anchor().set(JournalPosition::default()).unwrap();
+        let keys = Keys::create(&home.directory.path().join("keys"), None, "test", 0).unwrap();
+        let anchor = home.anchor();
+        anchor
+            .set(JournalPosition::default(), keys.keyring())
+            .unwrap();
         drop(Sqlite::create(&home.database()).unwrap());
         let store = home.store();
-        let first = Batch {
-            trust: store.verifiers().into_iter().next(),
-            ..written("acme", "first")
-        };
-        commit(&store, 0, first).await.unwrap();
+        put(&store, 0, "acme", "first").await.unwrap();
         put(&store, 1, "acme/evals", "second").await.unwrap();
         put(&store, 2, "acme", "third").await.unwrap();
         home

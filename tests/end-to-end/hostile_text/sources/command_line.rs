@@ -107,7 +107,7 @@ sources! {
         row(2, "backup --{text}"),
         row(2, "backup a {text}"),
         row(2, "restore a {text}"),
-        row(19, "restore a --accept-rollback --verifier {text}"),
+        row(19, "restore a --accept-rollback --owner {text}"),
         row(2, "doctor {text}"),
         row(2, "dev {text}"),
         row(2, "dev {text}"),

@@ -1,6 +1,6 @@
 //! The database: names of its objects, and keys and values of its rows.
 
-use crate::hostile_text::{Source, World, check_source, failing};
+use crate::hostile_text::{Source, World, check_source, failing, row};
 
 sources! {
     a_table_of_the_database: "the name of a table", |world| {
@@ -11,7 +11,7 @@ sources! {
     ];
 
     an_index_of_the_database: "the name of an index", |world| {
-        world.sql(&format!("CREATE INDEX {} ON documents (signer)", world.quoted()));
+        world.sql(&format!("CREATE INDEX {} ON documents (payload)", world.quoted()));
     }, [
         failing("verify"),
         failing("doctor"),
@@ -63,28 +63,27 @@ sources! {
 
     a_document_of_the_database: "the name of a document", |world| {
         let name = world.text.clone();
-        world.insert("documents", &["scope", &name, "x", "y", "nobody"]);
+        world.insert_document("scope", &name);
     }, [
         failing("verify"),
         failing("doctor"),
-        failing("status").hidden(),
-        failing("project list").hidden(),
+        row(0, "status").hidden(),
+        row(0, "project list").hidden(),
     ];
 
     a_project_of_the_database: "the name of a project below another", |world| {
         let name = format!("acme/evals/{}", world.text);
-        world.insert("documents", &["scope", &name, "x", "y", "nobody"]);
+        world.insert_document("scope", &name);
     }, [
         failing("verify"),
-        failing("project remove acme/evals"),
-        failing("project remove acme/evals --dry-run").hidden(),
-        failing("project list acme").hidden(),
-        failing("status acme/evals").hidden(),
+        row(0, "project remove acme/evals --dry-run").hidden(),
+        row(0, "project list acme").hidden(),
+        row(0, "status acme/evals").hidden(),
     ];
 
     a_kind_of_the_database: "the kind of a document", |world| {
         let kind = world.text.clone();
-        world.insert("documents", &[&kind, "acme", "x", "y", "nobody"]);
+        world.insert_document(&kind, "acme");
     }, [
         failing("verify"),
         failing("doctor"),
@@ -104,16 +103,23 @@ sources! {
         failing("doctor").hidden(),
     ];
 
-    a_signer_of_the_database: "the signer of a document", |world| {
-        world.update("UPDATE documents SET signer = ?1 WHERE name = 'acme'");
+    a_changed_document_of_the_database: "the bytes of a document", |world| {
+        world.update("UPDATE documents SET payload = CAST(?1 AS BLOB) WHERE name = 'acme'");
     }, [
         failing("verify").hidden(),
         failing("resolve acme openai").hidden(),
         failing("status").hidden(),
     ];
 
+    a_keyring_of_the_database: "the bytes of a keyring", |world| {
+        world.update("UPDATE keyrings SET payload = CAST(?1 AS BLOB), signatures = CAST(?1 AS BLOB)");
+    }, [
+        failing("verify").hidden(),
+        failing("doctor").hidden(),
+    ];
+
     an_entry_of_the_journal: "a journal entry", |world| {
-        world.update("UPDATE journal SET payload = CAST(?1 AS BLOB), signer = ?1 WHERE revision = 3");
+        world.update("UPDATE journal SET checkpoint = CAST(?1 AS BLOB), signatures = CAST(?1 AS BLOB), change = CAST(?1 AS BLOB) WHERE revision = 3");
     }, [
         failing("verify").hidden(),
         failing("doctor").hidden(),
@@ -135,12 +141,10 @@ impl World {
         format!("\"{text}\"")
     }
 
-    fn insert(&self, table: &str, [kind, name, payload, signature, signer]: &[&str; 5]) {
+    fn insert_document(&self, kind: &str, name: &str) {
         let inserted = self.connection().execute(
-            &format!(
-                "INSERT INTO {table} VALUES (?1, ?2, 1, CAST(?3 AS BLOB), CAST(?4 AS BLOB), ?5)"
-            ),
-            [kind, name, payload, signature, signer],
+            "INSERT INTO documents VALUES (?1, ?2, CAST('x' AS BLOB))",
+            [kind, name],
         );
         assert_eq!(inserted.unwrap(), 1);
     }

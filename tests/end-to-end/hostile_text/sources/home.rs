@@ -100,7 +100,7 @@ sources! {
     invalid_key_files: "the contents of key files", |world| {
         let home = world.sandbox.home();
         let text = world.text.clone();
-        for name in ["identity.txt", "signer.pem", "verifier.pem"] {
+        for name in ["identity.txt", "owner.pem", "signer.pem", "keyring.jsonl"] {
             std::fs::write(home.join("keys").join(name), &text).unwrap();
         }
     }, [
@@ -120,7 +120,7 @@ sources! {
     ];
 
     an_invalid_recovery_key: "the contents of a recovery key", |world| {
-        let text = format!("# verifier: {}\n", world.text);
+        let text = format!("# store: {0}\n# owner: {0}\n# checkpoint: {0}\n", world.text);
         world.file("recovery", "recovery.txt", text);
         world.file("backup", "backup.db", "none");
     }, [

@@ -69,13 +69,14 @@ fn choice<'a, T: ?Sized>(random: &mut fastrand::Rng, of: &[&'a T]) -> &'a T {
     of[random.usize(..of.len())]
 }
 
-const TABLES: [&str; 4] = ["documents", "blobs", "journal", "tree"];
+const TABLES: [&str; 5] = ["documents", "blobs", "journal", "keyrings", "tree"];
 
 fn columns(table: &str) -> &'static [&'static str] {
     match table {
-        "documents" => &["kind", "name", "revision", "payload", "signature", "signer"],
+        "documents" => &["kind", "name", "payload"],
         "blobs" => &["digest", "bytes"],
-        "journal" => &["revision", "payload", "signature", "signer"],
+        "journal" => &["revision", "checkpoint", "signatures", "change"],
+        "keyrings" => &["number", "payload", "signatures"],
         _ => &["path", "node"],
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use entail::store::{Digest, Fault, Keys, Recipients, SealContext};
+use entail::store::{Digest, Fault, Keys, SealContext};
 use entail::{Home, Principal, Secret};
 use rusqlite::{Connection, params};
 
@@ -137,6 +137,7 @@ pub(super) fn cases(original: &Original, seed: u64) -> Vec<Case> {
     documents(&rows, original, &mut cases);
     blobs(&rows, original, seed, &mut cases);
     journal(&rows, &mut cases);
+    keyrings(&mut cases);
     nodes(&rows, &mut cases);
     cases
 }
@@ -151,23 +152,21 @@ fn documents(rows: &Rows, original: &Original, cases: &mut Vec<Case>) {
             cases.push(statement(what, text, key(), faults, affects));
         };
         case(
-            "another revision",
-            "UPDATE documents SET revision = revision + 1 WHERE kind = ?1 AND name = ?2",
+            "a space before it",
+            "UPDATE documents SET payload = CAST(' ' || CAST(payload AS TEXT) AS BLOB)
+             WHERE kind = ?1 AND name = ?2",
             &[Forged],
         );
         case(
-            "another signature",
-            "UPDATE documents SET signature = zeroblob(64) WHERE kind = ?1 AND name = ?2",
+            "another version",
+            "UPDATE documents SET payload = CAST(replace(CAST(payload AS TEXT), '\"version\":1', '\"version\":2') AS BLOB)
+             WHERE kind = ?1 AND name = ?2",
             &[Forged],
         );
         case(
-            "no signature",
-            "UPDATE documents SET signature = x'' WHERE kind = ?1 AND name = ?2",
-            &[Forged],
-        );
-        case(
-            "another signer",
-            "UPDATE documents SET signer = 'mallory' WHERE kind = ?1 AND name = ?2",
+            "another member",
+            "UPDATE documents SET payload = CAST('{\"more\":1,' || substr(CAST(payload AS TEXT), 2) AS BLOB)
+             WHERE kind = ?1 AND name = ?2",
             &[Forged],
         );
         case(
@@ -198,7 +197,7 @@ fn documents(rows: &Rows, original: &Original, cases: &mut Vec<Case>) {
         );
         cases.push(statement(
             format!("{kind} {name}: doubled under another name"),
-            "INSERT INTO documents SELECT kind, name || '-too', revision, payload, signature, signer
+            "INSERT INTO documents SELECT kind, name || '-too', payload
              FROM documents WHERE kind = ?1 AND name = ?2",
             key(),
             &[Extra],
@@ -230,7 +229,7 @@ fn documents(rows: &Rows, original: &Original, cases: &mut Vec<Case>) {
                 parameters.extend([other_kind.clone().into(), other.clone().into()]);
                 cases.push(statement(
                     format!("{kind} {name}: {other_kind} {other} in its place"),
-                    "INSERT OR REPLACE INTO documents SELECT ?1, ?2, revision, payload, signature, signer
+                    "INSERT OR REPLACE INTO documents SELECT ?1, ?2, payload
                      FROM documents WHERE kind = ?3 AND name = ?4",
                     parameters,
                     &[Swapped],
@@ -389,7 +388,7 @@ async fn forge(original: &Original, owner: usize) -> Vec<u8> {
     let home = Home::open(&original.home()).unwrap();
     let entail = original.open(&home);
     let me = Principal::LocalOwner;
-    let recipients: Recipients = entail.keys().recipients(&me).await.unwrap();
+    let keyring = entail.keys().keyring(&me).await.unwrap();
     let scope = entail
         .scope(&me, &project(owner).parse().unwrap())
         .await
@@ -407,7 +406,7 @@ async fn forge(original: &Original, owner: usize) -> Vec<u8> {
         "api_key".to_owned(),
         Secret::from("canary-of-an-attacker-0001"),
     )];
-    Keys::seal(&recipients, &context, &fields).unwrap()
+    Keys::seal(keyring.recipients(), &context, &fields).unwrap()
 }
 
 fn journal(rows: &Rows, cases: &mut Vec<Case>) {
@@ -427,24 +426,48 @@ fn journal(rows: &Rows, cases: &mut Vec<Case>) {
         case("dropped", "DELETE FROM journal WHERE revision = ?1", true);
         case(
             "another signature",
-            "UPDATE journal SET signature = zeroblob(64) WHERE revision = ?1",
+            "UPDATE journal SET signatures = zeroblob(64) WHERE revision = ?1",
             false,
         );
         case(
             "another signer",
-            "UPDATE journal SET signer = 'mallory' WHERE revision = ?1",
+            "UPDATE journal SET signatures = CAST(replace(CAST(signatures AS TEXT), 'ed25519:', 'ed25519:0') AS BLOB)
+             WHERE revision = ?1",
+            false,
+        );
+        case(
+            "a space after the signatures",
+            "UPDATE journal SET signatures = CAST(CAST(signatures AS TEXT) || ' ' AS BLOB)
+             WHERE revision = ?1",
+            false,
+        );
+        case(
+            "no signature",
+            "UPDATE journal SET signatures = CAST('[]' AS BLOB) WHERE revision = ?1",
             false,
         );
         case(
             "another principal",
-            "UPDATE journal SET payload = CAST(replace(CAST(payload AS TEXT), 'local:owner', 'local:other') AS BLOB)
+            "UPDATE journal SET change = CAST(replace(CAST(change AS TEXT), 'local:owner', 'local:other') AS BLOB)
+             WHERE revision = ?1",
+            false,
+        );
+        case(
+            "another time",
+            "UPDATE journal SET checkpoint = CAST(replace(CAST(checkpoint AS TEXT), '\"at_ms\":', '\"at_ms\":1') AS BLOB)
+             WHERE revision = ?1",
+            true,
+        );
+        case(
+            "another version",
+            "UPDATE journal SET checkpoint = CAST(replace(CAST(checkpoint AS TEXT), '\"version\":1', '\"version\":2') AS BLOB)
              WHERE revision = ?1",
             true,
         );
         if is_newest {
             case(
                 "doubled as a newer one",
-                "INSERT INTO journal SELECT revision + 1, payload, signature, signer FROM journal
+                "INSERT INTO journal SELECT revision + 1, checkpoint, signatures, change FROM journal
                  WHERE revision = ?1",
                 true,
             );
@@ -471,6 +494,38 @@ fn journal(rows: &Rows, cases: &mut Vec<Case>) {
                 }),
             });
         }
+    }
+}
+
+/// The first keyring is the one that the machine trusts and has a copy of, so a changed one stops
+/// no request.
+fn keyrings(cases: &mut Vec<Case>) {
+    for (what, text) in [
+        ("dropped", "DELETE FROM keyrings WHERE number = 1"),
+        (
+            "another signature",
+            "UPDATE keyrings SET signatures = CAST('[]' AS BLOB)",
+        ),
+        (
+            "another reader",
+            "UPDATE keyrings SET payload = CAST(replace(CAST(payload AS TEXT), 'age1', 'age2') AS BLOB)",
+        ),
+        (
+            "another number",
+            "UPDATE keyrings SET number = 2 WHERE number = 1",
+        ),
+        (
+            "doubled as the next one",
+            "INSERT INTO keyrings SELECT number + 1, payload, signatures FROM keyrings",
+        ),
+    ] {
+        cases.push(statement(
+            format!("the keyring: {what}"),
+            text,
+            Vec::new(),
+            &[Fault::Forged],
+            Affected::Nobody,
+        ));
     }
 }
 

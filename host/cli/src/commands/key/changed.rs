@@ -7,7 +7,7 @@ use crate::output::{Style, count, err, out, print_dry_run_notice, print_json};
 use crate::session::Session;
 use entail_api::keys::{KeysChanged, KeysPlan, SkippedSecret};
 
-/// Shows how much a change would seal or sign again.
+/// Shows how much a change would seal again.
 ///
 /// # Errors
 ///
@@ -17,7 +17,6 @@ pub async fn dry_run(
     entail: &Entail,
     change: KeyChange,
 ) -> Result<(), CliError> {
-    let is_signed = matches!(change, KeyChange::RotateSigner);
     let plan = entail.keys().plan(&session.principal, change).await?;
     let plan = KeysPlan {
         dry_run: true,
@@ -31,25 +30,29 @@ pub async fn dry_run(
     if plan.resumed {
         out!("would continue a change that was interrupted");
     }
-    let what = if is_signed {
-        format!("{} would be signed again", count(plan.to_renew, "document"))
-    } else {
-        format!("{} would be sealed again", count(plan.to_renew, "secret"))
-    };
-    out!("{what}; what scopes get does not change");
+    out!(
+        "{} would be sealed again; what scopes get does not change",
+        count(plan.to_renew, "secret")
+    );
     print_dry_run_notice();
     Ok(())
 }
 
-/// Prints the result of a change. `what` is the change as a sentence, and `renewed` describes
-/// the secrets or documents that were renewed.
-pub fn print(
-    session: &Session,
-    renewal: &Renewal,
-    what: &str,
-    renewed: impl FnOnce(usize) -> String,
-) {
-    let changed = KeysChanged {
+/// Prints the result of a change that renews nothing. `what` is the change as a sentence.
+pub fn print_rotated(session: &Session, renewal: &Renewal, what: &str) {
+    let changed = output(renewal);
+    if session.global.json {
+        print_json(&changed);
+        return;
+    }
+    if changed.resumed {
+        out!("continued a change that was interrupted");
+    }
+    out!("{what}");
+}
+
+fn output(renewal: &Renewal) -> KeysChanged {
+    KeysChanged {
         resumed: renewal.resumed,
         renewed: u64::try_from(renewal.renewed).unwrap_or(u64::MAX),
         skipped: renewal
@@ -62,15 +65,22 @@ pub fn print(
             })
             .collect(),
         old_identity_kept: renewal.old_identity_kept,
-    };
+    }
+}
+
+/// Prints the result of a change. `what` is the change as a sentence, and `renewed` describes
+/// the secrets that were renewed.
+pub fn print(
+    session: &Session,
+    renewal: &Renewal,
+    what: &str,
+    renewed: impl FnOnce(usize) -> String,
+) {
+    print_rotated(session, renewal, what);
+    let changed = output(renewal);
     if session.global.json {
-        print_json(&changed);
         return;
     }
-    if changed.resumed {
-        out!("continued a change that was interrupted");
-    }
-    out!("{what}");
     out!("{}", renewed(renewal.renewed));
     for skipped in &changed.skipped {
         let reason = skipped.reason.as_deref().unwrap_or("it was not tried");

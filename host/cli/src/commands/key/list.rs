@@ -1,14 +1,28 @@
 //! `entail key list`: lists the keys and recipients.
 
+use entail::store::{LabelledKey, Role};
+
 use crate::error::CliError;
 use crate::output::{Table, out, print_json, time};
 use crate::session::Session;
-use entail_api::keys::{Keys, Recipient};
+use entail_api::keys::{Keys, Recipient, SigningKey};
 
 pub async fn list(session: &Session) -> Result<(), CliError> {
     let entail = session.open()?;
-    let recipients = entail.keys().recipients(&session.principal).await?;
+    let keyring = entail.keys().keyring(&session.principal).await?;
+    let recipients = keyring.recipients();
+    let authority = keyring.authority();
     let keys = entail.keys().local();
+    let signing_keys = |listed: &[LabelledKey], role| {
+        let own = keys.id_of(role);
+        let output = |listed: &LabelledKey| SigningKey {
+            fingerprint: listed.key.id().to_string(),
+            label: listed.label.clone(),
+            own: own == Some(listed.key.id()),
+        };
+        listed.iter().map(output).collect()
+    };
+    let fingerprint = |role| keys.id_of(role).map(|id| id.to_string());
     let own: Vec<&str> = keys.identity_ids().collect();
     let output = Keys {
         epoch: recipients.epoch,
@@ -25,13 +39,13 @@ pub async fn list(session: &Session) -> Result<(), CliError> {
             .collect(),
         identity: own.iter().map(ToString::to_string).collect(),
         locked: keys.is_locked(),
-        signer: keys.signer().ok().map(|signer| signer.id().to_string()),
-        verifiers: entail
-            .keys()
-            .verifiers()
-            .iter()
-            .map(|verifier| verifier.id().to_string())
-            .collect(),
+        store: keyring.store().to_string(),
+        keyring: keyring.number(),
+        owner: fingerprint(Role::Owner),
+        owners: signing_keys(&authority.owners.keys, Role::Owner),
+        owners_required: u64::try_from(authority.owners.threshold).unwrap_or(u64::MAX),
+        signer: fingerprint(Role::Signer),
+        signers: signing_keys(&authority.signers, Role::Signer),
     };
     if session.global.json {
         print_json(&output);
@@ -41,13 +55,19 @@ pub async fn list(session: &Session) -> Result<(), CliError> {
     Ok(())
 }
 
+/// The first digits of a recipient's id, which name it in the list.
+fn short(id: &str) -> &str {
+    id.get(..16).unwrap_or(id)
+}
+
 fn print_text(keys: &Keys) {
     let identity = if keys.locked {
         "locked by a passphrase".to_owned()
     } else if keys.identity.is_empty() {
         "not here: this machine cannot open secrets".to_owned()
     } else {
-        keys.identity.join(", ")
+        let short: Vec<&str> = keys.identity.iter().map(|id| short(id)).collect();
+        short.join(", ")
     };
     let mut table = Table::default();
     table.labelled("identity", identity);
@@ -57,13 +77,30 @@ fn print_text(keys: &Keys) {
             .as_deref()
             .unwrap_or("not here: this machine cannot make changes"),
     );
-    table.labelled("verifier", keys.verifiers.join(", then "));
+    table.labelled(
+        "owner key",
+        keys.owner
+            .as_deref()
+            .unwrap_or("not here: this machine cannot change keys and recipients"),
+    );
+    table.labelled("store", keys.store.as_str());
+    table.print();
+    out!("keys that may change the store (keyring {}):", keys.keyring);
+    let mut table = Table::with_headings(["ROLE", "LABEL", "FINGERPRINT"]);
+    let owners = keys.owners.iter().map(|key| ("owner", key));
+    for (role, key) in owners.chain(keys.signers.iter().map(|key| ("signer", key))) {
+        table.row([
+            role.into(),
+            key.label.as_str().into(),
+            key.fingerprint.as_str().into(),
+        ]);
+    }
     table.print();
     out!("recipients that can open secrets (list {}):", keys.epoch);
     let mut table = Table::with_headings(["ID", "LABEL", "ADDED", "PUBLIC KEY"]);
     for recipient in &keys.recipients {
         table.row([
-            recipient.id.as_str().into(),
+            short(&recipient.id).into(),
             recipient.label.as_str().into(),
             time(recipient.added_at_ms).into(),
             recipient.public_key.as_str().into(),

@@ -7,7 +7,7 @@ mod rotate;
 
 use clap::Subcommand;
 
-use self::recipients::{AddRecipientArgs, RemoveRecipientArgs};
+use self::recipients::{AddRecipientArgs, ReceiptArgs, RemoveRecipientArgs};
 use crate::args::dry_run::DryRun;
 use crate::error::CliError;
 use crate::session::Session;
@@ -23,6 +23,12 @@ pub enum KeyCommand {
     AddRecipient(AddRecipientArgs),
     /// Remove a recipient, so that it cannot open what is sealed from now on
     RemoveRecipient(RemoveRecipientArgs),
+    /// Renew the receipt in a recovery key: what it knows of the store
+    ///
+    /// A restore with the recovery key refuses a backup that does not contain the state that the
+    /// receipt names. Renew it after keys were rotated or removed, so that nothing that they sign
+    /// afterwards is accepted.
+    Receipt(ReceiptArgs),
     /// Seal every secret again that is not sealed to the current recipients
     Reseal(DryRun),
 }
@@ -31,8 +37,10 @@ pub enum KeyCommand {
 pub enum RotateCommand {
     /// Replace the key that opens secrets, and seal all of them again
     Identity(DryRun),
-    /// Replace the key that signs documents, and sign all of them again
+    /// Replace the key that signs changes; nothing is signed again
     Signer(DryRun),
+    /// Replace the key that signs the keyring: who may change and read the store
+    Owner(DryRun),
 }
 
 pub async fn key(session: &Session, command: &KeyCommand) -> Result<(), CliError> {
@@ -40,8 +48,10 @@ pub async fn key(session: &Session, command: &KeyCommand) -> Result<(), CliError
         KeyCommand::List => list::list(session).await,
         KeyCommand::Rotate(RotateCommand::Identity(args)) => rotate::identity(session, *args).await,
         KeyCommand::Rotate(RotateCommand::Signer(args)) => rotate::signer(session, *args).await,
+        KeyCommand::Rotate(RotateCommand::Owner(args)) => rotate::owner(session, *args).await,
         KeyCommand::AddRecipient(args) => recipients::add(session, args).await,
         KeyCommand::RemoveRecipient(args) => recipients::remove(session, args).await,
+        KeyCommand::Receipt(args) => recipients::receipt(session, args).await,
         KeyCommand::Reseal(args) => recipients::reseal(session, *args).await,
     }
 }

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use entail::store::{KeyError, Keys, Recipient};
-use entail::{Entail, KeyChange, now_ms};
+use entail::store::{KeyError, Recipient, create_recovery_key};
+use entail::{KeyChange, now_ms};
 
 use super::changed::{dry_run, print};
 use crate::args::dry_run::DryRun;
@@ -12,8 +12,9 @@ use crate::args::path;
 use crate::confirm;
 use crate::error::CliError;
 use crate::output::progress::Bar;
-use crate::output::{choose, count};
+use crate::output::{choose, count, out, print_json};
 use crate::session::Session;
+use entail_api::keys::ReceiptRenewed;
 
 #[derive(Args)]
 pub struct AddRecipientArgs {
@@ -41,7 +42,7 @@ pub struct RemoveRecipientArgs {
 pub async fn add(session: &Session, args: &AddRecipientArgs) -> Result<(), CliError> {
     let entail = session.open_unlocked()?;
     let keys = entail.keys().local();
-    keys.check_can_write().map_err(entail::Error::from)?;
+    keys.check_owns().map_err(entail::Error::from)?;
     let is_dry_run = args.dry_run.dry_run;
     let (recipient, what) = match (&args.recipient, &args.recovery) {
         (Some(key), _) => {
@@ -59,7 +60,9 @@ pub async fn add(session: &Session, args: &AddRecipientArgs) -> Result<(), CliEr
                 return dry_run(session, &entail, KeyChange::AddRecipient(None)).await;
             }
             let label = args.label.as_deref().unwrap_or("recovery");
-            let recipient = create_recovery_key(&entail, file, label)?;
+            let receipt = entail.keys().receipt(&session.principal).await?;
+            let recipient = create_recovery_key(file, &receipt, label, now_ms())
+                .map_err(entail::Error::from)?;
             let what = format!(
                 "the recovery key is in {0}; keep it and a backup in another place, and remove {0}",
                 file.display()
@@ -95,22 +98,6 @@ fn check_new_file(file: &Path) -> Result<(), CliError> {
     Err(entail::Error::from(KeyError::File { file, error }).into())
 }
 
-/// Writes a new recovery key to a new file, with the id of the key that must have signed a
-/// backup.
-fn create_recovery_key(entail: &Entail, file: &Path, label: &str) -> Result<Recipient, CliError> {
-    let verifiers = entail.keys().verifiers();
-    let verifier = verifiers
-        .first()
-        .map(|verifier| verifier.id().to_string())
-        .unwrap_or_default();
-    let recovery = Keys::create_recovery_key(file, &verifier).map_err(entail::Error::from)?;
-    Ok(Recipient {
-        label: label.to_owned(),
-        added_at_ms: now_ms(),
-        ..recovery
-    })
-}
-
 pub async fn remove(session: &Session, args: &RemoveRecipientArgs) -> Result<(), CliError> {
     let entail = session.open_unlocked()?;
     let recipient = &args.recipient;
@@ -144,6 +131,34 @@ pub async fn remove(session: &Session, args: &RemoveRecipientArgs) -> Result<(),
             count(secrets, "secret")
         )
     });
+    Ok(())
+}
+
+#[derive(Args)]
+pub struct ReceiptArgs {
+    /// The file with the recovery key
+    #[arg(value_parser = path::parser())]
+    pub file: PathBuf,
+}
+
+pub async fn receipt(session: &Session, args: &ReceiptArgs) -> Result<(), CliError> {
+    let entail = session.open()?;
+    let receipt = entail.keys().receipt(&session.principal).await?;
+    receipt.renew(&args.file).map_err(entail::Error::from)?;
+    let output = ReceiptRenewed {
+        file: args.file.display().to_string(),
+        store: receipt.store.to_string(),
+        revision: receipt.position.revision,
+    };
+    if session.global.json {
+        print_json(&output);
+    } else {
+        out!(
+            "{} names the store as of revision {}",
+            output.file,
+            output.revision
+        );
+    }
     Ok(())
 }
 

@@ -2,11 +2,11 @@
 
 use entail::KeyChange;
 
-use super::changed::{dry_run, print};
+use super::changed::{dry_run, print, print_rotated};
 use crate::args::dry_run::DryRun;
 use crate::error::CliError;
 use crate::output::progress::Bar;
-use crate::output::{choose, count};
+use crate::output::{choose, count, out};
 use crate::session::Session;
 
 pub async fn identity(session: &Session, args: DryRun) -> Result<(), CliError> {
@@ -38,17 +38,30 @@ pub async fn signer(session: &Session, args: DryRun) -> Result<(), CliError> {
     if args.dry_run {
         return dry_run(session, &entail, KeyChange::RotateSigner).await;
     }
-    let bar = Bar::new("signing again");
-    let renewal = entail
-        .keys()
-        .rotate_signer(&session.principal, &mut |step| bar.step(step))
-        .await?;
-    drop(bar);
-    let what = "this machine has a new signer; new signatures of the old one are refused";
-    print(session, &renewal, what, |documents| {
-        format!("{} signed by it", was(documents, "document"))
-    });
+    let renewal = entail.keys().rotate_signer(&session.principal).await?;
+    let what = "this machine has a new signer; what the old one signs from now on is refused";
+    print_rotated(session, &renewal, what);
+    print_receipt_notice(session);
     Ok(())
+}
+
+pub async fn owner(session: &Session, args: DryRun) -> Result<(), CliError> {
+    let entail = session.open()?;
+    if args.dry_run {
+        return dry_run(session, &entail, KeyChange::RotateOwner).await;
+    }
+    let renewal = entail.keys().rotate_owner(&session.principal).await?;
+    let what = "this machine has a new owner key; what the old one signs from now on is refused";
+    print_rotated(session, &renewal, what);
+    print_receipt_notice(session);
+    Ok(())
+}
+
+/// Without a new receipt, a restore on a clean machine accepts what the old key signs.
+fn print_receipt_notice(session: &Session) {
+    if !session.global.json {
+        out!("renew the receipt in each recovery key: entail key receipt FILE");
+    }
 }
 
 /// `1 secret was`, `2 secrets were`.

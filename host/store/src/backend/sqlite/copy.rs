@@ -16,14 +16,15 @@ use crate::files;
 use crate::tampering::{Fault, Tampering};
 
 /// The tables and their columns.
-const TABLES: [(&str, &[&str]); 4] = [
+const TABLES: [(&str, &[&str]); 5] = [
     (
-        "documents",
-        &["kind", "name", "revision", "payload", "signature", "signer"],
+        "journal",
+        &["revision", "checkpoint", "signatures", "change"],
     ),
-    ("blobs", &["digest", "bytes"]),
-    ("journal", &["revision", "payload", "signature", "signer"]),
+    ("keyrings", &["number", "payload", "signatures"]),
+    ("documents", &["kind", "name", "payload"]),
     ("tree", &["path", "node"]),
+    ("blobs", &["digest", "bytes"]),
 ];
 
 /// Writes the committed rows to the new file `to`, fsyncs it, opens it as a copy, and

@@ -34,19 +34,23 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
+use rusqlite::Connection;
 
 pub use connection::Access;
 use connection::{Guarded, absolute, failed};
 use read_transaction::SqliteReadTransaction;
 
 use crate::backend::{
-    Backend, BackendError, FoundDocument, JournalRows, ReadTransaction, Rows, Writes,
+    Backend, BackendError, FoundDocument, JournalRows, JournalStart, ListRows, ReadTransaction,
+    Rows, Writes,
 };
 use crate::blocking::{off_runtime, on_thread};
 use crate::digest::Digest;
 use crate::files;
 use crate::journal::position::Revision;
-use crate::row::{DocumentKey, SignedRow};
+use crate::keyring::KeyringNumber;
+use crate::row::{DocumentKey, JournalRow};
+use crate::statement::Statement;
 
 /// The number of journal entries to read along with documents.
 const ENTRIES: usize = 64;
@@ -193,6 +197,15 @@ fn identity(file: &Path) -> Result<(u64, u64), BackendError> {
     Ok((found.st_dev, found.st_ino))
 }
 
+/// Reads the journal from there on.
+fn journal_from(connection: &Connection, from: JournalStart) -> Result<JournalRows, BackendError> {
+    Ok(JournalRows {
+        newest: rows::newest(connection)?,
+        entries: rows::entries(connection, from.revision.saturating_sub(1), ENTRIES)?,
+        keyrings: rows::keyrings(connection, from.keyring)?,
+    })
+}
+
 #[async_trait]
 impl Backend for Sqlite {
     async fn state(&self) -> Result<u64, BackendError> {
@@ -204,7 +217,7 @@ impl Backend for Sqlite {
     async fn read(
         &self,
         keys: &[DocumentKey],
-        from: Revision,
+        from: JournalStart,
         known: Option<u64>,
     ) -> Result<Rows, BackendError> {
         let opened = self.opened()?;
@@ -216,14 +229,11 @@ impl Backend for Sqlite {
                 let journal = if known == Some(state) {
                     None
                 } else {
-                    Some(JournalRows {
-                        newest: rows::newest(connection)?,
-                        entries: rows::entries(connection, from.saturating_sub(1), ENTRIES)?,
-                    })
+                    Some(journal_from(connection, from)?)
                 };
                 let found = |key: &DocumentKey| -> rusqlite::Result<FoundDocument> {
                     Ok(FoundDocument {
-                        row: rows::document(connection, key)?,
+                        bytes: rows::document(connection, key)?,
                         nodes: rows::nodes_above(connection, key)?,
                     })
                 };
@@ -238,6 +248,30 @@ impl Backend for Sqlite {
         .await?
     }
 
+    async fn read_list(&self, prefix: &[u8], from: JournalStart) -> Result<ListRows, BackendError> {
+        let (opened, prefix) = (self.opened()?, prefix.to_vec());
+        off_runtime(move || {
+            let reader = opened.reader.lock()?;
+            reader.read(|connection, state| {
+                Ok(ListRows {
+                    state: opened.state_of(state),
+                    journal: journal_from(connection, from)?,
+                    nodes: rows::nodes_around(connection, &prefix)?,
+                })
+            })
+        })
+        .await?
+    }
+
+    async fn keyrings(&self, after: KeyringNumber) -> Result<Vec<Statement>, BackendError> {
+        let opened = self.opened()?;
+        off_runtime(move || {
+            let reader = opened.reader.lock()?;
+            reader.read(|connection, _| rows::keyrings(connection, after))
+        })
+        .await?
+    }
+
     async fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, BackendError> {
         let (opened, digest) = (self.opened()?, *digest);
         off_runtime(move || {
@@ -247,7 +281,11 @@ impl Backend for Sqlite {
         .await?
     }
 
-    async fn journal(&self, after: Revision, limit: usize) -> Result<Vec<SignedRow>, BackendError> {
+    async fn journal(
+        &self,
+        after: Revision,
+        limit: usize,
+    ) -> Result<Vec<JournalRow>, BackendError> {
         let opened = self.opened()?;
         off_runtime(move || {
             let reader = opened.reader.lock()?;

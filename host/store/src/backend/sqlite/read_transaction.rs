@@ -7,12 +7,14 @@ use rusqlite::types::Value;
 use rusqlite::{Row, params_from_iter};
 
 use super::connection::{Checked, Guarded};
-use super::rows::{self, at_most, check_order, signed_row};
+use super::rows::{self, at_most, check_order};
 use crate::backend::{BackendError, ReadTransaction, RowCounts};
 use crate::blocking::off_runtime;
 use crate::digest::Digest;
 use crate::journal::position::Revision;
-use crate::row::{BlobRow, DocumentKey, SignedRow};
+use crate::keyring::KeyringNumber;
+use crate::row::{BlobRow, DocumentKey, JournalRow};
+use crate::statement::Statement;
 use crate::tampering::Tampering;
 
 /// A connection within a read transaction.
@@ -55,16 +57,6 @@ impl SqliteReadTransaction {
     }
 }
 
-/// The parameters of a query for a page of documents after a key.
-fn page_after(after: Option<&DocumentKey>, limit: usize) -> Vec<Value> {
-    let (kind, name) = after.map_or(("", ""), |key| (key.kind.as_str(), key.name.as_str()));
-    vec![
-        kind.to_owned().into(),
-        name.to_owned().into(),
-        at_most(limit).into(),
-    ]
-}
-
 #[async_trait]
 impl ReadTransaction for SqliteReadTransaction {
     async fn counts(&self) -> Result<RowCounts, BackendError> {
@@ -76,41 +68,37 @@ impl ReadTransaction for SqliteReadTransaction {
         self.read(|checked| rows::damages(checked.begun())).await
     }
 
-    async fn journal(&self, after: Revision, limit: usize) -> Result<Vec<SignedRow>, BackendError> {
+    async fn journal(
+        &self,
+        after: Revision,
+        limit: usize,
+    ) -> Result<Vec<JournalRow>, BackendError> {
         self.read(move |checked| rows::entries(checked.begun(), after, limit))
             .await
     }
 
-    async fn names(
-        &self,
-        after: Option<&DocumentKey>,
-        limit: usize,
-    ) -> Result<Vec<DocumentKey>, BackendError> {
-        let query = "SELECT kind, name FROM documents
-             WHERE (kind, name) > (?1, ?2) ORDER BY kind, name LIMIT ?3";
-        let names = self
-            .rows(query, page_after(after, limit), |row| {
-                Ok(DocumentKey::new(
-                    row.get::<_, String>(0)?,
-                    row.get::<_, String>(1)?,
-                ))
-            })
-            .await?;
-        check_order("documents", after, &names)?;
-        Ok(names)
+    async fn keyrings(&self, after: KeyringNumber) -> Result<Vec<Statement>, BackendError> {
+        self.read(move |checked| rows::keyrings(checked.begun(), after))
+            .await
     }
 
     async fn documents(
         &self,
         after: Option<&DocumentKey>,
         limit: usize,
-    ) -> Result<Vec<(DocumentKey, SignedRow)>, BackendError> {
-        let query = "SELECT revision, payload, signature, signer, kind, name FROM documents
+    ) -> Result<Vec<(DocumentKey, Vec<u8>)>, BackendError> {
+        let query = "SELECT kind, name, payload FROM documents
              WHERE (kind, name) > (?1, ?2) ORDER BY kind, name LIMIT ?3";
+        let (kind, name) = after.map_or(("", ""), |key| (key.kind.as_str(), key.name.as_str()));
+        let parameters = vec![
+            kind.to_owned().into(),
+            name.to_owned().into(),
+            at_most(limit).into(),
+        ];
         let documents = self
-            .rows(query, page_after(after, limit), |row| {
-                let key = DocumentKey::new(row.get::<_, String>(4)?, row.get::<_, String>(5)?);
-                Ok((key, signed_row(row)?))
+            .rows(query, parameters, |row| {
+                let key = DocumentKey::new(row.get::<_, String>(0)?, row.get::<_, String>(1)?);
+                Ok((key, row.get(2)?))
             })
             .await?;
         check_order("documents", after, documents.iter().map(|(key, _)| key))?;

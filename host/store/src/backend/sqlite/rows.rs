@@ -1,13 +1,16 @@
 //! Reads and writes the rows of a store. Everything that is written is read back.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::backend::{BackendError, RowCounts, Writes};
 use crate::digest::Digest;
 use crate::journal::position::Revision;
-use crate::row::{DocumentKey, SignedRow};
+use crate::keyring::KeyringNumber;
+use crate::row::{DocumentKey, JournalRow};
+use crate::statement::Statement;
 
 use super::error::damage;
 use crate::tampering::{Fault, Tampering};
@@ -29,17 +32,51 @@ pub(super) fn entries(
     connection: &Connection,
     after: Revision,
     limit: usize,
-) -> Result<Vec<SignedRow>, BackendError> {
-    let entries: Vec<SignedRow> = connection
+) -> Result<Vec<JournalRow>, BackendError> {
+    let entries: Vec<JournalRow> = connection
         .prepare_cached(
-            "SELECT revision, payload, signature, signer FROM journal
+            "SELECT revision, checkpoint, signatures, change FROM journal
              WHERE revision > ?1 ORDER BY revision LIMIT ?2",
         )?
-        .query_map(params![after.cast_signed(), at_most(limit)], signed_row)?
+        .query_map(params![after.cast_signed(), at_most(limit)], |row| {
+            Ok(JournalRow {
+                revision: row.get::<_, i64>(0)?.cast_unsigned(),
+                checkpoint: Statement {
+                    payload: row.get(1)?,
+                    signatures: row.get(2)?,
+                },
+                change: row.get(3)?,
+            })
+        })?
         .collect::<rusqlite::Result<_>>()?;
     let revisions = entries.iter().map(|entry| entry.revision.cast_signed());
     check_order("journal", Some(after.cast_signed()), revisions)?;
     Ok(entries)
+}
+
+/// Reads the keyrings after a number. The numbers are in their bytes as well, which decide.
+pub(super) fn keyrings(
+    connection: &Connection,
+    after: KeyringNumber,
+) -> Result<Vec<Statement>, BackendError> {
+    let found: Vec<(i64, Statement)> = connection
+        .prepare_cached(
+            "SELECT number, payload, signatures FROM keyrings WHERE number > ?1 ORDER BY number",
+        )?
+        .query_map([after.cast_signed()], |row| {
+            let statement = Statement {
+                payload: row.get(1)?,
+                signatures: row.get(2)?,
+            };
+            Ok((row.get(0)?, statement))
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    let is_in_place = |(place, (number, _)): (i64, &(i64, Statement))| *number == place;
+    if !(after.cast_signed() + 1..).zip(&found).all(is_in_place) {
+        let reason = "has rows that are not numbered in order";
+        return Err(Tampering::new(Fault::Forged, "the table keyrings", reason).into());
+    }
+    Ok(found.into_iter().map(|(_, statement)| statement).collect())
 }
 
 /// Fails unless the keys are in ascending order and come after the previous page. In an
@@ -62,12 +99,40 @@ pub(super) fn nodes_above(
     connection: &Connection,
     key: &DocumentKey,
 ) -> rusqlite::Result<Vec<Vec<u8>>> {
-    let mut nodes = Vec::new();
-    for path in tree::paths(key) {
-        match node(connection, &path)? {
-            Some(node) => nodes.push(node),
-            None => break,
-        }
+    let above = paths_above(connection, &tree::place(key))?;
+    Ok(above.into_iter().map(|(_, node)| node).collect())
+}
+
+/// Reads the nodes on the way from the root to a place in the tree.
+fn paths_above(connection: &Connection, place: &[u8]) -> rusqlite::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let mut above = Vec::new();
+    let mut next = Some(Vec::new());
+    while let Some(path) = next
+        && let Some(node) = node(connection, &path)?
+    {
+        next = tree::next_path(&path, &node, place);
+        above.push((path, node));
+    }
+    Ok(above)
+}
+
+/// Reads the nodes above and below a prefix of the keys.
+pub(super) fn nodes_around(
+    connection: &Connection,
+    prefix: &[u8],
+) -> rusqlite::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+    let mut nodes: BTreeMap<_, _> = paths_above(connection, prefix)?.into_iter().collect();
+    // A prefix ends with a zero byte.
+    let end: Vec<u8> = match prefix.split_last() {
+        Some((0, before)) => before.iter().copied().chain([1]).collect(),
+        _ => return Ok(nodes),
+    };
+    let mut below =
+        connection.prepare_cached("SELECT path, node FROM tree WHERE path >= ?1 AND path < ?2")?;
+    let below = below.query_map([prefix, &end], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    for found in below {
+        let (path, node) = found?;
+        nodes.insert(path, node);
     }
     Ok(nodes)
 }
@@ -83,25 +148,13 @@ pub(super) fn at_most(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-pub(super) fn signed_row(row: &Row<'_>) -> rusqlite::Result<SignedRow> {
-    Ok(SignedRow {
-        revision: row.get::<_, i64>(0)?.cast_unsigned(),
-        payload: row.get(1)?,
-        signature: row.get(2)?,
-        signer: row.get(3)?,
-    })
-}
-
 pub(super) fn document(
     connection: &Connection,
     key: &DocumentKey,
-) -> rusqlite::Result<Option<SignedRow>> {
+) -> rusqlite::Result<Option<Vec<u8>>> {
     connection
-        .prepare_cached(
-            "SELECT revision, payload, signature, signer FROM documents
-             WHERE kind = ?1 AND name = ?2",
-        )?
-        .query_row(params![key.kind, key.name], signed_row)
+        .prepare_cached("SELECT payload FROM documents WHERE kind = ?1 AND name = ?2")?
+        .query_row(params![key.kind, key.name], |row| row.get(0))
         .optional()
 }
 
@@ -135,6 +188,7 @@ pub(super) fn counts(connection: &Connection) -> rusqlite::Result<RowCounts> {
     connection
         .prepare_cached(
             "SELECT (SELECT count(*) FROM journal NOT INDEXED),
+                    (SELECT count(*) FROM keyrings NOT INDEXED),
                     (SELECT count(*) FROM documents NOT INDEXED),
                     (SELECT count(*) FROM blobs NOT INDEXED),
                     (SELECT count(*) FROM tree NOT INDEXED)",
@@ -143,9 +197,10 @@ pub(super) fn counts(connection: &Connection) -> rusqlite::Result<RowCounts> {
             let count = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
             Ok(RowCounts {
                 entries: count(0)?,
-                documents: count(1)?,
-                blobs: count(2)?,
-                nodes: count(3)?,
+                keyrings: count(1)?,
+                documents: count(2)?,
+                blobs: count(3)?,
+                nodes: count(4)?,
             })
         })
 }
@@ -164,8 +219,11 @@ pub(super) fn write(
     for key in &writes.remove {
         remove_document(connection, key)?;
     }
-    for (key, row) in &writes.put {
-        put_document(connection, key, row)?;
+    for (number, statement) in &writes.keyrings {
+        add_keyring(connection, *number, statement)?;
+    }
+    for (key, bytes) in &writes.put {
+        put_document(connection, key, bytes)?;
     }
     for (digest, bytes) in &writes.add_blobs {
         add_blob(connection, digest, bytes)?;
@@ -190,25 +248,33 @@ fn remove_document(connection: &Connection, key: &DocumentKey) -> Result<(), Bac
 fn put_document(
     connection: &Connection,
     key: &DocumentKey,
-    row: &SignedRow,
+    bytes: &[u8],
 ) -> Result<(), BackendError> {
     let written = connection
         .prepare_cached(
-            "INSERT INTO documents (kind, name, revision, payload, signature, signer)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (kind, name) DO UPDATE SET
-             revision = ?3, payload = ?4, signature = ?5, signer = ?6",
+            "INSERT INTO documents (kind, name, payload) VALUES (?1, ?2, ?3)
+             ON CONFLICT (kind, name) DO UPDATE SET payload = ?3",
         )?
-        .execute(params![
-            key.kind,
-            key.name,
-            row.revision.cast_signed(),
-            row.payload,
-            row.signature,
-            row.signer
-        ])?;
+        .execute(params![key.kind, key.name, bytes])?;
     let found = document(connection, key)?;
-    check_written(written == 1 && found.as_ref() == Some(row), key)
+    check_written(written == 1 && found.as_deref() == Some(bytes), key)
+}
+
+fn add_keyring(
+    connection: &Connection,
+    number: KeyringNumber,
+    statement: &Statement,
+) -> Result<(), BackendError> {
+    let written = connection
+        .prepare_cached("INSERT INTO keyrings (number, payload, signatures) VALUES (?1, ?2, ?3)")?
+        .execute(params![
+            number.cast_signed(),
+            statement.payload,
+            statement.signatures
+        ])?;
+    let is_newest =
+        keyrings(connection, number.saturating_sub(1))? == std::slice::from_ref(statement);
+    check_written(written == 1 && is_newest, format_args!("keyring {number}"))
 }
 
 fn add_blob(connection: &Connection, digest: &Digest, bytes: &[u8]) -> Result<(), BackendError> {
@@ -268,17 +334,17 @@ fn set_node(
     )
 }
 
-fn add_entry(connection: &Connection, entry: &SignedRow) -> Result<(), BackendError> {
+fn add_entry(connection: &Connection, entry: &JournalRow) -> Result<(), BackendError> {
     let written = connection
         .prepare_cached(
-            "INSERT INTO journal (revision, payload, signature, signer)
+            "INSERT INTO journal (revision, checkpoint, signatures, change)
              VALUES (?1, ?2, ?3, ?4)",
         )?
         .execute(params![
             entry.revision.cast_signed(),
-            entry.payload,
-            entry.signature,
-            entry.signer
+            entry.checkpoint.payload,
+            entry.checkpoint.signatures,
+            entry.change
         ])?;
     let found = entries(connection, entry.revision.saturating_sub(1), 2)?;
     check_written(
@@ -307,8 +373,6 @@ fn check_written(is_same: bool, what: impl fmt::Display) -> Result<(), BackendEr
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     /// A database in memory with the definition of the migrations, with `from` replaced by
@@ -321,12 +385,10 @@ mod tests {
         connection
     }
 
-    fn row(revision: Revision) -> SignedRow {
-        SignedRow {
-            revision,
+    fn statement() -> Statement {
+        Statement {
             payload: b"payload".to_vec(),
-            signature: vec![7; 64],
-            signer: "signer".to_owned(),
+            signatures: b"[]".to_vec(),
         }
     }
 
@@ -334,8 +396,13 @@ mod tests {
     fn writes() -> Writes {
         let bytes = b"sealed".to_vec();
         Writes {
-            entry: row(1),
-            put: vec![(DocumentKey::new("scope", "acme"), row(1))],
+            entry: JournalRow {
+                revision: 1,
+                checkpoint: statement(),
+                change: b"change".to_vec(),
+            },
+            keyrings: vec![(1, statement())],
+            put: vec![(DocumentKey::new("scope", "acme"), b"document".to_vec())],
             remove: Vec::new(),
             add_blobs: vec![(Digest::of(&bytes), bytes)],
             remove_blobs: Vec::new(),
@@ -355,8 +422,14 @@ mod tests {
         let connection = database("STRICT", "STRICT");
         write(&connection, 0, &writes()).unwrap();
         let counts = counts(&connection).unwrap();
-        let all = (counts.entries, counts.documents, counts.blobs, counts.nodes);
-        assert_eq!(all, (1, 1, 1, 1));
+        let expected = RowCounts {
+            entries: 1,
+            keyrings: 1,
+            documents: 1,
+            blobs: 1,
+            nodes: 1,
+        };
+        assert_eq!(counts, expected);
         let found = write(&connection, 0, &writes());
         assert!(matches!(found, Err(BackendError::Conflict(1))));
     }
@@ -367,6 +440,7 @@ mod tests {
         let dropping = "AS (NULL) VIRTUAL NOT NULL ON CONFLICT IGNORE,";
         for (from, to) in [
             ("journal (", format!("journal (x BLOB {dropping}")),
+            ("keyrings (", format!("keyrings (x BLOB {dropping}")),
             ("documents (", format!("documents (x BLOB {dropping}")),
             ("blobs (", format!("blobs (x BLOB {dropping}")),
             ("tree (", format!("tree (x BLOB {dropping}")),
@@ -382,10 +456,11 @@ mod tests {
             "CREATE TRIGGER t BEFORE INSERT ON journal BEGIN SELECT RAISE(IGNORE); END",
             "CREATE TRIGGER t AFTER INSERT ON journal BEGIN DELETE FROM journal; END",
             "CREATE TRIGGER t AFTER INSERT ON journal
-             BEGIN UPDATE journal SET signature = zeroblob(64); END",
+             BEGIN UPDATE journal SET signatures = zeroblob(64); END",
+            "CREATE TRIGGER t AFTER INSERT ON keyrings BEGIN DELETE FROM keyrings; END",
             "CREATE TRIGGER t AFTER INSERT ON blobs BEGIN UPDATE blobs SET bytes = x'00'; END",
             "CREATE TRIGGER t AFTER INSERT ON documents
-             BEGIN UPDATE documents SET signer = 'mallory'; END",
+             BEGIN UPDATE documents SET payload = x'00'; END",
             "CREATE TRIGGER t AFTER INSERT ON tree BEGIN DELETE FROM tree; END",
         ] {
             let connection = database("STRICT", "STRICT");
@@ -421,6 +496,17 @@ mod tests {
         assert_eq!(fault(remove_blob(&connection, &digest)), Fault::Missing);
         // A node may have been created and removed within a change.
         set_node(&connection, &[3], None).unwrap();
+    }
+
+    #[test]
+    fn keyrings_are_numbered_from_one() {
+        let connection = database("STRICT", "STRICT");
+        add_keyring(&connection, 1, &statement()).unwrap();
+        add_keyring(&connection, 2, &statement()).unwrap();
+        assert_eq!(keyrings(&connection, 0).unwrap().len(), 2);
+        add_keyring(&connection, 4, &statement()).unwrap();
+        let found = keyrings(&connection, 0).map(drop);
+        assert_eq!(fault(found), Fault::Forged);
     }
 
     #[test]

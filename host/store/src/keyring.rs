@@ -1,0 +1,452 @@
+//! The keyring: who may change a store, and who may read it.
+//!
+//! Owners sign the keyring. It names the owners, the signers (whose keys sign changes), and the
+//! recipients that secrets are sealed to. The journal names the keyring that is in force at each
+//! revision, so the power of a key is an interval of the journal: a former key is trusted for
+//! nothing that comes later, on any machine.
+//!
+//! Keyrings are numbered and contain the digest of their predecessor. Enough owners of the
+//! predecessor, and enough of its own, must have signed a keyring.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::random_id::RandomId;
+use crate::recipients::Recipients;
+use crate::signing::{ED25519, KeyId, Signer, Verifier};
+use crate::statement::{self, Header, Statement, StatementType};
+use crate::tampering::{Fault, Tampering};
+
+/// The maximum size of a keyring.
+pub(crate) const MAX_KEYRING_BYTES: usize = 256 * 1024;
+
+/// The number of a keyring; the first is 1.
+pub type KeyringNumber = u64;
+
+const MEMBERS: &[&str] = &[
+    "type", "version", "store", "lineage", "critical", "number", "previous", "at_ms", "owners",
+    "signers", "readers",
+];
+
+/// The signed members.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Payload {
+    #[serde(flatten)]
+    header: Header,
+    number: KeyringNumber,
+    previous: Option<Digest>,
+    at_ms: u64,
+    owners: StoredOwners,
+    signers: Vec<StoredKey>,
+    readers: Recipients,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct StoredOwners {
+    threshold: usize,
+    keys: Vec<StoredKey>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct StoredKey {
+    algorithm: String,
+    key: String,
+    label: String,
+}
+
+/// A public key with a label for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LabelledKey {
+    /// The key.
+    pub key: Verifier,
+    /// The label.
+    pub label: String,
+}
+
+/// The keys that may change the keyring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owners {
+    /// How many of them must sign; at least 1.
+    pub threshold: usize,
+    /// The keys.
+    pub keys: Vec<LabelledKey>,
+}
+
+/// The contents of a keyring that can be chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authority {
+    /// The keys that may change the keyring.
+    pub owners: Owners,
+    /// The keys that may change the store.
+    pub signers: Vec<LabelledKey>,
+    /// The recipients that secrets are sealed to.
+    pub readers: Recipients,
+}
+
+/// A keyring.
+#[derive(Clone, Debug)]
+pub struct Keyring {
+    header: Header,
+    number: KeyringNumber,
+    previous: Option<Digest>,
+    at_ms: u64,
+    authority: Authority,
+    digest: Digest,
+    statement: Statement,
+}
+
+/// A keyring that is not signed yet.
+#[derive(Clone, Debug)]
+pub struct KeyringDraft {
+    store: RandomId,
+    lineage: RandomId,
+    number: KeyringNumber,
+    previous: Option<Digest>,
+    /// Its contents.
+    pub authority: Authority,
+}
+
+impl LabelledKey {
+    /// Labels a key.
+    pub fn new(key: Verifier, label: impl Into<String>) -> Self {
+        LabelledKey {
+            key,
+            label: label.into(),
+        }
+    }
+
+    fn stored(&self) -> StoredKey {
+        StoredKey {
+            algorithm: ED25519.to_owned(),
+            key: self.key.to_hex(),
+            label: self.label.clone(),
+        }
+    }
+
+    /// `None` if the key is malformed.
+    fn parse(stored: StoredKey) -> Option<Self> {
+        let key = Verifier::from_hex(&stored.key)?;
+        Some(Self::new(key, stored.label))
+    }
+}
+
+impl KeyringDraft {
+    /// The first keyring of a new store.
+    ///
+    /// # Errors
+    ///
+    /// If the system provides no randomness.
+    pub fn first(authority: Authority) -> std::io::Result<Self> {
+        Ok(KeyringDraft {
+            store: RandomId::generate()?,
+            lineage: RandomId::generate()?,
+            number: 1,
+            previous: None,
+            authority,
+        })
+    }
+
+    /// Begins a new lineage of the store.
+    ///
+    /// # Errors
+    ///
+    /// If the system provides no randomness.
+    pub fn begin_lineage(mut self) -> std::io::Result<Self> {
+        self.lineage = RandomId::generate()?;
+        Ok(self)
+    }
+
+    /// Signs it with each of `signers`.
+    ///
+    /// # Errors
+    ///
+    /// If it is larger than a keyring can be.
+    pub fn sign<'a>(
+        &self,
+        at_ms: u64,
+        signers: impl IntoIterator<Item = &'a Signer>,
+    ) -> Result<Keyring, Tampering> {
+        let stored = |keys: &[LabelledKey]| keys.iter().map(LabelledKey::stored).collect();
+        let payload = Payload {
+            header: Header::new(StatementType::Keyring, self.store, self.lineage),
+            number: self.number,
+            previous: self.previous,
+            at_ms,
+            owners: StoredOwners {
+                threshold: self.authority.owners.threshold,
+                keys: stored(&self.authority.owners.keys),
+            },
+            signers: stored(&self.authority.signers),
+            readers: self.authority.readers.clone(),
+        };
+        // Texts, numbers and lists always serialize.
+        let payload = serde_json::to_vec(&payload).unwrap_or_default();
+        Keyring::parse(Statement::sign(StatementType::Keyring, payload, signers))
+    }
+}
+
+impl Keyring {
+    /// Parses a keyring, without verifying that anyone who is trusted signed it.
+    ///
+    /// # Errors
+    ///
+    /// The keyring is malformed, or its version is newer.
+    pub(crate) fn parse(statement: Statement) -> Result<Self, Tampering> {
+        let what = "a keyring";
+        let malformed = |reason| Tampering::new(Fault::Forged, what, reason);
+        if statement.payload.len() > MAX_KEYRING_BYTES {
+            return Err(malformed("is larger than a keyring can be"));
+        }
+        let payload: Payload = statement::parse(&statement.payload, MEMBERS, what)?;
+        if !payload.header.is(StatementType::Keyring) {
+            return Err(malformed("is a statement of another type"));
+        }
+        let keys = |stored: Vec<StoredKey>| -> Result<Vec<LabelledKey>, Tampering> {
+            if stored.iter().any(|key| key.algorithm != ED25519) {
+                return Err(statement::newer(what));
+            }
+            let keys = stored.into_iter().map(LabelledKey::parse);
+            keys.collect::<Option<_>>()
+                .ok_or_else(|| malformed("contains a malformed key"))
+        };
+        let owners = Owners {
+            threshold: payload.owners.threshold,
+            keys: keys(payload.owners.keys)?,
+        };
+        if owners.threshold == 0 || owners.threshold > owners.keys.len() {
+            return Err(malformed("has no owners that could change it"));
+        }
+        Ok(Keyring {
+            header: payload.header,
+            number: payload.number,
+            previous: payload.previous,
+            at_ms: payload.at_ms,
+            authority: Authority {
+                owners,
+                signers: keys(payload.signers)?,
+                readers: payload.readers,
+            },
+            digest: Digest::of(&statement.payload),
+            statement,
+        })
+    }
+
+    /// The store that it is for.
+    pub fn store(&self) -> RandomId {
+        self.header.store
+    }
+
+    /// The lineage of the store that it is for.
+    pub fn lineage(&self) -> RandomId {
+        self.header.lineage
+    }
+
+    /// Its number.
+    pub fn number(&self) -> KeyringNumber {
+        self.number
+    }
+
+    /// When it was signed, in milliseconds since 1970-01-01T00:00:00Z.
+    pub fn at_ms(&self) -> u64 {
+        self.at_ms
+    }
+
+    /// The SHA-256 of its signed bytes.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The signed bytes with their signatures.
+    pub(crate) fn statement(&self) -> &Statement {
+        &self.statement
+    }
+
+    /// Its contents.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// The recipients that secrets are sealed to.
+    pub fn recipients(&self) -> &Recipients {
+        &self.authority.readers
+    }
+
+    /// Whether the key may change the store.
+    pub fn has_signer(&self, id: KeyId) -> bool {
+        let signers = &self.authority.signers;
+        signers.iter().any(|signer| signer.key.id() == id)
+    }
+
+    /// Whether the key may change the keyring, possibly only together with others.
+    pub fn has_owner(&self, id: KeyId) -> bool {
+        self.authority.owners.has(id)
+    }
+
+    /// The next keyring, with the same contents.
+    pub fn next(&self) -> KeyringDraft {
+        KeyringDraft {
+            store: self.store(),
+            lineage: self.lineage(),
+            number: self.number.saturating_add(1),
+            previous: Some(self.digest),
+            authority: self.authority.clone(),
+        }
+    }
+
+    /// Fails unless enough of its own owners signed it, and nobody but them and `others`.
+    /// Returns who did.
+    fn signed_by(&self, others: &Owners) -> Result<Vec<KeyId>, Tampering> {
+        let own = &self.authority.owners;
+        let trusted: Vec<&Verifier> = own
+            .keys
+            .iter()
+            .chain(others.keys.iter().filter(|key| !own.has(key.key.id())))
+            .map(|key| &key.key)
+            .collect();
+        let signed_by = self
+            .statement
+            .signed_by(StatementType::Keyring, &trusted)
+            .map_err(|reason| self.tampering(reason))?;
+        if own.count(&signed_by) < own.threshold {
+            return Err(self.tampering("is not signed by enough of its owners"));
+        }
+        Ok(signed_by)
+    }
+
+    /// Fails unless it directly follows `before`, by its number and its digest. Does not verify
+    /// who signed it.
+    pub(crate) fn check_link(&self, before: &Keyring) -> Result<(), Tampering> {
+        if self.store() != before.store() {
+            return Err(self.tampering("belongs to another store"));
+        }
+        if Some(self.number) != before.number.checked_add(1) || self.previous != Some(before.digest)
+        {
+            return Err(self.tampering("does not follow the previous keyring"));
+        }
+        Ok(())
+    }
+
+    /// Fails unless the owners of `before` made it the next keyring.
+    pub(crate) fn check_follows(&self, before: &Keyring) -> Result<(), Tampering> {
+        self.check_link(before)?;
+        let owners = &before.authority.owners;
+        let signed_by = self.signed_by(owners)?;
+        if owners.count(&signed_by) < owners.threshold {
+            return Err(self.tampering("is not signed by enough owners of the previous keyring"));
+        }
+        Ok(())
+    }
+
+    /// Returns who signed it. Fails unless its own owners did. `before` is its predecessor, whose
+    /// owners may have signed as well.
+    pub(crate) fn signers(&self, before: Option<&Keyring>) -> Result<Vec<KeyId>, Tampering> {
+        let none = Owners {
+            threshold: 1,
+            keys: Vec::new(),
+        };
+        self.signed_by(before.map_or(&none, |before| &before.authority.owners))
+    }
+
+    /// Whether enough of its owners among `trusted` are among `signed_by`.
+    pub(crate) fn is_owned_by(&self, signed_by: &[KeyId], trusted: &[KeyId]) -> bool {
+        let both: Vec<KeyId> = signed_by
+            .iter()
+            .copied()
+            .filter(|key| trusted.contains(key))
+            .collect();
+        self.authority.owners.count(&both) >= self.authority.owners.threshold
+    }
+
+    fn tampering(&self, reason: &str) -> Tampering {
+        Tampering::new(Fault::Forged, format!("keyring {}", self.number), reason)
+    }
+}
+
+impl Owners {
+    pub(crate) fn has(&self, id: KeyId) -> bool {
+        self.keys.iter().any(|owner| owner.key.id() == id)
+    }
+
+    /// How many of these keys are owners.
+    pub(crate) fn count(&self, keys: &[KeyId]) -> usize {
+        keys.iter().filter(|key| self.has(**key)).count()
+    }
+}
+
+/// Keyrings in the order of their numbers, each linked to the one before.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct KeyringChain {
+    keyrings: Vec<Arc<Keyring>>,
+}
+
+impl KeyringChain {
+    /// Parses the keyrings of a database after `base`, or all of them, and checks the links
+    /// between them.
+    pub(crate) fn parse(
+        base: Option<&Arc<Keyring>>,
+        statements: &[Statement],
+    ) -> Result<Self, Tampering> {
+        let mut keyrings: Vec<Arc<Keyring>> = base.into_iter().cloned().collect();
+        for statement in statements {
+            let keyring = Keyring::parse(statement.clone())?;
+            match keyrings.last() {
+                Some(before) => keyring.check_link(before)?,
+                None if keyring.number == 1 && keyring.previous.is_none() => {}
+                None => return Err(keyring.tampering("is not the first keyring")),
+            }
+            keyrings.push(Arc::new(keyring));
+        }
+        Ok(KeyringChain { keyrings })
+    }
+
+    /// Fails unless the chain contains `trusted`, and the owners made every later keyring the
+    /// next. Earlier ones are fixed by their digests.
+    pub(crate) fn check_trust(&self, trusted: &Keyring) -> Result<(), Tampering> {
+        let place = self.place(trusted.digest).ok_or_else(|| {
+            Tampering::new(
+                Fault::Forged,
+                "the list of keyrings",
+                "lacks the keyring that this machine trusts",
+            )
+        })?;
+        let later = self.keyrings.iter().skip(place);
+        for (before, keyring) in later.clone().zip(later.skip(1)) {
+            keyring.check_follows(before)?;
+        }
+        Ok(())
+    }
+
+    /// The place of the keyring with that digest.
+    pub(crate) fn place(&self, digest: Digest) -> Option<usize> {
+        let mut keyrings = self.keyrings.iter();
+        keyrings.position(|keyring| keyring.digest == digest)
+    }
+
+    /// The keyring with that digest.
+    pub(crate) fn get(&self, digest: Digest) -> Option<&Arc<Keyring>> {
+        self.keyrings
+            .iter()
+            .find(|keyring| keyring.digest == digest)
+    }
+
+    /// The keyring with that digest, unless it is an earlier one than `before`.
+    pub(crate) fn in_force(
+        &self,
+        before: Option<&Keyring>,
+        digest: Digest,
+    ) -> Option<&Arc<Keyring>> {
+        let keyring = self.get(digest)?;
+        let number = before.map_or(0, |before| before.number);
+        (keyring.number >= number).then_some(keyring)
+    }
+
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<Keyring>> + Clone {
+        self.keyrings.iter()
+    }
+
+    pub(crate) fn newest(&self) -> Option<&Arc<Keyring>> {
+        self.keyrings.last()
+    }
+}

@@ -1,0 +1,89 @@
+//! Changes of the keys that may change a store.
+
+use std::sync::Arc;
+
+use super::Store;
+use super::batch::Batch;
+use crate::blocking::off_runtime;
+use crate::error::Error;
+use crate::journal::entry::Author;
+use crate::keyring::Keyring;
+use crate::keys::Keys;
+use crate::keys::error::KeyError;
+use crate::keys::recovery::Receipt;
+use crate::keys::role::Role;
+
+impl Store {
+    /// Replaces the key of this machine in `role`: generates the next one if needed, commits a
+    /// keyring with it in place of the present one, and adopts it. From that revision on, no
+    /// machine trusts the former key.
+    ///
+    /// If interrupted at any point, the next call continues from there.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`Store::commit`].
+    pub async fn rotate_key(&self, role: Role, author: Author<'_>) -> Result<(), Error> {
+        let next = self
+            .change_keys(move |keys| keys.begin_new_key(role))
+            .await?;
+        loop {
+            let snapshot = self.read(&[]).await?;
+            let keys = self.keys();
+            let mut draft = snapshot.keyring.next();
+            let listed = role.keys_of(&mut draft.authority);
+            if listed.iter().any(|listed| listed.key == next) {
+                break;
+            }
+            let present = keys.id_of(role);
+            let place = listed
+                .iter_mut()
+                .find(|listed| Some(listed.key.id()) == present);
+            match place {
+                Some(listed) => listed.key = next.clone(),
+                None => return Err(role.not_in_keyring().into()),
+            }
+            let batch = Batch {
+                keyring: Some(draft.into()),
+                ..Batch::default()
+            };
+            match self.commit(snapshot.revision, batch, author.clone()).await {
+                Ok(_) | Err(Error::Conflict { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.change_keys(move |keys| keys.adopt_new_key(role)).await
+    }
+
+    /// Reloads the keys and changes them, off the async runtime.
+    async fn change_keys<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Keys) -> Result<T, KeyError> + Send + 'static,
+    ) -> Result<T, Error> {
+        let local = Arc::clone(&self.local);
+        let changed = off_runtime(move || {
+            let mut keys = local.keys().reload()?;
+            let result = change(&mut keys)?;
+            local.set_keys(Arc::new(keys));
+            Ok::<T, KeyError>(result)
+        });
+        Ok(changed.await??)
+    }
+
+    /// What is known of the store now.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`Store::read`].
+    pub async fn receipt(&self) -> Result<Receipt, Error> {
+        self.read(&[]).await?;
+        let head = self.journal_head();
+        Ok(Receipt::new(&head.keyring, head.position))
+    }
+
+    /// The keyring that this machine trusted last; [`Store::keyring`] reads the one that is in
+    /// force.
+    pub fn known_keyring(&self) -> Arc<Keyring> {
+        Arc::clone(&self.local.cache().head.keyring)
+    }
+}
