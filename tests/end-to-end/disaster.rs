@@ -118,7 +118,7 @@ fn a_rollback_must_be_requested_and_is_journalled() {
     sandbox
         .entail(&["restore", "--accept-rollback"])
         .ok()
-        .prints("were undone");
+        .prints("was undone");
     assert_eq!(sandbox.revealed_key(), key);
     sandbox.entail(&["doctor"]).ok();
     // Restoring the copy over an intact database.

@@ -239,7 +239,6 @@ fn without_the_owner_key_credentials_are_set_and_no_reader_is_added() {
     for arguments in [
         &["key", "add-recipient", thief][..],
         &["key", "add-recipient", "--recovery", &recovery],
-        &["key", "remove-recipient", "first"],
         &["key", "rotate", "identity"],
         &["key", "rotate", "signer"],
         &["key", "rotate", "owner"],

@@ -51,18 +51,6 @@ fn every_change_of_the_database_is_refused_as_tampering() {
             "UPDATE documents SET payload = CAST(replace(CAST(payload AS TEXT), 'isolated', 'inherit') AS BLOB)",
         ),
         (
-            "another signature",
-            "UPDATE journal SET signatures = zeroblob(64) WHERE revision = 2",
-        ),
-        (
-            "another change",
-            "UPDATE journal SET change = CAST(replace(CAST(change AS TEXT), 'local:owner', 'local:other') AS BLOB)",
-        ),
-        (
-            "another keyring",
-            "UPDATE keyrings SET payload = CAST(replace(CAST(payload AS TEXT), 'first', 'other') AS BLOB)",
-        ),
-        (
             "a document in another's place",
             "INSERT OR REPLACE INTO documents SELECT kind, 'acme', payload FROM documents WHERE name = 'acme/agents'",
         ),
@@ -82,6 +70,36 @@ fn every_change_of_the_database_is_refused_as_tampering() {
         let sandbox = with_two_keys();
         sandbox.sql(statement);
         assert_tampered(&sandbox, what);
+    }
+}
+
+#[test]
+fn what_no_request_reads_is_verified_too() {
+    for (what, statement) in [
+        (
+            "another signature",
+            "UPDATE journal SET signatures = zeroblob(64) WHERE revision = 2",
+        ),
+        (
+            "another change",
+            "UPDATE journal SET change = CAST(replace(CAST(change AS TEXT), 'local:owner', 'local:other') AS BLOB)",
+        ),
+        (
+            "another keyring",
+            "UPDATE keyrings SET payload = CAST(replace(CAST(payload AS TEXT), 'first', 'other') AS BLOB)",
+        ),
+        (
+            "a planted document",
+            "INSERT INTO documents VALUES ('scope', 'acme/planted', x'7b7d')",
+        ),
+    ] {
+        let sandbox = with_two_keys();
+        sandbox.sql(statement);
+        sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
+        for command in ["verify", "doctor"] {
+            let ran = sandbox.entail(&[command]);
+            assert_eq!(ran.code, Some(15), "{command}: {what}: {}", ran.stdout);
+        }
     }
 }
 

@@ -339,7 +339,7 @@ async fn a_home_and_its_contents_are_shown_plainly() {
         .await;
     shown(&again.unwrap_err());
     drop(entail);
-    std::fs::write(home.keys_directory().join("verifier.pem"), HOSTILE).unwrap();
+    std::fs::write(home.keys_directory().join("keyring.jsonl"), HOSTILE).unwrap();
     shown(&Keys::open(&home.keys_directory()).err().unwrap());
     std::fs::remove_file(home.database_file()).unwrap();
     shown(&Sqlite::open(&home.database_file()).unwrap_err());

@@ -53,6 +53,8 @@ sources! {
         failing("key list"),
         failing("key rotate identity"),
         failing("key rotate signer"),
+        failing("key rotate owner"),
+        failing("key receipt {fresh}"),
         failing("key add-recipient --recovery {fresh}"),
         failing("key remove-recipient first"),
         failing("key reseal"),

@@ -64,6 +64,8 @@ sources! {
         row(14, "key list"),
         row(14, "key rotate identity"),
         row(14, "key rotate signer"),
+        row(14, "key rotate owner"),
+        row(14, "key receipt {fresh}"),
         row(14, "key add-recipient --recovery {fresh}"),
         row(14, "key remove-recipient first"),
         row(14, "key reseal"),

@@ -77,6 +77,11 @@ pub async fn add(session: &Session, args: &AddRecipientArgs) -> Result<(), CliEr
         .add_recipient(&session.principal, recipient, &mut |step| bar.step(step))
         .await?;
     drop(bar);
+    if let Some(file) = &args.recovery {
+        // A backup from before is not sealed to the recovery key.
+        let receipt = entail.keys().receipt(&session.principal).await?;
+        receipt.renew(file).map_err(entail::Error::from)?;
+    }
     print(session, &renewal, &what, |secrets| {
         format!("{} can be opened with it too", count(secrets, "secret"))
     });
