@@ -116,6 +116,13 @@ impl ScopePath {
         std::iter::successors(Some(self.clone()), ScopePath::parent)
     }
 
+    /// Returns the organization that it is or belongs to.
+    #[must_use]
+    pub fn organization(&self) -> ScopePath {
+        let first = self.0.split('/').next().unwrap_or_default();
+        ScopePath(first.to_owned())
+    }
+
     /// Whether it is an organization.
     pub fn is_organization(&self) -> bool {
         !self.0.contains('/')

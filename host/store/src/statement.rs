@@ -281,10 +281,10 @@ mod tests {
         };
         let known = r#"{"version":1,"number":7}"#;
         assert_eq!(parse(known), Ok(7));
-        assert_eq!(parse(&known.replace("}", r#","more":{}}"#)), Ok(7));
+        assert_eq!(parse(&known.replace('}', r#","more":{}}"#)), Ok(7));
         assert_eq!(parse(&known.replace(":1", ":2")), Err(Fault::Newer));
         assert_eq!(parse(r#"{"version":2}"#), Err(Fault::Newer));
-        let critical = |name: &str| known.replace("}", &format!(r#","critical":["{name}"]}}"#));
+        let critical = |name: &str| known.replace('}', &format!(r#","critical":["{name}"]}}"#));
         assert_eq!(parse(&critical("number")), Ok(7));
         assert_eq!(parse(&critical("more")), Err(Fault::Newer));
         for text in ["", "7", "{}", r#"{"version":1}"#, r#"{"version":"1"}"#] {

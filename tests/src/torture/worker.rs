@@ -77,9 +77,9 @@ pub async fn work(
                 print_line(&format!("{writer} {what} {count}"));
             }
             Role::Rotator => {
-                if count % 3 == 0 {
+                if count % 4 == 1 {
                     entail.keys().rotate_owner(&me).await?;
-                } else if count % 3 == 1 {
+                } else if count % 2 == 0 {
                     entail
                         .keys()
                         .rotate_identity(&me, None, &mut |_| {})

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::change::Change;
 use crate::clock::ClockReading;
 use crate::documents::encode;
-use crate::documents::retirements::{Retirements, Times, retirements_key};
+use crate::documents::retirements::{Retirements, SCHEDULE_KIND, Times, retirements_key};
 use crate::documents::scope::{self, Scope};
 use crate::error::Error;
 use crate::principal::Principal;
@@ -17,9 +17,8 @@ use entail_decision::name::ScopePath;
 
 impl Maintenance<'_> {
     /// Destroys the retired versions and removed credentials whose grace period is certainly
-    /// over,
-    /// in every scope. Returns the number of scopes that had some. Checking whether there
-    /// are any costs one read.
+    /// over, in every scope. Returns the number of scopes that had some. Checking whether there
+    /// are any costs a few reads.
     ///
     /// The clock alone does not suffice: the machine must have been up for as long as the
     /// secret was to be kept, or, if it rebooted in between, an earlier call, at least a
@@ -29,7 +28,21 @@ impl Maintenance<'_> {
     ///
     /// As [`Entail::change`](crate::Entail::change).
     pub async fn destroy_due(self, principal: &Principal) -> Result<usize, Error> {
-        let Some(retirements) = self.retirements().await?.1 else {
+        let documents = &self.entail.documents;
+        let mut destroyed = 0;
+        for organization in documents.scope_names(SCHEDULE_KIND).await? {
+            destroyed += self.destroy_due_in(principal, &organization).await?;
+        }
+        Ok(destroyed)
+    }
+
+    /// [`Maintenance::destroy_due`] in one organization.
+    async fn destroy_due_in(
+        self,
+        principal: &Principal,
+        organization: &ScopePath,
+    ) -> Result<usize, Error> {
+        let Some(retirements) = self.retirements(organization).await?.1 else {
             return Ok(0);
         };
         let now_ms = self.entail.documents.now_ms();
@@ -54,15 +67,18 @@ impl Maintenance<'_> {
         }
         self.entail
             .documents
-            .until_not_contended(|| self.note_check(principal))
+            .until_not_contended(|| self.note_check(principal, organization))
             .await?;
         Ok(destroyed)
     }
 
-    /// The retirements, and their revision.
-    async fn retirements(self) -> Result<(Revision, Option<Arc<Retirements>>), Error> {
+    /// The retirements of the organization of a scope, and their revision.
+    async fn retirements(
+        self,
+        scope: &ScopePath,
+    ) -> Result<(Revision, Option<Arc<Retirements>>), Error> {
         let store = &self.entail.documents.store;
-        let (revision, document) = store.read_one(&retirements_key()).await?;
+        let (revision, document) = store.read_one(&retirements_key(scope)).await?;
         let retirements = document.map(|document| document.body()).transpose()?;
         Ok((revision, retirements))
     }
@@ -72,7 +88,7 @@ impl Maintenance<'_> {
         self.entail
             .documents
             .until_not_contended(|| async {
-                let (revision, retirements) = self.retirements().await?;
+                let (revision, retirements) = self.retirements(path).await?;
                 let key = scope::document_key(path);
                 let (read_at, document) = self.entail.documents.store.read_one(&key).await?;
                 if read_at != revision {
@@ -95,14 +111,18 @@ impl Maintenance<'_> {
     }
 
     /// Notes in the store what this check of the clock found, for a later one.
-    async fn note_check(self, principal: &Principal) -> Result<(), Error> {
-        let (revision, retirements) = self.retirements().await?;
+    async fn note_check(
+        self,
+        principal: &Principal,
+        organization: &ScopePath,
+    ) -> Result<(), Error> {
+        let (revision, retirements) = self.retirements(organization).await?;
         let now = ClockReading::of(&*self.entail.documents.clock);
         let Some(next) = retirements.and_then(|retirements| retirements.checked_at(&now)) else {
             return Ok(());
         };
         let batch = Batch {
-            put: vec![(retirements_key(), encode(&next)?)],
+            put: vec![(retirements_key(organization), encode(&next)?)],
             ..Batch::default()
         };
         let change = if next.seen_over.is_some() {

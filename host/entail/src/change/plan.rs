@@ -64,7 +64,7 @@ impl Entail {
         };
         let due = scope.as_ref().and_then(Scope::first_due);
         if let Some(retirements) = retirements.rescheduled(path, due) {
-            batch.put.push((retirements_key(), encode(&retirements)?));
+            batch.put.push((retirements_key(path), encode(&retirements)?));
         }
         let key = scope::document_key(path);
         match &scope {
@@ -81,7 +81,7 @@ impl Entail {
 
     async fn read_for_change(&self, path: &ScopePath) -> Result<ChangeInput, Error> {
         // The parent too: a project is added below what exists at this revision.
-        let keys: Vec<_> = [scope::document_key(path), retirements_key()]
+        let keys: Vec<_> = [scope::document_key(path), retirements_key(path)]
             .into_iter()
             .chain(path.parent().map(|parent| scope::document_key(&parent)))
             .collect();

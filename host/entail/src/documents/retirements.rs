@@ -28,9 +28,9 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{CLOCK_MARGIN_MS, ClockReading};
 use entail_decision::name::ScopePath;
 
-/// When retired versions and removed credentials are due to be destroyed: for each scope
-/// with some, the time of the first, in milliseconds since 1970-01-01T00:00:00Z. It is a
-/// separate document, so that no call has to search all scopes.
+/// When retired versions and removed credentials of an organization are due to be destroyed: for
+/// each scope with some, the time of the first, in milliseconds since 1970-01-01T00:00:00Z. It is
+/// a separate document, so that no call has to search all scopes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Retirements {
@@ -85,11 +85,12 @@ impl Retirements {
     }
 }
 
-/// The kind of the document of retirements.
+/// The kind of the documents of retirements.
 pub(crate) const SCHEDULE_KIND: &str = "schedule";
 
-pub(crate) fn retirements_key() -> DocumentKey {
-    DocumentKey::new(SCHEDULE_KIND, "retirements")
+/// The key of the document for the organization of `scope`.
+pub(crate) fn retirements_key(scope: &ScopePath) -> DocumentKey {
+    DocumentKey::new(SCHEDULE_KIND, scope.organization().as_str())
 }
 
 /// How long a retired version is kept.

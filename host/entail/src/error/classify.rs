@@ -6,6 +6,9 @@ use entail_store::{AnchorError, Fault, KeyError, SealError};
 use crate::error::Error;
 use crate::error::hint::Hint;
 
+/// The code of what a newer version of this program wrote.
+const NEWER_VERSION: &str = "newer-version";
+
 /// The kinds of error that callers treat differently: by exit status, by HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -120,11 +123,13 @@ impl Error {
             Error::NotAuthorized { .. } => "not-authorized",
             Error::PolicyFailed(_) => "policy-failed",
             Error::GuardViolated(_) => "guard-violated",
-            Error::Tampered(fault) if fault.fault() == Fault::Newer => "newer-version",
+            Error::Tampered(fault) if fault.fault() == Fault::Newer => NEWER_VERSION,
+            Error::Anchor(AnchorError::Newer(_)) | Error::Keys(KeyError::NewerKeyring) => {
+                NEWER_VERSION
+            }
             Error::Tampered(_) => "tampered",
             Error::Untrusted { .. } => "untrusted",
             Error::Anchor(AnchorError::Missing(_)) => "anchor-missing",
-            Error::Anchor(AnchorError::Newer(_)) => "newer-version",
             Error::Anchor(_) => "anchor-failed",
             Error::NotAnchored(_) => "not-anchored",
             Error::Recipient(_) => "invalid-recipient",
@@ -139,7 +144,6 @@ impl Error {
             Error::Keys(KeyError::WrongPassphrase) => "wrong-passphrase",
             Error::Keys(KeyError::NoSigner) => "no-signer",
             Error::Keys(KeyError::NoOwner) => "no-owner",
-            Error::Keys(KeyError::NewerKeyring) => "newer-version",
             Error::Keys(_) => "keys-failed",
             Error::Sealed { .. } => "sealed",
             Error::HostNotBound { .. } => "host-not-bound",

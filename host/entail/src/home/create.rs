@@ -92,6 +92,9 @@ impl Home {
         if self.is_home() {
             return Err(Error::Home(format!("{shown} is a home already")));
         }
+        if let Error::Home(message) = self.error_of_no_home() {
+            return Err(Error::Home(message));
+        }
         if exists(&self.database_file()) {
             return Err(Error::Home(format!(
                 "{shown} has a database and no keys; put the keys back, or move {} away",

@@ -8,6 +8,12 @@ use entail_store::{Anchor, KeyError, check_ancestors, check_link, check_private,
 
 use crate::error::Error;
 
+/// The key file that makes a directory a home.
+const KEYRING: &str = "keyring.jsonl";
+
+/// A key file of homes that were created before there was a keyring.
+const KEY_OF_EARLIER_HOMES: &str = "verifier.pem";
+
 /// The directory in a home in which its contents are prepared.
 const STAGING: &str = "staging";
 
@@ -104,7 +110,24 @@ impl Home {
     }
 
     pub(super) fn is_home(&self) -> bool {
-        exists(&self.keys_directory().join("keyring.jsonl"))
+        exists(&self.keys_directory().join(KEYRING))
+    }
+
+    /// Why the directory is not a home of this version.
+    pub(super) fn error_of_no_home(&self) -> Error {
+        match self.keys_directory().join(KEYRING).symlink_metadata() {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Error::Home(format!("{}: {error}", self.keys_directory().display()))
+            }
+            _ if exists(&self.keys_directory().join(KEY_OF_EARLIER_HOMES)) => {
+                Error::Home(format!(
+                    "{} was created by an earlier, unreleased version of Entail, whose form this \
+                     version does not read; create a new home and enter the secrets again",
+                    self.directory.display()
+                ))
+            }
+            _ => Error::NotAHome(self.directory.clone()),
+        }
     }
 
     /// Locks out other processes that create or restore this home, until the file is

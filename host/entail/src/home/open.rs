@@ -21,7 +21,7 @@ impl Home {
     pub fn open(directory: &Path) -> Result<Self, Error> {
         let home = Home::at(directory);
         if !home.is_home() {
-            return Err(Error::NotAHome(directory.to_owned()));
+            return Err(home.error_of_no_home());
         }
         home.check_permissions()?;
         Ok(home)

@@ -112,14 +112,12 @@ impl History {
     /// signed, or under one that such a keyring's owners authorized through an unbroken chain.
     pub fn is_owned_by(&self, trusted: &[KeyId]) -> bool {
         let mut before: Option<&Keyring> = None;
-        let mut place = 0;
-        for keyring in self.keyrings.iter() {
+        for (place, keyring) in self.keyrings.iter().enumerate() {
             let signed_by = keyring.signers(before).unwrap_or_default();
             if keyring.is_owned_by(&signed_by, trusted) && self.is_endorsed_from(place) {
                 return true;
             }
             before = Some(keyring);
-            place += 1;
         }
         false
     }

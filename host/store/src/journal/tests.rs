@@ -123,7 +123,7 @@ impl Journal {
             .advance(&self.rows, &self.statements(), JournalPosition::default())
             .unwrap();
         let rows = [self.rows.last().cloned().unwrap(), row];
-        let later = self.statements().split_off(read.start().keyring as usize);
+        let later = self.statements().split_off(usize::try_from(read.start().keyring).unwrap());
         let advanced = read.advance(&rows, &later, self.position());
         advanced.err().map(|error| error.fault())
     }

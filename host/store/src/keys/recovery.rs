@@ -107,12 +107,13 @@ impl Receipt {
     }
 
     fn to_lines(&self) -> String {
-        let owners = self.owners.iter();
-        let owners: String = owners.map(|owner| format!("{OWNER}{owner}\n")).collect();
-        let checkpoint = self.position.checkpoint.map_or_else(String::new, |digest| {
-            format!("{CHECKPOINT}{} {digest}\n", self.position.revision)
-        });
-        format!("{STORE}{}\n{owners}{checkpoint}", self.store)
+        let mut lines = vec![format!("{STORE}{}", self.store)];
+        lines.extend(self.owners.iter().map(|owner| format!("{OWNER}{owner}")));
+        if let Some(digest) = self.position.checkpoint {
+            lines.push(format!("{CHECKPOINT}{} {digest}", self.position.revision));
+        }
+        lines.push(String::new());
+        lines.join("\n")
     }
 }
 

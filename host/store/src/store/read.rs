@@ -266,7 +266,11 @@ impl Store {
     async fn unexpected(&self, key: &DocumentKey, bytes: &[u8]) -> Error {
         match self.was_written(key, bytes).await {
             Ok(true) => removed_document(key).into(),
-            Ok(false) => unknown_document(key, bytes).into(),
+            // It may be a document from another place.
+            Ok(false) => match Document::verify(key, bytes, Digest::of(&[])) {
+                Err(error) if error.fault() == Fault::Swapped => error.into(),
+                _ => unknown_document(key).into(),
+            },
             Err(error) => error,
         }
     }
@@ -309,9 +313,6 @@ pub(crate) fn removed_document(key: &DocumentKey) -> Tampering {
 }
 
 /// Reports a document that no change wrote.
-pub(crate) fn unknown_document(key: &DocumentKey, bytes: &[u8]) -> Tampering {
-    match Document::verify(key, bytes, Digest::of(&[])) {
-        Err(error) if error.fault() == Fault::Swapped => error,
-        _ => Tampering::new(Fault::Extra, key, "is not in the journal"),
-    }
+pub(crate) fn unknown_document(key: &DocumentKey) -> Tampering {
+    Tampering::new(Fault::Extra, key, "is not in the journal")
 }

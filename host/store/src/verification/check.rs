@@ -180,7 +180,7 @@ impl Check<'_> {
                 let Some(digest) = state.documents.get(key) else {
                     let fault = match was_written(page, key, bytes).await? {
                         true => removed_document(key),
-                        false => unknown_document(key, bytes),
+                        false => unknown_document(key),
                     };
                     self.report.faults.push(fault);
                     continue;
