@@ -366,9 +366,9 @@ async fn a_database_with_hostile_names_is_reported_plainly() {
     let database = Sqlite::open(&home.database_file());
     plain(&database.err().unwrap());
     for statement in [
-        format!("INSERT INTO documents VALUES ('scope', '{name}', 1, x'00', x'00', '{name}')"),
-        format!("INSERT INTO documents VALUES ('{name}', 'acme', 1, x'00', x'00', 'x')"),
-        format!("ALTER TABLE documents RENAME COLUMN signer TO \"{name}\""),
+        format!("INSERT INTO documents VALUES ('scope', '{name}', x'00')"),
+        format!("INSERT INTO documents VALUES ('{name}', 'acme', x'00')"),
+        format!("ALTER TABLE documents RENAME COLUMN payload TO \"{name}\""),
         format!("ALTER TABLE blobs ADD COLUMN \"{name}\" TEXT"),
     ] {
         let (_directory, home) = tampered(&statement).await;

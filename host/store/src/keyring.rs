@@ -273,6 +273,12 @@ impl Keyring {
         &self.authority.readers
     }
 
+    /// The keys that may change the store.
+    pub(crate) fn signing_keys(&self) -> Vec<&Verifier> {
+        let signers = self.authority.signers.iter();
+        signers.map(|signer| &signer.key).collect()
+    }
+
     /// Whether the key may change the store.
     pub fn has_signer(&self, id: KeyId) -> bool {
         let signers = &self.authority.signers;
@@ -339,6 +345,13 @@ impl Keyring {
         Ok(())
     }
 
+    /// Whether one of its owners signed `statement`.
+    fn owners_signed(&self, statement: &Statement) -> bool {
+        let owners = self.authority.owners.keys.iter();
+        let keys: Vec<&Verifier> = owners.map(|owner| &owner.key).collect();
+        statement.is_signed_by_any(StatementType::Keyring, &keys)
+    }
+
     /// Returns who signed it. Fails unless its own owners did. `before` is its predecessor, whose
     /// owners may have signed as well.
     pub(crate) fn signers(&self, before: Option<&Keyring>) -> Result<Vec<KeyId>, Tampering> {
@@ -390,7 +403,15 @@ impl KeyringChain {
     ) -> Result<Self, Tampering> {
         let mut keyrings: Vec<Arc<Keyring>> = base.into_iter().cloned().collect();
         for statement in statements {
-            let keyring = Keyring::parse(statement.clone())?;
+            let keyring = match (Keyring::parse(statement.clone()), keyrings.last()) {
+                // That it is of a newer version counts only if an owner signed it.
+                (Err(error), Some(before))
+                    if error.fault() == Fault::Newer && !before.owners_signed(statement) =>
+                {
+                    return Err(Tampering::new(Fault::Forged, "a keyring", "is malformed"));
+                }
+                (keyring, _) => keyring?,
+            };
             match keyrings.last() {
                 Some(before) => keyring.check_link(before)?,
                 None if keyring.number == 1 && keyring.previous.is_none() => {}

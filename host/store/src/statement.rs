@@ -196,6 +196,20 @@ impl Statement {
         Ok(signed_by)
     }
 
+    /// Whether any of `trusted` signed it, whoever else did.
+    pub(crate) fn is_signed_by_any(&self, kind: StatementType, trusted: &[&Verifier]) -> bool {
+        let signatures: Vec<StoredSignature> =
+            serde_json::from_slice(&self.signatures).unwrap_or_default();
+        let bytes = kind.signed_bytes(&self.payload);
+        let is_valid = |signature: &StoredSignature| {
+            let found = hex::decode::<64>(&signature.signature).unwrap_or([0; 64]);
+            trusted
+                .iter()
+                .any(|key| key.id().to_string() == signature.key && key.verifies(&bytes, &found))
+        };
+        signatures.iter().any(is_valid)
+    }
+
     /// Encodes it as two lines: the signed bytes, which contain no line break, and the
     /// signatures.
     pub(crate) fn to_lines(&self) -> Vec<u8> {

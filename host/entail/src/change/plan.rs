@@ -64,7 +64,9 @@ impl Entail {
         };
         let due = scope.as_ref().and_then(Scope::first_due);
         if let Some(retirements) = retirements.rescheduled(path, due) {
-            batch.put.push((retirements_key(path), encode(&retirements)?));
+            batch
+                .put
+                .push((retirements_key(path), encode(&retirements)?));
         }
         let key = scope::document_key(path);
         match &scope {

@@ -119,13 +119,11 @@ impl Home {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Error::Home(format!("{}: {error}", self.keys_directory().display()))
             }
-            _ if exists(&self.keys_directory().join(KEY_OF_EARLIER_HOMES)) => {
-                Error::Home(format!(
-                    "{} was created by an earlier, unreleased version of Entail, whose form this \
+            _ if exists(&self.keys_directory().join(KEY_OF_EARLIER_HOMES)) => Error::Home(format!(
+                "{} was created by an earlier, unreleased version of Entail, whose form this \
                      version does not read; create a new home and enter the secrets again",
-                    self.directory.display()
-                ))
-            }
+                self.directory.display()
+            )),
             _ => Error::NotAHome(self.directory.clone()),
         }
     }

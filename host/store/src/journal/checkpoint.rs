@@ -98,6 +98,25 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
+    /// Parses the checkpoint of a row. That it is of a newer version counts only if a signer of one
+    /// of `keyrings` signed it.
+    pub(crate) fn parse_signed<'a>(
+        row: &JournalRow,
+        mut keyrings: impl Iterator<Item = &'a Keyring>,
+    ) -> Result<Self, Tampering> {
+        Self::parse(row).map_err(|error| {
+            let is_signed = |keyring: &Keyring| {
+                row.checkpoint
+                    .is_signed_by_any(StatementType::Checkpoint, &keyring.signing_keys())
+            };
+            if error.fault() == Fault::Newer && !keyrings.any(is_signed) {
+                row.tampering("is malformed")
+            } else {
+                error
+            }
+        })
+    }
+
     /// Fails unless it directly follows `before` and belongs to the store and lineage of
     /// `keyring`, which a signer of `keyring` confirms.
     pub(crate) fn verify(
@@ -107,11 +126,9 @@ impl Checkpoint {
         keyring: &Keyring,
     ) -> Result<(), Tampering> {
         let tampered = |reason| Err(row.tampering(reason));
-        let signers = &keyring.authority().signers;
-        let trusted: Vec<_> = signers.iter().map(|signer| &signer.key).collect();
         let signed_by = row
             .checkpoint
-            .signed_by(StatementType::Checkpoint, &trusted);
+            .signed_by(StatementType::Checkpoint, &keyring.signing_keys());
         if let Err(reason) = signed_by {
             return tampered(reason);
         }

@@ -93,7 +93,10 @@ impl JournalHead {
             }
         }
         for row in rows {
-            let checkpoint = Checkpoint::parse(row)?;
+            let known = keyrings.chain(&self.keyring).ok();
+            let known = known.into_iter().flat_map(KeyringChain::iter);
+            let own = std::iter::once(&self.keyring);
+            let checkpoint = Checkpoint::parse_signed(row, own.chain(known).map(|known| &**known))?;
             if checkpoint.keyring != self.keyring.digest() {
                 let chain = keyrings.chain(&self.keyring)?;
                 let keyring = chain.in_force(Some(&self.keyring), checkpoint.keyring);

@@ -49,7 +49,8 @@ impl History {
                 break;
             }
             for row in &rows {
-                let checkpoint = Checkpoint::parse(row)?;
+                let known = keyrings.iter().map(|known| &**known);
+                let checkpoint = Checkpoint::parse_signed(row, known)?;
                 let in_force = keyrings
                     .in_force(keyring.as_deref(), checkpoint.keyring)
                     .ok_or_else(|| row.tampering("names a keyring that is not in force"))?;

@@ -123,7 +123,9 @@ impl Journal {
             .advance(&self.rows, &self.statements(), JournalPosition::default())
             .unwrap();
         let rows = [self.rows.last().cloned().unwrap(), row];
-        let later = self.statements().split_off(usize::try_from(read.start().keyring).unwrap());
+        let later = self
+            .statements()
+            .split_off(usize::try_from(read.start().keyring).unwrap());
         let advanced = read.advance(&rows, &later, self.position());
         advanced.err().map(|error| error.fault())
     }
@@ -269,4 +271,17 @@ fn a_checkpoint_of_a_newer_version_is_no_forgery() {
         "x".repeat(MAX_CHECKPOINT_BYTES)
     ));
     assert_eq!(signed(&large), Some(Fault::Forged));
+}
+
+#[test]
+fn a_newer_version_that_nobody_signed_is_a_forgery() {
+    let journal = Journal::new();
+    let next = Checkpoint::after(journal.position(), journal.keyring(), state());
+    let signed = next.sign(&journal.signer);
+    let payload = String::from_utf8(signed.payload.clone()).unwrap();
+    let newer = Statement {
+        payload: payload.replace("\"version\":1", "\"version\":2").into_bytes(),
+        ..signed
+    };
+    assert_eq!(journal.fault_of(row(3, newer)), Some(Fault::Forged));
 }

@@ -94,7 +94,8 @@ impl Check<'_> {
         head: &JournalHead,
         anchored: JournalPosition,
     ) -> bool {
-        let checkpoint = match Checkpoint::parse(row) {
+        let known = walk.keyrings.iter().map(|known| &**known);
+        let checkpoint = match Checkpoint::parse_signed(row, known) {
             Ok(checkpoint) => checkpoint,
             Err(error) => {
                 self.report.faults.push(error);
