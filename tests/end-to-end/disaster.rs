@@ -41,7 +41,7 @@ fn a_backup_is_restored_on_a_clean_machine_with_the_recovery_key() {
 
     restore(&sandbox, &sandbox.home(), &copy, &recovery)
         .ok()
-        .prints("this machine's new identity can open 1 secret too");
+        .prints("this machine's new identity can open the secrets of acme too");
     assert_eq!(sandbox.revealed_key(), key);
     sandbox.entail(&["doctor"]).ok();
     sandbox.entail(&["verify"]).ok();
@@ -215,6 +215,106 @@ fn a_backup_sealed_to_another_identity_needs_that_identity() {
         .ok();
     assert_eq!(sandbox.revealed_key(), key);
     sandbox.entail(&["doctor"]).ok();
+}
+
+#[test]
+fn a_restore_brings_back_no_reader_that_was_removed() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let stolen = recovery(&sandbox);
+    let copy = backup(&sandbox, "copy.entail");
+    sandbox
+        .entail(&["key", "remove-recipient", "recovery"])
+        .ok();
+    let copy = copy.to_str().unwrap();
+    for more in [&["--dry-run"][..], &[]] {
+        let arguments = [&["restore", copy, "--accept-rollback"], more].concat();
+        sandbox
+            .entail(&arguments)
+            .ok()
+            .prints("stay removed: recovery");
+    }
+    let later = sandbox.canary();
+    sandbox
+        .entail_with(&["credential", "set", "acme", "openai", "--stdin"], &later)
+        .ok();
+    sandbox.entail(&["doctor"]).ok();
+    let directory = sandbox.path("credentials");
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::copy(stolen, directory.join("entail-identity")).unwrap();
+    let mut command = sandbox.command(&["resolve", "acme/evals", "openai"]);
+    command.env("CREDENTIALS_DIRECTORY", directory);
+    sandbox.run(command, "").fails(10).prints("cannot be read");
+}
+
+#[test]
+fn a_recovery_key_of_one_organization_opens_nothing_of_another() {
+    let (sandbox, _) = Sandbox::with_acme();
+    sandbox.entail(&["init", "other"]).ok();
+    let key = sandbox.canary();
+    sandbox
+        .entail_with(&["credential", "set", "other", "openai", "--stdin"], &key)
+        .ok();
+    let file = sandbox.path("recovery.txt");
+    let recovery = file.to_str().unwrap();
+    sandbox
+        .entail(&[
+            "key",
+            "add-recipient",
+            "--recovery",
+            recovery,
+            "--organization",
+            "acme",
+        ])
+        .ok()
+        .prints("the secrets of acme");
+    let copy = backup(&sandbox, "copy.entail");
+    let elsewhere = sandbox.path("elsewhere");
+    restore(&sandbox, &elsewhere, &copy, &file).ok();
+    let resolve = |scope: &str| {
+        let mut command = sandbox.command(&["resolve", scope, "openai"]);
+        command.env("ENTAIL_HOME", &elsewhere);
+        sandbox.run(command, "")
+    };
+    resolve("acme/evals").ok();
+    resolve("other").fails(10).prints("cannot be read");
+}
+
+#[test]
+fn a_former_signer_is_not_believed_on_a_clean_machine_with_a_new_receipt() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let recovery = recovery(&sandbox);
+    // A thief has a copy of the home, without the owner key.
+    let stolen = sandbox.path("stolen");
+    let copied = std::process::Command::new("cp")
+        .arg("-a")
+        .arg(sandbox.home())
+        .arg(&stolen)
+        .status();
+    assert!(copied.unwrap().success());
+    std::fs::remove_file(stolen.join("keys/owner.pem")).unwrap();
+    sandbox
+        .entail(&["key", "rotate", "signer"])
+        .ok()
+        .prints("entail key receipt FILE");
+    sandbox
+        .entail(&["key", "receipt", recovery.to_str().unwrap()])
+        .ok();
+    let forged = sandbox.path("forged.entail");
+    for arguments in [
+        &["inherit", "acme/evals", "openai", "--off"][..],
+        &["project", "add", "acme/evil"],
+        &["backup", forged.to_str().unwrap()],
+    ] {
+        let mut command = sandbox.command(arguments);
+        command.env("ENTAIL_HOME", &stolen);
+        sandbox.run(command, "").ok();
+    }
+    let elsewhere = sandbox.path("elsewhere");
+    restore(&sandbox, &elsewhere, &forged, &recovery)
+        .fails(15)
+        .prints("does not contain the state");
+    let copy = backup(&sandbox, "copy.entail");
+    restore(&sandbox, &elsewhere, &copy, &recovery).ok();
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Sealed secrets are ordinary age files: any age program opens them with the identity, even
-//! without Entail.
+//! without Entail, in two steps.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,40 +19,66 @@ fn installed(what: &str) -> PathBuf {
     path
 }
 
-/// A home with one secret, and the sealed secret in a file.
-fn sealed() -> (Sandbox, String, PathBuf) {
-    let (sandbox, key) = Sandbox::with_acme();
-    let database = rusqlite::Connection::open(sandbox.database()).unwrap();
-    let blob: Vec<u8> = database
-        .query_row("SELECT bytes FROM blobs", [], |row| row.get(0))
-        .unwrap();
-    let file = sandbox.path("blob.age");
-    std::fs::write(&file, blob).unwrap();
-    (sandbox, key, file)
+/// A home with one secret, and the files to open it: the key of the epoch, and the secret.
+struct Sealed {
+    sandbox: Sandbox,
+    key: String,
+    epoch: PathBuf,
+    secret: PathBuf,
 }
 
-/// Runs a program that opens the file, and checks its output.
-fn opens(mut command: Command, key: &str) {
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}; .ci/test installs it"));
-    let frame = String::from_utf8(output.stdout).unwrap();
-    assert!(
-        frame.starts_with("entail-secret/1\n"),
-        "{command:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert!(frame.contains(key));
-    assert_eq!(frame.len(), 4096);
+impl Sealed {
+    fn new() -> Self {
+        let (sandbox, key) = Sandbox::with_acme();
+        let database = rusqlite::Connection::open(sandbox.database()).unwrap();
+        let mut statement = database
+            .prepare("SELECT bytes FROM blobs ORDER BY length(bytes)")
+            .unwrap();
+        let blobs = statement.query_map([], |row| row.get(0)).unwrap();
+        let blobs: Vec<Vec<u8>> = blobs.map(Result::unwrap).collect();
+        assert_eq!(blobs.len(), 2);
+        let files = ["epoch.age", "secret.age"].map(|name| sandbox.path(name));
+        for (file, blob) in files.iter().zip(blobs) {
+            std::fs::write(file, blob).unwrap();
+        }
+        let [epoch, secret] = files;
+        Sealed {
+            sandbox,
+            key,
+            epoch,
+            secret,
+        }
+    }
+
+    /// Opens both files with a program that takes an identity file and an encrypted file, and
+    /// prints what it decrypts.
+    fn opens_with(&self, program: impl Fn() -> Command) {
+        let identity = self.sandbox.home().join("keys/identity.txt");
+        let opened = |identity: &Path, file: &Path| {
+            let mut command = program();
+            let output = command.arg(identity).arg(file).output();
+            let output =
+                output.unwrap_or_else(|error| panic!("{command:?}: {error}; .ci/test installs it"));
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{command:?}: {errors}");
+            output.stdout
+        };
+        let epoch_key = self.sandbox.path("epoch.txt");
+        std::fs::write(&epoch_key, opened(&identity, &self.epoch)).unwrap();
+        let frame = String::from_utf8(opened(&epoch_key, &self.secret)).unwrap();
+        assert!(frame.starts_with("entail-secret/1\n"), "{frame}");
+        assert!(frame.contains(&self.key));
+        assert_eq!(frame.len(), 4096);
+    }
 }
 
 #[test]
 fn a_sealed_secret_opens_with_the_age_program() {
-    let (sandbox, key, file) = sealed();
-    let mut age = Command::new("age");
-    age.arg("--decrypt").arg("--identity");
-    age.arg(sandbox.home().join("keys/identity.txt")).arg(file);
-    opens(age, &key);
+    Sealed::new().opens_with(|| {
+        let mut age = Command::new("age");
+        age.arg("--decrypt").arg("--identity");
+        age
+    });
 }
 
 #[test]
@@ -63,13 +89,11 @@ lines = [line.strip() for line in open(sys.argv[1]) if not line.startswith('#')]
 identity = pyrage.x25519.Identity.from_str(lines[0])
 sys.stdout.buffer.write(pyrage.decrypt(open(sys.argv[2], 'rb').read(), [identity]))
 ";
-    let (sandbox, key, file) = sealed();
-    let mut python = Command::new(installed("python/bin/python"));
-    python.arg("-c").arg(SCRIPT);
-    python
-        .arg(sandbox.home().join("keys/identity.txt"))
-        .arg(file);
-    opens(python, &key);
+    Sealed::new().opens_with(|| {
+        let mut python = Command::new(installed("python/bin/python"));
+        python.arg("-c").arg(SCRIPT);
+        python
+    });
 }
 
 #[test]
@@ -82,14 +106,14 @@ const decrypter = new Decrypter();
 decrypter.addIdentity(lines.find((line) => line.startsWith('AGE-SECRET-KEY-')));
 process.stdout.write(await decrypter.decrypt(readFileSync(process.argv[3])));
 ";
-    let (sandbox, key, file) = sealed();
     // A module finds its packages beside itself.
     let script =
         installed("node_modules").with_file_name(format!("open-{}.mjs", std::process::id()));
     std::fs::write(&script, SCRIPT).unwrap();
-    let mut node = Command::new("node");
-    node.arg(&script);
-    node.arg(sandbox.home().join("keys/identity.txt")).arg(file);
-    opens(node, &key);
+    Sealed::new().opens_with(|| {
+        let mut node = Command::new("node");
+        node.arg(&script);
+        node
+    });
     std::fs::remove_file(script).unwrap();
 }

@@ -13,6 +13,7 @@ mod components;
 mod directory_scope;
 mod disaster;
 mod environment;
+mod foreign;
 mod formats;
 mod guides;
 mod hardening;

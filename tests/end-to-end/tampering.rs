@@ -168,11 +168,19 @@ fn a_project_added_as_a_row_is_not_accepted() {
 
 #[test]
 fn a_secret_sealed_without_the_signer_is_not_accepted() {
-    // An attacker who knows the recipient and can write the database can create a valid age
-    // file. Without the signer it is not accepted.
+    // An attacker who knows the key of the epoch and can write the database can create a valid
+    // age file. Without the signer it is not accepted.
     let (sandbox, _) = Sandbox::with_acme();
-    let keys = sandbox.entail(&["key", "list", "--json"]).ok().json();
-    let recipient = keys["recipients"][0]["public_key"]
+    let database = rusqlite::Connection::open(sandbox.database()).unwrap();
+    let keyring: Vec<u8> = database
+        .query_row(
+            "SELECT payload FROM keyrings ORDER BY number DESC LIMIT 1",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    let keyring: serde_json::Value = serde_json::from_slice(&keyring).unwrap();
+    let recipient = keyring["readers"][0]["epochs"][0]["key"]
         .as_str()
         .unwrap()
         .to_owned();
@@ -186,10 +194,9 @@ fn a_secret_sealed_without_the_signer_is_not_accepted() {
         .status()
         .unwrap();
     assert!(status.success());
-    let database = rusqlite::Connection::open(sandbox.database()).unwrap();
     database
         .execute(
-            "UPDATE blobs SET bytes = ?1",
+            "UPDATE blobs SET bytes = ?1 WHERE length(bytes) > 4096",
             [std::fs::read(&forged).unwrap()],
         )
         .unwrap();
@@ -304,4 +311,46 @@ fn a_project_with_a_hidden_child_is_not_removed() {
         .fails(19)
         .prints("acme/evals/staging");
     sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
+}
+
+#[test]
+fn no_identity_is_destroyed_while_a_secret_is_hidden() {
+    let sandbox = with_two_keys();
+    let database = rusqlite::Connection::open(sandbox.database()).unwrap();
+    // The row of a scope is taken out, and another put in, so that the number of rows is right.
+    database
+        .execute_batch(
+            "CREATE TEMP TABLE taken AS SELECT * FROM documents WHERE name = 'acme/agents';
+             DELETE FROM documents WHERE name = 'acme/agents';
+             INSERT INTO documents VALUES ('component', 'junk', x'00');",
+        )
+        .unwrap();
+    let identities = || std::fs::read_to_string(sandbox.home().join("keys/identity.txt")).unwrap();
+    let before = identities();
+    for arguments in [
+        &["key", "reseal", "--dry-run"][..],
+        &["key", "rotate", "identity"],
+    ] {
+        sandbox
+            .entail(arguments)
+            .fails(15)
+            .prints("acme/agents is missing");
+    }
+    let old = before.lines().last().unwrap();
+    assert!(identities().contains(old));
+    database
+        .execute_batch(
+            "DELETE FROM documents WHERE name = 'junk';
+             INSERT INTO documents SELECT * FROM taken;",
+        )
+        .unwrap();
+    drop(database);
+    // An interrupted rotation is named, with the command that finishes it.
+    sandbox
+        .entail(&["doctor"])
+        .fails(1)
+        .prints("entail key rotate identity");
+    sandbox.entail(&["key", "rotate", "identity"]).ok();
+    assert!(!identities().contains(old));
+    sandbox.entail(&["doctor"]).ok();
 }

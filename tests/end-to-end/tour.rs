@@ -239,7 +239,8 @@ fn a_project_is_removed_with_its_secrets_only_if_it_has_no_children() {
     let blobs: u32 = database
         .query_row("SELECT count(*) FROM blobs", [], |row| row.get(0))
         .unwrap();
-    assert_eq!(blobs, 1);
+    // The secret, and the key of the epoch.
+    assert_eq!(blobs, 2);
 }
 
 #[test]

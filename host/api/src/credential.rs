@@ -72,9 +72,7 @@ pub struct Version {
     pub hosts: Vec<String>,
     /// The digest of the sealed secret.
     pub blob: String,
-    /// The ids of the recipients that can open it.
-    pub sealed_to: Vec<String>,
-    /// The generation of the list of recipients that it was sealed to.
+    /// The epoch of the organization that it is sealed to.
     pub epoch: u32,
 }
 

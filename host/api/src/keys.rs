@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Keys {
-    /// The generation of the list of recipients.
-    pub epoch: u32,
-    /// The recipients that every secret is sealed to.
-    pub recipients: Vec<Recipient>,
+    /// Who can open the secrets of each organization.
+    pub readers: Vec<Readers>,
+    /// The recipients of organizations that are created later.
+    pub default_recipients: Vec<Recipient>,
     /// The ids of this home's identities; empty if there are none.
     pub identity: Vec<String>,
     /// Whether the identity is locked by a passphrase.
@@ -42,6 +42,20 @@ pub struct SigningKey {
     pub own: bool,
 }
 
+/// Who can open the secrets of an organization.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Readers {
+    /// The organization.
+    pub organization: String,
+    /// The class of its recipients: `x25519`.
+    pub class: String,
+    /// The recipients.
+    pub recipients: Vec<Recipient>,
+    /// The numbers of its epochs, the newest last. Secrets are sealed to the key of an epoch.
+    pub epochs: Vec<u32>,
+}
+
 /// A recipient: a public key that secrets are sealed to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -64,6 +78,8 @@ pub struct Recipient {
 pub struct KeysChanged {
     /// Whether the command continued one that was interrupted.
     pub resumed: bool,
+    /// The organizations whose readers changed.
+    pub organizations: Vec<String>,
     /// How many secrets were sealed again.
     pub renewed: u64,
     /// The secrets that could not be sealed again, each with the reason.

@@ -22,8 +22,10 @@ pub struct Verification {
     pub secrets_for_others: Vec<String>,
     /// Where the store does not hold what was written.
     pub faults: Vec<StoreFault>,
-    /// The secrets that are sealed to an earlier list of recipients.
+    /// The secrets that are sealed to an earlier epoch.
     pub under_old_recipients: Vec<SecretName>,
+    /// The organizations whose epochs are sealed to other recipients than the present ones.
+    pub under_old_readers: Vec<String>,
     /// The retired secrets that should have been destroyed a day ago or more.
     pub overdue: Vec<String>,
 }

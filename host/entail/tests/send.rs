@@ -49,7 +49,7 @@ futures! {
         keyring(any(), any());
         receipt(any(), any());
         rotate_owner(any(), any());
-        remove_recipient(any(), any(), any(), any());
+        remove_recipient(any(), any(), any(), any(), any());
         reseal(any(), any(), any());
         rotate_identity(any(), any(), any(), any());
         rotate_signer(any(), any());
@@ -112,7 +112,8 @@ futures! {
         receipt(any());
         reload_keys(any());
         revision(any());
-        unseal(any(), any(), any());
+        unseal(any(), any(), any(), any());
+        epoch_key(any(), any());
     }
     History {
         of(any());

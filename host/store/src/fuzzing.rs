@@ -62,13 +62,19 @@ pub fn keyring(payload: &[u8]) {
 
 /// A frame opens only in the context that it names.
 pub fn frame(bytes: &[u8]) {
+    let Ok(store) = "000102030405060708090a0b0c0d0e0f".parse() else {
+        return;
+    };
     let other = SealContext {
+        store,
         scope: "acme".to_owned(),
         credential: "c1".to_owned(),
         version: 1,
         provider: "openai".to_owned(),
+        mode: "api-key".to_owned(),
         hosts: Vec::new(),
         epoch: 1,
+        fields: Vec::new(),
     };
     let secret = Secret::new(bytes);
     let named = bytes
@@ -81,7 +87,7 @@ pub fn frame(bytes: &[u8]) {
         return;
     };
     assert!(opened.is_err() || header.context == other);
-    if let Ok(fields) = frame::decode(&secret, &header.context) {
+    if let Ok(fields) = frame::decode(&secret, &header.to_context()) {
         let total: usize = fields.iter().map(|(_, value)| value.len()).sum();
         assert!(total < bytes.len());
     }
@@ -91,7 +97,8 @@ pub fn frame(bytes: &[u8]) {
 pub fn age_file(bytes: &[u8]) {
     static IDENTITY: OnceLock<age::x25519::Identity> = OnceLock::new();
     let identity = IDENTITY.get_or_init(age::x25519::Identity::generate);
-    assert!(sealing::decrypt([identity as &dyn age::Identity], bytes).is_err());
+    let key = [identity as &dyn age::Identity];
+    assert!(sealing::decrypt(key, bytes, sealing::MAX_SECRET_FILE_BYTES).is_err());
 }
 
 /// A parsed node encodes to the same bytes.

@@ -1,7 +1,7 @@
 //! The keyring: who may change a store, and who may read it.
 //!
 //! Owners sign the keyring. It names the owners, the signers (whose keys sign changes), and the
-//! recipients that secrets are sealed to. The journal names the keyring that is in force at each
+//! readers of each organization. The journal names the keyring that is in force at each
 //! revision, so the power of a key is an interval of the journal: a former key is trusted for
 //! nothing that comes later, on any machine.
 //!
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::random_id::RandomId;
-use crate::recipients::Recipients;
+use crate::recipients::{Readers, Recipient};
 use crate::signing::{ED25519, KeyId, Signer, Verifier};
 use crate::statement::{self, Header, Statement, StatementType};
 use crate::tampering::{Fault, Tampering};
@@ -26,8 +26,18 @@ pub(crate) const MAX_KEYRING_BYTES: usize = 256 * 1024;
 pub type KeyringNumber = u64;
 
 const MEMBERS: &[&str] = &[
-    "type", "version", "store", "lineage", "critical", "number", "previous", "at_ms", "owners",
-    "signers", "readers",
+    "type",
+    "version",
+    "store",
+    "lineage",
+    "critical",
+    "number",
+    "previous",
+    "at_ms",
+    "owners",
+    "signers",
+    "readers",
+    "default_recipients",
 ];
 
 /// The signed members.
@@ -40,7 +50,8 @@ struct Payload {
     at_ms: u64,
     owners: StoredOwners,
     signers: Vec<StoredKey>,
-    readers: Recipients,
+    readers: Vec<Readers>,
+    default_recipients: Vec<Recipient>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -81,8 +92,10 @@ pub struct Authority {
     pub owners: Owners,
     /// The keys that may change the store.
     pub signers: Vec<LabelledKey>,
-    /// The recipients that secrets are sealed to.
-    pub readers: Recipients,
+    /// Who may read the secrets of each organization, in the order of their names.
+    pub readers: Vec<Readers>,
+    /// The recipients of organizations that are created later.
+    pub default_recipients: Vec<Recipient>,
 }
 
 /// A keyring.
@@ -180,6 +193,7 @@ impl KeyringDraft {
             },
             signers: stored(&self.authority.signers),
             readers: self.authority.readers.clone(),
+            default_recipients: self.authority.default_recipients.clone(),
         };
         // Texts, numbers and lists always serialize.
         let payload = serde_json::to_vec(&payload).unwrap_or_default();
@@ -218,6 +232,13 @@ impl Keyring {
         if owners.threshold == 0 || owners.threshold > owners.keys.len() {
             return Err(malformed("has no owners that could change it"));
         }
+        if payload
+            .readers
+            .iter()
+            .any(|readers| readers.epochs.is_empty())
+        {
+            return Err(malformed("has readers without an epoch"));
+        }
         Ok(Keyring {
             header: payload.header,
             number: payload.number,
@@ -227,6 +248,7 @@ impl Keyring {
                 owners,
                 signers: keys(payload.signers)?,
                 readers: payload.readers,
+                default_recipients: payload.default_recipients,
             },
             digest: Digest::of(&statement.payload),
             statement,
@@ -268,9 +290,19 @@ impl Keyring {
         &self.authority
     }
 
-    /// The recipients that secrets are sealed to.
-    pub fn recipients(&self) -> &Recipients {
-        &self.authority.readers
+    /// Who may read the secrets of an organization; `None` if there is no such organization.
+    pub fn readers(&self, organization: &str) -> Option<&Readers> {
+        let mut readers = self.authority.readers.iter();
+        readers.find(|readers| readers.organization == organization)
+    }
+
+    /// Whether any organization's secrets, or those of later ones, can be read by the recipient
+    /// with that fingerprint.
+    pub fn has_reader(&self, id: &str) -> bool {
+        let readers = &self.authority.readers;
+        let defaults = &self.authority.default_recipients;
+        readers.iter().any(|readers| readers.has(id))
+            || defaults.iter().any(|recipient| recipient.id() == id)
     }
 
     /// The keys that may change the store.

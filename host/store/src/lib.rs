@@ -14,9 +14,9 @@
 //!   and journaled as a whole, or not at all.
 //! - The [`Keyring`] names who may change the store, and who may read it. Owners sign it. The
 //!   power of a key is an interval of the journal.
-//! - A secret is encrypted to age recipients ([`Keys::seal`]) together with the place
-//!   it belongs to ([`SealContext`]), and decrypts only for that place
-//!   ([`Keys::unseal`]).
+//! - A secret is encrypted to the key of an [`Epoch`] of its organization ([`Keys::seal`]) together
+//!   with the place it belongs to ([`SealContext`]), and decrypts only for that place
+//!   ([`Store::unseal`]). That key is encrypted to the recipients ([`Readers`]).
 //! - The [`Anchor`], a small file outside the database, records the newest checkpoint. It detects
 //!   a database that was rolled back to an older state.
 //!
@@ -104,9 +104,13 @@ pub use keys::role::Role;
 pub use keys::source::IdentitySource;
 pub use locked::{inherited_file, memory_lock_failures};
 pub use random_id::{InvalidId, RandomId};
-pub use recipients::{Recipient, RecipientError, RecipientId, Recipients};
+pub use recipients::{
+    Epoch, Readers, Recipient, RecipientClass, RecipientError, RecipientId, check_label,
+    check_room, with, without,
+};
 pub use row::{BlobRow, DocumentKey, JournalRow};
 pub use sealing::context::{Fields, SealContext, SealError};
+pub use sealing::epoch::{EpochKey, RenewedReaders};
 pub use secret::Secret;
 pub use signing::{InvalidKeyId, KeyId, Signer, Verifier};
 pub use statement::Statement;

@@ -1,16 +1,23 @@
-//! The recipients that secrets are sealed to.
+//! Who may read the secrets of an organization.
 //!
-//! The list is part of the keyring, which the owners sign, and is read at the same revision as the
-//! data it protects. So nobody but an owner adds a reader, and a removed recipient receives nothing
-//! new, even from a process that has been running since before the removal.
+//! The secrets of an organization are sealed to the key of its newest epoch. That key is sealed to
+//! the recipients of the organization, in one small file. So a new recipient costs one file, and
+//! the key of one organization opens nothing of another.
+//!
+//! The lists are part of the keyring, which the owners sign, and are read at the same revision as
+//! the data they protect. So nobody but an owner adds a reader. When a recipient is removed, a new
+//! epoch begins: nothing that is sealed from then on opens with a key that it knew.
 
 use entail_text::sanitized;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 
-/// The maximum number of recipients. Each adds 98 bytes to every secret.
+/// The maximum number of recipients of an organization.
 const MAX_RECIPIENTS: usize = 64;
+
+/// The maximum length of a label, in bytes.
+const MAX_LABEL_BYTES: usize = 256;
 
 /// The fingerprint of a recipient: the SHA-256 of its key in hexadecimal digits.
 pub type RecipientId = String;
@@ -18,14 +25,26 @@ pub type RecipientId = String;
 /// How many digits of a fingerprint name a recipient at least.
 const MIN_ID_DIGITS: usize = 8;
 
-/// The list of recipients that secrets are sealed to.
+/// The readers of an organization.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Recipients {
-    /// Counts the versions of the list, from 1. A sealed secret names the version it was sealed
-    /// for.
-    pub epoch: u32,
-    /// The recipients on the list.
+pub struct Readers {
+    /// The organization.
+    pub organization: String,
+    /// The class of its recipients: all are of one class.
+    pub class: RecipientClass,
+    /// The recipients.
     pub recipients: Vec<Recipient>,
+    /// The epochs whose keys secrets may be sealed to, the newest last; at least one.
+    pub epochs: Vec<Epoch>,
+}
+
+/// A class of age recipients. Files are sealed to recipients of one class only, since the weakest
+/// recipient decides how safe a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecipientClass {
+    /// X25519: `age1…`.
+    X25519,
 }
 
 /// A recipient that secrets are sealed to.
@@ -39,6 +58,19 @@ pub struct Recipient {
     pub added_at_ms: u64,
 }
 
+/// An epoch: a key that secrets are sealed to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// The number; the first is 1.
+    pub number: u32,
+    /// The public key: an age recipient.
+    pub key: String,
+    /// The blob with the private key, sealed to the recipients.
+    pub sealed: Digest,
+    /// The fingerprints of the recipients that it is sealed to.
+    pub sealed_to: Vec<RecipientId>,
+}
+
 /// Why a recipient cannot be parsed, added or removed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -46,6 +78,9 @@ pub enum RecipientError {
     /// The text is not an age recipient.
     #[error("not an age recipient (age1…)")]
     Malformed,
+    /// The label is too long.
+    #[error("a label has at most {MAX_LABEL_BYTES} bytes")]
+    LongLabel,
     /// The recipient is already on the list.
     #[error("the recipient {} is already on the list", sanitized(.0))]
     Duplicate(RecipientId),
@@ -78,7 +113,7 @@ impl Recipient {
         })
     }
 
-    /// The id of this recipient.
+    /// The fingerprint of this recipient.
     pub fn id(&self) -> RecipientId {
         id_of(&self.key)
     }
@@ -89,89 +124,104 @@ pub(crate) fn id_of(key: &str) -> RecipientId {
     Digest::of(key.as_bytes()).to_string()
 }
 
-impl Recipients {
-    /// Creates the first version of the list.
-    pub fn first(recipients: Vec<Recipient>) -> Self {
-        Recipients {
-            epoch: 1,
-            recipients,
-        }
+/// The fingerprints of recipients.
+pub(crate) fn ids(recipients: &[Recipient]) -> Vec<RecipientId> {
+    recipients.iter().map(Recipient::id).collect()
+}
+
+/// Returns `recipients` with one more.
+///
+/// # Errors
+///
+/// [`RecipientError::Duplicate`], [`RecipientError::TooMany`].
+pub fn with(
+    recipients: &[Recipient],
+    recipient: Recipient,
+) -> Result<Vec<Recipient>, RecipientError> {
+    let id = recipient.id();
+    if recipients.iter().any(|known| known.id() == id) {
+        return Err(RecipientError::Duplicate(id));
+    }
+    check_room(recipients)?;
+    check_label(&recipient.label)?;
+    Ok(recipients.iter().cloned().chain([recipient]).collect())
+}
+
+/// Fails if a label is too long.
+///
+/// # Errors
+///
+/// [`RecipientError::LongLabel`].
+pub fn check_label(label: &str) -> Result<(), RecipientError> {
+    if label.len() > MAX_LABEL_BYTES {
+        return Err(RecipientError::LongLabel);
+    }
+    Ok(())
+}
+
+/// Fails if the list is full.
+///
+/// # Errors
+///
+/// [`RecipientError::TooMany`].
+pub fn check_room(recipients: &[Recipient]) -> Result<(), RecipientError> {
+    if recipients.len() >= MAX_RECIPIENTS {
+        return Err(RecipientError::TooMany);
+    }
+    Ok(())
+}
+
+/// Returns `recipients` without the one of that label, key or fingerprint, of which the first eight
+/// digits are enough.
+///
+/// # Errors
+///
+/// [`RecipientError::Unknown`], [`RecipientError::Ambiguous`], [`RecipientError::Last`].
+pub fn without(recipients: &[Recipient], which: &str) -> Result<Vec<Recipient>, RecipientError> {
+    let has_id =
+        |recipient: &Recipient| which.len() >= MIN_ID_DIGITS && recipient.id().starts_with(which);
+    let matches = |recipient: &Recipient| {
+        has_id(recipient) || recipient.label == which || recipient.key == which
+    };
+    let (matching, mut kept): (Vec<Recipient>, Vec<Recipient>) =
+        recipients.iter().cloned().partition(matches);
+    match matching.as_slice() {
+        [] => Err(RecipientError::Unknown(which.to_owned())),
+        [_] if kept.is_empty() => Err(RecipientError::Last),
+        [_] => Ok(std::mem::take(&mut kept)),
+        several => Err(RecipientError::Ambiguous(ids(several).join(", "))),
+    }
+}
+
+impl Readers {
+    /// The epoch that secrets are sealed to now.
+    pub fn newest(&self) -> Option<&Epoch> {
+        self.epochs.last()
     }
 
-    /// The ids of all recipients.
-    pub fn ids(&self) -> Vec<RecipientId> {
-        self.recipients.iter().map(Recipient::id).collect()
+    /// The epoch with that number.
+    pub fn epoch(&self, number: u32) -> Option<&Epoch> {
+        self.epochs.iter().find(|epoch| epoch.number == number)
     }
 
-    /// Whether the recipient with that id is on the list.
+    /// Whether the recipient with that fingerprint is on the list.
     pub fn has(&self, id: &str) -> bool {
         self.recipients.iter().any(|recipient| recipient.id() == id)
     }
 
-    /// Returns the next version of the list, with `recipient` added.
-    ///
-    /// # Errors
-    ///
-    /// [`RecipientError::Duplicate`], [`RecipientError::TooMany`].
-    pub fn with(&self, recipient: Recipient) -> Result<Self, RecipientError> {
-        if self.has(&recipient.id()) {
-            return Err(RecipientError::Duplicate(recipient.id()));
-        }
-        self.check_room()?;
-        let mut next = self.next();
-        next.recipients.push(recipient);
-        Ok(next)
+    /// Whether every epoch is sealed to exactly the recipients, and none that was removed knows
+    /// the newest.
+    pub fn is_current(&self) -> bool {
+        let ids = ids(&self.recipients);
+        self.epochs.iter().all(|epoch| epoch.is_sealed_to(&ids))
     }
+}
 
-    /// Fails if the list is full.
-    ///
-    /// # Errors
-    ///
-    /// [`RecipientError::TooMany`].
-    pub fn check_room(&self) -> Result<(), RecipientError> {
-        if self.recipients.len() >= MAX_RECIPIENTS {
-            return Err(RecipientError::TooMany);
-        }
-        Ok(())
-    }
-
-    /// Returns the next version of the list, without the recipient of that label, key or
-    /// fingerprint, of which the first eight digits are enough.
-    ///
-    /// # Errors
-    ///
-    /// [`RecipientError::Unknown`], [`RecipientError::Last`].
-    pub fn without(&self, which: &str) -> Result<Self, RecipientError> {
-        let has_id = |recipient: &Recipient| {
-            which.len() >= MIN_ID_DIGITS && recipient.id().starts_with(which)
-        };
-        let matches = |recipient: &&Recipient| {
-            has_id(recipient) || recipient.label == which || recipient.key == which
-        };
-        let matching: Vec<RecipientId> = self
-            .recipients
-            .iter()
-            .filter(matches)
-            .map(Recipient::id)
-            .collect();
-        match matching.as_slice() {
-            [] => return Err(RecipientError::Unknown(which.to_owned())),
-            [_] => {}
-            several => return Err(RecipientError::Ambiguous(several.join(", "))),
-        }
-        let mut next = self.next();
-        next.recipients
-            .retain(|recipient| !matching.contains(&recipient.id()));
-        if next.recipients.is_empty() {
-            return Err(RecipientError::Last);
-        }
-        Ok(next)
-    }
-
-    fn next(&self) -> Self {
-        Recipients {
-            epoch: self.epoch + 1,
-            recipients: self.recipients.clone(),
-        }
+impl Epoch {
+    /// Whether it is sealed to exactly these recipients.
+    pub(crate) fn is_sealed_to(&self, ids: &[RecipientId]) -> bool {
+        let has = |list: &[RecipientId], id: &RecipientId| list.contains(id);
+        ids.iter().all(|id| has(&self.sealed_to, id))
+            && self.sealed_to.iter().all(|id| has(ids, id))
     }
 }

@@ -17,6 +17,7 @@
 
 use std::fmt;
 
+use entail_text::strict;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -100,7 +101,8 @@ pub(crate) fn parse<T: DeserializeOwned>(
     what: impl fmt::Display,
 ) -> Result<T, Tampering> {
     let malformed = |what| Tampering::new(Fault::Forged, what, "is malformed");
-    let Ok(form) = serde_json::from_slice::<FormVersion>(bytes) else {
+    // Refuses duplicate members at any depth.
+    let Ok(form) = strict::from_slice::<FormVersion>(bytes) else {
         return Err(malformed(&what as &dyn fmt::Display));
     };
     let is_known = |member: &String| members.contains(&member.as_str());
@@ -301,7 +303,15 @@ mod tests {
         let critical = |name: &str| known.replace('}', &format!(r#","critical":["{name}"]}}"#));
         assert_eq!(parse(&critical("number")), Ok(7));
         assert_eq!(parse(&critical("more")), Err(Fault::Newer));
-        for text in ["", "7", "{}", r#"{"version":1}"#, r#"{"version":"1"}"#] {
+        let twice = r#"{"version":1,"number":7,"more":{"a":1,"a":2}}"#;
+        for text in [
+            "",
+            "7",
+            "{}",
+            r#"{"version":1}"#,
+            r#"{"version":"1"}"#,
+            twice,
+        ] {
             assert_eq!(parse(text), Err(Fault::Forged), "{text}");
         }
     }

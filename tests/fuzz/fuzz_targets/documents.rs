@@ -1,4 +1,4 @@
-//! Signed documents, from an untrusted database.
+//! Documents, from an untrusted database.
 //!
 //! The parser and the checks are in the store: [`entail::store::fuzzing::document`].
 

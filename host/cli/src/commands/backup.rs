@@ -36,9 +36,11 @@ pub async fn backup(session: &Session, args: &BackupArgs) -> Result<(), CliError
         backup.revision
     );
     let keyring = entail.keys().keyring(&session.principal).await?;
-    let recipients = keyring.recipients();
-    if recipients.recipients.len() < 2 {
-        err!(Style::Warn => "note:"; " only this home's identity can open the backup; create a recovery key: entail key add-recipient --recovery FILE");
+    let readers = keyring.authority().readers.iter();
+    let alone = readers.filter(|readers| readers.recipients.len() < 2);
+    let alone: Vec<&str> = alone.map(|readers| &*readers.organization).collect();
+    if !alone.is_empty() {
+        err!(Style::Warn => "note:"; " only this home's identity can open the secrets of {} in the backup; create a recovery key: entail key add-recipient --recovery FILE", alone.join(", "));
     }
     Ok(())
 }

@@ -185,10 +185,9 @@ async fn check_identity(
         return Ok(());
     }
     let keyring = entail.keys().keyring(&session.principal).await?;
-    let recipients = keyring.recipients();
     let keys = entail.keys().local();
     let mut own = keys.identity_ids();
-    if own.any(|id| recipients.has(id)) {
+    if own.any(|id| keyring.has_reader(id)) {
         report.ok("secrets are sealed to this machine's identity");
     } else {
         let error = CliError::new(ErrorCode::Sealed, "secrets are not sealed to it")

@@ -238,8 +238,9 @@ fn print_restored(session: &Session, restored: &entail::Restored, is_new: bool) 
     print_not_restored(not_restored);
     out!("renew the receipt in each recovery key: entail key receipt FILE");
     let secrets = count(output.renewed, "secret");
-    if output.renewed > 0 && is_new {
-        out!("this machine's new identity can open {secrets} too");
+    if is_new {
+        let organizations = renewal.organizations.join(", ");
+        out!("this machine's new identity can open the secrets of {organizations} too");
         out!(
             "if the old machine is lost, remove its key: entail key list, then entail key remove-recipient ID"
         );

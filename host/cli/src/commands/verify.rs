@@ -132,7 +132,7 @@ pub fn leftovers(found: &Verification, entail: &Entail) -> Vec<String> {
             "seal again with: entail key reseal"
         };
         notes.push(format!(
-            "{} sealed to an earlier list of recipients, such as {} {}; {remedy}",
+            "{} sealed to an earlier epoch, such as {} {}; {remedy}",
             format_args!(
                 "{} {}",
                 count(secrets, "secret"),
@@ -140,6 +140,12 @@ pub fn leftovers(found: &Verification, entail: &Entail) -> Vec<String> {
             ),
             first.scope,
             first.credential
+        ));
+    }
+    if !found.under_old_readers.is_empty() {
+        notes.push(format!(
+            "the key of {} is sealed to other recipients than the present ones; on a machine that opens it, run: entail key reseal",
+            found.under_old_readers.join(", ")
         ));
     }
     let overdue = found.overdue.len();
@@ -180,6 +186,7 @@ pub fn to_output(found: &entail::Verification) -> Verification {
                 credential: secret.credential.clone(),
             })
             .collect(),
+        under_old_readers: found.under_old_readers.clone(),
         overdue: found.overdue.clone(),
     }
 }

@@ -1,9 +1,11 @@
 //! What a change needs to know, and what it does besides changing the scope's document.
 
-use entail_store::{Digest, Recipients};
+use entail_store::{Digest, Keyring, KeyringDraft, Readers};
 
 use crate::documents::retirements::{Grace, Times};
 use crate::documents::scope::{Credential, Version};
+use crate::error::Error;
+use entail_decision::name::ScopePath;
 use entail_decision::provider::Provider;
 
 /// The result of a change.
@@ -21,8 +23,8 @@ pub struct Applied {
 /// What a change needs to know besides the document it changes.
 pub(crate) struct Context<'a> {
     pub(crate) times: Times<'a>,
-    /// The recipients that secrets are sealed to.
-    pub(crate) recipients: &'a Recipients,
+    /// The keyring that is in force.
+    pub(crate) keyring: &'a Keyring,
     /// The provider that the change names.
     pub(crate) provider: Option<&'a Provider>,
 }
@@ -30,12 +32,31 @@ pub(crate) struct Context<'a> {
 /// What a change does to the store besides the document.
 #[derive(Default)]
 pub(crate) struct Effects {
+    /// The keyring from this change on, if it changes.
+    pub(crate) keyring: Option<KeyringDraft>,
     pub(crate) add_blobs: Vec<Vec<u8>>,
     pub(crate) remove_blobs: Vec<Digest>,
     pub(crate) applied: Applied,
 }
 
 impl Effects {
+    /// What adding a scope does: an organization gets readers.
+    pub(crate) fn of_new_scope(path: &ScopePath, context: &Context<'_>) -> Result<Self, Error> {
+        let mut effects = Effects::default();
+        if path.is_organization() {
+            let mut draft = context.keyring.next();
+            let recipients = draft.authority.default_recipients.clone();
+            let first = Readers::first(path.as_str(), recipients)
+                .map_err(|error| Error::from(entail_store::Error::Seal(error)))?;
+            let readers = &mut draft.authority.readers;
+            readers.push(first.readers);
+            readers.sort_by(|one, other| one.organization.cmp(&other.organization));
+            effects.keyring = Some(draft);
+            effects.add_blobs = first.add_blobs;
+        }
+        Ok(effects)
+    }
+
     pub(crate) fn note(&mut self, note: impl Into<String>) {
         self.applied.notes.push(note.into());
     }

@@ -194,7 +194,10 @@ impl Change {
         if let Change::AddScope { scope: path } = self {
             return match scope {
                 Some(_) => Err(Error::ScopeExists(path.clone())),
-                None => Ok((Some(Scope::default()), Effects::default())),
+                None => Ok((
+                    Some(Scope::default()),
+                    Effects::of_new_scope(path, context)?,
+                )),
             };
         }
         let mut scope = scope.ok_or_else(|| Error::UnknownScope(self.scope().clone()))?;

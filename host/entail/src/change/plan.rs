@@ -53,11 +53,12 @@ impl Entail {
                 newest_ms: self.documents.newest_change_ms(revision).await?,
                 seen_over: seen_over.as_ref(),
             },
-            recipients: documents.keyring.recipients(),
+            keyring: &documents.keyring,
             provider,
         };
         let (scope, effects) = change.apply(documents.scope, &context)?;
         let mut batch = Batch {
+            keyring: effects.keyring.map(Into::into),
             add_blobs: effects.add_blobs,
             remove_blobs: effects.remove_blobs,
             ..Batch::default()

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use entail_store::{Digest, Keys, Secret};
+use entail_store::{Digest, Fault, Keys, Secret, Tampering};
 
 use crate::change::context::{Context, Effects};
 use crate::change::given_fields::{GivenFields, complete, missing};
 use crate::change::rules::{Edit, RuleChanges};
 use crate::credential_ref::CredentialRef;
-use crate::documents::scope::{Credential, Rules, Scope, Version};
+use crate::documents::scope::{Credential, Rules, Scope, Version, readers};
 use crate::error::Error;
 use crate::urls::{hosts, plain_http, unsafe_url};
 use entail_decision::name::CredentialId;
@@ -142,6 +142,11 @@ impl SetCredential {
         let notes = &mut effects.applied.notes;
         complete(&mut parameters, &given.secrets, provider, mode, notes);
         given.check_required(&parameters, provider, mode)?;
+        let readers = readers(context.keyring, &self.credential.scope)?;
+        let epoch = readers.newest().ok_or_else(|| {
+            let what = format!("the organization {}", readers.organization);
+            Tampering::new(Fault::Missing, what, "has no epoch")
+        })?;
         let version = Version {
             number: credential.last_version + 1,
             created_at_ms: context.times.now.at_ms,
@@ -149,20 +154,17 @@ impl SetCredential {
             hosts: hosts(provider, &parameters)?,
             parameters,
             blob: Digest::of(b""),
-            sealed_to: context.recipients.ids(),
-            epoch: context.recipients.epoch,
+            epoch: epoch.number,
             secret_fields: given.secrets.iter().map(|(name, _)| name.clone()).collect(),
         };
         credential.last_version = version.number;
         credential.version = version;
-        let seal_context = credential.seal_context(&self.credential.scope);
+        let seal_context = credential.seal_context(&self.credential.scope, context.keyring.store());
         let sealed =
-            Keys::seal(context.recipients, &seal_context, &given.secrets).map_err(|error| {
-                Error::Sealed {
-                    scope: self.credential.scope.clone(),
-                    credential: format!("{}/{}", credential.provider, credential.name),
-                    error,
-                }
+            Keys::seal(epoch, &seal_context, &given.secrets).map_err(|error| Error::Sealed {
+                scope: self.credential.scope.clone(),
+                credential: format!("{}/{}", credential.provider, credential.name),
+                error,
             })?;
         credential.version.blob = Digest::of(&sealed);
         effects.add_blobs.push(sealed);
@@ -220,7 +222,6 @@ fn new_credential(id: &CredentialRef, mode: &Mode) -> Result<Credential, Error> 
             parameters: BTreeMap::new(),
             hosts: Vec::new(),
             blob: Digest::of(b""),
-            sealed_to: Vec::new(),
             epoch: 0,
             secret_fields: Vec::new(),
         },

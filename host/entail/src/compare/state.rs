@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use entail_policy::{Isolation, Policy};
-use entail_store::Revision;
+use entail_store::{Keyring, Revision};
 
 use crate::authorize::authorize;
 use crate::documents::scope::{self, Scope};
@@ -21,6 +21,7 @@ const PAGE: usize = 1_000;
 #[derive(Clone)]
 pub(crate) struct AccessState {
     pub(super) revision: Revision,
+    pub(super) keyring: Arc<Keyring>,
     pub(super) scopes: BTreeMap<ScopePath, Arc<Scope>>,
     /// By organization.
     pub(super) policies: BTreeMap<ScopePath, Policy>,
@@ -40,8 +41,12 @@ impl AccessState {
         let scopes = scopes?;
         let (organization, _) = scopes.last()?;
         let policy = self.policies.get(organization)?;
-        let revision = self.revision;
-        Some((Chain { revision, scopes }, policy))
+        let chain = Chain {
+            revision: self.revision,
+            keyring: Arc::clone(&self.keyring),
+            scopes,
+        };
+        Some((chain, policy))
     }
 }
 
@@ -57,8 +62,10 @@ impl Entail {
         revision: Revision,
         paths: &[ScopePath],
     ) -> Result<AccessState, Error> {
+        let keyring = self.documents.store.keyring().await?;
         let mut state = AccessState {
             revision,
+            keyring,
             scopes: BTreeMap::new(),
             policies: BTreeMap::new(),
         };

@@ -83,7 +83,11 @@ impl Entail {
             return Ok(None);
         }
         // A secret that does not open can be replaced anyway.
-        let opened: Option<Fields> = self.open_secret(&credential.scope, &found).await.ok();
+        let keyring = self.documents.store.keyring().await?;
+        let opened: Option<Fields> = self
+            .open_secret(&keyring, &credential.scope, &found)
+            .await
+            .ok();
         Ok(opened.map(|fields| {
             let fields = fields.iter();
             fields

@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 
 use entail_policy::{Inheritance, Sharing};
-use entail_store::{Digest, DocumentKey, RecipientId, SealContext};
+use entail_store::{
+    Digest, DocumentKey, Fault, Keyring, RandomId, Readers, SealContext, Tampering,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::ClockReading;
@@ -24,6 +26,18 @@ const MAX_REMOVED: usize = 200;
 
 /// The kind of a scope's document.
 pub(crate) const SCOPE_KIND: &str = "scope";
+
+/// The readers of the organization of a scope.
+pub(crate) fn readers<'a>(
+    keyring: &'a Keyring,
+    scope: &ScopePath,
+) -> Result<&'a Readers, Tampering> {
+    let organization = scope.organization();
+    keyring.readers(organization.as_str()).ok_or_else(|| {
+        let what = format!("the organization {organization}");
+        Tampering::new(Fault::Missing, what, "has no readers in the keyring")
+    })
+}
 
 pub(crate) fn document_key(path: &ScopePath) -> DocumentKey {
     DocumentKey::new(SCOPE_KIND, path.as_str())
@@ -212,19 +226,29 @@ impl Credential {
     }
 
     /// The context that its secret is sealed for.
-    pub(crate) fn seal_context(&self, scope: &ScopePath) -> SealContext {
-        self.seal_context_of(&self.version, scope)
+    pub(crate) fn seal_context(&self, scope: &ScopePath, store: RandomId) -> SealContext {
+        self.seal_context_of(&self.version, scope, store)
     }
 
     /// The context that the secret of one of its versions is sealed for.
-    pub(crate) fn seal_context_of(&self, version: &Version, scope: &ScopePath) -> SealContext {
+    pub(crate) fn seal_context_of(
+        &self,
+        version: &Version,
+        scope: &ScopePath,
+        store: RandomId,
+    ) -> SealContext {
+        let mut fields = version.secret_fields.clone();
+        fields.sort();
         SealContext {
+            store,
             scope: scope.to_string(),
             credential: self.id.to_string(),
             version: version.number,
             provider: self.provider.to_string(),
+            mode: version.mode.clone(),
             hosts: version.hosts.clone(),
             epoch: version.epoch,
+            fields,
         }
     }
 
@@ -354,8 +378,6 @@ pub struct Version {
     pub hosts: Vec<String>,
     /// The sealed secret.
     pub blob: Digest,
-    /// The recipients it is sealed to.
-    pub sealed_to: Vec<RecipientId>,
-    /// The generation of the list of recipients it is sealed to.
+    /// The epoch of the organization that it is sealed to.
     pub epoch: u32,
 }

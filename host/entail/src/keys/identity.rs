@@ -1,6 +1,6 @@
 //! Rotating the identity of a machine.
 
-use entail_store::{KeyError, Keys, Recipient, RecipientError, Recipients, Secret};
+use entail_store::{KeyError, Keys, Recipient, RecipientError, Secret};
 use serde_json::json;
 
 use super::renewal::{Renewal, StaleSecret};
@@ -27,8 +27,8 @@ impl Renewing {
         let own = keys.own_recipients(FIRST_LABEL, self.documents.now_ms())?;
         let (newest, before) = own.split_first().ok_or(KeyError::NoIdentity)?;
         let record = json!({"change": "rotate-identity", "recipient": newest.key});
-        self.change_recipients(&record, |list| replace(list, before, newest))
-            .await?;
+        let edit = |list: &[Recipient]| replace(list, before, newest);
+        let changed = self.change_readers(&record, None, &keys, &edit).await?;
         let mut renewal = self.reseal_with(&keys).await?;
         // Skipped secrets may be repaired later, and then only the old identity opens them.
         renewal.old_identity_kept = renewal.skipped.iter().any(StaleSecret::needs_old_identity);
@@ -37,6 +37,7 @@ impl Renewing {
         }
         self.store().reload_keys().await?;
         renewal.resumed = resumed;
+        renewal.organizations = changed;
         Ok(renewal)
     }
 
@@ -47,7 +48,7 @@ impl Renewing {
         let is_begun = own.len() > 1;
         let keyring = self.store().keyring().await?;
         match own.first() {
-            Some(unlisted) if !is_begun && !keyring.recipients().has(&unlisted.id()) => {
+            Some(unlisted) if !is_begun && !keyring.has_reader(&unlisted.id()) => {
                 Err(RecipientError::Unknown(unlisted.id()).into())
             }
             _ => Ok(is_begun),
@@ -66,14 +67,14 @@ impl Renewing {
 
 /// The list with `newest` instead of `old`; unchanged if that was done before.
 pub(super) fn replace(
-    list: &Recipients,
+    list: &[Recipient],
     old: &[Recipient],
     newest: &Recipient,
-) -> Result<Recipients, RecipientError> {
+) -> Result<Vec<Recipient>, RecipientError> {
     let is_old = |recipient: &Recipient| old.iter().any(|old| old.key == recipient.key);
-    let Some(replaced) = list.recipients.iter().find(|recipient| is_old(recipient)) else {
-        if list.has(&newest.id()) {
-            return Ok(list.clone());
+    let Some(replaced) = list.iter().find(|recipient| is_old(recipient)) else {
+        if list.iter().any(|recipient| recipient.key == newest.key) {
+            return Ok(list.to_vec());
         }
         // The old identity opens nothing, so no secret could be sealed again.
         return Err(RecipientError::Unknown(newest.id()));
@@ -82,11 +83,10 @@ pub(super) fn replace(
         label: replaced.label.clone(),
         ..newest.clone()
     };
-    let mut recipients: Vec<Recipient> = list.recipients.clone();
-    recipients.retain(|recipient| !is_old(recipient) && recipient.key != newest.key);
-    recipients.insert(0, newest);
-    Ok(Recipients {
-        epoch: list.epoch + 1,
-        recipients,
-    })
+    let others = list
+        .iter()
+        .filter(|recipient| !is_old(recipient) && recipient.key != newest.key);
+    Ok(std::iter::once(newest.clone())
+        .chain(others.cloned())
+        .collect())
 }

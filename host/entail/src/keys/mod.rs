@@ -7,7 +7,7 @@
 
 mod identity;
 mod plan;
-mod recipients;
+mod readers;
 mod renewal;
 pub(crate) mod renewing;
 mod reseal;
@@ -22,6 +22,7 @@ use crate::blocking::run_with_progress;
 use crate::entail::Entail;
 use crate::error::Error;
 use crate::principal::{Action, Principal};
+use entail_decision::name::ScopePath;
 use renewing::Renewing;
 
 pub use plan::{KeyChange, KeyPlan};
@@ -130,7 +131,8 @@ impl StoreKeys<'_> {
         .await
     }
 
-    /// Adds a recipient, and seals every secret to it as well.
+    /// Adds a recipient that can open the secrets of an organization; of all, and of those that
+    /// are created later, if `organization` is `None`. Seals one small file per organization.
     ///
     /// # Errors
     ///
@@ -139,16 +141,18 @@ impl StoreKeys<'_> {
         self,
         principal: &Principal,
         recipient: Recipient,
-        on_step: OnStep<'_>,
+        organization: Option<ScopePath>,
     ) -> Result<Renewal, Error> {
-        self.run(principal, on_step, |renewing| async move {
-            renewing.add_recipient(recipient).await
+        self.run(principal, &mut |_| {}, |renewing| async move {
+            renewing
+                .add_recipient(recipient, organization.as_ref())
+                .await
         })
         .await
     }
 
-    /// Removes a recipient, given by its name, label or key, and seals every secret again
-    /// without it.
+    /// Removes a recipient, given by its id, label or key, of an organization, or of all. A new
+    /// epoch begins, and every secret of these organizations is sealed to it.
     ///
     /// # Errors
     ///
@@ -158,16 +162,20 @@ impl StoreKeys<'_> {
         self,
         principal: &Principal,
         which: &str,
+        organization: Option<ScopePath>,
         on_step: OnStep<'_>,
     ) -> Result<Renewal, Error> {
         let which = which.to_owned();
         self.run(principal, on_step, |renewing| async move {
-            renewing.remove_recipient(&which).await
+            renewing
+                .remove_recipient(&which, organization.as_ref())
+                .await
         })
         .await
     }
 
-    /// Seals every secret again that is not sealed to the current recipients.
+    /// Seals every secret again that is not sealed to the newest epoch of its organization, and the
+    /// keys of epochs that are sealed to other recipients than the present ones.
     ///
     /// # Errors
     ///

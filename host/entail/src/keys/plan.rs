@@ -1,8 +1,9 @@
 //! Planning a change of keys: the checks of the change itself, and how much it would renew.
 
-use entail_store::{Recipient, Role};
+use entail_store::{Keyring, Readers, Recipient, Role, check_room, with};
 
 use super::identity::replace;
+use super::readers::edited;
 use super::renewal::PAGE;
 use super::renewing::Renewing;
 use crate::documents::scope::{self, Credential, Scope};
@@ -19,12 +20,20 @@ pub enum KeyChange {
     RotateSigner,
     /// [`StoreKeys::rotate_owner`](super::StoreKeys::rotate_owner).
     RotateOwner,
-    /// [`StoreKeys::add_recipient`](super::StoreKeys::add_recipient); `None` if its key is not
-    /// generated yet.
-    AddRecipient(Option<Recipient>),
-    /// [`StoreKeys::remove_recipient`](super::StoreKeys::remove_recipient), by its name, label
-    /// or key.
-    RemoveRecipient(String),
+    /// [`StoreKeys::add_recipient`](super::StoreKeys::add_recipient).
+    AddRecipient {
+        /// The recipient; `None` if its key is not generated yet.
+        recipient: Option<Recipient>,
+        /// The organization; `None` for all.
+        organization: Option<ScopePath>,
+    },
+    /// [`StoreKeys::remove_recipient`](super::StoreKeys::remove_recipient).
+    RemoveRecipient {
+        /// Its id, label or key.
+        which: String,
+        /// The organization; `None` for all.
+        organization: Option<ScopePath>,
+    },
     /// [`StoreKeys::reseal`](super::StoreKeys::reseal).
     Reseal,
 }
@@ -47,47 +56,95 @@ impl Renewing {
             self.documents.check_can_commit_keyring().await?;
         }
         let keyring = self.store().keyring().await?;
-        let list = keyring.recipients();
+        let authority = keyring.authority();
         let mut resumed = false;
-        let epoch = match change {
+        let to_renew = match change {
             KeyChange::RotateSigner => return self.plan_signing_rotation(Role::Signer).await,
             KeyChange::RotateOwner => return self.plan_signing_rotation(Role::Owner).await,
             KeyChange::RotateIdentity => {
-                self.store().keys().check_can_rotate()?;
                 let keys = self.store().keys();
+                keys.check_can_rotate()?;
                 keys.check_identity_is_local()?;
                 resumed = self.is_identity_rotation_begun(&keys).await?;
                 match keys.own_recipients(FIRST_LABEL, 0)?.split_first() {
-                    Some((newest, before)) if resumed => replace(list, before, newest)?.epoch,
-                    _ => list.epoch + 1,
+                    // The new epochs exist already if that was done before.
+                    Some((newest, before)) if resumed => {
+                        let edit = |list: &[Recipient]| replace(list, before, newest);
+                        let (_, changed) = edited(authority, None, &edit)?;
+                        self.count_in_other_epochs(&keyring, &changed).await?
+                    }
+                    _ => {
+                        let own =
+                            |readers: &&Readers| keys.identity_ids().any(|id| readers.has(id));
+                        let changed = authority.readers.iter().filter(own);
+                        let changed: Vec<_> = changed
+                            .map(|readers| readers.organization.clone())
+                            .collect();
+                        self.count_in_other_epochs(&keyring, &changed).await?
+                    }
                 }
             }
-            KeyChange::AddRecipient(Some(recipient)) => list.with(recipient)?.epoch,
-            KeyChange::AddRecipient(None) => {
-                list.check_room()?;
-                list.epoch + 1
+            KeyChange::AddRecipient {
+                recipient: Some(recipient),
+                organization,
+            } => {
+                let edit = |list: &[Recipient]| with(list, recipient.clone());
+                edited(authority, organization.as_ref(), &edit)?;
+                0
             }
-            KeyChange::RemoveRecipient(which) => self.list_without(list, &which)?.epoch,
-            KeyChange::Reseal => list.epoch,
+            KeyChange::AddRecipient {
+                recipient: None,
+                organization,
+            } => {
+                let edit = |list: &[Recipient]| check_room(list).map(|()| list.to_vec());
+                edited(authority, organization.as_ref(), &edit)?;
+                0
+            }
+            KeyChange::RemoveRecipient {
+                which,
+                organization,
+            } => {
+                let next = self.without(authority, &which, organization.as_ref())?;
+                let changed = authority.readers.iter().zip(&next.readers);
+                let changed = changed.filter(|(before, after)| before != after);
+                let changed: Vec<_> = changed
+                    .map(|(readers, _)| readers.organization.clone())
+                    .collect();
+                self.count_in_other_epochs(&keyring, &changed).await?
+            }
+            KeyChange::Reseal => self.count_in_other_epochs(&keyring, &[]).await?,
         };
-        let to_renew = self.count_not_sealed_to(epoch).await?;
         if !changes_keyring && to_renew > 0 {
             self.documents.check_can_commit().await?;
         }
         Ok(KeyPlan { resumed, to_renew })
     }
 
-    /// How many secrets are sealed to another list of recipients than that of `epoch`.
-    pub(crate) async fn count_not_sealed_to(&self, epoch: u32) -> Result<usize, Error> {
+    /// How many secrets are not sealed to the newest epoch of their organization, or belong to one
+    /// of `beginning`, whose next epoch begins.
+    pub(crate) async fn count_in_other_epochs(
+        &self,
+        keyring: &Keyring,
+        beginning: &[String],
+    ) -> Result<usize, Error> {
         let paths: Vec<ScopePath> = self.documents.scopes(None).await?;
         let mut count = 0;
         for page in paths.chunks(PAGE) {
             let keys: Vec<_> = page.iter().map(scope::document_key).collect();
             let snapshot = self.store().read(&keys).await?;
-            for document in snapshot.documents.iter().flatten() {
+            for (path, document) in page.iter().zip(&snapshot.documents) {
+                let Some(document) = document else { continue };
+                let organization = path.organization();
+                let readers = keyring.readers(organization.as_str());
+                let newest = readers
+                    .and_then(Readers::newest)
+                    .map(|newest| newest.number);
+                let begins = beginning.iter().any(|begun| begun == organization.as_str());
                 let scope = document.body::<Scope>()?;
                 let versions = scope.all_credentials().flat_map(Credential::versions);
-                count += versions.filter(|version| version.epoch != epoch).count();
+                count += versions
+                    .filter(|version| begins || Some(version.epoch) != newest)
+                    .count();
             }
         }
         Ok(count)

@@ -6,7 +6,7 @@ use crate::documents::scope::{Credential, Version};
 use crate::error::Error;
 use entail_decision::name::ScopePath;
 
-/// Scopes or documents renewed per commit: enough that waiting for the disk is short
+/// Scopes renewed per commit: enough that waiting for the disk is short
 /// compared with the work, few enough that other writers are not held up.
 pub(super) const BATCH: usize = 16;
 
@@ -16,9 +16,9 @@ pub(super) const PAGE: usize = 1_000;
 /// The progress of a renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Scopes or documents done.
+    /// Scopes done.
     pub done: usize,
-    /// Scopes or documents in all.
+    /// Scopes in all.
     pub all: usize,
 }
 
@@ -30,7 +30,9 @@ pub type OnStep<'a> = &'a mut (dyn FnMut(Step) + Send);
 pub struct Renewal {
     /// Whether it was begun earlier, and was finished now.
     pub resumed: bool,
-    /// How many secrets were sealed again, or documents signed again.
+    /// The organizations whose readers changed.
+    pub organizations: Vec<String>,
+    /// How many secrets were sealed again.
     pub renewed: usize,
     /// The secrets that could not be sealed again.
     pub skipped: Vec<StaleSecret>,
@@ -38,7 +40,7 @@ pub struct Renewal {
     pub old_identity_kept: bool,
 }
 
-/// A secret that is sealed to an earlier list of recipients.
+/// A secret that is sealed to an earlier epoch.
 #[derive(Debug)]
 pub struct StaleSecret {
     /// The scope that holds it.

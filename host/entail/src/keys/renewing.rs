@@ -1,9 +1,12 @@
 //! An operation on the keys of a store, in progress.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 
-use entail_store::{Batch, Revision, Store};
+use entail_store::{Batch, Epoch, EpochKey, Revision, Store};
 
 use super::renewal::Step;
 use crate::documents::store::DocumentStore;
@@ -15,6 +18,9 @@ pub(crate) struct Renewing {
     pub(super) documents: DocumentStore,
     pub(super) principal: Principal,
     progress: Option<UnboundedSender<Step>>,
+    /// The private keys of epochs that were opened, by their public keys: they stay usable after
+    /// their files were sealed to others.
+    epoch_keys: Mutex<HashMap<String, Arc<EpochKey>>>,
 }
 
 impl Renewing {
@@ -27,7 +33,25 @@ impl Renewing {
             documents,
             principal,
             progress,
+            epoch_keys: Mutex::default(),
         }
+    }
+
+    /// The key of an epoch that was opened before.
+    pub(super) fn opened_epoch(&self, epoch: &Epoch) -> Option<Arc<EpochKey>> {
+        self.epoch_keys().get(&epoch.key).cloned()
+    }
+
+    /// Keeps the key of an epoch.
+    pub(super) fn keep_epoch(&self, epoch: &Epoch, key: &Arc<EpochKey>) {
+        self.epoch_keys().insert(epoch.key.clone(), Arc::clone(key));
+    }
+
+    fn epoch_keys(&self) -> MutexGuard<'_, HashMap<String, Arc<EpochKey>>> {
+        // A panic cannot leave the map inconsistent.
+        self.epoch_keys
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn store(&self) -> &Store {

@@ -1,6 +1,10 @@
-//! Sealing secrets again to the current recipients.
+//! Sealing secrets again to the newest epoch of their organization.
 
-use entail_store::{Batch, Digest, DocumentKey, Error as StoreError, Keys, Recipients, Revision};
+use std::collections::BTreeSet;
+
+use entail_store::{
+    Batch, Digest, DocumentKey, Error as StoreError, Keys, Readers, Revision, SealContext,
+};
 use serde_json::json;
 
 use super::renewal::{BATCH, Renewal, StaleSecret};
@@ -13,12 +17,20 @@ use entail_decision::name::ScopePath;
 /// Sealing the secrets of some scopes in one commit.
 struct Reseal<'a> {
     keys: &'a Keys,
-    recipients: &'a Recipients,
     /// The revision that the scopes were read at.
     revision: Revision,
     batch: Batch,
     renewed: usize,
     skipped: Vec<StaleSecret>,
+    /// The epochs that secrets are sealed to afterwards, with their organizations.
+    used: BTreeSet<(String, u32)>,
+}
+
+/// What was done in one commit.
+struct Resealed {
+    renewed: usize,
+    skipped: Vec<StaleSecret>,
+    used: BTreeSet<(String, u32)>,
 }
 
 impl Renewing {
@@ -29,51 +41,59 @@ impl Renewing {
     }
 
     pub(super) async fn reseal_with(&self, keys: &Keys) -> Result<Renewal, Error> {
+        let organizations = self.renew_epochs(keys).await?;
+        let mut revision = self.store().revision().await?;
         let scopes = self.documents.scopes(None).await?;
-        let mut renewal = Renewal::default();
+        let mut renewal = Renewal {
+            organizations,
+            ..Renewal::default()
+        };
+        let mut used = BTreeSet::new();
         let all = scopes.len();
         let mut done = 0;
         for batch in scopes.chunks(BATCH) {
-            let (renewed, skipped) = self
+            let resealed = self
                 .documents
                 .until_not_contended(|| self.reseal_batch(keys, batch))
                 .await?;
-            renewal.renewed += renewed;
-            renewal.skipped.extend(skipped);
+            revision += u64::from(resealed.renewed > 0);
+            renewal.renewed += resealed.renewed;
+            renewal.skipped.extend(resealed.skipped);
+            used.extend(resealed.used);
             done += batch.len();
             self.report(done, all);
         }
+        // If others changed the store meanwhile, they may have brought back a secret.
+        let is_used = |organization: &str, epoch| used.contains(&(organization.to_owned(), epoch));
+        self.drop_epochs(is_used, revision).await?;
         Ok(renewal)
     }
 
-    async fn reseal_batch(
-        &self,
-        keys: &Keys,
-        scopes: &[ScopePath],
-    ) -> Result<(usize, Vec<StaleSecret>), Error> {
+    async fn reseal_batch(&self, keys: &Keys, scopes: &[ScopePath]) -> Result<Resealed, Error> {
         let documents: Vec<DocumentKey> = scopes.iter().map(scope::document_key).collect();
         let snapshot = self.store().read(&documents).await?;
-        let recipients = snapshot.keyring.recipients();
         let mut reseal = Reseal {
             keys,
-            recipients,
             revision: snapshot.revision,
             batch: Batch::default(),
             renewed: 0,
             skipped: Vec::new(),
+            used: BTreeSet::new(),
         };
         for (path, document) in scopes.iter().zip(&snapshot.documents) {
             // Removed since it was listed.
             let Some(document) = document else { continue };
+            let organization = path.organization();
+            let readers = scope::readers(&snapshot.keyring, path)?;
             let mut scope = Scope::clone(&*document.body::<Scope>()?);
             let before = reseal.renewed;
             for credential in scope.all_credentials_mut() {
                 let described = credential.clone();
                 for version in credential.versions_mut() {
-                    if version.epoch != recipients.epoch {
-                        self.reseal_version(&mut reseal, path, &described, version)
-                            .await?;
-                    }
+                    self.reseal_version(&mut reseal, path, readers, &described, version)
+                        .await?;
+                    let used = (organization.to_string(), version.epoch);
+                    reseal.used.insert(used);
                 }
             }
             if reseal.renewed > before {
@@ -82,33 +102,50 @@ impl Renewing {
             }
         }
         if reseal.renewed > 0 {
-            let change = json!({"change": "reseal", "epoch": recipients.epoch});
+            let change = json!({"change": "reseal"});
             self.commit(snapshot.revision, reseal.batch, &change)
                 .await?;
         }
-        Ok((reseal.renewed, reseal.skipped))
+        Ok(Resealed {
+            renewed: reseal.renewed,
+            skipped: reseal.skipped,
+            used: reseal.used,
+        })
     }
 
     async fn reseal_version(
         &self,
         reseal: &mut Reseal<'_>,
         path: &ScopePath,
+        readers: &Readers,
         credential: &Credential,
         version: &mut Version,
     ) -> Result<(), Error> {
-        let (keys, recipients) = (reseal.keys, reseal.recipients);
-        let from = credential.seal_context_of(version, path);
-        let to = entail_store::SealContext {
-            epoch: recipients.epoch,
+        let Some(newest) = readers
+            .newest()
+            .filter(|newest| newest.number != version.epoch)
+        else {
+            return Ok(());
+        };
+        let from = credential.seal_context_of(version, path, self.store().id());
+        let to = SealContext {
+            epoch: newest.number,
             ..from.clone()
         };
-        let opened = match self.store().blob(&version.blob).await {
-            Ok(sealed) => keys.unseal(&sealed, &from).map_err(StoreError::from),
-            Err(error) => Err(error),
+        let opened = match (
+            readers.epoch(version.epoch),
+            self.store().blob(&version.blob).await,
+        ) {
+            (_, Err(error)) => Err(error),
+            (None, Ok(_)) => Err(StoreError::Seal(entail_store::SealError::NoEpoch)),
+            (Some(epoch), Ok(sealed)) => match self.open_epoch(reseal.keys, epoch).await? {
+                Ok(key) => key.unseal(&sealed, &from).map_err(StoreError::Seal),
+                Err(error) => Err(StoreError::Seal(error)),
+            },
         };
         let sealed = match opened {
-            Ok(Ok(fields)) => Keys::seal(recipients, &to, &fields),
-            Ok(Err(error)) => Err(error),
+            Ok(fields) => Keys::seal(newest, &to, &fields),
+            Err(StoreError::Seal(error)) => Err(error),
             // The secret could not be read; it may still be intact.
             Err(error @ StoreError::Unavailable(_)) => return Err(error.into()),
             Err(error) => {
@@ -125,8 +162,7 @@ impl Renewing {
             Ok(sealed) => {
                 reseal.batch.remove_blobs.push(version.blob);
                 version.blob = Digest::of(&sealed);
-                version.epoch = recipients.epoch;
-                version.sealed_to = recipients.ids();
+                version.epoch = newest.number;
                 reseal.batch.add_blobs.push(sealed);
                 reseal.renewed += 1;
             }

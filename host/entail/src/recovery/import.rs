@@ -13,9 +13,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use entail_store::{
-    Author, Authority, BackendError, Batch, History, IdentitySource, InputError, InputFile,
-    JournalPosition, KeyId, Keyring, Keys, NewKeyring, Receipt, Recipients, Revision, Secret,
-    Sqlite, Store, Tampering, private_directory, write_keyring,
+    Author, Authority, BackendError, Batch, Epoch, History, IdentitySource, InputError, InputFile,
+    JournalPosition, KeyId, Keyring, Keys, NewKeyring, Readers, Receipt, Revision, Secret, Sqlite,
+    Store, Tampering, private_directory, write_keyring,
 };
 use serde_json::json;
 
@@ -208,30 +208,54 @@ async fn present_history(present: &Sqlite, keys: &Keys) -> Option<History> {
     history.descends_from(keys.keyring()).then_some(history)
 }
 
-/// The present authority over a restored store. If its readers are others than those that the
-/// backup is sealed to, the list gets a new version, so that all secrets are sealed again.
+/// The present authority over a restored store: the organizations and epochs of the backup, with
+/// the present readers.
 fn carried_over(present: &Authority, history: &History) -> Authority {
-    let mut authority = present.clone();
-    let before = history.keyring().recipients();
-    if authority.readers != *before {
-        authority.readers.epoch = authority.readers.epoch.max(before.epoch) + 1;
+    let with_present_recipients = |before: &Readers| {
+        let mut present = present.readers.iter();
+        let now = present.find(|now| now.organization == before.organization);
+        Readers {
+            recipients: now.unwrap_or(before).recipients.clone(),
+            ..before.clone()
+        }
+    };
+    let readers = &history.keyring().authority().readers;
+    Authority {
+        readers: readers.iter().map(with_present_recipients).collect(),
+        ..present.clone()
     }
-    authority
 }
 
-/// Fails if neither this machine's identity nor the recovery key opens the secrets of a backup.
+/// Whether the identities open the secrets of some organization in a backup, or there is none.
+pub(super) fn opens(keys: &Keys, history: &History) -> bool {
+    let all = &history.keyring().authority().readers;
+    let mut epochs = all.iter().flat_map(|readers| &readers.epochs);
+    let is_open = |epoch: &Epoch| {
+        let mut identities = keys.identity_ids();
+        identities.any(|id| epoch.sealed_to.iter().any(|to| to == id))
+    };
+    all.is_empty() || epochs.any(is_open)
+}
+
+/// Fails if neither this machine's identity nor the recovery key opens the secrets of some
+/// organization in a backup.
 fn check_opens(history: &History, keys: &Keys, recovery: Option<&Keys>) -> Result<(), Error> {
-    let list = history.keyring().recipients();
-    if !keys.can_unseal() || keys.identity_ids().any(|id| list.has(id)) {
+    if !keys.can_unseal() || opens(keys, history) {
         return Ok(());
     }
     let Some(recovery) = recovery else {
         return Err(Error::RecoveryKeyRequired);
     };
-    if recovery.identity_ids().any(|id| list.has(id)) {
+    if opens(recovery, history) {
         return Ok(());
     }
-    let labels: Vec<&str> = list.recipients.iter().map(|known| &*known.label).collect();
+    let all = &history.keyring().authority().readers;
+    let mut labels: Vec<&str> = all
+        .iter()
+        .flat_map(|readers| &readers.recipients)
+        .map(|recipient| &*recipient.label)
+        .collect();
+    labels.dedup();
     Err(Error::Invalid(format!(
         "the recovery key opens nothing in the backup, which is sealed to {}",
         labels.join(", ")
@@ -337,7 +361,7 @@ impl Import<'_> {
         let database = open(&self.staged.database_file())?;
         let store = Store::open(Arc::new(database), keys, anchor)?;
         verify(&store).await?;
-        let not_restored = removed_labels(in_force.recipients(), &self.authority.readers);
+        let not_restored = removed_labels(in_force.authority(), &self.authority);
         let newest = self.before.last().unwrap_or(in_force);
         let mut draft = newest
             .next()
@@ -370,13 +394,21 @@ impl Import<'_> {
     }
 }
 
-/// The labels of the recipients of `before` that are not among `now`.
-fn removed_labels(before: &Recipients, now: &Recipients) -> Vec<String> {
-    let removed = before.recipients.iter();
-    removed
-        .filter(|recipient| !now.has(&recipient.id()))
-        .map(|recipient| recipient.label.clone())
-        .collect()
+/// The labels of the readers of `before` that are not among those of `now`.
+fn removed_labels(before: &Authority, now: &Authority) -> Vec<String> {
+    let mut labels = Vec::new();
+    for readers in &before.readers {
+        let mut all = now.readers.iter();
+        let now = all.find(|now| now.organization == readers.organization);
+        let removed = readers
+            .recipients
+            .iter()
+            .filter(|recipient| now.is_none_or(|now| !now.has(&recipient.id())));
+        labels.extend(removed.map(|recipient| recipient.label.clone()));
+    }
+    labels.sort();
+    labels.dedup();
+    labels
 }
 
 /// Fails if anything in the store was tampered with.

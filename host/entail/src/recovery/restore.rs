@@ -5,11 +5,12 @@
 use std::path::Path;
 
 use entail_store::{
-    Backend as _, BackendError, IdentitySource, Keys, NewKeys, Revision, Secret, write_keyring,
+    Backend as _, BackendError, IdentitySource, Keys, NewKeys, Recipient, Revision, Secret,
+    write_keyring,
 };
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::import::{Import, Imported, RESTORED_LABEL, Trust, import_over, read_backup};
+use super::import::{Import, Imported, RESTORED_LABEL, Trust, import_over, opens, read_backup};
 use crate::blocking::{run_future_on_thread, run_with_progress};
 use crate::clock::now_ms;
 use crate::entail::{Entail, Options};
@@ -102,12 +103,15 @@ async fn build_home(
     trust.check(&history, None, backup)?;
     let failed = |error: std::io::Error| Error::Home(error.to_string());
     let new = NewKeys::generate().map_err(failed)?;
+    let own = new.recipient(RESTORED_LABEL, now_ms());
+    let with_own = |list: &[Recipient]| [std::slice::from_ref(&own), list].concat();
+    let before = history.keyring().authority();
     let mut authority = new.authority(RESTORED_LABEL, now_ms());
-    let readers = &mut authority.readers;
-    readers
-        .recipients
-        .extend(history.keyring().recipients().recipients.iter().cloned());
-    readers.epoch = history.keyring().recipients().epoch + 1;
+    authority.default_recipients = with_own(&before.default_recipients);
+    authority.readers.clone_from(&before.readers);
+    for readers in &mut authority.readers {
+        readers.recipients = with_own(&readers.recipients);
+    }
     let own = new.write(&staged.keys_directory(), passphrase, history.keyring())?;
     let import = Import {
         staged,
@@ -120,20 +124,14 @@ async fn build_home(
 
     // The rest is done as in any home, but with the recovery key.
     let keys = staged.keys(recovery)?;
-    let entail = Entail::with_keys(staged, keys, Options::default())?;
-    let renewal = renewing(&entail, Some(progress)).reseal().await?;
-    let reason = renewal
-        .skipped
-        .iter()
-        .find_map(|skipped| skipped.reason.as_ref());
-    if let Some(error) = reason
-        && renewal.renewed == 0
-    {
+    if !opens(&keys, &history) {
         return Err(Error::Untrusted {
-            message: format!("the recovery key opens nothing in the backup: {error}"),
+            message: "the recovery key opens nothing in the backup".to_owned(),
             owner: None,
         });
     }
+    let entail = Entail::with_keys(staged, keys, Options::default())?;
+    let renewal = renewing(&entail, Some(progress)).reseal().await?;
     let revision = entail.documents.store.revision().await?;
     Ok(restored(imported, revision, renewal))
 }
@@ -233,8 +231,13 @@ async fn plan_import(
 async fn count_to_renew(staged: &Home) -> Result<usize, Error> {
     let keys = staged.keys(IdentitySource::Directory)?;
     let entail = Entail::with_keys(staged, keys, Options::default())?;
-    let epoch = entail.documents.store.keyring().await?.recipients().epoch;
-    renewing(&entail, None).count_not_sealed_to(epoch).await
+    let keyring = entail.documents.store.keyring().await?;
+    let stale = keyring.authority().readers.iter();
+    let stale = stale.filter(|readers| !readers.is_current());
+    let beginning: Vec<String> = stale.map(|readers| readers.organization.clone()).collect();
+    renewing(&entail, None)
+        .count_in_other_epochs(&keyring, &beginning)
+        .await
 }
 
 fn renewing(entail: &Entail, progress: Option<UnboundedSender<Step>>) -> Renewing {

@@ -1,18 +1,19 @@
 //! Full verification of a store: everything that [`entail_store::Store::check`] verifies,
 //! and whether every secret opens and is sealed to the current recipients.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use entail_store::{
-    Digest, Document, DocumentBlobs, Fault, Keys, Progress, Revision, RowCounts, SealError,
-    Tampering, Visitor,
+    Digest, Document, DocumentBlobs, EpochKey, Fault, Keyring, Progress, Readers, Revision,
+    RowCounts, SealError, Store, Tampering, Visitor,
 };
 
 use crate::authorize::authorize_whole;
 use crate::blocking::run_with_progress;
 use crate::clock::CLOCK_MARGIN_MS;
 use crate::documents::policy::{ActivePolicy, COMPONENT_KIND, InstalledPolicy, POLICY_KIND};
-use crate::documents::scope::{Credential, SCOPE_KIND, Scope, Version};
+use crate::documents::scope::{self, Credential, SCOPE_KIND, Scope, Version};
 use crate::error::Error;
 use crate::keys::StaleSecret;
 use crate::principal::{Action, Principal};
@@ -37,8 +38,10 @@ pub struct Verification {
     pub foreign: Vec<String>,
     /// What is wrong.
     pub faults: Vec<Tampering>,
-    /// The secrets that are sealed to an earlier list of recipients.
+    /// The secrets that are sealed to an earlier epoch.
     pub under_old_recipients: Vec<StaleSecret>,
+    /// The organizations whose epochs are sealed to other recipients than the present ones.
+    pub under_old_readers: Vec<String>,
     /// The retired versions that should have been destroyed.
     pub overdue: Vec<String>,
 }
@@ -47,8 +50,10 @@ pub struct Verification {
 pub type OnProgress<'a> = &'a mut (dyn FnMut(Progress) + Send);
 
 struct VerifyVisitor {
-    keys: Arc<Keys>,
-    epoch: u32,
+    keyring: Arc<Keyring>,
+    /// The keys of the epochs of each organization, as far as they open.
+    epochs: BTreeMap<(String, u32), Result<Arc<EpochKey>, SealError>>,
+    can_unseal: bool,
     now_ms: u64,
     found: Verification,
     progress: UnboundedSender<Progress>,
@@ -77,9 +82,15 @@ impl Maintenance<'_> {
             // If the store cannot be read, the faults below say why.
             let keyring = store.keyring().await;
             let keyring = keyring.unwrap_or_else(|_| store.known_keyring());
+            let (epochs, faults) = open_epochs(&store, &keyring).await?;
+            let stale = keyring.authority().readers.iter();
+            let stale = stale.filter(|readers| !readers.is_current());
+            let stale_readers: Vec<String> =
+                stale.map(|readers| readers.organization.clone()).collect();
             let mut visitor = VerifyVisitor {
-                keys: store.keys(),
-                epoch: keyring.recipients().epoch,
+                keyring,
+                epochs,
+                can_unseal: store.keys().can_unseal(),
                 now_ms,
                 found: Verification::default(),
                 progress,
@@ -88,7 +99,9 @@ impl Maintenance<'_> {
             let mut found = visitor.found;
             found.revision = report.revision;
             found.counts = report.counts;
+            found.under_old_readers = stale_readers;
             found.faults.extend(report.faults);
+            found.faults.extend(faults);
             Ok(found)
         })
         .await
@@ -177,7 +190,11 @@ impl VerifyVisitor {
         blobs: &DocumentBlobs<'_>,
         faults: &mut Vec<Tampering>,
     ) {
-        if version.epoch != self.epoch {
+        let readers = scope::readers(&self.keyring, path).ok();
+        let newest = readers
+            .and_then(Readers::newest)
+            .map(|newest| newest.number);
+        if Some(version.epoch) != newest {
             let stale = StaleSecret::new(path, credential, version, None);
             self.found.under_old_recipients.push(stale);
         }
@@ -191,22 +208,69 @@ impl VerifyVisitor {
             faults.push(Tampering::new(Fault::Unreadable, what, problem));
             return;
         };
-        match self
-            .keys
-            .unseal(sealed, &credential.seal_context_of(version, path))
-        {
-            Ok(Ok(_)) => self.found.opened += 1,
-            Ok(Err(SealError::NotForThisIdentity)) => {
-                let named = named(path, credential, version);
-                self.found.foreign.push(named);
+        if !self.can_unseal {
+            self.found.unopened += 1;
+            return;
+        }
+        let context = credential.seal_context_of(version, path, self.keyring.store());
+        let epoch = (path.organization().to_string(), version.epoch);
+        let opened = match self.epochs.get(&epoch) {
+            None => Err(&SealError::NoEpoch),
+            Some(Err(error)) => Err(error),
+            Some(Ok(key)) => match key.unseal(sealed, &context) {
+                Ok(_) => Ok(()),
+                Err(error) => {
+                    let what = named(path, credential, version);
+                    faults.push(Tampering::new(Fault::Unreadable, what, error));
+                    return;
+                }
+            },
+        };
+        match opened {
+            Ok(()) => self.found.opened += 1,
+            Err(SealError::NotForThisIdentity) => {
+                self.found.foreign.push(named(path, credential, version));
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 let what = named(path, credential, version);
                 faults.push(Tampering::new(Fault::Unreadable, what, error));
             }
-            Err(_) => self.found.unopened += 1,
         }
     }
+}
+
+/// Opens the keys of all epochs. Also returns what is wrong with them.
+async fn open_epochs(
+    store: &Store,
+    keyring: &Keyring,
+) -> Result<
+    (
+        BTreeMap<(String, u32), Result<Arc<EpochKey>, SealError>>,
+        Vec<Tampering>,
+    ),
+    Error,
+> {
+    let mut epochs = BTreeMap::new();
+    let mut faults = Vec::new();
+    if !store.keys().can_unseal() {
+        return Ok((epochs, faults));
+    }
+    for readers in &keyring.authority().readers {
+        for epoch in &readers.epochs {
+            let what = format!("epoch {} of {}", epoch.number, readers.organization);
+            let opened = match store.epoch_key(epoch).await {
+                Ok(opened) => opened,
+                // The verification of the blobs reports it as well.
+                Err(entail_store::Error::Tampered(_)) => Err(SealError::Damaged),
+                Err(error) => return Err(error.into()),
+            };
+            if let Err(error @ SealError::Damaged) = &opened {
+                faults.push(Tampering::new(Fault::Unreadable, what, error));
+            }
+            epochs.insert((readers.organization.clone(), epoch.number), opened);
+        }
+    }
+    Ok((epochs, faults))
 }
 
 /// Whether a version that is kept until then should have been destroyed, allowing for the

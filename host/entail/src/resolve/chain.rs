@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use entail_policy::{CredentialFacts, Facts, RequestFacts, ScopeFacts};
-use entail_store::{Document, Fault, Keys, Revision, Store, Tampering};
+use entail_store::{Document, Epoch, Fault, Keyring, Keys, Revision, Store, Tampering};
 
 use crate::documents::policy::active_policy_key;
 use crate::documents::scope::{self, Credential, Scope};
@@ -18,6 +18,8 @@ use entail_decision::provider::Provider;
 #[derive(Clone, Debug)]
 pub(crate) struct Chain {
     pub(crate) revision: Revision,
+    /// The keyring in force at that revision.
+    pub(crate) keyring: Arc<Keyring>,
     pub(crate) scopes: Vec<(ScopePath, Arc<Scope>)>,
 }
 
@@ -51,6 +53,7 @@ impl Chain {
         }
         let chain = Chain {
             revision: snapshot.revision,
+            keyring: snapshot.keyring,
             scopes,
         };
         Ok((chain, policy))
@@ -69,13 +72,28 @@ impl Chain {
         })
     }
 
+    fn readable(&self, keys: &Keys) -> ReadableEpochs {
+        let identities: Vec<&str> = keys.identity_ids().collect();
+        if identities.is_empty() {
+            return ReadableEpochs::Unknown;
+        }
+        let organization = self.organization().map_or("", ScopePath::as_str);
+        let readers = self.keyring.readers(organization);
+        let opens = |epoch: &&Epoch| {
+            let mut sealed_to = epoch.sealed_to.iter();
+            sealed_to.any(|id| identities.contains(&id.as_str()))
+        };
+        let epochs = readers.into_iter().flat_map(|readers| &readers.epochs);
+        ReadableEpochs::These(epochs.filter(opens).map(|epoch| epoch.number).collect())
+    }
+
     /// Whether none of the identities opens some credential of the provider.
     pub(crate) fn has_unreadable(&self, provider: &ProviderId, keys: &Keys) -> bool {
-        let identities: Vec<&str> = keys.identity_ids().collect();
+        let readable = self.readable(keys);
         self.scopes
             .iter()
             .flat_map(|(_, scope)| scope.credentials_for(provider))
-            .any(|credential| !is_readable(credential, &identities))
+            .any(|credential| !readable.has(credential))
     }
 
     /// The facts of a request on this chain.
@@ -91,7 +109,7 @@ impl Chain {
         now_ms: u64,
         keys: &Keys,
     ) -> Result<Facts, Error> {
-        let identities: Vec<&str> = keys.identity_ids().collect();
+        let readable = self.readable(keys);
         let id = &provider.id;
         let stated = request
             .attributes
@@ -105,7 +123,7 @@ impl Chain {
             default_model: scope.models.get(id).map(ToString::to_string),
             credentials: scope
                 .credentials_for(id)
-                .map(|credential| credential_facts(provider, path, credential, &identities))
+                .map(|credential| credential_facts(provider, path, credential, &readable))
                 .collect(),
             attributes: [].into(),
         });
@@ -128,13 +146,13 @@ fn credential_facts(
     provider: &Provider,
     holder: &ScopePath,
     credential: &Credential,
-    identities: &[&str],
+    readable: &ReadableEpochs,
 ) -> CredentialFacts {
     CredentialFacts {
         id: credential.id.to_string(),
         name: credential.name.to_string(),
         enabled: credential.enabled,
-        readable: is_readable(credential, identities),
+        readable: readable.has(credential),
         expires_at_ms: credential.rules.expires_at_ms,
         models: credential.rules.models.clone(),
         sharing: credential.rules.sharing.clone(),
@@ -144,9 +162,19 @@ fn credential_facts(
     }
 }
 
-/// Whether one of the identities opens the secret. Without an identity nobody can know, so
-/// it counts as readable; unsealing fails later.
-fn is_readable(credential: &Credential, identities: &[&str]) -> bool {
-    let sealed_to = &credential.version.sealed_to;
-    identities.is_empty() || sealed_to.iter().any(|id| identities.contains(&id.as_str()))
+/// The epochs of an organization whose keys the identities of this machine open.
+enum ReadableEpochs {
+    /// Without an identity nobody can know, so every secret counts as readable; unsealing fails
+    /// later.
+    Unknown,
+    These(Vec<u32>),
+}
+
+impl ReadableEpochs {
+    fn has(&self, credential: &Credential) -> bool {
+        match self {
+            ReadableEpochs::Unknown => true,
+            ReadableEpochs::These(epochs) => epochs.contains(&credential.version.epoch),
+        }
+    }
 }

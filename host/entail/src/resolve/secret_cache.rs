@@ -106,6 +106,9 @@ mod tests {
 
     fn context() -> SealContext {
         SealContext {
+            store: "000102030405060708090a0b0c0d0e0f".parse().unwrap(),
+            mode: "api-key".to_owned(),
+            fields: vec!["api_key".to_owned()],
             scope: "acme".to_owned(),
             credential: "1".to_owned(),
             version: 1,

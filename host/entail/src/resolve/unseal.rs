@@ -1,9 +1,9 @@
 //! Step 6: opens the one granted secret.
 
 use entail_policy::{Decision, Outcome};
-use entail_store::{Fault, Fields, Tampering};
+use entail_store::{Fault, Fields, Keyring, Tampering};
 
-use crate::documents::scope::Credential;
+use crate::documents::scope::{Credential, readers};
 use crate::entail::Entail;
 use crate::error::Error;
 use crate::resolve::facts::LoadedFacts;
@@ -47,7 +47,9 @@ impl Entail {
         })?;
         let base_url = base_url(loaded.provider, credential);
         check_hosts(loaded.provider, holder, credential, base_url.as_deref())?;
-        let secrets = self.open_secret(holder, credential).await?;
+        let secrets = self
+            .open_secret(&loaded.chain.keyring, holder, credential)
+            .await?;
         Ok(Unsealed {
             scope,
             holder,
@@ -61,10 +63,11 @@ impl Entail {
     /// Opens the secret of a credential, and checks that it was sealed for its place.
     pub(crate) async fn open_secret(
         &self,
+        keyring: &Keyring,
         holder: &ScopePath,
         credential: &Credential,
     ) -> Result<Fields, Error> {
-        let context = credential.seal_context(holder);
+        let context = credential.seal_context(holder, keyring.store());
         let digest = credential.version.blob;
         if let Some(fields) = self.secret_cache.get(&digest, &context) {
             return Ok(fields);
@@ -73,7 +76,7 @@ impl Entail {
         let fields = self
             .documents
             .store
-            .unseal(&sealed, &context)
+            .unseal(readers(keyring, holder)?, &sealed, &context)
             .await?
             .map_err(|error| Error::Sealed {
                 scope: holder.clone(),

@@ -7,7 +7,6 @@ use super::head::JournalHead;
 use super::position::{JournalPosition, MAX_REVISION};
 use crate::digest::Digest;
 use crate::keyring::{Authority, Keyring, KeyringDraft, LabelledKey, Owners};
-use crate::recipients::Recipients;
 use crate::row::JournalRow;
 use crate::signing::Signer;
 use crate::statement::{Statement, StatementType};
@@ -28,7 +27,8 @@ fn authority(owner: &Signer, signer: &Signer) -> Authority {
             keys: vec![LabelledKey::new(owner.verifier(), "owner")],
         },
         signers: vec![LabelledKey::new(signer.verifier(), "signer")],
-        readers: Recipients::first(Vec::new()),
+        readers: Vec::new(),
+        default_recipients: Vec::new(),
     }
 }
 
@@ -280,7 +280,9 @@ fn a_newer_version_that_nobody_signed_is_a_forgery() {
     let signed = next.sign(&journal.signer);
     let payload = String::from_utf8(signed.payload.clone()).unwrap();
     let newer = Statement {
-        payload: payload.replace("\"version\":1", "\"version\":2").into_bytes(),
+        payload: payload
+            .replace("\"version\":1", "\"version\":2")
+            .into_bytes(),
         ..signed
     };
     assert_eq!(journal.fault_of(row(3, newer)), Some(Fault::Forged));

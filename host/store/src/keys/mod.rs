@@ -52,9 +52,10 @@ use source::IdentitySource;
 use crate::error::Error;
 use crate::files;
 use crate::keyring::{Keyring, KeyringDraft};
-use crate::recipients::{Recipient, Recipients};
+use crate::recipients::{Epoch, Recipient};
 use crate::sealing;
 use crate::sealing::context::{Fields, SealContext, SealError};
+use crate::sealing::epoch::EpochKey;
 use crate::secret::Secret;
 use crate::signing::{KeyId, Signer};
 
@@ -163,34 +164,34 @@ impl Keys {
         Ok(())
     }
 
-    /// Seals `fields` to all `recipients`, for one context. Needs no key.
+    /// Seals `fields` to the key of an epoch, for one context. Needs no key.
     ///
     /// # Errors
     ///
     /// [`SealError::NoRecipient`], [`SealError::TooLarge`].
     pub fn seal(
-        recipients: &Recipients,
+        epoch: &Epoch,
         context: &SealContext,
         fields: &Fields,
     ) -> Result<Vec<u8>, SealError> {
-        sealing::seal(recipients, context, fields)
+        sealing::seal(epoch, context, fields)
     }
 
-    /// Opens a sealed secret, if it was sealed for the context `expected`.
+    /// Opens the file with the key of an epoch.
     ///
     /// # Errors
     ///
     /// [`KeyError`] if there is no unlocked identity. The inner error is the [`SealError`].
-    pub fn unseal(
+    pub fn open_epoch(
         &self,
         sealed: &[u8],
-        expected: &SealContext,
-    ) -> Result<Result<Fields, SealError>, KeyError> {
+        epoch: &Epoch,
+    ) -> Result<Result<EpochKey, SealError>, KeyError> {
         let identities = self.open_identities()?;
         let keys = identities
             .iter()
             .map(|identity| &identity.key as &dyn age::Identity);
-        Ok(sealing::unseal(keys, sealed, expected))
+        Ok(EpochKey::open(keys, sealed, epoch))
     }
 
     fn open_identities(&self) -> Result<&[Identity], KeyError> {

@@ -11,7 +11,7 @@ use super::source::{Identities, IdentitySource};
 use super::{Keys, SigningKey};
 use crate::files;
 use crate::keyring::{Authority, Keyring, KeyringDraft, LabelledKey, Owners};
-use crate::recipients::{Recipient, Recipients};
+use crate::recipients::Recipient;
 use crate::secret::Secret;
 use crate::signing::Signer;
 use crate::tampering::Tampering;
@@ -81,7 +81,8 @@ impl NewKeys {
                 keys: vec![LabelledKey::new(self.owner.verifier(), label)],
             },
             signers: vec![LabelledKey::new(self.signer.verifier(), label)],
-            readers: Recipients::first(vec![self.recipient(label, now_ms)]),
+            readers: Vec::new(),
+            default_recipients: vec![self.recipient(label, now_ms)],
         }
     }
 

@@ -10,6 +10,7 @@ use super::recovery::{Receipt, create_recovery_key};
 use super::*;
 use crate::digest::Digest;
 use crate::journal::position::JournalPosition;
+use crate::recipients::Readers;
 
 fn directory() -> (tempfile::TempDir, PathBuf) {
     let home = tempfile::tempdir().unwrap();
@@ -17,21 +18,23 @@ fn directory() -> (tempfile::TempDir, PathBuf) {
     (home, directory)
 }
 
-fn context() -> SealContext {
-    SealContext {
-        scope: "acme".to_owned(),
-        credential: "c1".to_owned(),
-        version: 1,
-        provider: "openai".to_owned(),
-        hosts: Vec::new(),
-        epoch: 1,
+/// The first epoch of an organization, and the file with its key.
+struct Sealed {
+    epoch: Epoch,
+    file: Vec<u8>,
+}
+
+fn sealed(keys: &Keys) -> Sealed {
+    let recipients = keys.own_recipients("test", 0).unwrap();
+    let first = Readers::first("acme", recipients).unwrap();
+    Sealed {
+        epoch: first.readers.newest().unwrap().clone(),
+        file: first.add_blobs[0].clone(),
     }
 }
 
-fn sealed(keys: &Keys) -> Vec<u8> {
-    let fields = vec![("api_key".to_owned(), Secret::from("canary-keys-1"))];
-    let recipients = Recipients::first(keys.own_recipients("test", 0).unwrap());
-    Keys::seal(&recipients, &context(), &fields).unwrap()
+fn opened(keys: &Keys, sealed: &Sealed) -> Result<Result<EpochKey, SealError>, KeyError> {
+    keys.open_epoch(&sealed.file, &sealed.epoch)
 }
 
 #[test]
@@ -43,7 +46,7 @@ fn created_keys_can_be_read() {
     assert_eq!(read.keyring().digest(), created.keyring().digest());
     read.check_may_write(read.keyring()).unwrap();
     read.check_owns().unwrap();
-    assert!(read.unseal(&sealed(&created), &context()).unwrap().is_ok());
+    assert!(opened(&read, &sealed(&created)).unwrap().is_ok());
 }
 
 #[test]
@@ -82,7 +85,7 @@ fn a_passphrase_locks_and_unlocks_the_identity() {
     let mut read = Keys::open(&directory).unwrap();
     assert!(read.is_locked());
     assert!(matches!(
-        read.unseal(&sealed(&created), &context()),
+        opened(&read, &sealed(&created)),
         Err(KeyError::Locked)
     ));
     assert!(matches!(
@@ -90,7 +93,7 @@ fn a_passphrase_locks_and_unlocks_the_identity() {
         Err(KeyError::WrongPassphrase)
     ));
     read.unlock(&Secret::from("canary-passphrase")).unwrap();
-    assert!(read.unseal(&sealed(&created), &context()).unwrap().is_ok());
+    assert!(opened(&read, &sealed(&created)).unwrap().is_ok());
 }
 
 #[test]
@@ -101,7 +104,7 @@ fn a_machine_without_identity_cannot_unseal_and_without_signer_cannot_sign() {
     let writer = Keys::open(&directory).unwrap();
     writer.check_may_write(writer.keyring()).unwrap();
     assert!(matches!(
-        writer.unseal(&sealed(&all), &context()),
+        opened(&writer, &sealed(&all)),
         Err(KeyError::NoIdentity)
     ));
     std::fs::remove_file(directory.join(OWNER)).unwrap();
@@ -130,12 +133,12 @@ fn a_new_identity_comes_first_and_the_old_one_stays_until_it_is_removed() {
             read.unlock(passphrase).unwrap();
         }
         assert_eq!(read.identity_ids().count(), 2);
-        assert!(read.unseal(&before, &context()).unwrap().is_ok());
+        assert!(opened(&read, &before).unwrap().is_ok());
         read.end_old_identities(passphrase.as_ref()).unwrap();
         assert_eq!(read.identity_ids().count(), 1);
         assert_eq!(read.identity_ids().next(), keys.identity_ids().next());
         assert!(matches!(
-            read.unseal(&before, &context()),
+            opened(&read, &before),
             Ok(Err(SealError::NotForThisIdentity))
         ));
     }

@@ -57,7 +57,7 @@ impl Vector {
             .map(|key| key.parse().unwrap())
             .collect();
         let keys = keys.iter().map(|key| key as &dyn age::Identity);
-        decrypt(keys, &self.file).ok()
+        decrypt(keys, &self.file, MAX_SECRET_FILE_BYTES).ok()
     }
 }
 
@@ -91,8 +91,8 @@ fn the_vectors_of_the_format_give_the_expected_results() {
         }
         let result = vector.open();
         // A store never writes armored files.
-        let is_unsupported = vector.get("armored").is_some()
-            || vector.file.len() > MAX_FRAME_BYTES + MAX_AGE_OVERHEAD_BYTES;
+        let is_unsupported =
+            vector.get("armored").is_some() || vector.file.len() > MAX_SECRET_FILE_BYTES;
         // The age crate still accepts files of early versions of the format.
         let is_legacy = ["stanza_missing_body", "stanza_missing_final_line"];
         match vector.get("expect") {

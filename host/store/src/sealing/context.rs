@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::random_id::RandomId;
 use crate::secret::Secret;
 
 /// The maximum size of a frame. No provider's secret comes close.
@@ -11,6 +12,8 @@ pub(crate) const MAX_FRAME_BYTES: usize = 64 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SealContext {
+    /// The store.
+    pub store: RandomId,
     /// The path of the scope that holds it.
     pub scope: String,
     /// The id of the credential.
@@ -19,10 +22,15 @@ pub struct SealContext {
     pub version: u32,
     /// The provider that it is for.
     pub provider: String,
+    /// The mode of the provider.
+    pub mode: String,
     /// The hosts that it may be sent to, sorted.
     pub hosts: Vec<String>,
-    /// The version of the recipient list that it is sealed to.
+    /// The epoch whose key it is sealed to.
     pub epoch: u32,
+    /// The names of its fields, sorted. The frame has them with the fields.
+    #[serde(skip)]
+    pub fields: Vec<String>,
 }
 
 /// The secret fields of a credential, by name.
@@ -44,6 +52,12 @@ pub enum SealError {
     /// It is sealed to other recipients.
     #[error("the sealed secret is not for this identity")]
     NotForThisIdentity,
+    /// A newer version of this program sealed it.
+    #[error("the sealed secret was sealed by a newer version of Entail, which is needed to open it")]
+    Newer,
+    /// It is sealed to an epoch that the organization does not have.
+    #[error("the sealed secret is of an epoch that does not exist")]
+    NoEpoch,
     /// It was sealed for another context.
     #[error("the sealed secret belongs elsewhere: its {0} differs")]
     Misplaced(&'static str),

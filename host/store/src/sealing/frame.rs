@@ -8,6 +8,9 @@ use crate::secret::Secret;
 /// The first line of a frame.
 pub(crate) const FORMAT: &[u8] = b"entail-secret/1\n";
 
+/// What the first line of a frame of any version begins with.
+const ANY_FORMAT: &[u8] = b"entail-secret/";
+
 /// Frames are padded to a multiple of this, so that nearly every secret has the same
 /// size: the largest kind, a service account's JSON, has about 2,400 bytes.
 pub(super) const PADDED_TO: usize = 4096;
@@ -20,6 +23,19 @@ pub(crate) struct Header {
     pub(crate) context: SealContext,
     /// The name and length of each field.
     fields: Vec<(String, usize)>,
+}
+
+impl Header {
+    /// The context that it names, with its fields.
+    #[cfg(fuzzing)]
+    pub(crate) fn to_context(&self) -> SealContext {
+        let mut fields: Vec<String> = self.fields.iter().map(|(name, _)| name.clone()).collect();
+        fields.sort();
+        SealContext {
+            fields,
+            ..self.context.clone()
+        }
+    }
 }
 
 /// Builds the frame of `fields`.
@@ -56,14 +72,20 @@ pub(super) fn encode(context: &SealContext, fields: &Fields) -> Result<Secret, S
 /// Parses a frame, if it was sealed for the context `expected`.
 pub(crate) fn decode(frame: &Secret, expected: &SealContext) -> Result<Fields, SealError> {
     let bytes = frame.expose();
-    let rest = bytes.strip_prefix(FORMAT).ok_or(SealError::Damaged)?;
+    let rest = bytes.strip_prefix(FORMAT).ok_or_else(|| {
+        if bytes.starts_with(ANY_FORMAT) {
+            SealError::Newer
+        } else {
+            SealError::Damaged
+        }
+    })?;
     let end = rest
         .iter()
         .position(|byte| *byte == b'\n')
         .ok_or(SealError::Damaged)?;
     let header = rest.get(..end).ok_or(SealError::Damaged)?;
     let header: Header = serde_json::from_slice(header).map_err(|_| SealError::Damaged)?;
-    check_context(&header.context, expected)?;
+    check_context(&header, expected)?;
     let mut start = FORMAT.len() + end + 1;
     let mut fields = Fields::with_capacity(header.fields.len());
     for (name, length) in header.fields {
@@ -80,14 +102,20 @@ pub(crate) fn decode(frame: &Secret, expected: &SealContext) -> Result<Fields, S
     Ok(fields)
 }
 
-fn check_context(found: &SealContext, expected: &SealContext) -> Result<(), SealError> {
+fn check_context(header: &Header, expected: &SealContext) -> Result<(), SealError> {
+    let found = &header.context;
+    let mut fields: Vec<&String> = header.fields.iter().map(|(name, _)| name).collect();
+    fields.sort();
     let differs = [
+        ("store", found.store != expected.store),
         ("scope", found.scope != expected.scope),
         ("credential", found.credential != expected.credential),
         ("version", found.version != expected.version),
         ("provider", found.provider != expected.provider),
+        ("mode", found.mode != expected.mode),
         ("list of hosts", found.hosts != expected.hosts),
         ("key epoch", found.epoch != expected.epoch),
+        ("list of fields", !fields.into_iter().eq(&expected.fields)),
     ];
     match differs.into_iter().find(|(_, differs)| *differs) {
         Some((what, _)) => Err(SealError::Misplaced(what)),

@@ -12,6 +12,7 @@ use crate::keys::Keys;
 use crate::keys::error::KeyError;
 use crate::keys::recovery::Receipt;
 use crate::keys::role::Role;
+use crate::random_id::RandomId;
 
 impl Store {
     /// Replaces the key of this machine in `role`: generates the next one if needed, commits a
@@ -79,6 +80,11 @@ impl Store {
         self.read(&[]).await?;
         let head = self.journal_head();
         Ok(Receipt::new(&head.keyring, head.position))
+    }
+
+    /// The id of the store.
+    pub fn id(&self) -> RandomId {
+        self.known_keyring().store()
     }
 
     /// The keyring that this machine trusted last; [`Store::keyring`] reads the one that is in

@@ -1,21 +1,29 @@
 //! What a machine keeps beside the database: its keys, the anchor, and the cache.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::cache::Cache;
 use crate::anchor::{Anchor, AnchorError, AnchorRecord};
+use crate::digest::Digest;
 use crate::error::Error;
 use crate::journal::head::JournalHead;
 use crate::keyring::Keyring;
 use crate::keys::Keys;
 use crate::keys::error::KeyError;
+use crate::sealing::epoch::EpochKey;
 
 /// The keys, the anchor and the cache of a machine.
 pub(super) struct LocalState {
     pub(super) anchor: Anchor,
     keys: RwLock<Arc<Keys>>,
     cache: Mutex<Cache>,
+    /// The keys of epochs that were opened, by the digests of their files.
+    epoch_keys: Mutex<HashMap<Digest, Arc<EpochKey>>>,
 }
+
+/// The maximum number of opened keys of epochs to keep.
+const MAX_EPOCH_KEYS: usize = 256;
 
 /// A file beside the database could not be read or written.
 pub(super) enum FileError {
@@ -44,6 +52,7 @@ impl LocalState {
             anchor,
             keys: RwLock::new(Arc::new(keys)),
             cache: Mutex::new(Cache::new(head)),
+            epoch_keys: Mutex::default(),
         })
     }
 
@@ -64,6 +73,22 @@ impl LocalState {
     /// A panic cannot leave the cache inconsistent, so a poisoned lock is usable.
     pub(super) fn cache(&self) -> MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As with the cache, a poisoned lock is usable.
+    pub(super) fn epoch_keys(&self) -> MutexGuard<'_, HashMap<Digest, Arc<EpochKey>>> {
+        self.epoch_keys
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps an opened key of an epoch.
+    pub(super) fn keep_epoch_key(&self, file: Digest, key: &Arc<EpochKey>) {
+        let mut keys = self.epoch_keys();
+        if keys.len() >= MAX_EPOCH_KEYS {
+            keys.clear();
+        }
+        keys.insert(file, Arc::clone(key));
     }
 
     /// Records a verified head in the anchor, and then its keyring with the keys. The keyring

@@ -20,7 +20,9 @@ use crate::blocking::off_runtime;
 use crate::error::Error;
 use crate::journal::head::JournalHead;
 use crate::keys::Keys;
+use crate::recipients::{Epoch, Readers};
 use crate::sealing::context::{Fields, SealContext, SealError};
+use crate::sealing::epoch::EpochKey;
 
 /// A database, with the keys to verify and change it, and the anchor that detects a
 /// rollback.
@@ -62,7 +64,8 @@ impl Store {
         &self.local.anchor
     }
 
-    /// Opens a sealed secret, if it was sealed for the context `expected`.
+    /// Opens a sealed secret of an organization with those `readers`, if it was sealed for the
+    /// context `expected`.
     ///
     /// # Errors
     ///
@@ -70,16 +73,43 @@ impl Store {
     /// [`SealError`].
     pub async fn unseal(
         &self,
+        readers: &Readers,
         sealed: &[u8],
         expected: &SealContext,
     ) -> Result<Result<Fields, SealError>, Error> {
-        match self.keys().unseal(sealed, expected)? {
+        let Some(epoch) = readers.epoch(expected.epoch) else {
+            return Ok(Err(SealError::NoEpoch));
+        };
+        let key = self.epoch_key(epoch).await?;
+        Ok(key.and_then(|key| key.unseal(sealed, expected)))
+    }
+
+    /// Opens the key of an epoch. Opened keys are kept as long as the process runs, like the
+    /// identity.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`Store::unseal`], and of [`Store::blob`].
+    pub async fn epoch_key(
+        &self,
+        epoch: &Epoch,
+    ) -> Result<Result<Arc<EpochKey>, SealError>, Error> {
+        if let Some(key) = self.local.epoch_keys().get(&epoch.sealed) {
+            return Ok(Ok(Arc::clone(key)));
+        }
+        let sealed = self.blob(&epoch.sealed).await?;
+        let opened = match self.keys().open_epoch(&sealed, epoch)? {
             // Another process may have rotated the identity since the keys were read.
             Err(SealError::NotForThisIdentity) => {
-                Ok(self.reload_keys().await?.unseal(sealed, expected)?)
+                self.reload_keys().await?.open_epoch(&sealed, epoch)?
             }
-            opened => Ok(opened),
-        }
+            opened => opened,
+        };
+        Ok(opened.map(|key| {
+            let key = Arc::new(key);
+            self.local.keep_epoch_key(epoch.sealed, &key);
+            key
+        }))
     }
 
     /// The verified end of the journal.

@@ -65,6 +65,11 @@ impl Check<'_> {
     /// Verifies the keyrings. `None` if they cannot be trusted.
     async fn keyrings(&mut self, head: &JournalHead) -> Result<Option<KeyringChain>, Error> {
         let statements = self.snapshot.keyrings(0).await?;
+        let found = u64::try_from(statements.len()).unwrap_or(u64::MAX);
+        if found != self.report.counts.keyrings && !self.is_damaged {
+            let reason = "has rows before its first keyring";
+            self.fault(Fault::Extra, "the table keyrings", reason);
+        }
         let keyrings = match KeyringChain::parse(None, &statements) {
             Ok(keyrings) => keyrings,
             Err(error) => {

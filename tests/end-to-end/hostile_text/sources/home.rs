@@ -133,6 +133,7 @@ sources! {
     the_label_of_a_recipient: "the label of a recipient", |world| {
         // The text is also an argument, which cannot contain NUL.
         world.text = world.text.replace('\0', "");
+        world.truncate(60);
         let recovery = world.sandbox.path("recovery.txt");
         let recovery = recovery.to_str().unwrap();
         let add = ["key", "add-recipient", "--recovery", recovery, "--label", &world.text];

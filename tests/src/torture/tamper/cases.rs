@@ -53,8 +53,10 @@ impl Affected {
 /// The rows of the database.
 struct Rows {
     documents: Vec<(String, String, usize)>,
-    /// The digest and length of each blob, and the project whose document refers to it.
+    /// The digest and length of each sealed secret, and the project whose document refers to it.
     blobs: Vec<(Vec<u8>, usize, usize)>,
+    /// The digest and length of the key of the epoch.
+    epoch: (Vec<u8>, usize),
     entries: i64,
     nodes: Vec<Vec<u8>>,
 }
@@ -79,7 +81,7 @@ fn rows(original: &Original) -> Rows {
         .map(Result::unwrap)
         .map(|(kind, name, length)| (kind, name, usize::try_from(length).unwrap()))
         .collect();
-    let owner = |digest: &[u8]| {
+    let owner = |digest: &[u8]| -> Option<usize> {
         let hex = Digest::from(<[u8; 32]>::try_from(digest).unwrap()).to_string();
         let name: String = database
             .query_row(
@@ -87,18 +89,23 @@ fn rows(original: &Original) -> Rows {
                 [hex],
                 |row| row.get(0),
             )
-            .unwrap();
-        name.strip_prefix("acme/p").unwrap().parse().unwrap()
+            .ok()?;
+        name.strip_prefix("acme/p").unwrap().parse().ok()
     };
+    let mut blobs = Vec::new();
+    let mut epochs = Vec::new();
+    for (digest, length) in all("SELECT digest, length(bytes) FROM blobs") {
+        let length = usize::try_from(length).unwrap();
+        match owner(&digest) {
+            Some(owner) => blobs.push((digest, length, owner)),
+            None => epochs.push((digest, length)),
+        }
+    }
+    assert_eq!(epochs.len(), 1);
     Rows {
         documents,
-        blobs: all("SELECT digest, length(bytes) FROM blobs")
-            .into_iter()
-            .map(|(digest, length)| {
-                let owner = owner(&digest);
-                (digest, usize::try_from(length).unwrap(), owner)
-            })
-            .collect(),
+        blobs,
+        epoch: epochs.remove(0),
         entries: database
             .query_row("SELECT max(revision) FROM journal", [], |row| row.get(0))
             .unwrap(),
@@ -136,6 +143,7 @@ pub(super) fn cases(original: &Original, seed: u64) -> Vec<Case> {
     let mut cases = Vec::new();
     documents(&rows, original, &mut cases);
     blobs(&rows, original, seed, &mut cases);
+    epoch(&rows, seed, &mut cases);
     journal(&rows, &mut cases);
     keyrings(&mut cases);
     nodes(&rows, &mut cases);
@@ -323,8 +331,8 @@ fn blobs(rows: &Rows, original: &Original, seed: u64, cases: &mut Vec<Case>) {
             let (at, bit) = (random.usize(0..*length), random.u8(0..8));
             cases.push(edited(
                 digest,
-                *owner,
-                format!("bit {bit} of byte {at} flipped"),
+                owner_only(),
+                format!("blob of {owner}: bit {bit} of byte {at} flipped"),
                 move |bytes| {
                     bytes[at] ^= 1 << bit;
                 },
@@ -332,8 +340,8 @@ fn blobs(rows: &Rows, original: &Original, seed: u64, cases: &mut Vec<Case>) {
             let end = random.usize(0..*length);
             cases.push(edited(
                 digest,
-                *owner,
-                format!("cut to {end} bytes"),
+                owner_only(),
+                format!("blob of {owner}: cut to {end} bytes"),
                 move |bytes| {
                     bytes.truncate(end);
                 },
@@ -357,13 +365,48 @@ fn blobs(rows: &Rows, original: &Original, seed: u64, cases: &mut Vec<Case>) {
     }
 }
 
+/// The key of the epoch. A running process has opened it, and needs the file no more.
+fn epoch(rows: &Rows, seed: u64, cases: &mut Vec<Case>) {
+    use Fault::{Extra, Missing};
+    let mut random = fastrand::Rng::with_seed(seed);
+    let (digest, length) = &rows.epoch;
+    for (what, text, faults) in [
+        (
+            "dropped",
+            "DELETE FROM blobs WHERE digest = ?1",
+            &[Missing][..],
+        ),
+        (
+            "under another name",
+            "UPDATE blobs SET digest = zeroblob(32) WHERE digest = ?1",
+            &[Missing, Extra],
+        ),
+    ] {
+        let what = format!("the key of the epoch: {what}");
+        let key = vec![digest.clone().into()];
+        cases.push(statement(what, text, key, faults, Affected::Nobody));
+    }
+    for _ in 0..FLIPS {
+        let (at, bit) = (random.usize(0..*length), random.u8(0..8));
+        let how = format!("the key of the epoch: bit {bit} of byte {at} flipped");
+        cases.push(edited(digest, Affected::Nobody, how, move |bytes| {
+            bytes[at] ^= 1 << bit;
+        }));
+    }
+}
+
 /// A case that applies `edit` to the bytes of a blob.
-fn edited(digest: &[u8], owner: usize, how: String, edit: impl Fn(&mut Vec<u8>) + 'static) -> Case {
+fn edited(
+    digest: &[u8],
+    affects: Affected,
+    what: String,
+    edit: impl Fn(&mut Vec<u8>) + 'static,
+) -> Case {
     let digest = digest.to_vec();
     Case {
-        what: format!("blob of {owner}: {how}"),
+        what,
         faults: vec![Fault::Forged],
-        affects: Affected::Projects([owner].into()),
+        affects,
         change: Box::new(move |database| {
             let mut bytes: Vec<u8> = database
                 .query_row(
@@ -395,6 +438,9 @@ async fn forge(original: &Original, owner: usize) -> Vec<u8> {
         .unwrap();
     let credential = &scope.credentials[0];
     let context = SealContext {
+        store: keyring.store(),
+        mode: credential.version.mode.clone(),
+        fields: vec!["api_key".to_owned()],
         scope: project(owner),
         credential: credential.id.to_string(),
         version: credential.version.number,
@@ -406,7 +452,8 @@ async fn forge(original: &Original, owner: usize) -> Vec<u8> {
         "api_key".to_owned(),
         Secret::from("canary-of-an-attacker-0001"),
     )];
-    Keys::seal(keyring.recipients(), &context, &fields).unwrap()
+    let epoch = keyring.readers("acme").unwrap().newest().unwrap();
+    Keys::seal(epoch, &context, &fields).unwrap()
 }
 
 fn journal(rows: &Rows, cases: &mut Vec<Case>) {
@@ -497,8 +544,8 @@ fn journal(rows: &Rows, cases: &mut Vec<Case>) {
     }
 }
 
-/// The first keyring is the one that the machine trusts and has a copy of, so a changed one stops
-/// no request.
+/// The machine has a copy of the keyring that it trusts, so a changed one in the database stops no
+/// request.
 fn keyrings(cases: &mut Vec<Case>) {
     for (what, text) in [
         ("dropped", "DELETE FROM keyrings WHERE number = 1"),
@@ -512,11 +559,11 @@ fn keyrings(cases: &mut Vec<Case>) {
         ),
         (
             "another number",
-            "UPDATE keyrings SET number = 2 WHERE number = 1",
+            "UPDATE keyrings SET number = 9 WHERE number = 2",
         ),
         (
             "doubled as the next one",
-            "INSERT INTO keyrings SELECT number + 1, payload, signatures FROM keyrings",
+            "INSERT INTO keyrings SELECT 3, payload, signatures FROM keyrings WHERE number = 2",
         ),
     ] {
         cases.push(statement(

@@ -54,6 +54,7 @@ pub fn print_rotated(session: &Session, renewal: &Renewal, what: &str) {
 fn output(renewal: &Renewal) -> KeysChanged {
     KeysChanged {
         resumed: renewal.resumed,
+        organizations: renewal.organizations.clone(),
         renewed: u64::try_from(renewal.renewed).unwrap_or(u64::MAX),
         skipped: renewal
             .skipped

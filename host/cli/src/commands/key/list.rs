@@ -1,16 +1,15 @@
 //! `entail key list`: lists the keys and recipients.
 
-use entail::store::{LabelledKey, Role};
+use entail::store::{self, LabelledKey, RecipientClass, Role};
 
 use crate::error::CliError;
 use crate::output::{Table, out, print_json, time};
 use crate::session::Session;
-use entail_api::keys::{Keys, Recipient, SigningKey};
+use entail_api::keys::{Keys, Readers, Recipient, SigningKey};
 
 pub async fn list(session: &Session) -> Result<(), CliError> {
     let entail = session.open()?;
     let keyring = entail.keys().keyring(&session.principal).await?;
-    let recipients = keyring.recipients();
     let authority = keyring.authority();
     let keys = entail.keys().local();
     let signing_keys = |listed: &[LabelledKey], role| {
@@ -24,19 +23,28 @@ pub async fn list(session: &Session) -> Result<(), CliError> {
     };
     let fingerprint = |role| keys.id_of(role).map(|id| id.to_string());
     let own: Vec<&str> = keys.identity_ids().collect();
-    let output = Keys {
-        epoch: recipients.epoch,
-        recipients: recipients
-            .recipients
-            .iter()
+    let recipients = |list: &[store::Recipient]| -> Vec<Recipient> {
+        list.iter()
             .map(|recipient| Recipient {
-                id: recipient.id().clone(),
+                id: recipient.id(),
                 public_key: recipient.key.clone(),
                 label: recipient.label.clone(),
                 added_at_ms: recipient.added_at_ms,
                 own: own.contains(&&*recipient.id()),
             })
-            .collect(),
+            .collect()
+    };
+    let readers = |readers: &store::Readers| Readers {
+        organization: readers.organization.clone(),
+        class: match readers.class {
+            RecipientClass::X25519 => "x25519".to_owned(),
+        },
+        recipients: recipients(&readers.recipients),
+        epochs: readers.epochs.iter().map(|epoch| epoch.number).collect(),
+    };
+    let output = Keys {
+        readers: authority.readers.iter().map(readers).collect(),
+        default_recipients: recipients(&authority.default_recipients),
         identity: own.iter().map(ToString::to_string).collect(),
         locked: keys.is_locked(),
         store: keyring.store().to_string(),
@@ -96,15 +104,21 @@ fn print_text(keys: &Keys) {
         ]);
     }
     table.print();
-    out!("recipients that can open secrets (list {}):", keys.epoch);
-    let mut table = Table::with_headings(["ID", "LABEL", "ADDED", "PUBLIC KEY"]);
-    for recipient in &keys.recipients {
-        table.row([
-            short(&recipient.id).into(),
-            recipient.label.as_str().into(),
-            time(recipient.added_at_ms).into(),
-            recipient.public_key.as_str().into(),
-        ]);
+    let mut table = Table::with_headings(["SECRETS OF", "ID", "LABEL", "ADDED", "PUBLIC KEY"]);
+    let later = ("later ones", &keys.default_recipients);
+    let readers = keys.readers.iter();
+    let readers = readers.map(|readers| (&*readers.organization, &readers.recipients));
+    for (organization, recipients) in readers.chain([later]) {
+        for recipient in recipients {
+            table.row([
+                organization.into(),
+                short(&recipient.id).into(),
+                recipient.label.as_str().into(),
+                time(recipient.added_at_ms).into(),
+                recipient.public_key.as_str().into(),
+            ]);
+        }
     }
+    out!("recipients that can open secrets:");
     table.print();
 }

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use entail::store::{KeyError, Recipient, create_recovery_key};
-use entail::{KeyChange, now_ms};
+use entail::store::{KeyError, Recipient, check_label, create_recovery_key};
+use entail::{KeyChange, ScopePath, now_ms};
 
-use super::changed::{dry_run, print};
+use super::changed::{dry_run, print, print_rotated};
 use crate::args::dry_run::DryRun;
 use crate::args::path;
 use crate::confirm;
@@ -27,6 +27,9 @@ pub struct AddRecipientArgs {
     /// A label for the recipient
     #[arg(long)]
     pub label: Option<String>,
+    /// Only for the secrets of this organization [default: of all, also of later ones]
+    #[arg(long, value_name = "ORG")]
+    pub organization: Option<ScopePath>,
     #[command(flatten)]
     pub dry_run: DryRun,
 }
@@ -35,6 +38,9 @@ pub struct AddRecipientArgs {
 pub struct RemoveRecipientArgs {
     /// Its id, label or public key (see: entail key list)
     pub recipient: String,
+    /// Only for the secrets of this organization [default: of all, also of later ones]
+    #[arg(long, value_name = "ORG")]
+    pub organization: Option<ScopePath>,
     #[command(flatten)]
     pub dry_run: DryRun,
 }
@@ -43,13 +49,18 @@ pub async fn add(session: &Session, args: &AddRecipientArgs) -> Result<(), CliEr
     let entail = session.open_unlocked()?;
     let keys = entail.keys().local();
     keys.check_owns().map_err(entail::Error::from)?;
+    // Before a recovery key is written.
+    check_label(args.label.as_deref().unwrap_or_default()).map_err(entail::Error::from)?;
     let is_dry_run = args.dry_run.dry_run;
     let (recipient, what) = match (&args.recipient, &args.recovery) {
         (Some(key), _) => {
             let label = args.label.as_deref().unwrap_or("another machine");
             let recipient = Recipient::new(key, label, now_ms()).map_err(entail::Error::from)?;
             if is_dry_run {
-                let change = KeyChange::AddRecipient(Some(recipient));
+                let change = KeyChange::AddRecipient {
+                    recipient: Some(recipient),
+                    organization: args.organization.clone(),
+                };
                 return dry_run(session, &entail, change).await;
             }
             (recipient, "the recipient was added".to_owned())
@@ -57,7 +68,11 @@ pub async fn add(session: &Session, args: &AddRecipientArgs) -> Result<(), CliEr
         (None, Some(file)) => {
             if is_dry_run {
                 check_new_file(file)?;
-                return dry_run(session, &entail, KeyChange::AddRecipient(None)).await;
+                let change = KeyChange::AddRecipient {
+                    recipient: None,
+                    organization: args.organization.clone(),
+                };
+                return dry_run(session, &entail, change).await;
             }
             let label = args.label.as_deref().unwrap_or("recovery");
             let receipt = entail.keys().receipt(&session.principal).await?;
@@ -71,20 +86,22 @@ pub async fn add(session: &Session, args: &AddRecipientArgs) -> Result<(), CliEr
         }
         (None, None) => return Err(CliError::usage("no recipient is given")),
     };
-    let bar = Bar::new("sealing again");
     let renewal = entail
         .keys()
-        .add_recipient(&session.principal, recipient, &mut |step| bar.step(step))
+        .add_recipient(&session.principal, recipient, args.organization.clone())
         .await?;
-    drop(bar);
     if let Some(file) = &args.recovery {
         // A backup from before is not sealed to the recovery key.
         let receipt = entail.keys().receipt(&session.principal).await?;
         receipt.renew(file).map_err(entail::Error::from)?;
     }
-    print(session, &renewal, &what, |secrets| {
-        format!("{} can be opened with it too", count(secrets, "secret"))
-    });
+    print_rotated(session, &renewal, &what);
+    if !session.global.json {
+        match renewal.organizations.as_slice() {
+            [] => out!("it will open the secrets of organizations that are created from now on"),
+            organizations => out!("it can open the secrets of {}", organizations.join(", ")),
+        }
+    }
     Ok(())
 }
 
@@ -106,17 +123,15 @@ fn check_new_file(file: &Path) -> Result<(), CliError> {
 pub async fn remove(session: &Session, args: &RemoveRecipientArgs) -> Result<(), CliError> {
     let entail = session.open_unlocked()?;
     let recipient = &args.recipient;
+    let removal = KeyChange::RemoveRecipient {
+        which: recipient.clone(),
+        organization: args.organization.clone(),
+    };
     if args.dry_run.dry_run {
-        return dry_run(
-            session,
-            &entail,
-            KeyChange::RemoveRecipient(recipient.clone()),
-        )
-        .await;
+        return dry_run(session, &entail, removal).await;
     }
     if confirm::is_needed(session) {
-        let change = KeyChange::RemoveRecipient(recipient.clone());
-        let plan = entail.keys().plan(&session.principal, change).await?;
+        let plan = entail.keys().plan(&session.principal, removal).await?;
         confirm::ask(&[format!(
             "the recipient loses access: {} {} sealed again without it",
             count(plan.to_renew, "secret"),
@@ -126,7 +141,12 @@ pub async fn remove(session: &Session, args: &RemoveRecipientArgs) -> Result<(),
     let bar = Bar::new("sealing again");
     let renewal = entail
         .keys()
-        .remove_recipient(&session.principal, recipient, &mut |step| bar.step(step))
+        .remove_recipient(
+            &session.principal,
+            recipient,
+            args.organization.clone(),
+            &mut |step| bar.step(step),
+        )
         .await?;
     drop(bar);
     let what = "the recipient was removed; it cannot open what is sealed from now on, but it may have copies of earlier secrets: replace those at their providers";
@@ -178,7 +198,7 @@ pub async fn reseal(session: &Session, args: DryRun) -> Result<(), CliError> {
         .reseal(&session.principal, &mut |step| bar.step(step))
         .await?;
     drop(bar);
-    let what = "every secret that can be opened here is sealed to the current recipients";
+    let what = "every secret that can be opened here is sealed to the present recipients";
     print(session, &renewal, what, |secrets| {
         format!(
             "{} {} sealed again",

@@ -1,9 +1,0 @@
-//! Journal entries, from an untrusted database.
-//!
-//! The parser and the checks are in the store: [`entail::store::fuzzing::journal_entry`].
-
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|data: &[u8]| entail::store::fuzzing::journal_entry(data));

@@ -1,0 +1,9 @@
+//! Keyrings, from an untrusted database.
+//!
+//! The parser and the checks are in the store: [`entail::store::fuzzing::keyring`].
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| entail::store::fuzzing::keyring(data));
