@@ -270,13 +270,25 @@ fn a_recovery_key_of_one_organization_opens_nothing_of_another() {
     let copy = backup(&sandbox, "copy.entail");
     let elsewhere = sandbox.path("elsewhere");
     restore(&sandbox, &elsewhere, &copy, &file).ok();
-    let resolve = |scope: &str| {
-        let mut command = sandbox.command(&["resolve", scope, "openai"]);
+    let run = |arguments: &[&str]| {
+        let mut command = sandbox.command(arguments);
         command.env("ENTAIL_HOME", &elsewhere);
         sandbox.run(command, "")
     };
-    resolve("acme/evals").ok();
-    resolve("other").fails(10).prints("cannot be read");
+    run(&["resolve", "acme/evals", "openai"]).ok();
+    run(&["resolve", "other", "openai"])
+        .fails(10)
+        .prints("cannot be read");
+    // What does not open here cannot be shared from here.
+    let second = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+    for more in [&["--dry-run"][..], &[]] {
+        run(&[&["key", "add-recipient", second], more].concat())
+            .fails(19)
+            .prints("does not open the secrets of other");
+    }
+    run(&["key", "add-recipient", second, "--organization", "acme"])
+        .ok()
+        .prints("the secrets of acme");
 }
 
 #[test]

@@ -90,6 +90,8 @@ impl Renewing {
             } => {
                 let edit = |list: &[Recipient]| with(list, recipient.clone());
                 edited(authority, organization.as_ref(), &edit)?;
+                self.check_opens(authority, organization.as_ref(), &self.store().keys())
+                    .await?;
                 0
             }
             KeyChange::AddRecipient {
@@ -98,6 +100,8 @@ impl Renewing {
             } => {
                 let edit = |list: &[Recipient]| check_room(list).map(|()| list.to_vec());
                 edited(authority, organization.as_ref(), &edit)?;
+                self.check_opens(authority, organization.as_ref(), &self.store().keys())
+                    .await?;
                 0
             }
             KeyChange::RemoveRecipient {

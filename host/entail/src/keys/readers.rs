@@ -39,6 +39,9 @@ impl Renewing {
         });
         let edit = |list: &[Recipient]| with(list, recipient.clone());
         let keys = self.store().keys();
+        let keyring = self.store().keyring().await?;
+        self.check_opens(keyring.authority(), organization, &keys)
+            .await?;
         let changed = self
             .change_readers(&record, organization, &keys, &edit)
             .await?;
@@ -46,6 +49,34 @@ impl Renewing {
             organizations: changed,
             ..Renewal::default()
         })
+    }
+
+    /// Fails unless `keys` open the secrets of an organization, or of all, so that they can be
+    /// shared with a recipient.
+    pub(super) async fn check_opens(
+        &self,
+        authority: &Authority,
+        organization: Option<&ScopePath>,
+        keys: &Keys,
+    ) -> Result<(), Error> {
+        let is_meant = |readers: &&Readers| {
+            organization.is_none_or(|only| only.as_str() == readers.organization)
+        };
+        for readers in authority.readers.iter().filter(is_meant) {
+            // Without an identity, that is the error.
+            keys.own_recipients("", 0)?;
+            for epoch in &readers.epochs {
+                if self.open_epoch(keys, epoch).await?.is_err() {
+                    return Err(Error::Invalid(format!(
+                        "this machine's identity does not open the secrets of {0}, so it cannot \
+                         share them; do this on a machine that opens them, or name other \
+                         organizations",
+                        readers.organization
+                    )));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// [`StoreKeys::remove_recipient`](super::StoreKeys::remove_recipient).

@@ -53,7 +53,9 @@ pub enum SealError {
     #[error("the sealed secret is not for this identity")]
     NotForThisIdentity,
     /// A newer version of this program sealed it.
-    #[error("the sealed secret was sealed by a newer version of Entail, which is needed to open it")]
+    #[error(
+        "the sealed secret was sealed by a newer version of Entail, which is needed to open it"
+    )]
     Newer,
     /// It is sealed to an epoch that the organization does not have.
     #[error("the sealed secret is of an epoch that does not exist")]

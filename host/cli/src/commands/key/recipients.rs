@@ -75,6 +75,12 @@ pub async fn add(session: &Session, args: &AddRecipientArgs) -> Result<(), CliEr
                 return dry_run(session, &entail, change).await;
             }
             let label = args.label.as_deref().unwrap_or("recovery");
+            // Before the file is created.
+            let change = KeyChange::AddRecipient {
+                recipient: None,
+                organization: args.organization.clone(),
+            };
+            entail.keys().plan(&session.principal, change).await?;
             let receipt = entail.keys().receipt(&session.principal).await?;
             let recipient = create_recovery_key(file, &receipt, label, now_ms())
                 .map_err(entail::Error::from)?;
