@@ -10,8 +10,8 @@ use crate::journal::checkpoint::Checkpoint;
 use crate::journal::position::Revision;
 use crate::keyring::Keyring;
 use crate::row::{DocumentKey, JournalRow};
-use crate::sealing;
-use crate::sealing::context::SealContext;
+use crate::sealing::age_file::decrypt;
+use crate::sealing::context::{MAX_SECRET_FILE_BYTES, SealContext};
 use crate::sealing::frame::{self, Header};
 use crate::secret::Secret;
 use crate::statement::Statement;
@@ -98,7 +98,7 @@ pub fn age_file(bytes: &[u8]) {
     static IDENTITY: OnceLock<age::x25519::Identity> = OnceLock::new();
     let identity = IDENTITY.get_or_init(age::x25519::Identity::generate);
     let key = [identity as &dyn age::Identity];
-    assert!(sealing::decrypt(key, bytes, sealing::MAX_SECRET_FILE_BYTES).is_err());
+    assert!(decrypt(key, bytes, MAX_SECRET_FILE_BYTES).is_err());
 }
 
 /// A parsed node encodes to the same bytes.

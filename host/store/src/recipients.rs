@@ -134,7 +134,7 @@ pub(crate) fn ids(recipients: &[Recipient]) -> Vec<RecipientId> {
 /// # Errors
 ///
 /// [`RecipientError::Duplicate`], [`RecipientError::TooMany`].
-pub fn with(
+pub fn with_recipient(
     recipients: &[Recipient],
     recipient: Recipient,
 ) -> Result<Vec<Recipient>, RecipientError> {
@@ -142,8 +142,8 @@ pub fn with(
     if recipients.iter().any(|known| known.id() == id) {
         return Err(RecipientError::Duplicate(id));
     }
-    check_room(recipients)?;
-    check_label(&recipient.label)?;
+    check_recipient_room(recipients)?;
+    check_recipient_label(&recipient.label)?;
     Ok(recipients.iter().cloned().chain([recipient]).collect())
 }
 
@@ -152,7 +152,7 @@ pub fn with(
 /// # Errors
 ///
 /// [`RecipientError::LongLabel`].
-pub fn check_label(label: &str) -> Result<(), RecipientError> {
+pub fn check_recipient_label(label: &str) -> Result<(), RecipientError> {
     if label.len() > MAX_LABEL_BYTES {
         return Err(RecipientError::LongLabel);
     }
@@ -164,7 +164,7 @@ pub fn check_label(label: &str) -> Result<(), RecipientError> {
 /// # Errors
 ///
 /// [`RecipientError::TooMany`].
-pub fn check_room(recipients: &[Recipient]) -> Result<(), RecipientError> {
+pub fn check_recipient_room(recipients: &[Recipient]) -> Result<(), RecipientError> {
     if recipients.len() >= MAX_RECIPIENTS {
         return Err(RecipientError::TooMany);
     }
@@ -177,7 +177,10 @@ pub fn check_room(recipients: &[Recipient]) -> Result<(), RecipientError> {
 /// # Errors
 ///
 /// [`RecipientError::Unknown`], [`RecipientError::Ambiguous`], [`RecipientError::Last`].
-pub fn without(recipients: &[Recipient], which: &str) -> Result<Vec<Recipient>, RecipientError> {
+pub fn without_recipient(
+    recipients: &[Recipient],
+    which: &str,
+) -> Result<Vec<Recipient>, RecipientError> {
     let has_id =
         |recipient: &Recipient| which.len() >= MIN_ID_DIGITS && recipient.id().starts_with(which);
     let matches = |recipient: &Recipient| {

@@ -1,6 +1,6 @@
 //! Planning a change of keys: the checks of the change itself, and how much it would renew.
 
-use entail_store::{Keyring, Readers, Recipient, Role, check_room, with};
+use entail_store::{Keyring, Readers, Recipient, Role, check_recipient_room, with_recipient};
 
 use super::identity::replace;
 use super::readers::edited;
@@ -88,7 +88,7 @@ impl Renewing {
                 recipient: Some(recipient),
                 organization,
             } => {
-                let edit = |list: &[Recipient]| with(list, recipient.clone());
+                let edit = |list: &[Recipient]| with_recipient(list, recipient.clone());
                 edited(authority, organization.as_ref(), &edit)?;
                 self.check_opens(authority, organization.as_ref(), &self.store().keys())
                     .await?;
@@ -98,7 +98,7 @@ impl Renewing {
                 recipient: None,
                 organization,
             } => {
-                let edit = |list: &[Recipient]| check_room(list).map(|()| list.to_vec());
+                let edit = |list: &[Recipient]| check_recipient_room(list).map(|()| list.to_vec());
                 edited(authority, organization.as_ref(), &edit)?;
                 self.check_opens(authority, organization.as_ref(), &self.store().keys())
                     .await?;

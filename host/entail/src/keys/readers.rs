@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use entail_store::{
     Authority, Batch, Digest, Epoch, EpochKey, KeyError, Keys, Readers, Recipient, RecipientError,
-    SealError, with, without,
+    SealError, with_recipient, without_recipient,
 };
 use serde_json::{Value, json};
 
@@ -37,7 +37,7 @@ impl Renewing {
             "change": "add-recipient", "recipient": recipient.key, "label": recipient.label,
             "organization": organization,
         });
-        let edit = |list: &[Recipient]| with(list, recipient.clone());
+        let edit = |list: &[Recipient]| with_recipient(list, recipient.clone());
         let keys = self.store().keys();
         let keyring = self.store().keyring().await?;
         self.check_opens(keyring.authority(), organization, &keys)
@@ -90,7 +90,7 @@ impl Renewing {
         let record = json!({
             "change": "remove-recipient", "recipient": which, "organization": organization,
         });
-        let edit = |list: &[Recipient]| without(list, which);
+        let edit = |list: &[Recipient]| without_recipient(list, which);
         let keys = self.store().keys();
         let changed = self
             .change_readers(&record, organization, &keys, &edit)
@@ -109,7 +109,7 @@ impl Renewing {
         which: &str,
         organization: Option<&ScopePath>,
     ) -> Result<Authority, Error> {
-        let edit = |list: &[Recipient]| without(list, which);
+        let edit = |list: &[Recipient]| without_recipient(list, which);
         let (next, _) = edited(authority, organization, &edit).map_err(|error| match error {
             // `which` may be a key entered by mistake, so the error quotes it safely.
             Error::Recipient(RecipientError::Unknown(_)) => {

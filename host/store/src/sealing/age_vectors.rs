@@ -4,8 +4,10 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::*;
+use super::age_file::decrypt;
+use super::context::MAX_SECRET_FILE_BYTES;
 use crate::keys::identity;
+use crate::secret::Secret;
 
 /// A vector: lines of `name: value`, an empty line, and the age file.
 struct Vector {

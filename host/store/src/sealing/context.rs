@@ -8,6 +8,10 @@ use crate::secret::Secret;
 /// The maximum size of a frame. No provider's secret comes close.
 pub(crate) const MAX_FRAME_BYTES: usize = 64 * 1024;
 
+/// The maximum size of a sealed secret: the frame, an age header with one recipient, and the
+/// overhead of the encryption.
+pub(crate) const MAX_SECRET_FILE_BYTES: usize = MAX_FRAME_BYTES + 4096;
+
 /// Where a sealed secret belongs. It can be opened only with the same context.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -3,13 +3,14 @@
 //! The private key of an epoch is an age identity, in the format of the age tools, in an age file
 //! that is encrypted to the recipients of the organization.
 
-use std::io::Write as _;
+use std::sync::Arc;
 
-use super::context::{Fields, SealContext, SealError};
-use super::{decrypt, frame};
+use super::age_file::{decrypt, encrypt};
+use super::context::{Fields, MAX_SECRET_FILE_BYTES, SealContext, SealError};
+use super::frame;
+use crate::digest::Digest;
 use crate::keys::identity::{self, Identity};
 use crate::recipients::{Epoch, Readers, Recipient, RecipientClass, ids};
-use crate::secret::Secret;
 
 /// The maximum size of the file with the key of an epoch: enough for a thousand recipients, or a
 /// hundred with larger keys.
@@ -58,10 +59,7 @@ impl EpochKey {
     /// [`SealError::Misplaced`].
     pub fn unseal(&self, sealed: &[u8], expected: &SealContext) -> Result<Fields, SealError> {
         let key = std::iter::once(&self.identity.key as &dyn age::Identity);
-        frame::decode(
-            &decrypt(key, sealed, super::MAX_SECRET_FILE_BYTES)?,
-            expected,
-        )
+        frame::decode(&decrypt(key, sealed, MAX_SECRET_FILE_BYTES)?, expected)
     }
 
     /// Seals the key to `recipients`.
@@ -76,7 +74,7 @@ impl EpochKey {
         let epoch = Epoch {
             number,
             key: self.identity.recipient(),
-            sealed: crate::digest::Digest::of(&sealed),
+            sealed: Digest::of(&sealed),
             sealed_to: ids(recipients),
         };
         Ok((epoch, sealed))
@@ -111,7 +109,7 @@ impl Readers {
     /// [`SealError::NoRecipient`].
     pub fn renewed(
         mut self,
-        mut open: impl FnMut(&Epoch) -> Option<std::sync::Arc<EpochKey>>,
+        mut open: impl FnMut(&Epoch) -> Option<Arc<EpochKey>>,
     ) -> Result<RenewedReaders, SealError> {
         let current = ids(&self.recipients);
         let is_known_to_others = self
@@ -151,30 +149,6 @@ impl Readers {
         })
     }
 }
-
-/// Encrypts `text` to age recipients.
-pub(super) fn encrypt<'a>(
-    recipients: impl Iterator<Item = &'a str>,
-    text: &Secret,
-) -> Result<Vec<u8>, SealError> {
-    let keys: Vec<age::x25519::Recipient> = recipients
-        .map(|key| key.parse().map_err(|_| SealError::NoRecipient))
-        .collect::<Result<_, _>>()?;
-    let keys = keys.iter().map(|key| key as &dyn age::Recipient);
-    let encryptor = age::Encryptor::with_recipients(keys).map_err(|_| SealError::NoRecipient)?;
-    let mut sealed = Vec::with_capacity(text.len() + MAX_HEADER_BYTES);
-    // Writing to memory does not fail.
-    let write = |sealed: &mut Vec<u8>| -> std::io::Result<()> {
-        let mut writer = encryptor.wrap_output(sealed)?;
-        writer.write_all(text.expose())?;
-        writer.finish().map(drop)
-    };
-    write(&mut sealed).map_err(|_| SealError::Damaged)?;
-    Ok(sealed)
-}
-
-/// The size of an age header with a few dozen recipients.
-const MAX_HEADER_BYTES: usize = 16 * 1024;
 
 impl std::fmt::Debug for EpochKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

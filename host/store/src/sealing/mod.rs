@@ -24,21 +24,16 @@
 //! than `MAX_FRAME_BYTES` is refused. The opened frame is one block of locked memory,
 //! which its fields share.
 
+pub(crate) mod age_file;
 #[cfg(test)]
 mod age_vectors;
 pub(crate) mod context;
 pub(crate) mod epoch;
 pub(crate) mod frame;
 
-use context::MAX_FRAME_BYTES;
 use context::{Fields, SealContext, SealError};
 
 use crate::recipients::Epoch;
-use crate::secret::{Secret, read_all};
-
-/// The maximum size of a sealed secret: the frame, an age header with one recipient, and the
-/// overhead of the encryption.
-pub(crate) const MAX_SECRET_FILE_BYTES: usize = MAX_FRAME_BYTES + 4096;
 
 /// Seals `fields` to the key of an epoch, for one context.
 ///
@@ -51,38 +46,20 @@ pub(crate) fn seal(
     fields: &Fields,
 ) -> Result<Vec<u8>, SealError> {
     let frame = frame::encode(context, fields)?;
-    epoch::encrypt(std::iter::once(&*epoch.key), &frame)
-}
-
-/// Decrypts an age file of at most `limit` bytes.
-pub(crate) fn decrypt<'a>(
-    identities: impl IntoIterator<Item = &'a dyn age::Identity>,
-    sealed: &[u8],
-    limit: usize,
-) -> Result<Secret, SealError> {
-    if sealed.len() > limit {
-        return Err(SealError::Damaged);
-    }
-    let decryptor = age::Decryptor::new_buffered(sealed).map_err(|_| SealError::Damaged)?;
-    let mut plain = decryptor
-        .decrypt(identities.into_iter())
-        .map_err(|error| match error {
-            age::DecryptError::NoMatchingKeys => SealError::NotForThisIdentity,
-            _ => SealError::Damaged,
-        })?;
-    // The plaintext is never longer than the file, so the buffer never grows.
-    Secret::filled(sealed.len(), |memory| read_all(&mut plain, memory))
-        .map_err(|_| SealError::Damaged)
+    age_file::encrypt(std::iter::once(&*epoch.key), &frame)
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
+    use super::age_file::decrypt;
+    use super::context::{MAX_FRAME_BYTES, MAX_SECRET_FILE_BYTES};
     use super::epoch::{EpochKey, MAX_EPOCH_FILE_BYTES};
     use super::frame::PADDED_TO;
     use super::*;
     use crate::recipients::{Readers, Recipient};
+    use crate::secret::Secret;
 
     fn context() -> SealContext {
         SealContext {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use entail::store::{KeyError, Recipient, check_label, create_recovery_key};
+use entail::store::{KeyError, Recipient, check_recipient_label, create_recovery_key};
 use entail::{KeyChange, ScopePath, now_ms};
 
 use super::changed::{dry_run, print, print_rotated};
@@ -50,7 +50,8 @@ pub async fn add(session: &Session, args: &AddRecipientArgs) -> Result<(), CliEr
     let keys = entail.keys().local();
     keys.check_owns().map_err(entail::Error::from)?;
     // Before a recovery key is written.
-    check_label(args.label.as_deref().unwrap_or_default()).map_err(entail::Error::from)?;
+    check_recipient_label(args.label.as_deref().unwrap_or_default())
+        .map_err(entail::Error::from)?;
     let is_dry_run = args.dry_run.dry_run;
     let (recipient, what) = match (&args.recipient, &args.recovery) {
         (Some(key), _) => {
