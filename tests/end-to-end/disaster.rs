@@ -133,6 +133,8 @@ fn a_rollback_must_be_requested_and_is_journalled() {
 fn an_unreadable_database_can_be_replaced_from_a_backup() {
     let (sandbox, _) = Sandbox::with_acme();
     let copy = backup(&sandbox, "copy.entail");
+    // The keyring changes after the backup, but nobody loses a right to write.
+    recovery(&sandbox);
     for damage in ["", "this is no database, but it is as long as a page or so"] {
         for suffix in ["-wal", "-shm"] {
             let _ = std::fs::remove_file(sandbox.home().join(format!("entail.db{suffix}")));
@@ -185,8 +187,7 @@ fn an_earlier_signer_is_trusted_only_for_what_it_signed_then() {
     }
     let restore =
         |copy: &Path| sandbox.entail(&["restore", copy.to_str().unwrap(), "--accept-rollback"]);
-    let refused = restore(&forged).fails(15).prints("removed since");
-    assert!(!refused.stderr.contains("--owner"), "{}", refused.stderr);
+    restore(&forged).fails(15).prints("removed since");
     restore(&past).ok();
     sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
     sandbox.entail(&["doctor"]).ok();

@@ -78,21 +78,19 @@ impl Trust {
             .chain(&self.owners)
             .copied()
             .collect();
-        let descends = own.is_some_and(|own| history.descends_from(own));
-        if !descends && !history.is_owned_by(&owners) {
-            if let Some(own) = own.filter(|own| own.store() == history.store()) {
-                return Err(untrusted(format!(
-                    "{shown} is not an earlier state of this store, and its newest change is not \
-                     under keyring {}, which is in force: a key that was removed since may have \
-                     signed it",
-                    own.number()
-                )));
-            }
+        let is_own = own.is_some_and(|own| is_signed_by_present_keys(history, own));
+        if !is_own && !history.is_owned_by(&owners) {
+            let is_same_store = own.is_some_and(|own| own.store() == history.store());
+            let reason = if is_same_store {
+                "is not an earlier state of the present store, and a key that was removed since \
+                 may have signed it"
+            } else {
+                "is a backup of a store whose owners are not trusted"
+            };
             let owner = history.keyring().authority().owners.keys.first();
-            let owner = owner.map(|owner| owner.key.id().to_string());
             return Err(Error::Untrusted {
-                message: format!("{shown} is a backup of a store whose owners are not trusted"),
-                owner,
+                message: format!("{shown} {reason}"),
+                owner: owner.map(|owner| owner.key.id().to_string()),
             });
         }
         self.check_age(history, backup)
@@ -121,6 +119,18 @@ impl Trust {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether keys that have power now signed a backup: it is under the keyring `own` or a later one,
+/// or under one of the present owners that names no signer that was removed since.
+fn is_signed_by_present_keys(history: &History, own: &Keyring) -> bool {
+    let owners = own.authority().owners.keys.iter();
+    let owners: Vec<KeyId> = owners.map(|owner| owner.key.id()).collect();
+    let mut signers = history.keyring().authority().signers.iter();
+    history.descends_from(own)
+        || history.store() == own.store()
+            && signers.all(|signer| own.has_signer(signer.key.id()))
+            && history.is_owned_by(&owners)
 }
 
 /// An imported backup.
