@@ -34,6 +34,7 @@ mod replaced_secrets;
 mod run;
 mod samples;
 mod sandbox;
+mod signers;
 mod slips;
 mod tampering;
 mod terminal;

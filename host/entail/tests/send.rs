@@ -49,6 +49,8 @@ futures! {
         keyring(any(), any());
         receipt(any(), any());
         rotate_owner(any(), any());
+        add_signer(any(), any(), any());
+        remove_signer(any(), any(), any());
         remove_recipient(any(), any(), any(), any(), any());
         reseal(any(), any(), any());
         rotate_identity(any(), any(), any(), any());

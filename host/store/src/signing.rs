@@ -3,7 +3,9 @@
 use std::fmt;
 
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, EncodePublicKey, KeypairBytes};
+use ed25519_dalek::pkcs8::{
+    DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, KeypairBytes,
+};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 
 use crate::digest::Digest;
@@ -148,6 +150,15 @@ impl Verifier {
         })
     }
 
+    /// Parses a public key (SubjectPublicKeyInfo) in PEM form.
+    pub fn from_pem(pem: &str) -> Option<Self> {
+        let key = VerifyingKey::from_public_key_pem(pem).ok()?;
+        Some(Verifier {
+            id: KeyId::of(&key),
+            key,
+        })
+    }
+
     /// Encodes the 32 bytes of the key in hexadecimal digits.
     pub fn to_hex(&self) -> String {
         hex::encode(self.key.as_bytes())
@@ -228,5 +239,7 @@ mod tests {
         assert_eq!(parsed.id(), signer.id());
         let verifier = Verifier::from_hex(&signer.verifier().to_hex()).unwrap();
         assert_eq!(verifier, signer.verifier());
+        let pem = verifier.to_pem().unwrap();
+        assert_eq!(Verifier::from_pem(&pem), Some(verifier));
     }
 }

@@ -51,7 +51,8 @@ pub fn remedy(hint: &Hint) -> String {
         Hint::ListScopes => "entail project list".to_owned(),
         Hint::ListCredentials { scope } => format!("entail credential list {scope}"),
         Hint::ListPolicies => "entail policy list".to_owned(),
-        Hint::ListRecipients => "entail key list".to_owned(),
+        Hint::ListKeys => "entail key list".to_owned(),
+        Hint::RotateSigner => "entail key rotate signer".to_owned(),
         Hint::ActivatePolicy { organization } => {
             format!("entail policy activate {organization} POLICY")
         }

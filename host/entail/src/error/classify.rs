@@ -105,6 +105,8 @@ impl Error {
             | Error::UnknownPolicyName(_)
             | Error::AmbiguousPolicyName(_)
             | Error::UnknownRecipient(_)
+            | Error::UnknownSigner(_)
+            | Error::OwnSigner
             | Error::OwnRecipient
             | Error::RecoveryKeyRequired
             | Error::UnknownMode(_)
@@ -134,6 +136,8 @@ impl Error {
             Error::NotAnchored(_) => "not-anchored",
             Error::Recipient(_) => "invalid-recipient",
             Error::UnknownRecipient(_) => "unknown-recipient",
+            Error::UnknownSigner(_) => "unknown-signer",
+            Error::OwnSigner => "own-signer",
             Error::OwnRecipient => "own-recipient",
             Error::RecoveryKeyRequired => "recovery-key-required",
             Error::Unavailable(_) => "unavailable",
@@ -197,7 +201,8 @@ impl Error {
             } => Hint::TrustOwner {
                 owner: owner.clone(),
             },
-            Error::UnknownRecipient(_) => Hint::ListRecipients,
+            Error::UnknownRecipient(_) | Error::UnknownSigner(_) => Hint::ListKeys,
+            Error::OwnSigner => Hint::RotateSigner,
             Error::OwnRecipient => Hint::RotateIdentity,
             Error::RecoveryKeyRequired => Hint::SupplyRecoveryKey,
             Error::DatabaseMissing(_) => Hint::RestoreBackup,

@@ -104,8 +104,8 @@ pub enum Hint {
     },
     /// List the installed policies.
     ListPolicies,
-    /// List the recipients.
-    ListRecipients,
+    /// List the keys and recipients.
+    ListKeys,
 
     // Policies.
     /// Activate an installed policy.
@@ -131,6 +131,8 @@ pub enum Hint {
     SupplyIdentity,
     /// Renew the identity of this machine.
     RotateIdentity,
+    /// Renew the signer of this machine.
+    RotateSigner,
     /// Supply a recovery key that opens the secrets of the backup.
     SupplyRecoveryKey,
     /// Trust the owner of the backup.

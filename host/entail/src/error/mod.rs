@@ -78,6 +78,12 @@ pub enum Error {
     // The text that was given may be a key in the wrong place.
     #[error("there is no recipient {}", quoted(.0))]
     UnknownRecipient(String),
+    /// No signer has this fingerprint or label.
+    #[error("there is no signer {}", quoted(.0))]
+    UnknownSigner(String),
+    /// The signer of this machine cannot be removed.
+    #[error("that is the signer of this machine, which could then change nothing")]
+    OwnSigner,
     /// The recipient of this machine's own identity cannot be removed.
     #[error("that is the recipient of this machine's own identity, which could then open nothing")]
     OwnRecipient,

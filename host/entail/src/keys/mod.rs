@@ -15,7 +15,7 @@ mod signer;
 
 use std::sync::Arc;
 
-use entail_store::{Keyring, Keys, Receipt, Recipient, Role, Secret};
+use entail_store::{Keyring, Keys, LabelledKey, Receipt, Recipient, Role, Secret};
 
 use crate::authorize::authorize_whole;
 use crate::blocking::run_with_progress;
@@ -114,6 +114,32 @@ impl StoreKeys<'_> {
     pub async fn rotate_signer(self, principal: &Principal) -> Result<Renewal, Error> {
         self.run(principal, &mut |_| {}, |renewing| async move {
             renewing.rotate_signing_key(Role::Signer).await
+        })
+        .await
+    }
+
+    /// Adds a signer: another machine may change the store from then on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if it is a signer already; [`Error::Keys`] without an owner key.
+    pub async fn add_signer(self, principal: &Principal, signer: LabelledKey) -> Result<(), Error> {
+        self.run(principal, &mut |_| {}, |renewing| async move {
+            renewing.add_signer(signer).await
+        })
+        .await
+    }
+
+    /// Removes a signer, given by its fingerprint or label. What it signs from then on is refused
+    /// everywhere.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownSigner`], [`Error::OwnSigner`]; [`Error::Keys`] without an owner key.
+    pub async fn remove_signer(self, principal: &Principal, which: &str) -> Result<(), Error> {
+        let which = which.to_owned();
+        self.run(principal, &mut |_| {}, |renewing| async move {
+            renewing.remove_signer(&which).await
         })
         .await
     }

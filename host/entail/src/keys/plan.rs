@@ -1,11 +1,14 @@
 //! Planning a change of keys: the checks of the change itself, and how much it would renew.
 
-use entail_store::{Keyring, Readers, Recipient, Role, check_recipient_room, with_recipient};
+use entail_store::{
+    Keyring, LabelledKey, Readers, Recipient, Role, check_recipient_room, with_recipient,
+};
 
 use super::identity::replace;
 use super::readers::edited;
 use super::renewal::PAGE;
 use super::renewing::Renewing;
+use super::signer::{with_signer, without_signer};
 use crate::documents::scope::{self, Credential, Scope};
 use crate::error::Error;
 use crate::home::FIRST_LABEL;
@@ -20,6 +23,10 @@ pub enum KeyChange {
     RotateSigner,
     /// [`StoreKeys::rotate_owner`](super::StoreKeys::rotate_owner).
     RotateOwner,
+    /// [`StoreKeys::add_signer`](super::StoreKeys::add_signer).
+    AddSigner(LabelledKey),
+    /// [`StoreKeys::remove_signer`](super::StoreKeys::remove_signer), by its fingerprint or label.
+    RemoveSigner(String),
     /// [`StoreKeys::add_recipient`](super::StoreKeys::add_recipient).
     AddRecipient {
         /// The recipient; `None` if its key is not generated yet.
@@ -61,6 +68,15 @@ impl Renewing {
         let to_renew = match change {
             KeyChange::RotateSigner => return self.plan_signing_rotation(Role::Signer).await,
             KeyChange::RotateOwner => return self.plan_signing_rotation(Role::Owner).await,
+            KeyChange::AddSigner(signer) => {
+                with_signer(authority, signer)?;
+                0
+            }
+            KeyChange::RemoveSigner(which) => {
+                let own = self.store().keys().id_of(Role::Signer);
+                without_signer(authority, &which, own)?;
+                0
+            }
             KeyChange::RotateIdentity => {
                 let keys = self.store().keys();
                 keys.check_can_rotate()?;

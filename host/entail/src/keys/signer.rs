@@ -1,8 +1,7 @@
-//! Rotating the keys that sign: the signer, which signs changes, and the owner key, which signs
-//! the keyring.
+//! The keys that sign: signers sign changes, owner keys sign the keyring.
 
-use entail_store::{Author, Role};
-use serde_json::json;
+use entail_store::{Author, Authority, Batch, KeyId, LabelledKey, Role, check_recipient_label};
+use serde_json::{Value, json};
 
 use super::renewal::Renewal;
 use super::renewing::Renewing;
@@ -34,8 +33,83 @@ impl Renewing {
         })
     }
 
+    /// [`StoreKeys::add_signer`](super::StoreKeys::add_signer).
+    pub(crate) async fn add_signer(&self, signer: LabelledKey) -> Result<(), Error> {
+        let record = json!({
+            "change": "add-signer", "signer": signer.key.id().to_string(), "label": signer.label,
+        });
+        self.change_signers(&record, |authority| with_signer(authority, signer.clone()))
+            .await
+    }
+
+    /// [`StoreKeys::remove_signer`](super::StoreKeys::remove_signer).
+    pub(crate) async fn remove_signer(&self, which: &str) -> Result<(), Error> {
+        let own = self.store().keys().id_of(Role::Signer);
+        let record = json!({"change": "remove-signer", "signer": which});
+        self.change_signers(&record, |authority| without_signer(authority, which, own))
+            .await
+    }
+
+    async fn change_signers(
+        &self,
+        record: &Value,
+        edit: impl Fn(&Authority) -> Result<Authority, Error>,
+    ) -> Result<(), Error> {
+        self.documents
+            .until_not_contended(|| async {
+                let snapshot = self.store().read(&[]).await?;
+                let mut draft = snapshot.keyring.next();
+                draft.authority = edit(snapshot.keyring.authority())?;
+                let batch = Batch {
+                    keyring: Some(draft.into()),
+                    ..Batch::default()
+                };
+                self.commit(snapshot.revision, batch, record).await
+            })
+            .await
+    }
+
     /// Whether a rotation of the key was begun earlier.
     pub(super) async fn is_signing_rotation_begun(&self, role: Role) -> Result<bool, Error> {
         Ok(self.store().reload_keys().await?.has_next_key(role))
+    }
+}
+
+/// The authority with one more signer.
+pub(super) fn with_signer(authority: &Authority, signer: LabelledKey) -> Result<Authority, Error> {
+    check_recipient_label(&signer.label)?;
+    let id = signer.key.id();
+    if authority.signers.iter().any(|known| known.key.id() == id) {
+        return Err(Error::Invalid(format!("{id} is a signer already")));
+    }
+    let mut next = authority.clone();
+    next.signers.push(signer);
+    Ok(next)
+}
+
+/// The authority without the signer of that fingerprint or label, which must not be `own`.
+pub(super) fn without_signer(
+    authority: &Authority,
+    which: &str,
+    own: Option<KeyId>,
+) -> Result<Authority, Error> {
+    let is_meant =
+        |known: &LabelledKey| known.label == which || known.key.id().to_string() == which;
+    let (meant, kept): (Vec<LabelledKey>, Vec<LabelledKey>) =
+        authority.signers.iter().cloned().partition(is_meant);
+    match meant.as_slice() {
+        [] => Err(Error::UnknownSigner(which.to_owned())),
+        [only] if Some(only.key.id()) == own => Err(Error::OwnSigner),
+        [_] => Ok(Authority {
+            signers: kept,
+            ..authority.clone()
+        }),
+        several => {
+            let ids: Vec<String> = several.iter().map(|key| key.key.id().to_string()).collect();
+            Err(Error::Invalid(format!(
+                "several signers match; give the fingerprint of one of them: {}",
+                ids.join(", ")
+            )))
+        }
     }
 }

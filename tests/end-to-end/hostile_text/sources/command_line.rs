@@ -94,6 +94,8 @@ sources! {
         row(2, "key reseal {text}"),
         row(19, "key add-recipient {text}").hidden(),
         row(19, "key remove-recipient {text}"),
+        failing("key add-signer {text}"),
+        row(19, "key remove-signer {text}"),
         row(2, "audit {text}"),
         row(2, "audit tail -n {text}"),
         row(2, "audit tail --scope {text}"),

@@ -4,10 +4,12 @@ mod changed;
 mod list;
 mod recipients;
 mod rotate;
+mod signers;
 
 use clap::Subcommand;
 
 use self::recipients::{AddRecipientArgs, ReceiptArgs, RemoveRecipientArgs};
+use self::signers::{AddSignerArgs, RemoveSignerArgs};
 use crate::args::dry_run::DryRun;
 use crate::error::CliError;
 use crate::session::Session;
@@ -19,6 +21,10 @@ pub enum KeyCommand {
     /// Replace a key; everything stays readable meanwhile
     #[command(subcommand)]
     Rotate(RotateCommand),
+    /// Let another machine change the store, with a signer of its own
+    AddSigner(AddSignerArgs),
+    /// Remove a signer, so that what it signs from now on is refused
+    RemoveSigner(RemoveSignerArgs),
     /// Add a recipient that can open every secret: a second machine, a recovery key
     AddRecipient(AddRecipientArgs),
     /// Remove a recipient, so that it cannot open what is sealed from now on
@@ -49,6 +55,8 @@ pub async fn key(session: &Session, command: &KeyCommand) -> Result<(), CliError
         KeyCommand::Rotate(RotateCommand::Identity(args)) => rotate::identity(session, *args).await,
         KeyCommand::Rotate(RotateCommand::Signer(args)) => rotate::signer(session, *args).await,
         KeyCommand::Rotate(RotateCommand::Owner(args)) => rotate::owner(session, *args).await,
+        KeyCommand::AddSigner(args) => signers::add(session, args).await,
+        KeyCommand::RemoveSigner(args) => signers::remove(session, args).await,
         KeyCommand::AddRecipient(args) => recipients::add(session, args).await,
         KeyCommand::RemoveRecipient(args) => recipients::remove(session, args).await,
         KeyCommand::Receipt(args) => recipients::receipt(session, args).await,

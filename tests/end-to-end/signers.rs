@@ -1,0 +1,121 @@
+//! Several machines that change one store, each with a signer of its own.
+
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+
+use entail::store::Signer;
+
+use crate::sandbox::{RunOutput, Sandbox};
+
+/// Writes a file with mode 0600.
+fn write_private(file: &Path, bytes: &[u8]) {
+    use std::io::Write as _;
+    let mut options = std::fs::File::options();
+    let opened = options.write(true).create_new(true).mode(0o600).open(file);
+    opened.unwrap().write_all(bytes).unwrap();
+}
+
+/// Another home for the database of the sandbox, with a signer that is not in the keyring.
+struct Other {
+    home: PathBuf,
+    public_key: PathBuf,
+}
+
+impl Other {
+    fn new(sandbox: &Sandbox) -> Self {
+        let home = sandbox.path("other");
+        let mut directory = std::fs::DirBuilder::new();
+        directory.mode(0o700).recursive(true);
+        directory.create(home.join("keys")).unwrap();
+        for file in ["keys/identity.txt", "keys/keyring.jsonl", "anchor.json"] {
+            std::fs::copy(sandbox.home().join(file), home.join(file)).unwrap();
+        }
+        symlink(sandbox.database(), home.join("entail.db")).unwrap();
+        let signer = Signer::generate().unwrap();
+        let pem = signer.to_pem().unwrap();
+        write_private(&home.join("keys/signer.pem"), pem.expose());
+        let public_key = sandbox.path("signer.pub");
+        std::fs::write(&public_key, signer.verifier().to_pem().unwrap()).unwrap();
+        Other { home, public_key }
+    }
+
+    fn entail(&self, sandbox: &Sandbox, arguments: &[&str]) -> RunOutput {
+        let mut command = sandbox.command(arguments);
+        command.env("ENTAIL_HOME", &self.home);
+        sandbox.run(command, "")
+    }
+}
+
+#[test]
+fn a_machine_writes_with_its_own_signer_until_that_is_removed() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let other = Other::new(&sandbox);
+    let public_key = other.public_key.to_str().unwrap();
+    let add = |name: &str| other.entail(&sandbox, &["project", "add", name]);
+    add("acme/one").fails(16).prints("not allowed to write");
+    let add_signer = ["key", "add-signer", public_key, "--label", "other"];
+    sandbox
+        .entail(&[&add_signer[..], &["--dry-run"]].concat())
+        .ok();
+    add("acme/one").fails(16);
+    sandbox.entail(&add_signer).ok();
+    add("acme/one").ok();
+    sandbox.entail(&["project", "list"]).ok().prints("acme/one");
+    sandbox
+        .entail(&["key", "remove-signer", "other"])
+        .ok()
+        .prints("entail key receipt FILE");
+    add("acme/two").fails(16).prints("not allowed to write");
+    // Neither the one nor the other changes keys without an owner key.
+    other
+        .entail(&sandbox, &["key", "rotate", "signer"])
+        .fails(16)
+        .prints("no owner key");
+    for verified in [
+        sandbox.entail(&["verify"]),
+        other.entail(&sandbox, &["verify"]),
+    ] {
+        verified.ok();
+    }
+    sandbox.entail(&["doctor"]).ok();
+}
+
+#[test]
+fn a_rotated_signer_is_followed_by_every_machine() {
+    let (sandbox, key) = Sandbox::with_acme();
+    let other = Other::new(&sandbox);
+    let kept = std::fs::read(other.home.join("keys/keyring.jsonl")).unwrap();
+    for what in ["signer", "owner", "signer"] {
+        sandbox.entail(&["key", "rotate", what]).ok();
+        other
+            .entail(&sandbox, &["resolve", "acme/evals", "openai", "--reveal"])
+            .ok()
+            .prints(&key);
+    }
+    let keyring = |home: &Path| std::fs::read(home.join("keys/keyring.jsonl")).unwrap();
+    assert_ne!(keyring(&other.home), kept);
+    assert_eq!(keyring(&other.home), keyring(&sandbox.home()));
+    // The saved keyring may be an earlier one: the journal leads to the newest.
+    std::fs::write(other.home.join("keys/keyring.jsonl"), kept).unwrap();
+    other.entail(&sandbox, &["verify"]).ok();
+}
+
+#[test]
+fn a_dry_run_of_a_change_of_signers_fails_as_the_change() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let other = Other::new(&sandbox);
+    let public_key = other.public_key.to_str().unwrap();
+    sandbox.entail(&["key", "add-signer", public_key]).ok();
+    let private_key = sandbox.home().join("keys/signer.pem");
+    for (arguments, said) in [
+        (&["add-signer", public_key][..], "is a signer already"),
+        (&["add-signer", private_key.to_str().unwrap()], "openssl"),
+        (&["remove-signer", "nobody"], "there is no signer"),
+        (&["remove-signer", "first"], "entail key rotate signer"),
+    ] {
+        let dry_run = [&["key"], arguments, &["--dry-run"]].concat();
+        let planned = sandbox.entail(&dry_run).fails(19).prints(said);
+        let actual = sandbox.entail(&[&["key"], arguments].concat()).fails(19);
+        assert_eq!(planned.stderr, actual.stderr);
+    }
+}
