@@ -73,7 +73,8 @@ def parse(data, what):
 def form(data, known, what):
     """Parses an object with a version, and checks that this program can read it."""
     value = parse(data, what)
-    require(isinstance(value, dict) and type(value.get("version")) is int, f"{what}: no version")
+    version = value.get("version") if isinstance(value, dict) else None
+    require(type(version) is int and version >= 1, f"{what}: no version")
     critical = value.get("critical", [])
     require(isinstance(critical, list), f"{what}: critical")
     if value["version"] > VERSION or not set(critical) <= known:
@@ -170,8 +171,12 @@ class Keyring:
         self.readers = {known["organization"]: known for known in value["readers"]}
         enough = type(self.threshold) is int and 1 <= self.threshold <= len(self.owners)
         require(enough, f"{self.what}: threshold")
+        organizations = [known["organization"] for known in value["readers"]]
+        require(organizations == sorted(set(organizations)), f"{self.what}: readers")
         for known in value["readers"]:
-            require(known["class"] == "x25519" and known["epochs"], f"{self.what}: readers")
+            numbers = [epoch["number"] for epoch in known["epochs"]]
+            in_order = numbers == sorted(set(numbers)) and numbers and numbers[0] >= 1
+            require(known["class"] == "x25519" and in_order, f"{self.what}: readers")
 
     def keys(self, listed):
         keys = {}
@@ -182,6 +187,17 @@ class Keyring:
             key = bytes.fromhex(key["key"])
             keys[fingerprint(key)] = key
         return keys
+
+    def check_signed(self):
+        """Checks that enough of its own owners signed it, whoever else did."""
+        name = b"application/vnd.entail.keyring+json"
+        signed = b"DSSEv1 %d %s %d %s" % (len(name), name, len(self.payload), self.payload)
+        found = set()
+        for signature in parse(self.signatures, self.what):
+            key = self.owners.get(signature["key"])
+            if key and verifies(key, signed, bytes.fromhex(signature["signature"])):
+                found.add(signature["key"])
+        require(len(found) >= self.threshold, f"{self.what}: too few owners")
 
     def check_own(self, before):
         trusted = dict(before.owners if before else {}) | self.owners
@@ -288,10 +304,11 @@ class Home:
         payload, signatures, end = self.read("keys/keyring.jsonl").split(b"\n")
         require(end == b"", "keyring.jsonl")
         self.trusted = Keyring(payload, signatures)
+        self.trusted.check_signed()
         known = {"version", "store", "lineage", "revision", "checkpoint"}
         self.anchor = form(self.read("anchor.json"), known, "anchor.json")
         revision, checkpoint = self.anchor["revision"], self.anchor["checkpoint"]
-        require(self.anchor.keys() == known and is_id(self.anchor["lineage"]), "anchor.json")
+        require(is_id(self.anchor["lineage"]), "anchor.json: lineage")
         require(is_count(revision) and revision <= MAX_REVISION, "anchor.json: revision")
         require((revision == 0) == (checkpoint is None), "anchor.json: checkpoint")
         require(self.anchor["store"] == self.trusted.store, "anchor.json: another store")
@@ -324,8 +341,7 @@ class Home:
             try:
                 keyring = Keyring(payload, signatures)
             except Newer as newer:
-                if before is None:
-                    raise
+                require(before is not None, "the first keyring is malformed")
                 check_newer(newer, "keyring", payload, signatures, before.owners)
             require(number == place == keyring.number, f"keyring {number} is out of place")
             keyring.check_link(before)

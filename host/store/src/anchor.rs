@@ -70,7 +70,6 @@ pub enum AnchorError {
 
 /// The contents of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct AnchorRecord {
     version: u32,
     store: RandomId,

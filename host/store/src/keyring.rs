@@ -232,13 +232,7 @@ impl Keyring {
         if owners.threshold == 0 || owners.threshold > owners.keys.len() {
             return Err(malformed("has no owners that could change it"));
         }
-        if payload
-            .readers
-            .iter()
-            .any(|readers| readers.epochs.is_empty())
-        {
-            return Err(malformed("has readers without an epoch"));
-        }
+        check_order(&payload.readers).map_err(malformed)?;
         Ok(Keyring {
             header: payload.header,
             number: payload.number,
@@ -377,11 +371,24 @@ impl Keyring {
         Ok(())
     }
 
+    /// Fails unless enough of its own owners signed it, whoever else did.
+    pub(crate) fn check_signed(&self) -> Result<(), Tampering> {
+        let keys = self.owner_keys();
+        let found = self.statement.count_signers(StatementType::Keyring, &keys);
+        if found < self.authority.owners.threshold {
+            return Err(self.tampering("is not signed by enough of its owners"));
+        }
+        Ok(())
+    }
+
+    fn owner_keys(&self) -> Vec<&Verifier> {
+        let owners = self.authority.owners.keys.iter();
+        owners.map(|owner| &owner.key).collect()
+    }
+
     /// Whether one of its owners signed `statement`.
     fn owners_signed(&self, statement: &Statement) -> bool {
-        let owners = self.authority.owners.keys.iter();
-        let keys: Vec<&Verifier> = owners.map(|owner| &owner.key).collect();
-        statement.is_signed_by_any(StatementType::Keyring, &keys)
+        statement.is_signed_by_any(StatementType::Keyring, &self.owner_keys())
     }
 
     /// Returns who signed it. Fails unless its own owners did. `before` is its predecessor, whose
@@ -420,6 +427,23 @@ impl Owners {
     }
 }
 
+/// Fails unless organizations and epochs are in order. The error is the predicate of a sentence
+/// about the keyring.
+fn check_order(readers: &[Readers]) -> Result<(), &'static str> {
+    let organizations = readers.iter().map(|readers| &readers.organization);
+    if !organizations.is_sorted_by(|one, next| one < next) {
+        return Err("has readers that are not in order");
+    }
+    for readers in readers {
+        let numbers = readers.epochs.iter().map(|epoch| epoch.number);
+        let numbers = std::iter::once(0).chain(numbers);
+        if readers.epochs.is_empty() || !numbers.is_sorted_by(|one, next| one < next) {
+            return Err("has epochs that are not in order");
+        }
+    }
+    Ok(())
+}
+
 /// Keyrings in the order of their numbers, each linked to the one before.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KeyringChain {
@@ -429,21 +453,27 @@ pub(crate) struct KeyringChain {
 impl KeyringChain {
     /// Parses the keyrings of a database after `base`, or all of them, and checks the links
     /// between them.
+    ///
+    /// That a keyring is of a newer version counts only if an owner of the one before it signed it;
+    /// of the first, only if there is no `trusted` one, which would be newer as well.
     pub(crate) fn parse(
         base: Option<&Arc<Keyring>>,
+        trusted: Option<&Keyring>,
         statements: &[Statement],
     ) -> Result<Self, Tampering> {
         let mut keyrings: Vec<Arc<Keyring>> = base.into_iter().cloned().collect();
         for statement in statements {
-            let keyring = match (Keyring::parse(statement.clone()), keyrings.last()) {
-                // That it is of a newer version counts only if an owner signed it.
-                (Err(error), Some(before))
-                    if error.fault() == Fault::Newer && !before.owners_signed(statement) =>
-                {
-                    return Err(Tampering::new(Fault::Forged, "a keyring", "is malformed"));
+            let keyring = Keyring::parse(statement.clone()).map_err(|error| {
+                let is_believed = match keyrings.last() {
+                    Some(before) => before.owners_signed(statement),
+                    None => trusted.is_none(),
+                };
+                if error.fault() == Fault::Newer && !is_believed {
+                    Tampering::new(Fault::Forged, "a keyring", "is malformed")
+                } else {
+                    error
                 }
-                (keyring, _) => keyring?,
-            };
+            })?;
             match keyrings.last() {
                 Some(before) => keyring.check_link(before)?,
                 None if keyring.number == 1 && keyring.previous.is_none() => {}

@@ -106,6 +106,9 @@ pub(crate) fn parse<T: DeserializeOwned>(
         return Err(malformed(&what as &dyn fmt::Display));
     };
     let is_known = |member: &String| members.contains(&member.as_str());
+    if form.version == 0 {
+        return Err(malformed(&what));
+    }
     if form.version > VERSION || !form.critical.iter().all(is_known) {
         return Err(newer(what));
     }
@@ -200,16 +203,22 @@ impl Statement {
 
     /// Whether any of `trusted` signed it, whoever else did.
     pub(crate) fn is_signed_by_any(&self, kind: StatementType, trusted: &[&Verifier]) -> bool {
+        self.count_signers(kind, trusted) > 0
+    }
+
+    /// How many of `trusted` signed it, whoever else did.
+    pub(crate) fn count_signers(&self, kind: StatementType, trusted: &[&Verifier]) -> usize {
         let signatures: Vec<StoredSignature> =
             serde_json::from_slice(&self.signatures).unwrap_or_default();
         let bytes = kind.signed_bytes(&self.payload);
-        let is_valid = |signature: &StoredSignature| {
-            let found = hex::decode::<64>(&signature.signature).unwrap_or([0; 64]);
-            trusted
-                .iter()
-                .any(|key| key.id().to_string() == signature.key && key.verifies(&bytes, &found))
+        let has_signed = |key: &&&Verifier| {
+            let id = key.id().to_string();
+            signatures.iter().any(|signature| {
+                let found = hex::decode::<64>(&signature.signature).unwrap_or([0; 64]);
+                signature.key == id && key.verifies(&bytes, &found)
+            })
         };
-        signatures.iter().any(is_valid)
+        trusted.iter().filter(has_signed).count()
     }
 
     /// Encodes it as two lines: the signed bytes, which contain no line break, and the
@@ -304,6 +313,7 @@ mod tests {
         assert_eq!(parse(&critical("number")), Ok(7));
         assert_eq!(parse(&critical("more")), Err(Fault::Newer));
         let twice = r#"{"version":1,"number":7,"more":{"a":1,"a":2}}"#;
+        assert_eq!(parse(&known.replace(":1", ":0")), Err(Fault::Forged));
         for text in [
             "",
             "7",

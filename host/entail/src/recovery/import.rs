@@ -399,7 +399,7 @@ impl Import<'_> {
             backup_at_ms: self.history.at_ms(),
             seen: self.seen.revision,
             not_restored,
-            keyring: store.known_keyring(),
+            keyring: store.keyring().await?,
         })
     }
 }

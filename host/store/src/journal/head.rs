@@ -124,7 +124,7 @@ impl Keyrings<'_> {
     /// The keyrings as a chain that contains `trusted`.
     fn chain(&mut self, trusted: &Keyring) -> Result<&KeyringChain, Tampering> {
         if let Keyrings::Unread(base, statements) = self {
-            let chain = KeyringChain::parse(base.as_ref(), statements)?;
+            let chain = KeyringChain::parse(base.as_ref(), Some(trusted), statements)?;
             chain.check_trust(trusted)?;
             *self = Keyrings::Verified(chain);
         }

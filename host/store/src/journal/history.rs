@@ -38,7 +38,7 @@ impl History {
     ///
     /// [`Error::Tampered`], [`Error::Unavailable`].
     pub async fn of(backend: &dyn Backend) -> Result<Self, Error> {
-        let keyrings = KeyringChain::parse(None, &backend.keyrings(0).await?)?;
+        let keyrings = KeyringChain::parse(None, None, &backend.keyrings(0).await?)?;
         let mut position = JournalPosition::default();
         let mut keyring: Option<Arc<Keyring>> = None;
         let mut at_ms = 0;

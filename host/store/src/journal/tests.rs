@@ -6,7 +6,8 @@ use super::checkpoint::{Checkpoint, MAX_CHECKPOINT_BYTES, State};
 use super::head::JournalHead;
 use super::position::{JournalPosition, MAX_REVISION};
 use crate::digest::Digest;
-use crate::keyring::{Authority, Keyring, KeyringDraft, LabelledKey, Owners};
+use crate::keyring::{Authority, Keyring, KeyringChain, KeyringDraft, LabelledKey, Owners};
+use crate::recipients::{Epoch, Readers, RecipientClass};
 use crate::row::JournalRow;
 use crate::signing::Signer;
 use crate::statement::{Statement, StatementType};
@@ -286,4 +287,56 @@ fn a_newer_version_that_nobody_signed_is_a_forgery() {
         ..signed
     };
     assert_eq!(journal.fault_of(row(3, newer)), Some(Fault::Forged));
+}
+
+#[test]
+fn keyrings_are_well_formed() {
+    let journal = Journal::new();
+    let first = journal.keyring();
+    let readers = |organization: &str, numbers: &[u32]| Readers {
+        organization: organization.to_owned(),
+        class: RecipientClass::X25519,
+        recipients: Vec::new(),
+        epochs: numbers
+            .iter()
+            .map(|number| Epoch {
+                number: *number,
+                key: String::new(),
+                sealed: Digest::of(b"key"),
+                sealed_to: Vec::new(),
+            })
+            .collect(),
+    };
+    for (list, is_valid) in [
+        (vec![readers("acme", &[2, 5]), readers("other", &[1])], true),
+        (vec![readers("other", &[1]), readers("acme", &[1])], false),
+        (vec![readers("acme", &[1]), readers("acme", &[1])], false),
+        (vec![readers("acme", &[])], false),
+        (vec![readers("acme", &[0])], false),
+        (vec![readers("acme", &[2, 1])], false),
+        (vec![readers("acme", &[1, 1])], false),
+    ] {
+        let mut draft = first.next();
+        draft.authority.readers = list.clone();
+        let signed = draft.sign(1, [&journal.owner]);
+        assert_eq!(signed.is_ok(), is_valid, "{list:?}");
+    }
+    // A keyring that nobody signed is not trusted, and no reason to look for a newer version.
+    first.check_signed().unwrap();
+    let unsigned = Statement {
+        signatures: b"garbage".to_vec(),
+        ..first.statement().clone()
+    };
+    assert!(Keyring::parse(unsigned).unwrap().check_signed().is_err());
+    let text = String::from_utf8(first.statement().payload.clone()).unwrap();
+    let newer = Statement {
+        payload: text.replace("\"version\":1", "\"version\":2").into_bytes(),
+        ..first.statement().clone()
+    };
+    let fault = |trusted: Option<&Keyring>| {
+        let parsed = KeyringChain::parse(None, trusted, std::slice::from_ref(&newer));
+        parsed.err().map(|error| error.fault())
+    };
+    assert_eq!(fault(Some(first)), Some(Fault::Forged));
+    assert_eq!(fault(None), Some(Fault::Newer));
 }

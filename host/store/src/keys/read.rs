@@ -60,7 +60,7 @@ pub(super) fn read_keyring(file: &Path) -> Result<Arc<Keyring>, KeyError> {
     let bytes = files::read_trusted(file, MAX_KEYRING_FILE_BYTES)?;
     let keyring = Statement::from_lines(&bytes).map(Keyring::parse);
     match keyring {
-        Some(Ok(keyring)) => Ok(Arc::new(keyring)),
+        Some(Ok(keyring)) if keyring.check_signed().is_ok() => Ok(Arc::new(keyring)),
         Some(Err(error)) if error.fault() == Fault::Newer => Err(KeyError::NewerKeyring),
         _ => Err(KeyError::Malformed {
             file: file.to_owned(),

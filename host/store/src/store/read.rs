@@ -277,6 +277,9 @@ impl Store {
 
     /// Reports a document that is not the one that the journal names.
     async fn changed(&self, key: &DocumentKey, bytes: &[u8], error: Tampering) -> Error {
+        if error.fault() == Fault::Newer {
+            return error.into();
+        }
         match self.was_written(key, bytes).await {
             Ok(true) => old_document(key).into(),
             Ok(false) => error.into(),

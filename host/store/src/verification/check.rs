@@ -187,6 +187,7 @@ impl Check<'_> {
                 };
                 match Document::verify(key, bytes, *digest) {
                     Ok(document) => self.visit(&document, names).await?,
+                    Err(error) if error.fault() == Fault::Newer => self.report.faults.push(error),
                     Err(error) => {
                         let fault = match was_written(page, key, bytes).await? {
                             true => old_document(key),

@@ -70,7 +70,7 @@ impl Check<'_> {
             let reason = "has rows before its first keyring";
             self.fault(Fault::Extra, "the table keyrings", reason);
         }
-        let keyrings = match KeyringChain::parse(None, &statements) {
+        let keyrings = match KeyringChain::parse(None, Some(&head.keyring), &statements) {
             Ok(keyrings) => keyrings,
             Err(error) => {
                 self.report.faults.push(error);
