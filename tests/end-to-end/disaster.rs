@@ -248,6 +248,92 @@ fn a_restore_brings_back_no_reader_that_was_removed() {
 }
 
 #[test]
+fn a_restore_of_a_newer_backup_takes_over_its_keys() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let removed = recovery(&sandbox);
+    let behind = sandbox.path("behind");
+    let copied = std::process::Command::new("cp")
+        .arg("-a")
+        .arg(sandbox.home())
+        .arg(&behind)
+        .status();
+    assert!(copied.unwrap().success());
+    sandbox
+        .entail(&["key", "remove-recipient", "recovery"])
+        .ok();
+    let copy = backup(&sandbox, "copy.entail");
+    let run = |arguments: &[&str]| {
+        let mut command = sandbox.command(arguments);
+        command.env("ENTAIL_HOME", &behind);
+        sandbox.run(command, "")
+    };
+    run(&["restore", copy.to_str().unwrap(), "--accept-rollback"]).ok();
+    let listed = run(&["key", "list"]).ok();
+    assert!(!listed.stdout.contains("recovery"), "{}", listed.stdout);
+    // Its receipt cannot be renewed any more.
+    run(&["key", "receipt", removed.to_str().unwrap()])
+        .fails(16)
+        .prints("is not a recipient of this store");
+}
+
+#[test]
+fn a_restore_without_an_identity_begins_an_epoch_without_removed_readers() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let removed = recovery(&sandbox);
+    let copy = backup(&sandbox, "copy.entail");
+    sandbox
+        .entail(&["key", "remove-recipient", "recovery"])
+        .ok();
+    let identity = sandbox.home().join("keys/identity.txt");
+    let away = sandbox.path("identity.txt");
+    std::fs::rename(&identity, &away).unwrap();
+    sandbox
+        .entail(&["restore", copy.to_str().unwrap(), "--accept-rollback"])
+        .ok()
+        .prints("stay removed: recovery");
+    let key = sandbox.canary();
+    sandbox
+        .entail_with(&["credential", "set", "acme", "openai", "--stdin"], &key)
+        .ok();
+    std::fs::copy(&removed, &identity).unwrap();
+    sandbox
+        .entail(&["resolve", "acme/evals", "openai"])
+        .fails(10)
+        .prints("cannot be read");
+    std::fs::rename(away, identity).unwrap();
+    assert_eq!(sandbox.revealed_key(), key);
+    sandbox.entail(&["key", "reseal"]).ok();
+    sandbox.entail(&["doctor"]).ok();
+}
+
+#[test]
+fn a_backup_that_ends_under_another_owner_is_restored_only_if_named() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let recovery = recovery(&sandbox);
+    let copy = backup(&sandbox, "copy.entail");
+    let elsewhere = sandbox.path("elsewhere");
+    restore(&sandbox, &elsewhere, &copy, &recovery).ok();
+    let theirs = sandbox.path("theirs.entail");
+    let run = |arguments: &[&str]| {
+        let mut command = sandbox.command(arguments);
+        command.env("ENTAIL_HOME", &elsewhere);
+        sandbox.run(command, "")
+    };
+    run(&["backup", theirs.to_str().unwrap()]).ok();
+    let list = run(&["key", "list", "--json"]).ok().json();
+    let owner = list["owner"].as_str().unwrap();
+    let theirs = theirs.to_str().unwrap();
+    let restore = ["restore", theirs, "--accept-rollback"];
+    sandbox.entail(&restore).fails(15).prints("--owner");
+    let named = [&restore[..], &["--owner", owner]].concat();
+    sandbox.entail(&named).ok();
+    for command in ["verify", "doctor", "status"] {
+        sandbox.entail(&[command]).ok();
+    }
+    sandbox.entail(&["project", "add", "acme/more"]).ok();
+}
+
+#[test]
 fn a_recovery_key_of_one_organization_opens_nothing_of_another() {
     let (sandbox, _) = Sandbox::with_acme();
     sandbox.entail(&["init", "other"]).ok();
@@ -326,6 +412,17 @@ fn a_former_signer_is_not_believed_on_a_clean_machine_with_a_new_receipt() {
     restore(&sandbox, &elsewhere, &forged, &recovery)
         .fails(15)
         .prints("does not contain the state");
+    // The revision of the receipt itself changes nothing.
+    let receipt = std::fs::read_to_string(&recovery).unwrap();
+    let checkpoint = receipt
+        .lines()
+        .find_map(|line| line.strip_prefix("# checkpoint: "));
+    let revision = checkpoint.unwrap().split(' ').next().unwrap();
+    let mut command = sandbox.command(&["restore", "--at-least", revision, "--recovery"]);
+    command
+        .args([&recovery, &forged])
+        .env("ENTAIL_HOME", &elsewhere);
+    sandbox.run(command, "").fails(15);
     let copy = backup(&sandbox, "copy.entail");
     restore(&sandbox, &elsewhere, &copy, &recovery).ok();
 }

@@ -106,7 +106,7 @@ pub use locked::{inherited_file, memory_lock_failures};
 pub use random_id::{InvalidId, RandomId};
 pub use recipients::{
     Epoch, Readers, Recipient, RecipientClass, RecipientError, RecipientId, check_recipient_label,
-    check_recipient_room, with_recipient, without_recipient,
+    check_recipient_room, find_recipient, with_recipient, without_recipient,
 };
 pub use row::{BlobRow, DocumentKey, JournalRow};
 pub use sealing::context::{Fields, SealContext, SealError};

@@ -171,29 +171,53 @@ pub fn check_recipient_room(recipients: &[Recipient]) -> Result<(), RecipientErr
     Ok(())
 }
 
-/// Returns `recipients` without the one of that label, key or fingerprint, of which the first eight
-/// digits are enough.
+/// Finds the recipient of that label, key or fingerprint, of which the first eight digits are
+/// enough. A recipient may occur more than once.
 ///
 /// # Errors
 ///
-/// [`RecipientError::Unknown`], [`RecipientError::Ambiguous`], [`RecipientError::Last`].
-pub fn without_recipient(
-    recipients: &[Recipient],
+/// [`RecipientError::Unknown`], [`RecipientError::Ambiguous`].
+pub fn find_recipient<'a>(
+    recipients: &'a [Recipient],
     which: &str,
-) -> Result<Vec<Recipient>, RecipientError> {
+) -> Result<&'a Recipient, RecipientError> {
     let has_id =
         |recipient: &Recipient| which.len() >= MIN_ID_DIGITS && recipient.id().starts_with(which);
-    let matches = |recipient: &Recipient| {
+    let matches = |recipient: &&Recipient| {
         has_id(recipient) || recipient.label == which || recipient.key == which
     };
-    let (matching, mut kept): (Vec<Recipient>, Vec<Recipient>) =
-        recipients.iter().cloned().partition(matches);
-    match matching.as_slice() {
-        [] => Err(RecipientError::Unknown(which.to_owned())),
-        [_] if kept.is_empty() => Err(RecipientError::Last),
-        [_] => Ok(std::mem::take(&mut kept)),
-        several => Err(RecipientError::Ambiguous(ids(several).join(", "))),
+    let found: Vec<&Recipient> = recipients.iter().filter(matches).collect();
+    let first = found
+        .first()
+        .ok_or_else(|| RecipientError::Unknown(which.to_owned()))?;
+    if found.iter().all(|recipient| recipient.key == first.key) {
+        return Ok(first);
     }
+    let mut ids: Vec<RecipientId> = found.iter().map(|recipient| recipient.id()).collect();
+    ids.dedup();
+    Err(RecipientError::Ambiguous(ids.join(", ")))
+}
+
+/// Returns `recipients` without the one of that key.
+///
+/// # Errors
+///
+/// [`RecipientError::Unknown`], [`RecipientError::Last`].
+pub fn without_recipient(
+    recipients: &[Recipient],
+    key: &str,
+) -> Result<Vec<Recipient>, RecipientError> {
+    let (removed, kept): (Vec<Recipient>, Vec<Recipient>) = recipients
+        .iter()
+        .cloned()
+        .partition(|recipient| recipient.key == key);
+    if removed.is_empty() {
+        return Err(RecipientError::Unknown(key.to_owned()));
+    }
+    if kept.is_empty() {
+        return Err(RecipientError::Last);
+    }
+    Ok(kept)
 }
 
 impl Readers {

@@ -124,6 +124,13 @@ impl Home {
                      version does not read; create a new home and enter the secrets again",
                 self.directory.display()
             )),
+            _ if exists(&self.keys_directory()) && exists(&self.database_file()) => {
+                Error::Home(format!(
+                    "{} is missing; copy it from where the keys are kept, or from another machine \
+                     of this store",
+                    self.keys_directory().join(KEYRING).display()
+                ))
+            }
             _ => Error::NotAHome(self.directory.clone()),
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use entail_store::{
     Authority, Batch, Digest, Epoch, EpochKey, KeyError, Keys, Readers, Recipient, RecipientError,
-    SealError, with_recipient, without_recipient,
+    SealError, find_recipient, with_recipient, without_recipient,
 };
 use serde_json::{Value, json};
 
@@ -87,10 +87,11 @@ impl Renewing {
     ) -> Result<Renewal, Error> {
         let keyring = self.store().keyring().await?;
         self.without(keyring.authority(), which, organization)?;
+        let key = named_key(keyring.authority(), which, organization)?;
         let record = json!({
-            "change": "remove-recipient", "recipient": which, "organization": organization,
+            "change": "remove-recipient", "recipient": key, "organization": organization,
         });
-        let edit = |list: &[Recipient]| without_recipient(list, which);
+        let edit = |list: &[Recipient]| without_recipient(list, &key);
         let keys = self.store().keys();
         let changed = self
             .change_readers(&record, organization, &keys, &edit)
@@ -109,8 +110,12 @@ impl Renewing {
         which: &str,
         organization: Option<&ScopePath>,
     ) -> Result<Authority, Error> {
-        let edit = |list: &[Recipient]| without_recipient(list, which);
-        let (next, _) = edited(authority, organization, &edit).map_err(|error| match error {
+        let key = named_key(authority, which, organization);
+        let removed = key.and_then(|key| {
+            let edit = |list: &[Recipient]| without_recipient(list, &key);
+            edited(authority, organization, &edit)
+        });
+        let (next, _) = removed.map_err(|error| match error {
             // `which` may be a key entered by mistake, so the error quotes it safely.
             Error::Recipient(RecipientError::Unknown(_)) => {
                 Error::UnknownRecipient(which.to_owned())
@@ -295,6 +300,27 @@ impl Renewing {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// The key of the recipient that `which` names: its label, key or fingerprint. One recipient may
+/// have several labels, and has one key.
+fn named_key(
+    authority: &Authority,
+    which: &str,
+    organization: Option<&ScopePath>,
+) -> Result<String, Error> {
+    let is_meant =
+        |readers: &&Readers| organization.is_none_or(|only| only.as_str() == readers.organization);
+    let meant = authority.readers.iter().filter(is_meant);
+    let mut all: Vec<Recipient> = meant
+        .flat_map(|readers| readers.recipients.clone())
+        .collect();
+    if organization.is_none() {
+        all.extend(authority.default_recipients.iter().cloned());
+    }
+    all.sort_by(|one, other| (&one.key, &one.label).cmp(&(&other.key, &other.label)));
+    all.dedup_by(|one, other| (&one.key, &one.label) == (&other.key, &other.label));
+    Ok(find_recipient(&all, which)?.key.clone())
 }
 
 /// Applies `edit` to the recipients of one organization, or of all and the defaults. Those to which

@@ -108,12 +108,15 @@ impl Trust {
             (Some(required), _) if found < required => Err(untrusted(format!(
                 "{shown} is at revision {found}, and at least {required} is required"
             ))),
-            (None, Some(receipt)) if !history.has(receipt.position) => {
+            (at_least, Some(receipt))
+                if at_least.is_none_or(|least| least >= receipt.position.revision)
+                    && !history.has(receipt.position) =>
+            {
                 let required = receipt.position.revision;
                 Err(untrusted(format!(
                     "{shown} (revision {found}) does not contain the state that the recovery key \
                      names (revision {required}); to accept an older or another state, add \
-                     --at-least REVISION"
+                     --at-least with a lower revision"
                 )))
             }
             _ => Ok(()),
@@ -197,7 +200,13 @@ pub(super) async fn import_over(
     let seen = home.anchor().read().unwrap_or_default();
     copy_private_signing_keys(home, staged)?;
     write_keyring(&staged.keys_directory(), history.keyring())?;
-    let newest = now.as_ref().map_or(keys.keyring(), History::keyring);
+    let own = now.as_ref().map_or(keys.keyring(), History::keyring);
+    // A backup that continues the present state knows better who has power.
+    let newest = if history.descends_from(own) {
+        history.keyring()
+    } else {
+        own
+    };
     let import = Import {
         staged,
         seen,
@@ -372,13 +381,24 @@ impl Import<'_> {
         let store = Store::open(Arc::new(database), keys, anchor)?;
         verify(&store).await?;
         let not_restored = removed_labels(in_force.authority(), &self.authority);
+        let mut authority = self.authority;
+        let mut add_blobs = Vec::new();
+        for readers in &mut authority.readers {
+            // Nothing more is sealed to an epoch that one who was removed knows. The keys of the
+            // earlier epochs are sealed again later, by an identity that opens them.
+            let renewed = readers.clone().renewed(|_| None);
+            let renewed = renewed.map_err(entail_store::Error::Seal)?;
+            *readers = renewed.readers;
+            add_blobs.extend(renewed.add_blobs);
+        }
         let newest = self.before.last().unwrap_or(in_force);
         let mut draft = newest
             .next()
             .begin_lineage()
             .map_err(|error| Error::Home(error.to_string()))?;
-        draft.authority = self.authority;
+        draft.authority = authority;
         let batch = Batch {
+            add_blobs,
             keyring: Some(NewKeyring {
                 before: self.before,
                 draft,
@@ -399,7 +419,7 @@ impl Import<'_> {
             backup_at_ms: self.history.at_ms(),
             seen: self.seen.revision,
             not_restored,
-            keyring: store.keyring().await?,
+            keyring: store.known_keyring(),
         })
     }
 }

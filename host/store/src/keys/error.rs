@@ -105,6 +105,12 @@ pub enum KeyError {
         /// How many of their keys this machine has.
         found: usize,
     },
+    /// The file has a key that is no recipient of this store.
+    #[error(
+        "the key in {} is not a recipient of this store, so a backup would not open with it; create a recovery key with: entail key add-recipient --recovery FILE",
+        sanitized(.0.display())
+    )]
+    ForeignRecoveryKey(PathBuf),
     /// The keyring was written by a newer version of this program.
     #[error("{KEYRING} was written by a newer version of Entail, which is needed to read it")]
     NewerKeyring,

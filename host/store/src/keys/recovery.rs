@@ -71,12 +71,12 @@ impl Receipt {
         })
     }
 
-    /// Replaces the receipt in a file with a recovery key.
+    /// Replaces the receipt in a file with a recovery key, which must be a reader of `keyring`.
     ///
     /// # Errors
     ///
-    /// If the file cannot be read or replaced, or has no identity.
-    pub fn renew(&self, file: &Path) -> Result<(), KeyError> {
+    /// If the file cannot be read or replaced, or has another key; [`KeyError::ForeignRecoveryKey`].
+    pub fn renew(&self, file: &Path, keyring: &Keyring) -> Result<(), KeyError> {
         let failed = |error| KeyError::File {
             file: file.to_owned(),
             error,
@@ -88,7 +88,12 @@ impl Receipt {
         let text = Secret::read_regular_file(file, identity::MAX_BYTES)
             .map_err(failed)?
             .ok_or_else(malformed)?;
-        identity::parse(&text).ok_or_else(malformed)?;
+        let identities = identity::parse(&text).ok_or_else(malformed)?;
+        let is_reader = |identity: &Identity| keyring.has_reader(&identity.id);
+        let is_of_this_store = Self::find(&text).is_none_or(|found| found.store == self.store);
+        if !is_of_this_store || !identities.iter().all(is_reader) {
+            return Err(KeyError::ForeignRecoveryKey(file.to_owned()));
+        }
         let is_of_receipt = |line: &str| {
             [STORE, OWNER, CHECKPOINT]
                 .iter()

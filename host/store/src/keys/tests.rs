@@ -231,11 +231,18 @@ fn a_recovery_key_has_a_receipt() {
         },
         ..receipt
     };
-    later.renew(&file).unwrap();
+    assert!(matches!(
+        later.renew(&file, keys.keyring()),
+        Err(KeyError::ForeignRecoveryKey(_))
+    ));
+    let mut draft = keys.keyring().next();
+    draft.authority.default_recipients.push(recipient.clone());
+    let keyring = keys.sign_keyring(keys.keyring(), &draft, 0).unwrap();
+    later.renew(&file, &keyring).unwrap();
     let text = Secret::read_regular_file(&file, 10_000).unwrap().unwrap();
     assert_eq!(Receipt::find(&text), Some(later.clone()));
     assert_eq!(identity::parse(&text).unwrap()[0].id, identities[0].id);
     std::fs::write(&file, "no key").unwrap();
-    assert!(later.renew(&file).is_err());
+    assert!(later.renew(&file, &keyring).is_err());
     assert_eq!(Receipt::find(&identity::to_text(&identities)), None);
 }

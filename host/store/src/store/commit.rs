@@ -101,7 +101,9 @@ impl Store {
             Err(error) => return Err(error.into()),
         }
         let revision = after.position.revision;
-        self.anchor_commit(after).await?;
+        self.anchor_commit(after.clone()).await?;
+        // What this process signed itself needs no proof, not even if it begins a lineage.
+        self.local.cache().advance_to(after, None);
         Ok(revision)
     }
 

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use entail::store::{KeyError, Recipient, check_recipient_label, create_recovery_key};
-use entail::{KeyChange, ScopePath, now_ms};
+use entail::store::{KeyError, Receipt, Recipient, check_recipient_label, create_recovery_key};
+use entail::{Entail, KeyChange, ScopePath, now_ms};
 
 use super::changed::{dry_run, print, print_rotated};
 use crate::args::dry_run::DryRun;
@@ -93,14 +93,19 @@ pub async fn add(session: &Session, args: &AddRecipientArgs) -> Result<(), CliEr
         }
         (None, None) => return Err(CliError::usage("no recipient is given")),
     };
-    let renewal = entail
+    let added = entail
         .keys()
         .add_recipient(&session.principal, recipient, args.organization.clone())
-        .await?;
+        .await;
+    let renewal = added.inspect_err(|_| {
+        if let Some(file) = &args.recovery {
+            // A key that opens nothing.
+            let _ = std::fs::remove_file(file);
+        }
+    })?;
     if let Some(file) = &args.recovery {
         // A backup from before is not sealed to the recovery key.
-        let receipt = entail.keys().receipt(&session.principal).await?;
-        receipt.renew(file).map_err(entail::Error::from)?;
+        renew_receipt(session, &entail, file).await?;
     }
     print_rotated(session, &renewal, &what);
     if !session.global.json {
@@ -166,6 +171,17 @@ pub async fn remove(session: &Session, args: &RemoveRecipientArgs) -> Result<(),
     Ok(())
 }
 
+async fn renew_receipt(
+    session: &Session,
+    entail: &Entail,
+    file: &Path,
+) -> Result<Receipt, CliError> {
+    let keyring = entail.keys().keyring(&session.principal).await?;
+    let receipt = entail.keys().receipt(&session.principal).await?;
+    receipt.renew(file, &keyring).map_err(entail::Error::from)?;
+    Ok(receipt)
+}
+
 #[derive(Args)]
 pub struct ReceiptArgs {
     /// The file with the recovery key
@@ -175,8 +191,7 @@ pub struct ReceiptArgs {
 
 pub async fn receipt(session: &Session, args: &ReceiptArgs) -> Result<(), CliError> {
     let entail = session.open()?;
-    let receipt = entail.keys().receipt(&session.principal).await?;
-    receipt.renew(&args.file).map_err(entail::Error::from)?;
+    let receipt = renew_receipt(session, &entail, &args.file).await?;
     let output = ReceiptRenewed {
         file: args.file.display().to_string(),
         store: receipt.store.to_string(),
