@@ -356,7 +356,9 @@ fn a_recovery_key_of_one_organization_opens_nothing_of_another() {
         .prints("the secrets of acme");
     let copy = backup(&sandbox, "copy.entail");
     let elsewhere = sandbox.path("elsewhere");
-    restore(&sandbox, &elsewhere, &copy, &file).ok();
+    restore(&sandbox, &elsewhere, &copy, &file)
+        .ok()
+        .prints("can open the secrets of acme too");
     let run = |arguments: &[&str]| {
         let mut command = sandbox.command(arguments);
         command.env("ENTAIL_HOME", &elsewhere);

@@ -158,7 +158,7 @@ impl Renewing {
     }
 
     /// Seals the keys of epochs again where recipients changed, as far as `keys` open them.
-    /// Returns the organizations that changed.
+    /// Returns the organizations whose keys are sealed to exactly the present recipients now.
     pub(super) async fn renew_epochs(&self, keys: &Keys) -> Result<Vec<String>, Error> {
         self.documents
             .until_not_contended(|| async {
@@ -170,8 +170,14 @@ impl Renewing {
                 if stale.is_empty() || self.store().keys().check_owns().is_err() {
                     return Ok(Vec::new());
                 }
-                let change = self.renewed(before.clone(), stale, keys).await?;
-                let renewed = change.organizations.clone();
+                let change = self.renewed(before.clone(), stale.clone(), keys).await?;
+                let is_renewed = |readers: &&Readers| {
+                    stale.contains(&readers.organization) && readers.is_current()
+                };
+                let renewed = change.authority.readers.iter().filter(is_renewed);
+                let renewed = renewed
+                    .map(|readers| readers.organization.clone())
+                    .collect();
                 if change.authority != *before {
                     let record = json!({"change": "renew-epochs"});
                     self.commit_readers(&snapshot, change, &record).await?;

@@ -22,6 +22,10 @@ pub enum KeyCommand {
     #[command(subcommand)]
     Rotate(RotateCommand),
     /// Let another machine change the store, with a signer of its own
+    ///
+    /// On the other machine, `openssl genpkey -algorithm ed25519 -out signer.pem` creates the
+    /// signer, and `openssl pkey -in signer.pem -pubout -out signer.pub` its public key. That
+    /// machine also needs a copy of keys/keyring.jsonl and anchor.json.
     AddSigner(AddSignerArgs),
     /// Remove a signer, so that what it signs from now on is refused
     RemoveSigner(RemoveSignerArgs),
