@@ -194,8 +194,12 @@ class Keyring:
         signed = b"DSSEv1 %d %s %d %s" % (len(name), name, len(self.payload), self.payload)
         found = set()
         for signature in parse(self.signatures, self.what):
+            is_complete = list(signature) == ["algorithm", "key", "signature"]
+            texts = is_complete and all(isinstance(text, str) for text in signature.values())
+            require(texts, f"{self.what}: signatures")
             key = self.owners.get(signature["key"])
-            if key and verifies(key, signed, bytes.fromhex(signature["signature"])):
+            is_hex = re.fullmatch("[0-9a-f]{128}", signature["signature"])
+            if key and is_hex and verifies(key, signed, bytes.fromhex(signature["signature"])):
                 found.add(signature["key"])
         require(len(found) >= self.threshold, f"{self.what}: too few owners")
 
