@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::journal::position::{JournalPosition, MAX_REVISION, Revision};
 use crate::keyring::Keyring;
-use crate::random_id::RandomId;
 use crate::row::JournalRow;
 use crate::signing::Signer;
 use crate::statement::{self, Header, Statement, StatementType};
@@ -132,7 +131,7 @@ impl Checkpoint {
         if let Err(reason) = signed_by {
             return tampered(reason);
         }
-        if self.store() != keyring.store() {
+        if self.header.store != keyring.store() {
             return tampered("belongs to another store");
         }
         if self.header.lineage != keyring.lineage() {
@@ -149,11 +148,6 @@ impl Checkpoint {
         self.previous == position.checkpoint
             && position.revision < MAX_REVISION
             && self.revision == position.revision + 1
-    }
-
-    /// The store that it belongs to.
-    pub(crate) fn store(&self) -> RandomId {
-        self.header.store
     }
 
     pub(crate) fn sign(&self, signer: &Signer) -> Statement {

@@ -93,10 +93,11 @@ impl JournalHead {
             }
         }
         for row in rows {
-            let known = keyrings.chain(&self.keyring).ok();
-            let known = known.into_iter().flat_map(KeyringChain::iter);
-            let own = std::iter::once(&self.keyring);
-            let checkpoint = Checkpoint::parse_signed(row, own.chain(known).map(|known| &**known))?;
+            // Parsed only for a checkpoint of a newer version.
+            let later = std::iter::once_with(|| keyrings.chain(&self.keyring).ok());
+            let later = later.flatten().flat_map(KeyringChain::iter);
+            let known = std::iter::once(&self.keyring).chain(later);
+            let checkpoint = Checkpoint::parse_signed(row, known.map(|known| &**known))?;
             if checkpoint.keyring != self.keyring.digest() {
                 let chain = keyrings.chain(&self.keyring)?;
                 let keyring = chain.in_force(Some(&self.keyring), checkpoint.keyring);

@@ -78,12 +78,11 @@ pub fn print(
     renewed: impl FnOnce(usize) -> String,
 ) {
     print_rotated(session, renewal, what);
-    let changed = output(renewal);
     if session.global.json {
         return;
     }
     out!("{}", renewed(renewal.renewed));
-    for skipped in &changed.skipped {
+    for skipped in output(renewal).skipped {
         let reason = skipped.reason.as_deref().unwrap_or("it was not tried");
         err!(Style::Warn => "note:"; " not sealed again: {} {}: {reason}", skipped.scope, skipped.credential);
     }
