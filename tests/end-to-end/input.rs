@@ -159,6 +159,36 @@ fn unknown_names_are_reported_with_the_known_names() {
 }
 
 #[test]
+fn a_secret_is_sealed_again_for_another_path_of_its_host() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let url = |url: &str| {
+        let parameter = format!("base_url={url}");
+        let set = ["credential", "set", "acme", "openai", "--keep-secret"];
+        sandbox.entail(&[&set[..], &["--param", &parameter]].concat())
+    };
+    let resolve = || sandbox.entail(&["resolve", "acme", "openai", "--json"]);
+    url("https://api.openai.com/tenants/one").ok();
+    assert_eq!(
+        resolve().ok().json()["base_url"],
+        "https://api.openai.com/tenants/one"
+    );
+    sandbox.entail(&["verify"]).ok();
+    // A machine that cannot open the secret cannot lead it elsewhere.
+    let identity = sandbox.home().join("keys/identity.txt");
+    let elsewhere = sandbox.path("identity.txt");
+    std::fs::rename(&identity, &elsewhere).unwrap();
+    url("https://api.openai.com/tenants/two")
+        .fails(19)
+        .prints("is sealed with base_url")
+        .prints("enter it again");
+    std::fs::rename(&elsewhere, &identity).unwrap();
+    assert_eq!(
+        resolve().ok().json()["base_url"],
+        "https://api.openai.com/tenants/one"
+    );
+}
+
+#[test]
 fn a_changed_base_url_does_not_send_the_key_to_another_host() {
     let (sandbox, _) = Sandbox::with_acme();
     let url = |url: &str| {

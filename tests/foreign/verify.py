@@ -472,6 +472,7 @@ class Home:
                     "provider": credential["provider"],
                     "mode": version["mode"],
                     "hosts": version["hosts"],
+                    "destination": destination(version),
                     "epoch": version["epoch"],
                 }
                 check_frame(decrypt(sealed, [identity], what), expected, version, what)
@@ -512,6 +513,11 @@ def decrypt(sealed, identities, what):
         return pyrage.decrypt(sealed, identities)
     except Exception as error:
         raise Tampered(f"{what} does not open: {error}") from error
+
+
+def destination(version):
+    values = {name: version["parameters"].get(name) for name in version["destination"]}
+    return sha(json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode())
 
 
 def check_frame(frame, expected, version, what):

@@ -70,6 +70,8 @@ pub struct Version {
     pub secret_fields: Vec<String>,
     /// The hosts that the secret may be sent to.
     pub hosts: Vec<String>,
+    /// The names of the parameters that decide where the secret is sent; it is sealed with them.
+    pub destination: Vec<String>,
     /// The digest of the sealed secret.
     pub blob: String,
     /// The epoch of the organization that it is sealed to.

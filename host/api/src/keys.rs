@@ -40,6 +40,9 @@ pub struct SigningKey {
     pub label: String,
     /// Whether it is this home's key.
     pub own: bool,
+    /// The scopes that it may change, with all below them; absent if it may change everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Vec<String>>,
 }
 
 /// Who can open the secrets of an organization.

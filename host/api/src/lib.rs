@@ -18,6 +18,7 @@ pub mod doctor;
 pub mod environment;
 pub mod error;
 pub mod explain;
+pub mod heartbeat;
 pub mod import;
 pub mod keys;
 pub mod policy;

@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     access, audit, backup, credential, directory_scope, doctor, environment, error, explain,
-    import, keys, policy, policy_check, policy_comparison, policy_project, policy_test, project,
-    provider, resolve, status, verify,
+    heartbeat, import, keys, policy, policy_check, policy_comparison, policy_project, policy_test,
+    project, provider, resolve, status, verify,
 };
 
 /// Registers the output type of each command.
@@ -53,6 +53,8 @@ fn commands(generator: &mut SchemaGenerator) -> Map<String, Value> {
     "doctor" => doctor::Checks,
     "explain" => explain::Explanation,
     "export-env" => environment::EnvironmentChanges,
+    "heartbeat require" => heartbeat::Heartbeats,
+    "heartbeat send" => heartbeat::Heartbeats,
     "import" => import::ImportReport,
     "inherit" => project::InheritanceSet,
     "init" => project::OrganizationCreated,

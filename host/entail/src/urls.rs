@@ -7,7 +7,7 @@ use url::{Host, Url};
 use crate::documents::scope::Credential;
 use crate::error::hint::Hint;
 use crate::error::invalid_value::InvalidValue;
-use entail_decision::provider::{Format, Provider};
+use entail_decision::provider::{Field, Format, Provider};
 
 /// The network of a host, judged by its name or address.
 #[derive(Clone, Copy, PartialEq)]
@@ -168,10 +168,36 @@ pub(crate) fn hosts(
     Ok(hosts)
 }
 
+/// The names of the parameters that decide where a secret of the provider is sent, sorted: URLs,
+/// regions, and those that its hosts are made of.
+pub(crate) fn destination(provider: &Provider) -> Vec<String> {
+    let templates = || provider.hosts.iter().chain(&provider.base_url);
+    let decides = |field: &&Field| {
+        let place = format!("{{{}}}", field.name);
+        !field.secret
+            && (matches!(field.format, Format::Url | Format::Region)
+                || templates().any(|template| template.contains(&place)))
+    };
+    let fields = provider.fields.iter().filter(decides);
+    let mut names: Vec<String> = fields.map(|field| field.name.clone()).collect();
+    names.sort();
+    names
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use entail_decision::provider::Catalog;
+
+    #[test]
+    fn the_url_and_the_region_decide_the_destination() {
+        let catalog = Catalog::new(None).unwrap();
+        let destination_of =
+            |provider: &str| destination(catalog.get(&provider.parse().unwrap()).unwrap());
+        assert_eq!(destination_of("openai"), ["base_url"]);
+        assert_eq!(destination_of("bedrock"), ["endpoint", "region"]);
+        assert_eq!(destination_of("vertex-ai"), ["location"]);
+    }
 
     #[test]
     fn hosts_follow_the_base_url_the_region_or_the_provider() {

@@ -14,15 +14,17 @@ fn digit(value: u8) -> char {
 
 /// Decodes exactly `N` bytes; `None` if the text has another length or other characters.
 pub(crate) fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
+    decode_any(text)?.try_into().ok()
+}
+
+/// Decodes any number of bytes; `None` if the text is not their encoding.
+pub(crate) fn decode_any(text: &str) -> Option<Vec<u8>> {
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    if pairs.len() != N || !rest.is_empty() {
+    let byte = |[high, low]: &[u8; 2]| Some(value(*high)? << 4 | value(*low)?);
+    if !rest.is_empty() {
         return None;
     }
-    let mut bytes = [0; N];
-    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        *byte = value(*high)? << 4 | value(*low)?;
-    }
-    Some(bytes)
+    pairs.iter().map(byte).collect()
 }
 
 fn value(digit: u8) -> Option<u8> {

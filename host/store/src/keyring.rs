@@ -16,7 +16,7 @@ use crate::digest::Digest;
 use crate::random_id::RandomId;
 use crate::recipients::{Readers, Recipient};
 use crate::signing::{ED25519, KeyId, Signer, Verifier};
-use crate::statement::{self, Header, Statement, StatementType};
+use crate::statement::{self, HEADER_MEMBERS, Header, Statement, StatementType};
 use crate::tampering::{Fault, Tampering};
 
 /// The maximum size of a keyring.
@@ -26,11 +26,6 @@ pub(crate) const MAX_KEYRING_BYTES: usize = 256 * 1024;
 pub type KeyringNumber = u64;
 
 const MEMBERS: &[&str] = &[
-    "type",
-    "version",
-    "store",
-    "lineage",
-    "critical",
     "number",
     "previous",
     "at_ms",
@@ -38,6 +33,7 @@ const MEMBERS: &[&str] = &[
     "signers",
     "readers",
     "default_recipients",
+    "fresh_for_ms",
 ];
 
 /// The signed members.
@@ -49,9 +45,11 @@ struct Payload {
     previous: Option<Digest>,
     at_ms: u64,
     owners: StoredOwners,
-    signers: Vec<StoredKey>,
+    signers: Vec<StoredSigner>,
     readers: Vec<Readers>,
     default_recipients: Vec<Recipient>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fresh_for_ms: Option<u64>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -67,6 +65,14 @@ struct StoredKey {
     label: String,
 }
 
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct StoredSigner {
+    #[serde(flatten)]
+    key: StoredKey,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    scopes: Option<Vec<String>>,
+}
+
 /// A public key with a label for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelledKey {
@@ -74,6 +80,15 @@ pub struct LabelledKey {
     pub key: Verifier,
     /// The label.
     pub label: String,
+}
+
+/// A key that may change the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreSigner {
+    /// The key.
+    pub key: LabelledKey,
+    /// The scopes that it may change, with all that are below them; `None` means the whole store.
+    pub scopes: Option<Vec<String>>,
 }
 
 /// The keys that may change the keyring.
@@ -91,11 +106,14 @@ pub struct Authority {
     /// The keys that may change the keyring.
     pub owners: Owners,
     /// The keys that may change the store.
-    pub signers: Vec<LabelledKey>,
+    pub signers: Vec<StoreSigner>,
     /// Who may read the secrets of each organization, in the order of their names.
     pub readers: Vec<Readers>,
     /// The recipients of organizations that are created later.
     pub default_recipients: Vec<Recipient>,
+    /// How long a state of the store counts as the newest after a signer confirmed it, in
+    /// milliseconds; `None` if that needs no confirmation.
+    pub fresh_for_ms: Option<u64>,
 }
 
 /// A keyring.
@@ -145,6 +163,25 @@ impl LabelledKey {
     }
 }
 
+impl StoreSigner {
+    /// A key that may change the whole store.
+    pub fn of_everything(key: LabelledKey) -> Self {
+        StoreSigner { key, scopes: None }
+    }
+
+    /// The fingerprint of the key.
+    pub fn id(&self) -> KeyId {
+        self.key.key.id()
+    }
+
+    fn stored(&self) -> StoredSigner {
+        StoredSigner {
+            key: self.key.stored(),
+            scopes: self.scopes.clone(),
+        }
+    }
+}
+
 impl KeyringDraft {
     /// The first keyring of a new store.
     ///
@@ -191,9 +228,15 @@ impl KeyringDraft {
                 threshold: self.authority.owners.threshold,
                 keys: stored(&self.authority.owners.keys),
             },
-            signers: stored(&self.authority.signers),
+            signers: self
+                .authority
+                .signers
+                .iter()
+                .map(StoreSigner::stored)
+                .collect(),
             readers: self.authority.readers.clone(),
             default_recipients: self.authority.default_recipients.clone(),
+            fresh_for_ms: self.authority.fresh_for_ms,
         };
         // Texts, numbers and lists always serialize.
         let payload = serde_json::to_vec(&payload).unwrap_or_default();
@@ -213,7 +256,11 @@ impl Keyring {
         if statement.payload.len() > MAX_KEYRING_BYTES {
             return Err(malformed("is larger than a keyring can be"));
         }
-        let payload: Payload = statement::parse(&statement.payload, MEMBERS, what)?;
+        let payload: Payload = statement::parse(
+            &statement.payload,
+            &[HEADER_MEMBERS, MEMBERS].concat(),
+            what,
+        )?;
         if !payload.header.is(StatementType::Keyring) {
             return Err(malformed("is a statement of another type"));
         }
@@ -233,6 +280,20 @@ impl Keyring {
             return Err(malformed("has no owners that could change it"));
         }
         check_order(&payload.readers).map_err(malformed)?;
+        let (signers, scopes): (Vec<StoredKey>, Vec<Option<Vec<String>>>) = payload
+            .signers
+            .into_iter()
+            .map(|signer| (signer.key, signer.scopes))
+            .unzip();
+        if scopes
+            .iter()
+            .flatten()
+            .any(|scopes| scopes.iter().any(String::is_empty))
+        {
+            return Err(malformed("has a signer of a scope without a name"));
+        }
+        let signers = keys(signers)?.into_iter().zip(scopes);
+        let signers = signers.map(|(key, scopes)| StoreSigner { key, scopes });
         Ok(Keyring {
             header: payload.header,
             number: payload.number,
@@ -240,9 +301,10 @@ impl Keyring {
             at_ms: payload.at_ms,
             authority: Authority {
                 owners,
-                signers: keys(payload.signers)?,
+                signers: signers.collect(),
                 readers: payload.readers,
                 default_recipients: payload.default_recipients,
+                fresh_for_ms: payload.fresh_for_ms,
             },
             digest: Digest::of(&statement.payload),
             statement,
@@ -302,13 +364,23 @@ impl Keyring {
     /// The keys that may change the store.
     pub(crate) fn signing_keys(&self) -> Vec<&Verifier> {
         let signers = self.authority.signers.iter();
-        signers.map(|signer| &signer.key).collect()
+        signers.map(|signer| &signer.key.key).collect()
     }
 
     /// Whether the key may change the store.
     pub fn has_signer(&self, id: KeyId) -> bool {
         let signers = &self.authority.signers;
-        signers.iter().any(|signer| signer.key.id() == id)
+        signers.iter().any(|signer| signer.id() == id)
+    }
+
+    /// The scopes that these signers may change; `None` if one of them may change everything.
+    pub(crate) fn scopes_of(&self, signers: &[KeyId]) -> Option<Vec<String>> {
+        let known = self.authority.signers.iter();
+        let scopes: Option<Vec<Vec<String>>> = known
+            .filter(|signer| signers.contains(&signer.id()))
+            .map(|signer| signer.scopes.clone())
+            .collect();
+        scopes.map(|scopes| scopes.concat())
     }
 
     /// Whether the key may change the keyring, possibly only together with others.

@@ -93,9 +93,12 @@ pub use files::path_check::{check_ancestors, check_link, check_parent, check_pri
 pub use files::{private_directory, temporary_files};
 pub use input_file::{INPUT_TIMEOUT, InputError, InputFile};
 pub use journal::entry::{Author, Effect, JournalEntry};
+pub use journal::heartbeat::Freshness;
 pub use journal::history::History;
 pub use journal::position::{JournalPosition, Revision};
-pub use keyring::{Authority, Keyring, KeyringDraft, KeyringNumber, LabelledKey, Owners};
+pub use keyring::{
+    Authority, Keyring, KeyringDraft, KeyringNumber, LabelledKey, Owners, StoreSigner,
+};
 pub use keys::Keys;
 pub use keys::error::KeyError;
 pub use keys::new::{NewKeys, write_keyring};

@@ -33,6 +33,7 @@ pub(crate) const VERSION: u32 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StatementType {
     Checkpoint,
+    Heartbeat,
     Keyring,
 }
 
@@ -40,6 +41,7 @@ impl StatementType {
     fn name(self) -> &'static str {
         match self {
             StatementType::Checkpoint => "checkpoint",
+            StatementType::Heartbeat => "heartbeat",
             StatementType::Keyring => "keyring",
         }
     }
@@ -52,6 +54,9 @@ impl StatementType {
         encoded
     }
 }
+
+/// The names of the members that all statements have.
+pub(crate) const HEADER_MEMBERS: &[&str] = &["type", "version", "store", "lineage", "critical"];
 
 /// The members that all statements have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -440,7 +440,7 @@ async fn the_signer_is_rotated_while_others_read_and_write() {
 }
 
 fn signer(store: &Store) -> KeyId {
-    store.known_keyring().authority().signers[0].key.id()
+    store.known_keyring().authority().signers[0].key.key.id()
 }
 
 #[tokio::test]

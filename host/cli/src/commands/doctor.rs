@@ -5,12 +5,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use entail::store::{KeyError, Role, memory_lock_failures};
-use entail::{Entail, Error, Home, Request, ScopePath};
+use entail::{Entail, Error, Home, Request, ScopePath, now_ms};
 
 use super::audit::verify::{breaches, notes, verification as verify_log};
 use super::verify::{leftovers, to_output, verification};
 use crate::error::{CliError, ErrorCode};
-use crate::output::{Style, choose, count, out, print_json};
+use crate::output::{Style, choose, count, out, print_json, time};
 use crate::private_files::directory;
 use crate::session::Session;
 use crate::unknown_providers;
@@ -73,6 +73,7 @@ async fn run_checks(session: &Session, report: &mut Report) -> Result<(), CliErr
     check_files(report, &home)?;
     let entail = session.open_unlocked()?;
     check_keys(session, report, &entail).await;
+    check_freshness(session, report, &entail).await;
     check_identity(session, report, &entail).await?;
     check_policies(session, report, &entail).await?;
     session.destroy_due(&entail).await?;
@@ -169,6 +170,23 @@ async fn check_keys(session: &Session, report: &mut Report, entail: &Entail) {
             let error = CliError::new(ErrorCode::Leftover, "the rotation was interrupted")
                 .with_remedies(vec![format!("entail key rotate {key}")]);
             report.failed(format!("the rotation of the {key}"), error);
+        }
+    }
+}
+
+async fn check_freshness(session: &Session, report: &mut Report, entail: &Entail) {
+    let freshness = match entail.keys().freshness(&session.principal).await {
+        Ok(freshness) => freshness,
+        Err(error) => return report.failed("the newest state", error.into()),
+    };
+    match freshness.until_ms() {
+        None => {}
+        Some(until_ms) if freshness.is_fresh(now_ms()) => report.ok(format!(
+            "a signer confirmed the state of the store, until {}",
+            time(until_ms)
+        )),
+        Some(until_ms) => {
+            report.failed("the newest state", Error::NotFresh { until_ms }.into());
         }
     }
 }

@@ -11,6 +11,7 @@ mod doctor;
 mod dry_run;
 mod explain;
 mod export_env;
+mod heartbeat;
 pub mod help;
 mod import;
 mod inherit;
@@ -36,6 +37,7 @@ use self::backup::BackupArgs;
 use self::completions::CompletionsArgs;
 use self::credential::CredentialCommand;
 use self::explain::ExplainArgs;
+use self::heartbeat::HeartbeatCommand;
 use self::help::HelpArgs;
 use self::import::ImportArgs;
 use self::inherit::InheritArgs;
@@ -90,6 +92,9 @@ pub enum Command {
     /// List and rotate keys, and choose who can open secrets
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Let machines notice that they are shown an old state of the store
+    #[command(subcommand)]
+    Heartbeat(HeartbeatCommand),
     /// Show and verify the decision log
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -145,6 +150,7 @@ pub async fn dispatch(
         Command::Status(args) => status::status(session, args).await?,
         Command::Providers(args) => providers::providers(session, args)?,
         Command::Key(command) => key::key(session, command).await?,
+        Command::Heartbeat(command) => heartbeat::heartbeat(session, command).await?,
         Command::Audit(command) => audit::audit(session, command)?,
         Command::Verify => verify::verify(session).await?,
         Command::Backup(args) => backup::backup(session, args).await?,

@@ -40,6 +40,9 @@ pub fn remedy(hint: &Hint) -> String {
             "enter it at the prompt, or give it by --from-env, --from-file or standard input"
                 .to_owned()
         }
+        Hint::SendHeartbeat => {
+            "on a machine with a signer: entail heartbeat send, from a timer".to_owned()
+        }
         Hint::EnterSecretAgain => {
             "enter the secret again: entail credential rotate, or add --stdin".to_owned()
         }

@@ -1,6 +1,6 @@
 //! What a change needs to know, and what it does besides changing the scope's document.
 
-use entail_store::{Digest, Keyring, KeyringDraft, Readers};
+use entail_store::{Digest, Fields, Keyring, KeyringDraft, Readers};
 
 use crate::documents::retirements::{Grace, Times};
 use crate::documents::scope::{Credential, Version};
@@ -27,6 +27,9 @@ pub(crate) struct Context<'a> {
     pub(crate) keyring: &'a Keyring,
     /// The provider that the change names.
     pub(crate) provider: Option<&'a Provider>,
+    /// The present secret of the credential, if the change may have to seal it again and this
+    /// machine can open it.
+    pub(crate) present_secret: Option<Fields>,
 }
 
 /// What a change does to the store besides the document.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use entail_store::{Batch, Revision};
+use entail_store::{Batch, KeyError, Revision};
 use serde_json::json;
 
 use crate::change::Change;
@@ -29,50 +29,47 @@ impl Maintenance<'_> {
     /// As [`Entail::change`](crate::Entail::change).
     pub async fn destroy_due(self, principal: &Principal) -> Result<usize, Error> {
         let documents = &self.entail.documents;
+        let (_, all) = documents.bodies::<Retirements>(SCHEDULE_KIND).await?;
         let mut destroyed = 0;
-        for organization in documents.scope_names(SCHEDULE_KIND).await? {
-            destroyed += self.destroy_due_in(principal, &organization).await?;
+        for (key, retirements) in all {
+            let now_ms = documents.now_ms();
+            if !retirements.is_due_at(now_ms) && !retirements.is_contradicted(now_ms) {
+                continue;
+            }
+            let scope: ScopePath = key.name.parse()?;
+            match self.destroy_due_in(principal, &scope).await {
+                Ok(has_destroyed) => destroyed += usize::from(has_destroyed),
+                // Another machine may change that scope.
+                Err(Error::Keys(KeyError::OutsideDelegation { .. })) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(destroyed)
     }
 
-    /// [`Maintenance::destroy_due`] in one organization.
-    async fn destroy_due_in(
-        self,
-        principal: &Principal,
-        organization: &ScopePath,
-    ) -> Result<usize, Error> {
-        let Some(retirements) = self.retirements(organization).await?.1 else {
-            return Ok(0);
-        };
-        let now_ms = self.entail.documents.now_ms();
-        let due: Vec<ScopePath> = retirements.due_at(now_ms).cloned().collect();
-        if due.is_empty() && !retirements.is_contradicted(now_ms) {
-            return Ok(0);
-        }
-        let mut destroyed = 0;
-        for scope in due {
-            if !self.has_destroyable(&scope).await? {
-                continue;
-            }
+    /// [`Maintenance::destroy_due`] in one scope. Returns whether there was something to destroy.
+    async fn destroy_due_in(self, principal: &Principal, scope: &ScopePath) -> Result<bool, Error> {
+        let has_destroyable = self.has_destroyable(scope).await?;
+        if has_destroyable {
+            let scope = scope.clone();
             match self
                 .entail
                 .change(principal, &Change::DestroyRetired { scope })
                 .await
             {
                 // Unknown if another process has removed it.
-                Ok(_) | Err(Error::UnknownScope(_)) => destroyed += 1,
+                Ok(_) | Err(Error::UnknownScope(_)) => {}
                 Err(error) => return Err(error),
             }
         }
         self.entail
             .documents
-            .until_not_contended(|| self.note_check(principal, organization))
+            .until_not_contended(|| self.note_check(principal, scope))
             .await?;
-        Ok(destroyed)
+        Ok(has_destroyable)
     }
 
-    /// The retirements of the organization of a scope, and their revision.
+    /// The retirements of a scope, and their revision.
     async fn retirements(
         self,
         scope: &ScopePath,
@@ -111,18 +108,14 @@ impl Maintenance<'_> {
     }
 
     /// Notes in the store what this check of the clock found, for a later one.
-    async fn note_check(
-        self,
-        principal: &Principal,
-        organization: &ScopePath,
-    ) -> Result<(), Error> {
-        let (revision, retirements) = self.retirements(organization).await?;
+    async fn note_check(self, principal: &Principal, scope: &ScopePath) -> Result<(), Error> {
+        let (revision, retirements) = self.retirements(scope).await?;
         let now = ClockReading::of(&*self.entail.documents.clock);
         let Some(next) = retirements.and_then(|retirements| retirements.checked_at(&now)) else {
             return Ok(());
         };
         let batch = Batch {
-            put: vec![(retirements_key(organization), encode(&next)?)],
+            put: vec![(retirements_key(scope), encode(&next)?)],
             ..Batch::default()
         };
         let change = if next.seen_over.is_some() {

@@ -4,10 +4,11 @@
 
 use std::sync::Arc;
 
-use entail_store::{Batch, Keyring, Revision};
+use entail_store::{Batch, Fields, Keyring, Revision};
 
 use crate::change::{Applied, Change, Context};
 use crate::clock::ClockReading;
+use crate::credential_ref::CredentialRef;
 use crate::documents::encode;
 use crate::documents::retirements::{Retirements, Times, retirements_key};
 use crate::documents::scope::{self, SCOPE_KIND, Scope};
@@ -31,7 +32,7 @@ pub(crate) struct Plan {
 struct ChangeInput {
     revision: Revision,
     scope: Option<Scope>,
-    retirements: Retirements,
+    retirements: Option<Retirements>,
     keyring: Arc<Keyring>,
     has_parent: bool,
 }
@@ -45,8 +46,9 @@ impl Entail {
         let revision = documents.revision;
         self.check_relatives(change, documents.has_parent).await?;
         let now = ClockReading::of(&*self.documents.clock);
-        let retirements = documents.retirements;
-        let seen_over = retirements.seen_over.clone();
+        let retirements = documents.retirements.as_ref();
+        let seen_over = retirements.and_then(|retirements| retirements.seen_over.clone());
+        let present_secret = self.present_secret(change, &documents).await?;
         let context = Context {
             times: Times {
                 now: &now,
@@ -55,6 +57,7 @@ impl Entail {
             },
             keyring: &documents.keyring,
             provider,
+            present_secret,
         };
         let (scope, effects) = change.apply(documents.scope, &context)?;
         let mut batch = Batch {
@@ -64,10 +67,14 @@ impl Entail {
             ..Batch::default()
         };
         let due = scope.as_ref().and_then(Scope::first_due);
-        if let Some(retirements) = retirements.rescheduled(path, due) {
-            batch
-                .put
-                .push((retirements_key(path), encode(&retirements)?));
+        match due {
+            Some(due_ms) if retirements.is_none_or(|found| found.due_ms != due_ms) => {
+                let rescheduled = Retirements { due_ms, seen_over };
+                let rescheduled = (retirements_key(path), encode(&rescheduled)?);
+                batch.put.push(rescheduled);
+            }
+            None if retirements.is_some() => batch.remove.push(retirements_key(path)),
+            _ => {}
         }
         let key = scope::document_key(path);
         match &scope {
@@ -80,6 +87,35 @@ impl Entail {
             batch,
             applied: effects.applied,
         })
+    }
+
+    /// Opens the secret of a credential if `change` may have to seal it again, for another
+    /// destination. `None` if this machine cannot open it.
+    async fn present_secret(
+        &self,
+        change: &Change,
+        documents: &ChangeInput,
+    ) -> Result<Option<Fields>, Error> {
+        let Change::SetCredential(set) = change else {
+            return Ok(None);
+        };
+        let CredentialRef {
+            scope: path,
+            provider,
+            name,
+        } = &set.credential;
+        let scope = documents.scope.as_ref();
+        let credential = scope
+            .and_then(|scope| scope.credential(provider, name))
+            .filter(|credential| set.may_change_destination(&credential.version));
+        let Some(credential) = credential else {
+            return Ok(None);
+        };
+        match self.open_secret(&documents.keyring, path, credential).await {
+            Ok(fields) => Ok(Some(fields)),
+            Err(Error::Keys(_) | Error::Sealed { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn read_for_change(&self, path: &ScopePath) -> Result<ChangeInput, Error> {
@@ -95,8 +131,8 @@ impl Entail {
             None => None,
         };
         let retirements = match documents.next().flatten() {
-            Some(document) => Retirements::clone(&*document.body::<Retirements>()?),
-            None => Retirements::default(),
+            Some(document) => Some(Retirements::clone(&*document.body::<Retirements>()?)),
+            None => None,
         };
         Ok(ChangeInput {
             revision: snapshot.revision,

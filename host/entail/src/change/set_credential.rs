@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use entail_store::{Digest, Fault, Keys, Secret, Tampering};
+use entail_store::{Digest, Epoch, Fault, Fields, Keys, Secret, Tampering};
 
 use crate::change::context::{Context, Effects};
 use crate::change::given_fields::{GivenFields, complete, missing};
@@ -11,7 +11,7 @@ use crate::change::rules::{Edit, RuleChanges};
 use crate::credential_ref::CredentialRef;
 use crate::documents::scope::{Credential, Rules, Scope, Version, readers};
 use crate::error::Error;
-use crate::urls::{hosts, plain_http, unsafe_url};
+use crate::urls::{destination, hosts, plain_http, unsafe_url};
 use entail_decision::name::CredentialId;
 use entail_decision::provider::{Mode, Provider};
 
@@ -81,7 +81,11 @@ impl SetCredential {
                 self.retire(&mut credential, replaced, &mut rules, context, effects);
             }
         } else {
+            let sealed_for = credential.version.destination_digest();
             keep_secret(&mut credential.version, given, provider, mode)?;
+            if credential.version.destination_digest() != sealed_for {
+                self.seal_again(&mut credential, context, effects)?;
+            }
         }
         self.rules.apply(&mut rules, &id.scope)?;
         check_plain_http(&credential, &mut rules, allows_http, effects)?;
@@ -142,16 +146,13 @@ impl SetCredential {
         let notes = &mut effects.applied.notes;
         complete(&mut parameters, &given.secrets, provider, mode, notes);
         given.check_required(&parameters, provider, mode)?;
-        let readers = readers(context.keyring, &self.credential.scope)?;
-        let epoch = readers.newest().ok_or_else(|| {
-            let what = format!("the organization {}", readers.organization);
-            Tampering::new(Fault::Missing, what, "has no epoch")
-        })?;
+        let epoch = self.newest_epoch(context)?;
         let version = Version {
             number: credential.last_version + 1,
             created_at_ms: context.times.now.at_ms,
             mode: mode.name.clone(),
             hosts: hosts(provider, &parameters)?,
+            destination: destination(provider),
             parameters,
             blob: Digest::of(b""),
             epoch: epoch.number,
@@ -159,16 +160,62 @@ impl SetCredential {
         };
         credential.last_version = version.number;
         credential.version = version;
-        let seal_context = credential.seal_context(&self.credential.scope, context.keyring.store());
-        let sealed =
-            Keys::seal(epoch, &seal_context, &given.secrets).map_err(|error| Error::Sealed {
-                scope: self.credential.scope.clone(),
-                credential: format!("{}/{}", credential.provider, credential.name),
-                error,
-            })?;
+        self.seal(credential, &given.secrets, context, effects)
+    }
+
+    /// Seals the present secret again, for the destination that the parameters now lead to.
+    fn seal_again(
+        &self,
+        credential: &mut Credential,
+        context: &Context<'_>,
+        effects: &mut Effects,
+    ) -> Result<(), Error> {
+        let Some(fields) = &context.present_secret else {
+            return Err(Error::DestinationSealed {
+                parameters: credential.version.destination.clone(),
+            });
+        };
+        effects.remove_blobs.push(credential.version.blob);
+        credential.version.epoch = self.newest_epoch(context)?.number;
+        self.seal(credential, fields, context, effects)
+    }
+
+    /// Seals the fields as the secret of the version.
+    fn seal(
+        &self,
+        credential: &mut Credential,
+        fields: &Fields,
+        context: &Context<'_>,
+        effects: &mut Effects,
+    ) -> Result<(), Error> {
+        let scope = &self.credential.scope;
+        let epoch = self.newest_epoch(context)?;
+        let seal_context = credential.seal_context(scope, context.keyring.store());
+        let sealed = Keys::seal(epoch, &seal_context, fields).map_err(|error| Error::Sealed {
+            scope: scope.clone(),
+            credential: format!("{}/{}", credential.provider, credential.name),
+            error,
+        })?;
         credential.version.blob = Digest::of(&sealed);
         effects.add_blobs.push(sealed);
         Ok(())
+    }
+
+    /// The epoch that secrets of the organization are sealed to.
+    fn newest_epoch<'a>(&self, context: &Context<'a>) -> Result<&'a Epoch, Error> {
+        let readers = readers(context.keyring, &self.credential.scope)?;
+        let newest = readers.newest().ok_or_else(|| {
+            let what = format!("the organization {}", readers.organization);
+            Tampering::new(Fault::Missing, what, "has no epoch")
+        });
+        Ok(newest?)
+    }
+
+    /// Whether the secret of `version` stays, but a parameter that it is sealed with is given.
+    pub(crate) fn may_change_destination(&self, version: &Version) -> bool {
+        let mut names = self.fields.iter().map(|(name, _)| name);
+        matches!(self.secret, SecretEdit::Given | SecretEdit::Keep)
+            && names.any(|name| version.destination.contains(name))
     }
 
     /// Retires the version that was replaced, and its expiry.
@@ -221,6 +268,7 @@ fn new_credential(id: &CredentialRef, mode: &Mode) -> Result<Credential, Error> 
             mode: mode.name.clone(),
             parameters: BTreeMap::new(),
             hosts: Vec::new(),
+            destination: Vec::new(),
             blob: Digest::of(b""),
             epoch: 0,
             secret_fields: Vec::new(),

@@ -20,21 +20,19 @@
 //! Secrets are destroyed too early if two checks use a clock that is ahead, a day apart by
 //! that clock and in two boots, and no check in between uses a correct one.
 
-use std::collections::BTreeMap;
-
 use entail_store::DocumentKey;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{CLOCK_MARGIN_MS, ClockReading};
 use entail_decision::name::ScopePath;
 
-/// When retired versions and removed credentials of an organization are due to be destroyed: for
-/// each scope with some, the time of the first, in milliseconds since 1970-01-01T00:00:00Z. It is
-/// a separate document, so that no call has to search all scopes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// When retired versions and removed credentials of a scope are due to be destroyed. A scope
+/// without any has no such document, so that no call has to search all scopes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Retirements {
-    pub(crate) due: BTreeMap<ScopePath, u64>,
+    /// The time of the first, in milliseconds since 1970-01-01T00:00:00Z.
+    pub(crate) due_ms: u64,
     /// When a check first found that a grace period is over; a later check must confirm
     /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,22 +40,9 @@ pub(crate) struct Retirements {
 }
 
 impl Retirements {
-    /// The new document if the first of `scope` is `due`; `None` if it does not change.
-    pub(crate) fn rescheduled(mut self, scope: &ScopePath, due: Option<u64>) -> Option<Self> {
-        if self.due.get(scope).copied() == due {
-            return None;
-        }
-        match due {
-            Some(due) => self.due.insert(scope.clone(), due),
-            None => self.due.remove(scope),
-        };
-        Some(self)
-    }
-
-    /// The scopes in which something is due at `now_ms`.
-    pub(crate) fn due_at(&self, now_ms: u64) -> impl Iterator<Item = &ScopePath> {
-        let due = self.due.iter().filter(move |(_, due)| **due <= now_ms);
-        due.map(|(scope, _)| scope)
+    /// Whether something is due at `now_ms`.
+    pub(crate) fn is_due_at(&self, now_ms: u64) -> bool {
+        self.due_ms <= now_ms
     }
 
     /// Whether a check at `now_ms` shows that the clock was ahead at the noted check, or is
@@ -70,7 +55,7 @@ impl Retirements {
     /// The new document after a check at `now` has destroyed what it could; `None` if it
     /// does not change.
     pub(crate) fn checked_at(&self, now: &ClockReading) -> Option<Self> {
-        let has_due = self.due_at(now.at_ms).next().is_some();
+        let has_due = self.is_due_at(now.at_ms);
         // What became due after the noted check needs its own check.
         let is_used = |seen| has_due && confirms(seen, now);
         let is_valid = !self.is_contradicted(now.at_ms);
@@ -78,19 +63,16 @@ impl Retirements {
             Some(seen) if is_valid && !is_used(seen) => Some(seen.clone()),
             _ => has_due.then(|| now.clone()),
         };
-        (seen_over != self.seen_over).then(|| Retirements {
-            seen_over,
-            ..self.clone()
-        })
+        (seen_over != self.seen_over).then(|| Retirements { seen_over, ..*self })
     }
 }
 
 /// The kind of the documents of retirements.
 pub(crate) const SCHEDULE_KIND: &str = "schedule";
 
-/// The key of the document for the organization of `scope`.
+/// The key of the document for `scope`.
 pub(crate) fn retirements_key(scope: &ScopePath) -> DocumentKey {
-    DocumentKey::new(SCHEDULE_KIND, scope.organization().as_str())
+    DocumentKey::new(SCHEDULE_KIND, scope.as_str())
 }
 
 /// How long a retired version is kept.

@@ -247,6 +247,7 @@ impl Credential {
             provider: self.provider.to_string(),
             mode: version.mode.clone(),
             hosts: version.hosts.clone(),
+            destination: version.destination_digest(),
             epoch: version.epoch,
             fields,
         }
@@ -376,8 +377,65 @@ pub struct Version {
     pub secret_fields: Vec<String>,
     /// The hosts it may be sent to, sealed with the secret.
     pub hosts: Vec<String>,
+    /// The names of the parameters that decide where it is sent, sorted. Their values are
+    /// sealed with the secret, also that they have none.
+    pub destination: Vec<String>,
     /// The sealed secret.
     pub blob: Digest,
     /// The epoch of the organization that it is sealed to.
     pub epoch: u32,
+}
+
+impl Version {
+    /// The digest of the parameters that decide where the secret is sent: a JSON object with
+    /// all their names in order, and `null` for those without a value.
+    pub fn destination_digest(&self) -> Digest {
+        let destination: BTreeMap<&String, Option<&String>> = self
+            .destination
+            .iter()
+            .map(|name| (name, self.parameters.get(name)))
+            .collect();
+        // Texts always serialize.
+        Digest::of(&serde_json::to_vec(&destination).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_destination_is_fixed_by_its_parameters_and_their_names() {
+        let version = Version {
+            number: 1,
+            created_at_ms: 0,
+            mode: "api-key".to_owned(),
+            parameters: [("region".to_owned(), "eu".to_owned())].into(),
+            secret_fields: Vec::new(),
+            hosts: Vec::new(),
+            destination: vec!["endpoint".to_owned(), "region".to_owned()],
+            blob: Digest::of(b""),
+            epoch: 1,
+        };
+        let digest = version.destination_digest();
+        assert_eq!(digest, Digest::of(br#"{"endpoint":null,"region":"eu"}"#));
+        let edits: [fn(&mut Version); 4] = [
+            |version| {
+                let endpoint = ("endpoint".to_owned(), "https://example.com".to_owned());
+                version.parameters.extend([endpoint]);
+            },
+            |version| drop(version.parameters.remove("region")),
+            |version| drop(version.destination.remove(0)),
+            |version| version.destination.push("zone".to_owned()),
+        ];
+        for edit in edits {
+            let mut other = version.clone();
+            edit(&mut other);
+            assert_ne!(other.destination_digest(), digest);
+        }
+        let mut same = version;
+        let project = ("project".to_owned(), "p1".to_owned());
+        same.parameters.extend([project]);
+        assert_eq!(same.destination_digest(), digest);
+    }
 }

@@ -95,16 +95,8 @@ impl DocumentStore {
     /// The paths of `under` and its descendants, in order; of all scopes if it is `None`.
     pub(crate) async fn scopes(&self, under: Option<&ScopePath>) -> Result<Vec<ScopePath>, Error> {
         let under = under.map_or("", ScopePath::as_str);
-        self.scope_names_under(SCOPE_KIND, under).await
-    }
-
-    /// The scopes that documents of `kind` are named after, in order.
-    pub(crate) async fn scope_names(&self, kind: &str) -> Result<Vec<ScopePath>, Error> {
-        self.scope_names_under(kind, "").await
-    }
-
-    async fn scope_names_under(&self, kind: &str, under: &str) -> Result<Vec<ScopePath>, Error> {
-        let names = self.store.names(kind, under, None, usize::MAX).await?;
+        let names = self.store.names(SCOPE_KIND, under, None, usize::MAX);
+        let names = names.await?;
         names
             .into_iter()
             .map(|name| {

@@ -82,6 +82,7 @@ impl Error {
             }
             Error::Unavailable(_)
             | Error::DatabaseMissing(_)
+            | Error::NotFresh { .. }
             | Error::Contended
             | Error::Home(_)
             | Error::NotAHome(_)
@@ -99,6 +100,7 @@ impl Error {
             | Error::InvalidValue(_)
             | Error::InvalidName(_)
             | Error::OtherHost { .. }
+            | Error::DestinationSealed { .. }
             | Error::NoMode { .. }
             | Error::KeptAndGranted(_)
             | Error::NoPreviousPolicy(_)
@@ -142,6 +144,7 @@ impl Error {
             Error::RecoveryKeyRequired => "recovery-key-required",
             Error::Unavailable(_) => "unavailable",
             Error::DatabaseMissing(_) => "database-missing",
+            Error::NotFresh { .. } => "not-fresh",
             Error::Contended => "contended",
             Error::Keys(KeyError::NoIdentity) => "no-identity",
             Error::Keys(KeyError::Locked) => "identity-locked",
@@ -163,6 +166,7 @@ impl Error {
             Error::InvalidValue(_) => "invalid-value",
             Error::InvalidName(_) => "invalid-name",
             Error::OtherHost { .. } => "other-host",
+            Error::DestinationSealed { .. } => "destination-sealed",
             Error::KeptAndGranted(_) => "kept-and-granted",
             Error::InvalidSettings(_) => "invalid-settings",
             Error::InvalidProviders(_) => "invalid-providers",
@@ -206,6 +210,7 @@ impl Error {
             Error::OwnRecipient => Hint::RotateIdentity,
             Error::RecoveryKeyRequired => Hint::SupplyRecoveryKey,
             Error::DatabaseMissing(_) => Hint::RestoreBackup,
+            Error::NotFresh { .. } => Hint::SendHeartbeat,
             Error::Keys(KeyError::NoIdentity) => Hint::SupplyIdentity,
             Error::Keys(KeyError::Locked) => Hint::UnlockIdentity,
             Error::NoMode { modes, .. } => Hint::ChooseMode {
@@ -218,7 +223,7 @@ impl Error {
                 directory: directory.clone(),
             },
             Error::UnknownPolicyName(_) | Error::AmbiguousPolicyName(_) => Hint::ListPolicies,
-            Error::OtherHost { .. } => Hint::EnterSecretAgain,
+            Error::OtherHost { .. } | Error::DestinationSealed { .. } => Hint::EnterSecretAgain,
             Error::NoPreviousPolicy(organization) => {
                 let organization = organization.clone();
                 return vec![Hint::ListPolicies, Hint::ActivatePolicy { organization }];

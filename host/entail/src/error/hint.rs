@@ -79,6 +79,8 @@ pub enum Hint {
         /// The field.
         field: String,
     },
+    /// Send a heartbeat from a machine with a signer.
+    SendHeartbeat,
     /// Enter the secret again, together with the changed parameters.
     EnterSecretAgain,
     /// Give a value for the public field.

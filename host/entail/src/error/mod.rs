@@ -99,6 +99,15 @@ pub enum Error {
     /// The database file is missing.
     #[error("the store is unavailable: {} is missing", sanitized(.0.display()))]
     DatabaseMissing(PathBuf),
+    /// No signer has confirmed lately that this is the newest state of the store.
+    #[error(
+        "no signer has confirmed lately that this is the newest state of the store, so it may be \
+         an old one, and nothing is granted"
+    )]
+    NotFresh {
+        /// Until when it counted as the newest, in milliseconds since 1970-01-01T00:00:00Z.
+        until_ms: u64,
+    },
     /// Other writers kept changing the store.
     #[error("the store was changed by others at each try; try again")]
     Contended,
@@ -208,6 +217,16 @@ pub enum Error {
         host: String,
         /// The hosts that the secret is bound to.
         hosts: Vec<String>,
+    },
+    /// The secret is sealed with a parameter that changes, and cannot be opened here.
+    #[error(
+        "the secret is sealed with {}, which decides where it is sent, and this machine cannot \
+         open it to seal it again; enter it again",
+        sanitized(.parameters.join(" and "))
+    )]
+    DestinationSealed {
+        /// The parameters that the secret is sealed with.
+        parameters: Vec<String>,
     },
     /// A name is invalid.
     #[error(transparent)]

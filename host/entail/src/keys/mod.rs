@@ -5,6 +5,7 @@
 //! interrupted operation continues when it is called again: the next key in its file, and the
 //! epoch of a secret, say what is left to do.
 
+mod heartbeats;
 mod identity;
 mod plan;
 mod readers;
@@ -15,7 +16,7 @@ mod signer;
 
 use std::sync::Arc;
 
-use entail_store::{Keyring, Keys, LabelledKey, Receipt, Recipient, Role, Secret};
+use entail_store::{Keyring, Keys, Receipt, Recipient, Role, Secret, StoreSigner};
 
 use crate::authorize::authorize_whole;
 use crate::blocking::run_with_progress;
@@ -118,12 +119,13 @@ impl StoreKeys<'_> {
         .await
     }
 
-    /// Adds a signer: another machine may change the store from then on.
+    /// Adds a signer: another machine may change the store, or some scopes of it, from then on.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if it is a signer already; [`Error::Keys`] without an owner key.
-    pub async fn add_signer(self, principal: &Principal, signer: LabelledKey) -> Result<(), Error> {
+    /// [`Error::Invalid`] if it is a signer already; [`Error::UnknownScope`]; [`Error::Keys`]
+    /// without an owner key.
+    pub async fn add_signer(self, principal: &Principal, signer: StoreSigner) -> Result<(), Error> {
         self.run(principal, &mut |_| {}, |renewing| async move {
             renewing.add_signer(signer).await
         })

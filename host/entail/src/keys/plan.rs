@@ -1,7 +1,7 @@
 //! Planning a change of keys: the checks of the change itself, and how much it would renew.
 
 use entail_store::{
-    Keyring, LabelledKey, Readers, Recipient, Role, check_recipient_room, with_recipient,
+    Keyring, Readers, Recipient, Role, StoreSigner, check_recipient_room, with_recipient,
 };
 
 use super::identity::replace;
@@ -24,7 +24,7 @@ pub enum KeyChange {
     /// [`StoreKeys::rotate_owner`](super::StoreKeys::rotate_owner).
     RotateOwner,
     /// [`StoreKeys::add_signer`](super::StoreKeys::add_signer).
-    AddSigner(LabelledKey),
+    AddSigner(StoreSigner),
     /// [`StoreKeys::remove_signer`](super::StoreKeys::remove_signer), by its fingerprint or label.
     RemoveSigner(String),
     /// [`StoreKeys::add_recipient`](super::StoreKeys::add_recipient).

@@ -1,12 +1,14 @@
 //! The keys that sign: signers sign changes, owner keys sign the keyring.
 
-use entail_store::{Author, Authority, Batch, KeyId, LabelledKey, Role, check_recipient_label};
+use entail_store::{Author, Authority, Batch, KeyId, Role, StoreSigner, check_recipient_label};
 use serde_json::{Value, json};
 
 use super::renewal::Renewal;
 use super::renewing::Renewing;
 use crate::documents::encode;
+use crate::documents::scope::document_key;
 use crate::error::Error;
+use entail_decision::name::ScopePath;
 
 impl Renewing {
     /// [`StoreKeys::rotate_signer`](super::StoreKeys::rotate_signer) and
@@ -34,11 +36,19 @@ impl Renewing {
     }
 
     /// [`StoreKeys::add_signer`](super::StoreKeys::add_signer).
-    pub(crate) async fn add_signer(&self, signer: LabelledKey) -> Result<(), Error> {
+    pub(crate) async fn add_signer(&self, signer: StoreSigner) -> Result<(), Error> {
         let record = json!({
-            "change": "add-signer", "signer": signer.key.id().to_string(), "label": signer.label,
+            "change": "add-signer",
+            "signer": signer.id().to_string(),
+            "label": signer.key.label,
+            "scopes": signer.scopes,
         });
-        self.change_signers(&record, |authority| with_signer(authority, signer.clone()))
+        for scope in signer.scopes.iter().flatten() {
+            let path: ScopePath = scope.parse()?;
+            let (_, found) = self.store().read_one(&document_key(&path)).await?;
+            found.ok_or(Error::UnknownScope(path))?;
+        }
+        self.change_authority(&record, |authority| with_signer(authority, signer.clone()))
             .await
     }
 
@@ -46,11 +56,12 @@ impl Renewing {
     pub(crate) async fn remove_signer(&self, which: &str) -> Result<(), Error> {
         let own = self.store().keys().id_of(Role::Signer);
         let record = json!({"change": "remove-signer", "signer": which});
-        self.change_signers(&record, |authority| without_signer(authority, which, own))
+        self.change_authority(&record, |authority| without_signer(authority, which, own))
             .await
     }
 
-    async fn change_signers(
+    /// Puts a keyring with another authority into force.
+    pub(super) async fn change_authority(
         &self,
         record: &Value,
         edit: impl Fn(&Authority) -> Result<Authority, Error>,
@@ -76,10 +87,10 @@ impl Renewing {
 }
 
 /// The authority with one more signer.
-pub(super) fn with_signer(authority: &Authority, signer: LabelledKey) -> Result<Authority, Error> {
-    check_recipient_label(&signer.label)?;
-    let id = signer.key.id();
-    if authority.signers.iter().any(|known| known.key.id() == id) {
+pub(super) fn with_signer(authority: &Authority, signer: StoreSigner) -> Result<Authority, Error> {
+    check_recipient_label(&signer.key.label)?;
+    let id = signer.id();
+    if authority.signers.iter().any(|known| known.id() == id) {
         return Err(Error::Invalid(format!("{id} is a signer already")));
     }
     let mut next = authority.clone();
@@ -94,18 +105,21 @@ pub(super) fn without_signer(
     own: Option<KeyId>,
 ) -> Result<Authority, Error> {
     let is_meant =
-        |known: &LabelledKey| known.label == which || known.key.id().to_string() == which;
-    let (meant, kept): (Vec<LabelledKey>, Vec<LabelledKey>) =
+        |known: &StoreSigner| known.key.label == which || known.id().to_string() == which;
+    let (meant, kept): (Vec<StoreSigner>, Vec<StoreSigner>) =
         authority.signers.iter().cloned().partition(is_meant);
     match meant.as_slice() {
         [] => Err(Error::UnknownSigner(which.to_owned())),
-        [only] if Some(only.key.id()) == own => Err(Error::OwnSigner),
+        [only] if Some(only.id()) == own => Err(Error::OwnSigner),
         [_] => Ok(Authority {
             signers: kept,
             ..authority.clone()
         }),
         several => {
-            let ids: Vec<String> = several.iter().map(|key| key.key.id().to_string()).collect();
+            let ids: Vec<String> = several
+                .iter()
+                .map(|signer| signer.id().to_string())
+                .collect();
             Err(Error::Invalid(format!(
                 "several signers match; give the fingerprint of one of them: {}",
                 ids.join(", ")

@@ -132,7 +132,7 @@ fn is_signed_by_present_keys(history: &History, own: &Keyring) -> bool {
     let mut signers = history.keyring().authority().signers.iter();
     history.descends_from(own)
         || history.store() == own.store()
-            && signers.all(|signer| own.has_signer(signer.key.id()))
+            && signers.all(|signer| own.has_signer(signer.id()))
             && history.is_owned_by(&owners)
 }
 

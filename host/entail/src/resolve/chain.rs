@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use entail_policy::{CredentialFacts, Facts, RequestFacts, ScopeFacts};
-use entail_store::{Document, Epoch, Fault, Keyring, Keys, Revision, Store, Tampering};
+use entail_store::{Document, Epoch, Fault, Freshness, Keyring, Keys, Revision, Store, Tampering};
 
 use crate::documents::policy::active_policy_key;
 use crate::documents::scope::{self, Credential, Scope};
@@ -23,13 +23,18 @@ pub(crate) struct Chain {
     pub(crate) scopes: Vec<(ScopePath, Arc<Scope>)>,
 }
 
+/// A chain, with what was read at the same revision.
+pub(crate) struct ReadChain {
+    pub(crate) chain: Chain,
+    /// The document of the organization's policy, if there is one.
+    pub(crate) active_policy: Option<Arc<Document>>,
+    /// When that state of the store counts as the newest.
+    pub(crate) freshness: Freshness,
+}
+
 impl Chain {
-    /// Reads and verifies the chain of `path`, and the document of its organization's
-    /// policy, if there is one.
-    pub(crate) async fn read(
-        store: &Store,
-        path: &ScopePath,
-    ) -> Result<(Self, Option<Arc<Document>>), Error> {
+    /// Reads and verifies the chain of `path`.
+    pub(crate) async fn read(store: &Store, path: &ScopePath) -> Result<ReadChain, Error> {
         let paths: Vec<ScopePath> = path.chain().collect();
         let policy = paths.last().map(active_policy_key);
         let keys: Vec<_> = paths
@@ -56,7 +61,11 @@ impl Chain {
             keyring: snapshot.keyring,
             scopes,
         };
-        Ok((chain, policy))
+        Ok(ReadChain {
+            chain,
+            active_policy: policy,
+            freshness: snapshot.freshness,
+        })
     }
 
     /// The organization at the end of the chain.

@@ -8,7 +8,7 @@ use entail_store::Document;
 use crate::entail::Entail;
 use crate::error::Error;
 use crate::principal::Principal;
-use crate::resolve::chain::Chain;
+use crate::resolve::chain::{Chain, ReadChain};
 use crate::resolve::request::Request;
 use entail_decision::provider::Provider;
 
@@ -30,8 +30,16 @@ impl Entail {
         request: &Request,
     ) -> Result<LoadedFacts<'_>, Error> {
         let provider = self.provider(&request.provider)?;
-        let (chain, active_policy) = Chain::read(&self.documents.store, &request.scope).await?;
+        let ReadChain {
+            chain,
+            active_policy,
+            freshness,
+        } = Chain::read(&self.documents.store, &request.scope).await?;
         let now_ms = self.documents.now_ms();
+        if !freshness.is_fresh(now_ms) {
+            let until_ms = freshness.until_ms().unwrap_or(0);
+            return Err(Error::NotFresh { until_ms });
+        }
         let mut keys = self.documents.store.keys();
         if chain.has_unreadable(&request.provider, &keys) {
             // Another process may have rotated the identity since the keys were read.

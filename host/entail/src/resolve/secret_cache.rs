@@ -114,6 +114,7 @@ mod tests {
             version: 1,
             provider: "openai".to_owned(),
             hosts: Vec::new(),
+            destination: Digest::of(b"{}"),
             epoch: 1,
         }
     }

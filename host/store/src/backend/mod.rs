@@ -50,6 +50,8 @@ pub struct JournalRows {
     pub entries: Vec<JournalRow>,
     /// The keyrings after the requested one, in the order of their numbers.
     pub keyrings: Vec<Statement>,
+    /// The newest heartbeat.
+    pub heartbeat: Option<Statement>,
 }
 
 /// Where to begin to read the journal.
@@ -165,6 +167,9 @@ pub trait Backend: Send + Sync {
     /// Replaces all rows with those of a copy, in one transaction.
     async fn replace_by(&self, copy: &Path) -> Result<(), BackendError>;
 
+    /// Replaces the heartbeat.
+    async fn put_heartbeat(&self, heartbeat: Statement) -> Result<(), BackendError>;
+
     /// Applies a change if the revision of the newest journal entry is `expected` (0: no
     /// entry).
     async fn commit(&self, expected: Revision, writes: Writes) -> Result<(), BackendError>;
@@ -186,6 +191,9 @@ pub trait ReadTransaction: Send + Sync {
 
     /// Reads the keyrings after a number, in order.
     async fn keyrings(&self, after: KeyringNumber) -> Result<Vec<Statement>, BackendError>;
+
+    /// Reads the heartbeat.
+    async fn heartbeat(&self) -> Result<Option<Statement>, BackendError>;
 
     /// Reads documents of every kind.
     async fn documents(

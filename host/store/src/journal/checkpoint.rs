@@ -7,22 +7,18 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::journal::delegation;
 use crate::journal::position::{JournalPosition, MAX_REVISION, Revision};
 use crate::keyring::Keyring;
 use crate::row::JournalRow;
 use crate::signing::Signer;
-use crate::statement::{self, Header, Statement, StatementType};
+use crate::statement::{self, HEADER_MEMBERS, Header, Statement, StatementType};
 use crate::tampering::{Fault, Tampering};
 
 /// The maximum size of a checkpoint.
 pub(crate) const MAX_CHECKPOINT_BYTES: usize = 1024;
 
 const MEMBERS: &[&str] = &[
-    "type",
-    "version",
-    "store",
-    "lineage",
-    "critical",
     "revision",
     "previous",
     "change",
@@ -87,7 +83,8 @@ impl Checkpoint {
         if payload.len() > MAX_CHECKPOINT_BYTES {
             return tampered("is larger than a checkpoint can be");
         }
-        let checkpoint: Checkpoint = statement::parse(payload, MEMBERS, row.what())?;
+        let checkpoint: Checkpoint =
+            statement::parse(payload, &[HEADER_MEMBERS, MEMBERS].concat(), row.what())?;
         if !checkpoint.header.is(StatementType::Checkpoint) {
             return tampered("is a statement of another type");
         }
@@ -116,21 +113,24 @@ impl Checkpoint {
         })
     }
 
-    /// Fails unless it directly follows `before` and belongs to the store and lineage of
-    /// `keyring`, which a signer of `keyring` confirms.
+    /// Fails unless it directly follows `before`, where `previous` is the checkpoint, and belongs to
+    /// the store and lineage of `keyring`, which a signer of `keyring` that may make this change
+    /// confirms.
     pub(crate) fn verify(
         &self,
         row: &JournalRow,
         before: JournalPosition,
+        previous: Option<&Checkpoint>,
         keyring: &Keyring,
     ) -> Result<(), Tampering> {
         let tampered = |reason| Err(row.tampering(reason));
         let signed_by = row
             .checkpoint
             .signed_by(StatementType::Checkpoint, &keyring.signing_keys());
-        if let Err(reason) = signed_by {
-            return tampered(reason);
-        }
+        let signed_by = match signed_by {
+            Ok(signed_by) => signed_by,
+            Err(reason) => return tampered(reason),
+        };
         if self.header.store != keyring.store() {
             return tampered("belongs to another store");
         }
@@ -139,6 +139,9 @@ impl Checkpoint {
         }
         if !self.follows(before) {
             return tampered("does not follow the previous entry");
+        }
+        if let Some(scopes) = keyring.scopes_of(&signed_by) {
+            delegation::verify(row, self, previous, &scopes)?;
         }
         Ok(())
     }

@@ -46,6 +46,7 @@ const MEMBERS: &[&str] = &[
     "effects",
     "blobs_added",
     "blobs_removed",
+    "proof",
 ];
 
 /// The record of a change. The checkpoint of the change contains its digest.
@@ -61,6 +62,10 @@ pub(crate) struct ChangeRecord {
     pub(crate) blobs_added: Vec<Digest>,
     /// The blobs that the change removed.
     pub(crate) blobs_removed: Vec<Digest>,
+    /// The nodes of the previous document tree above the documents that the change touched, if
+    /// its signer may change only some scopes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) proof: Option<Vec<String>>,
 }
 
 /// What a change did to one document.

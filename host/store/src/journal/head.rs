@@ -4,9 +4,10 @@
 
 use std::sync::Arc;
 
-use crate::backend::JournalStart;
+use crate::backend::{JournalRows, JournalStart};
 use crate::digest::Digest;
 use crate::journal::checkpoint::{Checkpoint, rolled_back};
+use crate::journal::heartbeat::{Freshness, Heartbeat};
 use crate::journal::position::JournalPosition;
 use crate::keyring::{Keyring, KeyringChain};
 use crate::row::JournalRow;
@@ -18,9 +19,10 @@ use crate::tree;
 #[derive(Clone)]
 pub(crate) struct JournalHead {
     pub(crate) position: JournalPosition,
-    /// The root of the document tree and the number of documents; `None` before the checkpoint
-    /// was read.
-    pub(crate) documents: Option<(Digest, u64)>,
+    /// The checkpoint; `None` before it was read.
+    pub(crate) checkpoint: Option<Arc<Checkpoint>>,
+    /// The newest heartbeat, if it is for this checkpoint.
+    pub(crate) heartbeat: Option<Heartbeat>,
     /// The keyring that is in force; before the checkpoint was read, the one that this machine
     /// trusts.
     pub(crate) keyring: Arc<Keyring>,
@@ -29,13 +31,23 @@ pub(crate) struct JournalHead {
 impl JournalHead {
     /// The root of the document tree.
     pub(crate) fn root(&self) -> Digest {
-        self.documents
-            .map_or_else(tree::empty_root, |(root, _)| root)
+        let checkpoint = self.checkpoint.as_ref();
+        checkpoint.map_or_else(tree::empty_root, |checkpoint| checkpoint.tree)
     }
 
     /// The number of documents.
     pub(crate) fn count(&self) -> u64 {
-        self.documents.map_or(0, |(_, count)| count)
+        let checkpoint = self.checkpoint.as_ref();
+        checkpoint.map_or(0, |checkpoint| checkpoint.documents)
+    }
+
+    /// When this state of the store counts as the newest.
+    pub(crate) fn freshness(&self) -> Freshness {
+        Freshness::of(
+            self.checkpoint.as_deref(),
+            self.heartbeat.as_ref(),
+            &self.keyring,
+        )
     }
 
     /// Where to begin to read the journal, to advance from here.
@@ -43,7 +55,10 @@ impl JournalHead {
         JournalStart {
             revision: self.position.revision,
             // The keyring of a checkpoint that was not read yet may be any.
-            keyring: self.documents.map_or(0, |_| self.keyring.number()),
+            keyring: match self.checkpoint {
+                Some(_) => self.keyring.number(),
+                None => 0,
+            },
         }
     }
 
@@ -61,6 +76,25 @@ impl JournalHead {
         Ok(())
     }
 
+    /// Verifies the journal of the database from [`JournalHead::start`] on, and returns the new
+    /// head. It is behind the database if there are more entries than were read at once.
+    pub(crate) fn advance_to(
+        self,
+        journal: &JournalRows,
+        anchored: JournalPosition,
+    ) -> Result<Self, Tampering> {
+        let mut head = self.advance(&journal.entries, &journal.keyrings, anchored)?;
+        head.heartbeat = match &journal.heartbeat {
+            // It is for an older checkpoint if a signer has not sent one since.
+            Some(found) if head.keyring.authority().fresh_for_ms.is_some() => {
+                let heartbeat = Heartbeat::verify(found, &head.keyring).ok();
+                heartbeat.filter(|heartbeat| heartbeat.confirms(head.position))
+            }
+            _ => None,
+        };
+        Ok(head)
+    }
+
     /// Verifies `rows`, the journal from the current checkpoint on, and returns the new head.
     /// `keyrings` are those of the database from [`JournalHead::start`] on.
     pub(crate) fn advance(
@@ -69,7 +103,8 @@ impl JournalHead {
         keyrings: &[Statement],
         anchored: JournalPosition,
     ) -> Result<Self, Tampering> {
-        let base = self.documents.map(|_| Arc::clone(&self.keyring));
+        let is_read = self.checkpoint.is_some();
+        let base = is_read.then(|| Arc::clone(&self.keyring));
         let mut keyrings = Keyrings::Unread(base, keyrings);
         let mut rows = rows.iter();
         if self.position.revision > 0 {
@@ -82,14 +117,14 @@ impl JournalHead {
             }
             // The digest matches, so the bytes are right. The signatures may still have been
             // changed, but they are not needed here.
-            if self.documents.is_none() {
+            if !is_read {
                 let checkpoint = Checkpoint::parse(row)?;
-                self.documents = Some((checkpoint.tree, checkpoint.documents));
                 // The keyring that this machine trusts may be an earlier one, or a later one.
                 if checkpoint.keyring != self.keyring.digest() {
                     let found = keyrings.chain(&self.keyring)?.get(checkpoint.keyring);
                     self.keyring = Arc::clone(found.ok_or_else(|| unknown_keyring(row))?);
                 }
+                self.checkpoint = Some(Arc::new(checkpoint));
             }
         }
         for row in rows {
@@ -103,9 +138,14 @@ impl JournalHead {
                 let keyring = chain.in_force(Some(&self.keyring), checkpoint.keyring);
                 self.keyring = Arc::clone(keyring.ok_or_else(|| unknown_keyring(row))?);
             }
-            checkpoint.verify(row, self.position, &self.keyring)?;
+            checkpoint.verify(
+                row,
+                self.position,
+                self.checkpoint.as_deref(),
+                &self.keyring,
+            )?;
             self.position = row.position();
-            self.documents = Some((checkpoint.tree, checkpoint.documents));
+            self.checkpoint = Some(Arc::new(checkpoint));
             if self.position.revision == anchored.revision {
                 self.check_anchor(anchored)?;
             }

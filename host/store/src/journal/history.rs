@@ -41,7 +41,7 @@ impl History {
         let keyrings = KeyringChain::parse(None, None, &backend.keyrings(0).await?)?;
         let mut position = JournalPosition::default();
         let mut keyring: Option<Arc<Keyring>> = None;
-        let mut at_ms = 0;
+        let mut previous: Option<Checkpoint> = None;
         let mut checkpoints = HashSet::new();
         loop {
             let rows = backend.journal(position.revision, PAGE).await?;
@@ -54,11 +54,11 @@ impl History {
                 let in_force = keyrings
                     .in_force(keyring.as_deref(), checkpoint.keyring)
                     .ok_or_else(|| row.tampering("names a keyring that is not in force"))?;
-                checkpoint.verify(row, position, in_force)?;
+                checkpoint.verify(row, position, previous.as_ref(), in_force)?;
                 keyring = Some(Arc::clone(in_force));
                 position = row.position();
-                at_ms = checkpoint.at_ms;
                 checkpoints.extend(position.checkpoint);
+                previous = Some(checkpoint);
             }
         }
         let keyring =
@@ -67,7 +67,7 @@ impl History {
             keyrings,
             keyring,
             position,
-            at_ms,
+            at_ms: previous.map_or(0, |newest| newest.at_ms),
             checkpoints,
         })
     }

@@ -1,8 +1,10 @@
 //! The journal: a chain of signed checkpoints, one per change.
 
 pub(crate) mod checkpoint;
+pub(crate) mod delegation;
 pub(crate) mod entry;
 pub(crate) mod head;
+pub(crate) mod heartbeat;
 pub(crate) mod history;
 pub(crate) mod position;
 #[cfg(test)]

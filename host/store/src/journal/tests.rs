@@ -6,7 +6,9 @@ use super::checkpoint::{Checkpoint, MAX_CHECKPOINT_BYTES, State};
 use super::head::JournalHead;
 use super::position::{JournalPosition, MAX_REVISION};
 use crate::digest::Digest;
-use crate::keyring::{Authority, Keyring, KeyringChain, KeyringDraft, LabelledKey, Owners};
+use crate::keyring::{
+    Authority, Keyring, KeyringChain, KeyringDraft, LabelledKey, Owners, StoreSigner,
+};
 use crate::recipients::{Epoch, Readers, RecipientClass};
 use crate::row::JournalRow;
 use crate::signing::Signer;
@@ -27,9 +29,13 @@ fn authority(owner: &Signer, signer: &Signer) -> Authority {
             threshold: 1,
             keys: vec![LabelledKey::new(owner.verifier(), "owner")],
         },
-        signers: vec![LabelledKey::new(signer.verifier(), "signer")],
+        signers: vec![StoreSigner::of_everything(LabelledKey::new(
+            signer.verifier(),
+            "signer",
+        ))],
         readers: Vec::new(),
         default_recipients: Vec::new(),
+        fresh_for_ms: None,
     }
 }
 
@@ -112,7 +118,8 @@ impl Journal {
     fn unread_head(&self) -> JournalHead {
         JournalHead {
             position: JournalPosition::default(),
-            documents: None,
+            checkpoint: None,
+            heartbeat: None,
             keyring: Arc::clone(&self.keyrings[0]),
         }
     }

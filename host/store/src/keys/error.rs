@@ -87,6 +87,18 @@ pub enum KeyError {
         "the signer of this machine ({SIGNER}) is not allowed to write; if it was rotated on another machine, copy it from there"
     )]
     OldSigner,
+    /// The signer of this machine may change only some scopes.
+    #[error(
+        "the signer of this machine may change {} only, and {} is outside; make this change on a machine with a signer for it",
+        sanitized(.scopes.join(", ")),
+        .what
+    )]
+    OutsideDelegation {
+        /// The scopes that it may change, with all that are below them.
+        scopes: Vec<String>,
+        /// What it may not change.
+        what: String,
+    },
     /// This machine has no owner key, so it cannot change who may write or read.
     #[error(
         "this machine has no owner key ({OWNER}), so it cannot change who may write or who can open secrets; do that where the owner key is"

@@ -10,7 +10,7 @@ use super::names::{IDENTITY, KEYRING, LOCKED_IDENTITY, OWNER, SIGNER};
 use super::source::{Identities, IdentitySource};
 use super::{Keys, SigningKey};
 use crate::files;
-use crate::keyring::{Authority, Keyring, KeyringDraft, LabelledKey, Owners};
+use crate::keyring::{Authority, Keyring, KeyringDraft, LabelledKey, Owners, StoreSigner};
 use crate::recipients::Recipient;
 use crate::secret::Secret;
 use crate::signing::Signer;
@@ -80,9 +80,13 @@ impl NewKeys {
                 threshold: 1,
                 keys: vec![LabelledKey::new(self.owner.verifier(), label)],
             },
-            signers: vec![LabelledKey::new(self.signer.verifier(), label)],
+            signers: vec![StoreSigner::of_everything(LabelledKey::new(
+                self.signer.verifier(),
+                label,
+            ))],
             readers: Vec::new(),
             default_recipients: vec![self.recipient(label, now_ms)],
+            fresh_for_ms: None,
         }
     }
 

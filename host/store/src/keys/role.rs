@@ -3,6 +3,7 @@
 use super::error::KeyError;
 use super::names::{NEXT_OWNER, NEXT_SIGNER, OWNER, SIGNER};
 use crate::keyring::{Authority, LabelledKey};
+use crate::signing::KeyId;
 
 /// What a signing key of a machine is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,11 +31,15 @@ impl Role {
         }
     }
 
-    /// The keys in this role.
-    pub(crate) fn keys_of(self, authority: &mut Authority) -> &mut Vec<LabelledKey> {
+    /// The key with that fingerprint in this role.
+    pub(crate) fn find_key(self, authority: &mut Authority, id: KeyId) -> Option<&mut LabelledKey> {
+        let is_meant = |listed: &&mut LabelledKey| listed.key.id() == id;
         match self {
-            Role::Owner => &mut authority.owners.keys,
-            Role::Signer => &mut authority.signers,
+            Role::Owner => authority.owners.keys.iter_mut().find(is_meant),
+            Role::Signer => {
+                let mut keys = authority.signers.iter_mut().map(|signer| &mut signer.key);
+                keys.find(is_meant)
+            }
         }
     }
 

@@ -158,7 +158,7 @@ fn the_next_signer_signs_only_under_a_keyring_that_names_it() {
     let mut keys = Keys::open(&directory).unwrap();
     assert_eq!(keys.begin_new_key(Role::Signer).unwrap(), next);
     let mut draft = before.next();
-    draft.authority.signers[0].key = next.clone();
+    draft.authority.signers[0].key.key = next.clone();
     let after = Arc::new(keys.sign_keyring(&before, &draft, 0).unwrap());
     after.check_follows(&before).unwrap();
     keys.save_keyring(&after).unwrap();
@@ -176,7 +176,7 @@ fn the_next_signer_signs_only_under_a_keyring_that_names_it() {
 }
 
 fn before_signer(keyring: &Keyring) -> KeyId {
-    keyring.authority().signers[0].key.id()
+    keyring.authority().signers[0].key.key.id()
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Digest;
 use crate::random_id::RandomId;
 use crate::secret::Secret;
 
@@ -30,6 +31,8 @@ pub struct SealContext {
     pub mode: String,
     /// The hosts that it may be sent to, sorted.
     pub hosts: Vec<String>,
+    /// The digest of the public parameters that decide where it is sent.
+    pub destination: Digest,
     /// The epoch whose key it is sealed to.
     pub epoch: u32,
     /// The names of its fields, sorted. The frame has them with the fields.

@@ -114,6 +114,7 @@ fn check_context(header: &Header, expected: &SealContext) -> Result<(), SealErro
         ("provider", found.provider != expected.provider),
         ("mode", found.mode != expected.mode),
         ("list of hosts", found.hosts != expected.hosts),
+        ("destination", found.destination != expected.destination),
         ("key epoch", found.epoch != expected.epoch),
         ("list of fields", !fields.into_iter().eq(&expected.fields)),
     ];

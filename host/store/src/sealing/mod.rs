@@ -58,6 +58,7 @@ mod tests {
     use super::epoch::{EpochKey, MAX_EPOCH_FILE_BYTES};
     use super::frame::PADDED_TO;
     use super::*;
+    use crate::digest::Digest;
     use crate::recipients::{Readers, Recipient};
     use crate::secret::Secret;
 
@@ -70,6 +71,7 @@ mod tests {
             provider: "openai".to_owned(),
             mode: "api-key".to_owned(),
             hosts: vec!["api.openai.com".to_owned()],
+            destination: Digest::of(br#"{"base_url":null}"#),
             epoch: 1,
             fields: vec!["api_key".to_owned(), "other".to_owned()],
         }
@@ -141,7 +143,7 @@ mod tests {
     fn a_sealed_secret_opens_in_no_other_context() {
         let reader = Reader::new();
         let sealed = seal(reader.epoch(), &context(), &fields()).unwrap();
-        let edits: [(&str, Edit); 9] = [
+        let edits: [(&str, Edit); 10] = [
             ("store", |context| {
                 context.store = "f".repeat(32).parse().unwrap();
             }),
@@ -152,6 +154,9 @@ mod tests {
             ("mode", |context| context.mode.push('2')),
             ("list of hosts", |context| {
                 context.hosts.push("example.com".to_owned());
+            }),
+            ("destination", |context| {
+                context.destination = Digest::of(b"{}");
             }),
             ("key epoch", |context| context.epoch = 2),
             ("list of fields", |context| context.fields.truncate(1)),

@@ -7,6 +7,7 @@ use crate::anchor::AnchorStamp;
 use crate::digest::Digest;
 use crate::document::Document;
 use crate::journal::head::JournalHead;
+use crate::journal::heartbeat::Freshness;
 use crate::journal::position::{JournalPosition, Revision};
 use crate::keyring::Keyring;
 use crate::row::DocumentKey;
@@ -22,6 +23,8 @@ pub struct Snapshot {
     pub revision: Revision,
     /// The keyring that is in force.
     pub keyring: Arc<Keyring>,
+    /// When this state counts as the newest.
+    pub freshness: Freshness,
     /// The requested documents, in the requested order; `None` for those that do not
     /// exist.
     pub documents: Vec<Option<Arc<Document>>>,
@@ -88,6 +91,7 @@ impl Cache {
         Some(Snapshot {
             revision: self.head.position.revision,
             keyring: Arc::clone(&self.head.keyring),
+            freshness: self.head.freshness(),
             documents: keys.iter().map(cached).collect::<Option<_>>()?,
         })
     }

@@ -12,6 +12,7 @@ use crate::digest::Digest;
 use crate::document::Document;
 use crate::error::Error;
 use crate::journal::checkpoint::{Checkpoint, State};
+use crate::journal::delegation;
 use crate::journal::entry::{Author, ChangeRecord, Effect};
 use crate::journal::head::JournalHead;
 use crate::journal::position::Revision;
@@ -119,7 +120,7 @@ impl Store {
     }
 
     /// Returns keys with a signer that is allowed to write under `keyring`, if there are any.
-    async fn keys_for_writing(&self, keyring: &Keyring) -> Result<Arc<Keys>, Error> {
+    pub(super) async fn keys_for_writing(&self, keyring: &Keyring) -> Result<Arc<Keys>, Error> {
         let keys = self.keys();
         match keys.signer_for(keyring) {
             // Another process may have rotated the signer since the keys were read.
@@ -160,6 +161,11 @@ impl Base<'_> {
             .into_iter()
             .map(|bytes| (Digest::of(&bytes), bytes))
             .collect();
+        let scopes = keyring.scopes_of(&[signer.id()]);
+        if let Some(scopes) = &scopes {
+            self.check_delegation(scopes, &touched, !keyrings.is_empty())?;
+        }
+        let proof = scopes.map(|_| delegation::proof(&self.tree));
         let changes = self.apply(touched, &put)?;
         let record = ChangeRecord {
             version: statement::VERSION,
@@ -168,6 +174,7 @@ impl Base<'_> {
             effects: changes.effects,
             blobs_added: add_blobs.iter().map(|(digest, _)| *digest).collect(),
             blobs_removed: batch.remove_blobs.clone(),
+            proof,
         };
         let change = serde_json::to_vec(&record).map_err(encoding)?;
         let state = State {
@@ -184,7 +191,8 @@ impl Base<'_> {
         };
         let after = JournalHead {
             position: entry.position(),
-            documents: Some((changes.root, changes.count)),
+            checkpoint: Some(Arc::new(checkpoint)),
+            heartbeat: None,
             keyring: Arc::clone(keyring),
         };
         let writes = Writes {
@@ -200,6 +208,27 @@ impl Base<'_> {
             tree: self.tree.into_changed(),
         };
         Ok((writes, after))
+    }
+
+    /// Fails if a change touches more than a signer of `scopes` may change.
+    fn check_delegation(
+        &self,
+        scopes: &[String],
+        touched: &[DocumentKey],
+        changes_keyring: bool,
+    ) -> Result<(), KeyError> {
+        let outside = |what: String| KeyError::OutsideDelegation {
+            scopes: scopes.to_owned(),
+            what,
+        };
+        if changes_keyring {
+            return Err(outside("the keyring".to_owned()));
+        }
+        let mut touched = touched.iter();
+        match touched.find(|key| !delegation::is_within(scopes, key)) {
+            Some(key) => Err(outside(key.to_string())),
+            None => Ok(()),
+        }
     }
 
     /// Signs a new keyring. Returns it after those that come before it.

@@ -7,6 +7,7 @@ use super::batch::Batch;
 use crate::blocking::off_runtime;
 use crate::error::Error;
 use crate::journal::entry::Author;
+use crate::journal::heartbeat::Heartbeat;
 use crate::keyring::Keyring;
 use crate::keys::Keys;
 use crate::keys::error::KeyError;
@@ -32,15 +33,12 @@ impl Store {
             let snapshot = self.read(&[]).await?;
             let keys = self.keys();
             let mut draft = snapshot.keyring.next();
-            let listed = role.keys_of(&mut draft.authority);
-            if listed.iter().any(|listed| listed.key == next) {
+            let authority = &mut draft.authority;
+            if role.find_key(authority, next.id()).is_some() {
                 break;
             }
             let present = keys.id_of(role);
-            let place = listed
-                .iter_mut()
-                .find(|listed| Some(listed.key.id()) == present);
-            match place {
+            match present.and_then(|present| role.find_key(authority, present)) {
                 Some(listed) => listed.key = next.clone(),
                 None => return Err(role.not_in_keyring().into()),
             }
@@ -69,6 +67,26 @@ impl Store {
             Ok::<T, KeyError>(result)
         });
         Ok(changed.await??)
+    }
+
+    /// Confirms that the newest checkpoint is the newest, for as long as the keyring requires
+    /// heartbeats in. Returns until when, in milliseconds since 1970-01-01T00:00:00Z; `None` if
+    /// the keyring requires none. `now_ms` is the time in the same unit.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`] without a signer; the errors of [`Store::read`].
+    pub async fn send_heartbeat(&self, now_ms: u64) -> Result<Option<u64>, Error> {
+        self.keys().check_can_write()?;
+        let head = self.fetch(&[]).await?.head;
+        let Some(heartbeat) = Heartbeat::new(head.position, &head.keyring, now_ms) else {
+            return Ok(None);
+        };
+        let keys = self.keys_for_writing(&head.keyring).await?;
+        let statement = heartbeat.sign(keys.signer_for(&head.keyring)?);
+        self.backend.put_heartbeat(statement).await?;
+        let freshness = self.read(&[]).await?.freshness;
+        Ok(freshness.until_ms())
     }
 
     /// What is known of the store now.

@@ -45,7 +45,8 @@ impl LocalState {
         anchor.check_store(anchored, keys.keyring())?;
         let head = JournalHead {
             position: anchored.position(),
-            documents: None,
+            checkpoint: None,
+            heartbeat: None,
             keyring: Arc::clone(keys.keyring()),
         };
         Ok(LocalState {

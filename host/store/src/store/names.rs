@@ -48,9 +48,8 @@ impl Store {
             }
             let anchored = self.local.anchor.read()?;
             let rows = self.backend.read_list(&prefix, head.start()).await?;
-            let journal = rows.journal;
-            let head = head.advance(&journal.entries, &journal.keyrings, anchored)?;
-            if head.position.revision < journal.newest {
+            let head = head.advance_to(&rows.journal, anchored)?;
+            if head.position.revision < rows.journal.newest {
                 continue;
             }
             head.check_anchor(anchored)?;

@@ -50,6 +50,7 @@ impl Store {
         let fetched = self.fetch_in(now, keys).await?;
         Ok(Snapshot {
             revision: fetched.head.position.revision,
+            freshness: fetched.head.freshness(),
             keyring: fetched.head.keyring,
             documents: fetched.documents,
         })
@@ -179,7 +180,7 @@ impl Store {
             let state = verified_in.map(|verified| verified.state);
             let rows = self.backend.read(keys, head.start(), state).await?;
             if let Some(journal) = &rows.journal {
-                head = head.advance(&journal.entries, &journal.keyrings, anchored)?;
+                head = head.advance_to(journal, anchored)?;
                 if head.position.revision < journal.newest {
                     let head = self.catch_up(head, anchored).await?;
                     self.local.cache().advance_to(head, None);

@@ -89,6 +89,32 @@ pub(crate) fn next_path(path: &[u8], node: &[u8], place: &[u8]) -> Option<Path> 
     is_on_the_way.then(|| [path, &child.label].concat())
 }
 
+/// The nodes on the way from `root` to a document, from the root down, as far as they are among
+/// `proof`.
+pub(crate) fn nodes_above(
+    root: Digest,
+    key: &DocumentKey,
+    proof: &BTreeMap<Digest, Vec<u8>>,
+) -> Vec<Vec<u8>> {
+    let place = place(key);
+    let mut rest = &place[..];
+    let mut above = Vec::new();
+    let mut next = Some(root);
+    while let Some(bytes) = next.and_then(|digest| proof.get(&digest)) {
+        above.push(bytes.clone());
+        let node = Node::decode(bytes);
+        let child = node.as_ref().and_then(|node| node.child(rest));
+        next = match child.map(|child| (child.target, rest.strip_prefix(&child.label[..]))) {
+            Some((Target::Node(digest), Some(after))) => {
+                rest = after;
+                Some(digest)
+            }
+            _ => None,
+        };
+    }
+    above
+}
+
 fn tampered(reason: &str) -> Tampering {
     Tampering::new(Fault::Forged, "the document tree", reason)
 }
@@ -304,6 +330,11 @@ impl Tree {
             }
         }
         self.changed.insert(place, None);
+    }
+
+    /// The nodes that were read or changed.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values()
     }
 
     /// The nodes to write, and those to delete (`None`).

@@ -8,9 +8,11 @@ use crate::error::Error;
 use crate::journal::checkpoint::{Checkpoint, rolled_back};
 use crate::journal::entry::ChangeRecord;
 use crate::journal::head::JournalHead;
+use crate::journal::heartbeat::Heartbeat;
 use crate::journal::position::JournalPosition;
 use crate::keyring::{Keyring, KeyringChain};
 use crate::row::JournalRow;
+use crate::statement::Statement;
 use crate::tampering::{Fault, Tampering};
 
 /// A walk through the journal.
@@ -21,6 +23,8 @@ struct JournalWalk {
     state: JournalState,
     position: JournalPosition,
     last: Option<Checkpoint>,
+    /// The heartbeat, until it is verified with the checkpoint that it is for.
+    heartbeat: Option<Statement>,
     /// How many of the checkpoints that this machine has seen are there.
     met: usize,
     /// Whether every entry so far is valid.
@@ -44,6 +48,7 @@ impl Check<'_> {
             state: JournalState::default(),
             position: JournalPosition::default(),
             last: None,
+            heartbeat: self.snapshot.heartbeat().await?,
             met: 0,
             is_valid: true,
         };
@@ -121,6 +126,7 @@ impl Check<'_> {
         }
         walk.position = row.position();
         walk.last = Some(checkpoint);
+        self.report.faults.extend(walk.verify_heartbeat().err());
         for seen in [head.position, anchored] {
             if seen == walk.position {
                 walk.met += 1;
@@ -162,6 +168,10 @@ impl Check<'_> {
             let reason = "has keyrings that no entry puts into force";
             self.fault(Fault::Extra, "the list of keyrings", reason);
         }
+        if walk.is_valid && walk.heartbeat.is_some() {
+            let reason = "is for a checkpoint that does not exist";
+            self.fault(Fault::Forged, "the heartbeat", reason);
+        }
         let checkpoint = walk.last.filter(|_| walk.is_valid)?;
         Some((walk.state, checkpoint))
     }
@@ -176,6 +186,22 @@ impl JournalWalk {
             .ok_or_else(|| row.tampering("names a keyring that is not in force"))?;
         let keyring = Arc::clone(keyring);
         self.keyring = Some(Arc::clone(&keyring));
-        checkpoint.verify(row, self.position, &keyring)
+        checkpoint.verify(row, self.position, self.last.as_ref(), &keyring)
+    }
+
+    /// Verifies the heartbeat, if it is for the last checkpoint.
+    fn verify_heartbeat(&mut self) -> Result<(), Tampering> {
+        let is_for_this = |found: &mut Statement| {
+            Heartbeat::named_revision(found) == Some(self.position.revision)
+        };
+        let (Some(found), Some(keyring)) = (self.heartbeat.take_if(is_for_this), &self.keyring)
+        else {
+            return Ok(());
+        };
+        if Heartbeat::verify(&found, keyring)?.confirms(self.position) {
+            return Ok(());
+        }
+        let reason = "is for a checkpoint that does not exist";
+        Err(Tampering::new(Fault::Forged, "the heartbeat", reason))
     }
 }

@@ -446,6 +446,7 @@ async fn forge(original: &Original, owner: usize) -> Vec<u8> {
         version: credential.version.number,
         provider: "openai".to_owned(),
         hosts: credential.version.hosts.clone(),
+        destination: credential.version.destination_digest(),
         epoch: credential.version.epoch,
     };
     let fields = vec![(

@@ -1,6 +1,6 @@
 //! `entail key list`: lists the keys and recipients.
 
-use entail::store::{self, LabelledKey, RecipientClass, Role};
+use entail::store::{self, LabelledKey, RecipientClass, Role, StoreSigner};
 
 use crate::error::CliError;
 use crate::output::{Table, out, print_json, time};
@@ -12,15 +12,15 @@ pub async fn list(session: &Session) -> Result<(), CliError> {
     let keyring = entail.keys().keyring(&session.principal).await?;
     let authority = keyring.authority();
     let keys = entail.keys().local();
-    let signing_keys = |listed: &[LabelledKey], role| {
-        let own = keys.id_of(role);
-        let output = |listed: &LabelledKey| SigningKey {
-            fingerprint: listed.key.id().to_string(),
-            label: listed.label.clone(),
-            own: own == Some(listed.key.id()),
-        };
-        listed.iter().map(output).collect()
+    let signing_key = |listed: &LabelledKey, role, scopes| SigningKey {
+        fingerprint: listed.key.id().to_string(),
+        label: listed.label.clone(),
+        own: keys.id_of(role) == Some(listed.key.id()),
+        scopes,
     };
+    let owner = |owner: &LabelledKey| signing_key(owner, Role::Owner, None);
+    let signer =
+        |signer: &StoreSigner| signing_key(&signer.key, Role::Signer, signer.scopes.clone());
     let fingerprint = |role| keys.id_of(role).map(|id| id.to_string());
     let own: Vec<&str> = keys.identity_ids().collect();
     let recipients = |list: &[store::Recipient]| -> Vec<Recipient> {
@@ -50,10 +50,10 @@ pub async fn list(session: &Session) -> Result<(), CliError> {
         store: keyring.store().to_string(),
         keyring: keyring.number(),
         owner: fingerprint(Role::Owner),
-        owners: signing_keys(&authority.owners.keys, Role::Owner),
+        owners: authority.owners.keys.iter().map(owner).collect(),
         owners_required: u64::try_from(authority.owners.threshold).unwrap_or(u64::MAX),
         signer: fingerprint(Role::Signer),
-        signers: signing_keys(&authority.signers, Role::Signer),
+        signers: authority.signers.iter().map(signer).collect(),
     };
     if session.global.json {
         print_json(&output);
@@ -94,12 +94,17 @@ fn print_text(keys: &Keys) {
     table.labelled("store", keys.store.as_str());
     table.print();
     out!("keys that may change the store (keyring {}):", keys.keyring);
-    let mut table = Table::with_headings(["ROLE", "LABEL", "FINGERPRINT"]);
+    let mut table = Table::with_headings(["ROLE", "LABEL", "MAY CHANGE", "FINGERPRINT"]);
     let owners = keys.owners.iter().map(|key| ("owner", key));
     for (role, key) in owners.chain(keys.signers.iter().map(|key| ("signer", key))) {
         table.row([
             role.into(),
             key.label.as_str().into(),
+            match (role, &key.scopes) {
+                ("owner", _) => "keys and recipients".into(),
+                (_, None) => "everything else".into(),
+                (_, Some(scopes)) => scopes.join(", ").into(),
+            },
             key.fingerprint.as_str().into(),
         ]);
     }

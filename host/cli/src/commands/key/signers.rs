@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use entail::store::{InputFile, LabelledKey, Verifier};
-use entail::{KeyChange, Renewal};
+use entail::store::{InputFile, LabelledKey, StoreSigner, Verifier};
+use entail::{KeyChange, Renewal, ScopePath};
 
 use super::changed::{dry_run, print_rotated};
 use crate::args::dry_run::DryRun;
@@ -24,6 +24,9 @@ pub struct AddSignerArgs {
     /// A label for the signer
     #[arg(long, default_value = "another machine")]
     pub label: String,
+    /// Only these scopes, with all below them [default: the whole store]; may be repeated
+    #[arg(long = "scope", value_name = "SCOPE")]
+    pub scopes: Vec<ScopePath>,
     #[command(flatten)]
     pub dry_run: DryRun,
 }
@@ -37,14 +40,20 @@ pub struct RemoveSignerArgs {
 }
 
 pub async fn add(session: &Session, args: &AddSignerArgs) -> Result<(), CliError> {
-    let signer = LabelledKey::new(read_public_key(args)?, &args.label);
+    let scopes: Vec<String> = args.scopes.iter().map(ToString::to_string).collect();
+    let signer = StoreSigner {
+        key: LabelledKey::new(read_public_key(args)?, &args.label),
+        scopes: (!scopes.is_empty()).then_some(scopes),
+    };
     let entail = session.open()?;
     if args.dry_run.dry_run {
         return dry_run(session, &entail, KeyChange::AddSigner(signer)).await;
     }
+    let scopes = signer.scopes.as_ref();
+    let what = scopes.map_or_else(|| "the store".to_owned(), |scopes| scopes.join(", "));
     entail.keys().add_signer(&session.principal, signer).await?;
-    let what = "the signer was added; its machine may change the store from now on";
-    print_rotated(session, &Renewal::default(), what);
+    let what = format!("the signer was added; its machine may change {what} from now on");
+    print_rotated(session, &Renewal::default(), &what);
     Ok(())
 }
 

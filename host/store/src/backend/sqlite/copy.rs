@@ -16,12 +16,13 @@ use crate::files;
 use crate::tampering::{Fault, Tampering};
 
 /// The tables and their columns.
-const TABLES: [(&str, &[&str]); 5] = [
+const TABLES: [(&str, &[&str]); 6] = [
     (
         "journal",
         &["revision", "checkpoint", "signatures", "change"],
     ),
     ("keyrings", &["number", "payload", "signatures"]),
+    ("heartbeat", &["place", "payload", "signatures"]),
     ("documents", &["kind", "name", "payload"]),
     ("tree", &["path", "node"]),
     ("blobs", &["digest", "bytes"]),

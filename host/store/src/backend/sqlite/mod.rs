@@ -203,6 +203,7 @@ fn journal_from(connection: &Connection, from: JournalStart) -> Result<JournalRo
         newest: rows::newest(connection)?,
         entries: rows::entries(connection, from.revision.saturating_sub(1), ENTRIES)?,
         keyrings: rows::keyrings(connection, from.keyring)?,
+        heartbeat: rows::heartbeat(connection)?,
     })
 }
 
@@ -311,6 +312,15 @@ impl Backend for Sqlite {
     async fn replace_by(&self, copy: &Path) -> Result<(), BackendError> {
         let (opened, copy) = (self.opened()?, copy.to_owned());
         on_thread(move || copy::replace(opened.writer()?, &copy)).await?
+    }
+
+    async fn put_heartbeat(&self, heartbeat: Statement) -> Result<(), BackendError> {
+        let opened = self.opened()?;
+        on_thread(move || {
+            let writer = opened.writer()?.lock()?;
+            writer.write(|connection| rows::put_heartbeat(connection, &heartbeat))
+        })
+        .await?
     }
 
     async fn commit(&self, expected: Revision, writes: Writes) -> Result<(), BackendError> {

@@ -82,6 +82,10 @@ impl ReadTransaction for SqliteReadTransaction {
             .await
     }
 
+    async fn heartbeat(&self) -> Result<Option<Statement>, BackendError> {
+        self.read(|checked| rows::heartbeat(checked.begun())).await
+    }
+
     async fn documents(
         &self,
         after: Option<&DocumentKey>,

@@ -79,6 +79,42 @@ pub(super) fn keyrings(
     Ok(found.into_iter().map(|(_, statement)| statement).collect())
 }
 
+/// Reads the heartbeat.
+pub(super) fn heartbeat(connection: &Connection) -> Result<Option<Statement>, BackendError> {
+    let found: Vec<Statement> = connection
+        .prepare_cached("SELECT payload, signatures FROM heartbeat NOT INDEXED LIMIT 2")?
+        .query_map([], |row| {
+            Ok(Statement {
+                payload: row.get(0)?,
+                signatures: row.get(1)?,
+            })
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    if found.len() > 1 {
+        let reason = "has more than one row";
+        return Err(Tampering::new(Fault::Forged, "the table heartbeat", reason).into());
+    }
+    Ok(found.into_iter().next())
+}
+
+/// Replaces the heartbeat.
+pub(super) fn put_heartbeat(
+    connection: &Connection,
+    statement: &Statement,
+) -> Result<(), BackendError> {
+    let written = connection
+        .prepare_cached(
+            "INSERT INTO heartbeat (place, payload, signatures) VALUES (0, ?1, ?2)
+             ON CONFLICT (place) DO UPDATE SET payload = ?1, signatures = ?2",
+        )?
+        .execute(params![statement.payload, statement.signatures])?;
+    let found = heartbeat(connection)?;
+    check_written(
+        written == 1 && found.as_ref() == Some(statement),
+        "the heartbeat",
+    )
+}
+
 /// Fails unless the keys are in ascending order and come after the previous page. In an
 /// edited page, a walk through the rows could otherwise loop forever.
 pub(super) fn check_order<K: PartialOrd>(

@@ -13,6 +13,13 @@ CREATE TABLE keyrings (
     signatures BLOB    NOT NULL
 ) STRICT;
 
+-- The newest heartbeat: a signer confirms the newest checkpoint. One row at most.
+CREATE TABLE heartbeat (
+    place      INTEGER NOT NULL PRIMARY KEY CHECK (place = 0),
+    payload    BLOB    NOT NULL,
+    signatures BLOB    NOT NULL
+) STRICT;
+
 -- Documents: one row each, the newest version only.
 CREATE TABLE documents (
     kind    TEXT NOT NULL,
