@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use crate::sandbox::Sandbox;
+use crate::signers::Other;
 
 /// How many changes of a home are compared.
 const CHANGES: &str = "300";
@@ -57,8 +58,21 @@ fn home() -> Sandbox {
             "--organization",
             "acme",
         ],
+        &["heartbeat", "require", "1h"],
     ] {
         sandbox.entail(arguments).ok();
+    }
+    let other = Other::new(&sandbox);
+    let public_key = other.public_key.to_str().unwrap();
+    let add = ["key", "add-signer", public_key, "--scope", "acme/evals"];
+    sandbox.entail(&add).ok();
+    for arguments in [
+        &["project", "add", "acme/evals/nightly"][..],
+        &["inherit", "acme/evals/staging", "openai"],
+        &["project", "remove", "acme/evals/nightly"],
+        &["heartbeat", "send"],
+    ] {
+        other.entail(&sandbox, arguments).ok();
     }
     sandbox
 }

@@ -16,13 +16,13 @@ fn write_private(file: &Path, bytes: &[u8]) {
 }
 
 /// Another home for the database of the sandbox, with a signer that is not in the keyring.
-struct Other {
+pub struct Other {
     home: PathBuf,
-    public_key: PathBuf,
+    pub public_key: PathBuf,
 }
 
 impl Other {
-    fn new(sandbox: &Sandbox) -> Self {
+    pub fn new(sandbox: &Sandbox) -> Self {
         let home = sandbox.path("other");
         let mut directory = std::fs::DirBuilder::new();
         directory.mode(0o700).recursive(true);
@@ -39,7 +39,7 @@ impl Other {
         Other { home, public_key }
     }
 
-    fn entail(&self, sandbox: &Sandbox, arguments: &[&str]) -> RunOutput {
+    pub fn entail(&self, sandbox: &Sandbox, arguments: &[&str]) -> RunOutput {
         let mut command = sandbox.command(arguments);
         command.env("ENTAIL_HOME", &self.home);
         sandbox.run(command, "")
@@ -117,5 +117,77 @@ fn a_dry_run_of_a_change_of_signers_fails_as_the_change() {
         let planned = sandbox.entail(&dry_run).fails(19).prints(said);
         let actual = sandbox.entail(&[&["key"], arguments].concat()).fails(19);
         assert_eq!(planned.stderr, actual.stderr);
+    }
+}
+
+#[test]
+fn a_delegated_machine_changes_its_projects_and_nothing_else() {
+    let (sandbox, _) = Sandbox::with_acme();
+    sandbox.entail(&["project", "add", "acme/other"]).ok();
+    let other = Other::new(&sandbox);
+    let public_key = other.public_key.to_str().unwrap();
+    let add_signer = ["key", "add-signer", public_key, "--scope", "acme/evals"];
+    sandbox
+        .entail(&["key", "add-signer", public_key, "--scope", "acme/typo"])
+        .fails(18)
+        .prints("acme/typo");
+    sandbox
+        .entail(&add_signer)
+        .ok()
+        .prints("may change acme/evals");
+    sandbox.entail(&["key", "list"]).ok().prints("acme/evals");
+    let key = sandbox.canary();
+    let with_key = |arguments: &[&str]| {
+        let mut command = sandbox.command(arguments);
+        command.env("ENTAIL_HOME", &other.home);
+        sandbox.run(command, &key)
+    };
+    with_key(&["credential", "set", "acme/evals", "mistral", "--stdin"]).ok();
+    with_key(&["credential", "rotate", "acme/evals", "mistral", "--stdin"]).ok();
+    other
+        .entail(&sandbox, &["project", "add", "acme/evals/nightly"])
+        .ok();
+    with_key(&["credential", "set", "acme", "mistral", "--stdin"])
+        .fails(16)
+        .prints("may change acme/evals only");
+    for arguments in [
+        &["project", "add", "acme/new"][..],
+        &["inherit", "acme/other", "openai"],
+        &["project", "remove", "acme/other"],
+        &["credential", "remove", "acme", "openai"],
+        &["init", "globex"],
+    ] {
+        other
+            .entail(&sandbox, arguments)
+            .fails(16)
+            .prints("may change acme/evals only");
+    }
+    for arguments in [&["verify"][..], &["doctor"], &["status", "--all"]] {
+        sandbox.entail(arguments).ok();
+        other.entail(&sandbox, arguments).ok();
+    }
+}
+
+#[test]
+fn heartbeats_are_required_and_sent() {
+    let (sandbox, _) = Sandbox::with_acme();
+    sandbox
+        .entail(&["heartbeat", "send"])
+        .ok()
+        .prints("no heartbeats are required");
+    sandbox
+        .entail(&["heartbeat", "require", "10s"])
+        .fails(19)
+        .prints("give 1m or more");
+    sandbox.entail(&["heartbeat", "require", "1h"]).ok();
+    let sent = sandbox.entail(&["heartbeat", "send", "--json"]).ok().json();
+    assert_eq!(sent["fresh_for_ms"], 3_600_000);
+    for (arguments, said) in [
+        (&["resolve", "acme/evals", "openai"][..], "granted"),
+        (&["doctor"], "a signer confirmed the state of the store"),
+        (&["verify"], "ok"),
+        (&["heartbeat", "require", "0"], "no heartbeats are required"),
+    ] {
+        sandbox.entail(arguments).ok().prints(said);
     }
 }

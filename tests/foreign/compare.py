@@ -20,6 +20,7 @@ import verify
 TABLES = {
     "journal": ["revision", "checkpoint", "signatures", "change"],
     "keyrings": ["number", "payload", "signatures"],
+    "heartbeat": ["place", "payload", "signatures"],
     "documents": ["kind", "name", "payload"],
     "tree": ["path", "node"],
     "blobs": ["digest", "bytes"],

@@ -70,14 +70,14 @@ def parse(data, what):
         raise Tampered(f"{what}: {error}") from error
 
 
-def form(data, known, what):
+def form(data, known, what, optional=frozenset()):
     """Parses an object with a version, and checks that this program can read it."""
     value = parse(data, what)
     version = value.get("version") if isinstance(value, dict) else None
     require(type(version) is int and version >= 1, f"{what}: no version")
     critical = value.get("critical", [])
     require(isinstance(critical, list), f"{what}: critical")
-    if value["version"] > VERSION or not set(critical) <= known:
+    if value["version"] > VERSION or not set(critical) <= known | optional:
         raise Newer(what)
     require(known - {"critical"} <= value.keys(), f"{what}: lacks a member")
     return value
@@ -154,10 +154,11 @@ def check_newer(newer, kind, payload, signatures, trusted):
 class Keyring:
     KNOWN = HEADER | {"number", "previous", "at_ms", "owners", "signers", "readers"}
     KNOWN |= {"default_recipients"}
+    OPTIONAL = frozenset({"fresh_for_ms"})
 
     def __init__(self, payload, signatures):
         require(len(payload) <= MAX_KEYRING, "a keyring is too large")
-        value = form(payload, self.KNOWN, "a keyring")
+        value = form(payload, self.KNOWN, "a keyring", self.OPTIONAL)
         self.what = f"keyring {value['number']}"
         require(value["type"] == "keyring", f"{self.what}: type")
         require(is_id(value["store"]) and is_id(value["lineage"]), f"{self.what}: store")
@@ -168,6 +169,12 @@ class Keyring:
         self.owners = self.keys(value["owners"]["keys"])
         self.threshold = value["owners"]["threshold"]
         self.signers = self.keys(value["signers"])
+        scopes = [signer.get("scopes") for signer in value["signers"]]
+        self.scopes = dict(zip(self.signers, scopes, strict=True))
+        for scope in [scope for listed in scopes for scope in listed or []]:
+            require(isinstance(scope, str) and scope, f"{self.what}: scopes")
+        fresh_for = value.get("fresh_for_ms")
+        require(fresh_for is None or is_count(fresh_for), f"{self.what}: fresh_for_ms")
         self.readers = {known["organization"]: known for known in value["readers"]}
         enough = type(self.threshold) is int and 1 <= self.threshold <= len(self.owners)
         require(enough, f"{self.what}: threshold")
@@ -334,7 +341,7 @@ class Home:
 
     def check_definition(self):
         names = {name for (name,) in self.rows("SELECT name FROM sqlite_schema")}
-        tables = {"journal", "keyrings", "documents", "tree", "blobs"}
+        tables = {"journal", "keyrings", "heartbeat", "documents", "tree", "blobs"}
         require(names == tables | {"sqlite_autoindex_blobs_1"}, "the tables of the database")
         require(self.rows("PRAGMA integrity_check") == [("ok",)], "the pages of the database")
 
@@ -358,6 +365,7 @@ class Home:
 
     def read_journal(self):
         self.documents, self.blobs, self.keyring, self.head = {}, set(), None, None
+        self.checkpoints = {}
         known = HEADER | {"revision", "previous", "change", "tree", "documents", "keyring"}
         known |= {"at_ms"}
         is_met = self.anchor["revision"] == 0
@@ -377,16 +385,21 @@ class Home:
             keyring = self.keyrings.get(head["keyring"])
             is_later = keyring and (not self.keyring or keyring.number >= self.keyring.number)
             require(is_later, f"{what}: keyring")
-            self.keyring = keyring
-            signers("checkpoint", payload, signatures, keyring.signers, what)
+            is_same_keyring, self.keyring = keyring is self.keyring, keyring
+            signed_by = signers("checkpoint", payload, signatures, keyring.signers, what)
             is_own = head["store"] == keyring.store and head["lineage"] == keyring.lineage
             require(is_own, f"{what}: another store or lineage")
             follows = revision == place == head["revision"] and head["previous"] == previous
             require(follows, f"{what} does not follow the previous entry")
             require(is_count(head["documents"]) and is_count(head["at_ms"]), f"{what}: numbers")
             require(head["change"] == sha(change), f"{what}: change")
-            self.apply(change, what)
+            before, record = dict(self.documents), self.apply(change, what)
+            scopes = [keyring.scopes[key] for key in signed_by]
+            if None not in scopes:
+                require(is_same_keyring, f"{what}: the keyring")
+                self.check_scopes(record, sum(scopes, []), before, head, what)
             previous = sha(payload)
+            self.checkpoints[revision] = previous, keyring
             if revision == self.anchor["revision"]:
                 is_met = previous == self.anchor["checkpoint"]
                 require(is_met, f"{what} was replaced")
@@ -396,7 +409,7 @@ class Home:
 
     def apply(self, change, what):
         known = {"version", "critical", "principal", "change", "effects", "blobs_added"}
-        record = form(change, known | {"blobs_removed"}, what)
+        record = form(change, known | {"blobs_removed"}, what, frozenset({"proof"}))
         for effect in record["effects"]:
             key = tree_key(effect["kind"], effect["name"])
             if effect["after"] is None:
@@ -405,6 +418,36 @@ class Home:
                 self.documents[key] = effect["after"]
         self.blobs -= set(record["blobs_removed"])
         self.blobs |= set(record["blobs_added"])
+        return record
+
+    def check_scopes(self, record, scopes, before, head, what):
+        """Checks that a change by a signer with scopes stays within them."""
+        for effect in record["effects"]:
+            name, key = effect["name"], tree_key(effect["kind"], effect["name"])
+            within = any(name == scope or name.startswith(f"{scope}/") for scope in scopes)
+            require(within, f"{what}: more than its signer may change")
+            require(effect["before"] == before.get(key), f"{what}: a document before")
+        root, count = build_tree(self.documents)[1], len(self.documents)
+        require((root, count) == (head["tree"], head["documents"]), f"{what}: the tree")
+
+    def check_heartbeat(self):
+        rows = self.rows("SELECT payload, signatures FROM heartbeat")
+        require(len(rows) <= 1, "the heartbeat: rows")
+        for payload, signatures in rows:
+            what = "the heartbeat"
+            require(len(payload) <= MAX_CHECKPOINT, f"{what} is too large")
+            try:
+                named = json.loads(payload)["revision"]
+            except (ValueError, TypeError, KeyError) as error:
+                raise Tampered(what) from error
+            require(named in self.checkpoints, f"{what}: a checkpoint that does not exist")
+            checkpoint, keyring = self.checkpoints[named]
+            signers("heartbeat", payload, signatures, keyring.signers, what)
+            known = HEADER | {"revision", "checkpoint", "at_ms", "until_ms"}
+            value = form(payload, known, what)
+            is_own = value["store"] == keyring.store and value["lineage"] == keyring.lineage
+            require(value["type"] == "heartbeat" and is_own, f"{what}: type or store")
+            require(value["checkpoint"] == checkpoint, f"{what}: checkpoint")
 
     def check_tree(self):
         nodes, root = build_tree(self.documents)
@@ -482,6 +525,7 @@ class Home:
     def verify(self):
         """Verifies everything. Returns the revision, and the numbers of documents and secrets."""
         require(self.head is not None, "the journal is empty")
+        self.check_heartbeat()
         self.check_tree()
         bodies = self.check_documents()
         opened = self.open_secrets(bodies, self.check_blobs())
