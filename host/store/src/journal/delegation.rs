@@ -157,7 +157,7 @@ mod tests {
             let previous = Checkpoint::after(JournalPosition::default(), &keyring, state);
             let position = JournalRow {
                 revision: 1,
-                checkpoint: previous.sign(&owner),
+                checkpoint: previous.sign(&owner).unwrap(),
                 change: Vec::new(),
             }
             .position();
@@ -209,7 +209,7 @@ mod tests {
             let checkpoint = Checkpoint::after(self.position, &self.keyring, state);
             let row = JournalRow {
                 revision: 2,
-                checkpoint: checkpoint.sign(&self.signer),
+                checkpoint: checkpoint.sign(&self.signer).unwrap(),
                 change: record,
             };
             let verified =
@@ -301,7 +301,7 @@ mod tests {
         let checkpoint = &delegated.previous;
         let row = JournalRow {
             revision: 1,
-            checkpoint: checkpoint.sign(&delegated.signer),
+            checkpoint: checkpoint.sign(&delegated.signer).unwrap(),
             change: Vec::new(),
         };
         let start = JournalPosition::default();

@@ -11,6 +11,7 @@ use super::frame;
 use crate::digest::Digest;
 use crate::keys::identity::{self, Identity};
 use crate::recipients::{Epoch, Readers, Recipient, RecipientClass, ids};
+use crate::secret::Secret;
 
 /// The maximum size of the file with the key of an epoch: enough for a thousand recipients, or a
 /// hundred with larger keys.
@@ -41,8 +42,16 @@ impl EpochKey {
         sealed: &[u8],
         epoch: &Epoch,
     ) -> Result<Self, SealError> {
-        let text = decrypt(identities, sealed, MAX_EPOCH_FILE_BYTES)?;
-        let mut found = identity::parse(&text).ok_or(SealError::Damaged)?;
+        Self::parse(&decrypt(identities, sealed, MAX_EPOCH_FILE_BYTES)?, epoch)
+    }
+
+    /// Parses what the file of an epoch contains.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError::Damaged`] if it is not the key of that epoch.
+    pub(crate) fn parse(text: &Secret, epoch: &Epoch) -> Result<Self, SealError> {
+        let mut found = identity::parse(text).ok_or(SealError::Damaged)?;
         let identity = found.pop().filter(|_| found.is_empty());
         let identity = identity.ok_or(SealError::Damaged)?;
         if identity.recipient() != epoch.key {
