@@ -144,6 +144,29 @@ impl Readers {
         })
     }
 
+    /// The readers after a restore; `self` are those of the backup. They have the recipients of
+    /// `present`, and the epochs of the backup. Begins a new epoch unless the newest one of the
+    /// backup is also the newest one of `present`, sealed to the same recipients. Otherwise a
+    /// recipient may know it that was added after the backup, and removed.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError::NoRecipient`].
+    pub fn restored(mut self, present: &Readers) -> Result<RenewedReaders, SealError> {
+        let is_newest = match (self.newest(), present.newest()) {
+            (Some(backup), Some(now)) => {
+                backup.key == now.key && backup.is_sealed_to(&now.sealed_to)
+            }
+            _ => false,
+        };
+        self.recipients.clone_from(&present.recipients);
+        if is_newest {
+            self.renewed(|_| None)
+        } else {
+            self.with_new_epoch(Vec::new())
+        }
+    }
+
     fn with_new_epoch(mut self, mut add_blobs: Vec<Vec<u8>>) -> Result<RenewedReaders, SealError> {
         let number = self.newest().map_or(1, |newest| newest.number + 1);
         let key = EpochKey {
