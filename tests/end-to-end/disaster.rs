@@ -248,6 +248,58 @@ fn a_restore_brings_back_no_reader_that_was_removed() {
 }
 
 #[test]
+fn a_restore_begins_an_epoch_that_no_removed_reader_knows() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let copy = backup(&sandbox, "copy.entail");
+    // It reads the epoch of the backup, which names only others.
+    let removed = recovery(&sandbox);
+    sandbox
+        .entail(&["key", "remove-recipient", "recovery"])
+        .ok();
+    let restore = ["restore", copy.to_str().unwrap(), "--accept-rollback"];
+    sandbox.entail(&restore).ok();
+    let later = sandbox.canary();
+    sandbox
+        .entail_with(&["credential", "set", "acme", "openai", "--stdin"], &later)
+        .ok();
+    let directory = sandbox.path("credentials");
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::copy(removed, directory.join("entail-identity")).unwrap();
+    let mut command = sandbox.command(&["resolve", "acme/evals", "openai"]);
+    command.env("CREDENTIALS_DIRECTORY", directory);
+    sandbox.run(command, "").fails(10).prints("cannot be read");
+    let keys = sandbox.entail(&["key", "list", "--json"]).ok().json();
+    assert_eq!(
+        keys["readers"][0]["epochs"]
+            .as_array()
+            .unwrap()
+            .last()
+            .unwrap(),
+        2
+    );
+}
+
+#[test]
+fn two_restores_bring_back_no_reader_that_was_removed() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let without = backup(&sandbox, "without.entail");
+    sandbox.entail(&["init", "globex"]).ok();
+    recovery(&sandbox);
+    let with = backup(&sandbox, "with.entail");
+    sandbox
+        .entail(&["key", "remove-recipient", "recovery"])
+        .ok();
+    // After the first, nothing is known of the organization.
+    for copy in [without, with] {
+        let restore = ["restore", copy.to_str().unwrap(), "--accept-rollback"];
+        sandbox.entail(&restore).ok();
+    }
+    let keys = sandbox.entail(&["key", "list"]).ok();
+    assert!(keys.stdout.contains("globex"), "{}", keys.stdout);
+    assert!(!keys.stdout.contains("recovery"), "{}", keys.stdout);
+}
+
+#[test]
 fn a_restore_of_a_newer_backup_takes_over_its_keys() {
     let (sandbox, _) = Sandbox::with_acme();
     let removed = recovery(&sandbox);

@@ -1,7 +1,7 @@
 //! Keys that are not in the home: programs, file descriptors and systemd have them.
 
 use std::fmt::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use entail_store::{
     Author, Authority, BackendError, Batch, Epoch, History, IdentitySource, InputError, InputFile,
-    JournalPosition, KeyId, Keyring, Keys, NewKeyring, Readers, Receipt, Revision, Secret, Sqlite,
-    Store, Tampering, private_directory, write_keyring,
+    JournalPosition, KeyId, Keyring, Keys, NewKeyring, Readers, Receipt, Recipient, Revision,
+    Secret, Sqlite, Store, Tampering, private_directory, write_keyring,
 };
 use serde_json::json;
 
@@ -239,14 +239,34 @@ fn carried_over(
     authority.readers.clear();
     let mut add_blobs = Vec::new();
     for before in &history.keyring().authority().readers {
-        let mut present = present.readers.iter();
-        let now = present.find(|now| now.organization == before.organization);
-        let restored = before.clone().restored(now.unwrap_or(before));
+        let mut known = present.readers.iter();
+        let now = known.find(|now| now.organization == before.organization);
+        let now = now.cloned().unwrap_or_else(|| returning(before, present));
+        let restored = before.clone().restored(&now);
         let restored = restored.map_err(entail_store::Error::Seal)?;
         authority.readers.push(restored.readers);
         add_blobs.extend(restored.add_blobs);
     }
     Ok((authority, add_blobs))
+}
+
+/// The readers of an organization of the backup that does not exist at present, after an earlier
+/// restore. Only recipients that are still known come back: the others may have been removed before
+/// that restore.
+fn returning(before: &Readers, present: &Authority) -> Readers {
+    let all = present.readers.iter().map(|readers| &readers.recipients);
+    let known: Vec<&Recipient> = all.chain([&present.default_recipients]).flatten().collect();
+    let is_known = |recipient: &&Recipient| known.iter().any(|known| known.key == recipient.key);
+    let mut recipients: Vec<Recipient> =
+        before.recipients.iter().filter(is_known).cloned().collect();
+    if recipients.is_empty() {
+        recipients.clone_from(&present.default_recipients);
+    }
+    Readers {
+        recipients,
+        epochs: Vec::new(),
+        ..before.clone()
+    }
 }
 
 /// Whether the identities open the secrets of some organization in a backup, or there is none.

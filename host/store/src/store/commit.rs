@@ -174,7 +174,7 @@ impl Base {
             .collect();
         let scopes = keyring.scopes_of(&[signer.id()]);
         if let Some(scopes) = &scopes {
-            self.check_delegation(scopes, &touched, !keyrings.is_empty())?;
+            check_delegation(scopes, &touched, !keyrings.is_empty())?;
         }
         let proof = scopes.map(|_| delegation::proof(&self.tree));
         let changes = self.apply(touched, &put)?;
@@ -219,27 +219,6 @@ impl Base {
             tree: self.tree.into_changed(),
         };
         Ok((writes, after))
-    }
-
-    /// Fails if a change touches more than a signer of `scopes` may change.
-    fn check_delegation(
-        &self,
-        scopes: &[String],
-        touched: &[DocumentKey],
-        changes_keyring: bool,
-    ) -> Result<(), KeyError> {
-        let outside = |what: String| KeyError::OutsideDelegation {
-            scopes: scopes.to_owned(),
-            what,
-        };
-        if changes_keyring {
-            return Err(outside("the keyring".to_owned()));
-        }
-        let mut touched = touched.iter();
-        match touched.find(|key| !delegation::is_within(scopes, key)) {
-            Some(key) => Err(outside(key.to_string())),
-            None => Ok(()),
-        }
     }
 
     /// Signs a new keyring. Returns it after those that come before it.
@@ -287,5 +266,25 @@ impl Base {
             });
         }
         Ok(changes)
+    }
+}
+
+/// Fails if a change touches more than a signer of `scopes` may change.
+fn check_delegation(
+    scopes: &[String],
+    touched: &[DocumentKey],
+    changes_keyring: bool,
+) -> Result<(), KeyError> {
+    let outside = |what: String| KeyError::OutsideDelegation {
+        scopes: scopes.to_owned(),
+        what,
+    };
+    if changes_keyring {
+        return Err(outside("the keyring".to_owned()));
+    }
+    let mut touched = touched.iter();
+    match touched.find(|key| !delegation::is_within(scopes, key)) {
+        Some(key) => Err(outside(key.to_string())),
+        None => Ok(()),
     }
 }
