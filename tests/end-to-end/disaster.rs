@@ -1,5 +1,6 @@
 //! Creating and restoring backups.
 
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::sandbox::{RunOutput, Sandbox};
@@ -17,6 +18,11 @@ fn recovery(sandbox: &Sandbox) -> PathBuf {
         .entail(&["key", "add-recipient", "--recovery", path])
         .ok();
     file
+}
+
+fn private_directory(directory: &Path) {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.mode(0o700).create(directory).unwrap();
 }
 
 fn restore(sandbox: &Sandbox, home: &Path, copy: &Path, recovery: &Path) -> RunOutput {
@@ -431,7 +437,7 @@ fn a_former_signer_is_not_believed_on_a_clean_machine_with_a_new_receipt() {
 
 #[test]
 fn a_damaged_page_or_a_read_only_backup_does_not_prevent_a_restore() {
-    use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+    use std::os::unix::fs::FileExt as _;
     let (sandbox, _) = Sandbox::with_acme();
     let copy = backup(&sandbox, "copy.entail");
     std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o400)).unwrap();
@@ -457,6 +463,114 @@ fn leftovers_of_a_stopped_process_are_reported_and_removed() {
         .entail(&["restore", copy.to_str().unwrap(), "--accept-rollback"])
         .ok();
     sandbox.entail(&["doctor"]).ok();
+}
+
+/// Runs a command and kills it when it makes the system call `call` for the `number`-th time.
+fn killed_at(
+    sandbox: &Sandbox,
+    home: &Path,
+    (call, number): (&str, usize),
+    arguments: &[&str],
+) -> RunOutput {
+    let inner = sandbox.command(arguments);
+    let mut command = std::process::Command::new("strace");
+    command.env_clear();
+    for (name, value) in inner.get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    command
+        .env("ENTAIL_HOME", home)
+        .args(["-f", "-qq", "-o", "/dev/null", "-e"])
+        .arg(format!("inject={call}:signal=KILL:when={number}"))
+        .arg(inner.get_program())
+        .args(inner.get_args());
+    sandbox.run(command, "")
+}
+
+#[test]
+fn creating_a_home_that_was_interrupted_at_any_step_is_done_again_by_the_same_command() {
+    let (sandbox, key) = Sandbox::with_acme();
+    let recovery = recovery(&sandbox);
+    let copy = backup(&sandbox, "copy.entail");
+    let restore = [
+        "restore",
+        copy.to_str().unwrap(),
+        "--recovery",
+        recovery.to_str().unwrap(),
+    ];
+    for (arguments, call) in [
+        (&restore[..], "rename"),
+        (&restore, "fsync"),
+        (&restore, "unlinkat"),
+        (&["init", "acme"], "rename"),
+    ] {
+        let mut were_interrupted = 0;
+        for number in 1.. {
+            let home = sandbox.path(&format!("{}-{call}-{number}", arguments[0]));
+            let run = |arguments: &[&str]| {
+                let mut command = sandbox.command(arguments);
+                command.env("ENTAIL_HOME", &home);
+                sandbox.run(command, "")
+            };
+            // Files of the user stay.
+            private_directory(&home);
+            let settings = home.join("settings.toml");
+            std::fs::write(&settings, "").unwrap();
+            let mode = std::fs::Permissions::from_mode(0o600);
+            std::fs::set_permissions(&settings, mode).unwrap();
+            let is_killed = killed_at(&sandbox, &home, (call, number), arguments)
+                .code
+                .is_none();
+            if home.join("keys.staged").exists() {
+                were_interrupted += 1;
+                run(&["status"]).fails(14).prints("interrupted");
+            }
+            // The last step may be the one after which there is nothing left to do.
+            if !home.join("keys/keyring.jsonl").exists() {
+                run(arguments).ok();
+            }
+            run(&["verify"]).ok();
+            run(&["doctor"]).ok();
+            if arguments == restore {
+                let mut command =
+                    sandbox.command(&["resolve", "acme/evals", "openai", "--reveal", "--json"]);
+                command.env("ENTAIL_HOME", &home);
+                let lease = sandbox.lease_of(command).ok().json();
+                assert_eq!(lease["secrets"]["api_key"], key.as_str(), "{call} {number}");
+            }
+            assert!(settings.exists());
+            if !is_killed {
+                break;
+            }
+        }
+        assert!(were_interrupted > 0, "{call}");
+    }
+}
+
+#[test]
+fn a_database_whose_keys_are_elsewhere_is_not_replaced() {
+    let (sandbox, key) = Sandbox::with_acme();
+    let recovery = recovery(&sandbox);
+    let copy = backup(&sandbox, "copy.entail");
+    let keys = sandbox.home().join("keys");
+    let away = sandbox.path("keys");
+    std::fs::rename(&keys, &away).unwrap();
+    // Keys of another machine are no sign of an interrupted restore either.
+    std::fs::create_dir(sandbox.home().join("staging")).unwrap();
+    restore(&sandbox, &sandbox.home(), &copy, &recovery)
+        .fails(14)
+        .prints("put the keys back");
+    std::fs::rename(&away, &keys).unwrap();
+    assert_eq!(sandbox.revealed_key(), key);
+    let elsewhere = sandbox.path("elsewhere");
+    private_directory(&elsewhere);
+    private_directory(&elsewhere.join("keys"));
+    std::fs::write(elsewhere.join("keys/owner.pem"), "kept").unwrap();
+    restore(&sandbox, &elsewhere, &copy, &recovery)
+        .fails(14)
+        .prints("move it away");
+    let kept = std::fs::read_to_string(elsewhere.join("keys/owner.pem"));
+    assert_eq!(kept.unwrap(), "kept");
 }
 
 #[test]
@@ -517,7 +631,6 @@ fn a_rollback_has_a_dry_run() {
 fn unusual_backup_names_are_not_misread() {
     use std::ffi::{OsStr, OsString};
     use std::os::unix::ffi::OsStrExt as _;
-    use std::os::unix::fs::PermissionsExt as _;
     let (sandbox, key) = Sandbox::with_acme();
     let recovery = recovery(&sandbox);
     let place = sandbox.path("copies");

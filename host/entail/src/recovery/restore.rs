@@ -77,6 +77,7 @@ pub async fn restore_to_clean_machine(
         let home = Home::prepare(&directory)?;
         let _lock = home.lock()?;
         home.check_free()?;
+        home.discard_interrupted()?;
         let staged = home.staging_dir()?;
         let passphrase = passphrase.as_ref();
         let built = build_home(&staged, &backup, recovery, &trust, passphrase, progress).await;
@@ -84,9 +85,7 @@ pub async fn restore_to_clean_machine(
             home.promote(&staged)?;
             Ok(restored)
         });
-        promoted.inspect_err(|_| {
-            let _ = std::fs::remove_dir_all(staged.directory());
-        })
+        promoted.inspect_err(|_| home.discard(&staged))
     })
     .await
 }
@@ -294,16 +293,8 @@ fn restored(imported: Imported, revision: Revision, renewal: Renewal) -> Restore
 /// the old one, which would be applied to the new one.
 fn move_database(staged: &Home, home: &Home) -> Result<(), Error> {
     staged.check_closed()?;
-    let failed = |error: std::io::Error| Error::Home(format!("the database: {error}"));
-    for suffix in ["-wal", "-shm"] {
-        let mut name = home.database_file().into_os_string();
-        name.push(suffix);
-        match std::fs::remove_file(name) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(failed(error));
-            }
-            _ => {}
-        }
-    }
-    std::fs::rename(staged.database_file(), home.database_file()).map_err(failed)
+    let moved = home
+        .remove_write_ahead_log()
+        .and_then(|()| std::fs::rename(staged.database_file(), home.database_file()));
+    moved.map_err(|error| Error::Home(format!("the database: {error}")))
 }
