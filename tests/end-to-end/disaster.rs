@@ -500,7 +500,6 @@ fn creating_a_home_that_was_interrupted_at_any_step_is_done_again_by_the_same_co
     ];
     for (arguments, call) in [
         (&restore[..], "rename"),
-        (&restore, "fsync"),
         (&restore, "unlinkat"),
         (&["init", "acme"], "rename"),
     ] {
@@ -529,7 +528,6 @@ fn creating_a_home_that_was_interrupted_at_any_step_is_done_again_by_the_same_co
             if !home.join("keys/keyring.jsonl").exists() {
                 run(arguments).ok();
             }
-            run(&["verify"]).ok();
             run(&["doctor"]).ok();
             if arguments == restore {
                 let mut command =
