@@ -387,6 +387,104 @@ fn a_recovery_key_of_one_organization_opens_nothing_of_another() {
 }
 
 #[test]
+fn a_machine_that_cannot_read_an_organization_says_so_when_it_writes_there() {
+    let (sandbox, _) = Sandbox::with_acme();
+    sandbox.entail(&["init", "other"]).ok();
+    let key = sandbox.canary();
+    let set = ["credential", "set", "other", "openai", "--stdin"];
+    let output = sandbox.entail_with(&set, &key).ok();
+    assert!(!output.stdout.contains("cannot read"), "{}", output.stdout);
+    let file = sandbox.path("recovery.txt");
+    let recovery = file.to_str().unwrap();
+    let add = ["key", "add-recipient", "--recovery", recovery];
+    sandbox
+        .entail(&[&add[..], &["--organization", "acme"]].concat())
+        .ok();
+    let copy = backup(&sandbox, "copy.entail");
+    let elsewhere = sandbox.path("elsewhere");
+    restore(&sandbox, &elsewhere, &copy, &file).ok();
+    let run = |arguments: &[&str]| {
+        let mut command = sandbox.command(arguments);
+        command.env("ENTAIL_HOME", &elsewhere);
+        sandbox.run(command, &key)
+    };
+    let own = || {
+        let keys = run(&["key", "list", "--json"]).ok().json();
+        let all = keys["default_recipients"].as_array().unwrap().clone();
+        let own = all.iter().find(|recipient| recipient["own"] == true);
+        own.unwrap()["public_key"].as_str().unwrap().to_owned()
+    };
+    let remedy = |key: &str| format!("entail key add-recipient {key} --organization other");
+
+    // A new secret can be set there, but not read.
+    for arguments in [
+        &["credential", "rotate", "other", "openai"][..],
+        &["credential", "set", "other", "mistral", "--stdin"],
+    ] {
+        run(arguments)
+            .ok()
+            .prints("cannot read the secrets of other");
+    }
+    let acme = run(&["credential", "rotate", "acme", "openai"]).ok();
+    assert!(!acme.stdout.contains("cannot read"), "{}", acme.stdout);
+
+    // What helps is that a machine that reads it adds this one, not another secret.
+    for arguments in [
+        &["resolve", "other", "openai"][..],
+        &["verify"],
+        &["doctor"],
+    ] {
+        let output = run(arguments);
+        assert_ne!(output.code, Some(0));
+        let text = format!("{}{}", output.stdout, output.stderr);
+        assert!(text.contains(&remedy(&own())), "{text}");
+        assert!(!text.contains("credential rotate"), "{text}");
+    }
+
+    let planned = run(&["key", "rotate", "identity", "--dry-run"]).ok();
+    assert!(planned.stderr.contains(&remedy(&own())));
+    let rotated = run(&["key", "rotate", "identity"]).ok();
+    let text = &rotated.stderr;
+    assert!(text.contains(&remedy(&own())), "{text}");
+    assert!(!text.contains("secrets of acme"), "{text}");
+    let again = run(&["key", "rotate", "identity", "--json"]).ok().json();
+    assert_eq!(again["unreadable"], serde_json::json!(["other"]));
+}
+
+#[test]
+fn a_machine_that_is_no_recipient_is_told_how_to_become_one() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let recovery = recovery(&sandbox);
+    let identity = sandbox.home().join("keys/identity.txt");
+    let lost = std::fs::read(&identity).unwrap();
+    // Another machine replaces this identity meanwhile.
+    std::fs::copy(&recovery, &identity).unwrap();
+    sandbox.entail(&["key", "remove-recipient", "first"]).ok();
+    std::fs::write(&identity, lost).unwrap();
+    for (arguments, code) in [
+        (&["resolve", "acme/evals", "openai"][..], 10),
+        (&["verify"], 16),
+        (&["doctor"], 16),
+        (&["key", "rotate", "identity"], 16),
+    ] {
+        let output = sandbox.entail(arguments).fails(code);
+        let text = format!("{}{}", output.stdout, output.stderr);
+        assert!(text.contains("entail key add-recipient age1"), "{text}");
+        assert!(!text.contains("credential rotate"), "{text}");
+    }
+    // The advice works.
+    let output = sandbox.entail(&["key", "rotate", "identity"]).stderr;
+    let advised = output.split("add-recipient ").nth(1).unwrap();
+    let own = advised.split(';').next().unwrap().to_owned();
+    let mine = std::fs::read(&identity).unwrap();
+    std::fs::copy(&recovery, &identity).unwrap();
+    sandbox.entail(&["key", "add-recipient", &own]).ok();
+    std::fs::write(&identity, mine).unwrap();
+    sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
+    sandbox.entail(&["doctor"]).ok();
+}
+
+#[test]
 fn a_former_signer_is_not_believed_on_a_clean_machine_with_a_new_receipt() {
     let (sandbox, _) = Sandbox::with_acme();
     let recovery = recovery(&sandbox);

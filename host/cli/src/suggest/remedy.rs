@@ -70,6 +70,14 @@ pub fn remedy(hint: &Hint) -> String {
             "copy the identity to this machine, or give one by --identity-fd".to_owned()
         }
         Hint::RotateIdentity => "entail key rotate identity".to_owned(),
+        Hint::AddOwnRecipient { recipient, organization } => {
+            let (of, only) = organization.as_ref().map_or_else(Default::default, |name| {
+                (format!(" of {name}"), format!(" --organization {name}"))
+            });
+            format!(
+                "on a machine that opens the secrets{of}: entail key add-recipient {recipient}{only}; or copy an identity that opens them to this machine"
+            )
+        }
         Hint::SupplyRecoveryKey => {
             "add --recovery FILE with an identity that opens it".to_owned()
         }

@@ -54,6 +54,7 @@ impl Entail {
                 seen_over: seen_over.as_ref(),
             },
             keyring: &documents.keyring,
+            keys: &self.documents.store.keys(),
             provider,
         };
         let (scope, effects) = change.apply(documents.scope, &context)?;

@@ -87,7 +87,10 @@ impl Error {
             | Error::NotAHome(_)
             | Error::Anchor(_)
             | Error::NotAnchored(_) => ErrorKind::Unavailable,
-            Error::Keys(_) | Error::Sealed { .. } | Error::HostNotBound { .. } => ErrorKind::Sealed,
+            Error::Keys(_)
+            | Error::Sealed { .. }
+            | Error::HostNotBound { .. }
+            | Error::NotARecipient { .. } => ErrorKind::Sealed,
             Error::NotRecorded { .. } => ErrorKind::NotRecorded,
             Error::UnknownScope(_)
             | Error::UnknownProvider(_)
@@ -139,6 +142,7 @@ impl Error {
             Error::UnknownSigner(_) => "unknown-signer",
             Error::OwnSigner => "own-signer",
             Error::OwnRecipient => "own-recipient",
+            Error::NotARecipient { .. } => "not-a-recipient",
             Error::RecoveryKeyRequired => "recovery-key-required",
             Error::Unavailable(_) => "unavailable",
             Error::DatabaseMissing(_) => "database-missing",
@@ -202,6 +206,10 @@ impl Error {
                 owner: owner.clone(),
             },
             Error::UnknownRecipient(_) | Error::UnknownSigner(_) => Hint::ListKeys,
+            Error::NotARecipient { recipient } => Hint::AddOwnRecipient {
+                recipient: recipient.clone(),
+                organization: None,
+            },
             Error::OwnSigner => Hint::RotateSigner,
             Error::OwnRecipient => Hint::RotateIdentity,
             Error::RecoveryKeyRequired => Hint::SupplyRecoveryKey,

@@ -133,6 +133,14 @@ pub enum Hint {
     RotateIdentity,
     /// Renew the signer of this machine.
     RotateSigner,
+    /// Let a machine that opens the secrets of the organization add this machine's identity as a
+    /// recipient; or supply an identity that is one.
+    AddOwnRecipient {
+        /// The public key of this machine's identity.
+        recipient: String,
+        /// The organization; `None` means all.
+        organization: Option<String>,
+    },
     /// Supply a recovery key that opens the secrets of the backup.
     SupplyRecoveryKey,
     /// Trust the owner of the backup.

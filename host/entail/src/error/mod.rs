@@ -87,6 +87,15 @@ pub enum Error {
     /// The recipient of this machine's own identity cannot be removed.
     #[error("that is the recipient of this machine's own identity, which could then open nothing")]
     OwnRecipient,
+    /// This machine's identity is a recipient of no organization.
+    #[error(
+        "this machine's identity is not a recipient of any organization, so there is nothing to \
+         replace"
+    )]
+    NotARecipient {
+        /// Its public key.
+        recipient: String,
+    },
     /// This machine's identity opens nothing in the backup.
     #[error(
         "the backup is older than this machine's identity, which opens nothing in it; a recovery \
