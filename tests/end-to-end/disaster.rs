@@ -485,6 +485,74 @@ fn a_machine_that_is_no_recipient_is_told_how_to_become_one() {
 }
 
 #[test]
+fn a_restore_by_another_machine_is_recognized_and_accepted_explicitly() {
+    let (sandbox, key) = Sandbox::with_acme();
+    let copy = backup(&sandbox, "copy.entail");
+    sandbox.entail(&["project", "add", "acme/later"]).ok();
+    sandbox.entail(&["project", "add", "acme/latest"]).ok();
+    let first = sandbox.path("first");
+    let copied = std::process::Command::new("cp")
+        .arg("-a")
+        .arg(sandbox.home())
+        .arg(&first)
+        .status();
+    assert!(copied.unwrap().success());
+    // The other machine restores; this one gets the database.
+    let run = |arguments: &[&str]| {
+        let mut command = sandbox.command(arguments);
+        command.env("ENTAIL_HOME", &first);
+        sandbox.run(command, "")
+    };
+    run(&["restore", copy.to_str().unwrap(), "--accept-rollback"]).ok();
+    let share = || {
+        for suffix in ["-wal", "-shm"] {
+            let _ = std::fs::remove_file(sandbox.home().join(format!("entail.db{suffix}")));
+        }
+        std::fs::copy(first.join("entail.db"), sandbox.database()).unwrap();
+    };
+    share();
+    let out = sandbox.path("out.entail");
+    let is_recognized = || {
+        for arguments in [
+            &["verify"][..],
+            &["doctor"],
+            &["status"],
+            &["resolve", "acme/evals", "openai"],
+            &["project", "add", "acme/more"],
+            &["backup", out.to_str().unwrap()],
+        ] {
+            let output = sandbox.entail(arguments).fails(14);
+            let text = format!("{}{}", output.stdout, output.stderr);
+            assert!(
+                text.contains("restored to an earlier state elsewhere"),
+                "{text}"
+            );
+            assert!(text.contains("entail restore --accept-rollback"), "{text}");
+            assert!(!text.contains("restore BACKUP"), "{text}");
+        }
+    };
+    is_recognized();
+    // Also when the new lineage has more changes than this machine had seen.
+    for number in 0..5 {
+        run(&["project", "add", &format!("acme/p{number}")]).ok();
+    }
+    share();
+    is_recognized();
+    sandbox.entail(&["restore", "--accept-rollback"]).ok();
+    assert_eq!(sandbox.revealed_key(), key);
+    sandbox.entail(&["doctor"]).ok();
+    // The former lineage is a rollback, for the owners trust no way back.
+    for suffix in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(sandbox.home().join(format!("entail.db{suffix}")));
+    }
+    std::fs::copy(&copy, sandbox.database()).unwrap();
+    sandbox
+        .entail(&["verify"])
+        .fails(15)
+        .prints("restore BACKUP");
+}
+
+#[test]
 fn a_former_signer_is_not_believed_on_a_clean_machine_with_a_new_receipt() {
     let (sandbox, _) = Sandbox::with_acme();
     let recovery = recovery(&sandbox);

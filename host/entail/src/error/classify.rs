@@ -81,6 +81,7 @@ impl Error {
                 ErrorKind::Tampered
             }
             Error::Unavailable(_)
+            | Error::RestoredElsewhere { .. }
             | Error::DatabaseMissing(_)
             | Error::Contended
             | Error::Home(_)
@@ -133,6 +134,7 @@ impl Error {
                 NEWER_VERSION
             }
             Error::Tampered(_) => "tampered",
+            Error::RestoredElsewhere { .. } => "restored-elsewhere",
             Error::Untrusted { .. } => "untrusted",
             Error::Anchor(AnchorError::Missing(_)) => "anchor-missing",
             Error::Anchor(_) => "anchor-failed",
@@ -200,6 +202,7 @@ impl Error {
             Error::Anchor(AnchorError::Missing(_) | AnchorError::Malformed(_)) => {
                 Hint::AcceptRollback
             }
+            Error::RestoredElsewhere { .. } => Hint::AcceptRestore,
             Error::Untrusted {
                 owner: Some(owner), ..
             } => Hint::TrustOwner {

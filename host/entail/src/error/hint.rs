@@ -152,6 +152,9 @@ pub enum Hint {
     RestoreBackup,
     /// Verify the store against its journal.
     VerifyStore,
+    /// Accept the state that was restored on another machine; without the owner key, copy the
+    /// anchor and the keyring from there.
+    AcceptRestore,
     /// Restore the anchor file, or, if the database is known to be right, accept its
     /// state.
     AcceptRollback,

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use entail_policy::{
     BadSettings, CallError, ComposeError, EngineError, PolicyDigest, Refusal, Rejected,
 };
-use entail_store::{AnchorError, KeyError, RecipientError, SealError, Tampering};
+use entail_store::{AnchorError, KeyError, RecipientError, Revision, SealError, Tampering};
 use entail_text::sanitized;
 
 use crate::credential_ref::CredentialRef;
@@ -57,6 +57,19 @@ pub enum Error {
     /// The database does not hold what was written.
     #[error("tampered: {0}")]
     Tampered(Tampering),
+    /// Owners that this machine trusts restored an earlier state on another machine, which this
+    /// machine has not accepted yet.
+    #[error(
+        "the store was restored to an earlier state elsewhere, by owners that this machine \
+         trusts: it is at revision {found}, and this machine has seen revision {seen} of the \
+         state before"
+    )]
+    RestoredElsewhere {
+        /// The newest revision of the database.
+        found: Revision,
+        /// The newest revision that this machine has seen.
+        seen: Revision,
+    },
     /// A backup is not trusted.
     #[error("{}", sanitized(.message))]
     Untrusted {
@@ -296,6 +309,9 @@ impl From<entail_store::Error> for Error {
             entail_store::Error::Key(error) => Error::Keys(error),
             entail_store::Error::Anchor(error) => Error::Anchor(error),
             entail_store::Error::NotAnchored(error) => Error::NotAnchored(error),
+            entail_store::Error::RestoredElsewhere { found, seen } => {
+                Error::RestoredElsewhere { found, seen }
+            }
             entail_store::Error::Conflict { .. } => Error::Contended,
             entail_store::Error::Unavailable(error) => Error::Unavailable(error.to_string()),
             other => Error::Unavailable(other.to_string()),
