@@ -89,7 +89,7 @@ fn a_restore_with_a_recovery_key_that_opens_nothing_creates_no_home() {
         .prints("--at-least");
     let mut command = sandbox.command(&["restore", "--at-least", "0", "--recovery"]);
     command.args([&late, &copy]).env("ENTAIL_HOME", &elsewhere);
-    sandbox.run(command, "").fails(15).prints("opens nothing");
+    sandbox.run(command, "").fails(19).prints("opens nothing");
     let entries: Vec<_> = std::fs::read_dir(&elsewhere).unwrap().collect();
     assert!(entries.is_empty(), "{entries:?}");
 }
@@ -765,7 +765,7 @@ fn a_rollback_has_a_dry_run() {
     for (more, code) in [
         (&[][..], 19),
         (&["--recovery", garbage.to_str().unwrap()], 16),
-        (&["--recovery", strange.to_str().unwrap()], 19),
+        (&["--recovery", strange.to_str().unwrap()], 15),
     ] {
         let planned = back(&[more, &["--dry-run"]].concat()).fails(code);
         let actual = back(more).fails(code);
@@ -783,12 +783,102 @@ fn a_rollback_has_a_dry_run() {
         .prints("1 secret was sealed again");
     assert_eq!(sandbox.revealed_key(), key);
 
-    // A dry run for a new home needs another directory.
+    // A new home needs another directory.
     let path = copy.to_str().unwrap();
+    for more in [&["--dry-run"][..], &[]] {
+        let new = ["restore", path, "--recovery", recovery];
+        sandbox
+            .entail(&[&new[..], more].concat())
+            .fails(14)
+            .prints("--accept-rollback")
+            .prints("--home");
+    }
+}
+
+#[test]
+fn a_dry_run_on_a_clean_machine_checks_what_the_restore_checks() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let early = backup(&sandbox, "early.entail");
+    let mine = recovery(&sandbox);
+    let copy = backup(&sandbox, "copy.entail");
+    let (other, _) = Sandbox::with_acme();
+    let strange = recovery(&other);
+    let foreign = backup(&other, "foreign.entail");
+    let plain = sandbox.path("plain.txt");
+    let text = std::fs::read_to_string(&strange).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    std::fs::write(&plain, lines.collect::<Vec<_>>().join("\n")).unwrap();
+    let garbage = sandbox.path("garbage.txt");
+    std::fs::write(&garbage, "no key").unwrap();
+    let damaged = backup(&sandbox, "damaged.entail");
+    let database = rusqlite::Connection::open(&damaged).unwrap();
+    database.execute_batch("DELETE FROM blobs").unwrap();
+    drop(database);
+    let elsewhere = sandbox.path("a/b/elsewhere");
+    let passphrase = sandbox.path("missing-passphrase.txt");
+    let run = |copy: &Path, recovery: &Path, more: &[&str]| {
+        let mut command = sandbox.command(&["restore"]);
+        command.arg(copy).arg("--recovery").arg(recovery).args(more);
+        command.env("ENTAIL_HOME", &elsewhere);
+        sandbox.run(command, "")
+    };
+    let list = sandbox.entail(&["key", "list", "--json"]).ok().json();
+    let owner = list["owner"].as_str().unwrap();
+    for (copy, recovery, more, code, says) in [
+        (&copy, &strange, &[][..], 15, "another store"),
+        (&copy, &plain, &["--owner", owner], 19, "opens nothing"),
+        (&copy, &plain, &[], 15, "owners are not trusted"),
+        (&copy, &garbage, &["--owner", owner], 16, "identity"),
+        (&foreign, &mine, &[], 15, "another store"),
+        (&early, &mine, &[], 15, "does not contain the state"),
+        (&early, &mine, &["--at-least", "0"], 19, "opens nothing"),
+        (&copy, &mine, &["--at-least", "999"], 15, "999 is required"),
+        (&damaged, &mine, &[], 15, "tampered"),
+        (&sandbox.path("missing"), &mine, &[], 1, "missing"),
+    ] {
+        let planned = run(copy, recovery, &[more, &["--dry-run"]].concat());
+        let planned = planned.fails(code).prints(says);
+        // The passphrase is asked for last.
+        let file = [
+            "--passphrase",
+            "--passphrase-file",
+            passphrase.to_str().unwrap(),
+        ];
+        let asked = run(copy, recovery, &[more, &file].concat());
+        assert_eq!(planned.stderr, asked.fails(code).stderr);
+        let actual = run(copy, recovery, more).fails(code);
+        assert_eq!(planned.stderr, actual.stderr);
+        let _ = std::fs::remove_dir(&elsewhere);
+        let _ = std::fs::remove_dir_all(sandbox.path("a"));
+    }
+    run(&copy, &mine, &["--dry-run"])
+        .ok()
+        .prints("would be as it was at revision")
+        .prints("can open the secrets of acme")
+        .prints("nothing was changed");
+    assert!(!sandbox.path("a").exists());
+    run(&copy, &mine, &[]).ok();
+}
+
+#[test]
+fn an_unrelated_recovery_key_is_refused_in_place_too() {
+    let (sandbox, key) = Sandbox::with_acme();
+    let copy = backup(&sandbox, "copy.entail");
+    let (other, _) = Sandbox::with_acme();
+    let strange = recovery(&other);
+    let strange = strange.to_str().unwrap();
+    let restore = ["restore", copy.to_str().unwrap(), "--accept-rollback"];
     sandbox
-        .entail(&["restore", path, "--recovery", recovery, "--dry-run"])
-        .fails(2)
-        .prints("--home");
+        .entail(&[&restore[..], &["--recovery", strange]].concat())
+        .fails(15)
+        .prints("another store");
+    // Errors name the files that the user knows.
+    let own = sandbox.entail(&["restore", "--accept-rollback", "--recovery", strange]);
+    let own = own
+        .fails(15)
+        .prints("entail.db is a backup of another store");
+    assert!(!own.stderr.contains("staging"), "{}", own.stderr);
+    assert_eq!(sandbox.revealed_key(), key);
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub enum ErrorKind {
     NotFound,
     /// The input is invalid.
     Invalid,
+    /// A file that was named cannot be read or written.
+    Io,
 }
 
 impl ErrorKind {
@@ -48,6 +50,7 @@ impl ErrorKind {
             ErrorKind::NotRecorded => "not-recorded",
             ErrorKind::NotFound => "not-found",
             ErrorKind::Invalid => "invalid",
+            ErrorKind::Io => "io",
         }
     }
 }
@@ -93,6 +96,7 @@ impl Error {
             | Error::HostNotBound { .. }
             | Error::NotARecipient { .. } => ErrorKind::Sealed,
             Error::NotRecorded { .. } => ErrorKind::NotRecorded,
+            Error::Unreadable { .. } => ErrorKind::Io,
             Error::UnknownScope(_)
             | Error::UnknownProvider(_)
             | Error::UnknownCredential { .. }
@@ -170,6 +174,7 @@ impl Error {
             Error::InvalidName(_) => "invalid-name",
             Error::OtherHost { .. } => "other-host",
             Error::KeptAndGranted(_) => "kept-and-granted",
+            Error::Unreadable { .. } => "unreadable-file",
             Error::InvalidSettings(_) => "invalid-settings",
             Error::InvalidProviders(_) => "invalid-providers",
             Error::Home(_) => "home-failed",

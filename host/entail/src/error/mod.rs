@@ -237,6 +237,15 @@ pub enum Error {
     /// The caller wants to keep its own variables of a provider that is granted.
     #[error("{0} is granted, so the caller's own variables for it cannot be kept")]
     KeptAndGranted(ProviderId),
+    /// A file that the caller named cannot be read.
+    #[error("{}: {}", sanitized(.file.display()), sanitized(.error))]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// The system's error.
+        #[source]
+        error: std::io::Error,
+    },
     /// The settings file of the home is invalid.
     #[error(transparent)]
     InvalidSettings(#[from] InvalidSettings),

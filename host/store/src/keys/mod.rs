@@ -52,7 +52,7 @@ use source::IdentitySource;
 use crate::error::Error;
 use crate::files;
 use crate::keyring::{Keyring, KeyringDraft};
-use crate::recipients::{Epoch, Recipient};
+use crate::recipients::{Epoch, Recipient, RecipientId};
 use crate::sealing;
 use crate::sealing::context::{Fields, SealContext, SealError};
 use crate::sealing::epoch::EpochKey;
@@ -128,6 +128,20 @@ impl Keys {
             keys.identities = identity::parse(&text).map_or(Identities::Absent, Identities::Open);
         }
         Ok(keys)
+    }
+
+    /// The ids of the recipients of identities in the format of the age tools, such as a recovery
+    /// key.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Malformed`].
+    pub fn ids_of(identities: &Secret) -> Result<Vec<RecipientId>, KeyError> {
+        let source = IdentitySource::Given(identities.clone());
+        match read_identities(Path::new(""), &source)? {
+            Identities::Open(open) => Ok(open.into_iter().map(|identity| identity.id).collect()),
+            Identities::Absent | Identities::Locked(_) => Ok(Vec::new()),
+        }
     }
 
     /// The directory of the key files.
