@@ -1,7 +1,7 @@
 //! The kind, the code and the hints of each error.
 
 use entail_policy::BadSettings;
-use entail_store::{AnchorError, Fault, KeyError, SealError};
+use entail_store::{AnchorError, Fault, KeyError, RecipientError, SealError};
 
 use crate::error::Error;
 use crate::error::hint::Hint;
@@ -114,6 +114,7 @@ impl Error {
             | Error::AmbiguousPolicyName(_)
             | Error::UnknownRecipient(_)
             | Error::UnknownSigner(_)
+            | Error::SignerExists(_)
             | Error::OwnSigner
             | Error::OwnRecipient
             | Error::RecoveryKeyRequired
@@ -146,6 +147,7 @@ impl Error {
             Error::Recipient(_) => "invalid-recipient",
             Error::UnknownRecipient(_) => "unknown-recipient",
             Error::UnknownSigner(_) => "unknown-signer",
+            Error::SignerExists(_) => "signer-exists",
             Error::OwnSigner => "own-signer",
             Error::OwnRecipient => "own-recipient",
             Error::NotARecipient { .. } => "not-a-recipient",
@@ -213,7 +215,15 @@ impl Error {
             } => Hint::TrustOwner {
                 owner: owner.clone(),
             },
-            Error::UnknownRecipient(_) | Error::UnknownSigner(_) => Hint::ListKeys,
+            Error::UnknownRecipient(_)
+            | Error::UnknownSigner(_)
+            | Error::SignerExists(_)
+            | Error::Recipient(
+                RecipientError::Duplicate(_)
+                | RecipientError::Ambiguous(_)
+                | RecipientError::Last
+                | RecipientError::TooMany,
+            ) => Hint::ListKeys,
             Error::NotARecipient { recipient } => Hint::AddOwnRecipient {
                 recipient: recipient.clone(),
                 organization: None,

@@ -94,6 +94,9 @@ pub enum Error {
     /// No signer has this fingerprint or label.
     #[error("there is no signer {}", quoted(.0))]
     UnknownSigner(String),
+    /// The key is a signer already.
+    #[error("{} is a signer already", sanitized(.0))]
+    SignerExists(String),
     /// The signer of this machine cannot be removed.
     #[error("that is the signer of this machine, which could then change nothing")]
     OwnSigner,

@@ -80,7 +80,7 @@ pub(super) fn with_signer(authority: &Authority, signer: LabelledKey) -> Result<
     check_recipient_label(&signer.label)?;
     let id = signer.key.id();
     if authority.signers.iter().any(|known| known.key.id() == id) {
-        return Err(Error::Invalid(format!("{id} is a signer already")));
+        return Err(Error::SignerExists(id.to_string()));
     }
     let mut next = authority.clone();
     next.signers.push(signer);

@@ -344,12 +344,12 @@ impl Keys {
     ///
     /// # Errors
     ///
-    /// [`KeyError::File`].
+    /// [`KeyError::NotWritable`].
     pub fn check_writable(&self) -> Result<(), KeyError> {
         use rustix::fs::Access;
         rustix::fs::access(&self.directory, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
-            KeyError::File {
-                file: self.directory.clone(),
+            KeyError::NotWritable {
+                directory: self.directory.clone(),
                 error: error.into(),
             }
         })
