@@ -1,5 +1,6 @@
 //! Creating and restoring backups.
 
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::sandbox::{RunOutput, Sandbox};
@@ -17,6 +18,11 @@ fn recovery(sandbox: &Sandbox) -> PathBuf {
         .entail(&["key", "add-recipient", "--recovery", path])
         .ok();
     file
+}
+
+fn private_directory(directory: &Path) {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.mode(0o700).create(directory).unwrap();
 }
 
 fn restore(sandbox: &Sandbox, home: &Path, copy: &Path, recovery: &Path) -> RunOutput {
@@ -83,7 +89,7 @@ fn a_restore_with_a_recovery_key_that_opens_nothing_creates_no_home() {
         .prints("--at-least");
     let mut command = sandbox.command(&["restore", "--at-least", "0", "--recovery"]);
     command.args([&late, &copy]).env("ENTAIL_HOME", &elsewhere);
-    sandbox.run(command, "").fails(15).prints("opens nothing");
+    sandbox.run(command, "").fails(19).prints("opens nothing");
     let entries: Vec<_> = std::fs::read_dir(&elsewhere).unwrap().collect();
     assert!(entries.is_empty(), "{entries:?}");
 }
@@ -433,6 +439,172 @@ fn a_recovery_key_of_one_organization_opens_nothing_of_another() {
 }
 
 #[test]
+fn a_machine_that_cannot_read_an_organization_says_so_when_it_writes_there() {
+    let (sandbox, _) = Sandbox::with_acme();
+    sandbox.entail(&["init", "other"]).ok();
+    let key = sandbox.canary();
+    let set = ["credential", "set", "other", "openai", "--stdin"];
+    let output = sandbox.entail_with(&set, &key).ok();
+    assert!(!output.stdout.contains("cannot read"), "{}", output.stdout);
+    let file = sandbox.path("recovery.txt");
+    let recovery = file.to_str().unwrap();
+    let add = ["key", "add-recipient", "--recovery", recovery];
+    sandbox
+        .entail(&[&add[..], &["--organization", "acme"]].concat())
+        .ok();
+    let copy = backup(&sandbox, "copy.entail");
+    let elsewhere = sandbox.path("elsewhere");
+    restore(&sandbox, &elsewhere, &copy, &file).ok();
+    let run = |arguments: &[&str]| {
+        let mut command = sandbox.command(arguments);
+        command.env("ENTAIL_HOME", &elsewhere);
+        sandbox.run(command, &key)
+    };
+    let own = || {
+        let keys = run(&["key", "list", "--json"]).ok().json();
+        let all = keys["default_recipients"].as_array().unwrap().clone();
+        let own = all.iter().find(|recipient| recipient["own"] == true);
+        own.unwrap()["public_key"].as_str().unwrap().to_owned()
+    };
+    let remedy = |key: &str| format!("entail key add-recipient {key} --organization other");
+
+    // A new secret can be set there, but not read.
+    for arguments in [
+        &["credential", "rotate", "other", "openai"][..],
+        &["credential", "set", "other", "mistral", "--stdin"],
+    ] {
+        run(arguments)
+            .ok()
+            .prints("cannot read the secrets of other");
+    }
+    let acme = run(&["credential", "rotate", "acme", "openai"]).ok();
+    assert!(!acme.stdout.contains("cannot read"), "{}", acme.stdout);
+
+    // What helps is that a machine that reads it adds this one, not another secret.
+    for arguments in [
+        &["resolve", "other", "openai"][..],
+        &["verify"],
+        &["doctor"],
+    ] {
+        let output = run(arguments);
+        assert_ne!(output.code, Some(0));
+        let text = format!("{}{}", output.stdout, output.stderr);
+        assert!(text.contains(&remedy(&own())), "{text}");
+        assert!(!text.contains("credential rotate"), "{text}");
+    }
+
+    let planned = run(&["key", "rotate", "identity", "--dry-run"]).ok();
+    assert!(planned.stderr.contains(&remedy(&own())));
+    let rotated = run(&["key", "rotate", "identity"]).ok();
+    let text = &rotated.stderr;
+    assert!(text.contains(&remedy(&own())), "{text}");
+    assert!(!text.contains("secrets of acme"), "{text}");
+    let again = run(&["key", "rotate", "identity", "--json"]).ok().json();
+    assert_eq!(again["unreadable"], serde_json::json!(["other"]));
+}
+
+#[test]
+fn a_machine_that_is_no_recipient_is_told_how_to_become_one() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let recovery = recovery(&sandbox);
+    let identity = sandbox.home().join("keys/identity.txt");
+    let lost = std::fs::read(&identity).unwrap();
+    // Another machine replaces this identity meanwhile.
+    std::fs::copy(&recovery, &identity).unwrap();
+    sandbox.entail(&["key", "remove-recipient", "first"]).ok();
+    std::fs::write(&identity, lost).unwrap();
+    for (arguments, code) in [
+        (&["resolve", "acme/evals", "openai"][..], 10),
+        (&["verify"], 16),
+        (&["doctor"], 16),
+        (&["key", "rotate", "identity"], 16),
+    ] {
+        let output = sandbox.entail(arguments).fails(code);
+        let text = format!("{}{}", output.stdout, output.stderr);
+        assert!(text.contains("entail key add-recipient age1"), "{text}");
+        assert!(!text.contains("credential rotate"), "{text}");
+    }
+    // The advice works.
+    let output = sandbox.entail(&["key", "rotate", "identity"]).stderr;
+    let advised = output.split("add-recipient ").nth(1).unwrap();
+    let own = advised.split(';').next().unwrap().to_owned();
+    let mine = std::fs::read(&identity).unwrap();
+    std::fs::copy(&recovery, &identity).unwrap();
+    sandbox.entail(&["key", "add-recipient", &own]).ok();
+    std::fs::write(&identity, mine).unwrap();
+    sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
+    sandbox.entail(&["doctor"]).ok();
+}
+
+#[test]
+fn a_restore_by_another_machine_is_recognized_and_accepted_explicitly() {
+    let (sandbox, key) = Sandbox::with_acme();
+    let copy = backup(&sandbox, "copy.entail");
+    sandbox.entail(&["project", "add", "acme/later"]).ok();
+    sandbox.entail(&["project", "add", "acme/latest"]).ok();
+    let first = sandbox.path("first");
+    let copied = std::process::Command::new("cp")
+        .arg("-a")
+        .arg(sandbox.home())
+        .arg(&first)
+        .status();
+    assert!(copied.unwrap().success());
+    // The other machine restores; this one gets the database.
+    let run = |arguments: &[&str]| {
+        let mut command = sandbox.command(arguments);
+        command.env("ENTAIL_HOME", &first);
+        sandbox.run(command, "")
+    };
+    run(&["restore", copy.to_str().unwrap(), "--accept-rollback"]).ok();
+    let share = || {
+        for suffix in ["-wal", "-shm"] {
+            let _ = std::fs::remove_file(sandbox.home().join(format!("entail.db{suffix}")));
+        }
+        std::fs::copy(first.join("entail.db"), sandbox.database()).unwrap();
+    };
+    share();
+    let out = sandbox.path("out.entail");
+    let is_recognized = || {
+        for arguments in [
+            &["verify"][..],
+            &["doctor"],
+            &["status"],
+            &["resolve", "acme/evals", "openai"],
+            &["project", "add", "acme/more"],
+            &["backup", out.to_str().unwrap()],
+        ] {
+            let output = sandbox.entail(arguments).fails(14);
+            let text = format!("{}{}", output.stdout, output.stderr);
+            assert!(
+                text.contains("restored to an earlier state elsewhere"),
+                "{text}"
+            );
+            assert!(text.contains("entail restore --accept-rollback"), "{text}");
+            assert!(!text.contains("restore BACKUP"), "{text}");
+        }
+    };
+    is_recognized();
+    // Also when the new lineage has more changes than this machine had seen.
+    for number in 0..5 {
+        run(&["project", "add", &format!("acme/p{number}")]).ok();
+    }
+    share();
+    is_recognized();
+    sandbox.entail(&["restore", "--accept-rollback"]).ok();
+    assert_eq!(sandbox.revealed_key(), key);
+    sandbox.entail(&["doctor"]).ok();
+    // The former lineage is a rollback, for the owners trust no way back.
+    for suffix in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(sandbox.home().join(format!("entail.db{suffix}")));
+    }
+    std::fs::copy(&copy, sandbox.database()).unwrap();
+    sandbox
+        .entail(&["verify"])
+        .fails(15)
+        .prints("restore BACKUP");
+}
+
+#[test]
 fn a_former_signer_is_not_believed_on_a_clean_machine_with_a_new_receipt() {
     let (sandbox, _) = Sandbox::with_acme();
     let recovery = recovery(&sandbox);
@@ -483,7 +655,7 @@ fn a_former_signer_is_not_believed_on_a_clean_machine_with_a_new_receipt() {
 
 #[test]
 fn a_damaged_page_or_a_read_only_backup_does_not_prevent_a_restore() {
-    use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+    use std::os::unix::fs::FileExt as _;
     let (sandbox, _) = Sandbox::with_acme();
     let copy = backup(&sandbox, "copy.entail");
     std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o400)).unwrap();
@@ -509,6 +681,112 @@ fn leftovers_of_a_stopped_process_are_reported_and_removed() {
         .entail(&["restore", copy.to_str().unwrap(), "--accept-rollback"])
         .ok();
     sandbox.entail(&["doctor"]).ok();
+}
+
+/// Runs a command and kills it when it makes the system call `call` for the `number`-th time.
+fn killed_at(
+    sandbox: &Sandbox,
+    home: &Path,
+    (call, number): (&str, usize),
+    arguments: &[&str],
+) -> RunOutput {
+    let inner = sandbox.command(arguments);
+    let mut command = std::process::Command::new("strace");
+    command.env_clear();
+    for (name, value) in inner.get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    command
+        .env("ENTAIL_HOME", home)
+        .args(["-f", "-qq", "-o", "/dev/null", "-e"])
+        .arg(format!("inject={call}:signal=KILL:when={number}"))
+        .arg(inner.get_program())
+        .args(inner.get_args());
+    sandbox.run(command, "")
+}
+
+#[test]
+fn creating_a_home_that_was_interrupted_at_any_step_is_done_again_by_the_same_command() {
+    let (sandbox, key) = Sandbox::with_acme();
+    let recovery = recovery(&sandbox);
+    let copy = backup(&sandbox, "copy.entail");
+    let restore = [
+        "restore",
+        copy.to_str().unwrap(),
+        "--recovery",
+        recovery.to_str().unwrap(),
+    ];
+    for (arguments, call) in [
+        (&restore[..], "rename"),
+        (&restore, "unlinkat"),
+        (&["init", "acme"], "rename"),
+    ] {
+        let mut were_interrupted = 0;
+        for number in 1.. {
+            let home = sandbox.path(&format!("{}-{call}-{number}", arguments[0]));
+            let run = |arguments: &[&str]| {
+                let mut command = sandbox.command(arguments);
+                command.env("ENTAIL_HOME", &home);
+                sandbox.run(command, "")
+            };
+            // Files of the user stay.
+            private_directory(&home);
+            let settings = home.join("settings.toml");
+            std::fs::write(&settings, "").unwrap();
+            let mode = std::fs::Permissions::from_mode(0o600);
+            std::fs::set_permissions(&settings, mode).unwrap();
+            let is_killed = killed_at(&sandbox, &home, (call, number), arguments)
+                .code
+                .is_none();
+            if home.join("keys.staged").exists() {
+                were_interrupted += 1;
+                run(&["status"]).fails(14).prints("interrupted");
+            }
+            // The last step may be the one after which there is nothing left to do.
+            if !home.join("keys/keyring.jsonl").exists() {
+                run(arguments).ok();
+            }
+            run(&["doctor"]).ok();
+            if arguments == restore {
+                let mut command =
+                    sandbox.command(&["resolve", "acme/evals", "openai", "--reveal", "--json"]);
+                command.env("ENTAIL_HOME", &home);
+                let lease = sandbox.lease_of(command).ok().json();
+                assert_eq!(lease["secrets"]["api_key"], key.as_str(), "{call} {number}");
+            }
+            assert!(settings.exists());
+            if !is_killed {
+                break;
+            }
+        }
+        assert!(were_interrupted > 0, "{call}");
+    }
+}
+
+#[test]
+fn a_database_whose_keys_are_elsewhere_is_not_replaced() {
+    let (sandbox, key) = Sandbox::with_acme();
+    let recovery = recovery(&sandbox);
+    let copy = backup(&sandbox, "copy.entail");
+    let keys = sandbox.home().join("keys");
+    let away = sandbox.path("keys");
+    std::fs::rename(&keys, &away).unwrap();
+    // Keys of another machine are no sign of an interrupted restore either.
+    std::fs::create_dir(sandbox.home().join("staging")).unwrap();
+    restore(&sandbox, &sandbox.home(), &copy, &recovery)
+        .fails(14)
+        .prints("put the keys back");
+    std::fs::rename(&away, &keys).unwrap();
+    assert_eq!(sandbox.revealed_key(), key);
+    let elsewhere = sandbox.path("elsewhere");
+    private_directory(&elsewhere);
+    private_directory(&elsewhere.join("keys"));
+    std::fs::write(elsewhere.join("keys/owner.pem"), "kept").unwrap();
+    restore(&sandbox, &elsewhere, &copy, &recovery)
+        .fails(14)
+        .prints("move it away");
+    let kept = std::fs::read_to_string(elsewhere.join("keys/owner.pem"));
+    assert_eq!(kept.unwrap(), "kept");
 }
 
 #[test]
@@ -539,7 +817,7 @@ fn a_rollback_has_a_dry_run() {
     for (more, code) in [
         (&[][..], 19),
         (&["--recovery", garbage.to_str().unwrap()], 16),
-        (&["--recovery", strange.to_str().unwrap()], 19),
+        (&["--recovery", strange.to_str().unwrap()], 15),
     ] {
         let planned = back(&[more, &["--dry-run"]].concat()).fails(code);
         let actual = back(more).fails(code);
@@ -557,19 +835,108 @@ fn a_rollback_has_a_dry_run() {
         .prints("1 secret was sealed again");
     assert_eq!(sandbox.revealed_key(), key);
 
-    // A dry run for a new home needs another directory.
+    // A new home needs another directory.
     let path = copy.to_str().unwrap();
+    for more in [&["--dry-run"][..], &[]] {
+        let new = ["restore", path, "--recovery", recovery];
+        sandbox
+            .entail(&[&new[..], more].concat())
+            .fails(14)
+            .prints("--accept-rollback")
+            .prints("--home");
+    }
+}
+
+#[test]
+fn a_dry_run_on_a_clean_machine_checks_what_the_restore_checks() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let early = backup(&sandbox, "early.entail");
+    let mine = recovery(&sandbox);
+    let copy = backup(&sandbox, "copy.entail");
+    let (other, _) = Sandbox::with_acme();
+    let strange = recovery(&other);
+    let foreign = backup(&other, "foreign.entail");
+    let plain = sandbox.path("plain.txt");
+    let text = std::fs::read_to_string(&strange).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    std::fs::write(&plain, lines.collect::<Vec<_>>().join("\n")).unwrap();
+    let garbage = sandbox.path("garbage.txt");
+    std::fs::write(&garbage, "no key").unwrap();
+    let damaged = backup(&sandbox, "damaged.entail");
+    let database = rusqlite::Connection::open(&damaged).unwrap();
+    database.execute_batch("DELETE FROM blobs").unwrap();
+    drop(database);
+    let elsewhere = sandbox.path("a/b/elsewhere");
+    let passphrase = sandbox.path("missing-passphrase.txt");
+    let run = |copy: &Path, recovery: &Path, more: &[&str]| {
+        let mut command = sandbox.command(&["restore"]);
+        command.arg(copy).arg("--recovery").arg(recovery).args(more);
+        command.env("ENTAIL_HOME", &elsewhere);
+        sandbox.run(command, "")
+    };
+    let list = sandbox.entail(&["key", "list", "--json"]).ok().json();
+    let owner = list["owner"].as_str().unwrap();
+    for (copy, recovery, more, code, says) in [
+        (&copy, &strange, &[][..], 15, "another store"),
+        (&copy, &plain, &["--owner", owner], 19, "opens nothing"),
+        (&copy, &plain, &[], 15, "owners are not trusted"),
+        (&copy, &garbage, &["--owner", owner], 16, "identity"),
+        (&foreign, &mine, &[], 15, "another store"),
+        (&early, &mine, &[], 15, "does not contain the state"),
+        (&early, &mine, &["--at-least", "0"], 19, "opens nothing"),
+        (&copy, &mine, &["--at-least", "999"], 15, "999 is required"),
+        (&damaged, &mine, &[], 15, "tampered"),
+        (&sandbox.path("missing"), &mine, &[], 1, "missing"),
+    ] {
+        let planned = run(copy, recovery, &[more, &["--dry-run"]].concat());
+        let planned = planned.fails(code).prints(says);
+        // The passphrase is asked for last.
+        let file = [
+            "--passphrase",
+            "--passphrase-file",
+            passphrase.to_str().unwrap(),
+        ];
+        let asked = run(copy, recovery, &[more, &file].concat());
+        assert_eq!(planned.stderr, asked.fails(code).stderr);
+        let actual = run(copy, recovery, more).fails(code);
+        assert_eq!(planned.stderr, actual.stderr);
+        let _ = std::fs::remove_dir(&elsewhere);
+        let _ = std::fs::remove_dir_all(sandbox.path("a"));
+    }
+    run(&copy, &mine, &["--dry-run"])
+        .ok()
+        .prints("would be as it was at revision")
+        .prints("can open the secrets of acme")
+        .prints("nothing was changed");
+    assert!(!sandbox.path("a").exists());
+    run(&copy, &mine, &[]).ok();
+}
+
+#[test]
+fn an_unrelated_recovery_key_is_refused_in_place_too() {
+    let (sandbox, key) = Sandbox::with_acme();
+    let copy = backup(&sandbox, "copy.entail");
+    let (other, _) = Sandbox::with_acme();
+    let strange = recovery(&other);
+    let strange = strange.to_str().unwrap();
+    let restore = ["restore", copy.to_str().unwrap(), "--accept-rollback"];
     sandbox
-        .entail(&["restore", path, "--recovery", recovery, "--dry-run"])
-        .fails(2)
-        .prints("--home");
+        .entail(&[&restore[..], &["--recovery", strange]].concat())
+        .fails(15)
+        .prints("another store");
+    // Errors name the files that the user knows.
+    let own = sandbox.entail(&["restore", "--accept-rollback", "--recovery", strange]);
+    let own = own
+        .fails(15)
+        .prints("entail.db is a backup of another store");
+    assert!(!own.stderr.contains("staging"), "{}", own.stderr);
+    assert_eq!(sandbox.revealed_key(), key);
 }
 
 #[test]
 fn unusual_backup_names_are_not_misread() {
     use std::ffi::{OsStr, OsString};
     use std::os::unix::ffi::OsStrExt as _;
-    use std::os::unix::fs::PermissionsExt as _;
     let (sandbox, key) = Sandbox::with_acme();
     let recovery = recovery(&sandbox);
     let place = sandbox.path("copies");
@@ -594,7 +961,7 @@ fn unusual_backup_names_are_not_misread() {
         let name = OsStr::from_bytes(name);
         if name == "file:///tmp/x" {
             // A directory that does not exist.
-            run(&["backup".as_ref(), name], &sandbox.home()).fails(14);
+            run(&["backup".as_ref(), name], &sandbox.home()).fails(1);
             continue;
         }
         run(

@@ -373,3 +373,155 @@ fn plain_http_in_a_private_network_requires_a_flag_that_is_recorded_and_shown() 
     let public = [&set[..4], &["--name", "other"], &public].concat();
     sandbox.entail_with(&public, &sandbox.canary()).fails(19);
 }
+
+#[test]
+fn no_error_repeats_a_secret_that_was_given_as_a_path() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let key = sandbox.canary();
+    for secret in [
+        format!("sk-ant-api03-{key}"),
+        format!("AGE-SECRET-KEY-1{}", key.to_uppercase()),
+    ] {
+        sandbox.watch_for(&secret);
+        let below = format!("{secret}/x");
+        for arguments in [
+            &["restore", &secret, "--accept-rollback"][..],
+            &["restore", "backup", "--recovery", &secret],
+            &["--home", &secret, "status"],
+            &[
+                "--passphrase-file",
+                &secret,
+                "--home",
+                "x",
+                "init",
+                "b",
+                "--passphrase",
+            ],
+            &["backup", &below],
+            &["import", &secret, "--yes"],
+            &["credential", "set", "acme", "xai", "--from-file", &secret],
+            &["key", "add-signer", &secret],
+            &["key", "receipt", &secret],
+            &["key", "add-recipient", "--recovery", &below],
+            &["key", "add-recipient", "--recovery", &below, "--dry-run"],
+            &["policy", "install", &secret],
+            &["policy", "check", &secret],
+            &["policy", "build", &secret],
+            &["policy", "test", &secret],
+            &["policy", "test", &secret, "--vectors", &secret],
+            &["policy", "decide", &secret],
+            &["policy", "export", "built-in", "--output", &below],
+            &[
+                "policy",
+                "activate",
+                "acme",
+                "built-in",
+                "--settings",
+                &secret,
+            ],
+            &["policy", "rollback", &secret],
+        ] {
+            for more in [&[][..], &["--json"]] {
+                let ran = sandbox.entail(&[arguments, more].concat());
+                assert_ne!(ran.code, Some(0), "{arguments:?}");
+                assert!(!ran.stderr.is_empty() || !ran.stdout.is_empty());
+                assert!(
+                    !ran.stderr.contains(&secret),
+                    "{arguments:?}: {}",
+                    ran.stderr
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_missing_file_has_one_exit_code() {
+    let (sandbox, _) = Sandbox::with_acme();
+    for arguments in [
+        &["restore", "missing.x", "--accept-rollback"][..],
+        &[
+            "restore",
+            "missing.x",
+            "--recovery",
+            "missing.y",
+            "--home",
+            "x",
+        ],
+        &["backup", "missing.x/copy"],
+        &["key", "add-signer", "missing.x"],
+        &["key", "receipt", "missing.x"],
+        &["key", "add-recipient", "--recovery", "missing.x/key"],
+        &[
+            "key",
+            "add-recipient",
+            "--recovery",
+            "missing.x/key",
+            "--dry-run",
+        ],
+        &[
+            "credential",
+            "set",
+            "acme",
+            "xai",
+            "--from-file",
+            "missing.x",
+        ],
+        &["policy", "install", "missing.x"],
+        &["policy", "check", "missing.x"],
+        &["policy", "test", "missing.x"],
+        &["policy", "decide", "missing.x"],
+        &[
+            "policy",
+            "export",
+            "built-in",
+            "--output",
+            "missing.x/policy",
+        ],
+        &[
+            "policy",
+            "activate",
+            "acme",
+            "built-in",
+            "--settings",
+            "missing.x",
+        ],
+    ] {
+        sandbox.entail(arguments).fails(1).prints("missing.");
+    }
+}
+
+#[test]
+fn an_error_about_keys_says_what_to_do() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (sandbox, _) = Sandbox::with_acme();
+    let keys = sandbox.home().join("keys");
+    let add = [
+        "key",
+        "add-recipient",
+        "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p",
+    ];
+    sandbox.entail(&add).ok();
+    sandbox
+        .entail(&add)
+        .fails(19)
+        .prints("already on the list")
+        .prints("try: entail key list");
+    let directory = std::fs::File::open(&keys).unwrap();
+    directory.lock().unwrap();
+    sandbox
+        .entail(&["key", "rotate", "identity"])
+        .fails(16)
+        .prints("try again when it has ended");
+    drop(directory);
+    // For root, no mode makes a directory read-only.
+    if rustix::process::geteuid().is_root() {
+        return;
+    }
+    std::fs::set_permissions(&keys, std::fs::Permissions::from_mode(0o500)).unwrap();
+    sandbox
+        .entail(&["key", "rotate", "identity"])
+        .fails(16)
+        .prints("make the directory writable");
+    std::fs::set_permissions(&keys, std::fs::Permissions::from_mode(0o700)).unwrap();
+}

@@ -48,4 +48,6 @@ pub struct RestorePlan {
     pub seen: u64,
     /// How many secrets would be sealed again.
     pub to_renew: u64,
+    /// The organizations with secrets that the new identity of a clean machine would open.
+    pub organizations: Vec<String>,
 }

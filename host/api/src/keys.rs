@@ -87,6 +87,8 @@ pub struct KeysChanged {
     pub renewed: u64,
     /// The secrets that could not be sealed again, each with the reason.
     pub skipped: Vec<SkippedSecret>,
+    /// The organizations with secrets that the new identity of this machine does not open.
+    pub unreadable: Vec<String>,
     /// Whether the old identity is kept to open them.
     pub old_identity_kept: bool,
 }
@@ -125,4 +127,6 @@ pub struct KeysPlan {
     pub resumed: bool,
     /// How many secrets would be sealed again.
     pub to_renew: u64,
+    /// The organizations with secrets that the identity of this machine does not open.
+    pub unreadable: Vec<String>,
 }

@@ -147,6 +147,7 @@ impl From<ErrorKind> for ErrorCode {
             ErrorKind::NotRecorded => ErrorCode::NotRecorded,
             ErrorKind::NotFound => ErrorCode::NotFound,
             ErrorKind::Invalid => ErrorCode::Invalid,
+            ErrorKind::Io => ErrorCode::Io,
         }
     }
 }

@@ -98,6 +98,12 @@ impl Entail {
         })
     }
 
+    /// The public key of this machine's newest identity; `None` without an unlocked one.
+    pub(crate) fn own_recipient(&self) -> Option<String> {
+        let own = self.documents.store.keys().own_recipients("", 0).ok()?;
+        own.first().map(|own| own.key.clone())
+    }
+
     /// Whether an identity is unlocked. Without one no secret can be opened.
     pub fn can_unseal(&self) -> bool {
         self.documents.store.keys().can_unseal()

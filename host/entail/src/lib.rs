@@ -180,7 +180,8 @@ pub use crate::policies::{
 pub use crate::principal::{Action, Principal};
 pub use crate::recovery::maintenance::{MAINTAIN_EVERY, MaintenanceReport};
 pub use crate::recovery::restore::{
-    RestorePlan, Restored, plan_restore_in_place, restore_in_place, restore_to_clean_machine,
+    RestorePlan, Restored, plan_restore_in_place, plan_restore_to_clean_machine, restore_in_place,
+    restore_to_clean_machine,
 };
 pub use crate::recovery::verify::{OnProgress, Verification};
 pub use crate::recovery::{Maintenance, Trust};

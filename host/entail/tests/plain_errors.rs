@@ -98,6 +98,9 @@ fn library_errors_are_plain() {
         Error::NotAnchored(AnchorError::Missing(path())),
         Error::Keys(KeyError::ForeignOwner { file: path() }),
         Error::Recipient(RecipientError::Unknown(hostile())),
+        Error::NotARecipient {
+            recipient: String::new(),
+        },
         Error::PolicyFailed(CallError::Undecided(hostile())),
         Error::Rejected(Rejected::Invalid(hostile())),
         Error::Compose(ComposeError::Incompatible(hostile())),

@@ -95,6 +95,11 @@ impl AnchorRecord {
         }
     }
 
+    /// The lineage.
+    pub(crate) fn lineage(&self) -> RandomId {
+        self.lineage
+    }
+
     pub(crate) fn position(&self) -> JournalPosition {
         JournalPosition {
             revision: self.revision,

@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::journal::position::Revision;
+use crate::objects;
 use crate::row::DocumentKey;
 use crate::statement;
 use crate::tampering::{Fault, Tampering};
@@ -68,7 +69,7 @@ impl Document {
             return Arc::clone(parsed).downcast().map_err(|_| invalid().into());
         }
         let parsed: Arc<T> =
-            Arc::new(serde_json::from_str(self.body.get()).map_err(|_| invalid())?);
+            Arc::new(objects::from_slice(self.body.get().as_bytes()).map_err(|_| invalid())?);
         // Two concurrent readers may both parse; either result is kept.
         let _ = self
             .parsed

@@ -22,6 +22,19 @@ pub enum Error {
         /// The current revision of the store.
         found: Revision,
     },
+    /// Owners that this machine trusts restored an earlier state on another machine, which this
+    /// machine has not accepted yet.
+    #[error(
+        "the store was restored to an earlier state elsewhere, by owners that this machine \
+         trusts: it is at revision {found}, and this machine has seen revision {seen} of the \
+         state before"
+    )]
+    RestoredElsewhere {
+        /// The newest revision of the database.
+        found: Revision,
+        /// The newest revision that this machine has seen.
+        seen: Revision,
+    },
     /// The database cannot be used.
     #[error("the store is unavailable: {0}")]
     Unavailable(#[source] BackendError),

@@ -68,6 +68,7 @@ mod journal;
 mod keyring;
 mod keys;
 mod locked;
+mod objects;
 mod random_id;
 mod recipients;
 mod row;

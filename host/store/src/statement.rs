@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hex;
 use crate::keys::service::ServiceError;
+use crate::objects;
 use crate::random_id::RandomId;
 use crate::signing::{ED25519, KeyId, Signer, Verifier};
 use crate::tampering::{Fault, Tampering};
@@ -99,7 +100,7 @@ struct FormVersion {
     critical: Vec<String>,
 }
 
-/// Parses JSON of a form with a version. `members` are the members that this program knows;
+/// Parses JSON of a form with a version, in which every record is an object. `members` are the members that this program knows;
 /// `what` names the object in errors.
 pub(crate) fn parse<T: DeserializeOwned>(
     bytes: &[u8],
@@ -118,7 +119,7 @@ pub(crate) fn parse<T: DeserializeOwned>(
     if form.version > VERSION || !form.critical.iter().all(is_known) {
         return Err(newer(what));
     }
-    serde_json::from_slice(bytes).map_err(|_| malformed(&what))
+    objects::from_slice(bytes).map_err(|_| malformed(&what))
 }
 
 /// Reports an object in a form that this program does not read.
@@ -309,6 +310,14 @@ mod tests {
         #[derive(Debug, Deserialize)]
         struct Form {
             number: u32,
+            #[serde(default)]
+            #[allow(dead_code)] // it is parsed
+            keys: Vec<Key>,
+        }
+        #[derive(Debug, Deserialize)]
+        struct Key {
+            #[allow(dead_code)] // it is parsed
+            label: String,
         }
         let parse = |text: &str| {
             parse::<Form>(text.as_bytes(), &["version", "number"], "the form")
@@ -323,6 +332,10 @@ mod tests {
         let critical = |name: &str| known.replace('}', &format!(r#","critical":["{name}"]}}"#));
         assert_eq!(parse(&critical("number")), Ok(7));
         assert_eq!(parse(&critical("more")), Err(Fault::Newer));
+        let keys = |keys: &str| known.replace('}', &format!(r#","keys":[{keys}]}}"#));
+        assert_eq!(parse(&keys(r#"{"label":"a"}"#)), Ok(7));
+        assert_eq!(parse(&keys(r#"["a"]"#)), Err(Fault::Forged));
+        assert_eq!(parse("[1,7,[]]"), Err(Fault::Forged));
         let twice = r#"{"version":1,"number":7,"more":{"a":1,"a":2}}"#;
         assert_eq!(parse(&known.replace(":1", ":0")), Err(Fault::Forged));
         for text in [

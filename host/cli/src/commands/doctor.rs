@@ -8,7 +8,7 @@ use entail::store::{KeyError, Role, memory_lock_failures};
 use entail::{Entail, Error, Home, Request, ScopePath, now_ms};
 
 use super::audit::verify::{breaches, notes, verification as verify_log};
-use super::verify::{leftovers, to_output, verification};
+use super::verify::{access_remedies, leftovers, to_output, verification};
 use crate::error::{CliError, ErrorCode};
 use crate::output::{Style, choose, count, out, print_json, time};
 use crate::private_files::directory;
@@ -202,14 +202,16 @@ async fn check_identity(
         );
         return Ok(());
     }
-    let keyring = entail.keys().keyring(&session.principal).await?;
-    let keys = entail.keys().local();
-    let mut own = keys.identity_ids();
-    if own.any(|id| keyring.has_reader(id)) {
+    let unreadable = entail.keys().unreadable(&session.principal).await?;
+    if unreadable.is_empty() {
         report.ok("secrets are sealed to this machine's identity");
     } else {
-        let error = CliError::new(ErrorCode::Sealed, "secrets are not sealed to it")
-            .with_remedies(vec!["entail key list".to_owned()]);
+        let message = format!(
+            "the secrets of {} are not sealed to it",
+            unreadable.join(", ")
+        );
+        let error = CliError::new(ErrorCode::Sealed, message)
+            .with_remedies(access_remedies(session, entail).await);
         report.failed("the identity", error);
     }
     Ok(())

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use entail::store::{KeyId, Receipt};
 use entail::{
-    IdentitySource, Secret, Trust, plan_restore_in_place, quoted, restore_in_place,
-    restore_to_clean_machine,
+    Home, IdentitySource, Secret, Trust, plan_restore_in_place, plan_restore_to_clean_machine,
+    quoted, restore_in_place, restore_to_clean_machine,
 };
 
 use crate::args::dry_run::DryRun;
 use crate::args::path;
 use crate::confirm;
-use crate::error::CliError;
+use crate::error::{CliError, ErrorCode};
 use crate::output::progress::Bar;
 use crate::output::{Style, choose, count, err, out, print_dry_run_notice, print_json, time};
 use crate::session::Session;
@@ -47,20 +47,12 @@ pub struct RestoreArgs {
 }
 
 pub async fn restore(session: &Session, args: &RestoreArgs) -> Result<(), CliError> {
-    let dry_run = args.dry_run.dry_run;
-    if args.accept_rollback && dry_run {
-        return print_plan(session, args).await;
-    }
-    let restored = match (&args.file, &args.recovery) {
-        _ if args.accept_rollback => in_place(session, args).await?,
-        (Some(_), Some(_)) if dry_run => {
-            return Err(CliError::usage(
-                "creating a home changes no other home; to try it, name another directory with --home",
-            ));
-        }
-        (Some(file), Some(recovery)) => to_clean_machine(session, args, file, recovery).await?,
+    let recovery = args.recovery.as_deref().map(read_recovery).transpose()?;
+    let target = match (&args.file, recovery) {
+        (_, recovery) if args.accept_rollback => Target::Home(recovery),
+        (Some(file), Some(recovery)) => Target::CleanMachine(file, recovery),
         (None, Some(_)) => return Err(CliError::usage("no backup is given")),
-        _ => {
+        (_, None) => {
             return Err(CliError::invalid(
                 "a backup may be older than what this home has seen: changes since then would be undone",
             )
@@ -70,27 +62,61 @@ pub async fn restore(session: &Session, args: &RestoreArgs) -> Result<(), CliErr
             ]));
         }
     };
+    if args.dry_run.dry_run {
+        print_plan(session, plan(session, args, &target).await?);
+        return Ok(());
+    }
+    let restored = match &target {
+        Target::Home(recovery) => in_place(session, args, &target, recovery.as_ref()).await?,
+        Target::CleanMachine(file, recovery) => {
+            to_clean_machine(session, args, &target, file, recovery).await?
+        }
+    };
     print_restored(session, &restored, !args.accept_rollback);
     Ok(())
 }
 
-/// Shows what restoring in place would change.
-async fn print_plan(session: &Session, args: &RestoreArgs) -> Result<(), CliError> {
-    let trust = trust(args, None)?;
-    let recovery = args.recovery.as_deref().map(read_recovery).transpose()?;
+/// Where a backup is restored to, with the recovery key.
+enum Target<'a> {
+    /// This home, instead of its store.
+    Home(Option<Secret>),
+    /// A home that does not exist yet.
+    CleanMachine(&'a Path, Secret),
+}
+
+/// Checks everything that restoring checks, and returns what it would do.
+async fn plan(
+    session: &Session,
+    args: &RestoreArgs,
+    target: &Target<'_>,
+) -> Result<entail::RestorePlan, CliError> {
+    match target {
+        Target::Home(recovery) => Ok(plan_restore_in_place(
+            &session.home()?,
+            args.file.as_deref(),
+            recovery.clone().map(IdentitySource::Given),
+            &trust(args, None)?,
+        )
+        .await?),
+        Target::CleanMachine(file, recovery) => Ok(plan_restore_to_clean_machine(
+            &free_directory(session)?,
+            file,
+            IdentitySource::Given(recovery.clone()),
+            &trust(args, Receipt::find(recovery))?,
+        )
+        .await?),
+    }
+}
+
+fn print_plan(session: &Session, plan: entail::RestorePlan) {
     let entail::RestorePlan {
         backup,
         backup_at_ms,
         not_restored,
         seen,
         to_renew,
-    } = plan_restore_in_place(
-        &session.home()?,
-        args.file.as_deref(),
-        recovery.map(IdentitySource::Given),
-        &trust,
-    )
-    .await?;
+        organizations,
+    } = plan;
     let plan = RestorePlan {
         dry_run: true,
         backup,
@@ -98,10 +124,11 @@ async fn print_plan(session: &Session, args: &RestoreArgs) -> Result<(), CliErro
         not_restored,
         seen,
         to_renew: u64::try_from(to_renew).unwrap_or(u64::MAX),
+        organizations,
     };
     if session.global.json {
         print_json(&plan);
-        return Ok(());
+        return;
     }
     out!(
         "the store would be as it was at revision {backup} ({})",
@@ -111,25 +138,50 @@ async fn print_plan(session: &Session, args: &RestoreArgs) -> Result<(), CliErro
         out!("{undone} would be undone");
     }
     print_not_restored(&plan.not_restored);
-    out!("{} would be sealed again", count(to_renew, "secret"));
+    if plan.organizations.is_empty() {
+        out!("{} would be sealed again", count(to_renew, "secret"));
+    } else {
+        let organizations = plan.organizations.join(", ");
+        out!("this machine would get an identity that can open the secrets of {organizations}");
+    }
     print_dry_run_notice();
-    Ok(())
 }
 
-async fn in_place(session: &Session, args: &RestoreArgs) -> Result<entail::Restored, CliError> {
+/// The directory of a home that does not exist yet.
+fn free_directory(session: &Session) -> Result<PathBuf, CliError> {
+    let directory = session.home_directory()?;
+    if !Home::exists(&directory) {
+        return Ok(directory);
+    }
+    Err(CliError::new(
+        ErrorCode::Unavailable,
+        format!("{} is a home already", directory.display()),
+    )
+    .with_remedies(vec![
+        "to restore over it, add --accept-rollback".to_owned(),
+        "to create another home, add --home DIRECTORY".to_owned(),
+    ]))
+}
+
+async fn in_place(
+    session: &Session,
+    args: &RestoreArgs,
+    target: &Target<'_>,
+    recovery: Option<&Secret>,
+) -> Result<entail::Restored, CliError> {
     if confirm::is_needed(session) {
+        // What would fail is not asked about.
+        plan(session, args, target).await?;
         confirm::ask(&[
             "the changes made after the backup are undone (see: --dry-run)".to_owned(),
         ])?;
     }
-    let trust = trust(args, None)?;
-    let recovery = args.recovery.as_deref().map(read_recovery).transpose()?;
     let bar = Bar::new("sealing again");
     Ok(restore_in_place(
         &session.home()?,
         args.file.as_deref(),
-        recovery.map(IdentitySource::Given),
-        &trust,
+        recovery.cloned().map(IdentitySource::Given),
+        &trust(args, None)?,
         &mut |step| bar.step(step),
     )
     .await?)
@@ -138,22 +190,23 @@ async fn in_place(session: &Session, args: &RestoreArgs) -> Result<entail::Resto
 async fn to_clean_machine(
     session: &Session,
     args: &RestoreArgs,
+    target: &Target<'_>,
     copy: &Path,
-    recovery: &Path,
+    recovery: &Secret,
 ) -> Result<entail::Restored, CliError> {
-    let recovery = read_recovery(recovery)?;
-    let trust = trust(args, Receipt::find(&recovery))?;
+    let directory = free_directory(session)?;
     let passphrase = if args.passphrase {
+        plan(session, args, target).await?;
         Some(session.new_passphrase()?)
     } else {
         None
     };
     let bar = Bar::new("sealing again");
     Ok(restore_to_clean_machine(
-        &session.home_directory()?,
+        &directory,
         copy,
-        IdentitySource::Given(recovery),
-        &trust,
+        IdentitySource::Given(recovery.clone()),
+        &trust(args, Receipt::find(recovery))?,
         passphrase.as_ref(),
         &mut |step| bar.step(step),
     )

@@ -6,6 +6,7 @@ use crate::error::{CliError, ErrorCode};
 use crate::output::progress::Bar;
 use crate::output::{Cell, Style, Table, choose, count, err, out, print_json};
 use crate::session::Session;
+use crate::suggest::remedy::remedy;
 use crate::unknown_providers;
 use entail_api::verify::{SecretName, StoreFault, Verification};
 
@@ -56,8 +57,18 @@ pub async fn verify(session: &Session) -> Result<(), CliError> {
                 count(found.secrets_for_others.len(), "secret")
             ),
         )
-        .with_remedies(vec!["entail key list".to_owned()])),
+        .with_remedies(access_remedies(session, &entail).await)),
     }
+}
+
+/// What would let this machine open the secrets of each organization that it does not open.
+pub async fn access_remedies(session: &Session, entail: &Entail) -> Vec<String> {
+    let unreadable = entail.keys().unreadable(&session.principal).await;
+    let unreadable = unreadable.unwrap_or_default();
+    let hints = unreadable
+        .iter()
+        .filter_map(|organization| entail.keys().access_hint(Some(organization)));
+    hints.map(|hint| remedy(&hint)).collect()
 }
 
 /// Verifies the store, with a progress bar.

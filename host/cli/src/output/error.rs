@@ -2,12 +2,13 @@
 
 use super::json::print_json_error;
 use super::line::{Style, err};
+use super::pasted::PastedKeys;
 use crate::error::CliError;
 use entail_api::error::{ErrorBody, ErrorOutput};
 
-/// Prints an error.
+/// Prints an error. It repeats no argument that may be a key in the wrong place.
 pub fn print_error(error: &CliError, as_json: bool) {
-    let output = to_output(error);
+    let output = to_output(error, &PastedKeys::of_this_process());
     if as_json {
         print_json_error(&output);
     } else {
@@ -25,14 +26,15 @@ fn print_text(error: &ErrorBody) {
     }
 }
 
-fn to_output(error: &CliError) -> ErrorOutput {
+fn to_output(error: &CliError, keys: &PastedKeys) -> ErrorOutput {
+    let all = |texts: &[String]| texts.iter().map(|text| keys.hide(text)).collect();
     ErrorOutput {
         error: ErrorBody {
             code: error.code().as_str().to_owned(),
-            message: error.message().to_owned(),
-            remedies: error.remedies().to_vec(),
+            message: keys.hide(error.message()),
+            remedies: all(error.remedies()),
             refusal: error.refusal().map(|code| code.as_str().to_owned()),
-            details: error.details().to_vec(),
+            details: all(error.details()),
         },
     }
 }

@@ -7,6 +7,7 @@ mod explanation;
 mod json;
 pub(crate) mod line;
 mod matrix;
+mod pasted;
 mod plural;
 pub mod progress;
 mod stdout;

@@ -73,6 +73,14 @@ pub fn remedy(hint: &Hint) -> String {
             "copy the identity to this machine, or give one by --identity-fd".to_owned()
         }
         Hint::RotateIdentity => "entail key rotate identity".to_owned(),
+        Hint::AddOwnRecipient { recipient, organization } => {
+            let (of, only) = organization.as_ref().map_or_else(Default::default, |name| {
+                (format!(" of {name}"), format!(" --organization {name}"))
+            });
+            format!(
+                "on a machine that opens the secrets{of}: entail key add-recipient {recipient}{only}; or copy an identity that opens them to this machine"
+            )
+        }
         Hint::SupplyRecoveryKey => {
             "add --recovery FILE with an identity that opens it".to_owned()
         }
@@ -81,6 +89,7 @@ pub fn remedy(hint: &Hint) -> String {
         }
         Hint::RestoreBackup => "entail restore BACKUP --accept-rollback".to_owned(),
         Hint::VerifyStore => "entail verify".to_owned(),
+        Hint::AcceptRestore => "if you know of that restore: entail restore --accept-rollback; without the owner key here, copy anchor.json and keys/keyring.jsonl from the machine that restored".to_owned(),
         Hint::AcceptRollback => "put the file back, or, if you know that the database is right: entail restore --accept-rollback".to_owned(),
         // Hints of later versions of the library.
         _ => "see: entail help".to_owned(),

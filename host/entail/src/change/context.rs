@@ -1,6 +1,6 @@
 //! What a change needs to know, and what it does besides changing the scope's document.
 
-use entail_store::{Digest, Fields, Keyring, KeyringDraft, Readers};
+use entail_store::{Digest, Fields, Keyring, KeyringDraft, Keys, Readers};
 
 use crate::documents::retirements::{Grace, Times};
 use crate::documents::scope::{Credential, Version};
@@ -25,6 +25,8 @@ pub(crate) struct Context<'a> {
     pub(crate) times: Times<'a>,
     /// The keyring that is in force.
     pub(crate) keyring: &'a Keyring,
+    /// The keys of this machine.
+    pub(crate) keys: &'a Keys,
     /// The provider that the change names.
     pub(crate) provider: Option<&'a Provider>,
     /// The present secret of the credential, if the change may have to seal it again and this

@@ -56,6 +56,7 @@ impl Entail {
                 seen_over: seen_over.as_ref(),
             },
             keyring: &documents.keyring,
+            keys: &self.documents.store.keys(),
             provider,
             present_secret,
         };

@@ -198,6 +198,15 @@ impl SetCredential {
         })?;
         credential.version.blob = Digest::of(&sealed);
         effects.add_blobs.push(sealed);
+        // What a locked identity opens is not known.
+        let mut own = context.keys.identity_ids();
+        let is_open = own.any(|id| epoch.sealed_to.iter().any(|to| to == id));
+        if !is_open && !context.keys.is_locked() {
+            effects.note(format!(
+                "this machine cannot read the secrets of {}, and will not be able to read this one",
+                scope.organization()
+            ));
+        }
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! The kind, the code and the hints of each error.
 
 use entail_policy::BadSettings;
-use entail_store::{AnchorError, Fault, KeyError, SealError};
+use entail_store::{AnchorError, Fault, KeyError, RecipientError, SealError};
 
 use crate::error::Error;
 use crate::error::hint::Hint;
@@ -32,6 +32,8 @@ pub enum ErrorKind {
     NotFound,
     /// The input is invalid.
     Invalid,
+    /// A file that was named cannot be read or written.
+    Io,
 }
 
 impl ErrorKind {
@@ -48,6 +50,7 @@ impl ErrorKind {
             ErrorKind::NotRecorded => "not-recorded",
             ErrorKind::NotFound => "not-found",
             ErrorKind::Invalid => "invalid",
+            ErrorKind::Io => "io",
         }
     }
 }
@@ -81,6 +84,7 @@ impl Error {
                 ErrorKind::Tampered
             }
             Error::Unavailable(_)
+            | Error::RestoredElsewhere { .. }
             | Error::DatabaseMissing(_)
             | Error::NotFresh { .. }
             | Error::Contended
@@ -88,8 +92,12 @@ impl Error {
             | Error::NotAHome(_)
             | Error::Anchor(_)
             | Error::NotAnchored(_) => ErrorKind::Unavailable,
-            Error::Keys(_) | Error::Sealed { .. } | Error::HostNotBound { .. } => ErrorKind::Sealed,
+            Error::Keys(_)
+            | Error::Sealed { .. }
+            | Error::HostNotBound { .. }
+            | Error::NotARecipient { .. } => ErrorKind::Sealed,
             Error::NotRecorded { .. } => ErrorKind::NotRecorded,
+            Error::Unreadable { .. } => ErrorKind::Io,
             Error::UnknownScope(_)
             | Error::UnknownProvider(_)
             | Error::UnknownCredential { .. }
@@ -108,6 +116,7 @@ impl Error {
             | Error::AmbiguousPolicyName(_)
             | Error::UnknownRecipient(_)
             | Error::UnknownSigner(_)
+            | Error::SignerExists(_)
             | Error::OwnSigner
             | Error::OwnRecipient
             | Error::RecoveryKeyRequired
@@ -132,6 +141,7 @@ impl Error {
                 NEWER_VERSION
             }
             Error::Tampered(_) => "tampered",
+            Error::RestoredElsewhere { .. } => "restored-elsewhere",
             Error::Untrusted { .. } => "untrusted",
             Error::Anchor(AnchorError::Missing(_)) => "anchor-missing",
             Error::Anchor(_) => "anchor-failed",
@@ -139,8 +149,10 @@ impl Error {
             Error::Recipient(_) => "invalid-recipient",
             Error::UnknownRecipient(_) => "unknown-recipient",
             Error::UnknownSigner(_) => "unknown-signer",
+            Error::SignerExists(_) => "signer-exists",
             Error::OwnSigner => "own-signer",
             Error::OwnRecipient => "own-recipient",
+            Error::NotARecipient { .. } => "not-a-recipient",
             Error::RecoveryKeyRequired => "recovery-key-required",
             Error::Unavailable(_) => "unavailable",
             Error::DatabaseMissing(_) => "database-missing",
@@ -168,6 +180,7 @@ impl Error {
             Error::OtherHost { .. } => "other-host",
             Error::DestinationSealed { .. } => "destination-sealed",
             Error::KeptAndGranted(_) => "kept-and-granted",
+            Error::Unreadable { .. } => "unreadable-file",
             Error::InvalidSettings(_) => "invalid-settings",
             Error::InvalidProviders(_) => "invalid-providers",
             Error::Home(_) => "home-failed",
@@ -200,12 +213,25 @@ impl Error {
             Error::Anchor(AnchorError::Missing(_) | AnchorError::Malformed(_)) => {
                 Hint::AcceptRollback
             }
+            Error::RestoredElsewhere { .. } => Hint::AcceptRestore,
             Error::Untrusted {
                 owner: Some(owner), ..
             } => Hint::TrustOwner {
                 owner: owner.clone(),
             },
-            Error::UnknownRecipient(_) | Error::UnknownSigner(_) => Hint::ListKeys,
+            Error::UnknownRecipient(_)
+            | Error::UnknownSigner(_)
+            | Error::SignerExists(_)
+            | Error::Recipient(
+                RecipientError::Duplicate(_)
+                | RecipientError::Ambiguous(_)
+                | RecipientError::Last
+                | RecipientError::TooMany,
+            ) => Hint::ListKeys,
+            Error::NotARecipient { recipient } => Hint::AddOwnRecipient {
+                recipient: recipient.clone(),
+                organization: None,
+            },
             Error::OwnSigner => Hint::RotateSigner,
             Error::OwnRecipient => Hint::RotateIdentity,
             Error::RecoveryKeyRequired => Hint::SupplyRecoveryKey,

@@ -135,6 +135,14 @@ pub enum Hint {
     RotateIdentity,
     /// Renew the signer of this machine.
     RotateSigner,
+    /// Let a machine that opens the secrets of the organization add this machine's identity as a
+    /// recipient; or supply an identity that is one.
+    AddOwnRecipient {
+        /// The public key of this machine's identity.
+        recipient: String,
+        /// The organization; `None` means all.
+        organization: Option<String>,
+    },
     /// Supply a recovery key that opens the secrets of the backup.
     SupplyRecoveryKey,
     /// Trust the owner of the backup.
@@ -146,6 +154,9 @@ pub enum Hint {
     RestoreBackup,
     /// Verify the store against its journal.
     VerifyStore,
+    /// Accept the state that was restored on another machine; without the owner key, copy the
+    /// anchor and the keyring from there.
+    AcceptRestore,
     /// Restore the anchor file, or, if the database is known to be right, accept its
     /// state.
     AcceptRollback,

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use entail_policy::{
     BadSettings, CallError, ComposeError, EngineError, PolicyDigest, Refusal, Rejected,
 };
-use entail_store::{AnchorError, KeyError, RecipientError, SealError, Tampering};
+use entail_store::{AnchorError, KeyError, RecipientError, Revision, SealError, Tampering};
 use entail_text::sanitized;
 
 use crate::credential_ref::CredentialRef;
@@ -57,6 +57,19 @@ pub enum Error {
     /// The database does not hold what was written.
     #[error("tampered: {0}")]
     Tampered(Tampering),
+    /// Owners that this machine trusts restored an earlier state on another machine, which this
+    /// machine has not accepted yet.
+    #[error(
+        "the store was restored to an earlier state elsewhere, by owners that this machine \
+         trusts: it is at revision {found}, and this machine has seen revision {seen} of the \
+         state before"
+    )]
+    RestoredElsewhere {
+        /// The newest revision of the database.
+        found: Revision,
+        /// The newest revision that this machine has seen.
+        seen: Revision,
+    },
     /// A backup is not trusted.
     #[error("{}", sanitized(.message))]
     Untrusted {
@@ -81,12 +94,24 @@ pub enum Error {
     /// No signer has this fingerprint or label.
     #[error("there is no signer {}", quoted(.0))]
     UnknownSigner(String),
+    /// The key is a signer already.
+    #[error("{} is a signer already", sanitized(.0))]
+    SignerExists(String),
     /// The signer of this machine cannot be removed.
     #[error("that is the signer of this machine, which could then change nothing")]
     OwnSigner,
     /// The recipient of this machine's own identity cannot be removed.
     #[error("that is the recipient of this machine's own identity, which could then open nothing")]
     OwnRecipient,
+    /// This machine's identity is a recipient of no organization.
+    #[error(
+        "this machine's identity is not a recipient of any organization, so there is nothing to \
+         replace"
+    )]
+    NotARecipient {
+        /// Its public key.
+        recipient: String,
+    },
     /// This machine's identity opens nothing in the backup.
     #[error(
         "the backup is older than this machine's identity, which opens nothing in it; a recovery \
@@ -234,6 +259,15 @@ pub enum Error {
     /// The caller wants to keep its own variables of a provider that is granted.
     #[error("{0} is granted, so the caller's own variables for it cannot be kept")]
     KeptAndGranted(ProviderId),
+    /// A file that the caller named cannot be read.
+    #[error("{}: {}", sanitized(.file.display()), sanitized(.error))]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// The system's error.
+        #[source]
+        error: std::io::Error,
+    },
     /// The settings file of the home is invalid.
     #[error(transparent)]
     InvalidSettings(#[from] InvalidSettings),
@@ -306,6 +340,9 @@ impl From<entail_store::Error> for Error {
             entail_store::Error::Key(error) => Error::Keys(error),
             entail_store::Error::Anchor(error) => Error::Anchor(error),
             entail_store::Error::NotAnchored(error) => Error::NotAnchored(error),
+            entail_store::Error::RestoredElsewhere { found, seen } => {
+                Error::RestoredElsewhere { found, seen }
+            }
             entail_store::Error::Conflict { .. } => Error::Contended,
             entail_store::Error::Unavailable(error) => Error::Unavailable(error.to_string()),
             other => Error::Unavailable(other.to_string()),

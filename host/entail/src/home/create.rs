@@ -1,5 +1,10 @@
 //! Creating a home: its contents are prepared in a staging directory, and moved to their
 //! places when they are complete.
+//!
+//! The keys are moved twice. In `keys.staged` they say that everything is complete, and that
+//! a database in the home belongs to them; in `keys` they make the directory a home. Creating
+//! a home that was interrupted before that starts over, and loses nothing: its keys were never
+//! used.
 
 use std::fs::File;
 use std::path::Path;
@@ -35,10 +40,11 @@ impl Home {
             let home = Home::prepare(&directory)?;
             let _lock = home.lock()?;
             home.check_free()?;
+            home.discard_interrupted()?;
             let staged = home.staging_dir()?;
             let built = staged.build(passphrase.as_ref()).await;
             if let Err(error) = built.and_then(|()| home.promote(&staged)) {
-                let _ = std::fs::remove_dir_all(staged.directory());
+                home.discard(&staged);
                 return Err(error);
             }
             Ok(home)
@@ -86,14 +92,24 @@ impl Home {
         }
     }
 
-    /// Fails if the directory is a home, or has a database without keys.
+    /// Fails if the directory is a home, or has a database or keys of one.
     pub(crate) fn check_free(&self) -> Result<(), Error> {
         let shown = self.directory().display();
         if self.is_home() {
             return Err(Error::Home(format!("{shown} is a home already")));
         }
+        if self.is_interrupted() {
+            return Ok(());
+        }
         if let Error::Home(message) = self.error_of_no_home() {
             return Err(Error::Home(message));
+        }
+        let keys = self.keys_directory();
+        if std::fs::read_dir(&keys).is_ok_and(|mut entries| entries.next().is_some()) {
+            return Err(Error::Home(format!(
+                "{} is not empty, and contains no keyring; move it away",
+                keys.display()
+            )));
         }
         if exists(&self.database_file()) {
             return Err(Error::Home(format!(
@@ -135,18 +151,55 @@ impl Home {
         Ok(())
     }
 
+    /// Removes what an interrupted [`Home::promote`] moved, the staged keys last. The caller
+    /// must hold the lock.
+    pub(crate) fn discard_interrupted(&self) -> Result<(), Error> {
+        if !self.is_interrupted() {
+            return Ok(());
+        }
+        let removed = self.remove_write_ahead_log().and_then(|()| {
+            remove_file(&self.database_file())?;
+            remove_file(&self.anchor_file())?;
+            sync_directory(self.directory())?;
+            std::fs::remove_dir_all(self.staged_keys())
+        });
+        removed.map_err(|error| self.error(&error))
+    }
+
+    /// Removes everything that was prepared, after an error. What cannot be removed is removed
+    /// when the home is created again.
+    pub(crate) fn discard(&self, staged: &Home) {
+        let _ = self.discard_interrupted();
+        let _ = std::fs::remove_dir_all(staged.directory());
+    }
+
     /// Moves the contents of the staging directory to their places, the keys last: with
     /// them the directory becomes a home.
     pub(crate) fn promote(&self, staged: &Home) -> Result<(), Error> {
         staged.check_closed()?;
-        for name in ["anchor.json", "entail.db", "keys"] {
-            std::fs::rename(staged.directory().join(name), self.directory().join(name))
-                .map_err(|error| self.error(&error))?;
+        let keys = self.staged_keys();
+        let promoted = self.remove_write_ahead_log().and_then(|()| {
+            std::fs::rename(staged.keys_directory(), &keys)?;
+            sync_directory(self.directory())?;
+            std::fs::rename(staged.anchor_file(), self.anchor_file())?;
+            std::fs::rename(staged.database_file(), self.database_file())?;
+            std::fs::remove_dir_all(staged.directory())?;
+            sync_directory(self.directory())?;
+            std::fs::rename(&keys, self.keys_directory())?;
+            sync_directory(self.directory())
+        });
+        promoted.map_err(|error| self.error(&error))
+    }
+
+    /// Removes the write-ahead log of a database that is gone: it would be applied to the
+    /// database that takes its place.
+    pub(crate) fn remove_write_ahead_log(&self) -> std::io::Result<()> {
+        for suffix in ["-wal", "-shm"] {
+            let mut name = self.database_file().into_os_string();
+            name.push(suffix);
+            remove_file(Path::new(&name))?;
         }
-        std::fs::remove_dir_all(staged.directory()).map_err(|error| self.error(&error))?;
-        File::open(self.directory())
-            .and_then(|directory| directory.sync_all())
-            .map_err(|error| self.error(&error))
+        Ok(())
     }
 
     /// Fails if the write-ahead log of the database is not empty: moving the database file
@@ -162,4 +215,16 @@ impl Home {
             _ => Ok(()),
         }
     }
+}
+
+/// Removes a file, if there is one.
+fn remove_file(file: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn sync_directory(directory: &Path) -> std::io::Result<()> {
+    File::open(directory)?.sync_all()
 }

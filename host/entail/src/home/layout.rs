@@ -17,6 +17,9 @@ const KEY_OF_EARLIER_HOMES: &str = "verifier.pem";
 /// The directory in a home in which its contents are prepared.
 const STAGING: &str = "staging";
 
+/// The directory in a home with the keys that become its keys when the rest is in place.
+const STAGED_KEYS: &str = "keys.staged";
+
 /// The directory that holds everything of one installation.
 #[derive(Clone, Debug)]
 pub struct Home {
@@ -43,6 +46,11 @@ impl Home {
     /// The directory of the keys.
     pub fn keys_directory(&self) -> PathBuf {
         self.directory.join("keys")
+    }
+
+    /// The keys of a home that is being created ([`Home::promote`]).
+    pub(super) fn staged_keys(&self) -> PathBuf {
+        self.directory.join(STAGED_KEYS)
     }
 
     /// The database file.
@@ -96,8 +104,8 @@ impl Home {
     ///
     /// Fails if a directory cannot be read.
     pub fn temporary_files(&self) -> Result<Vec<PathBuf>, Error> {
-        let mut found = vec![self.directory.join(STAGING)];
-        found.retain(|staging| staging.exists());
+        let mut found = vec![self.directory.join(STAGING), self.staged_keys()];
+        found.retain(|staged| staged.exists());
         for directory in [&self.directory, &self.keys_directory()] {
             found.extend(temporary_files(directory).map_err(|error| self.error(&error))?);
         }
@@ -113,8 +121,21 @@ impl Home {
         exists(&self.keys_directory().join(KEYRING))
     }
 
+    /// Whether creating the home was interrupted when its contents were complete, but not all
+    /// in their places.
+    pub(super) fn is_interrupted(&self) -> bool {
+        exists(&self.staged_keys()) && !self.is_home()
+    }
+
     /// Why the directory is not a home of this version.
     pub(super) fn error_of_no_home(&self) -> Error {
+        if self.is_interrupted() {
+            return Error::Home(format!(
+                "{} is not complete, because creating it was interrupted; create or restore it \
+                 again",
+                self.directory.display()
+            ));
+        }
         match self.keys_directory().join(KEYRING).symlink_metadata() {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Error::Home(format!("{}: {error}", self.keys_directory().display()))

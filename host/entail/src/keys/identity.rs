@@ -3,6 +3,7 @@
 use entail_store::{KeyError, Keys, Recipient, RecipientError, Secret};
 use serde_json::json;
 
+use super::readers::unreadable;
 use super::renewal::{Renewal, StaleSecret};
 use super::renewing::Renewing;
 use crate::error::Error;
@@ -38,6 +39,8 @@ impl Renewing {
         self.store().reload_keys().await?;
         renewal.resumed = resumed;
         renewal.organizations = changed;
+        let keyring = self.store().keyring().await?;
+        renewal.unreadable = unreadable(keyring.authority(), &self.store().keys());
         Ok(renewal)
     }
 
@@ -49,7 +52,9 @@ impl Renewing {
         let keyring = self.store().keyring().await?;
         match own.first() {
             Some(unlisted) if !is_begun && !keyring.has_reader(&unlisted.id()) => {
-                Err(RecipientError::Unknown(unlisted.id()).into())
+                Err(Error::NotARecipient {
+                    recipient: unlisted.key.clone(),
+                })
             }
             _ => Ok(is_begun),
         }

@@ -8,7 +8,7 @@
 mod heartbeats;
 mod identity;
 mod plan;
-mod readers;
+pub(crate) mod readers;
 mod renewal;
 pub(crate) mod renewing;
 mod reseal;
@@ -22,6 +22,7 @@ use crate::authorize::authorize_whole;
 use crate::blocking::run_with_progress;
 use crate::entail::Entail;
 use crate::error::Error;
+use crate::error::hint::Hint;
 use crate::principal::{Action, Principal};
 use entail_decision::name::ScopePath;
 use renewing::Renewing;
@@ -60,6 +61,27 @@ impl StoreKeys<'_> {
     pub async fn keyring(self, principal: &Principal) -> Result<Arc<Keyring>, Error> {
         authorize_whole(principal, Action::View)?;
         Ok(self.entail.documents.store.keyring().await?)
+    }
+
+    /// The organizations with secrets that this machine's identity does not open. Without an
+    /// unlocked identity, these are all.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tampered`], [`Error::Unavailable`].
+    pub async fn unreadable(self, principal: &Principal) -> Result<Vec<String>, Error> {
+        let keyring = self.keyring(principal).await?;
+        Ok(readers::unreadable(keyring.authority(), &self.local()))
+    }
+
+    /// What would let this machine open the secrets of an organization, or of all; `None` without
+    /// an unlocked identity.
+    pub fn access_hint(self, organization: Option<&str>) -> Option<Hint> {
+        let keys = self.local();
+        Some(Hint::AddOwnRecipient {
+            recipient: keys.own_recipients("", 0).ok()?.first()?.key.clone(),
+            organization: organization.map(str::to_owned),
+        })
     }
 
     /// What is known of the store now, for a recovery key

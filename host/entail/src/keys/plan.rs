@@ -5,7 +5,7 @@ use entail_store::{
 };
 
 use super::identity::replace;
-use super::readers::edited;
+use super::readers::{edited, unreadable};
 use super::renewal::PAGE;
 use super::renewing::Renewing;
 use super::signer::{with_signer, without_signer};
@@ -46,12 +46,15 @@ pub enum KeyChange {
 }
 
 /// What a change of keys would do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyPlan {
     /// Whether it was begun earlier and would be finished.
     pub resumed: bool,
     /// How many secrets it would seal again.
     pub to_renew: usize,
+    /// The organizations with secrets that this machine's identity does not open, and would not
+    /// open afterwards; only a rotation of the identity finds them.
+    pub unreadable: Vec<String>,
 }
 
 impl Renewing {
@@ -65,6 +68,7 @@ impl Renewing {
         let keyring = self.store().keyring().await?;
         let authority = keyring.authority();
         let mut resumed = false;
+        let mut not_open = Vec::new();
         let to_renew = match change {
             KeyChange::RotateSigner => return self.plan_signing_rotation(Role::Signer).await,
             KeyChange::RotateOwner => return self.plan_signing_rotation(Role::Owner).await,
@@ -81,6 +85,7 @@ impl Renewing {
                 let keys = self.store().keys();
                 keys.check_can_rotate()?;
                 keys.check_identity_is_local()?;
+                not_open = unreadable(authority, &keys);
                 resumed = self.is_identity_rotation_begun(&keys).await?;
                 match keys.own_recipients(FIRST_LABEL, 0)?.split_first() {
                     // The new epochs exist already if that was done before.
@@ -137,7 +142,11 @@ impl Renewing {
         if !changes_keyring && to_renew > 0 {
             self.documents.check_can_commit().await?;
         }
-        Ok(KeyPlan { resumed, to_renew })
+        Ok(KeyPlan {
+            resumed,
+            to_renew,
+            unreadable: not_open,
+        })
     }
 
     /// How many secrets are not sealed to the newest epoch of their organization, or belong to one
@@ -174,7 +183,7 @@ impl Renewing {
         self.store().keys().check_can_rotate()?;
         Ok(KeyPlan {
             resumed: self.is_signing_rotation_begun(role).await?,
-            to_renew: 0,
+            ..KeyPlan::default()
         })
     }
 }

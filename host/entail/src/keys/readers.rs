@@ -308,6 +308,19 @@ impl Renewing {
     }
 }
 
+/// The organizations with secrets that the identities of `keys` do not open. Without an unlocked
+/// identity, these are all.
+pub(crate) fn unreadable(authority: &Authority, keys: &Keys) -> Vec<String> {
+    let is_open = |epoch: &Epoch| {
+        let mut own = keys.identity_ids();
+        own.any(|id| epoch.sealed_to.iter().any(|to| to == id))
+    };
+    let all = authority.readers.iter();
+    all.filter(|readers| !readers.epochs.iter().all(is_open))
+        .map(|readers| readers.organization.clone())
+        .collect()
+}
+
 /// The key of the recipient that `which` names: its label, key or fingerprint. One recipient may
 /// have several labels, and has one key.
 fn named_key(

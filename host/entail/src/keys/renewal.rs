@@ -36,6 +36,9 @@ pub struct Renewal {
     pub renewed: usize,
     /// The secrets that could not be sealed again.
     pub skipped: Vec<StaleSecret>,
+    /// The organizations with secrets that this machine's new identity does not open; only a
+    /// rotation of the identity finds them.
+    pub unreadable: Vec<String>,
     /// Whether the old identity is kept, because only it may open skipped secrets.
     pub old_identity_kept: bool,
 }

@@ -91,7 +91,7 @@ pub(super) fn with_signer(authority: &Authority, signer: StoreSigner) -> Result<
     check_recipient_label(&signer.key.label)?;
     let id = signer.id();
     if authority.signers.iter().any(|known| known.id() == id) {
-        return Err(Error::Invalid(format!("{id} is a signer already")));
+        return Err(Error::SignerExists(id.to_string()));
     }
     let mut next = authority.clone();
     next.signers.push(signer);

@@ -25,7 +25,7 @@ impl Maintenance<'_> {
     /// # Errors
     ///
     /// [`Error::Tampered`]; [`Error::Unavailable`]; [`Error::Invalid`] if the file exists, or
-    /// the path does not name a file.
+    /// the path does not name a file; [`Error::Unreadable`] without its directory.
     pub async fn backup(self, principal: &Principal, file: &Path) -> Result<Revision, Error> {
         authorize_whole(principal, Action::Administer)?;
         let invalid = |problem| Err(Error::Invalid(format!("{} {problem}", file.display())));
@@ -34,6 +34,12 @@ impl Maintenance<'_> {
         }
         if file.symlink_metadata().is_ok() {
             return invalid("exists already");
+        }
+        if let Some(directory) = file.parent().filter(|parent| *parent != Path::new("")) {
+            directory.metadata().map_err(|error| Error::Unreadable {
+                file: directory.to_owned(),
+                error,
+            })?;
         }
         let (store, file) = (Arc::clone(&self.entail.documents.store), file.to_owned());
         run_future_on_thread("entail-backup", move || async move {

@@ -62,15 +62,9 @@ impl Trust {
         backup: &Path,
     ) -> Result<(), Error> {
         let shown = backup.display();
-        let untrusted = |message: String| Error::Untrusted {
-            message,
-            owner: None,
-        };
         let receipt = self.receipt.as_ref();
         if receipt.is_some_and(|receipt| receipt.store != history.store()) {
-            return Err(untrusted(format!(
-                "{shown} is a backup of another store than the one that the recovery key belongs to"
-            )));
+            return Err(of_another_store(backup));
         }
         let owners: Vec<KeyId> = receipt
             .into_iter()
@@ -162,14 +156,16 @@ pub(super) async fn import_over(
 ) -> Result<(Imported, Option<Sqlite>), Error> {
     let present = Sqlite::open(&home.database_file());
     let own_copy = staged.directory().join("present.db");
-    let backup = match (backup, &present) {
+    let database = home.database_file();
+    // Errors name the file that the user knows.
+    let (backup, shown) = match (backup, &present) {
         // A process with exclusive access would not notice the replacement.
         (_, Err(error @ BackendError::Busy)) => return Err(Error::Unavailable(error.to_string())),
-        (Some(backup), _) => backup,
+        (Some(backup), _) => (backup, backup),
         (None, Ok(present)) => {
             let copied = entail_store::Backend::copy_to(present, &own_copy).await;
             copied.map_err(backend_error)?;
-            &own_copy
+            (&*own_copy, &*database)
         }
         // A database with another definition cannot be accepted.
         (None, Err(BackendError::Tampered(fault))) => return Err(fault.clone().into()),
@@ -180,7 +176,7 @@ pub(super) async fn import_over(
             )));
         }
     };
-    let history = read_backup(staged, backup).await?;
+    let history = read_backup(staged, backup, shown).await?;
     let now = match &present {
         Ok(present) => present_history(present, keys).await,
         Err(_) => None,
@@ -188,14 +184,17 @@ pub(super) async fn import_over(
     // An earlier state of the present store is trusted, whoever signed it.
     let is_earlier_state = now.as_ref().is_some_and(|now| now.has(history.position()));
     if is_earlier_state {
-        trust.check_age(&history, backup)?;
+        trust.check_age(&history, shown)?;
     } else {
-        trust.check(&history, Some(keys.keyring()), backup)?;
+        trust.check(&history, Some(keys.keyring()), shown)?;
     }
-    // Fails before anything is replaced if the recovery key is invalid.
-    let recovery = recovery.map(|source| home.keys(source.clone()));
-    let recovery = recovery.transpose()?;
-    check_opens(&history, keys, recovery.as_ref())?;
+    match recovery {
+        Some(IdentitySource::Given(recovery)) => check_recovery(recovery, &history, shown)?,
+        _ if keys.can_unseal() && !opens(keys.identity_ids(), &history) => {
+            return Err(Error::RecoveryKeyRequired);
+        }
+        _ => {}
+    }
     // An unreadable anchor does not prevent a restore.
     let seen = home.anchor().read().unwrap_or_default();
     copy_private_signing_keys(home, staged)?;
@@ -269,27 +268,30 @@ fn returning(before: &Readers, present: &Authority) -> Readers {
     }
 }
 
-/// Whether the identities open the secrets of some organization in a backup, or there is none.
-pub(super) fn opens(keys: &Keys, history: &History) -> bool {
+/// Whether identities with these ids open the secrets of some organization in a backup, or there
+/// is none.
+fn opens<'a>(identities: impl Iterator<Item = &'a str>, history: &History) -> bool {
+    let identities: Vec<&str> = identities.collect();
     let all = &history.keyring().authority().readers;
     let mut epochs = all.iter().flat_map(|readers| &readers.epochs);
     let is_open = |epoch: &Epoch| {
-        let mut identities = keys.identity_ids();
-        identities.any(|id| epoch.sealed_to.iter().any(|to| to == id))
+        let mut sealed_to = epoch.sealed_to.iter();
+        sealed_to.any(|id| identities.contains(&id.as_str()))
     };
     all.is_empty() || epochs.any(is_open)
 }
 
-/// Fails if neither this machine's identity nor the recovery key opens the secrets of some
-/// organization in a backup.
-fn check_opens(history: &History, keys: &Keys, recovery: Option<&Keys>) -> Result<(), Error> {
-    if !keys.can_unseal() || opens(keys, history) {
-        return Ok(());
+/// Fails if a recovery key is of another store than a backup, or opens nothing in it.
+pub(super) fn check_recovery(
+    recovery: &Secret,
+    history: &History,
+    backup: &Path,
+) -> Result<(), Error> {
+    if Receipt::find(recovery).is_some_and(|receipt| receipt.store != history.store()) {
+        return Err(of_another_store(backup));
     }
-    let Some(recovery) = recovery else {
-        return Err(Error::RecoveryKeyRequired);
-    };
-    if opens(recovery, history) {
+    let ids = Keys::ids_of(recovery)?;
+    if opens(ids.iter().map(String::as_str), history) {
         return Ok(());
     }
     let all = &history.keyring().authority().readers;
@@ -298,16 +300,37 @@ fn check_opens(history: &History, keys: &Keys, recovery: Option<&Keys>) -> Resul
         .flat_map(|readers| &readers.recipients)
         .map(|recipient| &*recipient.label)
         .collect();
+    labels.sort_unstable();
     labels.dedup();
     Err(Error::Invalid(format!(
-        "the recovery key opens nothing in the backup, which is sealed to {}",
+        "the recovery key opens nothing in {}, which is sealed to: {}; give another recovery key, \
+         or a backup that was made after this one was added",
+        backup.display(),
         labels.join(", ")
     )))
 }
 
+fn of_another_store(backup: &Path) -> Error {
+    Error::Untrusted {
+        message: format!(
+            "{} is a backup of another store than the one that the recovery key belongs to",
+            backup.display()
+        ),
+        owner: None,
+    }
+}
+
 /// Makes a database of the rows of a backup in the staging directory, and returns its history.
-pub(super) async fn read_backup(staged: &Home, backup: &Path) -> Result<History, Error> {
-    let unread = |error: std::io::Error| Error::Invalid(format!("{}: {error}", backup.display()));
+/// Errors call the backup `shown`.
+pub(super) async fn read_backup(
+    staged: &Home,
+    backup: &Path,
+    shown: &Path,
+) -> Result<History, Error> {
+    let unread = |error: std::io::Error| Error::Unreadable {
+        file: shown.to_owned(),
+        error,
+    };
     // Copy the bytes first: SQLite may be unable to open the file where it is, and others
     // may write it.
     let received = staged.directory().join(RECEIVED);
@@ -315,12 +338,17 @@ pub(super) async fn read_backup(staged: &Home, backup: &Path) -> Result<History,
     let database =
         Sqlite::import(&received, &staged.database_file()).map_err(|error| match error {
             BackendError::Tampered(fault) => Error::Tampered(fault),
-            error => Error::Invalid(format!(
-                "{} is not a backup of a store: {error}",
-                backup.display()
-            )),
+            error => {
+                let staged = received.display().to_string();
+                let reason = error.to_string().replace(&staged, "it");
+                Error::Invalid(format!(
+                    "{} is not a backup of a store: {reason}",
+                    shown.display()
+                ))
+            }
         })?;
-    std::fs::remove_file(&received).map_err(unread)?;
+    let removed = std::fs::remove_file(&received);
+    removed.map_err(|error| Error::Home(format!("the staging directory: {error}")))?;
     Ok(History::of(&database).await?)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Restoring is a deliberate act, and the journal records it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use entail_store::{
     Backend as _, BackendError, IdentitySource, Keys, NewKeys, Recipient, Revision, Secret,
@@ -10,7 +10,9 @@ use entail_store::{
 };
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::import::{Import, Imported, RESTORED_LABEL, Trust, import_over, opens, read_backup};
+use super::import::{
+    Import, Imported, RESTORED_LABEL, Trust, check_recovery, import_over, read_backup,
+};
 use crate::blocking::{run_future_on_thread, run_with_progress};
 use crate::clock::now_ms;
 use crate::entail::{Entail, Options};
@@ -52,6 +54,9 @@ pub struct RestorePlan {
     pub seen: Revision,
     /// How many secrets would be sealed again.
     pub to_renew: usize,
+    /// The organizations with secrets that the new identity of a clean machine would open; empty
+    /// if a home is restored in place.
+    pub organizations: Vec<String>,
 }
 
 /// Creates a home on a clean machine from a backup and the recovery key. The home gets a new
@@ -61,8 +66,8 @@ pub struct RestorePlan {
 ///
 /// # Errors
 ///
-/// [`Error::Untrusted`], [`Error::Tampered`]; [`Error::Untrusted`] also if the recovery key
-/// opens nothing. Nothing is left behind.
+/// [`Error::Untrusted`], [`Error::Tampered`]; [`Error::Invalid`] if the recovery key opens nothing.
+/// Nothing is left behind.
 pub async fn restore_to_clean_machine(
     directory: &Path,
     backup: &Path,
@@ -77,18 +82,69 @@ pub async fn restore_to_clean_machine(
         let home = Home::prepare(&directory)?;
         let _lock = home.lock()?;
         home.check_free()?;
+        home.discard_interrupted()?;
         let staged = home.staging_dir()?;
         let passphrase = passphrase.as_ref();
+        let progress = Some(progress);
         let built = build_home(&staged, &backup, recovery, &trust, passphrase, progress).await;
         let promoted = built.and_then(|restored| {
             home.promote(&staged)?;
             Ok(restored)
         });
-        promoted.inspect_err(|_| {
-            let _ = std::fs::remove_dir_all(staged.directory());
-        })
+        promoted.inspect_err(|_| home.discard(&staged))
     })
     .await
+}
+
+/// Plans [`restore_to_clean_machine`]: does everything in the staging directory, and removes it
+/// again, and the directory of the home if it did not exist.
+///
+/// # Errors
+///
+/// As [`restore_to_clean_machine`].
+pub async fn plan_restore_to_clean_machine(
+    directory: &Path,
+    backup: &Path,
+    recovery: IdentitySource,
+    trust: &Trust,
+) -> Result<RestorePlan, Error> {
+    let (directory, backup) = (directory.to_owned(), backup.to_owned());
+    let trust = trust.clone();
+    run_future_on_thread("entail-restore", move || async move {
+        let above = directory.ancestors().take_while(|above| !above.exists());
+        let missing: Vec<PathBuf> = above.map(Path::to_owned).collect();
+        let planned = plan_home(&directory, &backup, recovery, &trust).await;
+        // What others use meanwhile is not empty, and stays.
+        for created in missing {
+            let _ = std::fs::remove_dir(created);
+        }
+        planned
+    })
+    .await
+}
+
+async fn plan_home(
+    directory: &Path,
+    backup: &Path,
+    recovery: IdentitySource,
+    trust: &Trust,
+) -> Result<RestorePlan, Error> {
+    let home = Home::prepare(directory)?;
+    let _lock = home.lock()?;
+    home.check_free()?;
+    let staged = home.staging_dir()?;
+    let built = build_home(&staged, backup, recovery, trust, None, None).await;
+    std::fs::remove_dir_all(staged.directory())
+        .map_err(|error| Error::Home(format!("{}: {error}", staged.directory().display())))?;
+    let restored = built?;
+    Ok(RestorePlan {
+        backup: restored.backup,
+        backup_at_ms: restored.backup_at_ms,
+        not_restored: restored.not_restored,
+        seen: restored.seen,
+        to_renew: restored.renewal.renewed,
+        organizations: restored.renewal.organizations,
+    })
 }
 
 async fn build_home(
@@ -97,10 +153,13 @@ async fn build_home(
     recovery: IdentitySource,
     trust: &Trust,
     passphrase: Option<&Secret>,
-    progress: UnboundedSender<Step>,
+    progress: Option<UnboundedSender<Step>>,
 ) -> Result<Restored, Error> {
-    let history = read_backup(staged, backup).await?;
+    let history = read_backup(staged, backup, backup).await?;
     trust.check(&history, None, backup)?;
+    if let IdentitySource::Given(recovery) = &recovery {
+        check_recovery(recovery, &history, backup)?;
+    }
     let failed = |error: std::io::Error| Error::Home(error.to_string());
     let new = NewKeys::generate().map_err(failed)?;
     let own = new.recipient(RESTORED_LABEL, now_ms());
@@ -125,14 +184,8 @@ async fn build_home(
 
     // The rest is done as in any home, but with the recovery key.
     let keys = staged.keys(recovery)?;
-    if !opens(&keys, &history) {
-        return Err(Error::Untrusted {
-            message: "the recovery key opens nothing in the backup".to_owned(),
-            owner: None,
-        });
-    }
     let entail = Entail::with_keys(staged, keys, Options::default())?;
-    let renewal = renewing(&entail, Some(progress)).reseal().await?;
+    let renewal = renewing(&entail, progress).reseal().await?;
     let revision = entail.documents.store.revision().await?;
     Ok(restored(imported, revision, renewal))
 }
@@ -225,6 +278,7 @@ async fn plan_import(
         not_restored: imported.not_restored,
         seen: imported.seen,
         to_renew,
+        organizations: Vec::new(),
     })
 }
 
@@ -295,16 +349,8 @@ fn restored(imported: Imported, revision: Revision, renewal: Renewal) -> Restore
 /// the old one, which would be applied to the new one.
 fn move_database(staged: &Home, home: &Home) -> Result<(), Error> {
     staged.check_closed()?;
-    let failed = |error: std::io::Error| Error::Home(format!("the database: {error}"));
-    for suffix in ["-wal", "-shm"] {
-        let mut name = home.database_file().into_os_string();
-        name.push(suffix);
-        match std::fs::remove_file(name) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(failed(error));
-            }
-            _ => {}
-        }
-    }
-    std::fs::rename(staged.database_file(), home.database_file()).map_err(failed)
+    let moved = home
+        .remove_write_ahead_log()
+        .and_then(|()| std::fs::rename(staged.database_file(), home.database_file()));
+    moved.map_err(|error| Error::Home(format!("the database: {error}")))
 }

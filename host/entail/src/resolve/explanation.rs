@@ -23,6 +23,8 @@ pub struct Explanation {
     pub decision: Decision,
     /// The policy that decided.
     pub policy: PolicyDigest,
+    /// The public key of this machine's identity; `None` if there is none, or it is locked.
+    pub identity: Option<String>,
 }
 
 impl Explanation {
@@ -83,7 +85,12 @@ impl Explanation {
         let credential = reference(holder, &provider, candidate)?;
         Some(match code {
             "disabled" => vec![Hint::EnableCredential { credential }],
-            "unreadable" | "expired" => vec![Hint::RotateCredential { credential }],
+            "expired" => vec![Hint::RotateCredential { credential }],
+            // It is sealed to others; a new secret would be, too.
+            "unreadable" => vec![Hint::AddOwnRecipient {
+                recipient: self.identity.clone()?,
+                organization: Some(credential.scope.organization().to_string()),
+            }],
             "model-required" => vec![Hint::NameModel, Hint::SetDefaultModel { scope, provider }],
             "model-not-allowed" => vec![Hint::AllowModels { credential }],
             _ => Vec::new(),

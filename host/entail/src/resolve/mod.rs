@@ -148,6 +148,7 @@ impl Entail {
         let decided = enforce(&loaded.facts, decided);
         Ok(Explanation {
             revision: loaded.chain.revision,
+            identity: self.own_recipient(),
             facts: loaded.facts,
             decision: decided.decision?,
             policy: decided.policy,

@@ -32,6 +32,20 @@ pub enum KeyError {
         #[source]
         error: std::io::Error,
     },
+    /// The directory of the keys cannot be written.
+    #[error(
+        "{}: {}; this replaces files there: make the directory writable, or do it where the keys \
+         are kept",
+        sanitized(.directory.display()),
+        sanitized(.error)
+    )]
+    NotWritable {
+        /// The directory.
+        directory: PathBuf,
+        /// The error of the system.
+        #[source]
+        error: std::io::Error,
+    },
     /// Other users can read or write the file.
     #[error(
         "{file} is accessible to other users (mode {mode:04o}); run: chmod {remedy} {file}{}",
@@ -86,7 +100,9 @@ pub enum KeyError {
     #[error("the passphrase is wrong")]
     WrongPassphrase,
     /// Another process is rotating the keys.
-    #[error("another process is rotating the keys of this home")]
+    #[error(
+        "another process is rotating or restoring the keys of this home; try again when it has ended"
+    )]
     Busy,
     /// This machine has no signer, so it cannot change anything.
     #[error("this machine has no signer ({SIGNER}), so it cannot change anything")]

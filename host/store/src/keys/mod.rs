@@ -53,7 +53,7 @@ use source::{Identities, IdentitySource, KeySources, SignerSource};
 use crate::error::Error;
 use crate::files;
 use crate::keyring::{Keyring, KeyringDraft};
-use crate::recipients::{Epoch, Recipient};
+use crate::recipients::{Epoch, Recipient, RecipientId};
 use crate::sealing;
 use crate::sealing::context::{Fields, SealContext, SealError};
 use crate::sealing::epoch::EpochKey;
@@ -141,6 +141,21 @@ impl Keys {
             keys.identities = identity::parse(&text).map_or(Identities::Absent, Identities::Open);
         }
         Ok(keys)
+    }
+
+    /// The ids of the recipients of identities in the format of the age tools, such as a recovery
+    /// key.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Malformed`].
+    pub fn ids_of(identities: &Secret) -> Result<Vec<RecipientId>, KeyError> {
+        let source = IdentitySource::Given(identities.clone());
+        match read_identities(Path::new(""), &source)? {
+            Identities::Open(open) => Ok(open.into_iter().map(|identity| identity.id).collect()),
+            Identities::Elsewhere(identity) => Ok(vec![identity.id]),
+            Identities::Absent | Identities::Locked(_) => Ok(Vec::new()),
+        }
     }
 
     /// The directory of the key files.
@@ -383,12 +398,12 @@ impl Keys {
     ///
     /// # Errors
     ///
-    /// [`KeyError::File`].
+    /// [`KeyError::NotWritable`].
     pub fn check_writable(&self) -> Result<(), KeyError> {
         use rustix::fs::Access;
         rustix::fs::access(&self.directory, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
-            KeyError::File {
-                file: self.directory.clone(),
+            KeyError::NotWritable {
+                directory: self.directory.clone(),
                 error: error.into(),
             }
         })

@@ -19,7 +19,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`] if the database cannot be read. Tampering is reported in
+    /// [`Error::Unavailable`] if the database cannot be read;
+    /// [`Error::RestoredElsewhere`]. Tampering is reported in
     /// [`CheckReport::faults`].
     pub async fn check(
         &self,
@@ -34,7 +35,13 @@ impl Store {
             Err(BackendError::Tampered(fault)) => return Ok(CheckReport::of(fault)),
             Err(error) => return Err(error.into()),
         };
-        verification::verify(&*snapshot, &head, anchored, visitor, names).await
+        let report = verification::verify(&*snapshot, &head, anchored, visitor, names).await?;
+        if !report.faults.is_empty()
+            && let Some(error) = self.restored_elsewhere().await
+        {
+            return Err(error);
+        }
+        Ok(report)
     }
 
     /// Writes a consistent copy of the database to the new file `file` with mode 0600,

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::journal::checkpoint::{Checkpoint, rolled_back};
 use crate::journal::entry::{JournalEntry, was_written};
 use crate::journal::head::JournalHead;
+use crate::journal::history::History;
 use crate::journal::position::{JournalPosition, Revision};
 use crate::keyring::Keyring;
 use crate::row::DocumentKey;
@@ -167,7 +168,41 @@ impl Store {
     }
 
     /// Reads and verifies documents, where `now` is the present state.
-    async fn fetch_in(&self, mut now: VerifiedIn, keys: &[DocumentKey]) -> Result<Fetched, Error> {
+    async fn fetch_in(&self, now: VerifiedIn, keys: &[DocumentKey]) -> Result<Fetched, Error> {
+        match self.fetch_verified(now, keys).await {
+            Err(error @ Error::Tampered(_)) => {
+                Err(self.restored_elsewhere().await.unwrap_or(error))
+            }
+            fetched => fetched,
+        }
+    }
+
+    /// The error if the database is not in the state that this machine saw last because owners
+    /// that it trusts restored an earlier one: the keyrings lead from the one that it knows to one
+    /// of a new lineage. That is no reason to believe the database, and a person decides. Reads the
+    /// whole journal.
+    pub(super) async fn restored_elsewhere(&self) -> Option<Error> {
+        let known = self.known_keyring();
+        let anchored = self.local.anchor.read_record().ok()?;
+        let history = History::of(&*self.backend).await.ok()?;
+        let keyring = history.keyring();
+        let is_new_lineage =
+            keyring.lineage() != known.lineage() && keyring.lineage() != anchored.lineage();
+        let is_restored = is_new_lineage
+            && keyring.number() > known.number()
+            && history.descends_from(&known)
+            && !history.has(anchored.position());
+        is_restored.then(|| Error::RestoredElsewhere {
+            found: history.position().revision,
+            seen: anchored.position().revision,
+        })
+    }
+
+    async fn fetch_verified(
+        &self,
+        mut now: VerifiedIn,
+        keys: &[DocumentKey],
+    ) -> Result<Fetched, Error> {
         loop {
             let (mut head, verified_in) = self.local.cache().journal();
             // The anchor is read before the database, since it is updated after it. It

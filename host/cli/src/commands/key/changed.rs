@@ -5,6 +5,7 @@ use entail::{Entail, KeyChange, Renewal};
 use crate::error::CliError;
 use crate::output::{Style, count, err, out, print_dry_run_notice, print_json};
 use crate::session::Session;
+use crate::suggest::remedy::remedy;
 use entail_api::keys::{KeysChanged, KeysPlan, SkippedSecret};
 
 /// Shows how much a change would seal again.
@@ -22,6 +23,7 @@ pub async fn dry_run(
         dry_run: true,
         resumed: plan.resumed,
         to_renew: u64::try_from(plan.to_renew).unwrap_or(u64::MAX),
+        unreadable: plan.unreadable,
     };
     if session.global.json {
         print_json(&plan);
@@ -34,8 +36,18 @@ pub async fn dry_run(
         "{} would be sealed again; what scopes get does not change",
         count(plan.to_renew, "secret")
     );
+    print_unreadable(entail, &plan.unreadable);
     print_dry_run_notice();
     Ok(())
+}
+
+/// Names the organizations with secrets that stay sealed to others, and what to do about each.
+pub fn print_unreadable(entail: &Entail, organizations: &[String]) {
+    for organization in organizations {
+        let hint = entail.keys().access_hint(Some(organization));
+        let remedy = hint.map_or_else(String::new, |hint| format!("; {}", remedy(&hint)));
+        err!(Style::Warn => "note:"; " this machine's identity does not open the secrets of {organization}{remedy}");
+    }
 }
 
 /// Prints the result of a change that renews nothing. `what` is the change as a sentence.
@@ -65,6 +77,7 @@ fn output(renewal: &Renewal) -> KeysChanged {
                 reason: skipped.reason.as_ref().map(ToString::to_string),
             })
             .collect(),
+        unreadable: renewal.unreadable.clone(),
         old_identity_kept: renewal.old_identity_kept,
     }
 }

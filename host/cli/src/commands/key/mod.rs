@@ -18,7 +18,7 @@ use crate::session::Session;
 pub enum KeyCommand {
     /// List the keys, and the recipients that can open secrets
     List,
-    /// Replace a key; everything stays readable meanwhile
+    /// Replace a key of this machine; what it can open stays readable meanwhile
     #[command(subcommand)]
     Rotate(RotateCommand),
     /// Let another machine change the store, with a signer of its own
@@ -45,7 +45,7 @@ pub enum KeyCommand {
 
 #[derive(Subcommand)]
 pub enum RotateCommand {
-    /// Replace the key that opens secrets, and seal all of them again
+    /// Replace the key that opens secrets, and seal again what it opens
     Identity(DryRun),
     /// Replace the key that signs changes; nothing is signed again
     Signer(DryRun),

@@ -83,8 +83,8 @@ pub async fn add(session: &Session, args: &AddRecipientArgs) -> Result<(), CliEr
             };
             entail.keys().plan(&session.principal, change).await?;
             let receipt = entail.keys().receipt(&session.principal).await?;
-            let recipient = create_recovery_key(file, &receipt, label, now_ms())
-                .map_err(entail::Error::from)?;
+            let recipient =
+                create_recovery_key(file, &receipt, label, now_ms()).map_err(of_recovery_file)?;
             let what = format!(
                 "the recovery key is in {0}; keep it and a backup in another place, and remove {0}",
                 file.display()
@@ -128,8 +128,7 @@ fn check_new_file(file: &Path) -> Result<(), CliError> {
         (Err(_), Ok(directory)) if directory.is_dir() => return Ok(()),
         (Err(error), _) => error,
     };
-    let file = file.to_owned();
-    Err(entail::Error::from(KeyError::File { file, error }).into())
+    Err(CliError::io(file.display(), &error))
 }
 
 pub async fn remove(session: &Session, args: &RemoveRecipientArgs) -> Result<(), CliError> {
@@ -178,8 +177,16 @@ async fn renew_receipt(
 ) -> Result<Receipt, CliError> {
     let keyring = entail.keys().keyring(&session.principal).await?;
     let receipt = entail.keys().receipt(&session.principal).await?;
-    receipt.renew(file, &keyring).map_err(entail::Error::from)?;
+    receipt.renew(file, &keyring).map_err(of_recovery_file)?;
     Ok(receipt)
+}
+
+/// The error of a file that the user named, which is none of this home's keys.
+fn of_recovery_file(error: KeyError) -> CliError {
+    match error {
+        KeyError::File { file, error } => CliError::io(file.display(), &error),
+        error => entail::Error::from(error).into(),
+    }
 }
 
 #[derive(Args)]

@@ -2,7 +2,7 @@
 
 use entail::KeyChange;
 
-use super::changed::{dry_run, print, print_rotated};
+use super::changed::{dry_run, print, print_rotated, print_unreadable};
 use crate::args::dry_run::DryRun;
 use crate::error::CliError;
 use crate::output::progress::Bar;
@@ -30,6 +30,9 @@ pub async fn identity(session: &Session, args: DryRun) -> Result<(), CliError> {
     print(session, &renewal, what, |secrets| {
         format!("{} sealed to it", was(secrets, "secret"))
     });
+    if !session.global.json {
+        print_unreadable(&entail, &renewal.unreadable);
+    }
     Ok(())
 }
 
