@@ -99,7 +99,11 @@ pub use keyring::{Authority, Keyring, KeyringDraft, KeyringNumber, LabelledKey, 
 pub use keys::Keys;
 pub use keys::error::KeyError;
 pub use keys::new::{NewKeys, write_keyring};
-pub use keys::recovery::{Receipt, create_recovery_key};
+pub use keys::recovery::create::{create_recovery_key, create_recovery_shares, share_files};
+pub use keys::recovery::error::ShareError;
+pub use keys::recovery::given::RecoveryKey;
+pub use keys::recovery::receipt::Receipt;
+pub use keys::recovery::share::Split;
 pub use keys::role::Role;
 pub use keys::source::IdentitySource;
 pub use locked::{inherited_file, memory_lock_failures};

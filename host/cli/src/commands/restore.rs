@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use entail::store::{KeyId, Receipt};
+use entail::store::{KeyError, KeyId, Receipt, RecoveryKey};
 use entail::{
     IdentitySource, Secret, Trust, plan_restore_in_place, quoted, restore_in_place,
     restore_to_clean_machine,
@@ -27,9 +27,10 @@ pub struct RestoreArgs {
     #[arg(value_parser = path::parser())]
     pub file: Option<PathBuf>,
     /// Restore with the key that `key add-recipient --recovery` wrote: on a clean
-    /// machine, or where this home's own identity does not open the backup
+    /// machine, or where this home's own identity does not open the backup. Give it
+    /// for each of several shares of the key
     #[arg(long, value_name = "FILE", value_parser = path::parser())]
-    pub recovery: Option<PathBuf>,
+    pub recovery: Vec<PathBuf>,
     /// Accept a state older than what this home has seen
     #[arg(long)]
     pub accept_rollback: bool,
@@ -51,22 +52,23 @@ pub async fn restore(session: &Session, args: &RestoreArgs) -> Result<(), CliErr
     if args.accept_rollback && dry_run {
         return print_plan(session, args).await;
     }
-    let restored = match (&args.file, &args.recovery) {
+    let has_recovery = !args.recovery.is_empty();
+    let restored = match (&args.file, has_recovery) {
         _ if args.accept_rollback => in_place(session, args).await?,
-        (Some(_), Some(_)) if dry_run => {
+        (Some(_), true) if dry_run => {
             return Err(CliError::usage(
                 "creating a home changes no other home; to try it, name another directory with --home",
             ));
         }
-        (Some(file), Some(recovery)) => to_clean_machine(session, args, file, recovery).await?,
-        (None, Some(_)) => return Err(CliError::usage("no backup is given")),
+        (Some(file), true) => to_clean_machine(session, args, file).await?,
+        (None, true) => return Err(CliError::usage("no backup is given")),
         _ => {
             return Err(CliError::invalid(
                 "a backup may be older than what this home has seen: changes since then would be undone",
             )
             .with_remedies(vec![
                 "to restore it anyway, add --accept-rollback".to_owned(),
-                "on a clean machine, add --recovery FILE".to_owned(),
+                "on a clean machine, add --recovery FILE (for each share, if the recovery key has shares)".to_owned(),
             ]));
         }
     };
@@ -76,8 +78,8 @@ pub async fn restore(session: &Session, args: &RestoreArgs) -> Result<(), CliErr
 
 /// Shows what restoring in place would change.
 async fn print_plan(session: &Session, args: &RestoreArgs) -> Result<(), CliError> {
-    let trust = trust(args, None)?;
-    let recovery = args.recovery.as_deref().map(read_recovery).transpose()?;
+    let trust = trust(args, Vec::new())?;
+    let recovery = read_recovery(&args.recovery)?;
     let entail::RestorePlan {
         backup,
         backup_at_ms,
@@ -87,7 +89,7 @@ async fn print_plan(session: &Session, args: &RestoreArgs) -> Result<(), CliErro
     } = plan_restore_in_place(
         &session.home()?,
         args.file.as_deref(),
-        recovery.map(IdentitySource::Given),
+        recovery.map(|key| IdentitySource::Given(key.identity)),
         &trust,
     )
     .await?;
@@ -122,13 +124,13 @@ async fn in_place(session: &Session, args: &RestoreArgs) -> Result<entail::Resto
             "the changes made after the backup are undone (see: --dry-run)".to_owned(),
         ])?;
     }
-    let trust = trust(args, None)?;
-    let recovery = args.recovery.as_deref().map(read_recovery).transpose()?;
+    let trust = trust(args, Vec::new())?;
+    let recovery = read_recovery(&args.recovery)?;
     let bar = Bar::new("sealing again");
     Ok(restore_in_place(
         &session.home()?,
         args.file.as_deref(),
-        recovery.map(IdentitySource::Given),
+        recovery.map(|key| IdentitySource::Given(key.identity)),
         &trust,
         &mut |step| bar.step(step),
     )
@@ -139,10 +141,10 @@ async fn to_clean_machine(
     session: &Session,
     args: &RestoreArgs,
     copy: &Path,
-    recovery: &Path,
 ) -> Result<entail::Restored, CliError> {
-    let recovery = read_recovery(recovery)?;
-    let trust = trust(args, Receipt::find(&recovery))?;
+    let recovery = read_recovery(&args.recovery)?
+        .ok_or_else(|| CliError::usage("no recovery key is given"))?;
+    let trust = trust(args, recovery.receipts)?;
     let passphrase = if args.passphrase {
         Some(session.new_passphrase()?)
     } else {
@@ -152,7 +154,7 @@ async fn to_clean_machine(
     Ok(restore_to_clean_machine(
         &session.home_directory()?,
         copy,
-        IdentitySource::Given(recovery),
+        IdentitySource::Given(recovery.identity),
         &trust,
         passphrase.as_ref(),
         &mut |step| bar.step(step),
@@ -160,13 +162,25 @@ async fn to_clean_machine(
     .await?)
 }
 
-fn read_recovery(file: &Path) -> Result<Secret, CliError> {
-    Secret::read_file(file, MAX_RECOVERY_BYTES)
-        .map_err(|error| CliError::io(file.display(), &error))?
-        .ok_or_else(|| CliError::invalid(format!("{} is too large for a key", file.display())))
+/// Reads the recovery key, or combines the shares of one; `None` if there are no files.
+fn read_recovery(files: &[PathBuf]) -> Result<Option<RecoveryKey>, CliError> {
+    if files.is_empty() {
+        return Ok(None);
+    }
+    let read = |file: &PathBuf| {
+        let text = Secret::read_file(file, MAX_RECOVERY_BYTES)
+            .map_err(|error| CliError::io(file.display(), &error))?
+            .ok_or_else(|| {
+                CliError::invalid(format!("{} is too large for a key", file.display()))
+            })?;
+        Ok((file.clone(), text))
+    };
+    let texts: Vec<_> = files.iter().map(read).collect::<Result<_, CliError>>()?;
+    let key = RecoveryKey::from_texts(&texts).map_err(KeyError::from);
+    Ok(Some(key.map_err(entail::Error::from)?))
 }
 
-fn trust(args: &RestoreArgs, receipt: Option<Receipt>) -> Result<Trust, CliError> {
+fn trust(args: &RestoreArgs, receipts: Vec<Receipt>) -> Result<Trust, CliError> {
     let owner = args.owner.as_deref().map(|owner| {
         owner.parse::<KeyId>().map_err(|error| {
             CliError::invalid(format!(
@@ -177,7 +191,7 @@ fn trust(args: &RestoreArgs, receipt: Option<Receipt>) -> Result<Trust, CliError
     });
     Ok(Trust {
         owners: owner.transpose()?.into_iter().collect(),
-        receipt,
+        receipts,
         at_least: args.at_least,
     })
 }
@@ -236,7 +250,7 @@ fn print_restored(session: &Session, restored: &entail::Restored, is_new: bool) 
         out!("{undone} {were} undone");
     }
     print_not_restored(not_restored);
-    out!("renew the receipt in each recovery key: entail key receipt FILE");
+    out!("renew the receipt in each recovery key or share: entail key receipt FILE…");
     let secrets = count(output.renewed, "secret");
     if is_new {
         let organizations = renewal.organizations.join(", ");

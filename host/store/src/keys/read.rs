@@ -6,9 +6,12 @@ use std::sync::Arc;
 use super::error::KeyError;
 use super::identity;
 use super::names::{IDENTITY, LOCKED_IDENTITY};
+use super::recovery::error::ShareError;
+use super::recovery::given::find_share;
 use super::source::{Identities, IdentitySource};
 use crate::files;
 use crate::keyring::{Keyring, MAX_KEYRING_BYTES};
+use crate::secret::Secret;
 use crate::signing::Signer;
 use crate::statement::Statement;
 use crate::tampering::Fault;
@@ -23,19 +26,23 @@ pub(super) fn read_identities(
     directory: &Path,
     source: &IdentitySource,
 ) -> Result<Identities, KeyError> {
-    let malformed = |file: &Path| KeyError::Malformed {
-        file: file.to_owned(),
-        expected: "an age identity (X25519)",
+    let parse = |file: &Path, text: &Secret| {
+        let malformed = || KeyError::Malformed {
+            file: file.to_owned(),
+            expected: "an age identity (X25519)",
+        };
+        if find_share(file, text)?.is_some() {
+            return Err(ShareError::NotAnIdentity(file.to_owned()).into());
+        }
+        let open = identity::parse(text).ok_or_else(malformed)?;
+        Ok(Identities::Open(open))
     };
     if let IdentitySource::Given(text) = source {
-        let given = Path::new("the given identity");
-        let open = identity::parse(text).map(Identities::Open);
-        return open.ok_or_else(|| malformed(given));
+        return parse(Path::new("the given identity"), text);
     }
     let file = directory.join(IDENTITY);
     if let Some(text) = files::read_private(&file, identity::MAX_BYTES)? {
-        let open = identity::parse(&text).map(Identities::Open);
-        return open.ok_or_else(|| malformed(&file));
+        return parse(&file, &text);
     }
     let locked = files::read_private(&directory.join(LOCKED_IDENTITY), MAX_KEY_FILE_BYTES)?;
     Ok(locked.map_or(Identities::Absent, |bytes| {

@@ -10,7 +10,7 @@ use crate::journal::entry::Author;
 use crate::keyring::Keyring;
 use crate::keys::Keys;
 use crate::keys::error::KeyError;
-use crate::keys::recovery::Receipt;
+use crate::keys::recovery::receipt::Receipt;
 use crate::keys::role::Role;
 use crate::random_id::RandomId;
 
