@@ -108,3 +108,29 @@ fn both_verifiers_find_the_same_changes() {
         String::from_utf8_lossy(&output.stderr)
     );
 }
+
+#[test]
+fn shares_are_combined_in_another_language() {
+    let (sandbox, key) = Sandbox::with_acme();
+    let file = sandbox.path("recovery.txt").display().to_string();
+    let split = ["--shares", "5", "--threshold", "3"];
+    let add = ["key", "add-recipient", "--recovery", &file];
+    sandbox.entail(&[&add[..], &split].concat()).ok();
+    let share = |number: u8| format!("{file}.{number}");
+    let few = python("combine.py", &[&share(5), &share(2)]);
+    assert!(!few.status.success() && few.stdout.is_empty());
+    let directory = sandbox.path("credentials");
+    std::fs::create_dir(&directory).unwrap();
+    for numbers in [[5, 2, 3], [1, 2, 4]] {
+        let shares = numbers.map(share);
+        let combined = python("combine.py", &shares.each_ref().map(String::as_str));
+        assert!(combined.status.success());
+        std::fs::write(directory.join("entail-identity"), combined.stdout).unwrap();
+        let mut command =
+            sandbox.command(&["resolve", "acme/evals", "openai", "--reveal", "--json"]);
+        command.env("CREDENTIALS_DIRECTORY", &directory);
+        let lease = Sandbox::output(command, "").stdout;
+        let lease: serde_json::Value = serde_json::from_slice(&lease).unwrap();
+        assert_eq!(lease["secrets"]["api_key"], key.as_str());
+    }
+}

@@ -129,7 +129,8 @@ fn every_file_is_private_under_any_umask() {
     let script = format!(
         "umask 000; {program} init acme && {program} project add acme/evals && {program} status && \
          {program} key rotate identity && {program} key rotate signer && {program} backup {0}/copy && \
-         {program} key add-recipient --recovery {0}/recovery",
+         {program} key add-recipient --recovery {0}/recovery && \
+         {program} key add-recipient --recovery {0}/shared --shares 2 --threshold 2",
         sandbox.path("").display()
     );
     let mut shell = Command::new("sh");
@@ -141,7 +142,9 @@ fn every_file_is_private_under_any_umask() {
     sandbox.run(shell, "").ok();
     is_private(&sandbox.home());
     is_private(&sandbox.path("copy"));
-    is_private(&sandbox.path("recovery"));
+    for name in ["recovery", "shared.1", "shared.2"] {
+        is_private(&sandbox.path(name));
+    }
 }
 
 #[test]

@@ -35,6 +35,7 @@ mod replaced_secrets;
 mod run;
 mod samples;
 mod sandbox;
+mod shares;
 mod signers;
 mod slips;
 mod tampering;

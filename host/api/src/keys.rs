@@ -105,15 +105,15 @@ pub struct SkippedSecret {
     pub reason: Option<String>,
 }
 
-/// `key receipt`: the receipt in a recovery key was renewed.
+/// `key receipt`: the receipts in recovery keys, or in shares of them, were renewed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ReceiptRenewed {
-    /// The file.
-    pub file: String,
+    /// The files.
+    pub files: Vec<String>,
     /// The id of the store.
     pub store: String,
-    /// The revision that the receipt names.
+    /// The revision that the receipts name.
     pub revision: u64,
 }
 

@@ -11,8 +11,8 @@ use entail::policy::{
     BadSettings, CallError, Code, Compiler, ComposeError, Engine, EngineConfig, Limits, Rejected,
 };
 use entail::store::{
-    Anchor, AnchorError, BackendError, DocumentKey, Fault, KeyError, Keys, RecipientError, Sqlite,
-    Tampering,
+    Anchor, AnchorError, BackendError, DocumentKey, Fault, KeyError, Keys, RecipientError,
+    ShareError, Sqlite, Tampering,
 };
 use entail::{
     AttributeValue, Catalog, CredentialName, Entail, Error, Home, ModelId, Options, Principal,
@@ -134,6 +134,12 @@ fn store_errors_are_plain() {
             file: path(),
             expected: "a key",
         },
+        ShareError::Damaged(path()).into(),
+        ShareError::Mixed {
+            first: path(),
+            second: path(),
+        }
+        .into(),
     ] {
         shown_with_sources(&error);
     }

@@ -1,6 +1,7 @@
 //! Entry points for fuzzing the parsers of untrusted bytes, with the properties that must
 //! hold.
 
+use std::path::Path;
 use std::sync::OnceLock;
 
 use crate::anchor::AnchorRecord;
@@ -10,6 +11,7 @@ use crate::document::Document;
 use crate::journal::checkpoint::Checkpoint;
 use crate::journal::position::Revision;
 use crate::keyring::Keyring;
+use crate::keys::recovery::given::find_share;
 use crate::row::{DocumentKey, JournalRow};
 use crate::sealing::context::{MAX_SECRET_FILE_BYTES, SealContext};
 use crate::sealing::frame::{self, Header};
@@ -118,4 +120,17 @@ pub fn anchor(bytes: &[u8]) {
             Some(record)
         );
     }
+}
+
+/// A parsed share has exactly one text, but for the case of its letters.
+pub fn share(bytes: &[u8]) {
+    let text = Secret::new(bytes);
+    let Ok(Some(share)) = find_share(Path::new("share"), &text) else {
+        return;
+    };
+    let written = share.to_text();
+    let written = written.expose_text().unwrap_or_default();
+    let lines = text.expose_text().unwrap_or_default().lines();
+    let mut lines = lines.map(|line| line.trim_start_matches('\u{feff}').trim());
+    assert!(lines.any(|line| line.eq_ignore_ascii_case(written)));
 }

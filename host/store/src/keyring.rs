@@ -358,10 +358,16 @@ impl Keyring {
     /// Whether any organization's secrets, or those of later ones, can be read by the recipient
     /// with that fingerprint.
     pub fn has_reader(&self, id: &str) -> bool {
-        let readers = &self.authority.readers;
-        let defaults = &self.authority.default_recipients;
-        readers.iter().any(|readers| readers.has(id))
-            || defaults.iter().any(|recipient| recipient.id() == id)
+        self.recipients().any(|recipient| recipient.id() == id)
+    }
+
+    /// The recipients of all organizations, and of later ones. One may occur several times.
+    pub(crate) fn recipients(&self) -> impl Iterator<Item = &Recipient> {
+        let readers = self.authority.readers.iter();
+        let defaults = self.authority.default_recipients.iter();
+        readers
+            .flat_map(|readers| &readers.recipients)
+            .chain(defaults)
     }
 
     /// The keys that may change the store.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use entail::store::{KeyId, Receipt};
+use entail::store::{KeyError, KeyId, Receipt, RecoveryKey};
 use entail::{
     Home, IdentitySource, Secret, Trust, plan_restore_in_place, plan_restore_to_clean_machine,
     quoted, restore_in_place, restore_to_clean_machine,
@@ -27,9 +27,10 @@ pub struct RestoreArgs {
     #[arg(value_parser = path::parser())]
     pub file: Option<PathBuf>,
     /// Restore with the key that `key add-recipient --recovery` wrote: on a clean
-    /// machine, or where this home's own identity does not open the backup
+    /// machine, or where this home's own identity does not open the backup. Give it
+    /// for each of several shares of the key
     #[arg(long, value_name = "FILE", value_parser = path::parser())]
-    pub recovery: Option<PathBuf>,
+    pub recovery: Vec<PathBuf>,
     /// Accept a state older than what this home has seen
     #[arg(long)]
     pub accept_rollback: bool,
@@ -47,7 +48,7 @@ pub struct RestoreArgs {
 }
 
 pub async fn restore(session: &Session, args: &RestoreArgs) -> Result<(), CliError> {
-    let recovery = args.recovery.as_deref().map(read_recovery).transpose()?;
+    let recovery = read_recovery(&args.recovery)?;
     let target = match (&args.file, recovery) {
         (_, recovery) if args.accept_rollback => Target::Home(recovery),
         (Some(file), Some(recovery)) => Target::CleanMachine(file, recovery),
@@ -58,7 +59,7 @@ pub async fn restore(session: &Session, args: &RestoreArgs) -> Result<(), CliErr
             )
             .with_remedies(vec![
                 "to restore it anyway, add --accept-rollback".to_owned(),
-                "on a clean machine, add --recovery FILE".to_owned(),
+                "on a clean machine, add --recovery FILE (for each share, if the recovery key has shares)".to_owned(),
             ]));
         }
     };
@@ -79,9 +80,9 @@ pub async fn restore(session: &Session, args: &RestoreArgs) -> Result<(), CliErr
 /// Where a backup is restored to, with the recovery key.
 enum Target<'a> {
     /// This home, instead of its store.
-    Home(Option<Secret>),
+    Home(Option<RecoveryKey>),
     /// A home that does not exist yet.
-    CleanMachine(&'a Path, Secret),
+    CleanMachine(&'a Path, RecoveryKey),
 }
 
 /// Checks everything that restoring checks, and returns what it would do.
@@ -94,15 +95,15 @@ async fn plan(
         Target::Home(recovery) => Ok(plan_restore_in_place(
             &session.home()?,
             args.file.as_deref(),
-            recovery.clone().map(IdentitySource::Given),
-            &trust(args, None)?,
+            recovery.as_ref().map(identity_of),
+            &trust(args, Vec::new())?,
         )
         .await?),
         Target::CleanMachine(file, recovery) => Ok(plan_restore_to_clean_machine(
             &free_directory(session)?,
             file,
-            IdentitySource::Given(recovery.clone()),
-            &trust(args, Receipt::find(recovery))?,
+            identity_of(recovery),
+            &trust(args, recovery.receipts.clone())?,
         )
         .await?),
     }
@@ -167,7 +168,7 @@ async fn in_place(
     session: &Session,
     args: &RestoreArgs,
     target: &Target<'_>,
-    recovery: Option<&Secret>,
+    recovery: Option<&RecoveryKey>,
 ) -> Result<entail::Restored, CliError> {
     if confirm::is_needed(session) {
         // What would fail is not asked about.
@@ -180,8 +181,8 @@ async fn in_place(
     Ok(restore_in_place(
         &session.home()?,
         args.file.as_deref(),
-        recovery.cloned().map(IdentitySource::Given),
-        &trust(args, None)?,
+        recovery.map(identity_of),
+        &trust(args, Vec::new())?,
         &mut |step| bar.step(step),
     )
     .await?)
@@ -192,7 +193,7 @@ async fn to_clean_machine(
     args: &RestoreArgs,
     target: &Target<'_>,
     copy: &Path,
-    recovery: &Secret,
+    recovery: &RecoveryKey,
 ) -> Result<entail::Restored, CliError> {
     let directory = free_directory(session)?;
     let passphrase = if args.passphrase {
@@ -205,21 +206,38 @@ async fn to_clean_machine(
     Ok(restore_to_clean_machine(
         &directory,
         copy,
-        IdentitySource::Given(recovery.clone()),
-        &trust(args, Receipt::find(recovery))?,
+        identity_of(recovery),
+        &trust(args, recovery.receipts.clone())?,
         passphrase.as_ref(),
         &mut |step| bar.step(step),
     )
     .await?)
 }
 
-fn read_recovery(file: &Path) -> Result<Secret, CliError> {
-    Secret::read_file(file, MAX_RECOVERY_BYTES)
-        .map_err(|error| CliError::io(file.display(), &error))?
-        .ok_or_else(|| CliError::invalid(format!("{} is too large for a key", file.display())))
+/// Reads the recovery key, or combines the shares of one; `None` if there are no files.
+fn read_recovery(files: &[PathBuf]) -> Result<Option<RecoveryKey>, CliError> {
+    if files.is_empty() {
+        return Ok(None);
+    }
+    let read = |file: &PathBuf| {
+        let text = Secret::read_file(file, MAX_RECOVERY_BYTES)
+            .map_err(|error| CliError::io(file.display(), &error))?
+            .ok_or_else(|| {
+                CliError::invalid(format!("{} is too large for a key", file.display()))
+            })?;
+        Ok((file.clone(), text))
+    };
+    let texts: Vec<_> = files.iter().map(read).collect::<Result<_, CliError>>()?;
+    let key = RecoveryKey::from_texts(&texts).map_err(KeyError::from);
+    Ok(Some(key.map_err(entail::Error::from)?))
 }
 
-fn trust(args: &RestoreArgs, receipt: Option<Receipt>) -> Result<Trust, CliError> {
+/// The identity of a recovery key.
+fn identity_of(recovery: &RecoveryKey) -> IdentitySource {
+    IdentitySource::Given(recovery.identity.clone())
+}
+
+fn trust(args: &RestoreArgs, receipts: Vec<Receipt>) -> Result<Trust, CliError> {
     let owner = args.owner.as_deref().map(|owner| {
         owner.parse::<KeyId>().map_err(|error| {
             CliError::invalid(format!(
@@ -230,7 +248,7 @@ fn trust(args: &RestoreArgs, receipt: Option<Receipt>) -> Result<Trust, CliError
     });
     Ok(Trust {
         owners: owner.transpose()?.into_iter().collect(),
-        receipt,
+        receipts,
         at_least: args.at_least,
     })
 }
@@ -289,7 +307,7 @@ fn print_restored(session: &Session, restored: &entail::Restored, is_new: bool) 
         out!("{undone} {were} undone");
     }
     print_not_restored(not_restored);
-    out!("renew the receipt in each recovery key: entail key receipt FILE");
+    out!("renew the receipt in each recovery key or share: entail key receipt FILE…");
     let secrets = count(output.renewed, "secret");
     if is_new {
         let organizations = renewal.organizations.join(", ");

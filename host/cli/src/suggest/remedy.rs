@@ -82,7 +82,7 @@ pub fn remedy(hint: &Hint) -> String {
             )
         }
         Hint::SupplyRecoveryKey => {
-            "add --recovery FILE with an identity that opens it".to_owned()
+            "add --recovery FILE with an identity that opens it, or for each share of one".to_owned()
         }
         Hint::TrustOwner { owner } => {
             format!("if you know that it is right, add --owner {owner}")

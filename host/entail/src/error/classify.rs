@@ -1,7 +1,7 @@
 //! The kind, the code and the hints of each error.
 
 use entail_policy::BadSettings;
-use entail_store::{AnchorError, Fault, KeyError, RecipientError, SealError};
+use entail_store::{AnchorError, Fault, KeyError, RecipientError, SealError, ShareError};
 
 use crate::error::Error;
 use crate::error::hint::Hint;
@@ -137,7 +137,8 @@ impl Error {
             Error::PolicyFailed(_) => "policy-failed",
             Error::GuardViolated(_) => "guard-violated",
             Error::Tampered(fault) if fault.fault() == Fault::Newer => NEWER_VERSION,
-            Error::Anchor(AnchorError::Newer(_)) | Error::Keys(KeyError::NewerKeyring) => {
+            Error::Anchor(AnchorError::Newer(_))
+            | Error::Keys(KeyError::NewerKeyring | KeyError::Share(ShareError::Newer(_))) => {
                 NEWER_VERSION
             }
             Error::Tampered(_) => "tampered",

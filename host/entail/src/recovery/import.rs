@@ -46,9 +46,11 @@ const MAX_KEY_BYTES: usize = 64 * 1024;
 pub struct Trust {
     /// The owners whose stores are trusted.
     pub owners: Vec<KeyId>,
-    /// What is known of the store: a backup must contain that state.
-    pub receipt: Option<Receipt>,
-    /// The oldest revision to accept, instead of that of the receipt.
+    /// What is known of the store: a backup must contain each of these states. Its owners are
+    /// trusted if all receipts name them: each may be from another person, who has a share of a
+    /// recovery key.
+    pub receipts: Vec<Receipt>,
+    /// The oldest revision to accept, instead of those of the receipts.
     pub at_least: Option<Revision>,
 }
 
@@ -62,16 +64,17 @@ impl Trust {
         backup: &Path,
     ) -> Result<(), Error> {
         let shown = backup.display();
-        let receipt = self.receipt.as_ref();
-        if receipt.is_some_and(|receipt| receipt.store != history.store()) {
+        let is_other = |receipt: &Receipt| receipt.store != history.store();
+        if self.receipts.iter().any(is_other) {
             return Err(of_another_store(backup));
         }
-        let owners: Vec<KeyId> = receipt
-            .into_iter()
-            .flat_map(|receipt| &receipt.owners)
-            .chain(&self.owners)
-            .copied()
-            .collect();
+        let named = self.receipts.first().map(|receipt| &receipt.owners);
+        let by_all = |owner: &&KeyId| {
+            let mut receipts = self.receipts.iter();
+            receipts.all(|receipt| receipt.owners.contains(owner))
+        };
+        let named = named.into_iter().flatten().filter(by_all);
+        let owners: Vec<KeyId> = named.chain(&self.owners).copied().collect();
         let is_own = own.is_some_and(|own| is_signed_by_present_keys(history, own));
         if !is_own && !history.is_owned_by(&owners) {
             let is_same_store = own.is_some_and(|own| own.store() == history.store());
@@ -98,22 +101,25 @@ impl Trust {
             owner: None,
         };
         let found = history.position().revision;
-        match (self.at_least, &self.receipt) {
-            (Some(required), _) if found < required => Err(untrusted(format!(
+        if let Some(required) = self.at_least
+            && found < required
+        {
+            return Err(untrusted(format!(
                 "{shown} is at revision {found}, and at least {required} is required"
+            )));
+        }
+        let required = self.receipts.iter().map(|receipt| receipt.position);
+        let missing = required
+            .filter(|position| self.at_least.is_none_or(|least| least >= position.revision))
+            .find(|position| !history.has(*position));
+        match missing {
+            Some(position) => Err(untrusted(format!(
+                "{shown} (revision {found}) does not contain the state that the recovery key \
+                 names (revision {}); to accept an older or another state, add \
+                 --at-least with a lower revision",
+                position.revision
             ))),
-            (at_least, Some(receipt))
-                if at_least.is_none_or(|least| least >= receipt.position.revision)
-                    && !history.has(receipt.position) =>
-            {
-                let required = receipt.position.revision;
-                Err(untrusted(format!(
-                    "{shown} (revision {found}) does not contain the state that the recovery key \
-                     names (revision {required}); to accept an older or another state, add \
-                     --at-least with a lower revision"
-                )))
-            }
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 }

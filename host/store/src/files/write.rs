@@ -8,15 +8,17 @@ use std::path::{Path, PathBuf};
 /// The suffix of the temporary files.
 const TEMPORARY_SUFFIX: &str = ".new";
 
-/// Creates a file with mode 0600, and fsyncs it.
+/// Creates a file with mode 0600, and fsyncs it. Leaves no file if that fails.
 pub(crate) fn write_new(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut created = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(file)?;
-    created.write_all(bytes)?;
-    created.sync_all()
+    let written = created.write_all(bytes).and_then(|()| created.sync_all());
+    written.inspect_err(|_| {
+        let _ = std::fs::remove_file(file);
+    })
 }
 
 /// Replaces a file with a new one of mode 0600. A reader sees the old or the new contents,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use entail_text::sanitized;
 
 use super::names::{IDENTITY, KEYRING, LOCKED_IDENTITY, OWNER, SIGNER};
+use super::recovery::error::ShareError;
 use super::service::ServiceError;
 
 /// An additional hint for a directory as a cluster creates it for a group (`fsGroup`), each
@@ -148,6 +149,9 @@ pub enum KeyError {
         sanitized(.0.display())
     )]
     ForeignRecoveryKey(PathBuf),
+    /// Shares of a recovery key cannot be used.
+    #[error(transparent)]
+    Share(#[from] ShareError),
     /// The keyring was written by a newer version of this program.
     #[error("{KEYRING} was written by a newer version of Entail, which is needed to read it")]
     NewerKeyring,

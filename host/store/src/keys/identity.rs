@@ -7,7 +7,10 @@ use std::io::Write as _;
 
 use age::secrecy::{ExposeSecret as _, SecretString};
 use age::x25519;
+use bech32::Hrp;
+use zeroize::Zeroizing;
 
+use super::encoding;
 use crate::recipients::{RecipientId, id_of};
 use crate::secret::Secret;
 
@@ -24,6 +27,9 @@ const MAX_IDENTITIES: usize = 8;
 /// The maximum size of an identity file.
 pub(crate) const MAX_BYTES: usize = 64 * 1024;
 
+/// The prefix of the text of an identity.
+const PREFIX: Hrp = Hrp::parse_unchecked("age-secret-key-");
+
 /// An age key that decrypts secrets.
 pub(crate) struct Identity {
     pub(crate) key: x25519::Identity,
@@ -34,6 +40,18 @@ pub(crate) struct Identity {
 impl Identity {
     pub(crate) fn generate() -> Self {
         Self::from(x25519::Identity::generate())
+    }
+
+    /// The bytes of the key; `None` if the age library writes it in another form.
+    pub(crate) fn to_bytes(&self) -> Option<Secret> {
+        encoding::decode(PREFIX, self.key.to_string().expose_secret())
+    }
+
+    /// The identity with these bytes; `None` unless there are 32.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let text = encoding::encode(PREFIX, bytes);
+        let key: x25519::Identity = text.expose_text()?.parse().ok()?;
+        Some(Self::from(key))
     }
 
     /// The recipient of this identity.
@@ -51,7 +69,7 @@ impl From<x25519::Identity> for Identity {
 
 /// Encodes identities in the format of the age tools.
 pub(crate) fn to_text<'a>(identities: impl IntoIterator<Item = &'a Identity>) -> Secret {
-    let mut text = zeroize::Zeroizing::new(String::new());
+    let mut text = Zeroizing::new(String::new());
     for identity in identities {
         text.push_str("# public key: ");
         text.push_str(&identity.recipient());

@@ -26,6 +26,7 @@
 //! owner and the system can redirect it ([`crate::check_ancestors`]) and its target is as
 //! private. A rotation replaces the link, not its target.
 
+mod encoding;
 pub(crate) mod error;
 pub(crate) mod identity;
 mod names;

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use super::error::KeyError;
 use super::identity;
 use super::names::{IDENTITY, LOCKED_IDENTITY};
+use super::recovery::error::ShareError;
+use super::recovery::given::find_share;
 use super::source::{Identities, IdentitySource};
 use crate::files;
 use crate::keyring::{Keyring, MAX_KEYRING_BYTES};
@@ -24,23 +26,25 @@ pub(super) fn read_identities(
     directory: &Path,
     source: &IdentitySource,
 ) -> Result<Identities, KeyError> {
-    let malformed = |file: &Path| KeyError::Malformed {
-        file: file.to_owned(),
-        expected: "an age identity (X25519)",
+    let parse = |file: &Path, text: &Secret| {
+        let malformed = || KeyError::Malformed {
+            file: file.to_owned(),
+            expected: "an age identity (X25519)",
+        };
+        if find_share(file, text)?.is_some() {
+            return Err(ShareError::NotAnIdentity(file.to_owned()).into());
+        }
+        let open = identity::parse(text).ok_or_else(malformed)?;
+        Ok(Identities::Open(open))
     };
     match source {
         IdentitySource::Directory => {}
-        IdentitySource::Given(text) => {
-            let given = Path::new("the given identity");
-            let open = identity::parse(text).map(Identities::Open);
-            return open.ok_or_else(|| malformed(given));
-        }
+        IdentitySource::Given(text) => return parse(Path::new("the given identity"), text),
         IdentitySource::Service(identity) => return Ok(Identities::Elsewhere(identity.clone())),
     }
     let file = directory.join(IDENTITY);
     if let Some(text) = files::read_private(&file, identity::MAX_BYTES)? {
-        let open = identity::parse(&text).map(Identities::Open);
-        return open.ok_or_else(|| malformed(&file));
+        return parse(&file, &text);
     }
     let locked = files::read_private(&directory.join(LOCKED_IDENTITY), MAX_KEY_FILE_BYTES)?;
     Ok(locked.map_or(Identities::Absent, |bytes| {

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use super::error::KeyError;
 use super::names::{IDENTITY, OWNER, SIGNER};
-use super::recovery::{Receipt, create_recovery_key};
+use super::recovery::create::create_recovery_key;
+use super::recovery::receipt::Receipt;
 use super::*;
 use crate::digest::Digest;
 use crate::journal::position::JournalPosition;
@@ -232,17 +233,17 @@ fn a_recovery_key_has_a_receipt() {
         ..receipt
     };
     assert!(matches!(
-        later.renew(&file, keys.keyring()),
+        later.renew(std::slice::from_ref(&file), keys.keyring()),
         Err(KeyError::ForeignRecoveryKey(_))
     ));
     let mut draft = keys.keyring().next();
     draft.authority.default_recipients.push(recipient.clone());
     let keyring = keys.sign_keyring(keys.keyring(), &draft, 0).unwrap();
-    later.renew(&file, &keyring).unwrap();
+    later.renew(std::slice::from_ref(&file), &keyring).unwrap();
     let text = Secret::read_regular_file(&file, 10_000).unwrap().unwrap();
     assert_eq!(Receipt::find(&text), Some(later.clone()));
     assert_eq!(identity::parse(&text).unwrap()[0].id, identities[0].id);
     std::fs::write(&file, "no key").unwrap();
-    assert!(later.renew(&file, &keyring).is_err());
+    assert!(later.renew(std::slice::from_ref(&file), &keyring).is_err());
     assert_eq!(Receipt::find(&identity::to_text(&identities)), None);
 }

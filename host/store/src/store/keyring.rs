@@ -11,7 +11,7 @@ use crate::journal::heartbeat::Heartbeat;
 use crate::keyring::Keyring;
 use crate::keys::Keys;
 use crate::keys::error::KeyError;
-use crate::keys::recovery::Receipt;
+use crate::keys::recovery::receipt::Receipt;
 use crate::keys::role::Role;
 use crate::random_id::RandomId;
 use crate::statement::Statement;

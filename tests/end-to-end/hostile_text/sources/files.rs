@@ -87,6 +87,8 @@ sources! {
         row(16, "key add-recipient --recovery {no-component}"),
         row(16, "key add-recipient --recovery {below-a-file} --dry-run"),
         row(0, "key add-recipient --recovery {fresh}"),
+        row(0, "key add-recipient --recovery {missing} --shares 2 --threshold 2"),
+        row(16, "restore {backup} --recovery {no-component} --recovery {no-component} --home {fresh}"),
         row(0, "init acme --home {fresh}"),
         row(0, "init acme --home {fresh} --dry-run"),
         row(1, "init acme --passphrase --home {fresh} --passphrase-file {missing}"),

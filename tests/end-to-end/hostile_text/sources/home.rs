@@ -124,9 +124,14 @@ sources! {
     an_invalid_recovery_key: "the contents of a recovery key", |world| {
         let text = format!("# store: {0}\n# owner: {0}\n# checkpoint: {0}\n", world.text);
         world.file("recovery", "recovery.txt", text);
+        let share = format!("# public key: {0}\nENTAIL-SHARE-1{0}\n", world.text);
+        world.file("share", "share.txt", share);
         world.file("backup", "backup.db", "none");
     }, [
         row(19, "restore {backup} --recovery {recovery} --home {fresh}").hidden(),
+        row(16, "restore {backup} --recovery {share} --home {fresh}").hidden(),
+        row(16, "restore {backup} --recovery {share} --recovery {recovery} --home {fresh}").hidden(),
+        row(16, "key receipt {share}").hidden(),
         failing("restore {backup} --recovery {recovery} --accept-rollback").hidden(),
     ];
 

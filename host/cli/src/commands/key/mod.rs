@@ -30,10 +30,13 @@ pub enum KeyCommand {
     /// Remove a signer, so that what it signs from now on is refused
     RemoveSigner(RemoveSignerArgs),
     /// Add a recipient that can open every secret: a second machine, a recovery key
+    ///
+    /// A recovery key can be split into shares for several people, so that no single one of them
+    /// can open the secrets.
     AddRecipient(AddRecipientArgs),
     /// Remove a recipient, so that it cannot open what is sealed from now on
     RemoveRecipient(RemoveRecipientArgs),
-    /// Renew the receipt in a recovery key: what it knows of the store
+    /// Renew the receipt in a recovery key or in shares of it: what it knows of the store
     ///
     /// A restore with the recovery key refuses a backup that does not contain the state that the
     /// receipt names. Renew it after keys were rotated or removed, so that nothing that they sign

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use entail::store::{KeyError, Receipt, Recipient, check_recipient_label, create_recovery_key};
+use entail::store::{
+    KeyError, Receipt, Recipient, Split, check_recipient_label, create_recovery_key,
+    create_recovery_shares, share_files,
+};
 use entail::{Entail, KeyChange, ScopePath, now_ms};
 
 use super::changed::{dry_run, print, print_rotated};
@@ -24,6 +27,13 @@ pub struct AddRecipientArgs {
     /// Create a recovery key and write it to this file, to be kept elsewhere
     #[arg(long, value_name = "FILE", value_parser = path::parser())]
     pub recovery: Option<PathBuf>,
+    /// Split the recovery key into this many shares (2 to 16), and write them to FILE.1,
+    /// FILE.2, … instead
+    #[arg(long, value_name = "COUNT", requires_all = ["recovery", "threshold"])]
+    pub shares: Option<u8>,
+    /// How many of the shares restore a backup; fewer reveal nothing
+    #[arg(long, value_name = "COUNT", requires = "shares")]
+    pub threshold: Option<u8>,
     /// A label for the recipient
     #[arg(long)]
     pub label: Option<String>,
@@ -46,6 +56,11 @@ pub struct RemoveRecipientArgs {
 }
 
 pub async fn add(session: &Session, args: &AddRecipientArgs) -> Result<(), CliError> {
+    let created = args
+        .recovery
+        .as_deref()
+        .map(|file| Recovery::new(file, args));
+    let created = created.transpose()?;
     let entail = session.open_unlocked()?;
     let keys = entail.keys().local();
     keys.check_owns().map_err(entail::Error::from)?;
@@ -53,7 +68,7 @@ pub async fn add(session: &Session, args: &AddRecipientArgs) -> Result<(), CliEr
     check_recipient_label(args.label.as_deref().unwrap_or_default())
         .map_err(entail::Error::from)?;
     let is_dry_run = args.dry_run.dry_run;
-    let (recipient, what) = match (&args.recipient, &args.recovery) {
+    let (recipient, what) = match (&args.recipient, &created) {
         (Some(key), _) => {
             let label = args.label.as_deref().unwrap_or("another machine");
             let recipient = Recipient::new(key, label, now_ms()).map_err(entail::Error::from)?;
@@ -66,30 +81,23 @@ pub async fn add(session: &Session, args: &AddRecipientArgs) -> Result<(), CliEr
             }
             (recipient, "the recipient was added".to_owned())
         }
-        (None, Some(file)) => {
-            if is_dry_run {
-                check_new_file(file)?;
-                let change = KeyChange::AddRecipient {
-                    recipient: None,
-                    organization: args.organization.clone(),
-                };
-                return dry_run(session, &entail, change).await;
-            }
-            let label = args.label.as_deref().unwrap_or("recovery");
-            // Before the file is created.
+        (None, Some(recovery)) => {
             let change = KeyChange::AddRecipient {
                 recipient: None,
                 organization: args.organization.clone(),
             };
+            if is_dry_run {
+                recovery
+                    .files
+                    .iter()
+                    .try_for_each(|file| check_new_file(file))?;
+                return dry_run(session, &entail, change).await;
+            }
+            let label = args.label.as_deref().unwrap_or("recovery");
+            // Before the file is created.
             entail.keys().plan(&session.principal, change).await?;
             let receipt = entail.keys().receipt(&session.principal).await?;
-            let recipient =
-                create_recovery_key(file, &receipt, label, now_ms()).map_err(of_recovery_file)?;
-            let what = format!(
-                "the recovery key is in {0}; keep it and a backup in another place, and remove {0}",
-                file.display()
-            );
-            (recipient, what)
+            (recovery.create(&receipt, label)?, recovery.advice())
         }
         (None, None) => return Err(CliError::usage("no recipient is given")),
     };
@@ -98,14 +106,14 @@ pub async fn add(session: &Session, args: &AddRecipientArgs) -> Result<(), CliEr
         .add_recipient(&session.principal, recipient, args.organization.clone())
         .await;
     let renewal = added.inspect_err(|_| {
-        if let Some(file) = &args.recovery {
+        for file in created.iter().flat_map(|recovery| &recovery.files) {
             // A key that opens nothing.
             let _ = std::fs::remove_file(file);
         }
     })?;
-    if let Some(file) = &args.recovery {
+    if let Some(recovery) = &created {
         // A backup from before is not sealed to the recovery key.
-        renew_receipt(session, &entail, file).await?;
+        renew_receipts(session, &entail, &recovery.files).await?;
     }
     print_rotated(session, &renewal, &what);
     if !session.global.json {
@@ -115,6 +123,59 @@ pub async fn add(session: &Session, args: &AddRecipientArgs) -> Result<(), CliEr
         }
     }
     Ok(())
+}
+
+/// A recovery key that is created.
+struct Recovery {
+    file: PathBuf,
+    split: Option<Split>,
+    /// The files that are written: the key, or its shares.
+    files: Vec<PathBuf>,
+}
+
+impl Recovery {
+    fn new(file: &Path, args: &AddRecipientArgs) -> Result<Self, CliError> {
+        let split = match (args.shares, args.threshold) {
+            (Some(shares), Some(threshold)) => Some(Split::new(shares, threshold)),
+            _ => None,
+        };
+        let split = split
+            .transpose()
+            .map_err(|error| CliError::usage(format!("--shares and --threshold: {error}")))?;
+        Ok(Recovery {
+            file: file.to_owned(),
+            split,
+            files: match split {
+                Some(split) => share_files(file, split),
+                None => vec![file.to_owned()],
+            },
+        })
+    }
+
+    fn create(&self, receipt: &Receipt, label: &str) -> Result<Recipient, CliError> {
+        let created = match self.split {
+            Some(split) => create_recovery_shares(&self.file, split, receipt, label, now_ms()),
+            None => create_recovery_key(&self.file, receipt, label, now_ms()),
+        };
+        Ok(created.map_err(entail::Error::from)?)
+    }
+
+    /// What to do with the files.
+    fn advice(&self) -> String {
+        match (self.split, self.files.as_slice()) {
+            (Some(split), [first, .., last]) => format!(
+                "any {} of the {} shares of the recovery key restore a backup; they are in {} to {}; give each to another person, keep a backup in another place, and remove the shares here",
+                split.threshold(),
+                split.shares(),
+                first.display(),
+                last.display()
+            ),
+            _ => format!(
+                "the recovery key is in {0}; keep it and a backup in another place, and remove {0}",
+                self.file.display()
+            ),
+        }
+    }
 }
 
 /// Checks that a recovery key would not overwrite a file, and that the directory exists.
@@ -170,14 +231,14 @@ pub async fn remove(session: &Session, args: &RemoveRecipientArgs) -> Result<(),
     Ok(())
 }
 
-async fn renew_receipt(
+async fn renew_receipts(
     session: &Session,
     entail: &Entail,
-    file: &Path,
+    files: &[PathBuf],
 ) -> Result<Receipt, CliError> {
     let keyring = entail.keys().keyring(&session.principal).await?;
     let receipt = entail.keys().receipt(&session.principal).await?;
-    receipt.renew(file, &keyring).map_err(of_recovery_file)?;
+    receipt.renew(files, &keyring).map_err(of_recovery_file)?;
     Ok(receipt)
 }
 
@@ -191,27 +252,26 @@ fn of_recovery_file(error: KeyError) -> CliError {
 
 #[derive(Args)]
 pub struct ReceiptArgs {
-    /// The file with the recovery key
-    #[arg(value_parser = path::parser())]
-    pub file: PathBuf,
+    /// The files with the recovery key, or with shares of it
+    #[arg(required = true, value_name = "FILE", value_parser = path::parser())]
+    pub files: Vec<PathBuf>,
 }
 
 pub async fn receipt(session: &Session, args: &ReceiptArgs) -> Result<(), CliError> {
     let entail = session.open()?;
-    let receipt = renew_receipt(session, &entail, &args.file).await?;
+    let receipt = renew_receipts(session, &entail, &args.files).await?;
+    let files = args.files.iter().map(|file| file.display().to_string());
     let output = ReceiptRenewed {
-        file: args.file.display().to_string(),
+        files: files.collect(),
         store: receipt.store.to_string(),
         revision: receipt.position.revision,
     };
     if session.global.json {
         print_json(&output);
-    } else {
-        out!(
-            "{} names the store as of revision {}",
-            output.file,
-            output.revision
-        );
+        return Ok(());
+    }
+    for file in &output.files {
+        out!("{file} names the store as of revision {}", output.revision);
     }
     Ok(())
 }

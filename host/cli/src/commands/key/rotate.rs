@@ -63,7 +63,7 @@ pub async fn owner(session: &Session, args: DryRun) -> Result<(), CliError> {
 /// Without a new receipt, a restore on a clean machine accepts what the old key signs.
 pub fn print_receipt_notice(session: &Session) {
     if !session.global.json {
-        out!("renew the receipt in each recovery key: entail key receipt FILE");
+        out!("renew the receipt in each recovery key or share: entail key receipt FILE…");
     }
 }
 

@@ -1,21 +1,22 @@
-//! Recovery keys: identities that are kept apart from the store, with a receipt that says which
-//! store they belong to.
+//! Receipts: which store a recovery key belongs to, and what is known of that store.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::error::KeyError;
-use super::identity::{self, Identity};
+use super::given::find_share;
+use super::share;
 use crate::files;
 use crate::journal::position::JournalPosition;
 use crate::keyring::Keyring;
+use crate::keys::error::KeyError;
+use crate::keys::identity::{self, Identity};
 use crate::random_id::RandomId;
-use crate::recipients::Recipient;
 use crate::secret::Secret;
 use crate::signing::KeyId;
 
 /// What is known of a store at some time: enough to recognize its backups.
 ///
-/// It stands in comments of a file with a recovery key, which the age tools can read:
+/// It stands in comments of a file with a recovery key, which the age tools can read, or with a
+/// share of one:
 ///
 /// ```text
 /// # store: 0b3f…                       the id of the store
@@ -38,6 +39,9 @@ const STORE: &str = "# store: ";
 const OWNER: &str = "# owner: ";
 const CHECKPOINT: &str = "# checkpoint: ";
 
+/// Begins the line with the recipient of the key.
+pub(super) const PUBLIC_KEY: &str = "# public key: ";
+
 impl Receipt {
     /// The receipt of a store at that position, under `keyring`.
     pub fn new(keyring: &Keyring, position: JournalPosition) -> Self {
@@ -49,7 +53,7 @@ impl Receipt {
         }
     }
 
-    /// Finds the receipt in the text of a recovery key; `None` if there is none, or a malformed
+    /// Finds the receipt in the text of a recovery key or of a share; `None` if there is none, or a malformed
     /// one.
     pub fn find(text: &Secret) -> Option<Self> {
         let text = text.expose_text()?.trim_start_matches('\u{feff}');
@@ -71,27 +75,40 @@ impl Receipt {
         })
     }
 
-    /// Replaces the receipt in a file with a recovery key, which must be a reader of `keyring`.
+    /// Replaces the receipts in files with recovery keys, or with shares of them, which must be
+    /// readers of `keyring`. If one is not, replaces none.
     ///
     /// # Errors
     ///
-    /// If the file cannot be read or replaced, or has another key; [`KeyError::ForeignRecoveryKey`].
-    pub fn renew(&self, file: &Path, keyring: &Keyring) -> Result<(), KeyError> {
-        let failed = |error| KeyError::File {
-            file: file.to_owned(),
-            error,
-        };
+    /// If a file cannot be read or replaced, or has another key; [`KeyError::ForeignRecoveryKey`].
+    pub fn renew(&self, files: &[PathBuf], keyring: &Keyring) -> Result<(), KeyError> {
+        let renewed = files.iter().map(|file| self.renewed(file, keyring));
+        let renewed: Vec<Secret> = renewed.collect::<Result<_, _>>()?;
+        for (file, text) in files.iter().zip(&renewed) {
+            files::replace(file, text.expose()).map_err(|error| failed(file, error))?;
+        }
+        Ok(())
+    }
+
+    /// The text of a file with this receipt.
+    fn renewed(&self, file: &Path, keyring: &Keyring) -> Result<Secret, KeyError> {
         let malformed = || KeyError::Malformed {
             file: file.to_owned(),
-            expected: "a recovery key",
+            expected: "a recovery key, or a share of one",
         };
         let text = Secret::read_regular_file(file, identity::MAX_BYTES)
-            .map_err(failed)?
+            .map_err(|error| failed(file, error))?
             .ok_or_else(malformed)?;
-        let identities = identity::parse(&text).ok_or_else(malformed)?;
-        let is_reader = |identity: &Identity| keyring.has_reader(&identity.id);
+        let is_reader = if let Some(share) = find_share(file, &text)? {
+            let mut readers = keyring.recipients();
+            readers.any(|recipient| share::tag_of(&recipient.key) == share.key)
+        } else {
+            let identities = identity::parse(&text).ok_or_else(malformed)?;
+            let is_reader = |identity: &Identity| keyring.has_reader(&identity.id);
+            identities.iter().all(is_reader)
+        };
         let is_of_this_store = Self::find(&text).is_none_or(|found| found.store == self.store);
-        if !is_of_this_store || !identities.iter().all(is_reader) {
+        if !is_of_this_store || !is_reader {
             return Err(KeyError::ForeignRecoveryKey(file.to_owned()));
         }
         let is_of_receipt = |line: &str| {
@@ -108,10 +125,10 @@ impl Receipt {
             .chain(kept)
             .map(str::as_bytes)
             .collect();
-        files::replace(file, Secret::joined(&parts).expose()).map_err(failed)
+        Ok(Secret::joined(&parts))
     }
 
-    fn to_lines(&self) -> String {
+    pub(super) fn to_lines(&self) -> String {
         let mut lines = vec![format!("{STORE}{}", self.store)];
         lines.extend(self.owners.iter().map(|owner| format!("{OWNER}{owner}")));
         if let Some(digest) = self.position.checkpoint {
@@ -122,28 +139,7 @@ impl Receipt {
     }
 }
 
-/// Generates a recovery key: an identity in a new file, with the receipt of the store. Returns
-/// its recipient.
-///
-/// # Errors
-///
-/// If the file cannot be created, or exists.
-pub fn create_recovery_key(
-    file: &Path,
-    receipt: &Receipt,
-    label: &str,
-    now_ms: u64,
-) -> Result<Recipient, KeyError> {
-    let identity = Identity::generate();
-    let text = identity::to_text([&identity]);
-    let all = Secret::joined(&[receipt.to_lines().as_bytes(), text.expose()]);
-    files::write_new(file, all.expose()).map_err(|error| KeyError::File {
-        file: file.to_owned(),
-        error,
-    })?;
-    Ok(Recipient {
-        key: identity.recipient(),
-        label: label.to_owned(),
-        added_at_ms: now_ms,
-    })
+fn failed(file: &Path, error: std::io::Error) -> KeyError {
+    let file = file.to_owned();
+    KeyError::File { file, error }
 }
