@@ -315,7 +315,10 @@ fn every_decision_is_logged_and_without_a_log_nothing_is_granted() {
     assert!(lines[0]["decision"]["granted"].is_object());
     let served = serde_json::json!({"holder": "acme", "credential": "default", "version": 1});
     assert_eq!(lines[0]["granted"], served);
-    assert_eq!((&lines[1]["of"], &lines[1]["result"]), (&1.into(), &"opened".into()));
+    assert_eq!(
+        (&lines[1]["of"], &lines[1]["result"]),
+        (&1.into(), &"opened".into())
+    );
     assert_eq!(lines[2]["decision"]["refused"]["code"], "not-opted-in");
 
     // A decision can be repeated from the log alone.

@@ -2,8 +2,13 @@
 //! long forms are commands (see `tests/README.md`).
 
 use entail_tests::torture::{
-    Program, io_errors::io_errors, kill::kill, power_loss::{log_power_loss, power_loss}, rotation::rotation,
-    schema::mutate, tamper::tamper,
+    Program,
+    io_errors::io_errors,
+    kill::kill,
+    power_loss::{log_power_loss, power_loss},
+    rotation::rotation,
+    schema::mutate,
+    tamper::tamper,
 };
 
 fn program() -> Program {

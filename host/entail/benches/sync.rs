@@ -29,9 +29,7 @@ const DURATION: Duration = Duration::from_secs(3);
 const RECORD_BYTES: usize = 1_700;
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
     let directory = tempfile::tempdir().unwrap();
     println!("a bare sync: {:.2?}", bare_sync(directory.path()));
     println!(
@@ -43,8 +41,7 @@ fn main() {
         Arc::new(runtime.block_on(open(&path, sync)))
     });
     for concurrent in [1, 8, 64] {
-        let [none, grouped] =
-            [0, 1].map(|home| runtime.block_on(rate(&homes[home], concurrent)));
+        let [none, grouped] = [0, 1].map(|home| runtime.block_on(rate(&homes[home], concurrent)));
         println!(
             "{concurrent:>10}  {none:>8.0}/s  {grouped:>8.0}/s  {:>6.2}",
             grouped / none

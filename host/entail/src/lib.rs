@@ -146,8 +146,8 @@ mod urls;
 
 pub use crate::audit::{
     Breach, Filter, LogEvent, LogEventKind, LogFile, LogHead, LogReport, OutcomeFilter, Purpose,
-    RecordedDecision, RecordedOpening, Records, accept_log_loss, archive_log, count_records, last_records,
-    log_files, records, verify as verify_log,
+    RecordedDecision, RecordedOpening, Records, accept_log_loss, archive_log, count_records,
+    last_records, log_files, records, verify as verify_log,
 };
 pub use crate::change::rules::{Edit, RuleChanges};
 pub use crate::change::set_credential::{SecretEdit, SetCredential};

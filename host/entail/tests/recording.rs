@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use entail::{
-    Change, Clock, CredentialRef, Entail, Error, Filter, Home, Options, Principal,
-    RecordedOpening, Request, RuleChanges, Secret, SecretEdit, SetCredential, SystemClock, Uptime,
-    records, verify_log,
+    Change, Clock, CredentialRef, Entail, Error, Filter, Home, Options, Principal, RecordedOpening,
+    Request, RuleChanges, Secret, SecretEdit, SetCredential, SystemClock, Uptime, records,
+    verify_log,
 };
 
 const ME: Principal = Principal::LocalOwner;
@@ -78,7 +78,10 @@ async fn opened_secrets_are_recorded_as_opened_also_from_the_cache_and_by_probes
     let unknown = Request::new("acme".parse().unwrap(), "anthropic".parse().unwrap());
     entail.resolve(&ME, &unknown).await.unwrap_err();
     let recorded = recorded(&home);
-    let purposes: Vec<&str> = recorded.iter().map(|(purpose, _)| purpose.as_str()).collect();
+    let purposes: Vec<&str> = recorded
+        .iter()
+        .map(|(purpose, _)| purpose.as_str())
+        .collect();
     assert_eq!(purposes, ["lease", "lease", "status", "lease"]);
     for (_, opening) in &recorded[..3] {
         assert!(matches!(opening, Some(RecordedOpening::Opened { .. })));

@@ -12,8 +12,14 @@ use std::time::Instant;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use entail_tests::torture::{
-    Program, block_on, io_errors::io_errors, kill::kill, power_loss::{log_power_loss, power_loss},
-    rotation::rotation, schema::mutate, tamper::tamper, worker,
+    Program, block_on,
+    io_errors::io_errors,
+    kill::kill,
+    power_loss::{log_power_loss, power_loss},
+    rotation::rotation,
+    schema::mutate,
+    tamper::tamper,
+    worker,
 };
 
 #[derive(Parser)]

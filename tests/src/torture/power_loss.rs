@@ -5,9 +5,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use entail::{
-    Entail, Filter, Home, OutcomeFilter, Principal, Request, count_records, verify_log,
-};
+use entail::{Entail, Filter, Home, OutcomeFilter, Principal, Request, count_records, verify_log};
 
 use super::check::{Ledger, check};
 use super::worker::{make_home, scope};
@@ -141,7 +139,9 @@ async fn check_log(directory: &Path, cache: &Path, revealed: usize) -> Result<()
     };
     let found = verify()?;
     if found < revealed {
-        return Err(format!("{revealed} were revealed, and {found} are recorded"));
+        return Err(format!(
+            "{revealed} were revealed, and {found} are recorded"
+        ));
     }
     // The next process continues the log.
     let entail = Entail::open(&home, settings(cache)).map_err(to_text)?;
@@ -175,7 +175,10 @@ fn each_image(
             let lines = recording.crash(point, fate, image).unwrap();
             restrict(image);
             let described = recording.describe(point);
-            if !check(&lines, &format!("after {described} (point {point}, {fate:?})")) {
+            if !check(
+                &lines,
+                &format!("after {described} (point {point}, {fate:?})"),
+            ) {
                 return;
             }
         }

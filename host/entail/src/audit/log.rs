@@ -252,12 +252,7 @@ impl DecisionLog {
         }
     }
 
-    fn write_to(
-        &self,
-        writer: &mut Writer,
-        body: &[u8],
-        wait: Wait,
-    ) -> Result<Written, Stopped> {
+    fn write_to(&self, writer: &mut Writer, body: &[u8], wait: Wait) -> Result<Written, Stopped> {
         let deadline = sink::deadline();
         let begun = if writer.has_begun() {
             Ok(None)
@@ -269,18 +264,18 @@ impl DecisionLog {
         let line = writer.line(body);
         let digest = Digest::of(line.trim_ascii_end());
         let sequence = writer.sequence;
-        let first = begun.map_err(Stopped::from).and_then(|begun| {
-            self.append(writer, begun, &line, digest, deadline, wait)
-        });
+        let first = begun
+            .map_err(Stopped::from)
+            .and_then(|begun| self.append(writer, begun, &line, digest, deadline, wait));
         let first = match first {
             Ok(copied) => Ok(copied),
             Err(Stopped::Busy) => return Err(Stopped::Busy),
             Err(Stopped::Failed(error)) => Err(error),
         };
-        let second = self
-            .secondary
-            .as_ref()
-            .map(|sink| sink.write(&line, deadline).map(|()| self.copied_to_secondary()));
+        let second = self.secondary.as_ref().map(|sink| {
+            sink.write(&line, deadline)
+                .map(|()| self.copied_to_secondary())
+        });
         let is_recorded = match (&first, &second) {
             (Ok(_), None | Some(Ok(_))) => true,
             (Ok(_), Some(Err(_))) | (Err(_), Some(Ok(_))) => self.settings.require == Require::Any,
@@ -363,7 +358,10 @@ impl DecisionLog {
     fn failed(&self, error: std::io::Error) -> Error {
         // An error of the secondary log names it.
         Error::NotRecorded {
-            file: match error.get_ref().and_then(|error| error.downcast_ref::<OfSecondary>()) {
+            file: match error
+                .get_ref()
+                .and_then(|error| error.downcast_ref::<OfSecondary>())
+            {
                 Some(_) => secondary_name(&self.settings),
                 None => self.paths.log.clone(),
             },

@@ -24,12 +24,7 @@ impl LogLines {
     }
 
     /// The lines of `file` from `offset` on, and of the files after it.
-    pub(super) fn from(
-        current: PathBuf,
-        file: File,
-        number: Option<u64>,
-        offset: u64,
-    ) -> Self {
+    pub(super) fn from(current: PathBuf, file: File, number: Option<u64>, offset: u64) -> Self {
         LogLines {
             current,
             reading: Some((Lines::at(file, offset), number)),

@@ -107,7 +107,11 @@ impl Openings {
     pub(super) fn drop_before(&mut self, number: u64) {
         while let Some((line, key)) = self.order.pop_front_if(|(line, _)| *line < number) {
             // A forged log may have another one for the same decision.
-            if self.found.get(&key).is_some_and(|(found, _)| *found == line) {
+            if self
+                .found
+                .get(&key)
+                .is_some_and(|(found, _)| *found == line)
+            {
                 self.found.remove(&key);
             }
         }

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use entail::{
-    Filter, Home, RecordedDecision, RecordedOpening, Records, last_records, records,
-};
+use entail::{Filter, Home, RecordedDecision, RecordedOpening, Records, last_records, records};
 use entail_text::Shown;
 use serde_json::value::RawValue;
 
@@ -100,7 +98,9 @@ impl Printer {
             }
             if self.as_json {
                 // A record that can be read is valid JSON.
-                print_json_line(&serde_json::from_str::<&RawValue>(&record.json_with_opening()).ok());
+                print_json_line(
+                    &serde_json::from_str::<&RawValue>(&record.json_with_opening()).ok(),
+                );
                 continue;
             }
             self.row(&record);

@@ -61,7 +61,10 @@ fn a_grant_is_read_with_what_became_of_its_secret() {
 fn grants_are_selected_by_what_became_of_their_secrets() {
     let home = with_openings();
     for (outcome, expected) in [
-        ("granted", &["acme/sealed", "acme/opened", "acme/stopped"][..]),
+        (
+            "granted",
+            &["acme/sealed", "acme/opened", "acme/stopped"][..],
+        ),
         ("opened", &["acme/opened"]),
         ("not-opened", &["acme/sealed"]),
         ("sealed", &["acme/sealed"]),
@@ -123,10 +126,16 @@ fn a_reader_that_follows_gets_a_grant_when_its_opening_is_there() {
         .following();
     let first = grant(&log, "acme/first").unwrap();
     decide(&log, "acme/second").unwrap();
-    assert!(following.next().is_none(), "its opening may be about to come");
+    assert!(
+        following.next().is_none(),
+        "its opening may be about to come"
+    );
     open(&log, &first, Opened).unwrap();
     let record = following.next().unwrap().unwrap();
-    assert!(matches!(record.opening(), Some(RecordedOpening::Opened { .. })));
+    assert!(matches!(
+        record.opening(),
+        Some(RecordedOpening::Opened { .. })
+    ));
     assert_eq!(scopes(&mut following), ["acme/second"]);
     // It waits once.
     grant(&log, "acme/third").unwrap();

@@ -299,10 +299,22 @@ mod tests {
         let refused = "\"kind\":\"decision\"".to_owned();
         let known = |kind| Ok::<RecordKind, ()>(kind);
         for (what, records, expected) in [
-            ("its grant", [GRANT.to_owned(), opening(1)], [known(grant), known(opened)]),
+            (
+                "its grant",
+                [GRANT.to_owned(), opening(1)],
+                [known(grant), known(opened)],
+            ),
             ("a refusal", [refused, opening(1)], [known(other), Err(())]),
-            ("no record", [GRANT.to_owned(), opening(7)], [known(grant), Err(())]),
-            ("itself", [GRANT.to_owned(), opening(2)], [known(grant), Err(())]),
+            (
+                "no record",
+                [GRANT.to_owned(), opening(7)],
+                [known(grant), Err(())],
+            ),
+            (
+                "itself",
+                [GRANT.to_owned(), opening(2)],
+                [known(grant), Err(())],
+            ),
             (
                 "a newer kind",
                 [GRANT.to_owned(), "\"kind\":\"later\"".to_owned()],

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use entail_store::Digest;
+
 use super::report::LogReport;
 use super::snapshot::Snapshot;
 use crate::audit::head::LogHead;
@@ -26,7 +28,9 @@ impl ExpectedHeads {
     /// Compares the heads with a position of the log, which comes after line `line` of `file`.
     pub(super) fn reach(&mut self, at: &Position, file: &Path, line: u64, report: &mut LogReport) {
         while let Some(head) = self.ahead.pop_if(|head| head.lines <= at.lines) {
-            if head.lines < at.lines {
+            // The digest begins again where a loss was accepted.
+            let is_begin = at.lines > 0 && at.digest == Digest::from([0; 32]);
+            if head.lines < at.lines || is_begin && head.digest != at.digest {
                 self.before.push(head);
             } else if head.digest == at.digest {
                 report.heads_contained += 1;
@@ -47,9 +51,12 @@ impl ExpectedHeads {
                 report.heads_contained += 1;
                 continue;
             }
-            let is_excused =
-                log.ledger.excuses(head.file) || log.ledger.is_accepted(head.file, head.bytes);
-            if is_excused {
+            // Only accepting a loss begins the heads after some lines.
+            let is_before_begin = log
+                .heads
+                .as_ref()
+                .is_some_and(|known| head.lines <= known.begin.at.lines);
+            if is_before_begin || log.ledger.excuses(head.file) {
                 report.heads_unchecked += 1;
                 continue;
             }

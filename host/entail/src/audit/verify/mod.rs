@@ -151,7 +151,8 @@ impl Verifier {
             let offset = lines.offset();
             heads.begin_at(offset);
             if let Some(at) = &heads.at {
-                self.expected.reach(at, &heads.path, number, &mut self.report);
+                self.expected
+                    .reach(at, &heads.path, number, &mut self.report);
             }
             let kind = lines.next(&mut line)?;
             if kind == LineKind::Incomplete {
