@@ -38,6 +38,9 @@ fn decisions_are_shown_by_scope_provider_outcome_and_time() {
     assert_eq!(count(&["--scope", "acme/evals"]), 1);
     assert_eq!(count(&["--provider", "anthropic"]), 1);
     assert_eq!(count(&["--outcome", "granted"]), 1);
+    assert_eq!(count(&["--outcome", "opened"]), 1);
+    assert_eq!(count(&["--outcome", "not-opened"]), 0);
+    assert_eq!(count(&["--outcome", "unknown"]), 0);
     assert_eq!(count(&["--outcome", "refused"]), 2);
     assert_eq!(count(&["--outcome", "not-opted-in"]), 1);
     assert_eq!(count(&["--principal", "local:owner"]), 3);
@@ -51,7 +54,7 @@ fn decisions_are_shown_by_scope_provider_outcome_and_time() {
     sandbox
         .entail(&["audit", "verify"])
         .ok()
-        .prints("3 records");
+        .prints("3 decisions and 1 opening by 3 writers");
     sandbox
         .entail(&["audit", "show", "--since", "yesterday"])
         .fails(19);
@@ -62,10 +65,14 @@ fn a_changed_removed_or_moved_record_is_detected() {
     for (what, edit) in [
         (
             "changed",
-            (|lines| lines[1] = lines[1].replace("acme/evals", "acme/other"))
+            (|lines| lines[2] = lines[2].replace("acme/evals", "acme/other"))
                 as fn(&mut Vec<String>),
         ),
-        ("taken out", |lines| drop(lines.remove(1))),
+        ("an opening changed", |lines| {
+            lines[1] = lines[1].replace("opened", "failed");
+        }),
+        ("taken out", |lines| drop(lines.remove(2))),
+        ("an opening taken out", |lines| drop(lines.remove(1))),
         ("moved", |lines| lines.swap(0, 2)),
         ("doubled", |lines| lines.insert(1, lines[0].clone())),
         ("no record", |lines| {
@@ -98,7 +105,7 @@ fn a_full_log_is_rotated_and_the_chain_continues() {
     sandbox
         .entail(&["audit", "verify"])
         .ok()
-        .prints("60 records");
+        .prints("60 decisions and 60 openings");
     std::fs::remove_file(sandbox.home().join("decisions.000002.jsonl")).unwrap();
     sandbox.entail(&["audit", "verify"]).fails(15);
 }
@@ -290,7 +297,7 @@ fn status_checks_do_not_hide_grants() {
     let (sandbox, _) = Sandbox::with_acme();
     let records = || {
         let text = std::fs::read_to_string(log(&sandbox)).unwrap_or_default();
-        text.lines().count()
+        text.matches("\"kind\":\"decision\"").count()
     };
     sandbox.entail(&["status"]).ok();
     // Eleven providers and three scopes, but only one provider has a credential.
@@ -353,7 +360,7 @@ fn verify_and_doctor_detect_a_truncated_log() {
         sandbox
             .entail(&["audit", "verify"])
             .fails(15)
-            .prints(&format!("{} records are missing", 4 - lines_left));
+            .prints(&format!("{} records are missing", 8 - lines_left));
         sandbox.entail(&["doctor"]).fails(15);
         // It stays detected.
         sandbox.entail(&RESOLVE).ok();
@@ -365,7 +372,7 @@ fn verify_and_doctor_detect_a_truncated_log() {
     sandbox
         .entail(&["audit", "verify"])
         .fails(15)
-        .prints("it is missing; 1 records");
+        .prints("it is missing; 2 records");
     std::fs::remove_file(sandbox.home().join("decisions.head")).unwrap();
     let report = sandbox.entail(&["audit", "verify", "--json"]).fails(15);
     let first: serde_json::Value = serde_json::Deserializer::from_str(&report.stdout)
@@ -400,6 +407,7 @@ fn within(sandbox: &Sandbox, mebibytes: u32, arguments: &[&str]) -> RunOutput {
 fn a_log_of_any_size_is_shown_and_checked_in_bounded_memory() {
     let (sandbox, _) = Sandbox::with_acme();
     sandbox.entail(&RESOLVE).ok();
+    // A decision, and what became of its secret.
     let line = std::fs::read_to_string(log(&sandbox)).unwrap();
     let show = |limit, arguments: &[&str], expected: usize| {
         let arguments = [&["audit"], arguments, &["--json"]].concat();

@@ -315,7 +315,11 @@ fn every_decision_is_logged_and_without_a_log_nothing_is_granted() {
     assert!(lines[0]["decision"]["granted"].is_object());
     let served = serde_json::json!({"holder": "acme", "credential": "default", "version": 1});
     assert_eq!(lines[0]["granted"], served);
-    assert_eq!(lines[1]["decision"]["refused"]["code"], "not-opted-in");
+    assert_eq!(
+        (&lines[1]["of"], &lines[1]["result"]),
+        (&1.into(), &"opened".into())
+    );
+    assert_eq!(lines[2]["decision"]["refused"]["code"], "not-opted-in");
 
     // A decision can be repeated from the log alone.
     let facts = format!("{}\n", lines[0]["facts"]);
@@ -329,7 +333,7 @@ fn every_decision_is_logged_and_without_a_log_nothing_is_granted() {
     std::fs::write(&file, format!("{log}{{\"at_ms\":17")).unwrap();
     sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
     let log = std::fs::read_to_string(&file).unwrap();
-    let last: serde_json::Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+    let last: serde_json::Value = serde_json::from_str(log.lines().nth_back(1).unwrap()).unwrap();
     assert_eq!(last["granted"], served);
 
     std::fs::remove_file(&file).unwrap();

@@ -2,8 +2,13 @@
 //! long forms are commands (see `tests/README.md`).
 
 use entail_tests::torture::{
-    Program, io_errors::io_errors, kill::kill, power_loss::power_loss, rotation::rotation,
-    schema::mutate, tamper::tamper,
+    Program,
+    io_errors::io_errors,
+    kill::kill,
+    power_loss::{log_power_loss, power_loss},
+    rotation::rotation,
+    schema::mutate,
+    tamper::tamper,
 };
 
 fn program() -> Program {
@@ -29,6 +34,12 @@ fn every_secret_opens_during_a_rotation_and_the_old_identity_opens_none() {
 #[test]
 fn no_acknowledged_change_is_lost_in_a_power_loss() {
     let lost = power_loss(&program(), 1, 1, |_| {});
+    assert!(lost.images > 300, "{lost:?}");
+}
+
+#[test]
+fn each_secret_that_was_revealed_before_a_power_loss_is_recorded() {
+    let lost = log_power_loss(&program(), 1, 1, |_| {});
     assert!(lost.images > 300, "{lost:?}");
 }
 

@@ -8,8 +8,19 @@ use serde::{Deserialize, Serialize};
 pub struct LogVerification {
     /// How many files were checked.
     pub files: u64,
-    /// How many records are unchanged.
+    /// How many records are unchanged, of all kinds.
     pub records: u64,
+    /// How many of them are decisions.
+    pub decisions: u64,
+    /// How many of them say whether a granted secret was opened.
+    pub openings: u64,
+    /// For how many grants there is no such record, so that nothing was revealed.
+    pub without_opening: u64,
+    /// How many records are of a kind that only a newer version knows.
+    pub newer: u64,
+    /// Whether the records of a request are on the disk before its secret is revealed. If not, a
+    /// power cut may lose the records of the last minute.
+    pub synced: bool,
     /// How many chains of records there are; each process that writes has one.
     pub writers: u64,
     /// How many lines were never finished, so that nothing was revealed for them.

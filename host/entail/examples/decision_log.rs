@@ -4,7 +4,7 @@
 //! cargo run -p entail --example decision_log -- "$HOME/.local/share/entail"
 //! ```
 
-use entail::{Filter, Home, last_records, verify_log};
+use entail::{Filter, Home, RecordedOpening, last_records, verify_log};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let directory = std::env::args_os()
@@ -16,7 +16,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let record = record?;
         let outcome = match (record.granted(), record.refusal()) {
             (Some((holder, credential, version)), _) => {
-                format!("granted {credential} of {holder}, version {version}")
+                let opening = match record.opening() {
+                    Some(RecordedOpening::Opened { .. }) => "opened".to_owned(),
+                    Some(RecordedOpening::Failed { code, .. }) => format!("not opened: {code}"),
+                    _ => "granted".to_owned(),
+                };
+                format!("{opening}: {credential} of {holder}, version {version}")
             }
             (None, Some(code)) => format!("refused: {code}"),
             (None, None) => format!("failed: {}", record.failure().unwrap_or("unknown")),
@@ -29,10 +34,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         );
     }
 
-    let report = verify_log(&home)?;
+    let report = verify_log(&home, &[])?;
     println!(
-        "{} records, {} faults",
-        report.records,
+        "{} decisions, {} faults",
+        report.decisions,
         report.breaches.len()
     );
     Ok(())

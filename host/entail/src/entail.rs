@@ -7,12 +7,14 @@ use std::time::Duration;
 use entail_policy::{Engine, EngineConfig};
 use entail_store::{Access, IdentitySource, Keys};
 
-use crate::audit::DecisionLog;
+use crate::audit::{DecisionLog, LogHead};
+use crate::authorize::authorize_whole;
 use crate::clock::{Clock, SystemClock};
 use crate::documents::store::DocumentStore;
 use crate::error::Error;
 use crate::home::Home;
 use crate::policies::{ServingPolicies, ShadowLog};
+use crate::principal::{Action, Principal};
 use crate::recovery::last_verified::LastVerified;
 use crate::resolve::secret_cache::SecretCache;
 use entail_decision::name::ProviderId;
@@ -54,7 +56,7 @@ impl Default for Options {
 pub struct Entail {
     pub(crate) documents: DocumentStore,
     pub(crate) serving: Arc<ServingPolicies>,
-    pub(crate) log: DecisionLog,
+    pub(crate) log: Arc<DecisionLog>,
     pub(crate) shadow_log: Arc<ShadowLog>,
     pub(crate) secret_cache: SecretCache,
     pub(crate) last_verified: LastVerified,
@@ -92,7 +94,7 @@ impl Entail {
             home: home.clone(),
             catalog: home.catalog()?,
             shadow_log: Arc::new(ShadowLog::at(home.shadow_log())),
-            log: DecisionLog::open(home, options.clock)?,
+            log: Arc::new(DecisionLog::open(home, options.clock)?),
             secret_cache: SecretCache::new(options.cache_secrets_for),
             last_verified: LastVerified::default(),
         })
@@ -121,6 +123,21 @@ impl Entail {
     /// [`Error::UnknownProvider`], which lists the known ones.
     pub fn provider(&self, id: &ProviderId) -> Result<&Provider, Error> {
         Ok(self.catalog.require(id)?)
+    }
+
+    /// The present end of the decision log, for a place outside of it that a power cut or
+    /// somebody with access to the log cannot change: [`verify_log`] checks that the log still
+    /// contains it. What it covers is synced first. `None` if the log has no head: it is not
+    /// a regular file, or its key cannot be created.
+    ///
+    /// [`verify_log`]: crate::verify_log
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAuthorized`]; [`Error::Home`] if the log cannot be read or synced.
+    pub async fn log_head(&self, principal: &Principal) -> Result<Option<LogHead>, Error> {
+        authorize_whole(principal, Action::View)?;
+        self.log.head().await
     }
 
     /// The open home.

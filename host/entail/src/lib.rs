@@ -145,9 +145,9 @@ mod sleep;
 mod urls;
 
 pub use crate::audit::{
-    Breach, Filter, LogEvent, LogEventKind, LogFile, LogReport, OutcomeFilter, Purpose,
-    RecordedDecision, Records, accept_log_loss, archive_log, count_records, last_records,
-    log_files, records, verify as verify_log,
+    Breach, Filter, LogEvent, LogEventKind, LogFile, LogHead, LogReport, OutcomeFilter, Purpose,
+    RecordedDecision, RecordedOpening, Records, accept_log_loss, archive_log, count_records,
+    last_records, log_files, records, verify as verify_log,
 };
 pub use crate::change::rules::{Edit, RuleChanges};
 pub use crate::change::set_credential::{SecretEdit, SetCredential};
@@ -170,7 +170,7 @@ pub use crate::error::invalid_value::InvalidValue;
 pub use crate::error::{BUILT_IN, Error};
 pub use crate::home::Home;
 pub use crate::home::settings::{
-    DecisionLogSettings, HomeSettings, InvalidSettings, Require, SecondarySink,
+    DecisionLogSettings, HomeSettings, InvalidSettings, LogSync, Require, SecondarySink,
 };
 pub use crate::keys::{KeyChange, KeyPlan, OnStep, Renewal, StaleSecret, Step, StoreKeys};
 pub use crate::policies::{

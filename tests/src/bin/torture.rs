@@ -12,8 +12,14 @@ use std::time::Instant;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use entail_tests::torture::{
-    Program, block_on, io_errors::io_errors, kill::kill, power_loss::power_loss,
-    rotation::rotation, schema::mutate, tamper::tamper, worker,
+    Program, block_on,
+    io_errors::io_errors,
+    kill::kill,
+    power_loss::{log_power_loss, power_loss},
+    rotation::rotation,
+    schema::mutate,
+    tamper::tamper,
+    worker,
 };
 
 #[derive(Parser)]
@@ -85,6 +91,7 @@ enum Command {
 enum Role {
     Writer,
     Rotator,
+    Reader,
 }
 
 fn main() -> ExitCode {
@@ -114,6 +121,8 @@ fn main() -> ExitCode {
         Command::PowerLoss { images } => {
             let lost = power_loss(&program, images, seed, |l| every(count(l.images), &l));
             println!("{lost:?}");
+            let lost = log_power_loss(&program, images, seed, |l| every(count(l.images), &l));
+            println!("the decision log: {lost:?}");
         }
         Command::IoErrors { every: step } => {
             let failed = io_errors(&program, step, |f| every(count(f.runs), &f));
@@ -135,6 +144,7 @@ fn main() -> ExitCode {
             let role = match role {
                 Role::Writer => worker::Role::Writer(number),
                 Role::Rotator => worker::Role::Rotator,
+                Role::Reader => worker::Role::Reader(number),
             };
             if let Err(error) = block_on(worker::work(&home, &cache, role, from, limit)) {
                 eprintln!("{error}");

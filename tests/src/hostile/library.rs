@@ -297,7 +297,7 @@ impl Host {
         for file in log_files(&self.home.decision_log()).unwrap() {
             for line in BufReader::new(std::fs::File::open(file.path).unwrap()).lines() {
                 let record: Value = serde_json::from_str(&line.unwrap()).unwrap();
-                if record["scope"] != REQUESTING {
+                if record["kind"] != "decision" || record["scope"] != REQUESTING {
                     continue;
                 }
                 let kind = match (&record["result"], &record["decision"]) {

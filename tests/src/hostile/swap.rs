@@ -189,6 +189,9 @@ impl Swap {
             for line in BufReader::new(std::fs::File::open(file.path).unwrap()).lines() {
                 let line = line.unwrap();
                 let record: Value = serde_json::from_str(&line).unwrap();
+                if record["kind"] != "decision" {
+                    continue;
+                }
                 let digest = record["policy"].as_str().unwrap_or_default();
                 let granted = record["decision"].get("granted").is_some();
                 let refused = record["decision"]["refused"]["code"] == CODE;

@@ -3,12 +3,13 @@
 //! Each writer has a separate scope and numbers its changes. A change sets the secret of
 //! its credential, or its model, to the number, which is printed when the change is
 //! acknowledged. A rotator alternately rotates the identity and the signer, and prints the
-//! number of completed rotations.
+//! number of completed rotations. A reader resolves, and prints the number of revealed secrets.
 
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 
-use entail::{Change, Entail, Home, Principal, SecretEdit};
+use entail::{Change, Clock, Entail, Home, Principal, Request, SecretEdit, SystemClock, Uptime};
 
 use super::{add_scope, set_key, settings};
 
@@ -22,6 +23,25 @@ pub enum Role {
     Writer(u32),
     /// Rotates keys.
     Rotator,
+    /// Resolves in the scope with this number, in an earlier boot of the machine.
+    Reader(u32),
+}
+
+/// The clock of a machine before it was restarted.
+#[derive(Debug)]
+struct EarlierBoot;
+
+impl Clock for EarlierBoot {
+    fn now_ms(&self) -> u64 {
+        SystemClock.now_ms()
+    }
+
+    fn uptime(&self) -> Option<Uptime> {
+        Some(Uptime {
+            boot: "an earlier one".to_owned(),
+            ..SystemClock.uptime()?
+        })
+    }
 }
 
 /// The scope of a writer.
@@ -63,7 +83,11 @@ pub async fn work(
     limit: u64,
 ) -> Result<(), entail::Error> {
     let home = Home::open(directory)?;
-    let entail = Entail::open(&home, settings(cache))?;
+    let mut settings = settings(cache);
+    if matches!(role, Role::Reader(_)) {
+        settings.clock = Arc::new(EarlierBoot);
+    }
+    let entail = Entail::open(&home, settings)?;
     let me = Principal::LocalOwner;
     for count in from + 1..=from.saturating_add(limit) {
         match role {
@@ -88,6 +112,15 @@ pub async fn work(
                     entail.keys().rotate_signer(&me).await?;
                 }
                 print_line(&format!("rotated {count}"));
+            }
+            Role::Reader(reader) => {
+                let scope = scope(reader).parse().unwrap();
+                let request = Request::new(scope, "openai".parse().unwrap());
+                // A refusal is written and not synced.
+                let refused = Request::new(request.scope.clone(), "anthropic".parse().unwrap());
+                let _ = entail.resolve(&me, &refused).await;
+                entail.resolve(&me, &request).await?;
+                print_line(&format!("revealed {count}"));
             }
         }
     }

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use clap::Args;
-use entail::{Filter, Home, OutcomeFilter, ProviderId, ScopePath, quoted, records};
+use entail::{
+    Filter, Home, OutcomeFilter, ProviderId, RecordedOpening, ScopePath, quoted, records,
+};
 use entail_text::Shown;
 
 use super::time::past;
@@ -21,7 +23,8 @@ pub struct FilterArgs {
     /// Only this principal
     #[arg(long)]
     pub principal: Option<String>,
-    /// Only this outcome: granted, refused, failed, or the code of a refusal
+    /// Only this outcome: granted, and of those opened, not-opened or unknown (not recorded);
+    /// refused; failed; or the code of a refusal, or of the error why a secret was not opened
     #[arg(long)]
     pub outcome: Option<String>,
     /// Only from this time on: 2h, 7d (ago), 2027-01-31 (the start of that day in UTC),
@@ -80,22 +83,22 @@ fn to_outcome(home: &Home, text: &str) -> Result<OutcomeFilter, CliError> {
     if !matches!(outcome, OutcomeFilter::Code(_)) || CODES.contains(&text) {
         return Ok(outcome);
     }
-    let refused = Filter {
-        outcome: Some(OutcomeFilter::Refused),
-        ..Filter::default()
-    };
     let mut known: BTreeSet<String> = CODES.map(str::to_owned).into();
-    for record in records(home, &refused)? {
+    for record in records(home, &Filter::default())? {
         let record = record?;
-        match record.refusal() {
-            Some(code) if code == text => return Ok(outcome),
-            Some(code) => known.insert(Shown::of(code).to_string()),
-            None => continue,
+        let code = match (record.refusal(), record.opening()) {
+            (Some(code), _) => code,
+            (None, Some(RecordedOpening::Failed { code, .. })) => code,
+            _ => continue,
         };
+        if code == text {
+            return Ok(outcome);
+        }
+        known.insert(Shown::of(code).to_string());
     }
     let known: Vec<String> = known.into_iter().collect();
     Err(CliError::invalid(format!(
-        "{} is not an outcome; give granted, refused, failed, or the code of a refusal: {}",
+        "{} is not an outcome; give granted, opened, not-opened, unknown, refused, failed, or a code: {}",
         quoted(text),
         known.join(", ")
     )))

@@ -316,10 +316,10 @@ fn check_log(report: &mut Report, home: &Home) {
     match verify_log(home) {
         Ok(log) => match breaches(&log) {
             0 => {
-                let verb = choose(log.records, "is", "are");
+                let verb = choose(log.decisions, "is", "are");
                 let mut what = format!(
                     "{} {verb} in the decision log",
-                    count(log.records, "record")
+                    count(log.decisions, "decision")
                 );
                 for note in notes(&log) {
                     what.push_str("; ");

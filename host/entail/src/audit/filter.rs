@@ -1,5 +1,6 @@
 //! Selecting records of the log.
 
+use super::opening::RecordedOpening;
 use super::recorded_decision::{RecordedDecision, RecordedRequest};
 use entail_decision::name::{ProviderId, ScopePath};
 
@@ -25,13 +26,20 @@ pub struct Filter {
 /// The outcome of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OutcomeFilter {
-    /// A credential was granted.
+    /// A credential was granted, whatever became of its secret.
     Granted,
+    /// A credential was granted, and its secret was opened.
+    Opened,
+    /// A credential was granted, and its secret was not opened.
+    NotOpened,
+    /// A credential was granted, and what became of its secret is not recorded.
+    Unknown,
     /// The policy refused.
     Refused,
     /// The policy failed, or the guard rejected its decision.
     Failed,
-    /// The policy refused with this code.
+    /// The policy refused with this code, or a secret was not opened because of an error with
+    /// this code.
     Code(String),
 }
 
@@ -39,6 +47,9 @@ impl From<&str> for OutcomeFilter {
     fn from(text: &str) -> Self {
         match text {
             "granted" => OutcomeFilter::Granted,
+            "opened" => OutcomeFilter::Opened,
+            "not-opened" => OutcomeFilter::NotOpened,
+            "unknown" => OutcomeFilter::Unknown,
             "refused" => OutcomeFilter::Refused,
             "failed" => OutcomeFilter::Failed,
             code => OutcomeFilter::Code(code.to_owned()),
@@ -46,11 +57,21 @@ impl From<&str> for OutcomeFilter {
     }
 }
 
+impl OutcomeFilter {
+    /// Whether it depends on what became of a granted secret.
+    pub(crate) fn is_of_opening(&self) -> bool {
+        matches!(
+            self,
+            OutcomeFilter::Opened | OutcomeFilter::NotOpened | OutcomeFilter::Unknown
+        )
+    }
+}
+
 impl Filter {
-    /// Parses a line; `None` if it is not a record, or does not match. Probes match.
+    /// Parses a line; `None` if it is not a decision, or its request does not match. Whether
+    /// its outcome matches is known once its opening is ([`Filter::matches_outcome`]).
     pub(super) fn parse(&self, line: &[u8]) -> Option<RecordedDecision> {
-        let record = RecordedDecision::parse(line, |request| self.matches_request(request));
-        record.filter(|record| self.matches_outcome(record))
+        RecordedDecision::parse(line, |request| self.matches_request(request))
     }
 
     /// Whether a matching record is excluded because it is a probe.
@@ -58,13 +79,25 @@ impl Filter {
         self.without_probes && record.is_probe()
     }
 
-    fn matches_outcome(&self, record: &RecordedDecision) -> bool {
-        match &self.outcome {
-            None => true,
-            Some(OutcomeFilter::Granted) => record.outcome() == "granted",
-            Some(OutcomeFilter::Refused) => record.outcome() == "refused",
-            Some(OutcomeFilter::Failed) => record.outcome() == "failed",
-            Some(OutcomeFilter::Code(code)) => record.refusal() == Some(code.as_str()),
+    pub(super) fn matches_outcome(&self, record: &RecordedDecision) -> bool {
+        match (&self.outcome, record.opening()) {
+            (None, _) => true,
+            (Some(OutcomeFilter::Granted), _) => record.outcome() == "granted",
+            (Some(OutcomeFilter::Opened), opening) => {
+                matches!(opening, Some(RecordedOpening::Opened { .. }))
+            }
+            (Some(OutcomeFilter::NotOpened), opening) => {
+                matches!(opening, Some(RecordedOpening::Failed { .. }))
+            }
+            (Some(OutcomeFilter::Unknown), opening) => {
+                matches!(opening, Some(RecordedOpening::Unknown))
+            }
+            (Some(OutcomeFilter::Refused), _) => record.outcome() == "refused",
+            (Some(OutcomeFilter::Failed), _) => record.outcome() == "failed",
+            (Some(OutcomeFilter::Code(wanted)), Some(RecordedOpening::Failed { code, .. })) => {
+                code == wanted
+            }
+            (Some(OutcomeFilter::Code(code)), _) => record.refusal() == Some(code.as_str()),
         }
     }
 

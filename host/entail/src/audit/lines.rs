@@ -6,7 +6,7 @@
 //! is skipped.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read, Seek as _, SeekFrom};
+use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::fs::FileExt as _;
 
 /// The longest line that can be a record. The facts of a chain of full scopes fit; a
@@ -44,23 +44,23 @@ pub(crate) struct Lines<R> {
     skipped: u64,
 }
 
-impl Lines<File> {
+impl Lines<FileReader> {
     /// Starts at `offset`.
-    pub(crate) fn at(mut file: File, offset: u64) -> std::io::Result<Self> {
-        file.seek(SeekFrom::Start(offset))?;
-        Ok(Lines::new(file, offset))
+    pub(crate) fn at(file: File, offset: u64) -> Self {
+        Lines::new(FileReader { file, offset }, offset)
     }
 
     /// The file.
     pub(crate) fn file(&self) -> &File {
-        self.reader.get_ref()
+        &self.reader.get_ref().file
     }
 
     /// Like [`Lines::next`], but an incomplete line will be read again from its start.
     pub(crate) fn next_complete(&mut self, line: &mut Vec<u8>) -> std::io::Result<LineKind> {
         let kind = self.next(line)?;
         if kind == LineKind::Incomplete && !line.is_empty() {
-            self.reader.seek(SeekFrom::Start(self.offset))?;
+            self.reader.consume(self.reader.buffer().len());
+            self.reader.get_mut().offset = self.offset;
         }
         Ok(kind)
     }
@@ -115,6 +115,20 @@ impl<R: Read> Lines<R> {
                 return Ok(LineKind::Incomplete);
             }
         }
+    }
+}
+
+/// Reads a file without moving the file's own offset, which its clones share.
+pub(crate) struct FileReader {
+    file: File,
+    offset: u64,
+}
+
+impl Read for FileReader {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.file.read_at(buffer, self.offset)?;
+        self.offset += u64::try_from(read).unwrap_or(0);
+        Ok(read)
     }
 }
 
@@ -266,7 +280,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
         std::fs::write(&path, "one\ntw").unwrap();
-        let mut lines = Lines::at(File::open(&path).unwrap(), 0).unwrap();
+        let mut lines = Lines::at(File::open(&path).unwrap(), 0);
         let mut line = Vec::new();
         assert_eq!(lines.next_complete(&mut line).unwrap(), LineKind::Complete);
         for _ in 0..2 {

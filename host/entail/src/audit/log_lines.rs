@@ -4,14 +4,14 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::files::{LogFile, file_id, log_files, open_to_read, with_path};
-use super::lines::{LineKind, Lines};
+use super::lines::{FileReader, LineKind, Lines};
 
 /// The lines of a log, oldest first, across its files. At the end it keeps its position,
 /// and later continues with what was written since, also in the next file.
 pub(crate) struct LogLines {
     current: PathBuf,
     /// The file that is being read and its number; `None` before the first file.
-    reading: Option<(Lines<File>, Option<u64>)>,
+    reading: Option<(Lines<FileReader>, Option<u64>)>,
 }
 
 impl LogLines {
@@ -24,15 +24,25 @@ impl LogLines {
     }
 
     /// The lines of `file` from `offset` on, and of the files after it.
-    pub(super) fn from(
-        current: PathBuf,
-        file: File,
-        number: Option<u64>,
-        offset: u64,
-    ) -> std::io::Result<Self> {
-        Ok(LogLines {
+    pub(super) fn from(current: PathBuf, file: File, number: Option<u64>, offset: u64) -> Self {
+        LogLines {
             current,
-            reading: Some((Lines::at(file, offset)?, number)),
+            reading: Some((Lines::at(file, offset), number)),
+        }
+    }
+
+    /// The same lines from here on, to be read independently.
+    pub(super) fn fork(&self) -> std::io::Result<Self> {
+        let reading = match &self.reading {
+            None => None,
+            Some((lines, number)) => {
+                let file = lines.file().try_clone()?;
+                Some((Lines::at(file, lines.offset()), *number))
+            }
+        };
+        Ok(LogLines {
+            current: self.current.clone(),
+            reading,
         })
     }
 
@@ -70,7 +80,7 @@ impl LogLines {
         };
         let own = lines.file().metadata()?;
         if own.len() < lines.offset() {
-            *lines = Lines::at(lines.file().try_clone()?, 0)?;
+            *lines = Lines::at(lines.file().try_clone()?, 0);
         }
         match std::fs::metadata(&self.current) {
             Ok(current) => Ok(file_id(&current) != file_id(&own)),
@@ -100,7 +110,7 @@ impl LogLines {
             if next.number.is_none() && has_rotated_since(&files, &file, &self.current)? {
                 continue;
             }
-            self.reading = Some((Lines::at(file, 0).map_err(failed)?, next.number));
+            self.reading = Some((Lines::at(file, 0), next.number));
             return Ok(true);
         }
     }

@@ -1,9 +1,12 @@
-//! The decision log: one JSON line per decision, written before a secret is revealed. A
-//! decision that cannot be recorded reveals nothing.
+//! The decision log: one JSON line per decision, written before a secret is opened, and one
+//! for what became of a granted secret, written before it is revealed. What cannot be
+//! recorded is not revealed. A grant without the second line was not revealed either: the
+//! process was stopped, or the request given up, in between.
 //!
 //! A record contains the facts, which hold no secret, so the decision can be replayed. A
-//! line is written with one system call, under a lock that all processes of a home share;
-//! it is not fsynced.
+//! line is written with one system call, under a lock that all processes of a home share.
+//! Before a secret is revealed, its lines are synced to the disk, together with those of
+//! other requests, unless the settings turn that off ([`LogSync`](crate::LogSync)).
 //!
 //! Each writer (one open log of one process) numbers its records from 1. Each record holds
 //! the SHA-256 of the writer's previous line; its first record, that of the last line in the
@@ -19,16 +22,19 @@
 mod archive;
 mod files;
 mod filter;
+mod head;
 mod heads;
 mod ledger;
 mod lines;
 mod log;
 mod log_lines;
+mod opening;
 mod read;
 mod record;
 mod recorded_decision;
 mod secondary;
 mod sink;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -37,13 +43,16 @@ pub use archive::{accept_log_loss, archive_log};
 pub(crate) use files::open_if_exists;
 pub use files::{LogFile, log_files};
 pub use filter::{Filter, OutcomeFilter};
+pub use head::LogHead;
 pub use ledger::{LogEvent, LogEventKind};
 pub(crate) use lines::{LineKind, Lines};
-pub(crate) use log::DecisionLog;
+pub(crate) use log::{DecisionLog, Written};
 pub(crate) use log_lines::LogLines;
+pub use opening::RecordedOpening;
+pub(crate) use opening::is_opening;
 pub use read::{Records, count_records, last_records, records};
 pub use record::Purpose;
-pub(crate) use record::{Granted, Outcome, Record};
+pub(crate) use record::{Entry, Granted, Opening, OpeningResult, Outcome, Record};
 pub use recorded_decision::RecordedDecision;
 pub(crate) use recorded_decision::RecordedRequest;
 pub use verify::{Breach, LogReport, verify};

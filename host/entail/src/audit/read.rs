@@ -1,4 +1,5 @@
-//! Reading the decision log: all records, the last ones, and those written meanwhile.
+//! Reading the decision log: all decisions, the last ones, and those written meanwhile, each
+//! with what became of a granted secret.
 //!
 //! One line is in memory at a time, regardless of the size of the log.
 
@@ -9,32 +10,90 @@ use super::files::{file_id, log_error, log_files, open_if_exists, open_to_read, 
 use super::filter::Filter;
 use super::lines::{LineKind, MAX_LINE_BYTES, Newlines};
 use super::log_lines::{LogLines, is_gone};
+use super::opening::{LookAhead, Openings};
 use super::recorded_decision::RecordedDecision;
 use crate::error::Error;
 use crate::home::Home;
 
-/// The records that match a filter, oldest first, read on demand. After `None` it can be
-/// called again, and continues with the records written since.
+/// The decisions that match a filter, oldest first, read on demand. After `None` it can be
+/// called again, and continues with those recorded since.
 pub struct Records {
     lines: LogLines,
+    /// How many lines were read.
+    read: u64,
+    ahead: LookAhead,
     filter: Filter,
     line: Vec<u8>,
     skipped_probes: usize,
+    is_following: bool,
+    /// A grant that waits for its opening.
+    held: Option<RecordedDecision>,
 }
 
 impl Records {
     fn new(lines: LogLines, filter: &Filter) -> Self {
         Records {
             lines,
+            read: 0,
+            ahead: LookAhead::default(),
             filter: filter.clone(),
             line: Vec::new(),
             skipped_probes: 0,
+            is_following: false,
+            held: None,
         }
+    }
+
+    /// For a caller that reads a log while it is written: a grant whose opening is not
+    /// recorded yet is returned by the next call after `None`, with its opening if that is
+    /// recorded by then.
+    #[must_use]
+    pub fn following(mut self) -> Self {
+        self.is_following = true;
+        self
     }
 
     /// How many probes were skipped so far ([`Filter::without_probes`]).
     pub fn skipped_probes(&self) -> usize {
         self.skipped_probes
+    }
+
+    /// The next decision that matches; `None` at the end.
+    fn next_record(&mut self) -> std::io::Result<Option<RecordedDecision>> {
+        loop {
+            let held = self.held.take();
+            let was_held = held.is_some();
+            let mut record = if let Some(held) = held {
+                held
+            } else {
+                match self.lines.next(&mut self.line)? {
+                    None => return Ok(None),
+                    Some(kind) => {
+                        self.read += 1;
+                        if kind != LineKind::Complete {
+                            continue;
+                        }
+                    }
+                }
+                match self.filter.parse(&self.line) {
+                    Some(record) => record,
+                    None => continue,
+                }
+            };
+            let is_final = self.ahead.complete(&mut record, &self.lines, self.read)?;
+            if self.is_following && !is_final && !was_held {
+                self.held = Some(record);
+                return Ok(None);
+            }
+            if !self.filter.matches_outcome(&record) {
+                continue;
+            }
+            if self.filter.excludes_probe(&record) {
+                self.skipped_probes += 1;
+                continue;
+            }
+            return Ok(Some(record));
+        }
     }
 }
 
@@ -42,20 +101,7 @@ impl Iterator for Records {
     type Item = Result<RecordedDecision, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            match self.lines.next(&mut self.line) {
-                Ok(None) => return None,
-                Ok(Some(LineKind::Complete)) => match self.filter.parse(&self.line) {
-                    Some(record) if self.filter.excludes_probe(&record) => {
-                        self.skipped_probes += 1;
-                    }
-                    Some(record) => return Some(Ok(record)),
-                    None => {}
-                },
-                Ok(Some(_)) => {}
-                Err(error) => return Some(Err(log_error(error))),
-            }
-        }
+        self.next_record().map_err(log_error).transpose()
     }
 }
 
@@ -67,7 +113,7 @@ impl std::fmt::Debug for Records {
     }
 }
 
-/// The records of a home's log that match `filter`, oldest first. Skips lines that are not
+/// The decisions in a home's log that match `filter`, oldest first. Skips lines that are not
 /// records; [`verify`] reports them.
 ///
 /// # Errors
@@ -79,7 +125,7 @@ pub fn records(home: &Home, filter: &Filter) -> Result<Records, Error> {
     Ok(Records::new(LogLines::all(home.decision_log()), filter))
 }
 
-/// The last `count` matching records, oldest first. Reads the log backwards, no further
+/// The last `count` matching decisions, oldest first. Reads the log backwards, no further
 /// than to the first of them.
 ///
 /// # Errors
@@ -105,6 +151,7 @@ fn start_of_last(home: &Home, filter: &Filter, count: usize) -> std::io::Result<
     let mut older = files.iter().rev();
     let mut next = newest.map(|file| (file, None));
     let mut oldest = None;
+    let mut backwards = Backwards::default();
     loop {
         let (file, number) = match next.take() {
             Some(next) => next,
@@ -121,58 +168,81 @@ fn start_of_last(home: &Home, filter: &Filter, count: usize) -> std::io::Result<
             },
         };
         let length = file.metadata()?.len();
-        if let Some(offset) = search_backwards(&file, length, filter, &mut wanted)? {
-            return LogLines::from(current, file, number, offset);
+        if let Some(offset) = backwards.search(&file, length, filter, &mut wanted)? {
+            return Ok(LogLines::from(current, file, number, offset));
         }
         oldest = Some((file, number));
     }
     match oldest {
-        Some((file, number)) => LogLines::from(current, file, number, 0),
+        Some((file, number)) => Ok(LogLines::from(current, file, number, 0)),
         None => Ok(LogLines::all(current)),
     }
 }
 
-/// Searches one file backwards for `wanted` matching records. Returns the offset of the
-/// first of them, or the end of the last line if `wanted` is 0; `None` if there are fewer,
-/// and counts those that were found off `wanted`.
-fn search_backwards(
-    file: &File,
-    length: u64,
-    filter: &Filter,
-    wanted: &mut usize,
-) -> std::io::Result<Option<u64>> {
-    let mut newlines = Newlines::before(file, length);
-    let Some(mut end) = newlines.previous(0)? else {
-        // The file has no complete line.
-        return Ok((*wanted == 0).then_some(0));
-    };
-    if *wanted == 0 {
-        return Ok(Some(end + 1));
-    }
-    let mut line = Vec::new();
-    loop {
-        let before = newlines.previous(0)?;
-        let begin = before.map_or(0, |before| before + 1);
-        let size = usize::try_from(end - begin).unwrap_or(usize::MAX);
-        if size <= MAX_LINE_BYTES {
-            line.resize(size, 0);
-            file.read_exact_at(&mut line, begin)?;
-            let found = filter.parse(&line);
-            if found.is_some_and(|record| !filter.excludes_probe(&record)) {
-                *wanted -= 1;
-                if *wanted == 0 {
-                    return Ok(Some(begin));
+/// A search from the end of the log.
+#[derive(Default)]
+struct Backwards {
+    /// How many lines were read.
+    read: u64,
+    openings: Openings,
+}
+
+impl Backwards {
+    /// Searches the next older file for `wanted` matching decisions. Returns the offset of the
+    /// first of them, or the end of the last line if `wanted` is 0; `None` if there are fewer,
+    /// and counts those that were found off `wanted`.
+    fn search(
+        &mut self,
+        file: &File,
+        length: u64,
+        filter: &Filter,
+        wanted: &mut usize,
+    ) -> std::io::Result<Option<u64>> {
+        let mut newlines = Newlines::before(file, length);
+        let Some(mut end) = newlines.previous(0)? else {
+            // The file has no complete line.
+            return Ok((*wanted == 0).then_some(0));
+        };
+        if *wanted == 0 {
+            return Ok(Some(end + 1));
+        }
+        let mut line = Vec::new();
+        loop {
+            let before = newlines.previous(0)?;
+            let begin = before.map_or(0, |before| before + 1);
+            let size = usize::try_from(end - begin).unwrap_or(usize::MAX);
+            self.read += 1;
+            if size <= MAX_LINE_BYTES {
+                line.resize(size, 0);
+                file.read_exact_at(&mut line, begin)?;
+                if self.matches(&line, filter) {
+                    *wanted -= 1;
+                    if *wanted == 0 {
+                        return Ok(Some(begin));
+                    }
                 }
             }
+            match before {
+                Some(before) => end = before,
+                None => return Ok(None),
+            }
         }
-        match before {
-            Some(before) => end = before,
-            None => return Ok(None),
+    }
+
+    fn matches(&mut self, line: &[u8], filter: &Filter) -> bool {
+        self.openings.drop_far_from(self.read);
+        if self.openings.add(self.read, line) {
+            return false;
         }
+        let Some(mut record) = filter.parse(line) else {
+            return false;
+        };
+        self.openings.complete(&mut record);
+        filter.matches_outcome(&record) && !filter.excludes_probe(&record)
     }
 }
 
-/// How many records of a home's log match `filter`.
+/// How many decisions in a home's log match `filter`.
 ///
 /// # Errors
 ///

@@ -1,8 +1,16 @@
-//! A line of the decision log.
+//! The records of the decision log.
 
 use entail_policy::{Decision, Facts, PolicyDigest};
-use entail_store::Revision;
+use entail_store::{Digest, Revision};
 use serde::{Deserialize, Serialize};
+
+use super::lines::MAX_LINE_BYTES;
+
+/// The capacity for an ordinary record.
+const BODY_BYTES: usize = 2048;
+
+/// More bytes than the place of a record has.
+const PLACE_BYTES: usize = 256;
 
 /// What a decision was made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,13 +64,73 @@ pub(crate) enum Outcome<'a> {
     Failed { failure: String },
 }
 
-/// A record and its place in the chain of its writer.
+/// What became of a granted secret. It is recorded after the attempt to open it, and before
+/// anything is revealed.
 #[derive(Debug, Serialize)]
-pub(crate) struct Line<'a> {
-    pub(crate) writer: &'a str,
-    pub(crate) sequence: u64,
-    /// The digest of the line before.
-    pub(crate) previous: Option<entail_store::Digest>,
+pub(crate) struct Opening {
+    /// The sequence number of the decision among the records of the same writer.
+    pub(crate) of: u64,
+    pub(crate) at_ms: u64,
     #[serde(flatten)]
-    pub(crate) record: &'a Record<'a>,
+    pub(crate) result: OpeningResult,
+}
+
+/// The result of opening a secret.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "result")]
+pub(crate) enum OpeningResult {
+    /// It was opened, also if it was still in memory.
+    Opened,
+    /// It was not opened, so nothing was revealed.
+    Failed {
+        /// The code of the error.
+        code: &'static str,
+    },
+}
+
+/// What is written to the log.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub(crate) enum Entry<'a> {
+    /// A decision.
+    Decision(&'a Record<'a>),
+    /// The outcome of opening the granted secret.
+    Opening(Opening),
+}
+
+impl Entry<'_> {
+    /// The JSON object without its place in a chain. It has at least one member.
+    pub(super) fn encode(&self) -> std::io::Result<Vec<u8>> {
+        let mut body = Vec::with_capacity(BODY_BYTES);
+        entail_text::json::to_writer(&mut body, self)?;
+        if body.len() > MAX_LINE_BYTES - PLACE_BYTES {
+            return Err(std::io::Error::other(format!(
+                "the record has {} bytes, and the limit is {MAX_LINE_BYTES}",
+                body.len()
+            )));
+        }
+        Ok(body)
+    }
+}
+
+/// The place of a record in the chain of its writer.
+pub(super) struct Place<'a> {
+    pub(super) writer: &'a str,
+    pub(super) sequence: u64,
+    /// The digest of the line before.
+    pub(super) previous: Option<Digest>,
+}
+
+impl Place<'_> {
+    /// The line of an encoded record, with its newline.
+    pub(super) fn line(&self, body: &[u8]) -> Vec<u8> {
+        let previous = match self.previous {
+            Some(previous) => format!("\"{previous}\""),
+            None => "null".to_owned(),
+        };
+        let (writer, sequence) = (self.writer, self.sequence);
+        let place =
+            format!("{{\"writer\":\"{writer}\",\"sequence\":{sequence},\"previous\":{previous},");
+        [place.as_bytes(), body.get(1..).unwrap_or_default(), b"\n"].concat()
+    }
 }

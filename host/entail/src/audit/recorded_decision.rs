@@ -1,4 +1,4 @@
-//! A record as it is read back from the log.
+//! A decision as it is read back from the log.
 
 use std::borrow::Cow;
 
@@ -6,10 +6,14 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// A record of the log.
+use super::opening::RecordedOpening;
+
+/// A decision in the log, with what became of a granted secret.
 #[derive(Clone, Debug)]
 pub struct RecordedDecision {
     json: String,
+    writer: String,
+    sequence: u64,
     at_ms: u64,
     scope: String,
     provider: String,
@@ -20,6 +24,7 @@ pub struct RecordedDecision {
     is_granted: bool,
     granted: Option<(String, String, u64)>,
     failure: Option<String>,
+    opening: Option<RecordedOpening>,
 }
 
 /// The request of a record.
@@ -33,6 +38,11 @@ pub(crate) struct RecordedRequest<'a> {
 /// The fields of a record that are shown; others are ignored.
 #[derive(Deserialize)]
 struct ShownRecord<'a> {
+    #[serde(borrow)]
+    writer: Cow<'a, str>,
+    sequence: u64,
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
     at_ms: u64,
     #[serde(borrow)]
     scope: Cow<'a, str>,
@@ -74,7 +84,7 @@ struct ShownGrant<'a> {
 }
 
 impl RecordedDecision {
-    /// Parses a line; `None` if it is not a record, or `accepts` rejects its request.
+    /// Parses a line; `None` if it is not a decision, or `accepts` rejects its request.
     pub(super) fn parse(
         line: &[u8],
         accepts: impl FnOnce(&RecordedRequest<'_>) -> bool,
@@ -91,7 +101,7 @@ impl RecordedDecision {
             principal: &shown.principal,
             at_ms: shown.at_ms,
         };
-        if !accepts(&request) {
+        if shown.kind != "decision" || !accepts(&request) {
             return None;
         }
         let (is_granted, refused) = match shown.decision {
@@ -103,6 +113,9 @@ impl RecordedDecision {
         };
         Some(RecordedDecision {
             json: json.to_owned(),
+            writer: shown.writer.into_owned(),
+            sequence: shown.sequence,
+            opening: None,
             at_ms: shown.at_ms,
             scope: shown.scope.into_owned(),
             provider: shown.provider.into_owned(),
@@ -118,7 +131,7 @@ impl RecordedDecision {
         })
     }
 
-    /// The line: one JSON object.
+    /// The line of the decision: one JSON object.
     pub fn json(&self) -> &str {
         &self.json
     }
@@ -127,6 +140,34 @@ impl RecordedDecision {
     pub fn to_value(&self) -> Value {
         // It was parsed before.
         serde_json::from_str(&self.json).unwrap_or_default()
+    }
+
+    /// The line with one more member, `opening`, if the decision is a grant.
+    pub fn json_with_opening(&self) -> String {
+        let with_opening = self.opening.as_ref().and_then(|opening| {
+            let opening = entail_text::json::to_string(opening).ok()?;
+            let line = self.json.strip_suffix('}')?;
+            Some(format!("{line},\"opening\":{opening}}}"))
+        });
+        with_opening.unwrap_or_else(|| self.json.clone())
+    }
+
+    /// Identifies the decision: its writer, and its number among the writer's records.
+    pub(super) fn key(&self) -> (String, u64) {
+        (self.writer.clone(), self.sequence)
+    }
+
+    pub(super) fn is_granted(&self) -> bool {
+        self.is_granted
+    }
+
+    pub(super) fn set_opening(&mut self, opening: RecordedOpening) {
+        self.opening = Some(opening);
+    }
+
+    /// What became of the granted secret; `None` if nothing was granted.
+    pub fn opening(&self) -> Option<&RecordedOpening> {
+        self.opening.as_ref()
     }
 
     /// The time, in milliseconds since 1970-01-01T00:00:00Z.
@@ -156,10 +197,13 @@ impl RecordedDecision {
 
     /// Whether the request was only a probe that did not fail: no credential was returned.
     pub fn is_probe(&self) -> bool {
-        self.purpose == "status" && self.outcome() != "failed"
+        let is_failed = self.outcome() == "failed"
+            || matches!(self.opening, Some(RecordedOpening::Failed { .. }));
+        self.purpose == "status" && !is_failed
     }
 
-    /// The outcome: `granted`, `refused` or `failed`.
+    /// The decision: `granted`, `refused` or `failed`. A granted secret may still fail to open
+    /// ([`RecordedDecision::opening`]).
     pub fn outcome(&self) -> &'static str {
         match &self.refused {
             _ if self.is_granted => "granted",

@@ -3,7 +3,8 @@
 //! A record of the decision log holds the facts of its decision, so another policy can
 //! decide on the same facts. The recorded decisions are those of the policies that were
 //! active then, after the guard. A record of a policy that failed counts as a failure, even
-//! if it failed because of the load at that time.
+//! if it failed because of the load at that time. What became of a granted secret is not part
+//! of a decision, so records of that are skipped.
 //!
 //! All processors work in parallel. The log is read in batches, and each line is parsed
 //! once. Only counts and grouped changes are kept, so memory does not grow with the log or
@@ -23,7 +24,7 @@ use std::sync::{Mutex, PoisonError};
 use entail_policy::{Code, Facts, Grant, Policy};
 use serde::{Deserialize, Serialize};
 
-use crate::audit::{Filter, LineKind, LogLines, OutcomeFilter, RecordedRequest};
+use crate::audit::{Filter, LineKind, LogLines, OutcomeFilter, RecordedRequest, is_opening};
 use crate::compare::decision::{Difference, DifferenceCounts, EffectiveDecision};
 use crate::compare::parallel::on_all_processors;
 use crate::error::Error;
@@ -88,6 +89,8 @@ struct Recorded<'a> {
     #[serde(borrow)]
     writer: Cow<'a, str>,
     sequence: u64,
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
     at_ms: u64,
     #[serde(borrow)]
     principal: Cow<'a, str>,
@@ -154,6 +157,8 @@ impl Recorded<'_> {
                 *code == wanted.as_str()
             }
             (OutcomeFilter::Code(_), _) => false,
+            // Replaying rejects these.
+            (OutcomeFilter::Opened | OutcomeFilter::NotOpened | OutcomeFilter::Unknown, _) => false,
         };
         let request = RecordedRequest {
             scope: &self.scope,
@@ -173,8 +178,19 @@ impl Recorded<'_> {
 ///
 /// # Errors
 ///
-/// Fails if a file of the log cannot be read.
+/// [`Error::Invalid`] if the filter depends on what became of a granted secret; fails if a file
+/// of the log cannot be read.
 pub fn replay(home: &Home, policy: &Policy, filter: &Filter) -> Result<Replay, Error> {
+    if filter
+        .outcome
+        .as_ref()
+        .is_some_and(OutcomeFilter::is_of_opening)
+    {
+        return Err(Error::Invalid(
+            "a policy decides what is granted, not whether the secret opens; select granted"
+                .to_owned(),
+        ));
+    }
     let failed = |error: std::io::Error| Error::Home(format!("the decision log: {error}"));
     let source = Mutex::new(Source {
         lines: LogLines::all(home.decision_log()),
@@ -275,10 +291,11 @@ impl Group {
 
 impl Tally {
     fn add_line(&mut self, line: &[u8], policy: &Policy, filter: &Filter) {
-        if line.is_empty() {
+        if line.is_empty() || is_opening(line) {
             return;
         }
-        let Ok(recorded) = serde_json::from_slice::<Recorded<'_>>(line) else {
+        let recorded = serde_json::from_slice::<Recorded<'_>>(line);
+        let Some(recorded) = recorded.ok().filter(|recorded| recorded.kind == "decision") else {
             self.unreadable += 1;
             return;
         };
@@ -376,9 +393,9 @@ impl Tally {
 mod tests {
     use super::*;
 
-    const LINES: &str = r#"{"writer":"a","sequence":1,"previous":null,"at_ms":5,"purpose":"lease","principal":"local:owner","scope":"acme/evals","provider":"openai","revision":3,"policy":"sha256:00","result":"decided","decision":{"refused":{"code":"expired","message":"it is over"},"trail":[]},"facts":{"request":{"provider":"openai","now_ms":5},"chain":[{"path":"acme/evals"}]}}
-{"writer":"a","sequence":2,"previous":null,"at_ms":6,"purpose":"status","principal":"local:owner","scope":"acme/evals","provider":"openai","revision":3,"policy":"sha256:00","result":"failed","failure":"the policy \"x\" trapped","facts":{"request":{"provider":"openai","now_ms":5},"chain":[{"path":"acme/evals"}]}}
-{"writer":"a","sequence":3,"previous":null,"at_ms":7,"purpose":"status","principal":"local:owner","scope":"acme","provider":"openai","revision":3,"policy":"sha256:00","result":"decided","decision":{"granted":{"credential":"1"},"trail":[{"credential":"1","code":"chosen"}]},"granted":{"holder":"acme","credential":"default","version":1},"facts":{"request":{"provider":"openai","now_ms":5},"chain":[{"path":"acme","credentials":[{"id":"1","name":"default"}]}]}}"#;
+    const LINES: &str = r#"{"writer":"a","sequence":1,"previous":null,"kind":"decision","at_ms":5,"purpose":"lease","principal":"local:owner","scope":"acme/evals","provider":"openai","revision":3,"policy":"sha256:00","result":"decided","decision":{"refused":{"code":"expired","message":"it is over"},"trail":[]},"facts":{"request":{"provider":"openai","now_ms":5},"chain":[{"path":"acme/evals"}]}}
+{"writer":"a","sequence":2,"previous":null,"kind":"decision","at_ms":6,"purpose":"status","principal":"local:owner","scope":"acme/evals","provider":"openai","revision":3,"policy":"sha256:00","result":"failed","failure":"the policy \"x\" trapped","facts":{"request":{"provider":"openai","now_ms":5},"chain":[{"path":"acme/evals"}]}}
+{"writer":"a","sequence":3,"previous":null,"kind":"decision","at_ms":7,"purpose":"status","principal":"local:owner","scope":"acme","provider":"openai","revision":3,"policy":"sha256:00","result":"decided","decision":{"granted":{"credential":"1"},"trail":[{"credential":"1","code":"chosen"}]},"granted":{"holder":"acme","credential":"default","version":1},"facts":{"request":{"provider":"openai","now_ms":5},"chain":[{"path":"acme","credentials":[{"id":"1","name":"default"}]}]}}"#;
 
     #[test]
     fn records_are_filtered_by_their_outcome() {

@@ -92,6 +92,6 @@ impl Maintenance<'_> {
 
     async fn verify_log_in_background(self) -> Result<LogReport, Error> {
         let home = self.entail.home().clone();
-        run_on_thread("entail-verify-log", move || audit::verify(&home)).await?
+        run_on_thread("entail-verify-log", move || audit::verify(&home, &[])).await?
     }
 }

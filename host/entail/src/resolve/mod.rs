@@ -1,4 +1,5 @@
 //! From a request to a lease: authorize, facts, decide, enforce, record, unseal, lease.
+//! Between the last two, what became of the secret is recorded as well.
 //!
 //! Each step is one function in its own file, with its own errors. Nothing is
 //! revealed unless all of them succeed.
@@ -58,6 +59,7 @@ impl Entail {
             request,
             purpose: Purpose::Lease,
             recording: Recording::Always,
+            reveals: true,
         })
         .await
     }
@@ -79,6 +81,7 @@ impl Entail {
             request,
             purpose: Purpose::Lease,
             recording: Recording::WithCandidates,
+            reveals: true,
         })
         .await
     }
@@ -96,6 +99,7 @@ impl Entail {
                 request,
                 purpose: Purpose::Status,
                 recording: Recording::WithCandidates,
+                reveals: false,
             })
             .await?;
         lease.secrets.clear();
@@ -120,6 +124,8 @@ impl Entail {
                 request,
                 purpose: Purpose::Status,
                 recording: Recording::Always,
+                // Whether it is a given one.
+                reveals: true,
             })
             .await?;
         let is_given = |(name, secret): (&str, &Secret)| {
@@ -184,9 +190,13 @@ impl Entail {
         let loaded = self.load_facts(principal, request).await?;
         let decided = self.decide(&loaded).await;
         let decided = enforce(&loaded.facts, decided);
-        self.record(call, &loaded, &decided)?;
+        let recorded = self.record(call, &loaded, &decided).await?;
         let shadow = decided.shadow_question(&loaded.facts);
         let unsealed = self.unseal(&request.scope, &loaded, decided.decision).await;
+        let unsealed = match &recorded {
+            Some(decision) => self.record_opening(call, decision, unsealed).await,
+            None => unsealed,
+        };
         let lease = unsealed.map(|unsealed| Lease::new(&loaded, decided.policy, unsealed));
         Ok(Resolved {
             revision: loaded.chain.revision,

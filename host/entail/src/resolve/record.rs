@@ -1,6 +1,7 @@
-//! Step 5: records the decision in the decision log.
+//! Step 5: records the decision in the decision log; after step 6, what became of the granted
+//! secret.
 
-use crate::audit::{self, Granted, Purpose, Record};
+use crate::audit::{self, Entry, Granted, Opening, OpeningResult, Purpose, Record, Written};
 use crate::entail::Entail;
 use crate::error::Error;
 use crate::principal::Principal;
@@ -22,20 +23,22 @@ pub(crate) struct Call<'a> {
     pub(crate) request: &'a Request,
     pub(crate) purpose: Purpose,
     pub(crate) recording: Recording,
+    /// Whether the caller learns anything of the secret, or only whether it opens.
+    pub(crate) reveals: bool,
 }
 
 impl Entail {
-    /// Records the decision and its facts. No record, no secret.
-    pub(super) fn record(
+    /// Records the decision and its facts. No record, no secret. Returns the record of a grant.
+    pub(super) async fn record(
         &self,
         call: &Call<'_>,
         loaded: &LoadedFacts<'_>,
         decided: &Decided,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Written>, Error> {
         if call.recording == Recording::WithCandidates
             && decided.is_refusal_without_candidates(&loaded.facts)
         {
-            return Ok(());
+            return Ok(None);
         }
         let granted = decided
             .grant()
@@ -46,7 +49,7 @@ impl Entail {
                 failure: error.to_string(),
             },
         };
-        self.log.write(&Record {
+        let record = Record {
             at_ms: loaded.now_ms,
             purpose: call.purpose,
             principal: &call.principal.to_string(),
@@ -65,6 +68,35 @@ impl Entail {
                 version: credential.version.number,
             }),
             facts: &loaded.facts,
-        })
+        };
+        let written = self.log.write(&Entry::Decision(&record)).await?;
+        Ok(decided.grant().map(|_| written))
+    }
+
+    /// Records what became of the secret that the recorded decision granted. If it was opened,
+    /// both records are on the disk before anything is revealed.
+    pub(super) async fn record_opening<T>(
+        &self,
+        call: &Call<'_>,
+        decision: &Written,
+        opened: Result<T, Error>,
+    ) -> Result<T, Error> {
+        let result = match &opened {
+            Ok(_) => OpeningResult::Opened,
+            Err(error) => OpeningResult::Failed { code: error.code() },
+        };
+        let opening = Opening {
+            of: decision.sequence,
+            at_ms: self.documents.now_ms(),
+            result,
+        };
+        let written = self.log.write(&Entry::Opening(opening)).await;
+        // The first error says more, and nothing is revealed in any case.
+        let opened = opened?;
+        let written = written?;
+        if call.reveals {
+            self.log.sync(decision, &written).await?;
+        }
+        Ok(opened)
     }
 }

@@ -34,7 +34,8 @@ fn forged_log(world: &mut World) {
     });
     let line = |sequence: u64, details: &Value| {
         let mut line = json!({
-            "writer": text, "sequence": sequence, "previous": null, "at_ms": sequence,
+            "writer": text, "sequence": sequence, "previous": null, "kind": "decision",
+            "at_ms": sequence,
             "purpose": text, "principal": text, "scope": text, "provider": text,
             "revision": 1, "policy": text, "result": text, "facts": facts, text: text,
         });
@@ -46,6 +47,15 @@ fn forged_log(world: &mut World) {
     let refused = |code: &str| json!({"refused": {"code": code, "message": text}, "trail": []});
     let granted = json!({"granted": {"credential": text, "model": text}, "trail": []});
     let of = json!({"holder": text, "credential": text, "version": 1});
+    let opening = |details: Value| {
+        let mut line = json!({
+            "writer": text, "sequence": 6, "previous": null, "kind": "opening", "of": 3,
+            "at_ms": 6, "result": "failed",
+        });
+        let details = details.as_object().unwrap().clone();
+        line.as_object_mut().unwrap().extend(details);
+        line.to_string()
+    };
     let lines = [
         line(1, &json!({"decision": refused(text)})),
         line(2, &json!({"decision": refused("expired")})),
@@ -53,6 +63,9 @@ fn forged_log(world: &mut World) {
         line(4, &json!({"failure": text})),
         // The same number twice.
         line(4, &json!({"failure": text})),
+        opening(json!({"code": text})),
+        opening(json!({"result": text})),
+        line(7, &json!({"kind": text})),
         text.replace('\n', " "),
     ];
     world.in_home("decisions.jsonl", &(lines.join("\n") + "\n"));

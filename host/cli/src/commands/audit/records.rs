@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use entail::{Filter, Home, RecordedDecision, Records, last_records, records};
+use entail::{Filter, Home, RecordedDecision, RecordedOpening, Records, last_records, records};
 use entail_text::Shown;
 use serde_json::value::RawValue;
 
@@ -20,7 +20,7 @@ const ROWS: usize = 1_000;
 
 #[derive(Args)]
 pub struct TailArgs {
-    /// How many records
+    /// How many decisions
     #[arg(short = 'n', long, default_value_t = 20)]
     pub lines: usize,
     /// Keep printing new records as they are written
@@ -46,6 +46,9 @@ pub fn tail(session: &Session, args: &TailArgs) -> Result<(), CliError> {
         ..to_filter(&home, &args.filter)?
     };
     let mut found = last_records(&home, &filter, args.lines)?;
+    if args.follow {
+        found = found.following();
+    }
     let mut printer = Printer::new(session);
     let mut is_noted = session.global.json;
     loop {
@@ -95,7 +98,9 @@ impl Printer {
             }
             if self.as_json {
                 // A record that can be read is valid JSON.
-                print_json_line(&serde_json::from_str::<&RawValue>(record.json()).ok());
+                print_json_line(
+                    &serde_json::from_str::<&RawValue>(&record.json_with_opening()).ok(),
+                );
                 continue;
             }
             self.row(&record);
@@ -111,7 +116,7 @@ impl Printer {
 
     fn row(&mut self, record: &RecordedDecision) {
         let outcome = match (record.outcome(), record.refusal()) {
-            ("granted", _) => Cell::new("granted", Style::Good),
+            ("granted", _) => opening(record),
             // A policy chooses the code, and must not make it look like a grant.
             (_, Some(code)) => Cell::new(format!("refused: {}", Shown::of(code)), Style::Warn),
             (_, None) => Cell::new("failed", Style::Bad),
@@ -129,6 +134,17 @@ impl Printer {
             outcome,
             cell(&credential),
         ]);
+    }
+}
+
+/// What became of a granted secret.
+fn opening(record: &RecordedDecision) -> Cell {
+    match record.opening() {
+        Some(RecordedOpening::Opened { .. }) => Cell::new("opened", Style::Good),
+        Some(RecordedOpening::Failed { code, .. }) => {
+            Cell::new(format!("not opened: {}", Shown::of(code)), Style::Bad)
+        }
+        Some(RecordedOpening::Unknown) | None => Cell::new("granted", Style::Warn),
     }
 }
 

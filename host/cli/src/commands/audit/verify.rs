@@ -1,6 +1,6 @@
 //! `entail audit verify`: verifies the log.
 
-use entail::{Home, LogReport, verify_log};
+use entail::{Home, LogReport, LogSync, verify_log};
 
 use super::event::sentence;
 use crate::error::{CliError, ErrorCode};
@@ -40,6 +40,10 @@ pub fn verification(home: &Home) -> Result<LogVerification, CliError> {
     let LogReport {
         files,
         records,
+        decisions,
+        openings,
+        without_opening,
+        newer,
         writers,
         incomplete,
         first_file,
@@ -48,13 +52,20 @@ pub fn verification(home: &Home) -> Result<LogVerification, CliError> {
         has_head,
         after_head,
         lost,
+        heads_contained: _,
+        heads_unchecked: _,
         breaches,
         more_breaches,
-    } = verify_log(home)?;
+    } = verify_log(home, &[])?;
     let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     Ok(LogVerification {
         files: number(files),
         records,
+        decisions,
+        openings,
+        without_opening,
+        newer,
+        synced: home.settings()?.decision_log.sync == LogSync::Grouped,
         writers: number(writers),
         incomplete,
         first_file,
@@ -82,8 +93,9 @@ pub fn breaches(found: &LogVerification) -> u64 {
 
 fn print_text(found: &LogVerification) {
     out!(
-        "{} by {} verified",
-        count(found.records, "record"),
+        "{} and {} by {} verified",
+        count(found.decisions, "decision"),
+        count(found.openings, "opening"),
         count(found.writers, "writer"),
     );
     if let Some(number) = found.first_file {
@@ -125,6 +137,25 @@ pub fn notes(found: &LogVerification) -> Vec<String> {
     if !found.has_head && found.files == 0 && !has_breaches {
         notes.push(
             "there is no log and no record of one: either no decision was made yet, or the log was removed together with its key"
+                .to_owned(),
+        );
+    }
+    if found.without_opening > 0 {
+        notes.push(format!(
+            "whether the secret was opened is not recorded for {}, so nothing was revealed: a process was stopped, or a request given up, before that",
+            count(found.without_opening, "grant"),
+        ));
+    }
+    if found.newer > 0 {
+        notes.push(format!(
+            "{} {} of a kind that only a newer version of Entail knows",
+            count(found.newer, "record"),
+            choose(found.newer, "is", "are"),
+        ));
+    }
+    if !found.synced {
+        notes.push(
+            "the log is not synced (decision-log.sync is \"none\"), so a power cut may lose the records of the last minute"
                 .to_owned(),
         );
     }

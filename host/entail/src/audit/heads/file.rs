@@ -60,6 +60,19 @@ impl HeadFile {
         })
     }
 
+    /// Locks out other writers until the lock is dropped; `None` if one has it for longer
+    /// than a record takes.
+    pub(in crate::audit) fn try_lock(&self) -> std::io::Result<Option<LogLock>> {
+        for _ in 0..SPINS {
+            match self.file.try_lock() {
+                Ok(()) => return Ok(Some(LogLock(Arc::clone(&self.file)))),
+                Err(std::fs::TryLockError::WouldBlock) => std::thread::yield_now(),
+                Err(std::fs::TryLockError::Error(error)) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
     /// Locks out other writers until the lock is dropped.
     pub(in crate::audit) fn lock(&self) -> std::io::Result<LogLock> {
         let end = Instant::now() + LOCK_WITHIN;

@@ -21,19 +21,32 @@
 //!
 //! # Crashes of the machine
 //!
-//! Records and heads are written without fsync. If the machine crashes, the newest of both
-//! can be lost, and the log may end before its head. So a checkpoint names the boot that it
-//! was made in. Within one boot, a log that ends before its head was truncated. After
-//! another boot, what came after the durable checkpoint may be missing, and is counted as
-//! lost; anything else is a breach. A full file is fsynced as soon as it has its number; a
-//! crash between the two can look like a breach.
+//! The head is written without fsync, and so are records that reveal nothing. If the machine
+//! crashes, the newest of both can be lost, and the log may end before its head. So a
+//! checkpoint names the boot that it was made in. Within one boot, a log that ends before its
+//! head was truncated. After another boot, what came after the durable checkpoint may be
+//! missing, and is counted as lost; anything else is a breach. A head that is older than the
+//! log is harmless: a writer continues from the end of the log.
+//!
+//! A sync of the log makes everything before it durable, and then stores the durable
+//! checkpoint. So what was revealed after a sync is never excused as lost, as far as the head
+//! file itself reached the disk. Without syncs ([`LogSync::None`](crate::LogSync::None)), a record
+//! counts as durable after a minute.
+//!
+//! The system may write later parts of the log before earlier ones. So after a reboot a
+//! part after the durable checkpoint may read as zeros. The next writer removes the log from
+//! there on.
+//!
+//! When a file is full, each step is on the disk before the next: its records, where it ended
+//! (closed), its number (the rename), and that the next file is the current one (head). So a
+//! crash never separates a file from its checkpoint.
 //!
 //! # Security
 //!
 //! Someone who can write the log and the head, but cannot read the key, can restore both
-//! together to an earlier state, and can remove what came after the durable checkpoint (a
-//! minute or two of a busy log, the last two records of an idle one) if the machine is
-//! rebooted before the next verification. Someone who can read the key can do anything.
+//! together to an earlier state, and can remove what came after the durable checkpoint
+//! (what revealed nothing; without syncs, a minute or two of a busy log, or the last two
+//! records of an idle one) if the machine is rebooted before the next verification. Someone who can read the key can do anything.
 
 mod checkpoint;
 mod file;
@@ -46,5 +59,5 @@ pub(super) use checkpoint::{Checkpoint, CheckpointKind, MachineTime};
 pub(super) use file::{HeadFile, LogLock};
 pub(super) use key::LogKey;
 pub(super) use position::Position;
-pub(super) use recovery::surviving_part;
-pub(super) use state::{Heads, max_gap, reinitialize};
+pub(super) use recovery::{intact_length, surviving_part};
+pub(super) use state::{DurableMark, Heads, max_gap, reinitialize};

@@ -10,8 +10,8 @@ use super::checkpoint::{Checkpoint, CheckpointKind, MachineTime};
 use super::file::{HeadFile, closed_slot};
 use super::key::{LogKey, Written, write_key};
 use super::position::Position;
-use super::recovery::{end_of_log, surviving_part};
-use crate::audit::files::{LogPaths, numbered_path, open_if_exists, with_path};
+use super::recovery::{end_of_log, intact_length, surviving_part};
+use crate::audit::files::{LogPaths, numbered_path, open_if_exists, sync_directory, with_path};
 use crate::audit::lines::MAX_LINE_BYTES;
 use crate::clock::Clock;
 
@@ -115,6 +115,8 @@ impl Heads {
         stored.put(&self.file, self.checkpoint(CheckpointKind::Lost))?;
         stored.put_head(&self.file, head)?;
         self.file.sync()?;
+        // A key without heads would mean that they were removed.
+        sync_directory(&paths.heads)?;
         if let Some(text) = text {
             match write_key(&paths.key, &text) {
                 Ok(()) => {}
@@ -236,7 +238,11 @@ impl Heads {
                 kind: CheckpointKind::Durable,
                 ..next
             };
-            stored.put(&self.file, durable)?;
+            // A sync may have stored a later one.
+            let known = self.file.checkpoint(&stored.key, CheckpointKind::Durable)?;
+            if known.is_none_or(|known| known.at.lines < durable.at.lines) {
+                stored.put(&self.file, durable)?;
+            }
             stored.next_durable = Checkpoint {
                 kind: CheckpointKind::NextDurable,
                 ..stored.head.0
@@ -246,16 +252,37 @@ impl Heads {
         stored.put_head(&self.file, head)
     }
 
-    /// Stores the end of a full file, after it got its number.
-    pub(in crate::audit) fn close_file(&mut self) -> std::io::Result<()> {
-        let closed = self.checkpoint(CheckpointKind::Closed);
+    /// The present position, to be stored once everything before it is on the disk.
+    pub(in crate::audit) fn durable_mark(&self) -> Option<DurableMark> {
+        let stored = self.stored.as_ref()?;
+        Some(DurableMark {
+            file: self.file.clone(),
+            key: stored.key.clone(),
+            begin: stored.begin,
+            durable: self.checkpoint(CheckpointKind::Durable),
+        })
+    }
+
+    /// Stores the end of a full file on the disk, before the file gets its number. Until
+    /// [`Heads::begin_file`] it has no effect.
+    pub(in crate::audit) fn close_file(&self) -> std::io::Result<()> {
+        let Some(stored) = &self.stored else {
+            return Ok(());
+        };
+        stored.put(&self.file, self.checkpoint(CheckpointKind::Closed))?;
+        self.file.sync()
+    }
+
+    /// Stores on the disk that the next file is the current one, after the full one got its
+    /// number, and before anything is written to the next.
+    pub(in crate::audit) fn begin_file(&mut self) -> std::io::Result<()> {
         self.at = self.at.next_file();
         let head = self.checkpoint(CheckpointKind::Head);
-        if let Some(stored) = &mut self.stored {
-            stored.put(&self.file, closed)?;
-            stored.put_head(&self.file, head)?;
-        }
-        Ok(())
+        let Some(stored) = &mut self.stored else {
+            return Ok(());
+        };
+        stored.put_head(&self.file, head)?;
+        self.file.sync()
     }
 
     /// Finishes what a stopped process had begun: the full file has its number, and the
@@ -272,11 +299,15 @@ impl Heads {
             return Ok(());
         }
         self.catch_up(&full, length, max_gap)?;
-        self.close_file()
+        full.sync_data()?;
+        sync_directory(&path)?;
+        self.close_file()?;
+        self.begin_file()
     }
 
-    /// After a reboot the log may end before its head. Counts the missing records as lost
-    /// if they were not durable.
+    /// After a reboot the log may end before its head, or what was written last may be in
+    /// ruins, which are removed. Counts the missing records as lost if they were not
+    /// durable.
     fn recover_after_reboot(&mut self, paths: &LogPaths) -> std::io::Result<()> {
         let now = self.checkpoint(CheckpointKind::Head).machine;
         let Some(stored) = &mut self.stored else {
@@ -298,13 +329,21 @@ impl Heads {
         };
         let log = open_if_exists(&paths.log).map_err(|error| with_path(&paths.log, error))?;
         let length = match &log {
-            Some(log) => log.metadata()?.len(),
+            Some(log) => intact_length(log, durable.bytes)?,
             None => 0,
         };
         let Some(found) = surviving_part(&durable, &head.at, log.as_ref(), length)? else {
             return Ok(());
         };
-        if found != head.at {
+        if let Some(log) = &log
+            && length < log.metadata()?.len()
+        {
+            let log = File::options().write(true).open(&paths.log)?;
+            log.set_len(length)
+                .and_then(|()| log.sync_all())
+                .map_err(|error| with_path(&paths.log, error))?;
+        }
+        if found.lines < head.at.lines {
             let before = self.file.checkpoint(&stored.key, CheckpointKind::Lost)?;
             let lost = Checkpoint {
                 kind: CheckpointKind::Lost,
@@ -376,6 +415,39 @@ impl StoredHeads {
                 ..head
             },
         )
+    }
+}
+
+/// A position that becomes durable with a sync of the log.
+pub(in crate::audit) struct DurableMark {
+    file: HeadFile,
+    key: LogKey,
+    begin: Checkpoint,
+    durable: Checkpoint,
+}
+
+impl DurableMark {
+    /// Whether the current file was synced before, together with its name.
+    pub(in crate::audit) fn has_durable_name(&self) -> bool {
+        let known = self.file.checkpoint(&self.key, CheckpointKind::Durable);
+        known.is_ok_and(|known| {
+            known.is_some_and(|known| known.at.file == self.durable.at.file && known.at.bytes > 0)
+        })
+    }
+
+    /// Stores the position under the lock, unless a later one is known.
+    pub(in crate::audit) fn store(&self) -> std::io::Result<()> {
+        let _lock = self.file.lock()?;
+        let stored = |kind| self.file.checkpoint(&self.key, kind);
+        // Accepting a loss reinitializes the heads.
+        let is_same_log = stored(CheckpointKind::Begin)? == Some(self.begin);
+        let known = stored(CheckpointKind::Durable)?;
+        let is_newer = known.is_none_or(|known| known.at.lines < self.durable.at.lines);
+        if is_same_log && is_newer {
+            let written = self.key.encode(&self.durable);
+            self.file.write(CheckpointKind::Durable as u64, &written)?;
+        }
+        Ok(())
     }
 }
 

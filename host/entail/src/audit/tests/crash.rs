@@ -78,18 +78,18 @@ fn records_lost_in_a_crash_after_a_rotation_are_counted() {
         let home = TestHome::with_small_files();
         home.run(5);
         // All of it within a minute, so that the durable checkpoint stays in the first file.
-        home.run(200);
+        home.run(203);
         assert!(home.numbered(3).exists());
-        home.assert_intact(205);
+        home.assert_intact(208);
         home
     };
     let home = made();
     let text = lines(&home.text());
     home.put(&text[..text.len() - 2]);
     home.clock.start("second");
-    assert_eq!(home.assert_intact(203).lost, 2);
+    assert_eq!(home.assert_intact(206).lost, 2);
     home.run(1);
-    assert_eq!(home.assert_intact(204).lost, 2);
+    assert_eq!(home.assert_intact(207).lost, 2);
     // A changed full file is not excused.
     let home = made();
     home.put(&text[..text.len() - 2]);

@@ -2,8 +2,11 @@
 
 mod crash;
 mod full_files;
+mod heads;
+mod openings;
 mod processes;
 mod reading;
+mod syncs;
 mod tampering;
 
 use std::collections::BTreeMap;
@@ -12,12 +15,15 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use entail_policy::{Facts, RequestFacts};
+use entail_policy::{Decision, Facts, Grant, RequestFacts};
 use entail_store::Digest;
 
 use super::files::{LogPaths, numbered_path};
 use super::verify::verify_at;
-use super::{DecisionLog, LogReport, Outcome, Purpose, Record};
+use super::{
+    DecisionLog, Entry, Granted, LogReport, Opening, OpeningResult, Outcome, Purpose, Record,
+    Written,
+};
 use crate::Principal;
 use crate::clock::fake::FakeClock;
 use crate::error::Error;
@@ -49,15 +55,20 @@ impl TestHome {
 
     /// A home whose log files are full after some forty records.
     fn with_small_files() -> Self {
+        TestHome::with_settings("max-bytes = 16384")
+    }
+
+    /// A home with these settings of the log.
+    fn with_settings(settings: &str) -> Self {
         let home = TestHome::new();
         let file = home.home.settings_file();
-        std::fs::write(&file, "[decision-log]\nmax-bytes = 16384\n").unwrap();
+        std::fs::write(&file, format!("[decision-log]\n{settings}\n")).unwrap();
         std::fs::set_permissions(file, Permissions::from_mode(0o600)).unwrap();
         home
     }
 
-    fn open(&self) -> DecisionLog {
-        DecisionLog::open(&self.home, self.clock.clone()).unwrap()
+    fn open(&self) -> Arc<DecisionLog> {
+        Arc::new(DecisionLog::open(&self.home, self.clock.clone()).unwrap())
     }
 
     /// Opens the log, records decisions, and closes it.
@@ -93,7 +104,7 @@ impl TestHome {
     }
 
     fn verify(&self) -> LogReport {
-        verify_at(&self.home, &*self.clock).unwrap()
+        verify_at(&self.home, &*self.clock, &[]).unwrap()
     }
 
     #[track_caller]
@@ -113,9 +124,62 @@ impl TestHome {
     }
 }
 
-fn decide(log: &DecisionLog, scope: &str) -> Result<(), Error> {
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(work)
+}
+
+/// Records a decision of a policy that failed.
+fn decide(log: &Arc<DecisionLog>, scope: &str) -> Result<Written, Error> {
+    let failure = "it is only a test".to_owned();
+    write_decision(log, scope, Outcome::Failed { failure }, None)
+}
+
+/// Records a grant.
+fn grant(log: &Arc<DecisionLog>, scope: &str) -> Result<Written, Error> {
+    let decision = Decision {
+        outcome: entail_policy::Outcome::Granted(Grant {
+            credential: "1".to_owned(),
+            model: None,
+            alternates: Vec::new(),
+        }),
+        trail: Vec::new(),
+        attributes: BTreeMap::new(),
+    };
+    let granted = Granted {
+        holder: "acme",
+        credential: "default",
+        version: 1,
+    };
+    let outcome = Outcome::Decided {
+        decision: &decision,
+    };
+    write_decision(log, scope, outcome, Some(granted))
+}
+
+/// Records what became of a granted secret.
+fn open(
+    log: &Arc<DecisionLog>,
+    decision: &Written,
+    result: OpeningResult,
+) -> Result<Written, Error> {
+    block_on(log.write(&Entry::Opening(Opening {
+        of: decision.sequence,
+        at_ms: 1_800_000_000_001,
+        result,
+    })))
+}
+
+fn write_decision(
+    log: &Arc<DecisionLog>,
+    scope: &str,
+    outcome: Outcome<'_>,
+    granted: Option<Granted<'_>>,
+) -> Result<Written, Error> {
     let at_ms = 1_800_000_000_000;
-    log.write(&Record {
+    block_on(log.write(&Entry::Decision(&Record {
         at_ms,
         purpose: Purpose::Lease,
         principal: "local:owner",
@@ -124,10 +188,8 @@ fn decide(log: &DecisionLog, scope: &str) -> Result<(), Error> {
         revision: 7,
         policy: entail_policy::PolicyDigest::of(b"policy"),
         bound_at: None,
-        outcome: Outcome::Failed {
-            failure: "it is only a test".to_owned(),
-        },
-        granted: None,
+        outcome,
+        granted,
         facts: &Facts {
             request: RequestFacts {
                 provider: "openai".to_owned(),
@@ -139,7 +201,7 @@ fn decide(log: &DecisionLog, scope: &str) -> Result<(), Error> {
             },
             chain: Vec::new(),
         },
-    })
+    })))
 }
 
 /// The lines with their newlines.

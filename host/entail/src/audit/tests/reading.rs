@@ -87,6 +87,7 @@ fn a_line_that_is_not_a_record_is_skipped_and_reported() {
     for line in [
         too_long.as_str(),
         "{\"what\":1}",
+        &forged.replacen("\"kind\":\"decision\"", "\"kind\":\"later\"", 1),
         "[]",
         "",
         "{\"at_ms\":",
@@ -142,7 +143,7 @@ fn a_file_that_is_not_regular_is_refused_without_blocking() {
             }
             let all = records(&home.home, &Filter::default()).unwrap().next();
             let last = last_records(&home.home, &Filter::default(), 1).map(|mut last| last.next());
-            let verified = crate::audit::verify(&home.home);
+            let verified = crate::audit::verify(&home.home, &[]);
             for error in [
                 all.unwrap().unwrap_err(),
                 last.unwrap_err(),

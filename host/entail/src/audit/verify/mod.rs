@@ -4,6 +4,7 @@
 //! are in memory, regardless of the size of the log.
 
 mod chains;
+mod expected_heads;
 mod report;
 mod snapshot;
 
@@ -14,27 +15,34 @@ use std::path::PathBuf;
 use entail_store::Digest;
 
 use super::files::{LogPaths, log_error, numbered_path, open_to_read, with_path};
-use super::heads::{MachineTime, Position, surviving_part};
-use super::lines::{LineKind, Lines};
+use super::head::LogHead;
+use super::heads::{MachineTime, Position, intact_length, surviving_part};
+use super::lines::{FileRange, LineKind, Lines};
 use crate::clock::{Clock, SystemClock};
 use crate::error::Error;
 use crate::home::Home;
-use chains::{Chains, InvalidLine};
+use chains::{Chains, InvalidLine, RecordKind};
+use expected_heads::ExpectedHeads;
 pub use report::{Breach, LogReport};
 use snapshot::{KnownHeads, OpenFile, Snapshot};
 
 /// Verifies that each record of a home's log is where its writer put it, and was not
-/// changed: against the records after it, and against the head. Reads the whole log, and
-/// blocks meanwhile.
+/// changed: against the records after it, and against the head. Also checks that the log
+/// contains each of `heads`, which were stored elsewhere. Reads the whole log, and blocks
+/// meanwhile.
 ///
 /// # Errors
 ///
 /// [`Error::Home`] if a file cannot be read.
-pub fn verify(home: &Home) -> Result<LogReport, Error> {
-    verify_at(home, &SystemClock).map_err(log_error)
+pub fn verify(home: &Home, heads: &[LogHead]) -> Result<LogReport, Error> {
+    verify_at(home, &SystemClock, heads).map_err(log_error)
 }
 
-pub(super) fn verify_at(home: &Home, clock: &dyn Clock) -> std::io::Result<LogReport> {
+pub(super) fn verify_at(
+    home: &Home,
+    clock: &dyn Clock,
+    heads: &[LogHead],
+) -> std::io::Result<LogReport> {
     let mut report = LogReport::default();
     let mut log = Snapshot::take(&LogPaths::of(home), &mut report)?;
     let files = std::mem::take(&mut log.files);
@@ -45,14 +53,22 @@ pub(super) fn verify_at(home: &Home, clock: &dyn Clock) -> std::io::Result<LogRe
         chains: Chains::new(report.first_file.is_some()),
         report,
         machine: MachineTime::of(clock.uptime()),
+        expected: ExpectedHeads::new(heads),
         log,
     };
     verifier.check_missing_files(&files);
     for file in files {
         verifier.check_file(file)?;
     }
-    let mut report = verifier.report;
-    report.writers = verifier.chains.begun();
+    let Verifier {
+        log,
+        chains,
+        mut report,
+        expected,
+        ..
+    } = verifier;
+    expected.finish(&log, &mut report);
+    report.writers = chains.begun();
     Ok(report)
 }
 
@@ -62,6 +78,7 @@ struct Verifier {
     chains: Chains,
     report: LogReport,
     machine: MachineTime,
+    expected: ExpectedHeads,
 }
 
 /// What the heads say of a file, and how far it was checked against them.
@@ -126,12 +143,17 @@ impl Verifier {
             None => open_to_read(&file.path).map_err(|error| with_path(&file.path, error))?,
         };
         let mut heads = self.heads_of(file.path, file.number)?;
-        let mut lines = Lines::at(opened, 0)?;
+        let length = self.intact_length(&opened, &heads)?;
+        let mut lines = Lines::new(FileRange::new(&opened, 0, length), 0);
         let mut line = Vec::new();
         let mut number = 0;
         loop {
             let offset = lines.offset();
             heads.begin_at(offset);
+            if let Some(at) = &heads.at {
+                self.expected
+                    .reach(at, &heads.path, number, &mut self.report);
+            }
             let kind = lines.next(&mut line)?;
             if kind == LineKind::Incomplete {
                 if !line.is_empty() || lines.is_within_long_line() {
@@ -153,7 +175,7 @@ impl Verifier {
                     .is_some_and(|file| self.log.ledger.is_accepted(file, offset))
             };
             match checked {
-                Ok(()) => self.report.records += 1,
+                Ok(kind) => self.count(kind),
                 Err(InvalidLine::Incomplete) => self.report.incomplete += 1,
                 Err(InvalidLine::Broken(_)) if is_accepted() => self.report.accepted += 1,
                 Err(InvalidLine::Broken(reason)) => {
@@ -164,7 +186,7 @@ impl Verifier {
         }
         if let (false, Some(end)) = (heads.is_complete, heads.end) {
             let length = lines.offset();
-            if let Some(lost) = self.lost_in_crash(lines.file(), length, &end)? {
+            if let Some(lost) = self.lost_in_crash(&opened, length, &end)? {
                 // The next record adds them to the count in the head file.
                 self.report.lost += lost;
             } else {
@@ -174,6 +196,38 @@ impl Verifier {
             }
         }
         Ok(())
+    }
+
+    fn count(&mut self, kind: RecordKind) {
+        self.report.records += 1;
+        match kind {
+            RecordKind::Decision { is_grant } => {
+                self.report.decisions += 1;
+                self.report.without_opening += u64::from(is_grant);
+            }
+            RecordKind::Opening => {
+                self.report.openings += 1;
+                // That of its grant may have been archived.
+                self.report.without_opening = self.report.without_opening.saturating_sub(1);
+            }
+            RecordKind::Newer => self.report.newer += 1,
+        }
+    }
+
+    /// The length of a file without what the last crash of the machine left in ruins, if
+    /// nobody has written to the log since.
+    fn intact_length(&self, file: &File, heads: &FileHeads) -> std::io::Result<u64> {
+        let length = file.metadata()?.len();
+        let Some(known) = &self.log.heads else {
+            return Ok(length);
+        };
+        if !heads.is_current || known.head.machine.boot == self.machine.boot {
+            return Ok(length);
+        }
+        match self.durable_in(known, known.head.at.file)? {
+            Some(durable) => intact_length(file, durable.bytes),
+            None => Ok(length),
+        }
     }
 
     /// What the heads say of a file. Reports a file that does not fit them.

@@ -23,8 +23,18 @@ pub struct Breach {
 pub struct LogReport {
     /// How many files were read.
     pub files: usize,
-    /// How many valid records they hold.
+    /// How many valid records they hold, of all kinds.
     pub records: u64,
+    /// How many of them are decisions.
+    pub decisions: u64,
+    /// How many of them say what became of a granted secret.
+    pub openings: u64,
+    /// For how many grants there is no such record, so that nothing was revealed: the process
+    /// was stopped, or the request given up, before there could be one. Or it is about to be
+    /// written.
+    pub without_opening: u64,
+    /// How many records are of a kind that only a newer version of this program knows.
+    pub newer: u64,
     /// How many chains the records form. A chain that continued after very many others
     /// counts more than once.
     pub writers: usize,
@@ -47,6 +57,11 @@ pub struct LogReport {
     /// How many records are missing since a reboot: lost in a crash, or removed before the
     /// reboot.
     pub lost: u64,
+    /// How many of the given heads the log contains.
+    pub heads_contained: u64,
+    /// How many of the given heads cannot be checked, because what they cover was archived, or
+    /// its loss accepted.
+    pub heads_unchecked: u64,
     /// The first breaches.
     pub breaches: Vec<Breach>,
     /// How many more breaches there are.
