@@ -32,10 +32,12 @@ futures! {
     Entail {
         change(any(), any(), any());
         compare_secret(any(), any(), any(), any());
+        erase_principal(any(), any(), any());
         explain(any(), any(), any());
         journal(any(), any(), any(), any());
         masked(any(), any(), any());
         preview(any(), any(), any(), any());
+        principals(any(), any());
         probe(any(), any(), any());
         resolve(any(), any(), any());
         resolve_any(any(), any(), any());
@@ -100,7 +102,7 @@ futures! {
         with_settings_async(any(), any());
     }
     Store {
-        rotate_key(any(), any(), any());
+        rotate_key(any(), any(), any(), any(), any());
         blob(any(), any());
         check(any(), any(), any());
         commit(any(), any(), any(), any());

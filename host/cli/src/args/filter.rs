@@ -8,6 +8,7 @@ use entail_text::Shown;
 
 use super::time::past;
 use crate::error::CliError;
+use crate::session::Session;
 
 /// Selects records of the decision log.
 #[derive(Args)]
@@ -38,7 +39,11 @@ pub struct FilterArgs {
 /// # Errors
 ///
 /// Fails if a time or the outcome is not valid, or the log cannot be read.
-pub fn to_filter(home: &Home, args: &FilterArgs) -> Result<Filter, CliError> {
+pub fn to_filter(
+    session: &Session,
+    home: &Home,
+    args: &FilterArgs,
+) -> Result<Filter, CliError> {
     let since_ms = args.since.as_deref().map(past).transpose()?;
     let until_ms = args.until.as_deref().map(past).transpose()?;
     if let (Some(since), Some(until)) = (since_ms, until_ms)
@@ -53,7 +58,7 @@ pub fn to_filter(home: &Home, args: &FilterArgs) -> Result<Filter, CliError> {
         scope: args.scope.clone(),
         provider: args.provider.clone(),
         principal: args.principal.clone(),
-        outcome: outcome.map(|text| to_outcome(home, text)).transpose()?,
+        outcome: outcome.map(|text| to_outcome(session, home, text)).transpose()?,
         since_ms,
         until_ms,
         ..Filter::default()
@@ -75,7 +80,7 @@ const CODES: [&str; 9] = [
 
 /// Parses an outcome. A code that neither the built-in policy nor the log contains is a
 /// typing error.
-fn to_outcome(home: &Home, text: &str) -> Result<OutcomeFilter, CliError> {
+fn to_outcome(session: &Session, home: &Home, text: &str) -> Result<OutcomeFilter, CliError> {
     let outcome = OutcomeFilter::from(text);
     if !matches!(outcome, OutcomeFilter::Code(_)) || CODES.contains(&text) {
         return Ok(outcome);
@@ -85,7 +90,7 @@ fn to_outcome(home: &Home, text: &str) -> Result<OutcomeFilter, CliError> {
         ..Filter::default()
     };
     let mut known: BTreeSet<String> = CODES.map(str::to_owned).into();
-    for record in records(home, &refused)? {
+    for record in records(home, &session.principal, &refused)? {
         let record = record?;
         match record.refusal() {
             Some(code) if code == text => return Ok(outcome),

@@ -100,7 +100,7 @@ fn print_text(found: &Verification, entail: &Entail) {
             )
         ),
     }
-    for note in leftovers(found, entail) {
+    for note in leftovers(session, found, entail) {
         err!(Style::Warn => "note:"; " {note}");
     }
     if found.faults.is_empty() {
@@ -119,12 +119,14 @@ fn print_text(found: &Verification, entail: &Entail) {
 }
 
 /// Work that is left to do although nothing is wrong.
-pub fn leftovers(found: &Verification, entail: &Entail) -> Vec<String> {
+pub fn leftovers(session: &Session, found: &Verification, entail: &Entail) -> Vec<String> {
     let mut notes = Vec::new();
+    let keys = entail.keys().local(&session.principal);
+    let is_rotating = keys.is_ok_and(|keys| keys.identity_ids().count() > 1);
     let secrets = found.under_old_recipients.len();
     if let Some(first) = found.under_old_recipients.first() {
         // Each ends with the command that seals again.
-        let remedy = if entail.keys().local().identity_ids().count() > 1 {
+        let remedy = if is_rotating {
             "finish the rotation with: entail key rotate identity"
         } else if !found.secrets_for_others.is_empty() {
             "if a restore with a recovery key was interrupted, run it again; otherwise seal again with: entail key reseal"

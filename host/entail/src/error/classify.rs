@@ -57,6 +57,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Error::Refused { .. } => ErrorKind::Refused,
+            Error::Withheld { kind, .. } => *kind,
             Error::NotAuthorized { .. } => ErrorKind::NotAuthorized,
             Error::PolicyFailed(_)
             | Error::Engine(_)
@@ -93,6 +94,7 @@ impl Error {
             Error::UnknownScope(_)
             | Error::UnknownProvider(_)
             | Error::UnknownCredential { .. }
+            | Error::UnknownPrincipal(_)
             | Error::UnknownPolicy(_) => ErrorKind::NotFound,
             Error::ScopeExists(_)
             | Error::HasProjects { .. }
@@ -124,6 +126,7 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Error::Refused { .. } => "refused",
+            Error::Withheld { code, .. } => code,
             Error::NotAuthorized { .. } => "not-authorized",
             Error::PolicyFailed(_) => "policy-failed",
             Error::GuardViolated(_) => "guard-violated",
@@ -160,6 +163,7 @@ impl Error {
             Error::UnknownMode(_) => "unknown-mode",
             Error::NoMode { .. } => "no-mode",
             Error::UnknownCredential { .. } => "unknown-credential",
+            Error::UnknownPrincipal(_) => "unknown-principal",
             Error::ScopeExists(_) => "scope-exists",
             Error::HasProjects { .. } => "has-projects",
             Error::Invalid(_) => "invalid",

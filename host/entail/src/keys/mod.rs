@@ -48,8 +48,13 @@ impl Entail {
 
 impl StoreKeys<'_> {
     /// The keys of this machine.
-    pub fn local(self) -> Arc<Keys> {
-        self.entail.documents.store.keys()
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAuthorized`].
+    pub fn local(self, principal: &Principal) -> Result<Arc<Keys>, Error> {
+        authorize_whole(principal, Action::Administer)?;
+        Ok(self.entail.documents.store.keys())
     }
 
     /// The keyring that is in force: who may change the store, and who may read it.

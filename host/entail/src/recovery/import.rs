@@ -13,14 +13,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use entail_store::{
-    Author, Authority, BackendError, Batch, Epoch, History, IdentitySource, InputError, InputFile,
+    Authority, BackendError, Batch, Epoch, History, IdentitySource, InputError, InputFile,
     JournalPosition, KeyId, Keyring, Keys, NewKeyring, Readers, Receipt, Revision, Secret, Sqlite,
     Store, Tampering, private_directory, write_keyring,
 };
 use serde_json::json;
 
-use crate::clock::now_ms;
-use crate::documents::encode;
+use crate::clock::SystemClock;
+use crate::documents::store::DocumentStore;
 use crate::error::Error;
 use crate::home::Home;
 use crate::principal::Principal;
@@ -405,21 +405,19 @@ impl Import<'_> {
             }),
             ..Batch::default()
         };
-        let change = encode(&json!({
+        let change = json!({
             "change": "restore", "backup": mark.revision, "seen": self.seen.revision,
-        }))?;
-        let author = Author {
-            principal: &Principal::LocalOwner.to_string(),
-            at_ms: now_ms(),
-            change: &change,
-        };
-        store.commit(mark.revision, batch, author).await?;
+        });
+        let documents = DocumentStore::new(store, Arc::new(SystemClock));
+        documents
+            .commit(&Principal::LocalOwner, mark.revision, batch, &change)
+            .await?;
         Ok(Imported {
             backup: mark.revision,
             backup_at_ms: self.history.at_ms(),
             seen: self.seen.revision,
             not_restored,
-            keyring: store.known_keyring(),
+            keyring: documents.store.known_keyring(),
         })
     }
 }

@@ -169,7 +169,7 @@ impl Base<'_> {
         let changes = self.apply(touched, &put)?;
         let record = ChangeRecord {
             version: statement::VERSION,
-            principal: author.principal.to_owned(),
+            principal: author.principal,
             change: author.change.to_owned(),
             effects: changes.effects,
             blobs_added: add_blobs.iter().map(|(digest, _)| *digest).collect(),
