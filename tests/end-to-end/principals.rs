@@ -66,7 +66,9 @@ fn a_restored_backup_keeps_the_ids_of_principals() {
     let backup = sandbox.path("backup").display().to_string();
     sandbox.entail(&["backup", &backup]).ok();
     sandbox.entail(&["project", "add", "acme/new"]).ok();
-    sandbox.entail(&["restore", &backup]).ok();
+    sandbox
+        .entail(&["restore", &backup, "--accept-rollback"])
+        .ok();
     assert_eq!(id_of_owner(&sandbox), id);
     sandbox.entail(&["verify"]).ok();
 }

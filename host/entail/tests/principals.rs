@@ -376,12 +376,9 @@ async fn an_erased_principal_leaves_no_trace_of_its_name() {
     let canary = "canary.erased@example.com";
     let anna = Principal::new(PrincipalKind::Local, "https://id.canary", canary).unwrap();
     test.entail.change(&anna, &add("acme")).await.unwrap();
-    let activated = built_in_policy();
-    let activate = test
-        .entail
-        .policies()
-        .activate(&anna, &path("acme"), activated);
-    activate.await.unwrap();
+    let (acme, policies) = (path("acme"), test.entail.policies());
+    let activated = policies.activate(&anna, &acme, built_in_policy()).await;
+    activated.unwrap();
     assert!(test.contains(canary) && test.contains("id.canary"));
     let id = test.authors().await[1];
     test.entail.erase_principal(&ME, id).await.unwrap();

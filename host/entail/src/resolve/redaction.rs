@@ -227,7 +227,7 @@ mod tests {
             let seen = redact(&project("acme/evals/nightly"), facts(link), refused());
             let text = format!(
                 "{} {}",
-                serde_json::to_string(&seen.facts).unwrap(),
+                serde_json::to_string(&*seen.facts).unwrap(),
                 serde_json::to_string(&seen.decision).unwrap()
             );
             for hidden in ["neighbour", "parents", r#"id":"2"#, r#"id":"4"#] {
