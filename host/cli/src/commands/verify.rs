@@ -22,7 +22,7 @@ pub async fn verify(session: &Session) -> Result<(), CliError> {
     if session.global.json {
         print_json(&found);
     } else {
-        print_text(&found, &entail);
+        print_text(session, &found, &entail);
     }
     let scopes = entail.scopes(&session.principal, None).await;
     // If the list of scopes is damaged, the error below reports it.
@@ -78,7 +78,7 @@ pub async fn verification(
         .await?)
 }
 
-fn print_text(found: &Verification, entail: &Entail) {
+fn print_text(session: &Session, found: &Verification, entail: &Entail) {
     if found.faults.is_empty() {
         out!(
             Style::Good => "ok";
