@@ -8,10 +8,11 @@ use std::path::Path;
 use entail::policy::{Inheritance, Isolation, Sharing, Values};
 use entail::store::{LabelledKey, RandomId, Recipient, Signer, StoreSigner};
 use entail::{
-    ActivatePolicy, Change, CredentialRef, Entail, Error, ErrorKind, Filter, Home, InstallPolicy,
-    KeyChange, Options, Principal, PrincipalKind, Request, RuleChanges, ScopePath, Secret,
-    SecretEdit, SetCredential, accept_log_loss, archive_log, count_records, last_records, records,
-    replay, shadow_decisions, verify_log,
+    ActivatePolicy, Change, CredentialRef, Entail, Error, ErrorKind, Filter, Home, IdentitySource,
+    InstallPolicy, KeyChange, Options, Principal, PrincipalKind, Request, RuleChanges, ScopePath,
+    Secret, SecretEdit, SetCredential, Trust, accept_log_loss, archive_log, count_records,
+    last_records, plan_restore_in_place, records, replay, restore_in_place,
+    restore_to_clean_machine, shadow_decisions, verify_log,
 };
 
 const ME: Principal = Principal::LocalOwner;
@@ -185,7 +186,7 @@ async fn a_project_is_refused_by_every_function_but_for_its_own_scopes() {
     };
     let id = RandomId::generate().unwrap();
     let file = test.directory.path().join("file");
-    let filter = Filter::default();
+    let (filter, trust) = (Filter::default(), Trust::default());
     refused! { evals:
         resolve => entail.resolve(&evals, &neighbour).await;
         resolve_any => entail.resolve_any(&evals, &neighbour).await;
@@ -248,6 +249,17 @@ async fn a_project_is_refused_by_every_function_but_for_its_own_scopes() {
         verify_log => verify_log(home, &evals);
         replay => replay(home, &evals, built_in, &filter);
         shadow_decisions => shadow_decisions(home, &evals);
+        plan_restore_in_place => {
+            plan_restore_in_place(home, &evals, Some(&file), None, &trust).await
+        };
+        restore_in_place => {
+            restore_in_place(home, &evals, Some(&file), None, &trust, &mut |_| {}).await
+        };
+        restore_to_clean_machine => {
+            let (new, source) = (test.directory.path().join("new"), IdentitySource::Directory);
+            let steps = &mut |_| {};
+            restore_to_clean_machine(&new, &evals, &file, source, &trust, None, steps).await
+        };
         archive_log => archive_log(home, &evals, &file, None);
         accept_log_loss => accept_log_loss(home, &evals, "reason");
     }

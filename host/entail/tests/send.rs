@@ -89,9 +89,9 @@ futures! {
         create(any(), any());
     }
     entail {
-        plan_restore_in_place(any(), any(), any(), any());
-        restore_in_place(any(), any(), any(), any(), any());
-        restore_to_clean_machine(any(), any(), any(), any(), any(), any());
+        plan_restore_in_place(any(), any(), any(), any(), any());
+        restore_in_place(any(), any(), any(), any(), any(), any());
+        restore_to_clean_machine(any(), any(), any(), any(), any(), any(), any());
     }
     Engine {
         admit_async(any(), any::<Vec<u8>>(), any());

@@ -86,6 +86,7 @@ async fn print_plan(session: &Session, args: &RestoreArgs) -> Result<(), CliErro
         to_renew,
     } = plan_restore_in_place(
         &session.home()?,
+        &session.principal,
         args.file.as_deref(),
         recovery.map(IdentitySource::Given),
         &trust,
@@ -127,6 +128,7 @@ async fn in_place(session: &Session, args: &RestoreArgs) -> Result<entail::Resto
     let bar = Bar::new("sealing again");
     Ok(restore_in_place(
         &session.home()?,
+        &session.principal,
         args.file.as_deref(),
         recovery.map(IdentitySource::Given),
         &trust,
@@ -151,6 +153,7 @@ async fn to_clean_machine(
     let bar = Bar::new("sealing again");
     Ok(restore_to_clean_machine(
         &session.home_directory()?,
+        &session.principal,
         copy,
         IdentitySource::Given(recovery),
         &trust,

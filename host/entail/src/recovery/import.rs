@@ -155,6 +155,7 @@ pub(super) struct Imported {
 pub(super) async fn import_over(
     home: &Home,
     staged: &Home,
+    principal: &Principal,
     backup: Option<&Path>,
     recovery: Option<&IdentitySource>,
     trust: &Trust,
@@ -208,6 +209,7 @@ pub(super) async fn import_over(
         own
     };
     let import = Import {
+        principal,
         staged,
         seen,
         authority: carried_over(newest.authority(), &history),
@@ -358,6 +360,8 @@ fn copy_private_signing_keys(home: &Home, staged: &Home) -> Result<(), Error> {
 /// Makes a backup a store of this machine: verifies all of it, and commits a change that opens a
 /// new lineage.
 pub(super) struct Import<'a> {
+    /// Who imports it.
+    pub(super) principal: &'a Principal,
     /// The staging directory with the rows of the backup.
     pub(super) staged: &'a Home,
     /// The history of the backup.
@@ -410,7 +414,7 @@ impl Import<'_> {
         });
         let documents = DocumentStore::new(store, Arc::new(SystemClock));
         documents
-            .commit(&Principal::LocalOwner, mark.revision, batch, &change)
+            .commit(self.principal, mark.revision, batch, &change)
             .await?;
         Ok(Imported {
             backup: mark.revision,
