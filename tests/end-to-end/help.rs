@@ -50,7 +50,13 @@ fn every_command_shows_examples_and_lists_global_options_separately() {
         let (own, global) = help
             .split_once("\nGlobal options:\n")
             .unwrap_or_else(|| panic!("{words:?} has no global options:\n{help}"));
-        for option in ["--home", "--json", "--passphrase-file", "--identity-fd"] {
+        for option in [
+            "--home",
+            "--json",
+            "--passphrase-file",
+            "--identity-fd",
+            "--signer-fd",
+        ] {
             assert!(global.contains(option), "{words:?}: {option}\n{help}");
             assert!(!own.contains(&format!("  {option}")), "{words:?}: {option}");
         }

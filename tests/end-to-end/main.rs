@@ -22,6 +22,7 @@ mod hostile_text;
 mod import;
 mod input;
 mod interop;
+mod key_programs;
 mod keys;
 mod limits;
 mod outside_files;

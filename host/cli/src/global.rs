@@ -36,4 +36,14 @@ pub struct GlobalArgs {
         value_parser = clap::value_parser!(i32).range(3..)
     )]
     pub identity_fd: Option<i32>,
+    /// Read the signer from this open file descriptor instead of the home
+    /// [env: ENTAIL_SIGNER_FD]
+    #[arg(
+        long,
+        global = true,
+        help_heading = HEADING,
+        value_name = "NUMBER",
+        value_parser = clap::value_parser!(i32).range(3..)
+    )]
+    pub signer_fd: Option<i32>,
 }

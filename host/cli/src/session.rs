@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use entail::policy::{Compiler, Sandbox};
-use entail::store::{InputFile, check_ancestors, inherited_file};
+use entail::store::{InputFile, KeySources, SignerSource, check_ancestors, inherited_file};
 use entail::{
     Entail, Home, IdentitySource, Keys, Options, Principal, SecondarySink, Secret, quoted,
 };
@@ -23,12 +23,15 @@ const MAX_PASSPHRASE_BYTES: usize = 4096;
 /// Shorter passphrases can be guessed despite the work factor.
 const MIN_PASSPHRASE_BYTES: usize = 8;
 
-/// The maximum length of a file with an identity.
-const MAX_IDENTITY_BYTES: usize = 64 * 1024;
+/// The maximum length of a file with a key.
+const MAX_KEY_BYTES: usize = 64 * 1024;
 
 /// The name of the credential by which systemd passes the identity to a service:
 /// `LoadCredential=entail-identity:/path/to/identity.txt`.
-const SYSTEMD_CREDENTIAL: &str = "entail-identity";
+const IDENTITY_CREDENTIAL: &str = "entail-identity";
+
+/// The name of the credential by which systemd passes the signer to a service.
+const SIGNER_CREDENTIAL: &str = "entail-signer";
 
 /// The number of concurrent calls of a policy. Usually there are few, but comparing policies
 /// uses all processors.
@@ -43,8 +46,15 @@ pub struct Session {
     pub global: GlobalArgs,
     /// Who makes the requests.
     pub principal: Principal,
-    /// The identity that was read from a file descriptor.
-    inherited: RefCell<Option<Secret>>,
+    /// The keys that were read from file descriptors.
+    inherited: RefCell<InheritedKeys>,
+}
+
+/// Keys that were read from file descriptors.
+#[derive(Clone)]
+struct InheritedKeys {
+    identity: Option<Secret>,
+    signer: Option<Secret>,
 }
 
 impl Session {
@@ -56,7 +66,10 @@ impl Session {
     pub fn new(global: GlobalArgs) -> Result<Self, CliError> {
         let global = from_environment(global)?;
         Ok(Session {
-            inherited: RefCell::new(Self::take_identity(&global)),
+            inherited: RefCell::new(InheritedKeys {
+                identity: take_key(global.identity_fd),
+                signer: take_key(global.signer_fd),
+            }),
             global,
             principal: Principal::LocalOwner,
         })
@@ -176,55 +189,50 @@ impl Session {
         Ok((Self::open_with(&home, keys)?, passphrase))
     }
 
-    /// Reads the keys of the home. The identity may come from elsewhere.
+    /// Reads the keys of the home. The identity and the signer may come from elsewhere.
     ///
     /// # Errors
     ///
     /// Fails if a key cannot be read.
     pub fn keys(&self, home: &Home) -> Result<Keys, CliError> {
-        Ok(home.keys(self.identity_source()?)?)
+        Ok(home.keys(KeySources {
+            identity: self.identity_source()?,
+            signer: self.signer_source()?,
+            ..KeySources::default()
+        })?)
     }
 
     /// Where the identity comes from: the given file descriptor, else the credentials that
     /// systemd passes to a service, else the home.
     fn identity_source(&self) -> Result<IdentitySource, CliError> {
-        if let Some(number) = self.global.identity_fd {
-            return match &*self.inherited.borrow() {
-                Some(text) => Ok(IdentitySource::Given(text.clone())),
-                None => Err(CliError::invalid(format!(
-                    "--identity-fd {number}: that file descriptor is not open, or no identity can be read from it"
-                ))),
-            };
-        }
-        let Some(directory) = variable("CREDENTIALS_DIRECTORY") else {
-            return Ok(IdentitySource::Directory);
+        let given = match self.global.identity_fd {
+            Some(number) => Some(given_key(
+                &self.inherited.borrow().identity,
+                "identity",
+                number,
+            )?),
+            None => systemd_credential(IDENTITY_CREDENTIAL)?,
         };
-        let file = PathBuf::from(directory).join(SYSTEMD_CREDENTIAL);
-        match file.symlink_metadata() {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(IdentitySource::Directory);
-            }
-            Err(error) => return Err(CliError::io(file.display(), &error)),
-            Ok(_) => check_ancestors(&file).map_err(entail::Error::from)?,
-        }
-        Secret::read_regular_file(&file, MAX_IDENTITY_BYTES)
-            .map_err(|error| CliError::io(file.display(), &error))?
-            .map(IdentitySource::Given)
-            .ok_or_else(|| {
-                CliError::invalid(format!("{} is too large for an identity", file.display()))
-            })
+        Ok(given.map_or(IdentitySource::Directory, IdentitySource::Given))
+    }
+
+    /// Where the signer comes from, as with the identity.
+    fn signer_source(&self) -> Result<SignerSource, CliError> {
+        let given = match self.global.signer_fd {
+            Some(number) => Some(given_key(
+                &self.inherited.borrow().signer,
+                "signer",
+                number,
+            )?),
+            None => systemd_credential(SIGNER_CREDENTIAL)?,
+        };
+        Ok(given.map_or(SignerSource::Directory, SignerSource::Given))
     }
 
     /// Whether systemd passes the identity to this process.
     pub fn identity_is_from_systemd() -> bool {
         variable("CREDENTIALS_DIRECTORY")
-            .is_some_and(|directory| Path::new(&directory).join(SYSTEMD_CREDENTIAL).exists())
-    }
-
-    /// Reads the identity from its file descriptor and closes it, so that no child gets it.
-    fn take_identity(global: &GlobalArgs) -> Option<Secret> {
-        let mut file = InputFile::inherited(inherited_file(global.identity_fd?)?).ok()?;
-        Secret::read(&mut file, MAX_IDENTITY_BYTES).ok().flatten()
+            .is_some_and(|directory| Path::new(&directory).join(IDENTITY_CREDENTIAL).exists())
     }
 
     /// Destroys the retired secrets whose grace period is over. Commands that list or change
@@ -301,6 +309,38 @@ impl Session {
     }
 }
 
+/// Reads a key from a file descriptor and closes it, so that no child gets it.
+fn take_key(number: Option<i32>) -> Option<Secret> {
+    let mut file = InputFile::inherited(inherited_file(number?)?).ok()?;
+    Secret::read(&mut file, MAX_KEY_BYTES).ok().flatten()
+}
+
+/// The key that was read from a file descriptor.
+fn given_key(key: &Option<Secret>, name: &str, number: i32) -> Result<Secret, CliError> {
+    key.clone().ok_or_else(|| {
+        CliError::invalid(format!(
+            "--{name}-fd {number}: that file descriptor is not open, or no {name} can be read from it"
+        ))
+    })
+}
+
+/// A key that systemd passes to this service; `None` if there is none.
+fn systemd_credential(name: &str) -> Result<Option<Secret>, CliError> {
+    let Some(directory) = variable("CREDENTIALS_DIRECTORY") else {
+        return Ok(None);
+    };
+    let file = PathBuf::from(directory).join(name);
+    match file.symlink_metadata() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(CliError::io(file.display(), &error)),
+        Ok(_) => check_ancestors(&file).map_err(entail::Error::from)?,
+    }
+    let key = Secret::read_regular_file(&file, MAX_KEY_BYTES)
+        .map_err(|error| CliError::io(file.display(), &error))?;
+    let too_large = || CliError::invalid(format!("{} is too large for a key", file.display()));
+    key.map(Some).ok_or_else(too_large)
+}
+
 /// Returns the value of a variable; an empty one counts as unset.
 fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
@@ -316,18 +356,17 @@ fn from_environment(global: GlobalArgs) -> Result<GlobalArgs, CliError> {
         checked.map_err(|error| CliError::invalid(format!("{name}: {error}")))?;
         Ok(Some(value))
     };
-    let identity_fd = match variable("ENTAIL_IDENTITY_FD") {
-        Some(number) if global.identity_fd.is_none() => {
-            let parsed = number.to_str().and_then(|number| number.parse().ok());
-            Some(parsed.filter(|number| *number >= 3).ok_or_else(|| {
-                let given = quoted(&number.to_string_lossy());
-                let message = format!(
-                    "ENTAIL_IDENTITY_FD: {given} is not a file descriptor number of 3 or more"
-                );
-                CliError::new(ErrorCode::Usage, message)
-            })?)
-        }
-        _ => global.identity_fd,
+    let descriptor_of = |name: &str| {
+        let Some(number) = variable(name) else {
+            return Ok::<_, CliError>(None);
+        };
+        let parsed = number.to_str().and_then(|number| number.parse().ok());
+        let number = parsed.filter(|number| *number >= 3).ok_or_else(|| {
+            let given = quoted(&number.to_string_lossy());
+            let message = format!("{name}: {given} is not a file descriptor number of 3 or more");
+            CliError::new(ErrorCode::Usage, message)
+        })?;
+        Ok(Some(number))
     };
     Ok(GlobalArgs {
         home: match global.home {
@@ -338,7 +377,14 @@ fn from_environment(global: GlobalArgs) -> Result<GlobalArgs, CliError> {
             None => path_of("ENTAIL_PASSPHRASE_FILE")?,
             given => given,
         },
-        identity_fd,
+        identity_fd: match global.identity_fd {
+            None => descriptor_of("ENTAIL_IDENTITY_FD")?,
+            given => given,
+        },
+        signer_fd: match global.signer_fd {
+            None => descriptor_of("ENTAIL_SIGNER_FD")?,
+            given => given,
+        },
         ..global
     })
 }

@@ -13,6 +13,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::error::Error;
+use crate::keys::error::KeyError;
 use crate::random_id::RandomId;
 use crate::recipients::{Readers, Recipient};
 use crate::signing::{ED25519, KeyId, Signer, Verifier};
@@ -212,12 +214,12 @@ impl KeyringDraft {
     ///
     /// # Errors
     ///
-    /// If it is larger than a keyring can be.
+    /// If a signer fails, or it is larger than a keyring can be.
     pub fn sign<'a>(
         &self,
         at_ms: u64,
         signers: impl IntoIterator<Item = &'a Signer>,
-    ) -> Result<Keyring, Tampering> {
+    ) -> Result<Keyring, Error> {
         let stored = |keys: &[LabelledKey]| keys.iter().map(LabelledKey::stored).collect();
         let payload = Payload {
             header: Header::new(StatementType::Keyring, self.store, self.lineage),
@@ -240,7 +242,8 @@ impl KeyringDraft {
         };
         // Texts, numbers and lists always serialize.
         let payload = serde_json::to_vec(&payload).unwrap_or_default();
-        Keyring::parse(Statement::sign(StatementType::Keyring, payload, signers))
+        let statement = Statement::sign(StatementType::Keyring, payload, signers);
+        Ok(Keyring::parse(statement.map_err(KeyError::from)?)?)
     }
 }
 

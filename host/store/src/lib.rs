@@ -102,9 +102,11 @@ pub use keyring::{
 pub use keys::Keys;
 pub use keys::error::KeyError;
 pub use keys::new::{NewKeys, write_keyring};
+pub use keys::program::KeyProgram;
 pub use keys::recovery::{Receipt, create_recovery_key};
 pub use keys::role::Role;
-pub use keys::source::IdentitySource;
+pub use keys::service::{OpeningService, ServiceError, SigningService};
+pub use keys::source::{IdentitySource, KeySources, ServiceIdentity, SignerSource};
 pub use locked::{inherited_file, memory_lock_failures};
 pub use random_id::{InvalidId, RandomId};
 pub use recipients::{

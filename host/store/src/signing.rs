@@ -1,6 +1,7 @@
 //! Ed25519 keys that sign statements, and their fingerprints.
 
 use std::fmt;
+use std::sync::Arc;
 
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{
@@ -10,6 +11,7 @@ use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 
 use crate::digest::Digest;
 use crate::hex;
+use crate::keys::service::{ServiceError, SigningService};
 use crate::secret::Secret;
 
 /// The name of the algorithm, as in statements.
@@ -65,9 +67,17 @@ impl fmt::Debug for KeyId {
 }
 
 /// A private key that signs statements.
+#[derive(Clone)]
 pub struct Signer {
-    key: SigningKey,
-    id: KeyId,
+    key: PrivateKey,
+    verifier: Verifier,
+}
+
+/// Where a private key is.
+#[derive(Clone)]
+enum PrivateKey {
+    Here(SigningKey),
+    Elsewhere(Arc<dyn SigningService>),
 }
 
 impl Signer {
@@ -84,8 +94,16 @@ impl Signer {
 
     fn from_key(key: SigningKey) -> Self {
         Signer {
-            id: KeyId::of(&key.verifying_key()),
-            key,
+            verifier: Verifier::from_key(key.verifying_key()),
+            key: PrivateKey::Here(key),
+        }
+    }
+
+    /// A key that a service signs with; `verifier` is its public key.
+    pub fn elsewhere(verifier: Verifier, service: Arc<dyn SigningService>) -> Self {
+        Signer {
+            verifier,
+            key: PrivateKey::Elsewhere(service),
         }
     }
 
@@ -97,10 +115,13 @@ impl Signer {
     }
 
     /// Encodes the key as PKCS #8 in PEM form, without the public key: `openssl` reads only
-    /// this version of the form.
+    /// this version of the form. `None` if the key is elsewhere.
     pub fn to_pem(&self) -> Option<Secret> {
+        let PrivateKey::Here(key) = &self.key else {
+            return None;
+        };
         let pair = KeypairBytes {
-            secret_key: self.key.to_bytes(),
+            secret_key: key.to_bytes(),
             public_key: None,
         };
         let pem = pair.to_pkcs8_pem(LineEnding::LF).ok()?;
@@ -109,26 +130,36 @@ impl Signer {
 
     /// The public key.
     pub fn verifier(&self) -> Verifier {
-        Verifier {
-            key: self.key.verifying_key(),
-            id: self.id,
-        }
+        self.verifier.clone()
     }
 
     /// The fingerprint of this key.
     pub fn id(&self) -> KeyId {
-        self.id
+        self.verifier.id
     }
 
-    pub(crate) fn sign(&self, bytes: &[u8]) -> [u8; 64] {
-        self.key.sign(bytes).to_bytes()
+    /// Signs `bytes`. May wait if the key is elsewhere.
+    pub(crate) fn sign(&self, bytes: &[u8]) -> Result<[u8; 64], ServiceError> {
+        let service = match &self.key {
+            PrivateKey::Here(key) => return Ok(key.sign(bytes).to_bytes()),
+            PrivateKey::Elsewhere(service) => service,
+        };
+        let signature = service.sign(bytes)?;
+        if self.verifier.verifies(bytes, &signature) {
+            Ok(signature)
+        } else {
+            Err(ServiceError {
+                service: format!("the signer {}", self.id()),
+                reason: "it signs with another key than its public key".to_owned(),
+            })
+        }
     }
 }
 
 impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Signer")
-            .field("id", &self.id)
+            .field("id", &self.id())
             .finish_non_exhaustive()
     }
 }
@@ -143,20 +174,23 @@ pub struct Verifier {
 impl Verifier {
     /// Parses the 32 bytes of a public key in hexadecimal digits.
     pub fn from_hex(text: &str) -> Option<Self> {
-        let key = VerifyingKey::from_bytes(&hex::decode(text)?).ok()?;
-        Some(Verifier {
+        VerifyingKey::from_bytes(&hex::decode(text)?)
+            .ok()
+            .map(Self::from_key)
+    }
+
+    fn from_key(key: VerifyingKey) -> Self {
+        Verifier {
             id: KeyId::of(&key),
             key,
-        })
+        }
     }
 
     /// Parses a public key (SubjectPublicKeyInfo) in PEM form.
     pub fn from_pem(pem: &str) -> Option<Self> {
-        let key = VerifyingKey::from_public_key_pem(pem).ok()?;
-        Some(Verifier {
-            id: KeyId::of(&key),
-            key,
-        })
+        VerifyingKey::from_public_key_pem(pem)
+            .ok()
+            .map(Self::from_key)
     }
 
     /// Encodes the 32 bytes of the key in hexadecimal digits.
@@ -196,7 +230,7 @@ mod tests {
     fn a_signature_is_valid_only_for_its_bytes_and_key() {
         let signer = Signer::generate().unwrap();
         let verifier = signer.verifier();
-        let signature = signer.sign(b"bytes");
+        let signature = signer.sign(b"bytes").unwrap();
         assert!(verifier.verifies(b"bytes", &signature));
         assert!(!verifier.verifies(b"other", &signature));
         assert!(!verifier.verifies(b"bytes", &signature[1..]));

@@ -22,6 +22,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::hex;
+use crate::keys::service::ServiceError;
 use crate::random_id::RandomId;
 use crate::signing::{ED25519, KeyId, Signer, Verifier};
 use crate::tampering::{Fault, Tampering};
@@ -153,21 +154,22 @@ impl Statement {
         kind: StatementType,
         payload: Vec<u8>,
         signers: impl IntoIterator<Item = &'a Signer>,
-    ) -> Self {
+    ) -> Result<Self, ServiceError> {
         let bytes = kind.signed_bytes(&payload);
-        let signatures: Vec<StoredSignature> = signers
-            .into_iter()
-            .map(|signer| StoredSignature {
+        let sign = |signer: &Signer| {
+            Ok(StoredSignature {
                 algorithm: ED25519.to_owned(),
                 key: signer.id().to_string(),
-                signature: hex::encode(&signer.sign(&bytes)),
+                signature: hex::encode(&signer.sign(&bytes)?),
             })
-            .collect();
-        Statement {
-            payload,
+        };
+        let signatures: Result<Vec<StoredSignature>, ServiceError> =
+            signers.into_iter().map(sign).collect();
+        Ok(Statement {
             // Texts always serialize.
-            signatures: serde_json::to_vec(&signatures).unwrap_or_default(),
-        }
+            signatures: serde_json::to_vec(&signatures?).unwrap_or_default(),
+            payload,
+        })
     }
 
     /// Returns the keys among `trusted` that signed it. Fails if there is any other signature,
@@ -259,7 +261,11 @@ mod tests {
     fn a_statement_counts_for_its_type_bytes_and_trusted_keys_alone() {
         let (one, two) = (Signer::generate().unwrap(), Signer::generate().unwrap());
         let (first, second) = (one.verifier(), two.verifier());
-        let statement = Statement::sign(StatementType::Keyring, b"bytes".to_vec(), [&one, &two]);
+        let sign = |signers: &[&Signer]| {
+            let signers = signers.iter().copied();
+            Statement::sign(StatementType::Keyring, b"bytes".to_vec(), signers).unwrap()
+        };
+        let statement = sign(&[&one, &two]);
         let signed_by = |statement: &Statement, kind, trusted: &[&Verifier]| {
             statement.signed_by(kind, trusted).ok()
         };
@@ -279,9 +285,9 @@ mod tests {
             ..statement.clone()
         };
         assert_eq!(signed_by(&other, keyring, &both), None);
-        let twice = Statement::sign(keyring, b"bytes".to_vec(), [&one, &one]);
+        let twice = sign(&[&one, &one]);
         assert_eq!(signed_by(&twice, keyring, &both), None);
-        let none = Statement::sign(keyring, b"bytes".to_vec(), []);
+        let none = sign(&[]);
         assert_eq!(signed_by(&none, keyring, &both), None);
         for at in 0..statement.signatures.len() {
             let mut damaged = statement.clone();

@@ -25,6 +25,7 @@
 //! block the program.
 
 mod create;
+mod key_programs;
 mod layout;
 mod open;
 pub(crate) mod settings;

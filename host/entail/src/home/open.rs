@@ -4,9 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use entail_decision::provider::{Catalog, MAX_FILE_BYTES};
-use entail_store::{
-    Access, AnchorError, IdentitySource, JournalPosition, Keys, Secret, Sqlite, Store,
-};
+use entail_store::{Access, AnchorError, JournalPosition, KeySources, Keys, Secret, Sqlite, Store};
 
 use super::layout::Home;
 use super::settings::{self, HomeSettings, InvalidSettings};
@@ -27,13 +25,15 @@ impl Home {
         Ok(home)
     }
 
-    /// Reads the keys, with the identity from `source`.
+    /// Reads the keys from `sources`. For a key of the home, the settings may name a program that
+    /// has it.
     ///
     /// # Errors
     ///
-    /// [`Error::Keys`].
-    pub fn keys(&self, source: IdentitySource) -> Result<Keys, Error> {
-        Ok(Keys::open_with(&self.keys_directory(), source)?)
+    /// [`Error::Keys`]; [`Error::InvalidSettings`].
+    pub fn keys(&self, sources: impl Into<KeySources>) -> Result<Keys, Error> {
+        let sources = self.with_programs(sources.into())?;
+        Ok(Keys::open_with(&self.keys_directory(), sources)?)
     }
 
     /// Opens the store, which other processes may use at the same time.
@@ -90,7 +90,7 @@ impl Home {
 
 /// Reads a text file of at most `limit` bytes; `None` if it does not exist. A dangling link
 /// is an error.
-fn read_text(file: &Path, limit: usize) -> Result<Option<String>, Error> {
+pub(super) fn read_text(file: &Path, limit: usize) -> Result<Option<String>, Error> {
     let text = match Secret::read_regular_file(file, limit) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !file.is_symlink() => {

@@ -8,6 +8,19 @@
 //! ```
 //!
 //! The secondary log must be outside the home.
+//!
+//! Keys may be elsewhere: in hardware, at a key service, in another process. A program then does
+//! what they are for, and `keys/` has the public key:
+//!
+//! ```toml
+//! [keys]
+//! # Decrypts an age file. keys/identity.pub has the recipient.
+//! identity-program = ["/usr/bin/age", "--decrypt", "--identity", "/mnt/token/identity.txt"]
+//! # Signs what it reads with Ed25519. keys/signer.pub has the public key (PEM).
+//! signer-program = ["/usr/local/bin/sign-with-token"]
+//! # The same for the key that signs the keyring, and keys/owner.pub.
+//! owner-program = ["/usr/local/bin/sign-with-token", "--slot", "2"]
+//! ```
 
 use std::path::PathBuf;
 
@@ -31,6 +44,21 @@ pub(crate) const MAX_FILE_BYTES: usize = 64 * 1024;
 pub struct HomeSettings {
     /// Settings of the decision log.
     pub decision_log: DecisionLogSettings,
+    /// Where keys are that are not in the home.
+    pub keys: KeySettings,
+}
+
+/// Where keys are that are not in the home. Each program is given by its absolute path, with its
+/// arguments.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct KeySettings {
+    /// The program that decrypts with the identity.
+    pub identity_program: Option<Vec<String>>,
+    /// The program that signs changes.
+    pub signer_program: Option<Vec<String>>,
+    /// The program that signs the keyring.
+    pub owner_program: Option<Vec<String>>,
 }
 
 /// Settings of the decision log.
@@ -107,6 +135,19 @@ impl HomeSettings {
                 settings.decision_log.max_bytes
             ));
         }
+        let keys = &settings.keys;
+        for (name, command) in [
+            ("identity-program", &keys.identity_program),
+            ("signer-program", &keys.signer_program),
+            ("owner-program", &keys.owner_program),
+        ] {
+            let program = command.as_ref().map(|command| command.first());
+            if program.is_some_and(|program| program.is_none_or(|path| !path.starts_with('/'))) {
+                return Err(format!(
+                    "keys.{name} must begin with the absolute path of a program: [\"/usr/bin/age\", …]"
+                ));
+            }
+        }
         if let Some(SecondarySink::File(file)) = &settings.decision_log.secondary
             && !file.is_absolute()
         {
@@ -137,6 +178,9 @@ mod tests {
             ("[decision-log]\nsecondary = \"here\"", "absolute"),
             ("[decision-log]\nrequire = \"none\"", "any"),
             ("[other]", "other"),
+            ("[keys]\nsigner-program = [\"sign\"]", "absolute path"),
+            ("[keys]\nidentity-program = []", "absolute path"),
+            ("[keys]\nsigner = [\"/sign\"]", "signer"),
         ] {
             let error = HomeSettings::parse(text).unwrap_err();
             assert!(error.contains(expected), "{error}");

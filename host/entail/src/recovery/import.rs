@@ -208,11 +208,13 @@ pub(super) async fn import_over(
     } else {
         own
     };
+    let (authority, add_blobs) = carried_over(newest.authority(), &history)?;
     let import = Import {
         principal,
         staged,
         seen,
-        authority: carried_over(newest.authority(), &history),
+        authority,
+        add_blobs,
         before: now
             .as_ref()
             .and_then(|now| history.later_keyrings(now))
@@ -230,21 +232,23 @@ async fn present_history(present: &Sqlite, keys: &Keys) -> Option<History> {
 }
 
 /// The present authority over a restored store: the organizations and epochs of the backup, with
-/// the present readers.
-fn carried_over(present: &Authority, history: &History) -> Authority {
-    let with_present_recipients = |before: &Readers| {
+/// the present readers. Also returns the files of the epochs that begin.
+fn carried_over(
+    present: &Authority,
+    history: &History,
+) -> Result<(Authority, Vec<Vec<u8>>), Error> {
+    let mut authority = present.clone();
+    authority.readers.clear();
+    let mut add_blobs = Vec::new();
+    for before in &history.keyring().authority().readers {
         let mut present = present.readers.iter();
         let now = present.find(|now| now.organization == before.organization);
-        Readers {
-            recipients: now.unwrap_or(before).recipients.clone(),
-            ..before.clone()
-        }
-    };
-    let readers = &history.keyring().authority().readers;
-    Authority {
-        readers: readers.iter().map(with_present_recipients).collect(),
-        ..present.clone()
+        let restored = before.clone().restored(now.unwrap_or(before));
+        let restored = restored.map_err(entail_store::Error::Seal)?;
+        authority.readers.push(restored.readers);
+        add_blobs.extend(restored.add_blobs);
     }
+    Ok((authority, add_blobs))
 }
 
 /// Whether the identities open the secrets of some organization in a backup, or there is none.
@@ -370,6 +374,8 @@ pub(super) struct Import<'a> {
     pub(super) seen: JournalPosition,
     /// Who may change and read the store from now on.
     pub(super) authority: Authority,
+    /// The files of the epochs that begin in it.
+    pub(super) add_blobs: Vec<Vec<u8>>,
     /// The keyrings that came after those of the backup.
     pub(super) before: Vec<Arc<Keyring>>,
 }
@@ -386,7 +392,7 @@ impl Import<'_> {
         verify(&store).await?;
         let not_restored = removed_labels(in_force.authority(), &self.authority);
         let mut authority = self.authority;
-        let mut add_blobs = Vec::new();
+        let mut add_blobs = self.add_blobs;
         for readers in &mut authority.readers {
             // Nothing more is sealed to an epoch that one who was removed knows. The keys of the
             // earlier epochs are sealed again later, by an identity that opens them.

@@ -125,6 +125,7 @@ async fn build_home(
         history: &history,
         seen: entail_store::JournalPosition::default(),
         authority,
+        add_blobs: Vec::new(),
         before: Vec::new(),
     };
     let imported = import.run(own).await?;

@@ -10,6 +10,7 @@ use crate::digest::Digest;
 use crate::journal::delegation;
 use crate::journal::position::{JournalPosition, MAX_REVISION, Revision};
 use crate::keyring::Keyring;
+use crate::keys::service::ServiceError;
 use crate::row::JournalRow;
 use crate::signing::Signer;
 use crate::statement::{self, HEADER_MEMBERS, Header, Statement, StatementType};
@@ -153,7 +154,7 @@ impl Checkpoint {
             && self.revision == position.revision + 1
     }
 
-    pub(crate) fn sign(&self, signer: &Signer) -> Statement {
+    pub(crate) fn sign(&self, signer: &Signer) -> Result<Statement, ServiceError> {
         // Texts and numbers always serialize.
         let payload = serde_json::to_vec(self).unwrap_or_default();
         Statement::sign(StatementType::Checkpoint, payload, [signer])

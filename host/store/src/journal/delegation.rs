@@ -158,7 +158,7 @@ mod tests {
             let previous = Checkpoint::after(JournalPosition::default(), &keyring, state);
             let position = JournalRow {
                 revision: 1,
-                checkpoint: previous.sign(&owner),
+                checkpoint: previous.sign(&owner).unwrap(),
                 change: Vec::new(),
             }
             .position();
@@ -210,7 +210,7 @@ mod tests {
             let checkpoint = Checkpoint::after(self.position, &self.keyring, state);
             let row = JournalRow {
                 revision: 2,
-                checkpoint: checkpoint.sign(&self.signer),
+                checkpoint: checkpoint.sign(&self.signer).unwrap(),
                 change: record,
             };
             let verified =
@@ -302,7 +302,7 @@ mod tests {
         let checkpoint = &delegated.previous;
         let row = JournalRow {
             revision: 1,
-            checkpoint: checkpoint.sign(&delegated.signer),
+            checkpoint: checkpoint.sign(&delegated.signer).unwrap(),
             change: Vec::new(),
         };
         let start = JournalPosition::default();

@@ -11,6 +11,7 @@ use crate::digest::Digest;
 use crate::journal::checkpoint::Checkpoint;
 use crate::journal::position::{JournalPosition, Revision};
 use crate::keyring::Keyring;
+use crate::keys::service::ServiceError;
 use crate::signing::Signer;
 use crate::statement::{self, HEADER_MEMBERS, Header, Statement, StatementType};
 use crate::tampering::{Fault, Tampering};
@@ -52,7 +53,7 @@ impl Heartbeat {
         })
     }
 
-    pub(crate) fn sign(&self, signer: &Signer) -> Statement {
+    pub(crate) fn sign(&self, signer: &Signer) -> Result<Statement, ServiceError> {
         // Texts and numbers always serialize.
         let payload = serde_json::to_vec(self).unwrap_or_default();
         Statement::sign(StatementType::Heartbeat, payload, [signer])

@@ -95,11 +95,14 @@ impl History {
     }
 
     /// The keyrings after the one that is in force at the end of `self`, if `later` is a
-    /// continuation of the keyrings of `self`.
+    /// continuation of the keyrings of `self`, up to the one that is in force at its end. No
+    /// checkpoint proves those after it.
     pub fn later_keyrings(&self, later: &History) -> Option<Vec<Arc<Keyring>>> {
         let newest = self.keyrings.newest()?;
         let place = later.keyrings.place(newest.digest())?;
-        Some(later.keyrings.iter().skip(place + 1).cloned().collect())
+        let end = later.keyrings.place(later.keyring.digest())?;
+        let proven = later.keyrings.iter().take(end + 1);
+        Some(proven.skip(place + 1).cloned().collect())
     }
 
     /// Whether the newest checkpoint is under `trusted`, or under a keyring that its owners

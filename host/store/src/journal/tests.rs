@@ -87,7 +87,7 @@ impl Journal {
     /// The next row, signed by `signer` under `keyring`.
     fn next_row(&self, signer: &Signer, keyring: &Keyring) -> JournalRow {
         let checkpoint = Checkpoint::after(self.position(), keyring, state());
-        row(checkpoint.revision, checkpoint.sign(signer))
+        row(checkpoint.revision, checkpoint.sign(signer).unwrap())
     }
 
     fn add(&mut self) {
@@ -228,7 +228,10 @@ fn a_checkpoint_follows_the_one_before_it_in_its_own_store() {
     let signed = |change: &dyn Fn(&mut Checkpoint)| {
         let mut checkpoint = Checkpoint::after(journal.position(), journal.keyring(), state());
         change(&mut checkpoint);
-        journal.fault_of(row(checkpoint.revision, checkpoint.sign(&journal.signer)))
+        journal.fault_of(row(
+            checkpoint.revision,
+            checkpoint.sign(&journal.signer).unwrap(),
+        ))
     };
     assert_eq!(signed(&|_| {}), None);
     for revision in [4, MAX_REVISION, MAX_REVISION + 1, (1 << 63) - 1, u64::MAX] {
@@ -250,7 +253,10 @@ fn a_checkpoint_follows_the_one_before_it_in_its_own_store() {
     for other in [other_store, other_lineage] {
         let mut checkpoint = Checkpoint::after(journal.position(), &other, state());
         checkpoint.keyring = journal.keyring().digest();
-        let row = row(checkpoint.revision, checkpoint.sign(&journal.signer));
+        let row = row(
+            checkpoint.revision,
+            checkpoint.sign(&journal.signer).unwrap(),
+        );
         assert_eq!(journal.fault_of(row), Some(Fault::Forged));
     }
 }
@@ -259,10 +265,11 @@ fn a_checkpoint_follows_the_one_before_it_in_its_own_store() {
 fn a_checkpoint_of_a_newer_version_is_no_forgery() {
     let journal = Journal::new();
     let next = Checkpoint::after(journal.position(), journal.keyring(), state());
-    let payload = String::from_utf8(next.sign(&journal.signer).payload).unwrap();
+    let payload = String::from_utf8(next.sign(&journal.signer).unwrap().payload).unwrap();
     let signed = |payload: &str| {
         let payload = payload.as_bytes().to_vec();
-        let statement = Statement::sign(StatementType::Checkpoint, payload, [&journal.signer]);
+        let statement =
+            Statement::sign(StatementType::Checkpoint, payload, [&journal.signer]).unwrap();
         journal.fault_of(row(next.revision, statement))
     };
     assert_eq!(signed(&payload), None);
@@ -285,7 +292,7 @@ fn a_checkpoint_of_a_newer_version_is_no_forgery() {
 fn a_newer_version_that_nobody_signed_is_a_forgery() {
     let journal = Journal::new();
     let next = Checkpoint::after(journal.position(), journal.keyring(), state());
-    let signed = next.sign(&journal.signer);
+    let signed = next.sign(&journal.signer).unwrap();
     let payload = String::from_utf8(signed.payload.clone()).unwrap();
     let newer = Statement {
         payload: payload

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use entail_text::sanitized;
 
 use super::names::{IDENTITY, KEYRING, LOCKED_IDENTITY, OWNER, SIGNER};
+use super::service::ServiceError;
 
 /// An additional hint for a directory as a cluster creates it for a group (`fsGroup`), each
 /// time it mounts a volume.
@@ -73,6 +74,14 @@ pub enum KeyError {
         "the identity was not read from {IDENTITY} or {LOCKED_IDENTITY}; rotate it where it comes from"
     )]
     ForeignIdentity,
+    /// A service that signs or decrypts failed.
+    #[error("{}", sanitized(.0))]
+    Service(#[from] ServiceError),
+    /// The key was not read from the key directory, so it cannot be rotated here.
+    #[error(
+        "the {0} was not read from the directory of the keys, so it cannot be rotated here; create another where it comes from, then: entail key add-signer, and entail key remove-signer"
+    )]
+    ForeignKey(&'static str),
     /// The passphrase is wrong.
     #[error("the passphrase is wrong")]
     WrongPassphrase,

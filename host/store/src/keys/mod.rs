@@ -30,10 +30,12 @@ pub(crate) mod error;
 pub(crate) mod identity;
 mod names;
 pub(crate) mod new;
+pub(crate) mod program;
 mod read;
 pub(crate) mod recovery;
 pub(crate) mod role;
 mod rotation;
+pub(crate) mod service;
 pub(crate) mod source;
 #[cfg(test)]
 mod tests;
@@ -44,10 +46,9 @@ use std::sync::Arc;
 use error::KeyError;
 use identity::{DecryptError, Identity};
 use names::{KEYRING, LOCKED_IDENTITY};
-use read::{read_identities, read_keyring, read_signer};
+use read::{parse_signer, read_identities, read_keyring, read_signer};
 use role::Role;
-use source::Identities;
-use source::IdentitySource;
+use source::{Identities, IdentitySource, KeySources, SignerSource};
 
 use crate::error::Error;
 use crate::files;
@@ -62,7 +63,7 @@ use crate::signing::{KeyId, Signer};
 /// The keys of a machine.
 pub struct Keys {
     directory: PathBuf,
-    source: IdentitySource,
+    sources: KeySources,
     identities: Identities,
     owner: SigningKey,
     signer: SigningKey,
@@ -78,12 +79,23 @@ struct SigningKey {
 }
 
 impl SigningKey {
-    fn read(directory: &Path, role: Role) -> Result<Self, KeyError> {
-        Ok(SigningKey {
-            // In this order: the next key may become the present one concurrently.
-            next: read_signer(&directory.join(role.next_file()))?,
-            present: read_signer(&directory.join(role.file()))?,
-        })
+    fn read(directory: &Path, role: Role, source: &SignerSource) -> Result<Self, KeyError> {
+        let only = |present| SigningKey {
+            present: Some(present),
+            next: None,
+        };
+        match source {
+            SignerSource::Directory => Ok(SigningKey {
+                // In this order: the next key may become the present one concurrently.
+                next: read_signer(&directory.join(role.next_file()))?,
+                present: read_signer(&directory.join(role.file()))?,
+            }),
+            SignerSource::Given(pem) => {
+                let given = format!("the given {}", role.name());
+                parse_signer(pem, Path::new(&given)).map(only)
+            }
+            SignerSource::Service(signer) => Ok(only(signer.clone())),
+        }
     }
 
     fn both(&self) -> impl Iterator<Item = &Signer> {
@@ -98,21 +110,22 @@ impl Keys {
     ///
     /// If a file cannot be read, is not a key, or is accessible to other users.
     pub fn open(directory: &Path) -> Result<Self, KeyError> {
-        Self::open_with(directory, IdentitySource::Directory)
+        Self::open_with(directory, KeySources::default())
     }
 
-    /// Reads the keys in `directory`, with the identity from `source`.
+    /// Reads the keys in `directory`, and those that come from elsewhere.
     ///
     /// # Errors
     ///
     /// The same as [`Keys::open`].
-    pub fn open_with(directory: &Path, source: IdentitySource) -> Result<Self, KeyError> {
+    pub fn open_with(directory: &Path, sources: impl Into<KeySources>) -> Result<Self, KeyError> {
         files::path_check::check_private(directory)?;
+        let sources = sources.into();
         Ok(Keys {
-            identities: read_identities(directory, &source)?,
-            source,
-            owner: SigningKey::read(directory, Role::Owner)?,
-            signer: SigningKey::read(directory, Role::Signer)?,
+            identities: read_identities(directory, &sources.identity)?,
+            owner: SigningKey::read(directory, Role::Owner, &sources.owner)?,
+            signer: SigningKey::read(directory, Role::Signer, &sources.signer)?,
+            sources,
             keyring: read_keyring(&directory.join(KEYRING))?,
             directory: directory.to_owned(),
         })
@@ -120,7 +133,7 @@ impl Keys {
 
     /// Reads the files again. An unlocked identity stays unlocked.
     pub(crate) fn reload(&self) -> Result<Self, KeyError> {
-        let mut keys = Self::open_with(&self.directory, self.source.clone())?;
+        let mut keys = Self::open_with(&self.directory, self.sources.clone())?;
         if let (Identities::Locked(_), Identities::Open(open)) =
             (&keys.identities, &self.identities)
         {
@@ -148,7 +161,7 @@ impl Keys {
     /// [`KeyError::Malformed`].
     pub fn unlock(&mut self, passphrase: &Secret) -> Result<(), KeyError> {
         let locked = match &self.identities {
-            Identities::Open(_) => return Ok(()),
+            Identities::Open(_) | Identities::Elsewhere(_) => return Ok(()),
             Identities::Absent => return Err(KeyError::NoIdentity),
             Identities::Locked(bytes) => bytes,
         };
@@ -187,6 +200,12 @@ impl Keys {
         sealed: &[u8],
         epoch: &Epoch,
     ) -> Result<Result<EpochKey, SealError>, KeyError> {
+        if let Identities::Elsewhere(identity) = &self.identities {
+            if !epoch.sealed_to.contains(&identity.id) {
+                return Ok(Err(SealError::NotForThisIdentity));
+            }
+            return Ok(EpochKey::parse(&identity.service.open(sealed)?, epoch));
+        }
         let identities = self.open_identities()?;
         let keys = identities
             .iter()
@@ -199,6 +218,26 @@ impl Keys {
             Identities::Open(identities) => Ok(identities),
             Identities::Locked(_) => Err(KeyError::Locked),
             Identities::Absent => Err(KeyError::NoIdentity),
+            Identities::Elsewhere(_) => Err(KeyError::ForeignIdentity),
+        }
+    }
+
+    /// Fails if the key in `role` was not read from the key directory, so that it cannot be rotated
+    /// here.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::ForeignKey`].
+    pub fn check_key_is_local(&self, role: Role) -> Result<(), KeyError> {
+        let source = match role {
+            Role::Owner => &self.sources.owner,
+            Role::Signer => &self.sources.signer,
+        };
+        match source {
+            SignerSource::Directory => Ok(()),
+            SignerSource::Given(_) | SignerSource::Service(_) => {
+                Err(KeyError::ForeignKey(role.name()))
+            }
         }
     }
 
@@ -209,21 +248,29 @@ impl Keys {
     ///
     /// [`KeyError::ForeignIdentity`].
     pub fn check_identity_is_local(&self) -> Result<(), KeyError> {
-        match self.source {
+        match self.sources.identity {
             IdentitySource::Directory => Ok(()),
-            IdentitySource::Given(_) => Err(KeyError::ForeignIdentity),
+            IdentitySource::Given(_) | IdentitySource::Service(_) => Err(KeyError::ForeignIdentity),
         }
     }
 
     /// Whether there is an unlocked identity.
     pub fn can_unseal(&self) -> bool {
-        matches!(self.identities, Identities::Open(_))
+        matches!(
+            self.identities,
+            Identities::Open(_) | Identities::Elsewhere(_)
+        )
     }
 
     /// The ids of the recipients of the unlocked identities, the newest first.
     pub fn identity_ids(&self) -> impl Iterator<Item = &str> {
+        let elsewhere = match &self.identities {
+            Identities::Elsewhere(identity) => Some(identity.id.as_str()),
+            _ => None,
+        };
         let open = self.open_identities().unwrap_or_default();
-        open.iter().map(|identity| identity.id.as_str())
+        let open = open.iter().map(|identity| identity.id.as_str());
+        open.chain(elsewhere)
     }
 
     /// The recipients of the unlocked identities, the newest first.
@@ -232,14 +279,20 @@ impl Keys {
     ///
     /// [`KeyError::NoIdentity`], [`KeyError::Locked`].
     pub fn own_recipients(&self, label: &str, now_ms: u64) -> Result<Vec<Recipient>, KeyError> {
-        let identities = self.open_identities()?.iter();
-        Ok(identities
-            .map(|identity| Recipient {
-                key: identity.recipient(),
-                label: label.to_owned(),
-                added_at_ms: now_ms,
-            })
-            .collect())
+        let keys: Vec<String> = match &self.identities {
+            Identities::Elsewhere(identity) => vec![identity.recipient.clone()],
+            _ => self
+                .open_identities()?
+                .iter()
+                .map(Identity::recipient)
+                .collect(),
+        };
+        let recipient = |key| Recipient {
+            key,
+            label: label.to_owned(),
+            added_at_ms: now_ms,
+        };
+        Ok(keys.into_iter().map(recipient).collect())
     }
 
     fn signing_key(&self, role: Role) -> &SigningKey {

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use super::error::KeyError;
 use super::identity::{self, Identity};
 use super::names::{IDENTITY, KEYRING, LOCKED_IDENTITY, OWNER, SIGNER};
-use super::source::{Identities, IdentitySource};
+use super::source::{Identities, KeySources};
 use super::{Keys, SigningKey};
+use crate::error::Error;
 use crate::files;
 use crate::keyring::{Authority, Keyring, KeyringDraft, LabelledKey, Owners, StoreSigner};
 use crate::recipients::Recipient;
 use crate::secret::Secret;
 use crate::signing::Signer;
-use crate::tampering::Tampering;
 
 impl Keys {
     /// Generates the keys of a new store in `directory`, which must not exist, with a keyring
@@ -95,7 +95,7 @@ impl NewKeys {
     /// # Errors
     ///
     /// If it is larger than a keyring can be.
-    pub fn sign(&self, draft: &KeyringDraft, now_ms: u64) -> Result<Keyring, Tampering> {
+    pub fn sign(&self, draft: &KeyringDraft, now_ms: u64) -> Result<Keyring, Error> {
         draft.sign(now_ms, [&self.owner])
     }
 
@@ -144,7 +144,7 @@ impl NewKeys {
         };
         Ok(Keys {
             directory: directory.to_owned(),
-            source: IdentitySource::Directory,
+            sources: KeySources::default(),
             identities: Identities::Open(vec![self.identity]),
             owner: only(self.owner),
             signer: only(self.signer),

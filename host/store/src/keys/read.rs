@@ -9,6 +9,7 @@ use super::names::{IDENTITY, LOCKED_IDENTITY};
 use super::source::{Identities, IdentitySource};
 use crate::files;
 use crate::keyring::{Keyring, MAX_KEYRING_BYTES};
+use crate::secret::Secret;
 use crate::signing::Signer;
 use crate::statement::Statement;
 use crate::tampering::Fault;
@@ -27,10 +28,14 @@ pub(super) fn read_identities(
         file: file.to_owned(),
         expected: "an age identity (X25519)",
     };
-    if let IdentitySource::Given(text) = source {
-        let given = Path::new("the given identity");
-        let open = identity::parse(text).map(Identities::Open);
-        return open.ok_or_else(|| malformed(given));
+    match source {
+        IdentitySource::Directory => {}
+        IdentitySource::Given(text) => {
+            let given = Path::new("the given identity");
+            let open = identity::parse(text).map(Identities::Open);
+            return open.ok_or_else(|| malformed(given));
+        }
+        IdentitySource::Service(identity) => return Ok(Identities::Elsewhere(identity.clone())),
     }
     let file = directory.join(IDENTITY);
     if let Some(text) = files::read_private(&file, identity::MAX_BYTES)? {
@@ -47,13 +52,15 @@ pub(super) fn read_signer(file: &Path) -> Result<Option<Signer>, KeyError> {
     let Some(pem) = files::read_private(file, MAX_KEY_FILE_BYTES)? else {
         return Ok(None);
     };
-    match Signer::from_pem(&pem) {
-        Some(signer) => Ok(Some(signer)),
-        None => Err(KeyError::Malformed {
-            file: file.to_owned(),
-            expected: "an Ed25519 private key in PKCS #8 PEM form",
-        }),
-    }
+    parse_signer(&pem, file).map(Some)
+}
+
+/// Parses a private key. `file` names it in an error.
+pub(super) fn parse_signer(pem: &Secret, file: &Path) -> Result<Signer, KeyError> {
+    Signer::from_pem(pem).ok_or_else(|| KeyError::Malformed {
+        file: file.to_owned(),
+        expected: "an Ed25519 private key in PKCS #8 PEM form",
+    })
 }
 
 pub(super) fn read_keyring(file: &Path) -> Result<Arc<Keyring>, KeyError> {

@@ -15,6 +15,14 @@ pub enum Role {
 }
 
 impl Role {
+    /// The name of the key in errors.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Role::Owner => "owner key",
+            Role::Signer => "signer",
+        }
+    }
+
     /// The name of the key's file.
     pub(super) fn file(self) -> &'static str {
         match self {

@@ -46,7 +46,7 @@ impl Keys {
         let text = identity::to_text(&identities);
         let plain = self.directory.join(IDENTITY);
         let locked = self.directory.join(LOCKED_IDENTITY);
-        let from_directory = matches!(self.source, IdentitySource::Directory);
+        let from_directory = matches!(self.sources.identity, IdentitySource::Directory);
         let (file, bytes) = match passphrase {
             _ if !from_directory => return Err(KeyError::ForeignIdentity),
             None if plain.exists() => (plain, text),
@@ -75,6 +75,7 @@ impl Keys {
             file: file.clone(),
             error,
         };
+        self.check_key_is_local(role)?;
         let key = self.signing_key_mut(role);
         if key.present.is_none() {
             return Err(role.missing());

@@ -11,6 +11,7 @@ use super::frame;
 use crate::digest::Digest;
 use crate::keys::identity::{self, Identity};
 use crate::recipients::{Epoch, Readers, Recipient, RecipientClass, ids};
+use crate::secret::Secret;
 
 /// The maximum size of the file with the key of an epoch: enough for a thousand recipients, or a
 /// hundred with larger keys.
@@ -41,8 +42,16 @@ impl EpochKey {
         sealed: &[u8],
         epoch: &Epoch,
     ) -> Result<Self, SealError> {
-        let text = decrypt(identities, sealed, MAX_EPOCH_FILE_BYTES)?;
-        let mut found = identity::parse(&text).ok_or(SealError::Damaged)?;
+        Self::parse(&decrypt(identities, sealed, MAX_EPOCH_FILE_BYTES)?, epoch)
+    }
+
+    /// Parses what the file of an epoch contains.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError::Damaged`] if it is not the key of that epoch.
+    pub(crate) fn parse(text: &Secret, epoch: &Epoch) -> Result<Self, SealError> {
+        let mut found = identity::parse(text).ok_or(SealError::Damaged)?;
         let identity = found.pop().filter(|_| found.is_empty());
         let identity = identity.ok_or(SealError::Damaged)?;
         if identity.recipient() != epoch.key {
@@ -133,6 +142,29 @@ impl Readers {
             readers: self,
             add_blobs,
         })
+    }
+
+    /// The readers after a restore; `self` are those of the backup. They have the recipients of
+    /// `present`, and the epochs of the backup. Begins a new epoch unless the newest one of the
+    /// backup is also the newest one of `present`, sealed to the same recipients. Otherwise a
+    /// recipient may know it that was added after the backup, and removed.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError::NoRecipient`].
+    pub fn restored(mut self, present: &Readers) -> Result<RenewedReaders, SealError> {
+        let is_newest = match (self.newest(), present.newest()) {
+            (Some(backup), Some(now)) => {
+                backup.key == now.key && backup.is_sealed_to(&now.sealed_to)
+            }
+            _ => false,
+        };
+        self.recipients.clone_from(&present.recipients);
+        if is_newest {
+            self.renewed(|_| None)
+        } else {
+            self.with_new_epoch(Vec::new())
+        }
     }
 
     fn with_new_epoch(mut self, mut add_blobs: Vec<Vec<u8>>) -> Result<RenewedReaders, SealError> {

@@ -25,11 +25,11 @@ use crate::tampering::Tampering;
 use crate::tree::{self, Tree};
 
 /// The state that a change is applied to.
-struct Base<'a> {
-    head: &'a JournalHead,
+struct Base {
+    head: JournalHead,
     tree: Tree,
     /// The documents that the change touches.
-    documents: &'a Documents,
+    documents: Documents,
 }
 
 /// How a change affects the documents.
@@ -79,11 +79,22 @@ impl Store {
         }
         let keys = self.keys_for_writing(&head.keyring).await?;
         let base = Base {
-            head: &head,
+            head,
             tree: before.tree,
-            documents: &before.documents,
+            documents: before.documents,
         };
-        let (writes, after) = match base.sign(&keys, touched, batch, author) {
+        let (principal, at_ms) = (author.principal.to_owned(), author.at_ms);
+        let change = author.change.to_owned();
+        // The signer may be elsewhere, and wait for somebody.
+        let signed = off_runtime(move || {
+            let author = Author {
+                principal: &principal,
+                at_ms,
+                change: &change,
+            };
+            base.sign(&keys, touched, batch, author)
+        });
+        let (writes, after) = match signed.await? {
             // If the signer was rotated, the store has changed as well.
             Err(Error::Key(KeyError::OldSigner)) => {
                 let found = self.fetch(&[]).await?.head.position.revision;
@@ -130,7 +141,7 @@ impl Store {
     }
 }
 
-impl Base<'_> {
+impl Base {
     /// Creates the rows of a change. Also returns the head after it.
     fn sign(
         mut self,
@@ -148,8 +159,8 @@ impl Base<'_> {
         if let Some(new) = batch.keyring {
             keyrings.extend(self.sign_keyring(keys, new, author.at_ms)?);
         }
-        let keyring = keyrings.last().unwrap_or(&self.head.keyring);
-        let signer = keys.signer_for(keyring)?;
+        let keyring = Arc::clone(keyrings.last().unwrap_or(&self.head.keyring));
+        let signer = keys.signer_for(&keyring)?;
         let revision = self.head.position.revision + 1;
         let mut put = Vec::with_capacity(batch.put.len());
         for (key, body) in batch.put {
@@ -183,17 +194,17 @@ impl Base<'_> {
             documents: changes.count,
             at_ms: author.at_ms,
         };
-        let checkpoint = Checkpoint::after(self.head.position, keyring, state);
+        let checkpoint = Checkpoint::after(self.head.position, &keyring, state);
         let entry = JournalRow {
             revision,
-            checkpoint: checkpoint.sign(signer),
+            checkpoint: checkpoint.sign(signer).map_err(KeyError::from)?,
             change,
         };
         let after = JournalHead {
             position: entry.position(),
             checkpoint: Some(Arc::new(checkpoint)),
             heartbeat: None,
-            keyring: Arc::clone(keyring),
+            keyring,
         };
         let writes = Writes {
             entry,
@@ -260,7 +271,7 @@ impl Base<'_> {
         };
         for ((key, document), after) in touched
             .into_iter()
-            .zip(self.documents)
+            .zip(&self.documents)
             .zip(after.chain(std::iter::repeat(None)))
         {
             changes.root = self.tree.set(&key, after)?;

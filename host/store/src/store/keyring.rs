@@ -15,6 +15,7 @@ use crate::keys::error::KeyError;
 use crate::keys::recovery::Receipt;
 use crate::keys::role::Role;
 use crate::random_id::RandomId;
+use crate::statement::Statement;
 
 impl Store {
     /// Replaces the key of this machine in `role`: generates the next one if needed, commits a
@@ -84,8 +85,10 @@ impl Store {
             return Ok(None);
         };
         let keys = self.keys_for_writing(&head.keyring).await?;
-        let statement = heartbeat.sign(keys.signer_for(&head.keyring)?);
-        self.backend.put_heartbeat(statement).await?;
+        let signed = off_runtime(move || -> Result<Statement, KeyError> {
+            Ok(heartbeat.sign(keys.signer_for(&head.keyring)?)?)
+        });
+        self.backend.put_heartbeat(signed.await??).await?;
         let freshness = self.read(&[]).await?.freshness;
         Ok(freshness.until_ms())
     }

@@ -97,12 +97,16 @@ impl Store {
         if let Some(key) = self.local.epoch_keys().get(&epoch.sealed) {
             return Ok(Ok(Arc::clone(key)));
         }
-        let sealed = self.blob(&epoch.sealed).await?;
-        let opened = match self.keys().open_epoch(&sealed, epoch)? {
+        let sealed: Arc<[u8]> = self.blob(&epoch.sealed).await?.into();
+        // The identity may be elsewhere, and wait for somebody.
+        let open = async |keys: Arc<Keys>| {
+            let (sealed, epoch) = (Arc::clone(&sealed), epoch.clone());
+            let opened = off_runtime(move || keys.open_epoch(&sealed, &epoch));
+            Ok::<_, Error>(opened.await??)
+        };
+        let opened = match open(self.keys()).await? {
             // Another process may have rotated the identity since the keys were read.
-            Err(SealError::NotForThisIdentity) => {
-                self.reload_keys().await?.open_epoch(&sealed, epoch)?
-            }
+            Err(SealError::NotForThisIdentity) => open(self.reload_keys().await?).await?,
             opened => opened,
         };
         Ok(opened.map(|key| {

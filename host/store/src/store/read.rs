@@ -177,6 +177,7 @@ impl Store {
             } else {
                 self.local.anchor.read()?
             };
+            self.check_leads_to(&head, anchored).await?;
             let state = verified_in.map(|verified| verified.state);
             let rows = self.backend.read(keys, head.start(), state).await?;
             if let Some(journal) = &rows.journal {
@@ -206,6 +207,38 @@ impl Store {
                 documents,
             });
         }
+    }
+
+    /// Fails unless the anchored entry leads to `head`, if `head` does not come before it. It does,
+    /// unless the store was restored, which alone moves the anchor back: then the entries that
+    /// this process has verified are those of a store that was given up.
+    async fn check_leads_to(
+        &self,
+        head: &JournalHead,
+        anchored: JournalPosition,
+    ) -> Result<(), Error> {
+        let end = head.position;
+        if anchored == end || anchored.revision == 0 || anchored.revision > end.revision {
+            return Ok(());
+        }
+        let mut before: Option<JournalPosition> = None;
+        let mut after = anchored.revision - 1;
+        while after < end.revision {
+            let rows = self.backend.journal(after, PAGE).await?;
+            after = rows.last().ok_or_else(rolled_back)?.revision;
+            for row in rows.iter().filter(|row| row.revision <= end.revision) {
+                let position = row.position();
+                let is_linked = match before {
+                    None => position == anchored,
+                    Some(before) => Checkpoint::parse(row)?.follows(before),
+                };
+                if !is_linked || position.revision == end.revision && position != end {
+                    return Err(row.tampering("was replaced by another entry").into());
+                }
+                before = Some(position);
+            }
+        }
+        Ok(())
     }
 
     /// Verifies the journal from `head` to its end.

@@ -96,6 +96,10 @@ sources! {
         row(19, "key add-recipient {text}").hidden(),
         row(19, "key remove-recipient {text}"),
         failing("key add-signer {text}"),
+        row(2, "key add-signer signer.pub --scope {text}"),
+        row(2, "heartbeat {text}"),
+        row(2, "heartbeat send {text}"),
+        row(19, "heartbeat require {text}"),
         row(19, "key remove-signer {text}"),
         row(2, "principal {text}"),
         row(2, "principal list {text}"),
@@ -120,6 +124,7 @@ sources! {
         row(2, "completions {text}"),
         row(2, "--identity-fd {text} status"),
         row(2, "--identity-fd={text} status"),
+        row(2, "--signer-fd {text} status"),
         row(14, "--home {text} status"),
     ];
 

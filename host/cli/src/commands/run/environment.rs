@@ -10,7 +10,11 @@ use crate::output::{Style, err};
 use crate::session::Session;
 
 /// Variables that name this program's own secrets, which no command needs.
-const OWN_VARIABLES: [&str; 2] = ["ENTAIL_PASSPHRASE_FILE", "ENTAIL_IDENTITY_FD"];
+const OWN_VARIABLES: [&str; 3] = [
+    "ENTAIL_PASSPHRASE_FILE",
+    "ENTAIL_IDENTITY_FD",
+    "ENTAIL_SIGNER_FD",
+];
 
 /// The differences between the environment of this process and the command's.
 #[derive(Default)]
