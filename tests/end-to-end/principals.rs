@@ -1,10 +1,8 @@
 //! Who made changes, how a name is erased, and what a project is told.
 
-use std::path::Path;
-use std::process::Command;
-
 use serde_json::json;
 
+use crate::foreign::python;
 use crate::sandbox::Sandbox;
 use crate::signers::Other;
 
@@ -27,9 +25,7 @@ fn documents(sandbox: &Sandbox) -> Vec<String> {
 }
 
 fn verify_in_python(sandbox: &Sandbox) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../foreign/verify.py");
-    let mut command = Command::new("python3");
-    let verified = command.arg(script).arg(sandbox.home()).output().unwrap();
+    let verified = python("verify.py", &[&sandbox.home().display().to_string()]);
     assert!(verified.status.success(), "{verified:?}");
 }
 
