@@ -15,7 +15,7 @@ fn script(name: &str) -> PathBuf {
         .join(name)
 }
 
-fn python(script_name: &str, arguments: &[&str]) -> Output {
+pub fn python(script_name: &str, arguments: &[&str]) -> Output {
     let python =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/interop/python/bin/python");
     Command::new(&python)

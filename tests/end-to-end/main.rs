@@ -29,6 +29,7 @@ mod outside_files;
 mod pasted;
 mod policy_author;
 mod policy_compare;
+mod principals;
 mod processes;
 mod prompts;
 mod replaced_secrets;

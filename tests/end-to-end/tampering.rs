@@ -82,7 +82,7 @@ fn what_no_request_reads_is_verified_too() {
         ),
         (
             "another change",
-            "UPDATE journal SET change = CAST(replace(CAST(change AS TEXT), 'local:owner', 'local:other') AS BLOB)",
+            "UPDATE journal SET change = CAST(replace(CAST(change AS TEXT), '\"principal\":\"', '\"principal\":\"0') AS BLOB)",
         ),
         (
             "another keyring",

@@ -410,6 +410,7 @@ class Home:
     def apply(self, change, what):
         known = {"version", "critical", "principal", "change", "effects", "blobs_added"}
         record = form(change, known | {"blobs_removed"}, what, frozenset({"proof"}))
+        require(is_id(record["principal"]), f"{what}: the principal")
         for effect in record["effects"]:
             key = tree_key(effect["kind"], effect["name"])
             if effect["after"] is None:

@@ -67,7 +67,7 @@ impl Fixture {
     }
 
     fn records(&self) -> Vec<RecordedDecision> {
-        let records = records(&self.home, &Filter::default()).unwrap();
+        let records = records(&self.home, &ME, &Filter::default()).unwrap();
         records.map(Result::unwrap).collect()
     }
 
@@ -328,7 +328,7 @@ async fn a_shadow_decides_nothing_and_is_only_logged() {
             .await;
     }
     let decisions = || {
-        let answers = shadow_decisions(&fixture.home).unwrap();
+        let answers = shadow_decisions(&fixture.home, &ME).unwrap();
         answers.collect::<Result<Vec<_>, _>>().unwrap()
     };
     assert_eq!(decisions().len(), 3, "{:?}", decisions());

@@ -55,7 +55,7 @@ fn debug_output_errors_and_panics_show_no_secret() {
             Some(secret.as_str())
         );
         let panicked = catch_unwind(AssertUnwindSafe(|| {
-            let keys = entail.keys().local();
+            let keys = entail.keys().local(&me).unwrap();
             panic!("{lease:?} {entail:?} {keys:?} {applied:?} {refused:?} {home:?}");
         }));
         let payload = panicked.unwrap_err();

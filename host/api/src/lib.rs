@@ -26,6 +26,7 @@ pub mod policy_check;
 pub mod policy_comparison;
 pub mod policy_project;
 pub mod policy_test;
+pub mod principal;
 pub mod project;
 pub mod provider;
 pub mod resolve;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     access, audit, backup, credential, directory_scope, doctor, environment, error, explain,
     heartbeat, import, keys, policy, policy_check, policy_comparison, policy_project, policy_test,
-    project, provider, resolve, status, verify,
+    principal, project, provider, resolve, status, verify,
 };
 
 /// Registers the output type of each command.
@@ -88,6 +88,8 @@ fn commands(generator: &mut SchemaGenerator) -> Map<String, Value> {
     "policy show built-in" => policy::BuiltInPolicy,
     "policy show --wit" => policy::PolicyWit,
     "policy test" => Vec<policy_test::VectorFileResult>,
+    "principal erase" => principal::PrincipalErased,
+    "principal list" => principal::PrincipalList,
     "project add" => project::ProjectCreated,
     "project list" => project::Scopes,
     "project remove" => project::ProjectRemoved,

@@ -211,7 +211,14 @@ pub fn is_unusable_for(facts: &Facts, credential: &CredentialFacts, code: &str) 
     }
 }
 
-fn is_shared(sharing: &Sharing, requesting: &str) -> bool {
+/// The number of scopes of the chain that the requesting scope reaches by inheritance (rule 1),
+/// itself included.
+pub fn reachable_scopes(facts: &Facts) -> usize {
+    Ceiling::of(facts).reachable
+}
+
+/// Whether a credential is shared with the scope of this path.
+pub fn is_shared(sharing: &Sharing, requesting: &str) -> bool {
     let segments: Vec<&str> = requesting.split('/').collect();
     match sharing {
         Sharing::All => true,

@@ -51,7 +51,7 @@ async fn measure(records: usize) {
     let mut best = 0.0_f64;
     for _ in 0..RUNS {
         let started = Instant::now();
-        let replay = replay(&home, &policy, &Filter::default()).unwrap();
+        let replay = replay(&home, &Principal::LocalOwner, &policy, &Filter::default()).unwrap();
         let seconds = started.elapsed().as_secs_f64();
         assert_eq!(replay.counts.same, u64::try_from(records).unwrap());
         assert_eq!(replay.counts.changed(), 0);

@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use entail::policy::{Engine, EngineConfig, Inheritance};
-use entail::store::{Author, Batch, DocumentKey};
+use entail::store::{Author, Batch, DocumentKey, RandomId};
 use entail::{
     Change, CredentialRef, DEFAULT_POLICY, Entail, Home, IdentitySource, Options, Principal,
     Request, RuleChanges, Secret, SecretEdit, SetCredential,
@@ -199,7 +199,7 @@ async fn fill(home: &Home, projects: usize) {
             .map(|n| (DocumentKey::new("scope", path(*n)), body.clone()))
             .collect();
         let author = Author {
-            principal: "bench",
+            principal: RandomId::generate().unwrap(),
             at_ms: 1,
             change: &change,
         };

@@ -4,7 +4,7 @@
 //! cargo run -p entail --example decision_log -- "$HOME/.local/share/entail"
 //! ```
 
-use entail::{Filter, Home, RecordedOpening, last_records, verify_log};
+use entail::{Filter, Home, Principal, RecordedOpening, last_records, verify_log};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let directory = std::env::args_os()
@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .ok_or("give the directory of a home")?;
     let home = Home::open(directory.as_ref())?;
 
-    for record in last_records(&home, &Filter::default(), 10)? {
+    for record in last_records(&home, &Principal::LocalOwner, &Filter::default(), 10)? {
         let record = record?;
         let outcome = match (record.granted(), record.refusal()) {
             (Some((holder, credential, version)), _) => {
@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         );
     }
 
-    let report = verify_log(&home, &[])?;
+    let report = verify_log(&home, &Principal::LocalOwner, &[])?;
     println!(
         "{} decisions, {} faults",
         report.decisions,

@@ -86,10 +86,10 @@ impl Entail {
             engine.code_cache = Some(home.code_cache());
         }
         Ok(Entail {
-            documents: DocumentStore {
-                store: Arc::new(home.store_with(keys, options.access)?),
-                clock: Arc::clone(&options.clock),
-            },
+            documents: DocumentStore::new(
+                home.store_with(keys, options.access)?,
+                Arc::clone(&options.clock),
+            ),
             serving: ServingPolicies::new(Engine::new(engine), DEFAULT_POLICY),
             home: home.clone(),
             catalog: home.catalog()?,

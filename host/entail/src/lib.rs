@@ -136,8 +136,10 @@ mod entail;
 mod error;
 mod home;
 mod keys;
+mod logs;
 mod policies;
 mod principal;
+mod principals;
 mod recovery;
 mod resolve;
 mod scopes;
@@ -146,8 +148,7 @@ mod urls;
 
 pub use crate::audit::{
     Breach, Filter, LogEvent, LogEventKind, LogFile, LogHead, LogReport, OutcomeFilter, Purpose,
-    RecordedDecision, RecordedOpening, Records, accept_log_loss, archive_log, count_records,
-    last_records, log_files, records, verify as verify_log,
+    RecordedDecision, RecordedOpening, Records, accept_log_loss, archive_log, log_files,
 };
 pub use crate::change::rules::{Edit, RuleChanges};
 pub use crate::change::set_credential::{SecretEdit, SetCredential};
@@ -158,7 +159,7 @@ pub use crate::compare::access::{AccessChange, AccessChanges, ComparedRequest, C
 pub use crate::compare::decision::{
     Difference, DifferenceCounts, EffectiveDecision, UsableCredential,
 };
-pub use crate::compare::replay::{RecordPosition, Replay, ReplayedChange, replay};
+pub use crate::compare::replay::{RecordPosition, Replay, ReplayedChange};
 pub use crate::credential_ref::CredentialRef;
 pub use crate::documents::scope::{
     Credential, RemovedCredential, RetiredVersion, Rules, Scope, Version,
@@ -173,11 +174,12 @@ pub use crate::home::settings::{
     DecisionLogSettings, HomeSettings, InvalidSettings, LogSync, Require, SecondarySink,
 };
 pub use crate::keys::{KeyChange, KeyPlan, OnStep, Renewal, StaleSecret, Step, StoreKeys};
+pub use crate::logs::{count_records, last_records, records, replay, shadow_decisions, verify_log};
 pub use crate::policies::{
     ActivatePolicy, ActivePolicy, InstallPolicy, InstalledPolicy, Policies, PolicyActivation,
-    ShadowDecision, ShadowDecisions, shadow_decisions,
+    ShadowDecision, ShadowDecisions,
 };
-pub use crate::principal::{Action, Principal};
+pub use crate::principal::{Action, InvalidPrincipal, Principal, PrincipalKind};
 pub use crate::recovery::maintenance::{MAINTAIN_EVERY, MaintenanceReport};
 pub use crate::recovery::restore::{
     RestorePlan, Restored, plan_restore_in_place, plan_restore_to_clean_machine, restore_in_place,
@@ -191,7 +193,9 @@ pub use crate::resolve::environment::{
 pub use crate::resolve::explanation::Explanation;
 pub use crate::resolve::host_attributes;
 pub use crate::resolve::lease::Lease;
+pub use crate::resolve::redaction::HiddenFindings;
 pub use crate::resolve::request::Request;
+pub use crate::scopes::RecordedChange;
 pub use entail_decision as decision;
 pub use entail_decision::guard;
 pub use entail_decision::guard::Violation;

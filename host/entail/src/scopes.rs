@@ -11,6 +11,15 @@ use crate::error::Error;
 use crate::principal::{Action, Principal};
 use entail_decision::name::ScopePath;
 
+/// A change in the journal.
+#[derive(Debug)]
+pub struct RecordedChange {
+    /// The entry, with the id of the principal.
+    pub entry: JournalEntry,
+    /// The principal; `None` if it was erased.
+    pub principal: Option<Principal>,
+}
+
 impl Entail {
     /// What a scope holds, without the secrets.
     ///
@@ -58,8 +67,13 @@ impl Entail {
         principal: &Principal,
         after: Revision,
         limit: usize,
-    ) -> Result<Vec<JournalEntry>, Error> {
-        authorize_whole(principal, Action::View)?;
-        Ok(self.documents.store.journal(after, limit).await?)
+    ) -> Result<Vec<RecordedChange>, Error> {
+        let principals = self.principals(principal).await?;
+        let entries = self.documents.store.journal(after, limit).await?;
+        let recorded = entries.into_iter().map(|entry| RecordedChange {
+            principal: principals.get(&entry.principal).cloned(),
+            entry,
+        });
+        Ok(recorded.collect())
     }
 }

@@ -97,7 +97,7 @@ async fn kept_names_reach_the_policy_the_log_and_a_preview() {
         ..request("openai")
     };
     entail.resolve(&ME, &keeping).await.unwrap();
-    let record = records(&home, &Filter::default())
+    let record = records(&home, &ME, &Filter::default())
         .unwrap()
         .next()
         .unwrap()

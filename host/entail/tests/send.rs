@@ -32,10 +32,12 @@ futures! {
     Entail {
         change(any(), any(), any());
         compare_secret(any(), any(), any(), any());
+        erase_principal(any(), any(), any());
         explain(any(), any(), any());
         journal(any(), any(), any(), any());
         masked(any(), any(), any());
         preview(any(), any(), any(), any());
+        principals(any(), any());
         probe(any(), any(), any());
         resolve(any(), any(), any());
         resolve_any(any(), any(), any());
@@ -87,10 +89,10 @@ futures! {
         create(any(), any());
     }
     entail {
-        plan_restore_in_place(any(), any(), any(), any());
-        plan_restore_to_clean_machine(any(), any(), any(), any());
-        restore_in_place(any(), any(), any(), any(), any());
-        restore_to_clean_machine(any(), any(), any(), any(), any(), any());
+        plan_restore_in_place(any(), any(), any(), any(), any());
+        plan_restore_to_clean_machine(any(), any(), any(), any(), any());
+        restore_in_place(any(), any(), any(), any(), any(), any());
+        restore_to_clean_machine(any(), any(), any(), any(), any(), any(), any());
     }
     Engine {
         admit_async(any(), any::<Vec<u8>>(), any());
@@ -101,7 +103,7 @@ futures! {
         with_settings_async(any(), any());
     }
     Store {
-        rotate_key(any(), any(), any());
+        rotate_key(any(), any(), any(), any(), any());
         blob(any(), any());
         check(any(), any(), any());
         commit(any(), any(), any(), any());

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use entail_store::{
-    Anchor, Author, Batch, DocumentKey, JournalPosition, Keys, Readers, Role, Sqlite, Store,
+    Anchor, Author, Batch, DocumentKey, JournalPosition, Keys, RandomId, Readers, Role, Sqlite,
+    Store,
 };
 use rusqlite::Connection;
 use serde_json::value::{RawValue, to_raw_value};
@@ -55,7 +56,7 @@ impl Home {
     async fn commit(&self, batch: Batch) {
         let change = raw("bench");
         let author = Author {
-            principal: "local:owner",
+            principal: RandomId::generate().unwrap(),
             at_ms: 1,
             change: &change,
         };
@@ -134,13 +135,17 @@ async fn measure(documents: usize) {
     let home = Home::new();
     home.fill(documents).await;
     let author = |change| Author {
-        principal: "local:owner",
+        principal: RandomId::generate().unwrap(),
         at_ms: 1,
         change,
     };
     let change = raw("bench");
     let rotated = median(async |_| {
-        let rotated = home.store.rotate_key(Role::Signer, author(&change));
+        let revision = home.store.revision().await.unwrap();
+        let nothing = Batch::default();
+        let rotated = home
+            .store
+            .rotate_key(Role::Signer, revision, nothing, author(&change));
         rotated.await.unwrap();
     });
     let rotated = rotated.await;

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::hex;
 
 /// A random identifier of 128 bits, written as 32 lower-case hexadecimal digits. Each store has
-/// one, and each lineage of a store.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// one, each lineage of a store, and each principal in the journal.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RandomId([u8; 16]);
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use entail_store::{
     Anchor, AnchorError, Author, Batch, Digest, DocumentKey, Error, Fault, JournalPosition,
-    KeyError, KeyId, Keys, Role, Sqlite, Store,
+    KeyError, KeyId, Keys, RandomId, Role, Sqlite, Store,
 };
 use rusqlite::Connection;
 use serde_json::value::{RawValue, to_raw_value};
@@ -73,7 +73,7 @@ async fn put(store: &Store, expected: u64, name: &str, body: &str) -> Result<u64
         ..Batch::default()
     };
     let author = Author {
-        principal: "test",
+        principal: RandomId::generate().unwrap(),
         at_ms: 1,
         change: &change,
     };
@@ -171,7 +171,7 @@ async fn a_blob_is_read_only_if_it_matches_its_digest() {
         ..Batch::default()
     };
     let author = Author {
-        principal: "test",
+        principal: RandomId::generate().unwrap(),
         at_ms: 1,
         change: &change,
     };
@@ -313,7 +313,7 @@ async fn old_deleted_and_reinserted_rows_are_detected_on_reading() {
     };
     let change = raw("a test");
     let author = Author {
-        principal: "test",
+        principal: RandomId::generate().unwrap(),
         at_ms: 1,
         change: &change,
     };
@@ -421,12 +421,22 @@ async fn the_signer_is_rotated_while_others_read_and_write() {
     assert_eq!(body(&there, "acme").await.unwrap(), "third");
     let change = raw("a test");
     let author = Author {
-        principal: "test",
+        principal: RandomId::generate().unwrap(),
         at_ms: 1,
         change: &change,
     };
     let old = signer(&here);
-    here.rotate_key(Role::Signer, author.clone()).await.unwrap();
+    let nothing = Batch::default();
+    let stale = here.rotate_key(Role::Signer, 2, nothing, author.clone());
+    assert!(matches!(stale.await, Err(Error::Conflict { found: 3, .. })));
+    let batch = Batch {
+        put: vec![(key("globex"), raw("fourth"))],
+        ..Batch::default()
+    };
+    here.rotate_key(Role::Signer, 3, batch, author)
+        .await
+        .unwrap();
+    assert_eq!(body(&here, "globex").await.unwrap(), "fourth");
     assert_ne!(signer(&here), old);
     // A store that knows only the old key continues to read and write.
     assert_eq!(body(&there, "acme").await.unwrap(), "third");
@@ -454,17 +464,15 @@ async fn a_machine_finds_the_newest_keyring_from_any_earlier_or_later_one() {
     );
     let change = raw("a test");
     let author = Author {
-        principal: "test",
+        principal: RandomId::generate().unwrap(),
         at_ms: 1,
         change: &change,
     };
     let store = home.store();
-    store
-        .rotate_key(Role::Signer, author.clone())
-        .await
-        .unwrap();
-    store.rotate_key(Role::Owner, author.clone()).await.unwrap();
-    store.rotate_key(Role::Signer, author).await.unwrap();
+    for (revision, role) in [(3, Role::Signer), (4, Role::Owner), (5, Role::Signer)] {
+        let rotated = store.rotate_key(role, revision, Batch::default(), author.clone());
+        rotated.await.unwrap();
+    }
     let newest = std::fs::read(&saved).unwrap();
     let late = std::fs::read(&anchor).unwrap();
     for keyring in [&first, &newest] {
@@ -496,7 +504,7 @@ async fn nobody_but_an_owner_changes_the_keyring() {
     let store = home.store();
     let change = raw("a test");
     let author = Author {
-        principal: "test",
+        principal: RandomId::generate().unwrap(),
         at_ms: 1,
         change: &change,
     };

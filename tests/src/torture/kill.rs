@@ -114,6 +114,7 @@ pub fn start(program: &Program, home: &Path, cache: &Path, role: Role, from: u64
     let (role, number) = match role {
         Role::Writer(writer) => ("writer", writer.to_string()),
         Role::Rotator => ("rotator", "0".to_owned()),
+        Role::Reader(scope) => ("reader", scope.to_string()),
     };
     program
         .command(&["work", "--role", role, "--number", &number, "--from", &from])

@@ -131,10 +131,10 @@ async fn check_log(directory: &Path, cache: &Path, revealed: usize) -> Result<()
         ..Filter::default()
     };
     let verify = || {
-        let report = verify_log(&home, &[]).map_err(to_text)?;
+        let report = verify_log(&home, &Principal::LocalOwner, &[]).map_err(to_text)?;
         match report.breaches.first() {
             Some(breach) => Err(format!("{breach:?} in {report:?}")),
-            None => Ok(count_records(&home, &opened).map_err(to_text)?),
+            None => Ok(count_records(&home, &Principal::LocalOwner, &opened).map_err(to_text)?),
         }
     };
     let found = verify()?;

@@ -10,6 +10,7 @@ use entail_text::Shown;
 
 use super::time::past;
 use crate::error::CliError;
+use crate::session::Session;
 
 /// Selects records of the decision log.
 #[derive(Args)]
@@ -41,7 +42,7 @@ pub struct FilterArgs {
 /// # Errors
 ///
 /// Fails if a time or the outcome is not valid, or the log cannot be read.
-pub fn to_filter(home: &Home, args: &FilterArgs) -> Result<Filter, CliError> {
+pub fn to_filter(session: &Session, home: &Home, args: &FilterArgs) -> Result<Filter, CliError> {
     let since_ms = args.since.as_deref().map(past).transpose()?;
     let until_ms = args.until.as_deref().map(past).transpose()?;
     if let (Some(since), Some(until)) = (since_ms, until_ms)
@@ -56,7 +57,9 @@ pub fn to_filter(home: &Home, args: &FilterArgs) -> Result<Filter, CliError> {
         scope: args.scope.clone(),
         provider: args.provider.clone(),
         principal: args.principal.clone(),
-        outcome: outcome.map(|text| to_outcome(home, text)).transpose()?,
+        outcome: outcome
+            .map(|text| to_outcome(session, home, text))
+            .transpose()?,
         since_ms,
         until_ms,
         ..Filter::default()
@@ -78,13 +81,13 @@ const CODES: [&str; 9] = [
 
 /// Parses an outcome. A code that neither the built-in policy nor the log contains is a
 /// typing error.
-fn to_outcome(home: &Home, text: &str) -> Result<OutcomeFilter, CliError> {
+fn to_outcome(session: &Session, home: &Home, text: &str) -> Result<OutcomeFilter, CliError> {
     let outcome = OutcomeFilter::from(text);
     if !matches!(outcome, OutcomeFilter::Code(_)) || CODES.contains(&text) {
         return Ok(outcome);
     }
     let mut known: BTreeSet<String> = CODES.map(str::to_owned).into();
-    for record in records(home, &Filter::default())? {
+    for record in records(home, &session.principal, &Filter::default())? {
         let record = record?;
         let code = match (record.refusal(), record.opening()) {
             (Some(code), _) => code,

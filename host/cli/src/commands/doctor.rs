@@ -78,7 +78,7 @@ async fn run_checks(session: &Session, report: &mut Report) -> Result<(), CliErr
     check_policies(session, report, &entail).await?;
     session.destroy_due(&entail).await?;
     check_store(session, report, &entail).await?;
-    check_log(report, &home);
+    check_log(session, report, &home);
     check_providers(session, report, &entail, &home).await?;
     check_leftover_directories(report);
     if memory_lock_failures() == 0 {
@@ -146,7 +146,10 @@ async fn check_keys(session: &Session, report: &mut Report, entail: &Entail) {
         Ok(keyring) => keyring,
         Err(error) => return report.failed("the keyring", error.into()),
     };
-    let keys = entail.keys().local();
+    let keys = match entail.keys().local(&session.principal) {
+        Ok(keys) => keys,
+        Err(error) => return report.failed("the keys", error.into()),
+    };
     match keys.check_may_write(&keyring) {
         Ok(()) => report.ok("the signer of this machine may change the store"),
         Err(KeyError::NoSigner) => {
@@ -302,7 +305,7 @@ async fn check_store(
         count(found.changes, "change"),
         choose(found.changes, "is", "are")
     ));
-    for note in leftovers(&found, entail) {
+    for note in leftovers(session, &found, entail) {
         report.failed("work left to do", CliError::new(ErrorCode::Leftover, note));
     }
     for fault in verification.faults {
@@ -311,9 +314,9 @@ async fn check_store(
     Ok(())
 }
 
-fn check_log(report: &mut Report, home: &Home) {
+fn check_log(session: &Session, report: &mut Report, home: &Home) {
     let what = "the decision log";
-    match verify_log(home) {
+    match verify_log(session, home) {
         Ok(log) => match breaches(&log) {
             0 => {
                 let verb = choose(log.decisions, "is", "are");

@@ -1,7 +1,7 @@
 //! `entail explain`: explains which credential a scope gets, and why.
 
 use clap::Args;
-use entail::Entail;
+use entail::{Entail, Principal};
 
 use super::resolve::request;
 use crate::args::request::RequestArgs;
@@ -16,12 +16,21 @@ use entail_api::explain::Explanation;
 pub struct ExplainArgs {
     #[command(flatten)]
     pub request: RequestArgs,
+    /// Show what the code of the scope itself would be told: not the names of credentials
+    /// that are not for it
+    #[arg(long)]
+    pub as_project: bool,
 }
 
 pub async fn explain(session: &Session, args: &ExplainArgs) -> Result<(), CliError> {
     let request = request(session, "explain", &args.request, &[]).await?;
     let entail = session.open()?;
-    let explanation = entail.explain(&session.principal, &request).await?;
+    let principal = if args.as_project {
+        Principal::project(&request.scope)
+    } else {
+        session.principal.clone()
+    };
+    let explanation = entail.explain(&principal, &request).await?;
     let explanation = to_output(&entail, &explanation)?;
     if session.global.json {
         print_json(&explanation);
@@ -49,6 +58,10 @@ pub fn to_output(
         policy: explanation.policy.to_string(),
         facts: convert(&*explanation.facts)?,
         decision: convert(&explanation.decision)?,
+        hidden: u64::try_from(explanation.hidden.count).unwrap_or(u64::MAX),
+        hidden_codes: (explanation.hidden.codes.iter())
+            .map(ToString::to_string)
+            .collect(),
         remedies: remedies(&explanation.hints()),
         identity_open: entail.can_unseal(),
     })

@@ -19,6 +19,7 @@ mod init;
 mod key;
 mod model;
 pub mod policy;
+mod principal;
 mod project;
 mod providers;
 mod resolve;
@@ -45,6 +46,7 @@ use self::init::InitArgs;
 use self::key::KeyCommand;
 use self::model::ModelArgs;
 use self::policy::PolicyCommand;
+use self::principal::PrincipalCommand;
 use self::project::ProjectCommand;
 use self::providers::ProvidersArgs;
 use self::resolve::ResolveArgs;
@@ -92,6 +94,9 @@ pub enum Command {
     /// List and rotate keys, and choose who can open secrets
     #[command(subcommand)]
     Key(KeyCommand),
+    /// List who made changes, and erase names
+    #[command(subcommand)]
+    Principal(PrincipalCommand),
     /// Let machines notice that they are shown an old state of the store
     #[command(subcommand)]
     Heartbeat(HeartbeatCommand),
@@ -150,6 +155,7 @@ pub async fn dispatch(
         Command::Status(args) => status::status(session, args).await?,
         Command::Providers(args) => providers::providers(session, args)?,
         Command::Key(command) => key::key(session, command).await?,
+        Command::Principal(command) => principal::principal(session, command).await?,
         Command::Heartbeat(command) => heartbeat::heartbeat(session, command).await?,
         Command::Audit(command) => audit::audit(session, command)?,
         Command::Verify => verify::verify(session).await?,

@@ -94,6 +94,7 @@ async fn plan(
     match target {
         Target::Home(recovery) => Ok(plan_restore_in_place(
             &session.home()?,
+            &session.principal,
             args.file.as_deref(),
             recovery.as_ref().map(identity_of),
             &trust(args, Vec::new())?,
@@ -101,6 +102,7 @@ async fn plan(
         .await?),
         Target::CleanMachine(file, recovery) => Ok(plan_restore_to_clean_machine(
             &free_directory(session)?,
+            &session.principal,
             file,
             identity_of(recovery),
             &trust(args, recovery.receipts.clone())?,
@@ -180,6 +182,7 @@ async fn in_place(
     let bar = Bar::new("sealing again");
     Ok(restore_in_place(
         &session.home()?,
+        &session.principal,
         args.file.as_deref(),
         recovery.map(identity_of),
         &trust(args, Vec::new())?,
@@ -205,6 +208,7 @@ async fn to_clean_machine(
     let bar = Bar::new("sealing again");
     Ok(restore_to_clean_machine(
         &directory,
+        &session.principal,
         copy,
         identity_of(recovery),
         &trust(args, recovery.receipts.clone())?,

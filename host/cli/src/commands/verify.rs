@@ -23,7 +23,7 @@ pub async fn verify(session: &Session) -> Result<(), CliError> {
     if session.global.json {
         print_json(&found);
     } else {
-        print_text(&found, &entail);
+        print_text(session, &found, &entail);
     }
     let scopes = entail.scopes(&session.principal, None).await;
     // If the list of scopes is damaged, the error below reports it.
@@ -65,9 +65,11 @@ pub async fn verify(session: &Session) -> Result<(), CliError> {
 pub async fn access_remedies(session: &Session, entail: &Entail) -> Vec<String> {
     let unreadable = entail.keys().unreadable(&session.principal).await;
     let unreadable = unreadable.unwrap_or_default();
-    let hints = unreadable
-        .iter()
-        .filter_map(|organization| entail.keys().access_hint(Some(organization)));
+    let hints = unreadable.iter().filter_map(|organization| {
+        entail
+            .keys()
+            .access_hint(&session.principal, Some(organization))
+    });
     hints.map(|hint| remedy(&hint)).collect()
 }
 
@@ -89,7 +91,7 @@ pub async fn verification(
         .await?)
 }
 
-fn print_text(found: &Verification, entail: &Entail) {
+fn print_text(session: &Session, found: &Verification, entail: &Entail) {
     if found.faults.is_empty() {
         out!(
             Style::Good => "ok";
@@ -111,7 +113,7 @@ fn print_text(found: &Verification, entail: &Entail) {
             )
         ),
     }
-    for note in leftovers(found, entail) {
+    for note in leftovers(session, found, entail) {
         err!(Style::Warn => "note:"; " {note}");
     }
     if found.faults.is_empty() {
@@ -130,12 +132,14 @@ fn print_text(found: &Verification, entail: &Entail) {
 }
 
 /// Work that is left to do although nothing is wrong.
-pub fn leftovers(found: &Verification, entail: &Entail) -> Vec<String> {
+pub fn leftovers(session: &Session, found: &Verification, entail: &Entail) -> Vec<String> {
     let mut notes = Vec::new();
+    let keys = entail.keys().local(&session.principal);
+    let is_rotating = keys.is_ok_and(|keys| keys.identity_ids().count() > 1);
     let secrets = found.under_old_recipients.len();
     if let Some(first) = found.under_old_recipients.first() {
         // Each ends with the command that seals again.
-        let remedy = if entail.keys().local().identity_ids().count() > 1 {
+        let remedy = if is_rotating {
             "finish the rotation with: entail key rotate identity"
         } else if !found.secrets_for_others.is_empty() {
             "if a restore with a recovery key was interrupted, run it again; otherwise seal again with: entail key reseal"

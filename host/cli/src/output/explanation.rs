@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use entail_text::Shown;
 
 use super::line::{Cell, Style, out};
+use super::plural::count;
 use super::table::Table;
 use entail_api::decision::{Decision, FactsScope, Finding, Inheritance, Outcome};
 use entail_api::explain::Explanation;
@@ -16,6 +17,11 @@ pub fn print_explanation(explanation: &Explanation) {
     let scope = facts.chain.first().map_or("", |scope| scope.path.as_str());
     out!(Style::Heading => format_args!("{scope} {}", facts.request.provider));
     print_chain(&facts.chain, &explanation.decision);
+    if explanation.hidden > 0 {
+        let hidden = count(explanation.hidden, "credential");
+        let codes = explanation.hidden_codes.join(", ");
+        out!(Style::Faint => format_args!("and {hidden} of others, not shown ({codes})"));
+    }
     if !explanation.decision.attributes.is_empty() {
         out!(Style::Faint => attributes(&explanation.decision.attributes));
     }

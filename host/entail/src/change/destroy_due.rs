@@ -5,13 +5,14 @@ use std::sync::Arc;
 use entail_store::{Batch, KeyError, Revision};
 use serde_json::json;
 
+use crate::authorize::authorize_whole;
 use crate::change::Change;
 use crate::clock::ClockReading;
 use crate::documents::encode;
 use crate::documents::retirements::{Retirements, SCHEDULE_KIND, Times, retirements_key};
 use crate::documents::scope::{self, Scope};
 use crate::error::Error;
-use crate::principal::Principal;
+use crate::principal::{Action, Principal};
 use crate::recovery::Maintenance;
 use entail_decision::name::ScopePath;
 
@@ -28,6 +29,7 @@ impl Maintenance<'_> {
     ///
     /// As [`Entail::change`](crate::Entail::change).
     pub async fn destroy_due(self, principal: &Principal) -> Result<usize, Error> {
+        authorize_whole(principal, Action::Change)?;
         let documents = &self.entail.documents;
         let (_, all) = documents.bodies::<Retirements>(SCHEDULE_KIND).await?;
         let mut destroyed = 0;

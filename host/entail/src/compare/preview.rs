@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 
 use entail_policy::Policy;
 
-use crate::authorize::authorize;
+use crate::authorize::{authorize, authorize_whole};
 use crate::change::Change;
 use crate::compare::access::AccessChanges;
 use crate::entail::Entail;
@@ -82,7 +82,8 @@ impl Policies<'_> {
     /// project) and its descendants, otherwise for all scopes. With `attributes`, each
     /// request is compared with and without them.
     ///
-    /// Works like [`Entail::preview`].
+    /// Works like [`Entail::preview`]. Needs the right to administer: a policy of the caller's
+    /// choice can tell everything that it sees.
     ///
     /// # Errors
     ///
@@ -95,6 +96,10 @@ impl Policies<'_> {
         organization: Option<&ScopePath>,
         attributes: &BTreeMap<AttributeName, AttributeValue>,
     ) -> Result<AccessChanges, Error> {
+        match organization {
+            Some(scope) => authorize(principal, Action::Administer, scope)?,
+            None => authorize_whole(principal, Action::Administer)?,
+        }
         let entail = self.entail;
         entail
             .documents

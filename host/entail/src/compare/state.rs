@@ -88,10 +88,7 @@ impl Entail {
             }
         }
         for organization in all.into_iter().filter(ScopePath::is_organization) {
-            let policy = self
-                .policies()
-                .load_active(principal, &organization)
-                .await?;
+            let policy = self.policies().load_deciding(&organization).await?;
             // A fresh instance per call, so that a comparison leaves nothing in the shared
             // instances of the active policy.
             let policy = policy.with_isolation(Isolation::PerCall);

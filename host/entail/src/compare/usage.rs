@@ -12,6 +12,7 @@ use crate::credential_ref::CredentialRef;
 use crate::entail::Entail;
 use crate::error::Error;
 use crate::principal::{Action, Principal};
+use crate::resolve::redaction::redact_error;
 use entail_decision::name::ScopePath;
 
 impl Entail {
@@ -33,7 +34,8 @@ impl Entail {
         } = credential;
         let known = self.provider(provider)?;
         let id = self.find(principal, credential).await?.id;
-        self.documents
+        let users = self
+            .documents
             .until_not_contended(|| async {
                 let revision = self.documents.store.revision().await?;
                 let mut paths = self.scopes(principal, Some(scope)).await?;
@@ -63,7 +65,8 @@ impl Entail {
                 })
                 .await
             })
-            .await
+            .await;
+        users.map_err(|error| redact_error(principal, error))
     }
 
     /// The masked secret fields of a credential, as [`mask`] shows them; `None` if they cannot

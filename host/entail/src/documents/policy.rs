@@ -2,7 +2,7 @@
 //! organization.
 
 use entail_policy::{Isolation, Limits, PolicyDigest, Values};
-use entail_store::DocumentKey;
+use entail_store::{DocumentKey, RandomId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -53,8 +53,8 @@ pub struct InstalledPolicy {
     /// The policy below it, if it is a layer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub over: Option<PolicyDigest>,
-    /// The principal that installed it.
-    pub installed_by: String,
+    /// The id of the principal that installed it.
+    pub installed_by: RandomId,
     /// The time, in milliseconds since 1970-01-01T00:00:00Z.
     pub installed_at_ms: u64,
 }
@@ -84,8 +84,8 @@ pub struct PolicyActivation {
     pub limits: Limits,
     /// What its calls share.
     pub isolation: Isolation,
-    /// The principal that activated it; empty for the built-in policy by default.
-    pub activated_by: String,
+    /// The id of the principal that activated it; `None` for the built-in policy by default.
+    pub activated_by: Option<RandomId>,
     /// The time, in milliseconds since 1970-01-01T00:00:00Z.
     pub activated_at_ms: u64,
 }
@@ -98,7 +98,7 @@ impl PolicyActivation {
             settings: Values::new(),
             limits: Limits::default(),
             isolation: Isolation::PerCall,
-            activated_by: String::new(),
+            activated_by: None,
             activated_at_ms: 0,
         }
     }
@@ -150,12 +150,12 @@ impl ActivePolicy {
     }
 
     /// Activates the previous policy again; rolling back again undoes it.
-    pub(crate) fn roll_back(&mut self, activated_by: String, activated_at_ms: u64) {
+    pub(crate) fn roll_back(&mut self, activated_by: RandomId, activated_at_ms: u64) {
         if self.previous.is_empty() {
             return;
         }
         let restored = PolicyActivation {
-            activated_by,
+            activated_by: Some(activated_by),
             activated_at_ms,
             ..self.previous.remove(0)
         };

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use entail_store::{Author, Batch, DocumentKey, Fault, Revision, Store, Tampering};
+use entail_store::{Author, Batch, DocumentKey, Fault, Revision, Role, Store, Tampering};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::clock::Clock;
 use crate::documents::encode;
+use crate::documents::principal::KnownPrincipals;
 use crate::documents::scope::SCOPE_KIND;
 use crate::error::Error;
 use crate::principal::Principal;
@@ -27,9 +28,18 @@ const MAX_PAUSE_MS: u16 = 50;
 pub(crate) struct DocumentStore {
     pub(crate) store: Arc<Store>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(super) principals: Arc<KnownPrincipals>,
 }
 
 impl DocumentStore {
+    pub(crate) fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
+        DocumentStore {
+            store: Arc::new(store),
+            clock,
+            principals: Arc::default(),
+        }
+    }
+
     /// The time by this machine's clock, in milliseconds since 1970-01-01T00:00:00Z.
     pub(crate) fn now_ms(&self) -> u64 {
         self.clock.now_ms()
@@ -55,17 +65,38 @@ impl DocumentStore {
         &self,
         principal: &Principal,
         expected: Revision,
-        batch: Batch,
+        mut batch: Batch,
         change: &Value,
     ) -> Result<(), Error> {
         let change = encode(change)?;
         let author = Author {
-            principal: &principal.to_string(),
+            principal: self.add_author(principal, &mut batch).await?,
             at_ms: self.now_ms(),
             change: &change,
         };
         self.store.commit(expected, batch, author).await?;
         Ok(())
+    }
+
+    /// Rotates a key that signs, with its journal entry.
+    pub(crate) async fn rotate_key(
+        &self,
+        principal: &Principal,
+        role: Role,
+        change: &Value,
+    ) -> Result<(), Error> {
+        let change = encode(change)?;
+        self.until_not_contended(|| async {
+            let expected = self.store.revision().await?;
+            let mut batch = Batch::default();
+            let author = Author {
+                principal: self.add_author(principal, &mut batch).await?,
+                at_ms: self.now_ms(),
+                change: &change,
+            };
+            Ok(self.store.rotate_key(role, expected, batch, author).await?)
+        })
+        .await
     }
 
     /// Tries again, with a limit, while other writers are faster.

@@ -60,6 +60,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Error::Refused { .. } => ErrorKind::Refused,
+            Error::Withheld { kind, .. } => *kind,
             Error::NotAuthorized { .. } => ErrorKind::NotAuthorized,
             Error::PolicyFailed(_)
             | Error::Engine(_)
@@ -101,6 +102,7 @@ impl Error {
             Error::UnknownScope(_)
             | Error::UnknownProvider(_)
             | Error::UnknownCredential { .. }
+            | Error::UnknownPrincipal(_)
             | Error::UnknownPolicy(_) => ErrorKind::NotFound,
             Error::ScopeExists(_)
             | Error::HasProjects { .. }
@@ -133,6 +135,7 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Error::Refused { .. } => "refused",
+            Error::Withheld { code, .. } => code,
             Error::NotAuthorized { .. } => "not-authorized",
             Error::PolicyFailed(_) => "policy-failed",
             Error::GuardViolated(_) => "guard-violated",
@@ -173,6 +176,7 @@ impl Error {
             Error::UnknownMode(_) => "unknown-mode",
             Error::NoMode { .. } => "no-mode",
             Error::UnknownCredential { .. } => "unknown-credential",
+            Error::UnknownPrincipal(_) => "unknown-principal",
             Error::ScopeExists(_) => "scope-exists",
             Error::HasProjects { .. } => "has-projects",
             Error::Invalid(_) => "invalid",

@@ -10,10 +10,13 @@ use std::path::PathBuf;
 use entail_policy::{
     BadSettings, CallError, ComposeError, EngineError, PolicyDigest, Refusal, Rejected,
 };
-use entail_store::{AnchorError, KeyError, RecipientError, Revision, SealError, Tampering};
+use entail_store::{
+    AnchorError, KeyError, RandomId, RecipientError, Revision, SealError, Tampering,
+};
 use entail_text::sanitized;
 
 use crate::credential_ref::CredentialRef;
+use crate::error::classify::ErrorKind;
 use crate::error::invalid_value::InvalidValue;
 use crate::home::settings::InvalidSettings;
 use crate::principal::{Action, Principal};
@@ -39,14 +42,25 @@ pub enum Error {
         refusal: Refusal,
     },
     /// The principal may not do this here.
-    #[error("{principal} may not {action:?} in {scope}")]
+    #[error(
+        "{principal} may not {action} {}",
+        scope.as_ref().map_or("the installation", ScopePath::as_str)
+    )]
     NotAuthorized {
         /// Who.
         principal: Principal,
         /// What.
         action: Action,
-        /// Where.
-        scope: ScopePath,
+        /// Where; `None` for the whole installation.
+        scope: Option<ScopePath>,
+    },
+    /// Something failed, and why is not for this principal.
+    #[error("it failed for a reason that only who administers the installation is told ({code})")]
+    Withheld {
+        /// The kind of the error.
+        kind: ErrorKind,
+        /// Its code.
+        code: &'static str,
     },
     /// The policy made no decision.
     #[error("the policy failed, so nothing is granted: {0}")]
@@ -211,6 +225,9 @@ pub enum Error {
         /// The name.
         name: CredentialName,
     },
+    /// No principal in the journal has this id, or it was erased.
+    #[error("no principal has the id {0}")]
+    UnknownPrincipal(RandomId),
     /// The scope exists already.
     #[error("{0} exists already")]
     ScopeExists(ScopePath),

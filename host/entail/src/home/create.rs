@@ -11,15 +11,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use entail_store::{
-    Author, Batch, JournalPosition, Keys, Secret, Sqlite, Store, check_ancestors, check_parent,
+    Batch, JournalPosition, Keys, Secret, Sqlite, Store, check_ancestors, check_parent,
     private_directory,
 };
 use serde_json::json;
 
 use super::layout::{Home, checked, exists};
 use crate::blocking::run_future_on_thread;
-use crate::clock::now_ms;
-use crate::documents::encode;
+use crate::clock::{SystemClock, now_ms};
+use crate::documents::store::DocumentStore;
 use crate::error::Error;
 use crate::principal::Principal;
 
@@ -142,13 +142,11 @@ impl Home {
             .map_err(Error::Anchor)?;
         let database = Sqlite::create(&self.database_file()).map_err(entail_store::Error::from)?;
         let store = Store::open(Arc::new(database), keys, self.anchor())?;
-        let author = Author {
-            principal: &Principal::LocalOwner.to_string(),
-            at_ms: now_ms,
-            change: &encode(&json!({"change": "create-home"}))?,
-        };
-        store.commit(0, Batch::default(), author).await?;
-        Ok(())
+        let documents = DocumentStore::new(store, Arc::new(SystemClock));
+        let change = json!({"change": "create-home"});
+        documents
+            .commit(&Principal::LocalOwner, 0, Batch::default(), &change)
+            .await
     }
 
     /// Removes what an interrupted [`Home::promote`] moved, the staged keys last. The caller

@@ -49,8 +49,13 @@ impl Entail {
 
 impl StoreKeys<'_> {
     /// The keys of this machine.
-    pub fn local(self) -> Arc<Keys> {
-        self.entail.documents.store.keys()
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAuthorized`].
+    pub fn local(self, principal: &Principal) -> Result<Arc<Keys>, Error> {
+        authorize_whole(principal, Action::Administer)?;
+        Ok(self.entail.documents.store.keys())
     }
 
     /// The keyring that is in force: who may change the store, and who may read it.
@@ -71,13 +76,14 @@ impl StoreKeys<'_> {
     /// [`Error::Tampered`], [`Error::Unavailable`].
     pub async fn unreadable(self, principal: &Principal) -> Result<Vec<String>, Error> {
         let keyring = self.keyring(principal).await?;
-        Ok(readers::unreadable(keyring.authority(), &self.local()))
+        let keys = self.local(principal)?;
+        Ok(readers::unreadable(keyring.authority(), &keys))
     }
 
     /// What would let this machine open the secrets of an organization, or of all; `None` without
-    /// an unlocked identity.
-    pub fn access_hint(self, organization: Option<&str>) -> Option<Hint> {
-        let keys = self.local();
+    /// an unlocked identity, or if `principal` may not see the keys.
+    pub fn access_hint(self, principal: &Principal, organization: Option<&str>) -> Option<Hint> {
+        let keys = self.local(principal).ok()?;
         Some(Hint::AddOwnRecipient {
             recipient: keys.own_recipients("", 0).ok()?.first()?.key.clone(),
             organization: organization.map(str::to_owned),

@@ -1,11 +1,10 @@
 //! The keys that sign: signers sign changes, owner keys sign the keyring.
 
-use entail_store::{Author, Authority, Batch, KeyId, Role, StoreSigner, check_recipient_label};
+use entail_store::{Authority, Batch, KeyId, Role, StoreSigner, check_recipient_label};
 use serde_json::{Value, json};
 
 use super::renewal::Renewal;
 use super::renewing::Renewing;
-use crate::documents::encode;
 use crate::documents::scope::document_key;
 use crate::error::Error;
 use entail_decision::name::ScopePath;
@@ -22,13 +21,10 @@ impl Renewing {
             Role::Owner => "rotate-owner",
             Role::Signer => "rotate-signer",
         };
-        let principal = self.principal.to_string();
-        let author = Author {
-            principal: &principal,
-            at_ms: self.documents.now_ms(),
-            change: &encode(&json!({"change": change}))?,
-        };
-        self.store().rotate_key(role, author).await?;
+        let record = json!({"change": change});
+        self.documents
+            .rotate_key(&self.principal, role, &record)
+            .await?;
         Ok(Renewal {
             resumed,
             ..Renewal::default()

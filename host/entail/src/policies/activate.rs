@@ -86,7 +86,7 @@ impl Policies<'_> {
             settings: activate.settings.clone(),
             limits,
             isolation: activate.isolation,
-            activated_by: principal.to_string(),
+            activated_by: Some(self.entail.documents.id_of(principal).await?),
             activated_at_ms: self.entail.documents.now_ms(),
         };
         let loader = self.entail.serving.loader();
@@ -159,11 +159,12 @@ impl Policies<'_> {
         let loader = self.entail.serving.loader();
         loader.load(&self.entail.documents.store, &previous).await?;
         let record = record("roll-back-policy", organization, Some(&previous));
+        let id = self.entail.documents.id_of(principal).await?;
         self.change_active_policy(principal, organization, &record, |active| {
             if active.previous.first() != Some(&previous) {
                 return Err(Error::Contended);
             }
-            active.roll_back(principal.to_string(), self.entail.documents.now_ms());
+            active.roll_back(id, self.entail.documents.now_ms());
             Ok(())
         })
         .await

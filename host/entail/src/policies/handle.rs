@@ -52,6 +52,11 @@ impl<'a> Policies<'a> {
         organization: &ScopePath,
     ) -> Result<Policy, Error> {
         authorize(principal, Action::View, organization)?;
+        self.load_deciding(organization).await
+    }
+
+    /// Loads the active policy of an organization, for decisions of this library.
+    pub(crate) async fn load_deciding(self, organization: &ScopePath) -> Result<Policy, Error> {
         let store = &self.entail.documents.store;
         let (_, document) = store.read_one(&active_policy_key(organization)).await?;
         let active = document.as_ref().map(|document| (organization, document));

@@ -137,7 +137,7 @@ impl Policies<'_> {
             limits,
             source: shown_source(&install.source),
             over: install.over,
-            installed_by: principal.to_string(),
+            installed_by: self.entail.documents.id_of(principal).await?,
             installed_at_ms: self.entail.documents.now_ms(),
         };
         Ok((installed, bytes))

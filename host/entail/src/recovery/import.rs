@@ -13,14 +13,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use entail_store::{
-    Author, Authority, BackendError, Batch, Epoch, History, IdentitySource, InputError, InputFile,
+    Authority, BackendError, Batch, Epoch, History, IdentitySource, InputError, InputFile,
     JournalPosition, KeyId, Keyring, Keys, NewKeyring, Readers, Receipt, Recipient, Revision,
     Secret, Sqlite, Store, Tampering, private_directory, write_keyring,
 };
 use serde_json::json;
 
-use crate::clock::now_ms;
-use crate::documents::encode;
+use crate::clock::SystemClock;
+use crate::documents::store::DocumentStore;
 use crate::error::Error;
 use crate::home::Home;
 use crate::principal::Principal;
@@ -155,6 +155,7 @@ pub(super) struct Imported {
 pub(super) async fn import_over(
     home: &Home,
     staged: &Home,
+    principal: &Principal,
     backup: Option<&Path>,
     recovery: Option<&IdentitySource>,
     trust: &Trust,
@@ -214,6 +215,7 @@ pub(super) async fn import_over(
     };
     let (authority, add_blobs) = carried_over(newest.authority(), &history)?;
     let import = Import {
+        principal,
         staged,
         seen,
         authority,
@@ -416,6 +418,8 @@ fn copy_private_signing_keys(home: &Home, staged: &Home) -> Result<(), Error> {
 /// Makes a backup a store of this machine: verifies all of it, and commits a change that opens a
 /// new lineage.
 pub(super) struct Import<'a> {
+    /// Who imports it.
+    pub(super) principal: &'a Principal,
     /// The staging directory with the rows of the backup.
     pub(super) staged: &'a Home,
     /// The history of the backup.
@@ -465,21 +469,19 @@ impl Import<'_> {
             }),
             ..Batch::default()
         };
-        let change = encode(&json!({
+        let change = json!({
             "change": "restore", "backup": mark.revision, "seen": self.seen.revision,
-        }))?;
-        let author = Author {
-            principal: &Principal::LocalOwner.to_string(),
-            at_ms: now_ms(),
-            change: &change,
-        };
-        store.commit(mark.revision, batch, author).await?;
+        });
+        let documents = DocumentStore::new(store, Arc::new(SystemClock));
+        documents
+            .commit(self.principal, mark.revision, batch, &change)
+            .await?;
         Ok(Imported {
             backup: mark.revision,
             backup_at_ms: self.history.at_ms(),
             seen: self.seen.revision,
             not_restored,
-            keyring: store.known_keyring(),
+            keyring: documents.store.known_keyring(),
         })
     }
 }

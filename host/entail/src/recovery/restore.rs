@@ -13,6 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::import::{
     Import, Imported, RESTORED_LABEL, Trust, check_recovery, import_over, read_backup,
 };
+use crate::authorize::authorize_whole;
 use crate::blocking::{run_future_on_thread, run_with_progress};
 use crate::clock::now_ms;
 use crate::entail::{Entail, Options};
@@ -20,7 +21,7 @@ use crate::error::Error;
 use crate::home::Home;
 use crate::keys::renewing::Renewing;
 use crate::keys::{OnStep, Renewal, Step};
-use crate::principal::Principal;
+use crate::principal::{Action, Principal};
 
 /// The result of a restore.
 #[derive(Debug)]
@@ -70,14 +71,17 @@ pub struct RestorePlan {
 /// Nothing is left behind.
 pub async fn restore_to_clean_machine(
     directory: &Path,
+    principal: &Principal,
     backup: &Path,
     recovery: IdentitySource,
     trust: &Trust,
     passphrase: Option<&Secret>,
     on_step: OnStep<'_>,
 ) -> Result<Restored, Error> {
+    authorize_whole(principal, Action::Administer)?;
     let (directory, backup) = (directory.to_owned(), backup.to_owned());
     let (trust, passphrase) = (trust.clone(), passphrase.cloned());
+    let principal = principal.clone();
     run_with_progress("entail-restore", on_step, move |progress| async move {
         let home = Home::prepare(&directory)?;
         let _lock = home.lock()?;
@@ -85,8 +89,8 @@ pub async fn restore_to_clean_machine(
         home.discard_interrupted()?;
         let staged = home.staging_dir()?;
         let passphrase = passphrase.as_ref();
-        let progress = Some(progress);
-        let built = build_home(&staged, &backup, recovery, &trust, passphrase, progress).await;
+        let (by, progress) = (&principal, Some(progress));
+        let built = build_home(&staged, by, &backup, recovery, &trust, passphrase, progress).await;
         let promoted = built.and_then(|restored| {
             home.promote(&staged)?;
             Ok(restored)
@@ -104,16 +108,18 @@ pub async fn restore_to_clean_machine(
 /// As [`restore_to_clean_machine`].
 pub async fn plan_restore_to_clean_machine(
     directory: &Path,
+    principal: &Principal,
     backup: &Path,
     recovery: IdentitySource,
     trust: &Trust,
 ) -> Result<RestorePlan, Error> {
+    authorize_whole(principal, Action::Administer)?;
     let (directory, backup) = (directory.to_owned(), backup.to_owned());
-    let trust = trust.clone();
+    let (principal, trust) = (principal.clone(), trust.clone());
     run_future_on_thread("entail-restore", move || async move {
         let above = directory.ancestors().take_while(|above| !above.exists());
         let missing: Vec<PathBuf> = above.map(Path::to_owned).collect();
-        let planned = plan_home(&directory, &backup, recovery, &trust).await;
+        let planned = plan_home(&directory, &principal, &backup, recovery, &trust).await;
         // What others use meanwhile is not empty, and stays.
         for created in missing {
             let _ = std::fs::remove_dir(created);
@@ -125,6 +131,7 @@ pub async fn plan_restore_to_clean_machine(
 
 async fn plan_home(
     directory: &Path,
+    principal: &Principal,
     backup: &Path,
     recovery: IdentitySource,
     trust: &Trust,
@@ -133,7 +140,7 @@ async fn plan_home(
     let _lock = home.lock()?;
     home.check_free()?;
     let staged = home.staging_dir()?;
-    let built = build_home(&staged, backup, recovery, trust, None, None).await;
+    let built = build_home(&staged, principal, backup, recovery, trust, None, None).await;
     std::fs::remove_dir_all(staged.directory())
         .map_err(|error| Error::Home(format!("{}: {error}", staged.directory().display())))?;
     let restored = built?;
@@ -149,6 +156,7 @@ async fn plan_home(
 
 async fn build_home(
     staged: &Home,
+    principal: &Principal,
     backup: &Path,
     recovery: IdentitySource,
     trust: &Trust,
@@ -173,6 +181,7 @@ async fn build_home(
     }
     let own = new.write(&staged.keys_directory(), passphrase, history.keyring())?;
     let import = Import {
+        principal,
         staged,
         history: &history,
         seen: entail_store::JournalPosition::default(),
@@ -185,7 +194,7 @@ async fn build_home(
     // The rest is done as in any home, but with the recovery key.
     let keys = staged.keys(recovery)?;
     let entail = Entail::with_keys(staged, keys, Options::default())?;
-    let renewal = renewing(&entail, progress).reseal().await?;
+    let renewal = renewing(&entail, principal, progress).reseal().await?;
     let revision = entail.documents.store.revision().await?;
     Ok(restored(imported, revision, renewal))
 }
@@ -204,23 +213,26 @@ async fn build_home(
 /// nothing was changed.
 pub async fn restore_in_place(
     home: &Home,
+    principal: &Principal,
     backup: Option<&Path>,
     recovery: Option<IdentitySource>,
     extra: &Trust,
     on_step: OnStep<'_>,
 ) -> Result<Restored, Error> {
+    authorize_whole(principal, Action::Administer)?;
     let (home, backup) = (home.clone(), backup.map(Path::to_owned));
-    let extra = extra.clone();
+    let (extra, principal) = (extra.clone(), principal.clone());
     run_with_progress("entail-restore", on_step, move |progress| async move {
         let (backup, source) = (backup.as_deref(), recovery.as_ref());
         let keys = home.keys(IdentitySource::Directory)?;
         keys.check_can_rotate()?;
         let _lock = keys.lock()?;
         let staged = home.staging_dir()?;
-        let imported = import_over(&home, &staged, backup, source, &extra, &keys).await;
+        let by = &principal;
+        let imported = import_over(&home, &staged, by, backup, source, &extra, &keys).await;
         let result = match imported {
             Ok((imported, present)) => {
-                replace_store(&home, &staged, imported, present, recovery, progress).await
+                replace_store(&home, &staged, by, imported, present, recovery, progress).await
             }
             Err(error) => Err(error),
         };
@@ -238,18 +250,21 @@ pub async fn restore_in_place(
 /// As [`restore_in_place`].
 pub async fn plan_restore_in_place(
     home: &Home,
+    principal: &Principal,
     backup: Option<&Path>,
     recovery: Option<IdentitySource>,
     extra: &Trust,
 ) -> Result<RestorePlan, Error> {
+    authorize_whole(principal, Action::Administer)?;
     let (home, backup) = (home.clone(), backup.map(Path::to_owned));
-    let extra = extra.clone();
+    let (extra, principal) = (extra.clone(), principal.clone());
     run_future_on_thread("entail-restore", move || async move {
         let keys = home.keys(IdentitySource::Directory)?;
         keys.check_can_rotate()?;
         let _lock = keys.lock()?;
         let staged = home.staging_dir()?;
-        let plan = plan_import(&home, &staged, backup.as_deref(), recovery, &extra, &keys).await;
+        let (by, backup) = (&principal, backup.as_deref());
+        let plan = plan_import(&home, &staged, by, backup, recovery, &extra, &keys).await;
         std::fs::remove_dir_all(staged.directory())
             .map_err(|error| Error::Home(format!("{}: {error}", staged.directory().display())))?;
         plan
@@ -260,15 +275,17 @@ pub async fn plan_restore_in_place(
 async fn plan_import(
     home: &Home,
     staged: &Home,
+    principal: &Principal,
     backup: Option<&Path>,
     recovery: Option<IdentitySource>,
     extra: &Trust,
     keys: &Keys,
 ) -> Result<RestorePlan, Error> {
-    let (imported, _) = import_over(home, staged, backup, recovery.as_ref(), extra, keys).await?;
+    let source = recovery.as_ref();
+    let (imported, _) = import_over(home, staged, principal, backup, source, extra, keys).await?;
     let renewing = home.keys(recovery.unwrap_or(IdentitySource::Directory))?;
     let to_renew = if renewing.can_unseal() {
-        count_to_renew(staged).await?
+        count_to_renew(staged, principal).await?
     } else {
         0
     };
@@ -283,26 +300,31 @@ async fn plan_import(
 }
 
 /// How many secrets are not sealed to the present recipients.
-async fn count_to_renew(staged: &Home) -> Result<usize, Error> {
+async fn count_to_renew(staged: &Home, principal: &Principal) -> Result<usize, Error> {
     let keys = staged.keys(IdentitySource::Directory)?;
     let entail = Entail::with_keys(staged, keys, Options::default())?;
     let keyring = entail.documents.store.keyring().await?;
     let stale = keyring.authority().readers.iter();
     let stale = stale.filter(|readers| !readers.is_current());
     let beginning: Vec<String> = stale.map(|readers| readers.organization.clone()).collect();
-    renewing(&entail, None)
+    renewing(&entail, principal, None)
         .count_in_other_epochs(&keyring, &beginning)
         .await
 }
 
-fn renewing(entail: &Entail, progress: Option<UnboundedSender<Step>>) -> Renewing {
-    Renewing::new(entail.documents.clone(), Principal::LocalOwner, progress)
+fn renewing(
+    entail: &Entail,
+    principal: &Principal,
+    progress: Option<UnboundedSender<Step>>,
+) -> Renewing {
+    Renewing::new(entail.documents.clone(), principal.clone(), progress)
 }
 
 /// Replaces the store of a home by the imported one, and renews it for this machine's keys.
 async fn replace_store(
     home: &Home,
     staged: &Home,
+    principal: &Principal,
     imported: Imported,
     present: Option<entail_store::Sqlite>,
     recovery: Option<IdentitySource>,
@@ -326,7 +348,9 @@ async fn replace_store(
     let keys = home.keys(recovery.unwrap_or(IdentitySource::Directory))?;
     let entail = Entail::with_keys(home, keys, Options::default())?;
     let renewal = if entail.can_unseal() {
-        renewing(&entail, Some(progress)).reseal().await?
+        renewing(&entail, principal, Some(progress))
+            .reseal()
+            .await?
     } else {
         Renewal::default()
     };

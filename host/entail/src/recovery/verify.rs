@@ -13,6 +13,7 @@ use crate::authorize::authorize_whole;
 use crate::blocking::run_with_progress;
 use crate::clock::CLOCK_MARGIN_MS;
 use crate::documents::policy::{ActivePolicy, COMPONENT_KIND, InstalledPolicy, POLICY_KIND};
+use crate::documents::principal::{PRINCIPAL_KIND, is_known_form};
 use crate::documents::scope::{self, Credential, SCOPE_KIND, Scope, Version};
 use crate::error::Error;
 use crate::keys::StaleSecret;
@@ -134,6 +135,9 @@ impl Visitor for VerifyVisitor {
         match document.key().kind.as_str() {
             SCOPE_KIND => {}
             COMPONENT_KIND => return check_installed(document),
+            PRINCIPAL_KIND if !is_known_form(document) => {
+                return invalid("has a format that this version does not know");
+            }
             POLICY_KIND if document.body::<ActivePolicy>().is_err() => {
                 return invalid("has a format that this version does not know");
             }

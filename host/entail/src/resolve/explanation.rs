@@ -9,6 +9,7 @@ use entail_store::Revision;
 
 use crate::credential_ref::CredentialRef;
 use crate::error::hint::Hint;
+use crate::resolve::redaction::HiddenFindings;
 use entail_decision::guard;
 use entail_decision::name::{ProviderId, ScopePath};
 
@@ -17,10 +18,12 @@ use entail_decision::name::{ProviderId, ScopePath};
 pub struct Explanation {
     /// The revision of the store that the facts are from.
     pub revision: Revision,
-    /// What the policy saw.
+    /// What the policy saw, as far as the principal may see it.
     pub facts: Arc<Facts>,
-    /// What it decided. The guard allowed it.
+    /// What it decided, as far as the principal may see it. The guard allowed it.
     pub decision: Decision,
+    /// The findings of the decision that the principal may not see.
+    pub hidden: HiddenFindings,
     /// The policy that decided.
     pub policy: PolicyDigest,
     /// The public key of this machine's identity; `None` if there is none, or it is locked.

@@ -14,6 +14,7 @@ pub(crate) mod headers;
 pub mod host_attributes;
 pub(crate) mod lease;
 mod record;
+pub(crate) mod redaction;
 pub(crate) mod request;
 pub(crate) mod secret_cache;
 mod unseal;
@@ -32,6 +33,7 @@ use crate::resolve::enforce::enforce;
 use crate::resolve::explanation::Explanation;
 use crate::resolve::lease::Lease;
 use crate::resolve::record::{Call, Recording};
+use crate::resolve::redaction::{redact, redact_error};
 use crate::resolve::request::Request;
 
 /// How often a request is resolved again when its credential was rotated between deciding
@@ -138,7 +140,8 @@ impl Entail {
     }
 
     /// Explains what `request` gets, without opening a secret or recording anything. A
-    /// refusal is an explanation too.
+    /// refusal is an explanation too. It contains what `principal` may see; how many other
+    /// findings there are is in [`Explanation::hidden`].
     ///
     /// # Errors
     ///
@@ -149,23 +152,40 @@ impl Entail {
         request: &Request,
     ) -> Result<Explanation, Error> {
         authorize(principal, Action::View, &request.scope)?;
+        let explained = self.explain_authorized(principal, request).await;
+        explained.map_err(|error| redact_error(principal, error))
+    }
+
+    async fn explain_authorized(
+        &self,
+        principal: &Principal,
+        request: &Request,
+    ) -> Result<Explanation, Error> {
         let loaded = self.load_facts(principal, request).await?;
         let decided = self.decide(&loaded).await;
         let decided = enforce(&loaded.facts, decided);
+        let seen = redact(principal, loaded.facts, decided.decision?);
         Ok(Explanation {
             revision: loaded.chain.revision,
             identity: self.own_recipient(),
-            facts: loaded.facts,
-            decision: decided.decision?,
+            facts: seen.facts,
+            decision: seen.decision,
+            hidden: seen.hidden,
             policy: decided.policy,
         })
     }
 
+    /// Resolves, and tells no more than the principal may see.
+    async fn resolve_call(&self, call: Call<'_>) -> Result<Lease, Error> {
+        let resolved = self.resolve_settled(&call).await;
+        resolved.map_err(|error| redact_error(call.principal, error))
+    }
+
     /// Resolves, asks the shadow policy, and tries again if the credential was rotated
     /// between reading the documents and reading the secret.
-    async fn resolve_call(&self, call: Call<'_>) -> Result<Lease, Error> {
+    async fn resolve_settled(&self, call: &Call<'_>) -> Result<Lease, Error> {
         for _ in 0..MAX_ATTEMPTS {
-            let resolved = self.resolve_once(&call).await?;
+            let resolved = self.resolve_once(call).await?;
             if let Some((shadow, question)) = resolved.shadow {
                 shadow.submit(
                     self.serving.loader(),
@@ -192,7 +212,11 @@ impl Entail {
         let decided = enforce(&loaded.facts, decided);
         let recorded = self.record(call, &loaded, &decided).await?;
         let shadow = decided.shadow_question(&loaded.facts);
-        let unsealed = self.unseal(&request.scope, &loaded, decided.decision).await;
+        let facts = Arc::clone(&loaded.facts);
+        let seen = decided
+            .decision
+            .map(|decision| redact(principal, facts, decision).decision);
+        let unsealed = self.unseal(&request.scope, &loaded, seen).await;
         let unsealed = match &recorded {
             Some(decision) => self.record_opening(call, decision, unsealed).await,
             None => unsealed,

@@ -86,6 +86,7 @@ mod tests {
     use crate::journal::entry::Effect;
     use crate::journal::position::JournalPosition;
     use crate::keyring::{Authority, Keyring, KeyringDraft, LabelledKey, Owners, StoreSigner};
+    use crate::random_id::RandomId;
     use crate::signing::Signer;
     use crate::statement;
 
@@ -192,7 +193,7 @@ mod tests {
         fn fault_of(&self, change: Change) -> Option<String> {
             let record = ChangeRecord {
                 version: statement::VERSION,
-                principal: "test".to_owned(),
+                principal: RandomId::generate().unwrap(),
                 change: serde_json::value::to_raw_value("a test").unwrap(),
                 effects: change.effects,
                 blobs_added: Vec::new(),

@@ -8,6 +8,7 @@ use crate::digest::Digest;
 use crate::error::Error;
 use crate::journal::checkpoint::Checkpoint;
 use crate::journal::position::Revision;
+use crate::random_id::RandomId;
 use crate::row::{DocumentKey, JournalRow};
 use crate::statement;
 use crate::tampering::Tampering;
@@ -15,8 +16,8 @@ use crate::tampering::Tampering;
 /// Who made a change, when, and what it was, as described by the caller.
 #[derive(Clone, Debug)]
 pub struct Author<'a> {
-    /// The principal.
-    pub principal: &'a str,
+    /// The id of the principal. A document may say who that is.
+    pub principal: RandomId,
     /// The time, in milliseconds since 1970-01-01T00:00:00Z.
     pub at_ms: u64,
     /// The change as JSON. It must not contain a secret.
@@ -30,8 +31,8 @@ pub struct JournalEntry {
     pub revision: Revision,
     /// The time, in milliseconds since 1970-01-01T00:00:00Z.
     pub at_ms: u64,
-    /// The principal.
-    pub principal: String,
+    /// The id of the principal.
+    pub principal: RandomId,
     /// The change, as described by the caller.
     pub change: Box<RawValue>,
     /// The documents that the change touched.
@@ -53,7 +54,8 @@ const MEMBERS: &[&str] = &[
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ChangeRecord {
     pub(crate) version: u32,
-    pub(crate) principal: String,
+    /// The id of the principal. Not its name, which could not be erased from a chain.
+    pub(crate) principal: RandomId,
     /// The change, as described by the caller.
     pub(crate) change: Box<RawValue>,
     /// The documents that the change touched.

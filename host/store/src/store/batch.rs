@@ -13,7 +13,7 @@ use crate::row::DocumentKey;
 pub struct Batch {
     /// Documents to create or replace.
     pub put: Vec<(DocumentKey, Box<RawValue>)>,
-    /// Documents to remove.
+    /// Documents to overwrite and remove.
     pub remove: Vec<DocumentKey>,
     /// Blobs to add.
     pub add_blobs: Vec<Vec<u8>>,

@@ -83,12 +83,12 @@ impl Store {
             tree: before.tree,
             documents: before.documents,
         };
-        let (principal, at_ms) = (author.principal.to_owned(), author.at_ms);
+        let (principal, at_ms) = (author.principal, author.at_ms);
         let change = author.change.to_owned();
         // The signer may be elsewhere, and wait for somebody.
         let signed = off_runtime(move || {
             let author = Author {
-                principal: &principal,
+                principal,
                 at_ms,
                 change: &change,
             };
@@ -180,7 +180,7 @@ impl Base {
         let changes = self.apply(touched, &put)?;
         let record = ChangeRecord {
             version: statement::VERSION,
-            principal: author.principal.to_owned(),
+            principal: author.principal,
             change: author.change.to_owned(),
             effects: changes.effects,
             blobs_added: add_blobs.iter().map(|(digest, _)| *digest).collect(),

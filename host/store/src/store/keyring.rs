@@ -8,6 +8,7 @@ use crate::blocking::off_runtime;
 use crate::error::Error;
 use crate::journal::entry::Author;
 use crate::journal::heartbeat::Heartbeat;
+use crate::journal::position::Revision;
 use crate::keyring::Keyring;
 use crate::keys::Keys;
 use crate::keys::error::KeyError;
@@ -19,38 +20,38 @@ use crate::statement::Statement;
 impl Store {
     /// Replaces the key of this machine in `role`: generates the next one if needed, commits a
     /// keyring with it in place of the present one, and adopts it. From that revision on, no
-    /// machine trusts the former key.
+    /// machine trusts the former key. `batch` is what the same change writes besides.
     ///
     /// If interrupted at any point, the next call continues from there.
     ///
     /// # Errors
     ///
-    /// The same as [`Store::commit`].
-    pub async fn rotate_key(&self, role: Role, author: Author<'_>) -> Result<(), Error> {
+    /// The same as [`Store::commit`]; in case of [`Error::Conflict`], try again.
+    pub async fn rotate_key(
+        &self,
+        role: Role,
+        expected: Revision,
+        mut batch: Batch,
+        author: Author<'_>,
+    ) -> Result<(), Error> {
         let next = self
             .change_keys(move |keys| keys.begin_new_key(role))
             .await?;
-        loop {
-            let snapshot = self.read(&[]).await?;
-            let keys = self.keys();
-            let mut draft = snapshot.keyring.next();
-            let authority = &mut draft.authority;
-            if role.find_key(authority, next.id()).is_some() {
-                break;
-            }
-            let present = keys.id_of(role);
+        let snapshot = self.read(&[]).await?;
+        let mut draft = snapshot.keyring.next();
+        let authority = &mut draft.authority;
+        if role.find_key(authority, next.id()).is_none() {
+            let present = self.keys().id_of(role);
             match present.and_then(|present| role.find_key(authority, present)) {
                 Some(listed) => listed.key = next.clone(),
                 None => return Err(role.not_in_keyring().into()),
             }
-            let batch = Batch {
-                keyring: Some(draft.into()),
-                ..Batch::default()
-            };
-            match self.commit(snapshot.revision, batch, author.clone()).await {
-                Ok(_) | Err(Error::Conflict { .. }) => {}
-                Err(error) => return Err(error),
+            if snapshot.revision != expected {
+                let found = snapshot.revision;
+                return Err(Error::Conflict { expected, found });
             }
+            batch.keyring = Some(draft.into());
+            self.commit(expected, batch, author).await?;
         }
         self.change_keys(move |keys| keys.adopt_new_key(role)).await
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use entail_store::{
     Access, Anchor, Author, Backend as _, Batch, Digest, Document, DocumentBlobs, DocumentKey,
-    Error, JournalPosition, Keys, Progress, Sqlite, Store, Tampering, Visitor,
+    Error, JournalPosition, Keys, Progress, RandomId, Sqlite, Store, Tampering, Visitor,
 };
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -119,7 +119,7 @@ fn written(name: &str, body: &str) -> Batch {
 pub async fn commit(store: &Store, expected: u64, batch: Batch) -> Result<u64, Error> {
     let change = raw("a test");
     let author = Author {
-        principal: "test",
+        principal: RandomId::generate().unwrap(),
         at_ms: 1,
         change: &change,
     };

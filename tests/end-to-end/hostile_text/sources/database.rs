@@ -50,6 +50,8 @@ sources! {
         failing("policy rollback acme"),
         failing("policy shadow acme"),
         failing("policy remove closed"),
+        failing("principal list"),
+        failing("principal erase 0123456789abcdef0123456789abcdef"),
         failing("key list"),
         failing("key rotate identity"),
         failing("key rotate signer"),

@@ -496,7 +496,7 @@ fn journal(rows: &Rows, cases: &mut Vec<Case>) {
         );
         case(
             "another principal",
-            "UPDATE journal SET change = CAST(replace(CAST(change AS TEXT), 'local:owner', 'local:other') AS BLOB)
+            "UPDATE journal SET change = CAST(replace(CAST(change AS TEXT), '\"principal\":\"', '\"principal\":\"0') AS BLOB)
              WHERE revision = ?1",
             false,
         );

@@ -43,9 +43,9 @@ pub fn tail(session: &Session, args: &TailArgs) -> Result<(), CliError> {
     let home = session.home()?;
     let filter = Filter {
         without_probes: !args.all,
-        ..to_filter(&home, &args.filter)?
+        ..to_filter(session, &home, &args.filter)?
     };
-    let mut found = last_records(&home, &filter, args.lines)?;
+    let mut found = last_records(&home, &session.principal, &filter, args.lines)?;
     if args.follow {
         found = found.following();
     }
@@ -70,7 +70,8 @@ pub fn tail(session: &Session, args: &TailArgs) -> Result<(), CliError> {
 
 pub fn show(session: &Session, args: &ShowArgs) -> Result<(), CliError> {
     let home: Home = session.home()?;
-    let mut found = records(&home, &to_filter(&home, &args.filter)?)?;
+    let filter = to_filter(session, &home, &args.filter)?;
+    let mut found = records(&home, &session.principal, &filter)?;
     Printer::new(session).print(&mut found)
 }
 

@@ -9,7 +9,7 @@ use crate::session::Session;
 use entail_api::audit::{LogBreach, LogVerification};
 
 pub fn verify(session: &Session) -> Result<(), CliError> {
-    let found = verification(&session.home()?)?;
+    let found = verification(session, &session.home()?)?;
     if session.global.json {
         print_json(&found);
     } else {
@@ -36,7 +36,7 @@ pub fn verify(session: &Session) -> Result<(), CliError> {
 /// # Errors
 ///
 /// Fails if it cannot be read.
-pub fn verification(home: &Home) -> Result<LogVerification, CliError> {
+pub fn verification(session: &Session, home: &Home) -> Result<LogVerification, CliError> {
     let LogReport {
         files,
         records,
@@ -56,7 +56,7 @@ pub fn verification(home: &Home) -> Result<LogVerification, CliError> {
         heads_unchecked: _,
         breaches,
         more_breaches,
-    } = verify_log(home, &[])?;
+    } = verify_log(home, &session.principal, &[])?;
     let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     Ok(LogVerification {
         files: number(files),

@@ -36,15 +36,17 @@ pub async fn dry_run(
         "{} would be sealed again; what scopes get does not change",
         count(plan.to_renew, "secret")
     );
-    print_unreadable(entail, &plan.unreadable);
+    print_unreadable(session, entail, &plan.unreadable);
     print_dry_run_notice();
     Ok(())
 }
 
 /// Names the organizations with secrets that stay sealed to others, and what to do about each.
-pub fn print_unreadable(entail: &Entail, organizations: &[String]) {
+pub fn print_unreadable(session: &Session, entail: &Entail, organizations: &[String]) {
     for organization in organizations {
-        let hint = entail.keys().access_hint(Some(organization));
+        let hint = entail
+            .keys()
+            .access_hint(&session.principal, Some(organization));
         let remedy = hint.map_or_else(String::new, |hint| format!("; {}", remedy(&hint)));
         err!(Style::Warn => "note:"; " this machine's identity does not open the secrets of {organization}{remedy}");
     }

@@ -11,7 +11,7 @@ pub async fn list(session: &Session) -> Result<(), CliError> {
     let entail = session.open()?;
     let keyring = entail.keys().keyring(&session.principal).await?;
     let authority = keyring.authority();
-    let keys = entail.keys().local();
+    let keys = entail.keys().local(&session.principal)?;
     let signing_key = |listed: &LabelledKey, role, scopes| SigningKey {
         fingerprint: listed.key.id().to_string(),
         label: listed.label.clone(),

@@ -62,7 +62,7 @@ pub async fn add(session: &Session, args: &AddRecipientArgs) -> Result<(), CliEr
         .map(|file| Recovery::new(file, args));
     let created = created.transpose()?;
     let entail = session.open_unlocked()?;
-    let keys = entail.keys().local();
+    let keys = entail.keys().local(&session.principal)?;
     keys.check_owns().map_err(entail::Error::from)?;
     // Before a recovery key is written.
     check_recipient_label(args.label.as_deref().unwrap_or_default())

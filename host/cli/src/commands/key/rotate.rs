@@ -31,7 +31,7 @@ pub async fn identity(session: &Session, args: DryRun) -> Result<(), CliError> {
         format!("{} sealed to it", was(secrets, "secret"))
     });
     if !session.global.json {
-        print_unreadable(&entail, &renewal.unreadable);
+        print_unreadable(session, &entail, &renewal.unreadable);
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use entail::policy::{self, Values};
 use entail::{ActivatePolicy, ActivePolicy, Entail, ScopePath};
 use entail_policy_tools::source::{read_limits, read_settings};
 
-use super::convert::policy_history;
+use super::convert::{PrincipalNames, policy_history};
 use super::lookup::{PolicyNames, find_digest};
 use crate::args::path as paths;
 use crate::error::CliError;
@@ -65,16 +65,23 @@ impl ActivationArgs {
 }
 
 /// Returns the policies of an organization for JSON.
-pub fn organization_policy(
+///
+/// # Errors
+///
+/// Fails if the principals that activated them cannot be read.
+pub async fn organization_policy(
+    session: &Session,
+    entail: &Entail,
     organization: &ScopePath,
     active: ActivePolicy,
     dry_run: bool,
-) -> OrganizationPolicy {
-    OrganizationPolicy {
+) -> Result<OrganizationPolicy, CliError> {
+    let principals = PrincipalNames::read(session, entail).await?;
+    Ok(OrganizationPolicy {
         organization: organization.to_string(),
-        policies: policy_history(active),
+        policies: policy_history(active, &principals),
         dry_run,
-    }
+    })
 }
 
 /// Prints which policy an organization uses now.
@@ -88,7 +95,7 @@ pub async fn print_active(
     organization: &ScopePath,
     active: ActivePolicy,
 ) -> Result<(), CliError> {
-    let policy = organization_policy(organization, active, false);
+    let policy = organization_policy(session, entail, organization, active, false).await?;
     if session.global.json {
         print_json(&policy);
         return Ok(());

@@ -1,6 +1,13 @@
 //! The library's policies as structs of the API.
 
+use std::collections::BTreeMap;
+
 use entail::policy::{Isolation, Limits, Policy};
+use entail::store::RandomId;
+use entail::{Entail, Principal};
+
+use crate::error::CliError;
+use crate::session::Session;
 
 use entail_api::policy::{
     BuiltInPolicy, InstalledPolicy, PolicyActivation, PolicyHistory, PolicyLimits,
@@ -22,8 +29,31 @@ pub fn policy_limits(limits: &Limits) -> PolicyLimits {
     }
 }
 
+/// Who the principals in the documents are.
+pub struct PrincipalNames(BTreeMap<RandomId, Principal>);
+
+impl PrincipalNames {
+    /// Reads the principals that were not erased.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be read.
+    pub async fn read(session: &Session, entail: &Entail) -> Result<Self, CliError> {
+        Ok(PrincipalNames(entail.principals(&session.principal).await?))
+    }
+
+    /// Returns the name of a principal.
+    fn name(&self, id: RandomId) -> String {
+        let found = self.0.get(&id);
+        found.map_or_else(|| "erased".to_owned(), ToString::to_string)
+    }
+}
+
 /// Converts an installed policy.
-pub fn installed_policy(policy: entail::InstalledPolicy) -> InstalledPolicy {
+pub fn installed_policy(
+    policy: entail::InstalledPolicy,
+    principals: &PrincipalNames,
+) -> InstalledPolicy {
     InstalledPolicy {
         component: policy.component.to_string(),
         bytes: number(policy.bytes),
@@ -35,7 +65,7 @@ pub fn installed_policy(policy: entail::InstalledPolicy) -> InstalledPolicy {
         limits: policy_limits(&policy.limits),
         source: policy.source,
         over: policy.over.map(|digest| digest.to_string()),
-        installed_by: policy.installed_by,
+        installed_by: principals.name(policy.installed_by),
         installed_at_ms: policy.installed_at_ms,
         dry_run: false,
     }
@@ -55,15 +85,20 @@ pub fn built_in_policy(policy: &Policy) -> BuiltInPolicy {
 }
 
 /// Converts the active policy of an organization, with its shadow and earlier ones.
-pub fn policy_history(policy: entail::ActivePolicy) -> PolicyHistory {
+pub fn policy_history(policy: entail::ActivePolicy, principals: &PrincipalNames) -> PolicyHistory {
+    let convert = |activation| policy_activation(activation, principals);
     PolicyHistory {
-        active: policy_activation(policy.current),
-        earlier: policy.previous.into_iter().map(policy_activation).collect(),
-        shadow: policy.shadow.map(policy_activation),
+        active: convert(policy.current),
+        earlier: policy.previous.into_iter().map(convert).collect(),
+        shadow: policy.shadow.map(convert),
     }
 }
 
-fn policy_activation(activation: entail::PolicyActivation) -> PolicyActivation {
+fn policy_activation(
+    activation: entail::PolicyActivation,
+    principals: &PrincipalNames,
+) -> PolicyActivation {
+    let activated_by = activation.activated_by;
     let isolation = match activation.isolation {
         Isolation::PerCall => "per-call",
         Isolation::PerOrganization => "per-organization",
@@ -73,7 +108,7 @@ fn policy_activation(activation: entail::PolicyActivation) -> PolicyActivation {
         settings: activation.settings,
         limits: policy_limits(&activation.limits),
         isolation: isolation.to_owned(),
-        activated_by: activation.activated_by,
+        activated_by: activated_by.map_or_else(String::new, |id| principals.name(id)),
         activated_at_ms: activation.activated_at_ms,
     }
 }

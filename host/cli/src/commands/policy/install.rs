@@ -8,7 +8,7 @@ use entail_policy_tools::test_engine::diagnose_rejected;
 use serde_json::Value;
 
 use super::component_args::SourceArgs;
-use super::convert::installed_policy;
+use super::convert::{PrincipalNames, installed_policy};
 use super::lookup::{find_digest, short_digest};
 use crate::args::dry_run::DryRun;
 use crate::error::CliError;
@@ -62,13 +62,14 @@ pub async fn install(session: &Session, args: &InstallArgs) -> Result<(), CliErr
         }
         other => CliError::from(other),
     })?;
-    print(
-        session,
-        &InstalledPolicy {
-            dry_run: args.dry_run.dry_run,
-            ..installed_policy(installed)
-        },
-    );
+    let principals = PrincipalNames::read(session, &entail).await?;
+    let mut installed = installed_policy(installed, &principals);
+    installed.dry_run = args.dry_run.dry_run;
+    if installed.dry_run {
+        // The store may not know the principal yet.
+        installed.installed_by = session.principal.to_string();
+    }
+    print(session, &installed);
     Ok(())
 }
 

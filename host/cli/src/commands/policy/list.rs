@@ -1,6 +1,6 @@
 //! `policy list`: lists the installed policies, and where they are active.
 
-use super::convert::{built_in_policy, installed_policy, policy_history};
+use super::convert::{PrincipalNames, built_in_policy, installed_policy, policy_history};
 use super::lookup::short_digest;
 use crate::error::CliError;
 use crate::output::{Cell, Style, Table, print_json};
@@ -16,12 +16,19 @@ pub async fn list(session: &Session) -> Result<(), CliError> {
     let entail = session.open()?;
     let installed = entail.policies().installed(&session.principal).await?;
     let active_policies = entail.policies().all_active(&session.principal).await?;
+    let principals = PrincipalNames::read(session, &entail).await?;
     let list = PolicyList {
         built_in: built_in_policy(entail.policies().built_in()?),
-        installed: installed.into_iter().map(installed_policy).collect(),
+        installed: installed
+            .into_iter()
+            .map(|policy| installed_policy(policy, &principals))
+            .collect(),
         organizations: active_policies
             .into_iter()
-            .map(|(organization, policies)| (organization.to_string(), policy_history(policies)))
+            .map(|(organization, policies)| {
+                let policies = policy_history(policies, &principals);
+                (organization.to_string(), policies)
+            })
             .collect(),
     };
     if session.global.json {

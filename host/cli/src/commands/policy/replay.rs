@@ -38,9 +38,9 @@ pub struct ReplayArgs {
 /// Fails if the policy is not admitted, or the log cannot be read.
 pub fn replay(session: &Session, args: &ReplayArgs) -> Result<ExitCode, CliError> {
     let home = session.home()?;
-    let filter = to_filter(&home, &args.filter)?;
+    let filter = to_filter(session, &home, &args.filter)?;
     let policy = args.candidate.admit(&engine(&home))?;
-    let replay = replay_log(&home, &policy, &filter)?;
+    let replay = replay_log(&home, &session.principal, &policy, &filter)?;
     let report = report(&policy, replay, args.reason_changed);
     if report.counts.all() == 0 {
         err!(Style::Warn => "note:"; " no record of the decision log matches, so nothing was decided again"

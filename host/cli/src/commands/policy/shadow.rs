@@ -95,7 +95,7 @@ async fn set(
         let set = entail.policies().shadow(principal, organization, shadow);
         set.await?
     };
-    let policy = organization_policy(organization, active, dry_run);
+    let policy = organization_policy(session, entail, organization, active, dry_run).await?;
     if session.global.json {
         print_json(&policy);
         return Ok(());
@@ -163,7 +163,7 @@ async fn compare(
         since_ms: Some(since_ms),
         ..Filter::default()
     };
-    let requests = count_records(&session.home()?, &filter)?;
+    let requests = count_records(&session.home()?, &session.principal, &filter)?;
     let summary = ShadowSummary {
         organization: organization.to_string(),
         shadow: digest.to_string(),
@@ -190,7 +190,7 @@ fn read_decisions(
         differing: VecDeque::new(),
         json: JsonList::default(),
     };
-    for decision in shadow_decisions(&session.home()?)? {
+    for decision in shadow_decisions(&session.home()?, &session.principal)? {
         let decision = decision?;
         if is_closed() {
             break;

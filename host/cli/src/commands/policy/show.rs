@@ -11,7 +11,7 @@ use entail_policy_tools::wit::read_wit;
 use serde_json::json;
 
 use super::activation::organization_policy;
-use super::convert::{built_in_policy, installed_policy, policy_limits};
+use super::convert::{PrincipalNames, built_in_policy, installed_policy, policy_limits};
 use super::lookup::{PolicyNames, find};
 use super::stored::stored_component;
 use crate::error::CliError;
@@ -54,7 +54,10 @@ pub async fn show(session: &Session, args: &ShowArgs) -> Result<(), CliError> {
         }
     }
     match find(session, &entail, which).await? {
-        Some(installed) => print_installed(session, &installed_policy(installed)),
+        Some(installed) => {
+            let principals = PrincipalNames::read(session, &entail).await?;
+            print_installed(session, &installed_policy(installed, &principals));
+        }
         None => print_built_in(session, &built_in_policy(entail.policies().built_in()?)),
     }
     Ok(())
@@ -117,7 +120,7 @@ async fn show_active(
     organization: &ScopePath,
     active: ActivePolicy,
 ) -> Result<(), CliError> {
-    let policy = organization_policy(organization, active, false);
+    let policy = organization_policy(session, entail, organization, active, false).await?;
     if session.global.json {
         print_json(&policy);
         return Ok(());

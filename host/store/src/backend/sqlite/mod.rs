@@ -328,7 +328,7 @@ impl Backend for Sqlite {
         on_thread(move || {
             let writer = opened.writer()?.lock()?;
             writer.write(|connection| rows::write(connection, expected, &writes))?;
-            if writes.remove_blobs.is_empty() {
+            if writes.remove_blobs.is_empty() && writes.remove.is_empty() {
                 return Ok(());
             }
             writer.clear_log()

@@ -86,7 +86,7 @@ pub async fn commit(store: &Store, expected: Revision, batch: Batch) -> Result<R
 
 pub fn author(change: &RawValue) -> Author<'_> {
     Author {
-        principal: "replay",
+        principal: RandomId::generate().unwrap(),
         at_ms: 1,
         change,
     }

@@ -207,7 +207,12 @@ impl World {
     async fn rotate(&mut self, role: Role) -> Outcome {
         let store = self.machines[ADMIN].open();
         let change = to_raw_value("a rotation").unwrap();
-        outcome(&store.rotate_key(role, author(&change)).await.map(|()| true))
+        let revision = match store.revision().await {
+            Ok(revision) => revision,
+            Err(error) => return outcome(&Err(error)),
+        };
+        let rotated = store.rotate_key(role, revision, Batch::default(), author(&change));
+        outcome(&rotated.await.map(|()| true))
     }
 
     async fn add_signer(&mut self) -> Outcome {
