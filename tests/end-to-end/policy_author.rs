@@ -710,3 +710,55 @@ fn install_reports_whether_the_policy_takes_settings() {
         .prints("next: entail policy activate ORG")
         .prints("[--settings FILE]");
 }
+
+#[test]
+fn errors_of_decide_and_remove_name_the_thing_the_rule_and_the_remedy() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let facts = r#"{"request":{"provider":"openai","now_ms":1},"chain":[{"path":"acme"}]}"#;
+    let short = facts.replace(r#"{"path":"acme"}"#, "");
+    for (line, code) in [("none", 19), ("{}", 19), (&*short, 12)] {
+        sandbox
+            .entail_with(&["policy", "decide"], &format!("{facts}\n{line}\n"))
+            .fails(code)
+            .prints("standard input, line 2: ")
+            .prints("try: to see facts");
+    }
+    let file = sandbox.file("policy.wasm", "no component");
+    sandbox
+        .entail_with(&["policy", "decide", "--policy", &file], facts)
+        .fails(12)
+        .prints(&format!("error: {file}: the policy is not admitted"))
+        .prints(&format!("try: entail policy check {file}"));
+
+    let balance = workspace().join("guest/balance/balance.wasm");
+    let balance = balance.to_str().unwrap();
+    sandbox.entail(&["policy", "install", balance]).ok();
+    for (start, stop, rule) in [
+        (
+            &["policy", "activate", "acme", "balance"][..],
+            &["policy", "activate", "acme", "built-in"][..],
+            "is the active policy of acme",
+        ),
+        (
+            &["policy", "shadow", "acme", "balance"],
+            &["policy", "shadow", "acme", "--off"],
+            "is the shadow policy of acme",
+        ),
+    ] {
+        sandbox.entail(start).ok();
+        let remedy = stop[..3].join(" ");
+        sandbox
+            .entail(&["policy", "remove", "balance"])
+            .fails(19)
+            .prints("balance (")
+            .prints(rule)
+            .prints(&format!("try: entail {remedy}"));
+        sandbox.entail(stop).ok();
+    }
+    sandbox
+        .entail(&["policy", "remove", "built-in"])
+        .fails(19)
+        .prints("part of the program")
+        .prints("try: entail policy list");
+    sandbox.entail(&["policy", "remove", "balance"]).ok();
+}

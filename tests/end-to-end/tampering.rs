@@ -354,3 +354,31 @@ fn no_identity_is_destroyed_while_a_secret_is_hidden() {
     assert!(!identities().contains(old));
     sandbox.entail(&["doctor"]).ok();
 }
+
+#[test]
+fn a_wrong_anchor_is_named_with_what_is_wrong_and_what_to_do() {
+    let (sandbox, key) = Sandbox::with_acme();
+    let (other, _) = Sandbox::with_acme();
+    let anchor = sandbox.home().join("anchor.json");
+    let own = std::fs::read_to_string(&anchor).unwrap();
+    let foreign = std::fs::read_to_string(other.home().join("anchor.json")).unwrap();
+    for (text, says, code) in [
+        ("", "is not a valid anchor: a JSON object", 15),
+        (
+            &*own.replace("{\"version\":1,", "["),
+            "is not a valid anchor",
+            15,
+        ),
+        (&foreign, "is the anchor of another store", 14),
+    ] {
+        std::fs::write(&anchor, text).unwrap();
+        for command in ["verify", "doctor", "status"] {
+            let ran = sandbox.entail(&[command]).fails(code).prints(says);
+            let output = format!("{}{}", ran.stdout, ran.stderr);
+            assert!(output.contains("anchor.json"), "{output}");
+            assert!(output.contains("put the file back, or"), "{output}");
+        }
+        sandbox.entail(&["restore", "--accept-rollback"]).ok();
+        assert_eq!(sandbox.revealed_key(), key);
+    }
+}

@@ -98,6 +98,17 @@ fn library_errors_are_plain() {
         Error::NotAnchored(AnchorError::Missing(path())),
         Error::Keys(KeyError::ForeignOwner { file: path() }),
         Error::Recipient(RecipientError::Unknown(hostile())),
+        Error::PolicyInUse {
+            name: hostile(),
+            component: entail::policy::PolicyDigest::of(b""),
+            organization: scope(),
+            is_shadow: true,
+        },
+        Error::SignerExists(hostile()),
+        Error::Unreadable {
+            file: path(),
+            error: io(),
+        },
         Error::NotARecipient {
             recipient: String::new(),
         },
@@ -122,6 +133,10 @@ fn store_errors_are_plain() {
     for error in [
         KeyError::File {
             file: path(),
+            error: io(),
+        },
+        KeyError::NotWritable {
+            directory: path(),
             error: io(),
         },
         KeyError::TooOpen {

@@ -52,7 +52,11 @@ pub enum AnchorError {
     )]
     Missing(PathBuf),
     /// The file is not a valid anchor.
-    #[error("{} is not a valid anchor", sanitized(.0.display()))]
+    #[error(
+        "{} is not a valid anchor: a JSON object that names the store, the lineage, and the \
+         newest revision and checkpoint that this machine has seen",
+        sanitized(.0.display())
+    )]
     Malformed(PathBuf),
     /// A newer version of this program wrote the file.
     #[error(
@@ -62,7 +66,7 @@ pub enum AnchorError {
     Newer(PathBuf),
     /// The anchor belongs to another store.
     #[error(
-        "{} belongs to another store than the keyring of this machine",
+        "{} is the anchor of another store than the one that this machine's keyring is for",
         sanitized(.0.display())
     )]
     OtherStore(PathBuf),

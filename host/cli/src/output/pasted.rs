@@ -61,7 +61,7 @@ impl PastedKeys {
 
 /// Whether a name may be a key: it is long and random.
 fn may_be_key(name: &str) -> bool {
-    let has = |matches: fn(&u8) -> bool| name.as_bytes().iter().any(|byte| matches(byte));
+    let has = |matches: fn(&u8) -> bool| name.as_bytes().iter().any(&matches);
     let is_digest =
         name.len() == DIGEST_DIGITS && name.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_digest || PUBLIC.iter().any(|public| name.starts_with(public)) {

@@ -59,6 +59,9 @@ pub fn remedy(hint: &Hint) -> String {
         Hint::ActivatePolicy { organization } => {
             format!("entail policy activate {organization} POLICY")
         }
+        Hint::EndShadow { organization } => {
+            format!("entail policy shadow {organization} --off")
+        }
         Hint::CheckPolicy { organization } => {
             let organization = organization.as_ref().map_or("ORG", |path| path.as_str());
             format!(

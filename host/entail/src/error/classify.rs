@@ -114,6 +114,7 @@ impl Error {
             | Error::NoMode { .. }
             | Error::KeptAndGranted(_)
             | Error::NoPreviousPolicy(_)
+            | Error::PolicyInUse { .. }
             | Error::UnknownPolicyName(_)
             | Error::AmbiguousPolicyName(_)
             | Error::UnknownRecipient(_)
@@ -197,6 +198,7 @@ impl Error {
             Error::Compose(_) => "composition-failed",
             Error::UnknownPolicy(_) => "unknown-policy",
             Error::NoPreviousPolicy(_) => "no-previous-policy",
+            Error::PolicyInUse { .. } => "policy-in-use",
             Error::UnknownPolicyName(_) => "unknown-policy-name",
             Error::AmbiguousPolicyName(_) => "ambiguous-policy-name",
         }
@@ -215,9 +217,9 @@ impl Error {
             }
             Error::Tampered(fault) if fault.fault() == Fault::Newer => return Vec::new(),
             Error::Tampered(_) => Hint::VerifyStore,
-            Error::Anchor(AnchorError::Missing(_) | AnchorError::Malformed(_)) => {
-                Hint::AcceptRollback
-            }
+            Error::Anchor(
+                AnchorError::Missing(_) | AnchorError::Malformed(_) | AnchorError::OtherStore(_),
+            ) => Hint::AcceptRollback,
             Error::RestoredElsewhere { .. } => Hint::AcceptRestore,
             Error::Untrusted {
                 owner: Some(owner), ..
@@ -252,6 +254,16 @@ impl Error {
             },
             Error::NotAHome(directory) => Hint::CreateHome {
                 directory: directory.clone(),
+            },
+            Error::PolicyInUse {
+                organization,
+                is_shadow: true,
+                ..
+            } => Hint::EndShadow {
+                organization: organization.clone(),
+            },
+            Error::PolicyInUse { organization, .. } => Hint::ActivatePolicy {
+                organization: organization.clone(),
             },
             Error::UnknownPolicyName(_) | Error::AmbiguousPolicyName(_) => Hint::ListPolicies,
             Error::OtherHost { .. } | Error::DestinationSealed { .. } => Hint::EnterSecretAgain,

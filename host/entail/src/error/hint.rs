@@ -115,6 +115,11 @@ pub enum Hint {
         /// The organization.
         organization: ScopePath,
     },
+    /// Stop running the shadow policy.
+    EndShadow {
+        /// The organization.
+        organization: ScopePath,
+    },
     /// Check the active policy; the previous one can be reactivated.
     CheckPolicy {
         /// The organization, if the error names one.

@@ -318,6 +318,22 @@ pub enum Error {
     /// No policy of this digest is installed.
     #[error("no policy {0} is installed")]
     UnknownPolicy(PolicyDigest),
+    /// The policy is in use, and cannot be removed.
+    #[error(
+        "{} ({component}) {} {organization}, and cannot be removed until that ends",
+        sanitized(.name),
+        if *.is_shadow { "is the shadow policy of" } else { "is the active policy of" }
+    )]
+    PolicyInUse {
+        /// Its name.
+        name: String,
+        /// Its digest.
+        component: PolicyDigest,
+        /// The organization that uses it.
+        organization: ScopePath,
+        /// Whether it runs beside the active policy.
+        is_shadow: bool,
+    },
     /// There is no previous policy to roll back to.
     #[error("{0} has no previous policy")]
     NoPreviousPolicy(ScopePath),

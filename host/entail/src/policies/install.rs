@@ -303,11 +303,12 @@ impl Policies<'_> {
         };
         for (key, mut active) in policies {
             if active.in_use().any(|used| used == component) {
-                return Err(Error::Invalid(format!(
-                    "{} ({component}) is active, or a shadow, in {}; activate another policy there \
-                     first",
-                    installed.name, key.name
-                )));
+                return Err(Error::PolicyInUse {
+                    name: installed.name.clone(),
+                    component,
+                    organization: key.name.parse()?,
+                    is_shadow: active.current.component != Some(component),
+                });
             }
             let before = active.previous.len();
             active

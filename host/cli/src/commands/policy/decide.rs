@@ -55,11 +55,16 @@ pub fn decide(session: &Session, args: &DecideArgs) -> Result<(), CliError> {
         compiler: Compiler::Sandboxed(Sandbox::this_program()),
         ..EngineConfig::default()
     });
+    let named = args.policy.as_deref().map(display_path);
     let policy = match &args.policy {
         Some(file) => engine.admit(&source::read(file)?.bytes),
         None => engine.admit_trusted(entail::DEFAULT_POLICY),
     };
-    let policy = policy.map_err(entail::Error::from)?;
+    let policy = policy.map_err(|error| failed(named.as_deref(), error.into()))?;
+    let decider = Decider {
+        policy,
+        named: named.as_deref(),
+    };
     let standard_input = [PathBuf::from("-")];
     let files = if args.facts.is_empty() {
         &standard_input[..]
@@ -69,21 +74,43 @@ pub fn decide(session: &Session, args: &DecideArgs) -> Result<(), CliError> {
     let mut first_failure = None;
     for file in files {
         let failure = if file.as_os_str() == "-" {
-            decide_lines(&policy, "standard input", &mut std::io::stdin().lock())?
+            decide_lines(&decider, "standard input", &mut std::io::stdin().lock())?
         } else {
             let name = display_path(file);
             let mut opened =
                 InputFile::open_stream(file).map_err(|error| CliError::io(&name, &error.into()))?;
-            decide_lines(&policy, &name, &mut opened)?
+            decide_lines(&decider, &name, &mut opened)?
         };
         first_failure = first_failure.or(failure);
     }
     first_failure.map_or(Ok(()), Err)
 }
 
+/// The policy that decides.
+struct Decider<'a> {
+    policy: Policy,
+    /// The file; `None` for the built-in one.
+    named: Option<&'a str>,
+}
+
+/// The error of a policy, with its file and what checks it.
+fn failed(policy: Option<&str>, error: entail::Error) -> CliError {
+    let code = error.kind().into();
+    match policy {
+        Some(file) => CliError::new(code, format!("{file}: {error}"))
+            .with_remedies(vec![format!("entail policy check {file}")]),
+        None => CliError::new(code, error.to_string()),
+    }
+}
+
+/// What helps with a line that has no facts.
+fn facts_remedy() -> Vec<String> {
+    vec!["to see facts, as the member \"facts\": entail explain SCOPE PROVIDER --json".to_owned()]
+}
+
 /// Decides the lines of a file. Returns the first failure of a line.
 fn decide_lines(
-    policy: &Policy,
+    decider: &Decider<'_>,
     name: &str,
     source: &mut dyn Read,
 ) -> Result<Option<CliError>, CliError> {
@@ -102,8 +129,9 @@ fn decide_lines(
         let place = format!("{name}, line {number}");
         if u64::try_from(read) == Ok(MAX_LINE_BYTES) && !line.ends_with(b"\n") {
             return Err(CliError::invalid(format!(
-                "{place}: it is larger than {MAX_LINE_BYTES} bytes"
-            )));
+                "{place}: it is larger than {MAX_LINE_BYTES} bytes; the facts of each request are one line"
+            ))
+            .with_remedies(facts_remedy()));
         }
         if line.trim_ascii().is_empty() {
             continue;
@@ -111,7 +139,7 @@ fn decide_lines(
         if is_closed() {
             break;
         }
-        match decide_line(policy, &place, &line) {
+        match decide_line(decider, &place, &line) {
             Ok(decision) => print_json_line(&decision),
             Err(Undecided { code, failure }) => {
                 print_json_line(&DecideError {
@@ -127,17 +155,27 @@ fn decide_lines(
     Ok(first_failure)
 }
 
-fn decide_line(policy: &Policy, place: &str, line: &[u8]) -> Result<Decision, Undecided> {
+fn decide_line(decider: &Decider<'_>, place: &str, line: &[u8]) -> Result<Decision, Undecided> {
     let malformed = |message: String| Undecided {
         code: MALFORMED_FACTS,
-        failure: Box::new(CliError::invalid(message)),
+        failure: Box::new(CliError::invalid(message).with_remedies(facts_remedy())),
     };
-    let facts: Facts = strict::from_slice(line)
-        .map_err(|error| malformed(format!("{place}: not facts: {error}")))?;
+    let facts: Facts = strict::from_slice(line).map_err(|error| {
+        malformed(format!(
+            "{place}: not the facts of a request, one JSON object: {error}"
+        ))
+    })?;
     check_host_attributes(&facts).map_err(|error| malformed(format!("{place}: {error}")))?;
-    policy.decide(&facts).map_err(|failure| {
+    decider.policy.decide(&facts).map_err(|failure| {
         let code = DecideErrorCode::of(&failure);
-        let failure = CliError::from(entail::Error::PolicyFailed(failure));
+        let is_invalid = matches!(code, Some(DecideErrorCode::InvalidFacts));
+        let failure = failed(decider.named, entail::Error::PolicyFailed(failure));
+        let remedies = match is_invalid {
+            true => facts_remedy(),
+            false => failure.remedies().to_vec(),
+        };
+        let message = format!("{place}: {}", failure.message());
+        let failure = CliError::new(failure.code(), message).with_remedies(remedies);
         Undecided {
             code: code.map_or(failure.code().as_str(), DecideErrorCode::name),
             failure: Box::new(failure),

@@ -28,8 +28,9 @@ pub async fn remove(session: &Session, args: &RemoveArgs) -> Result<(), CliError
     let entail = session.open()?;
     let Some(installed) = find(session, &entail, &args.policy).await? else {
         return Err(CliError::invalid(
-            "the built-in policy is part of the program, and cannot be removed",
-        ));
+            "the built-in policy is part of the program, and cannot be removed; only installed ones can",
+        )
+        .with_remedies(vec!["entail policy list".to_owned()]));
     };
     let name = format!("{} {}", installed.name, installed.version);
     let loses_rollback = lose_rollback(session, &entail, &installed).await?;
