@@ -246,7 +246,7 @@ async fn a_project_is_refused_by_every_function_but_for_its_own_scopes() {
         records => records(home, &evals, &filter);
         last_records => last_records(home, &evals, &filter, 1);
         count_records => count_records(home, &evals, &filter);
-        verify_log => verify_log(home, &evals);
+        verify_log => verify_log(home, &evals, &[]);
         replay => replay(home, &evals, built_in, &filter);
         shadow_decisions => shadow_decisions(home, &evals);
         plan_restore_in_place => {

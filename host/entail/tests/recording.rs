@@ -62,7 +62,7 @@ fn request() -> Request {
 
 /// The purpose of each decision, and what became of its secret.
 fn recorded(home: &Home) -> Vec<(String, Option<RecordedOpening>)> {
-    records(home, &Filter::default())
+    records(home, &Principal::LocalOwner, &Filter::default())
         .unwrap()
         .map(|record| record.unwrap())
         .map(|record| (record.purpose().to_owned(), record.opening().cloned()))
@@ -87,7 +87,7 @@ async fn opened_secrets_are_recorded_as_opened_also_from_the_cache_and_by_probes
         assert!(matches!(opening, Some(RecordedOpening::Opened { .. })));
     }
     assert_eq!(recorded[3].1, None, "a refusal opens nothing");
-    let report = verify_log(&home, &[]).unwrap();
+    let report = verify_log(&home, &Principal::LocalOwner, &[]).unwrap();
     assert_eq!(report.breaches, []);
     assert_eq!((report.decisions, report.openings), (4, 3));
 }
