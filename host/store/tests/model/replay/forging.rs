@@ -61,7 +61,7 @@ impl Copy {
             .query_row(query, [], |row| row.get(0))
             .unwrap();
         let (keyring, _) = self.keyring(keyring).unwrap();
-        let change = br#"{"version":1,"principal":"adversary","change":"","effects":[],"blobs_added":[],"blobs_removed":[]}"#;
+        let change = br#"{"version":1,"principal":"00000000000000000000000000000000","change":"","effects":[],"blobs_added":[],"blobs_removed":[]}"#;
         let mut checkpoint: Value = serde_json::from_slice(&before).unwrap();
         let named: Value = serde_json::from_slice(&keyring).unwrap();
         let revision = checkpoint["revision"].as_i64().unwrap() + 1;
