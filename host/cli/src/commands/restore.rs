@@ -27,8 +27,8 @@ pub struct RestoreArgs {
     #[arg(value_parser = path::parser())]
     pub file: Option<PathBuf>,
     /// Restore with the key that `key add-recipient --recovery` wrote: on a clean
-    /// machine, or where this home's own identity does not open the backup. Give it
-    /// for each of several shares of the key
+    /// machine, or where this home's own identity does not open the backup; repeat it
+    /// for each share of a key that is split
     #[arg(long, value_name = "FILE", value_parser = path::parser())]
     pub recovery: Vec<PathBuf>,
     /// Accept a state older than what this home has seen

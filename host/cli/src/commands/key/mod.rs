@@ -30,9 +30,6 @@ pub enum KeyCommand {
     /// Remove a signer, so that what it signs from now on is refused
     RemoveSigner(RemoveSignerArgs),
     /// Add a recipient that can open every secret: a second machine, a recovery key
-    ///
-    /// A recovery key can be split into shares for several people, so that no single one of them
-    /// can open the secrets.
     AddRecipient(AddRecipientArgs),
     /// Remove a recipient, so that it cannot open what is sealed from now on
     RemoveRecipient(RemoveRecipientArgs),

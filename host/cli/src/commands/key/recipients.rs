@@ -164,11 +164,10 @@ impl Recovery {
     fn advice(&self) -> String {
         match (self.split, self.files.as_slice()) {
             (Some(split), [first, .., last]) => format!(
-                "any {} of the {} shares of the recovery key restore a backup; they are in {} to {}; give each to another person, keep a backup in another place, and remove the shares here",
-                split.threshold(),
-                split.shares(),
+                "the shares of the recovery key are in {} to {}, and any {} of them restore a backup; give each to another person, keep a backup in another place, and remove the shares here",
                 first.display(),
-                last.display()
+                last.display(),
+                split.threshold()
             ),
             _ => format!(
                 "the recovery key is in {0}; keep it and a backup in another place, and remove {0}",
