@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::journal::delegation;
+use crate::journal::log_head::LogHead;
 use crate::journal::position::{JournalPosition, MAX_REVISION, Revision};
 use crate::keyring::Keyring;
 use crate::keys::service::ServiceError;
@@ -27,6 +28,7 @@ const MEMBERS: &[&str] = &[
     "documents",
     "keyring",
     "at_ms",
+    "log",
 ];
 
 /// The signed state of a store after a change.
@@ -48,6 +50,9 @@ pub(crate) struct Checkpoint {
     pub(crate) keyring: Digest,
     /// The time of the change, in milliseconds since 1970-01-01T00:00:00Z.
     pub(crate) at_ms: u64,
+    /// The end of the decision log of the machine that made the change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) log: Option<LogHead>,
 }
 
 /// What a checkpoint says of the state of a store.
@@ -56,6 +61,7 @@ pub(crate) struct State {
     pub(crate) tree: Digest,
     pub(crate) documents: u64,
     pub(crate) at_ms: u64,
+    pub(crate) log: Option<LogHead>,
 }
 
 impl Checkpoint {
@@ -74,6 +80,7 @@ impl Checkpoint {
             documents: state.documents,
             keyring: keyring.digest(),
             at_ms: state.at_ms,
+            log: state.log,
         }
     }
 

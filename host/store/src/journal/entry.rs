@@ -7,6 +7,7 @@ use crate::backend::BackendError;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::journal::checkpoint::Checkpoint;
+use crate::journal::log_head::LogHead;
 use crate::journal::position::Revision;
 use crate::random_id::RandomId;
 use crate::row::{DocumentKey, JournalRow};
@@ -22,6 +23,8 @@ pub struct Author<'a> {
     pub at_ms: u64,
     /// The change as JSON. It must not contain a secret.
     pub change: &'a RawValue,
+    /// The end of this machine's decision log, if it has one.
+    pub log: Option<LogHead>,
 }
 
 /// One change of the store.
@@ -37,6 +40,8 @@ pub struct JournalEntry {
     pub change: Box<RawValue>,
     /// The documents that the change touched.
     pub effects: Vec<Effect>,
+    /// The end of the decision log of the machine that made the change.
+    pub log: Option<LogHead>,
 }
 
 const MEMBERS: &[&str] = &[
@@ -103,6 +108,7 @@ impl JournalEntry {
             principal: record.principal,
             change: record.change,
             effects: record.effects,
+            log: checkpoint.log,
         })
     }
 

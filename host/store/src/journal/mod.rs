@@ -6,6 +6,7 @@ pub(crate) mod entry;
 pub(crate) mod head;
 pub(crate) mod heartbeat;
 pub(crate) mod history;
+pub(crate) mod log_head;
 pub(crate) mod position;
 #[cfg(test)]
 mod tests;
