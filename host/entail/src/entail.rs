@@ -151,10 +151,7 @@ impl Entail {
     ///
     /// [`Error::NotAuthorized`]; [`Error::Tampered`], [`Error::Unavailable`]; [`Error::Home`] if
     /// the log cannot be read.
-    pub async fn journalled_log_heads(
-        &self,
-        principal: &Principal,
-    ) -> Result<Vec<LogHead>, Error> {
+    pub async fn journalled_log_heads(&self, principal: &Principal) -> Result<Vec<LogHead>, Error> {
         authorize_whole(principal, Action::View)?;
         let Some(own) = self.log.head().await? else {
             return Ok(Vec::new());

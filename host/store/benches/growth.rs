@@ -59,7 +59,7 @@ impl Home {
             principal: RandomId::generate().unwrap(),
             at_ms: 1,
             change: &change,
-        log: None,
+            log: None,
         };
         let revision = self.store.revision().await.unwrap();
         self.store.commit(revision, batch, author).await.unwrap();

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use entail_store::{
-    Author, Batch, DocumentKey, Fault, LogHead, Revision, Role, Store, Tampering,
-};
+use entail_store::{Author, Batch, DocumentKey, Fault, LogHead, Revision, Role, Store, Tampering};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 

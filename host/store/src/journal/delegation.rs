@@ -154,7 +154,7 @@ mod tests {
                 tree: root(&documents),
                 documents: 5,
                 at_ms: 1,
-log: None,
+                log: None,
             };
             let previous = Checkpoint::after(JournalPosition::default(), &keyring, state);
             let position = JournalRow {
@@ -207,7 +207,7 @@ log: None,
                 tree: change.tree,
                 documents: change.documents,
                 at_ms: 2,
-log: None,
+                log: None,
             };
             let checkpoint = Checkpoint::after(self.position, &self.keyring, state);
             let row = JournalRow {
