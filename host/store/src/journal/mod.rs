@@ -8,5 +8,6 @@ pub(crate) mod heartbeat;
 pub(crate) mod history;
 pub(crate) mod log_head;
 pub(crate) mod position;
+pub(crate) mod search;
 #[cfg(test)]
 mod tests;
