@@ -111,6 +111,27 @@ fn a_full_log_is_rotated_and_the_chain_continues() {
 }
 
 #[test]
+fn a_log_that_was_begun_again_is_found_by_the_ends_in_the_journal() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let decide = || sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
+    decide();
+    sandbox.entail(&["project", "add", "acme/one"]).ok();
+    decide();
+    let verified = sandbox.entail(&["audit", "verify", "--json"]).ok().json();
+    assert!(verified["in_journal"].as_u64().unwrap() > 0, "{verified}");
+    for file in ["decisions.jsonl", "decisions.head"] {
+        std::fs::remove_file(sandbox.home().join(file)).unwrap();
+    }
+    decide();
+    decide();
+    sandbox
+        .entail(&["audit", "verify"])
+        .fails(15)
+        .prints("a head that was stored elsewhere");
+    sandbox.entail(&["doctor"]).fails(15);
+}
+
+#[test]
 fn concurrent_writers_share_one_log() {
     let (sandbox, _) = Sandbox::with_acme();
     settings(&sandbox, "max-bytes = 16384");

@@ -57,7 +57,9 @@ fn with_programs() -> (Sandbox, String) {
         let program = program.display().to_string();
         writeln!(settings, "{name}-program = [{program:?}]").unwrap();
     }
-    std::fs::write(sandbox.home().join("settings.toml"), settings).unwrap();
+    let file = sandbox.home().join("settings.toml");
+    std::fs::write(&file, settings).unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
     (sandbox, key)
 }
 

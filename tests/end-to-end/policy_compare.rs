@@ -348,7 +348,7 @@ fn dry_runs_of_policies_admit_them_and_change_nothing() {
     let digest = PolicyDigest::of(&std::fs::read(&closed).unwrap()).to_string();
     planned(&["policy", "remove", &digest])
         .fails(19)
-        .prints("is active");
+        .prints("is the active policy of acme");
     sandbox.entail(&["policy", "rollback", "acme"]).ok();
     let before = revision(&sandbox);
     planned(&["policy", "shadow", "acme", &digest])

@@ -265,7 +265,7 @@ fn an_unknown_outcome_is_an_error_that_lists_the_valid_ones() {
         sandbox
             .entail(command)
             .fails(19)
-            .prints("granted, refused, failed")
+            .prints("granted, opened, not-opened, unknown, refused, failed")
             .prints("not-opted-in");
     }
     for outcome in ["granted", "refused", "failed", "expired", "not-opted-in"] {

@@ -314,6 +314,29 @@ fn a_project_with_a_hidden_child_is_not_removed() {
 }
 
 #[test]
+fn junk_under_the_digest_of_a_policy_is_refused_when_it_is_installed() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../guest/balance/balance.wasm"
+    );
+    let install = || sandbox.entail(&["policy", "install", file]);
+    let digest = entail::store::Digest::of(&std::fs::read(file).unwrap());
+    let junk = format!("INSERT INTO blobs VALUES (x'{digest}', x'00')");
+    let replace = format!("UPDATE blobs SET bytes = x'00' WHERE digest = x'{digest}'");
+    let remove = format!("DELETE FROM blobs WHERE digest = x'{digest}'");
+    // Before the first installation, and before another.
+    for planted in [junk, replace] {
+        sandbox.sql(&planted);
+        install().fails(15).prints(&digest.to_string());
+        sandbox.entail(&["verify"]).fails(15);
+        sandbox.sql(&remove);
+        install().ok();
+        sandbox.entail(&["verify"]).ok();
+    }
+}
+
+#[test]
 fn no_identity_is_destroyed_while_a_secret_is_hidden() {
     let sandbox = with_two_keys();
     let database = rusqlite::Connection::open(sandbox.database()).unwrap();

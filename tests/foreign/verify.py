@@ -375,7 +375,7 @@ class Home:
             what = f"journal entry {revision}"
             require(len(payload) <= MAX_CHECKPOINT, f"{what} is too large")
             try:
-                head = form(payload, known, what)
+                head = form(payload, known, what, frozenset({"log"}))
             except Newer as newer:
                 all_signers = {}
                 for keyring in self.keyrings.values():
@@ -392,6 +392,7 @@ class Home:
             follows = revision == place == head["revision"] and head["previous"] == previous
             require(follows, f"{what} does not follow the previous entry")
             require(is_count(head["documents"]) and is_count(head["at_ms"]), f"{what}: numbers")
+            check_log_head(head.get("log"), what)
             require(head["change"] == sha(change), f"{what}: change")
             before, record = dict(self.documents), self.apply(change, what)
             scopes = [keyring.scopes[key] for key in signed_by]
@@ -558,6 +559,12 @@ def decrypt(sealed, identities, what):
         return pyrage.decrypt(sealed, identities)
     except Exception as error:
         raise Tampered(f"{what} does not open: {error}") from error
+
+
+def check_log_head(log, what):
+    if log is not None:
+        numbers = all(is_count(log[name]) for name in ("file", "bytes", "lines"))
+        require(numbers and is_id(log["log"]) and is_digest(log["digest"]), f"{what}: log")
 
 
 def destination(version):

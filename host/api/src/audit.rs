@@ -34,6 +34,8 @@ pub struct LogVerification {
     pub after_head: u64,
     /// How many of the newest records were missing after the machine was restarted.
     pub lost: u64,
+    /// How many earlier ends of the log, which the journal of the store contains, it still has.
+    pub in_journal: u64,
     /// Where the log does not hold what was written; the first thousand.
     pub breaches: Vec<LogBreach>,
     /// How many more there are.

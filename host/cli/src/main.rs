@@ -20,7 +20,10 @@ mod temporary;
 mod unknown_providers;
 mod usage;
 
+use std::alloc::System;
 use std::process::ExitCode;
+
+use zeroizing_alloc::ZeroAlloc;
 
 use crate::cli::Cli;
 use crate::commands::dispatch;
@@ -30,6 +33,11 @@ use crate::output::{Style, err};
 use crate::private_files::keeper;
 use crate::session::Session;
 use crate::suggest::complete::complete;
+
+/// Overwrites memory when it is freed. Libraries buffer plaintext in ordinary memory: age does while
+/// it encrypts a secret.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     // This program starts itself as a child process for jobs and as a keeper of files.

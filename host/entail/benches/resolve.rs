@@ -202,6 +202,7 @@ async fn fill(home: &Home, projects: usize) {
             principal: RandomId::generate().unwrap(),
             at_ms: 1,
             change: &change,
+            log: None,
         };
         store
             .commit(

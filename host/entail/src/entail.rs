@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use entail_policy::{Engine, EngineConfig};
-use entail_store::{Access, IdentitySource, Keys};
+use entail_store::{Access, IdentitySource, Keys, LogHead};
 
-use crate::audit::{DecisionLog, LogHead};
+use crate::audit::DecisionLog;
 use crate::authorize::authorize_whole;
 use crate::clock::{Clock, SystemClock};
 use crate::documents::store::DocumentStore;
@@ -26,6 +26,9 @@ pub const DEFAULT_POLICY: &[u8] = include_bytes!("../../../guest/default/default
 /// How long an opened secret is cached by default: long enough for a burst of requests,
 /// short enough that an idle process holds none.
 const CACHE_SECRETS_FOR: Duration = Duration::from_secs(30);
+
+/// Journal entries read at a time.
+const JOURNAL_PAGE: usize = 1_000;
 
 /// How to open an [`Entail`].
 #[derive(Clone, Debug)]
@@ -85,16 +88,15 @@ impl Entail {
         if engine.code_cache.is_none() {
             engine.code_cache = Some(home.code_cache());
         }
+        let log = Arc::new(DecisionLog::open(home, Arc::clone(&options.clock))?);
+        let store = home.store_with(keys, options.access)?;
         Ok(Entail {
-            documents: DocumentStore::new(
-                home.store_with(keys, options.access)?,
-                Arc::clone(&options.clock),
-            ),
+            documents: DocumentStore::new(store, options.clock).with_log(Arc::clone(&log)),
             serving: ServingPolicies::new(Engine::new(engine), DEFAULT_POLICY),
             home: home.clone(),
             catalog: home.catalog()?,
             shadow_log: Arc::new(ShadowLog::at(home.shadow_log())),
-            log: Arc::new(DecisionLog::open(home, options.clock)?),
+            log,
             secret_cache: SecretCache::new(options.cache_secrets_for),
             last_verified: LastVerified::default(),
         })
@@ -138,6 +140,34 @@ impl Entail {
     pub async fn log_head(&self, principal: &Principal) -> Result<Option<LogHead>, Error> {
         authorize_whole(principal, Action::View)?;
         self.log.head().await
+    }
+
+    /// The ends of this home's decision log that the journal contains: what the log was when this
+    /// machine made its changes. [`verify_log`] checks that the log still contains them.
+    ///
+    /// [`verify_log`]: crate::verify_log
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAuthorized`]; [`Error::Tampered`], [`Error::Unavailable`]; [`Error::Home`] if
+    /// the log cannot be read.
+    pub async fn journalled_log_heads(&self, principal: &Principal) -> Result<Vec<LogHead>, Error> {
+        authorize_whole(principal, Action::View)?;
+        let Some(own) = self.log.head().await? else {
+            return Ok(Vec::new());
+        };
+        let store = &self.documents.store;
+        let (mut heads, mut after) = (Vec::new(), 0);
+        loop {
+            let entries = store.journal(after, JOURNAL_PAGE).await?;
+            let Some(last) = entries.last() else {
+                return Ok(heads);
+            };
+            after = last.revision;
+            let logged = entries.iter().filter_map(|entry| entry.log);
+            heads.extend(logged.filter(|head| head.log == own.log));
+            heads.dedup();
+        }
     }
 
     /// The open home.

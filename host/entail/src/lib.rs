@@ -147,7 +147,7 @@ mod sleep;
 mod urls;
 
 pub use crate::audit::{
-    Breach, Filter, LogEvent, LogEventKind, LogFile, LogHead, LogReport, OutcomeFilter, Purpose,
+    Breach, Filter, LogEvent, LogEventKind, LogFile, LogReport, OutcomeFilter, Purpose,
     RecordedDecision, RecordedOpening, Records, accept_log_loss, archive_log, log_files,
 };
 pub use crate::change::rules::{Edit, RuleChanges};
@@ -210,4 +210,4 @@ pub use entail_decision::provider::{
 };
 pub use entail_policy as policy;
 pub use entail_store as store;
-pub use entail_store::{IdentitySource, Keys, Secret};
+pub use entail_store::{IdentitySource, Keys, LogHead, Secret};

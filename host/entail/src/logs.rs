@@ -2,8 +2,9 @@
 //! facts of every scope, so only who may administer the installation reads them.
 
 use entail_policy::Policy;
+use entail_store::LogHead;
 
-use crate::audit::{self, Filter, LogHead, LogReport, Records};
+use crate::audit::{self, Filter, LogReport, Records};
 use crate::authorize::authorize_whole;
 use crate::compare::replay::{self, Replay};
 use crate::error::Error;

@@ -109,9 +109,6 @@ fn library_errors_are_plain() {
             file: path(),
             error: io(),
         },
-        Error::NotARecipient {
-            recipient: String::new(),
-        },
         Error::PolicyFailed(CallError::Undecided(hostile())),
         Error::Rejected(Rejected::Invalid(hostile())),
         Error::Compose(ComposeError::Incompatible(hostile())),
@@ -120,6 +117,9 @@ fn library_errors_are_plain() {
     ] {
         shown_with_sources(&error);
     }
+    // The recipient is for the hint.
+    let recipient = HOSTILE.to_owned();
+    plain(&Error::NotARecipient { recipient });
     let refusal = serde_json::json!({"code": "expired", "message": HOSTILE});
     shown(&Error::Refused {
         scope: scope(),

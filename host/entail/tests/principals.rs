@@ -11,8 +11,8 @@ use entail::{
     ActivatePolicy, Change, CredentialRef, Entail, Error, ErrorKind, Filter, Home, IdentitySource,
     InstallPolicy, KeyChange, Options, Principal, PrincipalKind, Request, RuleChanges, ScopePath,
     Secret, SecretEdit, SetCredential, Trust, accept_log_loss, archive_log, count_records,
-    last_records, plan_restore_in_place, records, replay, restore_in_place,
-    restore_to_clean_machine, shadow_decisions, verify_log,
+    last_records, plan_restore_in_place, plan_restore_to_clean_machine, records, replay,
+    restore_in_place, restore_to_clean_machine, shadow_decisions, verify_log,
 };
 
 const ME: Principal = Principal::LocalOwner;
@@ -201,6 +201,10 @@ async fn a_project_is_refused_by_every_function_but_for_its_own_scopes() {
         preview => entail.preview(&evals, &inherit("acme/evals"), &none).await;
         journal => entail.journal(&evals, 0, 1).await;
         principals => entail.principals(&evals).await;
+        log_head => entail.log_head(&evals).await;
+        journalled_log_heads => entail.journalled_log_heads(&evals).await;
+        unreadable => keys.unreadable(&evals).await;
+        access_hint => keys.access_hint(&evals, None);
         erase_principal => entail.erase_principal(&evals, id).await;
         local => keys.local(&evals);
         keyring => keys.keyring(&evals).await;
@@ -254,6 +258,10 @@ async fn a_project_is_refused_by_every_function_but_for_its_own_scopes() {
         };
         restore_in_place => {
             restore_in_place(home, &evals, Some(&file), None, &trust, &mut |_| {}).await
+        };
+        plan_restore_to_clean_machine => {
+            let (new, source) = (test.directory.path().join("new"), IdentitySource::Directory);
+            plan_restore_to_clean_machine(&new, &evals, &file, source, &trust).await
         };
         restore_to_clean_machine => {
             let (new, source) = (test.directory.path().join("new"), IdentitySource::Directory);

@@ -35,6 +35,8 @@ futures! {
         erase_principal(any(), any(), any());
         explain(any(), any(), any());
         journal(any(), any(), any(), any());
+        journalled_log_heads(any(), any());
+        log_head(any(), any());
         masked(any(), any(), any());
         preview(any(), any(), any(), any());
         principals(any(), any());
@@ -47,6 +49,10 @@ futures! {
     }
     StoreKeys {
         add_recipient(any(), any(), any(), any());
+        freshness(any(), any());
+        require_heartbeats(any(), any(), any());
+        send_heartbeat(any(), any());
+        unreadable(any(), any());
         plan(any(), any(), any());
         keyring(any(), any());
         receipt(any(), any());
@@ -104,6 +110,7 @@ futures! {
     }
     Store {
         rotate_key(any(), any(), any(), any(), any());
+        send_heartbeat(any(), any());
         blob(any(), any());
         check(any(), any(), any());
         commit(any(), any(), any(), any());

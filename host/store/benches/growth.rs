@@ -59,6 +59,7 @@ impl Home {
             principal: RandomId::generate().unwrap(),
             at_ms: 1,
             change: &change,
+            log: None,
         };
         let revision = self.store.revision().await.unwrap();
         self.store.commit(revision, batch, author).await.unwrap();
@@ -138,6 +139,7 @@ async fn measure(documents: usize) {
         principal: RandomId::generate().unwrap(),
         at_ms: 1,
         change,
+        log: None,
     };
     let change = raw("bench");
     let rotated = median(async |_| {

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::error::Error;
 use crate::keys::error::KeyError;
 use crate::random_id::RandomId;
 use crate::recipients::{Readers, Recipient};
@@ -219,7 +218,7 @@ impl KeyringDraft {
         &self,
         at_ms: u64,
         signers: impl IntoIterator<Item = &'a Signer>,
-    ) -> Result<Keyring, Error> {
+    ) -> Result<Keyring, KeyError> {
         let stored = |keys: &[LabelledKey]| keys.iter().map(LabelledKey::stored).collect();
         let payload = Payload {
             header: Header::new(StatementType::Keyring, self.store, self.lineage),
@@ -242,8 +241,8 @@ impl KeyringDraft {
         };
         // Texts, numbers and lists always serialize.
         let payload = serde_json::to_vec(&payload).unwrap_or_default();
-        let statement = Statement::sign(StatementType::Keyring, payload, signers);
-        Ok(Keyring::parse(statement.map_err(KeyError::from)?)?)
+        let statement = Statement::sign(StatementType::Keyring, payload, signers)?;
+        Keyring::parse(statement).map_err(|error| KeyError::InvalidKeyring(error.to_string()))
     }
 }
 

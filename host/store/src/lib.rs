@@ -96,6 +96,7 @@ pub use input_file::{INPUT_TIMEOUT, InputError, InputFile};
 pub use journal::entry::{Author, Effect, JournalEntry};
 pub use journal::heartbeat::Freshness;
 pub use journal::history::History;
+pub use journal::log_head::LogHead;
 pub use journal::position::{JournalPosition, Revision};
 pub use keyring::{
     Authority, Keyring, KeyringDraft, KeyringNumber, LabelledKey, Owners, StoreSigner,

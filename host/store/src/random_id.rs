@@ -26,6 +26,13 @@ impl RandomId {
     }
 }
 
+impl RandomId {
+    /// The identifier with these bytes, which somebody else has drawn.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        RandomId(bytes)
+    }
+}
+
 impl fmt::Display for RandomId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex::encode(&self.0))

@@ -76,6 +76,7 @@ async fn put(store: &Store, expected: u64, name: &str, body: &str) -> Result<u64
         principal: RandomId::generate().unwrap(),
         at_ms: 1,
         change: &change,
+        log: None,
     };
     store.commit(expected, batch, author).await
 }
@@ -174,6 +175,7 @@ async fn a_blob_is_read_only_if_it_matches_its_digest() {
         principal: RandomId::generate().unwrap(),
         at_ms: 1,
         change: &change,
+        log: None,
     };
     store.commit(0, batch, author).await.unwrap();
     assert_eq!(store.blob(&Digest::of(b"one")).await.unwrap(), b"one");
@@ -316,6 +318,7 @@ async fn old_deleted_and_reinserted_rows_are_detected_on_reading() {
         principal: RandomId::generate().unwrap(),
         at_ms: 1,
         change: &change,
+        log: None,
     };
     store.commit(4, batch, author).await.unwrap();
     assert_eq!(body(&store, "acme/evals").await, None);
@@ -424,6 +427,7 @@ async fn the_signer_is_rotated_while_others_read_and_write() {
         principal: RandomId::generate().unwrap(),
         at_ms: 1,
         change: &change,
+        log: None,
     };
     let old = signer(&here);
     let nothing = Batch::default();
@@ -467,6 +471,7 @@ async fn a_machine_finds_the_newest_keyring_from_any_earlier_or_later_one() {
         principal: RandomId::generate().unwrap(),
         at_ms: 1,
         change: &change,
+        log: None,
     };
     let store = home.store();
     for (revision, role) in [(3, Role::Signer), (4, Role::Owner), (5, Role::Signer)] {
@@ -507,6 +512,7 @@ async fn nobody_but_an_owner_changes_the_keyring() {
         principal: RandomId::generate().unwrap(),
         at_ms: 1,
         change: &change,
+        log: None,
     };
     let batch = Batch {
         keyring: Some(store.keyring().await.unwrap().next().into()),

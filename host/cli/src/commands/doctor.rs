@@ -7,7 +7,7 @@ use std::path::Path;
 use entail::store::{KeyError, Role, memory_lock_failures};
 use entail::{Entail, Error, Home, Request, ScopePath, now_ms};
 
-use super::audit::verify::{breaches, notes, verification as verify_log};
+use super::audit::verify::{breaches, journalled_heads, notes, verification as verify_log};
 use super::verify::{access_remedies, leftovers, to_output, verification};
 use crate::error::{CliError, ErrorCode};
 use crate::output::{Style, choose, count, out, print_json, time};
@@ -78,7 +78,7 @@ async fn run_checks(session: &Session, report: &mut Report) -> Result<(), CliErr
     check_policies(session, report, &entail).await?;
     session.destroy_due(&entail).await?;
     check_store(session, report, &entail).await?;
-    check_log(session, report, &home);
+    check_log(session, report, &entail, &home).await;
     check_providers(session, report, &entail, &home).await?;
     check_leftover_directories(report);
     if memory_lock_failures() == 0 {
@@ -314,9 +314,10 @@ async fn check_store(
     Ok(())
 }
 
-fn check_log(session: &Session, report: &mut Report, home: &Home) {
+async fn check_log(session: &Session, report: &mut Report, entail: &Entail, home: &Home) {
     let what = "the decision log";
-    match verify_log(session, home) {
+    let heads = journalled_heads(session, entail).await;
+    match verify_log(session, home, &heads) {
         Ok(log) => match breaches(&log) {
             0 => {
                 let verb = choose(log.decisions, "is", "are");

@@ -157,7 +157,7 @@ pub async fn dispatch(
         Command::Key(command) => key::key(session, command).await?,
         Command::Principal(command) => principal::principal(session, command).await?,
         Command::Heartbeat(command) => heartbeat::heartbeat(session, command).await?,
-        Command::Audit(command) => audit::audit(session, command)?,
+        Command::Audit(command) => audit::audit(session, command).await?,
         Command::Verify => verify::verify(session).await?,
         Command::Backup(args) => backup::backup(session, args).await?,
         Command::Restore(args) => restore::restore(session, args).await?,

@@ -69,6 +69,7 @@ pub async fn access_remedies(session: &Session, entail: &Entail) -> Vec<String> 
         entail
             .keys()
             .access_hint(&session.principal, Some(organization))
+            .ok()?
     });
     hints.map(|hint| remedy(&hint)).collect()
 }

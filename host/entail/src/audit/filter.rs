@@ -1,7 +1,7 @@
 //! Selecting records of the log.
 
-use super::opening::RecordedOpening;
 use super::recorded_decision::{RecordedDecision, RecordedRequest};
+use super::recorded_opening::RecordedOpening;
 use entail_decision::name::{ProviderId, ScopePath};
 
 /// Selects the records that match all of its fields.

@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
-use entail_store::Digest;
+use entail_store::{Digest, LogHead};
 use rustix::fs::{CWD, RenameFlags};
 
 use super::files::{self, LogPaths, file_id, log_error, sync_directory};
-use super::head::LogHead;
+use super::head::head_at;
 use super::heads::{HeadFile, Heads, LogLock, max_gap};
 use super::record::{Entry, Place};
 use super::secondary;
@@ -351,7 +351,7 @@ impl DecisionLog {
             self.begin(&mut writer)?
         };
         let heads = writer.heads.as_ref().filter(|(_, heads)| heads.is_stored());
-        let head = heads.map(|(_, heads)| LogHead::at(heads.at()));
+        let head = heads.and_then(|(_, heads)| Some(head_at(heads.at(), heads.key()?)));
         Ok(head.zip(writer.file.clone()))
     }
 

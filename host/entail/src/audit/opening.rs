@@ -6,11 +6,12 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::lines::LineKind;
 use super::log_lines::LogLines;
 use super::recorded_decision::RecordedDecision;
+use super::recorded_opening::RecordedOpening;
 
 /// How many lines after its decision an opening may be: those that all processes write
 /// while one secret is opened, at ten thousand records a second, for more than a second.
@@ -21,27 +22,6 @@ const MAX_OPENING_BYTES: usize = 1024;
 
 /// What such a record contains. Few others do, since text in JSON has no quotation marks.
 const MARK: &[u8] = b",\"kind\":\"opening\",";
-
-/// What became of a granted secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "result", rename_all = "kebab-case")]
-pub enum RecordedOpening {
-    /// It was opened.
-    Opened {
-        /// The time, in milliseconds since 1970-01-01T00:00:00Z.
-        at_ms: u64,
-    },
-    /// It was not opened, so nothing was revealed.
-    Failed {
-        /// The time, in milliseconds since 1970-01-01T00:00:00Z.
-        at_ms: u64,
-        /// The code of the error.
-        code: String,
-    },
-    /// There is no record of it, so nothing was revealed: the process was stopped, or the
-    /// request given up, before there could be one. Or it is not written yet.
-    Unknown,
-}
 
 /// A record of an opening.
 #[derive(Deserialize)]

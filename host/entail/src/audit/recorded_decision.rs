@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::opening::RecordedOpening;
+use super::recorded_opening::RecordedOpening;
 
 /// A decision in the log, with what became of a granted secret.
 #[derive(Clone, Debug)]

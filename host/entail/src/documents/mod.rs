@@ -1,6 +1,7 @@
 //! The documents that this library keeps in the store: scopes, policies, the schedule
 //! of retired secrets, and the principals of the journal.
 
+mod authors;
 mod encode;
 pub(crate) mod policy;
 pub(crate) mod principal;

@@ -8,15 +8,12 @@
 //! The name of a document is the id. A signer that is limited to some scopes writes only below
 //! these, so the name is then its first scope, `/` and the id.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use entail_store::{Batch, DocumentKey, Fault, RandomId, Role, Tampering};
+use entail_store::{DocumentKey, RandomId};
 use serde::{Deserialize, Serialize};
 
-use crate::documents::encode;
-use crate::documents::store::DocumentStore;
-use crate::error::Error;
 use crate::principal::{Principal, PrincipalKind};
 
 /// The kind of the documents of principals.
@@ -25,7 +22,7 @@ pub(crate) const PRINCIPAL_KIND: &str = "principal";
 /// The document of a principal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PrincipalDocument {
+pub(super) struct PrincipalDocument {
     /// Makes the digest of the document unpredictable.
     salt: RandomId,
     kind: PrincipalKind,
@@ -34,7 +31,7 @@ struct PrincipalDocument {
 }
 
 impl PrincipalDocument {
-    fn new(principal: &Principal, salt: RandomId) -> Self {
+    pub(super) fn new(principal: &Principal, salt: RandomId) -> Self {
         PrincipalDocument {
             salt,
             kind: principal.kind(),
@@ -43,13 +40,13 @@ impl PrincipalDocument {
         }
     }
 
-    fn principal(&self) -> Option<Principal> {
+    pub(super) fn principal(&self) -> Option<Principal> {
         Principal::new(self.kind, &self.issuer, &self.subject).ok()
     }
 }
 
 /// The id in the name of a principal's document.
-fn id_of(key: &DocumentKey) -> Option<RandomId> {
+pub(super) fn id_of(key: &DocumentKey) -> Option<RandomId> {
     key.name.rsplit('/').next()?.parse().ok()
 }
 
@@ -61,11 +58,11 @@ pub(crate) fn is_known_form(document: &entail_store::Document) -> bool {
 
 /// A principal that this process knows.
 #[derive(Clone)]
-struct Known {
-    id: RandomId,
-    key: DocumentKey,
+pub(super) struct Known {
+    pub(super) id: RandomId,
+    pub(super) key: DocumentKey,
     /// The document, unless the store had it: then its absence means that it was erased.
-    new: Option<PrincipalDocument>,
+    pub(super) new: Option<PrincipalDocument>,
 }
 
 /// The principals that this process knows.
@@ -73,113 +70,8 @@ struct Known {
 pub(crate) struct KnownPrincipals(Mutex<HashMap<Principal, Known>>);
 
 impl KnownPrincipals {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Principal, Known>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, HashMap<Principal, Known>> {
         // A panic cannot leave the map inconsistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-impl DocumentStore {
-    /// The id of a principal in the journal. It is a new one if the store has none, and
-    /// the next commit by the principal adds its document.
-    pub(crate) async fn id_of(&self, principal: &Principal) -> Result<RandomId, Error> {
-        Ok(self.known(principal).await?.id)
-    }
-
-    /// Adds the document of the principal who makes a change to its batch, if the store does not
-    /// have it. Returns the id of the principal.
-    pub(crate) async fn add_author(
-        &self,
-        principal: &Principal,
-        batch: &mut Batch,
-    ) -> Result<RandomId, Error> {
-        let known = self.known(principal).await?;
-        if let Some(new) = &known.new {
-            batch.put.push((known.key, encode(new)?));
-        }
-        Ok(known.id)
-    }
-
-    async fn known(&self, principal: &Principal) -> Result<Known, Error> {
-        let cached = self.principals.lock().get(principal).cloned();
-        if let Some(mut known) = cached {
-            let (_, found) = self.store.read_one(&known.key).await?;
-            match (&found, &known.new) {
-                (Some(_), Some(_)) => {
-                    // It was committed.
-                    known.new = None;
-                    self.principals
-                        .lock()
-                        .insert(principal.clone(), known.clone());
-                    return Ok(known);
-                }
-                (Some(_), None) | (None, Some(_)) => return Ok(known),
-                // It was erased.
-                (None, None) => {}
-            }
-        }
-        let (_, documents) = self.bodies::<PrincipalDocument>(PRINCIPAL_KIND).await?;
-        let stored = documents.into_iter().find_map(|(key, document)| {
-            (document.principal().as_ref() == Some(principal)).then_some(key)
-        });
-        let known = match stored {
-            Some(key) => Known {
-                id: id_of(&key).ok_or_else(|| invalid_name(&key))?,
-                key,
-                new: None,
-            },
-            None => self.new_principal(principal).await?,
-        };
-        self.principals
-            .lock()
-            .insert(principal.clone(), known.clone());
-        Ok(known)
-    }
-
-    async fn new_principal(&self, principal: &Principal) -> Result<Known, Error> {
-        let failed = |error: std::io::Error| Error::Unavailable(error.to_string());
-        let id = RandomId::generate().map_err(failed)?;
-        let salt = RandomId::generate().map_err(failed)?;
-        Ok(Known {
-            id,
-            key: self.new_key(id).await?,
-            new: Some(PrincipalDocument::new(principal, salt)),
-        })
-    }
-
-    /// The key of a new document, which the signer of this machine may write.
-    async fn new_key(&self, id: RandomId) -> Result<DocumentKey, Error> {
-        let keyring = self.store.keyring().await?;
-        // Another process may have rotated the signer.
-        let own = self.store.reload_keys().await?.id_of(Role::Signer);
-        let mut signers = keyring.authority().signers.iter();
-        let signer = signers.find(|signer| Some(signer.id()) == own);
-        let scopes = signer.and_then(|signer| signer.scopes.as_ref());
-        let name = match scopes.and_then(|scopes| scopes.first()) {
-            Some(scope) => format!("{scope}/{id}"),
-            None => id.to_string(),
-        };
-        Ok(DocumentKey::new(PRINCIPAL_KIND, name))
-    }
-
-    /// The principals of the journal that were not erased, with the names of their documents.
-    pub(crate) async fn all_principals(
-        &self,
-    ) -> Result<BTreeMap<RandomId, (DocumentKey, Principal)>, Error> {
-        let (_, documents) = self.bodies::<PrincipalDocument>(PRINCIPAL_KIND).await?;
-        documents
-            .into_iter()
-            .map(|(key, document)| {
-                let id = id_of(&key).ok_or_else(|| invalid_name(&key))?;
-                let principal = document
-                    .principal()
-                    .ok_or_else(|| Tampering::new(Fault::Forged, &key, "describes no principal"))?;
-                Ok((id, (key, principal)))
-            })
-            .collect()
-    }
-}
-
-fn invalid_name(key: &DocumentKey) -> Error {
-    Tampering::new(Fault::Extra, key, "has no identifier in its name").into()
 }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use entail_store::{Author, Batch, DocumentKey, Fault, Revision, Role, Store, Tampering};
+use entail_store::{Author, Batch, DocumentKey, Fault, LogHead, Revision, Role, Store, Tampering};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::audit::DecisionLog;
 use crate::clock::Clock;
 use crate::documents::encode;
 use crate::documents::principal::KnownPrincipals;
@@ -29,6 +30,8 @@ pub(crate) struct DocumentStore {
     pub(crate) store: Arc<Store>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(super) principals: Arc<KnownPrincipals>,
+    /// The decision log of this machine. The journal contains its ends.
+    log: Option<Arc<DecisionLog>>,
 }
 
 impl DocumentStore {
@@ -37,7 +40,22 @@ impl DocumentStore {
             store: Arc::new(store),
             clock,
             principals: Arc::default(),
+            log: None,
         }
+    }
+
+    /// The same store, with the decision log of this machine.
+    pub(crate) fn with_log(self, log: Arc<DecisionLog>) -> Self {
+        DocumentStore {
+            log: Some(log),
+            ..self
+        }
+    }
+
+    /// The end of the decision log; `None` without a log, or if it cannot be read, which a
+    /// resolution reports.
+    async fn log_head(&self) -> Option<LogHead> {
+        self.log.as_ref()?.head().await.ok().flatten()
     }
 
     /// The time by this machine's clock, in milliseconds since 1970-01-01T00:00:00Z.
@@ -73,6 +91,7 @@ impl DocumentStore {
             principal: self.add_author(principal, &mut batch).await?,
             at_ms: self.now_ms(),
             change: &change,
+            log: self.log_head().await,
         };
         self.store.commit(expected, batch, author).await?;
         Ok(())
@@ -93,6 +112,7 @@ impl DocumentStore {
                 principal: self.add_author(principal, &mut batch).await?,
                 at_ms: self.now_ms(),
                 change: &change,
+                log: self.log_head().await,
             };
             Ok(self.store.rotate_key(role, expected, batch, author).await?)
         })

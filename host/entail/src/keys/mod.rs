@@ -81,13 +81,22 @@ impl StoreKeys<'_> {
     }
 
     /// What would let this machine open the secrets of an organization, or of all; `None` without
-    /// an unlocked identity, or if `principal` may not see the keys.
-    pub fn access_hint(self, principal: &Principal, organization: Option<&str>) -> Option<Hint> {
-        let keys = self.local(principal).ok()?;
-        Some(Hint::AddOwnRecipient {
-            recipient: keys.own_recipients("", 0).ok()?.first()?.key.clone(),
+    /// an unlocked identity.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAuthorized`].
+    pub fn access_hint(
+        self,
+        principal: &Principal,
+        organization: Option<&str>,
+    ) -> Result<Option<Hint>, Error> {
+        authorize_whole(principal, Action::Administer)?;
+        let own = self.entail.own_recipient();
+        Ok(own.map(|recipient| Hint::AddOwnRecipient {
+            recipient,
             organization: organization.map(str::to_owned),
-        })
+        }))
     }
 
     /// What is known of the store now, for a recovery key

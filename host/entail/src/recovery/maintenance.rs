@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::audit::{self, LogReport};
+use crate::audit::LogReport;
 use crate::blocking::run_on_thread;
 use crate::error::Error;
+use crate::logs::verify_log;
 use crate::principal::Principal;
 use crate::recovery::handle::Maintenance;
 use crate::recovery::verify::Verification;
@@ -79,7 +80,7 @@ impl Maintenance<'_> {
         self.entail.policies().settle_shadows(SETTLE_WITHIN).await;
         let (store, log) = if self.entail.last_verified.take_due() {
             let store = self.verify(principal, &mut |_| {}).await;
-            (Some(store), Some(self.verify_log_in_background().await))
+            (Some(store), Some(self.verify_log(principal).await))
         } else {
             (None, None)
         };
@@ -90,8 +91,13 @@ impl Maintenance<'_> {
         }
     }
 
-    async fn verify_log_in_background(self) -> Result<LogReport, Error> {
-        let home = self.entail.home().clone();
-        run_on_thread("entail-verify-log", move || audit::verify(&home, &[])).await?
+    /// Verifies the decision log, also against its ends in the journal.
+    async fn verify_log(self, principal: &Principal) -> Result<LogReport, Error> {
+        let heads = self.entail.journalled_log_heads(principal).await?;
+        let (home, principal) = (self.entail.home().clone(), principal.clone());
+        run_on_thread("entail-verify-log", move || {
+            verify_log(&home, &principal, &heads)
+        })
+        .await?
     }
 }

@@ -7,12 +7,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::journal::delegation;
+use crate::journal::log_head::LogHead;
 use crate::journal::position::{JournalPosition, MAX_REVISION, Revision};
 use crate::keyring::Keyring;
 use crate::keys::service::ServiceError;
 use crate::row::JournalRow;
-use crate::signing::Signer;
+use crate::signing::{KeyId, Signer};
 use crate::statement::{self, HEADER_MEMBERS, Header, Statement, StatementType};
 use crate::tampering::{Fault, Tampering};
 
@@ -27,6 +27,7 @@ const MEMBERS: &[&str] = &[
     "documents",
     "keyring",
     "at_ms",
+    "log",
 ];
 
 /// The signed state of a store after a change.
@@ -48,6 +49,9 @@ pub(crate) struct Checkpoint {
     pub(crate) keyring: Digest,
     /// The time of the change, in milliseconds since 1970-01-01T00:00:00Z.
     pub(crate) at_ms: u64,
+    /// The end of the decision log of the machine that made the change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) log: Option<LogHead>,
 }
 
 /// What a checkpoint says of the state of a store.
@@ -56,6 +60,7 @@ pub(crate) struct State {
     pub(crate) tree: Digest,
     pub(crate) documents: u64,
     pub(crate) at_ms: u64,
+    pub(crate) log: Option<LogHead>,
 }
 
 impl Checkpoint {
@@ -74,6 +79,7 @@ impl Checkpoint {
             documents: state.documents,
             keyring: keyring.digest(),
             at_ms: state.at_ms,
+            log: state.log,
         }
     }
 
@@ -114,24 +120,20 @@ impl Checkpoint {
         })
     }
 
-    /// Fails unless it directly follows `before`, where `previous` is the checkpoint, and belongs to
-    /// the store and lineage of `keyring`, which a signer of `keyring` that may make this change
-    /// confirms.
-    pub(crate) fn verify(
+    /// Fails unless it directly follows `before` and belongs to the store and lineage of
+    /// `keyring`, which signers of `keyring` confirm. Returns who: they may be limited to some
+    /// scopes ([`delegation`](super::delegation)).
+    pub(super) fn verify(
         &self,
         row: &JournalRow,
         before: JournalPosition,
-        previous: Option<&Checkpoint>,
         keyring: &Keyring,
-    ) -> Result<(), Tampering> {
-        let tampered = |reason| Err(row.tampering(reason));
+    ) -> Result<Vec<KeyId>, Tampering> {
         let signed_by = row
             .checkpoint
-            .signed_by(StatementType::Checkpoint, &keyring.signing_keys());
-        let signed_by = match signed_by {
-            Ok(signed_by) => signed_by,
-            Err(reason) => return tampered(reason),
-        };
+            .signed_by(StatementType::Checkpoint, &keyring.signing_keys())
+            .map_err(|reason| row.tampering(reason))?;
+        let tampered = |reason| Err(row.tampering(reason));
         if self.header.store != keyring.store() {
             return tampered("belongs to another store");
         }
@@ -141,10 +143,7 @@ impl Checkpoint {
         if !self.follows(before) {
             return tampered("does not follow the previous entry");
         }
-        if let Some(scopes) = keyring.scopes_of(&signed_by) {
-            delegation::verify(row, self, previous, &scopes)?;
-        }
-        Ok(())
+        Ok(signed_by)
     }
 
     /// Whether it directly follows the one at `position`.

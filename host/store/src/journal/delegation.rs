@@ -11,6 +11,8 @@ use crate::digest::Digest;
 use crate::hex;
 use crate::journal::checkpoint::Checkpoint;
 use crate::journal::entry::ChangeRecord;
+use crate::journal::position::JournalPosition;
+use crate::keyring::Keyring;
 use crate::row::{DocumentKey, JournalRow};
 use crate::tampering::Tampering;
 use crate::tree::{self, Tree};
@@ -30,9 +32,26 @@ pub(crate) fn proof(tree: &Tree) -> Vec<String> {
         .collect()
 }
 
+/// Fails unless `checkpoint` directly follows `before`, where `previous` is the checkpoint, and
+/// belongs to the store and lineage of `keyring`, which a signer of `keyring` that may make this
+/// change confirms.
+pub(crate) fn verify_next(
+    row: &JournalRow,
+    checkpoint: &Checkpoint,
+    before: JournalPosition,
+    previous: Option<&Checkpoint>,
+    keyring: &Keyring,
+) -> Result<(), Tampering> {
+    let signed_by = checkpoint.verify(row, before, keyring)?;
+    match keyring.scopes_of(&signed_by) {
+        Some(scopes) => verify_scopes(row, checkpoint, previous, &scopes),
+        None => Ok(()),
+    }
+}
+
 /// Fails unless the change of `checkpoint` stays within `scopes`. `previous` is the checkpoint
 /// before it.
-pub(crate) fn verify(
+fn verify_scopes(
     row: &JournalRow,
     checkpoint: &Checkpoint,
     previous: Option<&Checkpoint>,
@@ -84,8 +103,7 @@ mod tests {
     use super::*;
     use crate::journal::checkpoint::State;
     use crate::journal::entry::Effect;
-    use crate::journal::position::JournalPosition;
-    use crate::keyring::{Authority, Keyring, KeyringDraft, LabelledKey, Owners, StoreSigner};
+    use crate::keyring::{Authority, KeyringDraft, LabelledKey, Owners, StoreSigner};
     use crate::random_id::RandomId;
     use crate::signing::Signer;
     use crate::statement;
@@ -154,6 +172,7 @@ mod tests {
                 tree: root(&documents),
                 documents: 5,
                 at_ms: 1,
+                log: None,
             };
             let previous = Checkpoint::after(JournalPosition::default(), &keyring, state);
             let position = JournalRow {
@@ -206,6 +225,7 @@ mod tests {
                 tree: change.tree,
                 documents: change.documents,
                 at_ms: 2,
+                log: None,
             };
             let checkpoint = Checkpoint::after(self.position, &self.keyring, state);
             let row = JournalRow {
@@ -213,8 +233,8 @@ mod tests {
                 checkpoint: checkpoint.sign(&self.signer).unwrap(),
                 change: record,
             };
-            let verified =
-                checkpoint.verify(&row, self.position, Some(&self.previous), &self.keyring);
+            let previous = Some(&self.previous);
+            let verified = verify_next(&row, &checkpoint, self.position, previous, &self.keyring);
             verified.err().map(|fault| fault.to_string())
         }
     }
@@ -306,10 +326,7 @@ mod tests {
             change: Vec::new(),
         };
         let start = JournalPosition::default();
-        assert!(
-            checkpoint
-                .verify(&row, start, None, &delegated.keyring)
-                .is_err()
-        );
+        let verified = verify_next(&row, checkpoint, start, None, &delegated.keyring);
+        assert!(verified.is_err());
     }
 }

@@ -3,10 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::backend::BackendError;
 use crate::digest::Digest;
-use crate::error::Error;
 use crate::journal::checkpoint::Checkpoint;
+use crate::journal::log_head::LogHead;
 use crate::journal::position::Revision;
 use crate::random_id::RandomId;
 use crate::row::{DocumentKey, JournalRow};
@@ -22,6 +21,8 @@ pub struct Author<'a> {
     pub at_ms: u64,
     /// The change as JSON. It must not contain a secret.
     pub change: &'a RawValue,
+    /// The end of this machine's decision log, if it has one.
+    pub log: Option<LogHead>,
 }
 
 /// One change of the store.
@@ -37,6 +38,8 @@ pub struct JournalEntry {
     pub change: Box<RawValue>,
     /// The documents that the change touched.
     pub effects: Vec<Effect>,
+    /// The end of the decision log of the machine that made the change.
+    pub log: Option<LogHead>,
 }
 
 const MEMBERS: &[&str] = &[
@@ -103,36 +106,13 @@ impl JournalEntry {
             principal: record.principal,
             change: record.change,
             effects: record.effects,
+            log: checkpoint.log,
         })
     }
 
     /// Whether the change wrote the document `key` with that digest.
-    fn wrote(&self, key: &DocumentKey, digest: Digest) -> bool {
+    pub(super) fn wrote(&self, key: &DocumentKey, digest: Digest) -> bool {
         let mut effects = self.effects.iter();
         effects.any(|effect| effect.key == *key && effect.after == Some(digest))
-    }
-}
-
-/// Whether any change wrote these bytes as the document `key`. Reads the whole journal, a page
-/// after a revision at a time.
-pub(crate) async fn was_written<F>(
-    page_after: impl Fn(Revision) -> F,
-    key: &DocumentKey,
-    bytes: &[u8],
-) -> Result<bool, Error>
-where
-    F: Future<Output = Result<Vec<JournalRow>, BackendError>>,
-{
-    let digest = Digest::of(bytes);
-    let wrote =
-        |row: &JournalRow| JournalEntry::parse(row).is_ok_and(|entry| entry.wrote(key, digest));
-    let mut after = 0;
-    loop {
-        let rows = page_after(after).await?;
-        match rows.last() {
-            None => return Ok(false),
-            Some(_) if rows.iter().any(wrote) => return Ok(true),
-            Some(last) => after = last.revision,
-        }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::backend::{JournalRows, JournalStart};
 use crate::digest::Digest;
 use crate::journal::checkpoint::{Checkpoint, rolled_back};
+use crate::journal::delegation::verify_next;
 use crate::journal::heartbeat::{Freshness, Heartbeat};
 use crate::journal::position::JournalPosition;
 use crate::keyring::{Keyring, KeyringChain};
@@ -138,12 +139,8 @@ impl JournalHead {
                 let keyring = chain.in_force(Some(&self.keyring), checkpoint.keyring);
                 self.keyring = Arc::clone(keyring.ok_or_else(|| unknown_keyring(row))?);
             }
-            checkpoint.verify(
-                row,
-                self.position,
-                self.checkpoint.as_deref(),
-                &self.keyring,
-            )?;
+            let previous = self.checkpoint.as_deref();
+            verify_next(row, &checkpoint, self.position, previous, &self.keyring)?;
             self.position = row.position();
             self.checkpoint = Some(Arc::new(checkpoint));
             if self.position.revision == anchored.revision {

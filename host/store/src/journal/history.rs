@@ -8,6 +8,7 @@ use crate::backend::Backend;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::journal::checkpoint::Checkpoint;
+use crate::journal::delegation::verify_next;
 use crate::journal::position::JournalPosition;
 use crate::keyring::{Keyring, KeyringChain};
 use crate::random_id::RandomId;
@@ -54,7 +55,7 @@ impl History {
                 let in_force = keyrings
                     .in_force(keyring.as_deref(), checkpoint.keyring)
                     .ok_or_else(|| row.tampering("names a keyring that is not in force"))?;
-                checkpoint.verify(row, position, previous.as_ref(), in_force)?;
+                verify_next(row, &checkpoint, position, previous.as_ref(), in_force)?;
                 keyring = Some(Arc::clone(in_force));
                 position = row.position();
                 checkpoints.extend(position.checkpoint);

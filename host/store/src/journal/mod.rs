@@ -6,6 +6,8 @@ pub(crate) mod entry;
 pub(crate) mod head;
 pub(crate) mod heartbeat;
 pub(crate) mod history;
+pub(crate) mod log_head;
 pub(crate) mod position;
+pub(crate) mod search;
 #[cfg(test)]
 mod tests;

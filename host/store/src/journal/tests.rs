@@ -45,6 +45,7 @@ fn state() -> State {
         tree: Digest::of(b"tree"),
         documents: 1,
         at_ms: 1,
+        log: None,
     }
 }
 

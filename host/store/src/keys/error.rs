@@ -92,6 +92,9 @@ pub enum KeyError {
     /// A service that signs or decrypts failed.
     #[error("{}", sanitized(.0))]
     Service(#[from] ServiceError),
+    /// The keyring is not valid, for example because it is too large.
+    #[error("a keyring like this cannot be signed: {}", sanitized(.0))]
+    InvalidKeyring(String),
     /// The key was not read from the key directory, so it cannot be rotated here.
     #[error(
         "the {0} was not read from the directory of the keys, so it cannot be rotated here; create another where it comes from, then: entail key add-signer, and entail key remove-signer"

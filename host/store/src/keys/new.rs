@@ -9,7 +9,6 @@ use super::identity::{self, Identity};
 use super::names::{IDENTITY, KEYRING, LOCKED_IDENTITY, OWNER, SIGNER};
 use super::source::{Identities, KeySources};
 use super::{Keys, SigningKey};
-use crate::error::Error;
 use crate::files;
 use crate::keyring::{Authority, Keyring, KeyringDraft, LabelledKey, Owners, StoreSigner};
 use crate::recipients::Recipient;
@@ -95,7 +94,7 @@ impl NewKeys {
     /// # Errors
     ///
     /// If it is larger than a keyring can be.
-    pub fn sign(&self, draft: &KeyringDraft, now_ms: u64) -> Result<Keyring, Error> {
+    pub fn sign(&self, draft: &KeyringDraft, now_ms: u64) -> Result<Keyring, KeyError> {
         draft.sign(now_ms, [&self.owner])
     }
 

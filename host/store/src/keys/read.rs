@@ -7,7 +7,7 @@ use super::error::KeyError;
 use super::identity;
 use super::names::{IDENTITY, LOCKED_IDENTITY};
 use super::recovery::error::ShareError;
-use super::recovery::given::find_share;
+use super::recovery::find::find_share;
 use super::source::{Identities, IdentitySource};
 use crate::files;
 use crate::keyring::{Keyring, MAX_KEYRING_BYTES};

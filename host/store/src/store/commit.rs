@@ -83,7 +83,7 @@ impl Store {
             tree: before.tree,
             documents: before.documents,
         };
-        let (principal, at_ms) = (author.principal, author.at_ms);
+        let (principal, at_ms, log) = (author.principal, author.at_ms, author.log);
         let change = author.change.to_owned();
         // The signer may be elsewhere, and wait for somebody.
         let signed = off_runtime(move || {
@@ -91,6 +91,7 @@ impl Store {
                 principal,
                 at_ms,
                 change: &change,
+                log,
             };
             base.sign(&keys, touched, batch, author)
         });
@@ -193,6 +194,7 @@ impl Base {
             tree: changes.root,
             documents: changes.count,
             at_ms: author.at_ms,
+            log: author.log,
         };
         let checkpoint = Checkpoint::after(self.head.position, &keyring, state);
         let entry = JournalRow {

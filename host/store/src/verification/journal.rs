@@ -6,6 +6,7 @@ use super::check::{Check, PAGE};
 use super::expected::JournalState;
 use crate::error::Error;
 use crate::journal::checkpoint::{Checkpoint, rolled_back};
+use crate::journal::delegation::verify_next;
 use crate::journal::entry::ChangeRecord;
 use crate::journal::head::JournalHead;
 use crate::journal::heartbeat::Heartbeat;
@@ -186,7 +187,7 @@ impl JournalWalk {
             .ok_or_else(|| row.tampering("names a keyring that is not in force"))?;
         let keyring = Arc::clone(keyring);
         self.keyring = Some(Arc::clone(&keyring));
-        checkpoint.verify(row, self.position, self.last.as_ref(), &keyring)
+        verify_next(row, checkpoint, self.position, self.last.as_ref(), &keyring)
     }
 
     /// Verifies the heartbeat, if it is for the last checkpoint.

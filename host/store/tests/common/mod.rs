@@ -122,6 +122,7 @@ pub async fn commit(store: &Store, expected: u64, batch: Batch) -> Result<u64, E
         principal: RandomId::generate().unwrap(),
         at_ms: 1,
         change: &change,
+        log: None,
     };
     store.commit(expected, batch, author).await
 }

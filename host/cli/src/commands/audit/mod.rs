@@ -26,11 +26,11 @@ pub enum AuditCommand {
     AcceptLoss(AcceptLossArgs),
 }
 
-pub fn audit(session: &Session, command: &AuditCommand) -> Result<(), CliError> {
+pub async fn audit(session: &Session, command: &AuditCommand) -> Result<(), CliError> {
     match command {
         AuditCommand::Tail(args) => records::tail(session, args),
         AuditCommand::Show(args) => records::show(session, args),
-        AuditCommand::Verify => verify::verify(session),
+        AuditCommand::Verify => verify::verify(session).await,
         AuditCommand::Archive(args) => archive::archive(session, args),
         AuditCommand::AcceptLoss(args) => archive::accept_loss(session, args),
     }

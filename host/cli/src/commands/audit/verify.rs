@@ -1,6 +1,6 @@
 //! `entail audit verify`: verifies the log.
 
-use entail::{Home, LogReport, LogSync, verify_log};
+use entail::{Entail, Home, LogHead, LogReport, LogSync, verify_log};
 
 use super::event::sentence;
 use crate::error::{CliError, ErrorCode};
@@ -8,8 +8,14 @@ use crate::output::{Style, choose, convert, count, out, print_json};
 use crate::session::Session;
 use entail_api::audit::{LogBreach, LogVerification};
 
-pub fn verify(session: &Session) -> Result<(), CliError> {
-    let found = verification(session, &session.home()?)?;
+pub async fn verify(session: &Session) -> Result<(), CliError> {
+    let home = session.home()?;
+    // The log can be verified without a store that can be read.
+    let heads = match session.open() {
+        Ok(entail) => journalled_heads(session, &entail).await,
+        Err(_) => Vec::new(),
+    };
+    let found = verification(session, &home, &heads)?;
     if session.global.json {
         print_json(&found);
     } else {
@@ -31,12 +37,22 @@ pub fn verify(session: &Session) -> Result<(), CliError> {
     ]))
 }
 
-/// Verifies the log.
+/// The ends of the log that the journal contains; none if it cannot be read, which `verify` reports.
+pub async fn journalled_heads(session: &Session, entail: &Entail) -> Vec<LogHead> {
+    let heads = entail.journalled_log_heads(&session.principal).await;
+    heads.unwrap_or_default()
+}
+
+/// Verifies the log, also against `heads`, ends that it had earlier.
 ///
 /// # Errors
 ///
 /// Fails if it cannot be read.
-pub fn verification(session: &Session, home: &Home) -> Result<LogVerification, CliError> {
+pub fn verification(
+    session: &Session,
+    home: &Home,
+    heads: &[LogHead],
+) -> Result<LogVerification, CliError> {
     let LogReport {
         files,
         records,
@@ -52,11 +68,11 @@ pub fn verification(session: &Session, home: &Home) -> Result<LogVerification, C
         has_head,
         after_head,
         lost,
-        heads_contained: _,
+        heads_contained,
         heads_unchecked: _,
         breaches,
         more_breaches,
-    } = verify_log(home, &session.principal, &[])?;
+    } = verify_log(home, &session.principal, heads)?;
     let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     Ok(LogVerification {
         files: number(files),
@@ -72,6 +88,7 @@ pub fn verification(session: &Session, home: &Home) -> Result<LogVerification, C
         has_head,
         after_head,
         lost,
+        in_journal: heads_contained,
         breaches: breaches
             .into_iter()
             .map(|breach| LogBreach {

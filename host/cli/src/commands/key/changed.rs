@@ -47,6 +47,7 @@ pub fn print_unreadable(session: &Session, entail: &Entail, organizations: &[Str
         let hint = entail
             .keys()
             .access_hint(&session.principal, Some(organization));
+        let hint = hint.ok().flatten();
         let remedy = hint.map_or_else(String::new, |hint| format!("; {}", remedy(&hint)));
         err!(Style::Warn => "note:"; " this machine's identity does not open the secrets of {organization}{remedy}");
     }

@@ -157,7 +157,7 @@ impl Recovery {
             Some(split) => create_recovery_shares(&self.file, split, receipt, label, now_ms()),
             None => create_recovery_key(&self.file, receipt, label, now_ms()),
         };
-        Ok(created.map_err(entail::Error::from)?)
+        created.map_err(of_recovery_file)
     }
 
     /// What to do with the files.

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use entail_store::Digest;
+use entail_store::{Digest, RandomId};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use zeroize::Zeroizing;
@@ -58,6 +58,13 @@ impl LogKey {
                 "it is not the key of a decision log: 64 hexadecimal digits",
             )),
         }
+    }
+
+    /// The id of the log: a code of the key that says nothing about it.
+    pub(in crate::audit) fn log_id(&self) -> RandomId {
+        let code = self.code_of(&[b"entail log id"]);
+        let (id, _) = code.as_bytes().split_at(16);
+        RandomId::from_bytes(<[u8; 16]>::try_from(id).unwrap_or_default())
     }
 
     /// Encodes a checkpoint with its authentication code.

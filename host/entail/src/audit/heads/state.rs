@@ -42,6 +42,11 @@ struct StoredHeads {
 }
 
 impl Heads {
+    /// The key of the log; `None` if none can be created.
+    pub(in crate::audit) fn key(&self) -> Option<&LogKey> {
+        self.stored.as_ref().map(|stored| &stored.key)
+    }
+
     /// Continues from the stored head; starts new heads if there is none.
     pub(in crate::audit) fn load(
         paths: &LogPaths,

@@ -2,7 +2,8 @@
 
 use super::{ME, TestHome, block_on, decide, lines, rechain};
 use crate::audit::verify::verify_at;
-use crate::audit::{LogHead, LogReport, archive_log};
+use crate::audit::{LogReport, archive_log};
+use entail_store::LogHead;
 
 fn head(home: &TestHome) -> LogHead {
     block_on(home.open().head()).unwrap().unwrap()

@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use entail_store::Digest;
+use entail_store::{Digest, LogHead};
 
 use super::report::LogReport;
 use super::snapshot::Snapshot;
-use crate::audit::head::LogHead;
 use crate::audit::heads::Position;
 
 /// The heads that are not found yet.

@@ -12,10 +12,9 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::PathBuf;
 
-use entail_store::Digest;
+use entail_store::{Digest, LogHead};
 
 use super::files::{LogPaths, log_error, numbered_path, open_to_read, with_path};
-use super::head::LogHead;
 use super::heads::{MachineTime, Position, intact_length, surviving_part};
 use super::lines::{FileRange, LineKind, Lines};
 use crate::clock::{Clock, SystemClock};

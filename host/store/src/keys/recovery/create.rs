@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::receipt::{PUBLIC_KEY, Receipt};
+use super::find::PUBLIC_KEY;
+use super::receipt::Receipt;
 use super::share::{self, Split};
 use crate::files;
 use crate::keys::error::KeyError;

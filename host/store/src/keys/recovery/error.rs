@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use entail_text::sanitized;
 
-use super::share::MAX_SHARES;
+/// The most shares of a key. Each goes to another person and is an argument of the restore; the
+/// field would allow 255.
+pub(crate) const MAX_SHARES: u8 = 16;
 
 /// Why a recovery key, or the shares of one, cannot be used. No message contains any part of a
 /// share.

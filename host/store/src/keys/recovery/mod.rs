@@ -11,6 +11,7 @@
 
 pub(crate) mod create;
 pub(crate) mod error;
+pub(crate) mod find;
 pub(crate) mod given;
 pub(crate) mod receipt;
 pub(crate) mod share;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::given::find_share;
+use super::find::find_share;
 use super::share;
 use crate::files;
 use crate::journal::position::JournalPosition;
@@ -38,9 +38,6 @@ pub struct Receipt {
 const STORE: &str = "# store: ";
 const OWNER: &str = "# owner: ";
 const CHECKPOINT: &str = "# checkpoint: ";
-
-/// Begins the line with the recipient of the key.
-pub(super) const PUBLIC_KEY: &str = "# public key: ";
 
 impl Receipt {
     /// The receipt of a store at that position, under `keyring`.

@@ -24,15 +24,11 @@ use vsss_rs::{
 };
 use zeroize::Zeroizing;
 
-use super::error::ShareError;
+use super::error::{MAX_SHARES, ShareError};
 use crate::digest::Digest;
 use crate::keys::encoding;
 use crate::keys::identity::Identity;
 use crate::secret::Secret;
-
-/// The most shares of a key. Each goes to another person and is an argument of the restore; the
-/// field would allow 255.
-pub(crate) const MAX_SHARES: u8 = 16;
 
 /// The fewest shares that restore a key: with one, each share would be the key.
 const MIN_THRESHOLD: u8 = 2;

@@ -89,6 +89,7 @@ pub fn author(change: &RawValue) -> Author<'_> {
         principal: RandomId::generate().unwrap(),
         at_ms: 1,
         change,
+        log: None,
     }
 }
 
