@@ -46,7 +46,7 @@ fn with_programs() -> (Sandbox, String) {
         .find_map(|line| line.strip_prefix("# public key: "));
     std::fs::write(keys.join("identity.pub"), recipient.unwrap()).unwrap();
     let mut settings = format!(
-        "[keys]\nidentity-program = [\"/usr/bin/age\", \"--decrypt\", \"--identity\", {:?}]\n",
+        "[key-programs]\nidentity = [\"/usr/bin/age\", \"--decrypt\", \"--identity\", {:?}]\n",
         identity.display().to_string()
     );
     for name in ["signer", "owner"] {
@@ -55,7 +55,7 @@ fn with_programs() -> (Sandbox, String) {
         std::fs::write(keys.join(format!("{name}.pub")), public).unwrap();
         let program = signing_program(&sandbox, &format!("{name}.sh"), &private);
         let program = program.display().to_string();
-        writeln!(settings, "{name}-program = [{program:?}]").unwrap();
+        writeln!(settings, "{name} = [{program:?}]").unwrap();
     }
     let file = sandbox.home().join("settings.toml");
     std::fs::write(&file, settings).unwrap();

@@ -316,8 +316,8 @@ fn take_key(number: Option<i32>) -> Option<Secret> {
 }
 
 /// The key that was read from a file descriptor.
-fn given_key(key: &Option<Secret>, name: &str, number: i32) -> Result<Secret, CliError> {
-    key.clone().ok_or_else(|| {
+fn given_key(key: Option<&Secret>, name: &str, number: i32) -> Result<Secret, CliError> {
+    key.cloned().ok_or_else(|| {
         CliError::invalid(format!(
             "--{name}-fd {number}: that file descriptor is not open, or no {name} can be read from it"
         ))

@@ -25,7 +25,7 @@ fn authorize_reading(principal: &Principal) -> Result<(), Error> {
 /// fail with it.
 pub fn records(home: &Home, principal: &Principal, filter: &Filter) -> Result<Records, Error> {
     authorize_reading(principal)?;
-    audit::records(home, filter)
+    Ok(audit::records(home, filter))
 }
 
 /// The last `count` matching records, oldest first. Reads the log backwards, no further
@@ -95,9 +95,8 @@ pub fn replay(
 ///
 /// # Errors
 ///
-/// [`Error::NotAuthorized`]; [`Error::Unavailable`] if a file exists and cannot be read; each
-/// decision may also fail with it.
+/// [`Error::NotAuthorized`]; each decision may fail with [`Error::Unavailable`].
 pub fn shadow_decisions(home: &Home, principal: &Principal) -> Result<ShadowDecisions, Error> {
     authorize_reading(principal)?;
-    policies::shadow_decisions(home)
+    Ok(policies::shadow_decisions(home))
 }

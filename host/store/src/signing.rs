@@ -76,7 +76,7 @@ pub struct Signer {
 /// Where a private key is.
 #[derive(Clone)]
 enum PrivateKey {
-    Here(SigningKey),
+    Here(Box<SigningKey>),
     Elsewhere(Arc<dyn SigningService>),
 }
 
@@ -95,7 +95,7 @@ impl Signer {
     fn from_key(key: SigningKey) -> Self {
         Signer {
             verifier: Verifier::from_key(key.verifying_key()),
-            key: PrivateKey::Here(key),
+            key: PrivateKey::Here(Box::new(key)),
         }
     }
 

@@ -293,7 +293,7 @@ impl DecisionLog {
         }
         Err(Stopped::Failed(match (first, second) {
             (Err(error), _) => error,
-            (_, Some(Err(error))) => self.of_secondary(error),
+            (_, Some(Err(error))) => of_secondary(error),
             _ => std::io::Error::other("it was not written"),
         }))
     }
@@ -318,7 +318,7 @@ impl DecisionLog {
             (Ok(()), Ok(())) => Ok(()),
             (Ok(()), Err(_)) | (Err(_), Ok(())) if self.settings.require == Require::Any => Ok(()),
             (Err(error), _) => Err(self.failed(error)),
-            (_, Err(error)) => Err(self.failed(self.of_secondary(error))),
+            (_, Err(error)) => Err(self.failed(of_secondary(error))),
         }
     }
 
@@ -367,10 +367,6 @@ impl DecisionLog {
             },
             error,
         }
-    }
-
-    fn of_secondary(&self, error: std::io::Error) -> std::io::Error {
-        std::io::Error::new(error.kind(), OfSecondary(error))
     }
 
     /// Finds the end of the log before the first record of a chain, and returns the lock
@@ -601,6 +597,10 @@ fn next_number(log: &Path) -> std::io::Result<u64> {
     let files = files::log_files(log)?;
     let newest = files.iter().filter_map(|file| file.number).max();
     Ok(newest.unwrap_or(0) + 1)
+}
+
+fn of_secondary(error: std::io::Error) -> std::io::Error {
+    std::io::Error::new(error.kind(), OfSecondary(error))
 }
 
 /// The name of the secondary sink, for errors.

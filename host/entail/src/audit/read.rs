@@ -114,15 +114,11 @@ impl std::fmt::Debug for Records {
 }
 
 /// The decisions in a home's log that match `filter`, oldest first. Skips lines that are not
-/// records; [`verify`] reports them.
-///
-/// # Errors
-///
-/// [`Error::Home`] if a file cannot be read; each record may also fail with it.
+/// records; [`verify`] reports them. Each record may fail with [`Error::Home`].
 ///
 /// [`verify`]: super::verify()
-pub fn records(home: &Home, filter: &Filter) -> Result<Records, Error> {
-    Ok(Records::new(LogLines::all(home.decision_log()), filter))
+pub fn records(home: &Home, filter: &Filter) -> Records {
+    Records::new(LogLines::all(home.decision_log()), filter)
 }
 
 /// The last `count` matching decisions, oldest first. Reads the log backwards, no further
@@ -130,7 +126,7 @@ pub fn records(home: &Home, filter: &Filter) -> Result<Records, Error> {
 ///
 /// # Errors
 ///
-/// As [`records`].
+/// [`Error::Home`] if a file cannot be read; each record may also fail with it.
 pub fn last_records(home: &Home, filter: &Filter, count: usize) -> Result<Records, Error> {
     let lines = start_of_last(home, filter, count).map_err(log_error)?;
     Ok(Records::new(lines, filter))
@@ -246,10 +242,10 @@ impl Backwards {
 ///
 /// # Errors
 ///
-/// As [`records`].
+/// As [`last_records`].
 pub fn count_records(home: &Home, filter: &Filter) -> Result<usize, Error> {
     let mut count = 0;
-    for record in records(home, filter)? {
+    for record in records(home, filter) {
         record?;
         count += 1;
     }

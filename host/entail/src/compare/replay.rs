@@ -156,9 +156,14 @@ impl Recorded<'_> {
             (OutcomeFilter::Code(wanted), EffectiveDecision::Refused { code }) => {
                 *code == wanted.as_str()
             }
-            (OutcomeFilter::Code(_), _) => false,
-            // Replaying rejects these.
-            (OutcomeFilter::Opened | OutcomeFilter::NotOpened | OutcomeFilter::Unknown, _) => false,
+            // Replaying rejects all of these but the first.
+            (
+                OutcomeFilter::Code(_)
+                | OutcomeFilter::Opened
+                | OutcomeFilter::NotOpened
+                | OutcomeFilter::Unknown,
+                _,
+            ) => false,
         };
         let request = RecordedRequest {
             scope: &self.scope,

@@ -63,7 +63,7 @@ impl Retirements {
             Some(seen) if is_valid && !is_used(seen) => Some(seen.clone()),
             _ => has_due.then(|| now.clone()),
         };
-        (seen_over != self.seen_over).then(|| Retirements { seen_over, ..*self })
+        (seen_over != self.seen_over).then_some(Retirements { seen_over, ..*self })
     }
 }
 

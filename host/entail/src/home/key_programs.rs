@@ -18,18 +18,16 @@ const MAX_PUBLIC_KEY_BYTES: usize = 16 * 1024;
 impl Home {
     /// Replaces the sources that are the key directory by the programs of the settings.
     pub(super) fn with_programs(&self, mut sources: KeySources) -> Result<KeySources, Error> {
-        let settings = self.settings()?.keys;
-        if let (IdentitySource::Directory, Some(command)) =
-            (&sources.identity, settings.identity_program)
-        {
+        let programs = self.settings()?.key_programs;
+        if let (IdentitySource::Directory, Some(command)) = (&sources.identity, programs.identity) {
             sources.identity = IdentitySource::Service(self.identity_program(command)?);
         }
         for (source, command, name) in [
-            (&mut sources.signer, settings.signer_program, "signer.pub"),
-            (&mut sources.owner, settings.owner_program, "owner.pub"),
+            (&mut sources.signer, programs.signer, "signer.pub"),
+            (&mut sources.owner, programs.owner, "owner.pub"),
         ] {
             if let (SignerSource::Directory, Some(command)) = (&*source, command) {
-                *source = SignerSource::Service(self.signer_program(command, name)?);
+                *source = SignerSource::Service(Box::new(self.signer_program(command, name)?));
             }
         }
         Ok(sources)

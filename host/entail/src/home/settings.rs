@@ -14,13 +14,13 @@
 //! what they are for, and `keys/` has the public key:
 //!
 //! ```toml
-//! [keys]
+//! [key-programs]
 //! # Decrypts an age file. keys/identity.pub has the recipient.
-//! identity-program = ["/usr/bin/age", "--decrypt", "--identity", "/mnt/token/identity.txt"]
+//! identity = ["/usr/bin/age", "--decrypt", "--identity", "/mnt/token/identity.txt"]
 //! # Signs what it reads with Ed25519. keys/signer.pub has the public key (PEM).
-//! signer-program = ["/usr/local/bin/sign-with-token"]
+//! signer = ["/usr/local/bin/sign-with-token"]
 //! # The same for the key that signs the keyring, and keys/owner.pub.
-//! owner-program = ["/usr/local/bin/sign-with-token", "--slot", "2"]
+//! owner = ["/usr/local/bin/sign-with-token", "--slot", "2"]
 //! ```
 
 use std::path::PathBuf;
@@ -45,21 +45,20 @@ pub(crate) const MAX_FILE_BYTES: usize = 64 * 1024;
 pub struct HomeSettings {
     /// Settings of the decision log.
     pub decision_log: DecisionLogSettings,
-    /// Where keys are that are not in the home.
-    pub keys: KeySettings,
+    /// The programs that have keys of the home.
+    pub key_programs: KeyPrograms,
 }
 
-/// Where keys are that are not in the home. Each program is given by its absolute path, with its
-/// arguments.
+/// The programs that have keys of the home. Each is given by its absolute path, with its arguments.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct KeySettings {
+pub struct KeyPrograms {
     /// The program that decrypts with the identity.
-    pub identity_program: Option<Vec<String>>,
+    pub identity: Option<Vec<String>>,
     /// The program that signs changes.
-    pub signer_program: Option<Vec<String>>,
+    pub signer: Option<Vec<String>>,
     /// The program that signs the keyring.
-    pub owner_program: Option<Vec<String>>,
+    pub owner: Option<Vec<String>>,
 }
 
 /// Settings of the decision log.
@@ -152,16 +151,16 @@ impl HomeSettings {
                 settings.decision_log.max_bytes
             ));
         }
-        let keys = &settings.keys;
+        let programs = &settings.key_programs;
         for (name, command) in [
-            ("identity-program", &keys.identity_program),
-            ("signer-program", &keys.signer_program),
-            ("owner-program", &keys.owner_program),
+            ("identity", &programs.identity),
+            ("signer", &programs.signer),
+            ("owner", &programs.owner),
         ] {
             let program = command.as_ref().map(|command| command.first());
             if program.is_some_and(|program| program.is_none_or(|path| !path.starts_with('/'))) {
                 return Err(format!(
-                    "keys.{name} must begin with the absolute path of a program: [\"/usr/bin/age\", …]"
+                    "key-programs.{name} must begin with the absolute path of a program: [\"/usr/bin/age\", …]"
                 ));
             }
         }
@@ -197,9 +196,9 @@ mod tests {
             ("[decision-log]\nrequire = \"none\"", "any"),
             ("[decision-log]\nsync = \"all\"", "grouped"),
             ("[other]", "other"),
-            ("[keys]\nsigner-program = [\"sign\"]", "absolute path"),
-            ("[keys]\nidentity-program = []", "absolute path"),
-            ("[keys]\nsigner = [\"/sign\"]", "signer"),
+            ("[key-programs]\nsigner = [\"sign\"]", "absolute path"),
+            ("[key-programs]\nidentity = []", "absolute path"),
+            ("[key-programs]\nsign = [\"/sign\"]", "sign"),
         ] {
             let error = HomeSettings::parse(text).unwrap_err();
             assert!(error.contains(expected), "{error}");

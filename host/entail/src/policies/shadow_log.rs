@@ -173,19 +173,14 @@ fn open(path: &Path) -> std::io::Result<File> {
 }
 
 /// The logged decisions of shadow policies, oldest first, read on demand. Incomplete lines
-/// are skipped.
-///
-/// # Errors
-///
-/// [`Error::Unavailable`] if a file exists and cannot be read; each decision may also fail
-/// with it.
-pub fn shadow_decisions(home: &Home) -> Result<ShadowDecisions, Error> {
+/// are skipped. Each may fail with [`Error::Unavailable`] if a file exists and cannot be read.
+pub fn shadow_decisions(home: &Home) -> ShadowDecisions {
     let newest = home.shadow_log();
-    Ok(ShadowDecisions {
+    ShadowDecisions {
         files: vec![newest.clone(), previous_file(&newest)],
         reading: None,
         line: Vec::new(),
-    })
+    }
 }
 
 /// Iterates over the logged decisions of shadow policies.

@@ -114,8 +114,8 @@ mod tests {
         DocumentKey::new("scope", name)
     }
 
-    fn digest(text: &str) -> Option<Digest> {
-        Some(Digest::of(text.as_bytes()))
+    fn digest(text: &str) -> Digest {
+        Digest::of(text.as_bytes())
     }
 
     /// A store with some scopes, and a signer that may change `acme/evals`.
@@ -165,7 +165,7 @@ mod tests {
             let names = ["acme", SCOPE, "acme/evals/one", "acme/evalsets", "globex"];
             let documents: BTreeMap<DocumentKey, Digest> = names
                 .into_iter()
-                .map(|name| (scope(name), digest(name).unwrap()))
+                .map(|name| (scope(name), digest(name)))
                 .collect();
             let state = State {
                 change: Digest::of(b"change"),
@@ -249,14 +249,14 @@ mod tests {
             "acme/evals/two/deep",
         ];
         for name in within {
-            for after in [digest("new"), None] {
+            for after in [Some(digest("new")), None] {
                 let change = delegated.change(&scope(name), after);
                 assert_eq!(delegated.fault_of(change), None, "{name} {after:?}");
             }
         }
         // Its schedule has the name of the scope too.
         let schedule = DocumentKey::new("schedule", SCOPE);
-        let change = delegated.change(&schedule, digest("new"));
+        let change = delegated.change(&schedule, Some(digest("new")));
         assert_eq!(delegated.fault_of(change), None);
     }
 
@@ -270,7 +270,7 @@ mod tests {
             "globex",
             "globex/evals",
         ] {
-            let change = delegated.change(&scope(name), digest("new"));
+            let change = delegated.change(&scope(name), Some(digest("new")));
             let fault = delegated.fault_of(change);
             assert!(
                 fault.unwrap().contains("more than its signer may"),
@@ -279,17 +279,19 @@ mod tests {
         }
     }
 
+    type Edit = fn(&Delegated, &mut Change);
+
     #[test]
     fn a_delegated_signer_hides_no_change_from_its_record() {
-        let edits: [(&str, &str, fn(&Delegated, &mut Change)); 6] = [
+        let edits: [(&str, &str, Edit); 6] = [
             ("another tree", "more than", |delegated, change| {
                 let mut documents = delegated.documents.clone();
-                documents.insert(scope(SCOPE), digest("new").unwrap());
-                documents.insert(scope("acme"), digest("hidden").unwrap());
+                documents.insert(scope(SCOPE), digest("new"));
+                documents.insert(scope("acme"), digest("hidden"));
                 change.tree = root(&documents);
             }),
             ("another count", "more than", |_, change| {
-                change.documents = 4
+                change.documents = 4;
             }),
             ("no proof", "lacks a node", |_, change| change.proof = None),
             ("part of the proof", "lacks a node", |_, change| {
@@ -305,7 +307,7 @@ mod tests {
         ];
         for (what, expected, edit) in edits {
             let delegated = Delegated::new();
-            let mut change = delegated.change(&scope(SCOPE), digest("new"));
+            let mut change = delegated.change(&scope(SCOPE), Some(digest("new")));
             edit(&delegated, &mut change);
             let fault = delegated.fault_of(change).unwrap();
             assert!(fault.contains(expected), "{what}: {fault}");
@@ -317,7 +319,7 @@ mod tests {
         let delegated = Delegated::new();
         let mut elsewhere = Delegated::new();
         elsewhere.previous.keyring = Digest::of(b"another keyring");
-        let change = elsewhere.change(&scope(SCOPE), digest("new"));
+        let change = elsewhere.change(&scope(SCOPE), Some(digest("new")));
         assert!(elsewhere.fault_of(change).is_some());
         let checkpoint = &delegated.previous;
         let row = JournalRow {

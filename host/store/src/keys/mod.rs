@@ -95,7 +95,7 @@ impl SigningKey {
                 let given = format!("the given {}", role.name());
                 parse_signer(pem, Path::new(&given)).map(only)
             }
-            SignerSource::Service(signer) => Ok(only(signer.clone())),
+            SignerSource::Service(signer) => Ok(only(Signer::clone(signer))),
         }
     }
 

@@ -21,7 +21,7 @@ use crate::hex;
 use crate::secret::Secret;
 
 /// How long a program may take: somebody may have to find and touch a device.
-const TIME_LIMIT: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_mins(1);
 
 /// The pause between two looks at whether a program has ended.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
@@ -78,7 +78,7 @@ impl KeyProgram {
         let output = receiver.recv_timeout(TIME_LIMIT);
         self.wait(&mut child, deadline)?;
         match output {
-            Ok(Ok(Some(output))) if output.len() > 0 => Ok(output),
+            Ok(Ok(Some(output))) if !output.is_empty() => Ok(output),
             Ok(Ok(_)) => Err(self.failed("its output is empty or too large")),
             Ok(Err(error)) => Err(self.failed(error)),
             Err(_) => Err(self.failed("its output cannot be read")),

@@ -49,7 +49,7 @@ pub enum SignerSource {
     /// The caller: a private key in PKCS #8 PEM form.
     Given(Secret),
     /// A service that signs ([`Signer::elsewhere`]).
-    Service(Signer),
+    Service(Box<Signer>),
 }
 
 /// The sources of the keys of a machine.

@@ -22,9 +22,8 @@ pub(in crate::audit) fn intact_length(log: &File, durable_bytes: u64) -> std::io
             LineKind::Incomplete if !line.contains(&0) && !lines.is_within_long_line() => {
                 return Ok(length);
             }
-            LineKind::Complete | LineKind::Incomplete => return Ok(begin),
-            // No record is as long.
-            LineKind::TooLong => return Ok(begin),
+            // No record is as long as a line that is too long.
+            LineKind::Complete | LineKind::Incomplete | LineKind::TooLong => return Ok(begin),
         }
     }
 }
