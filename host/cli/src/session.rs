@@ -207,7 +207,7 @@ impl Session {
     fn identity_source(&self) -> Result<IdentitySource, CliError> {
         let given = match self.global.identity_fd {
             Some(number) => Some(given_key(
-                &self.inherited.borrow().identity,
+                self.inherited.borrow().identity.as_ref(),
                 "identity",
                 number,
             )?),
@@ -220,7 +220,7 @@ impl Session {
     fn signer_source(&self) -> Result<SignerSource, CliError> {
         let given = match self.global.signer_fd {
             Some(number) => Some(given_key(
-                &self.inherited.borrow().signer,
+                self.inherited.borrow().signer.as_ref(),
                 "signer",
                 number,
             )?),

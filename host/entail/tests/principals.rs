@@ -354,7 +354,7 @@ async fn a_project_is_told_the_names_of_no_credentials_of_others() {
         .await
         .unwrap();
     assert_eq!((seen.decision.trail.len(), seen.hidden.count), (1, 2));
-    let codes: Vec<&str> = seen.hidden.codes.iter().map(|code| code.as_str()).collect();
+    let codes: Vec<String> = seen.hidden.codes.iter().map(ToString::to_string).collect();
     assert_eq!(codes, ["not-shared"]);
 }
 

@@ -52,18 +52,15 @@ fn what_was_revealed_is_not_excused_as_lost_after_a_reboot() {
         cut(&home, to);
         home.assert_breached("within one boot");
         home.clock.start("second");
-        match lost {
-            Some(lost) => {
-                let report = home.assert_intact(to as u64);
-                assert_eq!(report.lost, lost, "{sync} {to}");
-                home.run(2);
-                home.assert_intact(to as u64 + 2);
-            }
-            None => {
-                home.assert_breached(sync);
-                home.run(2);
-                home.assert_breached(sync);
-            }
+        if let Some(lost) = lost {
+            let report = home.assert_intact(to as u64);
+            assert_eq!(report.lost, lost, "{sync} {to}");
+            home.run(2);
+            home.assert_intact(to as u64 + 2);
+        } else {
+            home.assert_breached(sync);
+            home.run(2);
+            home.assert_breached(sync);
         }
     }
 }
