@@ -122,7 +122,7 @@ fn a_program_that_fails_grants_and_changes_nothing() {
     std::fs::remove_file(sandbox.home().join("keys/signer.pub")).unwrap();
     sandbox
         .entail(&["status"])
-        .fails(15)
+        .fails(14)
         .prints("signer.pub is missing");
 }
 

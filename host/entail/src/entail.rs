@@ -88,8 +88,8 @@ impl Entail {
         if engine.code_cache.is_none() {
             engine.code_cache = Some(home.code_cache());
         }
-        let log = Arc::new(DecisionLog::open(home, Arc::clone(&options.clock))?);
         let store = home.store_with(keys, options.access)?;
+        let log = Arc::new(DecisionLog::open(home, Arc::clone(&options.clock))?);
         Ok(Entail {
             documents: DocumentStore::new(store, options.clock).with_log(Arc::clone(&log)),
             serving: ServingPolicies::new(Engine::new(engine), DEFAULT_POLICY),
@@ -153,7 +153,7 @@ impl Entail {
     /// the log cannot be read.
     pub async fn journalled_log_heads(&self, principal: &Principal) -> Result<Vec<LogHead>, Error> {
         authorize_whole(principal, Action::View)?;
-        let Some(own) = self.log.head().await? else {
+        let Some(own) = self.log.id()? else {
             return Ok(Vec::new());
         };
         let store = &self.documents.store;
@@ -165,7 +165,7 @@ impl Entail {
             };
             after = last.revision;
             let logged = entries.iter().filter_map(|entry| entry.log);
-            heads.extend(logged.filter(|head| head.log == own.log));
+            heads.extend(logged.filter(|head| head.log == own));
             heads.dedup();
         }
     }

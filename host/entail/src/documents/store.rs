@@ -52,10 +52,14 @@ impl DocumentStore {
         }
     }
 
-    /// The end of the decision log; `None` without a log, or if it cannot be read, which a
-    /// resolution reports.
+    /// The end of the decision log; `None` as long as nothing was recorded, or if the log cannot be
+    /// read, which a resolution reports.
     async fn log_head(&self) -> Option<LogHead> {
-        self.log.as_ref()?.head().await.ok().flatten()
+        let log = self.log.as_ref()?;
+        if !log.has_begun() {
+            return None;
+        }
+        log.head().await.ok().flatten()
     }
 
     /// The time by this machine's clock, in milliseconds since 1970-01-01T00:00:00Z.

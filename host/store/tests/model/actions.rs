@@ -78,6 +78,9 @@ pub enum Outcome {
     Refused(Fault),
     /// The database was accepted, but the action is not allowed.
     NotAllowed,
+    /// The store says that the state comes from another machine's restore. The model refuses it
+    /// as stale or forged.
+    RestoredElsewhere,
 }
 
 /// Takes an action. `None` if there is nothing that it could apply to.

@@ -105,7 +105,7 @@ impl Model for KeyringModel {
         match outcome {
             Outcome::Done => Some(next),
             // What was refused changed nothing but the count.
-            Outcome::Refused(_) | Outcome::NotAllowed => None,
+            Outcome::Refused(_) | Outcome::NotAllowed | Outcome::RestoredElsewhere => None,
         }
     }
 

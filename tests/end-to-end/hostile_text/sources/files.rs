@@ -84,7 +84,7 @@ sources! {
         row(1, "restore {backup} --accept-rollback --recovery {missing}"),
         row(1, "restore {missing} --recovery {missing} --home {fresh}"),
         row(1, "credential set acme xai --from-file {missing}"),
-        row(16, "key add-recipient --recovery {no-component}"),
+        row(1, "key add-recipient --recovery {no-component}"),
         row(1, "key add-recipient --recovery {below-a-file} --dry-run"),
         row(0, "key add-recipient --recovery {fresh}"),
         row(0, "key add-recipient --recovery {fresh} --shares 2 --threshold 2"),

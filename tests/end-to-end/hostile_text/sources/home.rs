@@ -128,7 +128,7 @@ sources! {
         world.file("share", "share.txt", share);
         world.file("backup", "backup.db", "none");
     }, [
-        row(1, "restore {backup} --recovery {recovery} --home {fresh}").hidden(),
+        failing("restore {backup} --recovery {recovery} --home {fresh}").hidden(),
         failing("restore {backup} --recovery {share} --home {fresh}").hidden(),
         failing("restore {backup} --recovery {share} --recovery {recovery} --home {fresh}").hidden(),
         row(16, "key receipt {share}").hidden(),

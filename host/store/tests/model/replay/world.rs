@@ -353,8 +353,7 @@ fn outcome(result: &Result<bool, Error>) -> Outcome {
             StoreFault::Forged => Outcome::Refused(Fault::Forged),
             _ => panic!("{tampering}"),
         },
-        // The model does not tell why another machine's restore is refused.
-        Err(Error::RestoredElsewhere { .. }) => Outcome::Refused(Fault::Forged),
+        Err(Error::RestoredElsewhere { .. }) => Outcome::RestoredElsewhere,
         Err(_) => Outcome::NotAllowed,
     }
 }
