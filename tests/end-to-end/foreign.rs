@@ -70,10 +70,14 @@ fn home() -> Sandbox {
         &["project", "add", "acme/evals/nightly"][..],
         &["inherit", "acme/evals/staging", "openai"],
         &["project", "remove", "acme/evals/nightly"],
-        &["heartbeat", "send"],
     ] {
         other.entail(&sandbox, arguments).ok();
     }
+    other
+        .entail(&sandbox, &["heartbeat", "send"])
+        .fails(16)
+        .prints("may change acme/evals only");
+    sandbox.entail(&["heartbeat", "send"]).ok();
     sandbox
 }
 

@@ -230,6 +230,7 @@ class Keyring:
 
 
 def tree_key(kind, name):
+    require("\0" not in kind + name, "a name with a zero byte")
     return b"".join(part.encode() + b"\0" for part in [kind, *name.split("/")])
 
 
@@ -397,6 +398,7 @@ class Home:
             before, record = dict(self.documents), self.apply(change, what)
             scopes = [keyring.scopes[key] for key in signed_by]
             if None not in scopes:
+                require(head.get("log") is None, f"{what}: the log of a limited signer")
                 require(is_same_keyring, f"{what}: the keyring")
                 self.check_scopes(record, sum(scopes, []), before, head, what)
             previous = sha(payload)
@@ -412,6 +414,8 @@ class Home:
         known = {"version", "critical", "principal", "change", "effects", "blobs_added"}
         record = form(change, known | {"blobs_removed"}, what, frozenset({"proof"}))
         require(is_id(record["principal"]), f"{what}: the principal")
+        keys = [tree_key(effect["kind"], effect["name"]) for effect in record["effects"]]
+        require(len(keys) == len(set(keys)), f"{what}: a document twice")
         for effect in record["effects"]:
             key = tree_key(effect["kind"], effect["name"])
             if effect["after"] is None:
@@ -427,6 +431,7 @@ class Home:
         for effect in record["effects"]:
             name, key = effect["name"], tree_key(effect["kind"], effect["name"])
             within = any(name == scope or name.startswith(f"{scope}/") for scope in scopes)
+            within = within and effect["kind"] in ("principal", "schedule", "scope")
             require(within, f"{what}: more than its signer may change")
             require(effect["before"] == before.get(key), f"{what}: a document before")
         root, count = build_tree(self.documents)[1], len(self.documents)
@@ -444,7 +449,9 @@ class Home:
                 raise Tampered(what) from error
             require(named in self.checkpoints, f"{what}: a checkpoint that does not exist")
             checkpoint, keyring = self.checkpoints[named]
-            signers("heartbeat", payload, signatures, keyring.signers, what)
+            signed_by = signers("heartbeat", payload, signatures, keyring.signers, what)
+            is_limited = all(keyring.scopes[key] is not None for key in signed_by)
+            require(not is_limited, f"{what}: by a signer of some scopes")
             known = HEADER | {"revision", "checkpoint", "at_ms", "until_ms"}
             value = form(payload, known, what)
             is_own = value["store"] == keyring.store and value["lineage"] == keyring.lineage

@@ -13,6 +13,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::documents::store::DocumentStore;
 use crate::error::Error;
 use crate::home::Home;
+use crate::logs::journalled_log_heads;
 use crate::policies::{ServingPolicies, ShadowLog};
 use crate::principal::{Action, Principal};
 use crate::recovery::last_verified::LastVerified;
@@ -26,9 +27,6 @@ pub const DEFAULT_POLICY: &[u8] = include_bytes!("../../../guest/default/default
 /// How long an opened secret is cached by default: long enough for a burst of requests,
 /// short enough that an idle process holds none.
 const CACHE_SECRETS_FOR: Duration = Duration::from_secs(30);
-
-/// Journal entries read at a time.
-const JOURNAL_PAGE: usize = 1_000;
 
 /// How to open an [`Entail`].
 #[derive(Clone, Debug)]
@@ -152,22 +150,8 @@ impl Entail {
     /// [`Error::NotAuthorized`]; [`Error::Tampered`], [`Error::Unavailable`]; [`Error::Home`] if
     /// the log cannot be read.
     pub async fn journalled_log_heads(&self, principal: &Principal) -> Result<Vec<LogHead>, Error> {
-        authorize_whole(principal, Action::View)?;
-        let Some(own) = self.log.id()? else {
-            return Ok(Vec::new());
-        };
         let store = &self.documents.store;
-        let (mut heads, mut after) = (Vec::new(), 0);
-        loop {
-            let entries = store.journal(after, JOURNAL_PAGE).await?;
-            let Some(last) = entries.last() else {
-                return Ok(heads);
-            };
-            after = last.revision;
-            let logged = entries.iter().filter_map(|entry| entry.log);
-            heads.extend(logged.filter(|head| head.log == own));
-            heads.dedup();
-        }
+        journalled_log_heads(&self.home, principal, store).await
     }
 
     /// The open home.

@@ -2,7 +2,7 @@
 //! facts of every scope, so only who may administer the installation reads them.
 
 use entail_policy::Policy;
-use entail_store::LogHead;
+use entail_store::{LogHead, Store};
 
 use crate::audit::{self, Filter, LogReport, Records};
 use crate::authorize::authorize_whole;
@@ -11,6 +11,9 @@ use crate::error::Error;
 use crate::home::Home;
 use crate::policies::{self, ShadowDecisions};
 use crate::principal::{Action, Principal};
+
+/// Journal entries read at a time.
+const JOURNAL_PAGE: usize = 1_000;
 
 fn authorize_reading(principal: &Principal) -> Result<(), Error> {
     authorize_whole(principal, Action::Administer)
@@ -99,4 +102,33 @@ pub fn replay(
 pub fn shadow_decisions(home: &Home, principal: &Principal) -> Result<ShadowDecisions, Error> {
     authorize_reading(principal)?;
     Ok(policies::shadow_decisions(home))
+}
+
+/// The ends of a home's decision log that the journal of its store contains: what the log was when
+/// this machine made its changes. [`verify_log`] checks that the log still contains them.
+///
+/// # Errors
+///
+/// [`Error::NotAuthorized`]; [`Error::Tampered`], [`Error::Unavailable`]; [`Error::Home`] if the
+/// key of the log cannot be read.
+pub async fn journalled_log_heads(
+    home: &Home,
+    principal: &Principal,
+    store: &Store,
+) -> Result<Vec<LogHead>, Error> {
+    authorize_reading(principal)?;
+    let Some(own) = audit::log_id(home)? else {
+        return Ok(Vec::new());
+    };
+    let (mut heads, mut after) = (Vec::new(), 0);
+    loop {
+        let entries = store.journal(after, JOURNAL_PAGE).await?;
+        let Some(last) = entries.last() else {
+            return Ok(heads);
+        };
+        after = last.revision;
+        let logged = entries.iter().filter_map(|entry| entry.log);
+        heads.extend(logged.filter(|head| head.log == own));
+        heads.dedup();
+    }
 }

@@ -269,7 +269,7 @@ async fn a_project_is_refused_by_every_function_but_for_its_own_scopes() {
             restore_to_clean_machine(&new, &evals, &file, source, &trust, None, steps).await
         };
         archive_log => archive_log(home, &evals, &file, None);
-        accept_log_loss => accept_log_loss(home, &evals, "reason");
+        accept_log_loss => accept_log_loss(home, &evals, &[], "reason");
     }
     let mut declared = Vec::new();
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

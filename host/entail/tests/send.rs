@@ -95,6 +95,7 @@ futures! {
         create(any(), any());
     }
     entail {
+        journalled_log_heads(any(), any(), any());
         plan_restore_in_place(any(), any(), any(), any(), any());
         plan_restore_to_clean_machine(any(), any(), any(), any(), any());
         restore_in_place(any(), any(), any(), any(), any(), any());
@@ -114,7 +115,7 @@ futures! {
         blob(any(), any());
         check(any(), any(), any());
         commit(any(), any(), any(), any());
-        copy_to(any(), any());
+        copy_to(any(), any(), any());
         journal(any(), any(), any());
         names(any(), any(), any(), any(), any());
         newest_entry(any());

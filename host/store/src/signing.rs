@@ -149,7 +149,7 @@ impl Signer {
             Ok(signature)
         } else {
             Err(ServiceError {
-                service: format!("the signer {}", self.id()),
+                service: format!("the program that has the key {}", self.id()),
                 reason: "it signs with another key than its public key".to_owned(),
             })
         }

@@ -132,7 +132,7 @@ async fn a_process_with_exclusive_access_has_no_shared_memory_file() {
     std::fs::remove_file(home.sibling("-shm")).unwrap();
     // Several connections of one process share the lock.
     let copy = home.sibling(".copy");
-    assert_eq!(store.copy_to(&copy).await.unwrap(), 4);
+    assert_eq!(store.copy_to(&copy, &|_| Vec::new()).await.unwrap(), 4);
 
     // For other processes the database is busy, and complete afterwards.
     assert!(other_process(&home).unwrap().ends_with("Err(Busy)"));

@@ -403,12 +403,12 @@ async fn a_copy_contains_the_rows_that_were_read() {
         "a?b#c%41.db",
     ] {
         let file = home.directory.path().join(name);
-        assert_eq!(store.copy_to(&file).await.unwrap(), 3);
+        assert_eq!(store.copy_to(&file, &|_| Vec::new()).await.unwrap(), 3);
         let metadata = std::fs::metadata(&file).unwrap();
         assert_eq!(metadata.permissions().mode() & 0o7777, 0o600);
         // An existing file is not replaced.
         assert!(matches!(
-            store.copy_to(&file).await,
+            store.copy_to(&file, &|_| Vec::new()).await,
             Err(Error::Unavailable(_))
         ));
         let made = home.directory.path().join(format!("{name}.restored"));
@@ -436,7 +436,7 @@ async fn a_tampered_database_cannot_be_copied() {
         let home = Home::filled().await;
         home.sql(script);
         let file = home.sibling(".copy");
-        named(home.store().copy_to(&file).await);
+        named(home.store().copy_to(&file, &|_| Vec::new()).await);
         let left = std::fs::read_dir(home.directory.path()).unwrap();
         let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
         assert!(

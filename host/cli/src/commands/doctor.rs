@@ -78,7 +78,7 @@ async fn run_checks(session: &Session, report: &mut Report) -> Result<(), CliErr
     check_policies(session, report, &entail).await?;
     session.destroy_due(&entail).await?;
     check_store(session, report, &entail).await?;
-    check_log(session, report, &entail, &home).await;
+    check_log(session, report, &home).await;
     check_providers(session, report, &entail, &home).await?;
     check_leftover_directories(report);
     if memory_lock_failures() == 0 {
@@ -314,9 +314,9 @@ async fn check_store(
     Ok(())
 }
 
-async fn check_log(session: &Session, report: &mut Report, entail: &Entail, home: &Home) {
+async fn check_log(session: &Session, report: &mut Report, home: &Home) {
     let what = "the decision log";
-    let heads = journalled_heads(session, entail).await;
+    let heads = journalled_heads(session, home).await;
     match verify_log(session, home, &heads) {
         Ok(log) => match breaches(&log) {
             0 => {

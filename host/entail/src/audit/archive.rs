@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use entail_store::private_directory;
+use entail_store::{LogHead, private_directory};
 
 use super::files::{
     LogPaths, file_id, log_error, log_files, numbered_path, open_to_read, sync_directory, with_path,
@@ -222,6 +222,7 @@ fn check_copy(
 pub fn accept_log_loss(
     home: &Home,
     principal: &Principal,
+    heads: &[LogHead],
     reason: &str,
 ) -> Result<LogEvent, Error> {
     authorize_whole(principal, Action::Administer)?;
@@ -230,16 +231,17 @@ pub fn accept_log_loss(
             "a reason must have 1 to {MAX_REASON_BYTES} bytes"
         )));
     }
-    accept_at(home, principal, reason.trim(), &SystemClock)
+    accept_at(home, principal, heads, reason.trim(), &SystemClock)
 }
 
 pub(super) fn accept_at(
     home: &Home,
     principal: &Principal,
+    heads: &[LogHead],
     reason: &str,
     clock: &dyn Clock,
 ) -> Result<LogEvent, Error> {
-    let report = verify_at(home, clock, &[]).map_err(log_error)?;
+    let report = verify_at(home, clock, heads).map_err(log_error)?;
     if report.breaches.is_empty() {
         return Err(Error::Invalid(
             "nothing is wrong with the decision log".to_owned(),

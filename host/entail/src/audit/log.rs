@@ -11,12 +11,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
-use entail_store::{Digest, LogHead, RandomId};
+use entail_store::{Digest, LogHead};
 use rustix::fs::{CWD, RenameFlags};
 
 use super::files::{self, LogPaths, file_id, log_error, sync_directory};
 use super::head::head_at;
-use super::heads::{HeadFile, Heads, LogKey, LogLock, max_gap};
+use super::heads::{HeadFile, Heads, LogLock, max_gap};
 use super::record::{Entry, Place};
 use super::secondary;
 use super::sink::{self, Sink};
@@ -346,16 +346,6 @@ impl DecisionLog {
     /// Whether the log has a head file. The first record creates it.
     pub(crate) fn has_begun(&self) -> bool {
         self.paths.heads.exists()
-    }
-
-    /// The id of the log; `None` if it has no key yet.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Home`] if the key cannot be read.
-    pub(crate) fn id(&self) -> Result<Option<RandomId>, Error> {
-        let key = LogKey::read(&self.paths.key).map_err(log_error)?;
-        Ok(key.map(|key| key.log_id()))
     }
 
     fn locked_head(&self) -> std::io::Result<Option<(LogHead, Arc<File>)>> {

@@ -44,6 +44,7 @@ pub use archive::{accept_log_loss, archive_log};
 pub(crate) use files::open_if_exists;
 pub use files::{LogFile, log_files};
 pub use filter::{Filter, OutcomeFilter};
+pub(crate) use head::log_id;
 pub use ledger::{LogEvent, LogEventKind};
 pub(crate) use lines::{LineKind, Lines};
 pub(crate) use log::{DecisionLog, Written};

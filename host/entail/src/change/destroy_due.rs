@@ -31,7 +31,9 @@ impl Maintenance<'_> {
     pub async fn destroy_due(self, principal: &Principal) -> Result<usize, Error> {
         authorize_whole(principal, Action::Change)?;
         let documents = &self.entail.documents;
-        let (_, all) = documents.bodies::<Retirements>(SCHEDULE_KIND).await?;
+        let all = documents
+            .readable_bodies::<Retirements>(SCHEDULE_KIND)
+            .await?;
         let mut destroyed = 0;
         for (key, retirements) in all {
             let now_ms = documents.now_ms();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use entail_store::{Batch, DocumentKey, Fault, RandomId, Role, Tampering};
+use entail_store::{Batch, DocumentKey, RandomId, Role};
 
 use crate::documents::encode;
 use crate::documents::principal::{Known, PRINCIPAL_KIND, PrincipalDocument, id_of};
@@ -49,16 +49,16 @@ impl DocumentStore {
                 (None, None) => {}
             }
         }
-        let (_, documents) = self.bodies::<PrincipalDocument>(PRINCIPAL_KIND).await?;
+        let documents = self
+            .readable_bodies::<PrincipalDocument>(PRINCIPAL_KIND)
+            .await?;
         let stored = documents.into_iter().find_map(|(key, document)| {
-            (document.principal().as_ref() == Some(principal)).then_some(key)
+            let is_meant = document.principal().as_ref() == Some(principal);
+            let id = id_of(&key).filter(|_| is_meant)?;
+            Some(Known { id, key, new: None })
         });
         let known = match stored {
-            Some(key) => Known {
-                id: id_of(&key).ok_or_else(|| invalid_name(&key))?,
-                key,
-                new: None,
-            },
+            Some(known) => known,
             None => self.new_principal(principal).await?,
         };
         self.principals
@@ -97,20 +97,13 @@ impl DocumentStore {
     pub(crate) async fn all_principals(
         &self,
     ) -> Result<BTreeMap<RandomId, (DocumentKey, Principal)>, Error> {
-        let (_, documents) = self.bodies::<PrincipalDocument>(PRINCIPAL_KIND).await?;
-        documents
-            .into_iter()
-            .map(|(key, document)| {
-                let id = id_of(&key).ok_or_else(|| invalid_name(&key))?;
-                let principal = document
-                    .principal()
-                    .ok_or_else(|| Tampering::new(Fault::Forged, &key, "describes no principal"))?;
-                Ok((id, (key, principal)))
-            })
-            .collect()
+        let documents = self
+            .readable_bodies::<PrincipalDocument>(PRINCIPAL_KIND)
+            .await?;
+        let known = documents.into_iter().filter_map(|(key, document)| {
+            let (id, principal) = (id_of(&key)?, document.principal()?);
+            Some((id, (key, principal)))
+        });
+        Ok(known.collect())
     }
-}
-
-fn invalid_name(key: &DocumentKey) -> Error {
-    Tampering::new(Fault::Extra, key, "has no identifier in its name").into()
 }

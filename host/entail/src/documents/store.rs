@@ -168,6 +168,22 @@ impl DocumentStore {
         Ok(names.into_iter().map(key).collect())
     }
 
+    /// The documents of a kind that this version can read. Others do not block what does not need
+    /// them: any signer could write one. `verify` reports them.
+    pub(crate) async fn readable_bodies<T: DeserializeOwned + Clone + Send + Sync + 'static>(
+        &self,
+        kind: &str,
+    ) -> Result<Vec<(DocumentKey, T)>, Error> {
+        let keys = self.document_keys_of(kind).await?;
+        let documents = self.store.read(&keys).await?.documents;
+        let found = keys.into_iter().zip(documents);
+        let readable = found.filter_map(|(key, document)| {
+            let body = document?.body::<T>().ok()?;
+            Some((key, T::clone(&*body)))
+        });
+        Ok(readable.collect())
+    }
+
     /// All documents of a kind, as of one revision.
     pub(crate) async fn bodies<T: DeserializeOwned + Clone + Send + Sync + 'static>(
         &self,

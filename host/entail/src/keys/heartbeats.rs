@@ -28,7 +28,8 @@ impl StoreKeys<'_> {
     ) -> Result<(), Error> {
         if fresh_for_ms.is_some_and(|fresh_for_ms| fresh_for_ms < MIN_FRESH_FOR_MS) {
             return Err(Error::Invalid(
-                "heartbeats can be required every minute at most: give 1m or more".to_owned(),
+                "heartbeats cannot be required more often than every minute: give 1m or more"
+                    .to_owned(),
             ));
         }
         self.run(principal, &mut |_| {}, move |renewing| async move {

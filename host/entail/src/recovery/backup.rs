@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use entail_store::Revision;
 
+use super::verify::blobs_of;
 use crate::authorize::authorize_whole;
 use crate::blocking::run_future_on_thread;
 use crate::error::Error;
@@ -43,7 +44,7 @@ impl Maintenance<'_> {
         }
         let (store, file) = (Arc::clone(&self.entail.documents.store), file.to_owned());
         run_future_on_thread("entail-backup", move || async move {
-            Ok(store.copy_to(&file).await?)
+            Ok(store.copy_to(&file, &blobs_of).await?)
         })
         .await
     }

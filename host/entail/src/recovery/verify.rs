@@ -110,7 +110,7 @@ impl Maintenance<'_> {
 }
 
 /// The blobs that a document names.
-fn blobs_of(document: &Document) -> Vec<Digest> {
+pub(super) fn blobs_of(document: &Document) -> Vec<Digest> {
     match document.key().kind.as_str() {
         SCOPE_KIND => document
             .body::<Scope>()

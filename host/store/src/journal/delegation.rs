@@ -17,12 +17,17 @@ use crate::row::{DocumentKey, JournalRow};
 use crate::tampering::Tampering;
 use crate::tree::{self, Tree};
 
-/// Whether a document belongs to one of `scopes`, or to one below them.
+/// The kinds of documents that belong to a scope, and that a limited signer may write.
+const KINDS: [&str; 3] = ["principal", "schedule", "scope"];
+
+/// Whether a document belongs to one of `scopes`, or to one below them, and is of a kind that
+/// belongs to scopes.
 pub(crate) fn is_within(scopes: &[String], key: &DocumentKey) -> bool {
-    scopes.iter().any(|scope| {
-        let rest = key.name.strip_prefix(scope.as_str());
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    })
+    KINDS.contains(&key.kind.as_str())
+        && scopes.iter().any(|scope| {
+            let rest = key.name.strip_prefix(scope.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
 }
 
 /// The nodes of a tree that prove a change, as in its record.
@@ -62,6 +67,7 @@ fn verify_scopes(
     let record = ChangeRecord::verify(row, checkpoint)?;
     let mut effects = record.effects.iter();
     if checkpoint.keyring != previous.keyring
+        || checkpoint.log.is_some()
         || !effects.all(|effect| is_within(scopes, &effect.key))
     {
         return Err(outside());
@@ -120,6 +126,7 @@ mod tests {
 
     /// A store with some scopes, and a signer that may change `acme/evals`.
     struct Delegated {
+        owner: Signer,
         signer: Signer,
         keyring: Arc<Keyring>,
         documents: BTreeMap<DocumentKey, Digest>,
@@ -182,12 +189,21 @@ mod tests {
             }
             .position();
             Delegated {
+                owner,
                 signer,
                 keyring,
                 documents,
                 previous,
                 position,
             }
+        }
+
+        /// Limits the signer to another scope.
+        fn limit_to(&mut self, scope: &str) {
+            let mut draft = self.keyring.next();
+            draft.authority.signers[1].scopes = Some(vec![scope.to_owned()]);
+            self.keyring = Arc::new(draft.sign(1, [&self.owner]).unwrap());
+            self.previous.keyring = self.keyring.digest();
         }
 
         /// A change of `key`, with its proof.
@@ -263,6 +279,14 @@ mod tests {
     #[test]
     fn a_delegated_signer_changes_nothing_outside_its_scopes() {
         let delegated = Delegated::new();
+        for other in ["policy", "component", "scope\0acme"] {
+            // The last has the place of another document in the tree.
+            let key = DocumentKey::new(other, "evals");
+            let mut limited = Delegated::new();
+            limited.limit_to("evals");
+            let change = limited.change(&key, Some(digest("new")));
+            assert!(limited.fault_of(change).is_some(), "{other}");
+        }
         for name in [
             "acme",
             "acme/evalsets",

@@ -1,5 +1,7 @@
 //! Journal entries: a checkpoint, and the record of the change that leads to it.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -11,6 +13,7 @@ use crate::random_id::RandomId;
 use crate::row::{DocumentKey, JournalRow};
 use crate::statement;
 use crate::tampering::Tampering;
+use crate::tree;
 
 /// Who made a change, when, and what it was, as described by the caller.
 #[derive(Clone, Debug)]
@@ -91,7 +94,15 @@ impl ChangeRecord {
         if Digest::of(&row.change) != checkpoint.change {
             return Err(row.tampering("has a record that is not the one of its checkpoint"));
         }
-        statement::parse(&row.change, MEMBERS, row.what())
+        let record: ChangeRecord = statement::parse(&row.change, MEMBERS, row.what())?;
+        let mut touched = BTreeSet::new();
+        let mut keys = record.effects.iter().map(|effect| &effect.key);
+        // Two keys could otherwise have one place in the tree.
+        if !keys.all(|key| tree::is_valid(key) && touched.insert(key)) {
+            return Err(row.tampering("touches a document twice, or one without a valid name"));
+        }
+        drop(touched);
+        Ok(record)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::journal::heartbeat::{Freshness, Heartbeat};
 use crate::journal::position::JournalPosition;
 use crate::keyring::{Keyring, KeyringChain};
 use crate::row::JournalRow;
-use crate::statement::Statement;
+use crate::statement::{Statement, StatementType};
 use crate::tampering::Tampering;
 use crate::tree;
 
@@ -22,6 +22,8 @@ pub(crate) struct JournalHead {
     pub(crate) position: JournalPosition,
     /// The checkpoint; `None` before it was read.
     pub(crate) checkpoint: Option<Arc<Checkpoint>>,
+    /// Whether a signer of the whole store signed the checkpoint.
+    pub(crate) is_confirmed: bool,
     /// The newest heartbeat, if it is for this checkpoint.
     pub(crate) heartbeat: Option<Heartbeat>,
     /// The keyring that is in force; before the checkpoint was read, the one that this machine
@@ -45,7 +47,7 @@ impl JournalHead {
     /// When this state of the store counts as the newest.
     pub(crate) fn freshness(&self) -> Freshness {
         Freshness::of(
-            self.checkpoint.as_deref(),
+            self.checkpoint.as_deref().filter(|_| self.is_confirmed),
             self.heartbeat.as_ref(),
             &self.keyring,
         )
@@ -125,6 +127,7 @@ impl JournalHead {
                     let found = keyrings.chain(&self.keyring)?.get(checkpoint.keyring);
                     self.keyring = Arc::clone(found.ok_or_else(|| unknown_keyring(row))?);
                 }
+                self.is_confirmed = is_confirmed(row, &self.keyring);
                 self.checkpoint = Some(Arc::new(checkpoint));
             }
         }
@@ -142,6 +145,7 @@ impl JournalHead {
             let previous = self.checkpoint.as_deref();
             verify_next(row, &checkpoint, self.position, previous, &self.keyring)?;
             self.position = row.position();
+            self.is_confirmed = is_confirmed(row, &self.keyring);
             self.checkpoint = Some(Arc::new(checkpoint));
             if self.position.revision == anchored.revision {
                 self.check_anchor(anchored)?;
@@ -171,6 +175,14 @@ impl Keyrings<'_> {
             Keyrings::Unread(..) => Err(rolled_back()),
         }
     }
+}
+
+/// Whether a signer of the whole store signed the checkpoint of a row.
+fn is_confirmed(row: &JournalRow, keyring: &Keyring) -> bool {
+    let signed_by = row
+        .checkpoint
+        .signed_by(StatementType::Checkpoint, &keyring.signing_keys());
+    signed_by.is_ok_and(|signed_by| keyring.scopes_of(&signed_by).is_none())
 }
 
 fn unknown_keyring(row: &JournalRow) -> Tampering {

@@ -66,9 +66,14 @@ impl Heartbeat {
         if statement.payload.len() > MAX_HEARTBEAT_BYTES {
             return Err(tampered("is larger than a heartbeat can be"));
         }
-        statement
+        let signed_by = statement
             .signed_by(StatementType::Heartbeat, &keyring.signing_keys())
             .map_err(tampered)?;
+        if keyring.scopes_of(&signed_by).is_some() {
+            return Err(tampered(
+                "is signed by a key that may change only some scopes",
+            ));
+        }
         let members = [HEADER_MEMBERS, MEMBERS].concat();
         let heartbeat: Heartbeat = statement::parse(&statement.payload, &members, WHAT)?;
         if !heartbeat.header.is(StatementType::Heartbeat) {
@@ -116,7 +121,8 @@ pub struct Freshness {
 
 impl Freshness {
     /// When the state after `checkpoint` counts as the newest: since it was signed, or the
-    /// heartbeat for it was, for as long as the keyring says.
+    /// heartbeat for it was, for as long as the keyring says. `checkpoint` is `None` if a signer of
+    /// some scopes signed it, who cannot confirm the rest.
     pub(crate) fn of(
         checkpoint: Option<&Checkpoint>,
         heartbeat: Option<&Heartbeat>,

@@ -120,6 +120,7 @@ impl Journal {
         JournalHead {
             position: JournalPosition::default(),
             checkpoint: None,
+            is_confirmed: false,
             heartbeat: None,
             keyring: Arc::clone(&self.keyrings[0]),
         }

@@ -97,7 +97,7 @@ pub enum KeyError {
     InvalidKeyring(String),
     /// The key was not read from the key directory, so it cannot be rotated here.
     #[error(
-        "the {0} was not read from the directory of the keys, so it cannot be rotated here; create another where it comes from, then: entail key add-signer, and entail key remove-signer"
+        "the {0} was not read from the directory of the keys, so it cannot be rotated here; rotate it where it comes from"
     )]
     ForeignKey(&'static str),
     /// The passphrase is wrong.

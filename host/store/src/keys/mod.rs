@@ -49,6 +49,7 @@ use identity::{DecryptError, Identity};
 use names::{KEYRING, LOCKED_IDENTITY};
 use read::{parse_signer, read_identities, read_keyring, read_signer};
 use role::Role;
+use service::ServiceError;
 use source::{Identities, IdentitySource, KeySources, SignerSource};
 
 use crate::error::Error;
@@ -220,7 +221,15 @@ impl Keys {
             if !epoch.sealed_to.contains(&identity.id) {
                 return Ok(Err(SealError::NotForThisIdentity));
             }
-            return Ok(EpochKey::parse(&identity.service.open(sealed)?, epoch));
+            let opened = identity.service.open(sealed)?;
+            // The file matches its digest, so the service is at fault.
+            let key = EpochKey::parse(&opened, epoch).map_err(|_| ServiceError {
+                service: "the program that has the identity".to_owned(),
+                reason: "what it wrote is not the key of the epoch; it must write what the age \
+                         file contains, as age --decrypt does"
+                    .to_owned(),
+            })?;
+            return Ok(Ok(key));
         }
         let identities = self.open_identities()?;
         let keys = identities

@@ -76,10 +76,16 @@ impl KeyProgram {
         });
         let deadline = Instant::now() + TIME_LIMIT;
         let output = receiver.recv_timeout(TIME_LIMIT);
+        if let Ok(Ok(None)) = output {
+            let _ = child.kill();
+            let _ = child.wait();
+            let limit = MAX_OUTPUT_BYTES / 1024;
+            return Err(self.failed(format_args!("its output is larger than {limit} KiB")));
+        }
         self.wait(&mut child, deadline)?;
         match output {
             Ok(Ok(Some(output))) if !output.is_empty() => Ok(output),
-            Ok(Ok(_)) => Err(self.failed("its output is empty or too large")),
+            Ok(Ok(_)) => Err(self.failed("its output is empty")),
             Ok(Err(error)) => Err(self.failed(error)),
             Err(_) => Err(self.failed("its output cannot be read")),
         }
@@ -159,8 +165,8 @@ mod tests {
         for (program, reason) in [
             (shell("echo canary-of-a-failure; exit 3"), "exit status: 3"),
             (shell("kill -9 $$"), "signal: 9"),
-            (shell("true"), "empty or too large"),
-            (shell(&too_large), "empty or too large"),
+            (shell("true"), "its output is empty"),
+            (shell(&too_large), "larger than 64 KiB"),
             (
                 KeyProgram::new("/nonexistent", Vec::new()),
                 "cannot be started",

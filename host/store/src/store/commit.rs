@@ -194,7 +194,8 @@ impl Base {
             tree: changes.root,
             documents: changes.count,
             at_ms: author.at_ms,
-            log: author.log,
+            // Others must not have to believe a limited signer about a log.
+            log: author.log.filter(|_| record.proof.is_none()),
         };
         let checkpoint = Checkpoint::after(self.head.position, &keyring, state);
         let entry = JournalRow {
@@ -202,9 +203,11 @@ impl Base {
             checkpoint: checkpoint.sign(signer).map_err(KeyError::from)?,
             change,
         };
+        let is_confirmed = keyring.scopes_of(&[signer.id()]).is_none();
         let after = JournalHead {
             position: entry.position(),
             checkpoint: Some(Arc::new(checkpoint)),
+            is_confirmed,
             heartbeat: None,
             keyring,
         };

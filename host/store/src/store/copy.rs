@@ -10,8 +10,9 @@ use crate::document::Document;
 use crate::error::Error;
 use crate::files;
 use crate::journal::position::Revision;
+use crate::tampering::{Fault, Tampering};
 use crate::verification;
-use crate::verification::report::{CheckReport, Visitor};
+use crate::verification::report::{CheckReport, DocumentBlobs, Progress, Visitor};
 
 impl Store {
     /// Verifies the whole journal, and every document, tree node and blob. `names`
@@ -46,13 +47,18 @@ impl Store {
 
     /// Writes a consistent copy of the database to the new file `file` with mode 0600,
     /// and returns its revision. Others may write concurrently. The file appears under its
-    /// name only after it was written, fsynced and verified against the journal.
+    /// name only after it was written, fsynced and verified against the journal, and has all blobs
+    /// that documents and epochs name. `names` returns those that a document names.
     ///
     /// # Errors
     ///
     /// [`Error::Tampered`]; [`Error::Unavailable`], also if the file exists. Then no file
     /// is left.
-    pub async fn copy_to(&self, file: &Path) -> Result<Revision, Error> {
+    pub async fn copy_to(
+        &self,
+        file: &Path,
+        names: &(dyn Fn(&Document) -> Vec<Digest> + Sync),
+    ) -> Result<Revision, Error> {
         let head = self.fetch(&[]).await?.head;
         let anchored = self.local.anchor.read()?;
         let failed =
@@ -60,7 +66,16 @@ impl Store {
         let temporary = files::temporary_path(file).map_err(failed)?;
         let write = async || -> Result<Revision, Error> {
             let copy = self.backend.copy_to(&temporary).await?;
-            let report = verification::verify_rows(&*copy, &head, anchored).await?;
+            let visitor = &mut Completeness { names };
+            let report = verification::verify(&*copy, &head, anchored, visitor, names).await?;
+            let epochs = head.keyring.authority().readers.iter();
+            for epoch in epochs.flat_map(|readers| &readers.epochs) {
+                if copy.blob(&epoch.sealed).await?.is_none() {
+                    let what = format!("blob {}", epoch.sealed);
+                    let fault = Tampering::new(Fault::Missing, what, "is missing");
+                    return Err(fault.into());
+                }
+            }
             if let Some(fault) = report.faults.into_iter().next() {
                 return Err(fault.into());
             }
@@ -74,5 +89,25 @@ impl Store {
             // An incomplete copy is useless.
             let _ = std::fs::remove_file(&temporary);
         })
+    }
+}
+
+/// Finds blobs that documents name and that do not exist.
+struct Completeness<'a> {
+    names: &'a (dyn Fn(&Document) -> Vec<Digest> + Sync),
+}
+
+impl Visitor for Completeness<'_> {
+    fn progress(&mut self, _progress: Progress) {}
+
+    fn document(&mut self, document: &Document, blobs: &DocumentBlobs<'_>) -> Vec<Tampering> {
+        let named = (self.names)(document).into_iter();
+        named
+            .filter(|digest| blobs.blob(digest).is_none())
+            .map(|digest| {
+                let reason = format!("names blob {digest}, which is missing");
+                Tampering::new(Fault::Missing, document.key(), reason)
+            })
+            .collect()
     }
 }

@@ -86,7 +86,12 @@ impl Store {
         };
         let keys = self.keys_for_writing(&head.keyring).await?;
         let signed = off_runtime(move || -> Result<Statement, KeyError> {
-            Ok(heartbeat.sign(keys.signer_for(&head.keyring)?)?)
+            let signer = keys.signer_for(&head.keyring)?;
+            if let Some(scopes) = head.keyring.scopes_of(&[signer.id()]) {
+                let what = "the state of the whole store".to_owned();
+                return Err(KeyError::OutsideDelegation { scopes, what });
+            }
+            Ok(heartbeat.sign(signer)?)
         });
         self.backend.put_heartbeat(signed.await??).await?;
         let freshness = self.read(&[]).await?.freshness;

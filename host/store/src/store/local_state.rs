@@ -46,6 +46,7 @@ impl LocalState {
         let head = JournalHead {
             position: anchored.position(),
             checkpoint: None,
+            is_confirmed: false,
             heartbeat: None,
             keyring: Arc::clone(keys.keyring()),
         };

@@ -12,7 +12,7 @@ mod journal;
 pub(crate) mod report;
 
 use check::{BlobNames, Check};
-use report::{CheckReport, NoopVisitor, Visitor};
+use report::{CheckReport, Visitor};
 
 use crate::backend::ReadTransaction;
 use crate::error::Error;
@@ -35,13 +35,4 @@ pub(crate) async fn verify(
         done => done?,
     }
     Ok(check.report)
-}
-
-/// Verifies the rows of a snapshot, without the contents of documents.
-pub(crate) async fn verify_rows(
-    snapshot: &dyn ReadTransaction,
-    head: &JournalHead,
-    anchored: JournalPosition,
-) -> Result<CheckReport, Error> {
-    verify(snapshot, head, anchored, &mut NoopVisitor, &|_| Vec::new()).await
 }

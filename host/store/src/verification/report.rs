@@ -48,17 +48,6 @@ pub trait Visitor: Send {
     fn document(&mut self, document: &Document, blobs: &DocumentBlobs<'_>) -> Vec<Tampering>;
 }
 
-/// Ignores the contents of documents.
-pub(super) struct NoopVisitor;
-
-impl Visitor for NoopVisitor {
-    fn progress(&mut self, _progress: Progress) {}
-
-    fn document(&mut self, _document: &Document, _blobs: &DocumentBlobs<'_>) -> Vec<Tampering> {
-        Vec::new()
-    }
-}
-
 /// The blobs that a document refers to.
 #[allow(missing_debug_implementations)] // the blobs are large and not readable
 pub struct DocumentBlobs<'a> {

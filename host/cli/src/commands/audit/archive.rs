@@ -6,6 +6,7 @@ use clap::Args;
 use entail::{accept_log_loss, archive_log};
 
 use super::event::sentence;
+use super::verify::journalled_heads;
 use crate::args::path;
 use crate::error::CliError;
 use crate::output::{convert, out, print_json};
@@ -46,9 +47,10 @@ pub fn archive(session: &Session, args: &ArchiveArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-pub fn accept_loss(session: &Session, args: &AcceptLossArgs) -> Result<(), CliError> {
+pub async fn accept_loss(session: &Session, args: &AcceptLossArgs) -> Result<(), CliError> {
     let home = session.home()?;
-    let event = accept_log_loss(&home, &session.principal, &args.reason)?;
+    let heads = journalled_heads(session, &home).await;
+    let event = accept_log_loss(&home, &session.principal, &heads, &args.reason)?;
     let event: LogEvent = convert(&event)?;
     if session.global.json {
         print_json(&event);

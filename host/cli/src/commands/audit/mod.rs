@@ -32,6 +32,6 @@ pub async fn audit(session: &Session, command: &AuditCommand) -> Result<(), CliE
         AuditCommand::Show(args) => records::show(session, args),
         AuditCommand::Verify => verify::verify(session).await,
         AuditCommand::Archive(args) => archive::archive(session, args),
-        AuditCommand::AcceptLoss(args) => archive::accept_loss(session, args),
+        AuditCommand::AcceptLoss(args) => archive::accept_loss(session, args).await,
     }
 }

@@ -1,6 +1,6 @@
 //! `entail audit verify`: verifies the log.
 
-use entail::{Entail, Home, LogHead, LogReport, LogSync, verify_log};
+use entail::{Home, LogHead, LogReport, LogSync, journalled_log_heads, verify_log};
 
 use super::event::sentence;
 use crate::error::{CliError, ErrorCode};
@@ -10,11 +10,7 @@ use entail_api::audit::{LogBreach, LogVerification};
 
 pub async fn verify(session: &Session) -> Result<(), CliError> {
     let home = session.home()?;
-    // The log can be verified without a store that can be read.
-    let heads = match session.open() {
-        Ok(entail) => journalled_heads(session, &entail).await,
-        Err(_) => Vec::new(),
-    };
+    let heads = journalled_heads(session, &home).await;
     let found = verification(session, &home, &heads)?;
     if session.global.json {
         print_json(&found);
@@ -37,9 +33,17 @@ pub async fn verify(session: &Session) -> Result<(), CliError> {
     ]))
 }
 
-/// The ends of the log that the journal contains; none if it cannot be read, which `verify` reports.
-pub async fn journalled_heads(session: &Session, entail: &Entail) -> Vec<LogHead> {
-    let heads = entail.journalled_log_heads(&session.principal).await;
+/// The ends of the log that the journal contains. There are none if the store cannot be read, which
+/// `verify` reports: the log can be verified without it.
+pub async fn journalled_heads(session: &Session, home: &Home) -> Vec<LogHead> {
+    let store = session
+        .keys(home)
+        .ok()
+        .and_then(|keys| home.store(keys).ok());
+    let Some(store) = store else {
+        return Vec::new();
+    };
+    let heads = journalled_log_heads(home, &session.principal, &store).await;
     heads.unwrap_or_default()
 }
 

@@ -175,8 +175,9 @@ fn only_unchanged_files_are_archived_and_the_ledger_cannot_be_forged() {
 #[test]
 fn an_accepted_loss_is_recorded_and_the_log_continues() {
     let home = with_full_files();
-    let accept =
-        || crate::audit::archive::accept_at(&home.home, &ME, "the disk was full", &*home.clock);
+    let accept = || {
+        crate::audit::archive::accept_at(&home.home, &ME, &[], "the disk was full", &*home.clock)
+    };
     let error = accept().unwrap_err();
     assert!(error.to_string().contains("nothing is wrong"), "{error}");
     // A full file is missing, a line of another is changed, and the end is cut off.

@@ -93,7 +93,7 @@ fn a_head_of_archived_records_or_of_an_accepted_loss_is_not_checked() {
     assert_eq!((report.heads_contained, report.heads_unchecked), (1, 1));
     std::fs::write(home.log(), "").unwrap();
     home.assert_breached("emptied");
-    crate::audit::archive::accept_at(&home.home, &ME, "a test", &*home.clock).unwrap();
+    crate::audit::archive::accept_at(&home.home, &ME, &[], "a test", &*home.clock).unwrap();
     home.run(3);
     let after = head(&home);
     let report = verify(&home, &[archived, present, after]);

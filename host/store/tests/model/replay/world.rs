@@ -163,7 +163,7 @@ impl World {
                     return outcome(&Err(error));
                 }
                 // A list of keyrings that no entry puts into force cannot be copied.
-                let is_copied = store.copy_to(&file).await.is_ok();
+                let is_copied = store.copy_to(&file, &|_| Vec::new()).await.is_ok();
                 self.backups.extend(is_copied.then_some(file));
                 allowed(is_copied)
             }
