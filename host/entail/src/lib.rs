@@ -174,7 +174,10 @@ pub use crate::home::settings::{
     DecisionLogSettings, HomeSettings, InvalidSettings, LogSync, Require, SecondarySink,
 };
 pub use crate::keys::{KeyChange, KeyPlan, OnStep, Renewal, StaleSecret, Step, StoreKeys};
-pub use crate::logs::{count_records, last_records, records, replay, shadow_decisions, verify_log};
+pub use crate::logs::{
+    count_records, journalled_log_heads, last_records, records, replay, shadow_decisions,
+    verify_log,
+};
 pub use crate::policies::{
     ActivatePolicy, ActivePolicy, InstallPolicy, InstalledPolicy, Policies, PolicyActivation,
     ShadowDecision, ShadowDecisions,
