@@ -6,13 +6,13 @@ use std::sync::OnceLock;
 
 use crate::anchor::AnchorRecord;
 use crate::digest::Digest;
-use crate::digest::Digest;
 use crate::document::Document;
 use crate::journal::checkpoint::Checkpoint;
 use crate::journal::position::Revision;
 use crate::keyring::Keyring;
 use crate::keys::recovery::given::find_share;
 use crate::row::{DocumentKey, JournalRow};
+use crate::sealing::age_file::decrypt;
 use crate::sealing::context::{MAX_SECRET_FILE_BYTES, SealContext};
 use crate::sealing::frame::{self, Header};
 use crate::secret::Secret;

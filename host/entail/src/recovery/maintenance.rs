@@ -54,7 +54,7 @@ impl Maintenance<'_> {
     /// - destroys the retired secrets that are due ([`Maintenance::destroy_due`]);
     /// - waits for shadow policies, for a second at most;
     /// - once a day, verifies the store ([`Maintenance::verify`]) and the decision log
-    ///   ([`verify_log`](crate::verify_log)).
+    ///   ([`verify_log`]).
     ///
     /// Verification runs on separate threads. One process per machine is enough.
     ///
