@@ -10,7 +10,7 @@ use crate::document::Document;
 use crate::journal::checkpoint::Checkpoint;
 use crate::journal::position::Revision;
 use crate::keyring::Keyring;
-use crate::keys::recovery::given::find_share;
+use crate::keys::recovery::find::find_share;
 use crate::row::{DocumentKey, JournalRow};
 use crate::sealing::age_file::decrypt;
 use crate::sealing::context::{MAX_SECRET_FILE_BYTES, SealContext};
