@@ -26,7 +26,7 @@ pub(crate) fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Resul
     Ok(parsed)
 }
 
-/// A deserializer, or an access to parts of one, whose records must be objects.
+/// A deserializer that requires objects for records, or an access to parts of one.
 struct Objects<T>(T);
 
 /// A visitor of the same.

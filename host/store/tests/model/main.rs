@@ -1,5 +1,5 @@
 //! A model of the protocol of keyrings, checkpoints, anchors and restores (`host/FORMATS.md`),
-//! which a checker explores exhaustively, and whose traces are replayed on the store.
+//! which a checker explores exhaustively. Its traces are replayed on the store.
 //!
 //! - [`statements`], [`reading`], [`home`], [`restoring`], [`changes`] and [`actions`] are the protocol, with
 //!   abstract keys and digests. Each of its [`rules`] can be broken. [`adversary`] is who

@@ -137,7 +137,7 @@ pub fn judge_restore(
 }
 
 /// Judges a restore on a clean machine: the backup must contain the state of the receipt, and
-/// an owner in the receipt, or owners whom it led to, must have signed the newest keyring.
+/// an owner in the receipt, or owners that it led to, must have signed the newest keyring.
 pub fn judge_clean_restore(receipt: &Receipt, backup: &Database) -> Option<Violation> {
     let newest = &backup.head.keyring;
     let is_owned = |keyring: &Arc<Keyring>| {
@@ -172,8 +172,8 @@ fn is_readable(rules: Rules, state: &State) -> bool {
     }
 }
 
-/// Whether the readers open the secret: all of them, but for those to whom the epochs of a
-/// restored store are not sealed yet.
+/// Whether the readers open the secret: all of them, but for those that the epochs of a
+/// restored store are not sealed to yet.
 fn is_secret_readable(state: &State) -> bool {
     let head = &state.database.head;
     let authority = &head.keyring.authority;
