@@ -183,6 +183,13 @@ fn heartbeats_are_required_and_sent() {
         .fails(19)
         .prints("give 1m or more");
     sandbox.entail(&["heartbeat", "require", "1h"]).ok();
+    sandbox.entail(&["heartbeat", "send"]).ok();
+    // A forged one is replaced by the next.
+    sandbox.sql("UPDATE heartbeat SET payload = x'7b7d'");
+    sandbox
+        .entail(&["verify"])
+        .fails(15)
+        .prints("try: entail heartbeat send");
     let sent = sandbox.entail(&["heartbeat", "send", "--json"]).ok().json();
     assert_eq!(sent["fresh_for_ms"], 3_600_000);
     for (arguments, said) in [

@@ -13,6 +13,9 @@ use entail_api::verify::{SecretName, StoreFault, Verification};
 /// The fault of an object in a form that this version does not read.
 const NEWER: &str = "newer";
 
+/// The object of a fault of the heartbeat.
+const HEARTBEAT: &str = "the heartbeat";
+
 pub async fn verify(session: &Session) -> Result<(), CliError> {
     let entail = match session.open_unlocked() {
         // Without the passphrase everything else can still be verified.
@@ -38,6 +41,13 @@ pub async fn verify(session: &Session) -> Result<(), CliError> {
     }
     if !found.faults.is_empty() {
         let objects = found.faults.len();
+        // A new heartbeat replaces it; nothing else was lost.
+        let is_heartbeat = |fault: &StoreFault| fault.what == HEARTBEAT;
+        let remedy = if found.faults.iter().all(is_heartbeat) {
+            "entail heartbeat send"
+        } else {
+            "entail restore BACKUP --accept-rollback"
+        };
         return Err(CliError::new(
             ErrorCode::Tampered,
             format!(
@@ -46,7 +56,7 @@ pub async fn verify(session: &Session) -> Result<(), CliError> {
                 choose(objects, "is", "are")
             ),
         )
-        .with_remedies(vec!["entail restore BACKUP --accept-rollback".to_owned()]));
+        .with_remedies(vec![remedy.to_owned()]));
     }
     match found.secrets_for_others.first() {
         None => Ok(()),
