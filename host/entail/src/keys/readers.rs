@@ -158,7 +158,7 @@ impl Renewing {
     }
 
     /// Seals the keys of epochs again where recipients changed, as far as `keys` open them.
-    /// Returns the organizations whose keys are sealed to exactly the present recipients now.
+    /// Returns the organizations with keys that are sealed to exactly the present recipients now.
     pub(super) async fn renew_epochs(&self, keys: &Keys) -> Result<Vec<String>, Error> {
         self.documents
             .until_not_contended(|| async {

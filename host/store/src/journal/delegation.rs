@@ -39,19 +39,20 @@ pub(crate) fn proof(tree: &Tree) -> Vec<String> {
 
 /// Fails unless `checkpoint` directly follows `before`, where `previous` is the checkpoint, and
 /// belongs to the store and lineage of `keyring`, which a signer of `keyring` that may make this
-/// change confirms.
+/// change confirms. Returns whether that signer may change the whole store.
 pub(crate) fn verify_next(
     row: &JournalRow,
     checkpoint: &Checkpoint,
     before: JournalPosition,
     previous: Option<&Checkpoint>,
     keyring: &Keyring,
-) -> Result<(), Tampering> {
+) -> Result<bool, Tampering> {
     let signed_by = checkpoint.verify(row, before, keyring)?;
-    match keyring.scopes_of(&signed_by) {
-        Some(scopes) => verify_scopes(row, checkpoint, previous, &scopes),
-        None => Ok(()),
+    let scopes = keyring.scopes_of(&signed_by);
+    if let Some(scopes) = &scopes {
+        verify_scopes(row, checkpoint, previous, scopes)?;
     }
+    Ok(scopes.is_none())
 }
 
 /// Fails unless the change of `checkpoint` stays within `scopes`. `previous` is the checkpoint

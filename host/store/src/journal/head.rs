@@ -22,7 +22,8 @@ pub(crate) struct JournalHead {
     pub(crate) position: JournalPosition,
     /// The checkpoint; `None` before it was read.
     pub(crate) checkpoint: Option<Arc<Checkpoint>>,
-    /// Whether a signer of the whole store signed the checkpoint.
+    /// Whether a signer of the whole store signed the checkpoint. Used only if the keyring requires
+    /// heartbeats, and unknown otherwise.
     pub(crate) is_confirmed: bool,
     /// The newest heartbeat, if it is for this checkpoint.
     pub(crate) heartbeat: Option<Heartbeat>,
@@ -119,7 +120,7 @@ impl JournalHead {
                 return Err(row.tampering("was replaced by another entry"));
             }
             // The digest matches, so the bytes are right. The signatures may still have been
-            // changed, but they are not needed here.
+            // changed, but they are needed only to tell who confirms the state.
             if !is_read {
                 let checkpoint = Checkpoint::parse(row)?;
                 // The keyring that this machine trusts may be an earlier one, or a later one.
@@ -127,7 +128,8 @@ impl JournalHead {
                     let found = keyrings.chain(&self.keyring)?.get(checkpoint.keyring);
                     self.keyring = Arc::clone(found.ok_or_else(|| unknown_keyring(row))?);
                 }
-                self.is_confirmed = is_confirmed(row, &self.keyring);
+                let requires_heartbeats = self.keyring.authority().fresh_for_ms.is_some();
+                self.is_confirmed = requires_heartbeats && is_confirmed(row, &self.keyring);
                 self.checkpoint = Some(Arc::new(checkpoint));
             }
         }
@@ -143,9 +145,9 @@ impl JournalHead {
                 self.keyring = Arc::clone(keyring.ok_or_else(|| unknown_keyring(row))?);
             }
             let previous = self.checkpoint.as_deref();
-            verify_next(row, &checkpoint, self.position, previous, &self.keyring)?;
+            self.is_confirmed =
+                verify_next(row, &checkpoint, self.position, previous, &self.keyring)?;
             self.position = row.position();
-            self.is_confirmed = is_confirmed(row, &self.keyring);
             self.checkpoint = Some(Arc::new(checkpoint));
             if self.position.revision == anchored.revision {
                 self.check_anchor(anchored)?;

@@ -187,7 +187,7 @@ impl JournalWalk {
             .ok_or_else(|| row.tampering("names a keyring that is not in force"))?;
         let keyring = Arc::clone(keyring);
         self.keyring = Some(Arc::clone(&keyring));
-        verify_next(row, checkpoint, self.position, self.last.as_ref(), &keyring)
+        verify_next(row, checkpoint, self.position, self.last.as_ref(), &keyring).map(drop)
     }
 
     /// Verifies the heartbeat, if it is for the last checkpoint.
