@@ -74,7 +74,7 @@ pub fn power_loss(
     lost
 }
 
-/// Records a reader whose log is new, becomes full, and goes on, and checks at least `images`
+/// Records a reader with a log that is new, becomes full, and goes on, and checks at least `images`
 /// images of the home: each revealed secret has its records, nothing counts as a breach, and
 /// the log continues.
 ///

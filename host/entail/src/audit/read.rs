@@ -44,7 +44,7 @@ impl Records {
         }
     }
 
-    /// For a caller that reads a log while it is written: a grant whose opening is not
+    /// For a caller that reads a log while it is written: a grant with an opening that is not
     /// recorded yet is returned by the next call after `None`, with its opening if that is
     /// recorded by then.
     #[must_use]
