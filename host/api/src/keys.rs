@@ -127,6 +127,45 @@ pub struct KeysPlan {
     pub resumed: bool,
     /// How many secrets would be sealed again.
     pub to_renew: u64,
+    /// How many owners would have to sign the change besides those whose keys this machine has.
+    pub owners_missing: u64,
     /// The organizations with secrets that the identity of this machine does not open.
     pub unreadable: Vec<String>,
+}
+
+/// `key sign`: a proposal of a change of keys was reviewed, and signed unless it was a dry run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ProposalReview {
+    /// Whether it was a dry run, which signs nothing.
+    pub dry_run: bool,
+    /// The id of the store.
+    pub store: String,
+    /// The number of the proposed keyring.
+    pub keyring: u64,
+    /// Whether this home knows the present owners of the store.
+    pub trusted: bool,
+    /// What the proposal changes.
+    pub differences: Vec<KeyringDifference>,
+    /// The fingerprints of the owners that signed it.
+    pub signed_by: Vec<String>,
+    /// How many more owners must sign it, at least.
+    pub owners_missing: u64,
+}
+
+/// What a proposed keyring changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct KeyringDifference {
+    /// What changes: `owner-added`, `owner-removed`, `owners-required`, `signer-added`,
+    /// `signer-removed`, `organization-added`, `organization-removed`, `recipient-added`,
+    /// `recipient-removed`, `epoch-begun`, `epoch-removed`, `epoch-resealed`, `fresh-for`, or
+    /// `lineage-begun`.
+    pub kind: String,
+    /// The organization that it is about; `null` if it is about all, or none.
+    pub organization: Option<String>,
+    /// The key, fingerprint or number that it is about.
+    pub subject: String,
+    /// The label of the key, if it has one.
+    pub label: Option<String>,
 }

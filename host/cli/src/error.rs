@@ -3,6 +3,7 @@
 use std::fmt;
 
 use entail::policy::{BadSettings, Code, Problem};
+use entail::store::Proposal;
 use entail::{Error, ErrorKind, ProviderId, ScopePath};
 
 use crate::exit_status::ExitStatus;
@@ -23,6 +24,8 @@ pub struct CliError {
     remedies: Vec<String>,
     /// The name that does not exist.
     unknown: Option<Box<Unknown>>,
+    /// The change that owners must sign.
+    proposal: Option<Box<Proposal>>,
 }
 
 /// The kind of an error. Its name in `--json` output is the variant in kebab case.
@@ -175,6 +178,7 @@ impl CliError {
             details: Box::default(),
             remedies: Vec::new(),
             unknown: None,
+            proposal: None,
         }
     }
 
@@ -220,6 +224,20 @@ impl CliError {
     pub fn did_you_mean(mut self, near: &str) -> Self {
         self.message = format!("{}; did you mean {near}?", self.message);
         self
+    }
+
+    /// The change that owners must sign.
+    pub fn proposal(&self) -> Option<&Proposal> {
+        self.proposal.as_deref()
+    }
+
+    /// The same error of a dry run, which proposes nothing.
+    pub fn without_proposal(self) -> Self {
+        CliError {
+            proposal: None,
+            remedies: Vec::new(),
+            ..self
+        }
     }
 
     /// The name that does not exist.
@@ -289,6 +307,10 @@ impl From<Error> for CliError {
                     provider: provider.to_string(),
                     name: name.to_string(),
                 })),
+                ..failure
+            },
+            Error::OwnersRequired(proposal) => CliError {
+                proposal: Some(proposal),
                 ..failure
             },
             _ => failure,

@@ -27,6 +27,7 @@ use zeroizing_alloc::ZeroAlloc;
 
 use crate::cli::Cli;
 use crate::commands::dispatch;
+use crate::commands::key::save_proposal;
 use crate::error::CliError;
 use crate::exit_status::ExitStatus;
 use crate::output::{Style, err};
@@ -71,7 +72,10 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         .map_err(|error| CliError::io("the runtime", &error))?;
     runtime.block_on(async {
         match dispatch(&session, &command, cli::parser).await {
-            Err(error) => Err(complete(&session, error, command.adds_scope()).await),
+            Err(error) => {
+                let error = save_proposal(&session, error);
+                Err(complete(&session, error, command.adds_scope()).await)
+            }
             done => done,
         }
     })

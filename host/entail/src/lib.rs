@@ -173,7 +173,10 @@ pub use crate::home::Home;
 pub use crate::home::settings::{
     DecisionLogSettings, HomeSettings, InvalidSettings, LogSync, Require, SecondarySink,
 };
-pub use crate::keys::{KeyChange, KeyPlan, OnStep, Renewal, StaleSecret, Step, StoreKeys};
+pub use crate::keys::{
+    KeyChange, KeyPlan, OnStep, ProposalReview, Renewal, StaleSecret, Step, StoreKeys,
+    review_proposal, sign_proposal,
+};
 pub use crate::logs::{
     count_records, journalled_log_heads, last_records, records, replay, shadow_decisions,
     verify_log,

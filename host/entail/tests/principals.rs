@@ -254,10 +254,10 @@ async fn a_project_is_refused_by_every_function_but_for_its_own_scopes() {
         replay => replay(home, &evals, built_in, &filter);
         shadow_decisions => shadow_decisions(home, &evals);
         plan_restore_in_place => {
-            plan_restore_in_place(home, &evals, Some(&file), None, &trust).await
+            plan_restore_in_place(home, &evals, Some(&file), None, &trust, None).await
         };
         restore_in_place => {
-            restore_in_place(home, &evals, Some(&file), None, &trust, &mut |_| {}).await
+            restore_in_place(home, &evals, Some(&file), None, &trust, None, &mut |_| {}).await
         };
         plan_restore_to_clean_machine => {
             let (new, source) = (test.directory.path().join("new"), IdentitySource::Directory);

@@ -3,6 +3,7 @@
 use crate::anchor::AnchorError;
 use crate::backend::BackendError;
 use crate::journal::position::Revision;
+use crate::keyring::proposal::{Proposal, ProposalError};
 use crate::keys::error::KeyError;
 use crate::sealing::context::SealError;
 use crate::tampering::Tampering;
@@ -41,6 +42,12 @@ pub enum Error {
     /// A key is missing or cannot be used.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// More owners must sign the new keyring. Nothing was written.
+    #[error("{}", .0.waiting())]
+    OwnersRequired(Box<Proposal>),
+    /// A proposal cannot be applied.
+    #[error("the proposal: {0}")]
+    Proposal(#[from] ProposalError),
     /// A secret cannot be sealed.
     #[error(transparent)]
     Seal(SealError),

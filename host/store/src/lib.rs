@@ -98,14 +98,15 @@ pub use journal::heartbeat::Freshness;
 pub use journal::history::History;
 pub use journal::log_head::LogHead;
 pub use journal::position::{JournalPosition, Revision};
-pub use keyring::{
-    Authority, Keyring, KeyringDraft, KeyringNumber, LabelledKey, Owners, StoreSigner,
-};
+pub use keyring::authority::{Authority, LabelledKey, Owners, StoreSigner};
+pub use keyring::difference::{DifferenceKind, KeyringDifference, differences};
+pub use keyring::proposal::{MAX_PROPOSAL_BYTES, Proposal, ProposalError};
+pub use keyring::{Keyring, KeyringDraft, KeyringNumber, Signatures};
 pub use keys::Keys;
 pub use keys::error::KeyError;
 pub use keys::new::{NewKeys, write_keyring};
 pub use keys::program::KeyProgram;
-pub use keys::recovery::create::{create_recovery_key, create_recovery_shares, share_files};
+pub use keys::recovery::create::{PendingRecovery, RecoveryFiles};
 pub use keys::recovery::error::ShareError;
 pub use keys::recovery::given::RecoveryKey;
 pub use keys::recovery::receipt::Receipt;
@@ -116,7 +117,7 @@ pub use keys::source::{IdentitySource, KeySources, ServiceIdentity, SignerSource
 pub use locked::{inherited_file, memory_lock_failures};
 pub use random_id::{InvalidId, RandomId};
 pub use recipients::{
-    Epoch, Readers, Recipient, RecipientClass, RecipientError, RecipientId, check_recipient_label,
+    Epoch, Readers, Recipient, RecipientClass, RecipientError, RecipientId, check_label,
     check_recipient_room, find_recipient, with_recipient, without_recipient,
 };
 pub use row::{BlobRow, DocumentKey, JournalRow};

@@ -143,7 +143,7 @@ pub fn with_recipient(
         return Err(RecipientError::Duplicate(id));
     }
     check_recipient_room(recipients)?;
-    check_recipient_label(&recipient.label)?;
+    check_label(&recipient.label)?;
     Ok(recipients.iter().cloned().chain([recipient]).collect())
 }
 
@@ -152,7 +152,7 @@ pub fn with_recipient(
 /// # Errors
 ///
 /// [`RecipientError::LongLabel`].
-pub fn check_recipient_label(label: &str) -> Result<(), RecipientError> {
+pub fn check_label(label: &str) -> Result<(), RecipientError> {
     if label.len() > MAX_LABEL_BYTES {
         return Err(RecipientError::LongLabel);
     }

@@ -140,6 +140,9 @@ pub struct Statement {
     pub signatures: Vec<u8>,
 }
 
+/// The signatures of a statement that nobody signed yet.
+const NO_SIGNATURES: &[u8] = b"[]";
+
 /// A signature, as stored.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -150,27 +153,50 @@ struct StoredSignature {
 }
 
 impl Statement {
+    /// A statement that nobody signed yet.
+    pub(crate) fn unsigned(payload: Vec<u8>) -> Self {
+        Statement {
+            payload,
+            signatures: NO_SIGNATURES.to_vec(),
+        }
+    }
+
+    /// Whether nobody signed it yet.
+    pub(crate) fn is_unsigned(&self) -> bool {
+        self.signatures == NO_SIGNATURES
+    }
+
     /// Signs `payload` with each of `signers`.
     pub(crate) fn sign<'a>(
         kind: StatementType,
         payload: Vec<u8>,
         signers: impl IntoIterator<Item = &'a Signer>,
     ) -> Result<Self, ServiceError> {
-        let bytes = kind.signed_bytes(&payload);
-        let sign = |signer: &Signer| {
-            Ok(StoredSignature {
-                algorithm: ED25519.to_owned(),
-                key: signer.id().to_string(),
-                signature: hex::encode(&signer.sign(&bytes)?),
-            })
-        };
-        let signatures: Result<Vec<StoredSignature>, ServiceError> =
-            signers.into_iter().map(sign).collect();
-        Ok(Statement {
-            // Texts always serialize.
-            signatures: serde_json::to_vec(&signatures?).unwrap_or_default(),
-            payload,
-        })
+        let mut statement = Self::unsigned(payload);
+        for signer in signers {
+            statement.add_signature(kind, signer)?;
+        }
+        Ok(statement)
+    }
+
+    /// Adds a signature. Malformed signatures are replaced.
+    pub(crate) fn add_signature(
+        &mut self,
+        kind: StatementType,
+        signer: &Signer,
+    ) -> Result<(), ServiceError> {
+        let mut signatures: Vec<StoredSignature> =
+            serde_json::from_slice(&self.signatures).unwrap_or_default();
+        let key = signer.id().to_string();
+        signatures.retain(|signature| signature.key != key);
+        signatures.push(StoredSignature {
+            algorithm: ED25519.to_owned(),
+            key,
+            signature: hex::encode(&signer.sign(&kind.signed_bytes(&self.payload))?),
+        });
+        // Texts always serialize.
+        self.signatures = serde_json::to_vec(&signatures).unwrap_or_default();
+        Ok(())
     }
 
     /// Returns the keys among `trusted` that signed it. Fails if there is any other signature,
@@ -286,7 +312,11 @@ mod tests {
             ..statement.clone()
         };
         assert_eq!(signed_by(&other, keyring, &both), None);
-        let twice = sign(&[&one, &one]);
+        let mut twice = sign(&[&one, &one]);
+        assert_eq!(signed_by(&twice, keyring, &both), Some(vec![one.id()]));
+        let signature = String::from_utf8(twice.signatures).unwrap();
+        let signature = signature.trim_matches(['[', ']']);
+        twice.signatures = format!("[{signature},{signature}]").into_bytes();
         assert_eq!(signed_by(&twice, keyring, &both), None);
         let none = sign(&[]);
         assert_eq!(signed_by(&none, keyring, &both), None);

@@ -157,12 +157,16 @@ async fn check_keys(session: &Session, report: &mut Report, entail: &Entail) {
         }
         Err(error) => report.failed("the signer", Error::from(error).into()),
     }
-    match keys.check_may_own(&keyring) {
-        Ok(()) => report.ok("the owner key of this machine may change keys and recipients"),
-        Err(KeyError::NoOwner) => {
-            report.ok("there is no owner key, so this machine cannot change keys and recipients");
-        }
-        Err(error) => report.failed("the owner key", Error::from(error).into()),
+    match (keys.missing_owners(&keyring), keys.check_owns()) {
+        (Ok(0), _) => report.ok("the owner key of this machine may change keys and recipients"),
+        (Ok(_), Err(_)) => report.ok(
+            "there is no owner key, so owners elsewhere must sign changes of keys and recipients",
+        ),
+        (Ok(missing), Ok(())) => report.ok(format!(
+            "the owner key of this machine may change keys and recipients, together with {}",
+            count(missing, "more owner")
+        )),
+        (Err(error), _) => report.failed("the owner key", Error::from(error).into()),
     }
     for (is_begun, key) in [
         (keys.has_next_key(Role::Signer), "signer"),

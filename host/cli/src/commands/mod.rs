@@ -16,7 +16,7 @@ pub mod help;
 mod import;
 mod inherit;
 mod init;
-mod key;
+pub mod key;
 mod model;
 pub mod policy;
 mod principal;

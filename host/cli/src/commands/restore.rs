@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use entail::store::{KeyError, KeyId, Receipt, RecoveryKey};
+use entail::store::{KeyError, KeyId, Proposal, Receipt, RecoveryKey};
 use entail::{
     Home, IdentitySource, Secret, Trust, plan_restore_in_place, plan_restore_to_clean_machine,
     quoted, restore_in_place, restore_to_clean_machine,
@@ -11,6 +11,7 @@ use entail::{
 
 use crate::args::dry_run::DryRun;
 use crate::args::path;
+use crate::commands::key::read_proposal;
 use crate::confirm;
 use crate::error::{CliError, ErrorCode};
 use crate::output::progress::Bar;
@@ -34,6 +35,9 @@ pub struct RestoreArgs {
     /// Accept a state older than what this home has seen
     #[arg(long)]
     pub accept_rollback: bool,
+    /// Restore with the proposal of this restore that enough owners signed (see: entail key sign)
+    #[arg(long, value_name = "FILE", requires = "accept_rollback", value_parser = path::parser())]
+    pub proposal: Option<PathBuf>,
     /// Trust a backup of a store with this owner (see: entail key list)
     #[arg(long, value_name = "FINGERPRINT")]
     pub owner: Option<String>,
@@ -64,7 +68,8 @@ pub async fn restore(session: &Session, args: &RestoreArgs) -> Result<(), CliErr
         }
     };
     if args.dry_run.dry_run {
-        print_plan(session, plan(session, args, &target).await?);
+        let plan = plan(session, args, &target).await;
+        print_plan(session, plan.map_err(CliError::without_proposal)?);
         return Ok(());
     }
     let restored = match &target {
@@ -98,6 +103,7 @@ async fn plan(
             args.file.as_deref(),
             recovery.as_ref().map(identity_of),
             &trust(args, Vec::new())?,
+            proposal(args)?,
         )
         .await?),
         Target::CleanMachine(file, recovery) => Ok(plan_restore_to_clean_machine(
@@ -166,6 +172,11 @@ fn free_directory(session: &Session) -> Result<PathBuf, CliError> {
     ]))
 }
 
+/// Reads the proposal of the restore that owners have signed.
+fn proposal(args: &RestoreArgs) -> Result<Option<Proposal>, CliError> {
+    args.proposal.as_deref().map(read_proposal).transpose()
+}
+
 async fn in_place(
     session: &Session,
     args: &RestoreArgs,
@@ -186,6 +197,7 @@ async fn in_place(
         args.file.as_deref(),
         recovery.map(identity_of),
         &trust(args, Vec::new())?,
+        proposal(args)?,
         &mut |step| bar.step(step),
     )
     .await?)

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use entail_store::{Author, Batch, DocumentKey, Fault, LogHead, Revision, Role, Store, Tampering};
+use entail_store::{
+    Author, Batch, DocumentKey, Error as StoreError, Fault, LogHead, Revision, Role, Store,
+    Tampering,
+};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::audit::DecisionLog;
 use crate::clock::Clock;
 use crate::documents::encode;
-use crate::documents::principal::KnownPrincipals;
+use crate::documents::principal::{KnownPrincipals, PRINCIPAL_KIND};
 use crate::documents::scope::SCOPE_KIND;
 use crate::error::Error;
 use crate::principal::Principal;
@@ -75,11 +78,12 @@ impl DocumentStore {
         Ok(())
     }
 
-    /// Fails if this machine cannot change the keyring, as a commit would.
-    pub(crate) async fn check_can_commit_keyring(&self) -> Result<(), Error> {
+    /// How many owners must sign a change of the keyring besides those whose keys this machine
+    /// has. Fails if this machine cannot write, as a commit would.
+    pub(crate) async fn missing_owners(&self) -> Result<usize, Error> {
         self.check_can_commit().await?;
         let keyring = self.store.keyring().await?;
-        Ok(self.store.keys().check_may_own(&keyring)?)
+        Ok(self.store.keys().missing_owners(&keyring)?)
     }
 
     /// Commits a batch with its journal entry.
@@ -97,8 +101,8 @@ impl DocumentStore {
             change: &change,
             log: self.log_head().await,
         };
-        self.store.commit(expected, batch, author).await?;
-        Ok(())
+        let committed = self.store.commit(expected, batch, author).await;
+        committed.map(drop).map_err(without_author)
     }
 
     /// Rotates a key that signs, with its journal entry.
@@ -118,7 +122,8 @@ impl DocumentStore {
                 change: &change,
                 log: self.log_head().await,
             };
-            Ok(self.store.rotate_key(role, expected, batch, author).await?)
+            let rotated = self.store.rotate_key(role, expected, batch, author).await;
+            rotated.map_err(without_author)
         })
         .await
     }
@@ -199,6 +204,17 @@ impl DocumentStore {
             }
         }
         Ok((snapshot.revision, bodies))
+    }
+}
+
+/// Leaves the author's document out of a proposal: who applies it is the author of the change.
+fn without_author(error: StoreError) -> Error {
+    match error {
+        StoreError::OwnersRequired(proposal) => {
+            let proposal = proposal.without_documents(PRINCIPAL_KIND);
+            Error::OwnersRequired(Box::new(proposal))
+        }
+        error => error.into(),
     }
 }
 

@@ -1,7 +1,9 @@
 //! The kind, the code and the hints of each error.
 
 use entail_policy::BadSettings;
-use entail_store::{AnchorError, Fault, KeyError, RecipientError, SealError, ShareError};
+use entail_store::{
+    AnchorError, Fault, KeyError, ProposalError, RecipientError, SealError, ShareError,
+};
 
 use crate::error::Error;
 use crate::error::hint::Hint;
@@ -93,7 +95,11 @@ impl Error {
             | Error::NotAHome(_)
             | Error::Anchor(_)
             | Error::NotAnchored(_) => ErrorKind::Unavailable,
+            Error::Proposal(ProposalError::File(_)) => ErrorKind::Io,
+            Error::Proposal(ProposalError::Newer) => ErrorKind::Unavailable,
+            Error::Proposal(ProposalError::Untrusted(_)) => ErrorKind::Tampered,
             Error::Keys(_)
+            | Error::OwnersRequired(_)
             | Error::Sealed { .. }
             | Error::HostNotBound { .. }
             | Error::NotARecipient { .. } => ErrorKind::Sealed,
@@ -120,6 +126,10 @@ impl Error {
             | Error::UnknownRecipient(_)
             | Error::UnknownSigner(_)
             | Error::SignerExists(_)
+            | Error::UnknownOwner(_)
+            | Error::OwnerExists(_)
+            | Error::OwnersOutOfRange { .. }
+            | Error::Proposal(_)
             | Error::OwnSigner
             | Error::OwnRecipient
             | Error::RecoveryKeyRequired
@@ -155,6 +165,14 @@ impl Error {
             Error::UnknownRecipient(_) => "unknown-recipient",
             Error::UnknownSigner(_) => "unknown-signer",
             Error::SignerExists(_) => "signer-exists",
+            Error::UnknownOwner(_) => "unknown-owner",
+            Error::OwnerExists(_) => "owner-exists",
+            Error::OwnersOutOfRange { .. } => "owners-out-of-range",
+            Error::OwnersRequired(_) => "owners-required",
+            Error::Proposal(ProposalError::Newer) => NEWER_VERSION,
+            Error::Proposal(ProposalError::Untrusted(_)) => "untrusted-proposal",
+            Error::Proposal(ProposalError::Outdated) => "outdated-proposal",
+            Error::Proposal(_) => "invalid-proposal",
             Error::OwnSigner => "own-signer",
             Error::OwnRecipient => "own-recipient",
             Error::NotARecipient { .. } => "not-a-recipient",
@@ -229,6 +247,10 @@ impl Error {
             Error::UnknownRecipient(_)
             | Error::UnknownSigner(_)
             | Error::SignerExists(_)
+            | Error::UnknownOwner(_)
+            | Error::OwnerExists(_)
+            | Error::OwnersOutOfRange { .. }
+            | Error::Proposal(ProposalError::NotAnOwner)
             | Error::Recipient(
                 RecipientError::Duplicate(_)
                 | RecipientError::Ambiguous(_)
@@ -239,6 +261,8 @@ impl Error {
                 recipient: recipient.clone(),
                 organization: None,
             },
+            Error::OwnersRequired(_) => Hint::CollectSignatures,
+            Error::Proposal(ProposalError::Outdated) => Hint::MakeChangeAgain,
             Error::OwnSigner => Hint::RotateSigner,
             Error::OwnRecipient => Hint::RotateIdentity,
             Error::RecoveryKeyRequired => Hint::SupplyRecoveryKey,

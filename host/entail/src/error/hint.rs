@@ -140,6 +140,10 @@ pub enum Hint {
     RotateIdentity,
     /// Renew the signer of this machine.
     RotateSigner,
+    /// Let other owners sign the proposal on their machines, and apply it.
+    CollectSignatures,
+    /// Make the change again, which makes a new proposal.
+    MakeChangeAgain,
     /// Let a machine that opens the secrets of the organization add this machine's identity as a
     /// recipient; or supply an identity that is one.
     AddOwnRecipient {

@@ -11,7 +11,8 @@ use entail_policy::{
     BadSettings, CallError, ComposeError, EngineError, PolicyDigest, Refusal, Rejected,
 };
 use entail_store::{
-    AnchorError, KeyError, RandomId, RecipientError, Revision, SealError, Tampering,
+    AnchorError, KeyError, Proposal, ProposalError, RandomId, RecipientError, Revision, SealError,
+    Tampering,
 };
 use entail_text::sanitized;
 
@@ -111,6 +112,29 @@ pub enum Error {
     /// The key is a signer already.
     #[error("{} is a signer already", sanitized(.0))]
     SignerExists(String),
+    /// No owner has this fingerprint or label.
+    #[error("there is no owner {}", quoted(.0))]
+    UnknownOwner(String),
+    /// The key is an owner already.
+    #[error("{} is an owner already", sanitized(.0))]
+    OwnerExists(String),
+    /// The number of owners that must sign is not between 1 and the number of owners.
+    #[error(
+        "{required} of {owners} {} cannot be required to sign: give a number from 1 to {owners}",
+        if *.owners == 1 { "owner" } else { "owners" }
+    )]
+    OwnersOutOfRange {
+        /// How many would have to sign.
+        required: usize,
+        /// How many there would be.
+        owners: usize,
+    },
+    /// More owners must sign the change than this machine has keys of.
+    #[error("{}", .0.waiting())]
+    OwnersRequired(Box<Proposal>),
+    /// A proposal cannot be signed or applied.
+    #[error("the proposal cannot be used: {0}")]
+    Proposal(#[from] ProposalError),
     /// The signer of this machine cannot be removed.
     #[error("that is the signer of this machine, which could then change nothing")]
     OwnSigner,
@@ -376,6 +400,8 @@ impl From<entail_store::Error> for Error {
             entail_store::Error::RestoredElsewhere { found, seen } => {
                 Error::RestoredElsewhere { found, seen }
             }
+            entail_store::Error::OwnersRequired(proposal) => Error::OwnersRequired(proposal),
+            entail_store::Error::Proposal(error) => Error::Proposal(error),
             entail_store::Error::Conflict { .. } => Error::Contended,
             entail_store::Error::Unavailable(error) => Error::Unavailable(error.to_string()),
             other => Error::Unavailable(other.to_string()),

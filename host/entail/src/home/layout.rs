@@ -78,6 +78,11 @@ impl Home {
         self.directory.join("shadow.jsonl")
     }
 
+    /// The directory of proposals that wait for signatures of owners.
+    pub fn proposals_directory(&self) -> PathBuf {
+        self.directory.join("proposals")
+    }
+
     /// The file of additional providers.
     pub fn providers_file(&self) -> PathBuf {
         self.directory.join("providers.toml")

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use entail_decision::provider::{Catalog, MAX_FILE_BYTES};
-use entail_store::{Access, AnchorError, JournalPosition, KeySources, Keys, Secret, Sqlite, Store};
+use entail_store::{
+    Access, AnchorError, JournalPosition, KeySources, Keyring, Keys, Secret, Sqlite, Store,
+};
 
 use super::layout::Home;
 use super::settings::{self, HomeSettings, InvalidSettings};
@@ -34,6 +36,16 @@ impl Home {
     pub fn keys(&self, sources: impl Into<KeySources>) -> Result<Keys, Error> {
         let sources = self.with_programs(sources.into())?;
         Ok(Keys::open_with(&self.keys_directory(), sources)?)
+    }
+
+    /// Reads the keyring that this home trusts.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Keys`].
+    pub fn trusted_keyring(&self) -> Result<Arc<Keyring>, Error> {
+        let keys = Keys::open(&self.keys_directory())?;
+        Ok(Arc::clone(keys.keyring()))
     }
 
     /// Opens the store, which other processes may use at the same time.

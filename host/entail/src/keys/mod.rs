@@ -4,10 +4,16 @@
 //! again that were there before, a few scopes per commit. Everything stays readable meanwhile. An
 //! interrupted operation continues when it is called again: the next key in its file, and the
 //! epoch of a secret, say what is left to do.
+//!
+//! If more owners must sign than this machine has keys of, an operation fails with
+//! [`Error::OwnersRequired`], which contains the [proposal](entail_store::Proposal) for the others.
+//! [`StoreKeys::apply`] then makes the change.
 
 mod heartbeats;
 mod identity;
+mod owners;
 mod plan;
+mod proposals;
 pub(crate) mod readers;
 mod renewal;
 pub(crate) mod renewing;
@@ -16,7 +22,7 @@ mod signer;
 
 use std::sync::Arc;
 
-use entail_store::{Keyring, Keys, Receipt, Recipient, Role, Secret, StoreSigner};
+use entail_store::{Keyring, Keys, LabelledKey, Receipt, Recipient, Role, Secret, StoreSigner};
 
 use crate::authorize::authorize_whole;
 use crate::blocking::run_with_progress;
@@ -28,6 +34,7 @@ use entail_decision::name::ScopePath;
 use renewing::Renewing;
 
 pub use plan::{KeyChange, KeyPlan};
+pub use proposals::{ProposalReview, review_proposal, sign_proposal};
 pub use renewal::{OnStep, Renewal, StaleSecret, Step};
 
 /// The keys that secrets are sealed to and changes are signed with.
@@ -100,7 +107,7 @@ impl StoreKeys<'_> {
     }
 
     /// What is known of the store now, for a recovery key
-    /// ([`create_recovery_key`](entail_store::create_recovery_key)).
+    /// ([`RecoveryFiles`](entail_store::RecoveryFiles)).
     ///
     /// # Errors
     ///
@@ -148,7 +155,7 @@ impl StoreKeys<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::Keys`] without a signer or an owner key.
+    /// [`Error::Keys`] without a signer; [`Error::OwnersRequired`].
     pub async fn rotate_signer(self, principal: &Principal) -> Result<Renewal, Error> {
         self.run(principal, &mut |_| {}, |renewing| async move {
             renewing.rotate_signing_key(Role::Signer).await
@@ -160,8 +167,8 @@ impl StoreKeys<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if it is a signer already; [`Error::UnknownScope`]; [`Error::Keys`]
-    /// without an owner key.
+    /// [`Error::Invalid`] if it is a signer already; [`Error::UnknownScope`];
+    /// [`Error::OwnersRequired`].
     pub async fn add_signer(self, principal: &Principal, signer: StoreSigner) -> Result<(), Error> {
         self.run(principal, &mut |_| {}, |renewing| async move {
             renewing.add_signer(signer).await
@@ -174,11 +181,61 @@ impl StoreKeys<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownSigner`], [`Error::OwnSigner`]; [`Error::Keys`] without an owner key.
+    /// [`Error::UnknownSigner`], [`Error::OwnSigner`], [`Error::OwnersRequired`].
     pub async fn remove_signer(self, principal: &Principal, which: &str) -> Result<(), Error> {
         let which = which.to_owned();
         self.run(principal, &mut |_| {}, |renewing| async move {
             renewing.remove_signer(&which).await
+        })
+        .await
+    }
+
+    /// Adds an owner key, with the number of owners that must sign from then on; `None` leaves that
+    /// number as it is. As many owners must sign the change, too.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OwnerExists`], [`Error::OwnersOutOfRange`], [`Error::OwnersRequired`].
+    pub async fn add_owner(
+        self,
+        principal: &Principal,
+        owner: LabelledKey,
+        required: Option<usize>,
+    ) -> Result<(), Error> {
+        self.run(principal, &mut |_| {}, move |renewing| async move {
+            renewing.add_owner(owner, required).await
+        })
+        .await
+    }
+
+    /// Removes an owner key, given by its fingerprint or label; `required` as in
+    /// [`StoreKeys::add_owner`]. What it signs from then on is refused everywhere.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownOwner`], [`Error::OwnersOutOfRange`], [`Error::OwnersRequired`].
+    pub async fn remove_owner(
+        self,
+        principal: &Principal,
+        which: &str,
+        required: Option<usize>,
+    ) -> Result<(), Error> {
+        let which = which.to_owned();
+        self.run(principal, &mut |_| {}, move |renewing| async move {
+            renewing.remove_owner(&which, required).await
+        })
+        .await
+    }
+
+    /// Sets how many owners must sign changes of keys and recipients. As many as before, and as
+    /// many as from then on, must sign this one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OwnersOutOfRange`], [`Error::OwnersRequired`].
+    pub async fn require_owners(self, principal: &Principal, required: usize) -> Result<(), Error> {
+        self.run(principal, &mut |_| {}, move |renewing| async move {
+            renewing.require_owners(required).await
         })
         .await
     }
@@ -201,7 +258,7 @@ impl StoreKeys<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::Recipient`]; [`Error::Keys`] without a signer or an owner key.
+    /// [`Error::Recipient`]; [`Error::Keys`] without a signer; [`Error::OwnersRequired`].
     pub async fn add_recipient(
         self,
         principal: &Principal,

@@ -1,10 +1,12 @@
 //! Planning a change of keys: the checks of the change itself, and how much it would renew.
 
 use entail_store::{
-    Keyring, Readers, Recipient, Role, StoreSigner, check_recipient_room, with_recipient,
+    Keyring, LabelledKey, Readers, Recipient, Role, StoreSigner, check_recipient_room,
+    with_recipient,
 };
 
 use super::identity::replace;
+use super::owners::{requiring, with_owner, without_owner};
 use super::readers::{edited, unreadable};
 use super::renewal::PAGE;
 use super::renewing::Renewing;
@@ -23,6 +25,22 @@ pub enum KeyChange {
     RotateSigner,
     /// [`StoreKeys::rotate_owner`](super::StoreKeys::rotate_owner).
     RotateOwner,
+    /// [`StoreKeys::add_owner`](super::StoreKeys::add_owner).
+    AddOwner {
+        /// The key.
+        owner: LabelledKey,
+        /// How many owners must sign from then on.
+        required: Option<usize>,
+    },
+    /// [`StoreKeys::remove_owner`](super::StoreKeys::remove_owner).
+    RemoveOwner {
+        /// Its fingerprint or label.
+        which: String,
+        /// How many owners must sign from then on.
+        required: Option<usize>,
+    },
+    /// [`StoreKeys::require_owners`](super::StoreKeys::require_owners).
+    RequireOwners(usize),
     /// [`StoreKeys::add_signer`](super::StoreKeys::add_signer).
     AddSigner(StoreSigner),
     /// [`StoreKeys::remove_signer`](super::StoreKeys::remove_signer), by its fingerprint or label.
@@ -52,6 +70,8 @@ pub struct KeyPlan {
     pub resumed: bool,
     /// How many secrets it would seal again.
     pub to_renew: usize,
+    /// How many owners would have to sign it besides those whose keys this machine has.
+    pub missing_owners: usize,
     /// The organizations with secrets that this machine's identity does not open, and would not
     /// open afterwards; only a rotation of the identity finds them.
     pub unreadable: Vec<String>,
@@ -62,16 +82,36 @@ impl Renewing {
     pub(crate) async fn plan(&self, change: KeyChange) -> Result<KeyPlan, Error> {
         // Resealing writes only if a secret needs it, and never the keyring.
         let changes_keyring = !matches!(change, KeyChange::Reseal);
-        if changes_keyring {
-            self.documents.check_can_commit_keyring().await?;
-        }
+        let missing_owners = if changes_keyring {
+            self.documents.missing_owners().await?
+        } else {
+            0
+        };
         let keyring = self.store().keyring().await?;
         let authority = keyring.authority();
         let mut resumed = false;
         let mut not_open = Vec::new();
         let to_renew = match change {
-            KeyChange::RotateSigner => return self.plan_signing_rotation(Role::Signer).await,
-            KeyChange::RotateOwner => return self.plan_signing_rotation(Role::Owner).await,
+            KeyChange::RotateSigner => {
+                resumed = self.plan_signing_rotation(Role::Signer).await?;
+                0
+            }
+            KeyChange::RotateOwner => {
+                resumed = self.plan_signing_rotation(Role::Owner).await?;
+                0
+            }
+            KeyChange::AddOwner { owner, required } => {
+                with_owner(authority, owner, required)?;
+                0
+            }
+            KeyChange::RemoveOwner { which, required } => {
+                without_owner(authority, &which, required)?;
+                0
+            }
+            KeyChange::RequireOwners(required) => {
+                requiring(authority, required)?;
+                0
+            }
             KeyChange::AddSigner(signer) => {
                 with_signer(authority, signer)?;
                 0
@@ -145,6 +185,7 @@ impl Renewing {
         Ok(KeyPlan {
             resumed,
             to_renew,
+            missing_owners,
             unreadable: not_open,
         })
     }
@@ -179,11 +220,9 @@ impl Renewing {
         Ok(count)
     }
 
-    async fn plan_signing_rotation(&self, role: Role) -> Result<KeyPlan, Error> {
+    /// Returns whether the rotation was begun earlier.
+    async fn plan_signing_rotation(&self, role: Role) -> Result<bool, Error> {
         self.store().keys().check_can_rotate()?;
-        Ok(KeyPlan {
-            resumed: self.is_signing_rotation_begun(role).await?,
-            ..KeyPlan::default()
-        })
+        self.is_signing_rotation_begun(role).await
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use entail_store::{
-    Authority, Batch, Digest, Epoch, EpochKey, KeyError, Keys, Readers, Recipient, RecipientError,
-    SealError, find_recipient, with_recipient, without_recipient,
+    Authority, Batch, Digest, Epoch, EpochKey, KeyError, Keyring, Keys, Readers, Recipient,
+    RecipientError, SealError, find_recipient, with_recipient, without_recipient,
 };
 use serde_json::{Value, json};
 
@@ -167,7 +167,7 @@ impl Renewing {
                 let stale = |readers: &&Readers| !readers.is_current();
                 let stale = before.readers.iter().filter(stale);
                 let stale: Vec<String> = stale.map(|known| known.organization.clone()).collect();
-                if stale.is_empty() || self.store().keys().check_owns().is_err() {
+                if stale.is_empty() || !self.signs_alone(&snapshot.keyring) {
                     return Ok(Vec::new());
                 }
                 let change = self.renewed(before.clone(), stale.clone(), keys).await?;
@@ -187,6 +187,12 @@ impl Renewing {
             .await
     }
 
+    /// Whether no other owner must sign a change of the keyring.
+    fn signs_alone(&self, keyring: &Keyring) -> bool {
+        let missing = self.store().keys().missing_owners(keyring);
+        missing.is_ok_and(|missing| missing == 0)
+    }
+
     /// Removes the epochs to which no secret is sealed any more. `is_used` says whether one is.
     pub(super) async fn drop_epochs(
         &self,
@@ -194,7 +200,8 @@ impl Renewing {
         expected: entail_store::Revision,
     ) -> Result<(), Error> {
         let snapshot = self.store().read(&[]).await?;
-        if snapshot.revision != expected || self.store().keys().check_owns().is_err() {
+        // No reason to ask other owners.
+        if snapshot.revision != expected || !self.signs_alone(&snapshot.keyring) {
             return Ok(());
         }
         let mut authority = snapshot.keyring.authority().clone();

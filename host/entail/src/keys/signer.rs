@@ -1,8 +1,9 @@
 //! The keys that sign: signers sign changes, owner keys sign the keyring.
 
-use entail_store::{Authority, Batch, KeyId, Role, StoreSigner, check_recipient_label};
+use entail_store::{Authority, Batch, KeyId, Role, StoreSigner, check_label};
 use serde_json::{Value, json};
 
+use super::owners::several_match;
 use super::renewal::Renewal;
 use super::renewing::Renewing;
 use crate::documents::scope::document_key;
@@ -84,7 +85,7 @@ impl Renewing {
 
 /// The authority with one more signer.
 pub(super) fn with_signer(authority: &Authority, signer: StoreSigner) -> Result<Authority, Error> {
-    check_recipient_label(&signer.key.label)?;
+    check_label(&signer.key.label)?;
     let id = signer.id();
     if authority.signers.iter().any(|known| known.id() == id) {
         return Err(Error::SignerExists(id.to_string()));
@@ -111,15 +112,6 @@ pub(super) fn without_signer(
             signers: kept,
             ..authority.clone()
         }),
-        several => {
-            let ids: Vec<String> = several
-                .iter()
-                .map(|signer| signer.id().to_string())
-                .collect();
-            Err(Error::Invalid(format!(
-                "several signers match; give the fingerprint of one of them: {}",
-                ids.join(", ")
-            )))
-        }
+        several => Err(several_match(several.iter().map(StoreSigner::id))),
     }
 }

@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use entail_store::{
     Authority, BackendError, Batch, Epoch, History, IdentitySource, InputError, InputFile,
-    JournalPosition, KeyId, Keyring, Keys, NewKeyring, Readers, Receipt, Recipient, Revision,
-    Secret, Sqlite, Store, Tampering, private_directory, write_keyring,
+    JournalPosition, KeyId, Keyring, Keys, NewKeyring, Proposal, ProposalError, Readers, Receipt,
+    Recipient, Revision, Secret, Sqlite, Store, Tampering, private_directory, write_keyring,
 };
 use serde_json::json;
 
@@ -159,6 +159,7 @@ pub(super) async fn import_over(
     backup: Option<&Path>,
     recovery: Option<&IdentitySource>,
     trust: &Trust,
+    signed: Option<Proposal>,
     keys: &Keys,
 ) -> Result<(Imported, Option<Sqlite>), Error> {
     let present = Sqlite::open(&home.database_file());
@@ -217,6 +218,7 @@ pub(super) async fn import_over(
     let import = Import {
         principal,
         staged,
+        keyring: signed.map_or(RestoredKeyring::New, RestoredKeyring::Proposed),
         seen,
         authority,
         add_blobs,
@@ -432,6 +434,18 @@ pub(super) struct Import<'a> {
     pub(super) add_blobs: Vec<Vec<u8>>,
     /// The keyrings that came after those of the backup.
     pub(super) before: Vec<Arc<Keyring>>,
+    /// Who signs the keyring that begins the lineage.
+    pub(super) keyring: RestoredKeyring,
+}
+
+/// Who signs the keyring of a restored store.
+pub(super) enum RestoredKeyring {
+    /// Owners of the present store.
+    New,
+    /// Owners of the present store have signed it already.
+    Proposed(Proposal),
+    /// The new owner of a clean machine.
+    TakenOver,
 }
 
 impl Import<'_> {
@@ -461,12 +475,18 @@ impl Import<'_> {
             .begin_lineage()
             .map_err(|error| Error::Home(error.to_string()))?;
         draft.authority = authority;
+        let (keyring, add_blobs) = match self.keyring {
+            RestoredKeyring::New => (draft.into(), add_blobs),
+            RestoredKeyring::TakenOver => (NewKeyring::from(draft).taking_over(), add_blobs),
+            RestoredKeyring::Proposed(proposal) => {
+                check_proposed(&proposal, newest, &draft.authority)?;
+                let keyring = NewKeyring::signed(proposal.keyring().clone());
+                (keyring, proposal.into_blobs())
+            }
+        };
         let batch = Batch {
             add_blobs,
-            keyring: Some(NewKeyring {
-                before: self.before,
-                draft,
-            }),
+            keyring: Some(keyring.after(self.before)),
             ..Batch::default()
         };
         let change = json!({
@@ -483,6 +503,40 @@ impl Import<'_> {
             not_restored,
             keyring: documents.store.known_keyring(),
         })
+    }
+}
+
+/// Fails unless a proposal is for this restore: it follows `newest`, gives the same power as
+/// `expected`, and contains the keys of the epochs that begin, which are new for each restore.
+fn check_proposed(
+    proposal: &Proposal,
+    newest: &Keyring,
+    expected: &Authority,
+) -> Result<(), Error> {
+    let without_epochs = |authority: &Authority| {
+        let mut authority = authority.clone();
+        for readers in &mut authority.readers {
+            readers.epochs.clear();
+        }
+        authority
+    };
+    let found = proposal.keyring().authority();
+    if proposal.previous().digest() != newest.digest()
+        || without_epochs(found) != without_epochs(expected)
+    {
+        return Err(ProposalError::Outdated.into());
+    }
+    let epochs = |authority: &Authority| -> Vec<Epoch> {
+        let all = authority.readers.iter();
+        all.flat_map(|readers| readers.epochs.clone()).collect()
+    };
+    let expected = epochs(expected);
+    let begun = epochs(found);
+    let mut begun = begun.iter().filter(|epoch| !expected.contains(epoch));
+    if begun.all(|epoch| proposal.adds_blob(&epoch.sealed)) {
+        Ok(())
+    } else {
+        Err(ProposalError::Outdated.into())
     }
 }
 

@@ -5,13 +5,14 @@
 use std::path::{Path, PathBuf};
 
 use entail_store::{
-    Backend as _, BackendError, IdentitySource, Keys, NewKeys, Recipient, Revision, Secret,
-    write_keyring,
+    Backend as _, BackendError, IdentitySource, Keys, NewKeys, Proposal, Recipient, Revision,
+    Secret, write_keyring,
 };
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::import::{
-    Import, Imported, RESTORED_LABEL, Trust, check_recovery, import_over, read_backup,
+    Import, Imported, RESTORED_LABEL, RestoredKeyring, Trust, check_recovery, import_over,
+    read_backup,
 };
 use crate::authorize::authorize_whole;
 use crate::blocking::{run_future_on_thread, run_with_progress};
@@ -188,6 +189,7 @@ async fn build_home(
         authority,
         add_blobs: Vec::new(),
         before: Vec::new(),
+        keyring: RestoredKeyring::TakenOver,
     };
     let imported = import.run(own).await?;
 
@@ -203,6 +205,9 @@ async fn build_home(
 /// although the anchor contradicts it. If this machine's identity opens nothing in the backup,
 /// `recovery` must; then everything is sealed again.
 ///
+/// If more owners must sign than this machine has keys of, it fails with
+/// [`Error::OwnersRequired`]. Call it again with `signed`, the proposal that they signed.
+///
 /// Other processes that use the home meanwhile may report that it was tampered with. Runs on
 /// a separate thread, which continues if the future is dropped.
 ///
@@ -217,6 +222,7 @@ pub async fn restore_in_place(
     backup: Option<&Path>,
     recovery: Option<IdentitySource>,
     extra: &Trust,
+    signed: Option<Proposal>,
     on_step: OnStep<'_>,
 ) -> Result<Restored, Error> {
     authorize_whole(principal, Action::Administer)?;
@@ -229,7 +235,7 @@ pub async fn restore_in_place(
         let _lock = keys.lock()?;
         let staged = home.staging_dir()?;
         let by = &principal;
-        let imported = import_over(&home, &staged, by, backup, source, &extra, &keys).await;
+        let imported = import_over(&home, &staged, by, backup, source, &extra, signed, &keys).await;
         let result = match imported {
             Ok((imported, present)) => {
                 replace_store(&home, &staged, by, imported, present, recovery, progress).await
@@ -254,6 +260,7 @@ pub async fn plan_restore_in_place(
     backup: Option<&Path>,
     recovery: Option<IdentitySource>,
     extra: &Trust,
+    signed: Option<Proposal>,
 ) -> Result<RestorePlan, Error> {
     authorize_whole(principal, Action::Administer)?;
     let (home, backup) = (home.clone(), backup.map(Path::to_owned));
@@ -264,7 +271,7 @@ pub async fn plan_restore_in_place(
         let _lock = keys.lock()?;
         let staged = home.staging_dir()?;
         let (by, backup) = (&principal, backup.as_deref());
-        let plan = plan_import(&home, &staged, by, backup, recovery, &extra, &keys).await;
+        let plan = plan_import(&home, &staged, by, backup, recovery, &extra, signed, &keys).await;
         std::fs::remove_dir_all(staged.directory())
             .map_err(|error| Error::Home(format!("{}: {error}", staged.directory().display())))?;
         plan
@@ -279,10 +286,12 @@ async fn plan_import(
     backup: Option<&Path>,
     recovery: Option<IdentitySource>,
     extra: &Trust,
+    signed: Option<Proposal>,
     keys: &Keys,
 ) -> Result<RestorePlan, Error> {
     let source = recovery.as_ref();
-    let (imported, _) = import_over(home, staged, principal, backup, source, extra, keys).await?;
+    let (imported, _) =
+        import_over(home, staged, principal, backup, source, extra, signed, keys).await?;
     let renewing = home.keys(recovery.unwrap_or(IdentitySource::Directory))?;
     let to_renew = if renewing.can_unseal() {
         count_to_renew(staged, principal).await?

@@ -110,7 +110,8 @@ mod tests {
     use super::*;
     use crate::journal::checkpoint::State;
     use crate::journal::entry::Effect;
-    use crate::keyring::{Authority, KeyringDraft, LabelledKey, Owners, StoreSigner};
+    use crate::keyring::KeyringDraft;
+    use crate::keyring::authority::{Authority, LabelledKey, Owners, StoreSigner};
     use crate::random_id::RandomId;
     use crate::signing::Signer;
     use crate::statement;

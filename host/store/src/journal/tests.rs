@@ -6,9 +6,9 @@ use super::checkpoint::{Checkpoint, MAX_CHECKPOINT_BYTES, State};
 use super::head::JournalHead;
 use super::position::{JournalPosition, MAX_REVISION};
 use crate::digest::Digest;
-use crate::keyring::{
-    Authority, Keyring, KeyringChain, KeyringDraft, LabelledKey, Owners, StoreSigner,
-};
+use crate::keyring::authority::{Authority, LabelledKey, Owners, StoreSigner};
+use crate::keyring::chain::KeyringChain;
+use crate::keyring::{Keyring, KeyringDraft};
 use crate::recipients::{Epoch, Readers, RecipientClass};
 use crate::row::JournalRow;
 use crate::signing::Signer;

@@ -138,14 +138,6 @@ pub enum KeyError {
         "the owner key of this machine ({OWNER}) does not own the store; if it was rotated on another machine, copy it from there"
     )]
     OldOwner,
-    /// More owners must sign a keyring than this machine has keys of.
-    #[error("{required} owners must sign the keyring, and this machine has the keys of {found}")]
-    TooFewOwners {
-        /// How many must sign.
-        required: usize,
-        /// How many of their keys this machine has.
-        found: usize,
-    },
     /// The file has a key that is no recipient of this store.
     #[error(
         "the key in {} is not a recipient of this store, so a backup would not open with it; create a recovery key with: entail key add-recipient --recovery FILE",

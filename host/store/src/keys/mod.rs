@@ -52,8 +52,8 @@ use role::Role;
 use service::ServiceError;
 use source::{Identities, IdentitySource, KeySources, SignerSource};
 
-use crate::error::Error;
 use crate::files;
+use crate::keyring::proposal::Proposal;
 use crate::keyring::{Keyring, KeyringDraft};
 use crate::recipients::{Epoch, Recipient, RecipientId};
 use crate::sealing;
@@ -352,55 +352,69 @@ impl Keys {
             .ok_or(KeyError::OldSigner)
     }
 
-    /// Signs `draft`, the keyring after `before`, with the owner keys of this machine.
+    /// Signs `draft`, the keyring after `before`, with the owner keys of this machine, if it has
+    /// any. More signatures may be required.
     ///
     /// # Errors
     ///
-    /// [`KeyError::NoOwner`], [`KeyError::OldOwner`], [`KeyError::TooFewOwners`].
+    /// [`KeyError::OldOwner`].
     pub(crate) fn sign_keyring(
         &self,
         before: &Keyring,
         draft: &KeyringDraft,
         at_ms: u64,
-    ) -> Result<Keyring, Error> {
-        self.check_owns()?;
+    ) -> Result<Keyring, KeyError> {
         let after = &draft.authority.owners;
-        let may_sign = |key: &&Signer| before.has_owner(key.id()) || after.has(key.id());
-        let signers: Vec<&Signer> = self.owner.both().filter(may_sign).collect();
-        let of_these: Vec<KeyId> = signers.iter().map(|signer| signer.id()).collect();
-        let found = after.count(&of_these);
-        match found {
-            0 => return Err(KeyError::OldOwner.into()),
-            found if found < after.threshold => {
-                let required = after.threshold;
-                return Err(KeyError::TooFewOwners { required, found }.into());
-            }
-            _ => {}
+        let owners = self.owner.both();
+        let own: Vec<&Signer> = owners
+            .filter(|owner| before.has_owner(owner.id()) || after.has(owner.id()))
+            .collect();
+        if own.is_empty() && self.check_owns().is_ok() {
+            return Err(KeyError::OldOwner);
         }
-        Ok(draft.sign(at_ms, signers)?)
+        draft.sign(at_ms, own)
     }
 
-    /// Fails unless this machine has an owner key that may change `keyring`.
+    /// Adds the signatures of this machine's owner keys to a proposal. Check it first.
     ///
     /// # Errors
     ///
-    /// [`KeyError::NoOwner`], [`KeyError::OldOwner`].
-    pub fn check_may_own(&self, keyring: &Keyring) -> Result<(), KeyError> {
+    /// [`KeyError::NoOwner`], [`KeyError::OldOwner`], [`KeyError::Service`].
+    pub fn sign_proposal(&self, proposal: &mut Proposal) -> Result<(), KeyError> {
         self.check_owns()?;
-        let mut owners = self.owner.both();
-        let may_own = owners.any(|owner| keyring.has_owner(owner.id()));
-        may_own.then_some(()).ok_or(KeyError::OldOwner)
+        let mut is_owner = false;
+        for owner in self.owner.both() {
+            if proposal.is_owner(owner.id()) {
+                proposal.add_signature(owner)?;
+                is_owner = true;
+            }
+        }
+        is_owner.then_some(()).ok_or(KeyError::OldOwner)
     }
 
-    /// Fails unless keys of this machine can be replaced: the owner key is here, and the
-    /// directory can be written.
+    /// How many owners must sign a change of `keyring` besides those whose keys this machine has.
     ///
     /// # Errors
     ///
-    /// [`KeyError::NoOwner`], [`KeyError::File`].
+    /// [`KeyError::OldOwner`] if this machine has an owner key that does not own the store.
+    pub fn missing_owners(&self, keyring: &Keyring) -> Result<usize, KeyError> {
+        let own: Vec<KeyId> = self.owner.both().map(Signer::id).collect();
+        let owners = &keyring.authority().owners;
+        let found = owners.count(&own);
+        if found == 0 && !own.is_empty() {
+            return Err(KeyError::OldOwner);
+        }
+        Ok(owners.threshold.saturating_sub(found))
+    }
+
+    /// Fails unless keys of this machine can be replaced: there is a signer, and the directory can
+    /// be written.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::NoSigner`], [`KeyError::NotWritable`].
     pub fn check_can_rotate(&self) -> Result<(), KeyError> {
         self.check_can_write()?;
-        self.check_owns()?;
         self.check_writable()
     }
 

@@ -2,7 +2,7 @@
 
 use super::error::KeyError;
 use super::names::{NEXT_OWNER, NEXT_SIGNER, OWNER, SIGNER};
-use crate::keyring::{Authority, LabelledKey};
+use crate::keyring::authority::{Authority, LabelledKey};
 use crate::signing::KeyId;
 
 /// What a signing key of a machine is for.

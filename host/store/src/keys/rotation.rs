@@ -98,6 +98,15 @@ impl Keys {
         self.signing_key(role).next.is_some()
     }
 
+    /// Whether the next key in `role` is in the keyring, and only the files are left to replace.
+    pub(crate) fn is_rotated(&self, role: Role, keyring: &Keyring) -> bool {
+        let next = self.signing_key(role).next.as_ref().map(Signer::id);
+        next.is_some_and(|next| match role {
+            Role::Owner => keyring.has_owner(next),
+            Role::Signer => keyring.has_signer(next),
+        })
+    }
+
     /// Puts the next key in the place of the present one.
     pub(crate) fn adopt_new_key(&mut self, role: Role) -> Result<(), KeyError> {
         let key = self.signing_key_mut(role);

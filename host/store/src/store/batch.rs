@@ -26,18 +26,53 @@ pub struct Batch {
 /// A keyring to put into force.
 #[derive(Debug)]
 pub struct NewKeyring {
-    /// Signed keyrings that come before it and are not in the database yet, in order. A restore
-    /// carries them over from the state that it replaces.
-    pub before: Vec<Arc<Keyring>>,
-    /// The keyring. The owner keys of this machine sign it.
-    pub draft: KeyringDraft,
+    pub(super) before: Vec<Arc<Keyring>>,
+    pub(super) form: Form,
+    pub(super) takes_over: bool,
+}
+
+/// Whether a new keyring is signed.
+#[derive(Debug)]
+pub(super) enum Form {
+    /// The owner keys of this machine sign it.
+    Draft(KeyringDraft),
+    /// Enough owners signed it.
+    Signed(Arc<Keyring>),
+}
+
+impl NewKeyring {
+    fn new(form: Form) -> Self {
+        NewKeyring {
+            before: Vec::new(),
+            form,
+            takes_over: false,
+        }
+    }
+
+    /// A keyring that enough owners have signed.
+    pub fn signed(keyring: Keyring) -> Self {
+        Self::new(Form::Signed(Arc::new(keyring)))
+    }
+
+    /// Puts signed keyrings before it that are not in the database yet, in order. A restore carries
+    /// them over from the state that it replaces.
+    #[must_use]
+    pub fn after(mut self, before: Vec<Arc<Keyring>>) -> Self {
+        self.before = before;
+        self
+    }
+
+    /// Allows that the owners of the keyring before it do not sign it. Only a machine that trusts
+    /// the new keyring for another reason accepts it, as after a restore on a clean machine.
+    #[must_use]
+    pub fn taking_over(mut self) -> Self {
+        self.takes_over = true;
+        self
+    }
 }
 
 impl From<KeyringDraft> for NewKeyring {
     fn from(draft: KeyringDraft) -> Self {
-        NewKeyring {
-            before: Vec::new(),
-            draft,
-        }
+        Self::new(Form::Draft(draft))
     }
 }

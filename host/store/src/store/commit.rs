@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Store;
-use super::batch::{Batch, NewKeyring};
+use super::batch::{Batch, Form, NewKeyring};
 use super::local_state::FileError;
 use super::read::Documents;
 use crate::backend::{BackendError, Writes};
@@ -17,6 +17,8 @@ use crate::journal::entry::{Author, ChangeRecord, Effect};
 use crate::journal::head::JournalHead;
 use crate::journal::position::Revision;
 use crate::keyring::Keyring;
+use crate::keyring::chain::KeyringChain;
+use crate::keyring::proposal::{Proposal, ProposedDocument};
 use crate::keys::Keys;
 use crate::keys::error::KeyError;
 use crate::row::{DocumentKey, JournalRow};
@@ -30,6 +32,14 @@ struct Base {
     tree: Tree,
     /// The documents that the change touches.
     documents: Documents,
+}
+
+/// A new keyring, with the signatures that there are.
+struct SignedKeyring {
+    before: Vec<Arc<Keyring>>,
+    keyring: Keyring,
+    /// Whether enough owners signed it.
+    is_complete: bool,
 }
 
 /// How a change affects the documents.
@@ -48,13 +58,14 @@ impl Store {
     /// # Errors
     ///
     /// Nothing was written in case of [`Error::Conflict`] (the store is at another
-    /// revision: read again and retry) and [`Error::Key`] (there is no signer, or no owner key
-    /// for a new keyring). [`Error::NotAnchored`] means that the change was written, but the
-    /// anchor could not be updated.
+    /// revision: read again and retry), [`Error::Key`] (there is no signer), and
+    /// [`Error::OwnersRequired`] (this machine has too few owner keys for a new keyring; the
+    /// proposal in the error has the signatures of those that it has). [`Error::NotAnchored`]
+    /// means that the change was written, but the anchor could not be updated.
     pub async fn commit(
         &self,
         expected: Revision,
-        batch: Batch,
+        mut batch: Batch,
         author: Author<'_>,
     ) -> Result<Revision, Error> {
         self.keys().check_can_write()?;
@@ -83,6 +94,21 @@ impl Store {
             tree: before.tree,
             documents: before.documents,
         };
+        let keyrings = match batch.keyring.take() {
+            None => Vec::new(),
+            Some(new) => {
+                let signed = self.sign_keyring(&keys, &base, new, author.at_ms).await?;
+                if !signed.is_complete {
+                    let proposal = self.propose(signed, batch, &touched, base, author).await?;
+                    return Err(Error::OwnersRequired(Box::new(proposal)));
+                }
+                signed
+                    .before
+                    .into_iter()
+                    .chain([Arc::new(signed.keyring)])
+                    .collect()
+            }
+        };
         let (principal, at_ms, log) = (author.principal, author.at_ms, author.log);
         let change = author.change.to_owned();
         // The signer may be elsewhere, and wait for somebody.
@@ -93,7 +119,7 @@ impl Store {
                 change: &change,
                 log,
             };
-            base.sign(&keys, touched, batch, author)
+            base.sign(&keys, touched, batch, keyrings, author)
         });
         let (writes, after) = match signed.await? {
             // If the signer was rotated, the store has changed as well.
@@ -118,6 +144,77 @@ impl Store {
         // What this process signed itself needs no proof, not even if it begins a lineage.
         self.local.cache().advance_to(after, None);
         Ok(revision)
+    }
+
+    /// Signs a new keyring with the owner keys of this machine, unless it is signed already.
+    async fn sign_keyring(
+        &self,
+        keys: &Arc<Keys>,
+        base: &Base,
+        new: NewKeyring,
+        at_ms: u64,
+    ) -> Result<SignedKeyring, Error> {
+        let current = &base.head.keyring;
+        if let Ok(signer) = keys.signer_for(current)
+            && let Some(scopes) = current.scopes_of(&[signer.id()])
+        {
+            check_delegation(&scopes, &[], true)?;
+        }
+        let previous = Arc::clone(new.before.last().unwrap_or(current));
+        let keys = Arc::clone(keys);
+        let before = Arc::clone(&previous);
+        // The owner key may be elsewhere, and wait for somebody.
+        let keyring = match new.form {
+            Form::Signed(keyring) => Keyring::clone(&keyring),
+            Form::Draft(draft) => {
+                off_runtime(move || keys.sign_keyring(&before, &draft, at_ms)).await??
+            }
+        };
+        let signatures = keyring.signatures(&previous)?;
+        let missing = if new.takes_over {
+            signatures.missing_of_its_own
+        } else {
+            signatures.missing()
+        };
+        Ok(SignedKeyring {
+            before: new.before,
+            keyring,
+            is_complete: missing == 0,
+        })
+    }
+
+    /// Proposes a change of the keyring that more owners must sign.
+    async fn propose(
+        &self,
+        signed: SignedKeyring,
+        batch: Batch,
+        touched: &[DocumentKey],
+        base: Base,
+        author: Author<'_>,
+    ) -> Result<Proposal, Error> {
+        let mut keyrings = self.backend.keyrings(0).await?;
+        if keyrings.is_empty() {
+            keyrings.push(base.head.keyring.statement().clone());
+        }
+        let before = signed.before.iter();
+        keyrings.extend(before.map(|keyring| keyring.statement().clone()));
+        let bodies = batch.put.into_iter().map(|(_, body)| Some(body));
+        let documents = touched.iter().zip(&base.documents);
+        let documents = documents.zip(bodies.chain(std::iter::repeat(None)));
+        Ok(Proposal {
+            keyrings: KeyringChain::parse(None, None, &keyrings)?,
+            keyring: signed.keyring,
+            change: author.change.to_owned(),
+            documents: documents
+                .map(|((key, before), body)| ProposedDocument {
+                    key: key.clone(),
+                    before: before.as_ref().map(|before| before.digest()),
+                    body,
+                })
+                .collect(),
+            add_blobs: batch.add_blobs,
+            remove_blobs: batch.remove_blobs,
+        })
     }
 
     /// Records a committed change in the anchor, off the async runtime.
@@ -149,16 +246,13 @@ impl Base {
         keys: &Keys,
         touched: Vec<DocumentKey>,
         batch: Batch,
+        mut keyrings: Vec<Arc<Keyring>>,
         author: Author<'_>,
     ) -> Result<(Writes, JournalHead), Error> {
         let encoding = |error: serde_json::Error| BackendError::Failed(error.to_string());
-        let mut keyrings = Vec::new();
         if self.head.position.revision == 0 {
             // The first keyring is in the database from the first change on.
-            keyrings.push(Arc::clone(&self.head.keyring));
-        }
-        if let Some(new) = batch.keyring {
-            keyrings.extend(self.sign_keyring(keys, new, author.at_ms)?);
+            keyrings.insert(0, Arc::clone(&self.head.keyring));
         }
         let keyring = Arc::clone(keyrings.last().unwrap_or(&self.head.keyring));
         let signer = keys.signer_for(&keyring)?;
@@ -224,20 +318,6 @@ impl Base {
             tree: self.tree.into_changed(),
         };
         Ok((writes, after))
-    }
-
-    /// Signs a new keyring. Returns it after those that come before it.
-    fn sign_keyring(
-        &self,
-        keys: &Keys,
-        new: NewKeyring,
-        at_ms: u64,
-    ) -> Result<Vec<Arc<Keyring>>, Error> {
-        let before = new.before.last().unwrap_or(&self.head.keyring);
-        let signed = keys.sign_keyring(before, &new.draft, at_ms)?;
-        let mut keyrings = new.before;
-        keyrings.push(Arc::new(signed));
-        Ok(keyrings)
     }
 
     /// Applies a change to the tree. `touched` begins with the keys of `put`; the other

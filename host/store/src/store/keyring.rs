@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::Store;
-use super::batch::Batch;
+use super::batch::{Batch, NewKeyring};
 use crate::blocking::off_runtime;
 use crate::error::Error;
 use crate::journal::entry::Author;
 use crate::journal::heartbeat::Heartbeat;
 use crate::journal::position::Revision;
 use crate::keyring::Keyring;
+use crate::keyring::proposal::{Proposal, ProposalError};
 use crate::keys::Keys;
 use crate::keys::error::KeyError;
 use crate::keys::recovery::receipt::Receipt;
@@ -54,6 +55,60 @@ impl Store {
             self.commit(expected, batch, author).await?;
         }
         self.change_keys(move |keys| keys.adopt_new_key(role)).await
+    }
+
+    /// Completes the rotation of keys that the keyring in force contains already, as after a
+    /// proposal was applied.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`]; the errors of [`Store::read`].
+    pub async fn adopt_rotated_keys(&self) -> Result<(), Error> {
+        let keyring = self.keyring().await?;
+        self.change_keys(move |keys| {
+            for role in [Role::Owner, Role::Signer] {
+                if keys.is_rotated(role, &keyring) {
+                    keys.adopt_new_key(role)?;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// What applying a proposal writes, and to which revision.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Proposal`] if the proposal is not trusted or outdated; the errors of
+    /// [`Store::read`].
+    pub async fn proposed(&self, proposal: &Proposal) -> Result<(Revision, Batch), Error> {
+        let documents = &proposal.documents;
+        let keys: Vec<_> = documents.iter().map(|found| found.key.clone()).collect();
+        let snapshot = self.read(&keys).await?;
+        proposal.check(Some(&snapshot.keyring))?;
+        let now = snapshot.documents.iter();
+        let now = now.map(|document| document.as_ref().map(|document| document.digest()));
+        let is_current = proposal.previous().digest() == snapshot.keyring.digest()
+            && now.eq(documents.iter().map(|document| document.before));
+        if !is_current {
+            return Err(ProposalError::Outdated.into());
+        }
+        let (mut put, mut remove) = (Vec::new(), Vec::new());
+        for document in documents {
+            match &document.body {
+                Some(body) => put.push((document.key.clone(), body.clone())),
+                None => remove.push(document.key.clone()),
+            }
+        }
+        let batch = Batch {
+            put,
+            remove,
+            add_blobs: proposal.add_blobs.clone(),
+            remove_blobs: proposal.remove_blobs.clone(),
+            keyring: Some(NewKeyring::signed(proposal.keyring.clone())),
+        };
+        Ok((snapshot.revision, batch))
     }
 
     /// Reloads the keys and changes them, off the async runtime.

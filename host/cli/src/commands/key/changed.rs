@@ -23,6 +23,7 @@ pub async fn dry_run(
         dry_run: true,
         resumed: plan.resumed,
         to_renew: u64::try_from(plan.to_renew).unwrap_or(u64::MAX),
+        owners_missing: u64::try_from(plan.missing_owners).unwrap_or(u64::MAX),
         unreadable: plan.unreadable,
     };
     if session.global.json {
@@ -36,6 +37,12 @@ pub async fn dry_run(
         "{} would be sealed again; what scopes get does not change",
         count(plan.to_renew, "secret")
     );
+    if plan.owners_missing > 0 {
+        out!(
+            "{} would have to sign it besides this machine",
+            count(plan.owners_missing, "more owner")
+        );
+    }
     print_unreadable(session, entail, &plan.unreadable);
     print_dry_run_notice();
     Ok(())

@@ -2,17 +2,23 @@
 
 mod changed;
 mod list;
+mod owners;
+mod proposal;
 mod recipients;
 mod rotate;
 mod signers;
 
 use clap::Subcommand;
 
+use self::owners::{AddOwnerArgs, RemoveOwnerArgs, RequireOwnersArgs};
+use self::proposal::{ApplyArgs, SignArgs};
 use self::recipients::{AddRecipientArgs, ReceiptArgs, RemoveRecipientArgs};
 use self::signers::{AddSignerArgs, RemoveSignerArgs};
 use crate::args::dry_run::DryRun;
 use crate::error::CliError;
 use crate::session::Session;
+
+pub use self::proposal::{read as read_proposal, save as save_proposal};
 
 #[derive(Subcommand)]
 pub enum KeyCommand {
@@ -29,6 +35,23 @@ pub enum KeyCommand {
     AddSigner(AddSignerArgs),
     /// Remove a signer, so that what it signs from now on is refused
     RemoveSigner(RemoveSignerArgs),
+    /// Let another key sign changes of keys and recipients, alone or together with others
+    ///
+    /// The owner creates the key with `openssl genpkey -algorithm ed25519 -out owner.pem`, and
+    /// `openssl pkey -in owner.pem -pubout -out owner.pub` its public key.
+    AddOwner(AddOwnerArgs),
+    /// Remove an owner key, so that what it signs from now on is refused
+    RemoveOwner(RemoveOwnerArgs),
+    /// Set how many owners must sign changes of keys and recipients
+    ///
+    /// If more must sign than this machine has keys of, a command that changes keys or recipients
+    /// writes a proposal. Each owner signs it with `entail key sign`, and `entail key apply` makes
+    /// the change.
+    RequireOwners(RequireOwnersArgs),
+    /// Review a proposal of a change of keys, and sign it as an owner
+    Sign(SignArgs),
+    /// Make the change of a proposal that enough owners have signed
+    Apply(ApplyArgs),
     /// Add a recipient that can open every secret: a second machine, a recovery key
     AddRecipient(AddRecipientArgs),
     /// Remove a recipient, so that it cannot open what is sealed from now on
@@ -61,6 +84,11 @@ pub async fn key(session: &Session, command: &KeyCommand) -> Result<(), CliError
         KeyCommand::Rotate(RotateCommand::Owner(args)) => rotate::owner(session, *args).await,
         KeyCommand::AddSigner(args) => signers::add(session, args).await,
         KeyCommand::RemoveSigner(args) => signers::remove(session, args).await,
+        KeyCommand::AddOwner(args) => owners::add(session, args).await,
+        KeyCommand::RemoveOwner(args) => owners::remove(session, args).await,
+        KeyCommand::RequireOwners(args) => owners::require(session, args).await,
+        KeyCommand::Sign(args) => proposal::sign(session, args),
+        KeyCommand::Apply(args) => proposal::apply(session, args).await,
         KeyCommand::AddRecipient(args) => recipients::add(session, args).await,
         KeyCommand::RemoveRecipient(args) => recipients::remove(session, args).await,
         KeyCommand::Receipt(args) => recipients::receipt(session, args).await,

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use entail::store::{
-    KeyError, Receipt, Recipient, Split, check_recipient_label, create_recovery_key,
-    create_recovery_shares, share_files,
+    KeyError, PendingRecovery, Receipt, Recipient, RecipientError, RecoveryFiles, Split,
+    check_label,
 };
-use entail::{Entail, KeyChange, ScopePath, now_ms};
+use entail::{Entail, Error, KeyChange, Renewal, ScopePath, now_ms};
 
 use super::changed::{dry_run, print, print_rotated};
 use crate::args::dry_run::DryRun;
@@ -56,139 +56,113 @@ pub struct RemoveRecipientArgs {
 }
 
 pub async fn add(session: &Session, args: &AddRecipientArgs) -> Result<(), CliError> {
-    let created = args
-        .recovery
-        .as_deref()
-        .map(|file| Recovery::new(file, args));
-    let created = created.transpose()?;
+    check_label(args.label.as_deref().unwrap_or_default()).map_err(Error::from)?;
+    match (&args.recipient, args.recovery.as_deref()) {
+        (Some(key), _) => add_key(session, args, key).await,
+        (None, Some(file)) => add_recovery(session, args, file).await,
+        (None, None) => Err(CliError::usage("no recipient is given")),
+    }
+}
+
+async fn add_key(session: &Session, args: &AddRecipientArgs, key: &str) -> Result<(), CliError> {
     let entail = session.open_unlocked()?;
-    let keys = entail.keys().local(&session.principal)?;
-    keys.check_owns().map_err(entail::Error::from)?;
-    // Before a recovery key is written.
-    check_recipient_label(args.label.as_deref().unwrap_or_default())
-        .map_err(entail::Error::from)?;
-    let is_dry_run = args.dry_run.dry_run;
-    let (recipient, what) = match (&args.recipient, &created) {
-        (Some(key), _) => {
-            let label = args.label.as_deref().unwrap_or("another machine");
-            let recipient = Recipient::new(key, label, now_ms()).map_err(entail::Error::from)?;
-            if is_dry_run {
-                let change = KeyChange::AddRecipient {
-                    recipient: Some(recipient),
-                    organization: args.organization.clone(),
-                };
-                return dry_run(session, &entail, change).await;
-            }
-            (recipient, "the recipient was added".to_owned())
-        }
-        (None, Some(recovery)) => {
-            let change = KeyChange::AddRecipient {
-                recipient: None,
-                organization: args.organization.clone(),
-            };
-            if is_dry_run {
-                recovery
-                    .files
-                    .iter()
-                    .try_for_each(|file| check_new_file(file))?;
-                return dry_run(session, &entail, change).await;
-            }
-            let label = args.label.as_deref().unwrap_or("recovery");
-            // Before the file is created.
-            entail.keys().plan(&session.principal, change).await?;
-            let receipt = entail.keys().receipt(&session.principal).await?;
-            (recovery.create(&receipt, label)?, recovery.advice())
-        }
-        (None, None) => return Err(CliError::usage("no recipient is given")),
-    };
-    let added = entail
-        .keys()
-        .add_recipient(&session.principal, recipient, args.organization.clone())
-        .await;
-    let renewal = added.inspect_err(|_| {
-        for file in created.iter().flat_map(|recovery| &recovery.files) {
-            // A key that opens nothing.
-            let _ = std::fs::remove_file(file);
-        }
-    })?;
-    if let Some(recovery) = &created {
-        // A backup from before is not sealed to the recovery key.
-        renew_receipts(session, &entail, &recovery.files).await?;
+    let label = args.label.as_deref().unwrap_or("another machine");
+    let recipient = Recipient::new(key, label, now_ms()).map_err(Error::from)?;
+    let organization = args.organization.clone();
+    if args.dry_run.dry_run {
+        let change = KeyChange::AddRecipient {
+            recipient: Some(recipient),
+            organization,
+        };
+        return dry_run(session, &entail, change).await;
     }
-    print_rotated(session, &renewal, &what);
-    if !session.global.json {
-        match renewal.organizations.as_slice() {
-            [] => out!("it will open the secrets of organizations that are created from now on"),
-            organizations => out!("it can open the secrets of {}", organizations.join(", ")),
-        }
-    }
+    let keys = entail.keys();
+    let renewal = keys
+        .add_recipient(&session.principal, recipient, organization)
+        .await?;
+    print_rotated(session, &renewal, "the recipient was added");
+    print_organizations(session, &renewal);
     Ok(())
 }
 
-/// A recovery key that is created.
-struct Recovery {
-    file: PathBuf,
-    split: Option<Split>,
-    /// The files that are written: the key, or its shares.
-    files: Vec<PathBuf>,
+/// Creates a recovery key and adds its recipient. If it is interrupted, or owners must sign the
+/// change, the same command finishes it.
+async fn add_recovery(
+    session: &Session,
+    args: &AddRecipientArgs,
+    file: &Path,
+) -> Result<(), CliError> {
+    let split = match (args.shares, args.threshold) {
+        (Some(shares), Some(threshold)) => Some(Split::new(shares, threshold)),
+        _ => None,
+    };
+    let split = split
+        .transpose()
+        .map_err(|error| CliError::usage(format!("--shares and --threshold: {error}")))?;
+    let recovery = RecoveryFiles::new(file, split);
+    let entail = session.open_unlocked()?;
+    let keys = entail.keys();
+    let change = KeyChange::AddRecipient {
+        recipient: None,
+        organization: args.organization.clone(),
+    };
+    recovery.check().map_err(of_recovery_file)?;
+    if args.dry_run.dry_run {
+        return dry_run(session, &entail, change).await;
+    }
+    // Before a file is created.
+    keys.plan(&session.principal, change).await?;
+    let receipt = keys.receipt(&session.principal).await?;
+    let label = args.label.as_deref().unwrap_or("recovery");
+    let prepared = recovery.prepare(&receipt, label, now_ms());
+    let PendingRecovery { recipient, resumed } = prepared.map_err(of_recovery_file)?;
+    let added = keys
+        .add_recipient(&session.principal, recipient, args.organization.clone())
+        .await;
+    let mut renewal = match added {
+        // It was added before the interruption, or by the owners who signed.
+        Err(Error::Recipient(RecipientError::Duplicate(_))) if resumed => Renewal::default(),
+        // The proposal is for the key in the pending files.
+        Err(error @ Error::OwnersRequired(_)) => return Err(error.into()),
+        added => added.inspect_err(|_| recovery.discard())?,
+    };
+    renewal.resumed = resumed;
+    recovery.finish().map_err(of_recovery_file)?;
+    // A backup from before is not sealed to the recovery key.
+    renew_receipts(session, &entail, recovery.files()).await?;
+    print_rotated(session, &renewal, &advice(split, recovery.files()));
+    print_organizations(session, &renewal);
+    Ok(())
 }
 
-impl Recovery {
-    fn new(file: &Path, args: &AddRecipientArgs) -> Result<Self, CliError> {
-        let split = match (args.shares, args.threshold) {
-            (Some(shares), Some(threshold)) => Some(Split::new(shares, threshold)),
-            _ => None,
-        };
-        let split = split
-            .transpose()
-            .map_err(|error| CliError::usage(format!("--shares and --threshold: {error}")))?;
-        Ok(Recovery {
-            file: file.to_owned(),
-            split,
-            files: match split {
-                Some(split) => share_files(file, split),
-                None => vec![file.to_owned()],
-            },
-        })
+/// Says whose secrets a new recipient can open.
+fn print_organizations(session: &Session, renewal: &Renewal) {
+    if session.global.json || renewal.resumed {
+        return;
     }
-
-    fn create(&self, receipt: &Receipt, label: &str) -> Result<Recipient, CliError> {
-        let created = match self.split {
-            Some(split) => create_recovery_shares(&self.file, split, receipt, label, now_ms()),
-            None => create_recovery_key(&self.file, receipt, label, now_ms()),
-        };
-        created.map_err(of_recovery_file)
+    match renewal.organizations.as_slice() {
+        [] => out!("it will open the secrets of organizations that are created from now on"),
+        organizations => out!("it can open the secrets of {}", organizations.join(", ")),
     }
+}
 
-    /// What to do with the files.
-    fn advice(&self) -> String {
-        match (self.split, self.files.as_slice()) {
-            (Some(split), [first, .., last]) => format!(
-                "the shares of the recovery key are in {} to {}, and any {} of them restore a backup; give each to another person, keep a backup in another place, and remove the shares here",
-                first.display(),
-                last.display(),
-                split.threshold()
-            ),
-            _ => format!(
-                "the recovery key is in {0}; keep it and a backup in another place, and remove {0}",
-                self.file.display()
-            ),
+/// What to do with the files of a recovery key.
+fn advice(split: Option<Split>, files: &[PathBuf]) -> String {
+    match (split, files) {
+        (Some(split), [first, .., last]) => format!(
+            "the shares of the recovery key are in {} to {}, and any {} of them restore a backup; give each to another person, keep a backup in another place, and remove the shares here",
+            first.display(),
+            last.display(),
+            split.threshold()
+        ),
+        (_, files) => {
+            let file = files.first().map(|file| file.display().to_string());
+            let file = file.unwrap_or_default();
+            format!(
+                "the recovery key is in {file}; keep it and a backup in another place, and remove {file}"
+            )
         }
     }
-}
-
-/// Checks that a recovery key would not overwrite a file, and that the directory exists.
-fn check_new_file(file: &Path) -> Result<(), CliError> {
-    let directory = match file.parent() {
-        Some(directory) if directory != Path::new("") => directory,
-        _ => Path::new("."),
-    };
-    let error = match (file.symlink_metadata(), directory.metadata()) {
-        (Ok(_), _) => rustix::io::Errno::EXIST.into(),
-        (Err(_), Ok(directory)) if directory.is_dir() => return Ok(()),
-        (Err(error), _) => error,
-    };
-    Err(CliError::io(file.display(), &error))
 }
 
 pub async fn remove(session: &Session, args: &RemoveRecipientArgs) -> Result<(), CliError> {
@@ -245,7 +219,7 @@ async fn renew_receipts(
 fn of_recovery_file(error: KeyError) -> CliError {
     match error {
         KeyError::File { file, error } => CliError::io(file.display(), &error),
-        error => entail::Error::from(error).into(),
+        error => Error::from(error).into(),
     }
 }
 

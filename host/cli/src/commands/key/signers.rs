@@ -1,6 +1,6 @@
 //! `entail key add-signer` and `remove-signer`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use entail::store::{InputFile, LabelledKey, StoreSigner, Verifier};
@@ -42,7 +42,7 @@ pub struct RemoveSignerArgs {
 pub async fn add(session: &Session, args: &AddSignerArgs) -> Result<(), CliError> {
     let scopes: Vec<String> = args.scopes.iter().map(ToString::to_string).collect();
     let signer = StoreSigner {
-        key: LabelledKey::new(read_public_key(args)?, &args.label),
+        key: LabelledKey::new(read_public_key(&args.file)?, &args.label),
         scopes: (!scopes.is_empty()).then_some(scopes),
     };
     let entail = session.open()?;
@@ -57,9 +57,9 @@ pub async fn add(session: &Session, args: &AddSignerArgs) -> Result<(), CliError
     Ok(())
 }
 
-fn read_public_key(args: &AddSignerArgs) -> Result<Verifier, CliError> {
-    let file = &args.file;
-    let bytes = InputFile::open_given(&args.file)
+/// Reads the public key of another machine.
+pub fn read_public_key(file: &Path) -> Result<Verifier, CliError> {
+    let bytes = InputFile::open_given(file)
         .and_then(|opened| opened.read_to_limit(MAX_KEY_BYTES))
         .map_err(|error| CliError::io(file.display(), &error.into()))?;
     let key = String::from_utf8(bytes).ok();
@@ -70,8 +70,7 @@ fn read_public_key(args: &AddSignerArgs) -> Result<Verifier, CliError> {
                 file.display()
             ))
             .with_remedies(vec![
-                "on the other machine: openssl pkey -in signer.pem -pubout -out signer.pub"
-                    .to_owned(),
+                "on the other machine: openssl pkey -in KEY.pem -pubout -out KEY.pub".to_owned(),
             ])
         })
 }

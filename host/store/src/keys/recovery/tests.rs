@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use super::create::{create_recovery_shares, share_files};
+use super::create::RecoveryFiles;
 use super::error::ShareError;
 use super::given::RecoveryKey;
 use super::receipt::Receipt;
@@ -260,16 +260,18 @@ fn shares_are_written_to_private_files_or_none_is() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("recovery.txt");
     let split = Split::new(3, 2).unwrap();
-    let files = share_files(&file, split);
+    let recovery = RecoveryFiles::new(&file, Some(split));
+    let files = recovery.files();
     std::fs::write(&files[2], "mine").unwrap();
-    let create = || create_recovery_shares(&file, split, &receipt(), "recovery", 5);
+    let create = || recovery.prepare(&receipt(), "recovery", 5);
     assert!(matches!(create(), Err(KeyError::File { .. })));
-    assert!(!files[0].exists() && !files[1].exists());
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     assert_eq!(std::fs::read(&files[2]).unwrap(), b"mine");
 
     std::fs::remove_file(&files[2]).unwrap();
-    let recipient = create().unwrap();
-    assert!(!file.exists());
+    let recipient = create().unwrap().recipient;
+    assert!(!file.exists() && files.iter().all(|file| !file.exists()));
+    recovery.finish().unwrap();
     let texts: Vec<_> = files
         .iter()
         .map(|file| {
@@ -284,6 +286,58 @@ fn shares_are_written_to_private_files_or_none_is() {
     let identities = identity::parse(&given.identity).unwrap();
     assert_eq!(identities[0].recipient(), recipient.key);
     assert_eq!(given.receipts, [receipt(), receipt()]);
+}
+
+#[test]
+fn an_interrupted_creation_continues_with_the_same_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("recovery.txt");
+    for split in [None, Some(Split::new(3, 2).unwrap())] {
+        let recovery = RecoveryFiles::new(&file, split);
+        let prepare = || recovery.prepare(&receipt(), "recovery", 5).unwrap();
+        let first = prepare();
+        assert!(!first.resumed);
+        let key = first.recipient.key;
+        let again = prepare();
+        assert!(again.resumed);
+        assert_eq!(again.recipient.key, key);
+        let pending = |at: usize| {
+            let mut name = recovery.files()[at].as_os_str().to_owned();
+            name.push(".pending");
+            PathBuf::from(name)
+        };
+        // The process ended after it had named the first file.
+        if split.is_some() {
+            std::fs::rename(pending(0), &recovery.files()[0]).unwrap();
+            assert_eq!(prepare().recipient.key, key);
+        }
+        recovery.finish().unwrap();
+        assert!(recovery.files().iter().all(|file| file.exists()));
+        assert!(!pending(0).exists());
+        // A finished key is not overwritten.
+        let refused = recovery.prepare(&receipt(), "recovery", 5);
+        assert!(matches!(refused, Err(KeyError::File { .. })));
+        recovery
+            .files()
+            .iter()
+            .for_each(|file| std::fs::remove_file(file).unwrap());
+
+        // The process ended while it wrote the files: nothing is sealed to that key.
+        if split.is_some() {
+            prepare();
+            std::fs::remove_file(pending(2)).unwrap();
+            assert!(!prepare().resumed);
+        }
+        // Another number of shares is another key.
+        prepare();
+        let other = RecoveryFiles::new(&file, Some(Split::new(3, 3).unwrap()));
+        if split.is_some() {
+            let refused = other.prepare(&receipt(), "recovery", 5);
+            assert!(matches!(refused, Err(KeyError::Malformed { .. })));
+        }
+        recovery.discard();
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
 }
 
 #[test]

@@ -56,7 +56,7 @@ impl Staged {
         draft.authority = restored.0;
         let batch = Batch {
             add_blobs: restored.1,
-            keyring: Some(NewKeyring { before, draft }),
+            keyring: Some(NewKeyring::from(draft).after(before).taking_over()),
             ..Batch::default()
         };
         commit(&store, mark.revision, batch).await.ok()?;

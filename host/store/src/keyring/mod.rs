@@ -8,12 +8,20 @@
 //! Keyrings are numbered and contain the digest of their predecessor. Enough owners of the
 //! predecessor, and enough of its own, must have signed a keyring.
 
-use std::sync::Arc;
+pub(crate) mod authority;
+pub(crate) mod chain;
+pub(crate) mod difference;
+pub(crate) mod proposal;
 
 use serde::{Deserialize, Serialize};
 
+use authority::{
+    Authority, LabelledKey, Owners, StoreSigner, StoredKey, StoredOwners, StoredSigner,
+};
+
 use crate::digest::Digest;
 use crate::keys::error::KeyError;
+use crate::keys::service::ServiceError;
 use crate::random_id::RandomId;
 use crate::recipients::{Readers, Recipient};
 use crate::signing::{ED25519, KeyId, Signer, Verifier};
@@ -53,70 +61,6 @@ struct Payload {
     fresh_for_ms: Option<u64>,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct StoredOwners {
-    threshold: usize,
-    keys: Vec<StoredKey>,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct StoredKey {
-    algorithm: String,
-    key: String,
-    label: String,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct StoredSigner {
-    #[serde(flatten)]
-    key: StoredKey,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    scopes: Option<Vec<String>>,
-}
-
-/// A public key with a label for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LabelledKey {
-    /// The key.
-    pub key: Verifier,
-    /// The label.
-    pub label: String,
-}
-
-/// A key that may change the store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoreSigner {
-    /// The key.
-    pub key: LabelledKey,
-    /// The scopes that it may change, with all that are below them; `None` means the whole store.
-    pub scopes: Option<Vec<String>>,
-}
-
-/// The keys that may change the keyring.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owners {
-    /// How many of them must sign; at least 1.
-    pub threshold: usize,
-    /// The keys.
-    pub keys: Vec<LabelledKey>,
-}
-
-/// The contents of a keyring that can be chosen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Authority {
-    /// The keys that may change the keyring.
-    pub owners: Owners,
-    /// The keys that may change the store.
-    pub signers: Vec<StoreSigner>,
-    /// Who may read the secrets of each organization, in the order of their names.
-    pub readers: Vec<Readers>,
-    /// The recipients of organizations that are created later.
-    pub default_recipients: Vec<Recipient>,
-    /// How long a state of the store counts as the newest after a signer confirmed it, in
-    /// milliseconds; `None` if that needs no confirmation.
-    pub fresh_for_ms: Option<u64>,
-}
-
 /// A keyring.
 #[derive(Clone, Debug)]
 pub struct Keyring {
@@ -129,6 +73,29 @@ pub struct Keyring {
     statement: Statement,
 }
 
+/// Who signed a keyring, and how many more owners must.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signatures {
+    /// The fingerprints of the owners that signed it.
+    pub signed_by: Vec<KeyId>,
+    /// How many more owners of the previous keyring must sign.
+    pub missing_of_previous: usize,
+    /// How many more of its own owners must sign. One owner may count for both.
+    pub missing_of_its_own: usize,
+}
+
+impl Signatures {
+    /// Whether enough owners signed.
+    pub fn is_complete(&self) -> bool {
+        self.missing() == 0
+    }
+
+    /// How many more owners must sign, at least.
+    pub fn missing(&self) -> usize {
+        self.missing_of_previous.max(self.missing_of_its_own)
+    }
+}
+
 /// A keyring that is not signed yet.
 #[derive(Clone, Debug)]
 pub struct KeyringDraft {
@@ -138,49 +105,6 @@ pub struct KeyringDraft {
     previous: Option<Digest>,
     /// Its contents.
     pub authority: Authority,
-}
-
-impl LabelledKey {
-    /// Labels a key.
-    pub fn new(key: Verifier, label: impl Into<String>) -> Self {
-        LabelledKey {
-            key,
-            label: label.into(),
-        }
-    }
-
-    fn stored(&self) -> StoredKey {
-        StoredKey {
-            algorithm: ED25519.to_owned(),
-            key: self.key.to_hex(),
-            label: self.label.clone(),
-        }
-    }
-
-    /// `None` if the key is malformed.
-    fn parse(stored: StoredKey) -> Option<Self> {
-        let key = Verifier::from_hex(&stored.key)?;
-        Some(Self::new(key, stored.label))
-    }
-}
-
-impl StoreSigner {
-    /// A key that may change the whole store.
-    pub fn of_everything(key: LabelledKey) -> Self {
-        StoreSigner { key, scopes: None }
-    }
-
-    /// The fingerprint of the key.
-    pub fn id(&self) -> KeyId {
-        self.key.key.id()
-    }
-
-    fn stored(&self) -> StoredSigner {
-        StoredSigner {
-            key: self.key.stored(),
-            scopes: self.scopes.clone(),
-        }
-    }
 }
 
 impl KeyringDraft {
@@ -219,6 +143,15 @@ impl KeyringDraft {
         at_ms: u64,
         signers: impl IntoIterator<Item = &'a Signer>,
     ) -> Result<Keyring, KeyError> {
+        let mut keyring = self.unsigned(at_ms)?;
+        for signer in signers {
+            keyring.add_signature(signer)?;
+        }
+        Ok(keyring)
+    }
+
+    /// The keyring without any signature.
+    pub(crate) fn unsigned(&self, at_ms: u64) -> Result<Keyring, KeyError> {
         let stored = |keys: &[LabelledKey]| keys.iter().map(LabelledKey::stored).collect();
         let payload = Payload {
             header: Header::new(StatementType::Keyring, self.store, self.lineage),
@@ -241,8 +174,8 @@ impl KeyringDraft {
         };
         // Texts, numbers and lists always serialize.
         let payload = serde_json::to_vec(&payload).unwrap_or_default();
-        let statement = Statement::sign(StatementType::Keyring, payload, signers)?;
-        Keyring::parse(statement).map_err(|error| KeyError::InvalidKeyring(error.to_string()))
+        Keyring::parse(Statement::unsigned(payload))
+            .map_err(|error| KeyError::InvalidKeyring(error.to_string()))
     }
 }
 
@@ -411,20 +344,25 @@ impl Keyring {
     /// Returns who did.
     fn signed_by(&self, others: &Owners) -> Result<Vec<KeyId>, Tampering> {
         let own = &self.authority.owners;
+        let signed_by = self.signers_among(others)?;
+        if own.count(&signed_by) < own.threshold {
+            return Err(self.tampering("is not signed by enough of its owners"));
+        }
+        Ok(signed_by)
+    }
+
+    /// Who signed it. Fails if it was anyone but its own owners and `others`.
+    fn signers_among(&self, others: &Owners) -> Result<Vec<KeyId>, Tampering> {
+        let own = &self.authority.owners;
         let trusted: Vec<&Verifier> = own
             .keys
             .iter()
             .chain(others.keys.iter().filter(|key| !own.has(key.key.id())))
             .map(|key| &key.key)
             .collect();
-        let signed_by = self
-            .statement
+        self.statement
             .signed_by(StatementType::Keyring, &trusted)
-            .map_err(|reason| self.tampering(reason))?;
-        if own.count(&signed_by) < own.threshold {
-            return Err(self.tampering("is not signed by enough of its owners"));
-        }
-        Ok(signed_by)
+            .map_err(|reason| self.tampering(reason))
     }
 
     /// Fails unless it directly follows `before`, by its number and its digest. Does not verify
@@ -459,6 +397,26 @@ impl Keyring {
             return Err(self.tampering("is not signed by enough of its owners"));
         }
         Ok(())
+    }
+
+    /// Who signed it so far. Fails if anyone did who owns neither it nor `before`.
+    pub(crate) fn signatures(&self, before: &Keyring) -> Result<Signatures, Tampering> {
+        let signed_by = if self.statement.is_unsigned() {
+            Vec::new()
+        } else {
+            self.signers_among(&before.authority.owners)?
+        };
+        let missing = |owners: &Owners| owners.threshold.saturating_sub(owners.count(&signed_by));
+        Ok(Signatures {
+            missing_of_previous: missing(&before.authority.owners),
+            missing_of_its_own: missing(&self.authority.owners),
+            signed_by,
+        })
+    }
+
+    /// Adds a signature, unless it has one of the key.
+    pub(crate) fn add_signature(&mut self, signer: &Signer) -> Result<(), ServiceError> {
+        self.statement.add_signature(StatementType::Keyring, signer)
     }
 
     fn owner_keys(&self) -> Vec<&Verifier> {
@@ -496,17 +454,6 @@ impl Keyring {
     }
 }
 
-impl Owners {
-    pub(crate) fn has(&self, id: KeyId) -> bool {
-        self.keys.iter().any(|owner| owner.key.id() == id)
-    }
-
-    /// How many of these keys are owners.
-    pub(crate) fn count(&self, keys: &[KeyId]) -> usize {
-        keys.iter().filter(|key| self.has(**key)).count()
-    }
-}
-
 /// Fails unless organizations and epochs are in order. The error is the predicate of a sentence
 /// about the keyring.
 fn check_order(readers: &[Readers]) -> Result<(), &'static str> {
@@ -522,94 +469,4 @@ fn check_order(readers: &[Readers]) -> Result<(), &'static str> {
         }
     }
     Ok(())
-}
-
-/// Keyrings in the order of their numbers, each linked to the one before.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct KeyringChain {
-    keyrings: Vec<Arc<Keyring>>,
-}
-
-impl KeyringChain {
-    /// Parses the keyrings of a database after `base`, or all of them, and checks the links
-    /// between them.
-    ///
-    /// That a keyring is of a newer version counts only if an owner of the one before it signed it;
-    /// of the first, only if there is no `trusted` one, which would be newer as well.
-    pub(crate) fn parse(
-        base: Option<&Arc<Keyring>>,
-        trusted: Option<&Keyring>,
-        statements: &[Statement],
-    ) -> Result<Self, Tampering> {
-        let mut keyrings: Vec<Arc<Keyring>> = base.into_iter().cloned().collect();
-        for statement in statements {
-            let keyring = Keyring::parse(statement.clone()).map_err(|error| {
-                let is_believed = match keyrings.last() {
-                    Some(before) => before.owners_signed(statement),
-                    None => trusted.is_none(),
-                };
-                if error.fault() == Fault::Newer && !is_believed {
-                    Tampering::new(Fault::Forged, "a keyring", "is malformed")
-                } else {
-                    error
-                }
-            })?;
-            match keyrings.last() {
-                Some(before) => keyring.check_link(before)?,
-                None if keyring.number == 1 && keyring.previous.is_none() => {}
-                None => return Err(keyring.tampering("is not the first keyring")),
-            }
-            keyrings.push(Arc::new(keyring));
-        }
-        Ok(KeyringChain { keyrings })
-    }
-
-    /// Fails unless the chain contains `trusted`, and the owners made every later keyring the
-    /// next. Earlier ones are fixed by their digests.
-    pub(crate) fn check_trust(&self, trusted: &Keyring) -> Result<(), Tampering> {
-        let place = self.place(trusted.digest).ok_or_else(|| {
-            Tampering::new(
-                Fault::Forged,
-                "the list of keyrings",
-                "lacks the keyring that this machine trusts",
-            )
-        })?;
-        let later = self.keyrings.iter().skip(place);
-        for (before, keyring) in later.clone().zip(later.skip(1)) {
-            keyring.check_follows(before)?;
-        }
-        Ok(())
-    }
-
-    /// The place of the keyring with that digest.
-    pub(crate) fn place(&self, digest: Digest) -> Option<usize> {
-        let mut keyrings = self.keyrings.iter();
-        keyrings.position(|keyring| keyring.digest == digest)
-    }
-
-    /// The keyring with that digest.
-    pub(crate) fn get(&self, digest: Digest) -> Option<&Arc<Keyring>> {
-        self.keyrings
-            .iter()
-            .find(|keyring| keyring.digest == digest)
-    }
-
-    /// The keyring with that digest, unless it is an earlier one than `before`.
-    pub(crate) fn in_force(
-        &self,
-        before: Option<&Keyring>,
-        digest: Digest,
-    ) -> Option<&Arc<Keyring>> {
-        let keyring = self.get(digest)?;
-        let number = before.map_or(0, |before| before.number);
-        (keyring.number >= number).then_some(keyring)
-    }
-
-    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<Keyring>> + Clone {
-        self.keyrings.iter()
-    }
-
-    pub(crate) fn newest(&self) -> Option<&Arc<Keyring>> {
-        self.keyrings.last()
-    }
 }

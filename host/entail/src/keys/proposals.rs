@@ -1,0 +1,114 @@
+//! Proposals: changes of keys that wait for signatures of owners.
+
+use entail_store::{
+    KeyError, KeyringDifference, Proposal, ProposalError, Secret, Signatures, Signer, differences,
+};
+use serde_json::Value;
+
+use super::StoreKeys;
+use super::renewal::{OnStep, Renewal};
+use super::renewing::Renewing;
+use crate::authorize::authorize_whole;
+use crate::error::Error;
+use crate::home::Home;
+use crate::principal::{Action, Principal};
+
+/// What a proposal would change, and who signed it.
+#[derive(Clone, Debug)]
+pub struct ProposalReview {
+    /// What it would change.
+    pub differences: Vec<KeyringDifference>,
+    /// Who signed it, and how many more must.
+    pub signatures: Signatures,
+    /// Whether this machine has a keyring of the store, so that the present owners are known.
+    pub is_trusted: bool,
+}
+
+/// Checks a proposal against the keyring that this home trusts, if there is a home.
+///
+/// # Errors
+///
+/// [`Error::Proposal`], [`Error::NotAuthorized`].
+pub fn review_proposal(
+    home: Option<&Home>,
+    principal: &Principal,
+    proposal: &Proposal,
+) -> Result<ProposalReview, Error> {
+    authorize_whole(principal, Action::Administer)?;
+    let keyring = home.map(Home::trusted_keyring).transpose()?;
+    Ok(ProposalReview {
+        signatures: proposal.check(keyring.as_deref())?,
+        differences: differences(proposal.previous(), proposal.keyring()),
+        is_trusted: keyring.is_some(),
+    })
+}
+
+/// Checks a proposal, and signs it with the owner key of this home, or with `key`, an Ed25519
+/// private key (PKCS #8, PEM).
+///
+/// # Errors
+///
+/// [`Error::Proposal`]; [`Error::Keys`] without an owner key.
+pub fn sign_proposal(
+    home: Option<&Home>,
+    principal: &Principal,
+    proposal: &mut Proposal,
+    key: Option<&Secret>,
+) -> Result<ProposalReview, Error> {
+    review_proposal(home, principal, proposal)?;
+    match (key, home) {
+        (Some(key), _) => {
+            let owner = Signer::from_pem(key).ok_or(ProposalError::NotAKey)?;
+            if !proposal.is_owner(owner.id()) {
+                return Err(ProposalError::NotAnOwner.into());
+            }
+            let signed = proposal.add_signature(&owner);
+            signed.map_err(KeyError::from)?;
+        }
+        (None, Some(home)) => home
+            .keys(entail_store::IdentitySource::Directory)?
+            .sign_proposal(proposal)?,
+        (None, None) => return Err(KeyError::NoOwner.into()),
+    }
+    review_proposal(home, principal, proposal)
+}
+
+impl StoreKeys<'_> {
+    /// Makes the change of a proposal that enough owners have signed, and seals secrets again
+    /// where that is due and this machine's identity opens them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OwnersRequired`], [`Error::Proposal`]; [`Error::Keys`] without a signer.
+    pub async fn apply(
+        self,
+        principal: &Principal,
+        proposal: Proposal,
+        on_step: OnStep<'_>,
+    ) -> Result<Renewal, Error> {
+        self.run(principal, on_step, |renewing| async move {
+            renewing.apply(&proposal).await
+        })
+        .await
+    }
+}
+
+impl Renewing {
+    async fn apply(&self, proposal: &Proposal) -> Result<Renewal, Error> {
+        let record: Value =
+            serde_json::from_str(proposal.change().get()).map_err(|_| ProposalError::Malformed)?;
+        self.documents
+            .until_not_contended(|| async {
+                let (revision, batch) = self.store().proposed(proposal).await?;
+                self.commit(revision, batch, &record).await
+            })
+            .await?;
+        self.store().adopt_rotated_keys().await?;
+        let keys = self.store().keys();
+        if keys.can_unseal() {
+            self.reseal_with(&keys).await
+        } else {
+            Ok(Renewal::default())
+        }
+    }
+}
