@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use common::{Home, commit, put, raw, verify};
 use entail_store::{
-    Anchor, Batch, Fault, JournalPosition, Keys, NewKeys, Sqlite, Store, Tampering,
+    Anchor, Batch, Fault, JournalPosition, Keys, NewKeyring, NewKeys, Sqlite, Store, Tampering,
 };
 
 async fn faults(store: &Store) -> Vec<Fault> {
@@ -48,7 +48,7 @@ async fn continue_with_new_keys(home: &Home, from: JournalPosition) {
     };
     let batch = Batch {
         put: vec![(common::key("acme/evals"), raw("planted"))],
-        keyring: Some(draft.into()),
+        keyring: Some(NewKeyring::from(draft).taking_over()),
         ..Batch::default()
     };
     commit(&open(keys), from.revision, batch).await.unwrap();

@@ -10,6 +10,7 @@
 //! can check what it changes with nothing but a keyring that it trusts. An owner signs the keyring
 //! alone; the documents and blobs of the change are the signer's.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -75,7 +76,7 @@ struct StoredDocument {
 }
 
 /// A change of the keyring that waits for signatures of owners.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Proposal {
     /// The keyrings before the proposed one, from the first on.
     pub(crate) keyrings: KeyringChain,
@@ -302,6 +303,14 @@ impl Proposal {
     /// If the signer is elsewhere and fails.
     pub fn add_signature(&mut self, signer: &Signer) -> Result<(), ServiceError> {
         self.keyring.add_signature(signer)
+    }
+}
+
+impl fmt::Debug for Proposal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proposal")
+            .field("keyring", &self.keyring.digest())
+            .finish_non_exhaustive()
     }
 }
 
