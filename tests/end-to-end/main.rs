@@ -26,6 +26,7 @@ mod key_programs;
 mod keys;
 mod limits;
 mod outside_files;
+mod owners;
 mod pasted;
 mod policy_author;
 mod policy_compare;

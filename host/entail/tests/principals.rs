@@ -12,7 +12,8 @@ use entail::{
     InstallPolicy, KeyChange, Options, Principal, PrincipalKind, Request, RuleChanges, ScopePath,
     Secret, SecretEdit, SetCredential, Trust, accept_log_loss, archive_log, count_records,
     last_records, plan_restore_in_place, plan_restore_to_clean_machine, records, replay,
-    restore_in_place, restore_to_clean_machine, shadow_decisions, verify_log,
+    restore_in_place, restore_to_clean_machine, review_proposal, shadow_decisions, sign_proposal,
+    verify_log,
 };
 
 const ME: Principal = Principal::LocalOwner;
@@ -179,6 +180,10 @@ async fn a_project_is_refused_by_every_function_but_for_its_own_scopes() {
         let verifier = Signer::generate().unwrap().verifier();
         StoreSigner::of_everything(LabelledKey::new(verifier, "other"))
     };
+    let refused = keys.add_owner(&ME, signer().key, Some(2)).await;
+    let Err(Error::OwnersRequired(proposal)) = refused else {
+        panic!("the new owner need not sign");
+    };
     let recipient = || Recipient {
         key: "age1".to_owned(),
         label: String::new(),
@@ -213,6 +218,12 @@ async fn a_project_is_refused_by_every_function_but_for_its_own_scopes() {
         rotate_identity => keys.rotate_identity(&evals, None, &mut |_| {}).await;
         rotate_signer => keys.rotate_signer(&evals).await;
         rotate_owner => keys.rotate_owner(&evals).await;
+        add_owner => keys.add_owner(&evals, signer().key, None).await;
+        remove_owner => keys.remove_owner(&evals, "first", None).await;
+        require_owners => keys.require_owners(&evals, 1).await;
+        apply => keys.apply(&evals, (*proposal).clone(), &mut |_| {}).await;
+        review_proposal => review_proposal(Some(home), &evals, &proposal);
+        sign_proposal => sign_proposal(Some(home), &evals, &mut (*proposal).clone(), None);
         add_signer => keys.add_signer(&evals, signer()).await;
         remove_signer => keys.remove_signer(&evals, "first").await;
         add_recipient => keys.add_recipient(&evals, recipient(), None).await;

@@ -57,8 +57,12 @@ futures! {
         keyring(any(), any());
         receipt(any(), any());
         rotate_owner(any(), any());
+        add_owner(any(), any(), any(), any());
+        apply(any(), any(), any(), any());
         add_signer(any(), any(), any());
+        remove_owner(any(), any(), any(), any());
         remove_signer(any(), any(), any());
+        require_owners(any(), any(), any());
         remove_recipient(any(), any(), any(), any(), any());
         reseal(any(), any(), any());
         rotate_identity(any(), any(), any(), any());

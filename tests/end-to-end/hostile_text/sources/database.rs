@@ -60,6 +60,7 @@ sources! {
         failing("key add-recipient --recovery {fresh}"),
         failing("key remove-recipient first"),
         failing("key reseal"),
+        failing("key require-owners 1"),
         failing("verify"),
         failing("backup {fresh}"),
         failing("doctor"),

@@ -3,7 +3,9 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 
+use entail::store::Signer;
 use entail_text::is_plain;
+use serde_json::{Value, json};
 
 use super::{policy_inputs, toml};
 use crate::hostile_text::corpus::file_name;
@@ -69,6 +71,8 @@ sources! {
         row(14, "key add-recipient --recovery {fresh}"),
         row(14, "key remove-recipient first"),
         row(14, "key reseal"),
+        row(14, "key require-owners 1"),
+        row(14, "key apply {fresh}"),
         row(14, "audit tail"),
         row(14, "audit show"),
         row(14, "audit verify"),
@@ -111,6 +115,31 @@ sources! {
         row(16, "key list").hidden(),
         row(16, "verify").hidden(),
         row(16, "doctor").hidden(),
+    ];
+
+    a_proposal: "the labels and scopes in a proposal", |world| {
+        let public_key = Signer::generate().unwrap().verifier().to_pem().unwrap();
+        let public_key = world.sandbox.file("owner.pub", public_key);
+        let add = ["key", "add-owner", &public_key, "--required", "2"];
+        world.sandbox.entail(&add).fails(16);
+        let proposals = world.sandbox.home().join("proposals");
+        let proposal = std::fs::read_dir(proposals).unwrap().next().unwrap();
+        let proposal = std::fs::read_to_string(proposal.unwrap().path()).unwrap();
+        let mut proposal: Value = serde_json::from_str(&proposal).unwrap();
+        let mut keyring: Value =
+            serde_json::from_str(proposal["keyring"]["payload"].as_str().unwrap()).unwrap();
+        keyring["owners"]["keys"][1]["label"] = json!(world.text);
+        keyring["signers"][0]["label"] = json!(world.text);
+        keyring["signers"][0]["scopes"] = json!([format!("a{}", world.text)]);
+        keyring["default_recipients"][0]["label"] = json!(world.text);
+        keyring["readers"][0]["organization"] = json!(format!("a{}", world.text));
+        proposal["keyring"]["payload"] = json!(keyring.to_string());
+        proposal["keyring"]["signatures"] = json!("[]");
+        world.file("proposal", "proposal.json", proposal.to_string());
+    }, [
+        row(0, "key sign {proposal} --dry-run"),
+        row(0, "key sign {proposal}"),
+        row(16, "key apply {proposal}").hidden(),
     ];
 
     an_invalid_anchor: "the contents of the anchor", |world| {
