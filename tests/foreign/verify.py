@@ -308,6 +308,21 @@ def prove_list(root, nodes, prefix):
     return sorted(found)
 
 
+def check_proof(record, root, what):
+    """Checks that a record has the nodes above all documents that it touches."""
+    proof = {sha(b"\1"): b"\1"}
+    for node in record.get("proof") or []:
+        require(re.fullmatch("([0-9a-f]{2})*", str(node)), f"{what}: the proof")
+        proof[sha(bytes.fromhex(node))] = bytes.fromhex(node)
+    for effect in record["effects"]:
+        key, path, digest = tree_key(effect["kind"], effect["name"]), b"", root
+        while digest is not None:
+            require(digest in proof, f"{what}: the proof lacks a node")
+            inner = [child for child in decode_node(proof[digest])[1] if child[0] == 3]
+            below = [child for child in inner if key.startswith(path + child[1])]
+            path, digest = (path + below[0][1], below[0][2]) if below else (path, None)
+
+
 class Home:
     """A verified home."""
 
@@ -395,12 +410,14 @@ class Home:
             require(is_count(head["documents"]) and is_count(head["at_ms"]), f"{what}: numbers")
             check_log_head(head.get("log"), what)
             require(head["change"] == sha(change), f"{what}: change")
+            root = self.head["tree"] if self.head else sha(b"\1")
             before, record = dict(self.documents), self.apply(change, what)
             scopes = [keyring.scopes[key] for key in signed_by]
             if None not in scopes:
                 require(head.get("log") is None, f"{what}: the log of a limited signer")
                 require(is_same_keyring, f"{what}: the keyring")
                 self.check_scopes(record, sum(scopes, []), before, head, what)
+                check_proof(record, root, what)
             previous = sha(payload)
             self.checkpoints[revision] = previous, keyring
             if revision == self.anchor["revision"]:
@@ -457,6 +474,7 @@ class Home:
             is_own = value["store"] == keyring.store and value["lineage"] == keyring.lineage
             require(value["type"] == "heartbeat" and is_own, f"{what}: type or store")
             require(value["checkpoint"] == checkpoint, f"{what}: checkpoint")
+            require(is_count(value["at_ms"]) and is_count(value["until_ms"]), f"{what}: times")
 
     def check_tree(self):
         nodes, root = build_tree(self.documents)

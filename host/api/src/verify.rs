@@ -28,6 +28,8 @@ pub struct Verification {
     pub under_old_readers: Vec<String>,
     /// The retired secrets that should have been destroyed a day ago or more.
     pub overdue: Vec<String>,
+    /// Whether the state counts as the newest: heartbeats are not required, or one is recent.
+    pub fresh: bool,
 }
 
 /// A place where the store does not hold what was written.

@@ -16,7 +16,8 @@ use entail_decision::name::ScopePath;
 pub struct RecordedChange {
     /// The entry, with the id of the principal.
     pub entry: JournalEntry,
-    /// The principal; `None` if it was erased.
+    /// The principal, as the machine says whose signer signed the change
+    /// ([`JournalEntry::signed_by`]); `None` if the name was erased.
     pub principal: Option<Principal>,
 }
 

@@ -114,6 +114,8 @@ futures! {
         with_settings_async(any(), any());
     }
     Store {
+        adopt_rotated_keys(any());
+        proposed(any(), any());
         rotate_key(any(), any(), any(), any(), any());
         send_heartbeat(any(), any());
         blob(any(), any());

@@ -13,7 +13,7 @@ use crate::tampering::Tampering;
 #[non_exhaustive]
 pub enum Error {
     /// The database does not hold what was written to it.
-    #[error("tampered: {0}")]
+    #[error("{}", .0.as_error())]
     Tampered(Tampering),
     /// The store changed concurrently. Nothing was written.
     #[error("the store is at revision {found}, not at {expected}")]

@@ -235,6 +235,14 @@ impl Statement {
         Ok(signed_by)
     }
 
+    /// The keys that its signatures name. Verifies no signature.
+    pub(crate) fn named_keys(&self) -> Vec<KeyId> {
+        let signatures: Vec<StoredSignature> =
+            serde_json::from_slice(&self.signatures).unwrap_or_default();
+        let keys = signatures.iter().map(|signature| signature.key.parse());
+        keys.filter_map(Result::ok).collect()
+    }
+
     /// Whether any of `trusted` signed it, whoever else did.
     pub(crate) fn is_signed_by_any(&self, kind: StatementType, trusted: &[&Verifier]) -> bool {
         self.count_signers(kind, trusted) > 0

@@ -70,6 +70,15 @@ impl Tampering {
         self.fault
     }
 
+    /// The text of an error about it. What a newer version wrote was not tampered with.
+    pub fn as_error(&self) -> String {
+        if self.fault == Fault::Newer {
+            format!("{} {}", self.what, self.reason)
+        } else {
+            format!("tampered: {self}")
+        }
+    }
+
     /// The object.
     pub fn what(&self) -> &str {
         &self.what

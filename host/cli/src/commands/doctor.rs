@@ -77,7 +77,10 @@ async fn run_checks(session: &Session, report: &mut Report) -> Result<(), CliErr
     check_identity(session, report, &entail).await?;
     check_policies(session, report, &entail).await?;
     session.destroy_due(&entail).await?;
-    check_store(session, report, &entail).await?;
+    // The program that has the identity may fail.
+    if let Err(error) = check_store(session, report, &entail).await {
+        report.failed("the store", error);
+    }
     check_log(session, report, &home).await;
     check_providers(session, report, &entail, &home).await?;
     check_leftover_directories(report);
@@ -282,7 +285,7 @@ async fn check_store(
     entail: &Entail,
 ) -> Result<(), CliError> {
     let verification = verification(session, entail).await?;
-    let found = to_output(&verification);
+    let found = to_output(&verification, true);
     let scopes = verification.scopes;
     report.ok(format!(
         "{} {} verified",

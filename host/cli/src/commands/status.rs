@@ -102,7 +102,9 @@ async fn scope_access(
         row.push(match entail.probe(&session.principal, &request).await {
             Ok(lease) => (granted(&lease, has_credential), None),
             // It would be the same for all, and each attempt takes its time.
-            Err(error @ Error::NotRecorded { .. }) => return Err(error.into()),
+            Err(error @ (Error::NotRecorded { .. } | Error::NotFresh { .. })) => {
+                return Err(error.into());
+            }
             Err(error) => {
                 let error = CliError::from(error);
                 let status = not_granted(&provider.id, has_credential, &error);

@@ -1,6 +1,6 @@
 //! `entail verify`: verifies the whole store against its journal.
 
-use entail::Entail;
+use entail::{Entail, now_ms};
 
 use crate::error::{CliError, ErrorCode};
 use crate::output::progress::Bar;
@@ -22,7 +22,11 @@ pub async fn verify(session: &Session) -> Result<(), CliError> {
         Err(error) if error.code() == ErrorCode::Invalid => session.open()?,
         opened => opened?,
     };
-    let found = to_output(&verification(session, &entail).await?);
+    let found = verification(session, &entail).await?;
+    let freshness = entail.keys().freshness(&session.principal).await;
+    // What prevents reading it is a fault that was found.
+    let is_fresh = freshness.is_ok_and(|freshness| freshness.is_fresh(now_ms()));
+    let found = to_output(&found, is_fresh);
     if session.global.json {
         print_json(&found);
     } else {
@@ -128,6 +132,9 @@ fn print_text(session: &Session, found: &Verification, entail: &Entail) {
         err!(Style::Warn => "note:"; " {note}");
     }
     if found.faults.is_empty() {
+        if !found.fresh {
+            err!(Style::Warn => "note:"; " no signer has confirmed lately that this is the newest state of the store: entail heartbeat send, on a machine with a signer");
+        }
         return;
     }
     out!("revision {}", found.revision);
@@ -185,7 +192,7 @@ pub fn leftovers(session: &Session, found: &Verification, entail: &Entail) -> Ve
 }
 
 /// The result of a verification for output.
-pub fn to_output(found: &entail::Verification) -> Verification {
+pub fn to_output(found: &entail::Verification, is_fresh: bool) -> Verification {
     let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     Verification {
         revision: found.revision,
@@ -214,5 +221,6 @@ pub fn to_output(found: &entail::Verification) -> Verification {
             .collect(),
         under_old_readers: found.under_old_readers.clone(),
         overdue: found.overdue.clone(),
+        fresh: is_fresh,
     }
 }

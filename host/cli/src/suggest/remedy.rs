@@ -94,6 +94,9 @@ pub fn remedy(hint: &Hint) -> String {
         Hint::VerifyStore => "entail verify".to_owned(),
         Hint::AcceptRestore => "if you know of that restore: entail restore --accept-rollback; without the owner key here, copy anchor.json and keys/keyring.jsonl from the machine that restored".to_owned(),
         Hint::AcceptRollback => "put the file back, or, if you know that the database is right: entail restore --accept-rollback".to_owned(),
+        Hint::CheckKeyProgram => {
+            "run the program by hand, and check [key-programs] in settings.toml".to_owned()
+        }
         Hint::CollectSignatures => {
             "let other owners sign the proposal: entail key sign FILE; then: entail key apply FILE"
                 .to_owned()

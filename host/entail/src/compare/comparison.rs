@@ -55,6 +55,10 @@ impl Entail {
         let keys = self.documents.store.reload_keys().await?;
         let (catalog, principal) = (self.catalog().clone(), principal.clone());
         let (now_ms, attributes) = (self.documents.now_ms(), attributes.clone());
+        let unreadable = before.unreadable.iter();
+        let notes: Vec<String> = unreadable
+            .map(|path| format!("{path} is not compared: its document cannot be read"))
+            .collect();
         run_on_thread("entail-compare", move || {
             let comparison = Comparison {
                 catalog: &catalog,
@@ -66,7 +70,9 @@ impl Entail {
                 before: &before,
                 after: &after,
             };
-            Ok(comparison.compare_all(&paths))
+            let mut changes = comparison.compare_all(&paths);
+            changes.notes.extend(notes);
+            Ok(changes)
         })
         .await?
     }

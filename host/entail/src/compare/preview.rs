@@ -70,7 +70,7 @@ impl Entail {
                 };
                 let compared = self.compare(principal, before, after, paths, attributes);
                 let mut changes = compared.await?;
-                changes.notes = plan.applied.notes;
+                changes.notes.splice(..0, plan.applied.notes);
                 Ok(changes)
             })
             .await

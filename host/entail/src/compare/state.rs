@@ -23,6 +23,8 @@ pub(crate) struct AccessState {
     pub(super) revision: Revision,
     pub(super) keyring: Arc<Keyring>,
     pub(super) scopes: BTreeMap<ScopePath, Arc<Scope>>,
+    /// Scopes whose documents cannot be read: nothing in them, or below them, is compared.
+    pub(super) unreadable: Vec<ScopePath>,
     /// By organization.
     pub(super) policies: BTreeMap<ScopePath, Policy>,
 }
@@ -67,6 +69,7 @@ impl Entail {
             revision,
             keyring,
             scopes: BTreeMap::new(),
+            unreadable: Vec::new(),
             policies: BTreeMap::new(),
         };
         for path in paths {
@@ -81,9 +84,11 @@ impl Entail {
                 return Err(Error::Contended);
             }
             for (path, document) in page.iter().zip(snapshot.documents) {
-                if let Some(document) = document {
-                    let scope = document.body::<Scope>()?;
-                    state.scopes.insert(path.clone(), scope);
+                let Some(document) = document else { continue };
+                match document.body::<Scope>() {
+                    Ok(scope) => drop(state.scopes.insert(path.clone(), scope)),
+                    // A signer of this scope alone may have written it.
+                    Err(_) => state.unreadable.push(path.clone()),
                 }
             }
         }

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use entail_store::{
-    Author, Batch, DocumentKey, Error as StoreError, Fault, LogHead, Revision, Role, Store,
-    Tampering,
+    Author, Batch, DocumentKey, Error as StoreError, LogHead, Revision, Role, Store,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -156,14 +155,10 @@ impl DocumentStore {
     pub(crate) async fn scopes(&self, under: Option<&ScopePath>) -> Result<Vec<ScopePath>, Error> {
         let under = under.map_or("", ScopePath::as_str);
         let names = self.store.names(SCOPE_KIND, under, None, usize::MAX);
-        let names = names.await?;
-        names
-            .into_iter()
-            .map(|name| {
-                let invalid = |_| Tampering::new(Fault::Extra, "a scope", "has no scope's name");
-                name.parse().map_err(|error| invalid(error).into())
-            })
-            .collect()
+        // A signer of some scopes may have written documents with other names, which are no scopes.
+        // `verify` reports them.
+        let paths = names.await?.into_iter().map(|name| name.parse());
+        Ok(paths.filter_map(Result::ok).collect())
     }
 
     /// The keys of all documents of a kind.

@@ -186,6 +186,7 @@ impl Error {
             Error::Keys(KeyError::WrongPassphrase) => "wrong-passphrase",
             Error::Keys(KeyError::NoSigner) => "no-signer",
             Error::Keys(KeyError::NoOwner) => "no-owner",
+            Error::Keys(KeyError::Service(_)) => "key-program-failed",
             Error::Keys(_) => "keys-failed",
             Error::Sealed { .. } => "sealed",
             Error::HostNotBound { .. } => "host-not-bound",
@@ -270,6 +271,7 @@ impl Error {
             Error::NotFresh { .. } => Hint::SendHeartbeat,
             Error::Keys(KeyError::NoIdentity) => Hint::SupplyIdentity,
             Error::Keys(KeyError::Locked) => Hint::UnlockIdentity,
+            Error::Keys(KeyError::Service(_)) => Hint::CheckKeyProgram,
             Error::NoMode { modes, .. } => Hint::ChooseMode {
                 modes: modes.clone(),
             },

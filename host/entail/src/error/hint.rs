@@ -140,6 +140,8 @@ pub enum Hint {
     RotateIdentity,
     /// Renew the signer of this machine.
     RotateSigner,
+    /// Correct the program that has a key, or what it needs.
+    CheckKeyProgram,
     /// Let other owners sign the proposal on their machines, and apply it.
     CollectSignatures,
     /// Make the change again, which makes a new proposal.

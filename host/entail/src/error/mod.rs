@@ -70,7 +70,7 @@ pub enum Error {
     #[error("the policy's choice is not allowed, so nothing is granted: {0}")]
     GuardViolated(Violation),
     /// The database does not hold what was written.
-    #[error("tampered: {0}")]
+    #[error("{}", .0.as_error())]
     Tampered(Tampering),
     /// Owners that this machine trusts restored an earlier state on another machine, which this
     /// machine has not accepted yet.

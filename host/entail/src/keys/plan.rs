@@ -210,7 +210,10 @@ impl Renewing {
                     .and_then(Readers::newest)
                     .map(|newest| newest.number);
                 let begins = beginning.iter().any(|begun| begun == organization.as_str());
-                let scope = document.body::<Scope>()?;
+                // One that cannot be read stays as it is.
+                let Ok(scope) = document.body::<Scope>() else {
+                    continue;
+                };
                 let versions = scope.all_credentials().flat_map(Credential::versions);
                 count += versions
                     .filter(|version| begins || Some(version.epoch) != newest)

@@ -52,6 +52,8 @@ pub struct StaleSecret {
     pub credential: String,
     /// Why it could not be sealed again; `None` if that was not tried.
     pub reason: Option<Error>,
+    /// Whether the document of the scope cannot be read. All epochs are kept for it.
+    is_unreadable_scope: bool,
 }
 
 impl StaleSecret {
@@ -68,17 +70,30 @@ impl StaleSecret {
                 credential.provider, credential.name, version.number
             ),
             reason,
+            is_unreadable_scope: false,
+        }
+    }
+
+    /// All secrets of a scope whose document cannot be read.
+    pub(super) fn of_scope(scope: &ScopePath, reason: Error) -> Self {
+        StaleSecret {
+            scope: scope.clone(),
+            credential: "all credentials".to_owned(),
+            reason: Some(reason),
+            is_unreadable_scope: true,
         }
     }
 
     /// Whether the old identity may still open it after a repair: it was sealed to it.
     pub(super) fn needs_old_identity(&self) -> bool {
-        !matches!(
+        let is_for_others = matches!(
             self.reason,
             Some(Error::Sealed {
                 error: SealError::NotForThisIdentity,
                 ..
             })
-        )
+        );
+        // The keys of all epochs are sealed to the new identity.
+        !is_for_others && !self.is_unreadable_scope
     }
 }

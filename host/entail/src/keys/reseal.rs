@@ -26,6 +26,15 @@ struct Reseal<'a> {
     used: BTreeSet<(String, u32)>,
 }
 
+impl Reseal<'_> {
+    /// Keeps all epochs of an organization: nobody knows which of them its secrets are sealed to.
+    fn keep_epochs(&mut self, readers: &Readers) {
+        let epochs = readers.epochs.iter();
+        let used = epochs.map(|epoch| (readers.organization.clone(), epoch.number));
+        self.used.extend(used);
+    }
+}
+
 /// What was done in one commit.
 struct Resealed {
     renewed: usize,
@@ -85,7 +94,16 @@ impl Renewing {
             let Some(document) = document else { continue };
             let organization = path.organization();
             let readers = scope::readers(&snapshot.keyring, path)?;
-            let mut scope = Scope::clone(&*document.body::<Scope>()?);
+            let mut scope = match document.body::<Scope>() {
+                Ok(body) => Scope::clone(&*body),
+                // A signer of this scope alone may have written it.
+                Err(error) => {
+                    reseal.keep_epochs(readers);
+                    let stale = StaleSecret::of_scope(path, error.into());
+                    reseal.skipped.push(stale);
+                    continue;
+                }
+            };
             let before = reseal.renewed;
             for credential in scope.all_credentials_mut() {
                 let described = credential.clone();

@@ -78,7 +78,15 @@ impl Trust {
         let is_own = own.is_some_and(|own| is_signed_by_present_keys(history, own));
         if !is_own && !history.is_owned_by(&owners) {
             let is_same_store = own.is_some_and(|own| own.store() == history.store());
-            let reason = if is_same_store {
+            let differ = self.receipts.iter().any(|receipt| {
+                self.receipts
+                    .first()
+                    .is_some_and(|first| first.owners != receipt.owners)
+            });
+            let reason = if differ {
+                "is a backup of a store whose owners not all of the shares name; compare the \
+                 lines # owner in their files"
+            } else if is_same_store {
                 "is not an earlier state of the present store, and a key that was removed since \
                  may have signed it"
             } else {

@@ -11,6 +11,7 @@ use crate::journal::log_head::LogHead;
 use crate::journal::position::Revision;
 use crate::random_id::RandomId;
 use crate::row::{DocumentKey, JournalRow};
+use crate::signing::KeyId;
 use crate::statement;
 use crate::tampering::Tampering;
 use crate::tree;
@@ -35,8 +36,10 @@ pub struct JournalEntry {
     pub revision: Revision,
     /// The time, in milliseconds since 1970-01-01T00:00:00Z.
     pub at_ms: u64,
-    /// The id of the principal.
+    /// The id of the principal, as the signer says.
     pub principal: RandomId,
+    /// The keys that signed the change.
+    pub signed_by: Vec<KeyId>,
     /// The change, as described by the caller.
     pub change: Box<RawValue>,
     /// The documents that the change touched.
@@ -115,6 +118,7 @@ impl JournalEntry {
             revision: checkpoint.revision,
             at_ms: checkpoint.at_ms,
             principal: record.principal,
+            signed_by: row.checkpoint.named_keys(),
             change: record.change,
             effects: record.effects,
             log: checkpoint.log,

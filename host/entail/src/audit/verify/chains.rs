@@ -184,6 +184,11 @@ impl Chains {
         is_first: bool,
     ) -> Result<(), String> {
         match before {
+            Some(before) if before.sequence == link.sequence => Err(format!(
+                "record {} of the writer {} occurs twice",
+                link.sequence,
+                shown(&link.writer)
+            )),
             Some(before) if before.sequence + 1 != link.sequence => Err(format!(
                 "record {} of the writer {} comes after its record {}",
                 link.sequence,

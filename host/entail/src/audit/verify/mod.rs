@@ -348,12 +348,13 @@ fn difference(at: &Position, end: &Position) -> String {
         Some(0) => {
             "the log up to here is not what was written, although its chains are valid".to_owned()
         }
+        Some(1) => "1 record is missing here or before, of those that had been written".to_owned(),
         Some(missing) => {
             format!("{missing} records are missing here or before, of those that had been written")
         }
-        None => format!(
-            "there are {} records too many here or before",
-            at.lines - end.lines
-        ),
+        None => match at.lines - end.lines {
+            1 => "there is 1 record too many here or before".to_owned(),
+            more => format!("there are {more} records too many here or before"),
+        },
     }
 }
