@@ -3,7 +3,8 @@
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use entail::store::Signer;
+use entail::store::{Author, Batch, DocumentKey, RandomId, Signer};
+use serde_json::value::RawValue;
 
 use crate::sandbox::{RunOutput, Sandbox};
 
@@ -199,4 +200,97 @@ fn heartbeats_are_required_and_sent() {
     ] {
         sandbox.entail(arguments).ok().prints(said);
     }
+}
+
+/// Writes documents with the signer of another machine, which need not be of any use.
+fn write_documents(other: &Other, documents: &[(&str, &str, &str)]) {
+    let home = entail::Home::open(&other.home).unwrap();
+    let keys = home.keys(entail::IdentitySource::Directory).unwrap();
+    let store = home.store(keys).unwrap();
+    let raw = |text: &str| RawValue::from_string(text.to_owned()).unwrap();
+    let put = documents.iter();
+    let put = put.map(|(kind, name, body)| (DocumentKey::new(*kind, *name), raw(body)));
+    let batch = Batch {
+        put: put.collect(),
+        ..Batch::default()
+    };
+    let change = raw("{}");
+    let author = Author {
+        principal: RandomId::generate().unwrap(),
+        at_ms: 0,
+        change: &change,
+        log: None,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.unwrap().block_on(async {
+        let revision = store.revision().await.unwrap();
+        store.commit(revision, batch, author).await.unwrap();
+    });
+}
+
+#[test]
+fn junk_in_a_delegated_scope_stops_nothing_elsewhere() {
+    let (sandbox, key) = Sandbox::with_acme();
+    sandbox.entail(&["project", "add", "acme/other"]).ok();
+    sandbox.entail(&["inherit", "acme/other", "openai"]).ok();
+    let other = Other::new(&sandbox);
+    let public_key = other.public_key.to_str().unwrap();
+    let add_signer = ["key", "add-signer", public_key, "--scope", "acme/evals"];
+    sandbox.entail(&add_signer).ok();
+    let due = r#"{"due_ms": 1, "seen_over": null}"#;
+    write_documents(
+        &other,
+        &[
+            ("scope", "acme/evals", r#"{"junk": 1}"#),
+            ("schedule", "acme/evals", due),
+            ("scope", "acme/evals/No Project", "7"),
+            ("schedule", "acme/evals/No Project", due),
+            ("principal", "acme/evals/nobody", "[]"),
+        ],
+    );
+    sandbox.entail(&["verify"]).fails(14);
+    let own = sandbox.canary();
+    let resolve = ["resolve", "acme/other", "openai", "--reveal", "--json"];
+    let is_granted = || {
+        let lease = sandbox.lease(&resolve).ok();
+        assert!(lease.stdout.contains(&key), "{}", lease.stderr);
+    };
+    for arguments in [
+        &["project", "list"][..],
+        &["credential", "list", "acme"],
+        &["inherit", "acme/other", "--off", "--dry-run"],
+        &["credential", "set", "acme/other", "mistral", "--stdin"],
+        &["model", "acme", "openai", "gpt-5"],
+        &["principal", "list"],
+        &["key", "reseal"],
+        &["key", "rotate", "identity", "--dry-run"],
+        &["key", "rotate", "identity"],
+        &["key", "list"],
+    ] {
+        sandbox.entail_with(arguments, &own).ok();
+        is_granted();
+    }
+    // The old identity is not needed for what cannot be read.
+    let identity = std::fs::read_to_string(sandbox.home().join("keys/identity.txt")).unwrap();
+    assert_eq!(identity.matches("AGE-SECRET-KEY").count(), 1);
+    sandbox
+        .entail(&["key", "rotate", "identity"])
+        .ok()
+        .prints("acme/evals all credentials");
+    sandbox
+        .entail(&["resolve", "acme/evals", "openai"])
+        .fails(14)
+        .prints("newer version");
+    // The project can be removed, with the junk below it.
+    sandbox
+        .entail(&["project", "remove", "acme/evals", "--yes"])
+        .ok();
+    is_granted();
+    write_documents(&other, &[("scope", "acme/evals", r#"{"junk": 1}"#)]);
+    sandbox
+        .entail(&["key", "remove-signer", "another machine"])
+        .ok();
+    sandbox
+        .entail(&["project", "remove", "acme/evals", "--yes"])
+        .ok();
 }

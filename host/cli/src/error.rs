@@ -233,6 +233,9 @@ impl CliError {
 
     /// The same error of a dry run, which proposes nothing.
     pub fn without_proposal(self) -> Self {
+        if self.proposal.is_none() {
+            return self;
+        }
         CliError {
             proposal: None,
             remedies: Vec::new(),

@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use entail_store::{Batch, Fields, Keyring, Revision};
+use entail_store::{Batch, Document, DocumentKey, Fields, Keyring, Revision};
+use serde::de::DeserializeOwned;
 
 use crate::change::{Applied, Change, Context};
 use crate::clock::ClockReading;
@@ -42,9 +43,9 @@ impl Entail {
     pub(crate) async fn plan(&self, change: &Change) -> Result<Plan, Error> {
         let path = change.scope();
         let provider = change.provider().map(|id| self.provider(id)).transpose()?;
-        let documents = self.read_for_change(path).await?;
+        let documents = self.read_for_change(change).await?;
         let revision = documents.revision;
-        self.check_relatives(change, documents.has_parent).await?;
+        let strays = self.check_relatives(change, documents.has_parent).await?;
         let now = ClockReading::of(&*self.documents.clock);
         let retirements = documents.retirements.as_ref();
         let seen_over = retirements.and_then(|retirements| retirements.seen_over.clone());
@@ -65,6 +66,7 @@ impl Entail {
             keyring: effects.keyring.map(Into::into),
             add_blobs: effects.add_blobs,
             remove_blobs: effects.remove_blobs,
+            remove: strays,
             ..Batch::default()
         };
         let due = scope.as_ref().and_then(Scope::first_due);
@@ -119,7 +121,10 @@ impl Entail {
         }
     }
 
-    async fn read_for_change(&self, path: &ScopePath) -> Result<ChangeInput, Error> {
+    async fn read_for_change(&self, change: &Change) -> Result<ChangeInput, Error> {
+        let path = change.scope();
+        // What cannot be read can still be removed.
+        let is_removal = matches!(change, Change::RemoveProject { .. });
         // The parent too: a project is added below what exists at this revision.
         let keys: Vec<_> = [scope::document_key(path), retirements_key(path)]
             .into_iter()
@@ -127,14 +132,10 @@ impl Entail {
             .collect();
         let snapshot = self.documents.store.read(&keys).await?;
         let mut documents = snapshot.documents.into_iter();
-        let scope = match documents.next().flatten() {
-            Some(document) => Some(Scope::clone(&*document.body::<Scope>()?)),
-            None => None,
-        };
-        let retirements = match documents.next().flatten() {
-            Some(document) => Some(Retirements::clone(&*document.body::<Retirements>()?)),
-            None => None,
-        };
+        let scope = documents.next().flatten();
+        let scope = read_or(scope, is_removal.then(Scope::default))?;
+        let retirements = documents.next().flatten();
+        let retirements = read_or(retirements, is_removal.then(Retirements::default))?;
         Ok(ChangeInput {
             revision: snapshot.revision,
             scope,
@@ -145,21 +146,27 @@ impl Entail {
         })
     }
 
-    /// Checks that the change fits the scope's parent and children.
-    async fn check_relatives(&self, change: &Change, has_parent: bool) -> Result<(), Error> {
+    /// Checks that the change fits the scope's parent and children. Returns documents that are
+    /// removed together with the scope.
+    async fn check_relatives(
+        &self,
+        change: &Change,
+        has_parent: bool,
+    ) -> Result<Vec<DocumentKey>, Error> {
         let path = change.scope();
         match (change, path.parent()) {
             (Change::AddScope { .. }, Some(parent)) if !has_parent => {
                 Err(Error::UnknownScope(parent))
             }
             (Change::RemoveProject { .. }, _) => self.check_removable(path).await,
-            _ => Ok(()),
+            _ => Ok(Vec::new()),
         }
     }
 
     /// Checks that the scope is a project without projects below it. One that is added
-    /// meanwhile makes a newer revision, and the commit a conflict.
-    async fn check_removable(&self, path: &ScopePath) -> Result<(), Error> {
+    /// meanwhile makes a newer revision, and the commit a conflict. Returns the documents below it
+    /// that are no projects: a signer of this scope alone may have written them.
+    async fn check_removable(&self, path: &ScopePath) -> Result<Vec<DocumentKey>, Error> {
         if path.is_organization() {
             return Err(Error::Invalid(format!(
                 "{path} is an organization, not a project"
@@ -168,14 +175,33 @@ impl Entail {
         let below = self
             .documents
             .store
-            .names(SCOPE_KIND, path.as_str(), Some(path.as_str()), 1)
+            .names(SCOPE_KIND, path.as_str(), Some(path.as_str()), usize::MAX)
             .await?;
-        match below.into_iter().next() {
+        let is_project = |name: &String| name.parse::<ScopePath>().is_ok();
+        match below.iter().find(|name| is_project(name)) {
             Some(below) => Err(Error::HasProjects {
                 scope: path.clone(),
-                below,
+                below: below.clone(),
             }),
-            None => Ok(()),
+            None => Ok(below
+                .into_iter()
+                .map(|name| DocumentKey::new(SCOPE_KIND, name))
+                .collect()),
         }
+    }
+}
+
+/// The body of a document; `otherwise`, if given, for one that cannot be read.
+fn read_or<T: Clone + DeserializeOwned + Send + Sync + 'static>(
+    document: Option<Arc<Document>>,
+    otherwise: Option<T>,
+) -> Result<Option<T>, Error> {
+    let Some(document) = document else {
+        return Ok(None);
+    };
+    match (document.body::<T>(), otherwise) {
+        (Ok(body), _) => Ok(Some(T::clone(&*body))),
+        (Err(_), Some(otherwise)) => Ok(Some(otherwise)),
+        (Err(error), None) => Err(error.into()),
     }
 }

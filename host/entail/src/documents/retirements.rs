@@ -28,7 +28,7 @@ use entail_decision::name::ScopePath;
 
 /// When retired versions and removed credentials of a scope are due to be destroyed. A scope
 /// without any has no such document, so that no call has to search all scopes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Retirements {
     /// The time of the first, in milliseconds since 1970-01-01T00:00:00Z.

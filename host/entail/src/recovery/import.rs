@@ -223,17 +223,19 @@ pub(super) async fn import_over(
         own
     };
     let (authority, add_blobs) = carried_over(newest.authority(), &history)?;
+    let before = now
+        .as_ref()
+        .and_then(|now| history.later_keyrings(now))
+        .unwrap_or_default();
     let import = Import {
         principal,
         staged,
-        keyring: signed.map_or(RestoredKeyring::New, RestoredKeyring::Proposed),
+        signed,
+        takes_over: before.last().unwrap_or(history.keyring()).digest() != newest.digest(),
         seen,
         authority,
         add_blobs,
-        before: now
-            .as_ref()
-            .and_then(|now| history.later_keyrings(now))
-            .unwrap_or_default(),
+        before,
         history: &history,
     };
     let imported = import.run(staged.keys(IdentitySource::Directory)?).await?;
@@ -442,18 +444,10 @@ pub(super) struct Import<'a> {
     pub(super) add_blobs: Vec<Vec<u8>>,
     /// The keyrings that came after those of the backup.
     pub(super) before: Vec<Arc<Keyring>>,
-    /// Who signs the keyring that begins the lineage.
-    pub(super) keyring: RestoredKeyring,
-}
-
-/// Who signs the keyring of a restored store.
-pub(super) enum RestoredKeyring {
-    /// Owners of the present store.
-    New,
-    /// Owners of the present store have signed it already.
-    Proposed(Proposal),
-    /// The new owner of a clean machine.
-    TakenOver,
+    /// The keyring that begins the lineage, if owners have signed it already.
+    pub(super) signed: Option<Proposal>,
+    /// Whether the owners of this machine are not those of the backup.
+    pub(super) takes_over: bool,
 }
 
 impl Import<'_> {
@@ -483,14 +477,18 @@ impl Import<'_> {
             .begin_lineage()
             .map_err(|error| Error::Home(error.to_string()))?;
         draft.authority = authority;
-        let (keyring, add_blobs) = match self.keyring {
-            RestoredKeyring::New => (draft.into(), add_blobs),
-            RestoredKeyring::TakenOver => (NewKeyring::from(draft).taking_over(), add_blobs),
-            RestoredKeyring::Proposed(proposal) => {
+        let (keyring, add_blobs) = match self.signed {
+            None => (NewKeyring::from(draft), add_blobs),
+            Some(proposal) => {
                 check_proposed(&proposal, newest, &draft.authority)?;
                 let keyring = NewKeyring::signed(proposal.keyring().clone());
                 (keyring, proposal.into_blobs())
             }
+        };
+        let keyring = if self.takes_over {
+            keyring.taking_over()
+        } else {
+            keyring
         };
         let batch = Batch {
             add_blobs,

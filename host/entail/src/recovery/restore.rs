@@ -11,8 +11,7 @@ use entail_store::{
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::import::{
-    Import, Imported, RESTORED_LABEL, RestoredKeyring, Trust, check_recovery, import_over,
-    read_backup,
+    Import, Imported, RESTORED_LABEL, Trust, check_recovery, import_over, read_backup,
 };
 use crate::authorize::authorize_whole;
 use crate::blocking::{run_future_on_thread, run_with_progress};
@@ -189,7 +188,8 @@ async fn build_home(
         authority,
         add_blobs: Vec::new(),
         before: Vec::new(),
-        keyring: RestoredKeyring::TakenOver,
+        signed: None,
+        takes_over: true,
     };
     let imported = import.run(own).await?;
 

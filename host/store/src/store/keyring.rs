@@ -86,7 +86,9 @@ impl Store {
         let documents = &proposal.documents;
         let keys: Vec<_> = documents.iter().map(|found| found.key.clone()).collect();
         let snapshot = self.read(&keys).await?;
-        proposal.check(Some(&snapshot.keyring))?;
+        if proposal.keyring().store() != snapshot.keyring.store() {
+            return Err(ProposalError::OtherStore.into());
+        }
         let now = snapshot.documents.iter();
         let now = now.map(|document| document.as_ref().map(|document| document.digest()));
         let is_current = proposal.previous().digest() == snapshot.keyring.digest()
@@ -94,6 +96,7 @@ impl Store {
         if !is_current {
             return Err(ProposalError::Outdated.into());
         }
+        proposal.check(Some(&snapshot.keyring))?;
         let (mut put, mut remove) = (Vec::new(), Vec::new());
         for document in documents {
             match &document.body {

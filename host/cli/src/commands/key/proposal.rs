@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use entail::store::{DifferenceKind, KeyringDifference, Proposal, Secret, private_directory};
+use entail::store::{
+    DifferenceKind, KeyringDifference, Proposal, ProposalError, Secret, private_directory,
+};
 use entail::{Home, review_proposal, sign_proposal};
 
 use super::changed::print;
@@ -44,7 +46,15 @@ pub struct ApplyArgs {
 ///
 /// Fails if the file cannot be read, or is no proposal.
 pub fn read(file: &Path) -> Result<Proposal, CliError> {
-    Ok(Proposal::read(file).map_err(entail::Error::from)?)
+    Proposal::read(file).map_err(|error| of_file(error, file))
+}
+
+/// The error of a file with a proposal.
+fn of_file(error: ProposalError, file: &Path) -> CliError {
+    match error {
+        ProposalError::File(error) => CliError::io(file.display(), &error),
+        error => entail::Error::from(error).into(),
+    }
 }
 
 /// Writes the proposal of an error to the home, and says where it is and what to do with it.
@@ -81,7 +91,8 @@ fn save_in(home: &Home, proposal: &Proposal) -> Result<PathBuf, CliError> {
     let keyring = proposal.keyring();
     let digest: String = keyring.digest().to_string().chars().take(8).collect();
     let file = directory.join(format!("keyring-{}-{digest}.json", keyring.number()));
-    proposal.write(&file).map_err(entail::Error::from)?;
+    let written = proposal.write(&file);
+    written.map_err(|error| of_file(error, &file))?;
     Ok(file)
 }
 
@@ -108,7 +119,8 @@ pub fn sign(session: &Session, args: &SignArgs) -> Result<(), CliError> {
         confirm::ask(&points)?;
     }
     let signed = sign_proposal(home, &session.principal, &mut proposal, key.as_ref())?;
-    proposal.write(&args.file).map_err(entail::Error::from)?;
+    let written = proposal.write(&args.file);
+    written.map_err(|error| of_file(error, &args.file))?;
     print_review(session, &proposal, &signed, false);
     Ok(())
 }
@@ -237,8 +249,8 @@ fn sentence(difference: &KeyringDifference) -> String {
 }
 
 pub async fn apply(session: &Session, args: &ApplyArgs) -> Result<(), CliError> {
-    let proposal = read(&args.file)?;
     let entail = session.open_unlocked()?;
+    let proposal = read(&args.file)?;
     let bar = Bar::new("sealing again");
     let renewal = entail
         .keys()

@@ -134,7 +134,9 @@ impl RecoveryFiles {
         for file in &self.files {
             let pending = pending(file);
             if pending.exists() {
-                let named = files::rename_no_replace(&pending, file);
+                // The directory is synced, so its path is needed.
+                let named = std::path::absolute(file)
+                    .and_then(|absolute| files::rename_no_replace(&pending, &absolute));
                 named.map_err(|error| failed(file, error))?;
             }
         }
