@@ -84,8 +84,8 @@ impl Trust {
                     .is_some_and(|first| first.owners != receipt.owners)
             });
             let reason = if differ {
-                "is a backup of a store whose owners not all of the shares name; compare the \
-                 lines # owner in their files"
+                "is a backup of a store whose owners are not trusted: not all shares name them; \
+                 compare the lines # owner in their files"
             } else if is_same_store {
                 "is not an earlier state of the present store, and a key that was removed since \
                  may have signed it"

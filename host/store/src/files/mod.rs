@@ -7,7 +7,8 @@ mod tests;
 mod write;
 
 pub(crate) use read::{read_private, read_trusted};
-pub use write::{private_directory, temporary_files};
 pub(crate) use write::{
-    remove_temporary_files, rename_no_replace, replace, sync_directory, temporary_path, write_new,
+    name_new, remove_temporary_files, rename_no_replace, replace, sync_directory, temporary_path,
+    write_new,
 };
+pub use write::{private_directory, temporary_files};

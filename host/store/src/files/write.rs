@@ -54,26 +54,31 @@ pub(crate) fn temporary_path(file: &Path) -> std::io::Result<PathBuf> {
 }
 
 /// Renames a finished file to its final name, which must not exist, and fsyncs the
-/// directory.
+/// directory. Removes the file if that fails.
 ///
 /// # Errors
 ///
 /// Any error of the system.
+pub(crate) fn name_new(temporary: &Path, file: &Path) -> std::io::Result<()> {
+    rename_no_replace(temporary, file)?;
+    // Without the fsync, a power loss could remove the name.
+    sync_directory(temporary.parent().unwrap_or(Path::new("/"))).inspect_err(|_| {
+        let _ = std::fs::remove_file(file);
+    })
+}
+
+/// Renames a file to a name that must not exist.
 pub(crate) fn rename_no_replace(temporary: &Path, file: &Path) -> std::io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     use rustix::io::Errno;
     match renameat_with(CWD, temporary, CWD, file, RenameFlags::NOREPLACE) {
         // Not every file system supports this flag.
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => match file.symlink_metadata() {
-            Ok(_) => return Err(std::io::ErrorKind::AlreadyExists.into()),
-            Err(_) => std::fs::rename(temporary, file)?,
+            Ok(_) => Err(std::io::ErrorKind::AlreadyExists.into()),
+            Err(_) => std::fs::rename(temporary, file),
         },
-        renamed => renamed?,
+        renamed => Ok(renamed?),
     }
-    // Without the fsync, a power loss could remove the name.
-    sync_directory(temporary.parent().unwrap_or(Path::new("/"))).inspect_err(|_| {
-        let _ = std::fs::remove_file(file);
-    })
 }
 
 /// Lists the temporary files that were left in a directory.

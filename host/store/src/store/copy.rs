@@ -81,7 +81,7 @@ impl Store {
             }
             drop(copy);
             let (from, to) = (temporary.clone(), file.to_owned());
-            let renamed = off_runtime(move || files::rename_no_replace(&from, &to));
+            let renamed = off_runtime(move || files::name_new(&from, &to));
             renamed.await?.map_err(failed)?;
             Ok(report.revision)
         };

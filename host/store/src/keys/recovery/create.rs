@@ -134,9 +134,10 @@ impl RecoveryFiles {
         for file in &self.files {
             let pending = pending(file);
             if pending.exists() {
-                // The directory is synced, so its path is needed.
-                let named = std::path::absolute(file)
-                    .and_then(|absolute| files::rename_no_replace(&pending, &absolute));
+                let named = files::rename_no_replace(&pending, file).and_then(|()| {
+                    let absolute = std::path::absolute(file)?;
+                    files::sync_directory(absolute.parent().unwrap_or(Path::new("/")))
+                });
                 named.map_err(|error| failed(file, error))?;
             }
         }
