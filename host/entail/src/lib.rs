@@ -192,7 +192,7 @@ pub use crate::recovery::restore::{
     restore_to_clean_machine,
 };
 pub use crate::recovery::verify::{OnProgress, Verification};
-pub use crate::recovery::{Maintenance, Trust};
+pub use crate::recovery::{Maintenance, RestoreRequest, Trust};
 pub use crate::resolve::environment::{
     AssumedRole, CommandEnvironment, Kept, UnreadParameter, VariableValue,
 };

@@ -9,11 +9,11 @@ use entail::policy::{Inheritance, Isolation, Sharing, Values};
 use entail::store::{LabelledKey, RandomId, Recipient, Signer, StoreSigner};
 use entail::{
     ActivatePolicy, Change, CredentialRef, Entail, Error, ErrorKind, Filter, Home, IdentitySource,
-    InstallPolicy, KeyChange, Options, Principal, PrincipalKind, Request, RuleChanges, ScopePath,
-    Secret, SecretEdit, SetCredential, Trust, accept_log_loss, archive_log, count_records,
-    last_records, plan_restore_in_place, plan_restore_to_clean_machine, records, replay,
-    restore_in_place, restore_to_clean_machine, review_proposal, shadow_decisions, sign_proposal,
-    verify_log,
+    InstallPolicy, KeyChange, Options, Principal, PrincipalKind, Request, RestoreRequest,
+    RuleChanges, ScopePath, Secret, SecretEdit, SetCredential, Trust, accept_log_loss, archive_log,
+    count_records, last_records, plan_restore_in_place, plan_restore_to_clean_machine, records,
+    replay, restore_in_place, restore_to_clean_machine, review_proposal, shadow_decisions,
+    sign_proposal, verify_log,
 };
 
 const ME: Principal = Principal::LocalOwner;
@@ -265,10 +265,10 @@ async fn a_project_is_refused_by_every_function_but_for_its_own_scopes() {
         replay => replay(home, &evals, built_in, &filter);
         shadow_decisions => shadow_decisions(home, &evals);
         plan_restore_in_place => {
-            plan_restore_in_place(home, &evals, Some(&file), None, &trust, None).await
+            plan_restore_in_place(home, &evals, RestoreRequest::default()).await
         };
         restore_in_place => {
-            restore_in_place(home, &evals, Some(&file), None, &trust, None, &mut |_| {}).await
+            restore_in_place(home, &evals, RestoreRequest::default(), &mut |_| {}).await
         };
         plan_restore_to_clean_machine => {
             let (new, source) = (test.directory.path().join("new"), IdentitySource::Directory);

@@ -100,9 +100,9 @@ futures! {
     }
     entail {
         journalled_log_heads(any(), any(), any());
-        plan_restore_in_place(any(), any(), any(), any(), any(), any());
+        plan_restore_in_place(any(), any(), any());
         plan_restore_to_clean_machine(any(), any(), any(), any(), any());
-        restore_in_place(any(), any(), any(), any(), any(), any(), any());
+        restore_in_place(any(), any(), any(), any());
         restore_to_clean_machine(any(), any(), any(), any(), any(), any(), any());
     }
     Engine {

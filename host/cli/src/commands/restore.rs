@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use entail::store::{KeyError, KeyId, Proposal, Receipt, RecoveryKey};
+use entail::store::{KeyError, KeyId, Receipt, RecoveryKey};
 use entail::{
-    Home, IdentitySource, Secret, Trust, plan_restore_in_place, plan_restore_to_clean_machine,
-    quoted, restore_in_place, restore_to_clean_machine,
+    Home, IdentitySource, RestoreRequest, Secret, Trust, plan_restore_in_place,
+    plan_restore_to_clean_machine, quoted, restore_in_place, restore_to_clean_machine,
 };
 
 use crate::args::dry_run::DryRun;
@@ -97,15 +97,10 @@ async fn plan(
     target: &Target<'_>,
 ) -> Result<entail::RestorePlan, CliError> {
     match target {
-        Target::Home(recovery) => Ok(plan_restore_in_place(
-            &session.home()?,
-            &session.principal,
-            args.file.as_deref(),
-            recovery.as_ref().map(identity_of),
-            &trust(args, Vec::new())?,
-            proposal(args)?,
-        )
-        .await?),
+        Target::Home(recovery) => {
+            let request = request(args, recovery.as_ref())?;
+            Ok(plan_restore_in_place(&session.home()?, &session.principal, request).await?)
+        }
         Target::CleanMachine(file, recovery) => Ok(plan_restore_to_clean_machine(
             &free_directory(session)?,
             &session.principal,
@@ -172,9 +167,14 @@ fn free_directory(session: &Session) -> Result<PathBuf, CliError> {
     ]))
 }
 
-/// Reads the proposal of the restore that owners have signed.
-fn proposal(args: &RestoreArgs) -> Result<Option<Proposal>, CliError> {
-    args.proposal.as_deref().map(read_proposal).transpose()
+/// What is restored over the home.
+fn request(args: &RestoreArgs, recovery: Option<&RecoveryKey>) -> Result<RestoreRequest, CliError> {
+    Ok(RestoreRequest {
+        backup: args.file.clone(),
+        recovery: recovery.map(identity_of),
+        trust: trust(args, Vec::new())?,
+        signed: args.proposal.as_deref().map(read_proposal).transpose()?,
+    })
 }
 
 async fn in_place(
@@ -194,10 +194,7 @@ async fn in_place(
     Ok(restore_in_place(
         &session.home()?,
         &session.principal,
-        args.file.as_deref(),
-        recovery.map(identity_of),
-        &trust(args, Vec::new())?,
-        proposal(args)?,
+        request(args, recovery)?,
         &mut |step| bar.step(step),
     )
     .await?)

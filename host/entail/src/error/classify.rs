@@ -79,6 +79,7 @@ impl Error {
             // No authorized writer stores a secret that is damaged or out of place.
             Error::Tampered(_)
             | Error::Untrusted { .. }
+            | Error::Proposal(ProposalError::Untrusted(_))
             | Error::Sealed {
                 error: SealError::Damaged | SealError::Misplaced(_),
                 ..
@@ -87,6 +88,7 @@ impl Error {
                 ErrorKind::Tampered
             }
             Error::Unavailable(_)
+            | Error::Proposal(ProposalError::Newer)
             | Error::RestoredElsewhere { .. }
             | Error::DatabaseMissing(_)
             | Error::NotFresh { .. }
@@ -95,16 +97,13 @@ impl Error {
             | Error::NotAHome(_)
             | Error::Anchor(_)
             | Error::NotAnchored(_) => ErrorKind::Unavailable,
-            Error::Proposal(ProposalError::File(_)) => ErrorKind::Io,
-            Error::Proposal(ProposalError::Newer) => ErrorKind::Unavailable,
-            Error::Proposal(ProposalError::Untrusted(_)) => ErrorKind::Tampered,
             Error::Keys(_)
             | Error::OwnersRequired(_)
             | Error::Sealed { .. }
             | Error::HostNotBound { .. }
             | Error::NotARecipient { .. } => ErrorKind::Sealed,
             Error::NotRecorded { .. } => ErrorKind::NotRecorded,
-            Error::Unreadable { .. } => ErrorKind::Io,
+            Error::Unreadable { .. } | Error::Proposal(ProposalError::File(_)) => ErrorKind::Io,
             Error::UnknownScope(_)
             | Error::UnknownProvider(_)
             | Error::UnknownCredential { .. }

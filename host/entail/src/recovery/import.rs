@@ -9,7 +9,7 @@
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use entail_store::{
@@ -158,23 +158,35 @@ pub(super) struct Imported {
     pub(super) keyring: Arc<Keyring>,
 }
 
+/// What is restored over the store of a home.
+#[derive(Clone, Default)]
+#[allow(missing_debug_implementations)] // may hold a secret
+pub struct RestoreRequest {
+    /// The backup; `None` accepts the present database although the anchor contradicts it.
+    pub backup: Option<PathBuf>,
+    /// A recovery key, which is needed if the identity of the home opens nothing in the backup.
+    pub recovery: Option<IdentitySource>,
+    /// Which backups are trusted besides earlier states of the present store.
+    pub trust: Trust,
+    /// The proposal of this restore, if owners have signed it.
+    pub signed: Option<Proposal>,
+}
+
 /// Imports a backup over the store of a home, in the staging directory. The home is only
 /// read. Also returns its database, if it can be opened.
 pub(super) async fn import_over(
     home: &Home,
     staged: &Home,
     principal: &Principal,
-    backup: Option<&Path>,
-    recovery: Option<&IdentitySource>,
-    trust: &Trust,
-    signed: Option<Proposal>,
+    request: &RestoreRequest,
     keys: &Keys,
 ) -> Result<(Imported, Option<Sqlite>), Error> {
+    let trust = &request.trust;
     let present = Sqlite::open(&home.database_file());
     let own_copy = staged.directory().join("present.db");
     let database = home.database_file();
     // Errors name the file that the user knows.
-    let (backup, shown) = match (backup, &present) {
+    let (backup, shown) = match (request.backup.as_deref(), &present) {
         // A process with exclusive access would not notice the replacement.
         (_, Err(error @ BackendError::Busy)) => return Err(Error::Unavailable(error.to_string())),
         (Some(backup), _) => (backup, backup),
@@ -204,7 +216,7 @@ pub(super) async fn import_over(
     } else {
         trust.check(&history, Some(keys.keyring()), shown)?;
     }
-    match recovery {
+    match &request.recovery {
         Some(IdentitySource::Given(recovery)) => check_recovery(recovery, &history, shown)?,
         _ if keys.can_unseal() && !opens(keys.identity_ids(), &history) => {
             return Err(Error::RecoveryKeyRequired);
@@ -230,7 +242,7 @@ pub(super) async fn import_over(
     let import = Import {
         principal,
         staged,
-        signed,
+        signed: request.signed.clone(),
         takes_over: before.last().unwrap_or(history.keyring()).digest() != newest.digest(),
         seen,
         authority,

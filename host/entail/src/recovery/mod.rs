@@ -9,4 +9,4 @@ pub(crate) mod restore;
 pub(crate) mod verify;
 
 pub use handle::Maintenance;
-pub use import::Trust;
+pub use import::{RestoreRequest, Trust};

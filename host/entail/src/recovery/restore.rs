@@ -5,13 +5,14 @@
 use std::path::{Path, PathBuf};
 
 use entail_store::{
-    Backend as _, BackendError, IdentitySource, Keys, NewKeys, Proposal, Recipient, Revision,
-    Secret, write_keyring,
+    Backend as _, BackendError, IdentitySource, Keys, NewKeys, Recipient, Revision, Secret,
+    write_keyring,
 };
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::import::{
-    Import, Imported, RESTORED_LABEL, Trust, check_recovery, import_over, read_backup,
+    Import, Imported, RESTORED_LABEL, RestoreRequest, Trust, check_recovery, import_over,
+    read_backup,
 };
 use crate::authorize::authorize_whole;
 use crate::blocking::{run_future_on_thread, run_with_progress};
@@ -201,12 +202,11 @@ async fn build_home(
     Ok(restored(imported, revision, renewal))
 }
 
-/// Replaces the store of a home by a backup. Without a backup, accepts the present database
-/// although the anchor contradicts it. If this machine's identity opens nothing in the backup,
-/// `recovery` must; then everything is sealed again.
+/// Replaces the store of a home by a backup, or accepts the present database although the anchor
+/// contradicts it. Everything is sealed again where the readers have changed.
 ///
 /// If more owners must sign than this machine has keys of, it fails with
-/// [`Error::OwnersRequired`]. Call it again with `signed`, the proposal that they signed.
+/// [`Error::OwnersRequired`]. Call it again with the proposal that they signed.
 ///
 /// Other processes that use the home meanwhile may report that it was tampered with. Runs on
 /// a separate thread, which continues if the future is dropped.
@@ -219,26 +219,21 @@ async fn build_home(
 pub async fn restore_in_place(
     home: &Home,
     principal: &Principal,
-    backup: Option<&Path>,
-    recovery: Option<IdentitySource>,
-    extra: &Trust,
-    signed: Option<Proposal>,
+    request: RestoreRequest,
     on_step: OnStep<'_>,
 ) -> Result<Restored, Error> {
     authorize_whole(principal, Action::Administer)?;
-    let (home, backup) = (home.clone(), backup.map(Path::to_owned));
-    let (extra, principal) = (extra.clone(), principal.clone());
+    let (home, by) = (home.clone(), principal.clone());
     run_with_progress("entail-restore", on_step, move |progress| async move {
-        let (backup, source) = (backup.as_deref(), recovery.as_ref());
         let keys = home.keys(IdentitySource::Directory)?;
         keys.check_can_rotate()?;
         let _lock = keys.lock()?;
         let staged = home.staging_dir()?;
-        let by = &principal;
-        let imported = import_over(&home, &staged, by, backup, source, &extra, signed, &keys).await;
+        let imported = import_over(&home, &staged, &by, &request, &keys).await;
+        let recovery = request.recovery;
         let result = match imported {
             Ok((imported, present)) => {
-                replace_store(&home, &staged, by, imported, present, recovery, progress).await
+                replace_store(&home, &staged, &by, imported, present, recovery, progress).await
             }
             Err(error) => Err(error),
         };
@@ -257,21 +252,16 @@ pub async fn restore_in_place(
 pub async fn plan_restore_in_place(
     home: &Home,
     principal: &Principal,
-    backup: Option<&Path>,
-    recovery: Option<IdentitySource>,
-    extra: &Trust,
-    signed: Option<Proposal>,
+    request: RestoreRequest,
 ) -> Result<RestorePlan, Error> {
     authorize_whole(principal, Action::Administer)?;
-    let (home, backup) = (home.clone(), backup.map(Path::to_owned));
-    let (extra, principal) = (extra.clone(), principal.clone());
+    let (home, principal) = (home.clone(), principal.clone());
     run_future_on_thread("entail-restore", move || async move {
         let keys = home.keys(IdentitySource::Directory)?;
         keys.check_can_rotate()?;
         let _lock = keys.lock()?;
         let staged = home.staging_dir()?;
-        let (by, backup) = (&principal, backup.as_deref());
-        let plan = plan_import(&home, &staged, by, backup, recovery, &extra, signed, &keys).await;
+        let plan = plan_import(&home, &staged, &principal, request, &keys).await;
         std::fs::remove_dir_all(staged.directory())
             .map_err(|error| Error::Home(format!("{}: {error}", staged.directory().display())))?;
         plan
@@ -283,16 +273,11 @@ async fn plan_import(
     home: &Home,
     staged: &Home,
     principal: &Principal,
-    backup: Option<&Path>,
-    recovery: Option<IdentitySource>,
-    extra: &Trust,
-    signed: Option<Proposal>,
+    request: RestoreRequest,
     keys: &Keys,
 ) -> Result<RestorePlan, Error> {
-    let source = recovery.as_ref();
-    let (imported, _) =
-        import_over(home, staged, principal, backup, source, extra, signed, keys).await?;
-    let renewing = home.keys(recovery.unwrap_or(IdentitySource::Directory))?;
+    let (imported, _) = import_over(home, staged, principal, &request, keys).await?;
+    let renewing = home.keys(request.recovery.unwrap_or(IdentitySource::Directory))?;
     let to_renew = if renewing.can_unseal() {
         count_to_renew(staged, principal).await?
     } else {
