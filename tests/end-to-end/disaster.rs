@@ -742,3 +742,34 @@ fn a_backup_that_cannot_be_restored_is_not_reported_as_valid() {
     let names: Vec<_> = directory.map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["home"]);
 }
+
+#[test]
+fn a_backup_without_what_documents_and_epochs_name_is_not_written() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let file = sandbox.path("copy.entail");
+    let list = sandbox.entail(&["key", "list", "--json"]).ok().json();
+    assert_eq!(list["readers"][0]["epochs"], serde_json::json!([1]));
+    let blobs = "SELECT digest FROM blobs";
+    // Each blob in turn: the secret, and the key of the epoch.
+    let database = rusqlite::Connection::open(sandbox.database()).unwrap();
+    let mut statement = database.prepare(blobs).unwrap();
+    let digests: Vec<Vec<u8>> = statement
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    assert_eq!(digests.len(), 2);
+    for digest in digests {
+        let broken = Sandbox::copy_of(&sandbox);
+        let removal = rusqlite::Connection::open(broken.database()).unwrap();
+        removal
+            .execute("DELETE FROM blobs WHERE digest = ?", [digest])
+            .unwrap();
+        drop(removal);
+        broken
+            .entail(&["backup", file.to_str().unwrap()])
+            .fails(15)
+            .prints("is missing");
+        assert!(!file.exists());
+    }
+}

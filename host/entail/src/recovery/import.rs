@@ -1,10 +1,6 @@
 //! Importing a backup: making it a store of this machine, in a staging directory.
 //!
-//! A backup is trusted if its history leads from a keyring that is trusted, by signatures of
-//! owners alone, to the keyring that is in force at its end.
-//!
-//! Importing opens a new lineage. Who may change and read the store is carried over from the
-//! present state, so a restore brings back no key and no reader that was removed since.
+//! Importing opens a new lineage.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -14,11 +10,13 @@ use std::sync::Arc;
 
 use entail_store::{
     Authority, BackendError, Batch, Epoch, History, IdentitySource, InputError, InputFile,
-    JournalPosition, KeyId, Keyring, Keys, NewKeyring, Proposal, ProposalError, Readers, Receipt,
-    Recipient, Revision, Secret, Sqlite, Store, Tampering, private_directory, write_keyring,
+    JournalPosition, Keyring, Keys, NewKeyring, Proposal, Receipt, Revision, Secret, Sqlite, Store,
+    Tampering, private_directory, write_keyring,
 };
 use serde_json::json;
 
+use super::authority::{carried_over, check_proposed, removed_labels};
+use super::trust::{Trust, of_another_store};
 use crate::clock::SystemClock;
 use crate::documents::store::DocumentStore;
 use crate::error::Error;
@@ -40,109 +38,6 @@ const SQLITE_MAGIC: &[u8] = b"SQLite format 3\0";
 
 /// The largest key file that is read.
 const MAX_KEY_BYTES: usize = 64 * 1024;
-
-/// Which backups are trusted.
-#[derive(Clone, Debug, Default)]
-pub struct Trust {
-    /// The owners whose stores are trusted.
-    pub owners: Vec<KeyId>,
-    /// What is known of the store: a backup must contain each of these states. Its owners are
-    /// trusted if all receipts name them: each may be from another person, who has a share of a
-    /// recovery key.
-    pub receipts: Vec<Receipt>,
-    /// The oldest revision to accept, instead of those of the receipts.
-    pub at_least: Option<Revision>,
-}
-
-impl Trust {
-    /// Fails unless a backup is trusted, and new enough. `own` is the keyring that this machine
-    /// trusts.
-    pub(super) fn check(
-        &self,
-        history: &History,
-        own: Option<&Keyring>,
-        backup: &Path,
-    ) -> Result<(), Error> {
-        let shown = backup.display();
-        let is_other = |receipt: &Receipt| receipt.store != history.store();
-        if self.receipts.iter().any(is_other) {
-            return Err(of_another_store(backup));
-        }
-        let named = self.receipts.first().map(|receipt| &receipt.owners);
-        let by_all = |owner: &&KeyId| {
-            let mut receipts = self.receipts.iter();
-            receipts.all(|receipt| receipt.owners.contains(owner))
-        };
-        let named = named.into_iter().flatten().filter(by_all);
-        let owners: Vec<KeyId> = named.chain(&self.owners).copied().collect();
-        let is_own = own.is_some_and(|own| is_signed_by_present_keys(history, own));
-        if !is_own && !history.is_owned_by(&owners) {
-            let is_same_store = own.is_some_and(|own| own.store() == history.store());
-            let differ = self.receipts.iter().any(|receipt| {
-                self.receipts
-                    .first()
-                    .is_some_and(|first| first.owners != receipt.owners)
-            });
-            let reason = if differ {
-                "is a backup of a store whose owners are not trusted: not all shares name them; \
-                 compare the lines # owner in their files"
-            } else if is_same_store {
-                "is not an earlier state of the present store, and a key that was removed since \
-                 may have signed it"
-            } else {
-                "is a backup of a store whose owners are not trusted"
-            };
-            let owner = history.keyring().authority().owners.keys.first();
-            return Err(Error::Untrusted {
-                message: format!("{shown} {reason}"),
-                owner: owner.map(|owner| owner.key.id().to_string()),
-            });
-        }
-        self.check_age(history, backup)
-    }
-
-    /// Fails unless a backup is new enough.
-    fn check_age(&self, history: &History, backup: &Path) -> Result<(), Error> {
-        let shown = backup.display();
-        let untrusted = |message: String| Error::Untrusted {
-            message,
-            owner: None,
-        };
-        let found = history.position().revision;
-        if let Some(required) = self.at_least
-            && found < required
-        {
-            return Err(untrusted(format!(
-                "{shown} is at revision {found}, and at least {required} is required"
-            )));
-        }
-        let required = self.receipts.iter().map(|receipt| receipt.position);
-        let missing = required
-            .filter(|position| self.at_least.is_none_or(|least| least >= position.revision))
-            .find(|position| !history.has(*position));
-        match missing {
-            Some(position) => Err(untrusted(format!(
-                "{shown} (revision {found}) does not contain the state that the recovery key \
-                 names (revision {}); to accept an older or another state, add \
-                 --at-least with a lower revision",
-                position.revision
-            ))),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Whether keys that have power now signed a backup: it is under the keyring `own` or a later one,
-/// or under one of the present owners that names no signer that was removed since.
-fn is_signed_by_present_keys(history: &History, own: &Keyring) -> bool {
-    let owners = own.authority().owners.keys.iter();
-    let owners: Vec<KeyId> = owners.map(|owner| owner.key.id()).collect();
-    let mut signers = history.keyring().authority().signers.iter();
-    history.descends_from(own)
-        || history.store() == own.store()
-            && signers.all(|signer| own.has_signer(signer.id()))
-            && history.is_owned_by(&owners)
-}
 
 /// An imported backup.
 pub(super) struct Imported {
@@ -260,46 +155,6 @@ async fn present_history(present: &Sqlite, keys: &Keys) -> Option<History> {
     history.descends_from(keys.keyring()).then_some(history)
 }
 
-/// The present authority over a restored store: the organizations and epochs of the backup, with
-/// the present readers. Also returns the files of the epochs that begin.
-fn carried_over(
-    present: &Authority,
-    history: &History,
-) -> Result<(Authority, Vec<Vec<u8>>), Error> {
-    let mut authority = present.clone();
-    authority.readers.clear();
-    let mut add_blobs = Vec::new();
-    for before in &history.keyring().authority().readers {
-        let mut known = present.readers.iter();
-        let now = known.find(|now| now.organization == before.organization);
-        let now = now.cloned().unwrap_or_else(|| returning(before, present));
-        let restored = before.clone().restored(&now);
-        let restored = restored.map_err(entail_store::Error::Seal)?;
-        authority.readers.push(restored.readers);
-        add_blobs.extend(restored.add_blobs);
-    }
-    Ok((authority, add_blobs))
-}
-
-/// The readers of an organization of the backup that does not exist at present, after an earlier
-/// restore. Only recipients that are still known come back: the others may have been removed before
-/// that restore.
-fn returning(before: &Readers, present: &Authority) -> Readers {
-    let all = present.readers.iter().map(|readers| &readers.recipients);
-    let known: Vec<&Recipient> = all.chain([&present.default_recipients]).flatten().collect();
-    let is_known = |recipient: &&Recipient| known.iter().any(|known| known.key == recipient.key);
-    let mut recipients: Vec<Recipient> =
-        before.recipients.iter().filter(is_known).cloned().collect();
-    if recipients.is_empty() {
-        recipients.clone_from(&present.default_recipients);
-    }
-    Readers {
-        recipients,
-        epochs: Vec::new(),
-        ..before.clone()
-    }
-}
-
 /// Whether identities with these ids open the secrets of some organization in a backup, or there
 /// is none.
 fn opens<'a>(identities: impl Iterator<Item = &'a str>, history: &History) -> bool {
@@ -340,16 +195,6 @@ pub(super) fn check_recovery(
         backup.display(),
         labels.join(", ")
     )))
-}
-
-fn of_another_store(backup: &Path) -> Error {
-    Error::Untrusted {
-        message: format!(
-            "{} is a backup of another store than the one that the recovery key belongs to",
-            backup.display()
-        ),
-        owner: None,
-    }
 }
 
 /// Makes a database of the rows of a backup in the staging directory, and returns its history.
@@ -522,57 +367,6 @@ impl Import<'_> {
             keyring: documents.store.known_keyring(),
         })
     }
-}
-
-/// Fails unless a proposal is for this restore: it follows `newest`, gives the same power as
-/// `expected`, and contains the keys of the epochs that begin, which are new for each restore.
-fn check_proposed(
-    proposal: &Proposal,
-    newest: &Keyring,
-    expected: &Authority,
-) -> Result<(), Error> {
-    let without_epochs = |authority: &Authority| {
-        let mut authority = authority.clone();
-        for readers in &mut authority.readers {
-            readers.epochs.clear();
-        }
-        authority
-    };
-    let found = proposal.keyring().authority();
-    if proposal.previous().digest() != newest.digest()
-        || without_epochs(found) != without_epochs(expected)
-    {
-        return Err(ProposalError::Outdated.into());
-    }
-    let epochs = |authority: &Authority| -> Vec<Epoch> {
-        let all = authority.readers.iter();
-        all.flat_map(|readers| readers.epochs.clone()).collect()
-    };
-    let expected = epochs(expected);
-    let begun = epochs(found);
-    let mut begun = begun.iter().filter(|epoch| !expected.contains(epoch));
-    if begun.all(|epoch| proposal.adds_blob(&epoch.sealed)) {
-        Ok(())
-    } else {
-        Err(ProposalError::Outdated.into())
-    }
-}
-
-/// The labels of the readers of `before` that are not among those of `now`.
-fn removed_labels(before: &Authority, now: &Authority) -> Vec<String> {
-    let mut labels = Vec::new();
-    for readers in &before.readers {
-        let mut all = now.readers.iter();
-        let now = all.find(|now| now.organization == readers.organization);
-        let removed = readers
-            .recipients
-            .iter()
-            .filter(|recipient| now.is_none_or(|now| !now.has(&recipient.id())));
-        labels.extend(removed.map(|recipient| recipient.label.clone()));
-    }
-    labels.sort();
-    labels.dedup();
-    labels
 }
 
 /// Fails if anything in the store was tampered with.

@@ -11,9 +11,9 @@ use entail_store::{
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::import::{
-    Import, Imported, RESTORED_LABEL, RestoreRequest, Trust, check_recovery, import_over,
-    read_backup,
+    Import, Imported, RESTORED_LABEL, RestoreRequest, check_recovery, import_over, read_backup,
 };
+use super::trust::Trust;
 use crate::authorize::authorize_whole;
 use crate::blocking::{run_future_on_thread, run_with_progress};
 use crate::clock::now_ms;
