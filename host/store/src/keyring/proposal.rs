@@ -283,12 +283,22 @@ impl Proposal {
     pub fn waiting(&self) -> String {
         let missing = self.keyring.signatures(self.previous());
         let missing = missing.map_or(0, |signatures| signatures.missing());
-        let owners = &self.previous().authority().owners;
-        let (required, all) = (owners.threshold, owners.keys.len());
-        format!(
-            "this change needs the signatures of {missing} more {} ({required} of {all} must sign)",
-            if missing == 1 { "owner" } else { "owners" },
-        )
+        let numbers = |keyring: &Keyring| {
+            let owners = &keyring.authority().owners;
+            (owners.threshold, owners.keys.len())
+        };
+        let (required, all) = numbers(self.previous());
+        let (later_required, later_all) = numbers(&self.keyring);
+        let must = if (required, all) == (later_required, later_all) {
+            format!("{required} of {all} must sign")
+        } else {
+            format!(
+                "{required} of {all} owners before it and {later_required} of {later_all} owners \
+                 after it must sign"
+            )
+        };
+        let owners = if missing == 1 { "owner" } else { "owners" };
+        format!("this change needs the signatures of {missing} more {owners} ({must})")
     }
 
     /// Whether the signature of a key counts.

@@ -53,6 +53,9 @@ pub enum KeyCommand {
     /// Make the change of a proposal that enough owners have signed
     Apply(ApplyArgs),
     /// Add a recipient that can open every secret: a second machine, a recovery key
+    ///
+    /// A recovery key is in FILE.pending until it opens something, and in FILE from then on. If the
+    /// command is interrupted, or owners have to sign the change first, run it again.
     AddRecipient(AddRecipientArgs),
     /// Remove a recipient, so that it cannot open what is sealed from now on
     RemoveRecipient(RemoveRecipientArgs),
