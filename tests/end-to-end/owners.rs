@@ -207,10 +207,26 @@ fn a_review_signs_nothing_and_names_every_change() {
 fn owners_create_an_organization_together() {
     let (sandbox, _, [alice, _]) = two_of_three();
     let proposal = proposed(&sandbox.entail(&["init", "globex"]));
+    // Who carries the file can change nothing of it.
+    let text = std::fs::read_to_string(&proposal).unwrap();
+    for (from, to) in [("globex", "acme"), ("scope", "policy"), ("{}", "{ }")] {
+        let mut changed: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let contents = changed["contents"].as_str().unwrap().replace(from, to);
+        changed["contents"] = serde_json::json!(contents);
+        let file = sandbox.file("changed.json", changed.to_string());
+        if changed.to_string() != text.trim_end() {
+            alice
+                .sign(&sandbox, &file)
+                .fails(15)
+                .prints("it was changed after it was made");
+            sandbox.entail(&["key", "apply", &file]).fails(15);
+        }
+    }
     alice
         .sign(&sandbox, &proposal)
         .ok()
-        .prints("the organization globex is created");
+        .prints("the organization globex is created")
+        .prints("the document scope globex is written");
     sandbox.entail(&["key", "apply", &proposal]).ok();
     let key = sandbox.canary();
     sandbox

@@ -154,7 +154,7 @@ def check_newer(newer, kind, payload, signatures, trusted):
 class Keyring:
     KNOWN = HEADER | {"number", "previous", "at_ms", "owners", "signers", "readers"}
     KNOWN |= {"default_recipients"}
-    OPTIONAL = frozenset({"fresh_for_ms"})
+    OPTIONAL = frozenset({"fresh_for_ms", "proposal"})
 
     def __init__(self, payload, signatures):
         require(len(payload) <= MAX_KEYRING, "a keyring is too large")

@@ -147,10 +147,24 @@ pub struct ProposalReview {
     pub trusted: bool,
     /// What the proposal changes.
     pub differences: Vec<KeyringDifference>,
+    /// The documents that it writes besides.
+    pub documents: Vec<ProposedDocument>,
     /// The fingerprints of the owners that signed it.
     pub signed_by: Vec<String>,
     /// How many more owners must sign it, at least.
     pub owners_missing: u64,
+}
+
+/// A document that a proposal writes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ProposedDocument {
+    /// The kind of the document: `scope`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// Whether it is removed.
+    pub removed: bool,
 }
 
 /// What a proposed keyring changes.

@@ -26,7 +26,7 @@ impl DocumentStore {
     ) -> Result<RandomId, Error> {
         let known = self.known(principal).await?;
         if let Some(new) = &known.new {
-            batch.put.push((known.key, encode(new)?));
+            batch.author = Some((known.key, encode(new)?));
         }
         Ok(known.id)
     }

@@ -3,16 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use entail_store::{
-    Author, Batch, DocumentKey, Error as StoreError, LogHead, Revision, Role, Store,
-};
+use entail_store::{Author, Batch, DocumentKey, LogHead, Revision, Role, Store};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::audit::DecisionLog;
 use crate::clock::Clock;
 use crate::documents::encode;
-use crate::documents::principal::{KnownPrincipals, PRINCIPAL_KIND};
+use crate::documents::principal::KnownPrincipals;
 use crate::documents::scope::SCOPE_KIND;
 use crate::error::Error;
 use crate::principal::Principal;
@@ -100,8 +98,8 @@ impl DocumentStore {
             change: &change,
             log: self.log_head().await,
         };
-        let committed = self.store.commit(expected, batch, author).await;
-        committed.map(drop).map_err(without_author)
+        self.store.commit(expected, batch, author).await?;
+        Ok(())
     }
 
     /// Rotates a key that signs, with its journal entry.
@@ -121,8 +119,7 @@ impl DocumentStore {
                 change: &change,
                 log: self.log_head().await,
             };
-            let rotated = self.store.rotate_key(role, expected, batch, author).await;
-            rotated.map_err(without_author)
+            Ok(self.store.rotate_key(role, expected, batch, author).await?)
         })
         .await
     }
@@ -199,17 +196,6 @@ impl DocumentStore {
             }
         }
         Ok((snapshot.revision, bodies))
-    }
-}
-
-/// Leaves the author's document out of a proposal: who applies it is the author of the change.
-fn without_author(error: StoreError) -> Error {
-    match error {
-        StoreError::OwnersRequired(proposal) => {
-            let proposal = proposal.without_documents(PRINCIPAL_KIND);
-            Error::OwnersRequired(Box::new(proposal))
-        }
-        error => error.into(),
     }
 }
 

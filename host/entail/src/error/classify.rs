@@ -79,7 +79,7 @@ impl Error {
             // No authorized writer stores a secret that is damaged or out of place.
             Error::Tampered(_)
             | Error::Untrusted { .. }
-            | Error::Proposal(ProposalError::Untrusted(_))
+            | Error::Proposal(ProposalError::Untrusted(_) | ProposalError::Changed)
             | Error::Sealed {
                 error: SealError::Damaged | SealError::Misplaced(_),
                 ..
@@ -169,7 +169,9 @@ impl Error {
             Error::OwnersOutOfRange { .. } => "owners-out-of-range",
             Error::OwnersRequired(_) => "owners-required",
             Error::Proposal(ProposalError::Newer) => NEWER_VERSION,
-            Error::Proposal(ProposalError::Untrusted(_)) => "untrusted-proposal",
+            Error::Proposal(ProposalError::Untrusted(_) | ProposalError::Changed) => {
+                "untrusted-proposal"
+            }
             Error::Proposal(ProposalError::Outdated) => "outdated-proposal",
             Error::Proposal(_) => "invalid-proposal",
             Error::OwnSigner => "own-signer",

@@ -43,6 +43,7 @@ const MEMBERS: &[&str] = &[
     "readers",
     "default_recipients",
     "fresh_for_ms",
+    "proposal",
 ];
 
 /// The signed members.
@@ -59,6 +60,8 @@ struct Payload {
     default_recipients: Vec<Recipient>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fresh_for_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proposal: Option<Digest>,
 }
 
 /// A keyring.
@@ -69,6 +72,7 @@ pub struct Keyring {
     previous: Option<Digest>,
     at_ms: u64,
     authority: Authority,
+    proposal: Option<Digest>,
     digest: Digest,
     statement: Statement,
 }
@@ -105,6 +109,8 @@ pub struct KeyringDraft {
     previous: Option<Digest>,
     /// Its contents.
     pub authority: Authority,
+    /// The digest of the rest of the change, if owners elsewhere sign it.
+    pub(crate) proposal: Option<Digest>,
 }
 
 impl KeyringDraft {
@@ -120,6 +126,7 @@ impl KeyringDraft {
             number: 1,
             previous: None,
             authority,
+            proposal: None,
         })
     }
 
@@ -171,6 +178,7 @@ impl KeyringDraft {
             readers: self.authority.readers.clone(),
             default_recipients: self.authority.default_recipients.clone(),
             fresh_for_ms: self.authority.fresh_for_ms,
+            proposal: self.proposal,
         };
         // Texts, numbers and lists always serialize.
         let payload = serde_json::to_vec(&payload).unwrap_or_default();
@@ -241,6 +249,7 @@ impl Keyring {
                 default_recipients: payload.default_recipients,
                 fresh_for_ms: payload.fresh_for_ms,
             },
+            proposal: payload.proposal,
             digest: Digest::of(&statement.payload),
             statement,
         })
@@ -269,6 +278,11 @@ impl Keyring {
     /// The SHA-256 of its signed bytes.
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// The digest of the contents of the proposal that it was in, if it was in one.
+    pub(crate) fn proposal(&self) -> Option<Digest> {
+        self.proposal
     }
 
     /// The signed bytes with their signatures.
@@ -337,6 +351,7 @@ impl Keyring {
             number: self.number.saturating_add(1),
             previous: Some(self.digest),
             authority: self.authority.clone(),
+            proposal: None,
         }
     }
 

@@ -7,8 +7,9 @@
 //! # Security
 //!
 //! A proposal is not trusted. It contains all keyrings before the proposed one, so that an owner
-//! can check what it changes with nothing but a keyring that it trusts. An owner signs the keyring
-//! alone; the documents and blobs of the change are the signer's.
+//! can check what it changes with nothing but a keyring that it trusts. The proposed keyring names
+//! the digest of everything else that the change writes, so who carries the file can change nothing
+//! of it.
 
 use std::fmt;
 use std::path::Path;
@@ -25,6 +26,7 @@ use crate::files;
 use crate::hex;
 use crate::input_file::InputFile;
 use crate::keys::service::ServiceError;
+use crate::objects;
 use crate::row::DocumentKey;
 use crate::signing::{KeyId, Signer};
 use crate::statement::{self, Statement};
@@ -36,15 +38,7 @@ pub const MAX_PROPOSAL_BYTES: usize = 64 << 20;
 const TYPE: &str = "proposal";
 
 const MEMBERS: &[&str] = &[
-    "type",
-    "version",
-    "critical",
-    "keyrings",
-    "keyring",
-    "change",
-    "documents",
-    "blobs_added",
-    "blobs_removed",
+    "type", "version", "critical", "keyrings", "keyring", "contents",
 ];
 
 /// The stored form.
@@ -55,6 +49,13 @@ struct Stored {
     version: u32,
     keyrings: Vec<StoredStatement>,
     keyring: StoredStatement,
+    /// The exact text of [`StoredContents`].
+    contents: String,
+}
+
+/// What a change writes besides the keyring.
+#[derive(Serialize, Deserialize)]
+struct StoredContents {
     change: Box<RawValue>,
     documents: Vec<StoredDocument>,
     blobs_added: Vec<String>,
@@ -82,6 +83,13 @@ pub struct Proposal {
     pub(crate) keyrings: KeyringChain,
     /// The proposed keyring.
     pub(crate) keyring: Keyring,
+    /// What the change writes besides.
+    pub(crate) contents: Contents,
+}
+
+/// What a proposed change writes besides the keyring.
+#[derive(Clone)]
+pub(crate) struct Contents {
     /// The record of the change.
     pub(crate) change: Box<RawValue>,
     /// The documents that the change touches.
@@ -109,6 +117,9 @@ pub enum ProposalError {
     /// The file cannot be read or written.
     #[error("{}", sanitized(.0))]
     File(#[source] std::io::Error),
+    /// Its contents are not those that its keyring names.
+    #[error("it was changed after it was made")]
+    Changed,
     /// The file is not a proposal.
     #[error("it is not a proposal of a change of keys")]
     Malformed,
@@ -143,27 +154,19 @@ impl Proposal {
         if stored.kind != TYPE {
             return Err(ProposalError::Malformed);
         }
-        let blobs = stored.blobs_added.iter();
-        let add_blobs: Option<Vec<Vec<u8>>> = blobs.map(|blob| hex::decode_any(blob)).collect();
         let keyrings: Vec<Statement> = stored.keyrings.into_iter().map(Into::into).collect();
         let keyrings = KeyringChain::parse(None, None, &keyrings).map_err(unreadable)?;
         if keyrings.newest().is_none() {
             return Err(ProposalError::Malformed);
         }
-        let documents = stored.documents.into_iter();
+        let keyring = Keyring::parse(stored.keyring.into()).map_err(unreadable)?;
+        if keyring.proposal() != Some(Digest::of(stored.contents.as_bytes())) {
+            return Err(ProposalError::Changed);
+        }
         Ok(Proposal {
             keyrings,
-            keyring: Keyring::parse(stored.keyring.into()).map_err(unreadable)?,
-            change: stored.change,
-            documents: documents
-                .map(|document| ProposedDocument {
-                    key: DocumentKey::new(document.kind, document.name),
-                    before: document.before,
-                    body: document.body,
-                })
-                .collect(),
-            add_blobs: add_blobs.ok_or(ProposalError::Malformed)?,
-            remove_blobs: stored.blobs_removed,
+            keyring,
+            contents: Contents::parse(&stored.contents).ok_or(ProposalError::Malformed)?,
         })
     }
 
@@ -190,7 +193,6 @@ impl Proposal {
 
     /// Encodes the proposal, as one line of JSON.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let documents = self.documents.iter();
         let stored = Stored {
             kind: TYPE.to_owned(),
             version: statement::VERSION,
@@ -200,21 +202,7 @@ impl Proposal {
                 .map(|keyring| StoredStatement::from(keyring.statement()))
                 .collect(),
             keyring: StoredStatement::from(self.keyring.statement()),
-            change: self.change.clone(),
-            documents: documents
-                .map(|document| StoredDocument {
-                    kind: document.key.kind.clone(),
-                    name: document.key.name.clone(),
-                    before: document.before,
-                    body: document.body.clone(),
-                })
-                .collect(),
-            blobs_added: self
-                .add_blobs
-                .iter()
-                .map(|blob| hex::encode(blob))
-                .collect(),
-            blobs_removed: self.remove_blobs.clone(),
+            contents: self.contents.to_text(),
         };
         // Texts, numbers and lists always serialize.
         let mut bytes = serde_json::to_vec(&stored).unwrap_or_default();
@@ -235,7 +223,7 @@ impl Proposal {
 
     /// The record of the change, as JSON. Whoever made the proposal chose it.
     pub fn change(&self) -> &RawValue {
-        &self.change
+        &self.contents.change
     }
 
     /// Fails unless the keyrings lead from `trusted` to the proposed one, and only owners signed
@@ -263,20 +251,19 @@ impl Proposal {
 
     /// Whether the change adds a blob.
     pub fn adds_blob(&self, digest: &Digest) -> bool {
-        let mut blobs = self.add_blobs.iter();
+        let mut blobs = self.contents.add_blobs.iter();
         blobs.any(|blob| Digest::of(blob) == *digest)
     }
 
     /// The blobs that the change adds.
     pub fn into_blobs(self) -> Vec<Vec<u8>> {
-        self.add_blobs
+        self.contents.add_blobs
     }
 
-    /// Leaves out the documents of a kind.
-    #[must_use]
-    pub fn without_documents(mut self, kind: &str) -> Self {
-        self.documents.retain(|document| document.key.kind != kind);
-        self
+    /// The documents that the change writes, and whether it removes them.
+    pub fn documents(&self) -> impl Iterator<Item = (&DocumentKey, bool)> {
+        let documents = self.contents.documents.iter();
+        documents.map(|document| (&document.key, document.body.is_none()))
     }
 
     /// What the proposal waits for, as a sentence.
@@ -313,6 +300,56 @@ impl Proposal {
     /// If the signer is elsewhere and fails.
     pub fn add_signature(&mut self, signer: &Signer) -> Result<(), ServiceError> {
         self.keyring.add_signature(signer)
+    }
+}
+
+impl Contents {
+    fn parse(text: &str) -> Option<Self> {
+        let stored: StoredContents = objects::from_slice(text.as_bytes()).ok()?;
+        let blobs = stored.blobs_added.iter();
+        let documents = stored.documents.into_iter();
+        Some(Contents {
+            change: stored.change,
+            documents: documents
+                .map(|document| ProposedDocument {
+                    key: DocumentKey::new(document.kind, document.name),
+                    before: document.before,
+                    body: document.body,
+                })
+                .collect(),
+            add_blobs: blobs
+                .map(|blob| hex::decode_any(blob))
+                .collect::<Option<_>>()?,
+            remove_blobs: stored.blobs_removed,
+        })
+    }
+
+    fn to_text(&self) -> String {
+        let documents = self.documents.iter();
+        let stored = StoredContents {
+            change: self.change.clone(),
+            documents: documents
+                .map(|document| StoredDocument {
+                    kind: document.key.kind.clone(),
+                    name: document.key.name.clone(),
+                    before: document.before,
+                    body: document.body.clone(),
+                })
+                .collect(),
+            blobs_added: self
+                .add_blobs
+                .iter()
+                .map(|blob| hex::encode(blob))
+                .collect(),
+            blobs_removed: self.remove_blobs.clone(),
+        };
+        // Texts, numbers and lists always serialize.
+        serde_json::to_string(&stored).unwrap_or_default()
+    }
+
+    /// The digest that the keyring names.
+    pub(crate) fn digest(&self) -> Digest {
+        Digest::of(self.to_text().as_bytes())
     }
 }
 

@@ -53,6 +53,7 @@ use service::ServiceError;
 use source::{Identities, IdentitySource, KeySources, SignerSource};
 
 use crate::files;
+use crate::keyring::authority::Owners;
 use crate::keyring::proposal::Proposal;
 use crate::keyring::{Keyring, KeyringDraft};
 use crate::recipients::{Epoch, Recipient, RecipientId};
@@ -373,6 +374,20 @@ impl Keys {
             return Err(KeyError::OldOwner);
         }
         draft.sign(at_ms, own)
+    }
+
+    /// Whether owners must sign `draft`, the keyring after `before`, whose keys this machine does not
+    /// have. With `takes_over`, those of `before` need not.
+    pub(crate) fn needs_other_owners(
+        &self,
+        before: &Keyring,
+        draft: &KeyringDraft,
+        takes_over: bool,
+    ) -> bool {
+        let own: Vec<KeyId> = self.owner.both().map(Signer::id).collect();
+        let is_enough = |owners: &Owners| owners.count(&own) >= owners.threshold;
+        let before = &before.authority().owners;
+        !(is_enough(&draft.authority.owners) && (takes_over || is_enough(before)))
     }
 
     /// Adds the signatures of this machine's owner keys to a proposal. Check it first.

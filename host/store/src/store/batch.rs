@@ -19,6 +19,9 @@ pub struct Batch {
     pub add_blobs: Vec<Vec<u8>>,
     /// Blobs to overwrite and remove.
     pub remove_blobs: Vec<Digest>,
+    /// The document that says who the author is, if the store does not have it yet. It is no part of
+    /// a proposal: who applies one is the author.
+    pub author: Option<(DocumentKey, Box<RawValue>)>,
     /// The keyring that is in force from this change on, if it changes.
     pub keyring: Option<NewKeyring>,
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde_json::value::RawValue;
+
 use super::Store;
 use super::batch::{Batch, Form, NewKeyring};
 use super::local_state::FileError;
@@ -18,7 +20,7 @@ use crate::journal::head::JournalHead;
 use crate::journal::position::Revision;
 use crate::keyring::Keyring;
 use crate::keyring::chain::KeyringChain;
-use crate::keyring::proposal::{Proposal, ProposedDocument};
+use crate::keyring::proposal::{Contents, Proposal, ProposedDocument};
 use crate::keys::Keys;
 use crate::keys::error::KeyError;
 use crate::row::{DocumentKey, JournalRow};
@@ -69,6 +71,8 @@ impl Store {
         author: Author<'_>,
     ) -> Result<Revision, Error> {
         self.keys().check_can_write()?;
+        let own_documents = batch.put.len();
+        batch.put.extend(batch.author.take());
         let touched: Vec<DocumentKey> = batch
             .put
             .iter()
@@ -97,9 +101,11 @@ impl Store {
         let keyrings = match batch.keyring.take() {
             None => Vec::new(),
             Some(new) => {
-                let signed = self.sign_keyring(&keys, &base, new, author.at_ms).await?;
+                let contents = base.contents(&batch, own_documents, &touched, author.change);
+                let signed = self.sign_keyring(&keys, &base, new, &contents, author.at_ms);
+                let signed = signed.await?;
                 if !signed.is_complete {
-                    let proposal = self.propose(signed, batch, &touched, base, author).await?;
+                    let proposal = self.propose(signed, contents, &base).await?;
                     return Err(Error::OwnersRequired(Box::new(proposal)));
                 }
                 signed
@@ -152,6 +158,7 @@ impl Store {
         keys: &Arc<Keys>,
         base: &Base,
         new: NewKeyring,
+        contents: &Contents,
         at_ms: u64,
     ) -> Result<SignedKeyring, Error> {
         let current = &base.head.keyring;
@@ -166,7 +173,10 @@ impl Store {
         // The owner key may be elsewhere, and wait for somebody.
         let keyring = match new.form {
             Form::Signed(keyring) => Keyring::clone(&keyring),
-            Form::Draft(draft) => {
+            Form::Draft(mut draft) => {
+                if keys.needs_other_owners(&before, &draft, new.takes_over) {
+                    draft.proposal = Some(contents.digest());
+                }
                 off_runtime(move || keys.sign_keyring(&before, &draft, at_ms)).await??
             }
         };
@@ -187,10 +197,8 @@ impl Store {
     async fn propose(
         &self,
         signed: SignedKeyring,
-        batch: Batch,
-        touched: &[DocumentKey],
-        base: Base,
-        author: Author<'_>,
+        contents: Contents,
+        base: &Base,
     ) -> Result<Proposal, Error> {
         let mut keyrings = self.backend.keyrings(0).await?;
         if keyrings.is_empty() {
@@ -198,22 +206,10 @@ impl Store {
         }
         let before = signed.before.iter();
         keyrings.extend(before.map(|keyring| keyring.statement().clone()));
-        let bodies = batch.put.into_iter().map(|(_, body)| Some(body));
-        let documents = touched.iter().zip(&base.documents);
-        let documents = documents.zip(bodies.chain(std::iter::repeat(None)));
         Ok(Proposal {
             keyrings: KeyringChain::parse(None, None, &keyrings)?,
             keyring: signed.keyring,
-            change: author.change.to_owned(),
-            documents: documents
-                .map(|((key, before), body)| ProposedDocument {
-                    key: key.clone(),
-                    before: before.as_ref().map(|before| before.digest()),
-                    body,
-                })
-                .collect(),
-            add_blobs: batch.add_blobs,
-            remove_blobs: batch.remove_blobs,
+            contents,
         })
     }
 
@@ -240,6 +236,34 @@ impl Store {
 }
 
 impl Base {
+    /// What a change writes besides the keyring. `touched` begins with the documents of the batch,
+    /// the first `own` of which belong to the change.
+    fn contents(
+        &self,
+        batch: &Batch,
+        own: usize,
+        touched: &[DocumentKey],
+        change: &RawValue,
+    ) -> Contents {
+        let bodies = batch.put.iter().map(|(_, body)| Some(body.clone()));
+        let bodies = bodies.chain(std::iter::repeat(None));
+        let documents = touched.iter().zip(&self.documents).zip(bodies).enumerate();
+        let is_of_change = |at: usize| at < own || at >= batch.put.len();
+        Contents {
+            change: change.to_owned(),
+            documents: documents
+                .filter(|(at, _)| is_of_change(*at))
+                .map(|(_, ((key, before), body))| ProposedDocument {
+                    key: key.clone(),
+                    before: before.as_ref().map(|before| before.digest()),
+                    body,
+                })
+                .collect(),
+            add_blobs: batch.add_blobs.clone(),
+            remove_blobs: batch.remove_blobs.clone(),
+        }
+    }
+
     /// Creates the rows of a change. Also returns the head after it.
     fn sign(
         mut self,

@@ -83,7 +83,7 @@ impl Store {
     /// [`Error::Proposal`] if the proposal is not trusted or outdated; the errors of
     /// [`Store::read`].
     pub async fn proposed(&self, proposal: &Proposal) -> Result<(Revision, Batch), Error> {
-        let documents = &proposal.documents;
+        let documents = &proposal.contents.documents;
         let keys: Vec<_> = documents.iter().map(|found| found.key.clone()).collect();
         let snapshot = self.read(&keys).await?;
         if proposal.keyring().store() != snapshot.keyring.store() {
@@ -107,9 +107,10 @@ impl Store {
         let batch = Batch {
             put,
             remove,
-            add_blobs: proposal.add_blobs.clone(),
-            remove_blobs: proposal.remove_blobs.clone(),
+            add_blobs: proposal.contents.add_blobs.clone(),
+            remove_blobs: proposal.contents.remove_blobs.clone(),
             keyring: Some(NewKeyring::signed(proposal.keyring.clone())),
+            author: None,
         };
         Ok((snapshot.revision, batch))
     }

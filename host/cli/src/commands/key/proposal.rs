@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use entail::store::{
-    DifferenceKind, KeyringDifference, Proposal, ProposalError, Secret, private_directory,
+    DifferenceKind, DocumentKey, KeyringDifference, Proposal, ProposalError, Secret,
+    private_directory,
 };
 use entail::{Home, review_proposal, sign_proposal};
 
@@ -16,7 +17,7 @@ use crate::error::CliError;
 use crate::output::progress::Bar;
 use crate::output::{Style, choose, count, err, out, print_dry_run_notice, print_json};
 use crate::session::Session;
-use entail_api::keys::{KeyringDifference as DifferenceOutput, ProposalReview};
+use entail_api::keys::{KeyringDifference as DifferenceOutput, ProposalReview, ProposedDocument};
 
 /// The maximum length of a file with an owner key.
 const MAX_KEY_BYTES: usize = 64 * 1024;
@@ -113,6 +114,12 @@ pub fn sign(session: &Session, args: &SignArgs) -> Result<(), CliError> {
     }
     if confirm::is_needed(session) {
         let mut points: Vec<String> = review.differences.iter().map(sentence).collect();
+        points.extend(
+            proposal
+                .documents()
+                .map(document)
+                .map(|found| written(&found)),
+        );
         if !review.is_trusted {
             points.push(unknown_owners(&proposal));
         }
@@ -159,6 +166,7 @@ fn print_review(
         keyring: proposal.keyring().number(),
         trusted: review.is_trusted,
         differences: review.differences.iter().map(output).collect(),
+        documents: proposal.documents().map(document).collect(),
         signed_by: signatures
             .signed_by
             .iter()
@@ -173,6 +181,9 @@ fn print_review(
     out!("keyring {} of the store {}:", output.keyring, output.store);
     for difference in &review.differences {
         out!("  {}", sentence(difference));
+    }
+    for document in &output.documents {
+        out!("  {}", written(document));
     }
     if !review.is_trusted {
         err!(Style::Warn => "note:"; " {}", unknown_owners(proposal));
@@ -189,6 +200,25 @@ fn print_review(
     if is_dry_run {
         print_dry_run_notice();
     }
+}
+
+fn document((key, removed): (&DocumentKey, bool)) -> ProposedDocument {
+    ProposedDocument {
+        kind: key.kind.clone(),
+        name: key.name.clone(),
+        removed,
+    }
+}
+
+/// A document that a proposal writes, as a sentence.
+fn written(document: &ProposedDocument) -> String {
+    let ProposedDocument {
+        kind,
+        name,
+        removed,
+    } = document;
+    let done = if *removed { "removed" } else { "written" };
+    format!("the document {kind} {name} is {done}")
 }
 
 fn output(difference: &KeyringDifference) -> DifferenceOutput {
