@@ -38,7 +38,7 @@ pub struct NewKeyring {
 #[derive(Debug)]
 pub(super) enum Form {
     /// The owner keys of this machine sign it.
-    Draft(KeyringDraft),
+    Draft(Box<KeyringDraft>),
     /// Enough owners signed it.
     Signed(Arc<Keyring>),
 }
@@ -76,6 +76,6 @@ impl NewKeyring {
 
 impl From<KeyringDraft> for NewKeyring {
     fn from(draft: KeyringDraft) -> Self {
-        Self::new(Form::Draft(draft))
+        Self::new(Form::Draft(Box::new(draft)))
     }
 }
