@@ -16,7 +16,8 @@ use rustix::fs::{CWD, RenameFlags};
 
 use super::files::{self, LogPaths, file_id, log_error, sync_directory};
 use super::head::head_at;
-use super::heads::{HeadFile, Heads, LogLock, max_gap};
+use super::heads::{HeadFile, Heads, max_gap};
+use super::lock::LogLock;
 use super::record::{Entry, Place};
 use super::secondary;
 use super::sink::{self, Sink};

@@ -26,6 +26,7 @@ mod head;
 mod heads;
 mod ledger;
 mod lines;
+mod lock;
 mod log;
 mod log_lines;
 mod opening;
