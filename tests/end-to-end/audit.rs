@@ -151,6 +151,9 @@ fn concurrent_writers_share_one_log() {
         assert!(run.wait().unwrap().success());
     }
     sandbox.entail(&["audit", "verify"]).ok();
+    // They agreed on the id of the principal.
+    let names = std::fs::read_to_string(sandbox.home().join("principals.jsonl"));
+    assert_eq!(names.unwrap().lines().count(), 1);
 }
 
 /// Checks that nothing is revealed, and that the error is reported quickly.

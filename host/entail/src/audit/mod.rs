@@ -5,10 +5,10 @@
 //!
 //! A record contains the facts, which hold no secret, so the decision can be replayed. In place
 //! of the principal there is a random id; another file says who that is, so that the name can be
-//! erased (`principals/mod.rs`). A
-//! line is written with one system call, under a lock that all processes of a home share.
-//! Before a secret is revealed, its lines are synced to the disk, together with those of
-//! other requests, unless the settings turn that off ([`LogSync`](crate::LogSync)).
+//! erased (`principals/mod.rs`). A line is written with one system call, under a lock that all
+//! processes of a home share. Before a secret is revealed, its lines are synced to the disk,
+//! together with those of other requests, unless the settings turn that off
+//! ([`LogSync`](crate::LogSync)).
 //!
 //! Each writer (one open log of one process) numbers its records from 1. Each record holds
 //! the SHA-256 of the writer's previous line; its first record, that of the last line in the

@@ -48,8 +48,8 @@ impl Line {
     /// Parses a line without its newline; `None` if it is malformed.
     fn parse(line: &[u8]) -> Option<Self> {
         // An array would be accepted in place of an object.
-        line.starts_with(b"{")
-            .then(|| entail_text::strict::from_slice(line).ok())?
+        let is_object = line.starts_with(b"{");
+        is_object.then(|| serde_json::from_slice(line).ok())?
     }
 
     fn principal(&self) -> Option<Principal> {
@@ -197,14 +197,15 @@ impl MappingFile {
         let mut ids = Vec::new();
         let mut kept = Vec::new();
         let bytes = locked.open.read()?;
-        for text in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let Some(line) = text.strip_suffix(b"\n").and_then(Line::parse) else {
+        for text in bytes.split(|byte| *byte == b'\n') {
+            let Some(line) = Line::parse(text) else {
                 continue;
             };
             if line.principal().as_ref() == Some(erased) {
                 ids.push(line.id);
             } else {
                 kept.extend_from_slice(text);
+                kept.push(b'\n');
             }
         }
         locked.remove_leftover()?;

@@ -258,8 +258,13 @@ fn erasing_a_name_removes_malformed_lines_and_what_an_interrupted_erasure_left()
     let torn = format!("{}{}", lines.concat(), &lines[1][..80]);
     home.put_mapping(torn.as_bytes());
     assert_eq!(home.erase(&anna()).len(), 1);
-    assert_eq!(home.mapping_lines(), [lines[0].clone(), newer]);
+    let kept = [lines[0].clone(), newer];
+    assert_eq!(home.mapping_lines(), kept);
     assert!(!leftover.exists());
+    // A line without its newline is complete.
+    home.put_mapping(kept.concat().trim_end().as_bytes());
+    assert_eq!(home.erase(&anna()), []);
+    assert_eq!(home.mapping_lines(), kept);
 }
 
 #[test]
