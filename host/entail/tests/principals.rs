@@ -408,9 +408,10 @@ fn logged(home: &Home) -> Vec<String> {
 /// Writes to each file of the log as `anna`: decisions, also of a shadow policy and in a
 /// secondary log, an archived file, and an accepted loss.
 async fn use_the_log(test: &Test, anna: &Principal) {
+    let secondary = test.directory.path().join("secondary");
     let settings = format!(
-        "[decision-log]\nmax-bytes = 16384\nsecondary = {:?}\n",
-        test.directory.path().join("secondary")
+        "[decision-log]\nmax-bytes = 16384\nsecondary = \"{}\"\n",
+        secondary.display()
     );
     std::fs::write(test.home.settings_file(), settings).unwrap();
     let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
