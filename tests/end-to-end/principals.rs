@@ -124,7 +124,7 @@ fn a_name_is_erased_from_the_journal_and_from_the_log_by_any_of_its_ids_or_its_t
             .ok()
             .prints(&format!("the store no longer says who {} is", journal[0]))
             .prints(&format!("no longer says who {} is", log[0]))
-            .prints("what policies wrote into it may still mention the name");
+            .prints("attributes of requests in it may still mention the name");
         sandbox.entail(&erase).fails(18);
         assert_no_trace(&sandbox);
         assert_eq!(ids_of_owner(&sandbox), (Vec::new(), Vec::new()));

@@ -26,8 +26,9 @@ pub enum PrincipalCommand {
     /// files of the log and secondary logs contain only ids.
     ///
     /// These still contain the name: backups that exist; other machines of the store, until it is
-    /// erased from their decision logs with this command as well; what policies wrote into the
-    /// log, if they mention it; and for a project, its scope.
+    /// erased from their decision logs with this command as well; in the log, messages of policies,
+    /// attributes of requests and reasons of accepted losses that mention it; and for a project,
+    /// its scope.
     ///
     /// Without a key that may change the store, only the decision log of this machine is changed,
     /// and the command fails if the store names the principal.
@@ -159,7 +160,7 @@ fn print(session: &Session, erased: &ErasedPrincipal) {
     if !erased.log.is_empty() {
         let ids = erased.log.join(", ");
         out!("the decision log of this machine no longer says who {ids} is");
-        out!("what policies wrote into it may still mention the name");
+        out!("messages of policies and attributes of requests in it may still mention the name");
     }
     if !erased.journal.is_empty() {
         let ids = erased.journal.join(", ");
