@@ -159,6 +159,7 @@ fn files_that_others_can_write_are_refused() {
         ("entail.db", 0o600, 0o606),
         ("anchor.json", 0o600, 0o622),
         ("decisions.jsonl", 0o600, 0o660),
+        ("principals.jsonl", 0o600, 0o640),
         ("keys/signer.pem", 0o600, 0o640),
         ("keys/owner.pem", 0o600, 0o604),
     ] {

@@ -121,6 +121,31 @@ fn files_in_a_home_are_read_within_a_limit_or_refused_at_once() {
     }
 }
 
+#[test]
+fn a_file_of_names_that_is_not_ordinary_stops_records_and_no_reader() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let resolve = || sandbox.entail(&["resolve", "acme/evals", "openai"]);
+    resolve().ok();
+    let names = sandbox.home().join("principals.jsonl");
+    let original = std::fs::read(&names).unwrap();
+    for hostile in ALL {
+        hostile.replace(&names);
+        soon(resolve).fails(17).prints("principals.jsonl");
+        soon(|| sandbox.entail(&["audit", "show", "--json"]))
+            .ok()
+            .prints("\"principal\":\"unknown:");
+        soon(|| sandbox.entail(&["audit", "verify"])).ok();
+        soon(|| sandbox.entail(&["principal", "list"]))
+            .fails(14)
+            .prints("principals.jsonl");
+    }
+    std::fs::remove_file(&names).unwrap();
+    std::fs::write(&names, original).unwrap();
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&names, private).unwrap();
+    resolve().ok();
+}
+
 /// Writes the built-in policy into a new directory. Returns the directory and the file.
 fn policy(sandbox: &Sandbox) -> (PathBuf, PathBuf) {
     let directory = sandbox.path("policy");

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::foreign::python;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, read_all};
 use crate::signers::Other;
 
 /// The only principal in the journal.
@@ -12,7 +12,50 @@ fn id_of_owner(sandbox: &Sandbox) -> String {
     let principals = list["principals"].as_array().unwrap();
     assert_eq!(principals.len(), 1, "{list}");
     assert_eq!(principals[0]["principal"], "local:owner");
-    principals[0]["id"].as_str().unwrap().to_owned()
+    principals[0]["journal"][0].as_str().unwrap().to_owned()
+}
+
+/// The ids of the owner in the journal and in the log.
+fn ids_of_owner(sandbox: &Sandbox) -> (Vec<String>, Vec<String>) {
+    let list = sandbox.entail(&["principal", "list", "--json"]).ok().json();
+    let ids = |place: &str| -> Vec<String> {
+        let ids = list["principals"][0][place].as_array();
+        let ids = ids.into_iter().flatten();
+        ids.map(|id| id.as_str().unwrap().to_owned()).collect()
+    };
+    (ids("journal"), ids("log"))
+}
+
+fn resolve(sandbox: &Sandbox) {
+    sandbox.entail(&["resolve", "acme/evals", "openai"]).ok();
+}
+
+/// Who made the requests in the log.
+fn logged(sandbox: &Sandbox) -> Vec<String> {
+    let shown = sandbox.entail(&["audit", "show", "--json"]).ok();
+    let principal = |line: &str| {
+        let record: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(record["principal"], record["facts"]["request"]["principal"]);
+        record["principal"].as_str().unwrap().to_owned()
+    };
+    shown.stdout.lines().map(principal).collect()
+}
+
+/// Asserts that no file of the home names the owner.
+#[track_caller]
+fn assert_no_trace(sandbox: &Sandbox) {
+    let mut places = Vec::new();
+    read_all(&sandbox.home(), &mut places);
+    for (place, bytes) in places {
+        for text in ["local:owner", "\"subject\":\"owner\""] {
+            let found = contains(&bytes, text.as_bytes());
+            assert!(!found, "{place} contains {text}");
+        }
+    }
+}
+
+fn contains(bytes: &[u8], text: &[u8]) -> bool {
+    bytes.windows(text.len()).any(|window| window == text)
 }
 
 /// The names of the documents of principals.
@@ -37,12 +80,12 @@ fn a_name_is_erased_and_the_next_change_gets_another_id() {
     sandbox
         .entail(&["principal", "erase", &id])
         .ok()
-        .prints("backups that exist still contain it");
+        .prints("backups that exist still contain the name");
     assert!(documents(&sandbox).is_empty());
     sandbox
         .entail(&["principal", "erase", &id])
         .fails(18)
-        .prints("no principal has the id");
+        .prints("neither the journal nor the decision log says who");
     sandbox.entail(&["verify"]).ok();
     verify_in_python(&sandbox);
     let erased = |id: &str| {
@@ -52,7 +95,78 @@ fn a_name_is_erased_and_the_next_change_gets_another_id() {
     sandbox.entail(&["project", "add", "acme/new"]).ok();
     let next = id_of_owner(&sandbox);
     assert_ne!(next, id);
-    assert_eq!(erased(&next), json!({"erased": next}));
+    assert_eq!(erased(&next), json!({"journal": [next], "log": []}));
+}
+
+#[test]
+fn a_name_is_erased_from_the_journal_and_from_the_log_by_any_of_its_ids_or_its_text() {
+    for by in ["its text", "its id in the journal", "its id in the log"] {
+        let (sandbox, _) = Sandbox::with_acme();
+        resolve(&sandbox);
+        assert_eq!(logged(&sandbox), ["local:owner"]);
+        let (journal, log) = ids_of_owner(&sandbox);
+        assert_eq!((journal.len(), log.len()), (1, 1));
+        assert_ne!(journal, log);
+        sandbox
+            .entail(&["principal", "list"])
+            .ok()
+            .prints("local:owner")
+            .prints(&journal[0])
+            .prints(&log[0]);
+        let meant = match by {
+            "its text" => "local:owner",
+            "its id in the journal" => &journal[0],
+            _ => &log[0],
+        };
+        let erase = ["principal", "erase", meant];
+        sandbox
+            .entail(&erase)
+            .ok()
+            .prints(&format!("the store no longer says who {} is", journal[0]))
+            .prints(&format!("no longer says who {} is", log[0]))
+            .prints("attributes of requests in it may still mention the name");
+        sandbox.entail(&erase).fails(18);
+        assert_no_trace(&sandbox);
+        assert_eq!(ids_of_owner(&sandbox), (Vec::new(), Vec::new()));
+        let unknown = format!("unknown:{}", log[0]);
+        assert_eq!(logged(&sandbox), [unknown.as_str()]);
+        for filter in [&unknown, &log[0]] {
+            let tail = ["audit", "tail", "--principal", filter];
+            sandbox.entail(&tail).ok().prints("acme/evals");
+        }
+        sandbox.entail(&["verify"]).ok();
+        sandbox.entail(&["audit", "verify"]).ok();
+        // The next request gets another id.
+        resolve(&sandbox);
+        assert_eq!(logged(&sandbox), [unknown.as_str(), "local:owner"]);
+        let (_, new) = ids_of_owner(&sandbox);
+        assert!(new.len() == 1 && new != log);
+    }
+}
+
+#[test]
+fn a_machine_that_may_not_change_the_store_erases_the_names_in_its_log() {
+    let (sandbox, _) = Sandbox::with_acme();
+    resolve(&sandbox);
+    let (journal, log) = ids_of_owner(&sandbox);
+    std::fs::remove_file(sandbox.home().join("keys/signer.pem")).unwrap();
+    sandbox
+        .entail(&["principal", "erase", "local:owner"])
+        .fails(16)
+        .prints(&format!("of this machine no longer says who {} is", log[0]))
+        .prints("the store may still say it");
+    assert_eq!(ids_of_owner(&sandbox), (journal, Vec::new()));
+    assert_eq!(logged(&sandbox), [format!("unknown:{}", log[0])]);
+    // That needs no store either.
+    resolve(&sandbox);
+    std::fs::remove_file(sandbox.database()).unwrap();
+    let names = sandbox.home().join("principals.jsonl");
+    assert!(!std::fs::read(&names).unwrap().is_empty());
+    sandbox
+        .entail(&["principal", "erase", "local:owner"])
+        .fails(14)
+        .prints("no longer says who");
+    assert_eq!(std::fs::read(&names).unwrap(), b"");
 }
 
 #[test]

@@ -72,7 +72,7 @@ pub struct Archived {
 pub struct LogEvent {
     /// When.
     pub at_ms: u64,
-    /// The principal that did it.
+    /// The principal that did it; `unknown:` and its id in the log if its name was erased.
     pub principal: String,
     /// What it was.
     #[serde(flatten)]

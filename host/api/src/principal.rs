@@ -1,4 +1,4 @@
-//! The principals in the journal.
+//! The principals in the journal and in the decision log.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,16 +6,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PrincipalList {
-    /// The principals, in the order of their ids.
+    /// The principals, each once.
     pub principals: Vec<Principal>,
 }
 
-/// Who made changes.
+/// Who made changes, or requested credentials.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Principal {
-    /// The id in the journal.
-    pub id: String,
     /// The principal in canonical form: `local:owner`.
     pub principal: String,
     /// The kind: `local`, `project`.
@@ -24,12 +22,18 @@ pub struct Principal {
     pub issuer: String,
     /// What identifies it to its issuer.
     pub subject: String,
+    /// Its ids in the journal.
+    pub journal: Vec<String>,
+    /// Its ids in the decision log of this home.
+    pub log: Vec<String>,
 }
 
-/// `principal erase`: the name of a principal was erased.
+/// `principal erase`: the name of a principal was erased. Its ids stay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PrincipalErased {
-    /// The id, which stays in the journal.
-    pub erased: String,
+    /// Its ids in the journal.
+    pub journal: Vec<String>,
+    /// Its ids in the decision log of this home.
+    pub log: Vec<String>,
 }

@@ -40,7 +40,8 @@ impl PrincipalKind {
         }
     }
 
-    fn find(name: &str) -> Option<Self> {
+    /// The kind with a name.
+    pub(crate) fn find(name: &str) -> Option<Self> {
         let all = [PrincipalKind::Local, PrincipalKind::Project];
         all.into_iter().find(|kind| kind.as_str() == name)
     }

@@ -4,16 +4,18 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use entail::policy::{Inheritance, Isolation, Sharing, Values};
 use entail::store::{LabelledKey, RandomId, Recipient, Signer, StoreSigner};
 use entail::{
     ActivatePolicy, Change, CredentialRef, Entail, Error, ErrorKind, Filter, Home, IdentitySource,
-    InstallPolicy, KeyChange, Options, Principal, PrincipalKind, Request, RestoreRequest,
-    RuleChanges, ScopePath, Secret, SecretEdit, SetCredential, Trust, accept_log_loss, archive_log,
-    count_records, last_records, plan_restore_in_place, plan_restore_to_clean_machine, records,
-    replay, restore_in_place, restore_to_clean_machine, review_proposal, shadow_decisions,
-    sign_proposal, verify_log,
+    InstallPolicy, KeyChange, Options, Principal, PrincipalKind, PrincipalRef, Request,
+    RestoreRequest, RuleChanges, ScopePath, Secret, SecretEdit, SetCredential, Trust,
+    accept_log_loss, archive_log, count_records, erase_logged_principal, last_records,
+    logged_principals, plan_restore_in_place, plan_restore_to_clean_machine, records, replay,
+    restore_in_place, restore_to_clean_machine, review_proposal, shadow_decisions, sign_proposal,
+    verify_log,
 };
 
 const ME: Principal = Principal::LocalOwner;
@@ -210,7 +212,9 @@ async fn a_project_is_refused_by_every_function_but_for_its_own_scopes() {
         journalled_log_heads => entail.journalled_log_heads(&evals).await;
         unreadable => keys.unreadable(&evals).await;
         access_hint => keys.access_hint(&evals, None);
-        erase_principal => entail.erase_principal(&evals, id).await;
+        erase_principal => entail.erase_principal(&evals, &PrincipalRef::Id(id)).await;
+        logged_principals => logged_principals(home, &evals);
+        erase_logged_principal => erase_logged_principal(home, &evals, &ME);
         local => keys.local(&evals);
         keyring => keys.keyring(&evals).await;
         receipt => keys.receipt(&evals).await;
@@ -401,6 +405,53 @@ async fn a_rotation_records_a_principal_that_was_not_known() {
     assert_eq!(principals[&test.authors().await[1]], anna);
 }
 
+fn who(principal: &Principal) -> PrincipalRef {
+    PrincipalRef::Principal(principal.clone())
+}
+
+/// The principals of the records in the decision log.
+fn logged(home: &Home) -> Vec<String> {
+    let log = records(home, &ME, &Filter::default()).unwrap();
+    log.map(|record| record.unwrap().principal().to_owned())
+        .collect()
+}
+
+/// Writes to each file of the log as `anna`: decisions, also of a shadow policy and in a
+/// secondary log, an archived file, and an accepted loss.
+async fn use_the_log(test: &Test, anna: &Principal) {
+    let secondary = test.directory.path().join("secondary");
+    let settings = format!(
+        "[decision-log]\nmax-bytes = 16384\nsecondary = \"{}\"\n",
+        secondary.display()
+    );
+    std::fs::write(test.home.settings_file(), settings).unwrap();
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(test.home.settings_file(), private).unwrap();
+    let entail = Entail::open(&test.home, Options::default()).unwrap();
+    let acme = path("acme");
+    let policies = entail.policies();
+    let shadow = policies.shadow(anna, &acme, Some(built_in_policy())).await;
+    shadow.unwrap();
+    entail
+        .change(anna, &set("acme", "everybodys", Sharing::All))
+        .await
+        .unwrap();
+    for _ in 0..40 {
+        entail.resolve(anna, &request("acme")).await.unwrap();
+    }
+    policies.settle_shadows(Duration::from_secs(10)).await;
+    assert!(test.home.shadow_log().exists());
+    let archive = test.directory.path().join("archive");
+    let archived = archive_log(&test.home, anna, &archive, None).unwrap();
+    assert_eq!(archived.unwrap().principal, anna.to_string());
+    drop(entail);
+    std::fs::write(test.home.decision_log(), "").unwrap();
+    accept_log_loss(&test.home, anna, &[], "a test").unwrap();
+    let entail = Entail::open(&test.home, Options::default()).unwrap();
+    entail.resolve(anna, &request("acme")).await.unwrap();
+    assert_eq!(logged(&test.home), [anna.to_string()]);
+}
+
 #[tokio::test]
 async fn an_erased_principal_leaves_no_trace_of_its_name() {
     let test = Test::new().await;
@@ -410,11 +461,16 @@ async fn an_erased_principal_leaves_no_trace_of_its_name() {
     let (acme, policies) = (path("acme"), test.entail.policies());
     let activated = policies.activate(&anna, &acme, built_in_policy()).await;
     activated.unwrap();
+    use_the_log(&test, &anna).await;
     assert!(test.contains(canary) && test.contains("id.canary"));
     let id = test.authors().await[1];
-    test.entail.erase_principal(&ME, id).await.unwrap();
-    let again = test.entail.erase_principal(&ME, id).await;
-    assert!(matches!(again, Err(Error::UnknownPrincipal(unknown)) if unknown == id));
+    let meant = PrincipalRef::Id(id);
+    let erased = test.entail.erase_principal(&ME, &meant).await.unwrap();
+    assert_eq!((erased.journal, erased.log.len()), (vec![id], 1));
+    let again = test.entail.erase_principal(&ME, &meant).await;
+    assert!(matches!(again, Err(Error::UnknownPrincipal(unknown)) if *unknown == meant));
+    let again = test.entail.erase_principal(&ME, &who(&anna)).await;
+    assert!(matches!(again, Err(Error::UnknownPrincipal(_))));
     let backup = test.directory.path().join("backup.db");
     test.entail
         .maintenance()
@@ -429,6 +485,9 @@ async fn an_erased_principal_leaves_no_trace_of_its_name() {
     let verified = test.entail.maintenance().verify(&ME, &mut |_| {}).await;
     let faults = verified.unwrap().faults;
     assert!(faults.is_empty(), "{faults:?}");
+    assert_eq!(verify_log(&test.home, &ME, &[]).unwrap().breaches, []);
+    let by = logged(&test.home);
+    assert!(by.iter().all(|by| by.starts_with("unknown:")), "{by:?}");
     let journal = test.entail.journal(&ME, 1, 1).await.unwrap();
     assert_eq!(
         (journal[0].entry.principal, &journal[0].principal),
@@ -453,7 +512,8 @@ async fn who_erases_itself_gets_another_id_too() {
     let test = Test::new().await;
     test.entail.change(&ME, &add("acme")).await.unwrap();
     let id = test.authors().await[0];
-    test.entail.erase_principal(&ME, id).await.unwrap();
+    let me = who(&ME);
+    test.entail.erase_principal(&ME, &me).await.unwrap();
     assert!(test.entail.principals(&ME).await.unwrap().is_empty());
     test.entail.change(&ME, &add("globex")).await.unwrap();
     let authors = test.authors().await;
@@ -462,7 +522,7 @@ async fn who_erases_itself_gets_another_id_too() {
     // A process that knew the old id does not write it again.
     let other = Entail::open(&test.home, Options::default()).unwrap();
     other.change(&ME, &add("initech")).await.unwrap();
-    test.entail.erase_principal(&ME, authors[3]).await.unwrap();
+    test.entail.erase_principal(&ME, &me).await.unwrap();
     other.change(&ME, &add("umbrella")).await.unwrap();
     let last = *test.authors().await.last().unwrap();
     assert!(last != authors[3] && last != id);

@@ -21,7 +21,7 @@ pub struct FilterArgs {
     /// Only this provider
     #[arg(long)]
     pub provider: Option<ProviderId>,
-    /// Only this principal
+    /// Only this principal, or the one with this id in the log
     #[arg(long)]
     pub principal: Option<String>,
     /// Only this outcome: granted, and of those opened, not-opened or unknown (not recorded);

@@ -106,6 +106,7 @@ fn check_files(report: &mut Report, home: &Home) -> Result<(), CliError> {
     for file in [
         home.database_file(),
         home.decision_log(),
+        home.principals_file(),
         home.providers_file(),
     ] {
         check_mode(report, &file);

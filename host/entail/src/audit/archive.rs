@@ -5,13 +5,14 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use entail_store::{LogHead, private_directory};
+use entail_store::{LogHead, RandomId, private_directory};
 
 use super::files::{
     LogPaths, file_id, log_error, log_files, numbered_path, open_to_read, sync_directory, with_path,
 };
 use super::heads::{Checkpoint, CheckpointKind, HeadFile, LogKey, Position, reinitialize};
 use super::ledger::{Ledger, LogEvent, LogEventKind};
+use super::principals::PrincipalIds;
 use super::verify::verify_at;
 use crate::authorize::authorize_whole;
 use crate::clock::{Clock, SystemClock};
@@ -45,16 +46,17 @@ pub fn archive_log(
 ) -> Result<Option<LogEvent>, Error> {
     authorize_whole(principal, Action::Administer)?;
     let now_ms = SystemClock.now_ms();
-    archive_at(&LogPaths::of(home), principal, directory, before, now_ms).map_err(log_error)
+    archive_at(home, principal, directory, before, now_ms).map_err(log_error)
 }
 
 fn archive_at(
-    paths: &LogPaths,
+    home: &Home,
     principal: &Principal,
     directory: &Path,
     before: Option<u64>,
     now_ms: u64,
 ) -> std::io::Result<Option<LogEvent>> {
+    let paths = &LogPaths::of(home);
     let directory = std::path::absolute(directory)?;
     let no_head = || {
         std::io::Error::other("it has no head, so its files cannot be verified before archiving")
@@ -85,7 +87,7 @@ fn archive_at(
     sync_directory(&numbered_path(&directory.join(ARCHIVE_NAME), to))?;
     let event = LogEvent {
         at_ms: now_ms,
-        principal: principal.to_string(),
+        principal: id_of(home, principal)?.to_string(),
         kind: LogEventKind::Archived {
             from,
             to,
@@ -97,7 +99,10 @@ fn archive_at(
     for (_, path) in &files {
         std::fs::remove_file(path).map_err(|error| with_path(path, error))?;
     }
-    Ok(Some(event))
+    Ok(Some(LogEvent {
+        principal: principal.to_string(),
+        ..event
+    }))
 }
 
 /// The full files with a number below `before`, oldest first. Fails if one between them is
@@ -251,12 +256,13 @@ pub(super) fn accept_at(
     let found = found.map(|breach| format!("{}: {}", breach.file.display(), breach.reason));
     let breaches = report.breaches.len() as u64 + report.more_breaches;
     let paths = LogPaths::of(home);
-    reinitialize(&paths, clock, |key, end| {
+    let id = id_of(home, principal).map_err(log_error)?;
+    let recorded = reinitialize(&paths, clock, |key, end| {
         let mut ledger = Ledger::read(&paths, Some(key))?;
         end.file = end.file.max(ledger.newest_archived() + 1);
         let event = LogEvent {
             at_ms: clock.now_ms(),
-            principal: principal.to_string(),
+            principal: id.to_string(),
             kind: LogEventKind::LossAccepted {
                 file: end.file,
                 bytes: end.bytes,
@@ -267,6 +273,16 @@ pub(super) fn accept_at(
         };
         ledger.add(&paths, key, event.clone())?;
         Ok(event)
+    });
+    Ok(LogEvent {
+        principal: principal.to_string(),
+        ..recorded.map_err(log_error)?
     })
-    .map_err(log_error)
+}
+
+/// The id of a principal for an event, which is always synced.
+fn id_of(home: &Home, principal: &Principal) -> std::io::Result<RandomId> {
+    let ids = PrincipalIds::of(home, true);
+    let found = ids.synced_id_of(principal);
+    found.map_err(|error| with_path(&home.principals_file(), error))
 }

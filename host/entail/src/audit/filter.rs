@@ -1,5 +1,6 @@
 //! Selecting records of the log.
 
+use super::principals::PrincipalNames;
 use super::recorded_decision::{RecordedDecision, RecordedRequest};
 use super::recorded_opening::RecordedOpening;
 use entail_decision::name::{ProviderId, ScopePath};
@@ -11,7 +12,7 @@ pub struct Filter {
     pub scope: Option<ScopePath>,
     /// Only this provider.
     pub provider: Option<ProviderId>,
-    /// Only this principal.
+    /// Only this principal: its text, or its id in the log.
     pub principal: Option<String>,
     /// Only this outcome.
     pub outcome: Option<OutcomeFilter>,
@@ -70,8 +71,12 @@ impl OutcomeFilter {
 impl Filter {
     /// Parses a line; `None` if it is not a decision, or its request does not match. Whether
     /// its outcome matches is known once its opening is ([`Filter::matches_outcome`]).
-    pub(super) fn parse(&self, line: &[u8]) -> Option<RecordedDecision> {
-        RecordedDecision::parse(line, |request| self.matches_request(request))
+    pub(super) fn parse(
+        &self,
+        line: &[u8],
+        names: &mut PrincipalNames,
+    ) -> Option<RecordedDecision> {
+        RecordedDecision::parse(line, names, |request| self.matches_request(request))
     }
 
     /// Whether a matching record is excluded because it is a probe.
@@ -106,7 +111,8 @@ impl Filter {
         let is = |wanted: &str, found| wanted == found;
         self.scope.as_ref().is_none_or(|s| s.covers(request.scope))
             && (self.provider.as_ref()).is_none_or(|p| is(p.as_str(), request.provider))
-            && (self.principal.as_ref()).is_none_or(|p| is(p, request.principal))
+            && (self.principal.as_ref())
+                .is_none_or(|p| is(p, request.principal) || is(p, request.recorded_principal))
             && self.since_ms.is_none_or(|since| request.at_ms >= since)
             && self.until_ms.is_none_or(|until| request.at_ms < until)
     }

@@ -30,7 +30,8 @@ const DOMAIN: &[u8] = b"entail: event of the decision log\n";
 pub struct LogEvent {
     /// The time, in milliseconds since 1970-01-01T00:00:00Z.
     pub at_ms: u64,
-    /// The principal.
+    /// The principal: in the ledger its id, elsewhere its text, or `unknown:` and the id if its
+    /// name was erased.
     pub principal: String,
     /// The event.
     #[serde(flatten)]

@@ -11,12 +11,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
-use entail_store::{Digest, LogHead};
+use entail_store::{Digest, LogHead, RandomId};
 use rustix::fs::{CWD, RenameFlags};
 
 use super::files::{self, LogPaths, file_id, log_error, sync_directory};
 use super::head::head_at;
-use super::heads::{HeadFile, Heads, LogLock, max_gap};
+use super::heads::{HeadFile, Heads, max_gap};
+use super::lock::LogLock;
+use super::principals::PrincipalIds;
 use super::record::{Entry, Place};
 use super::secondary;
 use super::sink::{self, Sink};
@@ -26,6 +28,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::home::Home;
 use crate::home::settings::{DecisionLogSettings, LogSync, Require, SecondarySink};
+use crate::principal::Principal;
 
 /// Attempts to get the writer before the work moves to another thread: a record takes
 /// microseconds.
@@ -37,6 +40,7 @@ pub(crate) struct DecisionLog {
     paths: LogPaths,
     settings: DecisionLogSettings,
     clock: Arc<dyn Clock>,
+    principals: Arc<PrincipalIds>,
     secondary: Option<Sink>,
     writer: Mutex<Writer>,
     /// How many threads have the writer, or wait for it, for work that may take long.
@@ -167,6 +171,7 @@ impl DecisionLog {
         let mut name = [0; 8];
         getrandom::fill(&mut name).map_err(|error| failed(std::io::Error::other(error)))?;
         Ok(DecisionLog {
+            principals: Arc::new(PrincipalIds::of(home, is_synced)),
             sync: is_synced.then(|| GroupSync::of(&paths.log)),
             secondary_sync,
             settings,
@@ -183,6 +188,11 @@ impl DecisionLog {
             slow: AtomicUsize::new(0),
             paths,
         })
+    }
+
+    /// The id of a principal, which stands for it in records ([`PrincipalIds::id_of`]).
+    pub(crate) async fn id_of(&self, principal: &Principal) -> Result<RandomId, Error> {
+        self.principals.id_of(principal).await
     }
 
     /// Writes a record. When this returns, as many sinks have it as the settings require;

@@ -11,6 +11,7 @@ use super::filter::Filter;
 use super::lines::{LineKind, MAX_LINE_BYTES, Newlines};
 use super::log_lines::{LogLines, is_gone};
 use super::opening::{LookAhead, Openings};
+use super::principals::PrincipalNames;
 use super::recorded_decision::RecordedDecision;
 use crate::error::Error;
 use crate::home::Home;
@@ -22,6 +23,7 @@ pub struct Records {
     /// How many lines were read.
     read: u64,
     ahead: LookAhead,
+    names: PrincipalNames,
     filter: Filter,
     line: Vec<u8>,
     skipped_probes: usize,
@@ -31,11 +33,12 @@ pub struct Records {
 }
 
 impl Records {
-    fn new(lines: LogLines, filter: &Filter) -> Self {
+    fn new(lines: LogLines, names: PrincipalNames, filter: &Filter) -> Self {
         Records {
             lines,
             read: 0,
             ahead: LookAhead::default(),
+            names,
             filter: filter.clone(),
             line: Vec::new(),
             skipped_probes: 0,
@@ -67,7 +70,11 @@ impl Records {
                 held
             } else {
                 match self.lines.next(&mut self.line)? {
-                    None => return Ok(None),
+                    None => {
+                        // A name may be erased while this waits for more.
+                        self.names.refresh();
+                        return Ok(None);
+                    }
                     Some(kind) => {
                         self.read += 1;
                         if kind != LineKind::Complete {
@@ -75,7 +82,7 @@ impl Records {
                         }
                     }
                 }
-                match self.filter.parse(&self.line) {
+                match self.filter.parse(&self.line, &mut self.names) {
                     Some(record) => record,
                     None => continue,
                 }
@@ -118,7 +125,8 @@ impl std::fmt::Debug for Records {
 ///
 /// [`verify`]: super::verify()
 pub fn records(home: &Home, filter: &Filter) -> Records {
-    Records::new(LogLines::all(home.decision_log()), filter)
+    let names = PrincipalNames::read(home);
+    Records::new(LogLines::all(home.decision_log()), names, filter)
 }
 
 /// The last `count` matching decisions, oldest first. Reads the log backwards, no further
@@ -128,12 +136,18 @@ pub fn records(home: &Home, filter: &Filter) -> Records {
 ///
 /// [`Error::Home`] if a file cannot be read; each record may also fail with it.
 pub fn last_records(home: &Home, filter: &Filter, count: usize) -> Result<Records, Error> {
-    let lines = start_of_last(home, filter, count).map_err(log_error)?;
-    Ok(Records::new(lines, filter))
+    let mut names = PrincipalNames::read(home);
+    let lines = start_of_last(home, &mut names, filter, count).map_err(log_error)?;
+    Ok(Records::new(lines, names, filter))
 }
 
 /// Positions the lines at the first of the last `count` matching records.
-fn start_of_last(home: &Home, filter: &Filter, count: usize) -> std::io::Result<LogLines> {
+fn start_of_last(
+    home: &Home,
+    names: &mut PrincipalNames,
+    filter: &Filter,
+    count: usize,
+) -> std::io::Result<LogLines> {
     let current = home.decision_log();
     // Open it before listing the others: then it is the newest, even if it is rotated.
     let newest = open_if_exists(&current).map_err(|error| with_path(&current, error))?;
@@ -147,7 +161,11 @@ fn start_of_last(home: &Home, filter: &Filter, count: usize) -> std::io::Result<
     let mut older = files.iter().rev();
     let mut next = newest.map(|file| (file, None));
     let mut oldest = None;
-    let mut backwards = Backwards::default();
+    let mut backwards = Backwards {
+        read: 0,
+        openings: Openings::default(),
+        names,
+    };
     loop {
         let (file, number) = match next.take() {
             Some(next) => next,
@@ -176,14 +194,14 @@ fn start_of_last(home: &Home, filter: &Filter, count: usize) -> std::io::Result<
 }
 
 /// A search from the end of the log.
-#[derive(Default)]
-struct Backwards {
+struct Backwards<'a> {
     /// How many lines were read.
     read: u64,
     openings: Openings,
+    names: &'a mut PrincipalNames,
 }
 
-impl Backwards {
+impl Backwards<'_> {
     /// Searches the next older file for `wanted` matching decisions. Returns the offset of the
     /// first of them, or the end of the last line if `wanted` is 0; `None` if there are fewer,
     /// and counts those that were found off `wanted`.
@@ -230,7 +248,7 @@ impl Backwards {
         if self.openings.add(self.read, line) {
             return false;
         }
-        let Some(mut record) = filter.parse(line) else {
+        let Some(mut record) = filter.parse(line, self.names) else {
             return false;
         };
         self.openings.complete(&mut record);

@@ -1,7 +1,7 @@
 //! The records of the decision log.
 
-use entail_policy::{Decision, Facts, PolicyDigest};
-use entail_store::{Digest, Revision};
+use entail_policy::{Decision, Facts, PolicyDigest, RequestFacts, ScopeFacts};
+use entail_store::{Digest, RandomId, Revision};
 use serde::{Deserialize, Serialize};
 
 use super::lines::MAX_LINE_BYTES;
@@ -27,7 +27,7 @@ pub enum Purpose {
 pub(crate) struct Record<'a> {
     pub(crate) at_ms: u64,
     pub(crate) purpose: Purpose,
-    pub(crate) principal: &'a str,
+    pub(crate) principal: RandomId,
     pub(crate) scope: &'a str,
     pub(crate) provider: &'a str,
     /// The revision of the store that the facts were read at.
@@ -43,7 +43,27 @@ pub(crate) struct Record<'a> {
     /// The granted credential, which the facts do not name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) granted: Option<Granted<'a>>,
-    pub(crate) facts: &'a Facts,
+    pub(crate) facts: RecordedFacts<'a>,
+}
+
+/// The facts with the id of the principal in place of its text.
+#[derive(Debug, Serialize)]
+pub(crate) struct RecordedFacts<'a> {
+    request: RequestFacts,
+    chain: &'a [ScopeFacts],
+}
+
+impl<'a> RecordedFacts<'a> {
+    pub(crate) fn new(facts: &'a Facts, principal: RandomId) -> Self {
+        let Facts { request, chain } = facts;
+        RecordedFacts {
+            request: RequestFacts {
+                principal: principal.to_string(),
+                ..request.clone()
+            },
+            chain,
+        }
+    }
 }
 
 /// The granted credential, by names that remain valid after it is removed.

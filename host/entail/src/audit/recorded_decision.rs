@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::principals::PrincipalNames;
 use super::recorded_opening::RecordedOpening;
 
 /// A decision in the log, with what became of a granted secret.
@@ -17,6 +18,8 @@ pub struct RecordedDecision {
     at_ms: u64,
     scope: String,
     provider: String,
+    /// The id in the line, and the text that it is shown as.
+    recorded_principal: String,
     principal: String,
     purpose: String,
     /// The code of a refusal; `None` for anything else.
@@ -31,6 +34,9 @@ pub struct RecordedDecision {
 pub(crate) struct RecordedRequest<'a> {
     pub(crate) scope: &'a str,
     pub(crate) provider: &'a str,
+    /// The principal as the line has it: an id.
+    pub(crate) recorded_principal: &'a str,
+    /// The principal as it is shown.
     pub(crate) principal: &'a str,
     pub(crate) at_ms: u64,
 }
@@ -87,6 +93,7 @@ impl RecordedDecision {
     /// Parses a line; `None` if it is not a decision, or `accepts` rejects its request.
     pub(super) fn parse(
         line: &[u8],
+        names: &mut PrincipalNames,
         accepts: impl FnOnce(&RecordedRequest<'_>) -> bool,
     ) -> Option<Self> {
         // Records contain no white space between values and no control characters.
@@ -95,10 +102,12 @@ impl RecordedDecision {
         }
         let json = std::str::from_utf8(line).ok()?;
         let shown: ShownRecord<'_> = serde_json::from_str(json).ok()?;
+        let principal = names.shown(&shown.principal);
         let request = RecordedRequest {
             scope: &shown.scope,
             provider: &shown.provider,
-            principal: &shown.principal,
+            recorded_principal: &shown.principal,
+            principal: &principal,
             at_ms: shown.at_ms,
         };
         if shown.kind != "decision" || !accepts(&request) {
@@ -119,7 +128,8 @@ impl RecordedDecision {
             at_ms: shown.at_ms,
             scope: shown.scope.into_owned(),
             provider: shown.provider.into_owned(),
-            principal: shown.principal.into_owned(),
+            principal: principal.into_owned(),
+            recorded_principal: shown.principal.into_owned(),
             purpose: shown.purpose.into_owned(),
             refused,
             is_granted,
@@ -131,7 +141,7 @@ impl RecordedDecision {
         })
     }
 
-    /// The line of the decision: one JSON object.
+    /// The line of the decision: one JSON object, with the id of the principal.
     pub fn json(&self) -> &str {
         &self.json
     }
@@ -142,14 +152,27 @@ impl RecordedDecision {
         serde_json::from_str(&self.json).unwrap_or_default()
     }
 
-    /// The line with one more member, `opening`, if the decision is a grant.
-    pub fn json_with_opening(&self) -> String {
+    /// The line as it is shown: with the text of the principal in place of its id, also in the
+    /// facts, and one more member, `opening`, if the decision is a grant.
+    pub fn shown_json(&self) -> String {
+        let json = self.json_with_principal();
         let with_opening = self.opening.as_ref().and_then(|opening| {
             let opening = entail_text::json::to_string(opening).ok()?;
-            let line = self.json.strip_suffix('}')?;
+            let line = json.strip_suffix('}')?;
             Some(format!("{line},\"opening\":{opening}}}"))
         });
-        with_opening.unwrap_or_else(|| self.json.clone())
+        with_opening.unwrap_or_else(|| json.into_owned())
+    }
+
+    fn json_with_principal(&self) -> Cow<'_, str> {
+        if self.principal == self.recorded_principal {
+            return Cow::Borrowed(&self.json);
+        }
+        // Texts of principals and ids contain nothing that JSON escapes. No text in JSON
+        // contains a quotation mark, so this finds only members.
+        let member = |text: &str| format!("\"principal\":\"{text}\"");
+        let (id, shown) = (member(&self.recorded_principal), member(&self.principal));
+        Cow::Owned(self.json.replace(&id, &shown))
     }
 
     /// Identifies the decision: its writer, and its number among the writer's records.
@@ -185,7 +208,7 @@ impl RecordedDecision {
         &self.provider
     }
 
-    /// The principal.
+    /// The principal: `local:owner`; `unknown:` and the id in the log if its name was erased.
     pub fn principal(&self) -> &str {
         &self.principal
     }

@@ -1,7 +1,9 @@
 //! Replay: decides the recorded requests again with another policy.
 //!
 //! A record of the decision log holds the facts of its decision, so another policy can
-//! decide on the same facts. The recorded decisions are those of the policies that were
+//! decide on the same facts: with the text of the principal in place of its id. If its name was
+//! erased, that is `unknown:` and the id, so a policy that depends on the name may decide
+//! otherwise. The recorded decisions are those of the policies that were
 //! active then, after the guard. A record of a policy that failed counts as a failure, even
 //! if it failed because of the load at that time. What became of a granted secret is not part
 //! of a decision, so records of that are skipped.
@@ -24,7 +26,9 @@ use std::sync::{Mutex, PoisonError};
 use entail_policy::{Code, Facts, Grant, Policy};
 use serde::{Deserialize, Serialize};
 
-use crate::audit::{Filter, LineKind, LogLines, OutcomeFilter, RecordedRequest, is_opening};
+use crate::audit::{
+    Filter, LineKind, LogLines, OutcomeFilter, PrincipalNames, RecordedRequest, is_opening,
+};
 use crate::compare::decision::{Difference, DifferenceCounts, EffectiveDecision};
 use crate::compare::parallel::on_all_processors;
 use crate::error::Error;
@@ -103,6 +107,9 @@ struct Recorded<'a> {
     #[serde(default)]
     failure: Option<String>,
     facts: Facts,
+    /// The text of the principal, which the line does not contain.
+    #[serde(skip)]
+    shown_principal: String,
 }
 
 /// A recorded decision, without its trail.
@@ -120,7 +127,20 @@ struct RecordedRefusal {
     code: Code,
 }
 
-impl Recorded<'_> {
+impl<'a> Recorded<'a> {
+    /// Parses a line, and puts the text of the principal back into the facts; `None` if it is
+    /// not a decision.
+    fn parse(line: &'a [u8], names: &mut PrincipalNames) -> Option<Self> {
+        let mut recorded: Recorded<'_> = serde_json::from_slice(line).ok()?;
+        if recorded.kind != "decision" {
+            return None;
+        }
+        recorded.shown_principal = names.shown(&recorded.principal).into_owned();
+        let decided_on = &mut recorded.facts.request.principal;
+        *decided_on = names.shown(decided_on).into_owned();
+        Some(recorded)
+    }
+
     fn decision(&self) -> EffectiveDecision {
         match (&self.decision, &self.failure) {
             (
@@ -168,7 +188,8 @@ impl Recorded<'_> {
         let request = RecordedRequest {
             scope: &self.scope,
             provider: &self.provider,
-            principal: &self.principal,
+            recorded_principal: &self.principal,
+            principal: &self.shown_principal,
             at_ms: self.at_ms,
         };
         filter.matches_request(&request) && filter.outcome.as_ref().is_none_or(outcome)
@@ -200,7 +221,9 @@ pub fn replay(home: &Home, policy: &Policy, filter: &Filter) -> Result<Replay, E
     let source = Mutex::new(Source {
         lines: LogLines::all(home.decision_log()),
     });
+    let names = PrincipalNames::read(home);
     let parts = on_all_processors(|| {
+        let mut names = names.clone();
         let mut tally = Tally::default();
         loop {
             // A thread that panicked left at most an incomplete batch.
@@ -213,7 +236,7 @@ pub fn replay(home: &Home, policy: &Policy, filter: &Filter) -> Result<Replay, E
             };
             tally.unreadable += too_long;
             for line in batch.split(|byte| *byte == b'\n') {
-                tally.add_line(line, policy, filter);
+                tally.add_line(line, &mut names, policy, filter);
             }
         }
     });
@@ -295,12 +318,17 @@ impl Group {
 }
 
 impl Tally {
-    fn add_line(&mut self, line: &[u8], policy: &Policy, filter: &Filter) {
+    fn add_line(
+        &mut self,
+        line: &[u8],
+        names: &mut PrincipalNames,
+        policy: &Policy,
+        filter: &Filter,
+    ) {
         if line.is_empty() || is_opening(line) {
             return;
         }
-        let recorded = serde_json::from_slice::<Recorded<'_>>(line);
-        let Some(recorded) = recorded.ok().filter(|recorded| recorded.kind == "decision") else {
+        let Some(recorded) = Recorded::parse(line, names) else {
             self.unreadable += 1;
             return;
         };
@@ -402,11 +430,44 @@ mod tests {
 {"writer":"a","sequence":2,"previous":null,"kind":"decision","at_ms":6,"purpose":"status","principal":"local:owner","scope":"acme/evals","provider":"openai","revision":3,"policy":"sha256:00","result":"failed","failure":"the policy \"x\" trapped","facts":{"request":{"provider":"openai","now_ms":5},"chain":[{"path":"acme/evals"}]}}
 {"writer":"a","sequence":3,"previous":null,"kind":"decision","at_ms":7,"purpose":"status","principal":"local:owner","scope":"acme","provider":"openai","revision":3,"policy":"sha256:00","result":"decided","decision":{"granted":{"credential":"1"},"trail":[{"credential":"1","code":"chosen"}]},"granted":{"holder":"acme","credential":"default","version":1},"facts":{"request":{"provider":"openai","now_ms":5},"chain":[{"path":"acme","credentials":[{"id":"1","name":"default"}]}]}}"#;
 
-    #[test]
-    fn records_are_filtered_by_their_outcome() {
+    async fn home() -> (tempfile::TempDir, Home) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("home");
+        let home = Home::create(&path, None).await.unwrap();
+        (directory, home)
+    }
+
+    #[tokio::test]
+    async fn a_policy_decides_on_the_text_of_the_principal_and_on_its_id_if_that_was_erased() {
+        let (_directory, home) = home().await;
+        let id = "0123456789abcdef0123456789abcdef";
+        let line = LINES.lines().next().unwrap();
+        let line = line.replace("local:owner", id);
+        let in_facts = format!("\"request\":{{\"principal\":\"{id}\",");
+        let line = line.replace("\"request\":{", &in_facts);
+        let decided_on = || {
+            let mut names = PrincipalNames::read(&home);
+            let recorded = Recorded::parse(line.as_bytes(), &mut names).unwrap();
+            assert_eq!(recorded.shown_principal, recorded.facts.request.principal);
+            recorded.shown_principal
+        };
+        assert_eq!(decided_on(), format!("unknown:{id}"));
+        let mapped = format!(
+            "{{\"id\":\"{id}\",\"kind\":\"local\",\"issuer\":\"\",\"subject\":\"owner\"}}\n"
+        );
+        std::fs::write(home.principals_file(), mapped).unwrap();
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(home.principals_file(), private).unwrap();
+        assert_eq!(decided_on(), "local:owner");
+    }
+
+    #[tokio::test]
+    async fn records_are_filtered_by_their_outcome() {
+        let (_directory, home) = home().await;
+        let mut names = PrincipalNames::read(&home);
         let records: Vec<Recorded<'_>> = LINES
             .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
+            .map(|line| Recorded::parse(line.as_bytes(), &mut names).unwrap())
             .collect();
         let decisions: Vec<String> = records.iter().map(|r| r.decision().to_string()).collect();
         assert_eq!(

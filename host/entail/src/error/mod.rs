@@ -11,8 +11,7 @@ use entail_policy::{
     BadSettings, CallError, ComposeError, EngineError, PolicyDigest, Refusal, Rejected,
 };
 use entail_store::{
-    AnchorError, KeyError, Proposal, ProposalError, RandomId, RecipientError, Revision, SealError,
-    Tampering,
+    AnchorError, KeyError, Proposal, ProposalError, RecipientError, Revision, SealError, Tampering,
 };
 use entail_text::sanitized;
 
@@ -21,6 +20,7 @@ use crate::error::classify::ErrorKind;
 use crate::error::invalid_value::InvalidValue;
 use crate::home::settings::InvalidSettings;
 use crate::principal::{Action, Principal};
+use crate::principals::PrincipalRef;
 use entail_decision::guard::Violation;
 use entail_decision::name::{CredentialName, InvalidName, ProviderId, ScopePath, quoted};
 use entail_decision::provider::{InvalidProviders, UnknownMode, UnknownProvider};
@@ -249,9 +249,9 @@ pub enum Error {
         /// The name.
         name: CredentialName,
     },
-    /// No principal in the journal has this id, or it was erased.
-    #[error("no principal has the id {0}")]
-    UnknownPrincipal(RandomId),
+    /// Neither the journal nor the decision log names this principal, or it was erased.
+    #[error("neither the journal nor the decision log says who {0} is")]
+    UnknownPrincipal(Box<PrincipalRef>),
     /// The scope exists already.
     #[error("{0} exists already")]
     ScopeExists(ScopePath),

@@ -73,6 +73,11 @@ impl Home {
         self.directory.join("decisions.jsonl")
     }
 
+    /// The file that says who the ids in the decision log are.
+    pub fn principals_file(&self) -> PathBuf {
+        self.directory.join("principals.jsonl")
+    }
+
     /// The log of the decisions of shadow policies.
     pub fn shadow_log(&self) -> PathBuf {
         self.directory.join("shadow.jsonl")

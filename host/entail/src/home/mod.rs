@@ -8,6 +8,7 @@
 //! | `decisions.jsonl` | the decision log; full files have a number: `decisions.000001.jsonl` |
 //! | `decisions.ledger` | archived files and accepted losses of the log |
 //! | `decisions.head` | the length and digest of the log, authenticated by `keys/log.key` |
+//! | `principals.jsonl` | who the ids in the log are, so that a name can be erased |
 //! | `settings.toml` | settings, if any ([`HomeSettings`](settings::HomeSettings)) |
 //! | `providers.toml` | additional providers, if any |
 //! | `cache/`, `cache.key` | compiled policies and the key that authenticates them; may be deleted at any time |

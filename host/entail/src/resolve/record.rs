@@ -1,7 +1,9 @@
 //! Step 5: records the decision in the decision log; after step 6, what became of the granted
 //! secret.
 
-use crate::audit::{self, Entry, Granted, Opening, OpeningResult, Purpose, Record, Written};
+use crate::audit::{
+    self, Entry, Granted, Opening, OpeningResult, Purpose, Record, RecordedFacts, Written,
+};
 use crate::entail::Entail;
 use crate::error::Error;
 use crate::principal::Principal;
@@ -49,10 +51,11 @@ impl Entail {
                 failure: error.to_string(),
             },
         };
+        let principal = self.log.id_of(call.principal).await?;
         let record = Record {
             at_ms: loaded.now_ms,
             purpose: call.purpose,
-            principal: &call.principal.to_string(),
+            principal,
             scope: call.request.scope.as_str(),
             provider: call.request.provider.as_str(),
             revision: loaded.chain.revision,
@@ -67,7 +70,7 @@ impl Entail {
                 credential: credential.name.as_str(),
                 version: credential.version.number,
             }),
-            facts: &loaded.facts,
+            facts: RecordedFacts::new(&loaded.facts, principal),
         };
         let written = self.log.write(&Entry::Decision(&record)).await?;
         Ok(decided.grant().map(|_| written))

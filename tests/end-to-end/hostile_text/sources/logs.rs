@@ -18,6 +18,17 @@ sources! {
         row(14, "audit archive --to elsewhere").hidden(),
     ];
 
+    a_name_of_the_log: "a name in the file of who the ids in the log are", |world| {
+        let id = "0123456789abcdef0123456789abcdef";
+        let line = json!({"id": id, "kind": "local", "issuer": world.text, "subject": world.text});
+        world.in_home("principals.jsonl", &format!("{line}\n{}\n", world.text));
+    }, [
+        // A text that is too long is no name.
+        row(0, "principal list").hidden().alone(),
+        row(18, "principal erase fedcba9876543210fedcba9876543210").hidden(),
+        row(0, "audit show").hidden(),
+    ];
+
     a_line_of_the_shadow_log: "a line of a shadow's log", forged_shadow_log, [
         row(0, "policy shadow acme").exact(),
     ];

@@ -99,9 +99,7 @@ impl Printer {
             }
             if self.as_json {
                 // A record that can be read is valid JSON.
-                print_json_line(
-                    &serde_json::from_str::<&RawValue>(&record.json_with_opening()).ok(),
-                );
+                print_json_line(&serde_json::from_str::<&RawValue>(&record.shown_json()).ok());
                 continue;
             }
             self.row(&record);

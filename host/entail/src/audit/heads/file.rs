@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 
@@ -12,6 +12,7 @@ use super::checkpoint::{Checkpoint, CheckpointKind};
 use super::key::{LogKey, WRITTEN_BYTES, Written};
 use super::position::Position;
 use crate::audit::files::{LogPaths, check_private, numbered_path, open_if_exists, with_path};
+use crate::audit::lock::LogLock;
 
 /// Bytes of a slot. It lies within one disk sector, so no checkpoint is written in part.
 const SLOT_BYTES: u64 = 256;
@@ -19,12 +20,6 @@ const SLOT_BYTES: u64 = 256;
 /// How long a process waits for other writers: within the time that recording a decision
 /// may take.
 const LOCK_WITHIN: Duration = Duration::from_millis(1_400);
-
-/// Attempts to take the lock before sleeping: a record takes microseconds.
-const SPINS: u32 = 50;
-
-/// The pause between later attempts.
-const PAUSE: Duration = Duration::from_micros(200);
 
 /// The open head file.
 #[derive(Clone)]
@@ -63,39 +58,12 @@ impl HeadFile {
     /// Locks out other writers until the lock is dropped; `None` if one has it for longer
     /// than a record takes.
     pub(in crate::audit) fn try_lock(&self) -> std::io::Result<Option<LogLock>> {
-        for _ in 0..SPINS {
-            match self.file.try_lock() {
-                Ok(()) => return Ok(Some(LogLock(Arc::clone(&self.file)))),
-                Err(std::fs::TryLockError::WouldBlock) => std::thread::yield_now(),
-                Err(std::fs::TryLockError::Error(error)) => return Err(error),
-            }
-        }
-        Ok(None)
+        LogLock::try_take(&self.file)
     }
 
     /// Locks out other writers until the lock is dropped.
     pub(in crate::audit) fn lock(&self) -> std::io::Result<LogLock> {
-        let end = Instant::now() + LOCK_WITHIN;
-        let mut tries = 0;
-        loop {
-            match self.file.try_lock() {
-                Ok(()) => return Ok(LogLock(Arc::clone(&self.file))),
-                Err(std::fs::TryLockError::WouldBlock) if tries < SPINS => {
-                    tries += 1;
-                    std::thread::yield_now();
-                }
-                Err(std::fs::TryLockError::WouldBlock) if Instant::now() < end => {
-                    std::thread::sleep(PAUSE);
-                }
-                Err(std::fs::TryLockError::WouldBlock) => {
-                    return Err(std::io::Error::new(
-                        std::io::ErrorKind::TimedOut,
-                        "another process holds the lock of the log; it may be suspended",
-                    ));
-                }
-                Err(std::fs::TryLockError::Error(error)) => return Err(error),
-            }
-        }
+        LogLock::take(&self.file, LOCK_WITHIN)
     }
 
     /// The bytes of a slot; `None` if the file ends before it.
@@ -179,14 +147,4 @@ impl HeadFile {
 /// The slot of the checkpoint of a closed file.
 pub(super) fn closed_slot(begin: &Checkpoint, number: u64) -> Option<u64> {
     Some(CheckpointKind::Closed as u64 + number.checked_sub(begin.at.file)?)
-}
-
-/// Locks out other writers of the log until it is dropped.
-pub(in crate::audit) struct LogLock(Arc<File>);
-
-impl Drop for LogLock {
-    fn drop(&mut self) {
-        // The lock also ends when the file is closed.
-        let _ = self.0.unlock();
-    }
 }

@@ -56,7 +56,7 @@ mod recovery;
 mod state;
 
 pub(super) use checkpoint::{Checkpoint, CheckpointKind, MachineTime};
-pub(super) use file::{HeadFile, LogLock};
+pub(super) use file::HeadFile;
 pub(super) use key::LogKey;
 pub(super) use position::Position;
 pub(super) use recovery::{intact_length, surviving_part};

@@ -1,6 +1,6 @@
 //! Heads of the log that are stored elsewhere.
 
-use super::{ME, TestHome, block_on, decide, lines, rechain};
+use super::{ID, ME, TestHome, block_on, decide, lines, rechain};
 use crate::audit::verify::verify_at;
 use crate::audit::{LogReport, archive_log};
 use entail_store::LogHead;
@@ -69,7 +69,7 @@ fn a_log_that_was_replaced_with_its_head_and_key_does_not_contain_an_older_head(
     let home = make(5);
     let known = head(&home);
     let mut changed = lines(&home.text());
-    changed[2] = changed[2].replace("local:owner", "somebody");
+    changed[2] = changed[2].replace(ID, "somebody");
     rechain(&mut changed);
     home.put(&changed);
     assert_not_contained(&home, known, "rewritten");

@@ -4,6 +4,7 @@ mod crash;
 mod full_files;
 mod heads;
 mod openings;
+mod principals;
 mod processes;
 mod reading;
 mod syncs;
@@ -16,13 +17,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use entail_policy::{Decision, Facts, Grant, RequestFacts};
-use entail_store::Digest;
+use entail_store::{Digest, RandomId};
 
 use super::files::{LogPaths, numbered_path};
 use super::verify::verify_at;
 use super::{
     DecisionLog, Entry, Granted, LogReport, Opening, OpeningResult, Outcome, Purpose, Record,
-    Written,
+    RecordedFacts, Written,
 };
 use crate::Principal;
 use crate::clock::fake::FakeClock;
@@ -30,6 +31,9 @@ use crate::error::Error;
 use crate::home::Home;
 
 const ME: Principal = Principal::LocalOwner;
+
+/// The id of the principal of the records that these tests write.
+const ID: &str = "0123456789abcdef0123456789abcdef";
 
 /// A home with a decision log and a fake clock.
 struct TestHome {
@@ -178,11 +182,32 @@ fn write_decision(
     outcome: Outcome<'_>,
     granted: Option<Granted<'_>>,
 ) -> Result<Written, Error> {
+    write_decision_of(log, ID.parse().unwrap(), scope, outcome, granted)
+}
+
+fn write_decision_of(
+    log: &Arc<DecisionLog>,
+    principal: RandomId,
+    scope: &str,
+    outcome: Outcome<'_>,
+    granted: Option<Granted<'_>>,
+) -> Result<Written, Error> {
     let at_ms = 1_800_000_000_000;
+    let facts = Facts {
+        request: RequestFacts {
+            provider: "openai".to_owned(),
+            model: None,
+            credential: None,
+            principal: "local:owner".to_owned(),
+            now_ms: at_ms,
+            attributes: BTreeMap::new(),
+        },
+        chain: Vec::new(),
+    };
     block_on(log.write(&Entry::Decision(&Record {
         at_ms,
         purpose: Purpose::Lease,
-        principal: "local:owner",
+        principal,
         scope,
         provider: "openai",
         revision: 7,
@@ -190,17 +215,7 @@ fn write_decision(
         bound_at: None,
         outcome,
         granted,
-        facts: &Facts {
-            request: RequestFacts {
-                provider: "openai".to_owned(),
-                model: None,
-                credential: None,
-                principal: "local:owner".to_owned(),
-                now_ms: at_ms,
-                attributes: BTreeMap::new(),
-            },
-            chain: Vec::new(),
-        },
+        facts: RecordedFacts::new(&facts, principal),
     })))
 }
 

@@ -4,7 +4,7 @@ use std::fs::{File, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::{ME, TestHome, decide, scopes};
+use super::{ID, ME, TestHome, decide, scopes};
 use crate::audit::{Filter, archive_log, last_records, records};
 
 #[test]
@@ -93,7 +93,7 @@ fn a_line_that_is_not_a_record_is_skipped_and_reported() {
         "{\"at_ms\":",
         &with_carriage_return,
         &forged.replacen("\"at_ms\":18", "\"at_ms\":-18", 1),
-        &forged.replacen("local:owner", "\u{fffe}\\ud800", 1),
+        &forged.replacen(ID, "\u{fffe}\\ud800", 1),
     ] {
         writeln!(file, "{line}").unwrap();
     }

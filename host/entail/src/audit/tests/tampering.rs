@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
-use super::{TestHome, decide, lines, rechain};
+use super::{ID, TestHome, decide, lines, rechain};
 use crate::audit::heads::CheckpointKind;
 
 /// What an attacker does who can write the log, and knows its format.
@@ -53,7 +53,7 @@ const CHANGES: [Change; 12] = [
     }),
     ("two records swapped and the chain rewritten", |home| {
         let mut lines = lines(&home.text());
-        lines[3] = lines[3].replace("local:owner", "somebody");
+        lines[3] = lines[3].replace(ID, "somebody");
         lines.swap(3, 4);
         rechain(&mut lines);
         home.put(&lines);

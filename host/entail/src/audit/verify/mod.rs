@@ -17,6 +17,7 @@ use entail_store::{Digest, LogHead};
 use super::files::{LogPaths, log_error, numbered_path, open_to_read, with_path};
 use super::heads::{MachineTime, Position, intact_length, surviving_part};
 use super::lines::{FileRange, LineKind, Lines};
+use super::principals::PrincipalNames;
 use crate::clock::{Clock, SystemClock};
 use crate::error::Error;
 use crate::home::Home;
@@ -68,6 +69,10 @@ pub(super) fn verify_at(
     } = verifier;
     expected.finish(&log, &mut report);
     report.writers = chains.begun();
+    let mut names = PrincipalNames::read(home);
+    for event in &mut report.events {
+        event.principal = names.shown(&event.principal).into_owned();
+    }
     Ok(report)
 }
 
