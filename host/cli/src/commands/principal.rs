@@ -48,13 +48,20 @@ pub async fn principal(session: &Session, command: &PrincipalCommand) -> Result<
     }
 }
 
-/// The ids of principals.
+/// Who ids are.
 type Names = BTreeMap<RandomId, Principal>;
+
+/// The ids of a principal.
+#[derive(Default)]
+struct Ids {
+    journal: Vec<RandomId>,
+    log: Vec<RandomId>,
+}
 
 async fn list(session: &Session) -> Result<(), CliError> {
     let journal = session.open()?.principals(&session.principal).await?;
     let log = logged_principals(&session.home()?, &session.principal)?;
-    let mut all: BTreeMap<Principal, ErasedPrincipal> = BTreeMap::new();
+    let mut all: BTreeMap<Principal, Ids> = BTreeMap::new();
     for (id, principal) in journal {
         all.entry(principal).or_default().journal.push(id);
     }

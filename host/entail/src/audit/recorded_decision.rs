@@ -169,7 +169,7 @@ impl RecordedDecision {
             return Cow::Borrowed(&self.json);
         }
         // Texts of principals and ids contain nothing that JSON escapes. No text in JSON
-        // contains a quotation mark, so this finds only members.
+        // contains a quotation mark, so this finds only members with this name and this id.
         let member = |text: &str| format!("\"principal\":\"{text}\"");
         let (id, shown) = (member(&self.recorded_principal), member(&self.principal));
         Cow::Owned(self.json.replace(&id, &shown))
