@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use entail_store::RandomId;
 use rustix::fs::OFlags;
@@ -24,6 +24,10 @@ const MAX_BYTES: u64 = 64 << 20;
 /// How long a process waits for others: with the lock of the log, within the time that
 /// recording a decision may take.
 const LOCK_WITHIN: Duration = Duration::from_millis(500);
+
+/// When what was written is on the disk without a sync, in seconds: the kernel writes it back after
+/// half a minute.
+const DURABLE_AFTER_S: i64 = 60;
 
 /// A line of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +86,13 @@ impl Stamp {
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
+    }
+
+    /// Whether the file was changed long enough ago to be on the disk, as for the heads of the log.
+    pub(super) fn is_durable(&self) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0, |now| now.as_secs().cast_signed());
+        now.saturating_sub(self.changed.0) > DURABLE_AFTER_S
     }
 }
 

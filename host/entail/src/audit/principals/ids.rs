@@ -37,7 +37,7 @@ struct Known {
 #[derive(Clone, Copy)]
 struct KnownId {
     id: RandomId,
-    /// The ticket of its line; `None` without syncs.
+    /// The ticket of its line; `None` if it need not be synced.
     ticket: Option<Ticket>,
 }
 
@@ -132,7 +132,7 @@ impl PrincipalIds {
             let mut ids = HashMap::new();
             let principals = open.principals()?;
             // Another process may not have synced its lines.
-            let ticket = self.ticket(open);
+            let ticket = (!stamp.is_durable()).then(|| self.ticket(open)).flatten();
             for (id, principal) in principals {
                 // Of two ids, every process uses the first.
                 ids.entry(principal).or_insert(KnownId { id, ticket });
