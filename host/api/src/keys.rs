@@ -147,6 +147,8 @@ pub struct ProposalReview {
     pub trusted: bool,
     /// What the proposal changes.
     pub differences: Vec<KeyringDifference>,
+    /// The revision of the backup, if it is for a restore; `null` if not.
+    pub restores: Option<u64>,
     /// The documents that it writes besides.
     pub documents: Vec<ProposedDocument>,
     /// The fingerprints of the owners that signed it.
@@ -172,7 +174,7 @@ pub struct ProposedDocument {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct KeyringDifference {
     /// What changes: `owner-added`, `owner-removed`, `owners-required`, `signer-added`,
-    /// `signer-removed`, `organization-added`, `organization-removed`, `recipient-added`,
+    /// `signer-removed`, `entry-changed`, `order-changed`, `organization-added`, `organization-removed`, `recipient-added`,
     /// `recipient-removed`, `epoch-begun`, `epoch-removed`, `epoch-resealed`, `fresh-for`, or
     /// `lineage-begun`.
     pub kind: String,

@@ -25,7 +25,9 @@ pub struct Document {
     key: DocumentKey,
     revision: Revision,
     digest: Digest,
-    body: Box<RawValue>,
+    /// The error if the bytes are proven, but not a document that this version reads: who may
+    /// write the document wrote it.
+    body: Result<Box<RawValue>, Tampering>,
     parsed: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -47,7 +49,7 @@ impl Document {
         &self.key
     }
 
-    /// The revision of the change that wrote it.
+    /// The revision of the change that wrote it; 0 if it cannot be read.
     pub fn revision(&self) -> Revision {
         self.revision
     }
@@ -68,8 +70,8 @@ impl Document {
         if let Some(parsed) = self.parsed.get() {
             return Arc::clone(parsed).downcast().map_err(|_| invalid().into());
         }
-        let parsed: Arc<T> =
-            Arc::new(objects::from_slice(self.body.get().as_bytes()).map_err(|_| invalid())?);
+        let body = self.check_readable()?.get();
+        let parsed: Arc<T> = Arc::new(objects::from_slice(body.as_bytes()).map_err(|_| invalid())?);
         // Two concurrent readers may both parse; either result is kept.
         let _ = self
             .parsed
@@ -77,7 +79,13 @@ impl Document {
         Ok(parsed)
     }
 
-    /// Verifies the bytes of the document `key`: they must have the expected digest.
+    /// Fails if it is not a document that this version reads.
+    pub(crate) fn check_readable(&self) -> Result<&RawValue, Tampering> {
+        self.body.as_deref().map_err(Tampering::clone)
+    }
+
+    /// Verifies the bytes of the document `key`: they must have the expected digest. Then a document
+    /// that cannot be read is no error, so that it does not prevent the reading of others.
     pub(crate) fn verify(
         key: &DocumentKey,
         bytes: &[u8],
@@ -96,15 +104,19 @@ impl Document {
             };
             return Err(Tampering::new(fault, key, reason));
         }
-        let payload = parsed()?;
-        if names_another(&payload) {
-            return Err(Tampering::new(Fault::Forged, key, "names another document"));
-        }
+        let (revision, body) = match parsed() {
+            Ok(payload) if names_another(&payload) => {
+                let error = Tampering::new(Fault::Forged, key, "names another document");
+                (0, Err(error))
+            }
+            Ok(payload) => (payload.revision, Ok(payload.body)),
+            Err(error) => (0, Err(error)),
+        };
         Ok(Document {
             key: key.clone(),
-            revision: payload.revision,
+            revision,
             digest,
-            body: payload.body,
+            body,
             parsed: OnceLock::new(),
         })
     }

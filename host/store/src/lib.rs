@@ -100,6 +100,7 @@ pub use journal::log_head::LogHead;
 pub use journal::position::{JournalPosition, Revision};
 pub use keyring::authority::{Authority, LabelledKey, Owners, StoreSigner};
 pub use keyring::difference::{DifferenceKind, KeyringDifference, differences};
+pub use keyring::form::MIN_FRESH_FOR_MS;
 pub use keyring::proposal::{MAX_PROPOSAL_BYTES, Proposal, ProposalError};
 pub use keyring::{Keyring, KeyringDraft, KeyringNumber, Signatures};
 pub use keys::Keys;

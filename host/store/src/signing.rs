@@ -208,6 +208,11 @@ impl Verifier {
         self.id
     }
 
+    /// Whether no signature of the key is valid: it is of small order.
+    pub(crate) fn is_weak(&self) -> bool {
+        self.key.is_weak()
+    }
+
     /// Whether the signature is valid. Strict verification rejects every other signature of the
     /// same bytes.
     pub(crate) fn verifies(&self, bytes: &[u8], signature: &[u8]) -> bool {

@@ -299,7 +299,7 @@ async fn every_difference_is_listed() {
         label: "later".to_owned(),
         added_at_ms: 7,
     };
-    let edits: [(Edit<'_>, &[DifferenceKind]); 7] = [
+    let edits: [(Edit<'_>, &[DifferenceKind]); 8] = [
         (&|_| {}, &[]),
         (
             &|a| a.owners.threshold = 2,
@@ -311,15 +311,19 @@ async fn every_difference_is_listed() {
         ),
         (
             &|a| "renamed".clone_into(&mut a.owners.keys[0].label),
-            &[DifferenceKind::OwnerRemoved, DifferenceKind::OwnerAdded],
+            &[DifferenceKind::EntryChanged],
         ),
         (
             &|a| a.signers[0].scopes = Some(vec!["acme".to_owned()]),
-            &[DifferenceKind::SignerRemoved, DifferenceKind::SignerAdded],
+            &[DifferenceKind::EntryChanged],
         ),
         (
             &|a| a.default_recipients.push(recipient.clone()),
             &[DifferenceKind::RecipientAdded],
+        ),
+        (
+            &|a| a.owners.keys.reverse(),
+            &[DifferenceKind::OrderChanged],
         ),
         (&require_heartbeats, &[DifferenceKind::FreshFor]),
     ];

@@ -161,7 +161,10 @@ async fn check_keys(session: &Session, report: &mut Report, entail: &Entail) {
         }
         Err(error) => report.failed("the signer", Error::from(error).into()),
     }
-    match (keys.missing_owners(&keyring), keys.check_owns()) {
+    match (
+        keys.missing_owners(&keyring.authority().owners),
+        keys.check_owns(),
+    ) {
         (Ok(0), _) => report.ok("the owner key of this machine may change keys and recipients"),
         (Ok(_), Err(_)) => report.ok(
             "there is no owner key, so owners elsewhere must sign changes of keys and recipients",
@@ -172,12 +175,20 @@ async fn check_keys(session: &Session, report: &mut Report, entail: &Entail) {
         )),
         (Err(error), _) => report.failed("the owner key", Error::from(error).into()),
     }
+    // A rotation may wait for signatures of owners.
+    let waits = keys
+        .missing_owners(&keyring.authority().owners)
+        .is_ok_and(|missing| missing > 0);
     for (is_begun, key) in [
         (keys.has_next_key(Role::Signer), "signer"),
         (keys.has_next_key(Role::Owner), "owner"),
         (keys.identity_ids().count() > 1, "identity"),
     ] {
-        if is_begun {
+        if is_begun && waits {
+            report.ok(format!(
+                "the rotation of the {key} waits for signatures of owners, or was interrupted (to continue: entail key rotate {key})"
+            ));
+        } else if is_begun {
             let error = CliError::new(ErrorCode::Leftover, "the rotation was interrupted")
                 .with_remedies(vec![format!("entail key rotate {key}")]);
             report.failed(format!("the rotation of the {key}"), error);

@@ -101,6 +101,13 @@ pub fn remedy(hint: &Hint) -> String {
             "let other owners sign the proposal: entail key sign FILE; then: entail key apply FILE"
                 .to_owned()
         }
+        Hint::ApplyRestore => {
+            "entail restore BACKUP --accept-rollback --proposal FILE".to_owned()
+        }
+        Hint::ChooseRequiredOwners { owners: 1 } => "add --required 1".to_owned(),
+        Hint::ChooseRequiredOwners { owners } => {
+            format!("add --required with a number from 1 to {owners}")
+        }
         Hint::MakeChangeAgain => "make the change again".to_owned(),
         // Hints of later versions of the library.
         _ => "see: entail help".to_owned(),

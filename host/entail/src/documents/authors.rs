@@ -100,10 +100,17 @@ impl DocumentStore {
         let documents = self
             .readable_bodies::<PrincipalDocument>(PRINCIPAL_KIND)
             .await?;
-        let known = documents.into_iter().filter_map(|(key, document)| {
-            let (id, principal) = (id_of(&key)?, document.principal()?);
-            Some((id, (key, principal)))
-        });
-        Ok(known.collect())
+        let mut known = BTreeMap::new();
+        for (key, document) in documents {
+            let (Some(id), Some(principal)) = (id_of(&key), document.principal()) else {
+                continue;
+            };
+            // A signer of some scopes may name an id of others in its scope. What the others wrote
+            // counts, and has the id alone as its name.
+            if key.name == id.to_string() || !known.contains_key(&id) {
+                known.insert(id, (key, principal));
+            }
+        }
+        Ok(known)
     }
 }

@@ -1,5 +1,6 @@
 //! Reading and committing this library's documents.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -80,7 +81,9 @@ impl DocumentStore {
     pub(crate) async fn missing_owners(&self) -> Result<usize, Error> {
         self.check_can_commit().await?;
         let keyring = self.store.keyring().await?;
-        Ok(self.store.keys().missing_owners(&keyring)?)
+        let keys = self.store.keys();
+        keys.check_not_limited(&keyring)?;
+        Ok(keys.missing_owners(&keyring.authority().owners)?)
     }
 
     /// Commits a batch with its journal entry.
@@ -152,10 +155,22 @@ impl DocumentStore {
     pub(crate) async fn scopes(&self, under: Option<&ScopePath>) -> Result<Vec<ScopePath>, Error> {
         let under = under.map_or("", ScopePath::as_str);
         let names = self.store.names(SCOPE_KIND, under, None, usize::MAX);
-        // A signer of some scopes may have written documents with other names, which are no scopes.
-        // `verify` reports them.
-        let paths = names.await?.into_iter().map(|name| name.parse());
-        Ok(paths.filter_map(Result::ok).collect())
+        // A signer of some scopes may have written documents with other names, or below a scope that
+        // does not exist. They are no scopes.
+        let mut scopes: Vec<ScopePath> = Vec::new();
+        let mut known = HashSet::new();
+        for name in names.await? {
+            let Ok(path) = name.parse::<ScopePath>() else {
+                continue;
+            };
+            // In order, so that a scope comes after the one above it.
+            let is_below = |parent: ScopePath| known.contains(&parent);
+            if path.as_str() == under || path.parent().is_none_or(is_below) {
+                known.insert(path.clone());
+                scopes.push(path);
+            }
+        }
+        Ok(scopes)
     }
 
     /// The keys of all documents of a kind.

@@ -251,7 +251,6 @@ impl Error {
             | Error::SignerExists(_)
             | Error::UnknownOwner(_)
             | Error::OwnerExists(_)
-            | Error::OwnersOutOfRange { .. }
             | Error::Proposal(ProposalError::NotAnOwner)
             | Error::Recipient(
                 RecipientError::Duplicate(_)
@@ -265,6 +264,10 @@ impl Error {
             },
             Error::OwnersRequired(_) => Hint::CollectSignatures,
             Error::Proposal(ProposalError::Outdated) => Hint::MakeChangeAgain,
+            Error::Proposal(ProposalError::IsRestore) => Hint::ApplyRestore,
+            Error::OwnersOutOfRange { owners, .. } if *owners > 0 => {
+                Hint::ChooseRequiredOwners { owners: *owners }
+            }
             Error::OwnSigner => Hint::RotateSigner,
             Error::OwnRecipient => Hint::RotateIdentity,
             Error::RecoveryKeyRequired => Hint::SupplyRecoveryKey,

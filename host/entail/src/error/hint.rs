@@ -144,6 +144,13 @@ pub enum Hint {
     CheckKeyProgram,
     /// Let other owners sign the proposal on their machines, and apply it.
     CollectSignatures,
+    /// Restore the backup with the signed proposal.
+    ApplyRestore,
+    /// Give a number of owners that there are.
+    ChooseRequiredOwners {
+        /// How many there would be.
+        owners: usize,
+    },
     /// Make the change again, which makes a new proposal.
     MakeChangeAgain,
     /// Let a machine that opens the secrets of the organization add this machine's identity as a

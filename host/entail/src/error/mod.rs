@@ -120,8 +120,12 @@ pub enum Error {
     OwnerExists(String),
     /// The number of owners that must sign is not between 1 and the number of owners.
     #[error(
-        "{required} of {owners} {} cannot be required to sign: give a number from 1 to {owners}",
-        if *.owners == 1 { "owner" } else { "owners" }
+        "{}",
+        if *.owners == 0 {
+            "a store needs an owner".to_owned()
+        } else {
+            format!("there would be {owners} owners, so {required} of them cannot be required to sign")
+        }
     )]
     OwnersOutOfRange {
         /// How many would have to sign.

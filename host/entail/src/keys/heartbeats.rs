@@ -1,6 +1,6 @@
 //! Heartbeats: whether this machine may be shown an old state of the store, and until when.
 
-use entail_store::Freshness;
+use entail_store::{Freshness, MIN_FRESH_FOR_MS};
 use serde_json::json;
 
 use super::StoreKeys;
@@ -8,10 +8,6 @@ use super::renewing::Renewing;
 use crate::authorize::authorize_whole;
 use crate::error::Error;
 use crate::principal::{Action, Principal};
-
-/// The shortest time between heartbeats that can be required, in milliseconds: clocks of machines
-/// differ by seconds.
-const MIN_FRESH_FOR_MS: u64 = 60 * 1000;
 
 impl StoreKeys<'_> {
     /// Requires that a signer confirms the state of the store at least every `fresh_for_ms`

@@ -19,6 +19,8 @@ impl Renewing {
         // Two rotations at once would create two keys and lose one.
         let _lock = self.store().keys().lock()?;
         self.store().keys().check_identity_is_local()?;
+        let keyring = self.store().keyring().await?;
+        self.store().keys().check_not_limited(&keyring)?;
         let mut keys = self.read_keys(passphrase)?;
         let resumed = self.is_identity_rotation_begun(&keys).await?;
         if !resumed {

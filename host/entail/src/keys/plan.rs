@@ -1,7 +1,7 @@
 //! Planning a change of keys: the checks of the change itself, and how much it would renew.
 
 use entail_store::{
-    Keyring, LabelledKey, Readers, Recipient, Role, StoreSigner, check_recipient_room,
+    Authority, Keyring, LabelledKey, Readers, Recipient, Role, StoreSigner, check_recipient_room,
     with_recipient,
 };
 
@@ -82,13 +82,18 @@ impl Renewing {
     pub(crate) async fn plan(&self, change: KeyChange) -> Result<KeyPlan, Error> {
         // Resealing writes only if a secret needs it, and never the keyring.
         let changes_keyring = !matches!(change, KeyChange::Reseal);
-        let missing_owners = if changes_keyring {
+        let mut missing_owners = if changes_keyring {
             self.documents.missing_owners().await?
         } else {
             0
         };
         let keyring = self.store().keyring().await?;
         let authority = keyring.authority();
+        // As many must sign as before, and as many as afterwards.
+        let mut missing_later = |next: &Authority| {
+            let missing = self.store().keys().missing_owners(&next.owners);
+            missing_owners = missing_owners.max(missing.unwrap_or(next.owners.threshold));
+        };
         let mut resumed = false;
         let mut not_open = Vec::new();
         let to_renew = match change {
@@ -101,15 +106,15 @@ impl Renewing {
                 0
             }
             KeyChange::AddOwner { owner, required } => {
-                with_owner(authority, owner, required)?;
+                missing_later(&with_owner(authority, owner, required)?);
                 0
             }
             KeyChange::RemoveOwner { which, required } => {
-                without_owner(authority, &which, required)?;
+                missing_later(&without_owner(authority, &which, required)?);
                 0
             }
             KeyChange::RequireOwners(required) => {
-                requiring(authority, required)?;
+                missing_later(&requiring(authority, required)?);
                 0
             }
             KeyChange::AddSigner(signer) => {

@@ -1,7 +1,8 @@
 //! Proposals: changes of keys that wait for signatures of owners.
 
 use entail_store::{
-    KeyError, KeyringDifference, Proposal, ProposalError, Secret, Signatures, Signer, differences,
+    KeyError, KeyringDifference, Proposal, ProposalError, Revision, Secret, Signatures, Signer,
+    differences,
 };
 use serde_json::Value;
 
@@ -12,12 +13,15 @@ use crate::authorize::authorize_whole;
 use crate::error::Error;
 use crate::home::Home;
 use crate::principal::{Action, Principal};
+use crate::recovery::authority::ProposedRestore;
 
 /// What a proposal would change, and who signed it.
 #[derive(Clone, Debug)]
 pub struct ProposalReview {
     /// What it would change.
     pub differences: Vec<KeyringDifference>,
+    /// The revision of the backup, if it is for a restore.
+    pub restores: Option<Revision>,
     /// Who signed it, and how many more must.
     pub signatures: Signatures,
     /// Whether this machine has a keyring of the store, so that the present owners are known.
@@ -39,6 +43,7 @@ pub fn review_proposal(
     Ok(ProposalReview {
         signatures: proposal.check(keyring.as_deref())?,
         differences: differences(proposal.previous(), proposal.keyring()),
+        restores: ProposedRestore::of(proposal).map(|restore| restore.backup),
         is_trusted: keyring.is_some(),
     })
 }
@@ -58,10 +63,7 @@ pub fn sign_proposal(
     review_proposal(home, principal, proposal)?;
     match (key, home) {
         (Some(key), _) => {
-            let owner = Signer::from_pem(key).ok_or(ProposalError::NotAKey)?;
-            if !proposal.is_owner(owner.id()) {
-                return Err(ProposalError::NotAnOwner.into());
-            }
+            let owner = owner_of(proposal, key)?;
             let signed = proposal.add_signature(&owner);
             signed.map_err(KeyError::from)?;
         }
@@ -73,9 +75,25 @@ pub fn sign_proposal(
     review_proposal(home, principal, proposal)
 }
 
+/// The owner key in a file (PKCS #8, PEM).
+///
+/// # Errors
+///
+/// [`Error::Proposal`] if it is no key, or its signature would not count.
+fn owner_of(proposal: &Proposal, key: &Secret) -> Result<Signer, Error> {
+    let owner = Signer::from_pem(key).ok_or(ProposalError::NotAKey)?;
+    if proposal.is_owner(owner.id()) {
+        Ok(owner)
+    } else {
+        Err(ProposalError::NotAnOwner.into())
+    }
+}
+
 impl StoreKeys<'_> {
     /// Makes the change of a proposal that enough owners have signed, and seals secrets again
     /// where that is due and this machine's identity opens them.
+    ///
+    /// If it was made already, this does what was left to do afterwards.
     ///
     /// # Errors
     ///
@@ -97,18 +115,25 @@ impl Renewing {
     async fn apply(&self, proposal: &Proposal) -> Result<Renewal, Error> {
         let record: Value =
             serde_json::from_str(proposal.change().get()).map_err(|_| ProposalError::Malformed)?;
-        self.documents
+        let resumed = self
+            .documents
             .until_not_contended(|| async {
+                let keyring = self.store().keyring().await?;
+                if keyring.digest() == proposal.keyring().digest() {
+                    return Ok(true);
+                }
                 let (revision, batch) = self.store().proposed(proposal).await?;
-                self.commit(revision, batch, &record).await
+                self.commit(revision, batch, &record).await?;
+                Ok(false)
             })
             .await?;
         self.store().adopt_rotated_keys().await?;
         let keys = self.store().keys();
-        if keys.can_unseal() {
-            self.reseal_with(&keys).await
+        let renewal = if keys.can_unseal() {
+            self.reseal_with(&keys).await?
         } else {
-            Ok(Renewal::default())
-        }
+            Renewal::default()
+        };
+        Ok(Renewal { resumed, ..renewal })
     }
 }

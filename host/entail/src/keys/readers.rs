@@ -189,7 +189,10 @@ impl Renewing {
 
     /// Whether no other owner must sign a change of the keyring.
     fn signs_alone(&self, keyring: &Keyring) -> bool {
-        let missing = self.store().keys().missing_owners(keyring);
+        let missing = self
+            .store()
+            .keys()
+            .missing_owners(&keyring.authority().owners);
         missing.is_ok_and(|missing| missing == 0)
     }
 

@@ -4,8 +4,11 @@
 //! was removed since.
 
 use entail_store::{
-    Authority, Epoch, History, Keyring, Proposal, ProposalError, Readers, Recipient,
+    Authority, Digest, Epoch, History, JournalPosition, Keyring, Proposal, ProposalError, Readers,
+    Recipient, Revision,
 };
+
+use serde::Deserialize;
 
 use crate::error::Error;
 
@@ -66,13 +69,45 @@ pub(super) fn removed_labels(before: &Authority, now: &Authority) -> Vec<String>
     labels
 }
 
-/// Fails unless a proposal is for this restore: it follows `newest`, gives the same power as
+/// What a proposal of a restore says about it.
+#[derive(Deserialize)]
+pub(crate) struct ProposedRestore {
+    /// The revision of the backup.
+    pub(crate) backup: Revision,
+    /// The digest of its newest checkpoint.
+    checkpoint: Digest,
+}
+
+impl ProposedRestore {
+    /// `None` if the proposal is for no restore.
+    pub(crate) fn of(proposal: &Proposal) -> Option<Self> {
+        let change = proposal.is_restore().then(|| proposal.change().get())?;
+        serde_json::from_str(change).ok()
+    }
+
+    fn position(&self) -> JournalPosition {
+        JournalPosition {
+            revision: self.backup,
+            checkpoint: Some(self.checkpoint),
+        }
+    }
+}
+
+/// Fails unless a proposal is for this restore: it names the backup, follows `newest`, gives the same power as
 /// `expected`, and contains the keys of the epochs that begin, which are new for each restore.
 pub(super) fn check_proposed(
     proposal: &Proposal,
     newest: &Keyring,
     expected: &Authority,
+    backup: JournalPosition,
 ) -> Result<(), Error> {
+    let proposed = ProposedRestore::of(proposal).ok_or(ProposalError::NoRestore)?;
+    if proposed.position() != backup {
+        return Err(ProposalError::OtherBackup {
+            revision: proposed.backup,
+        }
+        .into());
+    }
     let without_epochs = |authority: &Authority| {
         let mut authority = authority.clone();
         for readers in &mut authority.readers {

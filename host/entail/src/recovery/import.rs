@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use entail_store::{
     Authority, BackendError, Batch, Epoch, History, IdentitySource, InputError, InputFile,
-    JournalPosition, Keyring, Keys, NewKeyring, Proposal, Receipt, Revision, Secret, Sqlite, Store,
-    Tampering, private_directory, write_keyring,
+    JournalPosition, Keyring, Keys, NewKeyring, Proposal, ProposalError, Receipt, Revision, Secret,
+    Sqlite, Store, Tampering, private_directory, write_keyring,
 };
 use serde_json::json;
 
-use super::authority::{carried_over, check_proposed, removed_labels};
+use super::authority::{ProposedRestore, carried_over, check_proposed, removed_labels};
 use super::trust::{Trust, of_another_store};
 use crate::clock::SystemClock;
 use crate::documents::store::DocumentStore;
@@ -104,6 +104,12 @@ pub(super) async fn import_over(
         Ok(present) => present_history(present, keys).await,
         Err(_) => None,
     };
+    if let (Some(signed), Some(now)) = (&request.signed, &now)
+        && now.keyring().digest() == signed.keyring().digest()
+    {
+        let imported = restored_before(home, staged, signed, now).await?;
+        return Ok((imported, present.ok()));
+    }
     // An earlier state of the present store is trusted, whoever signed it.
     let is_earlier_state = now.as_ref().is_some_and(|now| now.has(history.position()));
     if is_earlier_state {
@@ -147,6 +153,35 @@ pub(super) async fn import_over(
     };
     let imported = import.run(staged.keys(IdentitySource::Directory)?).await?;
     Ok((imported, present.ok()))
+}
+
+/// Continues a restore that was interrupted after it had replaced the database: owners signed the
+/// keyring that is in force there.
+async fn restored_before(
+    home: &Home,
+    staged: &Home,
+    signed: &Proposal,
+    now: &History,
+) -> Result<Imported, Error> {
+    let present = open(&home.database_file())?;
+    // The backup was received there.
+    std::fs::remove_file(staged.database_file())
+        .map_err(|error| Error::Home(format!("the staging directory: {error}")))?;
+    let copied = entail_store::Backend::copy_to(&present, &staged.database_file()).await;
+    copied.map_err(backend_error)?;
+    let anchor = staged.anchor();
+    private_directory(&staged.keys_directory())
+        .map_err(|error| Error::Home(format!("the keys: {error}")))?;
+    let mark = now.position();
+    anchor.set(mark, now.keyring()).map_err(Error::Anchor)?;
+    let restore = ProposedRestore::of(signed).ok_or(ProposalError::NoRestore)?;
+    Ok(Imported {
+        backup: restore.backup,
+        backup_at_ms: now.at_ms(),
+        seen: home.anchor().read().unwrap_or_default().revision,
+        not_restored: Vec::new(),
+        keyring: Arc::clone(now.keyring()),
+    })
 }
 
 /// The history of the present store, if the keyring of this machine leads to its end.
@@ -337,7 +372,7 @@ impl Import<'_> {
         let (keyring, add_blobs) = match self.signed {
             None => (NewKeyring::from(draft), add_blobs),
             Some(proposal) => {
-                check_proposed(&proposal, newest, &draft.authority)?;
+                check_proposed(&proposal, newest, &draft.authority, mark)?;
                 let keyring = NewKeyring::signed(proposal.keyring().clone());
                 (keyring, proposal.into_blobs())
             }
@@ -353,7 +388,8 @@ impl Import<'_> {
             ..Batch::default()
         };
         let change = json!({
-            "change": "restore", "backup": mark.revision, "seen": self.seen.revision,
+            "change": "restore", "backup": mark.revision, "checkpoint": mark.checkpoint,
+            "seen": self.seen.revision,
         });
         let documents = DocumentStore::new(store, Arc::new(SystemClock));
         documents

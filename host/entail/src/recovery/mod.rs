@@ -1,6 +1,6 @@
 //! Verifying, maintaining, backing up and restoring a home.
 
-mod authority;
+pub(crate) mod authority;
 mod backup;
 mod handle;
 mod import;

@@ -31,6 +31,11 @@ pub enum DifferenceKind {
     SignerAdded,
     /// A key may no longer change the store.
     SignerRemoved,
+    /// The entry of a key changes: its label, or the scopes of a signer. The subject and the label
+    /// are the new ones.
+    EntryChanged,
+    /// The order of a list changes. The subject is what it lists.
+    OrderChanged,
     /// An organization is created.
     OrganizationAdded,
     /// An organization does not exist any more.
@@ -62,6 +67,8 @@ impl DifferenceKind {
             DifferenceKind::OwnersRequired => "owners-required",
             DifferenceKind::SignerAdded => "signer-added",
             DifferenceKind::SignerRemoved => "signer-removed",
+            DifferenceKind::EntryChanged => "entry-changed",
+            DifferenceKind::OrderChanged => "order-changed",
             DifferenceKind::OrganizationAdded => "organization-added",
             DifferenceKind::OrganizationRemoved => "organization-removed",
             DifferenceKind::RecipientAdded => "recipient-added",
@@ -75,7 +82,7 @@ impl DifferenceKind {
     }
 }
 
-/// Lists every difference between two keyrings, but for their order.
+/// Lists every difference between two keyrings.
 pub fn differences(before: &Keyring, after: &Keyring) -> Vec<KeyringDifference> {
     let mut found = Found::default();
     if before.lineage() != after.lineage() {
@@ -83,6 +90,23 @@ pub fn differences(before: &Keyring, after: &Keyring) -> Vec<KeyringDifference> 
     }
     found.compare(before.authority(), after.authority());
     found.differences
+}
+
+/// An item of a list.
+struct Described {
+    key: String,
+    subject: String,
+    label: String,
+}
+
+impl Described {
+    fn new(key: &str, subject: String, label: &str) -> Self {
+        Described {
+            key: key.to_owned(),
+            subject,
+            label: label.to_owned(),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -106,19 +130,43 @@ impl Found {
         });
     }
 
-    /// Lists what is in only one of two lists. Anything that differs makes two items of one.
+    /// Compares two lists of keys. `describe` returns the key, what is said of it, and its label.
     fn compare_lists<T: PartialEq>(
         &mut self,
-        before: &[T],
-        after: &[T],
+        (before, after): (&[T], &[T]),
         (added, removed): (DifferenceKind, DifferenceKind),
-        describe: impl Fn(&T) -> (String, String),
+        list: &str,
+        describe: impl Fn(&T) -> Described,
     ) {
-        for (kind, these, others) in [(removed, before, after), (added, after, before)] {
-            for item in these.iter().filter(|item| !others.contains(item)) {
-                let (subject, label) = describe(item);
-                self.push_labelled(kind, subject, Some(label));
+        let find = |all: &[T], key: &str| all.iter().position(|item| describe(item).key == key);
+        for item in before {
+            let Described {
+                key,
+                subject,
+                label,
+            } = describe(item);
+            if find(after, &key).is_none() {
+                self.push_labelled(removed, subject, Some(label));
             }
+        }
+        let mut places = Vec::new();
+        for item in after {
+            let Described {
+                key,
+                subject,
+                label,
+            } = describe(item);
+            let Some(place) = find(before, &key) else {
+                self.push_labelled(added, subject, Some(label));
+                continue;
+            };
+            places.push(place);
+            if before.get(place) != Some(item) {
+                self.push_labelled(DifferenceKind::EntryChanged, subject, Some(label));
+            }
+        }
+        if !places.is_sorted() {
+            self.push(DifferenceKind::OrderChanged, list);
         }
     }
 
@@ -132,19 +180,23 @@ impl Found {
             fresh_for_ms,
         } = after;
         let kinds = (DifferenceKind::OwnerAdded, DifferenceKind::OwnerRemoved);
-        let describe = |key: &LabelledKey| (key.key.id().to_string(), key.label.clone());
-        self.compare_lists(&before.owners.keys, &owners.keys, kinds, describe);
+        let lists = (&*before.owners.keys, &*owners.keys);
+        self.compare_lists(lists, kinds, "owners", |key: &LabelledKey| {
+            let id = key.key.id().to_string();
+            Described::new(&id, id.clone(), &key.label)
+        });
         if before.owners.threshold != owners.threshold {
             self.push(DifferenceKind::OwnersRequired, owners.threshold.to_string());
         }
         let kinds = (DifferenceKind::SignerAdded, DifferenceKind::SignerRemoved);
-        self.compare_lists(&before.signers, signers, kinds, |signer: &StoreSigner| {
-            let id = signer.id();
+        let lists = (&*before.signers, &**signers);
+        self.compare_lists(lists, kinds, "signers", |signer: &StoreSigner| {
+            let id = signer.id().to_string();
             let subject = match &signer.scopes {
-                None => id.to_string(),
+                None => id.clone(),
                 Some(scopes) => format!("{id} (only {})", scopes.join(", ")),
             };
-            (subject, signer.key.label.clone())
+            Described::new(&id, subject, &signer.key.label)
         });
         if before.fresh_for_ms != *fresh_for_ms {
             let subject = fresh_for_ms.map_or_else(|| "none".to_owned(), |ms| ms.to_string());
@@ -159,8 +211,8 @@ impl Found {
             DifferenceKind::RecipientAdded,
             DifferenceKind::RecipientRemoved,
         );
-        self.compare_lists(before, after, kinds, |recipient| {
-            (recipient.key.clone(), recipient.label.clone())
+        self.compare_lists((before, after), kinds, "recipients", |recipient| {
+            Described::new(&recipient.key, recipient.key.clone(), &recipient.label)
         });
     }
 

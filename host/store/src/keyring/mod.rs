@@ -11,6 +11,7 @@
 pub(crate) mod authority;
 pub(crate) mod chain;
 pub(crate) mod difference;
+pub(crate) mod form;
 pub(crate) mod proposal;
 
 use serde::{Deserialize, Serialize};

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::chain::KeyringChain;
+use super::form::check_form;
 use super::{Keyring, Signatures};
 use crate::digest::Digest;
 use crate::files;
@@ -132,6 +133,21 @@ pub enum ProposalError {
     /// The keyrings in it do not lead from the one that this machine trusts to the proposed one.
     #[error("it does not follow from the keyring that this machine trusts: {0}")]
     Untrusted(Tampering),
+    /// No command of this program makes such a keyring, so a person could not tell what it means.
+    #[error("its keyring {0}")]
+    Unusual(&'static str),
+    /// It is for a restore, which is not made like another change.
+    #[error("it is for a restore")]
+    IsRestore,
+    /// It is for no restore.
+    #[error("it is for no restore")]
+    NoRestore,
+    /// It is for the restore of another backup.
+    #[error("it is for a backup at revision {revision}, or for another state at that revision")]
+    OtherBackup {
+        /// The revision of the backup that owners have signed.
+        revision: u64,
+    },
     /// The keyring or a document has changed since it was made.
     #[error("the store has changed since it was made, so it cannot be applied any more")]
     Outdated,
@@ -232,10 +248,16 @@ impl Proposal {
     ///
     /// # Errors
     ///
-    /// [`ProposalError::OtherStore`], [`ProposalError::Untrusted`].
+    /// [`ProposalError::OtherStore`], [`ProposalError::Untrusted`], [`ProposalError::Outdated`],
+    /// [`ProposalError::Unusual`].
     pub fn check(&self, trusted: Option<&Keyring>) -> Result<Signatures, ProposalError> {
         if trusted.is_some_and(|trusted| trusted.store() != self.keyring.store()) {
             return Err(ProposalError::OtherStore);
+        }
+        check_form(&self.keyring).map_err(ProposalError::Unusual)?;
+        let is_later = |trusted: &Keyring| trusted.number() >= self.keyring.number();
+        if trusted.is_some_and(is_later) {
+            return Err(ProposalError::Outdated);
         }
         let first = self.keyrings.iter().next().map(Arc::as_ref);
         let checked = trusted.or(first).map_or(Ok(()), |from| {
@@ -247,6 +269,11 @@ impl Proposal {
             .and_then(|()| self.keyring.check_link(previous))
             .and_then(|()| self.keyring.signatures(previous))
             .map_err(ProposalError::Untrusted)
+    }
+
+    /// Whether it is for a restore, which begins a lineage.
+    pub fn is_restore(&self) -> bool {
+        self.keyring.lineage() != self.previous().lineage()
     }
 
     /// Whether the change adds a blob.

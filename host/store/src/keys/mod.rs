@@ -407,14 +407,13 @@ impl Keys {
         is_owner.then_some(()).ok_or(KeyError::OldOwner)
     }
 
-    /// How many owners must sign a change of `keyring` besides those whose keys this machine has.
+    /// How many of `owners` must sign besides those whose keys this machine has.
     ///
     /// # Errors
     ///
     /// [`KeyError::OldOwner`] if this machine has an owner key that does not own the store.
-    pub fn missing_owners(&self, keyring: &Keyring) -> Result<usize, KeyError> {
+    pub fn missing_owners(&self, owners: &Owners) -> Result<usize, KeyError> {
         let own: Vec<KeyId> = self.owner.both().map(Signer::id).collect();
-        let owners = &keyring.authority().owners;
         let found = owners.count(&own);
         if found == 0 && !own.is_empty() {
             return Err(KeyError::OldOwner);
@@ -431,6 +430,22 @@ impl Keys {
     pub fn check_can_rotate(&self) -> Result<(), KeyError> {
         self.check_can_write()?;
         self.check_writable()
+    }
+
+    /// Fails if the signer of this machine may change only some scopes, and so no keyring.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::OutsideDelegation`].
+    pub fn check_not_limited(&self, keyring: &Keyring) -> Result<(), KeyError> {
+        let own: Vec<KeyId> = self.signer.both().map(Signer::id).collect();
+        match keyring.scopes_of(&own) {
+            Some(scopes) if !scopes.is_empty() => Err(KeyError::OutsideDelegation {
+                scopes,
+                what: "the keyring".to_owned(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Fails unless the directory can be written.

@@ -162,11 +162,7 @@ impl Store {
         at_ms: u64,
     ) -> Result<SignedKeyring, Error> {
         let current = &base.head.keyring;
-        if let Ok(signer) = keys.signer_for(current)
-            && let Some(scopes) = current.scopes_of(&[signer.id()])
-        {
-            check_delegation(&scopes, &[], true)?;
-        }
+        keys.check_not_limited(current)?;
         let previous = Arc::clone(new.before.last().unwrap_or(current));
         let keys = Arc::clone(keys);
         let before = Arc::clone(&previous);

@@ -35,6 +35,8 @@ impl Store {
         mut batch: Batch,
         author: Author<'_>,
     ) -> Result<(), Error> {
+        let snapshot = self.read(&[]).await?;
+        self.keys().check_not_limited(&snapshot.keyring)?;
         let next = self
             .change_keys(move |keys| keys.begin_new_key(role))
             .await?;
@@ -88,6 +90,9 @@ impl Store {
         let snapshot = self.read(&keys).await?;
         if proposal.keyring().store() != snapshot.keyring.store() {
             return Err(ProposalError::OtherStore.into());
+        }
+        if proposal.is_restore() {
+            return Err(ProposalError::IsRestore.into());
         }
         let now = snapshot.documents.iter();
         let now = now.map(|document| document.as_ref().map(|document| document.digest()));

@@ -186,8 +186,10 @@ impl Check<'_> {
                     continue;
                 };
                 match Document::verify(key, bytes, *digest) {
-                    Ok(document) => self.visit(&document, names).await?,
-                    Err(error) if error.fault() == Fault::Newer => self.report.faults.push(error),
+                    Ok(document) => match document.check_readable() {
+                        Ok(_) => self.visit(&document, names).await?,
+                        Err(error) => self.report.faults.push(error),
+                    },
                     Err(error) => {
                         let fault = match was_written(page, key, bytes).await? {
                             true => old_document(key),

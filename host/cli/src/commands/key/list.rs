@@ -3,7 +3,7 @@
 use entail::store::{self, LabelledKey, RecipientClass, Role, StoreSigner};
 
 use crate::error::CliError;
-use crate::output::{Table, out, print_json, time};
+use crate::output::{Table, count, out, print_json, time};
 use crate::session::Session;
 use entail_api::keys::{Keys, Readers, Recipient, SigningKey};
 
@@ -93,7 +93,12 @@ fn print_text(keys: &Keys) {
     );
     table.labelled("store", keys.store.as_str());
     table.print();
-    out!("keys that may change the store (keyring {}):", keys.keyring);
+    out!(
+        "keys that may change the store (keyring {}; {} of {} must sign changes of keys):",
+        keys.keyring,
+        keys.owners_required,
+        count(keys.owners.len(), "owner")
+    );
     let mut table = Table::with_headings(["ROLE", "LABEL", "MAY CHANGE", "FINGERPRINT"]);
     let owners = keys.owners.iter().map(|key| ("owner", key));
     for (role, key) in owners.chain(keys.signers.iter().map(|key| ("signer", key))) {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use entail::store::LabelledKey;
-use entail::{KeyChange, Renewal};
+use entail::{Entail, KeyChange, Renewal};
 
 use super::changed::{dry_run, print_rotated};
 use super::rotate::print_receipt_notice;
@@ -13,6 +13,7 @@ use crate::args::dry_run::DryRun;
 use crate::args::path;
 use crate::confirm;
 use crate::error::CliError;
+use crate::output::{Style, err};
 use crate::session::Session;
 
 #[derive(Args)]
@@ -61,6 +62,16 @@ pub async fn add(session: &Session, args: &AddOwnerArgs) -> Result<(), CliError>
     let what = "the owner was added; it may sign changes of keys and recipients from now on";
     print_rotated(session, &Renewal::default(), what);
     print_receipt_notice(session);
+    note_all_required(session, &entail).await
+}
+
+/// Says so if every owner must sign.
+async fn note_all_required(session: &Session, entail: &Entail) -> Result<(), CliError> {
+    let keyring = entail.keys().keyring(&session.principal).await?;
+    let owners = &keyring.authority().owners;
+    if owners.threshold > 1 && owners.threshold == owners.keys.len() && !session.global.json {
+        err!(Style::Warn => "note:"; " every owner must sign: if one key is lost, nobody can change keys and recipients any more");
+    }
     Ok(())
 }
 
@@ -100,5 +111,5 @@ pub async fn require(session: &Session, args: &RequireOwnersArgs) -> Result<(), 
     };
     let what = format!("{who} of keys and recipients from now on");
     print_rotated(session, &Renewal::default(), &what);
-    Ok(())
+    note_all_required(session, &entail).await
 }

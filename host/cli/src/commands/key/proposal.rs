@@ -7,7 +7,7 @@ use entail::store::{
     DifferenceKind, DocumentKey, KeyringDifference, Proposal, ProposalError, Secret,
     private_directory,
 };
-use entail::{Home, review_proposal, sign_proposal};
+use entail::{Home, quoted, review_proposal, sign_proposal};
 
 use super::changed::print;
 use crate::args::dry_run::DryRun;
@@ -15,7 +15,7 @@ use crate::args::path;
 use crate::confirm;
 use crate::error::CliError;
 use crate::output::progress::Bar;
-use crate::output::{Style, choose, count, err, out, print_dry_run_notice, print_json};
+use crate::output::{Style, choose, count, err, out, print_dry_run_notice, print_json, time};
 use crate::session::Session;
 use entail_api::keys::{KeyringDifference as DifferenceOutput, ProposalReview, ProposedDocument};
 
@@ -71,19 +71,18 @@ pub fn save(session: &Session, error: CliError) -> CliError {
             return error.with_details(vec![unsaved]);
         }
     };
-    let is_restore = proposal.keyring().lineage() != proposal.previous().lineage();
     let file = file.display();
-    let then = if is_restore {
+    let then = if proposal.is_restore() {
         format!("repeat this command with --proposal {file}")
     } else {
         format!("entail key apply {file}")
     };
-    error
-        .with_details(vec![format!("it is proposed in {file}")])
-        .with_remedies(vec![
-            format!("let other owners sign the file: entail key sign {file}"),
-            format!("when enough have signed: {then}"),
-        ])
+    let mut details = vec![format!("it is proposed in {file}")];
+    details.extend(error.details().iter().cloned());
+    error.with_details(details).with_remedies(vec![
+        format!("let other owners sign the file: entail key sign {file}"),
+        format!("when enough have signed: {then}"),
+    ])
 }
 
 fn save_in(home: &Home, proposal: &Proposal) -> Result<PathBuf, CliError> {
@@ -98,7 +97,16 @@ fn save_in(home: &Home, proposal: &Proposal) -> Result<PathBuf, CliError> {
 }
 
 pub fn sign(session: &Session, args: &SignArgs) -> Result<(), CliError> {
-    let mut proposal = read(&args.file)?;
+    // It is replaced when it is signed.
+    let file = std::fs::canonicalize(&args.file)
+        .map_err(|error| CliError::io(args.file.display(), &error))?;
+    if !file.is_file() {
+        return Err(CliError::invalid(format!(
+            "{} is not a regular file, so it cannot be signed in place",
+            args.file.display()
+        )));
+    }
+    let mut proposal = read(&file)?;
     let home = match session.home() {
         Ok(home) => Some(home),
         // An owner who keeps a key elsewhere needs no home.
@@ -109,11 +117,27 @@ pub fn sign(session: &Session, args: &SignArgs) -> Result<(), CliError> {
     let key = args.key.as_deref().map(read_key).transpose()?;
     let review = review_proposal(home, &session.principal, &proposal)?;
     if args.dry_run.dry_run {
+        if key.is_some() {
+            // Whether the key could sign.
+            sign_proposal(
+                home,
+                &session.principal,
+                &mut proposal.clone(),
+                key.as_ref(),
+            )?;
+        }
         print_review(session, &proposal, &review, true);
         return Ok(());
     }
     if confirm::is_needed(session) {
-        let mut points: Vec<String> = review.differences.iter().map(sentence).collect();
+        let mut points = vec![format!(
+            "you sign keyring {} of the store {}, made {}",
+            proposal.keyring().number(),
+            proposal.keyring().store(),
+            time(proposal.keyring().at_ms())
+        )];
+        points.extend(review.differences.iter().map(sentence));
+        points.extend(review.restores.map(restored));
         points.extend(
             proposal
                 .documents()
@@ -126,8 +150,8 @@ pub fn sign(session: &Session, args: &SignArgs) -> Result<(), CliError> {
         confirm::ask(&points)?;
     }
     let signed = sign_proposal(home, &session.principal, &mut proposal, key.as_ref())?;
-    let written = proposal.write(&args.file);
-    written.map_err(|error| of_file(error, &args.file))?;
+    let written = proposal.write(&file);
+    written.map_err(|error| of_file(error, &file))?;
     print_review(session, &proposal, &signed, false);
     Ok(())
 }
@@ -166,6 +190,7 @@ fn print_review(
         keyring: proposal.keyring().number(),
         trusted: review.is_trusted,
         differences: review.differences.iter().map(output).collect(),
+        restores: review.restores,
         documents: proposal.documents().map(document).collect(),
         signed_by: signatures
             .signed_by
@@ -178,9 +203,17 @@ fn print_review(
         print_json(&output);
         return;
     }
-    out!("keyring {} of the store {}:", output.keyring, output.store);
+    out!(
+        "keyring {} of the store {}, made {}:",
+        output.keyring,
+        output.store,
+        time(proposal.keyring().at_ms())
+    );
     for difference in &review.differences {
         out!("  {}", sentence(difference));
+    }
+    if let Some(revision) = output.restores {
+        out!("  {}", restored(revision));
     }
     for document in &output.documents {
         out!("  {}", written(document));
@@ -192,7 +225,9 @@ fn print_review(
         [] => out!("nobody has signed it"),
         signed_by => out!("signed by {}", signed_by.join(", ")),
     }
-    if missing == 0 {
+    if missing == 0 && output.restores.is_some() {
+        out!("enough owners have signed it: repeat the restore with --proposal");
+    } else if missing == 0 {
         out!("enough owners have signed it: entail key apply, on a machine with a signer");
     } else {
         out!("{} must sign it", count(missing, "more owner"));
@@ -200,6 +235,10 @@ fn print_review(
     if is_dry_run {
         print_dry_run_notice();
     }
+}
+
+fn restored(revision: u64) -> String {
+    format!("the backup has the state of the store at revision {revision}")
 }
 
 fn document((key, removed): (&DocumentKey, bool)) -> ProposedDocument {
@@ -234,7 +273,7 @@ fn output(difference: &KeyringDifference) -> DifferenceOutput {
 fn sentence(difference: &KeyringDifference) -> String {
     let subject = &difference.subject;
     let label = difference.label.as_deref();
-    let label = label.map_or_else(String::new, |label| format!(" ({label})"));
+    let label = label.map_or_else(String::new, |label| format!(" ({})", quoted(label)));
     let organization = difference.organization.as_deref();
     let of = organization.map_or_else(
         || " of organizations that are created later".to_owned(),
@@ -254,6 +293,8 @@ fn sentence(difference: &KeyringDifference) -> String {
         DifferenceKind::SignerRemoved => {
             format!("{subject}{label} may no longer change the store")
         }
+        DifferenceKind::EntryChanged => format!("the entry of a key becomes {subject}{label}"),
+        DifferenceKind::OrderChanged => format!("the order of the {subject} changes"),
         DifferenceKind::OrganizationAdded => format!("the organization {subject} is created"),
         DifferenceKind::OrganizationRemoved => format!("the organization {subject} is removed"),
         DifferenceKind::RecipientAdded => format!("{subject}{label} can open the secrets{of}"),
@@ -268,7 +309,7 @@ fn sentence(difference: &KeyringDifference) -> String {
         DifferenceKind::FreshFor => match subject.parse::<u64>() {
             Ok(ms) => format!(
                 "a state of the store counts as the newest for {} after it was confirmed",
-                count(ms.div_ceil(60_000), "minute")
+                count(ms / 1000, "second")
             ),
             Err(_) => "the state of the store needs no confirmation any more".to_owned(),
         },
@@ -279,7 +320,7 @@ fn sentence(difference: &KeyringDifference) -> String {
 }
 
 pub async fn apply(session: &Session, args: &ApplyArgs) -> Result<(), CliError> {
-    let entail = session.open_unlocked()?;
+    let (entail, passphrase) = session.open_with_passphrase()?;
     let proposal = read(&args.file)?;
     let bar = Bar::new("sealing again");
     let renewal = entail
@@ -287,6 +328,13 @@ pub async fn apply(session: &Session, args: &ApplyArgs) -> Result<(), CliError> 
         .apply(&session.principal, proposal, &mut |step| bar.step(step))
         .await
         .map_err(|error| CliError::from(error).without_proposal())?;
+    let keys = entail.keys().local(&session.principal)?;
+    if keys.identity_ids().count() > 1 {
+        // The change was the rotation of this machine's identity, which ends here.
+        let keys = entail.keys();
+        keys.rotate_identity(&session.principal, passphrase.as_ref(), &mut |_| {})
+            .await?;
+    }
     drop(bar);
     print(
         session,

@@ -123,7 +123,13 @@ async fn add_recovery(
         // It was added before the interruption, or by the owners who signed.
         Err(Error::Recipient(RecipientError::Duplicate(_))) if resumed => Renewal::default(),
         // The proposal is for the key in the pending files.
-        Err(error @ Error::OwnersRequired(_)) => return Err(error.into()),
+        Err(error @ Error::OwnersRequired(_)) => {
+            let file = file.display();
+            let next = format!(
+                "the key stays in {file}.pending; when the change is made, run this command again"
+            );
+            return Err(CliError::from(error).with_details(vec![next]));
+        }
         added => added.inspect_err(|_| recovery.discard())?,
     };
     renewal.resumed = resumed;

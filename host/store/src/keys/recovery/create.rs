@@ -6,11 +6,13 @@
 
 use std::path::{Path, PathBuf};
 
+use super::error::MAX_SHARES;
 use super::find::{PUBLIC_KEY, find_share};
 use super::given::RecoveryKey;
 use super::receipt::Receipt;
 use super::share::{self, Split};
 use crate::files;
+use crate::files::path_check::check_private;
 use crate::keys::error::KeyError;
 use crate::keys::identity::{self, Identity};
 use crate::recipients::Recipient;
@@ -23,6 +25,7 @@ const PENDING_SUFFIX: &str = ".pending";
 #[derive(Clone, Debug)]
 pub struct RecoveryFiles {
     split: Option<Split>,
+    base: PathBuf,
     files: Vec<PathBuf>,
 }
 
@@ -38,11 +41,13 @@ pub struct PendingRecovery {
 impl RecoveryFiles {
     /// The key is written to `file`; the shares of a split one to `FILE.1`, `FILE.2`, …
     pub fn new(file: &Path, split: Option<Split>) -> Self {
-        let numbered = |number: u8| with_suffix(file, &format!(".{number}"));
         RecoveryFiles {
             split,
+            base: file.to_owned(),
             files: match split {
-                Some(split) => (1..=split.shares()).map(numbered).collect(),
+                Some(split) => (1..=split.shares())
+                    .map(|number| numbered(file, number))
+                    .collect(),
                 None => vec![file.to_owned()],
             },
         }
@@ -83,6 +88,37 @@ impl RecoveryFiles {
             && files.all(|file| pending(file).exists() || file.exists())
     }
 
+    /// Fails if there are pending files of another key: of other options, of another store, or that
+    /// somebody else wrote.
+    fn check_pending(&self, receipt: &Receipt) -> Result<(), KeyError> {
+        let whole = std::iter::once(self.base.clone());
+        let shares = (1..=MAX_SHARES).map(|number| numbered(&self.base, number));
+        for file in whole.chain(shares).map(|file| pending(&file)) {
+            if file.symlink_metadata().is_err() {
+                continue;
+            }
+            check_private(&file)?;
+            let text = read(&file)?;
+            let found = Receipt::find(&text);
+            let is_of_this_store = found.is_some_and(|found| found.store == receipt.store);
+            let is_of_these_options = match (find_share(&file, &text)?, self.split) {
+                (None, None) => true,
+                (Some(share), Some(split)) => {
+                    let numbered = describe(share.number, split);
+                    share.threshold == split.threshold()
+                        && text
+                            .expose_text()
+                            .is_some_and(|text| text.contains(&numbered))
+                }
+                _ => false,
+            };
+            if !(is_of_this_store && is_of_these_options) {
+                return Err(malformed(&file));
+            }
+        }
+        Ok(())
+    }
+
     /// Generates the key and writes it to pending files, with the receipt of the store; or takes
     /// the one that an interrupted process left there.
     ///
@@ -97,6 +133,7 @@ impl RecoveryFiles {
         now_ms: u64,
     ) -> Result<PendingRecovery, KeyError> {
         self.check()?;
+        self.check_pending(receipt)?;
         let recipient = |identity: &Identity| Recipient {
             key: identity.recipient(),
             label: label.to_owned(),
@@ -162,13 +199,7 @@ impl RecoveryFiles {
             } else {
                 file.clone()
             };
-            let text = Secret::read_regular_file(&file, identity::MAX_BYTES)
-                .map_err(|error| failed(&file, error))?
-                .ok_or_else(|| malformed(&file))?;
-            let share = find_share(&file, &text)?;
-            if share.map(|share| share.threshold) != self.split.map(Split::threshold) {
-                return Err(malformed(&file));
-            }
+            let text = read(&file)?;
             texts.push((file, text));
         }
         let key = RecoveryKey::from_texts(&texts)?;
@@ -190,9 +221,8 @@ impl RecoveryFiles {
         })?;
         let text = |share: &share::Share| {
             let comments = format!(
-                "{lines}# share: {} of {}\n# threshold: {}\n{PUBLIC_KEY}{}\n",
-                share.number,
-                split.shares(),
+                "{lines}{}# threshold: {}\n{PUBLIC_KEY}{}\n",
+                describe(share.number, split),
                 split.threshold(),
                 identity.recipient()
             );
@@ -200,6 +230,22 @@ impl RecoveryFiles {
         };
         Ok(shares.iter().map(text).collect())
     }
+}
+
+/// The line that numbers a share.
+fn describe(number: u8, split: Split) -> String {
+    format!("# share: {number} of {}\n", split.shares())
+}
+
+fn read(file: &Path) -> Result<Secret, KeyError> {
+    Secret::read_regular_file(file, identity::MAX_BYTES)
+        .map_err(|error| failed(file, error))?
+        .ok_or_else(|| malformed(file))
+}
+
+/// The file of a share.
+fn numbered(file: &Path, number: u8) -> PathBuf {
+    with_suffix(file, &format!(".{number}"))
 }
 
 /// The file that becomes `file` when something is sealed to its key.
@@ -216,8 +262,8 @@ fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
 fn malformed(file: &Path) -> KeyError {
     KeyError::Malformed {
         file: file.to_owned(),
-        expected: "what an interrupted run with the same options wrote; remove it if nothing else \
-                   needs it",
+        expected: "what an interrupted run with the same options for this store wrote; repeat that \
+                   run, or move the file away if no recipient is listed for it",
     }
 }
 
