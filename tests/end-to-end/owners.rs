@@ -93,10 +93,11 @@ fn two_of_three_owners_change_the_recipients() {
         .prints("enough owners have signed it");
     sandbox.entail(&["key", "apply", &proposal]).ok();
     assert!(has_recipient());
+    // It was made, so only what was left to do is done.
     sandbox
         .entail(&["key", "apply", &proposal])
-        .fails(19)
-        .prints("the store has changed since it was made");
+        .ok()
+        .prints("continued a change that was interrupted");
 
     // Owners without the key of this home are enough.
     std::fs::remove_file(sandbox.home().join("keys/owner.pem")).unwrap();
@@ -201,6 +202,72 @@ fn a_review_signs_nothing_and_names_every_change() {
         .sign(&sandbox, &proposal)
         .ok()
         .prints("1 more owner must");
+}
+
+#[test]
+fn a_keyring_that_no_command_makes_is_not_signed() {
+    let (sandbox, _, [alice, _]) = two_of_three();
+    let proposal = proposed(&sandbox.entail(&["key", "require-owners", "3"]));
+    let text = std::fs::read_to_string(&proposal).unwrap();
+    let file: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let payload = file["keyring"]["payload"].as_str().unwrap();
+    let after = |start: &str, end: &str| {
+        let rest = payload.split_once(start).unwrap().1;
+        rest.split_once(end).unwrap().0
+    };
+    let owner = after(r#""keys":["#, "},");
+    let signer = after(r#""signers":["#, "}]");
+    let recipient = after(r#""default_recipients":["#, "}]");
+    let key = recipient.split('"').nth(3).unwrap();
+    let label = r#""label":"first""#;
+    assert!(owner.contains(label));
+    let long = format!(r#""label":"{}""#, "x".repeat(257));
+    for (from, to, said) in [
+        (
+            r#""number":"#,
+            r#""more":1,"number":"#.to_owned(),
+            "not in the form",
+        ),
+        (
+            r#""number":"#,
+            r#""critical":["owners"],"number":"#.to_owned(),
+            "not in the form",
+        ),
+        (owner, format!("{owner}}},{owner}"), "has a key twice"),
+        (label, long, "has a label that is too long"),
+        (
+            signer,
+            format!(r#"{signer},"scopes":[]"#),
+            "scopes that cannot exist",
+        ),
+        (
+            recipient,
+            recipient.replace(key, &key.to_uppercase()),
+            "has a malformed recipient",
+        ),
+        (
+            recipient,
+            format!("{recipient}}},{recipient}"),
+            "has a recipient twice",
+        ),
+        (
+            r#","proposal":"#,
+            r#","fresh_for_ms":1,"proposal":"#.to_owned(),
+            "more often than every minute",
+        ),
+    ] {
+        let changed = if from == recipient {
+            let (before, rest) = payload.rsplit_once(from).unwrap();
+            format!("{before}{to}{rest}")
+        } else {
+            payload.replacen(from, &to, 1)
+        };
+        let mut proposal = file.clone();
+        proposal["keyring"]["payload"] = changed.into();
+        proposal["keyring"]["signatures"] = "[]".into();
+        let file = sandbox.file("changed.json", proposal.to_string());
+        alice.sign(&sandbox, &file).fails(19).prints(said);
+    }
 }
 
 #[test]
@@ -310,6 +377,9 @@ fn owners_restore_a_backup_over_the_store_together() {
     sandbox.entail(&["backup", copy]).ok();
     sandbox.entail(&["project", "add", "acme/later"]).ok();
     let restore = ["restore", copy, "--accept-rollback"];
+    let other = sandbox.path("other.entail");
+    let other = other.to_str().unwrap();
+    sandbox.entail(&["backup", other]).ok();
     sandbox
         .entail(&[&restore[..], &["--dry-run"]].concat())
         .fails(16)
@@ -325,16 +395,45 @@ fn owners_restore_a_backup_over_the_store_together() {
     sandbox.entail(&signed).fails(16);
     bob.sign(&sandbox, &proposal)
         .ok()
-        .prints("the store is restored from a backup");
+        .prints("the store is restored from a backup")
+        .prints("the backup has the state of the store at revision")
+        .prints("repeat the restore with --proposal");
+    // The owners have signed for one backup, and for a restore.
+    for arguments in [
+        &[
+            "restore",
+            other,
+            "--accept-rollback",
+            "--proposal",
+            &proposal,
+        ][..],
+        &["restore", "--accept-rollback", "--proposal", &proposal],
+    ] {
+        sandbox
+            .entail(arguments)
+            .fails(19)
+            .prints("it is for a backup at revision");
+    }
+    sandbox
+        .entail(&["key", "apply", &proposal])
+        .fails(19)
+        .prints("it is for a restore")
+        .prints("entail restore BACKUP --accept-rollback --proposal FILE");
     sandbox.entail(&signed).ok();
     let list = sandbox.entail(&["project", "list"]).ok();
     assert!(!list.stdout.contains("acme/later"));
-    // A restore is signed for once.
-    alice.sign(&sandbox, &proposal).ok();
+    // An interrupted restore continues.
+    sandbox.entail(&signed).ok();
+    sandbox.entail(&["doctor"]).ok();
+    // It is signed for once.
+    sandbox.entail(&["project", "add", "acme/again"]).ok();
+    sandbox.entail(&["key", "rotate", "signer"]).fails(16);
+    let next = proposed(&sandbox.entail(&["key", "require-owners", "1"]));
+    alice.sign(&sandbox, &next).ok();
+    sandbox.entail(&["key", "apply", &next]).ok();
     sandbox
         .entail(&signed)
         .fails(19)
         .prints("has changed since");
-    sandbox.entail(&["doctor"]).ok();
     assert_eq!(sandbox.revealed_key(), key);
 }

@@ -284,12 +284,35 @@ fn junk_in_a_delegated_scope_stops_nothing_elsewhere() {
         .entail(&["resolve", "acme/evals", "openai"])
         .fails(14)
         .prints("newer version");
-    // The project can be removed, with the junk below it.
+    // A credential that names the secret of another scope, and one that is nowhere.
+    let blobs = sandbox.entail(&["verify", "--json"]).json()["blobs"].clone();
+    let named = |sql: &str| {
+        let database = rusqlite::Connection::open(sandbox.database()).unwrap();
+        let text: String = database.query_row(sql, [], |row| row.get(0)).unwrap();
+        text
+    };
+    let body = named(
+        "SELECT json_extract(CAST(payload AS TEXT), '$.body') FROM documents WHERE name = 'acme' AND kind = 'scope'",
+    );
+    write_documents(&other, &[("scope", "acme/evals", &body)]);
+    // The project can be removed, with the junk below it, and nothing of others.
     sandbox
         .entail(&["project", "remove", "acme/evals", "--yes"])
         .ok();
     is_granted();
-    write_documents(&other, &[("scope", "acme/evals", r#"{"junk": 1}"#)]);
+    assert_eq!(
+        sandbox.entail(&["verify", "--json"]).ok().json()["blobs"],
+        blobs
+    );
+    write_documents(
+        &other,
+        &[
+            ("scope", "acme/evals", r#"{"junk": 1}"#),
+            ("scope", "acme/evals/no/parent", "{}"),
+        ],
+    );
+    sandbox.entail(&["project", "list"]).ok();
+    sandbox.entail(&["status", "--all"]).fails(14);
     sandbox
         .entail(&["key", "remove-signer", "another machine"])
         .ok();

@@ -335,6 +335,22 @@ fn an_interrupted_creation_continues_with_the_same_key() {
             let refused = other.prepare(&receipt(), "recovery", 5);
             assert!(matches!(refused, Err(KeyError::Malformed { .. })));
         }
+        let other = RecoveryFiles::new(&file, Some(Split::new(5, 2).unwrap()));
+        let refused = other.prepare(&receipt(), "recovery", 5);
+        assert!(matches!(refused, Err(KeyError::Malformed { .. })));
+        // What others can read, or is of another store, is nobody's interrupted run.
+        let private = pending(0).metadata().unwrap().permissions();
+        let open = std::fs::Permissions::from_mode(0o644);
+        std::fs::set_permissions(pending(0), open).unwrap();
+        let refused = recovery.prepare(&receipt(), "recovery", 5);
+        assert!(matches!(refused, Err(KeyError::TooOpen { .. })));
+        std::fs::set_permissions(pending(0), private).unwrap();
+        let of_another = Receipt {
+            store: "0f0e0d0c0b0a09080706050403020100".parse().unwrap(),
+            ..receipt()
+        };
+        let refused = recovery.prepare(&of_another, "recovery", 5);
+        assert!(matches!(refused, Err(KeyError::Malformed { .. })));
         recovery.discard();
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     }
