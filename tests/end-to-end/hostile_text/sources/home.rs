@@ -128,12 +128,12 @@ sources! {
         let proposal = std::fs::read_dir(proposals).unwrap().next().unwrap();
         let proposal = std::fs::read_to_string(proposal.unwrap().path()).unwrap();
         let mut proposal: Value = serde_json::from_str(&proposal).unwrap();
-        let mut keyring: Value =
-            serde_json::from_str(proposal["keyring"]["payload"].as_str().unwrap()).unwrap();
-        keyring["owners"]["keys"][1]["label"] = json!(world.text);
-        keyring["signers"][0]["label"] = json!(world.text);
-        keyring["default_recipients"][0]["label"] = json!(world.text);
-        proposal["keyring"]["payload"] = json!(keyring.to_string());
+        // Exactly in the form that the program writes.
+        let payload = proposal["keyring"]["payload"].as_str().unwrap();
+        let label = format!("\"label\":{}", json!(world.text));
+        let payload = payload.replace("\"label\":\"first\"", &label);
+        assert!(payload.contains(&label));
+        proposal["keyring"]["payload"] = json!(payload);
         proposal["keyring"]["signatures"] = json!("[]");
         world.file("proposal", "proposal.json", proposal.to_string());
     }, [
