@@ -313,10 +313,12 @@ fn junk_in_a_delegated_scope_stops_nothing_elsewhere() {
     );
     sandbox.entail(&["project", "list"]).ok();
     sandbox.entail(&["status", "--all"]).fails(14);
+    sandbox.entail(&["verify"]).fails(15);
     sandbox
         .entail(&["key", "remove-signer", "another machine"])
         .ok();
     sandbox
         .entail(&["project", "remove", "acme/evals", "--yes"])
         .ok();
+    sandbox.entail(&["verify"]).ok();
 }

@@ -11,7 +11,8 @@ use crate::change::{Applied, Change, Context};
 use crate::clock::ClockReading;
 use crate::credential_ref::CredentialRef;
 use crate::documents::encode;
-use crate::documents::retirements::{Retirements, Times, retirements_key};
+use crate::documents::principal::{PRINCIPAL_KIND, is_known_form};
+use crate::documents::retirements::{Retirements, SCHEDULE_KIND, Times, retirements_key};
 use crate::documents::scope::{self, SCOPE_KIND, Scope};
 use crate::entail::Entail;
 use crate::error::Error;
@@ -172,22 +173,30 @@ impl Entail {
                 "{path} is an organization, not a project"
             )));
         }
-        let below = self
-            .documents
-            .store
-            .names(SCOPE_KIND, path.as_str(), Some(path.as_str()), usize::MAX)
-            .await?;
-        let is_project = |name: &String| name.parse::<ScopePath>().is_ok();
-        match below.iter().find(|name| is_project(name)) {
-            Some(below) => Err(Error::HasProjects {
+        let scopes = self.documents.scopes(Some(path)).await?;
+        if let Some(below) = scopes.iter().find(|scope| *scope != path) {
+            return Err(Error::HasProjects {
                 scope: path.clone(),
-                below: below.clone(),
-            }),
-            None => Ok(below
-                .into_iter()
-                .map(|name| DocumentKey::new(SCOPE_KIND, name))
-                .collect()),
+                below: below.to_string(),
+            });
         }
+        let store = &self.documents.store;
+        let mut strays = Vec::new();
+        for kind in [SCOPE_KIND, SCHEDULE_KIND, PRINCIPAL_KIND] {
+            let names = store.names(kind, path.as_str(), None, usize::MAX).await?;
+            let below = names.into_iter().filter(|name| name != path.as_str());
+            strays.extend(below.map(|name| DocumentKey::new(kind, name)));
+        }
+        let found = store.read(&strays).await?.documents;
+        // Principals who can be read keep their names: the journal contains their ids.
+        let is_stray = |(key, document): &(DocumentKey, Option<Arc<Document>>)| {
+            let is_read = document
+                .as_ref()
+                .is_some_and(|document| is_known_form(document));
+            key.kind != PRINCIPAL_KIND || !is_read
+        };
+        let strays = strays.into_iter().zip(found).filter(is_stray);
+        Ok(strays.map(|(key, _)| key).collect())
     }
 }
 
