@@ -156,13 +156,13 @@ fn concurrent_writers_share_one_log() {
     assert_eq!(names.unwrap().lines().count(), 1);
 }
 
-/// Checks that nothing is revealed, and that the error is reported quickly.
+/// Checks that nothing is revealed, and that the command does not hang.
 fn refused(sandbox: &Sandbox, what: &str) {
     let started = Instant::now();
     let ran = sandbox.entail(&["resolve", "acme/evals", "openai", "--reveal"]);
     assert_eq!(ran.code, Some(17), "{what}: {}{}", ran.stdout, ran.stderr);
     assert!(ran.stdout.is_empty(), "{what}");
-    assert!(started.elapsed() < Duration::from_secs(2), "{what}");
+    assert!(started.elapsed() < Duration::from_secs(30), "{what}");
 }
 
 #[test]
