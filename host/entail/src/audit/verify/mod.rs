@@ -134,6 +134,11 @@ impl Verifier {
             && head.bytes > 0
             && !present.contains(&head.file)
         {
+            // Its name was not on the disk yet when the machine crashed.
+            if let Ok(Some(lost)) = self.lost_in_crash(None, 0, &head) {
+                self.report.lost += lost;
+                return;
+            }
             let lines = head.lines;
             let reason = format!("it is missing; {lines} records had been written up to its end");
             self.report.breach(&log.paths.log, 0, reason);
@@ -190,7 +195,7 @@ impl Verifier {
         }
         if let (false, Some(end)) = (heads.is_complete, heads.end) {
             let length = lines.offset();
-            if let Some(lost) = self.lost_in_crash(&opened, length, &end)? {
+            if let Some(lost) = self.lost_in_crash(Some(&opened), length, &end)? {
                 // The next record adds them to the count in the head file.
                 self.report.lost += lost;
             } else {
@@ -283,7 +288,7 @@ impl Verifier {
     /// machine; `None` if a crash does not explain it.
     fn lost_in_crash(
         &self,
-        file: &File,
+        file: Option<&File>,
         length: u64,
         end: &Position,
     ) -> std::io::Result<Option<u64>> {
@@ -296,7 +301,7 @@ impl Verifier {
         let Some(durable) = self.durable_in(known, end.file)? else {
             return Ok(None);
         };
-        let found = surviving_part(&durable, end, Some(file), length)?;
+        let found = surviving_part(&durable, end, file, length)?;
         Ok(found.map(|found| end.lines - found.lines))
     }
 
