@@ -101,14 +101,14 @@ impl Trust {
 }
 
 /// Whether keys that have power now signed a backup: it is under the keyring `own` or a later one,
-/// or under one of the present owners that names no signer that was removed since.
+/// or under one of the present owners that names no signer that was removed or limited since.
 fn is_signed_by_present_keys(history: &History, own: &Keyring) -> bool {
     let owners = own.authority().owners.keys.iter();
     let owners: Vec<KeyId> = owners.map(|owner| owner.key.id()).collect();
     let mut signers = history.keyring().authority().signers.iter();
     history.descends_from(own)
         || history.store() == own.store()
-            && signers.all(|signer| own.has_signer(signer.id()))
+            && signers.all(|signer| own.covers(signer))
             && history.is_owned_by(&owners)
 }
 

@@ -99,6 +99,21 @@ impl StoreSigner {
         StoreSigner { key, scopes: None }
     }
 
+    /// Whether it may change all that `other` may change.
+    pub(super) fn covers(&self, other: &StoreSigner) -> bool {
+        let is_in = |own: &[String], scope: &String| {
+            own.iter().any(|known| {
+                let rest = scope.strip_prefix(known.as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            })
+        };
+        match (&self.scopes, &other.scopes) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(own), Some(scopes)) => scopes.iter().all(|scope| is_in(own, scope)),
+        }
+    }
+
     /// The fingerprint of the key.
     pub fn id(&self) -> KeyId {
         self.key.key.id()

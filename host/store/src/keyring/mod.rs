@@ -329,6 +329,12 @@ impl Keyring {
         signers.iter().any(|signer| signer.id() == id)
     }
 
+    /// Whether the key of `signer` may change at least as much under this keyring.
+    pub fn covers(&self, signer: &StoreSigner) -> bool {
+        let mut signers = self.authority.signers.iter();
+        signers.any(|known| known.id() == signer.id() && known.covers(signer))
+    }
+
     /// The scopes that these signers may change; `None` if one of them may change everything.
     pub(crate) fn scopes_of(&self, signers: &[KeyId]) -> Option<Vec<String>> {
         let known = self.authority.signers.iter();
