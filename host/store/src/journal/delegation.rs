@@ -13,6 +13,7 @@ use crate::journal::checkpoint::Checkpoint;
 use crate::journal::entry::ChangeRecord;
 use crate::journal::position::JournalPosition;
 use crate::keyring::Keyring;
+use crate::keyring::authority::is_in_scopes;
 use crate::row::{DocumentKey, JournalRow};
 use crate::tampering::Tampering;
 use crate::tree::{self, Tree};
@@ -23,11 +24,7 @@ const KINDS: [&str; 3] = ["principal", "schedule", "scope"];
 /// Whether a document belongs to one of `scopes`, or to one below them, and is of a kind that
 /// belongs to scopes.
 pub(crate) fn is_within(scopes: &[String], key: &DocumentKey) -> bool {
-    KINDS.contains(&key.kind.as_str())
-        && scopes.iter().any(|scope| {
-            let rest = key.name.strip_prefix(scope.as_str());
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        })
+    KINDS.contains(&key.kind.as_str()) && is_in_scopes(scopes, &key.name)
 }
 
 /// The nodes of a tree that prove a change, as in its record.

@@ -93,6 +93,14 @@ impl LabelledKey {
     }
 }
 
+/// Whether a name is one of `scopes`, or below one of them.
+pub(crate) fn is_in_scopes(scopes: &[String], name: &str) -> bool {
+    scopes.iter().any(|scope| {
+        let rest = name.strip_prefix(scope.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
+}
+
 impl StoreSigner {
     /// A key that may change the whole store.
     pub fn of_everything(key: LabelledKey) -> Self {
@@ -101,16 +109,10 @@ impl StoreSigner {
 
     /// Whether it may change all that `other` may change.
     pub(super) fn covers(&self, other: &StoreSigner) -> bool {
-        let is_in = |own: &[String], scope: &String| {
-            own.iter().any(|known| {
-                let rest = scope.strip_prefix(known.as_str());
-                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            })
-        };
         match (&self.scopes, &other.scopes) {
             (None, _) => true,
             (Some(_), None) => false,
-            (Some(own), Some(scopes)) => scopes.iter().all(|scope| is_in(own, scope)),
+            (Some(own), Some(scopes)) => scopes.iter().all(|scope| is_in_scopes(own, scope)),
         }
     }
 
