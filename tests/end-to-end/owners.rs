@@ -122,6 +122,69 @@ fn two_of_three_owners_change_the_recipients() {
 }
 
 #[test]
+fn one_of_several_owners_makes_no_backup_that_a_clean_machine_trusts() {
+    let (sandbox, key, [alice, _]) = two_of_three();
+    let recovery = sandbox.path("recovery.txt");
+    let recovery = recovery.to_str().unwrap();
+    let add = ["key", "add-recipient", "--recovery", recovery];
+    let proposal = proposed(&sandbox.entail(&add));
+    alice.sign(&sandbox, &proposal).ok();
+    sandbox.entail(&["key", "apply", &proposal]).ok();
+    sandbox.entail(&add).ok();
+    sandbox.entail(&["key", "receipt", recovery]).ok();
+    let receipt = std::fs::read_to_string(recovery).unwrap();
+    assert!(receipt.contains("\n# required: 2\n"), "owners");
+    let genuine = sandbox.path("genuine.entail");
+    let genuine = genuine.to_str().unwrap();
+    sandbox.entail(&["backup", genuine]).ok();
+    let entail_in = |home: &str, arguments: &[&str]| {
+        let mut command = sandbox.command(arguments);
+        command.env("ENTAIL_HOME", sandbox.path(home));
+        sandbox.run(command, "")
+    };
+    let restore = |home: &str, backup: &str, more: &[&str]| {
+        let arguments = [&["restore", backup, "--recovery", recovery], more].concat();
+        entail_in(home, &arguments)
+    };
+
+    // Alice's key and a backup are stolen: a store of hers alone continues that of the backup.
+    restore("thief", genuine, &[]).ok();
+    let thief = |arguments: &[&str]| entail_in("thief", arguments);
+    thief(&["key", "add-owner", &alice.public_key, "--label", "alice"]).ok();
+    // The file stays private.
+    let stolen = std::fs::read(&alice.key).unwrap();
+    std::fs::write(sandbox.path("thief/keys/owner.pem"), stolen).unwrap();
+    thief(&["key", "remove-owner", "restored"]).ok();
+    thief(&["project", "add", "acme/evil"]).ok();
+    let forged = sandbox.path("forged.entail");
+    let forged = forged.to_str().unwrap();
+    thief(&["backup", forged]).ok();
+    for more in [&[][..], &["--at-least", "1"]] {
+        restore("clean", forged, more)
+            .fails(15)
+            .prints("a store whose owners are not trusted");
+    }
+    restore("clean", genuine, &[]).ok();
+    assert_eq!(sandbox.revealed_key(), key);
+
+    // Without a receipt, the error names as many owners as the store needs.
+    let text = receipt
+        .lines()
+        .filter(|line| !line.starts_with("# required"));
+    std::fs::write(recovery, text.collect::<Vec<_>>().join("\n")).unwrap();
+    let output = restore("explicit", genuine, &[]).fails(15);
+    let named = output.stderr.split("add --owner ").nth(1).unwrap().trim();
+    let named: Vec<&str> = named.split(" --owner ").collect();
+    assert_eq!(named.len(), 2);
+    restore(
+        "explicit",
+        genuine,
+        &["--owner", named[0], "--owner", named[1]],
+    )
+    .ok();
+}
+
+#[test]
 fn one_owner_cannot_lower_the_number_and_a_stranger_counts_for_nothing() {
     let (sandbox, _, [alice, _]) = two_of_three();
     let proposal = proposed(&sandbox.entail(&["key", "require-owners", "1"]));

@@ -1,7 +1,9 @@
 //! Long work off the runtime's threads, on any runtime.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread::JoinHandle;
 
+use entail_store::start_or_run;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
@@ -34,26 +36,36 @@ impl<T: Send + 'static> Running<T> {
         }
         // Only a panic drops the sender.
         match self.thread.join() {
-            Err(panic) => std::panic::resume_unwind(panic),
-            Ok(()) => Err(Error::Unavailable("a thread gave no result".to_owned())),
+            Err(panic) => resume_unwind(panic),
+            Ok(()) => Err(ended()),
         }
     }
 }
 
-/// Runs `work` on a separate thread and waits for it, so that other tasks run meanwhile.
-/// The work continues if the future is dropped.
+/// Runs `work` on a separate thread and waits for it, so that other tasks run meanwhile; on the
+/// caller's thread if the system cannot start another. The work continues if the future is
+/// dropped. Panics if the work does.
 ///
 /// # Errors
 ///
-/// [`Error::Unavailable`] if the system cannot start a thread.
+/// [`Error::Unavailable`] if the thread ended without a result.
 pub(crate) async fn run_on_thread<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
-    Running::start(name, work)?.finish().await
+    let (done, result) = oneshot::channel();
+    start_or_run(name, move || {
+        // The receiver may have been dropped.
+        let _ = done.send(catch_unwind(AssertUnwindSafe(work)));
+    });
+    match result.await {
+        Ok(Ok(result)) => Ok(result),
+        Ok(Err(panic)) => resume_unwind(panic),
+        Err(_) => Err(ended()),
+    }
 }
 
-/// Runs asynchronous `work` on a separate thread, like [`run_on_thread`].
+/// Runs asynchronous `work` on a separate thread. It continues if the future is dropped.
 ///
 /// # Errors
 ///
@@ -65,7 +77,9 @@ pub(crate) async fn run_future_on_thread<
     name: &str,
     work: impl FnOnce() -> F + Send + 'static,
 ) -> Result<T, Error> {
-    run_on_thread(name, move || block_on(work())).await?
+    Running::start(name, move || block_on(work()))?
+        .finish()
+        .await?
 }
 
 /// Runs asynchronous `work` on a separate thread, like [`run_future_on_thread`]. Calls
@@ -101,6 +115,10 @@ where
 fn block_on<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     runtime.map_err(|error| not_started(&error))?.block_on(work)
+}
+
+fn ended() -> Error {
+    Error::Unavailable("a thread gave no result".to_owned())
 }
 
 fn not_started(error: &std::io::Error) -> Error {

@@ -185,10 +185,10 @@ pub use crate::policies::{
     ActivatePolicy, ActivePolicy, InstallPolicy, InstalledPolicy, Policies, PolicyActivation,
     ShadowDecision, ShadowDecisions,
 };
-pub use crate::principal::{Action, InvalidPrincipal, Principal, PrincipalKind};
-pub use crate::principals::{
-    ErasedPrincipal, InvalidPrincipalRef, PrincipalRef, erase_logged_principal, logged_principals,
+pub use crate::principal::{
+    Action, InvalidPrincipal, InvalidPrincipalRef, Principal, PrincipalKind, PrincipalRef,
 };
+pub use crate::principals::{ErasedPrincipal, erase_logged_principal, logged_principals};
 pub use crate::recovery::maintenance::{MAINTAIN_EVERY, MaintenanceReport};
 pub use crate::recovery::restore::{
     RestorePlan, Restored, plan_restore_in_place, plan_restore_to_clean_machine, restore_in_place,

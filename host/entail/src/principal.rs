@@ -8,12 +8,14 @@
 //! for each principal, and it is plain.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use entail_decision::name::{ScopePath, quoted};
+use entail_store::RandomId;
 
 /// The longest issuer and the longest subject, in bytes: an e-mail address has at most 254.
 const MAX_BYTES: usize = 256;
@@ -171,6 +173,54 @@ impl FromStr for Principal {
 #[error("{} is not a principal: it is local:NAME, or project:SCOPE", quoted(.0))]
 pub struct InvalidPrincipal(String);
 
+/// Which principal is meant: by its text, or by an id that it has in the journal or in the
+/// decision log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PrincipalRef {
+    /// The one with this id.
+    Id(RandomId),
+    /// This one.
+    Principal(Principal),
+}
+
+impl fmt::Display for PrincipalRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PrincipalRef::Id(id) => id.fmt(f),
+            PrincipalRef::Principal(principal) => principal.fmt(f),
+        }
+    }
+}
+
+impl FromStr for PrincipalRef {
+    type Err = InvalidPrincipalRef;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPrincipalRef> {
+        if let Ok(id) = text.parse() {
+            return Ok(PrincipalRef::Id(id));
+        }
+        let principal = text.parse().map(PrincipalRef::Principal);
+        principal.map_err(|_| InvalidPrincipalRef)
+    }
+}
+
+/// A text is neither an id nor a principal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "it is neither an id (32 lower-case hexadecimal digits) nor a principal (local:NAME, project:SCOPE)"
+)]
+pub struct InvalidPrincipalRef;
+
+impl PrincipalRef {
+    /// The principal that is meant, given who some ids are.
+    pub fn find(&self, known: &BTreeMap<RandomId, Principal>) -> Option<Principal> {
+        match self {
+            PrincipalRef::Id(id) => known.get(id).cloned(),
+            PrincipalRef::Principal(principal) => Some(principal.clone()),
+        }
+    }
+}
+
 /// A part of the text of a principal.
 fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
@@ -315,5 +365,18 @@ mod tests {
             assert!(!evals.holds(scope), "{scope}");
             assert!(Principal::LocalOwner.holds(scope), "{scope}");
         }
+    }
+    #[test]
+    fn a_principal_is_meant_by_its_id_or_its_text() {
+        let id = "0123456789abcdef0123456789abcdef";
+        let meant = |text: &str| text.parse::<PrincipalRef>();
+        assert_eq!(meant(id), Ok(PrincipalRef::Id(id.parse().unwrap())));
+        let owner = PrincipalRef::Principal(Principal::LocalOwner);
+        assert_eq!(meant("local:owner"), Ok(owner.clone()));
+        for text in ["", "owner", "unknown:1", &id[1..], &id.to_uppercase()] {
+            assert_eq!(meant(text), Err(InvalidPrincipalRef), "{text}");
+        }
+        assert_eq!(owner.to_string(), "local:owner");
+        assert_eq!(meant(id).unwrap().to_string(), id);
     }
 }

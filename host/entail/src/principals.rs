@@ -3,8 +3,6 @@
 //! and a file of the home who those of the decision log are.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 
 use entail_store::{Batch, DocumentKey, RandomId};
 use serde_json::json;
@@ -15,55 +13,7 @@ use crate::blocking::run_on_thread;
 use crate::entail::Entail;
 use crate::error::Error;
 use crate::home::Home;
-use crate::principal::{Action, Principal};
-
-/// Which principal is meant: by its text, or by an id that it has in the journal or in the
-/// decision log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PrincipalRef {
-    /// The one with this id.
-    Id(RandomId),
-    /// This one.
-    Principal(Principal),
-}
-
-impl fmt::Display for PrincipalRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            PrincipalRef::Id(id) => id.fmt(f),
-            PrincipalRef::Principal(principal) => principal.fmt(f),
-        }
-    }
-}
-
-impl FromStr for PrincipalRef {
-    type Err = InvalidPrincipalRef;
-
-    fn from_str(text: &str) -> Result<Self, InvalidPrincipalRef> {
-        if let Ok(id) = text.parse() {
-            return Ok(PrincipalRef::Id(id));
-        }
-        let principal = text.parse().map(PrincipalRef::Principal);
-        principal.map_err(|_| InvalidPrincipalRef)
-    }
-}
-
-/// A text is neither an id nor a principal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "it is neither an id (32 lower-case hexadecimal digits) nor a principal (local:NAME, project:SCOPE)"
-)]
-pub struct InvalidPrincipalRef;
-
-impl PrincipalRef {
-    /// The principal that is meant, given who some ids are.
-    pub fn find(&self, known: &BTreeMap<RandomId, Principal>) -> Option<Principal> {
-        match self {
-            PrincipalRef::Id(id) => known.get(id).cloned(),
-            PrincipalRef::Principal(principal) => Some(principal.clone()),
-        }
-    }
-}
+use crate::principal::{Action, Principal, PrincipalRef};
 
 /// The ids of an erased principal. They stay where they are; nothing says any more who they
 /// are.
@@ -202,23 +152,4 @@ pub fn erase_logged_principal(
 ) -> Result<Vec<RandomId>, Error> {
     authorize_whole(principal, Action::Administer)?;
     audit::erase_logged_principal(home, erased)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_principal_is_meant_by_its_id_or_its_text() {
-        let id = "0123456789abcdef0123456789abcdef";
-        let meant = |text: &str| text.parse::<PrincipalRef>();
-        assert_eq!(meant(id), Ok(PrincipalRef::Id(id.parse().unwrap())));
-        let owner = PrincipalRef::Principal(Principal::LocalOwner);
-        assert_eq!(meant("local:owner"), Ok(owner.clone()));
-        for text in ["", "owner", "unknown:1", &id[1..], &id.to_uppercase()] {
-            assert_eq!(meant(text), Err(InvalidPrincipalRef), "{text}");
-        }
-        assert_eq!(owner.to_string(), "local:owner");
-        assert_eq!(meant(id).unwrap().to_string(), id);
-    }
 }

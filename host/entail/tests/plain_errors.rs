@@ -77,7 +77,7 @@ fn library_errors_are_plain() {
         Error::Unavailable(hostile()),
         Error::Untrusted {
             message: hostile(),
-            owner: None,
+            owners: Vec::new(),
         },
         Error::PolicyUnready(hostile()),
         Error::Tampered(tampering()),

@@ -1,8 +1,29 @@
 //! Runs work that may wait for the disk or for a lock without blocking an async runtime.
 
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Builder;
+
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::backend::BackendError;
+
+/// Starts `work` on a separate thread, or runs it on the calling one if the system cannot start
+/// another: with little address space that happens now and then, and passes.
+pub fn start_or_run(name: &str, work: impl FnOnce() + Send + 'static) {
+    let work = Arc::new(Mutex::new(Some(work)));
+    let take = |work: &Mutex<Option<_>>| work.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let shared = Arc::clone(&work);
+    let started = Builder::new().name(name.to_owned()).spawn(move || {
+        if let Some(work) = take(&shared) {
+            work();
+        }
+    });
+    if started.is_err()
+        && let Some(work) = take(&work)
+    {
+        work();
+    }
+}
 
 /// Runs `work` on a separate thread.
 pub(crate) async fn on_thread<T: Send + 'static>(
@@ -10,13 +31,10 @@ pub(crate) async fn on_thread<T: Send + 'static>(
 ) -> Result<T, BackendError> {
     let (sender, receiver) = tokio::sync::oneshot::channel();
     // Not `spawn_blocking`: it panics if the system cannot start a thread.
-    std::thread::Builder::new()
-        .name("entail-store".to_owned())
-        .spawn(move || {
-            // The caller may have been cancelled.
-            let _ = sender.send(work());
-        })
-        .map_err(|error| BackendError::Failed(format!("a thread could not be started: {error}")))?;
+    start_or_run("entail-store", move || {
+        // The caller may have been cancelled.
+        let _ = sender.send(work());
+    });
     receiver
         .await
         .map_err(|_| BackendError::Failed("a thread of the store ended unexpectedly".to_owned()))

@@ -87,6 +87,7 @@ pub use backend::{
     Backend, BackendError, FoundDocument, JournalRows, JournalStart, ListRows, ReadTransaction,
     RowCounts, Rows, Writes,
 };
+pub use blocking::start_or_run;
 pub use digest::{Digest, InvalidDigest};
 pub use document::Document;
 pub use error::Error;

@@ -38,9 +38,10 @@ pub struct RestoreArgs {
     /// Restore with the proposal of this restore that enough owners signed (see: entail key sign)
     #[arg(long, value_name = "FILE", requires = "accept_rollback", value_parser = path::parser())]
     pub proposal: Option<PathBuf>,
-    /// Trust a backup of a store with this owner (see: entail key list)
+    /// Trust a backup of a store with this owner; repeat it for each if several had to sign (see:
+    /// entail key list)
     #[arg(long, value_name = "FINGERPRINT")]
-    pub owner: Option<String>,
+    pub owner: Vec<String>,
     /// Refuse a backup older than this revision [default: the one that the recovery key names]
     #[arg(long, value_name = "REVISION")]
     pub at_least: Option<u64>,
@@ -251,7 +252,7 @@ fn identity_of(recovery: &RecoveryKey) -> IdentitySource {
 }
 
 fn trust(args: &RestoreArgs, receipts: Vec<Receipt>) -> Result<Trust, CliError> {
-    let owner = args.owner.as_deref().map(|owner| {
+    let owners = args.owner.iter().map(|owner| {
         owner.parse::<KeyId>().map_err(|error| {
             CliError::invalid(format!(
                 "{} is not the fingerprint of an owner: {error}",
@@ -260,7 +261,7 @@ fn trust(args: &RestoreArgs, receipts: Vec<Receipt>) -> Result<Trust, CliError> 
         })
     });
     Ok(Trust {
-        owners: owner.transpose()?.into_iter().collect(),
+        owners: owners.collect::<Result<_, _>>()?,
         receipts,
         at_least: args.at_least,
     })

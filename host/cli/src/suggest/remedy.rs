@@ -87,9 +87,10 @@ pub fn remedy(hint: &Hint) -> String {
         Hint::SupplyRecoveryKey => {
             "add --recovery FILE with an identity that opens it, or for each share of one".to_owned()
         }
-        Hint::TrustOwner { owner } => {
-            format!("if you know that it is right, add --owner {owner}")
-        }
+        Hint::TrustOwners { owners } => format!(
+            "if you know that it is right, add --owner {}",
+            owners.join(" --owner ")
+        ),
         Hint::RestoreBackup => "entail restore BACKUP --accept-rollback".to_owned(),
         Hint::VerifyStore => "entail verify".to_owned(),
         Hint::AcceptRestore => "if you know of that restore: entail restore --accept-rollback; without the owner key here, copy anchor.json and keys/keyring.jsonl from the machine that restored".to_owned(),

@@ -10,6 +10,7 @@ use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use entail_store::start_or_run;
 use tokio::sync::oneshot;
 
 use super::files::sync_directory;
@@ -38,7 +39,7 @@ struct State {
     /// No line up to this ticket counts as synced.
     failed: Ticket,
     waiting: Vec<Waiter>,
-    has_thread: bool,
+    is_syncing: bool,
     /// The file with a name that is known to be on the disk.
     named: Option<Arc<File>>,
     #[cfg(test)]
@@ -103,15 +104,13 @@ impl GroupSync {
         if last <= state.synced {
             return Ok(None);
         }
-        if !state.has_thread {
-            let sync = self.clone();
-            std::thread::Builder::new()
-                .name("entail-log-sync".to_owned())
-                .spawn(move || sync.run())?;
-            state.has_thread = true;
-        }
         let (done, receiver) = oneshot::channel();
         state.waiting.push(Waiter { ticket: last, done });
+        if !std::mem::replace(&mut state.is_syncing, true) {
+            drop(state);
+            let sync = self.clone();
+            start_or_run("entail-log-sync", move || sync.run());
+        }
         Ok(Some(receiver))
     }
 
@@ -120,7 +119,7 @@ impl GroupSync {
         loop {
             let mut state = self.lock();
             if state.waiting.is_empty() {
-                state.has_thread = false;
+                state.is_syncing = false;
                 return;
             }
             let target = state.written;

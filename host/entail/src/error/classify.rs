@@ -241,10 +241,8 @@ impl Error {
                 AnchorError::Missing(_) | AnchorError::Malformed(_) | AnchorError::OtherStore(_),
             ) => Hint::AcceptRollback,
             Error::RestoredElsewhere { .. } => Hint::AcceptRestore,
-            Error::Untrusted {
-                owner: Some(owner), ..
-            } => Hint::TrustOwner {
-                owner: owner.clone(),
+            Error::Untrusted { owners, .. } if !owners.is_empty() => Hint::TrustOwners {
+                owners: owners.clone(),
             },
             Error::UnknownRecipient(_)
             | Error::UnknownSigner(_)

@@ -163,10 +163,10 @@ pub enum Hint {
     },
     /// Supply a recovery key that opens the secrets of the backup.
     SupplyRecoveryKey,
-    /// Trust the owner of the backup.
-    TrustOwner {
-        /// The fingerprint of the owner's key.
-        owner: String,
+    /// Trust the owners of the backup.
+    TrustOwners {
+        /// The fingerprints of the owners' keys.
+        owners: Vec<String>,
     },
     /// Restore the store from a backup.
     RestoreBackup,

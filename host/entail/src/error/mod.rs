@@ -19,8 +19,7 @@ use crate::credential_ref::CredentialRef;
 use crate::error::classify::ErrorKind;
 use crate::error::invalid_value::InvalidValue;
 use crate::home::settings::InvalidSettings;
-use crate::principal::{Action, Principal};
-use crate::principals::PrincipalRef;
+use crate::principal::{Action, Principal, PrincipalRef};
 use entail_decision::guard::Violation;
 use entail_decision::name::{CredentialName, InvalidName, ProviderId, ScopePath, quoted};
 use entail_decision::provider::{InvalidProviders, UnknownMode, UnknownProvider};
@@ -90,8 +89,8 @@ pub enum Error {
     Untrusted {
         /// Why.
         message: String,
-        /// The fingerprint of its owner, if trusting that key would help.
-        owner: Option<String>,
+        /// The fingerprints of its owners, if trusting those keys would help.
+        owners: Vec<String>,
     },
     /// The anchor cannot be read or written.
     #[error(transparent)]

@@ -13,7 +13,7 @@ mod heartbeats;
 mod identity;
 mod owners;
 mod plan;
-mod proposals;
+pub(crate) mod proposals;
 pub(crate) mod readers;
 mod renewal;
 pub(crate) mod renewing;

@@ -1,9 +1,10 @@
 //! Proposals: changes of keys that wait for signatures of owners.
 
 use entail_store::{
-    KeyError, KeyringDifference, Proposal, ProposalError, Revision, Secret, Signatures, Signer,
-    differences,
+    Digest, JournalPosition, KeyError, KeyringDifference, Proposal, ProposalError, Revision,
+    Secret, Signatures, Signer, differences,
 };
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::StoreKeys;
@@ -13,7 +14,6 @@ use crate::authorize::authorize_whole;
 use crate::error::Error;
 use crate::home::Home;
 use crate::principal::{Action, Principal};
-use crate::recovery::authority::ProposedRestore;
 
 /// What a proposal would change, and who signed it.
 #[derive(Clone, Debug)]
@@ -26,6 +26,31 @@ pub struct ProposalReview {
     pub signatures: Signatures,
     /// Whether this machine has a keyring of the store, so that the present owners are known.
     pub is_trusted: bool,
+}
+
+/// What a proposal of a restore says about it.
+#[derive(Deserialize)]
+pub(crate) struct ProposedRestore {
+    /// The revision of the backup.
+    pub(crate) backup: Revision,
+    /// The digest of its newest checkpoint.
+    checkpoint: Digest,
+}
+
+impl ProposedRestore {
+    /// `None` if the proposal is for no restore.
+    pub(crate) fn of(proposal: &Proposal) -> Option<Self> {
+        let change = proposal.is_restore().then(|| proposal.change().get())?;
+        serde_json::from_str(change).ok()
+    }
+
+    /// The position of the backup.
+    pub(crate) fn position(&self) -> JournalPosition {
+        JournalPosition {
+            revision: self.backup,
+            checkpoint: Some(self.checkpoint),
+        }
+    }
 }
 
 /// Checks a proposal against the keyring that this home trusts, if there is a home.

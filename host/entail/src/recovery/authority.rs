@@ -4,13 +4,12 @@
 //! was removed since.
 
 use entail_store::{
-    Authority, Digest, Epoch, History, JournalPosition, Keyring, Proposal, ProposalError, Readers,
-    Recipient, Revision,
+    Authority, Epoch, History, JournalPosition, Keyring, Proposal, ProposalError, Readers,
+    Recipient,
 };
 
-use serde::Deserialize;
-
 use crate::error::Error;
+use crate::keys::proposals::ProposedRestore;
 
 /// The present authority over a restored store: the organizations and epochs of the backup, with
 /// the present readers. Also returns the files of the epochs that begin.
@@ -69,32 +68,8 @@ pub(super) fn removed_labels(before: &Authority, now: &Authority) -> Vec<String>
     labels
 }
 
-/// What a proposal of a restore says about it.
-#[derive(Deserialize)]
-pub(crate) struct ProposedRestore {
-    /// The revision of the backup.
-    pub(crate) backup: Revision,
-    /// The digest of its newest checkpoint.
-    checkpoint: Digest,
-}
-
-impl ProposedRestore {
-    /// `None` if the proposal is for no restore.
-    pub(crate) fn of(proposal: &Proposal) -> Option<Self> {
-        let change = proposal.is_restore().then(|| proposal.change().get())?;
-        serde_json::from_str(change).ok()
-    }
-
-    fn position(&self) -> JournalPosition {
-        JournalPosition {
-            revision: self.backup,
-            checkpoint: Some(self.checkpoint),
-        }
-    }
-}
-
-/// Fails unless a proposal is for this restore: it names the backup, follows `newest`, gives the same power as
-/// `expected`, and contains the keys of the epochs that begin, which are new for each restore.
+/// Fails unless a proposal is for this restore: it names the backup, follows `newest`, gives the
+/// same power as `expected`, and contains the keys of the epochs that begin, which are new for each restore.
 pub(super) fn check_proposed(
     proposal: &Proposal,
     newest: &Keyring,

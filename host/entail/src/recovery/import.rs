@@ -15,12 +15,13 @@ use entail_store::{
 };
 use serde_json::json;
 
-use super::authority::{ProposedRestore, carried_over, check_proposed, removed_labels};
+use super::authority::{carried_over, check_proposed, removed_labels};
 use super::trust::{Trust, of_another_store};
 use crate::clock::SystemClock;
 use crate::documents::store::DocumentStore;
 use crate::error::Error;
 use crate::home::Home;
+use crate::keys::proposals::ProposedRestore;
 use crate::principal::Principal;
 
 /// The label of a recipient that a restore adds.

@@ -12,11 +12,11 @@ use crate::error::Error;
 /// Which backups are trusted.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
-    /// The owners whose stores are trusted.
+    /// The owners whose stores are trusted: each key if it is enough for its store.
     pub owners: Vec<KeyId>,
     /// What is known of the store: a backup must contain each of these states. Its owners are
-    /// trusted if all receipts name them: each may be from another person, who has a share of a
-    /// recovery key.
+    /// trusted if all receipts name them, and as many must have signed as the receipt that requires
+    /// the most: each may be from another person, who has a share of a recovery key.
     pub receipts: Vec<Receipt>,
     /// The oldest revision to accept, instead of those of the receipts.
     pub at_least: Option<Revision>,
@@ -36,15 +36,11 @@ impl Trust {
         if self.receipts.iter().any(is_other) {
             return Err(of_another_store(backup));
         }
-        let named = self.receipts.first().map(|receipt| &receipt.owners);
-        let by_all = |owner: &&KeyId| {
-            let mut receipts = self.receipts.iter();
-            receipts.all(|receipt| receipt.owners.contains(owner))
-        };
-        let named = named.into_iter().flatten().filter(by_all);
-        let owners: Vec<KeyId> = named.chain(&self.owners).copied().collect();
         let is_own = own.is_some_and(|own| is_signed_by_present_keys(history, own));
-        if !is_own && !history.is_owned_by(&owners) {
+        if !is_own
+            && !history.is_owned_by(&self.owners, 1)
+            && !self.is_owned_as_receipts_say(history)
+        {
             let is_same_store = own.is_some_and(|own| own.store() == history.store());
             let differ = self.receipts.iter().any(|receipt| {
                 self.receipts
@@ -60,13 +56,25 @@ impl Trust {
             } else {
                 "is a backup of a store whose owners are not trusted"
             };
-            let owner = history.keyring().authority().owners.keys.first();
+            let signed_by = history.signed_by().into_iter();
             return Err(Error::Untrusted {
                 message: format!("{shown} {reason}"),
-                owner: owner.map(|owner| owner.key.id().to_string()),
+                owners: signed_by.map(|owner| owner.to_string()).collect(),
             });
         }
         self.check_age(history, backup)
+    }
+
+    /// Whether enough of the owners signed a backup whom all receipts name: as many as the receipt
+    /// that requires the most.
+    fn is_owned_as_receipts_say(&self, history: &History) -> bool {
+        let Some((first, others)) = self.receipts.split_first() else {
+            return false;
+        };
+        let mut owners = first.owners.clone();
+        owners.retain(|owner| others.iter().all(|other| other.owners.contains(owner)));
+        let required = self.receipts.iter().map(|receipt| receipt.required).max();
+        required.is_some_and(|required| history.is_owned_by(&owners, required))
     }
 
     /// Fails unless a backup is new enough.
@@ -74,7 +82,7 @@ impl Trust {
         let shown = backup.display();
         let untrusted = |message: String| Error::Untrusted {
             message,
-            owner: None,
+            owners: Vec::new(),
         };
         let found = history.position().revision;
         if let Some(required) = self.at_least
@@ -101,15 +109,16 @@ impl Trust {
 }
 
 /// Whether keys that have power now signed a backup: it is under the keyring `own` or a later one,
-/// or under one of the present owners that names no signer that was removed or limited since.
+/// or under one that as many of the present owners signed as must sign now, and that names no
+/// signer that was removed or limited since.
 fn is_signed_by_present_keys(history: &History, own: &Keyring) -> bool {
-    let owners = own.authority().owners.keys.iter();
-    let owners: Vec<KeyId> = owners.map(|owner| owner.key.id()).collect();
+    let owners = &own.authority().owners;
+    let present: Vec<KeyId> = owners.ids().collect();
     let mut signers = history.keyring().authority().signers.iter();
     history.descends_from(own)
         || history.store() == own.store()
             && signers.all(|signer| own.covers(signer))
-            && history.is_owned_by(&owners)
+            && history.is_owned_by(&present, owners.threshold)
 }
 
 /// The error that a backup is of another store than the recovery key.
@@ -119,6 +128,6 @@ pub(super) fn of_another_store(backup: &Path) -> Error {
             "{} is a backup of another store than the one that the recovery key belongs to",
             backup.display()
         ),
-        owner: None,
+        owners: Vec::new(),
     }
 }

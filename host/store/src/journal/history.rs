@@ -114,18 +114,35 @@ impl History {
         known.is_some_and(|place| self.is_endorsed_from(place))
     }
 
-    /// Whether the newest checkpoint is under a keyring that enough owners among `trusted`
-    /// signed, or under one that such a keyring's owners authorized through an unbroken chain.
-    pub fn is_owned_by(&self, trusted: &[KeyId]) -> bool {
+    /// Whether the newest checkpoint is under a keyring that enough of its owners signed who are
+    /// among `trusted`, and at least `required` of them, or under one that such a keyring's owners
+    /// authorized through an unbroken chain.
+    ///
+    /// A keyring says itself how many owners are enough. So one of several owners could make one
+    /// for which its signature is enough, unless `required` is the number that is known.
+    pub fn is_owned_by(&self, trusted: &[KeyId], required: usize) -> bool {
         let mut before: Option<&Keyring> = None;
         for (place, keyring) in self.keyrings.iter().enumerate() {
             let signed_by = keyring.signers(before).unwrap_or_default();
-            if keyring.is_owned_by(&signed_by, trusted) && self.is_endorsed_from(place) {
+            if keyring.is_owned_by(&signed_by, trusted, required) && self.is_endorsed_from(place) {
                 return true;
             }
             before = Some(keyring);
         }
         false
+    }
+
+    /// As many owners as had to sign the keyring that is in force at the end, and did. Whoever
+    /// trusts all of them trusts the store.
+    pub fn signed_by(&self) -> Vec<KeyId> {
+        let owners = &self.keyring.authority().owners;
+        let place = self.keyrings.place(self.keyring.digest());
+        let before = place.and_then(|place| self.keyrings.iter().take(place).last());
+        let signed_by = self.keyring.signers(before.map(|before| &**before));
+        let mut signed_by = signed_by.unwrap_or_default();
+        signed_by.retain(|key| owners.has(*key));
+        signed_by.truncate(owners.threshold);
+        signed_by
     }
 
     /// Whether the owners of each keyring from that place on authorized the next one, up to the

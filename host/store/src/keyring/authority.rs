@@ -130,8 +130,13 @@ impl StoreSigner {
 }
 
 impl Owners {
+    /// The fingerprints of the keys.
+    pub fn ids(&self) -> impl Iterator<Item = KeyId> {
+        self.keys.iter().map(|owner| owner.key.id())
+    }
+
     pub(crate) fn has(&self, id: KeyId) -> bool {
-        self.keys.iter().any(|owner| owner.key.id() == id)
+        self.ids().any(|owner| owner == id)
     }
 
     /// How many of these keys are owners.

@@ -461,14 +461,20 @@ impl Keyring {
         self.signed_by(before.map_or(&none, |before| &before.authority.owners))
     }
 
-    /// Whether enough of its owners among `trusted` are among `signed_by`.
-    pub(crate) fn is_owned_by(&self, signed_by: &[KeyId], trusted: &[KeyId]) -> bool {
+    /// Whether enough of its owners among `trusted`, and at least `required`, are among
+    /// `signed_by`.
+    pub(crate) fn is_owned_by(
+        &self,
+        signed_by: &[KeyId],
+        trusted: &[KeyId],
+        required: usize,
+    ) -> bool {
         let both: Vec<KeyId> = signed_by
             .iter()
             .copied()
             .filter(|key| trusted.contains(key))
             .collect();
-        self.authority.owners.count(&both) >= self.authority.owners.threshold
+        self.authority.owners.count(&both) >= self.authority.owners.threshold.max(required)
     }
 
     fn tampering(&self, reason: &str) -> Tampering {

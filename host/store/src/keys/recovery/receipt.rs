@@ -21,6 +21,7 @@ use crate::signing::KeyId;
 /// ```text
 /// # store: 0b3f…                       the id of the store
 /// # owner: ed25519:9c1e…               an owner; one line for each
+/// # required: 1                        how many of the owners must sign
 /// # checkpoint: 17 a41f…               the newest checkpoint: its revision and SHA-256
 /// # public key: age1…
 /// AGE-SECRET-KEY-1…
@@ -31,27 +32,31 @@ pub struct Receipt {
     pub store: RandomId,
     /// Its owners.
     pub owners: Vec<KeyId>,
+    /// How many of them must sign; at least 1.
+    pub required: usize,
     /// The newest checkpoint.
     pub position: JournalPosition,
 }
 
 const STORE: &str = "# store: ";
 const OWNER: &str = "# owner: ";
+const REQUIRED: &str = "# required: ";
 const CHECKPOINT: &str = "# checkpoint: ";
 
 impl Receipt {
     /// The receipt of a store at that position, under `keyring`.
     pub fn new(keyring: &Keyring, position: JournalPosition) -> Self {
-        let owners = keyring.authority().owners.keys.iter();
+        let owners = &keyring.authority().owners;
         Receipt {
             store: keyring.store(),
-            owners: owners.map(|owner| owner.key.id()).collect(),
+            owners: owners.ids().collect(),
+            required: owners.threshold,
             position,
         }
     }
 
-    /// Finds the receipt in the text of a recovery key or of a share; `None` if there is none, or a malformed
-    /// one.
+    /// Finds the receipt in the text of a recovery key or of a share; `None` if there is none, or
+    /// a malformed one.
     pub fn find(text: &Secret) -> Option<Self> {
         let text = text.expose_text()?.trim_start_matches('\u{feff}');
         let lines = |prefix: &'static str| {
@@ -65,6 +70,11 @@ impl Receipt {
             owners: lines(OWNER)
                 .map(|owner| owner.parse().ok())
                 .collect::<Option<_>>()?,
+            required: lines(REQUIRED)
+                .next()?
+                .parse()
+                .ok()
+                .filter(|required| *required > 0)?,
             position: JournalPosition {
                 revision: revision.parse().ok()?,
                 checkpoint: Some(checkpoint.parse().ok()?),
@@ -109,7 +119,7 @@ impl Receipt {
             return Err(KeyError::ForeignRecoveryKey(file.to_owned()));
         }
         let is_of_receipt = |line: &str| {
-            [STORE, OWNER, CHECKPOINT]
+            [STORE, OWNER, REQUIRED, CHECKPOINT]
                 .iter()
                 .any(|prefix| line.starts_with(prefix))
         };
@@ -128,6 +138,7 @@ impl Receipt {
     pub(super) fn to_lines(&self) -> String {
         let mut lines = vec![format!("{STORE}{}", self.store)];
         lines.extend(self.owners.iter().map(|owner| format!("{OWNER}{owner}")));
+        lines.push(format!("{REQUIRED}{}", self.required));
         if let Some(digest) = self.position.checkpoint {
             lines.push(format!("{CHECKPOINT}{} {digest}", self.position.revision));
         }

@@ -45,6 +45,7 @@ fn receipt() -> Receipt {
     Receipt {
         store: "000102030405060708090a0b0c0d0e0f".parse().unwrap(),
         owners: Vec::new(),
+        required: 1,
         position: JournalPosition {
             revision: 7,
             checkpoint: Some(Digest::of(b"7")),

@@ -132,13 +132,13 @@ fn carried_over(
 }
 
 fn is_signed_by_present_keys(history: &History, own: &Keyring) -> bool {
-    let owners = own.authority().owners.keys.iter();
-    let owners: Vec<_> = owners.map(|owner| owner.key.id()).collect();
+    let owners = &own.authority().owners;
+    let present: Vec<_> = owners.ids().collect();
     let mut signers = history.keyring().authority().signers.iter();
     history.descends_from(own)
         || history.store() == own.store()
             && signers.all(|signer| own.has_signer(signer.id()))
-            && history.is_owned_by(&owners)
+            && history.is_owned_by(&present, owners.threshold)
 }
 
 fn opens(keys: &Keys, history: &History) -> bool {
@@ -161,7 +161,7 @@ pub async fn on_clean_machine(
     let staged = Staged::read(directory.join("staged"), backup).await?;
     let history = &staged.history;
     let is_trusted = receipt.store == history.store()
-        && history.is_owned_by(&receipt.owners)
+        && history.is_owned_by(&receipt.owners, receipt.required)
         && history.has(receipt.position);
     let new = NewKeys::generate().unwrap();
     let own = new.recipient("restored", 0);
