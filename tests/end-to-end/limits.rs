@@ -158,6 +158,26 @@ fn everything_works_with_a_gigabyte_of_address_space() {
 }
 
 #[test]
+fn a_thread_that_does_not_start_fails_nothing_that_another_can_do() {
+    let (sandbox, _) = Sandbox::with_acme();
+    let run = |failures: &str, arguments: &[&str]| {
+        let inject = format!("inject=clone3:error=EAGAIN:when={failures}");
+        let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject];
+        sandbox.wrapped_by(&strace, arguments)
+    };
+    let resolve = ["resolve", "acme/evals", "openai"];
+    for first in 2..8 {
+        let failures = format!("{first}+");
+        run(&failures, &resolve).ok();
+        run(&failures, &["project", "add", &format!("acme/{first}")]).ok();
+    }
+    // Without a clock no policy could be stopped.
+    run("1+", &resolve).fails(12).prints("the clock's thread");
+    sandbox.entail(&["audit", "verify"]).ok();
+    sandbox.entail(&["verify"]).ok();
+}
+
+#[test]
 fn too_little_address_space_to_compile_is_reported() {
     let (sandbox, _) = Sandbox::with_acme();
     let run = |arguments: &[&str]| sandbox.within_kib(200_000, arguments);
