@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may
 
 mod audit;
+mod bundles;
 mod canaries;
 mod code_cache;
 mod codes;

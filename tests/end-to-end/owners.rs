@@ -122,6 +122,24 @@ fn two_of_three_owners_change_the_recipients() {
 }
 
 #[test]
+fn owners_who_sign_one_file_at_once_lose_no_signature() {
+    let (sandbox, _, owners) = two_of_three();
+    std::fs::remove_file(sandbox.home().join("keys/owner.pem")).unwrap();
+    for round in 0..10 {
+        let label = format!("laptop {round}");
+        let recipient = NewKeys::generate().unwrap().recipient(&label, 0).key;
+        let add = ["key", "add-recipient", &recipient, "--label", &label];
+        let proposal = proposed(&sandbox.entail(&add));
+        std::thread::scope(|scope| {
+            for owner in &owners {
+                scope.spawn(|| owner.sign(&sandbox, &proposal).ok());
+            }
+        });
+        sandbox.entail(&["key", "apply", &proposal]).ok();
+    }
+}
+
+#[test]
 fn one_of_several_owners_makes_no_backup_that_a_clean_machine_trusts() {
     let (sandbox, key, [alice, _]) = two_of_three();
     let recovery = sandbox.path("recovery.txt");

@@ -11,6 +11,7 @@
 pub mod access;
 pub mod audit;
 pub mod backup;
+pub mod bundle;
 pub mod credential;
 pub mod decision;
 pub mod directory_scope;

@@ -4,9 +4,9 @@ use schemars::SchemaGenerator;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    access, audit, backup, credential, directory_scope, doctor, environment, error, explain,
-    heartbeat, import, keys, policy, policy_check, policy_comparison, policy_project, policy_test,
-    principal, project, provider, resolve, status, verify,
+    access, audit, backup, bundle, credential, directory_scope, doctor, environment, error,
+    explain, heartbeat, import, keys, policy, policy_check, policy_comparison, policy_project,
+    policy_test, principal, project, provider, resolve, status, verify,
 };
 
 /// Registers the output type of each command.
@@ -40,6 +40,11 @@ fn commands(generator: &mut SchemaGenerator) -> Map<String, Value> {
     "audit archive" => audit::Archived,
     "audit verify" => audit::LogVerification,
     "backup" => backup::Backup,
+    "bundle explain" => explain::Explanation,
+    "bundle export" => bundle::BundleExported,
+    "bundle inspect" => bundle::Bundle,
+    "bundle resolve" => resolve::Lease,
+    "bundle verify" => bundle::Bundle,
     "credential list" => credential::CredentialList,
     "credential set" => credential::CredentialChanged,
     "credential rotate" => credential::CredentialChanged,

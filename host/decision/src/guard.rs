@@ -35,6 +35,8 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
+use std::collections::BTreeSet;
+
 use wildmatch::{WildMatch, WildMatchPattern};
 
 pub use crate::violation::Violation;
@@ -211,6 +213,36 @@ pub fn is_unusable_for(facts: &Facts, credential: &CredentialFacts, code: &str) 
     }
 }
 
+/// The ids of the credentials that some request of the requesting scope can be granted, whatever
+/// its model, its credential name and its time. So nothing else is needed to serve the scope from
+/// these facts, and no other secret leaves with them.
+pub fn grantable(facts: &Facts) -> BTreeSet<&str> {
+    let chain = facts.chain.iter();
+    let credentials = chain.flat_map(|scope| &scope.credentials);
+    // A name passes over scopes that have other credentials, so it can lead further.
+    let names: BTreeSet<&String> = credentials.map(|credential| &credential.name).collect();
+    let mut found = BTreeSet::new();
+    let mut asked = facts.clone();
+    for name in std::iter::once(None).chain(names.into_iter().map(Some)) {
+        asked.request.credential = name.cloned();
+        let ceiling = Ceiling::of(&asked);
+        for credential in facts.chain.iter().flat_map(|scope| &scope.credentials) {
+            let is_granted = match ceiling.check(&credential.id) {
+                Ok(()) => true,
+                Err(kind) => kind == ViolationKind::ModelNotAllowed,
+            };
+            let allows_some = credential
+                .models
+                .as_ref()
+                .is_none_or(|list| !list.is_empty());
+            if is_granted && allows_some {
+                found.insert(credential.id.as_str());
+            }
+        }
+    }
+    found
+}
+
 /// The number of scopes of the chain that the requesting scope reaches by inheritance (rule 1),
 /// itself included.
 pub fn reachable_scopes(facts: &Facts) -> usize {
@@ -306,6 +338,22 @@ mod tests {
             assert!(!holds(id, "closed-for-now"), "{code}");
         }
         assert!(!holds("other-model", "model-required"));
+    }
+
+    #[test]
+    fn what_can_be_granted_depends_on_the_name_but_not_on_the_model() {
+        let facts = facts();
+        let found: Vec<&str> = grantable(&facts).into_iter().collect();
+        assert_eq!(
+            found,
+            ["other-model", "own", "shared", "shared-deep", "shared-near"]
+        );
+        // Without falling back, the nearest scope that has the name ends the search.
+        let mut ending = facts.clone();
+        ending.chain[0].inheritance = Inheritance::Inherit;
+        assert!(grantable(&ending).contains("shared"));
+        ending.chain[1].credentials[0].name = "default".to_owned();
+        assert!(!grantable(&ending).contains("shared"));
     }
 
     #[test]

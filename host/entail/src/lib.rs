@@ -127,6 +127,7 @@
 mod audit;
 mod authorize;
 mod blocking;
+mod bundles;
 mod change;
 mod clock;
 mod compare;
@@ -149,6 +150,9 @@ mod urls;
 pub use crate::audit::{
     Breach, Filter, LogEvent, LogEventKind, LogFile, LogReport, OutcomeFilter, Purpose,
     RecordedDecision, RecordedOpening, Records, accept_log_loss, archive_log, log_files,
+};
+pub use crate::bundles::{
+    BundleExport, ExportedBundle, MAX_BUNDLE_LIFETIME_MS, bundle_recipients, open_bundle_lease,
 };
 pub use crate::change::rules::{Edit, RuleChanges};
 pub use crate::change::set_credential::{SecretEdit, SetCredential};
@@ -205,6 +209,7 @@ pub use crate::resolve::lease::Lease;
 pub use crate::resolve::redaction::HiddenFindings;
 pub use crate::resolve::request::Request;
 pub use crate::scopes::RecordedChange;
+pub use entail_bundle as bundle;
 pub use entail_decision as decision;
 pub use entail_decision::guard;
 pub use entail_decision::guard::Violation;

@@ -8,6 +8,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use entail_text::objects;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -15,7 +16,6 @@ use serde_json::value::RawValue;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::journal::position::Revision;
-use crate::objects;
 use crate::row::DocumentKey;
 use crate::statement;
 use crate::tampering::{Fault, Tampering};

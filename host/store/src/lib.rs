@@ -68,7 +68,6 @@ mod journal;
 mod keyring;
 mod keys;
 mod locked;
-mod objects;
 mod random_id;
 mod recipients;
 mod row;
@@ -124,6 +123,7 @@ pub use recipients::{
 };
 pub use row::{BlobRow, DocumentKey, JournalRow};
 pub use sealing::context::{Fields, SealContext, SealError};
+pub use sealing::direct::{open_sealed, recipients_of, seal_to};
 pub use sealing::epoch::{EpochKey, RenewedReaders};
 pub use secret::Secret;
 pub use signing::{InvalidKeyId, KeyId, Signer, Verifier};

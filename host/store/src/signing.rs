@@ -193,6 +193,11 @@ impl Verifier {
             .map(Self::from_key)
     }
 
+    /// The 32 bytes of the key.
+    pub fn to_bytes(&self) -> [u8; 32] {
+        self.key.to_bytes()
+    }
+
     /// Encodes the 32 bytes of the key in hexadecimal digits.
     pub fn to_hex(&self) -> String {
         hex::encode(self.key.as_bytes())

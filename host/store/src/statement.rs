@@ -17,13 +17,12 @@
 
 use std::fmt;
 
-use entail_text::strict;
+use entail_text::{objects, strict};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::hex;
 use crate::keys::service::ServiceError;
-use crate::objects;
 use crate::random_id::RandomId;
 use crate::signing::{ED25519, KeyId, Signer, Verifier};
 use crate::tampering::{Fault, Tampering};

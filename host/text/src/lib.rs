@@ -10,6 +10,7 @@
 //! - [`json`] writes the same characters as JSON escapes (`\u202e`), so that a program
 //!   reads the exact text. Use it for JSON in output and logs.
 //! - [`strict`] parses untrusted JSON: no duplicate members, no byte order mark.
+//! - [`objects`] parses JSON in which every record is an object, not a list of values.
 //! - [`ForeignText`] holds untrusted text. It does not implement `Display`, so that it
 //!   cannot become output without being sanitized.
 //!
@@ -17,6 +18,7 @@
 
 mod foreign;
 pub mod json;
+pub mod objects;
 pub mod strict;
 
 use std::borrow::Cow;

@@ -3,6 +3,7 @@
 
 mod audit;
 mod backup;
+mod bundle;
 mod change;
 mod completions;
 mod credential;
@@ -35,6 +36,7 @@ use clap::Subcommand;
 
 use self::audit::AuditCommand;
 use self::backup::BackupArgs;
+use self::bundle::BundleCommand;
 use self::completions::CompletionsArgs;
 use self::credential::CredentialCommand;
 use self::explain::ExplainArgs;
@@ -109,6 +111,9 @@ pub enum Command {
     Backup(BackupArgs),
     /// Restore a backup, here or on a clean machine
     Restore(RestoreArgs),
+    /// Export what scopes need to resolve without this home, and resolve with such a file
+    #[command(subcommand)]
+    Bundle(BundleCommand),
     /// Check permissions, keys, the store and the log, and that every secret opens
     Doctor,
     /// Create a throwaway organization to try things out
@@ -159,6 +164,7 @@ pub async fn dispatch(
         Command::Heartbeat(command) => heartbeat::heartbeat(session, command).await?,
         Command::Audit(command) => audit::audit(session, command).await?,
         Command::Verify => verify::verify(session).await?,
+        Command::Bundle(command) => bundle::bundle(session, command).await?,
         Command::Backup(args) => backup::backup(session, args).await?,
         Command::Restore(args) => restore::restore(session, args).await?,
         Command::Doctor => doctor::doctor(session).await?,

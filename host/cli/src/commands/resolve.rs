@@ -167,7 +167,8 @@ fn to_output(lease: &Lease, reveal: bool) -> LeaseOutput {
     }
 }
 
-fn print_text(lease: &LeaseOutput) {
+/// Prints a lease.
+pub fn print_text(lease: &LeaseOutput) {
     Line::plain(format_args!("{} {}: ", lease.scope, lease.provider))
         .then_styled(Style::Good, "granted")
         .print();

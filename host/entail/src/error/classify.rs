@@ -1,5 +1,6 @@
 //! The kind, the code and the hints of each error.
 
+use entail_bundle::BundleError;
 use entail_policy::BadSettings;
 use entail_store::{
     AnchorError, Fault, KeyError, ProposalError, RecipientError, SealError, ShareError,
@@ -57,10 +58,30 @@ impl ErrorKind {
     }
 }
 
+/// The kind of an error of a bundle.
+fn of_bundle(error: &BundleError) -> ErrorKind {
+    match error {
+        BundleError::UntrustedSigner(_)
+        | BundleError::InvalidSignature
+        | BundleError::OtherStore
+        | BundleError::OtherOrganization(_)
+        | BundleError::Outdated { .. }
+        | BundleError::ChangedBlob(_) => ErrorKind::Tampered,
+        BundleError::Newer | BundleError::Expired { .. } | BundleError::NotYetValid { .. } => {
+            ErrorKind::Unavailable
+        }
+        BundleError::OtherPolicy(_) | BundleError::PolicyFailed(_) => ErrorKind::PolicyFailed,
+        BundleError::GuardViolated(_) => ErrorKind::GuardViolated,
+        BundleError::UnknownScope(_) | BundleError::UnknownProvider(_) => ErrorKind::NotFound,
+        _ => ErrorKind::Invalid,
+    }
+}
+
 impl Error {
     /// Its kind.
     pub fn kind(&self) -> ErrorKind {
         match self {
+            Error::Bundle(error) => of_bundle(error),
             Error::Refused { .. } => ErrorKind::Refused,
             Error::Withheld { kind, .. } => *kind,
             Error::NotAuthorized { .. } => ErrorKind::NotAuthorized,
@@ -144,6 +165,15 @@ impl Error {
     /// Its stable code, in kebab-case: finer than its [kind](Error::kind).
     pub fn code(&self) -> &'static str {
         match self {
+            Error::Bundle(BundleError::Newer) => NEWER_VERSION,
+            Error::Bundle(BundleError::UnknownScope(_)) => "unknown-scope",
+            Error::Bundle(BundleError::UnknownProvider(_)) => "unknown-provider",
+            Error::Bundle(BundleError::PolicyFailed(_)) => "policy-failed",
+            Error::Bundle(BundleError::GuardViolated(_)) => "guard-violated",
+            Error::Bundle(BundleError::Expired { .. }) => "expired-bundle",
+            Error::Bundle(BundleError::UntrustedSigner(_)) => "untrusted-signer",
+            Error::Bundle(BundleError::Outdated { .. }) => "outdated-bundle",
+            Error::Bundle(_) => "invalid-bundle",
             Error::Refused { .. } => "refused",
             Error::Withheld { code, .. } => code,
             Error::NotAuthorized { .. } => "not-authorized",

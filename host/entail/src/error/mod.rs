@@ -7,6 +7,7 @@ pub(crate) mod invalid_value;
 
 use std::path::PathBuf;
 
+use entail_bundle::BundleError;
 use entail_policy::{
     BadSettings, CallError, ComposeError, EngineError, PolicyDigest, Refusal, Rejected,
 };
@@ -135,6 +136,9 @@ pub enum Error {
     /// More owners must sign the change than this machine has keys of.
     #[error("{}", .0.waiting())]
     OwnersRequired(Box<Proposal>),
+    /// A bundle resolves nothing.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
     /// A proposal cannot be signed or applied.
     #[error("the proposal cannot be used: {0}")]
     Proposal(#[from] ProposalError),

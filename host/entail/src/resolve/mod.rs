@@ -17,7 +17,7 @@ mod record;
 pub(crate) mod redaction;
 pub(crate) mod request;
 pub(crate) mod secret_cache;
-mod unseal;
+pub(crate) mod unseal;
 
 use std::sync::Arc;
 

@@ -90,7 +90,7 @@ impl Entail {
 
 /// Checks that the base URL, and every other URL among the parameters, leads to a host
 /// that the secret was sealed for: the provider file may have changed since.
-fn check_hosts(
+pub(crate) fn check_hosts(
     provider: &Provider,
     holder: &ScopePath,
     credential: &Credential,

@@ -15,7 +15,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use entail_text::sanitized;
+use entail_text::{objects, sanitized};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -27,7 +27,6 @@ use crate::files;
 use crate::hex;
 use crate::input_file::InputFile;
 use crate::keys::service::ServiceError;
-use crate::objects;
 use crate::row::DocumentKey;
 use crate::signing::{KeyId, Signer};
 use crate::statement::{self, Statement};

@@ -61,7 +61,7 @@ use crate::sealing;
 use crate::sealing::context::{Fields, SealContext, SealError};
 use crate::sealing::epoch::EpochKey;
 use crate::secret::Secret;
-use crate::signing::{KeyId, Signer};
+use crate::signing::{KeyId, Signer, Verifier};
 
 /// The keys of a machine.
 pub struct Keys {
@@ -351,6 +351,22 @@ impl Keys {
             .both()
             .find(|signer| keyring.has_signer(signer.id()))
             .ok_or(KeyError::OldSigner)
+    }
+
+    /// Signs bytes that other programs verify: a pre-authentication encoding with a type of its
+    /// own, so that the signature is valid for no statement of the store. Returns the public key
+    /// as well.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::NoSigner`], [`KeyError::OldSigner`]; [`KeyError::Service`].
+    pub fn sign_for_others(
+        &self,
+        keyring: &Keyring,
+        bytes: &[u8],
+    ) -> Result<(Verifier, [u8; 64]), KeyError> {
+        let signer = self.signer_for(keyring)?;
+        Ok((signer.verifier(), signer.sign(bytes)?))
     }
 
     /// Signs `draft`, the keyring after `before`, with the owner keys of this machine, if it has

@@ -28,6 +28,7 @@ pub(crate) mod age_file;
 #[cfg(test)]
 mod age_vectors;
 pub(crate) mod context;
+pub(crate) mod direct;
 pub(crate) mod epoch;
 pub(crate) mod frame;
 

@@ -1,5 +1,6 @@
 //! `entail key sign` and `apply`: changes of keys that several owners sign.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -149,11 +150,27 @@ pub fn sign(session: &Session, args: &SignArgs) -> Result<(), CliError> {
         }
         confirm::ask(&points)?;
     }
+    let _lock = lock_beside(&file);
+    let reviewed = std::mem::replace(&mut proposal, read(&file)?);
+    if proposal.keyring().digest() != reviewed.keyring().digest() {
+        return Err(CliError::invalid(format!(
+            "{} was replaced by another proposal meanwhile; review and sign it again",
+            file.display()
+        )));
+    }
     let signed = sign_proposal(home, &session.principal, &mut proposal, key.as_ref())?;
     let written = proposal.write(&file);
     written.map_err(|error| of_file(error, &file))?;
     print_review(session, &proposal, &signed, false);
     Ok(())
+}
+
+/// Waits until no other process signs a file of that directory: a signature that was added
+/// meanwhile would be lost. `None` if the file system has no locks.
+fn lock_beside(file: &Path) -> Option<File> {
+    let directory = File::open(file.parent()?).ok()?;
+    directory.lock().ok()?;
+    Some(directory)
 }
 
 fn read_key(file: &Path) -> Result<Secret, CliError> {

@@ -19,7 +19,7 @@ use serde::de::{
 /// # Errors
 ///
 /// If it is not valid JSON, does not match the type, or has an array in place of an object.
-pub(crate) fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
+pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let parsed = T::deserialize(Objects(&mut json))?;
     json.end()?;

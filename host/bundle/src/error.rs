@@ -1,0 +1,108 @@
+//! Why a bundle resolves nothing.
+
+use entail_decision::guard::Violation;
+use entail_decision::name::{ProviderId, ScopePath};
+use entail_text::ForeignText;
+
+/// Why a bundle resolves nothing. No message contains text of the bundle that is not sanitized.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BundleError {
+    /// The bundle, or a part of it, is larger than allowed.
+    #[error("the {what} has more than {max}")]
+    TooLarge {
+        /// What is too large.
+        what: &'static str,
+        /// The limit, with its unit.
+        max: String,
+    },
+    /// It is not a bundle.
+    #[error("the bundle is malformed: {0}")]
+    Malformed(String),
+    /// A newer version wrote it.
+    #[error("the bundle was made by a newer version of Entail, which is needed to read it")]
+    Newer,
+    /// No key that is trusted signed it.
+    #[error("the bundle is signed by {0}, which is not trusted")]
+    UntrustedSigner(String),
+    /// A signature is invalid.
+    #[error("the signature of the bundle is invalid")]
+    InvalidSignature,
+    /// It is of another store.
+    #[error("the bundle is of another store")]
+    OtherStore,
+    /// It is of another organization.
+    #[error("the bundle is of the organization {0}")]
+    OtherOrganization(ScopePath),
+    /// Its time is over.
+    #[error("the bundle has expired")]
+    Expired {
+        /// When, in milliseconds since 1970-01-01T00:00:00Z.
+        expires_at_ms: u64,
+    },
+    /// The clock is before the time at which it was made.
+    #[error("the bundle was made later than the clock says it is")]
+    NotYetValid {
+        /// When it was made, in milliseconds since 1970-01-01T00:00:00Z.
+        issued_at_ms: u64,
+    },
+    /// A newer one was accepted before.
+    #[error("the bundle is of revision {found}, and at least {required} is required")]
+    Outdated {
+        /// Its revision.
+        found: u64,
+        /// The lowest revision that is accepted.
+        required: u64,
+    },
+    /// Another policy decides for it than the one that is here.
+    #[error("the policy {0} decides for the bundle, and it is not here")]
+    OtherPolicy(String),
+    /// A blob has another digest than its name.
+    #[error("the sealed secret {0} was changed")]
+    ChangedBlob(String),
+    /// The request is malformed.
+    #[error("the request is invalid: {0}")]
+    InvalidRequest(String),
+    /// It contains no facts of the scope.
+    #[error("the bundle is not for {0}")]
+    UnknownScope(ScopePath),
+    /// It contains no facts of the provider.
+    #[error("the bundle contains nothing for {0}")]
+    UnknownProvider(ProviderId),
+    /// The policy made no decision.
+    #[error("the policy failed, so nothing is granted: {}", .0.shown())]
+    PolicyFailed(ForeignText),
+    /// The policy chose a credential that it may not choose.
+    #[error("the policy's choice is not allowed, so nothing is granted: {0}")]
+    GuardViolated(Violation),
+}
+
+impl BundleError {
+    /// Its code, which stays the same: `expired`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            BundleError::TooLarge { .. } => "too-large",
+            BundleError::Malformed(_) => "malformed",
+            BundleError::Newer => "newer",
+            BundleError::UntrustedSigner(_) => "untrusted-signer",
+            BundleError::InvalidSignature => "invalid-signature",
+            BundleError::OtherStore => "other-store",
+            BundleError::OtherOrganization(_) => "other-organization",
+            BundleError::Expired { .. } => "expired",
+            BundleError::NotYetValid { .. } => "not-yet-valid",
+            BundleError::Outdated { .. } => "outdated",
+            BundleError::OtherPolicy(_) => "other-policy",
+            BundleError::ChangedBlob(_) => "changed-blob",
+            BundleError::InvalidRequest(_) => "invalid-request",
+            BundleError::UnknownScope(_) => "unknown-scope",
+            BundleError::UnknownProvider(_) => "unknown-provider",
+            BundleError::PolicyFailed(_) => "policy-failed",
+            BundleError::GuardViolated(_) => "guard-violated",
+        }
+    }
+}
+
+/// The error that something in the bundle is malformed.
+pub(crate) fn malformed(reason: impl ToString) -> BundleError {
+    BundleError::Malformed(entail_text::sanitize(&reason.to_string()).into_owned())
+}

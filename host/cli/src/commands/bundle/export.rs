@@ -1,0 +1,88 @@
+//! `entail bundle export`.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use entail::{BundleExport, ProviderId, ScopePath};
+use entail_api::bundle::BundleExported;
+
+use super::inspect::{print, to_output};
+use crate::args::path;
+use crate::args::time::duration_ms;
+use crate::error::CliError;
+use crate::output::{out, print_json};
+use crate::session::Session;
+
+#[derive(Args)]
+pub struct ExportArgs {
+    /// The scopes that may request, all of one organization
+    #[arg(required = true, value_name = "SCOPE")]
+    pub scopes: Vec<ScopePath>,
+    /// Seal the secrets to this age recipient; repeat it for each
+    #[arg(long = "to", required = true, value_name = "RECIPIENT")]
+    pub recipients: Vec<String>,
+    /// How long the bundle is valid: 30m, 24h, 7d
+    #[arg(long, value_name = "DURATION", default_value = "24h")]
+    pub expires: String,
+    /// Include this provider only; repeat it for each [default: those with credentials]
+    #[arg(long = "provider", value_name = "PROVIDER")]
+    pub providers: Vec<ProviderId>,
+    /// The file to write; it is replaced at once
+    #[arg(long, short, value_name = "FILE", value_parser = path::parser())]
+    pub output: PathBuf,
+}
+
+pub async fn export(session: &Session, args: &ExportArgs) -> Result<(), CliError> {
+    let lifetime_ms = duration_ms(&args.expires)?;
+    check_replaceable(&args.output)?;
+    let entail = session.open_unlocked()?;
+    let export = BundleExport {
+        scopes: args.scopes.clone(),
+        recipients: args.recipients.clone(),
+        providers: (!args.providers.is_empty()).then(|| args.providers.clone()),
+        lifetime_ms,
+    };
+    let exported = entail.export_bundle(&session.principal, &export).await?;
+    replace(&args.output, exported.text.as_bytes())
+        .map_err(|error| CliError::io(args.output.display(), &error))?;
+    let signers = vec![exported.signer.clone()];
+    let output = BundleExported {
+        file: args.output.to_string_lossy().into_owned(),
+        signer: exported.signer,
+        bundle: to_output(&exported.manifest, signers, true),
+    };
+    if session.global.json {
+        print_json(&output);
+        return Ok(());
+    }
+    print(&output.bundle);
+    out!("written to {}", output.file);
+    Ok(())
+}
+
+/// Fails if something else than a regular file is there, which would be lost.
+fn check_replaceable(file: &Path) -> Result<(), CliError> {
+    match file.metadata() {
+        Ok(found) if !found.is_file() => Err(CliError::invalid(format!(
+            "{} exists and is not a regular file",
+            file.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Replaces a file at once: a reader sees the old or the new contents. Others may read it: its
+/// secrets are sealed.
+fn replace(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let directory = file
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let mut written = tempfile::NamedTempFile::new_in(directory.unwrap_or(Path::new(".")))?;
+    written.write_all(bytes)?;
+    written.as_file().sync_all()?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    written.as_file().set_permissions(mode)?;
+    written.persist(file)?;
+    Ok(())
+}

@@ -1,0 +1,198 @@
+//! `entail bundle resolve` and `explain`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use entail::bundle::{Bundle, Request, Resolution, SealedLease};
+use entail::decision::Outcome;
+use entail::{
+    CredentialName, Error, Explanation, ModelId, ProviderId, ScopePath, Secret, bundle_recipients,
+    mask, now_ms, open_bundle_lease,
+};
+use entail_api::explain::Explanation as ExplanationOutput;
+use entail_api::resolve::Lease as LeaseOutput;
+
+use super::file::{TrustArgs, open};
+use crate::args::attributes::AttributeArgs;
+use crate::args::path;
+use crate::commands::resolve::print_text;
+use crate::error::CliError;
+use crate::output::{convert, print_explanation, print_json};
+use crate::session::Session;
+use crate::suggest::remedy::remedies;
+
+/// The maximum length of a file with identities.
+const MAX_IDENTITY_BYTES: usize = 64 * 1024;
+
+#[derive(Args)]
+pub struct BundleRequestArgs {
+    #[command(flatten)]
+    pub trust: TrustArgs,
+    /// The requesting scope
+    pub scope: ScopePath,
+    /// The provider
+    pub provider: ProviderId,
+    /// The model that the credential is for
+    #[arg(long)]
+    pub model: Option<ModelId>,
+    /// The name of the credential; any, if none is given
+    #[arg(long)]
+    pub name: Option<CredentialName>,
+    #[command(flatten)]
+    pub attributes: AttributeArgs,
+}
+
+#[derive(Args)]
+pub struct BundleResolveArgs {
+    #[command(flatten)]
+    pub request: BundleRequestArgs,
+    /// The file with the age identity that opens the secrets
+    #[arg(long, value_name = "FILE", value_parser = path::parser())]
+    pub identity: PathBuf,
+    /// Print the secrets
+    #[arg(long)]
+    pub reveal: bool,
+}
+
+#[derive(Args)]
+pub struct BundleExplainArgs {
+    #[command(flatten)]
+    pub request: BundleRequestArgs,
+    /// The file with the age identity that opens the secrets, to say whether it opens them
+    #[arg(long, value_name = "FILE", value_parser = path::parser())]
+    pub identity: Option<PathBuf>,
+}
+
+pub fn resolve(session: &Session, args: &BundleResolveArgs) -> Result<(), CliError> {
+    let identity = read_identity(&args.identity)?;
+    let bundle = open(session, &args.request.trust)?;
+    let request = request(&args.request, Some(&identity))?;
+    let resolution = bundle.resolve(&request).map_err(Error::from)?;
+    let Some(lease) = &resolution.lease else {
+        return Err(refused(&bundle, &request, resolution));
+    };
+    let output = to_output(&bundle, &request, lease, &identity, args.reveal)?;
+    if session.global.json {
+        session.check_output_is_free()?;
+        print_json(&output);
+    } else {
+        print_text(&output);
+    }
+    Ok(())
+}
+
+pub fn explain(session: &Session, args: &BundleExplainArgs) -> Result<(), CliError> {
+    let identity = args.identity.as_deref().map(read_identity).transpose()?;
+    let bundle = open(session, &args.request.trust)?;
+    let request = request(&args.request, identity.as_ref())?;
+    let resolution = bundle.resolve(&request).map_err(Error::from)?;
+    let explanation = explanation(&bundle, resolution)?;
+    let output = ExplanationOutput {
+        revision: explanation.revision,
+        policy: explanation.policy.to_string(),
+        facts: convert(&*explanation.facts)?,
+        decision: convert(&explanation.decision)?,
+        hidden: 0,
+        hidden_codes: Vec::new(),
+        remedies: remedies(&explanation.hints()),
+        identity_open: identity.is_some(),
+    };
+    if session.global.json {
+        print_json(&output);
+    } else {
+        print_explanation(&output);
+    }
+    Ok(())
+}
+
+fn read_identity(file: impl AsRef<std::path::Path>) -> Result<Secret, CliError> {
+    let file = file.as_ref();
+    Secret::read_file(file, MAX_IDENTITY_BYTES)
+        .map_err(|error| CliError::io(file.display(), &error))?
+        .ok_or_else(|| CliError::invalid(format!("{} is too large", file.display())))
+}
+
+fn request(args: &BundleRequestArgs, identity: Option<&Secret>) -> Result<Request, CliError> {
+    Ok(Request {
+        scope: args.scope.clone(),
+        provider: args.provider.clone(),
+        model: args.model.clone(),
+        credential: args.name.clone(),
+        principal: None,
+        attributes: args.attributes.parse()?,
+        now_ms: now_ms(),
+        recipients: identity
+            .map(bundle_recipients)
+            .transpose()?
+            .unwrap_or_default(),
+    })
+}
+
+fn explanation(bundle: &Bundle, resolution: Resolution<'_>) -> Result<Explanation, CliError> {
+    let manifest = bundle.manifest();
+    let policy = manifest.policy.digest.parse().map_err(|_| {
+        CliError::invalid("the bundle names a policy whose digest is malformed".to_owned())
+    })?;
+    Ok(Explanation {
+        revision: manifest.revision,
+        facts: Arc::new(resolution.facts),
+        decision: resolution.decision,
+        hidden: Default::default(),
+        policy,
+        identity: None,
+    })
+}
+
+fn refused(bundle: &Bundle, request: &Request, resolution: Resolution<'_>) -> CliError {
+    let Outcome::Refused(refusal) = resolution.decision.outcome.clone() else {
+        return CliError::invalid("the bundle lacks the granted secret");
+    };
+    let hints = explanation(bundle, resolution).map(|explanation| explanation.hints());
+    CliError::from(Error::Refused {
+        scope: request.scope.clone(),
+        provider: request.provider.clone(),
+        refusal,
+    })
+    .with_remedies(remedies(&hints.unwrap_or_default()))
+}
+
+fn to_output(
+    bundle: &Bundle,
+    request: &Request,
+    lease: &SealedLease<'_>,
+    identity: &Secret,
+    reveal: bool,
+) -> Result<LeaseOutput, CliError> {
+    let shown = |secret: &Secret| {
+        if reveal {
+            secret.expose_text().unwrap_or_default().to_owned()
+        } else {
+            mask(secret)
+        }
+    };
+    let fields = open_bundle_lease(lease, identity)?;
+    let frame = &lease.secret.frame;
+    let manifest = bundle.manifest();
+    Ok(LeaseOutput {
+        scope: request.scope.to_string(),
+        provider: request.provider.to_string(),
+        holder: frame.scope.to_string(),
+        credential: lease.name.clone(),
+        id: frame.credential.clone(),
+        version: frame.version,
+        mode: frame.mode.clone(),
+        model: lease.model.clone(),
+        base_url: lease.secret.base_url.clone(),
+        hosts: frame.hosts.clone(),
+        expires_at_ms: lease.expires_at_ms,
+        parameters: lease.secret.parameters.clone(),
+        secrets: fields
+            .iter()
+            .map(|(name, secret)| (name.clone(), shown(secret)))
+            .collect::<BTreeMap<_, _>>(),
+        revision: manifest.revision,
+        policy: manifest.policy.digest.clone(),
+    })
+}

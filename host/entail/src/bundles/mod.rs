@@ -1,0 +1,8 @@
+//! Bundles: what some scopes of an organization need to resolve without this home, in one signed
+//! file ([`entail_bundle`]).
+
+mod export;
+mod open;
+
+pub use export::{BundleExport, ExportedBundle, MAX_BUNDLE_LIFETIME_MS};
+pub use open::{bundle_recipients, open_bundle_lease};
