@@ -1,5 +1,6 @@
 //! Bundles: files that resolve without a home.
 
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -115,14 +116,7 @@ fn a_bundle_contains_no_secret_in_clear_and_only_those_that_its_scopes_can_be_gr
     let other = sandbox.canary();
     let set = ["credential", "set", "acme/agents", "openai"];
     sandbox.entail_with(&set, &other).ok();
-    let private = [
-        "credential",
-        "set",
-        "acme",
-        "anthropic",
-        "--sharing",
-        "none",
-    ];
+    let private = ["credential", "set", "acme", "anthropic", "--share", "none"];
     sandbox.entail_with(&private, &sandbox.canary()).ok();
     let output = exported.export(&["acme/evals"], &[]).ok().json();
     let secrets = output["bundle"]["secrets"].as_array().unwrap();
@@ -154,7 +148,7 @@ fn any_age_tool_opens_a_secret_of_a_bundle() {
     let (_, blob) = file["blobs"].as_object().unwrap().iter().next().unwrap();
     let sealed = exported.sandbox.file("secret.b64", blob.as_str().unwrap());
     let script = format!(
-        "base64 -d {sealed} | age -d -i {} | head -c 200",
+        "base64 -d {sealed} | age -d -i {} | head -c 1000",
         exported.identity
     );
     let opened = Command::new("sh").args(["-c", &script]).output().unwrap();
@@ -165,6 +159,62 @@ fn any_age_tool_opens_a_secret_of_a_bundle() {
 }
 
 #[test]
+fn a_bundle_resolves_in_python_and_in_node() {
+    let exported = Exported::new();
+    let sandbox = &exported.sandbox;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let core = root.join("target/wasm32-unknown-unknown/resolver/entail_resolver.wasm");
+    assert!(
+        core.exists(),
+        "guest/resolver/README.md builds {}",
+        core.display()
+    );
+    let request = serde_json::json!({
+        "scope": "acme/evals", "provider": "openai", "now_ms": entail::now_ms(),
+        "recipients": [exported.recipient], "expected": {"signers": [exported.signer]},
+    });
+    let file = sandbox.file("request.json", request.to_string());
+    let bundle = std::fs::read_to_string(&exported.bundle).unwrap();
+    let expected = entail::bundle::answer(&bundle, &request.to_string());
+    assert!(expected.starts_with(r#"{"resolved":"#), "{expected}");
+    let interop = root.join("target/interop");
+    let examples = root.join("guest/resolver/examples");
+    // A module finds its packages beside itself.
+    let script = interop.join(format!("resolve-{}.mjs", std::process::id()));
+    std::fs::copy(examples.join("resolve.mjs"), &script).unwrap();
+    let python = interop.join("python/bin/python");
+    for (program, script) in [
+        (python.as_path(), &examples.join("resolve.py")),
+        (Path::new("node"), &script),
+    ] {
+        let run = |more: &[&str]| {
+            let mut command = Command::new(program);
+            let arguments = [
+                script.as_path(),
+                &core,
+                exported.bundle.as_ref(),
+                file.as_ref(),
+            ];
+            let output = command.args(arguments).args(more).output().unwrap();
+            let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+            (String::from_utf8(output.stdout).unwrap(), errors)
+        };
+        let (answer, errors) = run(&[]);
+        assert_eq!(answer.trim_end(), expected, "{errors}");
+        let (opened, errors) = run(&[&exported.identity]);
+        let fields: Value = serde_json::from_str(&opened).expect(&errors);
+        assert_eq!(fields, serde_json::json!({"api_key": exported.key}));
+        let (other, _) = identity(
+            sandbox,
+            &format!("{}.txt", script.display()).replace('/', "-"),
+        );
+        let (opened, errors) = run(&[&other]);
+        assert!(opened.is_empty() && !errors.is_empty());
+    }
+    std::fs::remove_file(script).unwrap();
+}
+
+#[test]
 fn a_bundle_that_is_not_trusted_or_not_for_this_machine_is_refused() {
     let exported = Exported::new();
     let sandbox = &exported.sandbox;
@@ -172,7 +222,7 @@ fn a_bundle_that_is_not_trusted_or_not_for_this_machine_is_refused() {
     exported
         .resolve("acme/evals", "openai", &other_identity)
         .fails(10)
-        .prints("unreadable");
+        .prints("cannot be read");
     exported
         .elsewhere(&["bundle", "verify", &exported.bundle])
         .fails(19)

@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // allowed in tests
 
 use std::path::PathBuf;
-use std::process::Command;
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use entail_bundle::{
@@ -18,19 +17,18 @@ use wasmtime::{Engine, Instance, Memory, Module, Store, TypedFunc};
 /// How many random trees are resolved.
 const TREES: u64 = 2_000;
 
-/// Builds the resolver core.
+/// The resolver core, which `.ci/test` builds.
 fn core() -> Vec<u8> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let built = Command::new(env!("CARGO"))
-        .current_dir(&root)
-        .args(["build", "--locked", "--quiet", "-p", "entail-resolver"])
-        .args(["--release", "--target", "wasm32-unknown-unknown"])
-        .status();
-    assert!(built.unwrap().success());
-    let file = "wasm32-unknown-unknown/release/entail_resolver.wasm";
-    std::fs::read(target.join(file)).unwrap()
+    let target = std::env::var_os("CARGO_TARGET_DIR");
+    let target = target.map_or_else(|| root.join("target"), PathBuf::from);
+    let file = target.join("wasm32-unknown-unknown/resolver/entail_resolver.wasm");
+    std::fs::read(&file).unwrap_or_else(|error| {
+        panic!(
+            "{}: {error}; guest/resolver/README.md builds it",
+            file.display()
+        )
+    })
 }
 
 /// A host with an engine alone.

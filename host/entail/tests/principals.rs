@@ -9,9 +9,9 @@ use std::time::Duration;
 use entail::policy::{Inheritance, Isolation, Sharing, Values};
 use entail::store::{LabelledKey, RandomId, Recipient, Signer, StoreSigner};
 use entail::{
-    ActivatePolicy, Change, CredentialRef, Entail, Error, ErrorKind, Filter, Home, IdentitySource,
-    InstallPolicy, KeyChange, Options, Principal, PrincipalKind, PrincipalRef, Request,
-    RestoreRequest, RuleChanges, ScopePath, Secret, SecretEdit, SetCredential, Trust,
+    ActivatePolicy, BundleExport, Change, CredentialRef, Entail, Error, ErrorKind, Filter, Home,
+    IdentitySource, InstallPolicy, KeyChange, Options, Principal, PrincipalKind, PrincipalRef,
+    Request, RestoreRequest, RuleChanges, ScopePath, Secret, SecretEdit, SetCredential, Trust,
     accept_log_loss, archive_log, count_records, erase_logged_principal, last_records,
     logged_principals, plan_restore_in_place, plan_restore_to_clean_machine, records, replay,
     restore_in_place, restore_to_clean_machine, review_proposal, shadow_decisions, sign_proposal,
@@ -191,6 +191,12 @@ async fn a_project_is_refused_by_every_function_but_for_its_own_scopes() {
         label: String::new(),
         added_at_ms: 0,
     };
+    let export = BundleExport {
+        scopes: vec![path("acme/evals")],
+        recipients: Vec::new(),
+        providers: None,
+        lifetime_ms: 1,
+    };
     let id = RandomId::generate().unwrap();
     let file = test.directory.path().join("file");
     let (filter, trust) = (Filter::default(), Trust::default());
@@ -200,6 +206,7 @@ async fn a_project_is_refused_by_every_function_but_for_its_own_scopes() {
         probe => entail.probe(&evals, &neighbour).await;
         compare_secret => entail.compare_secret(&evals, &neighbour, &[]).await;
         explain => entail.explain(&evals, &neighbour).await;
+        export_bundle => entail.export_bundle(&evals, &export).await;
         scope => entail.scope(&evals, &acme).await;
         scopes => entail.scopes(&evals, None).await;
         users => entail.users(&evals, &credential("acme", "everybodys")).await;

@@ -34,6 +34,7 @@ futures! {
         compare_secret(any(), any(), any(), any());
         erase_principal(any(), any(), any());
         explain(any(), any(), any());
+        export_bundle(any(), any(), any());
         journal(any(), any(), any(), any());
         journalled_log_heads(any(), any());
         log_head(any(), any());

@@ -1,0 +1,71 @@
+// Resolves a request on a bundle, in Node.js: the resolver core, and age-encryption for the secret.
+//
+//     node resolve.mjs CORE BUNDLE REQUEST [IDENTITY]
+//
+// prints the answer, or with an identity the opened secret, as JSON.
+
+import { readFile } from "node:fs/promises";
+
+// Answers a request in a fresh instance. All texts are bytes.
+export function answer(module, bundle, request) {
+  const exports = new WebAssembly.Instance(module, {}).exports;
+  const give = (text) => {
+    const address = exports.entail_allocate(text.length) >>> 0;
+    if (address === 0) throw new RangeError("the bundle does not fit into the memory of the core");
+    new Uint8Array(exports.memory.buffer, address, text.length).set(text);
+    return [address, text.length];
+  };
+  const found = BigInt.asUintN(64, exports.entail_resolve(...give(bundle), ...give(request)));
+  if (found === 0n) throw new RangeError("the answer does not fit into the memory of the core");
+  const [address, length] = [Number(found >> 32n), Number(found & 0xffffffffn)];
+  return new TextDecoder().decode(new Uint8Array(exports.memory.buffer, address, length));
+}
+
+// Opens the secret of a lease, and checks that it was sealed for what the bundle says.
+export async function openSecret(lease, identities) {
+  const { Decrypter } = await import("age-encryption");
+  const decrypter = new Decrypter();
+  identities.forEach((identity) => decrypter.addIdentity(identity));
+  const sealed = Uint8Array.from(atob(lease.sealed), (byte) => byte.charCodeAt(0));
+  const plain = await decrypter.decrypt(sealed);
+  const decode = (bytes) => new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  const first = plain.indexOf(10);
+  const second = plain.indexOf(10, first + 1);
+  if (decode(plain.subarray(0, first)) !== "entail-secret/1") {
+    throw new Error("the secret has another format");
+  }
+  const header = JSON.parse(decode(plain.subarray(first + 1, second)));
+  const names = header.fields.map(([name]) => name).sort();
+  for (const member of new Set([...Object.keys(header), ...Object.keys(lease.frame)])) {
+    const found = member === "fields" ? names : header[member];
+    if (JSON.stringify(found) !== JSON.stringify(lease.frame[member])) {
+      throw new Error(`the secret belongs elsewhere: its ${member} differs`);
+    }
+  }
+  const fields = {};
+  let start = second + 1;
+  for (const [name, length] of header.fields) {
+    fields[name] = decode(plain.subarray(start, start + length));
+    start += length;
+  }
+  if (start > plain.length || plain.subarray(start).some((byte) => byte !== 0)) {
+    throw new Error("the secret is damaged");
+  }
+  return fields;
+}
+
+const [core, bundle, request, identity] = await Promise.all(
+  process.argv.slice(2).map((file) => readFile(file)),
+);
+const text = answer(new WebAssembly.Module(core), bundle, request);
+const lease = JSON.parse(text).resolved?.lease;
+if (identity === undefined) {
+  console.log(text);
+} else if (lease === undefined) {
+  console.error(text);
+  process.exitCode = 1;
+} else {
+  const lines = identity.toString().split("\n");
+  const identities = lines.filter((line) => line.startsWith("AGE-SECRET-KEY-"));
+  console.log(JSON.stringify(await openSecret(lease, identities)));
+}
