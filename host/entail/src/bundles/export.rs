@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use entail_bundle::{
-    BUILT_IN_POLICY, BundleFile, Frame, Manifest, PolicyVersion, ProviderFacts, SealedSecret,
-    Signature, digest_of, signed_bytes,
+    BUILT_IN_POLICY, Bundle, BundleFile, Frame, MAX_INTEGER, Manifest, PolicyVersion,
+    ProviderFacts, SealedSecret, Signature, digest_of, signed_bytes,
 };
 use entail_policy::ScopeFacts;
 use entail_store::{
@@ -173,8 +173,11 @@ impl Entail {
         let signature = Signature::new(&key.to_bytes(), &signature);
         let signer = signature.keyid.clone();
         let file = BundleFile::new(&payload, vec![signature], blobs);
+        let text = serde_json::to_string(&file).map_err(failed)?;
+        // What is larger than a reader accepts is found here.
+        Bundle::read(text.as_bytes(), std::slice::from_ref(&signer))?;
         Ok(ExportedBundle {
-            text: serde_json::to_string(&file).map_err(failed)?,
+            text,
             manifest,
             signer,
         })
@@ -286,12 +289,13 @@ impl Entail {
                     granted.insert(id.to_owned(), holder.clone());
                 }
             }
-            scopes.extend(
-                facts
-                    .chain
-                    .into_iter()
-                    .map(|scope| (scope.path.clone(), scope)),
-            );
+            for mut scope in facts.chain {
+                for credential in &mut scope.credentials {
+                    let expires_at_ms = &mut credential.expires_at_ms;
+                    *expires_at_ms = expires_at_ms.map(|end| end.min(MAX_INTEGER));
+                }
+                scopes.insert(scope.path.clone(), scope);
+            }
         }
         Ok(scopes.into_values().collect())
     }
