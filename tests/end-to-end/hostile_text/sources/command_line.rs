@@ -127,7 +127,7 @@ sources! {
         row(19, "restore a --accept-rollback --owner {text}"),
         row(2, "bundle {text}"),
         row(2, "bundle export {text} --to a -o b"),
-        row(19, "bundle export acme --to {text} -o b"),
+        row(19, "bundle export acme --to {text} -o b").hidden(),
         row(19, "bundle export acme --to a --expires {text} -o b"),
         failing("bundle inspect {text}"),
         failing("bundle verify {text}"),
