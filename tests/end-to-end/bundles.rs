@@ -41,7 +41,8 @@ impl Exported {
             signer: String::new(),
         };
         let output = exported.export(&["acme/evals"], &[]).ok().json();
-        exported.signer = output["signer"].as_str().unwrap().to_owned();
+        let signer = output["signer"].as_str().unwrap();
+        signer.clone_into(&mut exported.signer);
         exported
     }
 
@@ -122,6 +123,17 @@ fn a_bundle_contains_no_secret_in_clear_and_only_those_that_its_scopes_can_be_gr
     let secrets = output["bundle"]["secrets"].as_array().unwrap();
     assert_eq!(secrets.len(), 1, "{secrets:?}");
     assert_eq!(secrets[0]["holder"], "acme");
+    // An own key that can always be used ends the search, also if the scope falls back.
+    let own = ["credential", "set", "acme/agents", "openai"];
+    sandbox.entail_with(&own, &other).ok();
+    let fall_back = ["inherit", "acme/agents", "openai", "--fall-back"];
+    sandbox.entail(&fall_back).ok();
+    let output = exported.export(&["acme/agents"], &[]).ok().json();
+    let secrets = output["bundle"]["secrets"].as_array().unwrap();
+    assert_eq!(
+        (secrets.len(), &secrets[0]["holder"]),
+        (1, &"acme/agents".into())
+    );
     let both = exported
         .export(&["acme/evals", "acme/agents"], &[])
         .ok()
@@ -275,6 +287,20 @@ fn what_cannot_be_exported_says_why_and_writes_nothing() {
     let exported = Exported::new();
     let sandbox = &exported.sandbox;
     std::fs::remove_file(&exported.bundle).unwrap();
+    // Nothing but a bundle is replaced.
+    for file in ["home/keys/identity.txt", "home/entail.db", "other.txt"] {
+        let path = sandbox.path(file);
+        if file == "other.txt" {
+            std::fs::write(&path, "precious").unwrap();
+        }
+        let before = std::fs::read(&path).unwrap();
+        let to = ["--to", &exported.recipient, "-o", path.to_str().unwrap()];
+        sandbox
+            .entail(&[&["bundle", "export", "acme/evals"][..], &to].concat())
+            .fails(19)
+            .prints("is not a bundle, so it is not replaced");
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+    }
     let fails = |scopes: &[&str], more: &[&str], code: i32, text: &str| {
         exported.export(scopes, more).fails(code).prints(text);
         assert!(!sandbox.path("evals.json").exists());

@@ -94,7 +94,9 @@ fn bundle(facts: &Facts) -> String {
     let store = "00".repeat(16);
     let provider = json!({
         "id": facts.request.provider, "name": "P", "kind": "model", "docs": "", "hosts": [],
-        "field": [], "mode": [],
+        "field": [], "mode": [{
+            "name": "api-key", "label": "", "required": [], "authentication": {"headers": {}},
+        }],
     });
     let chain = serde_json::to_value(&facts.chain).unwrap();
     let mut secrets = serde_json::Map::new();
@@ -103,9 +105,11 @@ fn bundle(facts: &Facts) -> String {
             let frame = json!({
                 "store": store, "scope": scope.path, "credential": credential.id, "version": 1,
                 "provider": facts.request.provider, "mode": "api-key", "hosts": [],
-                "destination": "", "epoch": 0, "fields": [],
+                "destination": digest_of(b"{}").replace("sha256:", ""), "epoch": 0, "fields": [],
             });
-            let secret = json!({"blob": digest_of(b"age"), "frame": frame, "parameters": {}});
+            let secret = json!({
+                "blob": digest_of(b"age"), "frame": frame, "parameters": {}, "destination": [],
+            });
             secrets.insert(credential.id.clone(), secret);
         }
     }

@@ -14,7 +14,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::{Bundle, Expected};
-use crate::error::BundleError;
+use crate::error::{BundleError, place_of};
 use crate::manifest::{Frame, MAX_INTEGER};
 use crate::resolve::{Request, SealedLease};
 
@@ -169,7 +169,7 @@ fn parse(text: &[u8]) -> Result<(Request, Expected), BundleError> {
     // Refuses duplicate members at any depth.
     let checked = strict::from_slice_within::<IgnoredAny>(text, MAX_VALUES);
     let request = checked.and_then(|_| objects::from_slice(strict::without_mark(text)));
-    let request: RequestText = request.map_err(|error| invalid(&error))?;
+    let request: RequestText = request.map_err(|error| invalid(&place_of(&error)))?;
     let integers = [request.now_ms, request.expected.lowest_revision];
     if integers.into_iter().any(|integer| integer > MAX_INTEGER) {
         return Err(invalid(&format!("an integer is larger than {MAX_INTEGER}")));

@@ -3,6 +3,7 @@
 use entail_decision::guard::Violation;
 use entail_decision::name::{ProviderId, ScopePath};
 use entail_text::ForeignText;
+use serde_json::error::Category;
 
 /// Why a bundle resolves nothing. No message contains text of the bundle that is not sanitized.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -83,7 +84,7 @@ impl BundleError {
         match self {
             BundleError::TooLarge { .. } => "too-large",
             BundleError::Malformed(_) => "malformed",
-            BundleError::Newer => "newer",
+            BundleError::Newer => "newer-version",
             BundleError::UntrustedSigner(_) => "untrusted-signer",
             BundleError::InvalidSignature => "invalid-signature",
             BundleError::OtherStore => "other-store",
@@ -105,4 +106,22 @@ impl BundleError {
 /// The error that something in the bundle is malformed.
 pub(crate) fn malformed(reason: impl ToString) -> BundleError {
     BundleError::Malformed(entail_text::sanitize(&reason.to_string()).into_owned())
+}
+
+/// Where JSON is not what is expected, without what is there: it may be a key in the wrong place.
+pub(crate) fn place_of(error: &serde_json::Error) -> String {
+    let (line, column) = (error.line(), error.column());
+    let what = match error.classify() {
+        Category::Data => "is not what it should be",
+        Category::Syntax | Category::Eof | Category::Io => "is not JSON",
+    };
+    if line == 0 {
+        return format!("a member {what}");
+    }
+    format!("line {line}, column {column} {what}")
+}
+
+/// The error that JSON of the bundle is malformed.
+pub(crate) fn not_the_form(error: serde_json::Error) -> BundleError {
+    malformed(place_of(&error))
 }

@@ -9,7 +9,7 @@ use entail_text::strict::{self, unique_map};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::error::{BundleError, malformed};
+use crate::error::{BundleError, malformed, not_the_form};
 use crate::manifest::Manifest;
 use crate::signature::{Hex, PAYLOAD_TYPE, Signature, decode};
 
@@ -93,7 +93,8 @@ impl BundleFile {
             });
         }
         // Refuses duplicate members at any depth.
-        let form: FileVersion = strict::from_slice_within(text, MAX_VALUES).map_err(malformed)?;
+        let form: FileVersion =
+            strict::from_slice_within(text, MAX_VALUES).map_err(not_the_form)?;
         if form.media_type != MEDIA_TYPE {
             let is_newer = form.media_type.starts_with(ANY_MEDIA_TYPE);
             return Err(if is_newer {
@@ -103,7 +104,7 @@ impl BundleFile {
             });
         }
         let text = strict::without_mark(text);
-        let file: BundleFile = objects::from_slice(text).map_err(malformed)?;
+        let file: BundleFile = objects::from_slice(text).map_err(not_the_form)?;
         if file.envelope.payload_type != PAYLOAD_TYPE {
             return Err(malformed("its payload has another type"));
         }
@@ -123,8 +124,12 @@ impl BundleFile {
         if envelope.signatures.is_empty() {
             return Err(BundleError::InvalidSignature);
         }
-        for signature in &envelope.signatures {
+        for (position, signature) in envelope.signatures.iter().enumerate() {
             signature.verify(&payload, trusted)?;
+            let mut before = envelope.signatures.iter().take(position);
+            if before.any(|before| before.keyid == signature.keyid) {
+                return Err(malformed("a key signed it twice"));
+            }
         }
         Manifest::parse(&payload)
     }

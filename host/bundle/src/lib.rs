@@ -5,7 +5,7 @@
 //!   expiry and its revision.
 //! - [`Bundle::resolve`] decides a request on it, with the built-in rules and the guard, as the
 //!   host does. For a grant it names the sealed secret, and what its frame must say.
-//! - [`answer`] does both, with JSON text in and out: the form for hosts in other languages.
+//! - [`answer()`] does both, with JSON text in and out: the form for hosts in other languages.
 //! - [`Manifest`] is what is signed. [`BundleFile`] is the file around it.
 //!
 //! The format is documented in `host/BUNDLES.md`.
@@ -19,6 +19,7 @@
 mod answer;
 mod built_in;
 mod bundle;
+mod check;
 mod error;
 mod file;
 mod manifest;
@@ -28,6 +29,7 @@ mod signature;
 pub use answer::{MAX_REQUEST_BYTES, answer, answer_bytes};
 pub use built_in::{BUILT_IN_POLICY, decide};
 pub use bundle::{Bundle, Expected};
+pub use check::MAX_LIFETIME_MS;
 pub use error::BundleError;
 pub use file::{BundleFile, Envelope, MAX_BUNDLE_BYTES, MEDIA_TYPE, digest_of};
 pub use manifest::{

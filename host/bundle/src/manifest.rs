@@ -9,7 +9,8 @@ use entail_text::objects;
 use entail_text::strict::{self, unique_map};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{BundleError, malformed};
+use crate::check::check;
+use crate::error::{BundleError, malformed, not_the_form};
 
 /// The newest version that this program reads, and the one that it writes.
 pub const VERSION: u32 = 1;
@@ -114,7 +115,10 @@ pub struct SealedSecret {
     /// The public parameters.
     #[serde(deserialize_with = "unique_map")]
     pub parameters: BTreeMap<String, String>,
-    /// The base URL of the provider's API, if it is known.
+    /// The names of the parameters that decide where the secret is sent, sorted. The digest of
+    /// their values is in the frame.
+    pub destination: Vec<String>,
+    /// The base URL of the provider's API, if it is known. Its host is one of the frame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_url: Option<String>,
 }
@@ -160,40 +164,16 @@ impl Manifest {
             critical: Vec<String>,
         }
         let form: FormVersion =
-            strict::from_slice_within(payload, MAX_VALUES).map_err(malformed)?;
+            strict::from_slice_within(payload, MAX_VALUES).map_err(not_the_form)?;
         let is_known = |member: &String| MEMBERS.contains(&member.as_str());
         if form.version > VERSION || !form.critical.iter().all(is_known) {
             return Err(BundleError::Newer);
         }
-        let manifest: Manifest = objects::from_slice(payload).map_err(malformed)?;
-        manifest.check().map_err(malformed)?;
+        let manifest: Manifest = objects::from_slice(payload).map_err(not_the_form)?;
+        if manifest.kind != KIND || manifest.version != VERSION {
+            return Err(malformed("it is another statement"));
+        }
+        check(&manifest).map_err(malformed)?;
         Ok(manifest)
-    }
-
-    /// The error is the predicate of a sentence.
-    fn check(&self) -> Result<(), String> {
-        if self.kind != KIND || self.version != VERSION {
-            return Err("it is another statement".to_owned());
-        }
-        let credentials = self
-            .providers
-            .iter()
-            .flat_map(|facts| &facts.scopes)
-            .flat_map(|scope| &scope.credentials);
-        let expiries = credentials.filter_map(|credential| credential.expires_at_ms);
-        let times = [self.revision, self.issued_at_ms, self.expires_at_ms];
-        if times.into_iter().chain(expiries).any(|n| n > MAX_INTEGER) {
-            return Err(format!("an integer is larger than {MAX_INTEGER}"));
-        }
-        let mut paths = self.scopes.iter();
-        if paths.any(|path| path.organization() != self.organization) {
-            return Err("a scope is of another organization".to_owned());
-        }
-        for (id, secret) in &self.secrets {
-            if secret.frame.credential != *id || secret.frame.store != self.store {
-                return Err("a secret is of another credential".to_owned());
-            }
-        }
-        Ok(())
     }
 }

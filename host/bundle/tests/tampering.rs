@@ -24,6 +24,11 @@ fn signer(key: &SigningKey) -> String {
     fingerprint(key.verifying_key().as_bytes())
 }
 
+/// The digest of a destination with this base URL, in JSON.
+fn destination(base_url: &str) -> String {
+    digest_of(format!(r#"{{"base_url":{base_url}}}"#).as_bytes()).replace("sha256:", "")
+}
+
 /// The manifest of a bundle for `acme/evals`, which inherits a key of `acme`.
 fn manifest() -> Value {
     let store = "000102030405060708090a0b0c0d0e0f";
@@ -38,9 +43,14 @@ fn manifest() -> Value {
             "provider": {
                 "id": "openai", "name": "OpenAI", "kind": "model", "docs": "https://example.com",
                 "hosts": ["api.openai.com"],
-                "field": [{"name": "api_key", "label": "API key", "secret": true}],
+                "field": [
+                    {"name": "api_key", "label": "API key", "secret": true},
+                    {"name": "base_url", "label": "Base URL", "format": "url"},
+                    {"name": "note", "label": "Note"},
+                ],
                 "mode": [{
                     "name": "api-key", "label": "API key", "required": ["api_key"],
+                    "optional": ["base_url", "note"],
                     "authentication": {"headers": {}},
                 }],
             },
@@ -54,9 +64,10 @@ fn manifest() -> Value {
             "frame": {
                 "store": store, "scope": "acme", "credential": "c1", "version": 1,
                 "provider": "openai", "mode": "api-key", "hosts": ["api.openai.com"],
-                "destination": "00".repeat(32), "epoch": 0, "fields": ["api_key"],
+                "destination": destination("null"), "epoch": 0, "fields": ["api_key"],
             },
-            "parameters": {},
+            "parameters": {}, "destination": ["base_url"],
+            "base_url": "https://api.openai.com/v1",
         }},
     })
 }
@@ -86,13 +97,11 @@ fn outcome(bundle: &str, request: &Value) -> String {
         return code.to_owned();
     }
     let decision = &answer["resolved"]["decision"];
-    match decision["refused"]["code"].as_str() {
-        Some(code) => format!("refused: {code}"),
-        None => {
-            assert_eq!(answer["resolved"]["lease"]["sealed"], STANDARD.encode(BLOB));
-            "granted".to_owned()
-        }
+    if let Some(code) = decision["refused"]["code"].as_str() {
+        return format!("refused: {code}");
     }
+    assert_eq!(answer["resolved"]["lease"]["sealed"], STANDARD.encode(BLOB));
+    "granted".to_owned()
 }
 
 #[test]
@@ -191,13 +200,16 @@ type Edit = fn(&mut Value);
 
 #[test]
 fn what_the_manifest_may_not_say_is_refused() {
-    let edits: [(Edit, &str); 14] = [
+    let edits: &[(Edit, &str)] = &[
         (
             |manifest| manifest["type"] = json!("checkpoint"),
             "malformed",
         ),
-        (|manifest| manifest["version"] = json!(2), "newer"),
-        (|manifest| manifest["critical"] = json!(["quorum"]), "newer"),
+        (|manifest| manifest["version"] = json!(2), "newer-version"),
+        (
+            |manifest| manifest["critical"] = json!(["quorum"]),
+            "newer-version",
+        ),
         (
             |manifest| manifest["revision"] = json!(1_u64 << 53),
             "malformed",
@@ -212,11 +224,17 @@ fn what_the_manifest_may_not_say_is_refused() {
             "expired",
         ),
         (
-            |manifest| manifest["issued_at_ms"] = json!(NOW_MS + 300_001),
+            |manifest| {
+                manifest["issued_at_ms"] = json!(NOW_MS + 300_001);
+                manifest["expires_at_ms"] = json!(NOW_MS + 400_000);
+            },
             "not-yet-valid",
         ),
         (
-            |manifest| manifest["policy"]["digest"] = json!("sha256:00"),
+            |manifest| {
+                let digest = format!("sha256:{}", "00".repeat(32));
+                manifest["policy"]["digest"] = json!(digest);
+            },
             "other-policy",
         ),
         (
@@ -235,16 +253,122 @@ fn what_the_manifest_may_not_say_is_refused() {
             |manifest| manifest["scopes"] = json!(["acme"]),
             "unknown-scope",
         ),
+        // Nothing but the frame decides where a secret is sent.
         (
-            |manifest| manifest["providers"] = json!([]),
-            "unknown-provider",
+            |manifest| manifest["secrets"]["c1"]["base_url"] = json!("https://example.com/v1"),
+            "malformed",
+        ),
+        (
+            |manifest| manifest["secrets"]["c1"]["base_url"] = json!("http://api.openai.com/v1"),
+            "malformed",
+        ),
+        (
+            |manifest| {
+                let url = "https://api.openai.com@example.com/v1";
+                manifest["secrets"]["c1"]["base_url"] = json!(url);
+            },
+            "malformed",
+        ),
+        (
+            |manifest| {
+                let url = "https://api.openai.com\\.example.com/v1";
+                manifest["secrets"]["c1"]["base_url"] = json!(url);
+            },
+            "malformed",
+        ),
+        (
+            |manifest| manifest["secrets"]["c1"]["base_url"] = json!("https://api.openai.com"),
+            "granted",
+        ),
+        (
+            |manifest| {
+                let parameters = json!({"base_url": "https://example.com/v1"});
+                manifest["secrets"]["c1"]["parameters"] = parameters;
+            },
+            "malformed",
+        ),
+        (
+            |manifest| {
+                let url = "http://api.openai.com/v1";
+                manifest["secrets"]["c1"]["parameters"] = json!({"base_url": url});
+                manifest["secrets"]["c1"]["base_url"] = json!(url);
+                let sealed_for = destination(&format!("\"{url}\""));
+                manifest["secrets"]["c1"]["frame"]["destination"] = json!(sealed_for);
+            },
+            "granted",
+        ),
+        (
+            |manifest| manifest["secrets"]["c1"]["destination"] = json!([]),
+            "malformed",
+        ),
+        (
+            |manifest| manifest["secrets"]["c1"]["parameters"] = json!({"note": "x"}),
+            "granted",
+        ),
+        (
+            |manifest| manifest["secrets"]["c1"]["parameters"] = json!({"other": "x"}),
+            "malformed",
+        ),
+        (
+            |manifest| manifest["secrets"]["c1"]["parameters"] = json!({"api_key": "x"}),
+            "malformed",
+        ),
+        (
+            |manifest| manifest["secrets"]["c1"]["frame"]["mode"] = json!("other"),
+            "malformed",
+        ),
+        (
+            |manifest| manifest["secrets"]["c1"]["frame"]["epoch"] = json!(1),
+            "malformed",
+        ),
+        // Nothing twice, and nothing missing.
+        (
+            |manifest| manifest["scopes"] = json!(["acme/evals", "acme/evals"]),
+            "malformed",
+        ),
+        (|manifest| manifest["scopes"] = json!([]), "malformed"),
+        (
+            |manifest| manifest["scopes"] = json!(["acme/other"]),
+            "malformed",
+        ),
+        (|manifest| manifest["recipients"] = json!([]), "malformed"),
+        (
+            |manifest| manifest["recipients"] = json!(["AGE-SECRET-KEY-1"]),
+            "malformed",
+        ),
+        (
+            |manifest| {
+                let twice = manifest["providers"][0].clone();
+                manifest["providers"].as_array_mut().unwrap().push(twice);
+            },
+            "malformed",
+        ),
+        (
+            |manifest| {
+                let scopes = &mut manifest["providers"][0]["scopes"];
+                let twice = scopes[0].clone();
+                scopes.as_array_mut().unwrap().push(twice);
+            },
+            "malformed",
+        ),
+        (
+            |manifest| {
+                let credentials = &mut manifest["providers"][0]["scopes"][0]["credentials"];
+                let other = json!({"id": "c1", "name": "other"});
+                credentials.as_array_mut().unwrap().push(other);
+            },
+            "malformed",
+        ),
+        (
+            |manifest| manifest["expires_at_ms"] = json!(NOW_MS + 367 * 86_400_000),
+            "malformed",
         ),
     ];
-    for (number, (edit, expected)) in edits.into_iter().enumerate() {
+    for (number, (edit, expected)) in edits.iter().enumerate() {
         let mut manifest = manifest();
         edit(&mut manifest);
         let found = outcome(&bundle_of(&manifest, &key(1)), &request());
-        assert_eq!(found, expected, "edit {number}");
+        assert_eq!(found, *expected, "edit {number}");
     }
 }
 
@@ -302,10 +426,32 @@ fn what_is_expected_of_a_bundle_is_checked() {
         assert_eq!(with(pointer, value.clone()), expected, "{pointer}: {value}");
     }
     let newer = bundle.replace("version=1", "version=2");
-    assert_eq!(outcome(&newer, &request()), "newer");
+    assert_eq!(outcome(&newer, &request()), "newer-version");
     let large = " ".repeat(300 << 10);
     let answer = answer(&bundle, &format!("{}{large}", request()));
     assert!(answer.contains("too-large"), "{answer}");
+}
+
+#[test]
+fn an_error_repeats_nothing_that_may_be_a_key() {
+    let secret = "sk-proj-abcdEFGH1234567890";
+    for pointer in ["", "/policy", "/secrets/c1", "/secrets/c1/frame"] {
+        let manifest = manifest();
+        let members = manifest.pointer(pointer).unwrap().as_object().unwrap();
+        let edits = members.keys().map(|name| (name.clone(), json!(secret)));
+        for (name, value) in edits.chain([(secret.to_owned(), json!(1))]) {
+            let mut changed = manifest.clone();
+            changed.pointer_mut(pointer).unwrap()[&name] = value;
+            let bundle = bundle_of(&changed, &key(1));
+            let answer = answer(&bundle, &request().to_string());
+            let is_repeated = answer.contains(secret) && answer.starts_with(r#"{"error":"#);
+            assert!(!is_repeated, "{pointer}/{name}: {answer}");
+        }
+    }
+    let mut request = request();
+    request[secret] = json!(1);
+    let answer = answer(&bundle_of(&manifest(), &key(1)), &request.to_string());
+    assert!(!answer.contains(secret), "{answer}");
 }
 
 #[test]
@@ -324,6 +470,7 @@ fn every_signature_must_be_valid() {
         outcome(&serde_json::to_string(&file).unwrap(), &request)
     };
     assert_eq!(outcome_of(vec![genuine()]), "granted");
+    assert_eq!(outcome_of(vec![genuine(), genuine()]), "malformed");
     let second = sign(&key(2), &signed_bytes(&payload));
     assert_eq!(outcome_of(vec![genuine(), second]), "granted");
     assert_eq!(outcome_of(Vec::new()), "invalid-signature");

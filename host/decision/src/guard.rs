@@ -213,9 +213,10 @@ pub fn is_unusable_for(facts: &Facts, credential: &CredentialFacts, code: &str) 
     }
 }
 
-/// The ids of the credentials that some request of the requesting scope can be granted, whatever
-/// its model, its credential name and its time. So nothing else is needed to serve the scope from
-/// these facts, and no other secret leaves with them.
+/// The ids of the credentials that the built-in policy can grant to some request of the requesting
+/// scope, whatever its model, its credential name and its time. So nothing else is needed to serve
+/// the scope from these facts, and few other secrets leave with them: a credential counts unless
+/// one before it, in the order of rule 4, can always be used.
 pub fn grantable(facts: &Facts) -> BTreeSet<&str> {
     let chain = facts.chain.iter();
     let credentials = chain.flat_map(|scope| &scope.credentials);
@@ -226,7 +227,7 @@ pub fn grantable(facts: &Facts) -> BTreeSet<&str> {
     for name in std::iter::once(None).chain(names.into_iter().map(Some)) {
         asked.request.credential = name.cloned();
         let ceiling = Ceiling::of(&asked);
-        for credential in facts.chain.iter().flat_map(|scope| &scope.credentials) {
+        for credential in in_order(facts) {
             let is_granted = match ceiling.check(&credential.id) {
                 Ok(()) => true,
                 Err(kind) => kind == ViolationKind::ModelNotAllowed,
@@ -237,10 +238,23 @@ pub fn grantable(facts: &Facts) -> BTreeSet<&str> {
                 .is_none_or(|list| !list.is_empty());
             if is_granted && allows_some {
                 found.insert(credential.id.as_str());
+                if credential.models.is_none() && credential.expires_at_ms.is_none() {
+                    break;
+                }
             }
         }
     }
     found
+}
+
+/// All credentials in the order of rule 4.
+fn in_order(facts: &Facts) -> Vec<&CredentialFacts> {
+    let scopes = facts.chain.iter().map(|scope| {
+        let mut credentials: Vec<&CredentialFacts> = scope.credentials.iter().collect();
+        credentials.sort_by_key(|credential| (credential.priority, &credential.name));
+        credentials
+    });
+    scopes.flatten().collect()
 }
 
 /// The number of scopes of the chain that the requesting scope reaches by inheritance (rule 1),

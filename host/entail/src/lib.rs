@@ -151,9 +151,7 @@ pub use crate::audit::{
     Breach, Filter, LogEvent, LogEventKind, LogFile, LogReport, OutcomeFilter, Purpose,
     RecordedDecision, RecordedOpening, Records, accept_log_loss, archive_log, log_files,
 };
-pub use crate::bundles::{
-    BundleExport, ExportedBundle, MAX_BUNDLE_LIFETIME_MS, bundle_recipients, open_bundle_lease,
-};
+pub use crate::bundles::{BundleExport, ExportedBundle, bundle_recipients, open_bundle_lease};
 pub use crate::change::rules::{Edit, RuleChanges};
 pub use crate::change::set_credential::{SecretEdit, SetCredential};
 pub use crate::change::value::{mask, normalize_value};

@@ -5,9 +5,9 @@
 use entail::bundle::{Bundle, Expected, Request as BundleRequest};
 use entail::policy::{Inheritance, Sharing};
 use entail::{
-    BundleExport, Change, CredentialRef, Edit, Entail, Error, Home, Options, Principal, ProviderId,
-    Request, RuleChanges, ScopePath, Secret, SecretEdit, SetCredential, bundle_recipients,
-    open_bundle_lease,
+    BundleExport, Change, CredentialRef, Edit, Entail, Error, Home, ModelId, Options, Principal,
+    ProviderId, Request, RuleChanges, ScopePath, Secret, SecretEdit, SetCredential,
+    bundle_recipients, open_bundle_lease,
 };
 use fastrand::Rng;
 
@@ -149,10 +149,7 @@ async fn compare(entail: &Entail, bundle: &Bundle, identity: &Secret, request: &
             assert_eq!(frame.hosts, lease.hosts());
             assert_eq!(sealed.secret.base_url.as_deref(), lease.base_url());
             assert_eq!(sealed.secret.parameters, *lease.parameters());
-            assert_eq!(
-                sealed.model.as_deref(),
-                lease.model().map(|model| model.as_str())
-            );
+            assert_eq!(sealed.model.as_deref(), lease.model().map(ModelId::as_str));
             true
         }
         (Err(Error::Refused { .. }), None) => false,

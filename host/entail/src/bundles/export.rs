@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use entail_bundle::{
-    BUILT_IN_POLICY, Bundle, BundleFile, Frame, MAX_INTEGER, Manifest, PolicyVersion,
-    ProviderFacts, SealedSecret, Signature, digest_of, signed_bytes,
+    BUILT_IN_POLICY, Bundle, BundleFile, Frame, MAX_INTEGER, MAX_LIFETIME_MS, Manifest,
+    PolicyVersion, ProviderFacts, SealedSecret, Signature, digest_of, signed_bytes,
 };
 use entail_policy::ScopeFacts;
 use entail_store::{
-    Batch, Document, Keyring, Keys, Recipient, Revision, SealContext, Tampering, seal_to,
+    Batch, Document, KeyError, Keyring, Keys, Recipient, Revision, SealContext, Tampering, seal_to,
     with_recipient,
 };
 use serde_json::json;
@@ -31,9 +31,6 @@ use crate::urls::base_url;
 use entail_decision::guard;
 use entail_decision::name::{ProviderId, ScopePath};
 use entail_decision::provider::Provider;
-
-/// The longest time that a bundle resolves: 366 days. Removing a credential does not reach it.
-pub const MAX_BUNDLE_LIFETIME_MS: u64 = 366 * 24 * 60 * 60 * 1000;
 
 /// The version of the contract that the built-in policy has.
 const CONTRACT: &str = "0.2.0";
@@ -110,7 +107,7 @@ impl Entail {
         authorize_whole(principal, Action::Administer)?;
         let organization = organization_of(&export.scopes)?;
         let recipients = checked_recipients(&export.recipients)?;
-        if !(1..=MAX_BUNDLE_LIFETIME_MS).contains(&export.lifetime_ms) {
+        if !(1..=MAX_LIFETIME_MS).contains(&export.lifetime_ms) {
             return Err(Error::Invalid(
                 "a bundle is valid for at most 366 days, and for some time".to_owned(),
             ));
@@ -119,7 +116,7 @@ impl Entail {
             .until_not_contended(|| async {
                 let tree = self.read_tree(&organization, &export.scopes).await?;
                 let keys = self.documents.store.keys();
-                keys.check_not_limited(&tree.keyring)?;
+                keys.check_not_limited(&tree.keyring).map_err(limited)?;
                 let contents = self.contents(principal, export, &tree)?;
                 let (secrets, blobs) = self.sealed(&tree, &contents, &recipients).await?;
                 let record = json!({
@@ -330,6 +327,7 @@ impl Entail {
                 blob: digest_of(&sealed),
                 frame: frame_of(holder, context),
                 parameters: credential.version.parameters.clone(),
+                destination: credential.version.destination.clone(),
                 base_url,
             };
             secrets.insert(id.clone(), secret);
@@ -352,6 +350,18 @@ fn frame_of(holder: &ScopePath, context: SealContext) -> Frame {
         destination: context.destination.to_string(),
         epoch: context.epoch,
         fields: context.fields,
+    }
+}
+
+/// Says what a limited signer cannot do here.
+fn limited(error: KeyError) -> Error {
+    match error {
+        KeyError::OutsideDelegation { .. } => Error::Invalid(
+            "the signer of this machine may change only some scopes, and a bundle speaks for the \
+             whole organization; export it on a machine whose signer may change everything"
+                .to_owned(),
+        ),
+        error => error.into(),
     }
 }
 

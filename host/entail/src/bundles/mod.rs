@@ -4,5 +4,5 @@
 mod export;
 mod open;
 
-pub use export::{BundleExport, ExportedBundle, MAX_BUNDLE_LIFETIME_MS};
+pub use export::{BundleExport, ExportedBundle};
 pub use open::{bundle_recipients, open_bundle_lease};

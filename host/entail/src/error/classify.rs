@@ -165,15 +165,7 @@ impl Error {
     /// Its stable code, in kebab-case: finer than its [kind](Error::kind).
     pub fn code(&self) -> &'static str {
         match self {
-            Error::Bundle(BundleError::Newer) => NEWER_VERSION,
-            Error::Bundle(BundleError::UnknownScope(_)) => "unknown-scope",
-            Error::Bundle(BundleError::UnknownProvider(_)) => "unknown-provider",
-            Error::Bundle(BundleError::PolicyFailed(_)) => "policy-failed",
-            Error::Bundle(BundleError::GuardViolated(_)) => "guard-violated",
-            Error::Bundle(BundleError::Expired { .. }) => "expired-bundle",
-            Error::Bundle(BundleError::UntrustedSigner(_)) => "untrusted-signer",
-            Error::Bundle(BundleError::Outdated { .. }) => "outdated-bundle",
-            Error::Bundle(_) => "invalid-bundle",
+            Error::Bundle(error) => error.code(),
             Error::Refused { .. } => "refused",
             Error::Withheld { code, .. } => code,
             Error::NotAuthorized { .. } => "not-authorized",

@@ -4,6 +4,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use entail::bundle::{Bundle, MAX_BUNDLE_BYTES};
+use entail::store::InputFile;
 use entail::{BundleExport, ProviderId, ScopePath};
 use entail_api::bundle::BundleExported;
 
@@ -61,15 +63,20 @@ pub async fn export(session: &Session, args: &ExportArgs) -> Result<(), CliError
     Ok(())
 }
 
-/// Fails if something else than a regular file is there, which would be lost.
+/// Fails if something else than a bundle is there, which would be lost.
 fn check_replaceable(file: &Path) -> Result<(), CliError> {
-    match file.metadata() {
-        Ok(found) if !found.is_file() => Err(CliError::invalid(format!(
-            "{} exists and is not a regular file",
-            file.display()
-        ))),
-        _ => Ok(()),
+    if file.symlink_metadata().is_err() {
+        return Ok(());
     }
+    let opened = InputFile::open_regular_no_link(file);
+    let text = opened.and_then(|opened| opened.read_to_limit(MAX_BUNDLE_BYTES));
+    if text.is_ok_and(|text| Bundle::named_signers(&text).is_ok()) {
+        return Ok(());
+    }
+    Err(CliError::invalid(format!(
+        "{} exists and is not a bundle, so it is not replaced; name another file, or remove it",
+        file.display()
+    )))
 }
 
 /// Replaces a file at once: a reader sees the old or the new contents. Others may read it: its
@@ -78,7 +85,9 @@ fn replace(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let directory = file
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
-    let mut written = tempfile::NamedTempFile::new_in(directory.unwrap_or(Path::new(".")))?;
+    let created = tempfile::NamedTempFile::new_in(directory.unwrap_or(Path::new(".")));
+    // The error would name the temporary file.
+    let mut written = created.map_err(|error| std::io::Error::from(error.kind()))?;
     written.write_all(bytes)?;
     written.as_file().sync_all()?;
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);

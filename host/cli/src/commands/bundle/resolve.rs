@@ -1,21 +1,21 @@
 //! `entail bundle resolve` and `explain`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
 use entail::bundle::{Bundle, Request, Resolution, SealedLease};
 use entail::decision::Outcome;
 use entail::{
-    CredentialName, Error, Explanation, ModelId, ProviderId, ScopePath, Secret, bundle_recipients,
-    mask, now_ms, open_bundle_lease,
+    CredentialName, Error, Explanation, HiddenFindings, ModelId, ProviderId, ScopePath, Secret,
+    bundle_recipients, mask, now_ms, open_bundle_lease,
 };
 use entail_api::explain::Explanation as ExplanationOutput;
 use entail_api::resolve::Lease as LeaseOutput;
 
 use super::file::{TrustArgs, open};
-use crate::args::attributes::AttributeArgs;
+use crate::args::attributes::parse_attributes;
 use crate::args::path;
 use crate::commands::resolve::print_text;
 use crate::error::CliError;
@@ -40,8 +40,9 @@ pub struct BundleRequestArgs {
     /// The name of the credential; any, if none is given
     #[arg(long)]
     pub name: Option<CredentialName>,
-    #[command(flatten)]
-    pub attributes: AttributeArgs,
+    /// An attribute for the policy, such as session=4711
+    #[arg(long = "attribute", value_name = "NAME=VALUE")]
+    pub attributes: Vec<String>,
 }
 
 #[derive(Args)]
@@ -106,11 +107,21 @@ pub fn explain(session: &Session, args: &BundleExplainArgs) -> Result<(), CliErr
     Ok(())
 }
 
-fn read_identity(file: impl AsRef<std::path::Path>) -> Result<Secret, CliError> {
+fn read_identity(file: impl AsRef<Path>) -> Result<Secret, CliError> {
     let file = file.as_ref();
-    Secret::read_file(file, MAX_IDENTITY_BYTES)
-        .map_err(|error| CliError::io(file.display(), &error))?
-        .ok_or_else(|| CliError::invalid(format!("{} is too large", file.display())))
+    let shown = file.display();
+    let identity = Secret::read_file(file, MAX_IDENTITY_BYTES)
+        .map_err(|error| CliError::io(&shown, &error))?
+        .ok_or_else(|| CliError::invalid(format!("{shown} is too large for an identity")))?;
+    if bundle_recipients(&identity).is_err() {
+        return Err(CliError::invalid(format!(
+            "{shown} contains no age identity (AGE-SECRET-KEY-1…)"
+        ))
+        .with_remedies(vec![
+            "if it is encrypted, decrypt it first: age --decrypt FILE".to_owned(),
+        ]));
+    }
+    Ok(identity)
 }
 
 fn request(args: &BundleRequestArgs, identity: Option<&Secret>) -> Result<Request, CliError> {
@@ -120,7 +131,7 @@ fn request(args: &BundleRequestArgs, identity: Option<&Secret>) -> Result<Reques
         model: args.model.clone(),
         credential: args.name.clone(),
         principal: None,
-        attributes: args.attributes.parse()?,
+        attributes: parse_attributes(&args.attributes)?,
         now_ms: now_ms(),
         recipients: identity
             .map(bundle_recipients)
@@ -138,7 +149,7 @@ fn explanation(bundle: &Bundle, resolution: Resolution<'_>) -> Result<Explanatio
         revision: manifest.revision,
         facts: Arc::new(resolution.facts),
         decision: resolution.decision,
-        hidden: Default::default(),
+        hidden: HiddenFindings::default(),
         policy,
         identity: None,
     })
