@@ -232,11 +232,12 @@ fn a_bundle_that_is_not_trusted_or_not_for_this_machine_is_refused() {
     exported
         .resolve("acme/evals", "openai", &other_identity)
         .fails(10)
-        .prints("cannot be read");
+        .prints("cannot be read")
+        .prints(&format!("export it with --to {other_recipient}"));
     exported
         .elsewhere(&["bundle", "verify", &exported.bundle])
         .fails(19)
-        .prints(&format!("add --signer {}", exported.signer));
+        .prints("that entail key list shows at the home");
     let stranger = format!("ed25519:{}", "0".repeat(64));
     exported
         .elsewhere(&["bundle", "verify", &exported.bundle, "--signer", &stranger])
@@ -249,11 +250,11 @@ fn a_bundle_that_is_not_trusted_or_not_for_this_machine_is_refused() {
     exported
         .resolve("acme/agents", "openai", &exported.identity)
         .fails(18)
-        .prints("the bundle is not for acme/agents");
+        .prints("the bundle is not for acme/agents, only for acme/evals");
     exported
         .resolve("acme/evals", "xai", &exported.identity)
         .fails(18)
-        .prints("nothing for xai");
+        .prints("nothing for xai, only for openai");
     // A byte of the secret.
     let text = std::fs::read_to_string(&exported.bundle).unwrap();
     let place = text.rfind("\":\"").unwrap() + 100;

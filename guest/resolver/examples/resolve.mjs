@@ -4,7 +4,9 @@
 //
 // prints the answer, or with an identity the opened secret, as JSON.
 
+import { realpathSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
 
 // Answers a request in a fresh instance. All texts are bytes.
 export function answer(module, bundle, request) {
@@ -54,18 +56,27 @@ export async function openSecret(lease, identities) {
   return fields;
 }
 
-const [core, bundle, request, identity] = await Promise.all(
-  process.argv.slice(2).map((file) => readFile(file)),
-);
-const text = answer(new WebAssembly.Module(core), bundle, request);
-const lease = JSON.parse(text).resolved?.lease;
-if (identity === undefined) {
-  console.log(text);
-} else if (lease === undefined) {
-  console.error(text);
-  process.exitCode = 1;
-} else {
-  const lines = identity.toString().split("\n");
+async function main(files) {
+  if (files.length < 3 || files.length > 4) {
+    throw new Error("usage: resolve.mjs CORE BUNDLE REQUEST [IDENTITY]");
+  }
+  const [core, bundle, request, identity] = await Promise.all(files.map((file) => readFile(file)));
+  const text = answer(new WebAssembly.Module(core), bundle, request);
+  const { resolved } = JSON.parse(text);
+  if (resolved === undefined || (identity !== undefined && resolved.lease === undefined)) {
+    throw new Error(text);
+  }
+  if (identity === undefined) return text;
+  const lines = identity.toString().split("\n").map((line) => line.trim());
   const identities = lines.filter((line) => line.startsWith("AGE-SECRET-KEY-"));
-  console.log(JSON.stringify(await openSecret(lease, identities)));
+  return JSON.stringify(await openSecret(resolved.lease, identities));
+}
+
+if (realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  try {
+    console.log(await main(process.argv.slice(2)));
+  } catch (error) {
+    console.error(error.message);
+    process.exitCode = 1;
+  }
 }

@@ -62,18 +62,23 @@ def open_secret(lease, identities):
 
 
 def main():
+    if len(sys.argv) not in (4, 5):
+        sys.exit("usage: resolve.py CORE BUNDLE REQUEST [IDENTITY]")
     core, bundle, request, *identity = sys.argv[1:]
     answer = Core(core).answer(Path(bundle).read_bytes(), Path(request).read_bytes())
+    resolved = json.loads(answer).get("resolved")
+    if resolved is None or identity and "lease" not in resolved:
+        sys.exit(answer)
     if not identity:
         print(answer)
         return
-    resolved = json.loads(answer).get("resolved", {})
-    if "lease" not in resolved:
-        sys.exit(answer)
     lines = Path(identity[0]).read_text().splitlines()
-    keys = [line for line in lines if line.startswith("AGE-SECRET-KEY-")]
+    keys = [line.strip() for line in lines if line.strip().startswith("AGE-SECRET-KEY-")]
     identities = [pyrage.x25519.Identity.from_str(key) for key in keys]
-    print(json.dumps(open_secret(resolved["lease"], identities)))
+    try:
+        print(json.dumps(open_secret(resolved["lease"], identities)))
+    except (pyrage.DecryptError, ValueError) as error:
+        sys.exit(f"the secret cannot be opened with {identity[0]}: {error}")
 
 
 if __name__ == "__main__":

@@ -75,6 +75,11 @@ impl Bundle {
         Ok(file.named_signers().map(str::to_owned).collect())
     }
 
+    /// The fingerprints of the keys that signed it.
+    pub fn signers(&self) -> impl Iterator<Item = &str> {
+        self.file.named_signers()
+    }
+
     /// What it says.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest

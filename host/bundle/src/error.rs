@@ -36,7 +36,7 @@ pub enum BundleError {
     #[error("the bundle is of the organization {0}")]
     OtherOrganization(ScopePath),
     /// Its time is over.
-    #[error("the bundle has expired")]
+    #[error("the bundle has expired; a new one is needed")]
     Expired {
         /// When, in milliseconds since 1970-01-01T00:00:00Z.
         expires_at_ms: u64,
@@ -48,7 +48,10 @@ pub enum BundleError {
         issued_at_ms: u64,
     },
     /// A newer one was accepted before.
-    #[error("the bundle is of revision {found}, and at least {required} is required")]
+    #[error(
+        "the bundle is of revision {found}, and at least {required} is required: a newer one was \
+         made"
+    )]
     Outdated {
         /// Its revision.
         found: u64,
@@ -65,11 +68,21 @@ pub enum BundleError {
     #[error("the request is invalid: {0}")]
     InvalidRequest(String),
     /// It contains no facts of the scope.
-    #[error("the bundle is not for {0}")]
-    UnknownScope(ScopePath),
+    #[error("the bundle is not for {scope}, only for {known}")]
+    UnknownScope {
+        /// The scope.
+        scope: ScopePath,
+        /// Some of those that it is for.
+        known: String,
+    },
     /// It contains no facts of the provider.
-    #[error("the bundle contains nothing for {0}")]
-    UnknownProvider(ProviderId),
+    #[error("the bundle contains nothing for {provider}, only for {known}")]
+    UnknownProvider {
+        /// The provider.
+        provider: ProviderId,
+        /// Some of those that it contains facts of.
+        known: String,
+    },
     /// The policy made no decision.
     #[error("the policy failed, so nothing is granted: {}", .0.shown())]
     PolicyFailed(ForeignText),
@@ -95,8 +108,8 @@ impl BundleError {
             BundleError::OtherPolicy(_) => "other-policy",
             BundleError::ChangedBlob(_) => "changed-blob",
             BundleError::InvalidRequest(_) => "invalid-request",
-            BundleError::UnknownScope(_) => "unknown-scope",
-            BundleError::UnknownProvider(_) => "unknown-provider",
+            BundleError::UnknownScope { .. } => "unknown-scope",
+            BundleError::UnknownProvider { .. } => "unknown-provider",
             BundleError::PolicyFailed(_) => "policy-failed",
             BundleError::GuardViolated(_) => "guard-violated",
         }
@@ -115,6 +128,13 @@ pub(crate) fn place_of(error: &serde_json::Error) -> String {
         Category::Data => "is not what it should be",
         Category::Syntax | Category::Eof | Category::Io => "is not JSON",
     };
+    let message = error.to_string();
+    // The name is one of this form.
+    if let Some(rest) = message.strip_prefix("missing field `")
+        && let Some((name, _)) = rest.split_once('`')
+    {
+        return format!("the object that ends at line {line}, column {column} lacks {name}");
+    }
     if line == 0 {
         return format!("a member {what}");
     }

@@ -11,7 +11,10 @@ use entail_decision::{Decision, Facts, Outcome, RequestFacts, ScopeFacts, guard}
 use crate::built_in::{BUILT_IN_POLICY, decide};
 use crate::bundle::Bundle;
 use crate::error::{BundleError, malformed};
-use crate::manifest::SealedSecret;
+use crate::manifest::{Manifest, SealedSecret};
+
+/// How many names a message lists.
+const MAX_NAMED: usize = 5;
 
 /// A request for a credential.
 #[derive(Clone, Debug)]
@@ -95,12 +98,18 @@ impl Bundle {
 
     fn facts(&self, request: &Request) -> Result<Facts, BundleError> {
         if !self.manifest.scopes.contains(&request.scope) {
-            return Err(BundleError::UnknownScope(request.scope.clone()));
+            return Err(BundleError::UnknownScope {
+                scope: request.scope.clone(),
+                known: some(&self.manifest.scopes),
+            });
         }
         let mut providers = self.manifest.providers.iter();
         let provided = providers
             .find(|facts| facts.provider.id == request.provider)
-            .ok_or_else(|| BundleError::UnknownProvider(request.provider.clone()))?;
+            .ok_or_else(|| BundleError::UnknownProvider {
+                provider: request.provider.clone(),
+                known: some(providers_of(&self.manifest)),
+            })?;
         let chain = request.scope.chain().map(|path| {
             let mut scopes = provided.scopes.iter();
             let scope = scopes.find(|scope| scope.path == path.as_str());
@@ -158,6 +167,27 @@ impl Bundle {
             sealed: self.blob(&secret.blob)?,
         })
     }
+}
+
+fn providers_of(manifest: &Manifest) -> impl Iterator<Item = &ProviderId> {
+    manifest.providers.iter().map(|facts| &facts.provider.id)
+}
+
+/// The first few of a list, for a message.
+fn some<T: ToString>(list: impl IntoIterator<Item = T>) -> String {
+    let mut rest = list.into_iter();
+    let mut first: Vec<String> = rest
+        .by_ref()
+        .take(MAX_NAMED)
+        .map(|one| one.to_string())
+        .collect();
+    if first.is_empty() {
+        return "none".to_owned();
+    }
+    if rest.next().is_some() {
+        first.push("…".to_owned());
+    }
+    first.join(", ")
 }
 
 /// The facts of a scope for one who has an identity of the bundle, or has none.

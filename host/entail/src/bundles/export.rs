@@ -109,7 +109,7 @@ impl Entail {
         let recipients = checked_recipients(&export.recipients)?;
         if !(1..=MAX_LIFETIME_MS).contains(&export.lifetime_ms) {
             return Err(Error::Invalid(
-                "a bundle is valid for at most 366 days, and for some time".to_owned(),
+                "a bundle is valid for more than no time, and for at most 366 days".to_owned(),
             ));
         }
         self.documents

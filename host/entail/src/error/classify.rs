@@ -72,7 +72,9 @@ fn of_bundle(error: &BundleError) -> ErrorKind {
         }
         BundleError::OtherPolicy(_) | BundleError::PolicyFailed(_) => ErrorKind::PolicyFailed,
         BundleError::GuardViolated(_) => ErrorKind::GuardViolated,
-        BundleError::UnknownScope(_) | BundleError::UnknownProvider(_) => ErrorKind::NotFound,
+        BundleError::UnknownScope { .. } | BundleError::UnknownProvider { .. } => {
+            ErrorKind::NotFound
+        }
         _ => ErrorKind::Invalid,
     }
 }

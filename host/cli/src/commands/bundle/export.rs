@@ -1,6 +1,8 @@
 //! `entail bundle export`.
 
+use std::fs::Permissions;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -8,12 +10,13 @@ use entail::bundle::{Bundle, MAX_BUNDLE_BYTES};
 use entail::store::InputFile;
 use entail::{BundleExport, ProviderId, ScopePath};
 use entail_api::bundle::BundleExported;
+use tempfile::NamedTempFile;
 
 use super::inspect::{print, to_output};
 use crate::args::path;
 use crate::args::time::duration_ms;
 use crate::error::CliError;
-use crate::output::{out, print_json};
+use crate::output::{Style, err, out, print_json};
 use crate::session::Session;
 
 #[derive(Args)]
@@ -38,16 +41,21 @@ pub struct ExportArgs {
 pub async fn export(session: &Session, args: &ExportArgs) -> Result<(), CliError> {
     let lifetime_ms = duration_ms(&args.expires)?;
     check_replaceable(&args.output)?;
+    let failed = |error: std::io::Error| CliError::io(args.output.display(), &error);
+    // Before the export is recorded.
+    let created = beside(&args.output).map_err(failed)?;
     let entail = session.open_unlocked()?;
+    let mut scopes = args.scopes.clone();
+    scopes.sort();
+    scopes.dedup();
     let export = BundleExport {
-        scopes: args.scopes.clone(),
+        scopes,
         recipients: args.recipients.clone(),
         providers: (!args.providers.is_empty()).then(|| args.providers.clone()),
         lifetime_ms,
     };
     let exported = entail.export_bundle(&session.principal, &export).await?;
-    replace(&args.output, exported.text.as_bytes())
-        .map_err(|error| CliError::io(args.output.display(), &error))?;
+    replace(&args.output, created, exported.text.as_bytes()).map_err(failed)?;
     let signers = vec![exported.signer.clone()];
     let output = BundleExported {
         file: args.output.to_string_lossy().into_owned(),
@@ -60,6 +68,9 @@ pub async fn export(session: &Session, args: &ExportArgs) -> Result<(), CliError
     }
     print(&output.bundle);
     out!("written to {}", output.file);
+    if output.bundle.secrets.is_empty() {
+        err!(Style::Warn => "note:"; " none of its scopes can be granted a credential; why: entail explain SCOPE PROVIDER");
+    }
     Ok(())
 }
 
@@ -79,19 +90,23 @@ fn check_replaceable(file: &Path) -> Result<(), CliError> {
     )))
 }
 
-/// Replaces a file at once: a reader sees the old or the new contents. Others may read it: its
-/// secrets are sealed.
-fn replace(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let directory = file
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    let created = tempfile::NamedTempFile::new_in(directory.unwrap_or(Path::new(".")));
-    // The error would name the temporary file.
-    let mut written = created.map_err(|error| std::io::Error::from(error.kind()))?;
+/// A new file beside `file`, which replaces it later: a reader sees the old or the new contents.
+fn beside(file: &Path) -> std::io::Result<NamedTempFile> {
+    let parent = file.parent();
+    let directory = parent.filter(|parent| !parent.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new("."));
+    // An error of the new file would name that.
+    directory.metadata()?;
+    NamedTempFile::new_in(directory).map_err(|error| std::io::Error::from(error.kind()))
+}
+
+/// Replaces a file. Others may read it: its secrets are sealed.
+fn replace(file: &Path, mut written: NamedTempFile, bytes: &[u8]) -> std::io::Result<()> {
     written.write_all(bytes)?;
     written.as_file().sync_all()?;
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    written.as_file().set_permissions(mode)?;
+    written
+        .as_file()
+        .set_permissions(Permissions::from_mode(0o644))?;
     written.persist(file)?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use entail::bundle::{Bundle, Expected, MAX_BUNDLE_BYTES};
+use entail::bundle::{Bundle, BundleError, Expected, MAX_BUNDLE_BYTES};
 use entail::store::{InputFile, KeyId};
 use entail::{now_ms, quoted};
 
@@ -53,11 +53,22 @@ pub fn read(file: &Path) -> Result<Vec<u8>, CliError> {
 /// Fails if it cannot be read, or is not trusted.
 pub fn open(session: &Session, args: &TrustArgs) -> Result<Bundle, CliError> {
     let text = read(&args.file.file)?;
-    let expected = expected(session, args, &text)?;
-    Ok(Bundle::open(&text, &expected).map_err(entail::Error::from)?)
+    let expected = expected(session, args)?;
+    Bundle::open(&text, &expected).map_err(|error| {
+        let is_untrusted = matches!(error, BundleError::UntrustedSigner(_));
+        let error = CliError::from(entail::Error::from(error));
+        if is_untrusted {
+            error.with_remedies(vec![COMPARE.to_owned()])
+        } else {
+            error
+        }
+    })
 }
 
-fn expected(session: &Session, args: &TrustArgs, text: &[u8]) -> Result<Expected, CliError> {
+/// How to find out whose bundles to trust. The bundle itself proves nothing.
+const COMPARE: &str = "add --signer with the fingerprint of the signer that entail bundle export printed, or that entail key list shows at the home; do not take it from the bundle";
+
+fn expected(session: &Session, args: &TrustArgs) -> Result<Expected, CliError> {
     let mut expected = Expected {
         lowest_revision: args.at_least,
         now_ms: now_ms(),
@@ -77,14 +88,10 @@ fn expected(session: &Session, args: &TrustArgs, text: &[u8]) -> Result<Expected
     }
     let keyring = session.home().ok().map(|home| home.trusted_keyring());
     let Some(keyring) = keyring.transpose()? else {
-        let named = Bundle::named_signers(text).map_err(entail::Error::from)?;
         return Err(CliError::invalid(
             "nothing says whose bundles are trusted: there is no home here",
         )
-        .with_remedies(vec![format!(
-            "if you know that it is right, add --signer {}",
-            named.join(" --signer ")
-        )]));
+        .with_remedies(vec![COMPARE.to_owned()]));
     };
     let signers = keyring.authority().signers.iter();
     let unlimited = signers.filter(|signer| signer.scopes.is_none());

@@ -19,15 +19,14 @@ pub fn inspect(session: &Session, args: &BundleFileArg) -> Result<(), CliError> 
         return Ok(());
     }
     print(&output);
-    err!(Style::Warn => "note:"; " whether it is from the right organization was not checked: entail bundle verify FILE");
+    err!(Style::Warn => "note:"; " whether it is from the right organization was not checked: entail bundle verify {} --signer FINGERPRINT", args.file.display());
     Ok(())
 }
 
 pub fn verify(session: &Session, args: &TrustArgs) -> Result<(), CliError> {
     let bundle = file::open(session, args)?;
     let blobs = bundle.check_blobs().map_err(entail::Error::from)?;
-    let signers = file::read(&args.file.file)
-        .and_then(|text| Ok(Bundle::named_signers(&text).map_err(entail::Error::from)?))?;
+    let signers = bundle.signers().map(str::to_owned).collect();
     let output = to_output(bundle.manifest(), signers, true);
     if session.global.json {
         print_json(&output);

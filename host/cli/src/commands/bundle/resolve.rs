@@ -8,8 +8,8 @@ use clap::Args;
 use entail::bundle::{Bundle, Request, Resolution, SealedLease};
 use entail::decision::Outcome;
 use entail::{
-    CredentialName, Error, Explanation, HiddenFindings, ModelId, ProviderId, ScopePath, Secret,
-    bundle_recipients, mask, now_ms, open_bundle_lease,
+    CredentialName, Error, Explanation, HiddenFindings, Hint, ModelId, ProviderId, ScopePath,
+    Secret, bundle_recipients, mask, now_ms, open_bundle_lease,
 };
 use entail_api::explain::Explanation as ExplanationOutput;
 use entail_api::resolve::Lease as LeaseOutput;
@@ -96,7 +96,7 @@ pub fn explain(session: &Session, args: &BundleExplainArgs) -> Result<(), CliErr
         decision: convert(&explanation.decision)?,
         hidden: 0,
         hidden_codes: Vec::new(),
-        remedies: remedies(&explanation.hints()),
+        remedies: remedies_at_home(&explanation.hints()),
         identity_open: identity.is_some(),
     };
     if session.global.json {
@@ -155,17 +155,39 @@ fn explanation(bundle: &Bundle, resolution: Resolution<'_>) -> Result<Explanatio
     })
 }
 
+/// What would lift a refusal. It is done at the home: nothing changes a bundle.
+fn remedies_at_home(hints: &[Hint]) -> Vec<String> {
+    let remedies = remedies(hints).into_iter();
+    let at_home = |remedy: String| {
+        if remedy.starts_with("entail ") {
+            format!("at the home, before another export: {remedy}")
+        } else {
+            remedy
+        }
+    };
+    remedies.map(at_home).collect()
+}
+
 fn refused(bundle: &Bundle, request: &Request, resolution: Resolution<'_>) -> CliError {
     let Outcome::Refused(refusal) = resolution.decision.outcome.clone() else {
         return CliError::invalid("the bundle lacks the granted secret");
     };
     let hints = explanation(bundle, resolution).map(|explanation| explanation.hints());
+    let mut remedies = remedies_at_home(&hints.unwrap_or_default());
+    if refusal.code == "unreadable" {
+        let recipients = request.recipients.iter();
+        remedies.extend(recipients.map(|recipient| {
+            format!(
+                "the identity is not one that the bundle is for; export it with --to {recipient}"
+            )
+        }));
+    }
     CliError::from(Error::Refused {
         scope: request.scope.clone(),
         provider: request.provider.clone(),
         refusal,
     })
-    .with_remedies(remedies(&hints.unwrap_or_default()))
+    .with_remedies(remedies)
 }
 
 fn to_output(
