@@ -2,6 +2,7 @@
 
 use entail_decision::name::ScopePath;
 
+use crate::check::check;
 use crate::error::{BundleError, malformed};
 use crate::file::BundleFile;
 use crate::manifest::Manifest;
@@ -52,6 +53,7 @@ impl Bundle {
     pub fn read(text: &[u8], signers: &[String]) -> Result<Self, BundleError> {
         let file = BundleFile::parse(text)?;
         let manifest = file.verify(signers)?;
+        check(&manifest).map_err(malformed)?;
         let mut named: Vec<&String> = manifest
             .secrets
             .values()
