@@ -76,7 +76,7 @@ struct Resolved<'a> {
     lease: Option<LeaseText<'a>>,
 }
 
-/// A granted credential, whose secret is sealed.
+/// A granted credential with its sealed secret.
 #[derive(Serialize)]
 struct LeaseText<'a> {
     name: &'a str,

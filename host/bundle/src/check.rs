@@ -7,8 +7,8 @@ use entail_decision::ScopeFacts;
 use entail_decision::name::ScopePath;
 use entail_decision::provider::Provider;
 
-use crate::file::digest_of;
 use crate::manifest::{MAX_INTEGER, Manifest, SealedSecret};
+use crate::signature::sha256;
 
 /// The longest time between the making of a bundle and its end, in milliseconds: 366 days.
 pub const MAX_LIFETIME_MS: u64 = 366 * 24 * 60 * 60 * 1000;
@@ -171,8 +171,7 @@ fn destination_of(secret: &SealedSecret) -> String {
         .map(|name| (name, secret.parameters.get(name)))
         .collect();
     // Texts always serialize.
-    let text = serde_json::to_vec(&values).unwrap_or_default();
-    digest_of(&text).trim_start_matches("sha256:").to_owned()
+    sha256(&serde_json::to_vec(&values).unwrap_or_default())
 }
 
 /// Whether a base URL leads to a host of the frame: `https://HOST` or below it. Plain HTTP is

@@ -7,11 +7,10 @@ use base64::engine::general_purpose::STANDARD;
 use entail_text::objects;
 use entail_text::strict::{self, unique_map};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::error::{BundleError, malformed, not_the_form};
 use crate::manifest::Manifest;
-use crate::signature::{Hex, PAYLOAD_TYPE, Signature, decode};
+use crate::signature::{PAYLOAD_TYPE, Signature, decode, sha256};
 
 /// The media type of a bundle.
 pub const MEDIA_TYPE: &str = "application/vnd.entail.bundle+json;version=1";
@@ -64,7 +63,7 @@ pub struct Envelope {
 
 /// The digest of a blob, as a bundle names it: `sha256:` and hexadecimal digits.
 pub fn digest_of(bytes: &[u8]) -> String {
-    format!("sha256:{:x}", Hex(Sha256::digest(bytes).into()))
+    format!("sha256:{}", sha256(bytes))
 }
 
 impl BundleFile {

@@ -73,17 +73,14 @@ pub fn signed_bytes(payload: &[u8]) -> Vec<u8> {
 /// The fingerprint of an Ed25519 key: `ed25519:` and the SHA-256 of its SubjectPublicKeyInfo in
 /// hexadecimal digits.
 pub fn fingerprint(key: &[u8; 32]) -> String {
-    let digest = Sha256::new().chain_update(KEY_INFO).chain_update(key);
-    format!("ed25519:{:x}", Hex(digest.finalize().into()))
+    format!("ed25519:{}", sha256(&[&KEY_INFO[..], key].concat()))
 }
 
-/// Bytes that are shown in hexadecimal digits.
-pub(crate) struct Hex(pub(crate) [u8; 32]);
-
-impl std::fmt::LowerHex for Hex {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
+/// The SHA-256 of bytes, in hexadecimal digits.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    let digits = digest.iter().map(|byte| format!("{byte:02x}"));
+    digits.collect()
 }
 
 /// Decodes canonical base64.

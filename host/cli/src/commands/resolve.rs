@@ -138,13 +138,6 @@ pub async fn refused_with_remedies(
 }
 
 fn to_output(lease: &Lease, reveal: bool) -> LeaseOutput {
-    let shown = |secret: &Secret| {
-        if reveal {
-            secret.expose_text().unwrap_or_default().to_owned()
-        } else {
-            mask(secret)
-        }
-    };
     LeaseOutput {
         scope: lease.scope().to_string(),
         provider: lease.provider().to_string(),
@@ -160,10 +153,19 @@ fn to_output(lease: &Lease, reveal: bool) -> LeaseOutput {
         parameters: lease.parameters().clone(),
         secrets: lease
             .secrets()
-            .map(|(name, secret)| (name.to_owned(), shown(secret)))
+            .map(|(name, secret)| (name.to_owned(), shown(secret, reveal)))
             .collect(),
         revision: lease.revision(),
         policy: lease.policy().to_owned(),
+    }
+}
+
+/// A secret for output: masked, or the value.
+pub fn shown(secret: &Secret, reveal: bool) -> String {
+    if reveal {
+        secret.expose_text().unwrap_or_default().to_owned()
+    } else {
+        mask(secret)
     }
 }
 

@@ -86,12 +86,12 @@ impl Tree {
 #[derive(Default)]
 struct Contents {
     providers: Vec<ProviderFacts>,
-    /// The credentials whose secrets it needs, by id, with the scopes that hold them.
+    /// The credentials that can be granted, by id, with the scopes that hold them.
     granted: BTreeMap<String, ScopePath>,
 }
 
 impl Entail {
-    /// Makes a bundle, and records in the journal for whom. The home needs a signer that may
+    /// Makes a bundle, and records its recipients in the journal. The home needs a signer that may
     /// change the whole store, and an identity that opens the secrets.
     ///
     /// # Errors
@@ -358,7 +358,7 @@ fn limited(error: KeyError) -> Error {
     match error {
         KeyError::OutsideDelegation { .. } => Error::Invalid(
             "the signer of this machine may change only some scopes, and a bundle speaks for the \
-             whole organization; export it on a machine whose signer may change everything"
+             whole organization; export it on a machine with a signer that may change everything"
                 .to_owned(),
         ),
         error => error.into(),

@@ -12,7 +12,7 @@ use crate::error::Error;
 /// Which backups are trusted.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
-    /// The owners whose stores are trusted: each key if it is enough for its store.
+    /// Trusted owners: a store is trusted if enough of its owners are among them.
     pub owners: Vec<KeyId>,
     /// What is known of the store: a backup must contain each of these states. Its owners are
     /// trusted if all receipts name them, and as many must have signed as the receipt that requires
@@ -65,8 +65,8 @@ impl Trust {
         self.check_age(history, backup)
     }
 
-    /// Whether enough of the owners signed a backup whom all receipts name: as many as the receipt
-    /// that requires the most.
+    /// Whether enough owners signed a backup: only owners that all receipts name count, and the
+    /// receipt that requires the most decides how many are enough.
     fn is_owned_as_receipts_say(&self, history: &History) -> bool {
         let Some((first, others)) = self.receipts.split_first() else {
             return false;

@@ -1,4 +1,4 @@
-//! Reading bundles, and whom they are trusted from.
+//! Reads bundles, and chooses the signers to trust.
 
 use std::path::{Path, PathBuf};
 
@@ -65,7 +65,7 @@ pub fn open(session: &Session, args: &TrustArgs) -> Result<Bundle, CliError> {
     })
 }
 
-/// How to find out whose bundles to trust. The bundle itself proves nothing.
+/// How to find the signer to trust. The bundle itself proves nothing.
 const COMPARE: &str = "add --signer with the fingerprint of the signer that entail bundle export printed, or that entail key list shows at the home; do not take it from the bundle";
 
 fn expected(session: &Session, args: &TrustArgs) -> Result<Expected, CliError> {
@@ -89,7 +89,7 @@ fn expected(session: &Session, args: &TrustArgs) -> Result<Expected, CliError> {
     let keyring = session.home().ok().map(|home| home.trusted_keyring());
     let Some(keyring) = keyring.transpose()? else {
         return Err(CliError::invalid(
-            "nothing says whose bundles are trusted: there is no home here",
+            "no signer of bundles is trusted: there is no home here, and no --signer",
         )
         .with_remedies(vec![COMPARE.to_owned()]));
     };

@@ -9,7 +9,7 @@ use entail::bundle::{Bundle, Request, Resolution, SealedLease};
 use entail::decision::Outcome;
 use entail::{
     CredentialName, Error, Explanation, HiddenFindings, Hint, ModelId, ProviderId, ScopePath,
-    Secret, bundle_recipients, mask, now_ms, open_bundle_lease,
+    Secret, bundle_recipients, now_ms, open_bundle_lease,
 };
 use entail_api::explain::Explanation as ExplanationOutput;
 use entail_api::resolve::Lease as LeaseOutput;
@@ -17,7 +17,7 @@ use entail_api::resolve::Lease as LeaseOutput;
 use super::file::{TrustArgs, open};
 use crate::args::attributes::parse_attributes;
 use crate::args::path;
-use crate::commands::resolve::print_text;
+use crate::commands::resolve::{print_text, shown};
 use crate::error::CliError;
 use crate::output::{convert, print_explanation, print_json};
 use crate::session::Session;
@@ -142,9 +142,11 @@ fn request(args: &BundleRequestArgs, identity: Option<&Secret>) -> Result<Reques
 
 fn explanation(bundle: &Bundle, resolution: Resolution<'_>) -> Result<Explanation, CliError> {
     let manifest = bundle.manifest();
-    let policy = manifest.policy.digest.parse().map_err(|_| {
-        CliError::invalid("the bundle names a policy whose digest is malformed".to_owned())
-    })?;
+    let policy = manifest
+        .policy
+        .digest
+        .parse()
+        .map_err(|_| CliError::invalid("the digest of the bundle's policy is malformed"))?;
     Ok(Explanation {
         revision: manifest.revision,
         facts: Arc::new(resolution.facts),
@@ -197,13 +199,6 @@ fn to_output(
     identity: &Secret,
     reveal: bool,
 ) -> Result<LeaseOutput, CliError> {
-    let shown = |secret: &Secret| {
-        if reveal {
-            secret.expose_text().unwrap_or_default().to_owned()
-        } else {
-            mask(secret)
-        }
-    };
     let fields = open_bundle_lease(lease, identity)?;
     let frame = &lease.secret.frame;
     let manifest = bundle.manifest();
@@ -222,7 +217,7 @@ fn to_output(
         parameters: lease.secret.parameters.clone(),
         secrets: fields
             .iter()
-            .map(|(name, secret)| (name.clone(), shown(secret)))
+            .map(|(name, secret)| (name.clone(), shown(secret, reveal)))
             .collect::<BTreeMap<_, _>>(),
         revision: manifest.revision,
         policy: manifest.policy.digest.clone(),
